@@ -1,0 +1,105 @@
+"""The error tree. The class says who must act; handlers choose by class, never by message or status.
+
+HarnessError ─ SpecError               the user's file or arguments are wrong
+             ─ EngineError             a local engine could not be installed, started or kept alive
+             ─ CallError               the provider's doing
+               ─ TransientCallError    worth another try: RateLimited, Unavailable, TimedOut, Garbled
+               ─ FinalCallError        the same answer tomorrow: Rejected, ContextExceeded
+                 ─ GateClosing         nothing more can come through this gate: AccountRefused, ModelUnknown, Unreachable
+             ─ StoreError              disk or database
+             ─ AuditError              the rows cannot answer the question"""
+
+from __future__ import annotations
+
+
+class HarnessError(Exception):
+    """A mistake with a remedy; its text is one paragraph meant for a person."""
+
+
+class SpecError(HarnessError):
+    """The user's file or arguments are wrong."""
+
+
+class EngineError(HarnessError):
+    """A local engine could not be installed, started or kept alive."""
+
+
+class StoreError(HarnessError):
+    """The store cannot be opened, read or written."""
+
+
+class AuditError(HarnessError):
+    """The rows cannot answer the question."""
+
+
+class CallError(HarnessError):
+    """A call that brought no reply.
+
+    status       HTTP status, None if there was none
+    request_id   the provider's, None if it gave none"""
+
+    def __init__(self, message: str, *, status: int | None = None, request_id: str | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.request_id = request_id
+
+
+class TransientCallError(CallError):
+    """Worth another try.
+
+    retry_after_s   how long the provider asked us to wait, None if it did not"""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        request_id: str | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message, status=status, request_id=request_id)
+        self.retry_after_s = retry_after_s
+
+
+class RateLimited(TransientCallError):
+    """Too fast for the provider."""
+
+
+class Unavailable(TransientCallError):
+    """The provider is overloaded, restarting or out of reach for now."""
+
+
+class TimedOut(TransientCallError):
+    """A deadline passed."""
+
+
+class Garbled(TransientCallError):
+    """An answer that is not what the dialect promises: a cut body, HTML instead of JSON, no reply in it."""
+
+
+class FinalCallError(CallError):
+    """The same answer tomorrow."""
+
+
+class Rejected(FinalCallError):
+    """The provider refuses this request."""
+
+
+class ContextExceeded(FinalCallError):
+    """The messages do not fit the model's context."""
+
+
+class GateClosing(FinalCallError):
+    """Nothing more can come through this gate until a person acts; its episodes stay pending."""
+
+
+class AccountRefused(GateClosing):
+    """The key is wrong or the account has no credit."""
+
+
+class ModelUnknown(GateClosing):
+    """The provider does not serve this model to this account."""
+
+
+class Unreachable(GateClosing):
+    """Nobody answers at the address."""

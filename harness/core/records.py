@@ -1,0 +1,142 @@
+"""Flat rows: what a run leaves behind, one class a table, one field a column.
+
+Times `*_at` are seconds since 1970; durations `*_s` are seconds. JSON fields hold text that is already encoded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepRecord:
+    """One run of a sweep over this store."""
+
+    run_id: str
+    name: str
+    spec_json: str
+    spec_hash: str
+    seed: int
+    version: str
+    started_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRecord:
+    run_id: str
+    model: str
+    parameters: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MethodRecord:
+    """An access method as a run used it; `served_model` and `engine_json` are what was proved of it, not what was claimed."""
+
+    run_id: str
+    method: str
+    model: str
+    provider: str
+    dialect: str
+    base_url: str
+    served_model: str
+    sampling_json: str
+    constrain: bool
+    concurrency: int
+    engine_json: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpisodeRecord:
+    """One episode's end. `outcome` and what follows from it are None when status is "failed": the provider's doing, never a score.
+
+    attempt   0 for the first play; a failed episode that is played again adds a row with the next"""
+
+    episode_id: str
+    attempt: int
+    run_id: str
+    key: str
+    game: str
+    rules: str
+    instance_set: str
+    experiment: str
+    instance: str
+    content_hash: str
+    method: str
+    model: str
+    seating: str
+    arm: str
+    batch: int
+    repeat: int
+    status: str
+    outcome: str | None
+    score: float | None
+    reason: str
+    requests: int
+    parsed: int
+    violated: int
+    metrics_json: str
+    turns: int
+    started_at: float
+    finished_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnRecord:
+    """One ask and what the game said of its reply; the reply itself stands in the calls.
+
+    ask_hash       chained over the messages: identical history, identical hash
+    history_kept   how many messages of this seat's previous ask still stand
+    added_json     the messages after those: [{"role", "text"}, ...]
+    violation      None if the reply kept the form"""
+
+    episode_id: str
+    attempt: int
+    turn: int
+    seat: str
+    method: str
+    ask_hash: str
+    history_kept: int
+    added_json: str
+    violation: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallRecord:
+    """One request on the wire.
+
+    queue_s      from ready to admitted by the gate
+    latency_s    from sent to answered
+    error_class  None if a reply came, else the class of errors.py"""
+
+    episode_id: str
+    attempt: int
+    turn: int
+    try_number: int
+    run_id: str
+    method: str
+    ask_hash: str
+    reply: str | None
+    finish_reason: str | None
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    served_model: str | None
+    request_id: str | None
+    http_status: int | None
+    error_class: str | None
+    error_text: str | None
+    queue_s: float
+    latency_s: float
+    sent_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateEvent:
+    """A gate changed its mind: what it did and why."""
+
+    run_id: str
+    gate: str
+    kind: str
+    detail: str
+    at: float
+
+
+Record = SweepRecord | ModelRecord | MethodRecord | EpisodeRecord | TurnRecord | CallRecord | GateEvent

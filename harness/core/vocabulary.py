@@ -1,0 +1,223 @@
+"""The frozen nouns of the program; style and meaning as in the README's map.
+
+Knows nothing of files, sockets or clocks. Everything here is a value: equal fields, equal thing."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Generator, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Role = Literal["system", "user", "assistant"]
+State = Literal["success", "lost", "aborted", "unscored"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One utterance as a chat model sees it."""
+
+    role: Role
+    text: str
+
+
+def normalised(messages: Iterable[Message]) -> tuple[Message, ...]:
+    """The messages as chat servers accept them: no leading empty system message, no two of one role in a row.
+
+    Neighbours of one role are joined by a blank line, also when one of them is empty: published clembench runs sent exactly this."""
+    merged: list[Message] = []
+    for message in messages:
+        if not merged and message.role == "system" and not message.text:
+            continue
+        if merged and merged[-1].role == message.role:
+            merged[-1] = Message(message.role, f"{merged[-1].text}\n\n{message.text}")
+        else:
+            merged.append(message)
+    return tuple(merged)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Form:
+    """The shape of a well-formed reply.
+
+    regex       the whole reply matches it; written in the subset that constrained decoders share: literals, classes, groups,
+                alternation, bounded repeats; no anchors, look-arounds, back-references or flags
+    tokens_max  the reply is cut there (`max_tokens`)"""
+
+    regex: str
+    tokens_max: int = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parse:
+    """What a game says of one reply: `violation` is None when it kept the form, else one short sentence naming the rule broken."""
+
+    violation: str | None = None
+
+
+KEPT = Parse()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """A game's request to a seat: the messages that seat sees and the form its reply must have.
+
+    last_parse  what the game says of the reply it was sent just before this ask"""
+
+    seat: str
+    messages: tuple[Message, ...]
+    form: Form
+    last_parse: Parse = KEPT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requests:
+    """How a game counts its requests to players; what one request is differs by game and is part of its rules."""
+
+    total: int = 0
+    parsed: int = 0
+    violated: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How an episode ended.
+
+    score       main score in [0, 100]; None when aborted or unscored
+    reason      one short phrase, the same for the same cause: reports count by it
+    metrics     the game's other episode figures
+    last_parse  what the game says of the last reply it was sent"""
+
+    state: State
+    score: float | None
+    reason: str
+    requests: Requests = Requests()
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    last_parse: Parse = KEPT
+
+
+Play = Generator[Ask, str, Outcome]
+"""A game in progress: yields asks, is sent the stripped text of each reply, returns the outcome."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instance:
+    """One puzzle.
+
+    id            unique within its game, set and experiment
+    fields        its own fields and, by reference, those its experiment shares; read by its game only
+    content_hash  of all of them: two instances are the same puzzle only if it agrees"""
+
+    game: str
+    set_name: str
+    experiment: str
+    id: str
+    fields: Mapping[str, object]
+    content_hash: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """The weights under audit."""
+
+    name: str
+    parameters: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """What is asked of the sampler. None: left to the provider, and said so in the store."""
+
+    temperature: float | None = 0.0
+    top_p: float | None = None
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessMethod:
+    """One way to reach a model: what an audit compares.
+
+    name         unique in a sweep: "model/way"
+    key_env      the name of the environment variable that holds the key; never the key
+    constrain    send each ask's form to the server, so that the reply must have it
+    concurrency  calls in flight at most
+    requests_per_second_max  ceiling on the wire for this method's host; None: no ceiling"""
+
+    name: str
+    model: str
+    provider: str
+    dialect: str
+    base_url: str
+    served_name: str
+    key_env: str | None
+    sampling: Sampling
+    constrain: bool
+    concurrency: int
+    requests_per_second_max: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt:
+    """What a backend completes."""
+
+    messages: tuple[Message, ...]
+    form: Form
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completion:
+    """What came back. Token counts are the provider's own; None where it reported none.
+
+    text           the reply, raw
+    finish_reason  as the provider worded it
+    served_model   the model the provider says answered"""
+
+    text: str
+    finish_reason: str | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    served_model: str | None = None
+    request_id: str | None = None
+    http_status: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpisodePlan:
+    """All it takes to play, or repeat, one episode.
+
+    seating   the access method of each seat, in the order of the game's seats
+    arm       "main", or "again" for the reference's second self in an A/A comparison
+    batch     repeats of one batch are near in time, batches are apart"""
+
+    instance: Instance
+    rules: str
+    seating: tuple[str, ...]
+    arm: str = "main"
+    batch: int = 0
+    repeat: int = 0
+
+    @property
+    def item(self) -> str:
+        """The puzzle and its rules, whoever plays."""
+        puzzle = self.instance
+        return f"{puzzle.game}:{self.rules}:{puzzle.set_name}:{puzzle.experiment}:{puzzle.id}:{puzzle.content_hash}"
+
+    @property
+    def key(self) -> str:
+        """Stable over runs and machines: the same episode of the same sweep has the same key."""
+        return f"{self.item}|{'+'.join(self.seating)}|{self.arm}|{self.batch}|{self.repeat}"
+
+    @property
+    def episode_id(self) -> str:
+        """The key in 16 hexadecimal digits."""
+        return digest(self.key, bytes_of_digest=8)
+
+
+def digest(*parts: str, bytes_of_digest: int = 16) -> str:
+    """A hash of texts in hexadecimal; the boundary between two parts counts."""
+    state = hashlib.blake2b(digest_size=bytes_of_digest)
+    for part in parts:
+        raw = part.encode("utf-8", "surrogatepass")
+        state.update(len(raw).to_bytes(8, "big"))
+        state.update(raw)
+    return state.hexdigest()
