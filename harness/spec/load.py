@@ -1,0 +1,159 @@
+"""TOML -> SweepSpec, or one SpecError listing every problem with its line and key, and what would be right."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from ipaddress import ip_address
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
+
+from harness.core.errors import SpecError
+from harness.spec.sweep import AuditPart, EnginePart, GamePart, MethodPart, ModelPart, RetryPart, SweepSpec
+
+Key = tuple[str | int, ...]
+
+
+def load_sweep(path: Path, *, known_games: Sequence[str]) -> SweepSpec:
+    """The sweep this file describes; known_games are the names that [games.NAME] may use."""
+    try:
+        text = path.read_text("utf-8")
+    except OSError as error:
+        raise SpecError(f"{path}: cannot be read ({error.strerror}); name a sweep file") from error
+    except UnicodeDecodeError as error:
+        raise SpecError(f"{path}: is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
+    return parse_sweep(text, source=str(path), known_games=known_games)
+
+
+def parse_sweep(text: str, *, source: str, known_games: Sequence[str]) -> SweepSpec:
+    """As load_sweep, from text; source names it in errors."""
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SpecError(f"{source}: not valid TOML: {error}") from error
+    try:
+        spec = TypeAdapter(SweepSpec).validate_python(raw)
+    except ValidationError as error:
+        raise _spec_error(source, text, [(_own_key(e["loc"]), _plain(e)) for e in error.errors()]) from error
+    problems = list(_contradictions(spec, known_games))
+    if problems:
+        raise _spec_error(source, text, problems)
+    return spec
+
+
+def _contradictions(spec: SweepSpec, known_games: Sequence[str]) -> Iterator[tuple[Key, str]]:
+    for game in spec.games:
+        if game not in known_games:
+            yield ("games", game), f"no such game{_suggest(game, known_games)}; `lightbulb games` lists them"
+    for model, model_part in spec.models.items():
+        if re.search(r"[/+|]", model):
+            yield ("models", model), "a model's name may not contain / + or |: they join names in the store"
+        for way, method in model_part.methods.items():
+            at: Key = ("models", model, "methods", way)
+            if re.search(r"[/+|]", way):
+                yield at, "a method's name may not contain / + or |: they join names in the store"
+            yield from ((at + key, problem) for key, problem in _method_contradictions(method))
+    reference = spec.audit.reference
+    if reference is not None and reference not in spec.methods():
+        yield ("audit", "reference"), f"no such access method{_suggest(reference, list(spec.methods()))}; written as model/method"
+
+
+def _method_contradictions(method: MethodPart) -> Iterator[tuple[Key, str]]:
+    if method.engine is None and method.base_url is None:
+        yield (), 'says nowhere where the model is; give base_url = "https://..." or engine = { kind = "vllm", weights = "..." }'
+    if method.engine is not None and method.base_url is not None:
+        yield ("base_url",), "stands beside engine, which chooses its own address; keep one of the two"
+    if method.base_url is not None:
+        parts = urlsplit(method.base_url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            yield ("base_url",), f"{method.base_url!r} is not a web address; write https://host/v1"
+        elif parts.scheme == "http" and not is_loopback(parts.hostname) and not method.allow_plain_http:
+            yield ("base_url",), "would send prompts and key unencrypted; use https, or say allow_plain_http = true"
+        if parts.username or parts.password:
+            yield ("base_url",), "holds a password; keys come from the environment variable that key_env names"
+
+
+def is_loopback(host: str) -> bool:
+    """This machine, by name or number."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+# --- errors a person can act on -----------------------------------------------------------------------------------------------
+
+
+def _spec_error(source: str, text: str, problems: Sequence[tuple[Key, str]]) -> SpecError:
+    lines = []
+    for key, problem in problems:
+        line = _line_of(text, key)
+        lines.append(f"{source}{f':{line}' if line else ''}: {'.'.join(map(str, key)) or 'the file'}: {problem}")
+    return SpecError("\n".join(lines))
+
+
+def _own_key(location: Sequence[str | int]) -> Key:
+    """Without pydantic's own words: the mark of a dict's key and the names of union branches."""
+    return tuple(part for part in location if part != "[key]" and part not in ("int", "float", "str"))
+
+
+def _plain(error: ErrorDetails) -> str:
+    kind, context = error["type"], error.get("ctx", {})
+    last = str(error["loc"][-1]) if error["loc"] else ""
+    if kind in ("unexpected_keyword_argument", "extra_forbidden"):
+        return f"unknown key{_suggest(last, _keys_at(_own_key(error['loc'][:-1])))}"
+    if kind in ("missing", "missing_argument", "missing_keyword_only_argument"):
+        return "is required and missing"
+    if kind == "literal_error":
+        return f"is {error['input']!r}; may be {context['expected']}"
+    return f"{error['msg'][0].lower()}{error['msg'][1:]}, not {error['input']!r}"
+
+
+def _keys_at(key: Key) -> list[str]:
+    """The keys that a user may write in the table at this place."""
+    tables: Mapping[str, type] = {"games": GamePart, "retry": RetryPart, "audit": AuditPart}
+    if not key:
+        part: type = SweepSpec
+    elif key[0] == "models":
+        part = ModelPart if len(key) <= 2 else EnginePart if key[-1] == "engine" else MethodPart
+    else:
+        part = tables[str(key[0])]
+    return list(part.__dataclass_fields__)  # type: ignore[attr-defined]
+
+
+def _suggest(word: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(word, known, n=1)
+    if near:
+        return f'; did you mean "{near[0]}"?'
+    return f"; known: {', '.join(known)}"
+
+
+def _line_of(text: str, key: Key) -> int | None:
+    """The line that writes this key, or the nearest table around it; None if the whole file is meant."""
+    best: tuple[int, int] | None = None
+    table: tuple[str, ...] = ()
+    wanted = tuple(map(str, key))
+    for number, line in enumerate(text.splitlines(), 1):
+        header = re.match(r"\s*\[+\s*([^\]]+?)\s*\]+", line)
+        assignment = re.match(r"\s*([\w.\"'-]+)\s*=", line)
+        if header:
+            table = _parts(header[1])
+            here = table
+        elif assignment:
+            here = table + _parts(assignment[1])
+        else:
+            continue
+        if here == wanted[: len(here)] and (best is None or len(here) > best[0]):
+            best = (len(here), number)
+    return best[1] if best else None
+
+
+def _parts(dotted: str) -> tuple[str, ...]:
+    return tuple(part.strip().strip("\"'") for part in dotted.split("."))

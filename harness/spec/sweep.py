@@ -1,0 +1,146 @@
+"""What a sweep file says, as frozen data.
+
+Every field of these classes is a key a user may write; load.py refuses all others. Ranges stand beside the fields and are
+checked once, by load.py; nobody validates again after it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, ClassVar, Literal
+
+from annotated_types import Ge, Gt, Le, MinLen
+
+Positive = Annotated[int, Ge(1)]
+Name = Annotated[str, MinLen(1)]
+_STRICT = {"extra": "forbid"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GamePart:
+    """[games.NAME]
+
+    instances    "own", our default set, or "clembench:/path/to/checkout"
+    rules        a rule set of the game; None: the game's default
+    experiments  only these; empty: all
+    items        at most so many instances, taken evenly over the experiments; None: all"""
+
+    __pydantic_config__: ClassVar = _STRICT
+
+    instances: Name = "own"
+    rules: str | None = None
+    experiments: tuple[str, ...] = ()
+    items: Positive | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnginePart:
+    """engine = { ... }: a local server that the run starts, proves and stops.
+
+    weights      a model folder, or "bundled:smollm2-135m-instruct"
+    context_max  tokens of prompt and reply together
+    flags        handed to the server as they are"""
+
+    __pydantic_config__: ClassVar = _STRICT
+
+    kind: Literal["vllm"]
+    weights: Name
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
+    context_max: Positive = 4096
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MethodPart:
+    """[models.MODEL.methods.NAME]: one way to reach the model. Either `engine` or `base_url` says where.
+
+    served_name    what the server calls the model; None: the model's name in this file
+    key_env        the environment variable that holds the key (also read from a .env beside the sweep); None: no key is sent
+    constrain      make the server enforce each reply's form (vLLM: structured_outputs.regex)
+    concurrency    calls in flight at most
+    requests_per_second_max   ceiling on the wire; None: none
+    allow_plain_http          http:// to another machine, by name and on purpose"""
+
+    __pydantic_config__: ClassVar = _STRICT
+
+    provider: Name = "openai-compatible"
+    dialect: Literal["openai_chat"] = "openai_chat"
+    base_url: str | None = None
+    served_name: str | None = None
+    engine: EnginePart | None = None
+    key_env: str | None = None
+    constrain: bool = False
+    concurrency: Annotated[int, Ge(1), Le(100_000)] = 32
+    requests_per_second_max: Annotated[float, Gt(0)] | None = None
+    allow_plain_http: bool = False
+    temperature: Annotated[float, Ge(0), Le(2)] | None = 0.0
+    top_p: Annotated[float, Gt(0), Le(1)] | None = None
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelPart:
+    """[models.NAME]
+
+    parameters   how many, if known
+    methods      the ways to reach it, by name"""
+
+    __pydantic_config__: ClassVar = _STRICT
+
+    methods: Annotated[dict[str, MethodPart], MinLen(1)]
+    parameters: Annotated[float, Gt(0)] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPart:
+    """[retry]: how long one call is tried.
+
+    tries_max    requests a call may cost
+    deadline_s   no new try after so long
+    wait_max_s   longest pause between two tries, unless the provider asks for a longer one
+    timeout_s    one request, from connecting to the last byte"""
+
+    __pydantic_config__: ClassVar = _STRICT
+
+    tries_max: Positive = 6
+    deadline_s: Annotated[float, Gt(0)] = 600.0
+    wait_max_s: Annotated[float, Gt(0)] = 30.0
+    timeout_s: Annotated[float, Gt(0)] = 300.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditPart:
+    """[audit]: fixed before the first call.
+
+    reference    "model/method" that the model's other methods are held against; None: each model's first
+    margin       points of score difference too small to matter
+    alpha        chance of a false alarm"""
+
+    __pydantic_config__: ClassVar = _STRICT
+
+    reference: str | None = None
+    margin: Annotated[float, Gt(0), Le(100)] = 3.0
+    alpha: Annotated[float, Gt(0), Le(0.5)] = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepSpec:
+    """A whole sweep file.
+
+    repeats   plays of each instance by each method
+    seed      root of every random stream"""
+
+    __pydantic_config__: ClassVar = _STRICT
+
+    name: Annotated[str, MinLen(1)]
+    games: Annotated[dict[str, GamePart], MinLen(1)]
+    models: Annotated[dict[str, ModelPart], MinLen(1)]
+    repeats: Positive = 1
+    seed: int = 0
+    retry: RetryPart = field(default_factory=RetryPart)
+    audit: AuditPart = field(default_factory=AuditPart)
+
+    def methods(self) -> dict[str, tuple[str, MethodPart]]:
+        """Full method name -> (model, method), in the file's order."""
+        return {
+            f"{model}/{way}": (model, part) for model, model_part in self.models.items() for way, part in model_part.methods.items()
+        }
