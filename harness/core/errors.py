@@ -3,7 +3,7 @@
 HarnessError ─ SpecError               the user's file or arguments are wrong
              ─ EngineError             a local engine could not be installed, started or kept alive
              ─ CallError               the provider's doing
-               ─ TransientCallError    worth another try: RateLimited, Unavailable, TimedOut, Garbled
+               ─ TransientCallError    worth another try: RateLimited, Unavailable ─ ConnectFailed, TimedOut, Garbled
                ─ FinalCallError        the same answer tomorrow: Rejected, ContextExceeded
                  ─ GateClosing         nothing more can come through this gate: AccountRefused, ModelUnknown, Unreachable
              ─ StoreError              disk or database
@@ -67,6 +67,10 @@ class RateLimited(TransientCallError):
 
 class Unavailable(TransientCallError):
     """The provider is overloaded, restarting or out of reach for now."""
+
+
+class ConnectFailed(Unavailable):
+    """Nobody takes up the connection; if that lasts, the method is Unreachable."""
 
 
 class TimedOut(TransientCallError):

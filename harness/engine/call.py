@@ -1,0 +1,173 @@
+"""One call: through the gate, to the backend, and perhaps again. Each try leaves a CallRecord.
+
+The only place that retries. tenacity owns the loop from the first failure on (a call that succeeds at once never enters it); the
+pauses are full jitter from the call's own random stream with the provider's Retry-After as a floor, on the clock that is handed in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+
+import tenacity
+
+from harness.core.errors import CallError, ConnectFailed, GateClosing, TransientCallError, Unreachable
+from harness.core.protocols import Backend, Clock, RecordSink
+from harness.core.records import CallRecord
+from harness.core.vocabulary import AccessMethod, Completion, Prompt
+from harness.limits.gate import Gate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """How long one call is tried.
+
+    tries_max    requests a call may cost
+    deadline_s   no new try later than this after the first began
+    wait_max_s   ceiling of the jittered pause; Retry-After may exceed it
+    wait_first_s ceiling of the first pause; it doubles from try to try"""
+
+    tries_max: int = 6
+    deadline_s: float = 600.0
+    wait_max_s: float = 30.0
+    wait_first_s: float = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """An access method made live."""
+
+    method: AccessMethod
+    gate: Gate
+    backend: Backend
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallPlace:
+    """Where in the sweep a call belongs."""
+
+    run_id: str
+    episode_id: str
+    attempt: int
+    turn: int
+    ask_hash: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Makes calls: what all of a run's calls have in common."""
+
+    sink: RecordSink
+    clock: Clock
+    policy: RetryPolicy
+
+    async def call(
+        self, route: Route, prompt: Prompt, place: CallPlace, *, remainder: float, chance: Callable[[], Random]
+    ) -> Completion:
+        """The provider's completion.
+
+        remainder  turns this episode has ahead: its priority at the gate
+        chance     makes the stream of the pauses, if one is needed
+        raises     CallError: what the last try met; GateClosing also when the gate is closed"""
+        started = self.clock.now()
+        try:
+            return await self._try(route, prompt, place, 0, remainder)
+        except TransientCallError as error:
+            failures = [error]  # tenacity is told of it as its own first attempt's
+        tries = 1
+        jitter = chance()
+
+        async def once_more() -> Completion:
+            nonlocal tries
+            if failures:
+                raise failures.pop()
+            tries += 1
+            return await self._try(route, prompt, place, tries - 1, remainder)
+
+        def pause(state: tenacity.RetryCallState) -> float:
+            ceiling = min(self.policy.wait_max_s, self.policy.wait_first_s * 2.0 ** (state.attempt_number - 1))
+            return max(_retry_after_s(state), jitter.uniform(0.0, ceiling))
+
+        def stop(state: tenacity.RetryCallState) -> bool:
+            spent_s = self.clock.now() - started + state.upcoming_sleep
+            return state.attempt_number >= self.policy.tries_max or spent_s > self.policy.deadline_s
+
+        async def rest(seconds: float) -> None:
+            with route.gate.resting():
+                await self.clock.sleep(seconds)
+
+        retrying = tenacity.AsyncRetrying(
+            sleep=rest, wait=pause, stop=stop, retry=tenacity.retry_if_exception_type(TransientCallError), reraise=True
+        )
+        try:
+            return await retrying(once_more)
+        except ConnectFailed as error:
+            gone = Unreachable(f"{error}; gave up after {tries} tries")
+            route.gate.close(gone)
+            raise gone from error
+
+    async def _try(self, route: Route, prompt: Prompt, place: CallPlace, number: int, remainder: float) -> Completion:
+        clock = self.clock
+        ready = clock.now()
+        await route.gate.enter(remainder)
+        sent = clock.now()
+        sent_at = clock.wall()
+        completion, failure = None, None
+        try:
+            completion = await route.backend.complete(prompt)
+        except CallError as error:
+            failure = error
+        finally:
+            answered = clock.now()
+            route.gate.leave()
+        if isinstance(failure, GateClosing):
+            route.gate.close(failure)
+        await self.sink.put(
+            _record(route, place, number, completion, failure, queue_s=sent - ready, latency_s=answered - sent, sent_at=sent_at)
+        )
+        if failure is not None:
+            raise failure
+        assert completion is not None
+        return completion
+
+
+def _retry_after_s(state: tenacity.RetryCallState) -> float:
+    failure = state.outcome.exception() if state.outcome else None
+    return (failure.retry_after_s or 0.0) if isinstance(failure, TransientCallError) else 0.0
+
+
+def _record(
+    route: Route,
+    place: CallPlace,
+    number: int,
+    completion: Completion | None,
+    failure: CallError | None,
+    *,
+    queue_s: float,
+    latency_s: float,
+    sent_at: float,
+) -> CallRecord:
+    met = completion or Completion(
+        text="", http_status=failure.status if failure else None, request_id=failure.request_id if failure else None
+    )
+    return CallRecord(
+        episode_id=place.episode_id,
+        attempt=place.attempt,
+        turn=place.turn,
+        try_number=number,
+        run_id=place.run_id,
+        method=route.method.name,
+        ask_hash=place.ask_hash,
+        reply=completion.text if completion else None,
+        finish_reason=met.finish_reason,
+        prompt_tokens=met.prompt_tokens,
+        completion_tokens=met.completion_tokens,
+        served_model=met.served_model,
+        request_id=met.request_id,
+        http_status=met.http_status,
+        error_class=type(failure).__name__ if failure else None,
+        error_text=str(failure) if failure else None,
+        queue_s=queue_s,
+        latency_s=latency_s,
+        sent_at=sent_at,
+    )

@@ -1,0 +1,115 @@
+"""Many episodes at once: bounded, independent between access methods, cancellable.
+
+Each lane (the plans of one seating) admits its next episode when the gates it needs run low on ready turns; so memory is bounded
+by what keeps the gates full, not by the size of the sweep, and there is no barrier anywhere. A lane whose gate closes ends;
+the others do not notice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import anyio
+from anyio.abc import TaskGroup, TaskStatus
+
+from harness.core.errors import GateClosing
+from harness.core.protocols import Game
+from harness.core.records import EpisodeRecord
+from harness.core.vocabulary import EpisodePlan
+from harness.engine.episode import Beginning, Player
+from harness.limits.gate import Gate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lane:
+    """The episodes of one seating, in playing order, and the gates that its seats call through."""
+
+    name: str
+    plans: Iterator[EpisodePlan]
+    gates: Sequence[Gate]
+
+
+class ExpectedTurns:
+    """How many turns an episode takes: the running mean per game and experiment, from the game's own estimate on."""
+
+    def __init__(self, games: Mapping[str, Game]) -> None:
+        self._games = games
+        self._seen: dict[tuple[str, str], tuple[int, int]] = {}
+
+    def __call__(self, game: str, experiment: str) -> float:
+        count, total = self._seen.get((game, experiment), (0, 0))
+        prior = self._games[game].turns_typical
+        return (total + prior) / (count + 1)
+
+    def learn(self, game: str, experiment: str, turns: int) -> None:
+        count, total = self._seen.get((game, experiment), (0, 0))
+        self._seen[game, experiment] = (count + 1, total + turns)
+
+
+@dataclass(slots=True)
+class Tally:
+    """Running counts of one lane; `pending` episodes were begun or planned and left for a later run."""
+
+    finished: int = 0
+    failed: int = 0
+    pending: int = 0
+    live: int = 0
+    score_sum: float = 0.0
+    scored: int = 0
+
+    def count(self, record: EpisodeRecord | None) -> None:
+        if record is None:
+            self.pending += 1
+        elif record.status == "failed":
+            self.failed += 1
+        else:
+            self.finished += 1
+            if record.score is not None:
+                self.score_sum += record.score
+                self.scored += 1
+
+
+@dataclass(slots=True, kw_only=True)
+class Scheduler:
+    """See the module's header. `beginning(plan)` is what the store knows of an unfinished episode."""
+
+    player: Player
+    expected: ExpectedTurns
+    beginning: Callable[[EpisodePlan], Beginning]
+    tallies: dict[str, Tally] = field(default_factory=dict)
+
+    async def play_all(self, lanes: Sequence[Lane]) -> None:
+        """Plays every lane to its end, or to the closing of its gates."""
+        self.tallies.update({lane.name: Tally() for lane in lanes})
+        async with anyio.create_task_group() as episodes:
+            for lane in lanes:
+                episodes.start_soon(self._feed, lane, episodes)
+
+    async def _feed(self, lane: Lane, episodes: TaskGroup) -> None:
+        tally = self.tallies[lane.name]
+        for plan in lane.plans:
+            try:
+                for gate in lane.gates:
+                    await gate.wait_hungry()
+            except GateClosing:
+                tally.pending += 1 + sum(1 for _ in lane.plans)
+                return
+            tally.live += 1
+            # The lane goes on once the new episode waits at a gate: only then is the gate's hunger true again.
+            await episodes.start(self._play, plan, tally)
+
+    async def _play(self, plan: EpisodePlan, tally: Tally, *, task_status: TaskStatus[None]) -> None:
+        announced = False
+
+        def announce() -> None:
+            nonlocal announced
+            if not announced:
+                announced = True
+                task_status.started()
+
+        record = await self.player.play(plan, self.beginning(plan), announce)
+        announce()
+        tally.live -= 1
+        tally.count(record)
+        if record is not None and record.status == "finished":
+            self.expected.learn(record.game, record.experiment, record.turns)

@@ -1,0 +1,1 @@
+"""How not to overrun a provider."""

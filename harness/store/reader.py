@@ -1,0 +1,166 @@
+"""Rows out of a store: what a resumed run needs, what scores and audits are made of, one transcript.
+
+Knows the tables; computes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import duckdb
+import orjson
+
+from harness.core.errors import StoreError
+from harness.core.vocabulary import Message
+
+
+def ended_episodes(connection: duckdb.DuckDBPyConnection, *, retry_failed: bool) -> set[str]:
+    """The ids of the episodes that are not to be played again."""
+    only = "WHERE status = 'finished'" if retry_failed else ""
+    return {row[0] for row in connection.execute(f"SELECT DISTINCT episode_id FROM episodes {only}").fetchall()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredTurn:
+    """A recorded reply of an unfinished play; has_row: its turn row is stored too."""
+
+    attempt: int
+    turn: int
+    ask_hash: str
+    reply: str
+    has_row: bool
+
+
+def unfinished_turns(connection: duckdb.DuckDBPyConnection) -> dict[str, list[StoredTurn]]:
+    """Episode id -> the turns of its last play, in order, for plays that a stop cut short."""
+    rows = connection.execute("""
+        SELECT calls.episode_id, calls.attempt, calls.turn, calls.ask_hash, calls.reply, turns.turn IS NOT NULL
+        FROM calls ANTI JOIN episodes USING (episode_id, attempt)
+        LEFT JOIN turns ON turns.episode_id = calls.episode_id AND turns.attempt = calls.attempt AND turns.turn = calls.turn
+        WHERE calls.error_class IS NULL
+        QUALIFY calls.attempt = max(calls.attempt) OVER (PARTITION BY calls.episode_id)
+        ORDER BY calls.episode_id, calls.turn""").fetchall()
+    turns: dict[str, list[StoredTurn]] = {}
+    for episode_id, attempt, turn, ask_hash, reply, has_row in rows:
+        known = turns.setdefault(episode_id, [])
+        if turn == len(known):  # a gap would mean a lost call; play on from before it
+            known.append(StoredTurn(attempt=attempt, turn=turn, ask_hash=ask_hash, reply=reply, has_row=has_row))
+    return turns
+
+
+def failed_attempts(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    """Episode id -> the number of its last attempt, for episodes whose last attempt failed."""
+    rows = connection.execute("SELECT episode_id, attempt FROM last_episodes WHERE status = 'failed'").fetchall()
+    return dict(rows)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpisodeRows:
+    """The last attempts of a store's episodes as columns of equal length; score is None where a row has none."""
+
+    model: Sequence[str]
+    method: Sequence[str]
+    arm: Sequence[str]
+    game: Sequence[str]
+    item: Sequence[str]
+    repeat: Sequence[int]
+    status: Sequence[str]
+    outcome: Sequence[str | None]
+    score: Sequence[float | None]
+    calls: Sequence[int]
+
+
+def episode_rows(connection: duckdb.DuckDBPyConnection) -> EpisodeRows:
+    """What scores and audits are computed from."""
+    rows = connection.execute("""
+        SELECT model, method, arm, game, concat_ws(':', game, rules, instance_set, experiment, instance, content_hash), repeat,
+               status, outcome, score, turns
+        FROM last_episodes ORDER BY ALL""").fetchall()
+    model, method, arm, game, item, repeat, status, outcome, score, calls = zip(*rows, strict=True) if rows else [()] * 10
+    return EpisodeRows(
+        model=model,
+        method=method,
+        arm=arm,
+        game=game,
+        item=item,
+        repeat=repeat,
+        status=status,
+        outcome=outcome,
+        score=score,
+        calls=calls,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FirstReplies:
+    """The replies to the first ask of every episode, as columns."""
+
+    method: Sequence[str]
+    ask_hash: Sequence[str]
+    repeat: Sequence[int]
+    reply: Sequence[str]
+
+
+def first_replies(connection: duckdb.DuckDBPyConnection) -> FirstReplies:
+    """What the comparison of replies to identical prompts is computed from."""
+    rows = connection.execute("""
+        SELECT calls.method, calls.ask_hash, repeat, reply
+        FROM calls JOIN last_episodes USING (episode_id, attempt)
+        WHERE turn = 0 AND calls.error_class IS NULL AND arm = 'main' ORDER BY ALL""").fetchall()
+    method, ask_hash, repeat, reply = zip(*rows, strict=True) if rows else [()] * 4
+    return FirstReplies(method=method, ask_hash=ask_hash, repeat=repeat, reply=reply)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TranscriptTurn:
+    """One turn as it was played: the messages its seat newly saw, its reply, and what the game made of that."""
+
+    seat: str
+    method: str
+    added: tuple[Message, ...]
+    reply: str
+    violation: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transcript:
+    """One episode as it was played."""
+
+    key: str
+    status: str
+    outcome: str | None
+    score: float | None
+    reason: str
+    turns: tuple[TranscriptTurn, ...]
+
+
+def transcript(connection: duckdb.DuckDBPyConnection, episode: str) -> Transcript:
+    """The last attempt of the episode whose id, or whose key, starts so.
+
+    raises  StoreError if none or several do"""
+    found = connection.execute(
+        "SELECT episode_id, attempt, key, status, outcome, score, reason FROM last_episodes"
+        " WHERE starts_with(episode_id, ?) OR starts_with(key, ?) ORDER BY key LIMIT 6",
+        [episode, episode],
+    ).fetchall()
+    if not found:
+        raise StoreError(f"no episode's id or key starts with {episode!r}; `lightbulb sql STORE 'FROM scores'` lists them")
+    if len(found) > 1:
+        some = "\n".join(f"  {row[0]}  {row[2]}" for row in found[:5])
+        raise StoreError(f"several episodes start with {episode!r}; give more of the id:\n{some}")
+    episode_id, attempt, key, status, outcome, score, reason = found[0]
+    rows = connection.execute(
+        "SELECT seat, method, added_json, reply, violation FROM transcripts WHERE episode_id = ? AND attempt = ? ORDER BY turn",
+        [episode_id, attempt],
+    ).fetchall()
+    turns = tuple(
+        TranscriptTurn(
+            seat=seat,
+            method=method,
+            added=tuple(Message(one["role"], one["text"]) for one in orjson.loads(added)),
+            reply=reply,
+            violation=violation,
+        )
+        for seat, method, added, reply, violation in rows
+    )
+    return Transcript(key=key, status=status, outcome=outcome, score=score, reason=reason, turns=turns)

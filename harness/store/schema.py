@@ -1,0 +1,84 @@
+"""The tables, made from the classes of core/records.py, and the views people query.
+
+One class, one table; one field, one column. No primary keys: keys are unique by construction and checked by query; an index on
+the hot tables would halve the writer's speed. Times `*_at` become timestamps in the views."""
+
+from __future__ import annotations
+
+import types
+import typing
+from dataclasses import fields
+
+from harness.core.records import (
+    CallRecord,
+    EpisodeRecord,
+    GateEvent,
+    MethodRecord,
+    ModelRecord,
+    Record,
+    SweepRecord,
+    TurnRecord,
+)
+
+VERSION = 1
+
+TABLES: dict[type[Record], str] = {
+    SweepRecord: "sweeps",
+    ModelRecord: "models",
+    MethodRecord: "methods",
+    EpisodeRecord: "episodes",
+    TurnRecord: "turns",
+    CallRecord: "calls",
+    GateEvent: "gate_events",
+}
+
+_SQL_TYPES = {str: "VARCHAR", int: "BIGINT", float: "DOUBLE", bool: "BOOLEAN"}
+
+_VIEWS = {
+    # The last attempt of every episode; a finished one is last by construction.
+    "last_episodes": """
+        SELECT * FROM episodes QUALIFY attempt = max(attempt) OVER (PARTITION BY episode_id)""",
+    # One row an episode as scores see it: aborted and unscored earn nothing, failed ones are missing.
+    "scores": """
+        SELECT model, method, game, experiment, instance, repeat, arm, episode_id, outcome, reason, score,
+               outcome IN ('success', 'lost') AS played,
+               turns, to_timestamp(started_at) AS started, finished_at - started_at AS seconds
+        FROM last_episodes WHERE status = 'finished'""",
+    # What every access method's calls cost in time and tokens.
+    "calls_by_method": """
+        SELECT method, count(*) AS calls, count(error_class) AS errors,
+               sum(prompt_tokens) AS prompt_tokens, sum(completion_tokens) AS completion_tokens,
+               median(latency_s) AS latency_s_median, quantile_cont(latency_s, 0.95) AS latency_s_p95, avg(queue_s) AS queue_s_mean
+        FROM calls GROUP BY method""",
+    # Every turn with its reply: what the seat newly saw, what it said, what the game made of it.
+    "transcripts": """
+        SELECT turns.episode_id, turns.attempt, turns.turn, seat, turns.method, history_kept, added_json, reply, violation,
+               finish_reason, prompt_tokens, completion_tokens, latency_s, turns.ask_hash
+        FROM turns JOIN calls ON calls.episode_id = turns.episode_id AND calls.attempt = turns.attempt AND calls.turn = turns.turn
+                              AND calls.error_class IS NULL""",
+}
+
+
+def columns(record: type[Record]) -> list[str]:
+    """The table's columns, in order."""
+    return [field.name for field in fields(record)]
+
+
+def statements() -> list[str]:
+    """What makes an empty file a store of this version."""
+    tables = [f"CREATE TABLE {table} ({_column_list(record)})" for record, table in TABLES.items()]
+    views = [f"CREATE VIEW {name} AS {query}" for name, query in _VIEWS.items()]
+    return ["CREATE TABLE store (version BIGINT NOT NULL)", f"INSERT INTO store VALUES ({VERSION})", *tables, *views]
+
+
+def _column_list(record: type[Record]) -> str:
+    hints = typing.get_type_hints(record)
+    return ", ".join(f'"{name}" {_sql_type(hints[name])}' for name in columns(record))
+
+
+def _sql_type(hint: object) -> str:
+    if isinstance(hint, types.UnionType):
+        (inner,) = (option for option in typing.get_args(hint) if option is not type(None))
+        return _SQL_TYPES[inner]
+    assert isinstance(hint, type)
+    return f"{_SQL_TYPES[hint]} NOT NULL"
