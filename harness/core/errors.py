@@ -5,7 +5,7 @@ HarnessError ─ SpecError               the user's file or arguments are wrong
              ─ CallError               the provider's doing
                ─ TransientCallError    worth another try: RateLimited, Unavailable ─ ConnectFailed, TimedOut, Garbled
                ─ FinalCallError        the same answer tomorrow: Rejected, ContextExceeded
-                 ─ GateClosing         nothing more can come through this gate: AccountRefused, ModelUnknown, Unreachable
+                 ─ GateClosing         nothing more can come through this gate: AccountRefused, ModelUnknown, Unreachable, Stopped
              ─ StoreError              disk or database
              ─ AuditError              the rows cannot answer the question"""
 
@@ -107,3 +107,7 @@ class ModelUnknown(GateClosing):
 
 class Unreachable(GateClosing):
     """Nobody answers at the address."""
+
+
+class Stopped(GateClosing):
+    """A person asked for an end."""

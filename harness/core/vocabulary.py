@@ -158,10 +158,16 @@ class AccessMethod:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prompt:
-    """What a backend completes."""
+    """What a backend completes.
+
+    episode, item, seat, turn   where in the sweep it is asked: a bot must know; a real model is never told"""
 
     messages: tuple[Message, ...]
     form: Form
+    episode: str
+    item: str
+    seat: str
+    turn: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

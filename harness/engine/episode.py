@@ -101,6 +101,8 @@ class _Episode:
         self._player = player
         self._on_ask = on_ask
         self._plan = plan
+        self._key = plan.key
+        self._item = plan.item
         self._episode_id = plan.episode_id
         self._beginning = beginning
         self._game = player.games[plan.instance.game]
@@ -163,7 +165,9 @@ class _Episode:
         self._on_ask()
         completion = await player.caller.call(
             player.routes[self._methods[ask.seat]],
-            Prompt(messages=ask.messages, form=ask.form),
+            Prompt(
+                messages=ask.messages, form=ask.form, episode=self._key, item=self._item, seat=ask.seat, turn=self._turn
+            ),
             place,
             remainder=max(1.0, expected - self._turn),
             chance=chance,
@@ -201,7 +205,7 @@ class _Episode:
             episode_id=self._episode_id,
             attempt=self._beginning.attempt,
             run_id=player.run_id,
-            key=plan.key,
+            key=self._key,
             game=puzzle.game,
             rules=plan.rules,
             instance_set=puzzle.set_name,

@@ -20,8 +20,9 @@ from harness.core.errors import GateClosing
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateStatistics:
-    """A snapshot. `resting` calls wait for another try."""
+    """A snapshot. calls: answered so far, well or badly; resting: those that wait for another try."""
 
+    calls: int
     in_flight: int
     waiting: int
     resting: int
@@ -51,6 +52,7 @@ class Gate:
         self._numbers = 0
         self._waiting = 0
         self._in_flight = 0
+        self._calls = 0
         self._resting = 0
         self._closed: GateClosing | None = None
         self._hunger = anyio.Event()
@@ -84,6 +86,7 @@ class Gate:
 
     def leave(self) -> None:
         """Gives the place back and calls the next turn."""
+        self._calls += 1
         self._in_flight -= 1
         while self._queue and self._in_flight < self._window:
             ticket = heapq.heappop(self._queue)
@@ -153,6 +156,7 @@ class Gate:
 
     def statistics(self) -> GateStatistics:
         return GateStatistics(
+            calls=self._calls,
             in_flight=self._in_flight,
             waiting=self._waiting,
             resting=self._resting,

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from harness.core.errors import SpecError
-from harness.spec.sweep import AuditPart, EnginePart, GamePart, MethodPart, ModelPart, RetryPart, SweepSpec
+from harness.spec.sweep import AuditPart, BotPart, EnginePart, GamePart, MethodPart, ModelPart, RetryPart, SweepSpec
 
 Key = tuple[str | int, ...]
 
@@ -64,10 +64,11 @@ def _contradictions(spec: SweepSpec, known_games: Sequence[str]) -> Iterator[tup
 
 
 def _method_contradictions(method: MethodPart) -> Iterator[tuple[Key, str]]:
-    if method.engine is None and method.base_url is None:
-        yield (), 'says nowhere where the model is; give base_url = "https://..." or engine = { kind = "vllm", weights = "..." }'
-    if method.engine is not None and method.base_url is not None:
-        yield ("base_url",), "stands beside engine, which chooses its own address; keep one of the two"
+    places = [name for name in ("base_url", "engine", "bots") if getattr(method, name) is not None]
+    if not places:
+        yield (), 'says nowhere where the model is; give base_url = "https://...", engine = { kind = "vllm", ... } or bots = {}'
+    if len(places) > 1:
+        yield (places[0],), f"stands beside {' and '.join(places[1:])}; keep one of them: each says where the model is"
     if method.base_url is not None:
         parts = urlsplit(method.base_url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -122,7 +123,7 @@ def _keys_at(key: Key) -> list[str]:
     if not key:
         part: type = SweepSpec
     elif key[0] == "models":
-        part = ModelPart if len(key) <= 2 else EnginePart if key[-1] == "engine" else MethodPart
+        part = ModelPart if len(key) <= 2 else {"engine": EnginePart, "bots": BotPart}.get(str(key[-1]), MethodPart)
     else:
         part = tables[str(key[0])]
     return list(part.__dataclass_fields__)  # type: ignore[attr-defined]

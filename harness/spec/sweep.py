@@ -50,8 +50,23 @@ class EnginePart:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BotPart:
+    """bots = { ... }: the games' own programmatic players instead of a model.
+
+    skill         1 plays as well as the rules allow, 0 hopelessly
+    form_errors   share of replies whose form is broken
+    latency_s     mean time to a reply, exponentially spread"""
+
+    __pydantic_config__: ClassVar = _STRICT
+
+    skill: Annotated[float, Ge(0), Le(1)] = 1.0
+    form_errors: Annotated[float, Ge(0), Le(1)] = 0.0
+    latency_s: Annotated[float, Ge(0), Le(3600)] = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MethodPart:
-    """[models.MODEL.methods.NAME]: one way to reach the model. Either `engine` or `base_url` says where.
+    """[models.MODEL.methods.NAME]: one way to reach the model. One of `base_url`, `engine` and `bots` says where.
 
     served_name    what the server calls the model; None: the model's name in this file
     key_env        the environment variable that holds the key (also read from a .env beside the sweep); None: no key is sent
@@ -67,6 +82,7 @@ class MethodPart:
     base_url: str | None = None
     served_name: str | None = None
     engine: EnginePart | None = None
+    bots: BotPart | None = None
     key_env: str | None = None
     constrain: bool = False
     concurrency: Annotated[int, Ge(1), Le(100_000)] = 32

@@ -1,0 +1,62 @@
+"""An HTTP answer as bytes, and what the answers of all dialects share. Pure; knows no sockets."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+
+import orjson
+
+from harness.core.errors import Garbled
+
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """headers: names in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> object:
+        """The body as JSON; halves of surrogate pairs, which no UTF-8 text may hold, become U+FFFD.
+
+        raises  Garbled if it is anything else"""
+        try:
+            return orjson.loads(self.body)
+        except orjson.JSONDecodeError:
+            pass
+        try:
+            return _mended(json.loads(self.body.decode("utf-8", "replace")))
+        except ValueError as error:
+            start = self.body[:120].decode("utf-8", "replace")
+            raise Garbled(f"the answer is not JSON but begins {start!r}", status=self.status) from error
+
+    def retry_after_s(self, wall_s: float) -> float | None:
+        """How long the provider asks us to wait: `retry-after-ms`, or `retry-after` in seconds or as a date."""
+        for header, unit_s in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+            said = self.headers.get(header, "").strip()
+            try:
+                seconds = float(said) * unit_s
+            except ValueError:
+                continue
+            return min(max(seconds, 0.0), 86_400.0) if seconds == seconds else None
+        try:
+            return max(0.0, parsedate_to_datetime(self.headers["retry-after"]).timestamp() - wall_s)
+        except (KeyError, ValueError, TypeError):
+            return None
+
+
+def _mended(value: object) -> object:
+    if isinstance(value, str):
+        return _LONE_SURROGATE.sub("�", value)
+    if isinstance(value, list):
+        return [_mended(one) for one in value]
+    if isinstance(value, dict):
+        return {key: _mended(one) for key, one in value.items()}
+    return value

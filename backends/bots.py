@@ -1,0 +1,52 @@
+"""Answers from the games' own programmatic players. The one file here that knows of games.
+
+A bot's luck comes from the stream named by its episode, seat and turn: its replies do not depend on who else plays, or when."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from games import GAMES
+from games.bots import with_form_errors
+from harness.core.protocols import Clock
+from harness.core.seeds import stream
+from harness.core.vocabulary import Completion, Instance, Prompt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BotsBackend:
+    """A Backend.
+
+    find_instance   the puzzle behind a prompt's item
+    skill           1 plays as well as the rules allow, 0 hopelessly
+    form_errors     share of replies whose form is broken
+    latency_s       mean time to a reply, exponentially spread; 0: at once"""
+
+    find_instance: Callable[[str], Instance]
+    clock: Clock
+    seed: int
+    skill: float = 1.0
+    form_errors: float = 0.0
+    latency_s: float = 0.0
+
+    async def complete(self, prompt: Prompt) -> Completion:
+        """See Backend; never fails."""
+        chance = stream(self.seed, "bot", prompt.episode, prompt.seat, prompt.turn)
+        if self.latency_s:
+            await self.clock.sleep(chance.expovariate(1 / self.latency_s))
+        instance = self.find_instance(prompt.item)
+        reply = GAMES[instance.game].bots[prompt.seat](instance, prompt.messages, self.skill, chance)
+        reply = with_form_errors(reply, self.form_errors, chance)
+        return Completion(
+            text=reply,
+            finish_reason="stop",
+            prompt_tokens=sum(_tokens(message.text) for message in prompt.messages),
+            completion_tokens=_tokens(reply),
+            served_model="bots",
+        )
+
+
+def _tokens(text: str) -> int:
+    """About as many tokens as this text would cost: four characters each, as a rule of thumb for English."""
+    return -(-len(text) // 4)

@@ -1,0 +1,14 @@
+"""Numbers about rows: is the same model, reached another way, still the same model?
+
+Opens nothing: columns and arrays in, frozen findings out. All chance comes from named streams under one seed.
+
+    columns -> scores.py      (methods, items, repeats) per game, with gaps
+            -> contrasts.py   paired differences against the reference, their endpoints
+               flips.py       relabelling within items: one exact p and where the difference is
+               intervals.py   the stratified t, its skewness correction, equivalence, shares
+               composite.py   clemscore as published and on common support
+               variance.py    method, item, chance
+               planning.py    what settling the question costs
+               replies.py     identical replies to identical prompts
+            -> verdicts.py    three verdicts and their words
+            -> findings.py    `audit`: all of it as one frozen value, `as_json` as plain data"""
