@@ -25,7 +25,7 @@ class LaneView:
     name: str
     planned: int
     done_before: int
-    tally: Callable[[], Tally]
+    tally: Tally
     gate: Gate
 
 
@@ -65,7 +65,7 @@ class Progress:
         return Group(table, Text(f"{elapsed_s:.0f} s; {self._rows_behind()} rows on their way to the store", style="dim"))
 
     def _cells(self, lane: LaneView) -> Mapping[str, str]:
-        tally, gate = lane.tally(), lane.gate.statistics()
+        tally, gate = lane.tally, lane.gate.statistics()
         elapsed_s = max(self._clock.now() - self._began, 1e-9)
         ended = tally.finished + tally.failed
         left = lane.planned - lane.done_before - ended

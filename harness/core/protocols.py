@@ -30,6 +30,10 @@ class Backend(Protocol):
 class RecordSink(Protocol):
     """Where rows go."""
 
+    def put_nowait(self, record: Record) -> None:
+        """Takes one of the rare rows from code that cannot wait."""
+        ...
+
     async def put(self, *records: Record) -> None:
         """Takes rows in order; waits only when too many are under way; raises StoreError once the store is broken."""
         ...

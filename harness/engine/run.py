@@ -6,13 +6,13 @@ command goes on from there. A second one cancels what is in flight too."""
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import anyio
 
 from harness.core.errors import Stopped
-from harness.engine.scheduler import Lane, Scheduler
+from harness.engine.scheduler import Scheduler
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,9 +26,9 @@ class RunEnd:
     closings: dict[str, str]
 
 
-async def play_until_done_or_stopped(scheduler: Scheduler, lanes: Sequence[Lane], *, say: Callable[[str], None]) -> RunEnd:
+async def play_until_done_or_stopped(scheduler: Scheduler, *, say: Callable[[str], None]) -> RunEnd:
     """Plays all lanes under the signals described above."""
-    gates = {gate.name: gate for lane in lanes for gate in lane.gates}
+    gates = {gate.name: gate for lane in scheduler.lanes for gate in lane.gates}
     interrupted = False
     async with anyio.create_task_group() as tasks:
 
@@ -47,7 +47,7 @@ async def play_until_done_or_stopped(scheduler: Scheduler, lanes: Sequence[Lane]
                         gate.close(Stopped("stopped by the user"))
 
         tasks.start_soon(listen)
-        await scheduler.play_all(lanes)
+        await scheduler.play_all()
         tasks.cancel_scope.cancel()
     tallies = scheduler.tallies.values()
     return RunEnd(

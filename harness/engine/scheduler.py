@@ -7,7 +7,7 @@ the others do not notice."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import anyio
 from anyio.abc import TaskGroup, TaskStatus
@@ -69,20 +69,25 @@ class Tally:
                 self.scored += 1
 
 
-@dataclass(slots=True, kw_only=True)
 class Scheduler:
-    """See the module's header. `beginning(plan)` is what the store knows of an unfinished episode."""
+    """See the module's header.
 
-    player: Player
-    expected: ExpectedTurns
-    beginning: Callable[[EpisodePlan], Beginning]
-    tallies: dict[str, Tally] = field(default_factory=dict)
+    beginning   what the store knows of an unfinished episode
+    tallies     lane -> its running counts"""
 
-    async def play_all(self, lanes: Sequence[Lane]) -> None:
+    def __init__(
+        self, lanes: Sequence[Lane], *, player: Player, expected: ExpectedTurns, beginning: Callable[[EpisodePlan], Beginning]
+    ) -> None:
+        self.lanes = lanes
+        self.tallies = {lane.name: Tally() for lane in lanes}
+        self._player = player
+        self._expected = expected
+        self._beginning = beginning
+
+    async def play_all(self) -> None:
         """Plays every lane to its end, or to the closing of its gates."""
-        self.tallies.update({lane.name: Tally() for lane in lanes})
         async with anyio.create_task_group() as episodes:
-            for lane in lanes:
+            for lane in self.lanes:
                 episodes.start_soon(self._feed, lane, episodes)
 
     async def _feed(self, lane: Lane, episodes: TaskGroup) -> None:
@@ -107,9 +112,9 @@ class Scheduler:
                 announced = True
                 task_status.started()
 
-        record = await self.player.play(plan, self.beginning(plan), announce)
+        record = await self._player.play(plan, self._beginning(plan), announce)
         announce()
         tally.live -= 1
         tally.count(record)
         if record is not None and record.status == "finished":
-            self.expected.learn(record.game, record.experiment, record.turns)
+            self._expected.learn(record.game, record.experiment, record.turns)

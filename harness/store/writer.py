@@ -54,6 +54,11 @@ class StoreWriter:
             self._wake.set()
             await self._relief.wait()
 
+    def put_nowait(self, record: Record) -> None:
+        """See RecordSink."""
+        with self._lock:
+            self._rows.append(record)
+
     @property
     def rows_behind(self) -> int:
         """Rows taken and not yet committed."""
@@ -138,3 +143,6 @@ class InlineWriter(RecordSink):
 
     async def put(self, *records: Record) -> None:
         write_batch(self._connection, self._path, list(records))
+
+    def put_nowait(self, record: Record) -> None:
+        write_batch(self._connection, self._path, [record])

@@ -1,0 +1,361 @@
+"""Wires a sweep to live parts and plays it. With cli.py the one place that knows games, backends and every room.
+
+In order: what is left to play, local engines, connections, one question to every server (does it serve this model?), then the
+gates open. Nothing is played before all of that is true."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+import duckdb
+import orjson
+from anyio.abc import TaskGroup, TaskStatus
+from rich.console import Console
+
+from backends import DIALECTS
+from backends.bots import BotsBackend
+from backends.engines import EngineSpec, engine_kind, install, this_machine
+from backends.http import Deadlines, HttpBackend, open_wire
+from backends.local_server import LocalServer, serve
+from games import GAMES
+from games.clembench import read_instances
+from harness.core.clock import RealClock
+from harness.core.errors import CallError, SpecError, Unreachable
+from harness.core.protocols import RecordSink
+from harness.core.records import GateEvent, MethodRecord, ModelRecord, Record, SweepRecord
+from harness.core.vocabulary import AccessMethod, EpisodePlan, Instance, Sampling, digest
+from harness.engine.call import Caller, RetryPolicy, Route
+from harness.engine.episode import Beginning, Player, RecordedTurn
+from harness.engine.run import RunEnd, play_until_done_or_stopped
+from harness.engine.scheduler import ExpectedTurns, Lane, Scheduler
+from harness.env import read_keys
+from harness.limits.gate import Gate
+from harness.progress import LaneView, Progress
+from harness.spec.plan import GameSet, choose_instances, lane, planned
+from harness.spec.sweep import EnginePart, MethodPart, SweepSpec
+from harness.store.file import open_to_write
+from harness.store.reader import ended_episodes, failed_attempts, unfinished_turns
+from harness.store.writer import StoreWriter, writing
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """Where a sweep is played.
+
+    folder    of the sweep file: a .env beside it is read, relative paths start there
+    store     the DuckDB file
+    environ   where keys come from
+    console   for the live view
+    say       takes one line for a person"""
+
+    folder: Path
+    store: Path
+    environ: Mapping[str, str]
+    console: Console
+    say: Say
+
+
+def game_sets(spec: SweepSpec, folder: Path) -> dict[str, GameSet]:
+    """The instances of every game of the sweep, and the rules they are played by.
+
+    raises  SpecError for an unknown rule set, experiment or instance set"""
+    sets = {}
+    for name, part in spec.games.items():
+        game = GAMES[name]
+        if part.instances == "own":
+            instances: Sequence[Instance] = game.instances()
+        elif part.instances.startswith("clembench:"):
+            instances = read_instances(folder / Path(part.instances.removeprefix("clembench:")).expanduser(), name)
+        else:
+            raise SpecError(f'games.{name}.instances: {part.instances!r} is neither "own" nor "clembench:/path/to/checkout"')
+        rules = part.rules or game.rule_sets[0]
+        if rules not in game.rule_sets:
+            raise SpecError(f"games.{name}.rules: {rules!r} is no rule set of this game; known: {', '.join(game.rule_sets)}")
+        experiments = list(dict.fromkeys(one.experiment for one in instances))
+        for wanted in part.experiments:
+            if wanted not in experiments:
+                near = difflib.get_close_matches(wanted, experiments, n=1)
+                hint = f'did you mean "{near[0]}"?' if near else f"known: {', '.join(experiments)}"
+                raise SpecError(f"games.{name}.experiments: no experiment {wanted!r}; {hint}")
+        chosen = choose_instances(instances, experiments=part.experiments, items=part.items)
+        sets[name] = GameSet(rules=rules, seats=len(game.seats), instances=chosen)
+    return sets
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """What the store knows before the run: which episodes ended, and how far the unfinished ones came."""
+
+    ended: set[str]
+    beginnings: dict[str, Beginning]
+    runs: int
+
+    def beginning(self, plan: EpisodePlan) -> Beginning:
+        return self.beginnings.pop(plan.episode_id, Beginning())
+
+
+def read_stored(connection: duckdb.DuckDBPyConnection, *, retry_failed: bool) -> Stored:
+    beginnings = {
+        episode: Beginning(attempt=last + 1) for episode, last in (failed_attempts(connection) if retry_failed else {}).items()
+    }
+    for episode, turns in unfinished_turns(connection).items():
+        beginnings[episode] = Beginning(
+            attempt=turns[0].attempt,
+            turns=[RecordedTurn(ask_hash=turn.ask_hash, reply=turn.reply, stored=turn.has_row) for turn in turns],
+        )
+    runs = len(connection.execute("SELECT run_id FROM sweeps").fetchall())
+    return Stored(ended=ended_episodes(connection, retry_failed=retry_failed), beginnings=beginnings, runs=runs)
+
+
+async def run_sweep(spec: SweepSpec, setting: Setting, *, retry_failed: bool = False) -> RunEnd:
+    """Plays what the store does not hold yet.
+
+    raises  SpecError, EngineError: before anything is played; StoreError: what was committed stays"""
+    sets = game_sets(spec, setting.folder)
+    keys = read_keys(spec, folder=setting.folder, environ=setting.environ)
+    with open_to_write(setting.store) as connection:
+        stored = read_stored(connection, retry_failed=retry_failed)
+        sweep = _Sweep(spec=spec, setting=setting, sets=sets, keys=keys, stored=stored, run_id=f"{stored.runs + 1:04}")
+        if not any(sweep.left.values()):
+            setting.say("nothing is left to play: every episode of this sweep is in the store")
+            return RunEnd(finished=0, failed=0, pending=0, interrupted=False, closings={})
+        async with writing(connection, setting.store) as writer:
+            return await sweep.play(writer)
+
+
+class _Sweep:
+    """One run over one store."""
+
+    def __init__(
+        self,
+        *,
+        spec: SweepSpec,
+        setting: Setting,
+        sets: Mapping[str, GameSet],
+        keys: Mapping[str, str | None],
+        stored: Stored,
+        run_id: str,
+    ) -> None:
+        self.spec = spec
+        self.setting = setting
+        self.sets = sets
+        self.keys = keys
+        self.stored = stored
+        self.run_id = run_id
+        self.clock = RealClock()
+        self.left = {method: sum(1 for _ in self.plans(method)) for method in spec.methods()}
+        self.methods = {name: part for name, (_, part) in spec.methods().items() if self.left[name]}
+        self.instances = {
+            EpisodePlan(instance=one, rules=chosen.rules, seating=()).item: one for chosen in sets.values() for one in chosen.instances
+        }
+
+    def plans(self, method: str) -> Iterator[EpisodePlan]:
+        return lane(method, self.sets, repeats=self.spec.repeats, seed=self.spec.seed, stored=self.stored.ended)
+
+    async def play(self, writer: StoreWriter) -> RunEnd:
+        async with anyio.create_task_group() as background, AsyncExitStack() as open_things:
+            gates = {name: self.gate(name, part, writer) for name, part in self.methods.items()}
+            servers = await self.start_engines(background, gates)
+            routes = {
+                name: await self.route(name, part, gates[name], servers.get(name), open_things) for name, part in self.methods.items()
+            }
+            await self.prove(routes)
+            await writer.put(*self.opening_rows(routes, servers))
+            end = await self.play_routes(routes, background, writer)
+            background.cancel_scope.cancel()
+        return end
+
+    def gate(self, name: str, part: MethodPart, sink: RecordSink) -> Gate:
+        def on_event(kind: str, detail: str) -> None:
+            self.setting.say(f"{name}: gate {kind}: {detail}")
+            sink.put_nowait(GateEvent(run_id=self.run_id, gate=name, kind=kind, detail=detail, at=self.clock.wall()))
+
+        return Gate(name, window=part.concurrency, on_event=on_event)
+
+    # --- local engines --------------------------------------------------------------------------------------------------------
+
+    async def start_engines(self, background: TaskGroup, gates: Mapping[str, Gate]) -> dict[str, LocalServer]:
+        """Method -> its server. Methods that differ only in what they ask of the server share one. All start side by side."""
+        users: dict[EngineSpec, list[str]] = {}
+        for name, part in self.methods.items():
+            if part.engine is not None:
+                model = self.spec.methods()[name][0]
+                users.setdefault(self.engine_spec(part.engine, part.served_name or model), []).append(name)
+        servers: dict[str, LocalServer] = {}
+
+        async def start(spec: EngineSpec, names: Sequence[str]) -> None:
+            log = self.setting.store.with_suffix("").with_name(f"{self.setting.store.stem}-{names[0].replace('/', '-')}.log")
+            server = await background.start(self.host, spec, log, [gates[name] for name in names])
+            servers.update(dict.fromkeys(names, server))
+
+        async with anyio.create_task_group() as starting:
+            for spec, names in users.items():
+                starting.start_soon(start, spec, names)
+        return servers
+
+    def engine_spec(self, part: EnginePart, served_name: str) -> EngineSpec:
+        weights = part.weights if part.weights.startswith("bundled:") else str(self.setting.folder / Path(part.weights).expanduser())
+        return EngineSpec(
+            kind=part.kind,
+            weights=weights,
+            served_name=served_name,
+            dtype=part.dtype,
+            context_max=part.context_max,
+            flags=part.flags,
+        )
+
+    async def host(self, spec: EngineSpec, log: Path, gates: Sequence[Gate], *, task_status: TaskStatus[LocalServer]) -> None:
+        """Keeps one server until the run ends; if it dies first, its gates close."""
+        engine = await anyio.to_thread.run_sync(install, engine_kind(spec.kind, this_machine()), self.setting.say)
+        async with serve(spec, engine, log=log, say=self.setting.say) as server:
+            task_status.started(server)
+            death = await server.wait_dead()
+            for gate in gates:
+                gate.close(Unreachable(str(death)))
+
+    # --- connections ----------------------------------------------------------------------------------------------------------
+
+    async def route(
+        self, name: str, part: MethodPart, gate: Gate, server: LocalServer | None, open_things: AsyncExitStack
+    ) -> Route:
+        method = access_method(name, self.spec.methods()[name][0], part, server)
+        if part.bots is not None:
+            bots = BotsBackend(
+                find_instance=self.instances.__getitem__,
+                clock=self.clock,
+                seed=self.spec.seed,
+                skill=part.bots.skill,
+                form_errors=part.bots.form_errors,
+                latency_s=part.bots.latency_s,
+            )
+            return Route(method=method, gate=gate, backend=bots)
+        retry = self.spec.retry
+        wire = await open_things.enter_async_context(
+            open_wire(
+                requests_per_second_max=part.requests_per_second_max,
+                deadlines=Deadlines(silence_s=retry.timeout_s, total_s=retry.timeout_s),
+            )
+        )
+        backend = HttpBackend(method, DIALECTS[method.dialect], wire, key=self.keys[name], clock=self.clock)
+        return Route(method=method, gate=gate, backend=backend)
+
+    async def prove(self, routes: Mapping[str, Route]) -> None:
+        """Every server is there, takes the key and serves the model.
+
+        raises  SpecError listing all that is not so"""
+        problems: list[str] = []
+
+        async def ask(name: str, backend: HttpBackend, method: AccessMethod) -> None:
+            try:
+                served = await backend.served_models()
+            except CallError as error:
+                problems.append(f"{place_of(name)}: {error}; check base_url{', key_env' if self.keys[name] else ''} and the server")
+                return
+            if served is not None and method.served_name not in served:
+                near = difflib.get_close_matches(method.served_name, served, n=1, cutoff=0.4)
+                hint = f'did you mean "{near[0]}"?' if near else f"it serves {', '.join(served[:10]) or 'nothing'}"
+                problems.append(f"{place_of(name)}.served_name: {method.base_url} does not serve {method.served_name!r}; {hint}")
+
+        async with anyio.create_task_group() as asking:
+            for name, route in routes.items():
+                if isinstance(route.backend, HttpBackend):
+                    asking.start_soon(ask, name, route.backend, route.method)
+        if problems:
+            raise SpecError("\n".join(sorted(problems)))
+
+    # --- play -----------------------------------------------------------------------------------------------------------------
+
+    def opening_rows(self, routes: Mapping[str, Route], servers: Mapping[str, LocalServer]) -> list[Record]:
+        spec_json = orjson.dumps(dataclasses.asdict(self.spec), option=orjson.OPT_SORT_KEYS).decode()
+        rows: list[Record] = [
+            SweepRecord(
+                run_id=self.run_id,
+                name=self.spec.name,
+                spec_json=spec_json,
+                spec_hash=digest(spec_json),
+                seed=self.spec.seed,
+                version=version("lightbulb"),
+                started_at=self.clock.wall(),
+            )
+        ]
+        rows += [ModelRecord(run_id=self.run_id, model=name, parameters=part.parameters) for name, part in self.spec.models.items()]
+        for name, route in routes.items():
+            method, server = route.method, servers.get(name)
+            rows.append(
+                MethodRecord(
+                    run_id=self.run_id,
+                    method=name,
+                    model=method.model,
+                    provider=method.provider,
+                    dialect=method.dialect,
+                    base_url=method.base_url,
+                    served_model=method.served_name,
+                    sampling_json=orjson.dumps(dataclasses.asdict(method.sampling)).decode(),
+                    constrain=method.constrain,
+                    concurrency=method.concurrency,
+                    engine_json=orjson.dumps(dict(server.facts)).decode() if server else None,
+                )
+            )
+        return rows
+
+    async def play_routes(self, routes: Mapping[str, Route], background: TaskGroup, writer: StoreWriter) -> RunEnd:
+        retry = self.spec.retry
+        policy = RetryPolicy(tries_max=retry.tries_max, deadline_s=retry.deadline_s, wait_max_s=retry.wait_max_s)
+        expected = ExpectedTurns(GAMES)
+        player = Player(
+            run_id=self.run_id,
+            caller=Caller(sink=writer, clock=self.clock, policy=policy),
+            games=GAMES,
+            routes=routes,
+            expected_turns=expected,
+            seed=self.spec.seed,
+        )
+        lanes = [Lane(name=name, plans=self.plans(name), gates=(route.gate,)) for name, route in routes.items()]
+        scheduler = Scheduler(lanes, player=player, expected=expected, beginning=self.stored.beginning)
+        total = planned(self.sets, repeats=self.spec.repeats)
+        views = [
+            LaneView(
+                name=name,
+                planned=total,
+                done_before=total - self.left[name],
+                tally=scheduler.tallies[name],
+                gate=route.gate,
+            )
+            for name, route in routes.items()
+        ]
+        progress = Progress(views, clock=self.clock, console=self.setting.console, rows_behind=lambda: writer.rows_behind)
+        background.start_soon(progress.watch)
+        return await play_until_done_or_stopped(scheduler, say=self.setting.say)
+
+
+def access_method(name: str, model: str, part: MethodPart, server: LocalServer | None) -> AccessMethod:
+    """The method with every default filled in."""
+    return AccessMethod(
+        name=name,
+        model=model,
+        provider="bots" if part.bots else part.engine.kind if part.engine else part.provider,
+        dialect=part.dialect,
+        base_url=server.base_url if server else part.base_url or "",
+        served_name=server.served_name if server else part.served_name or model,
+        key_env=part.key_env,
+        sampling=Sampling(temperature=part.temperature, top_p=part.top_p, seed=part.seed),
+        constrain=part.constrain,
+        concurrency=part.concurrency,
+        requests_per_second_max=part.requests_per_second_max,
+    )
+
+
+def place_of(method: str) -> str:
+    """Where the sweep file describes a method."""
+    model, way = method.split("/", 1)
+    return f"models.{model}.methods.{way}"
