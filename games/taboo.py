@@ -1,0 +1,182 @@
+"""Taboo: one seat describes a word without using it or its relatives, the other guesses it.
+
+Rules as published with clembench v1.6; every oddity stands beside the line that keeps it. No reply is asked for twice: a broken
+form aborts, a forbidden word loses. Needs nltk's stemmer, imported when the first clue is checked, since the published
+scores depend on that very stemmer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from importlib import import_module
+from random import Random
+from string import punctuation
+
+from games.fields import Fields
+from games.instances import own_set, stop_words
+from games.rulesets import RULE_SETS, TOKENS_MAX
+from harness.core.protocols import Game
+from harness.core.vocabulary import KEPT, Ask, Form, Instance, Message, Outcome, Parse, Play, Requests
+
+DESCRIBER = "describer"
+GUESSER = "guesser"
+
+# ── instance ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Puzzle:
+    """A word to describe, the words forbidden beside it, and what each seat is told at the start."""
+
+    target: str
+    related: tuple[str, ...]
+    rounds_max: int
+    describer_prompt: str
+    guesser_prompt: str
+
+    @classmethod
+    def read(cls, instance: Instance) -> Puzzle:
+        fields = Fields(instance)
+        target = fields.text("target_word")
+        related = fields.texts("related_word")
+        rounds_max = fields.number("max_turns")
+        listed = "\n".join(f"- {word}" for word in related[:3])
+        describer_prompt = fields.text("describer_initial_prompt").replace("$TARGET_WORD$", target)
+        return cls(
+            target=target,
+            related=related,
+            rounds_max=rounds_max,
+            describer_prompt=describer_prompt.replace("$REL_WORD$", listed).replace("$N$", str(rounds_max)),
+            guesser_prompt=fields.text("guesser_initial_prompt").replace("$N$", str(rounds_max)),
+        )
+
+
+# ── forms ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+CLUE_FORM = Form(regex="CLUE: [!-~][ -~]{0,79}", tokens_max=TOKENS_MAX)
+GUESS_FORM = Form(regex="GUESS: [a-z]{1,24}", tokens_max=TOKENS_MAX)
+
+# ── play ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def play(instance: Instance, rules: str) -> Play:
+    """Up to three rounds of a clue and a guess. Both rule sets play alike."""
+    puzzle = Puzzle.read(instance)
+    describer_hears = [Message("user", puzzle.describer_prompt)]
+    guesser_hears: list[Message] = []
+    opening = f"{puzzle.guesser_prompt}\n\n"
+
+    for round_number in range(1, puzzle.rounds_max + 1):
+        clue = yield Ask(seat=DESCRIBER, messages=tuple(describer_hears), form=CLUE_FORM)
+        if not clue.startswith("CLUE:"):
+            return aborted("clue does not start with CLUE:", round_number)
+        if names_forbidden_word(clue, puzzle):
+            return lost("clue uses a forbidden word", round_number)
+        describer_hears.append(Message("assistant", clue))
+
+        guesser_hears.append(Message("user", opening + clue))
+        opening = ""
+        guess = yield Ask(seat=GUESSER, messages=tuple(guesser_hears), form=GUESS_FORM)
+        if not guess.startswith("GUESS:"):
+            return aborted("guess does not start with GUESS:", round_number)
+        if bare(guess, tag="GUESS:") == puzzle.target:
+            return success(round_number)
+        guesser_hears.append(Message("assistant", guess))
+        describer_hears.append(Message("user", guess))
+
+    return lost("no right guess in the last round", puzzle.rounds_max)
+
+
+def bare(reply: str, *, tag: str) -> str:
+    """The reply without tags, case and punctuation.
+
+    Stripped before the punctuation goes, never after: "word ." keeps a space at its end and is a wrong guess. Only ASCII
+    punctuation goes, and nothing takes its place. Published scores contain all of it."""
+    return reply.replace(tag, "").strip().lower().translate(WITHOUT_PUNCTUATION)
+
+
+WITHOUT_PUNCTUATION = str.maketrans("", "", punctuation)
+
+
+def names_forbidden_word(clue: str, puzzle: Puzzle) -> bool:
+    """Whether a word of the clue has the stem of the target or of a related word.
+
+    Words are what single spaces separate: tabs, line ends and dashes hide one. A stop word is never looked at, so a related word that
+    is one cannot be violated. Published scores contain both."""
+    forbidden = {stem(puzzle.target), *map(stem, puzzle.related)}
+    longest = max(map(len, forbidden)) + STEMMER_REMOVES_MAX
+    spoken = {word for word in bare(clue, tag="CLUE:").split(" ") if len(word) <= longest}
+    return any(stem(word) in forbidden for word in spoken - stop_words())
+
+
+STEMMER_REMOVES_MAX = 40
+"""More characters than the stemmer can take off a word: longer words need no look, and its cost is the square of their length."""
+
+
+@lru_cache(maxsize=1 << 15)
+def stem(word: str) -> str:
+    return _stemmer()(word)
+
+
+@cache
+def _stemmer() -> Callable[[str], str]:
+    """Imported at first use: nltk takes longer to load than everything else a user's `--help` needs."""
+    stemmer: Callable[[str], str] = import_module("nltk.stem.snowball").SnowballStemmer("english").stem
+    return stemmer
+
+
+# ── scores ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+# A request is a round, not a call, and only an abort's last round is a violated one: that is how the published figures count.
+
+
+def success(rounds: int) -> Outcome:
+    requests = Requests(total=rounds, parsed=rounds)
+    return Outcome(state="success", score=100 / rounds, reason="word guessed", requests=requests, metrics={"Rounds": float(rounds)})
+
+
+def lost(reason: str, rounds: int) -> Outcome:
+    requests = Requests(total=rounds, parsed=rounds)
+    return Outcome(state="lost", score=0.0, reason=reason, requests=requests, metrics={"Rounds": float(rounds)}, last_parse=KEPT)
+
+
+def aborted(reason: str, rounds: int) -> Outcome:
+    requests = Requests(total=rounds, parsed=rounds - 1, violated=1)
+    return Outcome(state="aborted", score=None, reason=reason, requests=requests, last_parse=Parse(violation=reason))
+
+
+# ── bots ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def describe(instance: Instance, heard: tuple[Message, ...], skill: float, chance: Random) -> str:
+    """Says words associated with the target where the instance lists some; unskilled, says something vague or blurts a forbidden word."""
+    if chance.random() < skill:
+        associations = _associations(instance)
+        return "CLUE: " + ", ".join(chance.sample(associations, min(2, len(associations)))) if associations else "CLUE: you know it"
+    blurted = Fields(instance).texts("related_word")[0]
+    return f"CLUE: {blurted}" if chance.random() < 0.5 else "CLUE: something"
+
+
+def guess(instance: Instance, heard: tuple[Message, ...], skill: float, chance: Random) -> str:
+    """Finds the word as often as its skill says, half as often after a vague clue; otherwise says a word near it."""
+    vague = heard[-1].text.endswith("CLUE: something")
+    if chance.random() < (skill / 2 if vague else skill):
+        return f"GUESS: {bare(Fields(instance).text('target_word'), tag='GUESS:')}"
+    return f"GUESS: {chance.choice(Fields(instance).texts('related_word'))}"
+
+
+def _associations(instance: Instance) -> Sequence[str]:
+    fields = Fields(instance)
+    return fields.texts("associations") if "associations" in fields else ()
+
+
+GAME = Game(
+    name="taboo",
+    summary="Describe a word without naming it or its relatives; the other seat guesses.",
+    seats=(DESCRIBER, GUESSER),
+    rule_sets=RULE_SETS,
+    turns_typical=4,
+    play=play,
+    instances=lambda: own_set("taboo"),
+    bots={DESCRIBER: describe, GUESSER: guess},
+)
