@@ -32,7 +32,7 @@ class PairedGame:
 
     @property
     def shared(self) -> BoolArray:
-        return self.plays > 0
+        return np.asarray(self.plays > 0, dtype=np.bool_)
 
     def difference(self, endpoint: str) -> FloatArray:
         """b - a per item, in points or in percent of episodes played; equal means give exactly 0."""
@@ -81,7 +81,7 @@ def _pair_game(game: GameScores, a: int, b: list[int]) -> PairedGame:
     count = np.maximum(plays, 1)
 
     def mean(values: FloatArray) -> FloatArray:
-        return np.where(both, values, 0.0).sum(axis=2) / count
+        return np.asarray(np.where(both, values, 0.0).sum(axis=2) / count, dtype=np.float64)
 
     return PairedGame(
         game=game.game,

@@ -92,7 +92,7 @@ def _ratio(mean: FloatArray, variance: FloatArray) -> FloatArray:
     size = np.where(np.abs(mean) <= 1e-9, 0.0, np.abs(mean))
     out = np.where(size > 0, np.inf, 0.0)
     np.divide(size, np.sqrt(variance), out=out, where=variance > 0)
-    return np.round(out, 9)
+    return np.asarray(np.round(out, 9), dtype=np.float64)
 
 
 def _step_down(counts: npt.NDArray[np.int32]) -> FloatArray:

@@ -79,7 +79,7 @@ def strata(values: Sequence[FloatArray], shared: Sequence[BoolArray]) -> Strata:
 def equal_weights(n: FloatArray) -> FloatArray:
     """1/G for each of a contrast's G games that have items, 0 for the others."""
     present = n > 0
-    return present / np.maximum(present.sum(axis=1, keepdims=True), 1)
+    return np.asarray(present / np.maximum(present.sum(axis=1, keepdims=True), 1), dtype=np.float64)
 
 
 def total(parts: Strata) -> Total:
@@ -158,8 +158,7 @@ def _two_sided(whole: Total, contrast: int, room: FloatArray) -> FloatArray:
         stats.t.sf(above, df),
         stats.t.sf(_skewed(above, skew), df),
     ]
-    worst: FloatArray = np.max(tails, axis=0)
-    return worst
+    return np.asarray(np.max(tails, axis=0), dtype=np.float64)
 
 
 def hidden_bound(parts: Strata, level: FloatArray) -> FloatArray:
@@ -186,7 +185,7 @@ def _largest_hidden(n: FloatArray, reach: FloatArray, level: FloatArray) -> Floa
     used = np.maximum((log_lambda + offset < 0).sum(axis=1), 1) - 1
     chosen = np.take_along_axis(log_lambda, used[:, None], axis=1)
     x = np.exp(np.minimum(chosen + offset, 0.0))
-    return (reach * (1 - x)).sum(axis=1)
+    return np.asarray((reach * (1 - x)).sum(axis=1), dtype=np.float64)
 
 
 def share_interval(hits: FloatArray, tries: FloatArray, alpha: float) -> tuple[float, float]:

@@ -32,7 +32,7 @@ class EpisodeColumns:
     repeat    a play of the item, unique within its batch
     outcome   "success", "lost", "aborted", "unscored", or None for a failed episode
     score     main score in [0, 100]; None or NaN when aborted, unscored or failed
-    batch     plays near in time share a batch; None: each repeat is a batch of its own
+    batch     plays near in time share a batch; None: unknown, so all count as one and the audit speaks of these runs only
     calls     requests on the wire; None if not counted
     cost_usd  what they cost; None if not known"""
 
@@ -61,11 +61,11 @@ class GameScores:
 
     @property
     def finished(self) -> BoolArray:
-        return self.outcome >= SUCCESS
+        return np.asarray(self.outcome >= SUCCESS, dtype=np.bool_)
 
     @property
     def failed(self) -> BoolArray:
-        return self.outcome == FAILED
+        return np.asarray(self.outcome == FAILED, dtype=np.bool_)
 
     @property
     def points(self) -> FloatArray:
@@ -85,7 +85,7 @@ class GameScores:
     @property
     def scored(self) -> BoolArray:
         """Counted by clemscore as published: finished and not unscored."""
-        return self.finished & (self.outcome != UNSCORED)
+        return self.finished & np.asarray(self.outcome != UNSCORED, dtype=np.bool_)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,14 +168,14 @@ def _chosen(column: Column, methods: Sequence[str] | None) -> BoolArray:
 def _plain(column: Column) -> Sequence[Any]:
     """A column as a list, None where it is masked."""
     if isinstance(column, np.ma.MaskedArray):
-        return list(column.astype(object).filled(None))
+        return list(np.ma.filled(column.astype(object), None))
     return column.tolist() if isinstance(column, np.ndarray) else column
 
 
 def _floats(column: Column, size: int) -> FloatArray:
     """A column as numbers, NaN where it is None or masked."""
     if isinstance(column, np.ma.MaskedArray):
-        return np.asarray(column.astype(np.float64).filled(np.nan))
+        return np.asarray(np.ma.filled(column.astype(np.float64), np.nan))
     if isinstance(column, np.ndarray) and column.dtype != np.object_:
         return column.astype(np.float64)
     return np.fromiter((np.nan if value is None else value for value in column), dtype=np.float64, count=size)
@@ -192,7 +192,7 @@ def _coded(column: Column, chosen: BoolArray) -> tuple[tuple[str, ...], IntArray
 def _slots(columns: EpisodeColumns, chosen: BoolArray) -> tuple[tuple[int, ...], IntArray]:
     """The batch of each (batch, repeat) that occurs, in order, and each row's place among them."""
     repeat = np.asarray(columns.repeat, dtype=np.int64)[chosen]
-    batch = repeat if columns.batch is None else np.asarray(columns.batch, dtype=np.int64)[chosen]
+    batch = np.zeros_like(repeat) if columns.batch is None else np.asarray(columns.batch, dtype=np.int64)[chosen]
     pairs, slot = np.unique(np.stack([batch, repeat], axis=1), axis=0, return_inverse=True)
     return tuple(pairs[:, 0].tolist()), slot.reshape(-1).astype(np.int64)
 
@@ -201,7 +201,8 @@ def _outcomes(column: Column, chosen: BoolArray) -> npt.NDArray[np.int8]:
     values = _plain(column)
     unknown = set(values) - CODES.keys()
     if unknown:
-        raise AuditError(f"Unknown outcome {sorted(map(str, unknown))[0]!r}: an episode is success, lost, aborted, unscored, or None if failed.")
+        first = sorted(map(str, unknown))[0]
+        raise AuditError(f"Unknown outcome {first!r}: an episode is success, lost, aborted, unscored, or None if failed.")
     return np.fromiter(map(CODES.__getitem__, values), dtype=np.int8, count=len(values))[chosen]
 
 

@@ -1,0 +1,186 @@
+"""What it takes to settle the question: repeats, items, calls.
+
+Knows the variance of paired differences and a margin. Keeps: what more repeats cannot buy is said, not promised.
+Does not promise: a verdict; forecasts hold for methods that are truly alike, four times in five."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil, inf, isfinite, sqrt
+
+import numpy as np
+from scipy import stats
+
+from harness.audit.intervals import Strata, hidden_bound, total
+from harness.audit.scores import FloatArray
+
+POWER = 0.8
+FACTOR_MAX = 1e6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noise:
+    """The variance of a macro difference, split by what shrinks it.
+
+    chance  times 1/R: from repeats;  items  whatever R is: from items that respond to the method
+    None    one repeat cannot tell them apart"""
+
+    chance: float
+    items: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """One endpoint of one contrast, as far as it is settled.
+
+    parts   its per-game moments, one contrast
+    noise   None with one repeat
+    margin  in the endpoint's unit"""
+
+    parts: Strata
+    noise: Noise | None
+    margin: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What would settle the margin, in all and for both methods together; exactly one of repeats and items is what must grow.
+
+    repeats          in all, on the same items; None: repeats alone cannot do it, or one repeat cannot tell
+    items            in all, at the repeats of now; None when repeats do it
+    factor           items needed over items present
+    margin_smallest  the least margin that repeats alone can prove on these items; None where unknown
+    calls, cost_usd  None where not counted"""
+
+    repeats: int | None
+    items: int | None
+    factor: float
+    episodes: int
+    margin_smallest: float | None
+    calls: int | None
+    cost_usd: float | None
+
+
+def noise_of(
+    reference: Sequence[FloatArray], method: Sequence[FloatArray], parts: Strata
+) -> Noise | None:
+    """Splits the variance of a paired macro difference.
+
+    reference, method  a game each: (items, repeats), NaN where missing
+    parts              moments of the item differences of the same two methods
+    returns            None when no item has two repeats finished by both
+    source             the two-way model of variance.py for two methods: the variance of an item's difference is interaction + chance / R"""
+    chance = items = 0.0
+    known = False
+    for g, (a, b) in enumerate(zip(reference, method, strict=True)):
+        both = np.isfinite(a) & np.isfinite(b)
+        repeats = both.sum(axis=1)
+        several = repeats >= 2
+        n, weight, variance = parts.n[0, g], parts.weight[0, g], parts.variance[0, g]
+        if n == 0:
+            continue
+        within = 0.0
+        if several.any():
+            known = True
+            within = float((_within(a, both)[several] + _within(b, both)[several]).mean())
+        shared = repeats > 0
+        chance += weight**2 * within / n
+        items += weight**2 * (variance - within * float((1 / repeats[shared]).mean())) / n
+    return Noise(chance=float(chance), items=max(0.0, float(items))) if known else None
+
+
+def _within(values: FloatArray, both: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> FloatArray:
+    """Sample variance over the repeats both methods finished, (items,); 0 below two."""
+    count = both.sum(axis=1)
+    mean = np.where(both, values, 0.0).sum(axis=1) / np.maximum(count, 1)
+    square = (np.where(both, values - mean[:, None], 0.0) ** 2).sum(axis=1)
+    return np.asarray(square / np.maximum(count - 1, 1))
+
+
+def reach(alpha: float) -> float:
+    """Standard errors a margin must hold for "equivalent" to be earned with 80 % power by methods truly alike."""
+    return float(stats.norm.ppf(1 - alpha) + stats.norm.ppf(1 - (1 - POWER) / 2))
+
+
+def plan(
+    questions: Sequence[Question], *, repeats: int, items: int, alpha: float, calls: float | None, cost_usd: float | None
+) -> Plan:
+    """What settles all these endpoints at once.
+
+    repeats, items   of now
+    alpha            after Holm
+    calls, cost_usd  of one play of one item through both methods; None where not counted
+    source           sample size of two one-sided tests at true difference 0; where that is already held and the verdict still open, at
+                     the difference seen: to prove it inside the margin, or to prove it at all, whichever is cheaper"""
+    errors = [reach(alpha)] * len(questions)
+    wanted = [_room(question, alpha) / error for question, error in zip(questions, errors, strict=True)]
+    if all(float(total(question.parts).se[0]) <= want for question, want in zip(questions, wanted, strict=True)):
+        wanted = [_wanted_at_estimate(question, alpha) for question in questions]
+    needed = max(_repeats_for(question, want) for question, want in zip(questions, wanted, strict=True))
+    smallest = [_smallest_margin(question, alpha) for question in questions]
+    if isfinite(needed):
+        more = max(ceil(needed), repeats + 1)
+        return _costed(more, None, 1.0, more * items, smallest[0], calls, cost_usd)
+    factor = max(_factor_for(question, want, alpha) for question, want in zip(questions, wanted, strict=True))
+    grown = max(ceil(factor * items), items + 1)
+    return _costed(None, grown, grown / items, repeats * grown, smallest[0], calls, cost_usd)
+
+
+def _room(question: Question, alpha: float) -> float:
+    return question.margin - float(hidden_bound(question.parts, np.array([alpha]))[0, 0])
+
+
+def _wanted_at_estimate(question: Question, alpha: float) -> float:
+    """The standard error at which the difference seen would be proved inside the margin or proved at all, in four audits of five."""
+    seen = abs(float(total(question.parts).estimate[0]))
+    power = float(stats.norm.ppf(POWER))
+    inside = (_room(question, alpha) - seen) / (float(stats.norm.ppf(1 - alpha)) + power)
+    beyond = seen / (float(stats.norm.ppf(1 - alpha / 2)) + power)
+    return max(inside, beyond)
+
+
+def _repeats_for(question: Question, error: float) -> float:
+    """Repeats that bring the standard error down to this; infinite if none do or nobody can tell."""
+    if question.noise is None or error <= 0:
+        return inf
+    left = error**2 - question.noise.items
+    return question.noise.chance / left if left > 0 else inf
+
+
+def _smallest_margin(question: Question, alpha: float) -> float | None:
+    if question.noise is None:
+        return None
+    return reach(alpha) * sqrt(question.noise.items) + question.margin - _room(question, alpha)
+
+
+def _factor_for(question: Question, error: float, alpha: float) -> float:
+    """How many times the items bring the standard error to its share of the margin, what hides in games all alike included; bisection."""
+    se = float(total(question.parts).se[0])
+    ratio = error / _room(question, alpha) if error > 0 else 1 / reach(alpha)
+
+    def enough(factor: float) -> bool:
+        room = question.margin - float(hidden_bound(question.parts.grown(factor), np.array([alpha]))[0, 0])
+        return room > 0 and se / sqrt(factor) <= ratio * room
+
+    low, high = 1.0, FACTOR_MAX
+    if enough(low):
+        return low
+    for _ in range(50):
+        middle = sqrt(low * high)
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return high
+
+
+def _costed(
+    repeats: int | None, items: int | None, factor: float, plays: int, smallest: float | None, calls: float | None, cost_usd: float | None
+) -> Plan:
+    return Plan(
+        repeats=repeats,
+        items=items,
+        factor=factor,
+        episodes=2 * plays,
+        margin_smallest=smallest,
+        calls=None if calls is None else ceil(plays * calls),
+        cost_usd=None if cost_usd is None else plays * cost_usd,
+    )
