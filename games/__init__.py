@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from games import taboo, wordle
+from games import imagegame, privateshared, referencegame, taboo, wordle
 from harness.core.protocols import Game
 
 GAMES: dict[str, Game] = {
@@ -10,4 +10,7 @@ GAMES: dict[str, Game] = {
     "wordle": wordle.GAME,
     "wordle_withclue": wordle.WITH_CLUE,
     "wordle_withcritic": wordle.WITH_CRITIC,
+    "imagegame": imagegame.GAME,
+    "referencegame": referencegame.GAME,
+    "privateshared": privateshared.GAME,
 }

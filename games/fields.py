@@ -4,8 +4,7 @@ Keeps: a missing or misshapen field is one SpecError that names the instance, th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NoReturn
+from collections.abc import Iterator, Mapping
 
 from harness.core.errors import SpecError
 from harness.core.vocabulary import Instance
@@ -22,34 +21,36 @@ class Fields:
     def __contains__(self, name: str) -> bool:
         return name in self._values
 
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
     def value(self, name: str) -> object:
-        try:
-            return self._values[name]
-        except KeyError:
-            self.wrong(name, "is missing")
+        if name not in self._values:
+            raise self.wrong(name, "is missing")
+        return self._values[name]
 
     def text(self, name: str) -> str:
         value = self.value(name)
         if not isinstance(value, str):
-            self.wrong(name, "is not a text")
+            raise self.wrong(name, "is not a text")
         return value
 
     def number(self, name: str) -> int:
         value = self.value(name)
         if not isinstance(value, int) or isinstance(value, bool):
-            self.wrong(name, "is not a whole number")
+            raise self.wrong(name, "is not a whole number")
         return value
 
     def flag(self, name: str) -> bool:
         value = self.value(name)
         if not isinstance(value, bool):
-            self.wrong(name, "is neither true nor false")
+            raise self.wrong(name, "is neither true nor false")
         return value
 
     def texts(self, name: str) -> tuple[str, ...]:
         value = self.value(name)
         if not isinstance(value, list | tuple) or not all(isinstance(each, str) for each in value):
-            self.wrong(name, "is not a list of texts")
+            raise self.wrong(name, "is not a list of texts")
         return tuple(value)
 
     def within(self, name: str) -> Fields:
@@ -59,11 +60,12 @@ class Fields:
     def mapping(self, name: str) -> Mapping[str, object]:
         value = self.value(name)
         if not isinstance(value, Mapping):
-            self.wrong(name, "is not an object")
+            raise self.wrong(name, "is not an object")
         return value
 
-    def wrong(self, name: str, what: str) -> NoReturn:
+    def wrong(self, name: str, what: str) -> SpecError:
+        """The error to raise: what is wrong with the field of this name."""
         puzzle = self._instance
-        raise SpecError(
+        return SpecError(
             f"{puzzle.game}, instance {puzzle.id} of {puzzle.experiment} in {puzzle.set_name}: field {self._path + name!r} {what}."
         )

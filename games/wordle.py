@@ -85,7 +85,7 @@ def _check_configuration(fields: Fields) -> None:
     configuration = fields.within("common_config")
     for name, ours in CONFIGURED.items():
         if name in configuration and configuration.number(name) != ours:
-            configuration.wrong(name, f"is {configuration.number(name)}; the published rules play with {ours}")
+            raise configuration.wrong(name, f"is {configuration.number(name)}; the published rules play with {ours}")
 
 
 def _clue(fields: Fields) -> str | None:
@@ -93,7 +93,7 @@ def _clue(fields: Fields) -> str | None:
         return None
     clue = fields.text("target_word_clue").strip()
     if not clue:
-        fields.wrong("target_word_clue", "is empty")
+        raise fields.wrong("target_word_clue", "is empty")
     return clue
 
 
@@ -108,7 +108,7 @@ def _only_message(fields: Fields, name: str) -> str:
         case [{"content": str(text)}]:
             return text
         case _:
-            fields.wrong(name, "is not a list of one message with a 'content'")
+            raise fields.wrong(name, "is not a list of one message with a 'content'")
 
 
 def _reprompts(fields: Fields) -> Mapping[str, str]:

@@ -8,11 +8,18 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
+from random import Random
+from string import ascii_uppercase
+from typing import Any
 
+from games.grids import EMPTY, SIDE, text_of
 from games.instances import HERE, canonical, stop_words
 from games.taboo import stem
+from harness.core.seeds import stream
 
 Experiment = dict[str, object]
 
@@ -37,6 +44,9 @@ def every_set() -> Iterator[tuple[str, str]]:
     yield "taboo", file_text("taboo", taboo_experiments())
     for game in ("wordle", "wordle_withclue", "wordle_withcritic"):
         yield game, file_text(game, wordle_experiments(game))
+    yield "imagegame", file_text("imagegame", imagegame_experiments())
+    yield "referencegame", file_text("referencegame", referencegame_experiments())
+    yield "privateshared", file_text("privateshared", privateshared_experiments())
 
 
 def file_text(game: str, experiments: Sequence[Experiment]) -> str:
@@ -234,6 +244,340 @@ def five_letter_words_of(scowl: Path) -> str:
 
 def fits_wordle(word: str) -> bool:
     return len(word) == 5 and word.isascii() and word.isalpha() and word.islower()
+
+
+# ── grids ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+Cells = tuple[str, ...]
+"""Five rows of five characters, X or a full stop."""
+
+EVERYWHERE = [(row, column) for row in range(SIDE) for column in range(SIDE)]
+
+
+def pictures(kind: str) -> list[Cells]:
+    """The pictures under one heading of their sheet: bands of five lines that hold pictures side by side."""
+    sheet = (HERE / "pictures.txt").read_text(encoding="utf-8").split(f"# {kind}\n")[1].split("#")[0]
+    found: list[Cells] = []
+    for band in sheet.strip().split("\n\n"):
+        found += zip(*(line.split(" ") for line in band.split("\n")), strict=True)
+    assert len(set(found)) == len(found), f"{kind}: a picture twice"
+    return found
+
+
+def grid(cells: Cells, letter: str = "X") -> str:
+    return text_of(tuple(EMPTY if cell == "." else letter for cell in row) for row in cells)
+
+
+def filled(places: Iterable[tuple[int, int]]) -> Cells:
+    chosen = set(places)
+    return tuple("".join("X" if (row, column) in chosen else "." for column in range(SIDE)) for row in range(SIDE))
+
+
+# ── imagegame ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+EMPTY_GRID = grid(filled([]))
+EXAMPLE_GRID = grid(filled([(1, 4)]), "K")
+
+IMAGE_DESCRIBER = f"""You and I draw a picture together. It consists of letters in a grid of five rows and five columns. \
+At first the grid is empty:
+
+{EMPTY_GRID}
+
+You see the finished picture, I do not. Tell me step by step which letters to put where, and I will put them there. \
+The character "{EMPTY}" marks an empty cell; there is no need to speak of those. \
+Whenever I ask "What comes next?", give one instruction on one line that starts with "Instruction: ". \
+Once everything has been said, answer "Instruction: DONE".
+
+Say, for example, that the picture is this:
+
+{EXAMPLE_GRID}
+
+Then we would talk like this:
+
+What comes next?
+Instruction: Write a K at the right end of the second row
+
+What comes next?
+Instruction: DONE
+
+Now let us begin. Here is your picture."""
+
+IMAGE_QUESTION = "What comes next?"
+
+IMAGE_DRAWER = f"""You and I draw a picture together. It consists of letters in a grid of five rows and five columns. \
+At first the grid is empty:
+
+{EMPTY_GRID}
+
+I see the finished picture, you do not. I give you one instruction after the other, each starting with "Instruction: ". \
+Carry it out and answer with the whole grid as it then looks: five rows of five cells with one space between cells, \
+an empty cell written as "{EMPTY}", letters as capitals. \
+After "Instruction: Write a K at the right end of the second row" your answer would be
+
+{EXAMPLE_GRID}
+
+Keep what was drawn before, and write nothing but the grid.
+"""
+
+
+def imagegame_experiments() -> list[Experiment]:
+    chance = stream(VERSION, "imagegame")
+    drawn = [grid(picture, chance.choice(ascii_uppercase)) for picture in pictures("letters")[:10] + pictures("figures")[:10]]
+    # The first ten scattered grids have one letter, the others two.
+    scattered = [scattered_grid(chance, letters=1 + number // 10) for number in range(20)]
+    return [imagegame_experiment("pictures", drawn), imagegame_experiment("scattered", scattered)]
+
+
+def scattered_grid(chance: Random, *, letters: int) -> str:
+    chosen = chance.sample(ascii_uppercase, letters)
+    rows = [[EMPTY] * SIDE for _ in range(SIDE)]
+    for number, (row, column) in enumerate(chance.sample(EVERYWHERE, chance.randint(5, 12))):
+        rows[row][column] = chosen[number % letters]
+    return text_of(rows)
+
+
+def imagegame_experiment(name: str, targets: Sequence[str]) -> Experiment:
+    assert len(set(targets)) == len(targets), f"{name}: a grid twice"
+    return {
+        "name": name,
+        "player_1_prompt_header": IMAGE_DESCRIBER,
+        "player_1_question": IMAGE_QUESTION,
+        "player_2_prompt_header": IMAGE_DRAWER,
+        "grid_dimension": SIDE,
+        "game_instances": [{"game_id": number, "target_grid": target} for number, target in enumerate(targets)],
+    }
+
+
+# ── referencegame ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+REFERENCE_DESCRIBER = f"""Here are three pictures. Each is a grid of five rows and five columns \
+in which "X" marks a filled cell and "{EMPTY}" an empty one. \
+Another player sees the same three pictures in an order of its own, and has to find the first of them by your words alone.
+
+The picture to describe:
+
+$1$
+
+The other two:
+
+$2$
+
+$3$
+
+Describe the picture to describe on one line, so that it cannot be taken for one of the other two. \
+Start the line with "Expression: " and write nothing else."""
+
+REFERENCE_SELECTOR = f"""Here are three pictures. Each is a grid of five rows and five columns \
+in which "X" marks a filled cell and "{EMPTY}" an empty one. \
+Another player has described one of them, and you have to find out which.
+
+The first picture:
+
+$1$
+
+The second picture:
+
+$2$
+
+The third picture:
+
+$3$
+
+This is the description.
+
+TARGET_EXPRESSION
+
+Which picture is meant: first, second or third? Start your answer with "Answer: ", add that one word and write nothing else."""
+
+Triplet = tuple[Cells, Cells, Cells]
+TRIPLETS = 10
+PLACES = (["first", "1st", "1"], ["second", "2nd", "2"], ["third", "3rd", "3"])
+
+
+def referencegame_experiments() -> list[Experiment]:
+    chance = stream(VERSION, "referencegame")
+    choices = [chosen for size in range(1, SIDE) for chosen in combinations(range(SIDE), size)]
+    rows = [filled(place for place in EVERYWHERE if place[0] in chosen) for chosen in choices]
+    columns = [filled(place for place in EVERYWHERE if place[1] in chosen) for chosen in choices]
+    return [
+        referencegame_experiment("rows", triplets(rows, chance)),
+        referencegame_experiment("columns", triplets(columns, chance)),
+        referencegame_experiment("diagonals", triplets(diagonals(), chance)),
+        referencegame_experiment("letters", triplets(pictures("letters"), chance)),
+        referencegame_experiment("figures", triplets(pictures("figures"), chance)),
+        referencegame_experiment("scattered", [scattered_triplet(chance) for _ in range(TRIPLETS)]),
+    ]
+
+
+def diagonals() -> list[Cells]:
+    """One or two diagonals, which run on at the other edge."""
+    falling = [{place for place in EVERYWHERE if (place[0] - place[1]) % SIDE == shift} for shift in range(SIDE)]
+    rising = [{place for place in EVERYWHERE if (place[0] + place[1]) % SIDE == shift} for shift in range(SIDE)]
+    return [filled(set().union(*chosen)) for size in (1, 2) for chosen in combinations(falling + rising, size)]
+
+
+def triplets(family: Sequence[Cells], chance: Random) -> list[Triplet]:
+    """Targets, all different, each beside the two nearest of six others drawn by lot."""
+    assert len(set(family)) == len(family), "a picture twice"
+    chosen: list[Triplet] = []
+    for target in chance.sample(family, TRIPLETS):
+        others = chance.sample([picture for picture in family if picture != target], 6)
+        near, second, *_ = sorted(others, key=lambda other: cells_apart(target, other))
+        chosen.append((target, near, second))
+    return chosen
+
+
+def cells_apart(one: Cells, other: Cells) -> int:
+    return sum(mine != its for mine, its in zip("".join(one), "".join(other), strict=True))
+
+
+def scattered_triplet(chance: Random) -> Triplet:
+    """A grid without order beside two that differ from it in four cells each."""
+    target = set(chance.sample(EVERYWHERE, chance.randint(8, 14)))
+    near, second = (filled(target ^ set(chance.sample(EVERYWHERE, 4))) for _ in range(2))
+    assert near != second
+    return filled(target), near, second
+
+
+def referencegame_experiment(name: str, chosen: Sequence[Triplet]) -> Experiment:
+    assert len({target for target, _, _ in chosen}) == TRIPLETS, f"{name}: a target twice"
+    return {
+        "name": name,
+        "player_1_prompt_header": REFERENCE_DESCRIBER,
+        "player_2_prompt_header": REFERENCE_SELECTOR,
+        "game_instances": [
+            referencegame_instance(3 * number + place, triplet, place) for number, triplet in enumerate(chosen) for place in range(3)
+        ],
+    }
+
+
+def referencegame_instance(number: int, triplet: Triplet, place: int) -> Mapping[str, object]:
+    """The triplet with its target at this place among the selector's grids."""
+    target, near, second = (grid(cells) for cells in triplet)
+    shown = [near, second]
+    shown.insert(place, target)
+    return {
+        "game_id": number,
+        "player_1_target_grid": target,
+        "player_1_second_grid": near,
+        "player_1_third_grid": second,
+        "player_2_first_grid": shown[0],
+        "player_2_second_grid": shown[1],
+        "player_2_third_grid": shown[2],
+        "target_grid_name": PLACES[place],
+    }
+
+
+# ── privateshared ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+PRIVATE_RULES = """{situation}
+
+{facts}
+
+So far, the {asker} knows none of it.
+
+What the {asker} says starts with {tag}: and you reply to it in the form ANSWER: <your answer>
+
+Now and then I, too, ask you something. What I say starts with ME: and you reply to it in the form ASIDE: <your answer>
+
+Be brief and to the point, on one line."""
+
+PROBE_MARKER = "ME: "
+PROBE_TEMPLATE = "ME: {} Reply with yes or no and nothing else."
+TOPIC_QUESTIONS = (
+    "Has the {asker} been told {topic}?",
+    "Is {topic} known to the {asker} by now?",
+    "Could the {asker} say {topic}?",
+    "Have you already told the {asker} {topic}?",
+    "At this point, does the {asker} know {topic}?",
+)
+PRIVATE_INSTANCES = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """One experiment of privateshared: who asks about what, and what may be the case."""
+
+    name: str
+    tag: str
+    what: str
+    asker: str
+    situation: str
+    values: Mapping[str, Sequence[str]]
+    requests: Mapping[str, Sequence[str]]
+    questions: Mapping[str, Sequence[str]]
+
+
+def privateshared_experiments() -> list[Experiment]:
+    sources = json.loads((HERE / "privateshared_facts.json").read_text(encoding="utf-8"))
+    chance = stream(VERSION, "privateshared")
+    return [privateshared_experiment(scene_of(source), sources["suffixes"], chance) for source in sources["experiments"]]
+
+
+def scene_of(source: Mapping[str, Any]) -> Scene:
+    """A scene lists its slots one by one, or the names of slots that are all alike and what may stand for any of them."""
+    if "slots" in source:
+        values = {slot: about["values"] for slot, about in source["slots"].items()}
+        requests = {slot: about["requests"] for slot, about in source["slots"].items()}
+        topics = {slot: about["topic"] for slot, about in source["slots"].items()}
+    else:
+        values = dict.fromkeys(source["alike"], source["values"])
+        requests = {slot: [source["request"].replace("{}", slot)] for slot in source["alike"]}
+        topics = {slot: source["topic"].replace("{}", slot) for slot in source["alike"]}
+    return Scene(
+        **{key: source[key] for key in ("name", "tag", "what", "asker", "situation")},
+        values=values,
+        requests=requests,
+        questions={slot: [text.format(asker=source["asker"], topic=topic) for text in TOPIC_QUESTIONS] for slot, topic in topics.items()},
+    )
+
+
+def privateshared_experiment(scene: Scene, suffixes: Sequence[str], chance: Random) -> Experiment:
+    puzzles = [privateshared_instance(number, scene, chance) for number in range(PRIVATE_INSTANCES)]
+    assert len({canonical(puzzle["slots"]) for puzzle in puzzles}) == len(puzzles), f"{scene.name}: an instance twice"
+    return {
+        "name": scene.name,
+        "tag": scene.tag,
+        "lang": "en",
+        "probe_marker": PROBE_MARKER,
+        "probe_template": PROBE_TEMPLATE,
+        "suffixes": suffixes,
+        "request_sentences": scene.requests,
+        "probing_questions": scene.questions,
+        "game_instances": puzzles,
+    }
+
+
+def privateshared_instance(number: int, scene: Scene, chance: Random) -> dict[str, object]:
+    slots = values_drawn(scene, chance)
+    order = list(slots)
+    chance.shuffle(order)
+    facts = "\n".join([f"WHAT: {scene.what}", *(f"{slot.upper()}: {value}" for slot, value in slots.items())])
+    return {
+        "game_id": number,
+        "slots": slots,
+        "initial_prompt": PRIVATE_RULES.format(situation=scene.situation, facts=facts, asker=scene.asker, tag=scene.tag),
+        "request_order": order,
+        "requests": {slot: chance.randrange(len(scene.requests[slot])) for slot in slots},
+        "probes": {
+            str(round_number): {slot: chance.randrange(len(scene.questions[slot])) for slot in slots}
+            for round_number in range(len(slots) + 1)
+        },
+    }
+
+
+def values_drawn(scene: Scene, chance: Random) -> dict[str, str]:
+    """A value for each slot, none of which gives away another by standing inside it or in what is said in the game."""
+    slots: dict[str, str] = {}
+    for slot, values in scene.values.items():
+        slots[slot] = chance.choice([value for value in values if value not in slots.values()])
+    said = [text for texts in (*scene.requests.values(), *scene.questions.values()) for text in texts]
+    said += [scene.situation, PRIVATE_RULES, PROBE_TEMPLATE, scene.what, scene.tag, *map(str, slots)]
+    for slot, value in slots.items():
+        others = [other for name, other in slots.items() if name != slot]
+        inside = [text for text in said + others if value.lower() in text.lower()]
+        assert not inside, f"{scene.name}: {value} stands in {inside[0]!r}"
+    return slots
 
 
 if __name__ == "__main__":
