@@ -41,7 +41,7 @@ from harness.limits.gate import Gate
 from harness.progress import LaneView, Progress
 from harness.spec.plan import GameSet, choose_instances, lane, planned
 from harness.spec.sweep import EnginePart, MethodPart, SweepSpec
-from harness.store.file import open_to_write
+from harness.store.file import open_to_read, open_to_write
 from harness.store.reader import ended_episodes, failed_attempts, unfinished_turns
 from harness.store.writer import StoreWriter, writing
 
@@ -115,6 +115,16 @@ def read_stored(connection: duckdb.DuckDBPyConnection, *, retry_failed: bool) ->
         )
     runs = len(connection.execute("SELECT run_id FROM sweeps").fetchall())
     return Stored(ended=ended_episodes(connection, retry_failed=retry_failed), beginnings=beginnings, runs=runs)
+
+
+def episodes_left(spec: SweepSpec, *, folder: Path, store: Path) -> int:
+    """How many episodes of the sweep the store does not hold; an absent store holds none."""
+    sets = game_sets(spec, folder)
+    ended: set[str] = set()
+    if store.exists():
+        with open_to_read(store) as connection:
+            ended = ended_episodes(connection, retry_failed=False)
+    return sum(1 for method in spec.methods() for _ in lane(method, sets, repeats=spec.repeats, seed=spec.seed, stored=ended))
 
 
 async def run_sweep(spec: SweepSpec, setting: Setting, *, retry_failed: bool = False) -> RunEnd:

@@ -167,7 +167,7 @@ def hidden_bound(parts: Strata, level: FloatArray) -> FloatArray:
     If a share pi_g of game g's items would have come out otherwise, n_g items show none of them with probability (1 - pi_g)^n_g. The
     bound is the largest sum of w_g (100 + |mean_g|) pi_g for which the product of these probabilities is still at least the level: for
     one game 100 (1 - level^(1/n)) w, for several less than the sum of their separate bounds, and as exact."""
-    alike = (parts.variance == 0) & (parts.n > 0)
+    alike = (parts.variance == 0) & (parts.weight > 0)
     bound = np.zeros((len(parts.n), len(level)))
     for contrast in np.flatnonzero(alike.any(axis=1)):
         games = alike[contrast]

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from harness.core.vocabulary import Message
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepRecord:
@@ -140,3 +142,26 @@ class GateEvent:
 
 
 Record = SweepRecord | ModelRecord | MethodRecord | EpisodeRecord | TurnRecord | CallRecord | GateEvent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TranscriptTurn:
+    """One turn as it is read back: the messages its seat newly saw, its reply, and what the game made of that."""
+
+    seat: str
+    method: str
+    added: tuple[Message, ...]
+    reply: str
+    violation: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transcript:
+    """One episode as it is read back."""
+
+    key: str
+    status: str
+    outcome: str | None
+    score: float | None
+    reason: str
+    turns: tuple[TranscriptTurn, ...]

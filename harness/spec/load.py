@@ -49,7 +49,7 @@ def parse_sweep(text: str, *, source: str, known_games: Sequence[str]) -> SweepS
 def _contradictions(spec: SweepSpec, known_games: Sequence[str]) -> Iterator[tuple[Key, str]]:
     for game in spec.games:
         if game not in known_games:
-            yield ("games", game), f"no such game{_suggest(game, known_games)}; `lightbulb games` lists them"
+            yield ("games", game), f"no such game{suggest(game, known_games)}; `lightbulb games` lists them"
     for model, model_part in spec.models.items():
         if re.search(r"[/+|]", model):
             yield ("models", model), "a model's name may not contain / + or |: they join names in the store"
@@ -60,7 +60,7 @@ def _contradictions(spec: SweepSpec, known_games: Sequence[str]) -> Iterator[tup
             yield from ((at + key, problem) for key, problem in _method_contradictions(method))
     reference = spec.audit.reference
     if reference is not None and reference not in spec.methods():
-        yield ("audit", "reference"), f"no such access method{_suggest(reference, list(spec.methods()))}; written as model/method"
+        yield ("audit", "reference"), f"no such access method{suggest(reference, list(spec.methods()))}; written as model/method"
 
 
 def _method_contradictions(method: MethodPart) -> Iterator[tuple[Key, str]]:
@@ -109,7 +109,7 @@ def _plain(error: ErrorDetails) -> str:
     kind, context = error["type"], error.get("ctx", {})
     last = str(error["loc"][-1]) if error["loc"] else ""
     if kind in ("unexpected_keyword_argument", "extra_forbidden"):
-        return f"unknown key{_suggest(last, _keys_at(_own_key(error['loc'][:-1])))}"
+        return f"unknown key{suggest(last, _keys_at(_own_key(error['loc'][:-1])))}"
     if kind in ("missing", "missing_argument", "missing_keyword_only_argument"):
         return "is required and missing"
     if kind == "literal_error":
@@ -129,7 +129,8 @@ def _keys_at(key: Key) -> list[str]:
     return list(part.__dataclass_fields__)  # type: ignore[attr-defined]
 
 
-def _suggest(word: str, known: Sequence[str]) -> str:
+def suggest(word: str, known: Sequence[str]) -> str:
+    """A clause that ends an error about this word: the nearest known one, or all of them."""
     near = difflib.get_close_matches(word, known, n=1)
     if near:
         return f'; did you mean "{near[0]}"?'

@@ -11,6 +11,7 @@ import duckdb
 import orjson
 
 from harness.core.errors import StoreError
+from harness.core.records import Transcript, TranscriptTurn
 from harness.core.vocabulary import Message
 
 
@@ -109,29 +110,6 @@ def first_replies(connection: duckdb.DuckDBPyConnection) -> FirstReplies:
         WHERE turn = 0 AND calls.error_class IS NULL AND arm = 'main' ORDER BY ALL""").fetchall()
     method, ask_hash, repeat, reply = zip(*rows, strict=True) if rows else [()] * 4
     return FirstReplies(method=method, ask_hash=ask_hash, repeat=repeat, reply=reply)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TranscriptTurn:
-    """One turn as it was played: the messages its seat newly saw, its reply, and what the game made of that."""
-
-    seat: str
-    method: str
-    added: tuple[Message, ...]
-    reply: str
-    violation: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Transcript:
-    """One episode as it was played."""
-
-    key: str
-    status: str
-    outcome: str | None
-    score: float | None
-    reason: str
-    turns: tuple[TranscriptTurn, ...]
 
 
 def transcript(connection: duckdb.DuckDBPyConnection, episode: str) -> Transcript:

@@ -18,7 +18,6 @@ import anyio.to_thread
 import duckdb
 
 from harness.core.errors import StoreError
-from harness.core.protocols import RecordSink
 from harness.core.records import Record
 from harness.store import schema
 from harness.store.file import translated
@@ -132,17 +131,3 @@ async def writing(connection: duckdb.DuckDBPyConnection, path: Path, *, behind_r
         finally:
             with anyio.CancelScope(shield=True):
                 await writer.close(done)
-
-
-class InlineWriter(RecordSink):
-    """Writes each row where it is put: for virtual time, which cannot see threads."""
-
-    def __init__(self, connection: duckdb.DuckDBPyConnection, path: Path) -> None:
-        self._connection = connection
-        self._path = path
-
-    async def put(self, *records: Record) -> None:
-        write_batch(self._connection, self._path, list(records))
-
-    def put_nowait(self, record: Record) -> None:
-        write_batch(self._connection, self._path, [record])

@@ -1,0 +1,281 @@
+"""The command `lightbulb`: arguments in, tables and exit codes out. Everything heavy is imported by the command that needs it.
+
+Exit codes: 0 done, 1 a mistake of ours, 2 the user's file or arguments, 3 done but some episodes failed or stay pending,
+130 interrupted and resumable."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.core.errors import HarnessError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from harness.engine.run import RunEnd
+    from harness.spec.sweep import SweepSpec
+
+FAILED, INTERRUPTED = 3, 130
+
+app = typer.Typer(
+    help="Plays conversational games with language models and finds out whether the same model, reached another way, is still the same"
+    " model.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+engines_app = typer.Typer(help="Environments for local engines.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(engines_app, name="engine")
+
+SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP.toml", help="The sweep file.")]
+StoreFile = Annotated[Path, typer.Argument(metavar="STORE", help="The DuckDB file that a run wrote.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable lines on stdout.")]
+
+
+def main() -> None:
+    """The console script: errors with a remedy become one paragraph and an exit code; ours keep their traceback."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        _stop("interrupted; run the same command again to go on", INTERRUPTED)
+    except HarnessError as error:
+        _stop(str(error), 2)
+    except BaseExceptionGroup as group:
+        leaves = list(_leaves(group))
+        remedies = [str(leaf) for leaf in leaves if isinstance(leaf, HarnessError)]
+        if remedies:
+            _stop(remedies[0], 2)
+        if any(isinstance(leaf, KeyboardInterrupt) for leaf in leaves):
+            _stop("interrupted; run the same command again to go on", INTERRUPTED)
+        raise
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
+
+
+def _stop(text: str, code: int) -> None:
+    print(f"lightbulb: {text}", file=sys.stderr)
+    sys.exit(code)
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Option(help="Where the sweep, its store and the servers' logs go.")] = Path("lightbulb-demo"),
+) -> None:
+    """The whole job on a small real model: two games through two access methods, scores and verdict. No key, no GPU."""
+    from harness.demo import next_store, write_sweep
+
+    console = _console()
+    sweep = write_sweep(folder)
+    spec = _load(sweep)
+    store = next_store(folder, lambda path: _left(spec, sweep, path))
+    code = _play(spec, sweep, store, retry_failed=False, console=console)
+    _print_scores(store, console)
+    console.print()
+    _print_audit(store, spec.audit.reference, spec.audit.margin, spec.audit.alpha, console)
+    console.print(f"\nThe store is {store}. Three questions to put to it:\n", highlight=False)
+    for query in (
+        "SELECT method, outcome, count(*) FROM scores GROUP BY ALL ORDER BY ALL",
+        "FROM calls_by_method",
+        "SELECT reason, count(*) FROM scores GROUP BY ALL ORDER BY 2 DESC",
+    ):
+        console.print(f'  lightbulb sql {store} "{query}"', highlight=False, soft_wrap=True)
+    raise typer.Exit(code)
+
+
+@app.command()
+def run(
+    sweep: SweepFile,
+    store: Annotated[Path | None, typer.Option(help="The DuckDB file; default: beside the sweep, named after it.")] = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Play failed episodes once more.")] = False,
+) -> None:
+    """Play a sweep. Run it again to go on where it stopped: only what is missing is played.
+
+    Example: lightbulb run bench/sweeps/bots.toml --store /tmp/bots.duckdb"""
+    spec = _load(sweep)
+    raise typer.Exit(_play(spec, sweep, store or sweep.parent / f"{spec.name}.duckdb", retry_failed=retry_failed, console=_console()))
+
+
+@app.command()
+def scores(store: StoreFile, as_json: AsJson = False) -> None:
+    """Clemscore, share played and quality, with 95 % intervals, per model and access method.
+
+    Example: lightbulb scores demo.duckdb"""
+    _print_scores(store, _console(to_stdout=True), as_json=as_json)
+
+
+@app.command()
+def audit(
+    store: StoreFile,
+    reference: Annotated[str | None, typer.Option(help='"model/method" that the others are held against; default: the sweep\'s.')] = None,
+    margin: Annotated[float | None, typer.Option(help="Points too few to matter; default: the sweep's.", min=0.01, max=100)] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Is it the same model? One verdict for each access method, held against the reference.
+
+    Example: lightbulb audit demo.duckdb --margin 5"""
+    _print_audit(store, reference, margin, None, _console(to_stdout=True), as_json=as_json)
+
+
+@app.command()
+def show(store: StoreFile, episode: Annotated[str, typer.Argument(help="An episode's id or key, or the beginning of one.")]) -> None:
+    """One transcript, as each seat saw it.
+
+    Example: lightbulb show demo.duckdb 3f2a"""
+    from harness.report.transcript import print_transcript
+    from harness.store.file import open_to_read
+    from harness.store.reader import transcript
+
+    with open_to_read(store) as connection:
+        print_transcript(transcript(connection, episode), _console(to_stdout=True))
+
+
+@app.command()
+def sql(
+    store: StoreFile,
+    query: Annotated[str, typer.Argument(help="One SQL statement; it can only read.")],
+    as_json: AsJson = False,
+) -> None:
+    """Ask the store in SQL. Tables: sweeps, models, methods, episodes, turns, calls, gate_events; views: scores, calls_by_method,
+    transcripts, last_episodes.
+
+    Example: lightbulb sql demo.duckdb "SELECT method, avg(score) FROM scores GROUP BY ALL" """
+    from harness.report.text import table
+    from harness.store.file import open_to_read, translated
+
+    with open_to_read(store) as connection, translated(store):
+        cursor = connection.execute(query)
+        names = [column[0] for column in cursor.description or []]
+        rows = cursor.fetchall()
+    if as_json:
+        for row in rows:
+            print(json.dumps(dict(zip(names, row, strict=True)), default=str))
+    else:
+        _console(to_stdout=True).print(table(names, rows, left=len(names)))
+
+
+@app.command()
+def games(
+    name: Annotated[str | None, typer.Argument(help="A game; none: all.")] = None,
+    instance: Annotated[int | None, typer.Option(help="The n-th instance of its own set, as each seat sees it.", min=0)] = None,
+    as_json: AsJson = False,
+) -> None:
+    """The games, their rule sets and instances; or one instance, played by bots, as each seat sees it.
+
+    Example: lightbulb games taboo --instance 3"""
+    from games import GAMES
+    from harness.core.errors import SpecError
+    from harness.report.games import print_games, print_instance
+    from harness.spec.load import suggest
+
+    if name is not None and name not in GAMES:
+        raise SpecError(f"no game {name!r}{suggest(name, list(GAMES))}")
+    if name is None or instance is None:
+        print_games([GAMES[one] for one in ([name] if name else GAMES)], _console(to_stdout=True), as_json=as_json)
+        return
+    instances = GAMES[name].instances()
+    if instance >= len(instances):
+        raise SpecError(f"--instance {instance}: {name} has instances 0 to {len(instances) - 1}")
+    print_instance(GAMES[name], instances[instance], _console(to_stdout=True))
+
+
+@engines_app.command("install")
+def engine_install(kind: Annotated[str, typer.Argument(help="vllm")]) -> None:
+    """Make the environment of a local engine, unless it is there already.
+
+    Example: lightbulb engine install vllm"""
+    from backends.engines import engine_kind, install, this_machine
+
+    engine = install(engine_kind(kind, this_machine()), _say)
+    print(engine.python)
+
+
+@engines_app.command("list")
+def engine_list() -> None:
+    """The environments that are installed."""
+    from backends.engines import installed
+    from harness.report.text import table
+
+    rows = [(one.kind, one.version, one.python_version, one.folder) for one in installed()]
+    _console(to_stdout=True).print(table(("engine", "version", "python", "folder"), rows, left=4))
+
+
+# --- what several commands share ----------------------------------------------------------------------------------------------
+
+
+def _console(*, to_stdout: bool = False) -> Console:
+    from rich.console import Console
+
+    return Console(stderr=not to_stdout, width=None if sys.stdout.isatty() or sys.stderr.isatty() else 160)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _load(sweep: Path) -> SweepSpec:
+    from games import GAMES
+    from harness.spec.load import load_sweep
+
+    return load_sweep(sweep, known_games=list(GAMES))
+
+
+def _left(spec: SweepSpec, sweep: Path, store: Path) -> int:
+    """Episodes of the sweep that the store does not hold."""
+    from harness.compose import episodes_left
+
+    return episodes_left(spec, folder=sweep.parent, store=store)
+
+
+def _play(spec: SweepSpec, sweep: Path, store: Path, *, retry_failed: bool, console: Console) -> int:
+    import anyio
+
+    from harness.compose import Setting, run_sweep
+
+    setting = Setting(folder=sweep.parent, store=store, environ=os.environ, console=console, say=_say)
+    end = anyio.run(
+        lambda: run_sweep(spec, setting, retry_failed=retry_failed),
+        backend_options={"use_uvloop": sys.platform != "win32"},
+    )
+    return _report_end(end, store, resume=f"lightbulb run {sweep} --store {store}")
+
+
+def _report_end(end: RunEnd, store: Path, *, resume: str) -> int:
+    _say(f"{end.finished} episodes finished, {end.failed} failed, {end.pending} pending; the store is {store}")
+    for method, why in end.closings.items():
+        _say(f"{method}: stopped early: {why}")
+    if end.failed:
+        _say(f"failed episodes are played again by: {resume} --retry-failed")
+    if end.interrupted:
+        _say(f"interrupted; go on with: {resume}")
+        return INTERRUPTED
+    if end.pending:
+        _say(f"go on with: {resume}")
+    return FAILED if end.failed or end.pending else 0
+
+
+def _print_scores(store: Path, console: Console, *, as_json: bool = False) -> None:
+    raise AssertionError(store, console, as_json)
+
+
+def _print_audit(
+    store: Path, reference: str | None, margin: float | None, alpha: float | None, console: Console, *, as_json: bool = False
+) -> None:
+    raise AssertionError(store, reference, margin, alpha, console, as_json)
+
+
+if __name__ == "__main__":
+    main()

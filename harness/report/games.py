@@ -1,0 +1,60 @@
+"""The games, for a terminal."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.text import Text
+
+from harness.core.protocols import Game
+from harness.core.seeds import stream
+from harness.core.vocabulary import Instance
+from harness.report.text import harmless, table
+
+
+def print_games(games: Sequence[Game], console: Console, *, as_json: bool) -> None:
+    """A line for each game and experiment."""
+    rows = []
+    for game in games:
+        counts = Counter((one.set_name, one.experiment) for one in game.instances())
+        for (set_name, experiment), count in counts.items():
+            rows.append((game.name, ", ".join(game.rule_sets), ", ".join(game.seats), set_name, experiment, count))
+    names = ("game", "rules", "seats", "set", "experiment", "instances")
+    if as_json:
+        for row in rows:
+            print(json.dumps(dict(zip(names, row, strict=True))))
+        return
+    console.print(table(names, rows, left=5))
+    for game in games:
+        console.print(Text(f"{game.name}: {game.summary}"), soft_wrap=True)
+
+
+def print_instance(game: Game, instance: Instance, console: Console) -> None:
+    """The asks of one instance as each seat sees them, answered by the game's own bots at full skill."""
+
+    def line(text: str, style: str = "") -> None:
+        console.print(Text(harmless(text), style=style), soft_wrap=True)
+
+    line(f"{game.name}, {instance.set_name}, {instance.experiment}, instance {instance.id}", "bold")
+    play = game.play(instance, game.rule_sets[0])
+    seen: dict[str, int] = {}
+    ask = next(play)
+    turn = 0
+    while True:
+        line(f"\n── turn {turn}: {ask.seat} sees, and should answer in the form {ask.form.regex}", "bold")
+        for message in ask.messages[min(seen.get(ask.seat, 0), len(ask.messages) - 1) :]:
+            line(f"[{message.role}]", "dim")
+            line(message.text)
+        seen[ask.seat] = len(ask.messages)
+        reply = game.bots[ask.seat](instance, ask.messages, 1.0, stream(0, instance.content_hash, turn))
+        line("[a bot's reply]", "dim")
+        line(reply, "green")
+        try:
+            ask = play.send(reply.strip())
+        except StopIteration as end:
+            line(f"\n{end.value.state}{'' if end.value.score is None else f', score {end.value.score:g}'}: {end.value.reason}", "bold")
+            return
+        turn += 1

@@ -1,0 +1,129 @@
+"""One call: tries, pauses, rows."""
+
+from __future__ import annotations
+
+from random import Random
+
+import anyio
+import pytest
+
+from harness.core.errors import (
+    AccountRefused,
+    CallError,
+    ConnectFailed,
+    ContextExceeded,
+    GateClosing,
+    RateLimited,
+    Unavailable,
+    Unreachable,
+)
+from harness.core.vocabulary import Completion, Form, Message, Prompt
+from harness.engine.call import CallPlace, RetryPolicy
+from tests.world import Counter, World, run
+
+PROMPT = Prompt(messages=(Message("user", "after 0?"),), form=Form(regex="[0-9]+"), episode="e", item="i", seat="odd", turn=0)
+PLACE = CallPlace(run_id="1", episode_id="e", attempt=0, turn=0, ask_hash="h")
+
+
+def outcome_of(errors: list[CallError], policy: RetryPolicy | None = None) -> tuple[World, Completion | CallError, float]:
+    """What a call meets whose first tries meet these errors: the world after it, its completion or error, and when it ended."""
+
+    async def scenario() -> tuple[World, Completion | CallError, float]:
+        world = World(policy=policy)
+        left = list(errors)
+        route = world.add(backend=Counter(world.clock, trouble=lambda prompt, number: left.pop(0) if left else None))
+        met: Completion | CallError
+        try:
+            met = await world.caller().call(route, PROMPT, PLACE, remainder=1.0, chance=lambda: Random(1))
+        except CallError as error:
+            met = error
+        return world, met, world.clock.now()
+
+    return run(scenario)
+
+
+def test_a_call_that_succeeds_at_once_leaves_one_row() -> None:
+    """The row holds what came back and how long it took."""
+    world, met, _ = outcome_of([])
+    (row,) = world.rows.calls
+    assert isinstance(met, Completion)
+    assert (row.reply, row.error_class, row.try_number, row.latency_s, row.queue_s) == (" 1\n", None, 0, 1.0, 0.0)
+    assert (row.prompt_tokens, row.completion_tokens, row.finish_reason, row.http_status) == (3, 1, "stop", 200)
+
+
+def test_passing_trouble_is_tried_again_and_each_try_is_a_row() -> None:
+    """Two failures and a success are three rows, numbered, with their classes."""
+    world, met, _ = outcome_of([Unavailable("busy", status=503), RateLimited("slow down", status=429)])
+    assert isinstance(met, Completion)
+    assert [(row.try_number, row.error_class, row.http_status) for row in world.rows.calls] == [
+        (0, "Unavailable", 503),
+        (1, "RateLimited", 429),
+        (2, None, 200),
+    ]
+
+
+def test_retry_after_is_a_floor() -> None:
+    """A pause is never shorter than the provider asks, even beyond our own ceiling."""
+    _, _, ended = outcome_of([RateLimited("slow down", status=429, retry_after_s=100.0)], RetryPolicy(wait_max_s=2.0))
+    assert ended >= 102.0  # two calls of a second each, and the pause
+
+
+def test_a_call_that_rests_holds_no_place() -> None:
+    """While one call waits for its next try, another passes a window of one."""
+
+    async def scenario() -> float:
+        world = World()
+        backend = Counter(world.clock, trouble=lambda prompt, number: RateLimited("x", retry_after_s=50.0) if number == 1 else None)
+        route = world.add(backend=backend, window=1)
+        async with anyio.create_task_group() as tasks:
+
+            async def first() -> None:
+                await world.caller().call(route, PROMPT, PLACE, remainder=1.0, chance=lambda: Random(1))
+
+            tasks.start_soon(first)
+            await anyio.sleep(2)
+            await world.caller().call(route, PROMPT, PLACE, remainder=1.0, chance=lambda: Random(2))
+            return world.clock.now()
+
+    assert run(scenario) == 3.0
+
+
+def test_tries_end() -> None:
+    """After tries_max requests the last error is the answer."""
+    world, met, _ = outcome_of([Unavailable("busy", status=503)] * 10, RetryPolicy(tries_max=4))
+    assert isinstance(met, Unavailable)
+    assert len(world.rows.calls) == 4
+
+
+def test_the_deadline_ends_tries() -> None:
+    """No try begins after the deadline, however many are left."""
+    _, met, ended = outcome_of(
+        [RateLimited("x", retry_after_s=40.0)] * 10, RetryPolicy(tries_max=10, deadline_s=100.0)
+    )
+    assert isinstance(met, RateLimited)
+    assert ended <= 101.0
+
+
+def test_final_errors_are_not_tried_again() -> None:
+    """The same answer tomorrow: one row."""
+    world, met, _ = outcome_of([ContextExceeded("too long", status=400)])
+    assert isinstance(met, ContextExceeded)
+    assert len(world.rows.calls) == 1
+    assert world.routes["m/a"].gate.closed is None
+
+
+@pytest.mark.parametrize("error", [AccountRefused("no credit", status=429)])
+def test_what_concerns_the_account_closes_the_gate(error: GateClosing) -> None:
+    """A refused account closes its gate at once, with the provider's words."""
+    world, met, _ = outcome_of([error])
+    assert isinstance(met, AccountRefused)
+    assert len(world.rows.calls) == 1
+    (event,) = world.rows.gate_events
+    assert (event.kind, event.detail) == ("closed", "no credit")
+
+
+def test_an_address_where_nobody_answers_closes_the_gate() -> None:
+    """Connections refused to the last try make the method unreachable: its episodes stay pending instead of failing one by one."""
+    world, met, _ = outcome_of([ConnectFailed("refused")] * 10, RetryPolicy(tries_max=3))
+    assert isinstance(met, Unreachable)
+    assert isinstance(world.routes["m/a"].gate.closed, Unreachable)

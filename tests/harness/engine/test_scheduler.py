@@ -1,0 +1,104 @@
+"""Many episodes: full gates, bounded memory, independence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from harness.core.errors import AccountRefused
+from harness.core.vocabulary import EpisodePlan
+from tests.world import Counter, World, plan, run
+
+
+def plans(count: int, method: str = "m/a", goal: int | None = 4) -> Iterator[EpisodePlan]:
+    return (plan(number, goal=goal, method=method) for number in range(count))
+
+
+def test_the_window_is_kept_full_and_every_episode_ends_once() -> None:
+    """60 episodes of 4 one-second turns through a window of 8: no slot idles, so it takes 30 s and a short tail."""
+
+    async def scenario() -> tuple[World, Counter, float]:
+        world = World()
+        backend = Counter(world.clock)
+        world.add(backend=backend, window=8)
+        await world.scheduler({"m/a": plans(60)}).play_all()
+        return world, backend, world.clock.now()
+
+    world, backend, took_s = run(scenario)
+    ids = [row.episode_id for row in world.rows.episodes]
+    assert len(ids) == len(set(ids)) == 60
+    assert backend.in_flight_max == 8
+    assert 30.0 <= took_s <= 33.0
+
+
+def test_live_episodes_are_bounded_by_the_gate_not_by_the_sweep() -> None:
+    """Only those episodes are ever made that keep a window of 8 full, and a quarter of it in waiting."""
+
+    async def scenario() -> int:
+        world = World()
+        world.add(window=8, backend=Counter(world.clock))
+        most = 0
+
+        def watched() -> Iterator[EpisodePlan]:
+            nonlocal most
+            for made in plans(500):
+                most = max(most, scheduler.tallies["m/a"].live)
+                yield made
+
+        scheduler = world.scheduler({"m/a": watched()})
+        await scheduler.play_all()
+        return most
+
+    assert run(scenario) <= 8 + 2
+
+
+def test_a_closed_gate_leaves_the_rest_of_the_plan_pending() -> None:
+    """What was planned and not played is counted, not made into episodes."""
+
+    async def scenario() -> tuple[int, int]:
+        world = World()
+        refused = AccountRefused("no credit", status=402)
+        world.add(backend=Counter(world.clock, trouble=lambda prompt, number: refused if number == 100 else None))
+        scheduler = world.scheduler({"m/a": plans(10_000)})
+        await scheduler.play_all()
+        return scheduler.tallies["m/a"].finished, scheduler.tallies["m/a"].pending
+
+    finished, pending = run(scenario)
+    assert finished > 20
+    assert finished + pending == 10_000
+
+
+def test_a_dead_provider_does_not_hold_up_another() -> None:
+    """One method's account is refused at once; the other's sweep takes exactly as long as alone."""
+
+    async def scenario(with_dead: bool) -> tuple[World, float, int]:
+        world = World()
+        world.add("m/a", backend=Counter(world.clock), window=8)
+        lanes = {"m/a": plans(40)}
+        if with_dead:
+            refused = AccountRefused("no credit", status=402)
+            world.add("m/b", backend=Counter(world.clock, latency_s=0.1, trouble=lambda prompt, number: refused), window=8)
+            lanes["m/b"] = plans(40, "m/b")
+        scheduler = world.scheduler(lanes)
+        await scheduler.play_all()
+        pending = scheduler.tallies["m/b"].pending if with_dead else 0
+        return world, world.clock.now(), pending
+
+    _, alone_s, _ = run(lambda: scenario(False))
+    world, beside_s, pending = run(lambda: scenario(True))
+    assert beside_s == alone_s
+    assert pending == 40
+    assert {row.method for row in world.rows.episodes} == {"m/a"}
+
+
+def test_long_episodes_do_not_make_a_tail() -> None:
+    """Among turns that wait, the longest remainder goes first: a sweep of unequal episodes ends close to the bound."""
+
+    async def scenario() -> float:
+        world = World()
+        world.add(window=10, backend=Counter(world.clock))
+        unequal = (plan(number, goal=2 if number % 10 else 20) for number in range(100))
+        await world.scheduler({"m/a": unequal}).play_all()
+        return world.clock.now()
+
+    bound_s = (90 * 2 + 10 * 20) / 10
+    assert run(scenario) <= 1.35 * bound_s

@@ -1,0 +1,147 @@
+"""The gate's laws, on virtual time."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+
+from harness.core.errors import AccountRefused
+from harness.limits.gate import Gate
+from tests.world import run
+
+
+def gate(window: int) -> Gate:
+    return Gate("g", window=window, on_event=lambda kind, detail: None)
+
+
+def test_never_more_in_flight_than_the_window() -> None:
+    """However many turns crowd the gate, the window holds, and all of them get through."""
+
+    async def scenario() -> tuple[int, int]:
+        door, most, through = gate(3), 0, 0
+
+        async def turn() -> None:
+            nonlocal most, through
+            await door.enter(1.0)
+            most = max(most, door.statistics().in_flight)
+            await anyio.sleep(1)
+            door.leave()
+            through += 1
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(20):
+                tasks.start_soon(turn)
+        return most, through
+
+    assert run(scenario) == (3, 20)
+
+
+def test_the_longest_remainder_goes_first() -> None:
+    """Of the turns that wait, the one with most turns ahead of its episode is let in first; equals go in order of arrival."""
+
+    async def scenario() -> list[str]:
+        door, order = gate(1), []
+
+        async def turn(name: str, remainder: float, wait_s: float) -> None:
+            await anyio.sleep(wait_s)
+            await door.enter(remainder)
+            order.append(name)
+            await anyio.sleep(10)
+            door.leave()
+
+        async with anyio.create_task_group() as tasks:
+            for place, (name, remainder) in enumerate([("first", 1), ("short", 1), ("long", 9), ("middle a", 5), ("middle b", 5)]):
+                tasks.start_soon(turn, name, float(remainder), place * 0.1)
+        return order
+
+    assert run(scenario) == ["first", "long", "middle a", "middle b", "short"]
+
+
+def test_a_cancelled_turn_takes_no_place() -> None:
+    """Giving up while waiting, or in the very moment of being let in, leaves the window whole."""
+
+    async def scenario() -> tuple[int, int]:
+        door = gate(1)
+        await door.enter(1.0)
+
+        async def turn() -> None:
+            await door.enter(1.0)
+            try:
+                await anyio.sleep(1)
+            finally:
+                door.leave()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(turn)
+            tasks.start_soon(turn)
+            await anyio.sleep(1)
+            door.leave()  # lets one in, which is cancelled before it can do anything
+            tasks.cancel_scope.cancel()
+        await door.enter(1.0)
+        now = door.statistics()
+        return now.in_flight, now.waiting
+
+    assert run(scenario) == (1, 0)
+
+
+def test_closing_tells_all_who_wait_and_all_who_come() -> None:
+    """A closed gate refuses waiting and new turns with its reason, once and for all; what is in flight comes home."""
+
+    async def scenario() -> list[str]:
+        events: list[str] = []
+        door = Gate("g", window=1, on_event=lambda kind, detail: events.append(f"{kind}: {detail}"))
+        await door.enter(1.0)
+
+        async def turn() -> None:
+            with pytest.raises(AccountRefused, match="no credit"):
+                await door.enter(1.0)
+            events.append("refused")
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(turn)
+            await anyio.sleep(1)
+            door.close(AccountRefused("no credit", status=402))
+            door.close(AccountRefused("a later reason"))
+            tasks.start_soon(turn)
+        door.leave()
+        events.append(str(door.statistics().in_flight))
+        with pytest.raises(AccountRefused):
+            await door.wait_hungry()
+        return events
+
+    assert run(scenario) == ["closed: no credit", "refused", "refused", "0"]
+
+
+def test_hunger_counts_those_who_will_come_back() -> None:
+    """Calls that rest before another try are work to come: they keep the gate from asking for more episodes."""
+
+    async def scenario() -> list[bool]:
+        door, seen = gate(4), []
+        seen.append(door.hungry)
+        with door.resting():
+            seen.append(door.hungry)
+        seen.append(door.hungry)
+        return seen
+
+    assert run(scenario) == [True, False, True]
+
+
+def test_everyone_who_waits_for_hunger_is_told() -> None:
+    """Two lanes behind one gate both hear that it is hungry."""
+
+    async def scenario() -> int:
+        door, told = gate(4), 0
+
+        async def lane() -> None:
+            nonlocal told
+            await door.wait_hungry()
+            told += 1
+
+        async with anyio.create_task_group() as tasks:
+            with door.resting():
+                tasks.start_soon(lane)
+                tasks.start_soon(lane)
+                await anyio.sleep(1)
+        return told
+
+    assert run(scenario) == 2

@@ -1,0 +1,80 @@
+"""Plays a faulty little sweep and prints what it left: run by the tests in processes of their own.
+
+argv: "trio" or "asyncio", a seed, and "whole" (every column, in order of writing) or "timeless" (what does not depend on time)."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import astuple
+
+import anyio
+
+from backends.bots import BotsBackend
+from backends.simulated import Behaviour, SimulatedBackend
+from games import GAMES
+from harness.core.clock import LoopClock
+from harness.core.vocabulary import EpisodePlan
+from harness.engine.call import Caller, RetryPolicy, Route
+from harness.engine.episode import Beginning, Player
+from harness.engine.scheduler import ExpectedTurns, Lane, Scheduler
+from harness.limits.gate import Gate
+from harness.simulation import simulate
+from harness.spec.plan import GameSet, choose_instances, lane
+from tests.world import Rows, method
+
+async def play(rows: Rows, seed: int, speed: float) -> None:
+    clock = LoopClock()
+    sets = {
+        name: GameSet(rules=game.rule_sets[0], seats=len(game.seats), instances=choose_instances(game.instances(), experiments=(), items=9))
+        for name, game in GAMES.items()
+        if name in ("taboo", "wordle")
+    }
+    instances = {
+        EpisodePlan(instance=one, rules=chosen.rules, seating=()).item: one for chosen in sets.values() for one in chosen.instances
+    }
+    routes = {}
+    for name, behaviour in {
+        "m/quick": Behaviour(latency_s=0.5 * speed, fault_rate=0.1),
+        "m/slow": Behaviour(latency_s=3.0 * speed, spread=1.0),
+    }.items():
+        bots = BotsBackend(find_instance=instances.__getitem__, clock=clock, seed=seed, skill=0.6, form_errors=0.05)
+        backend = SimulatedBackend(bots, behaviour, clock, seed=seed)
+        routes[name] = Route(method=method(name), gate=Gate(name, window=5, on_event=lambda kind, detail: None), backend=backend)
+    expected = ExpectedTurns(GAMES)
+    policy = RetryPolicy(tries_max=20, wait_first_s=0.5 * speed)
+    player = Player(
+        run_id="0001",
+        caller=Caller(sink=rows, clock=clock, policy=policy),
+        games=GAMES,
+        routes=routes,
+        expected_turns=expected,
+        seed=seed,
+    )
+    lanes = [
+        Lane(name=name, plans=lane(name, sets, repeats=2, seed=seed, stored=set()), gates=(route.gate,))
+        for name, route in routes.items()
+    ]
+    await Scheduler(lanes, player=player, expected=expected, beginning=lambda plan: Beginning()).play_all()
+
+
+def printed(rows: Rows, *, whole: bool) -> Iterator[str]:
+    if whole:
+        yield from map(repr, map(astuple, rows.all))
+        return
+    timeless = [
+        *((e.episode_id, e.key, e.status, e.outcome, e.score, e.reason, e.requests, e.metrics_json, e.turns) for e in rows.episodes),
+        *(astuple(turn) for turn in rows.turns),
+        *((c.episode_id, c.turn, c.method, c.ask_hash, c.reply, c.prompt_tokens) for c in rows.calls if c.error_class is None),
+    ]
+    yield from sorted(map(repr, timeless))
+
+
+if __name__ == "__main__":
+    loop, seed, what = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+    rows = Rows()
+    if loop == "trio":
+        simulate(lambda: play(rows, seed, 1.0), seed=seed)
+    else:
+        anyio.run(play, rows, seed, 0.002)
+    print("\n".join(printed(rows, whole=what == "whole")))
