@@ -85,7 +85,7 @@ def demo(
     code = _play(spec, sweep, store, retry_failed=False, console=console)
     _print_scores(store, console)
     console.print()
-    _print_audit(store, spec.audit.reference, spec.audit.margin, spec.audit.alpha, console)
+    _print_audit(store, None, None, console)
     console.print(f"\nThe store is {store}. Three questions to put to it:\n", highlight=False)
     for query in (
         "SELECT method, outcome, count(*) FROM scores GROUP BY ALL ORDER BY ALL",
@@ -127,7 +127,7 @@ def audit(
     """Is it the same model? One verdict for each access method, held against the reference.
 
     Example: lightbulb audit demo.duckdb --margin 5"""
-    _print_audit(store, reference, margin, None, _console(to_stdout=True), as_json=as_json)
+    _print_audit(store, reference, margin, _console(to_stdout=True), as_json=as_json)
 
 
 @app.command()
@@ -268,13 +268,27 @@ def _report_end(end: RunEnd, store: Path, *, resume: str) -> int:
 
 
 def _print_scores(store: Path, console: Console, *, as_json: bool = False) -> None:
-    raise AssertionError(store, console, as_json)
+    from harness.analysis import store_scores
+    from harness.audit.findings import as_json as plain
+    from harness.report.findings import print_scores
+
+    found = store_scores(store)
+    if as_json:
+        print(json.dumps(plain(found)))
+    else:
+        print_scores(found, console)
 
 
-def _print_audit(
-    store: Path, reference: str | None, margin: float | None, alpha: float | None, console: Console, *, as_json: bool = False
-) -> None:
-    raise AssertionError(store, reference, margin, alpha, console, as_json)
+def _print_audit(store: Path, reference: str | None, margin: float | None, console: Console, *, as_json: bool = False) -> None:
+    from harness.analysis import store_audit
+    from harness.audit.findings import as_json as plain
+    from harness.report.findings import print_audit
+
+    found = store_audit(store, reference=reference, margin=margin)
+    if as_json:
+        print(json.dumps(plain(found)))
+    else:
+        print_audit(found, console)
 
 
 if __name__ == "__main__":

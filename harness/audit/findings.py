@@ -42,6 +42,7 @@ class Estimate:
 
     low, high                          1 - alpha interval
     equivalence_low, equivalence_high  1 - 2 alpha interval of the equivalence claim: the outer of Student's and Hall's, `hidden` added
+    open_low, open_high                what an inconclusive verdict leaves open: 1 - alpha / methods, the outer interval with what may hide
     hidden                             what may hide in games whose differences are all alike
     p                                  adjusted p of the macro statistic
     p_equivalence                      p of "at or beyond the margin" """
@@ -53,6 +54,8 @@ class Estimate:
     high: float
     equivalence_low: float
     equivalence_high: float
+    open_low: float
+    open_high: float
     hidden: float
     margin: float
     p: float
@@ -346,6 +349,9 @@ def _estimate(evidence: _Evidence, endpoint: str, index: int) -> Estimate:
     low, high = t_interval(whole, 1 - alpha)
     outer_low, outer_high = outer_interval(whole, 1 - 2 * alpha)
     unknown = hidden if whole.se[0] == 0 else 0.0
+    share = alpha / evidence.methods
+    open_low, open_high = outer_interval(whole, 1 - share)
+    open_hidden = float(hidden_bound(parts, np.array([share]))[0, 0])
     return Estimate(
         difference=float(whole.estimate[0]),
         se=float(whole.se[0]),
@@ -354,6 +360,8 @@ def _estimate(evidence: _Evidence, endpoint: str, index: int) -> Estimate:
         high=_cut(float(high[0]) + unknown),
         equivalence_low=_cut(float(outer_low[0]) - hidden),
         equivalence_high=_cut(float(outer_high[0]) + hidden),
+        open_low=_cut(float(open_low[0]) - open_hidden),
+        open_high=_cut(float(open_high[0]) + open_hidden),
         hidden=hidden,
         margin=evidence.rules.margins[endpoint],
         p=float(evidence.flips.adjusted[index, ENDPOINTS.index(endpoint), 0]),
@@ -488,14 +496,17 @@ def _sentence(evidence: _Evidence, found: Comparison) -> str:
             scope=found.scope,
         )
     assert found.plan is not None
+    unsettled = found.played if max(-points.open_low, points.open_high) < points.margin else points
     return verdicts.inconclusive(
         method=found.method,
         reference=evidence.reference,
-        low=min(points.low, points.equivalence_low),
-        high=max(points.high, points.equivalence_high),
-        margin=points.margin,
+        unit="points" if unsettled is points else "percent of episodes played",
+        low=unsettled.open_low,
+        high=unsettled.open_high,
+        margin=unsettled.margin,
         repeats=found.repeats,
         plan=found.plan,
+        margin_smallest=found.plan.margins_smallest[0 if unsettled is points else 1],
         scope=found.scope,
     )
 

@@ -50,14 +50,14 @@ class Plan:
     repeats          in all, on the same items; None: repeats alone cannot do it, or one repeat cannot tell
     items            in all, at the repeats of now; None when repeats do it
     factor           items needed over items present
-    margin_smallest  the least margin that repeats alone can prove on these items; None where unknown
+    margins_smallest the least margin of each endpoint that repeats alone can prove on these items; None where unknown
     calls, cost_usd  None where not counted"""
 
     repeats: int | None
     items: int | None
     factor: float
     episodes: int
-    margin_smallest: float | None
+    margins_smallest: tuple[float | None, ...]
     calls: int | None
     cost_usd: float | None
 
@@ -118,13 +118,13 @@ def plan(
     if all(float(total(question.parts).se[0]) <= want for question, want in zip(questions, wanted, strict=True)):
         wanted = [_wanted_at_estimate(question, alpha) for question in questions]
     needed = max(_repeats_for(question, want) for question, want in zip(questions, wanted, strict=True))
-    smallest = [_smallest_margin(question, alpha) for question in questions]
+    smallest = tuple(_smallest_margin(question, alpha) for question in questions)
     if isfinite(needed):
         more = max(ceil(needed), repeats + 1)
-        return _costed(more, None, 1.0, more * items, smallest[0], calls, cost_usd)
+        return _costed(more, None, 1.0, more * items, smallest, calls, cost_usd)
     factor = max(_factor_for(question, want, alpha) for question, want in zip(questions, wanted, strict=True))
     grown = max(ceil(factor * items), items + 1)
-    return _costed(None, grown, grown / items, repeats * grown, smallest[0], calls, cost_usd)
+    return _costed(None, grown, grown / items, repeats * grown, smallest, calls, cost_usd)
 
 
 def _room(question: Question, alpha: float) -> float:
@@ -173,14 +173,20 @@ def _factor_for(question: Question, error: float, alpha: float) -> float:
 
 
 def _costed(
-    repeats: int | None, items: int | None, factor: float, plays: int, smallest: float | None, calls: float | None, cost_usd: float | None
+    repeats: int | None,
+    items: int | None,
+    factor: float,
+    plays: int,
+    smallest: tuple[float | None, ...],
+    calls: float | None,
+    cost_usd: float | None,
 ) -> Plan:
     return Plan(
         repeats=repeats,
         items=items,
         factor=factor,
         episodes=2 * plays,
-        margin_smallest=smallest,
+        margins_smallest=smallest,
         calls=None if calls is None else ceil(plays * calls),
         cost_usd=None if cost_usd is None else plays * cost_usd,
     )

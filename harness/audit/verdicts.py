@@ -93,21 +93,31 @@ def equivalent(
 
 
 def inconclusive(
-    *, method: str, reference: str, low: float, high: float, margin: float, repeats: int, plan: Plan, scope: Scope
+    *,
+    method: str,
+    reference: str,
+    unit: str,
+    low: float,
+    high: float,
+    margin: float,
+    repeats: int,
+    plan: Plan,
+    margin_smallest: float | None,
+    scope: Scope,
 ) -> str:
-    """The range still open, and what would settle the margin."""
+    """The range still open on the endpoint that is not settled, and what would settle its margin."""
     if plan.repeats is not None:
         needed, impossible = f"{plan.repeats} repeats in all{_price(plan)}", ""
     else:
         needed = f"about {plan.items:,} items in all x {repeats}{_price(plan)}"
         impossible = (
-            f"; to settle with these items is impossible below {plan.margin_smallest:.1f} points"
-            if plan.margin_smallest is not None and plan.margin_smallest > margin
+            f"; to settle with these items is impossible below {margin_smallest:.1f} {unit}"
+            if margin_smallest is not None and margin_smallest > margin
             else ""
         )
     return (
-        f"{method} may lie anywhere from {low:+.1f} to {high:+.1f} points off {reference}. "
-        f"To settle {margin:g} points: {needed}{impossible}.{_runs_only(scope)}"
+        f"{method} may lie anywhere from {low:+.1f} to {high:+.1f} {unit} off {reference}. "
+        f"To settle {margin:g} {unit}: {needed}{impossible}.{_runs_only(scope)}"
     )
 
 

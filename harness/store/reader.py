@@ -55,6 +55,35 @@ def failed_attempts(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
     return dict(rows)
 
 
+def methods_of_models(connection: duckdb.DuckDBPyConnection) -> dict[str, list[str]]:
+    """Model -> its access methods, both in the order in which sweeps named them."""
+    rows = connection.execute("SELECT model, method FROM methods ORDER BY rowid").fetchall()
+    models: dict[str, list[str]] = {}
+    for model, method in dict.fromkeys(rows):
+        models.setdefault(model, []).append(method)
+    return models
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditChoices:
+    """What the store's latest sweep fixed for its audit before it was played."""
+
+    reference: str | None
+    margin: float
+    alpha: float
+    seed: int
+
+
+def audit_choices(connection: duckdb.DuckDBPyConnection) -> AuditChoices:
+    """raises  StoreError if no sweep was ever begun here"""
+    rows = connection.execute("SELECT spec_json FROM sweeps ORDER BY run_id DESC LIMIT 1").fetchall()
+    if not rows:
+        raise StoreError("the store holds no sweep yet; `lightbulb run SWEEP.toml` plays one")
+    spec = orjson.loads(rows[0][0])
+    chosen = spec["audit"]
+    return AuditChoices(reference=chosen["reference"], margin=chosen["margin"], alpha=chosen["alpha"], seed=spec["seed"])
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpisodeRows:
     """The last attempts of a store's episodes as columns of equal length; score is None where a row has none."""
@@ -65,6 +94,7 @@ class EpisodeRows:
     game: Sequence[str]
     item: Sequence[str]
     repeat: Sequence[int]
+    batch: Sequence[int]
     status: Sequence[str]
     outcome: Sequence[str | None]
     score: Sequence[float | None]
@@ -75,9 +105,9 @@ def episode_rows(connection: duckdb.DuckDBPyConnection) -> EpisodeRows:
     """What scores and audits are computed from."""
     rows = connection.execute("""
         SELECT model, method, arm, game, concat_ws(':', game, rules, instance_set, experiment, instance, content_hash), repeat,
-               status, outcome, score, turns
+               batch, status, outcome, score, turns
         FROM last_episodes ORDER BY ALL""").fetchall()
-    model, method, arm, game, item, repeat, status, outcome, score, calls = zip(*rows, strict=True) if rows else [()] * 10
+    model, method, arm, game, item, repeat, batch, status, outcome, score, calls = zip(*rows, strict=True) if rows else [()] * 11
     return EpisodeRows(
         model=model,
         method=method,
@@ -85,6 +115,7 @@ def episode_rows(connection: duckdb.DuckDBPyConnection) -> EpisodeRows:
         game=game,
         item=item,
         repeat=repeat,
+        batch=batch,
         status=status,
         outcome=outcome,
         score=score,

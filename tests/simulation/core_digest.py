@@ -23,6 +23,7 @@ from harness.simulation import simulate
 from harness.spec.plan import GameSet, choose_instances, lane
 from tests.world import Rows, method
 
+
 async def play(rows: Rows, seed: int, speed: float) -> None:
     clock = LoopClock()
     sets = {

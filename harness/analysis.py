@@ -1,0 +1,120 @@
+"""From a store's rows to findings: hands the columns to the audit room, with the margins that the sweep fixed before it was played."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.audit.composite import MethodFigures, common_support, method_figures
+from harness.audit.findings import Audit, audit
+from harness.audit.replies import ReplyColumns, ReplyFindings, compare_replies
+from harness.audit.scores import EpisodeColumns, score_array
+from harness.core.errors import AuditError
+from harness.store.file import open_to_read
+from harness.store.reader import EpisodeRows, FirstReplies, audit_choices, episode_rows, first_replies, methods_of_models
+
+ALPHA = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelScores:
+    """One model's access methods, and the games that every one of them could play."""
+
+    model: str
+    methods: tuple[MethodFigures, ...]
+    supported_games: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelAudit:
+    """One model's verdicts: on scores, and on the replies to identical prompts (None where there were none)."""
+
+    model: str
+    scores: Audit
+    replies: ReplyFindings | None
+
+
+def store_scores(store: Path) -> tuple[ModelScores, ...]:
+    """The score table of a store, a part for each model."""
+    with open_to_read(store) as connection:
+        rows = episode_rows(connection)
+        models = methods_of_models(connection)
+    columns = _columns(rows, store)
+    parts = []
+    for model, methods in models.items():
+        played = [method for method in methods if method in set(rows.method)]
+        if not played:
+            continue
+        array = score_array(columns, played)
+        support = common_support(array, array.methods)
+        parts.append(
+            ModelScores(
+                model=model,
+                methods=tuple(method_figures(array, method, support, ALPHA) for method in played),
+                supported_games=tuple(game.game for game, inside in zip(array.games, support, strict=True) if inside),
+            )
+        )
+    return tuple(parts)
+
+
+def store_audit(store: Path, *, reference: str | None, margin: float | None) -> tuple[ModelAudit, ...]:
+    """A verdict for every access method of every model that was reached in more than one way.
+
+    reference, margin   None: as the sweep fixed them
+    raises  AuditError if no model was, or the reference was not played"""
+    with open_to_read(store) as connection:
+        rows = episode_rows(connection)
+        models = methods_of_models(connection)
+        choices = audit_choices(connection)
+        replies = first_replies(connection)
+    wanted = reference or choices.reference
+    played = set(rows.method)
+    if reference is not None and reference not in played:
+        raise AuditError(f"{store}: no episodes of the reference {reference!r}; there are episodes of {', '.join(sorted(played))}")
+    columns = _columns(rows, store)
+    parts = []
+    for model, all_methods in models.items():
+        methods = [method for method in all_methods if method in played]
+        if len(methods) < 2:
+            continue
+        held_against = wanted if wanted in methods else methods[0]
+        parts.append(
+            ModelAudit(
+                model=model,
+                scores=audit(
+                    score_array(columns, methods),
+                    held_against,
+                    margin=margin or choices.margin,
+                    alpha=choices.alpha,
+                    seed=choices.seed,
+                ),
+                replies=_replies(replies, held_against, methods, choices.alpha),
+            )
+        )
+    if not parts:
+        raise AuditError(f"{store}: nothing to compare: no model in it was played through two access methods")
+    return tuple(parts)
+
+
+def _columns(rows: EpisodeRows, store: Path) -> EpisodeColumns:
+    if not rows.method:
+        raise AuditError(f"{store}: no episode has ended in this store yet")
+    return EpisodeColumns(
+        method=rows.method,
+        game=rows.game,
+        item=rows.item,
+        repeat=rows.repeat,
+        outcome=rows.outcome,
+        score=rows.score,
+        batch=rows.batch,
+        calls=rows.calls,
+    )
+
+
+def _replies(replies: FirstReplies, reference: str, methods: Sequence[str], alpha: float) -> ReplyFindings | None:
+    chosen = [row for row in zip(replies.method, replies.ask_hash, replies.reply, strict=True) if row[0] in methods]
+    if not any(row[0] == reference for row in chosen):
+        return None
+    method, ask_hash, reply = zip(*chosen, strict=True)
+    return compare_replies(ReplyColumns(method=method, ask_hash=ask_hash, reply=reply), reference, alpha)
