@@ -47,23 +47,27 @@ class WordList(Sequence[str]):
 def own_set(game: str) -> tuple[Instance, ...]:
     """Our instances of this game, in order."""
     path = HERE / f"{game}.json"
-    return read_set(path, game, f"own-{_object(path)['version']}")
+    return read_set(path, game, f"own-{json_object(path)['version']}")
 
 
 def read_set(path: Path, game: str, set_name: str) -> tuple[Instance, ...]:
     """The instances of a file in clembench's layout: experiments in order, each instance with what its experiment shares.
 
     raises   SpecError naming the file and the key"""
-    experiments = _object(path).get("experiments")
+    experiments = json_object(path).get("experiments")
     if not isinstance(experiments, list):
         raise SpecError(f"{path}: key 'experiments' is missing or not a list.")
-    instances = [instance for experiment in experiments for instance in read_experiment(path, game, set_name, experiment)]
+    return read_experiments(path, game, set_name, experiments)
+
+
+def read_experiments(path: Path, game: str, set_name: str, experiments: Sequence[object]) -> tuple[Instance, ...]:
+    """The instances of these experiments of the file at `path`, their ids checked."""
+    instances = [instance for experiment in experiments for instance in _read_experiment(path, game, set_name, experiment)]
     _check_ids(path, instances)
     return tuple(instances)
 
 
-def read_experiment(path: Path, game: str, set_name: str, experiment: object) -> Iterator[Instance]:
-    """The instances of one experiment of the file at `path`."""
+def _read_experiment(path: Path, game: str, set_name: str, experiment: object) -> Iterator[Instance]:
     if not isinstance(experiment, dict) or not isinstance(experiment.get("name"), str):
         raise SpecError(f"{path}: an experiment without a 'name'.")
     name = experiment["name"]
@@ -86,6 +90,21 @@ def read_experiment(path: Path, game: str, set_name: str, experiment: object) ->
             fields={**shared, **puzzle},
             content_hash=digest(canonical(puzzle), shared_digest),
         )
+
+
+def json_object(path: Path) -> Mapping[str, object]:
+    """What a JSON file holds, which must be one object.
+
+    raises   SpecError naming the file"""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SpecError(f"{path}: cannot be read: {error.strerror}.") from error
+    except (ValueError, RecursionError) as error:
+        raise SpecError(f"{path}: is not JSON: {error}.") from error
+    if not isinstance(content, dict):
+        raise SpecError(f"{path}: is not a JSON object.")
+    return content
 
 
 def canonical(value: object) -> str:
@@ -126,18 +145,6 @@ def _check_ids(path: Path, instances: Sequence[Instance]) -> None:
         if place in seen:
             raise SpecError(f"{path}: experiment {instance.experiment} has game_id {instance.id} twice.")
         seen.add(place)
-
-
-def _object(path: Path) -> Mapping[str, object]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SpecError(f"{path}: cannot be read: {error.strerror}.") from error
-    except ValueError as error:
-        raise SpecError(f"{path}: is not JSON: {error}.") from error
-    if not isinstance(content, dict):
-        raise SpecError(f"{path}: is not a JSON object.")
-    return content
 
 
 def _lines(path: Path) -> list[str]:
