@@ -25,7 +25,7 @@ from harness.audit.contrasts import (
     split,
 )
 from harness.audit.flips import DRAWS, FlipFindings, flip_test
-from harness.audit.intervals import POINTS_MAX, Strata, equivalence_p, hidden_bound, outer_interval, strata, t_interval, total
+from harness.audit.intervals import POINTS_MAX, Strata, equivalence_interval, equivalence_p, hidden_bound, strata, t_interval, total
 from harness.audit.planning import Plan, Question, noise_of, plan
 from harness.audit.scores import ABORTED, FAILED, SUCCESS, BoolArray, FloatArray, GameScores, ScoreArray
 from harness.audit.variance import SelfAgreement, VarianceParts, complete_items, self_agreement, split_variance
@@ -40,10 +40,10 @@ UNEVEN_ALPHA = 0.05  # failure rates that differ at this level are not chance
 class Estimate:
     """One macro endpoint of one method less the reference: points, or percent of episodes played.
 
-    low, high                          1 - alpha interval
-    equivalence_low, equivalence_high  1 - 2 alpha interval of the equivalence claim: the outer of Student's and Hall's, `hidden` added
-    open_low, open_high                what an inconclusive verdict leaves open: 1 - alpha / methods, the outer interval with what may hide
-    hidden                             what may hide in games whose differences are all alike
+    low, high                          1 - alpha interval: Student's; where all differences are alike, what may hide
+    equivalence_low, equivalence_high  1 - 2 alpha interval of the equivalence claim, what may hide included
+    open_low, open_high                what an inconclusive verdict leaves open: the same at 1 - alpha / methods
+    hidden                             how far games whose differences are all alike may move the whole, at level alpha
     p                                  adjusted p of the macro statistic
     p_equivalence                      p of "at or beyond the margin" """
 
@@ -345,24 +345,22 @@ def _comparison(evidence: _Evidence, index: int, clemscore: ClemscoreDifference)
 def _estimate(evidence: _Evidence, endpoint: str, index: int) -> Estimate:
     parts, alpha = evidence.parts[endpoint].only(index), evidence.rules.alpha
     whole = total(parts)
-    hidden = float(hidden_bound(parts, np.array([alpha]))[0, 0])
     low, high = t_interval(whole, 1 - alpha)
-    outer_low, outer_high = outer_interval(whole, 1 - 2 * alpha)
-    unknown = hidden if whole.se[0] == 0 else 0.0
-    share = alpha / evidence.methods
-    open_low, open_high = outer_interval(whole, 1 - share)
-    open_hidden = float(hidden_bound(parts, np.array([share]))[0, 0])
+    if whole.se[0] == 0:
+        low, high = equivalence_interval(parts, alpha / 2)
+    equivalence_low, equivalence_high = equivalence_interval(parts, alpha)
+    open_low, open_high = equivalence_interval(parts, alpha / 2 / evidence.methods)
     return Estimate(
         difference=float(whole.estimate[0]),
         se=float(whole.se[0]),
         df=float(whole.df[0]),
-        low=_cut(float(low[0]) - unknown),
-        high=_cut(float(high[0]) + unknown),
-        equivalence_low=_cut(float(outer_low[0]) - hidden),
-        equivalence_high=_cut(float(outer_high[0]) + hidden),
-        open_low=_cut(float(open_low[0]) - open_hidden),
-        open_high=_cut(float(open_high[0]) + open_hidden),
-        hidden=hidden,
+        low=_cut(float(low[0])),
+        high=_cut(float(high[0])),
+        equivalence_low=_cut(float(equivalence_low[0])),
+        equivalence_high=_cut(float(equivalence_high[0])),
+        open_low=_cut(float(open_low[0])),
+        open_high=_cut(float(open_high[0])),
+        hidden=float(hidden_bound(parts, np.array([alpha]))[0, 0]),
         margin=evidence.rules.margins[endpoint],
         p=float(evidence.flips.adjusted[index, ENDPOINTS.index(endpoint), 0]),
         p_equivalence=float(evidence.p_equivalence[endpoint][index]),
@@ -407,9 +405,8 @@ def _game_interval(evidence: _Evidence, index: int, g: int) -> tuple[float, floa
     """Student's interval of one game's difference; as far as what may hide there when its items are all alike."""
     alone = replace(evidence.parts["points"].only(index), weight=np.eye(len(evidence.games))[[g]])
     whole = total(alone)
-    low, high = t_interval(whole, 1 - evidence.rules.alpha)
-    unknown = float(hidden_bound(alone, np.array([evidence.rules.alpha]))[0, 0]) if whole.se[0] == 0 else 0.0
-    return _cut(float(low[0]) - unknown), _cut(float(high[0]) + unknown)
+    low, high = t_interval(whole, 1 - evidence.rules.alpha) if whole.se[0] > 0 else equivalence_interval(alone, evidence.rules.alpha / 2)
+    return _cut(float(low[0])), _cut(float(high[0]))
 
 
 def _places(evidence: _Evidence, index: int) -> tuple[int, int]:

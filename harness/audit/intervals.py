@@ -1,7 +1,7 @@
 """Intervals and equivalence tests for weighted sums of per-game means, and intervals for shares.
 
 Knows numbers only: a stratum is a game, a unit an item, a row of an array one contrast.
-Keeps: a game whose differences are all alike has an unknown variance, not none; what may hide there widens every equivalence claim."""
+Keeps: a game whose differences are all alike has an unknown variance, not none; no equivalence is claimed past what may hide there."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from scipy import stats
 from harness.audit.scores import BoolArray, FloatArray
 
 POINTS_MAX = 100.0
-LEVELS = np.geomspace(1e-6, 1.0, 1201)  # where an equivalence p is looked for when a bound depends on it: steps of 1.2 %
+LEVELS = np.geomspace(1e-6, 1.0, 1201)  # chances to see nothing of what hides, tried in steps of 1.2 %
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,16 +105,24 @@ def t_interval(whole: Total, level: float) -> tuple[FloatArray, FloatArray]:
     return whole.estimate - reach, whole.estimate + reach
 
 
-def outer_interval(whole: Total, level: float) -> tuple[FloatArray, FloatArray]:
-    """The outer bounds of Student's and of Hall's skewness-corrected interval: inside a margin exactly when `equivalence_p` says so.
+def equivalence_interval(parts: Strata, tail: float) -> tuple[FloatArray, FloatArray]:
+    """Bounds each passed by the truth with at most this chance, (contrasts,): inside +-margin exactly when `equivalence_p` <= tail.
 
+    The outer of Student's and of Hall's skewness-corrected bounds. Where a game's differences are all alike, two kinds of luck would be
+    needed: to see none of what hides there (chance L), and a bound off by tail / L; the bound is the worst over all L.
     source  Hall (1992), On the removal of skewness by transformation, J. R. Statist. Soc. B 54"""
-    t = stats.t.ppf(0.5 + level / 2, whole.df)
-    low, high = t_interval(whole, level)
-    return (
-        np.minimum(low, whole.estimate - whole.se * _unskewed(t, whole.skew)),
-        np.maximum(high, whole.estimate - whole.se * _unskewed(-t, whole.skew)),
-    )
+    whole = total(parts)
+    hidden = hidden_bound(parts, LEVELS)
+    low, high = whole.estimate.copy(), whole.estimate.copy()
+    for contrast in range(len(low)):
+        levels = LEVELS if hidden[contrast].any() else LEVELS[-1:]
+        possible = levels > tail
+        unseen = hidden[contrast, -len(levels) :][possible]
+        t = stats.t.ppf(1 - tail / levels[possible], whole.df[contrast])
+        se, skew = whole.se[contrast], np.full(len(t), whole.skew[contrast])
+        low[contrast] -= (unseen + se * np.maximum(t, _unskewed(t, skew))).max()
+        high[contrast] += (unseen + se * np.maximum(t, -_unskewed(-t, skew))).max()
+    return low, high
 
 
 def _unskewed(x: FloatArray, skew: FloatArray) -> FloatArray:
@@ -131,19 +139,19 @@ def _skewed(y: FloatArray, skew: FloatArray) -> FloatArray:
 def equivalence_p(parts: Strata, margin: float) -> FloatArray:
     """p of "the weighted sum lies at or beyond +-margin", (contrasts,): two one-sided tests, each by the larger p of t and Hall's t.
 
-    Where a game's differences are all alike, the margin is first narrowed by what may hide there at the level of the p itself.
-    source  Schuirmann (1987); Hall (1992)"""
+    Where a game's differences are all alike, a difference at the margin may be partly hidden there: then the p is the chance to see none
+    of the hidden part times the p of the part left, for the hidden part that makes it largest.
+    source  Schuirmann (1987), J. Pharmacokin. Biopharm. 15; Hall (1992)"""
     whole = total(parts)
     hidden = hidden_bound(parts, LEVELS)
-    found = np.empty(len(whole.estimate))
-    for contrast in range(len(found)):
-        if hidden[contrast].any():
-            p = _two_sided(whole, contrast, margin - hidden[contrast])
-            enough = p <= LEVELS
-            found[contrast] = LEVELS[enough.argmax()] if enough.any() else 1.0
-        else:
-            found[contrast] = _two_sided(whole, contrast, np.array([margin]))[0]
-    return found
+    return np.array(
+        [
+            (LEVELS * _two_sided(whole, contrast, margin - hidden[contrast])).max()
+            if hidden[contrast].any()
+            else _two_sided(whole, contrast, np.array([margin]))[0]
+            for contrast in range(len(whole.estimate))
+        ]
+    )
 
 
 def _two_sided(whole: Total, contrast: int, room: FloatArray) -> FloatArray:
@@ -191,15 +199,15 @@ def _largest_hidden(n: FloatArray, reach: FloatArray, level: FloatArray) -> Floa
 def share_interval(hits: FloatArray, tries: FloatArray, alpha: float) -> tuple[float, float]:
     """Wilson's interval for a share, with tries clustered in units: the sample size is the effective one.
 
-    hits, tries  (units,); with one try a unit this is Wilson's interval itself; when all agree a unit counts once
+    hits, tries  (units,); with one try a unit this is Wilson's interval itself; a unit counts for at least one try
     source       Wilson (1927); effective size as in Dean & Pagano (2015), J. Survey Statist. Methodol. 3"""
     share = hits.sum() / tries.sum()
+    units, spread = float((tries > 0).sum()), share * (1 - share)
     variance = ((hits - share * tries) ** 2).sum() / tries.sum() ** 2
-    units = float((tries > 0).sum())
-    size = float(np.clip(share * (1 - share) / variance, units, tries.sum())) if variance > 0 else units
+    size = max(units, float(spread / variance)) if variance > 0 else units
     z2 = stats.norm.ppf(1 - alpha / 2) ** 2
     centre = (share + z2 / (2 * size)) / (1 + z2 / size)
-    reach = np.sqrt(z2 * share * (1 - share) / size + z2**2 / (4 * size**2)) / (1 + z2 / size)
+    reach = np.sqrt(z2 * spread / size + z2**2 / (4 * size**2)) / (1 + z2 / size)
     return max(0.0, float(centre - reach)), min(1.0, float(centre + reach))
 
 

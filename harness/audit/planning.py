@@ -5,16 +5,17 @@ Does not promise: a verdict; forecasts hold for methods that are truly alike, fo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil, inf, isfinite, sqrt
 
 import numpy as np
 from scipy import stats
 
-from harness.audit.intervals import Strata, hidden_bound, total
+from harness.audit.intervals import LEVELS, Strata, hidden_bound, total
 from harness.audit.scores import FloatArray
 
+Aim = Callable[[Strata, float, float], float]  # moments, margin, alpha -> the standard error wanted
 POWER = 0.8
 FACTOR_MAX = 1e6
 
@@ -113,31 +114,45 @@ def plan(
     calls, cost_usd  of one play of one item through both methods; None where not counted
     source           sample size of two one-sided tests at true difference 0; where that is already held and the verdict still open, at
                      the difference seen: to prove it inside the margin, or to prove it at all, whichever is cheaper"""
-    errors = [reach(alpha)] * len(questions)
-    wanted = [_room(question, alpha) / error for question, error in zip(questions, errors, strict=True)]
-    if all(float(total(question.parts).se[0]) <= want for question, want in zip(questions, wanted, strict=True)):
-        wanted = [_wanted_at_estimate(question, alpha) for question in questions]
+    aims: list[Aim] = [_aim_at_none] * len(questions)
+    if all(_error(question.parts) <= _aim_at_none(question.parts, question.margin, alpha) for question in questions):
+        aims = [_aim_at_seen] * len(questions)
+    wanted = [aim(question.parts, question.margin, alpha) for aim, question in zip(aims, questions, strict=True)]
     needed = max(_repeats_for(question, want) for question, want in zip(questions, wanted, strict=True))
     smallest = tuple(_smallest_margin(question, alpha) for question in questions)
     if isfinite(needed):
         more = max(ceil(needed), repeats + 1)
         return _costed(more, None, 1.0, more * items, smallest, calls, cost_usd)
-    factor = max(_factor_for(question, want, alpha) for question, want in zip(questions, wanted, strict=True))
+    factor = max(_factor_for(question, aim, alpha) for question, aim in zip(questions, aims, strict=True))
     grown = max(ceil(factor * items), items + 1)
     return _costed(None, grown, grown / items, repeats * grown, smallest, calls, cost_usd)
 
 
-def _room(question: Question, alpha: float) -> float:
-    return question.margin - float(hidden_bound(question.parts, np.array([alpha]))[0, 0])
+def _error(parts: Strata) -> float:
+    return float(total(parts).se[0])
 
 
-def _wanted_at_estimate(question: Question, alpha: float) -> float:
+def _aim_at_none(parts: Strata, margin: float, alpha: float) -> float:
+    """The standard error at which methods truly alike are proved so, whatever hides in games all alike; at most 0 if too much may hide."""
+    power = float(stats.norm.ppf(1 - (1 - POWER) / 2))
+    if _hidden(parts, alpha) >= margin:
+        return 0.0
+    errors = stats.norm.ppf(1 - alpha / LEVELS[alpha < LEVELS]) + power
+    room = margin - hidden_bound(parts, LEVELS[alpha < LEVELS])[0]
+    return float((room[errors > 0] / errors[errors > 0]).min())
+
+
+def _aim_at_seen(parts: Strata, margin: float, alpha: float) -> float:
     """The standard error at which the difference seen would be proved inside the margin or proved at all, in four audits of five."""
-    seen = abs(float(total(question.parts).estimate[0]))
+    seen = abs(float(total(parts).estimate[0]))
     power = float(stats.norm.ppf(POWER))
-    inside = (_room(question, alpha) - seen) / (float(stats.norm.ppf(1 - alpha)) + power)
+    inside = (margin - _hidden(parts, alpha) - seen) / (float(stats.norm.ppf(1 - alpha)) + power)
     beyond = seen / (float(stats.norm.ppf(1 - alpha / 2)) + power)
     return max(inside, beyond)
+
+
+def _hidden(parts: Strata, alpha: float) -> float:
+    return float(hidden_bound(parts, np.array([alpha]))[0, 0])
 
 
 def _repeats_for(question: Question, error: float) -> float:
@@ -151,17 +166,16 @@ def _repeats_for(question: Question, error: float) -> float:
 def _smallest_margin(question: Question, alpha: float) -> float | None:
     if question.noise is None:
         return None
-    return reach(alpha) * sqrt(question.noise.items) + question.margin - _room(question, alpha)
+    return reach(alpha) * sqrt(question.noise.items) + _hidden(question.parts, alpha)
 
 
-def _factor_for(question: Question, error: float, alpha: float) -> float:
-    """How many times the items bring the standard error to its share of the margin, what hides in games all alike included; bisection."""
-    se = float(total(question.parts).se[0])
-    ratio = error / _room(question, alpha) if error > 0 else 1 / reach(alpha)
+def _factor_for(question: Question, aim: Aim, alpha: float) -> float:
+    """How many times the items bring the standard error to what is aimed at, what hides shrinking along; by bisection."""
 
     def enough(factor: float) -> bool:
-        room = question.margin - float(hidden_bound(question.parts.grown(factor), np.array([alpha]))[0, 0])
-        return room > 0 and se / sqrt(factor) <= ratio * room
+        grown = question.parts.grown(factor)
+        wanted = aim(grown, question.margin, alpha)
+        return wanted > 0 and _error(grown) <= wanted
 
     low, high = 1.0, FACTOR_MAX
     if enough(low):

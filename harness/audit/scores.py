@@ -167,8 +167,6 @@ def _chosen(column: Column, methods: Sequence[str] | None) -> BoolArray:
 
 def _plain(column: Column) -> Sequence[Any]:
     """A column as a list, None where it is masked."""
-    if isinstance(column, np.ma.MaskedArray):
-        return list(np.ma.filled(column.astype(object), None))
     return column.tolist() if isinstance(column, np.ndarray) else column
 
 

@@ -75,7 +75,8 @@ def split_variance(games: Sequence[FloatArray]) -> VarianceParts:
         "interaction": (square_both - square_chance) / repeats,
         "chance": square_chance,
     }
-    part = {name: max(0.0, float(value)) for name, value in raw.items()}
+    negligible = 1e-12 * (square_item + square_method + square_both + square_chance)  # rounding, not variance
+    part = {name: float(value) if value > negligible else 0.0 for name, value in raw.items()}
     whole = sum(part.values())
     quantiles = stats.chi2.ppf([0.975, 0.025], methods - 1)
     low, high = np.maximum(0.0, (square_method * (methods - 1) / quantiles - square_both) / (items * repeats))
@@ -88,7 +89,7 @@ def split_variance(games: Sequence[FloatArray]) -> VarianceParts:
         chance=part["chance"],
         item_reliability=part["item"] / whole if whole > 0 else 0.0,
         repeat_agreement=1 - part["chance"] / whole if whole > 0 else 1.0,
-        cut=tuple(name for name, value in raw.items() if value < 0),
+        cut=tuple(name for name, value in raw.items() if value < -negligible),
     )
 
 

@@ -1,0 +1,73 @@
+"""Rates over many simulated audits: wide bounds, fixed seeds. The full tables are made by `python -m bench.audit`."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from harness.audit.composite import common_support, supported_difference
+from harness.audit.contrasts import ENDPOINTS, pair
+from harness.audit.findings import audit
+from harness.audit.flips import flip_test
+from harness.audit.intervals import equivalence_p, strata, t_interval, total
+from harness.audit.scores import ScoreArray
+from tests.harness.audit.simulator import CLEAN, NEW_ABORTS, ONE_GAME, QUANTISATION, Defect, simulate
+
+AUDITS = 150
+SETTINGS = [("strong", 1, True), ("mid", 5, False), ("weak", 1, False)]
+
+
+def _p_joint(scores: ScoreArray, seed: int) -> float:
+    games = pair(scores, "m0", ("m1",))
+    differences = [[game.difference(endpoint) for game in games] for endpoint in ENDPOINTS]
+    return float(flip_test(differences, [game.shared for game in games], [game.game for game in games], seed, 399).joint[0])
+
+
+@pytest.mark.parametrize(("profile", "repeats", "greedy"), SETTINGS)
+def test_one_model_twice_is_rarely_different(profile: str, repeats: int, greedy: bool) -> None:
+    """The joint test at .05 rejects between .5 % and 10 % of 150 audits of one model with itself; intervals of points and of clemscore
+    on common support hold 0 in at least 89 %."""
+    rng = np.random.default_rng(20)
+    rejected = points_held = clemscore_held = 0
+    for seed in range(AUDITS):
+        scores = simulate(profile, [CLEAN, CLEAN], rng, repeats=repeats, greedy=greedy)
+        rejected += _p_joint(scores, seed) <= 0.05
+        games = pair(scores, "m0", ("m1",))
+        low, high = t_interval(total(strata([game.difference("points") for game in games], [game.shared for game in games])), 0.95)
+        points_held += bool(low[0] <= 0 <= high[0])
+        supported = supported_difference(games, 0, common_support(scores, scores.methods), 0.05)
+        assert supported is not None
+        clemscore_held += supported[1] <= 0 <= supported[2]
+    assert 0.005 <= rejected / AUDITS <= 0.10
+    assert points_held / AUDITS >= 0.89
+    assert clemscore_held / AUDITS >= 0.89
+
+
+@pytest.mark.parametrize(
+    ("defect", "repeats", "greedy"), [(NEW_ABORTS, 1, True), (QUANTISATION, 1, True), (QUANTISATION, 5, False), (ONE_GAME, 1, True)]
+)
+def test_planted_defects_are_found(defect: Defect, repeats: int, greedy: bool) -> None:
+    """5 % new aborts, coarse weights, one game gone bad: the joint test finds each in at least 85 % of 60 audits."""
+    rng = np.random.default_rng(21)
+    found = [_p_joint(simulate("strong", [CLEAN, defect], rng, repeats=repeats, greedy=greedy), seed) <= 0.05 for seed in range(60)]
+    assert np.mean(found) >= 0.85
+
+
+def test_at_the_margin_equivalence_is_rarely_claimed() -> None:
+    """A method that lost exactly the margin, by rare losses only, is called equivalent in at most 10 % of 1,000 audits."""
+    rng = np.random.default_rng(22)
+    claimed = 0
+    for _ in range(1000):
+        games = [-100.0 * (rng.random((1, n)) < 0.03) for n in (60, 100, 180)]
+        claimed += bool(equivalence_p(strata(games, [np.ones(game.shape, dtype=np.bool_) for game in games]), 3.0)[0] <= 0.05)
+    assert claimed / 1000 <= 0.10
+
+
+def test_identical_methods_earn_equivalence() -> None:
+    """One model at temperature 0 with three repeats is judged EQUIVALENT within 3 points in at least 90 % of 40 audits."""
+    rng = np.random.default_rng(23)
+    earned = [
+        audit(simulate("strong", [CLEAN, CLEAN], rng, repeats=3, greedy=True), "m0", seed=seed, draws=399).comparisons[0].verdict
+        for seed in range(40)
+    ]
+    assert earned.count("EQUIVALENT") >= 36
