@@ -99,10 +99,12 @@ def _with_resources(folder: Path, path: Path, experiment: Mapping[str, object]) 
 
 
 def _language(path: Path, experiment: Mapping[str, object]) -> str:
-    languages = {str(puzzle.get("lang")) for puzzle in _objects([experiment]) if "game_id" in puzzle}
-    if len(languages) != 1:
-        raise SpecError(f"{path}: experiment {experiment.get('name')}: its instances are not all in one language, as key 'lang' has it.")
-    return languages.pop()
+    languages = {puzzle.get("lang") for puzzle in _objects([experiment]) if "game_id" in puzzle}
+    match list(languages):
+        case [str(language)]:
+            return language
+        case _:
+            raise SpecError(f"{path}: experiment {experiment.get('name')}: key 'lang' does not name one language for all its instances.")
 
 
 def _required(holder: Mapping[str, object], key: str, path: Path) -> object:

@@ -1,8 +1,8 @@
 """Taboo: one seat describes a word without using it or its relatives, the other guesses it.
 
 Rules as published with clembench v1.6; every oddity stands beside the line that keeps it. No reply is asked for twice: a broken
-form aborts, a forbidden word loses. Needs nltk's stemmer, imported when the first clue is checked, since the published
-scores depend on that very stemmer."""
+form aborts, a forbidden word loses. The published scores depend on nltk's very stemmer; it is loaded when the first puzzle is
+read."""
 
 from __future__ import annotations
 
@@ -27,10 +27,12 @@ GUESSER = "guesser"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Puzzle:
-    """A word to describe, the words forbidden beside it, and what each seat is told at the start."""
+    """A word to describe, the stems forbidden in its description, and what each seat is told at the start.
+
+    The first one read loads nltk, which takes a second or more: better before a game than in it."""
 
     target: str
-    related: tuple[str, ...]
+    forbidden: frozenset[str]
     rounds_max: int
     describer_prompt: str
     guesser_prompt: str
@@ -45,7 +47,7 @@ class Puzzle:
         describer_prompt = fields.text("describer_initial_prompt").replace("$TARGET_WORD$", target)
         return cls(
             target=target,
-            related=related,
+            forbidden=frozenset(map(stem, (target, *related))),
             rounds_max=rounds_max,
             describer_prompt=describer_prompt.replace("$REL_WORD$", listed).replace("$N$", str(rounds_max)),
             guesser_prompt=fields.text("guesser_initial_prompt").replace("$N$", str(rounds_max)),
@@ -104,10 +106,9 @@ def names_forbidden_word(clue: str, puzzle: Puzzle) -> bool:
 
     Words are what single spaces separate: tabs, line ends and dashes hide one. A stop word is never looked at, so a related word that
     is one cannot be violated. Published scores contain both."""
-    forbidden = {stem(puzzle.target), *map(stem, puzzle.related)}
-    longest = max(map(len, forbidden)) + STEMMER_REMOVES_MAX
+    longest = max(map(len, puzzle.forbidden)) + STEMMER_REMOVES_MAX
     spoken = {word for word in bare(clue, tag="CLUE:").split(" ") if len(word) <= longest}
-    return any(stem(word) in forbidden for word in spoken - stop_words())
+    return any(stem(word) in puzzle.forbidden for word in spoken - stop_words())
 
 
 STEMMER_REMOVES_MAX = 40
@@ -121,7 +122,7 @@ def stem(word: str) -> str:
 
 @cache
 def _stemmer() -> Callable[[str], str]:
-    """Imported at first use: nltk takes longer to load than everything else a user's `--help` needs."""
+    """Not imported with this file: nltk takes longer to load than everything that listing the games needs."""
     stemmer: Callable[[str], str] = import_module("nltk.stem.snowball").SnowballStemmer("english").stem
     return stemmer
 

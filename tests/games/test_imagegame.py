@@ -21,13 +21,13 @@ DONE = "Instruction: DONE"
 SAY = "Instruction: foo"
 
 
-def puzzle(target: str = TARGET, **fields: object) -> Instance:
+def puzzle(**fields: object) -> Instance:
     own = {
         "player_1_prompt_header": "describe",
         "player_1_question": "next?",
         "player_2_prompt_header": "draw",
         "grid_dimension": 5,
-        "target_grid": target,
+        "target_grid": TARGET,
     }
     return Instance(game="imagegame", set_name="test", experiment="test", id="0", fields={**own, **fields}, content_hash="")
 
@@ -102,7 +102,7 @@ def test_likeness(drawing: str, figures: tuple[float, float, float] | None) -> N
 
 def test_target_between_blank_lines() -> None:
     """A target may stand between line ends, as some published ones do."""
-    outcome = played(puzzle(f"\n{TARGET}"), SAY, T, DONE).outcome
+    outcome = played(puzzle(target_grid=f"\n{TARGET}"), SAY, T, DONE).outcome
     assert outcome is not None
     assert outcome.score == 100.0
 

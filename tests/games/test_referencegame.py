@@ -118,5 +118,5 @@ def test_lengths() -> None:
 
 def test_refused_patterns() -> None:
     """Foreign patterns are refused rather than run."""
-    with pytest.raises(SpecError, match="'player_2_response_pattern' is not the published v1.6 pattern"):
+    with pytest.raises(SpecError, match="'player_2_response_pattern' is not the published"):
         played(puzzle(player_2_response_pattern="^answer:(?P<content>.*)*$"))

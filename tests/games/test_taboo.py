@@ -55,7 +55,14 @@ CASES = [
     (["CLUE: responsibility’s"], "lost", *LOST_AT_ONCE),
     (["CLUE: x", "GUESS: responsibility .", "CLUE: y", 'GUESS: "responsibility".'], "success", 50.0, 2, 2, 0),
     (["CLUE: x", "GUESS:responsibility"], "success", 100.0, 1, 1, 0),
-    (["CLUE: x", "GUESS: the responsibility", "CLUE: y", "GUESS: “responsibility”", "CLUE: z", "GUESS: responsibility…"], "lost", 0.0, 3, 3, 0),
+    (
+        ["CLUE: x", "GUESS: the responsibility", "CLUE: y", "GUESS: “responsibility”", "CLUE: z", "GUESS: responsibility…"],
+        "lost",
+        0.0,
+        3,
+        3,
+        0,
+    ),
     (
         [
             "CLUE: x",

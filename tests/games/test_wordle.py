@@ -120,7 +120,9 @@ def test_feedback(target: str, guess: str, colours: str) -> None:
     assert feedback(target, guess) == tuple(COLOURS[colour] for colour in colours)
 
 
-@pytest.mark.parametrize(("words", "score"), [("crane shirt start", 33.33), ("crane shirt burst smart stark start", 16.67), ("start", 100.0)])
+@pytest.mark.parametrize(
+    ("words", "score"), [("crane shirt start", 33.33), ("crane shirt burst smart stark start", 16.67), ("start", 100.0)]
+)
 def test_clue_variant(start: Puzzles, words: str, score: float) -> None:
     """With a clue the score is 100 over the attempts, and the clue ends the first message."""
     transcript = played(start("wordle_withclue"), *guesses(words))
