@@ -32,9 +32,10 @@ class BotsBackend:
 
     async def complete(self, prompt: Prompt) -> Completion:
         """See Backend; never fails."""
-        chance = stream(self.seed, "bot", prompt.episode, prompt.seat, prompt.turn)
+        place = (prompt.episode, prompt.seat, prompt.turn)
         if self.latency_s:
-            await self.clock.sleep(chance.expovariate(1 / self.latency_s))
+            await self.clock.sleep(stream(self.seed, "latency", *place).expovariate(1 / self.latency_s))
+        chance = stream(self.seed, "bot", *place)
         instance = self.find_instance(prompt.item)
         reply = GAMES[instance.game].bots[prompt.seat](instance, prompt.messages, self.skill, chance)
         reply = with_form_errors(reply, self.form_errors, chance)

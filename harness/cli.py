@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -41,34 +40,19 @@ AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable lines on 
 
 
 def main() -> None:
-    """The console script: errors with a remedy become one paragraph and an exit code; ours keep their traceback."""
+    """The console script: errors with a remedy become one paragraph and exit code 2; ours keep their traceback."""
     try:
         app()
-    except KeyboardInterrupt:
-        _stop("interrupted; run the same command again to go on", INTERRUPTED)
-    except HarnessError as error:
-        _stop(str(error), 2)
-    except BaseExceptionGroup as group:
-        leaves = list(_leaves(group))
-        remedies = [str(leaf) for leaf in leaves if isinstance(leaf, HarnessError)]
-        if remedies:
-            _stop(remedies[0], 2)
-        if any(isinstance(leaf, KeyboardInterrupt) for leaf in leaves):
-            _stop("interrupted; run the same command again to go on", INTERRUPTED)
-        raise
+    except* HarnessError as group:
+        print(f"lightbulb: {_first(group)}", file=sys.stderr)
+        sys.exit(2)
 
 
-def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            yield from _leaves(error)
-        else:
-            yield error
-
-
-def _stop(text: str, code: int) -> None:
-    print(f"lightbulb: {text}", file=sys.stderr)
-    sys.exit(code)
+def _first(error: BaseException) -> BaseException:
+    """Tasks fail in groups, and all for the same reason."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 @app.command()
@@ -246,11 +230,16 @@ def _play(spec: SweepSpec, sweep: Path, store: Path, *, retry_failed: bool, cons
     from harness.compose import Setting, run_sweep
 
     setting = Setting(folder=sweep.parent, store=store, environ=os.environ, console=console, say=_say)
-    end = anyio.run(
-        lambda: run_sweep(spec, setting, retry_failed=retry_failed),
-        backend_options={"use_uvloop": sys.platform != "win32"},
-    )
-    return _report_end(end, store, resume=f"lightbulb run {sweep} --store {store}")
+    resume = f"lightbulb run {sweep} --store {store}"
+    try:
+        end = anyio.run(
+            lambda: run_sweep(spec, setting, retry_failed=retry_failed),
+            backend_options={"use_uvloop": sys.platform != "win32"},
+        )
+    except KeyboardInterrupt:  # before play began: from then on the run hears of it first and drains
+        _say(f"interrupted; go on with: {resume}")
+        return INTERRUPTED
+    return _report_end(end, store, resume=resume)
 
 
 def _report_end(end: RunEnd, store: Path, *, resume: str) -> int:

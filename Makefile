@@ -1,0 +1,34 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+
+PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3.13 python3 2>/dev/null))
+BIN := .venv/bin
+
+.PHONY: demo test test-real lint clean
+
+# The whole job: installs, prepares a small real model, serves it twice, plays, scores, judges.
+demo: .venv/installed
+	$(BIN)/lightbulb demo
+
+# Lint, types, import arrows, tests; nothing here needs a model.
+test: .venv/installed lint
+	$(BIN)/python -m pytest -q -m "not real"
+
+# Against a real vLLM server with a real model; installs its environment (3.5 GB) once, into the user's cache.
+test-real: .venv/installed
+	$(BIN)/python -m pytest -v -m real tests/real
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+.venv/installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "lightbulb needs Python 3.11 or later; name one: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	touch $@
+
+# What was made here; not the engines and weights in the user's cache.
+clean:
+	rm -rf .venv build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,206 @@
+"""The sockets, against a real server on loopback that misbehaves in every way a test can ask for."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import anyio
+import pytest
+from aiohttp import web
+
+from backends import DIALECTS
+from backends.http import ANSWER_BYTES_MAX, Deadlines, HttpBackend, open_wire
+from harness.core.clock import RealClock
+from harness.core.errors import (
+    AccountRefused,
+    CallError,
+    ConnectFailed,
+    Garbled,
+    Rejected,
+    TimedOut,
+    Unavailable,
+)
+from harness.core.vocabulary import Form, Message, Prompt
+from tests.world import method
+
+PROMPT = Prompt(messages=(Message("user", "Hi"),), form=Form(regex="[a-z]+"), episode="e", item="i", seat="s", turn=0)
+GOOD = b'{"id": "1", "model": "toy", "choices": [{"message": {"content": "hello"}, "finish_reason": "stop"}]}'
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@asynccontextmanager
+async def serving(handler: Handler) -> AsyncIterator[str]:
+    app = web.Application()
+    app.router.add_route("*", "/v1/{rest:.*}", handler)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    server = site._server
+    assert isinstance(server, asyncio.Server)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+    finally:
+        await runner.cleanup()
+
+
+@asynccontextmanager
+async def backend(
+    base_url: str, *, key: str | None = None, deadlines: Deadlines | None = None, per_second: float | None = None
+) -> AsyncIterator[HttpBackend]:
+    async with open_wire(requests_per_second_max=per_second, deadlines=deadlines or Deadlines()) as wire:
+        yield HttpBackend(replace(method(), base_url=base_url), DIALECTS["openai_chat"], wire, key=key, clock=RealClock())
+
+
+def met(handler: Handler, *, deadlines: Deadlines | None = None, key: str | None = None) -> str | CallError:
+    """The reply, or the error, of one call to a server that answers so."""
+
+    async def scenario() -> str | CallError:
+        async with serving(handler) as url, backend(url, deadlines=deadlines, key=key) as through:
+            try:
+                return (await through.complete(PROMPT)).text
+            except CallError as error:
+                return error
+
+    return anyio.run(scenario)
+
+
+async def good(request: web.Request) -> web.StreamResponse:
+    return web.Response(body=GOOD, content_type="application/json")
+
+
+def test_a_call_comes_home() -> None:
+    """One POST to the dialect's path brings the reply."""
+    assert met(good) == "hello"
+
+
+def test_the_key_travels_in_its_header_and_stays_out_of_errors() -> None:
+    """A provider that quotes the key in its refusal does not make us print it."""
+    seen = []
+
+    async def quote(request: web.Request) -> web.StreamResponse:
+        seen.append(request.headers["Authorization"])
+        return web.json_response({"error": {"message": "key sk-very-secret is wrong"}}, status=401)
+
+    error = met(quote, key="sk-very-secret")
+    assert seen == ["Bearer sk-very-secret"]
+    assert isinstance(error, AccountRefused)
+    assert str(error) == "HTTP 401: key [key] is wrong"
+    assert "sk-very-secret" not in repr(error)
+
+
+async def reset_before_headers(request: web.Request) -> web.StreamResponse:
+    assert request.transport is not None
+    request.transport.abort()
+    return web.Response()
+
+
+async def cut_in_the_body(request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Length": "1000"})
+    await response.prepare(request)
+    await response.write(GOOD[:40])
+    assert request.transport is not None
+    request.transport.close()
+    return response
+
+
+async def silent(request: web.Request) -> web.StreamResponse:
+    await asyncio.sleep(1)
+    return web.Response()
+
+
+async def endless(request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse()
+    await response.prepare(request)
+    for _ in range(ANSWER_BYTES_MAX // 2**20 + 2):
+        await response.write(b" " * 2**20)
+    return response
+
+
+async def elsewhere(request: web.Request) -> web.StreamResponse:
+    raise web.HTTPTemporaryRedirect("https://elsewhere.example/v1/chat/completions")
+
+
+async def overloaded(request: web.Request) -> web.StreamResponse:
+    return web.json_response({"error": {"message": "busy"}}, status=503)
+
+
+@pytest.mark.parametrize(
+    ("handler", "expected"),
+    [
+        (reset_before_headers, Unavailable),
+        (cut_in_the_body, Garbled),
+        (silent, TimedOut),
+        (endless, Garbled),
+        (elsewhere, Rejected),
+        (overloaded, Unavailable),
+    ],
+)
+def test_every_misfortune_is_a_call_error(handler: Handler, expected: type[CallError]) -> None:
+    """No foreign exception leaves this file, and each becomes the class that says who must act."""
+    error = met(handler, deadlines=Deadlines(silence_s=0.5))
+    assert type(error) is expected
+
+
+def test_nobody_there_is_a_failed_connection() -> None:
+    """A refused connection is told apart from a lost one."""
+
+    async def scenario() -> None:
+        async with serving(good) as url:
+            pass
+        async with backend(url) as through:
+            with pytest.raises(ConnectFailed, match="cannot connect"):
+                await through.complete(PROMPT)
+
+    anyio.run(scenario)
+
+
+def test_the_ceiling_holds_on_the_wire() -> None:
+    """Twelve calls at once through a ceiling of five a second: no second sees more than five, and all come home in order."""
+    arrivals: list[float] = []
+
+    async def stamped(request: web.Request) -> web.StreamResponse:
+        arrivals.append(time.perf_counter())
+        return await good(request)
+
+    async def scenario() -> None:
+        async with serving(stamped) as url, backend(url, per_second=5) as through:
+            async with anyio.create_task_group() as calls:
+                for _ in range(12):
+                    calls.start_soon(through.complete, PROMPT)
+
+    anyio.run(scenario)
+    assert len(arrivals) == 12
+    assert all(later - earlier > 0.9 for earlier, later in zip(arrivals, arrivals[5:], strict=False))
+
+
+def test_a_cancelled_call_takes_no_place_under_the_ceiling() -> None:
+    """A call given up while it waits for the ceiling does not use up a send."""
+
+    async def scenario() -> str:
+        async with serving(good) as url, backend(url, per_second=1) as through:
+            await through.complete(PROMPT)
+            with anyio.move_on_after(0.1):
+                await through.complete(PROMPT)
+            with anyio.fail_after(2.5):
+                return (await through.complete(PROMPT)).text
+
+    assert anyio.run(scenario) == "hello"
+
+
+def test_the_server_says_what_it_serves() -> None:
+    """GET /models, read by the dialect."""
+
+    async def models(request: web.Request) -> web.StreamResponse:
+        assert request.path == "/v1/models"
+        return web.json_response({"data": [{"id": "toy"}]})
+
+    async def scenario() -> tuple[str, ...] | None:
+        async with serving(models) as url, backend(url) as through:
+            return await through.served_models()
+
+    assert anyio.run(scenario) == ("toy",)

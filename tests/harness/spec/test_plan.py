@@ -1,0 +1,57 @@
+"""The plan: order, keys, choice."""
+
+from __future__ import annotations
+
+from harness.core.vocabulary import Instance
+from harness.spec.plan import GameSet, choose_instances, lane, planned
+from tests.world import puzzle
+
+INSTANCES = tuple(puzzle(number) for number in range(12))
+SETS = {"count": GameSet(rules="plain", seats=2, instances=INSTANCES)}
+
+
+def in_experiment(number: int, experiment: str) -> Instance:
+    return Instance(game="g", set_name="s", experiment=experiment, id=str(number), fields={}, content_hash="h")
+
+
+def test_every_method_plays_the_same_items_in_the_same_order() -> None:
+    """A sweep stopped half-way has played the same puzzles everywhere."""
+    one, two = ([plan.item for plan in lane(name, SETS, repeats=2, seed=3, stored=())] for name in ("m/a", "m/b"))
+    assert one == two
+    assert len(one) == planned(SETS, repeats=2) == 24
+    assert one[:12] != [plan.item for plan in lane("m/a", SETS, repeats=1, seed=4, stored=())]
+
+
+def test_repeats_are_batches_one_after_the_other() -> None:
+    """The second repeat begins when the first has been through all items, in another order."""
+    plans = list(lane("m/a", SETS, repeats=2, seed=3, stored=()))
+    assert [plan.batch for plan in plans] == [0] * 12 + [1] * 12
+    assert [plan.item for plan in plans[:12]] != [plan.item for plan in plans[12:]]
+    assert sorted(plan.item for plan in plans[:12]) == sorted(plan.item for plan in plans[12:])
+
+
+def test_what_is_stored_is_not_planned_again() -> None:
+    """The rest keeps its order."""
+    plans = list(lane("m/a", SETS, repeats=2, seed=3, stored=()))
+    stored = {plan.episode_id for plan in plans[::3]}
+    rest = list(lane("m/a", SETS, repeats=2, seed=3, stored=stored))
+    assert rest == [plan for index, plan in enumerate(plans) if index % 3]
+
+
+def test_keys_tell_episodes_apart() -> None:
+    """Method, repeat, rules and content are part of an episode's identity."""
+    plans = [*lane("m/a", SETS, repeats=2, seed=0, stored=()), *lane("m/b", SETS, repeats=2, seed=0, stored=())]
+    other_rules = {"count": GameSet(rules="other", seats=2, instances=INSTANCES)}
+    plans += lane("m/a", other_rules, repeats=1, seed=0, stored=())
+    assert len({plan.episode_id for plan in plans}) == len(plans) == 60
+
+
+def test_items_are_taken_evenly_over_experiments() -> None:
+    """Of three unequal experiments each gives its first ones in turn; order and experiment names are kept."""
+    pool = [in_experiment(number, name) for name, size in (("a", 5), ("b", 2), ("c", 9)) for number in range(size)]
+    chosen = choose_instances(pool, experiments=(), items=8)
+    assert [(one.experiment, one.id) for one in chosen] == [
+        ("a", "0"), ("a", "1"), ("a", "2"), ("b", "0"), ("b", "1"), ("c", "0"), ("c", "1"), ("c", "2"),
+    ]  # fmt: skip
+    assert len(choose_instances(pool, experiments=("c", "b"), items=None)) == 11
+    assert len(choose_instances(pool, experiments=(), items=100)) == 16

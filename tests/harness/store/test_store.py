@@ -1,0 +1,210 @@
+"""The store: rows in by one thread, rows out, and what happens when the disk will not have them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import anyio
+import duckdb
+import pytest
+
+from harness.core.errors import StoreError
+from harness.core.records import CallRecord, EpisodeRecord, TurnRecord
+from harness.store import schema
+from harness.store.file import open_to_read, open_to_write
+from harness.store.reader import unfinished_turns
+from harness.store.writer import writing
+
+CALL = CallRecord(
+    episode_id="e",
+    attempt=0,
+    turn=0,
+    try_number=0,
+    run_id="1",
+    method="m/a",
+    ask_hash="h0",
+    reply="hello",
+    finish_reason=None,
+    prompt_tokens=None,
+    completion_tokens=1,
+    served_model=None,
+    request_id=None,
+    http_status=200,
+    error_class=None,
+    error_text=None,
+    queue_s=0.0,
+    latency_s=0.5,
+    sent_at=1.0,
+)
+TURN = TurnRecord(
+    episode_id="e", attempt=0, turn=0, seat="s", method="m/a", ask_hash="h0", history_kept=0, added_json="[]", violation=None
+)
+EPISODE = EpisodeRecord(
+    episode_id="e",
+    attempt=0,
+    run_id="1",
+    key="k",
+    game="g",
+    rules="r",
+    instance_set="s",
+    experiment="x",
+    instance="1",
+    content_hash="c",
+    method="m/a",
+    model="m",
+    seating="m/a",
+    arm="main",
+    batch=0,
+    repeat=0,
+    status="finished",
+    outcome="success",
+    score=100.0,
+    reason="won",
+    requests=1,
+    parsed=1,
+    violated=0,
+    metrics_json="{}",
+    turns=1,
+    started_at=0.0,
+    finished_at=1.0,
+)
+
+
+def test_rows_come_back_as_they_went_in(tmp_path: Path) -> None:
+    """Every field of every kind, None and unusual text included; what was put before leaving is all there."""
+    odd = replace(CALL, turn=1, reply="ünï\ncode 🎲 \x00 'quoted'", error_text="x" * 100_000)
+
+    async def scenario() -> None:
+        with open_to_write(tmp_path / "s.duckdb") as connection:
+            async with writing(connection, tmp_path / "s.duckdb") as writer:
+                await writer.put(CALL, TURN)
+                await writer.put(odd)
+                writer.put_nowait(EPISODE)
+
+    anyio.run(scenario)
+    with open_to_read(tmp_path / "s.duckdb") as connection:
+        calls = connection.execute("FROM calls ORDER BY turn").fetchall()
+        assert [CallRecord(**dict(zip(schema.columns(CallRecord), row, strict=True))) for row in calls] == [CALL, odd]
+        assert connection.execute("SELECT score FROM scores").fetchall() == [(100.0,)]
+        assert connection.execute("SELECT reply, seat FROM transcripts").fetchall() == [("hello", "s")]
+
+
+def test_rows_are_on_disk_within_a_second(tmp_path: Path) -> None:
+    """Another process that takes over the file after a kill finds what was put a second before."""
+    store = tmp_path / "s.duckdb"
+    script = f"""
+import anyio, os
+from pathlib import Path
+from harness.store.file import open_to_write
+from harness.store.writer import writing
+from tests.harness.store.test_store import CALL
+async def scenario():
+    with open_to_write(Path({str(store)!r})) as connection:
+        async with writing(connection, Path({str(store)!r})) as writer:
+            await writer.put(CALL)
+            await anyio.sleep(1)
+            os.kill(os.getpid(), 9)
+anyio.run(scenario)
+"""
+    ended = subprocess.run([sys.executable, "-c", script], cwd=Path(__file__).parents[3], timeout=60)
+    assert ended.returncode == -9
+    with open_to_write(store) as connection:
+        assert connection.execute("SELECT reply FROM calls").fetchall() == [("hello",)]
+
+
+def test_back_pressure_bounds_what_is_under_way(tmp_path: Path) -> None:
+    """A producer faster than the disk waits instead of filling memory."""
+
+    async def scenario() -> int:
+        most = 0
+        with open_to_write(tmp_path / "s.duckdb") as connection:
+            async with writing(connection, tmp_path / "s.duckdb", behind_rows_max=500) as writer:
+                for number in range(5_000):
+                    await writer.put(replace(CALL, turn=number))
+                    most = max(most, writer.rows_behind)
+        return most
+
+    assert anyio.run(scenario) <= 501
+    with open_to_read(tmp_path / "s.duckdb") as connection:
+        assert connection.execute("SELECT count(*) FROM calls").fetchall() == [(5_000,)]
+
+
+def test_unfinished_plays_are_read_for_resuming(tmp_path: Path) -> None:
+    """Of an episode without its row: the successful calls of the last attempt in order, up to the first gap, and whose turn row is
+    there; ended episodes are left out."""
+    store = tmp_path / "s.duckdb"
+
+    async def scenario() -> None:
+        with open_to_write(store) as connection:
+            async with writing(connection, store) as writer:
+                await writer.put(CALL, TURN, EPISODE)
+                other = replace(CALL, episode_id="f")
+                await writer.put(other, replace(TURN, episode_id="f"))
+                await writer.put(replace(other, turn=1, reply=None, error_class="Unavailable"))
+                await writer.put(replace(other, turn=1, try_number=1, reply="two", ask_hash="h1"))
+                await writer.put(replace(other, turn=3, reply="after a gap"))
+                await writer.put(replace(other, episode_id="g", attempt=1, reply="second play"))
+                await writer.put(replace(other, episode_id="g", attempt=0, reply="first play"))
+
+    anyio.run(scenario)
+    with open_to_read(store) as connection:
+        turns = unfinished_turns(connection)
+    assert sorted(turns) == ["f", "g"]
+    assert [(turn.reply, turn.ask_hash, turn.has_row) for turn in turns["f"]] == [("hello", "h0", True), ("two", "h1", False)]
+    assert [(turn.attempt, turn.reply) for turn in turns["g"]] == [(1, "second play")]
+
+
+def test_a_newer_store_is_refused(tmp_path: Path) -> None:
+    """A version we do not know is named, not guessed at."""
+    with open_to_write(tmp_path / "s.duckdb") as connection:
+        connection.execute("UPDATE store SET version = 99")
+    with pytest.raises(StoreError, match="version 99"), open_to_read(tmp_path / "s.duckdb"):
+        pass
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of four megabytes; skipped where mounting is not allowed."""
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)], capture_output=True, text=True)
+    if mounted.returncode != 0:
+        pytest.skip(f"mounting is not allowed here: {mounted.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_stops_the_run_and_keeps_what_was_committed(tiny_disk: Path) -> None:
+    """The writer breaks with a message that says what to do; after space is made the file opens and holds the earlier rows."""
+    store = tiny_disk / "s.duckdb"
+
+    async def scenario() -> None:
+        with open_to_write(store) as connection:
+            async with writing(connection, store) as writer:
+                for number in range(100_000):
+                    await writer.put(replace(CALL, turn=number, reply=os.urandom(2_000).hex()))
+                    if number % 50 == 0:
+                        await anyio.sleep(0.01)
+
+    with pytest.raises(BaseExceptionGroup) as caught:
+        anyio.run(scenario)
+    assert caught.group_contains(StoreError, match="same command resumes")
+    subprocess.run(["mount", "-o", "remount,size=64m", str(tiny_disk)], check=True)
+    with open_to_write(store) as connection:
+        ((count, last),) = connection.execute("SELECT count(*), max(turn) FROM calls").fetchall()
+        assert 0 < count == last + 1
+
+
+def test_tables_follow_the_records() -> None:
+    """One class, one table; one field, one column, NULL where the field may be None."""
+    connection = duckdb.connect()
+    for statement in schema.statements():
+        connection.execute(statement)
+    for record, table in schema.TABLES.items():
+        found = connection.execute(f"SELECT column_name FROM duckdb_columns() WHERE table_name = '{table}' ORDER BY column_index")
+        assert [row[0] for row in found.fetchall()] == schema.columns(record)

@@ -1,0 +1,321 @@
+"""The command, as a user runs it: real processes, real files, bots as the models."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import ClassVar
+
+import duckdb
+import pytest
+
+from tests.replay import disagreements
+
+BOTS = """
+name = "t"
+seed = 5
+repeats = {repeats}
+[games.taboo]
+items = 12
+[games.wordle]
+items = 6
+[models.bots.methods.good]
+bots = {{ skill = 0.8, latency_s = {latency} }}
+concurrency = 4
+[models.bots.methods.sloppy]
+bots = {{ skill = 0.8, form_errors = 0.1, latency_s = {latency} }}
+concurrency = 4
+"""
+
+
+def lightbulb(*arguments: object, cwd: Path | None = None, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "harness", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=cwd,
+        env={**os.environ, **(env or {})},
+    )
+
+
+def bots_sweep(folder: Path, *, repeats: int = 1, latency: float = 0.0) -> Path:
+    sweep = folder / "t.toml"
+    sweep.write_text(BOTS.format(repeats=repeats, latency=latency))
+    return sweep
+
+
+def rows(store: Path, query: str) -> list[tuple[object, ...]]:
+    with duckdb.connect(str(store), read_only=True) as connection:
+        return connection.execute(query).fetchall()
+
+
+RESULTS = "SELECT key, status, outcome, score, reason, turns FROM last_episodes ORDER BY key"
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The store of a sweep that was played undisturbed."""
+    folder = tmp_path_factory.mktemp("played")
+    ended = lightbulb("run", bots_sweep(folder))
+    assert ended.returncode == 0, ended.stderr
+    return folder / "t.duckdb"
+
+
+def test_a_sweep_is_played_once(played: Path) -> None:
+    """Every episode has one finished row; running the sweep again plays nothing and adds nothing."""
+    assert rows(played, "SELECT count(*), count(DISTINCT episode_id), count(DISTINCT method) FROM episodes") == [(36, 36, 2)]
+    before = rows(played, RESULTS)
+    again = lightbulb("run", played.with_name("t.toml"))
+    assert again.returncode == 0
+    assert "nothing is left to play" in again.stderr
+    assert rows(played, RESULTS) == before
+
+
+def test_every_reply_reproduces_the_stored_scores(played: Path) -> None:
+    """Fed back into the games, the stored replies give the stored asks, outcomes, scores and counts."""
+    assert disagreements(played) == []
+
+
+def test_scores_and_verdicts_are_printed(played: Path) -> None:
+    """Both as text and as JSON; the verdict is one of the three."""
+    table = lightbulb("scores", played).stdout
+    assert "bots/good" in table
+    assert "wordle" in table
+    assert "clemscore" in table
+    (model,) = json.loads(lightbulb("scores", played, "--json").stdout)
+    assert [method["method"] for method in model["methods"]] == ["bots/good", "bots/sloppy"]
+    spoken = lightbulb("audit", played).stdout
+    (found,) = json.loads(lightbulb("audit", played, "--json").stdout)
+    (comparison,) = found["scores"]["comparisons"]
+    assert comparison["verdict"] in ("DIFFERENT", "EQUIVALENT", "INCONCLUSIVE")
+    assert comparison["label"] in spoken
+    assert "identical prompts" in spoken
+
+
+def test_an_episode_is_shown(played: Path) -> None:
+    """By the beginning of its id; an unknown one is a clear error."""
+    episode = str(rows(played, "SELECT episode_id FROM episodes WHERE game = 'taboo' LIMIT 1")[0][0])
+    shown = lightbulb("show", played, episode)
+    assert "CLUE:" in shown.stdout
+    assert "guesser" in shown.stdout
+    missing = lightbulb("show", played, "zzz")
+    assert missing.returncode == 2
+    assert "no episode's id or key starts with 'zzz'" in missing.stderr
+
+
+def test_sql_reads_and_cannot_write(played: Path) -> None:
+    """Queries answer as a table or as JSON lines; a change is refused."""
+    answered = lightbulb("sql", played, "SELECT game, count(*) AS n FROM scores GROUP BY ALL ORDER BY ALL", "--json")
+    assert [json.loads(line) for line in answered.stdout.splitlines()] == [{"game": "taboo", "n": 24}, {"game": "wordle", "n": 12}]
+    refused = lightbulb("sql", played, "DELETE FROM calls")
+    assert refused.returncode == 2
+    assert "read-only" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_games_are_listed_and_shown() -> None:
+    """The list names rule sets and counts; an instance is shown as each seat sees it; a misspelt game is corrected."""
+    assert "wordle" in lightbulb("games").stdout
+    assert "describer sees" in lightbulb("games", "taboo", "--instance", 3).stdout
+    wrong = lightbulb("games", "tabu")
+    assert wrong.returncode == 2
+    assert 'did you mean "taboo"?' in wrong.stderr
+
+
+# --- stopping and going on ----------------------------------------------------------------------------------------------------
+
+
+def begun(sweep: Path, *, after: int) -> subprocess.Popen[str]:
+    """A run whose store has taken so many bytes: 30,000 are the empty tables, a call and its turn about 1,000."""
+    process = subprocess.Popen([sys.executable, "-m", "harness", "run", str(sweep)], stderr=subprocess.PIPE, text=True)
+    store = sweep.with_suffix(".duckdb")
+    deadline = time.monotonic() + 60
+    while process.poll() is None and time.monotonic() < deadline:
+        wal = store.with_suffix(".duckdb.wal")
+        if wal.exists() and wal.stat().st_size > after:
+            break
+        time.sleep(0.02)
+    return process
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[object, ...]]:
+    """The results of the sweep that the tests below interrupt."""
+    sweep = bots_sweep(tmp_path_factory.mktemp("undisturbed"), repeats=2)
+    assert lightbulb("run", sweep).returncode == 0
+    return rows(sweep.with_suffix(".duckdb"), RESULTS)
+
+
+@pytest.mark.parametrize("kill_after", [60_000, 150_000])
+def test_a_killed_run_goes_on_where_it_was(tmp_path: Path, kill_after: int, undisturbed: list[tuple[object, ...]]) -> None:
+    """SIGKILL at some moment; afterwards one finished row a key, no reply asked for twice that was stored, and the scores of an
+    undisturbed run."""
+    sweep = bots_sweep(tmp_path, repeats=2, latency=0.02)
+    process = begun(sweep, after=kill_after)
+    assert process.poll() is None, "the run ended before it could be killed"
+    process.kill()
+    process.communicate()
+    store = sweep.with_suffix(".duckdb")
+    kept = rows(store, "SELECT episode_id, turn, reply FROM calls") if store.exists() else []
+    ended = lightbulb("run", sweep)
+    assert ended.returncode == 0, ended.stderr
+    assert rows(store, "SELECT count(*), count(DISTINCT episode_id) FROM episodes") == [(72, 72)]
+    assert rows(store, "SELECT episode_id, turn FROM calls GROUP BY ALL HAVING count(*) > 1") == []
+    assert rows(store, "SELECT episode_id, turn FROM turns GROUP BY ALL HAVING count(*) > 1") == []
+    assert set(kept) <= set(rows(store, "SELECT episode_id, turn, reply FROM calls"))
+    assert rows(store, RESULTS) == undisturbed
+
+
+def test_ctrl_c_drains_and_says_how_to_go_on(tmp_path: Path) -> None:
+    """One interrupt: calls in flight come home, exit code 130, the command that resumes; and it does."""
+    sweep = bots_sweep(tmp_path, repeats=2, latency=0.05)
+    process = begun(sweep, after=60_000)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert f"go on with: lightbulb run {sweep}" in said
+    store = sweep.with_suffix(".duckdb")
+    (before,) = rows(store, "SELECT count(*) FROM calls")
+    assert lightbulb("run", sweep).returncode == 0
+    assert rows(store, "SELECT count(*), count(DISTINCT episode_id) FROM episodes") == [(72, 72)]
+    assert rows(store, "SELECT episode_id, turn FROM calls GROUP BY ALL HAVING count(*) > 1") == []
+    assert rows(store, "SELECT count(*) FROM calls") > [before]
+
+
+# --- what a person can get wrong ----------------------------------------------------------------------------------------------
+
+
+class Provider(BaseHTTPRequestHandler):
+    """Serves one model; answers calls with what the class says."""
+
+    answers: ClassVar[dict[str, tuple[int, object]]] = {}
+
+    def do_GET(self) -> None:
+        self._say(200, {"data": [{"id": "toy-large"}]})
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self._say(*self.answers["POST"])
+
+    def _say(self, status: int, body: object) -> None:
+        raw = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(raw)))
+        self.end_headers()
+        self.wfile.write(raw)
+
+    def log_message(self, *args: object) -> None:
+        return
+
+
+@pytest.fixture
+def provider() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Provider)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}/v1"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def api_sweep(folder: Path, base_url: str, *more: str, served: str = "toy-large") -> Path:
+    sweep = folder / "a.toml"
+    lines = ['name = "a"', "[games.taboo]", "items = 4", "[retry]", "tries_max = 2", "wait_max_s = 0.1", "[models.m.methods.api]"]
+    sweep.write_text("\n".join([*lines, f'base_url = "{base_url}"', f'served_name = "{served}"', *more]))
+    return sweep
+
+
+def refused(sweep: Path, *words: str, store: Path | None = None, env: dict[str, str] | None = None) -> None:
+    """Exit code 2, these words, no traceback."""
+    ended = lightbulb("run", sweep, *(("--store", store) if store else ()), env=env)
+    assert ended.returncode == 2, ended.stderr
+    assert "Traceback" not in ended.stderr
+    for word in words:
+        assert word in ended.stderr
+
+
+def test_an_unknown_key_names_line_key_and_remedy(tmp_path: Path) -> None:
+    sweep = bots_sweep(tmp_path)
+    sweep.write_text(sweep.read_text().replace("items = 12", "itmes = 12"))
+    refused(sweep, f"{sweep}:6: games.taboo.itmes: unknown key", 'did you mean "items"?')
+
+
+def test_a_missing_key_variable_is_named(tmp_path: Path, provider: str) -> None:
+    sweep = api_sweep(tmp_path, provider, 'key_env = "TOY_KEY"')
+    refused(sweep, "models.m.methods.api.key_env", "TOY_KEY is not set", str(tmp_path / ".env"))
+
+
+def test_a_key_is_taken_from_dotenv_and_written_nowhere(tmp_path: Path, provider: str) -> None:
+    """The value does not appear in anything the run wrote or said."""
+    Provider.answers = {"POST": (401, {"error": {"message": "bad key sk-planted-7"}})}
+    sweep = api_sweep(tmp_path, provider, 'key_env = "TOY_KEY"')
+    (tmp_path / ".env").write_text("TOY_KEY=sk-planted-7\n")
+    ended = lightbulb("run", sweep)
+    assert ended.returncode == 3
+    assert "bad key [key]" in ended.stderr
+    written = [path for path in tmp_path.iterdir() if path.name != ".env"]
+    assert len(written) >= 2
+    assert not any(b"sk-planted-7" in path.read_bytes() for path in written)
+    assert "sk-planted-7" not in ended.stderr + ended.stdout
+
+
+def test_an_unreachable_server_is_told_before_anything_is_played(tmp_path: Path) -> None:
+    sweep = api_sweep(tmp_path, "http://127.0.0.1:9/v1")
+    refused(sweep, "models.m.methods.api: cannot connect to http://127.0.0.1:9/v1/models", "check base_url")
+
+
+def test_a_model_that_is_not_served_is_told(tmp_path: Path, provider: str) -> None:
+    sweep = api_sweep(tmp_path, provider, served="toy-lagre")
+    refused(sweep, "models.m.methods.api.served_name", "does not serve 'toy-lagre'", 'did you mean "toy-large"?')
+
+
+def test_a_store_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    sweep = bots_sweep(tmp_path)
+    refused(sweep, "no/such/folder/x.duckdb: cannot be used", store=tmp_path / "no/such/folder/x.duckdb")
+    other = tmp_path / "notes.txt"
+    other.write_text("not a database at all " * 1000)
+    refused(sweep, "notes.txt", store=other)
+    foreign = tmp_path / "foreign.duckdb"
+    with duckdb.connect(str(foreign)) as connection:
+        connection.execute("CREATE TABLE mine (a INTEGER)")
+    refused(sweep, "not a store of lightbulb", store=foreign)
+
+
+def test_a_store_in_use_names_the_process(tmp_path: Path) -> None:
+    sweep = bots_sweep(tmp_path)
+    store = tmp_path / "t.duckdb"
+    with duckdb.connect(str(store)):
+        refused(sweep, "is in use by process", str(os.getpid()))
+
+
+def test_failing_episodes_are_no_scores(tmp_path: Path, provider: str) -> None:
+    """A provider that rejects every request: failed rows with its words, no score, exit code 3; --retry-failed plays them anew."""
+    Provider.answers = {"POST": (400, {"error": {"message": "temperature must be 1"}})}
+    sweep = api_sweep(tmp_path, provider)
+    ended = lightbulb("run", sweep)
+    assert ended.returncode == 3
+    assert "4 failed" in ended.stderr
+    store = tmp_path / "a.duckdb"
+    assert rows(store, "SELECT DISTINCT status, outcome, score, reason FROM episodes") == [
+        ("failed", None, None, "Rejected: HTTP 400: temperature must be 1")
+    ]
+    assert lightbulb("run", sweep).returncode == 0, "failed episodes are left alone unless asked for"
+    Provider.answers = {
+        "POST": (200, {"choices": [{"message": {"content": "no clue"}, "finish_reason": "stop"}], "model": "toy-large"})
+    }
+    assert lightbulb("run", sweep, "--retry-failed").returncode == 0
+    assert rows(store, "SELECT attempt, status, outcome, count(*) FROM episodes GROUP BY ALL ORDER BY ALL") == [
+        (0, "failed", None, 4),
+        (1, "finished", "aborted", 4),
+    ]
