@@ -21,7 +21,7 @@ import anyio
 from anyio.abc import Process
 from anyio.to_thread import run_sync
 
-from backends.engines import Engine, EngineSpec, Launch, Say
+from backends.engines import Engine, EngineSpec, Launch, Say, environ_of_others
 from backends.weights import prepare, weights_hash
 from harness.core.errors import EngineError
 
@@ -96,14 +96,14 @@ async def serve(spec: EngineSpec, engine: Engine, *, log: Path, ready_s: float =
 async def kept(command: tuple[str, ...], environ: Mapping[str, str], grace_s: float, log: Path) -> AsyncIterator[Process]:
     """A process under a keeper, which lives no longer than this block and no longer than we do."""
     # No key of ours reaches the server: it needs none, might log it, and VLLM_API_KEY would make it ask for one.
-    ours = {name: value for name, value in os.environ.items() if not name.endswith(SECRETS) and name not in ("PYTHONPATH", "PYTHONHOME")}
+    ours = {name: value for name, value in environ_of_others().items() if not name.endswith(SECRETS)}
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
         process = await anyio.open_process(
             (sys.executable, "-I", str(KEEPER), str(grace_s), *command),
             stdout=output,
             stderr=output,
-            env={**ours, **environ},
+            env={**ours, "PYTHONUNBUFFERED": "1", **environ},
             start_new_session=True,     # a terminal's Ctrl-C is for us; the server ends when we say so
         )
     try:

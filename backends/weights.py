@@ -12,7 +12,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from backends.engines import Engine, Say, cache_folder, environ_of_tools, only_one
+from backends.engines import Engine, Say, cache_folder, environ_of_others, only_one
 from harness.core.errors import EngineError
 from harness.core.vocabulary import digest
 
@@ -116,7 +116,7 @@ def run(name: str, engine: Engine, *arguments: str) -> None:
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-        env=environ_of_tools() | {"HF_HUB_OFFLINE": "1"},
+        env=environ_of_others() | {"HF_HUB_OFFLINE": "1", "PIP_USER": "0"},
         check=False,
     )
     if done.returncode != 0:

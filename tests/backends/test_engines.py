@@ -126,7 +126,7 @@ def little(tmp_path: Path) -> Callable[[str], EngineKind]:
 
     def make(code: str) -> EngineKind:
         packages = (wheel_in(tmp_path, "little", code), wheel_in(tmp_path, "companion", ""))
-        return replace(VLLM, name="little", packages=packages, unwanted=("companion",), module="little", memory_gb=0.0, disk_gb=0.0)
+        return replace(VLLM, name="little", packages=packages, unwanted=("companion",), modules=("little",), memory_gb=0.0, disk_gb=0.0)
 
     return make
 

@@ -65,7 +65,7 @@ KIND = EngineKind(
     name="stand-in",
     packages=("stand-in==1.2",),
     unwanted=(),
-    module="none",
+    modules=(),
     python=((3, 11), (3, 99)),
     machines=(),
     glibc=(0, 0),
