@@ -323,14 +323,14 @@ def feedback(target: str, guess: str) -> tuple[str, ...]:
     it that no earlier letter has used up. Published scores contain it."""
     if guess == target:
         return ("green",) * len(target)
-    used: set[int] = set()
+    unused = target
     colours: list[str] = []
     for place, letter in enumerate(guess):
-        copy = next((at for at, other in enumerate(target) if other == letter and at not in used), None)
-        if copy is None or (copy != place and guess[copy] == letter):
+        copy = unused.find(letter)
+        if copy < 0 or (copy != place and guess[copy] == letter):
             colours.append("red")
             continue
-        used.add(copy)
+        unused = f"{unused[:copy]} {unused[copy + 1 :]}"
         colours.append("green" if copy == place else "yellow")
     return tuple(colours)
 
