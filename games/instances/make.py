@@ -352,9 +352,9 @@ def imagegame_experiment(name: str, targets: Sequence[str]) -> Experiment:
 
 REFERENCE_DESCRIBER = f"""Here are three pictures. Each is a grid of five rows and five columns \
 in which "X" marks a filled cell and "{EMPTY}" an empty one. \
-Another player sees the same three pictures in an order of its own, and has to find the first of them by your words alone.
+Another player sees the same three pictures in an order of its own, and has to find yours, the first of them, by your words alone.
 
-The picture to describe:
+Your picture:
 
 $1$
 
@@ -364,7 +364,7 @@ $2$
 
 $3$
 
-Describe the picture to describe on one line, so that it cannot be taken for one of the other two. \
+Describe your picture on one line, so that it cannot be taken for one of the other two. \
 Start the line with "Expression: " and write nothing else."""
 
 REFERENCE_SELECTOR = f"""Here are three pictures. Each is a grid of five rows and five columns \
@@ -486,7 +486,7 @@ PROBE_MARKER = "ME: "
 PROBE_TEMPLATE = "ME: {} Reply with yes or no and nothing else."
 TOPIC_QUESTIONS = (
     "Has the {asker} been told {topic}?",
-    "Is {topic} known to the {asker} by now?",
+    "By now, is the {asker} aware of {topic}?",
     "Could the {asker} say {topic}?",
     "Have you already told the {asker} {topic}?",
     "At this point, does the {asker} know {topic}?",
