@@ -32,6 +32,7 @@ from tests.harness.audit.simulator import (
 
 DRAWS = 999  # enough for a test at .05: resolution .001
 DESIGNS = [(repeats, greedy) for repeats in (1, 5) for greedy in (True, False)]
+MARGIN_ROWS = ((30, 0.0, 0.8), (30, 1.0, 0.8), (60, 0.5, 0.4), (60, 1.0, 0.4), (60, 2.5, 0.4), (180, 0.5, 0.4), (180, 3.0, 0.4))
 PROFILES = ("strong", "mid", "weak")
 DEFECTS = {
     "quality -0.25 logit": MILD_QUANTISATION,
@@ -49,6 +50,7 @@ def main() -> None:
     arguments = parser.parse_args()
     null_table(arguments.audits, arguments.seed)
     power_table(arguments.audits, arguments.seed)
+    margin_table(audits=10 * arguments.audits, seed=arguments.seed)
     full_size()
 
 
@@ -104,6 +106,21 @@ def _power_row(defect: Defect, rng: np.random.Generator, repeats: int, greedy: b
     whole = total(strata([game.difference("points") for game in games], [game.shared for game in games]))
     low, high = t_interval(whole, 0.95)
     return float(whole.estimate[0]), float(flips.joint[0] <= 0.05), float(not low[0] <= 0 <= high[0])
+
+
+def margin_table(audits: int, seed: int) -> None:
+    """A method that lost exactly the margin of 3 points: how often it is called equivalent at .05."""
+    print(f"\n### False equivalence at the margin ({audits} audits a row)\n")
+    print("| items of the game with rare losses | points lost there | error of the rest | called equivalent |")
+    print("|---|---|---|---|")
+    for items, hidden, error in MARGIN_ROWS:
+        rng = np.random.default_rng(derive_seed(seed, "margin", items, int(100 * hidden), int(100 * error)))
+        others = [40, 50, 180, 60, 30, 30]
+        rare = np.where(rng.random((audits, items)) < hidden * 7 / 100, -100.0, 0.0)
+        spread = error * 7 / np.sqrt(6)
+        games = [rare, *(rng.normal(-(3 - hidden) * 7 / 6, spread * np.sqrt(n), (audits, n)) for n in others)]
+        p = equivalence_p(strata(games, [np.ones(game.shape, dtype=np.bool_) for game in games]), 3.0)
+        print(f"| {items} | {hidden} | {error} | {(p <= 0.05).mean():.3f} |", flush=True)
 
 
 def _flips(scores: ScoreArray, seed: int) -> tuple[tuple[PairedGame, ...], FlipFindings]:

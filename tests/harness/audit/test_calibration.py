@@ -10,7 +10,7 @@ from harness.audit.contrasts import ENDPOINTS, pair
 from harness.audit.findings import audit
 from harness.audit.flips import flip_test
 from harness.audit.intervals import equivalence_p, strata, t_interval, total
-from harness.audit.scores import ScoreArray
+from harness.audit.scores import FloatArray, ScoreArray
 from tests.harness.audit.simulator import CLEAN, NEW_ABORTS, ONE_GAME, QUANTISATION, Defect, simulate
 
 AUDITS = 150
@@ -58,9 +58,23 @@ def test_at_the_margin_equivalence_is_rarely_claimed() -> None:
     rng = np.random.default_rng(22)
     claimed = 0
     for _ in range(1000):
-        games = [-100.0 * (rng.random((1, n)) < 0.03) for n in (60, 100, 180)]
-        claimed += bool(equivalence_p(strata(games, [np.ones(game.shape, dtype=np.bool_) for game in games]), 3.0)[0] <= 0.05)
+        claimed += _equivalent([np.where(rng.random((1, n)) < 0.03, -100.0, 0.0) for n in (60, 100, 180)])
     assert claimed / 1000 <= 0.10
+
+
+@pytest.mark.parametrize("hidden", [0.5, 1.0])
+def test_nor_when_part_of_it_hides(hidden: float) -> None:
+    """The margin lost again, now partly in a game where most audits see no loss at all: still at most 10 % of 600 audits."""
+    rng = np.random.default_rng(24)
+    claimed = 0
+    for _ in range(600):
+        rare = np.where(rng.random((1, 60)) < hidden * 4 / 100, -100.0, 0.0)
+        claimed += _equivalent([rare, *(rng.normal(-(3 - hidden) * 4 / 3, 12, (1, n)) for n in (60, 100, 180))])
+    assert claimed / 600 <= 0.10
+
+
+def _equivalent(games: list[FloatArray]) -> bool:
+    return bool(equivalence_p(strata(games, [np.ones(game.shape, dtype=np.bool_) for game in games]), 3.0)[0] <= 0.05)
 
 
 def test_identical_methods_earn_equivalence() -> None:

@@ -48,8 +48,8 @@ def test_the_together_row_skips_the_game_nobody_played() -> None:
 
 def test_ties_go_to_even_on_the_product() -> None:
     """33.335 becomes 33.34 and 0.125 becomes 0.12: two episodes of 3 played in one game of two give 25.01."""
-    image = game_of("imagegame", [[[NAN], [NAN], [NAN]]])
-    taboo = game_of("taboo", [[[100], [50], [NAN]]])
+    image = game_of("imagegame", np.full((1, 3, 1), NAN))
+    taboo = game_of("taboo", np.array([100.0, 50.0, NAN]).reshape(1, 3, 1))
     found = method_figures(from_games([image, taboo], 1), "m0", np.array([False, True]), 0.05)
     assert [game.played for game in found.games] == [0.0, 66.67]
     assert found.clemscore == Clemscore(value=25.01, played=33.34, quality=75.0)
@@ -58,7 +58,7 @@ def test_ties_go_to_even_on_the_product() -> None:
 
 def test_what_is_not_scored_leaves_the_denominator() -> None:
     """Unscored episodes count nowhere; a game with none but those is skipped in both averages; nothing at all gives None."""
-    taboo = game_of("taboo", [[[100], [NAN], [50]]])
+    taboo = game_of("taboo", np.array([100.0, NAN, 50.0]).reshape(1, 3, 1))
     cell = (1, 1, 1)
     unscored = GameScores(game="imagegame", items=("i",), outcome=np.full(cell, UNSCORED, dtype=np.int8), score=np.full(cell, NAN))
     found = method_figures(from_games([unscored, taboo], 1), "m0", np.array([False, False]), 0.05)

@@ -29,8 +29,9 @@ def test_it_is_the_exact_test() -> None:
 
 def test_differences_of_nothing_say_nothing() -> None:
     """All-zero differences, and a single item, give p = 1 everywhere."""
-    for games in ([np.zeros(9)], [np.zeros(9), np.zeros(4)], [[100.0]], [[100.0], np.zeros(3)]):
-        p, adjusted = _test(list(games))
+    cases: list[list[npt.ArrayLike]] = [[np.zeros(9)], [np.zeros(9), np.zeros(4)], [[100.0]], [[100.0], np.zeros(3)]]
+    for games in cases:
+        p, adjusted = _test(games)
         assert p == 1.0
         assert (adjusted == 1.0).all()
 

@@ -23,7 +23,8 @@ def _plan(a: FloatArray, b: FloatArray, parts: Strata, margin: float) -> Plan:
 
 def test_noise_is_split_as_planted() -> None:
     """The part that repeats shrink is 2 chance / n, the part they do not is 2 interaction / n."""
-    noise = noise_of(*(lambda a, b, parts: ([a], [b], parts))(*_pair(np.random.default_rng(1), 4000, 3, 2.0, 5.0)))
+    a, b, parts = _pair(np.random.default_rng(1), 4000, 3, 2.0, 5.0)
+    noise = noise_of([a], [b], parts)
     assert noise is not None
     assert 4000 * noise.chance == pytest.approx(50, rel=0.05)
     assert 4000 * noise.items == pytest.approx(8, rel=0.25)

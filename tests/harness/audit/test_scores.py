@@ -37,10 +37,11 @@ def test_every_outcome_has_its_worth() -> None:
 
 def test_masked_columns_of_a_query_are_nulls() -> None:
     """numpy's masked columns, as a database hands them over, say the same as lists with None."""
+    outcomes = np.array([*COLUMNS.outcome[:4], "x", COLUMNS.outcome[5]], dtype=object)
     masked = replace(
         COLUMNS,
-        outcome=np.ma.masked_array(np.array([*COLUMNS.outcome[:4], "x", COLUMNS.outcome[5]], dtype=object), mask=[0, 0, 0, 0, 1, 0]),
-        score=np.ma.masked_array([0.0, 50.0, 9.0, 9.0, 9.0, 100.0], mask=[0, 0, 1, 1, 1, 0]),
+        outcome=np.ma.masked_array(outcomes, mask=[False, False, False, False, True, False]),
+        score=np.ma.masked_array([0.0, 50.0, 9.0, 9.0, 9.0, 100.0], mask=[False, False, True, True, True, False]),
         method=np.array(COLUMNS.method, dtype=object),
     )
     for left, right in zip(score_array(COLUMNS).games, score_array(masked).games, strict=True):
