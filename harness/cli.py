@@ -161,7 +161,9 @@ def games(
 
     Example: lightbulb games taboo --instance 3"""
     from games import GAMES
+    from games.plays import played_by_bots
     from harness.core.errors import SpecError
+    from harness.core.seeds import stream
     from harness.report.games import print_games, print_instance
     from harness.spec.load import suggest
 
@@ -173,7 +175,10 @@ def games(
     instances = GAMES[name].instances()
     if instance >= len(instances):
         raise SpecError(f"--instance {instance}: {name} has instances 0 to {len(instances) - 1}")
-    print_instance(GAMES[name], instances[instance], _console(to_stdout=True))
+    puzzle = instances[instance]
+    played = played_by_bots(GAMES[name], puzzle, GAMES[name].rule_sets[0], skill=1.0, chance=stream(0, puzzle.content_hash))
+    assert played.outcome is not None
+    print_instance(puzzle, played.asks, played.replies, played.outcome, _console(to_stdout=True))
 
 
 @engines_app.command("install")

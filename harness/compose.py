@@ -180,6 +180,7 @@ class _Sweep:
                 name: await self.route(name, part, gates[name], servers.get(name), open_things) for name, part in self.methods.items()
             }
             await self.prove(routes)
+            await anyio.to_thread.run_sync(self.warm_games)
             await writer.put(*self.opening_rows(routes, servers))
             end = await self.play_routes(routes, background, writer)
             background.cancel_scope.cancel()
@@ -282,6 +283,12 @@ class _Sweep:
                     asking.start_soon(ask, name, route.backend, route.method)
         if problems:
             raise SpecError("\n".join(sorted(problems)))
+
+    def warm_games(self) -> None:
+        """Games load words and a stemmer with their first puzzle: seconds that must not fall while calls are in flight."""
+        for name, chosen in self.sets.items():
+            if chosen.instances:
+                next(GAMES[name].play(chosen.instances[0], chosen.rules))
 
     # --- play -----------------------------------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import duckdb
 
 from games import GAMES
+from games.plays import replay
 from harness.core.vocabulary import EpisodePlan, Instance, Outcome
 from harness.engine.episode import SeatHistory
 
@@ -51,18 +52,12 @@ def disagreements(store: Path) -> list[str]:
 
 def replayed(game: str, rules: str, instance: Instance, replies: list[str]) -> tuple[list[str], Outcome, list[str | None]]:
     """The asks' hashes, the outcome, and the word on each reply."""
-    play = GAMES[game].play(instance, rules)
+    transcript = replay(GAMES[game].play(instance, rules), (reply.strip() for reply in replies))
+    assert transcript.outcome is not None, "the stored replies do not end the episode"
     histories = {seat: SeatHistory() for seat in GAMES[game].seats}
-    hashes, parses = [], []
-    ask = next(play)
-    for reply in replies:
-        history = histories[ask.seat]
-        history.advance(ask.messages)
-        hashes.append(history.ask_hash)
-        try:
-            ask = play.send(reply.strip())
-        except StopIteration as end:
-            parses.append(end.value.last_parse.violation)
-            return hashes, end.value, parses
-        parses.append(ask.last_parse.violation)
-    raise AssertionError("the stored replies do not end the episode")
+    hashes = []
+    for ask in transcript.asks:
+        histories[ask.seat].advance(ask.messages)
+        hashes.append(histories[ask.seat].ask_hash)
+    parses = [*(ask.last_parse.violation for ask in transcript.asks[1:]), transcript.outcome.last_parse.violation]
+    return hashes, transcript.outcome, parses

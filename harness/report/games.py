@@ -10,8 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from harness.core.protocols import Game
-from harness.core.seeds import stream
-from harness.core.vocabulary import Instance
+from harness.core.vocabulary import Ask, Instance, Outcome
 from harness.report.text import harmless, table
 
 
@@ -32,29 +31,22 @@ def print_games(games: Sequence[Game], console: Console, *, as_json: bool) -> No
         console.print(Text(f"{game.name}: {game.summary}"), soft_wrap=True)
 
 
-def print_instance(game: Game, instance: Instance, console: Console) -> None:
-    """The asks of one instance as each seat sees them, answered by the game's own bots at full skill."""
+def print_instance(
+    instance: Instance, asks: Sequence[Ask], replies: Sequence[str], outcome: Outcome, console: Console
+) -> None:
+    """The asks of one instance as each seat sees them, and the replies of a play."""
 
     def line(text: str, style: str = "") -> None:
         console.print(Text(harmless(text), style=style), soft_wrap=True)
 
-    line(f"{game.name}, {instance.set_name}, {instance.experiment}, instance {instance.id}", "bold")
-    play = game.play(instance, game.rule_sets[0])
+    line(f"{instance.game}, {instance.set_name}, {instance.experiment}, instance {instance.id}", "bold")
     seen: dict[str, int] = {}
-    ask = next(play)
-    turn = 0
-    while True:
+    for turn, (ask, reply) in enumerate(zip(asks, replies, strict=True)):
         line(f"\n── turn {turn}: {ask.seat} sees, and should answer in the form {ask.form.regex}", "bold")
         for message in ask.messages[min(seen.get(ask.seat, 0), len(ask.messages) - 1) :]:
             line(f"[{message.role}]", "dim")
             line(message.text)
         seen[ask.seat] = len(ask.messages)
-        reply = game.bots[ask.seat](instance, ask.messages, 1.0, stream(0, instance.content_hash, turn))
         line("[a bot's reply]", "dim")
         line(reply, "green")
-        try:
-            ask = play.send(reply.strip())
-        except StopIteration as end:
-            line(f"\n{end.value.state}{'' if end.value.score is None else f', score {end.value.score:g}'}: {end.value.reason}", "bold")
-            return
-        turn += 1
+    line(f"\n{outcome.state}{'' if outcome.score is None else f', score {outcome.score:g}'}: {outcome.reason}", "bold")

@@ -1,0 +1,291 @@
+"""What our own program costs a turn: whole game episodes over HTTP against a bare client posting the same bodies.
+
+A separate process answers on loopback as fast as a small program can. On one core we play episodes of taboo and wordle through it
+(gates, retries, rows in DuckDB, the writer's thread included); on the same core a bare aiohttp + orjson + uvloop loop posts the
+very bodies that play sent. Interleaved pairs; medians.
+
+    python -m bench.overhead [--episodes 2000] [--pairs 5]"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import multiprocessing
+import os
+import statistics
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import cast
+
+import aiohttp
+import anyio
+import orjson
+import uvloop
+
+from backends import DIALECTS
+from backends.http import Deadlines, HttpBackend, open_wire
+from games import GAMES
+from harness.core.clock import RealClock
+from harness.core.protocols import RecordSink
+from harness.core.records import Record
+from harness.core.vocabulary import AccessMethod, Completion, EpisodePlan, Prompt, Sampling
+from harness.engine.call import Caller, RetryPolicy, Route
+from harness.engine.episode import Beginning, Player
+from harness.engine.scheduler import ExpectedTurns, Lane, Scheduler
+from harness.limits.gate import Gate
+from harness.store.file import open_to_write
+from harness.store.writer import writing
+
+REPLIES = {"describer": "CLUE: a thing like others", "guesser": "GUESS: nothing", "wordle": "guess: crane\nexplanation: a start"}
+MEMBERS = ("taboo", "wordle")
+
+
+# --- the other side -----------------------------------------------------------------------------------------------------------
+
+
+def marks() -> list[tuple[bytes, bytes]]:
+    """What tells a request's seat, and the whole HTTP answer to it."""
+    answers: list[tuple[bytes, bytes]] = []
+    for game in MEMBERS:
+        play = GAMES[game].play(GAMES[game].instances()[0], GAMES[game].rule_sets[0])
+        ask = next(play)
+        while True:
+            mark = orjson.dumps(ask.messages[0].text[:60])[1:-1]
+            reply = REPLIES["wordle"] if game == "wordle" else REPLIES[ask.seat]
+            if mark not in [known for known, _ in answers]:
+                answers.append((mark, _answer(reply)))
+            if game == "wordle" or ask.seat == "guesser":
+                break
+            ask = play.send(reply)
+    return answers
+
+
+def _answer(reply: str) -> bytes:
+    body = orjson.dumps(
+        {
+            "id": "chatcmpl-0",
+            "object": "chat.completion",
+            "created": 1,
+            "model": "toy",
+            "choices": [{"index": 0, "message": {"role": "assistant", "content": reply}, "finish_reason": "stop"}],
+            "usage": {"prompt_tokens": 300, "completion_tokens": 12, "total_tokens": 312},
+        }
+    )
+    return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+
+
+class Responder(asyncio.Protocol):
+    """As much of HTTP/1.1 as a keep-alive client with bodies of known length needs."""
+
+    def __init__(self, answers: list[tuple[bytes, bytes]]) -> None:
+        self._answers = answers
+        self._buffer = b""
+        self._transport: asyncio.WriteTransport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.WriteTransport, transport)  # uvloop's is one in all but ancestry
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        while (head := self._buffer.find(b"\r\n\r\n")) >= 0:
+            start = self._buffer.lower().index(b"content-length:", 0, head + 4) + 15
+            end = head + 4 + int(self._buffer[start : self._buffer.index(b"\r\n", start)])
+            if len(self._buffer) < end:
+                return
+            request, self._buffer = self._buffer[:end], self._buffer[end:]
+            self._transport.write(next(answer for mark, answer in self._answers if mark in request))
+
+
+def respond(answers: list[tuple[bytes, bytes]], port: Connection, core: int) -> None:
+    os.sched_setaffinity(0, {core})
+
+    async def serve() -> None:
+        server = await asyncio.get_running_loop().create_server(lambda: Responder(answers), "127.0.0.1", 0, backlog=4096)
+        port.send(server.sockets[0].getsockname()[1])
+        await server.serve_forever()
+
+    with contextlib.suppress(KeyboardInterrupt):
+        uvloop.run(serve())
+
+
+@contextlib.contextmanager
+def responder(core: int) -> Iterator[str]:
+    ours, theirs = multiprocessing.Pipe()
+    process = multiprocessing.get_context("spawn").Process(target=respond, args=(marks(), theirs, core), daemon=True)
+    process.start()
+    try:
+        yield f"http://127.0.0.1:{ours.recv()}/v1"
+    finally:
+        process.terminate()
+        process.join()
+
+
+# --- our side -----------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """turns, and the seconds of wall and of CPU that they took."""
+
+    turns: int
+    wall_s: float
+    cpu_s: float
+
+    @property
+    def per_second(self) -> float:
+        return self.turns / self.wall_s
+
+    @property
+    def cpu_us(self) -> float:
+        return 1e6 * self.cpu_s / self.turns
+
+
+class Nowhere(RecordSink):
+    """A sink for the figure without the store."""
+
+    async def put(self, *records: Record) -> None:
+        return
+
+    def put_nowait(self, record: Record) -> None:
+        return
+
+
+class Tapped:
+    """A backend that keeps the bodies it is asked to send."""
+
+    def __init__(self, inner: HttpBackend, method: AccessMethod) -> None:
+        self._inner = inner
+        self._method = method
+        self.bodies: list[bytes] = []
+
+    async def complete(self, prompt: Prompt) -> Completion:
+        self.bodies.append(orjson.dumps(DIALECTS["openai_chat"].request_body(self._method, prompt)))
+        return await self._inner.complete(prompt)
+
+
+def plans(episodes: int, method: str) -> Iterator[EpisodePlan]:
+    pool = [(game, instance) for game in MEMBERS for instance in GAMES[game].instances()]
+    for number in range(episodes):
+        game, instance = pool[number % len(pool)]
+        yield EpisodePlan(
+            instance=instance, rules=GAMES[game].rule_sets[0], seating=(method,) * len(GAMES[game].seats), repeat=number // len(pool)
+        )
+
+
+@contextlib.asynccontextmanager
+async def sink(store: Path | None) -> AsyncIterator[RecordSink]:
+    if store is None:
+        yield Nowhere()
+        return
+    with open_to_write(store) as connection:
+        async with writing(connection, store) as writer:
+            yield writer
+
+
+async def ours(url: str, *, episodes: int, window: int, store: Path | None, tap: list[bytes] | None = None) -> Measured:
+    """Whole episodes, everything on; the writer's last commit is inside the measurement."""
+    method = AccessMethod(
+        name="m/a",
+        model="m",
+        provider="responder",
+        dialect="openai_chat",
+        base_url=url,
+        served_name="toy",
+        key_env=None,
+        sampling=Sampling(),
+        constrain=False,
+        concurrency=window,
+        requests_per_second_max=None,
+    )
+    clock = RealClock()
+    gate = Gate("m/a", window=window, on_event=lambda kind, detail: None)
+    async with open_wire(requests_per_second_max=None, deadlines=Deadlines()) as wire:
+        backend = HttpBackend(method, DIALECTS["openai_chat"], wire, key=None, clock=clock)
+        tapped = Tapped(backend, method)
+        began, cpu = time.perf_counter(), time.process_time()
+        async with sink(store) as rows:
+            route = Route(method=method, gate=gate, backend=backend if tap is None else tapped)
+            expected = ExpectedTurns(GAMES)
+            player = Player(
+                run_id="1",
+                caller=Caller(sink=rows, clock=clock, policy=RetryPolicy()),
+                games=GAMES,
+                routes={"m/a": route},
+                expected_turns=expected,
+                seed=1,
+            )
+            lanes = [Lane(name="m/a", plans=plans(episodes, "m/a"), gates=(gate,))]
+            scheduler = Scheduler(lanes, player=player, expected=expected, beginning=lambda plan: Beginning())
+            await scheduler.play_all()
+        wall_s, cpu_s = time.perf_counter() - began, time.process_time() - cpu
+    assert scheduler.tallies["m/a"].finished == episodes
+    if tap is not None:
+        tap.extend(tapped.bodies)
+    return Measured(turns=gate.statistics().calls, wall_s=wall_s, cpu_s=cpu_s)
+
+
+async def bare(url: str, *, bodies: list[bytes], window: int) -> Measured:
+    """The least a program can do: post, read, parse."""
+    left = iter(bodies)
+    address = f"{url}/chat/completions"
+    headers = {"Content-Type": "application/json"}
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+
+        async def worker() -> None:
+            for body in left:
+                async with session.post(address, data=orjson.dumps(orjson.Fragment(body)), headers=headers) as response:
+                    orjson.loads(await response.read())["choices"][0]["message"]["content"]
+
+        began, cpu = time.perf_counter(), time.process_time()
+        async with asyncio.TaskGroup() as workers:
+            for _ in range(window):
+                workers.create_task(worker())
+        return Measured(turns=len(bodies), wall_s=time.perf_counter() - began, cpu_s=time.process_time() - cpu)
+
+
+def run(coroutine: object) -> Measured:
+    async def main() -> Measured:
+        return await coroutine  # type: ignore[misc, no-any-return]
+
+    return anyio.run(main, backend_options={"use_uvloop": True})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--episodes", type=int, default=2000)
+    parser.add_argument("--pairs", type=int, default=5)
+    arguments = parser.parse_args()
+    cores = sorted(os.sched_getaffinity(0))
+    with responder(cores[-1]) as url, TemporaryDirectory() as folder:
+        os.sched_setaffinity(0, {cores[0]})
+        bodies: list[bytes] = []
+        run(ours(url, episodes=arguments.episodes, window=64, store=None, tap=bodies))
+        print("| in flight | bare turns/s | all on | ratio | without the store | ratio | CPU µs a turn: bare | all on | without |")
+        print("|---|---|---|---|---|---|---|---|---|")
+        for window in (256, 1024):
+            rounds = []
+            for pair in range(arguments.pairs):
+                store = Path(folder) / f"{window}-{pair}.duckdb"
+                rounds.append(
+                    (
+                        run(bare(url, bodies=bodies, window=window)),
+                        run(ours(url, episodes=arguments.episodes, window=window, store=store)),
+                        run(ours(url, episodes=arguments.episodes, window=window, store=None)),
+                    )
+                )
+            speeds = [statistics.median(one[column].per_second for one in rounds) for column in range(3)]
+            costs = [statistics.median(one[column].cpu_us for one in rounds) for column in range(3)]
+            ratios = [statistics.median(one[column].per_second / one[0].per_second for one in rounds) for column in range(3)]
+            print(
+                f"| {window} | {speeds[0]:,.0f} | {speeds[1]:,.0f} | {ratios[1]:.2f} | {speeds[2]:,.0f} | {ratios[2]:.2f}"
+                f" | {costs[0]:.0f} | {costs[1]:.0f} | {costs[2]:.0f} |"
+            )
+
+
+if __name__ == "__main__":
+    main()
