@@ -2,7 +2,7 @@
 
 Each row is a sweep of its own through the whole program, against one server that stays up; constrained replies and free ones.
 
-    python -m bench.serving [--one 12] [--many 192]"""
+    python -m bench.serving [--dtype float32] [--one 8] [--many 192]"""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ async def measured(url: str, folder: Path, *, in_flight: int, episodes: int, con
     return calls, calls / wall_s, tokens / wall_s, latency_s
 
 
-async def bench(one: int, many: int) -> None:
+async def bench(dtype: str, one: int, many: int) -> None:
     engine = await anyio.to_thread.run_sync(install, engine_kind("vllm", this_machine()), say)
-    wanted = EngineSpec(kind="vllm", weights="bundled:smollm2-135m-instruct", served_name="smollm2-135m", dtype="bfloat16")
+    wanted = EngineSpec(kind="vllm", weights="bundled:smollm2-135m-instruct", served_name="smollm2-135m", dtype=dtype)
     with TemporaryDirectory() as name:
         folder = Path(name)
         async with serve(wanted, engine, log=folder / "vllm.log", say=say) as server:
@@ -79,10 +79,11 @@ async def bench(one: int, many: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--one", type=int, default=12, help="episodes one at a time")
+    parser.add_argument("--dtype", default="float32", help="bfloat16 is slow on processors that have to imitate it")
+    parser.add_argument("--one", type=int, default=8, help="episodes one at a time")
     parser.add_argument("--many", type=int, default=192, help="episodes with 64 in flight")
     arguments = parser.parse_args()
-    anyio.run(bench, arguments.one, arguments.many, backend_options={"use_uvloop": True})
+    anyio.run(bench, arguments.dtype, arguments.one, arguments.many, backend_options={"use_uvloop": True})
 
 
 if __name__ == "__main__":

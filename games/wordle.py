@@ -447,6 +447,7 @@ def _game(name: str, summary: str, turns_typical: int, bots: Mapping[str, Bot]) 
         play=play,
         instances=lambda: own_set(name),
         bots=bots,
+        reprompts=tuple(REPROMPTS),
     )
 
 

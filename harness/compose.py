@@ -6,7 +6,6 @@ gates open. Nothing is played before all of that is true."""
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -39,6 +38,7 @@ from harness.engine.scheduler import ExpectedTurns, Lane, Scheduler
 from harness.env import read_keys
 from harness.limits.gate import Gate
 from harness.progress import LaneView, Progress
+from harness.spec.load import suggest
 from harness.spec.plan import GameSet, choose_instances, lane, planned
 from harness.spec.sweep import EnginePart, MethodPart, SweepSpec
 from harness.store.file import open_to_read, open_to_write
@@ -84,12 +84,24 @@ def game_sets(spec: SweepSpec, folder: Path) -> dict[str, GameSet]:
         experiments = list(dict.fromkeys(one.experiment for one in instances))
         for wanted in part.experiments:
             if wanted not in experiments:
-                near = difflib.get_close_matches(wanted, experiments, n=1)
-                hint = f'did you mean "{near[0]}"?' if near else f"known: {', '.join(experiments)}"
-                raise SpecError(f"games.{name}.experiments: no experiment {wanted!r}; {hint}")
+                raise SpecError(f"games.{name}.experiments: no experiment {wanted!r}{suggest(wanted, experiments)}")
         chosen = choose_instances(instances, experiments=part.experiments, items=part.items)
+        for kind in part.reprompts:
+            if kind not in game.reprompts:
+                raise SpecError(f"games.{name}.reprompts.{kind}: unknown kind of mistake{suggest(kind, game.reprompts)}")
+        if part.reprompts:
+            chosen = tuple(reworded(one, part.reprompts) for one in chosen)
         sets[name] = GameSet(rules=rules, seats=len(game.seats), instances=chosen)
     return sets
+
+
+def reworded(instance: Instance, reprompts: Mapping[str, str]) -> Instance:
+    """The instance with the user's reprompts: another puzzle, for what a player is told may change what it does."""
+    return dataclasses.replace(
+        instance,
+        fields={**instance.fields, "reprompts": dict(reprompts)},
+        content_hash=digest(instance.content_hash, *(text for pair in sorted(reprompts.items()) for text in pair)),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +151,9 @@ async def run_sweep(spec: SweepSpec, setting: Setting, *, retry_failed: bool = F
         if not any(sweep.left.values()):
             setting.say("nothing is left to play: every episode of this sweep is in the store")
             return RunEnd(finished=0, failed=0, pending=0, interrupted=False, closings={})
+        for name, chosen in sets.items():
+            of = chosen.instances[0].set_name if chosen.instances else "nothing"
+            setting.say(f"{name}: {len(chosen.instances)} instances of {of}, rule set {chosen.rules}")
         async with writing(connection, setting.store) as writer:
             return await sweep.play(writer)
 
@@ -273,9 +288,8 @@ class _Sweep:
                 problems.append(f"{place_of(name)}: {error}; check base_url{', key_env' if self.keys[name] else ''} and the server")
                 return
             if served is not None and method.served_name not in served:
-                near = difflib.get_close_matches(method.served_name, served, n=1, cutoff=0.4)
-                hint = f'did you mean "{near[0]}"?' if near else f"it serves {', '.join(served[:10]) or 'nothing'}"
-                problems.append(f"{place_of(name)}.served_name: {method.base_url} does not serve {method.served_name!r}; {hint}")
+                hint = suggest(method.served_name, served[:20])
+                problems.append(f"{place_of(name)}.served_name: {method.base_url} does not serve {method.served_name!r}{hint}")
 
         async with anyio.create_task_group() as asking:
             for name, route in routes.items():

@@ -61,7 +61,8 @@ class Game:
     turns_typical  asks in an ordinary episode: where the scheduler's learning starts
     play           (instance, rules) -> a game in progress; pure, synchronous, never raises for any reply
     instances      our own instance set, in order; the default of new sweeps
-    bots           seat -> its programmatic player"""
+    bots           seat -> its programmatic player
+    reprompts      the kinds of mistakes after which a player is told so and asked again; a sweep may choose the words"""
 
     name: str
     summary: str
@@ -71,3 +72,4 @@ class Game:
     play: Callable[[Instance, str], Play]
     instances: Callable[[], Sequence[Instance]]
     bots: Mapping[str, Bot]
+    reprompts: tuple[str, ...] = ()

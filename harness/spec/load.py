@@ -134,7 +134,7 @@ def suggest(word: str, known: Sequence[str]) -> str:
     near = difflib.get_close_matches(word, known, n=1)
     if near:
         return f'; did you mean "{near[0]}"?'
-    return f"; known: {', '.join(known)}"
+    return f"; known: {', '.join(known) or 'none'}"
 
 
 def _line_of(text: str, key: Key) -> int | None:

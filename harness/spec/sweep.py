@@ -22,7 +22,8 @@ class GamePart:
     instances    "own", our default set, or "clembench:/path/to/checkout"
     rules        a rule set of the game; None: the game's default
     experiments  only these; empty: all
-    items        at most so many instances, taken evenly over the experiments; None: all"""
+    items        at most so many instances, taken evenly over the experiments; None: all
+    reprompts    what a player is told when its reply will not do, by kind of mistake, in place of the game's own words"""
 
     __pydantic_config__: ClassVar = _STRICT
 
@@ -30,6 +31,7 @@ class GamePart:
     rules: str | None = None
     experiments: tuple[str, ...] = ()
     items: Positive | None = None
+    reprompts: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

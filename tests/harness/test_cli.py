@@ -251,6 +251,20 @@ def test_an_unknown_key_names_line_key_and_remedy(tmp_path: Path) -> None:
     refused(sweep, f"{sweep}:6: games.taboo.itmes: unknown key", 'did you mean "items"?')
 
 
+def test_reprompts_are_the_users_words_and_another_puzzle(tmp_path: Path) -> None:
+    """A sweep may word wordle's reprompts; the instances then count as others; an unknown kind is corrected."""
+    sweep = bots_sweep(tmp_path)
+    plain = sweep.read_text().replace("[models.bots.methods.good]", 'reprompts = { length = "Five, please." }\n[models.bots.methods.good]')
+    sweep.write_text(plain)
+    assert lightbulb("run", sweep).returncode == 0
+    sweep.write_text(plain.replace("length =", "lenght ="))
+    refused(sweep, 'games.wordle.reprompts.lenght: unknown kind of mistake; did you mean "length"?')
+    sweep.write_text(plain.replace("Five, please.", "Five letters."))
+    assert lightbulb("run", sweep).returncode == 0
+    counts = rows(tmp_path / "t.duckdb", "SELECT game, count(DISTINCT content_hash) FROM episodes GROUP BY ALL ORDER BY ALL")
+    assert counts == [("taboo", 12), ("wordle", 12)]
+
+
 def test_a_missing_key_variable_is_named(tmp_path: Path, provider: str) -> None:
     sweep = api_sweep(tmp_path, provider, 'key_env = "TOY_KEY"')
     refused(sweep, "models.m.methods.api.key_env", "TOY_KEY is not set", str(tmp_path / ".env"))
