@@ -66,13 +66,13 @@ async def serve(spec: EngineSpec, engine: Engine, *, log: Path, ready_s: float =
     launch = Launch(python=engine.python, spec=spec, folder=folder, port=port)
     command = engine.kind.command(launch)
     environ = engine.kind.environ(launch)
-    say(f"{spec.served_name}: starting {engine.kind.name} {engine.version} ({spec.dtype}) on port {port}; its log is {log}")
+    say(f"{spec.served_name} ({spec.dtype}): starting {engine.kind.name} {engine.version} on port {port}; its log is {log}")
     async with kept(command, environ, engine.kind.grace_s, log) as process:
         begun = anyio.current_time()
         await until_ready(spec, port, process, log, ready_s, say)
         await prove(spec, engine, folder, port)
         took_s = anyio.current_time() - begun
-        say(f"{spec.served_name}: ready after {took_s:.0f} s")
+        say(f"{spec.served_name} ({spec.dtype}): ready after {took_s:.0f} s")
         facts: dict[str, str | int | float] = {
             "engine": engine.kind.name,
             "engine_version": engine.version,
@@ -130,7 +130,7 @@ async def until_ready(spec: EngineSpec, port: int, process: Process, log: Path, 
             return
         if now - spoken >= SPEAK_EVERY_S:
             spoken = now
-            say(f"{spec.served_name}: still starting after {now - begun:.0f} s")
+            say(f"{spec.served_name} ({spec.dtype}): still starting after {now - begun:.0f} s")
         await anyio.sleep(LOOK_EVERY_S)
     raise EngineError(f"The server of {spec.served_name} was not ready within {ready_s:g} s. {tail(log)}")
 

@@ -42,22 +42,27 @@ def rows(store: Path, query: str) -> list[tuple[object, ...]]:
         return connection.execute(query).fetchall()
 
 
-def servers(store: Path) -> list[str]:
-    """Processes that serve, or served, this store's sweep: found by the ports that its logs and rows name."""
+def processes(*words: str) -> dict[int, list[str]]:
+    """Process id -> command line, of those whose command line holds all these words."""
+    found = {}
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = entry.read_bytes().decode("utf-8", "replace").split("\0")
+        except OSError:  # it has ended meanwhile
+            continue
+        if all(word in line for word in words):
+            found[int(entry.parent.name)] = line
+    return found
+
+
+def servers(store: Path) -> list[int]:
+    """Processes that serve this store's sweep, their keepers included: found by the ports that its rows name."""
     ports = set()
     for (facts,) in rows(store, "SELECT engine_json FROM methods WHERE engine_json IS NOT NULL"):
         command = shlex.split(json.loads(str(facts))["command"])
         ports.add(command[command.index("--port") + 1])
     assert ports
-    found = []
-    for process in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = process.read_bytes().decode("utf-8", "replace").split("\0")
-        except OSError:
-            continue
-        if "--port" in words and words[words.index("--port") + 1] in ports:
-            found.append(" ".join(words))
-    return found
+    return [process for port in ports for process in processes("--port", port)]
 
 
 def wait_for_calls(process: subprocess.Popen[bytes], wal: Path, size: int) -> None:
@@ -70,8 +75,9 @@ def wait_for_calls(process: subprocess.Popen[bytes], wal: Path, size: int) -> No
 @pytest.mark.real
 @pytest.mark.timeout(1200)
 def test_a_real_sweep_killed_resumed_and_judged(tmp_path: Path) -> None:
-    """SIGKILL in mid-play leaves no server behind; the resumed sweep plays only what is missing; every stored reply reproduces its
-    score; constrained replies keep their form; the audit gives a verdict."""
+    """Killed in mid-play we leave no server behind. A server that is killed closes its own method's gate, with its log's last lines,
+    and holds up nobody else. The resumed sweep plays only what is missing; every stored reply reproduces its score; constrained
+    replies keep their form; the audit gives a verdict."""
     sweep = tmp_path / "real.toml"
     sweep.write_text(SWEEP)
     store = tmp_path / "real.duckdb"
@@ -86,6 +92,16 @@ def test_a_real_sweep_killed_resumed_and_judged(tmp_path: Path) -> None:
     while servers(store) and time.monotonic() < deadline:
         time.sleep(0.5)
     assert servers(store) == []
+
+    process = subprocess.Popen([sys.executable, "-m", "harness", "run", str(sweep)], stderr=subprocess.PIPE)
+    wait_for_calls(process, store.with_suffix(".duckdb.wal"), 15_000)
+    (victim,) = [pid for pid, line in processes("--dtype", "float32", "--port").items() if not any("keeper" in word for word in line)][:1]
+    os.kill(victim, 9)
+    said = process.communicate(timeout=600)[1].decode()
+    assert process.returncode == 3, said
+    assert "smollm2-135m/f32: stopped early: The server of smollm2-135m died" in said
+    assert rows(store, "SELECT count(*) FROM episodes WHERE method LIKE '%/bf16' AND status = 'finished'") == [(14,)]
+    assert rows(store, "SELECT count(*) FROM episodes WHERE status = 'failed'") == [(0,)]
 
     resumed = lightbulb("run", sweep)
     assert resumed.returncode == 0, resumed.stderr

@@ -1,0 +1,38 @@
+"""The shared words."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.core.seeds import derive_seed, stream
+from harness.core.vocabulary import Message, digest, normalised
+
+
+def test_neighbours_of_one_role_are_joined_by_a_blank_line() -> None:
+    """As published runs sent them: also around an empty message; a leading empty system message is dropped, a full one stays."""
+    said = [Message("system", ""), Message("user", "a"), Message("user", ""), Message("user", "b"), Message("assistant", "c")]
+    assert normalised(said) == (Message("user", "a\n\n\n\nb"), Message("assistant", "c"))
+    assert normalised([Message("system", "s"), Message("user", "a")]) == (Message("system", "s"), Message("user", "a"))
+    assert normalised([]) == ()
+
+
+def test_a_digest_knows_where_its_parts_end() -> None:
+    """Texts that join to the same string have different digests; any text has one, half surrogate pairs included."""
+    assert digest("ab", "c") != digest("a", "bc") != digest("abc")
+    assert digest("\ud83d") != digest("�")
+    assert len(digest("a", bytes_of_digest=8)) == 16
+
+
+def test_a_seed_is_the_same_on_every_machine() -> None:
+    """Stores are resumed elsewhere: these values may never change."""
+    assert derive_seed(7, "order", 0) == 105_546_558_271_216_044
+
+
+@pytest.mark.parametrize("path", [("order", 0), ("bot", "k", "s", 1)])
+def test_streams_have_names(path: tuple[str | int, ...]) -> None:
+    """One root and path, one stream; another path or root, another stream."""
+    assert derive_seed(7, *path) == derive_seed(7, *path)
+    assert derive_seed(7, *path) != derive_seed(8, *path)
+    assert derive_seed(7, *path) != derive_seed(7, *path, 0)
+    assert stream(7, *path).random() == stream(7, *path).random()
+    assert 0 <= derive_seed(7, *path) < 2**64
