@@ -8,8 +8,8 @@ import duckdb
 
 from games import GAMES
 from games.plays import replay
+from harness.core.history import SeatHistory
 from harness.core.vocabulary import EpisodePlan, Instance, Outcome
-from harness.engine.episode import SeatHistory
 
 
 def disagreements(store: Path) -> list[str]:

@@ -6,16 +6,17 @@ asks agree with the recorded ones, and play goes on from there. The only place t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from random import Random
 
 import orjson
 
 from harness.core.errors import CallError, GateClosing
+from harness.core.history import SeatHistory
 from harness.core.protocols import Game
 from harness.core.records import EpisodeRecord, TurnRecord
 from harness.core.seeds import stream
-from harness.core.vocabulary import Ask, EpisodePlan, Message, Outcome, Prompt, digest
+from harness.core.vocabulary import Ask, EpisodePlan, Outcome, Prompt
 from harness.engine.call import Caller, CallPlace, Route
 
 
@@ -34,31 +35,6 @@ class Beginning:
 
     attempt: int = 0
     turns: Sequence[RecordedTurn] = ()
-
-
-@dataclass(slots=True)
-class SeatHistory:
-    """The messages a seat has seen, hashed as a chain: the hash of the first k depends on them alone."""
-
-    messages: tuple[Message, ...] = ()
-    chain: list[str] = field(default_factory=lambda: [digest("start")])
-
-    def advance(self, messages: tuple[Message, ...]) -> int:
-        """Takes the next ask's messages; returns how many of the previous ask's still stand at the front."""
-        kept = 0
-        for old, new in zip(self.messages, messages, strict=False):
-            if old is not new and old != new:
-                break
-            kept += 1
-        del self.chain[kept + 1 :]
-        for message in messages[kept:]:
-            self.chain.append(digest(self.chain[-1], message.role, message.text))
-        self.messages = messages
-        return kept
-
-    @property
-    def ask_hash(self) -> str:
-        return self.chain[-1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

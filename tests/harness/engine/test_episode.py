@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from harness.core.errors import AccountRefused, CallError, Rejected
 from harness.core.records import EpisodeRecord
-from harness.core.vocabulary import Message, Prompt
-from harness.engine.episode import Beginning, RecordedTurn, SeatHistory
+from harness.core.vocabulary import Prompt
+from harness.engine.episode import Beginning, RecordedTurn
 from tests.world import Counter, World, plan, run
 
 
@@ -100,20 +100,6 @@ def test_a_closed_gate_leaves_the_episode_pending() -> None:
     assert record is None
     assert world.rows.episodes == []
     assert len(world.rows.turns) == 1
-
-
-def test_the_chain_depends_on_the_messages_alone() -> None:
-    """Two seats with the same messages have the same hash, however they came by them; any change changes it."""
-    grown, made = SeatHistory(), SeatHistory()
-    one, two = Message("user", "a"), Message("assistant", "b")
-    assert grown.advance((one,)) == 0
-    assert grown.advance((one, two, one)) == 1
-    made.advance((one, two, one))
-    assert grown.ask_hash == made.ask_hash
-    assert grown.advance((one, two)) == 2
-    assert grown.ask_hash != made.ask_hash
-    assert grown.advance((Message("user", "ab"), Message("assistant", ""))) == 0
-    assert grown.ask_hash != made.ask_hash
 
 
 def test_a_prompt_says_where_it_is_asked() -> None:
