@@ -10,7 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import aiohttp
 import anyio
@@ -24,6 +24,7 @@ from harness.core.protocols import Clock
 from harness.core.vocabulary import AccessMethod, Completion, Prompt
 
 ANSWER_BYTES_MAX = 8 * 2**20
+LIMIT_HEADERS = ("x-ratelimit-", "anthropic-ratelimit-")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,11 +139,15 @@ class HttpBackend:
     async def complete(self, prompt: Prompt) -> Completion:
         """See Backend."""
         body = orjson.dumps(self._dialect.request_body(self._method, prompt))
+        limits: dict[str, str] = {}
         try:
             answer = await self._wire.exchange("POST", self._url, headers=self._headers, body=body)
-            return self._dialect.read_answer(answer, self._clock.wall())
+            limits = {name: value for name, value in answer.headers.items() if name.startswith(LIMIT_HEADERS)}
+            completion = self._dialect.read_answer(answer, self._clock.wall())
         except CallError as error:
+            error.headers = limits
             raise self._without_key(error) from error.__cause__
+        return replace(completion, headers=limits) if limits else completion
 
     async def served_models(self) -> tuple[str, ...] | None:
         """What the server says it serves; None if it does not say.

@@ -18,6 +18,7 @@ from types import FrameType
 
 PR_SET_PDEATHSIG = 1            # linux/prctl.h
 PR_SET_CHILD_SUBREAPER = 36
+ORPHANS_S = 1.0                 # what a dead server leaves behind has nothing to finish, and someone waits to hear of the death
 KILLING_S = 10.0                # after SIGKILL only a process in uninterruptible sleep is still there; it is not waited for longer
 LINUX = sys.platform == "linux"
 
@@ -140,7 +141,7 @@ class Keeper:
 def main() -> int:
     keeper = Keeper(sys.argv[2:])
     keeper.watch()
-    return keeper.end(float(sys.argv[1]))
+    return keeper.end(float(sys.argv[1]) if keeper.code is None else ORPHANS_S)
 
 
 if __name__ == "__main__":

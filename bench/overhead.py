@@ -37,7 +37,7 @@ from harness.core.vocabulary import AccessMethod, Completion, EpisodePlan, Promp
 from harness.engine.call import Caller, RetryPolicy, Route
 from harness.engine.episode import Beginning, Player
 from harness.engine.scheduler import ExpectedTurns, Lane, Scheduler
-from harness.limits.gate import Gate
+from harness.limits.gate import Gate, GateLimits
 from harness.store.file import open_to_write
 from harness.store.writer import writing
 
@@ -203,7 +203,7 @@ async def ours(url: str, *, episodes: int, window: int, store: Path | None, tap:
         requests_per_second_max=None,
     )
     clock = RealClock()
-    gate = Gate("m/a", window=window, on_event=lambda kind, detail: None)
+    gate = Gate("m/a", GateLimits(concurrency=window), clock=clock, on_event=lambda kind, detail: None)
     async with open_wire(requests_per_second_max=None, deadlines=Deadlines()) as wire:
         backend = HttpBackend(method, DIALECTS["openai_chat"], wire, key=None, clock=clock)
         tapped = Tapped(backend, method)

@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import anyio
 import anyio.to_thread
@@ -36,9 +37,9 @@ from harness.engine.episode import Beginning, Player, RecordedTurn
 from harness.engine.run import RunEnd, play_until_done_or_stopped
 from harness.engine.scheduler import ExpectedTurns, Lane, Scheduler
 from harness.env import read_keys
-from harness.limits.gate import Gate
+from harness.limits.gate import Gate, GateLimits
 from harness.progress import LaneView, Progress
-from harness.spec.load import suggest
+from harness.spec.load import is_loopback, suggest
 from harness.spec.plan import GameSet, choose_instances, lane, planned
 from harness.spec.sweep import EnginePart, MethodPart, SweepSpec
 from harness.store.file import open_to_read, open_to_write
@@ -206,7 +207,14 @@ class _Sweep:
             self.setting.say(f"{name}: gate {kind}: {detail}")
             sink.put_nowait(GateEvent(run_id=self.run_id, gate=name, kind=kind, detail=detail, at=self.clock.wall()))
 
-        return Gate(name, window=part.concurrency, on_event=on_event)
+        limits = GateLimits(
+            concurrency=part.concurrency,
+            requests=part.requests_per_minute,
+            tokens=part.tokens_per_minute,
+            input_tokens=part.input_tokens_per_minute,
+            output_tokens=part.output_tokens_per_minute,
+        )
+        return Gate(name, limits, clock=self.clock, on_event=on_event)
 
     # --- local engines --------------------------------------------------------------------------------------------------------
 
@@ -268,7 +276,7 @@ class _Sweep:
         retry = self.spec.retry
         wire = await open_things.enter_async_context(
             open_wire(
-                requests_per_second_max=part.requests_per_second_max,
+                requests_per_second_max=method.requests_per_second_max,
                 deadlines=Deadlines(silence_s=retry.timeout_s, total_s=retry.timeout_s),
             )
         )
@@ -371,6 +379,9 @@ class _Sweep:
 
 def access_method(name: str, model: str, part: MethodPart, server: LocalServer | None) -> AccessMethod:
     """The method with every default filled in."""
+    ceiling = part.requests_per_second_max
+    if ceiling is None and part.requests_per_minute is not None and not is_loopback(urlsplit(part.base_url or "").hostname or ""):
+        ceiling = 2 * part.requests_per_minute / 60  # a minute's quota is often enforced by the second
     return AccessMethod(
         name=name,
         model=model,
@@ -382,7 +393,7 @@ def access_method(name: str, model: str, part: MethodPart, server: LocalServer |
         sampling=Sampling(temperature=part.temperature, top_p=part.top_p, seed=part.seed),
         constrain=part.constrain,
         concurrency=part.concurrency,
-        requests_per_second_max=part.requests_per_second_max,
+        requests_per_second_max=ceiling,
     )
 
 

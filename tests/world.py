@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
+
+import anyio
 
 from harness.core.clock import LoopClock
 from harness.core.errors import CallError
@@ -29,7 +32,7 @@ from harness.core.vocabulary import (
 from harness.engine.call import Caller, RetryPolicy, Route
 from harness.engine.episode import Beginning, Player
 from harness.engine.scheduler import ExpectedTurns, Lane, Scheduler
-from harness.limits.gate import Gate
+from harness.limits.gate import Gate, GateLimits
 from harness.simulation import simulate
 
 T = TypeVar("T")
@@ -156,16 +159,26 @@ class World:
         self.policy = policy or RetryPolicy()
         self.routes: dict[str, Route] = {}
 
-    def add(self, name: str = "m/a", *, backend: Backend | None = None, window: int = 4) -> Route:
+    def add(self, name: str = "m/a", *, backend: Backend | None = None, window: int = 4, limits: GateLimits | None = None) -> Route:
         gate = Gate(
             name,
-            window=window,
+            limits or GateLimits(concurrency=window),
+            clock=self.clock,
             on_event=lambda kind, detail: self.rows.put_nowait(
                 GateEvent(run_id="1", gate=name, kind=kind, detail=detail, at=self.clock.wall())
             ),
         )
         self.routes[name] = Route(method=method(name), gate=gate, backend=backend or Counter(self.clock))
         return self.routes[name]
+
+    @asynccontextmanager
+    async def keeping(self) -> AsyncIterator[None]:
+        """The gates' clocks run, as the scheduler lets them."""
+        async with anyio.create_task_group() as tasks:
+            for route in self.routes.values():
+                tasks.start_soon(route.gate.keep)
+            yield
+            tasks.cancel_scope.cancel()
 
     def caller(self) -> Caller:
         return Caller(sink=self.rows, clock=self.clock, policy=self.policy)

@@ -11,6 +11,8 @@ HarnessError ─ SpecError               the user's file or arguments are wrong
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 
 class HarnessError(Exception):
     """A mistake with a remedy; its text is one paragraph meant for a person."""
@@ -36,12 +38,14 @@ class CallError(HarnessError):
     """A call that brought no reply.
 
     status       HTTP status, None if there was none
-    request_id   the provider's, None if it gave none"""
+    request_id   the provider's, None if it gave none
+    headers      those of the answer that speak of rate limits, names in lower case"""
 
     def __init__(self, message: str, *, status: int | None = None, request_id: str | None = None) -> None:
         super().__init__(message)
         self.status = status
         self.request_id = request_id
+        self.headers: Mapping[str, str] = {}
 
 
 class TransientCallError(CallError):

@@ -169,6 +169,11 @@ class Prompt:
     seat: str
     turn: int
 
+    @property
+    def kind(self) -> str:
+        """What calls of like length have in common: the game and the seat."""
+        return f"{self.item.partition(':')[0]} {self.seat}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
@@ -176,7 +181,8 @@ class Completion:
 
     text           the reply, raw
     finish_reason  as the provider worded it
-    served_model   the model the provider says answered"""
+    served_model   the model the provider says answered
+    headers        those of the answer that speak of rate limits, names in lower case"""
 
     text: str
     finish_reason: str | None = None
@@ -185,6 +191,7 @@ class Completion:
     served_model: str | None = None
     request_id: str | None = None
     http_status: int | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,14 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
+from typing import Literal
 
 import tenacity
 
-from harness.core.errors import CallError, ConnectFailed, GateClosing, TransientCallError, Unreachable
+from harness.core.errors import CallError, ConnectFailed, GateClosing, RateLimited, TimedOut, TransientCallError, Unavailable, Unreachable
 from harness.core.protocols import Backend, Clock, RecordSink
 from harness.core.records import CallRecord
 from harness.core.vocabulary import AccessMethod, Completion, Prompt
-from harness.limits.gate import Gate
+from harness.limits.estimates import Cost
+from harness.limits.gate import Answer, Gate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,21 +109,27 @@ class Caller:
             raise gone from error
 
     async def _try(self, route: Route, prompt: Prompt, place: CallPlace, number: int, remainder: float) -> Completion:
-        clock = self.clock
+        clock, gate = self.clock, route.gate
         ready = clock.now()
-        await route.gate.enter(remainder)
+        size = _size(prompt)
+        admission = await gate.enter(remainder, gate.estimates.expect(prompt.kind, characters=size, tokens_max=prompt.form.tokens_max))
         sent = clock.now()
         sent_at = clock.wall()
         completion, failure = None, None
+        answer = Answer(kind="other")
         try:
             completion = await route.backend.complete(prompt)
+            answer = _good(completion)
         except CallError as error:
             failure = error
+            answer = _bad(error)
         finally:
             answered = clock.now()
-            route.gate.leave()
+            gate.leave(admission, answer)
+        if answer.cost is not None:
+            gate.estimates.learn(prompt.kind, characters=size, cost=answer.cost)
         if isinstance(failure, GateClosing):
-            route.gate.close(failure)
+            gate.close(failure)
         await self.sink.put(
             _record(route, place, number, completion, failure, queue_s=sent - ready, latency_s=answered - sent, sent_at=sent_at)
         )
@@ -129,6 +137,26 @@ class Caller:
             raise failure
         assert completion is not None
         return completion
+
+
+def _size(prompt: Prompt) -> int:
+    return sum(len(message.text) for message in prompt.messages)
+
+
+def _good(completion: Completion) -> Answer:
+    cost = None
+    if completion.prompt_tokens is not None and completion.completion_tokens is not None:
+        cost = Cost(input_tokens=float(completion.prompt_tokens), output_tokens=float(completion.completion_tokens))
+    return Answer(kind="clean", cost=cost, headers=completion.headers)
+
+
+def _bad(error: CallError) -> Answer:
+    """What a failure says of limits: too fast, no service, or nothing. A garbled answer was served."""
+    pause_s = error.retry_after_s if isinstance(error, TransientCallError) else None
+    kind: Literal["limited", "unserved", "other"] = (
+        "limited" if isinstance(error, RateLimited) else "unserved" if isinstance(error, (Unavailable, TimedOut)) else "other"
+    )
+    return Answer(kind=kind, headers=error.headers, retry_after_s=pause_s)
 
 
 def _retry_after_s(state: tenacity.RetryCallState) -> float:

@@ -86,9 +86,13 @@ class Scheduler:
 
     async def play_all(self) -> None:
         """Plays every lane to its end, or to the closing of its gates."""
-        async with anyio.create_task_group() as episodes:
-            for lane in self.lanes:
-                episodes.start_soon(self._feed, lane, episodes)
+        async with anyio.create_task_group() as gates:
+            for gate in {id(gate): gate for lane in self.lanes for gate in lane.gates}.values():
+                gates.start_soon(gate.keep)
+            async with anyio.create_task_group() as episodes:
+                for lane in self.lanes:
+                    episodes.start_soon(self._feed, lane, episodes)
+            gates.cancel_scope.cancel()
 
     async def _feed(self, lane: Lane, episodes: TaskGroup) -> None:
         tally = self.tallies[lane.name]

@@ -1,21 +1,42 @@
 """The door of one access method.
 
-Knows how many calls may be in flight; nothing of games, episodes or HTTP.
-Keeps: at most `window` calls in flight. Of the turns that wait, the one with the longest episode ahead goes first. A call that
-waits for another try holds no place in the window, and is counted so that no new episode takes its work for a lack of work.
-Once closed, it lets nobody in and tells everyone who waits why.
+Knows the method's quotas and the clock; nothing of games, episodes or HTTP.
+Keeps: never more calls in flight than the window, never more spent than the budgets allow, by the sweep's figures or by the provider's
+own, which win. Of the turns that wait, the one with the longest episode ahead goes first. A call that waits for another try holds no
+place, and is counted so that no new episode is begun for a lack of work. The window shrinks at trouble, a storm of failures rests the
+gate. Once closed, it lets nobody in and tells everyone who waits why.
 Does not promise: fairness between gates; they do not know each other."""
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Literal
 
 import anyio
 
 from harness.core.errors import GateClosing
+from harness.core.protocols import Clock
+from harness.limits.breaker import Breaker
+from harness.limits.budget import Budget
+from harness.limits.estimates import Cost, Estimates
+from harness.limits.headers import Quota, read_reports
+from harness.limits.window import Window
+
+WINDOW_START = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateLimits:
+    """What a sweep says of a provider's limits. concurrency: calls in flight at most; quotas a minute, None: not known."""
+
+    concurrency: int
+    requests: float | None = None
+    tokens: float | None = None
+    input_tokens: float | None = None
+    output_tokens: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,72 +51,121 @@ class GateStatistics:
     closed: str | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admission:
+    """A place in the window, and what was reserved for it."""
+
+    cost: Cost
+    sent_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """How an admitted call ended, as far as limits go.
+
+    kind           "clean"; "limited": too fast; "unserved": no service; "other": says nothing of limits
+    cost           what it really cost, None if the provider did not say
+    headers        the answer's, names in lower case
+    retry_after_s  how long the provider asked to be left alone"""
+
+    kind: Literal["clean", "limited", "unserved", "other"]
+    cost: Cost | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    retry_after_s: float | None = None
+
+
 @dataclass(slots=True, order=True)
 class _Ticket:
     """A turn that waits; sorts by longest remainder, then by arrival."""
 
     rank: float
     number: int
+    cost: Cost = field(compare=False)
     called: anyio.Event = field(compare=False)
-    admitted: bool = field(default=False, compare=False)
+    admission: Admission | None = field(default=None, compare=False)
     left: bool = field(default=False, compare=False)
 
 
 class Gate:
-    """See the module's header. `on_event(kind, detail)` hears of every change of mind."""
+    """See the module's header. `keep` must run in a task as long as the gate is used.
 
-    def __init__(self, name: str, *, window: int, on_event: Callable[[str, str], None]) -> None:
+    on_event(kind, detail)   hears of every change of mind
+    estimates                what calls will cost, learned from what they did"""
+
+    def __init__(self, name: str, limits: GateLimits, *, clock: Clock, on_event: Callable[[str, str], None]) -> None:
         self.name = name
-        self._window = window
+        self.estimates = Estimates()
+        self._clock = clock
         self._on_event = on_event
+        self._window = Window(start=WINDOW_START, ceiling=limits.concurrency)
+        self._breaker = Breaker()
+        quotas: dict[Quota, float | None] = {
+            "requests": limits.requests,
+            "tokens": limits.tokens,
+            "input_tokens": limits.input_tokens,
+            "output_tokens": limits.output_tokens,
+        }
+        now_s = clock.now()
+        self._budgets: dict[Quota, Budget] = {quota: Budget(limit, now_s) for quota, limit in quotas.items() if limit is not None}
         self._queue: list[_Ticket] = []
         self._numbers = 0
         self._waiting = 0
         self._in_flight = 0
+        self._under_way = Cost(requests=0.0)
         self._calls = 0
         self._resting = 0
+        self._rest_until_s = now_s
         self._closed: GateClosing | None = None
         self._hunger = anyio.Event()
+        self._due_s: float | None = None
+        self._alarm = anyio.Event()
 
     # --- turns ----------------------------------------------------------------------------------------------------------------
 
-    async def enter(self, remainder: float) -> None:
-        """Waits for a place in the window; the turn with the most turns ahead of its episode goes first.
+    async def enter(self, remainder: float, cost: Cost) -> Admission:
+        """Waits for a place in the window and for the budgets; the turn with the most turns ahead of its episode goes first.
 
         raises  GateClosing once the gate is closed"""
         if self._closed:
             raise self._refusal()
-        if self._in_flight < self._window and not self._waiting:
-            self._in_flight += 1
-            return
+        now_s = self._clock.now()
+        if not self._waiting and self._in_flight < self._room and self._wait_s(cost, now_s) <= 0.0:
+            return self._reserve(cost, now_s)
         self._numbers += 1
-        ticket = _Ticket(-remainder, self._numbers, anyio.Event())
+        ticket = _Ticket(-remainder, self._numbers, cost, anyio.Event())
         heapq.heappush(self._queue, ticket)
         self._waiting += 1
+        self._admit(now_s)
         try:
             await ticket.called.wait()
         except BaseException:
-            if ticket.admitted:
-                self.leave()
+            if ticket.admission is not None:
+                self.leave(ticket.admission, Answer(kind="other"))
             else:
                 ticket.left = True
                 self._waiting -= 1
             raise
-        if not ticket.admitted:
+        if ticket.admission is None:
             raise self._refusal()
+        return ticket.admission
 
-    def leave(self) -> None:
-        """Gives the place back and calls the next turn."""
+    def leave(self, admission: Admission, answer: Answer) -> None:
+        """Gives the place back, learns from the answer, and calls the next turns."""
+        now_s = self._clock.now()
         self._calls += 1
+        if answer.kind == "clean":
+            self._window.clean(sent_s=admission.sent_s, in_flight=self._in_flight)
+            self._breaker.success()
+        elif answer.kind in ("limited", "unserved"):
+            self._suffer(admission, answer, now_s)
         self._in_flight -= 1
-        while self._queue and self._in_flight < self._window:
-            ticket = heapq.heappop(self._queue)
-            if ticket.left:
-                continue
-            self._waiting -= 1
-            self._in_flight += 1
-            ticket.admitted = True
-            ticket.called.set()
+        self._under_way = _sum(self._under_way, admission.cost, -1.0)
+        if answer.cost is not None:
+            for quota, budget in self._budgets.items():
+                budget.settle(getattr(admission.cost, quota), getattr(answer.cost, quota))
+        if answer.headers:
+            self._hear(answer.headers, now_s)
+        self._admit(now_s)
         self._feel_hunger()
 
     @contextmanager
@@ -107,6 +177,76 @@ class Gate:
         finally:
             self._resting -= 1
             self._feel_hunger()
+
+    async def keep(self) -> None:
+        """Admits turns when it is time that makes room: a budget refills, a rest ends."""
+        while True:
+            self._alarm = anyio.Event()
+            if self._due_s is None:
+                await self._alarm.wait()
+            else:
+                with anyio.move_on_after(max(0.0, self._due_s - self._clock.now())):
+                    await self._alarm.wait()
+            self._admit(self._clock.now())
+
+    # --- deciding: read, choose and reserve in one breath ---------------------------------------------------------------------
+
+    @property
+    def _room(self) -> int:
+        return 1 if self._breaker.probing else self._window.size
+
+    def _admit(self, now_s: float) -> None:
+        """Calls turns while there is room and budget; sets the alarm if only time is missing."""
+        due_s = None
+        while self._queue and self._in_flight < self._room:
+            ticket = self._queue[0]
+            if not ticket.left:
+                wait_s = self._wait_s(ticket.cost, now_s)
+                if wait_s > 0.0:
+                    due_s = now_s + wait_s
+                    break
+                self._waiting -= 1
+                ticket.admission = self._reserve(ticket.cost, now_s)
+                ticket.called.set()
+            heapq.heappop(self._queue)
+        if due_s != self._due_s:
+            self._due_s = due_s
+            self._alarm.set()
+
+    def _wait_s(self, cost: Cost, now_s: float) -> float:
+        wait_s = self._rest_until_s - now_s
+        for quota, budget in self._budgets.items():
+            wait_s = max(wait_s, budget.wait_s(getattr(cost, quota), now_s))
+        return wait_s
+
+    def _reserve(self, cost: Cost, now_s: float) -> Admission:
+        self._in_flight += 1
+        self._under_way = _sum(self._under_way, cost, 1.0)
+        for quota, budget in self._budgets.items():
+            budget.spend(getattr(cost, quota), now_s)
+        return Admission(cost=cost, sent_s=now_s)
+
+    # --- learning -------------------------------------------------------------------------------------------------------------
+
+    def _suffer(self, admission: Admission, answer: Answer, now_s: float) -> None:
+        if self._window.trouble(sent_s=admission.sent_s, now_s=now_s):
+            self._on_event("cut", f"{answer.kind}: window {self._window.size}")
+        rest_s = answer.retry_after_s or 0.0
+        if answer.kind == "unserved":
+            rest_s = max(rest_s, self._breaker.failure(sent_s=admission.sent_s, now_s=now_s) or 0.0)
+        if now_s + rest_s > self._rest_until_s:
+            self._rest_until_s = now_s + rest_s
+            self._on_event("rest", f"{answer.kind}: {rest_s:.2f} s")
+
+    def _hear(self, headers: Mapping[str, str], now_s: float) -> None:
+        for quota, report in read_reports(headers, self._clock.wall()).items():
+            if quota not in self._budgets:
+                if report.limit is None or report.limit <= 0:
+                    continue
+                self._budgets[quota] = Budget(report.limit, now_s)
+                self._on_event("quota", f"{quota}: {report.limit:g} a minute, by the provider's word")
+            if self._budgets[quota].hear(report, under_way=getattr(self._under_way, quota), now_s=now_s):
+                self._on_event("quota", f"{quota}: {report.limit:g} a minute, by the provider's word")
 
     # --- episodes -------------------------------------------------------------------------------------------------------------
 
@@ -124,7 +264,7 @@ class Gate:
     @property
     def hungry(self) -> bool:
         """Fewer turns are ready, or soon will be, than a quarter of the window. A closed gate is hungry: come and be told."""
-        return self._closed is not None or self._waiting + self._resting < max(1, self._window // 4)
+        return self._closed is not None or self._waiting + self._resting < max(1, self._window.size // 4)
 
     def _feel_hunger(self) -> None:
         if self.hungry:
@@ -160,6 +300,14 @@ class Gate:
             in_flight=self._in_flight,
             waiting=self._waiting,
             resting=self._resting,
-            window=self._window,
+            window=self._room,
             closed=str(self._closed) if self._closed else None,
         )
+
+
+def _sum(total: Cost, one: Cost, sign: float) -> Cost:
+    return Cost(
+        requests=total.requests + sign * one.requests,
+        input_tokens=total.input_tokens + sign * one.input_tokens,
+        output_tokens=total.output_tokens + sign * one.output_tokens,
+    )

@@ -73,8 +73,10 @@ class MethodPart:
     served_name    what the server calls the model; None: the model's name in this file
     key_env        the environment variable that holds the key (also read from a .env beside the sweep); None: no key is sent
     constrain      make the server enforce each reply's form (vLLM: structured_outputs.regex)
-    concurrency    calls in flight at most
-    requests_per_second_max   ceiling on the wire; None: none
+    concurrency    calls in flight at most; the gate finds how many the provider takes
+    requests_per_minute, tokens_per_minute, input_tokens_per_minute, output_tokens_per_minute
+                   the account's quotas, as far as known; what the provider says in headers wins
+    requests_per_second_max   ceiling on the wire; None: twice requests_per_minute / 60, and none on this machine
     allow_plain_http          http:// to another machine, by name and on purpose"""
 
     __pydantic_config__: ClassVar = _STRICT
@@ -88,6 +90,10 @@ class MethodPart:
     key_env: str | None = None
     constrain: bool = False
     concurrency: Annotated[int, Ge(1), Le(100_000)] = 32
+    requests_per_minute: Annotated[float, Ge(1)] | None = None
+    tokens_per_minute: Annotated[float, Ge(1)] | None = None
+    input_tokens_per_minute: Annotated[float, Ge(1)] | None = None
+    output_tokens_per_minute: Annotated[float, Ge(1)] | None = None
     requests_per_second_max: Annotated[float, Gt(0)] | None = None
     allow_plain_http: bool = False
     temperature: Annotated[float, Ge(0), Le(2)] | None = 0.0

@@ -65,7 +65,7 @@ def servers(store: Path) -> list[int]:
     return [process for port in ports for process in processes("--port", port)]
 
 
-def wait_for_calls(process: subprocess.Popen[bytes], wal: Path, size: int) -> None:
+def wait_for_calls(process: subprocess.Popen[str], wal: Path, size: int) -> None:
     deadline = time.monotonic() + 400
     while time.monotonic() < deadline and not (wal.exists() and wal.stat().st_size > size):
         assert process.poll() is None, "the run ended by itself"
@@ -81,7 +81,7 @@ def test_a_real_sweep_killed_resumed_and_judged(tmp_path: Path) -> None:
     sweep = tmp_path / "real.toml"
     sweep.write_text(SWEEP)
     store = tmp_path / "real.duckdb"
-    process = subprocess.Popen([sys.executable, "-m", "harness", "run", str(sweep)])
+    process = subprocess.Popen([sys.executable, "-m", "harness", "run", str(sweep)], text=True)
     wait_for_calls(process, store.with_suffix(".duckdb.wal"), 45_000)
     os.kill(process.pid, 9)
     process.wait()
@@ -93,11 +93,13 @@ def test_a_real_sweep_killed_resumed_and_judged(tmp_path: Path) -> None:
         time.sleep(0.5)
     assert servers(store) == []
 
-    process = subprocess.Popen([sys.executable, "-m", "harness", "run", str(sweep)], stderr=subprocess.PIPE)
-    wait_for_calls(process, store.with_suffix(".duckdb.wal"), 15_000)
-    (victim,) = [pid for pid, line in processes("--dtype", "float32", "--port").items() if not any("keeper" in word for word in line)][:1]
-    os.kill(victim, 9)
-    said = process.communicate(timeout=600)[1].decode()
+    process = subprocess.Popen([sys.executable, "-m", "harness", "run", str(sweep)], stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    heard = next(line for line in process.stderr if "smollm2-135m/f32, done" in line)  # play has begun
+    for pid, line in processes("--dtype", "float32", "--port").items():
+        if not any("keeper" in word for word in line):
+            os.kill(pid, 9)
+    said = heard + process.communicate(timeout=600)[1]
     assert process.returncode == 3, said
     assert "smollm2-135m/f32: stopped early: The server of smollm2-135m died" in said
     assert rows(store, "SELECT count(*) FROM episodes WHERE method LIKE '%/bf16' AND status = 'finished'") == [(14,)]

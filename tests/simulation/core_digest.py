@@ -18,7 +18,7 @@ from harness.core.vocabulary import EpisodePlan
 from harness.engine.call import Caller, RetryPolicy, Route
 from harness.engine.episode import Beginning, Player
 from harness.engine.scheduler import ExpectedTurns, Lane, Scheduler
-from harness.limits.gate import Gate
+from harness.limits.gate import Gate, GateLimits
 from harness.simulation import simulate
 from harness.spec.plan import GameSet, choose_instances, lane
 from tests.world import Rows, method
@@ -41,7 +41,8 @@ async def play(rows: Rows, seed: int, speed: float) -> None:
     }.items():
         bots = BotsBackend(find_instance=instances.__getitem__, clock=clock, seed=seed, skill=0.6, form_errors=0.05)
         backend = SimulatedBackend(bots, behaviour, clock, seed=seed)
-        routes[name] = Route(method=method(name), gate=Gate(name, window=5, on_event=lambda kind, detail: None), backend=backend)
+        gate = Gate(name, GateLimits(concurrency=5), clock=clock, on_event=lambda kind, detail: None)
+        routes[name] = Route(method=method(name), gate=gate, backend=backend)
     expected = ExpectedTurns(GAMES)
     policy = RetryPolicy(tries_max=20, wait_first_s=0.5 * speed)
     player = Player(

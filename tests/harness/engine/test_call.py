@@ -12,6 +12,7 @@ from harness.core.errors import (
     CallError,
     ConnectFailed,
     ContextExceeded,
+    Garbled,
     GateClosing,
     RateLimited,
     Unavailable,
@@ -32,12 +33,13 @@ def outcome_of(errors: list[CallError], policy: RetryPolicy | None = None) -> tu
         world = World(policy=policy)
         left = list(errors)
         route = world.add(backend=Counter(world.clock, trouble=lambda prompt, number: left.pop(0) if left else None))
-        met: Completion | CallError
-        try:
-            met = await world.caller().call(route, PROMPT, PLACE, remainder=1.0, chance=lambda: Random(1))
-        except CallError as error:
-            met = error
-        return world, met, world.clock.now()
+        met: list[Completion | CallError] = []
+        async with world.keeping():
+            try:
+                met.append(await world.caller().call(route, PROMPT, PLACE, remainder=1.0, chance=lambda: Random(1)))
+            except CallError as error:
+                met.append(error)
+        return world, met[0], world.clock.now()
 
     return run(scenario)
 
@@ -74,8 +76,8 @@ def test_a_call_that_rests_holds_no_place() -> None:
     passed_at = []
 
     async def scenario() -> None:
-        world = World()
-        backend = Counter(world.clock, trouble=lambda prompt, number: RateLimited("x", retry_after_s=50.0) if number == 1 else None)
+        world = World(policy=RetryPolicy(wait_first_s=100.0, wait_max_s=100.0))
+        backend = Counter(world.clock, trouble=lambda prompt, number: Garbled("cut off") if number == 1 else None)
         route = world.add(backend=backend, window=1)
         async with anyio.create_task_group() as tasks:
 

@@ -18,8 +18,10 @@ def play(
         world = World()
         backend = Counter(world.clock, trouble=lambda prompt, number: (trouble or {}).get(number))
         world.add(backend=backend)
-        record = await world.player().play(plan(goal=goal), beginning or Beginning(), lambda: None)
-        return world, record, backend
+        records = []
+        async with world.keeping():
+            records.append(await world.player().play(plan(goal=goal), beginning or Beginning(), lambda: None))
+        return world, records[0], backend
 
     return run(scenario)
 

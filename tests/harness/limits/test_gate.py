@@ -5,13 +5,18 @@ from __future__ import annotations
 import anyio
 import pytest
 
+from harness.core.clock import LoopClock
 from harness.core.errors import AccountRefused
-from harness.limits.gate import Gate
+from harness.limits.estimates import Cost
+from harness.limits.gate import Answer, Gate, GateLimits
 from tests.world import run
+
+ONE = Cost()
+FINE = Answer(kind="clean")
 
 
 def gate(window: int) -> Gate:
-    return Gate("g", window=window, on_event=lambda kind, detail: None)
+    return Gate("g", GateLimits(concurrency=window), clock=LoopClock(), on_event=lambda kind, detail: None)
 
 
 def test_never_more_in_flight_than_the_window() -> None:
@@ -22,10 +27,10 @@ def test_never_more_in_flight_than_the_window() -> None:
 
         async def turn() -> None:
             nonlocal most, through
-            await door.enter(1.0)
+            admission = await door.enter(1.0, ONE)
             most = max(most, door.statistics().in_flight)
             await anyio.sleep(1)
-            door.leave()
+            door.leave(admission, FINE)
             through += 1
 
         async with anyio.create_task_group() as tasks:
@@ -44,10 +49,10 @@ def test_the_longest_remainder_goes_first() -> None:
 
         async def turn(name: str, remainder: float, wait_s: float) -> None:
             await anyio.sleep(wait_s)
-            await door.enter(remainder)
+            admission = await door.enter(remainder, ONE)
             order.append(name)
             await anyio.sleep(10)
-            door.leave()
+            door.leave(admission, FINE)
 
         async with anyio.create_task_group() as tasks:
             for place, (name, remainder) in enumerate([("first", 1), ("short", 1), ("long", 9), ("middle a", 5), ("middle b", 5)]):
@@ -62,22 +67,22 @@ def test_a_cancelled_turn_takes_no_place() -> None:
 
     async def scenario() -> tuple[int, int]:
         door = gate(1)
-        await door.enter(1.0)
+        admission = await door.enter(1.0, ONE)
 
         async def turn() -> None:
-            await door.enter(1.0)
+            admission = await door.enter(1.0, ONE)
             try:
                 await anyio.sleep(1)
             finally:
-                door.leave()
+                door.leave(admission, FINE)
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(turn)
             tasks.start_soon(turn)
             await anyio.sleep(1)
-            door.leave()  # lets one in, which is cancelled before it can do anything
+            door.leave(admission, FINE)  # lets one in, which is cancelled before it can do anything
             tasks.cancel_scope.cancel()
-        await door.enter(1.0)
+        admission = await door.enter(1.0, ONE)
         now = door.statistics()
         return now.in_flight, now.waiting
 
@@ -89,12 +94,14 @@ def test_closing_tells_all_who_wait_and_all_who_come() -> None:
 
     async def scenario() -> list[str]:
         events: list[str] = []
-        door = Gate("g", window=1, on_event=lambda kind, detail: events.append(f"{kind}: {detail}"))
-        await door.enter(1.0)
+        door = Gate(
+            "g", GateLimits(concurrency=1), clock=LoopClock(), on_event=lambda kind, detail: events.append(f"{kind}: {detail}")
+        )
+        admission = await door.enter(1.0, ONE)
 
         async def turn() -> None:
             with pytest.raises(AccountRefused, match="no credit"):
-                await door.enter(1.0)
+                await door.enter(1.0, ONE)
             events.append("refused")
 
         async with anyio.create_task_group() as tasks:
@@ -103,7 +110,7 @@ def test_closing_tells_all_who_wait_and_all_who_come() -> None:
             door.close(AccountRefused("no credit", status=402))
             door.close(AccountRefused("a later reason"))
             tasks.start_soon(turn)
-        door.leave()
+        door.leave(admission, FINE)
         events.append(str(door.statistics().in_flight))
         with pytest.raises(AccountRefused):
             await door.wait_hungry()

@@ -1,0 +1,90 @@
+"""A quota a minute: how long to wait before spending, and what was really spent. Arithmetic; the caller says what time it is.
+
+The bucket is small on purpose: providers count in windows of their own phase, and some enforce a minute's quota by the second. b
+requests at once and then one every w / (quota - b + 1) seconds are at most the quota in any w seconds; with w = 60 s + jitter no window
+of 60 s at the provider holds more, whatever its phase and although a request may arrive up to the jitter later than another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MINUTE_S = 60.0
+JITTER_S = 0.5  # how much later than another a request may arrive, on networks we plan for
+BURST_SHARE = 0.005  # of the quota; the rest of it, less the jitter, is what steady use reaches: 98.7 % and more
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What a provider says of one of its quotas.
+
+    limit      a minute, None if it does not say
+    remaining  how much is left, None if it does not say
+    reset_s    seconds until all of it is back, None if it does not say"""
+
+    limit: float | None = None
+    remaining: float | None = None
+    reset_s: float | None = None
+
+
+class Budget:
+    """One quota. Costs are in its unit: requests or tokens."""
+
+    def __init__(self, per_minute: float, now_s: float) -> None:
+        self._quota = per_minute
+        self._level = self._burst
+        self._at = now_s
+        self._allowance: float | None = None  # the provider's own count, until it is reset
+        self._allowance_until = now_s
+
+    @property
+    def per_minute(self) -> float:
+        return self._quota
+
+    @property
+    def _burst(self) -> float:
+        return max(1.0, BURST_SHARE * self._quota)
+
+    @property
+    def _refill_per_s(self) -> float:
+        return (self._quota - self._burst + 1.0) / (MINUTE_S + JITTER_S)
+
+    def wait_s(self, cost: float, now_s: float) -> float:
+        """Seconds until so much may be spent; 0: now. More than the burst may be spent once the bucket is full: it then owes."""
+        self._advance(now_s)
+        missing = min(cost, self._burst) - self._level
+        wait_s = missing / self._refill_per_s if missing > 1e-9 else 0.0
+        if self._allowance is not None and self._allowance < cost:
+            wait_s = max(wait_s, self._allowance_until - now_s)
+        return wait_s
+
+    def spend(self, cost: float, now_s: float) -> None:
+        """Takes it, whether or not it was there."""
+        self._advance(now_s)
+        self._level -= cost
+        if self._allowance is not None:
+            self._allowance -= cost
+
+    def settle(self, estimate: float, actual: float) -> None:
+        """Corrects an earlier spending once the provider has said what it was."""
+        self._level = min(self._burst, self._level + estimate - actual)
+
+    def hear(self, report: Report, *, under_way: float, now_s: float) -> bool:
+        """Takes the provider's word; True if it changed the quota.
+
+        under_way   spent by calls whose answers are not back: the provider may not have counted them in `remaining`"""
+        self._advance(now_s)
+        changed = report.limit is not None and report.limit > 0 and report.limit != self._quota
+        if changed:
+            assert report.limit is not None
+            self._quota = report.limit
+            self._level = min(self._level, self._burst)
+        if report.remaining is not None and report.reset_s is not None:
+            self._allowance = report.remaining - under_way
+            self._allowance_until = now_s + report.reset_s
+        return changed
+
+    def _advance(self, now_s: float) -> None:
+        self._level = min(self._burst, self._level + (now_s - self._at) * self._refill_per_s)
+        self._at = now_s
+        if self._allowance is not None and now_s >= self._allowance_until:
+            self._allowance = None
