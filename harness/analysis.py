@@ -6,23 +6,35 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.audit.composite import MethodFigures, common_support, method_figures
+from harness.audit.composite import GameFigures, MethodFigures, common_support, method_figures, summary_figures
 from harness.audit.findings import Audit, audit
 from harness.audit.replies import ReplyColumns, ReplyFindings, compare_replies
 from harness.audit.scores import EpisodeColumns, score_array
 from harness.core.errors import AuditError
+from harness.core.records import SummaryRecord
 from harness.store.file import open_to_read
-from harness.store.reader import EpisodeRows, FirstReplies, audit_choices, episode_rows, first_replies, methods_of_models
+from harness.store.reader import (
+    EpisodeRows,
+    FirstReplies,
+    audit_choices,
+    episode_rows,
+    first_replies,
+    methods_of_models,
+    summaries,
+)
 
 ALPHA = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelScores:
-    """One model's access methods, and the games that every one of them could play."""
+    """One model's access methods, and the games that every one of them could play.
+
+    summaries   the methods of which averages were imported, beside or instead of episodes"""
 
     model: str
     methods: tuple[MethodFigures, ...]
+    summaries: tuple[MethodFigures, ...]
     supported_games: tuple[str, ...]
 
 
@@ -40,39 +52,62 @@ def store_scores(store: Path) -> tuple[ModelScores, ...]:
     with open_to_read(store) as connection:
         rows = episode_rows(connection)
         models = methods_of_models(connection)
-    columns = _columns(rows, store)
+        averages = summaries(connection)
+    if not averages:
+        _refuse_empty(rows, store)
     parts = []
     for model, methods in models.items():
+        published = _published(averages, methods)
         played = [method for method in methods if method in set(rows.method)]
-        if not played:
-            continue
-        array = score_array(columns, played)
-        support = common_support(array, array.methods)
-        parts.append(
-            ModelScores(
-                model=model,
-                methods=tuple(method_figures(array, method, support, ALPHA) for method in played),
-                supported_games=tuple(game.game for game, inside in zip(array.games, support, strict=True) if inside),
+        if played:
+            array = score_array(_columns(rows), played)
+            support = common_support(array, array.methods)
+            parts.append(
+                ModelScores(
+                    model=model,
+                    methods=tuple(method_figures(array, method, support, ALPHA) for method in played),
+                    summaries=published,
+                    supported_games=tuple(game.game for game, inside in zip(array.games, support, strict=True) if inside),
+                )
             )
-        )
+        elif published:
+            parts.append(ModelScores(model=model, methods=(), summaries=published, supported_games=()))
     return tuple(parts)
+
+
+def _published(averages: Sequence[SummaryRecord], methods: Sequence[str]) -> tuple[MethodFigures, ...]:
+    return tuple(
+        summary_figures(method, [_game(row) for row in averages if row.method == method])
+        for method in methods
+        if any(row.method == method for row in averages)
+    )
+
+
+def _game(row: SummaryRecord) -> GameFigures:
+    return GameFigures(
+        game=row.game, episodes=None, aborted=None, unscored=None, played=row.played, quality=row.quality, std=row.quality_std
+    )
 
 
 def store_audit(store: Path, *, reference: str | None, margin: float | None) -> tuple[ModelAudit, ...]:
     """A verdict for every access method of every model that was reached in more than one way.
 
     reference, margin   None: as the sweep fixed them
-    raises  AuditError if no model was, or the reference was not played"""
+    raises  AuditError if no model was, the reference was not played, or only averages are known"""
     with open_to_read(store) as connection:
         rows = episode_rows(connection)
         models = methods_of_models(connection)
         choices = audit_choices(connection)
         replies = first_replies(connection)
+        averages = summaries(connection)
+    if averages and not rows.method:
+        raise _averages_only(store)
+    _refuse_empty(rows, store)
     wanted = reference or choices.reference
     played = set(rows.method)
     if reference is not None and reference not in played:
         raise AuditError(f"{store}: no episodes of the reference {reference!r}; there are episodes of {', '.join(sorted(played))}")
-    columns = _columns(rows, store)
+    columns = _columns(rows)
     parts = []
     for model, all_methods in models.items():
         methods = [method for method in all_methods if method in played]
@@ -92,14 +127,26 @@ def store_audit(store: Path, *, reference: str | None, margin: float | None) -> 
                 replies=_replies(replies, held_against, methods, choices.alpha),
             )
         )
+    if not parts and averages:
+        raise _averages_only(store)
     if not parts:
         raise AuditError(f"{store}: nothing to compare: no model in it was played through two access methods")
     return tuple(parts)
 
 
-def _columns(rows: EpisodeRows, store: Path) -> EpisodeColumns:
+def _refuse_empty(rows: EpisodeRows, store: Path) -> None:
     if not rows.method:
         raise AuditError(f"{store}: no episode has ended in this store yet")
+
+
+def _averages_only(store: Path) -> AuditError:
+    return AuditError(
+        f"{store}: published averages alone cannot say whether access methods differ, for the spread over items that they were averaged"
+        " over is not in them; import the same results' raw.csv or episode folders"
+    )
+
+
+def _columns(rows: EpisodeRows) -> EpisodeColumns:
     return EpisodeColumns(
         method=rows.method,
         game=rows.game,

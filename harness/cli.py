@@ -1,7 +1,7 @@
 """The command `lightbulb`: arguments in, tables and exit codes out. Everything heavy is imported by the command that needs it.
 
-Exit codes: 0 done, 1 a mistake of ours, 2 the user's file or arguments, 3 done but some episodes failed or stay pending,
-130 interrupted and resumable."""
+Exit codes: 0 done, 1 a mistake of ours, 2 the user's file or arguments, 3 done but some episodes failed, stay pending or could not
+be imported, 130 interrupted and resumable."""
 
 from __future__ import annotations
 
@@ -91,6 +91,38 @@ def run(
     Example: lightbulb run bench/sweeps/bots.toml --store /tmp/bots.duckdb"""
     spec = _load(sweep)
     raise typer.Exit(_play(spec, sweep, store or sweep.parent / f"{spec.name}.duckdb", retry_failed=retry_failed, console=_console()))
+
+
+@app.command("import")
+def import_results(
+    results: Annotated[
+        list[Path], typer.Argument(metavar="RESULTS", help="Folders of published clembench results, raw.csv or results.csv.")
+    ],
+    store: Annotated[Path, typer.Option(help="The DuckDB file; made if it is not there.")],
+    model: Annotated[
+        list[str] | None,
+        typer.Option(metavar="MODEL[=PAIRS]", help="These pairs are access methods of one model; repeatable. Default: each its own model."),
+    ] = None,
+) -> None:
+    """Bring published clembench results into a store, for scores and audits. Import again to add more: no episode is added twice.
+
+    A folder is read episode by episode, with transcripts where it has them; raw.csv gives episodes without transcripts, results.csv
+    averages only: enough for scores, not for an audit. A pair such as A-t0.0--A-t0.0 becomes the access method A. PAIRS is a pattern
+    of such names, with * and ?; a MODEL without one takes all pairs.
+
+    Example: lightbulb import clembench-runs/v1.6_backends --store backends.duckdb --model 'llama-3-70b=Meta-Llama-3-70B-Instruct-*'
+    --model 'llama-3-8b=Meta-Llama-3-8B-Instruct-*'"""
+    from harness.core.clock import RealClock
+    from harness.transfer import into_store
+
+    end = into_store.import_results(results, store, into_store.Grouping.read(model or []), wall_s=RealClock().wall())
+    for line in end.broken:
+        _say(f"not imported: {line}")
+    _say(
+        f"{end.episodes} episodes imported, {end.aborted} of them aborted and {end.unscored} unscored, and {end.summaries} averages, of"
+        f" {len(end.methods)} access methods; {end.known} were in the store already; {len(end.broken)} not imported; the store is {store}"
+    )
+    raise typer.Exit(FAILED if end.broken else 0)
 
 
 @app.command()

@@ -21,6 +21,8 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "harness.store": ("harness.core",),
     "harness.audit": ("harness.core",),
     "harness.report": ("harness.core", "harness.audit", "harness.analysis"),
+    "harness.transfer": ("harness.core",),
+    "harness.transfer.into_store": ("harness.core", "harness.spec", "harness.store", "harness.transfer"),  # joins readers and store
     "harness.simulation": (),
     "harness.env": ("harness.core", "harness.spec"),
     "harness.demo": (),

@@ -14,7 +14,7 @@ from scipy import stats
 
 from harness.audit.contrasts import PairedGame
 from harness.audit.intervals import POINTS_MAX, mean_interval, share_interval, strata, total
-from harness.audit.scores import ABORTED, BoolArray, FloatArray, GameScores, ScoreArray
+from harness.audit.scores import ABORTED, FAILED, UNSCORED, BoolArray, FloatArray, GameScores, ScoreArray
 
 SUPPORT_EPISODES = 5  # below five played episodes a game's quality is hearsay
 SUPPORT_SHARE = 0.05
@@ -36,12 +36,15 @@ class Clemscore:
 class GameFigures:
     """One game through one method as the published tables print it, with 1 - alpha intervals over items.
 
-    episodes  scored ones, aborted included; 0 leaves the game out of clemscore
+    episodes  scored ones, aborted included; 0 leaves the game out of clemscore; None, like the two below, where only averages are known
+    aborted   of these; unscored: finished beyond these, without a score
     played    percent, quality in [0, 100]: rounded; quality None when nothing was played
     std       sample standard deviation of the main score over played episodes, None below two"""
 
     game: str
-    episodes: int = 0
+    episodes: int | None = 0
+    aborted: int | None = 0
+    unscored: int | None = 0
     played: float | None = None
     played_low: float | None = None
     played_high: float | None = None
@@ -55,12 +58,15 @@ class GameFigures:
 class MethodFigures:
     """One method's scores.
 
+    episodes   finished ones, aborted and unscored included; None, like the other counts, where only averages are known
     low, high  1 - alpha interval of the published clemscore, for the games it was averaged over
     supported  clemscore over the games every compared method could play, not rounded"""
 
     method: str
-    episodes: int
-    failed: int
+    episodes: int | None
+    aborted: int | None
+    unscored: int | None
+    failed: int | None
     clemscore: Clemscore
     low: float | None
     high: float | None
@@ -125,12 +131,34 @@ def method_figures(scores: ScoreArray, method: str, support: BoolArray, alpha: f
     return MethodFigures(
         method=method,
         episodes=sum(int(game.finished[m].sum()) for game in scores.games),
-        failed=sum(int(game.failed[m].sum()) for game in scores.games),
+        aborted=_count(scores, m, ABORTED),
+        unscored=_count(scores, m, UNSCORED),
+        failed=_count(scores, m, FAILED),
         clemscore=published,
         low=low,
         high=high,
         supported=_influence(present, own[[len(p) > 0 for p, _ in shares]])[0] if own.any() else None,
         games=games,
+    )
+
+
+def _count(scores: ScoreArray, m: int, code: int) -> int:
+    return sum(int((game.outcome[m] == code).sum()) for game in scores.games)
+
+
+def summary_figures(method: str, games: Sequence[GameFigures]) -> MethodFigures:
+    """A method's table row where only each game's averages are known: clemscore follows from them, intervals and common support do not."""
+    return MethodFigures(
+        method=method,
+        episodes=None,
+        aborted=None,
+        unscored=None,
+        failed=None,
+        clemscore=clemscore(*_figures(games)),
+        low=None,
+        high=None,
+        supported=None,
+        games=tuple(games),
     )
 
 
@@ -146,8 +174,9 @@ def _item_sums(game: GameScores, m: int) -> tuple[FloatArray, FloatArray, FloatA
 
 def _game_figures(game: GameScores, m: int, sums: tuple[FloatArray, FloatArray, FloatArray], alpha: float) -> GameFigures:
     tries, played, points = sums
+    unscored = int((game.outcome[m] == UNSCORED).sum())
     if not len(tries):
-        return GameFigures(game=game.game)
+        return GameFigures(game=game.game, unscored=unscored)
     share = played.sum() / tries.sum()
     low, high = share_interval(played, tries, alpha)
     quality = std = None
@@ -163,6 +192,8 @@ def _game_figures(game: GameScores, m: int, sums: tuple[FloatArray, FloatArray, 
     return GameFigures(
         game=game.game,
         episodes=int(tries.sum()),
+        aborted=int((game.outcome[m] == ABORTED).sum()),
+        unscored=unscored,
         played=_rounded(100 * share),
         played_low=100 * low,
         played_high=100 * high,

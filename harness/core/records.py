@@ -50,7 +50,8 @@ class MethodRecord:
 class EpisodeRecord:
     """One episode's end. `outcome` and what follows from it are None when status is "failed": the provider's doing, never a score.
 
-    attempt   0 for the first play; a failed episode that is played again adds a row with the next"""
+    attempt   0 for the first play; a failed episode that is played again adds a row with the next
+    turns     asks; 0 too where an imported episode came without a transcript, whose times are then 0"""
 
     episode_id: str
     attempt: int
@@ -131,6 +132,22 @@ class CallRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SummaryRecord:
+    """What others published of one method and game where they published no episodes: averages, rounded to two decimals.
+
+    played        percent of the scored episodes
+    quality       mean main score of those played, and its standard deviation; None where nothing was played or it was not published"""
+
+    run_id: str
+    method: str
+    model: str
+    game: str
+    played: float
+    quality: float | None
+    quality_std: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GateEvent:
     """A gate changed its mind: what it did and why."""
 
@@ -141,7 +158,7 @@ class GateEvent:
     at: float
 
 
-Record = SweepRecord | ModelRecord | MethodRecord | EpisodeRecord | TurnRecord | CallRecord | GateEvent
+Record = SweepRecord | ModelRecord | MethodRecord | EpisodeRecord | TurnRecord | CallRecord | SummaryRecord | GateEvent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

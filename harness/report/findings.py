@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 from rich.text import Text
@@ -12,29 +12,20 @@ from harness.audit.composite import MethodFigures
 from harness.audit.findings import Comparison
 from harness.report.text import table
 
+COLUMNS = ("method", "episodes", "aborted", "unscored", "failed", "clemscore", "% played", "quality", "on common support")
 _STYLES = {"EQUIVALENT": "bold green", "DIFFERENT": "bold red", "INCONCLUSIVE": "bold yellow"}
 
 
 def print_scores(models: Sequence[ModelScores], console: Console) -> None:
-    """A line for each access method and one for each of its games; intervals are 95 %, over items."""
+    """A line for each access method and one for each of its games; intervals are 95 %, over items. A dash: not known, or nothing there."""
     for part in models:
         rows: list[Sequence[object]] = []
         for method in part.methods:
-            rows.append(_method_row(method))
-            rows += [
-                (
-                    f"  {game.game}",
-                    game.episodes,
-                    None,
-                    None,
-                    _span(game.played, game.played_low, game.played_high),
-                    _span(game.quality, game.quality_low, game.quality_high),
-                    None,
-                )
-                for game in method.games
-            ]
+            rows += _method_rows(method, method.method)
+        for method in part.summaries:
+            rows += _method_rows(method, f"{method.method} (published averages)")
         console.print(Text(part.model, style="bold"))
-        console.print(table(("method", "episodes", "failed", "clemscore", "% played", "quality", "on common support"), rows))
+        console.print(table(COLUMNS, rows))
         if part.methods and len(part.supported_games) < len(part.methods[0].games):
             left_out = [game.game for game in part.methods[0].games if game.game not in part.supported_games]
             console.print(
@@ -42,17 +33,31 @@ def print_scores(models: Sequence[ModelScores], console: Console) -> None:
             )
 
 
-def _method_row(method: MethodFigures) -> Sequence[object]:
+def _method_rows(method: MethodFigures, name: str) -> Iterator[Sequence[object]]:
     score = method.clemscore
-    return (
-        method.method,
+    yield (
+        name,
         method.episodes,
+        method.aborted,
+        method.unscored,
         method.failed,
         _span(score.value, method.low, method.high),
         score.played,
         score.quality,
         None if method.supported is None else f"{method.supported:.2f}",
     )
+    for game in method.games:
+        yield (
+            f"  {game.game}",
+            game.episodes,
+            game.aborted,
+            game.unscored,
+            None,
+            None,
+            _span(game.played, game.played_low, game.played_high),
+            _span(game.quality, game.quality_low, game.quality_high),
+            None,
+        )
 
 
 def print_audit(models: Sequence[ModelAudit], console: Console) -> None:

@@ -5,13 +5,13 @@ Knows the tables; computes nothing."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import duckdb
 import orjson
 
 from harness.core.errors import StoreError
-from harness.core.records import Transcript, TranscriptTurn
+from harness.core.records import SummaryRecord, Transcript, TranscriptTurn
 from harness.core.vocabulary import Message
 
 
@@ -84,9 +84,31 @@ def audit_choices(connection: duckdb.DuckDBPyConnection) -> AuditChoices:
     return AuditChoices(reference=chosen["reference"], margin=chosen["margin"], alpha=chosen["alpha"], seed=spec["seed"])
 
 
+def latest_spec(connection: duckdb.DuckDBPyConnection) -> tuple[int, dict[str, object]]:
+    """How many sweeps and imports this store has seen, and the specification of the last; empty where there is none."""
+    rows = connection.execute("SELECT spec_json FROM sweeps ORDER BY run_id").fetchall()
+    return len(rows), orjson.loads(rows[-1][0]) if rows else {}
+
+
+def known_outcomes(connection: duckdb.DuckDBPyConnection, instance_set: str) -> dict[tuple[str, ...], tuple[object, ...]]:
+    """(method, game, rules, experiment, instance) -> (outcome, score), for every episode of this instance set."""
+    rows = connection.execute(
+        "SELECT method, game, rules, experiment, instance, outcome, score FROM episodes WHERE instance_set = ?", [instance_set]
+    ).fetchall()
+    return {tuple(row[:5]): tuple(row[5:]) for row in rows}
+
+
+def summaries(connection: duckdb.DuckDBPyConnection) -> list[SummaryRecord]:
+    """What was imported as averages only, by method and game."""
+    names = ", ".join(f'"{field.name}"' for field in fields(SummaryRecord))
+    rows = connection.execute(f"SELECT {names} FROM summaries ORDER BY method, game").fetchall()
+    return [SummaryRecord(**dict(zip((field.name for field in fields(SummaryRecord)), row, strict=True))) for row in rows]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpisodeRows:
-    """The last attempts of a store's episodes as columns of equal length; score is None where a row has none."""
+    """The last attempts of a store's episodes as columns of equal length; score is None where a row has none, calls where nobody
+    counted them."""
 
     model: Sequence[str]
     method: Sequence[str]
@@ -98,14 +120,14 @@ class EpisodeRows:
     status: Sequence[str]
     outcome: Sequence[str | None]
     score: Sequence[float | None]
-    calls: Sequence[int]
+    calls: Sequence[int | None]
 
 
 def episode_rows(connection: duckdb.DuckDBPyConnection) -> EpisodeRows:
     """What scores and audits are computed from."""
     rows = connection.execute("""
         SELECT model, method, arm, game, concat_ws(':', game, rules, instance_set, experiment, instance, content_hash), repeat,
-               batch, status, outcome, score, turns
+               batch, status, outcome, score, nullif(turns, 0)
         FROM last_episodes ORDER BY ALL""").fetchall()
     model, method, arm, game, item, repeat, batch, status, outcome, score, calls = zip(*rows, strict=True) if rows else [()] * 11
     return EpisodeRows(

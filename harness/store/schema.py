@@ -16,6 +16,7 @@ from harness.core.records import (
     MethodRecord,
     ModelRecord,
     Record,
+    SummaryRecord,
     SweepRecord,
     TurnRecord,
 )
@@ -29,6 +30,7 @@ TABLES: dict[type[Record], str] = {
     EpisodeRecord: "episodes",
     TurnRecord: "turns",
     CallRecord: "calls",
+    SummaryRecord: "summaries",
     GateEvent: "gate_events",
 }
 
