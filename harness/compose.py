@@ -43,6 +43,7 @@ from harness.spec.load import is_loopback, suggest
 from harness.spec.plan import GameSet, choose_instances, lane, planned
 from harness.spec.sweep import EnginePart, MethodPart, SweepSpec
 from harness.store.file import open_to_read, open_to_write
+from harness.store.live import answering
 from harness.store.reader import ended_episodes, failed_attempts, unfinished_turns
 from harness.store.writer import StoreWriter, writing
 
@@ -155,7 +156,7 @@ async def run_sweep(spec: SweepSpec, setting: Setting, *, retry_failed: bool = F
         for name, chosen in sets.items():
             of = chosen.instances[0].set_name if chosen.instances else "nothing"
             setting.say(f"{name}: {len(chosen.instances)} instances of {of}, rule set {chosen.rules}")
-        async with writing(connection, setting.store) as writer:
+        async with writing(connection, setting.store) as writer, answering(connection, setting.store):
             return await sweep.play(writer)
 
 

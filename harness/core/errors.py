@@ -7,6 +7,7 @@ HarnessError ─ SpecError               the user's file or arguments are wrong
                ─ FinalCallError        the same answer tomorrow: Rejected, ContextExceeded
                  ─ GateClosing         nothing more can come through this gate: AccountRefused, ModelUnknown, Unreachable, Stopped
              ─ StoreError              disk or database
+               ─ StoreInUse            a run holds the file
              ─ AuditError              the rows cannot answer the question"""
 
 from __future__ import annotations
@@ -28,6 +29,10 @@ class EngineError(HarnessError):
 
 class StoreError(HarnessError):
     """The store cannot be opened, read or written."""
+
+
+class StoreInUse(StoreError):
+    """Another process holds the store's file."""
 
 
 class AuditError(HarnessError):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import duckdb
 
-from harness.core.errors import StoreError
+from harness.core.errors import StoreError, StoreInUse
 from harness.store import schema
+from harness.store.live import Readable, RunningStore, socket_path
 
 
 @contextmanager
@@ -30,11 +31,18 @@ def open_to_write(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 @contextmanager
-def open_to_read(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A read-only connection to an existing store."""
+def open_to_read(path: Path) -> Iterator[Readable]:
+    """A read-only connection to an existing store; while a run holds the file, the run answers."""
     if not path.exists():
         raise StoreError(f"{path}: no such store; `lightbulb run SWEEP.toml` makes one, or name another with --store")
-    with _connected(path, read_only=True) as connection:
+    with ExitStack() as stack:
+        try:
+            connection = stack.enter_context(_connected(path, read_only=True))
+        except StoreInUse:
+            if not socket_path(path).exists():
+                raise
+            yield RunningStore(path)
+            return
         tables = {row[0] for row in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
         _check_version(connection, path, tables)
         yield connection
@@ -50,7 +58,7 @@ def _connected(path: Path, *, read_only: bool) -> Iterator[duckdb.DuckDBPyConnec
         connection.close()
 
 
-def _check_version(connection: duckdb.DuckDBPyConnection, path: Path, tables: set[str]) -> None:
+def _check_version(connection: Readable, path: Path, tables: set[str]) -> None:
     if "store" not in tables:
         raise StoreError(f"{path}: a DuckDB file, but not a store of lightbulb; name another with --store")
     (found,) = connection.execute("SELECT version FROM store").fetchall()[0]
@@ -68,7 +76,7 @@ def translated(path: Path) -> Iterator[None]:
         holder = re.search(r"\(PID (\d+)\)", text)
         if "lock" in text.lower():
             who = f"process {holder[1]}" if holder else "another process"
-            raise StoreError(f"{path}: is in use by {who}; wait until that run has ended, or stop it") from error
+            raise StoreInUse(f"{path}: is in use by {who}; wait until that run has ended, or stop it") from error
         if "not a valid DuckDB" in text:
             raise StoreError(f"{path}: is not a DuckDB file; name another with --store") from error
         raise StoreError(f"{path}: cannot be used: {text.splitlines()[0]}; check the folder, its rights and the disk's space") from error

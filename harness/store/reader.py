@@ -7,15 +7,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
-import duckdb
 import orjson
 
 from harness.core.errors import StoreError
 from harness.core.records import SummaryRecord, Transcript, TranscriptTurn
 from harness.core.vocabulary import Message
+from harness.store.live import Readable
 
 
-def ended_episodes(connection: duckdb.DuckDBPyConnection, *, retry_failed: bool) -> set[str]:
+def ended_episodes(connection: Readable, *, retry_failed: bool) -> set[str]:
     """The ids of the episodes that are not to be played again."""
     only = "WHERE status = 'finished'" if retry_failed else ""
     return {row[0] for row in connection.execute(f"SELECT DISTINCT episode_id FROM episodes {only}").fetchall()}
@@ -32,7 +32,7 @@ class StoredTurn:
     has_row: bool
 
 
-def unfinished_turns(connection: duckdb.DuckDBPyConnection) -> dict[str, list[StoredTurn]]:
+def unfinished_turns(connection: Readable) -> dict[str, list[StoredTurn]]:
     """Episode id -> the turns of its last play, in order, for plays that a stop cut short."""
     rows = connection.execute("""
         SELECT calls.episode_id, calls.attempt, calls.turn, calls.ask_hash, calls.reply, turns.turn IS NOT NULL
@@ -49,13 +49,13 @@ def unfinished_turns(connection: duckdb.DuckDBPyConnection) -> dict[str, list[St
     return turns
 
 
-def failed_attempts(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
+def failed_attempts(connection: Readable) -> dict[str, int]:
     """Episode id -> the number of its last attempt, for episodes whose last attempt failed."""
     rows = connection.execute("SELECT episode_id, attempt FROM last_episodes WHERE status = 'failed'").fetchall()
     return dict(rows)
 
 
-def methods_of_models(connection: duckdb.DuckDBPyConnection) -> dict[str, list[str]]:
+def methods_of_models(connection: Readable) -> dict[str, list[str]]:
     """Model -> its access methods, both in the order in which sweeps named them."""
     rows = connection.execute("SELECT model, method FROM methods ORDER BY rowid").fetchall()
     models: dict[str, list[str]] = {}
@@ -74,7 +74,7 @@ class AuditChoices:
     seed: int
 
 
-def audit_choices(connection: duckdb.DuckDBPyConnection) -> AuditChoices:
+def audit_choices(connection: Readable) -> AuditChoices:
     """raises  StoreError if no sweep was ever begun here"""
     rows = connection.execute("SELECT spec_json FROM sweeps ORDER BY run_id DESC LIMIT 1").fetchall()
     if not rows:
@@ -84,13 +84,13 @@ def audit_choices(connection: duckdb.DuckDBPyConnection) -> AuditChoices:
     return AuditChoices(reference=chosen["reference"], margin=chosen["margin"], alpha=chosen["alpha"], seed=spec["seed"])
 
 
-def latest_spec(connection: duckdb.DuckDBPyConnection) -> tuple[int, dict[str, object]]:
+def latest_spec(connection: Readable) -> tuple[int, dict[str, object]]:
     """How many sweeps and imports this store has seen, and the specification of the last; empty where there is none."""
     rows = connection.execute("SELECT spec_json FROM sweeps ORDER BY run_id").fetchall()
     return len(rows), orjson.loads(rows[-1][0]) if rows else {}
 
 
-def known_outcomes(connection: duckdb.DuckDBPyConnection, instance_set: str) -> dict[tuple[str, ...], tuple[object, ...]]:
+def known_outcomes(connection: Readable, instance_set: str) -> dict[tuple[str, ...], tuple[object, ...]]:
     """(method, game, rules, experiment, instance) -> (outcome, score), for every episode of this instance set."""
     rows = connection.execute(
         "SELECT method, game, rules, experiment, instance, outcome, score FROM episodes WHERE instance_set = ?", [instance_set]
@@ -98,7 +98,7 @@ def known_outcomes(connection: duckdb.DuckDBPyConnection, instance_set: str) -> 
     return {tuple(row[:5]): tuple(row[5:]) for row in rows}
 
 
-def summaries(connection: duckdb.DuckDBPyConnection) -> list[SummaryRecord]:
+def summaries(connection: Readable) -> list[SummaryRecord]:
     """What was imported as averages only, by method and game."""
     names = ", ".join(f'"{field.name}"' for field in fields(SummaryRecord))
     rows = connection.execute(f"SELECT {names} FROM summaries ORDER BY method, game").fetchall()
@@ -123,7 +123,7 @@ class EpisodeRows:
     calls: Sequence[int | None]
 
 
-def episode_rows(connection: duckdb.DuckDBPyConnection) -> EpisodeRows:
+def episode_rows(connection: Readable) -> EpisodeRows:
     """What scores and audits are computed from."""
     rows = connection.execute("""
         SELECT model, method, arm, game, concat_ws(':', game, rules, instance_set, experiment, instance, content_hash), repeat,
@@ -155,7 +155,7 @@ class FirstReplies:
     reply: Sequence[str]
 
 
-def first_replies(connection: duckdb.DuckDBPyConnection) -> FirstReplies:
+def first_replies(connection: Readable) -> FirstReplies:
     """What the comparison of replies to identical prompts is computed from."""
     rows = connection.execute("""
         SELECT calls.method, calls.ask_hash, repeat, reply
@@ -165,7 +165,7 @@ def first_replies(connection: duckdb.DuckDBPyConnection) -> FirstReplies:
     return FirstReplies(method=method, ask_hash=ask_hash, repeat=repeat, reply=reply)
 
 
-def transcript(connection: duckdb.DuckDBPyConnection, episode: str) -> Transcript:
+def transcript(connection: Readable, episode: str) -> Transcript:
     """The last attempt of the episode whose id, or whose key, starts so.
 
     raises  StoreError if none or several do"""

@@ -191,6 +191,24 @@ def test_ctrl_c_drains_and_says_how_to_go_on(tmp_path: Path) -> None:
     assert rows(store, "SELECT count(*) FROM calls") > [before]
 
 
+def test_a_running_sweep_answers_questions(tmp_path: Path) -> None:
+    """While a run holds the file, `sql` and `scores` are answered by it, read only; a second run is refused by the process's number."""
+    sweep = bots_sweep(tmp_path, repeats=2, latency=0.5)
+    process = begun(sweep, after=60_000)
+    store = sweep.with_suffix(".duckdb")
+    try:
+        counted = lightbulb("sql", store, "SELECT count(*) AS calls FROM calls", "--json")
+        assert json.loads(counted.stdout)["calls"] > 0, counted.stderr
+        assert "bots/good" in lightbulb("scores", store).stdout
+        changed = lightbulb("sql", store, "DELETE FROM calls")
+        assert (changed.returncode, "read-only" in changed.stderr) == (2, True)
+        refused(sweep, f"is in use by process {process.pid}")
+        assert process.poll() is None, "the run ended before the questions did"
+    finally:
+        process.kill()
+        process.communicate()
+
+
 # --- what a person can get wrong ----------------------------------------------------------------------------------------------
 
 
