@@ -17,7 +17,7 @@ _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """headers: names in lower case."""
+    """headers: a mapping that does not mind the case of names, or has them in lower case."""
 
     status: int
     headers: Mapping[str, str]

@@ -16,6 +16,7 @@ import aiohttp
 import anyio
 import orjson
 from asyncio_throttle import Throttler
+from yarl import URL
 
 from backends import Dialect
 from backends.answers import Answer
@@ -72,7 +73,7 @@ class Wire:
         self._session = session
         self._ceiling = ceiling
 
-    async def exchange(self, verb: str, url: str, *, headers: Mapping[str, str], body: bytes | None) -> Answer:
+    async def exchange(self, verb: str, url: URL, *, headers: Mapping[str, str], body: bytes | None) -> Answer:
         """One request, one answer, whatever its status.
 
         raises  ConnectFailed, TimedOut, Unavailable, Garbled, Rejected (a redirect)"""
@@ -83,11 +84,7 @@ class Wire:
                 if 300 <= response.status < 400:
                     where = response.headers.get("location", "nowhere")
                     raise Rejected(f"{url} redirects to {where}; name that address if you trust it", status=response.status)
-                return Answer(
-                    status=response.status,
-                    headers={name.lower(): value for name, value in response.headers.items()},
-                    body=await _bounded(response),
-                )
+                return Answer(status=response.status, headers=response.headers, body=await _bounded(response))
         except TimeoutError as error:
             raise TimedOut(f"no answer from {url} in time ({type(error).__name__})") from error
         except aiohttp.ClientConnectorError as error:
@@ -99,7 +96,9 @@ class Wire:
 
 
 async def _bounded(response: aiohttp.ClientResponse) -> bytes:
-    pieces, size = [], 0
+    if response.content_length is not None and response.content_length <= ANSWER_BYTES_MAX and "Content-Encoding" not in response.headers:
+        return await response.read()
+    pieces, size = [], 0  # of unknown length, or packed: it may unpack to more than it says
     async for piece in response.content.iter_any():
         size += len(piece)
         if size > ANSWER_BYTES_MAX:
@@ -133,7 +132,7 @@ class HttpBackend:
         self._wire = wire
         self._key = key
         self._clock = clock
-        self._url = method.base_url.rstrip("/") + dialect.path
+        self._url = URL(method.base_url.rstrip("/") + dialect.path)
         self._headers = {"Content-Type": "application/json", **(dialect.key_headers(key) if key else {})}
 
     async def complete(self, prompt: Prompt) -> Completion:
@@ -142,7 +141,7 @@ class HttpBackend:
         limits: dict[str, str] = {}
         try:
             answer = await self._wire.exchange("POST", self._url, headers=self._headers, body=body)
-            limits = {name: value for name, value in answer.headers.items() if name.startswith(LIMIT_HEADERS)}
+            limits = {name.lower(): value for name, value in answer.headers.items() if name.lower().startswith(LIMIT_HEADERS)}
             completion = self._dialect.read_answer(answer, self._clock.wall())
         except CallError as error:
             error.headers = limits
@@ -153,7 +152,7 @@ class HttpBackend:
         """What the server says it serves; None if it does not say.
 
         raises  CallError if nobody answers or the key is refused"""
-        url = self._method.base_url.rstrip("/") + self._dialect.models_path
+        url = URL(self._method.base_url.rstrip("/") + self._dialect.models_path)
         try:
             return self._dialect.read_models(await self._wire.exchange("GET", url, headers=self._headers, body=None))
         except CallError as error:
