@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.audit.composite import Clemscore, clemscore, common_support, method_figures, round2
+from harness.audit.composite import Clemscore, GameFigures, clemscore, common_support, method_figures, round2, summary_figures
 from harness.audit.findings import audit
 from harness.audit.scores import UNSCORED, GameScores
 from tests.harness.audit.simulator import GAMES, from_games, game_of
@@ -46,6 +46,14 @@ def test_the_together_row_skips_the_game_nobody_played() -> None:
     assert (row["avg_played"], row["avg_quality"]) == ("79.52", "44.26")
 
 
+def test_averages_alone_give_the_published_figure_only() -> None:
+    """Where episodes are not known, neither are counts, intervals and a common support."""
+    games = [GameFigures(game="a", episodes=None, played=100.0, quality=50.0), GameFigures(game="b", episodes=None, played=0.0)]
+    found = summary_figures("m", games)
+    assert found.clemscore == Clemscore(value=25.0, played=50.0, quality=50.0)
+    assert (found.episodes, found.aborted, found.low, found.high, found.supported) == (None, None, None, None, None)
+
+
 def test_ties_go_to_even_on_the_product() -> None:
     """33.335 becomes 33.34 and 0.125 becomes 0.12: two episodes of 3 played in one game of two give 25.01."""
     image = game_of("imagegame", np.full((1, 3, 1), NAN))
@@ -63,6 +71,8 @@ def test_what_is_not_scored_leaves_the_denominator() -> None:
     unscored = GameScores(game="imagegame", items=("i",), outcome=np.full(cell, UNSCORED, dtype=np.int8), score=np.full(cell, NAN))
     found = method_figures(from_games([unscored, taboo], 1), "m0", np.array([False, False]), 0.05)
     assert found.games[0].episodes == 0
+    assert [(game.aborted, game.unscored) for game in found.games] == [(0, 1), (1, 0)]
+    assert (found.episodes, found.aborted, found.unscored, found.failed) == (4, 1, 1, 0)
     assert found.clemscore == Clemscore(value=50.0, played=66.67, quality=75.0)
     assert clemscore(np.array([NAN]), np.array([NAN])) == Clemscore(value=None, played=None, quality=None)
     assert clemscore(np.array([0.0, NAN]), np.array([NAN, NAN])) == Clemscore(value=None, played=0.0, quality=None)
