@@ -7,6 +7,7 @@
     store/       rows in a DuckDB file
     audit/       numbers about rows; opens nothing
     report/      findings become tables
+    transfer/    published results brought into a store
     simulation   the same engine on virtual time
     analysis     hands a store's rows to the audit
     compose      wires a sweep to live parts
