@@ -141,8 +141,8 @@ def _refuse_empty(rows: EpisodeRows, store: Path) -> None:
 
 def _averages_only(store: Path) -> AuditError:
     return AuditError(
-        f"{store}: published averages alone cannot say whether access methods differ, for the spread over items that they were averaged"
-        " over is not in them; import the same results' raw.csv or episode folders"
+        f"{store}: published averages alone cannot say whether access methods differ, for they hide which items each method lost;"
+        " import the same results' raw.csv or episode folders"
     )
 
 

@@ -108,10 +108,9 @@ def import_results(
 
     A folder is read episode by episode, with transcripts where it has them; raw.csv gives episodes without transcripts, results.csv
     averages only: enough for scores, not for an audit. A pair such as A-t0.0--A-t0.0 becomes the access method A. PAIRS is a pattern
-    of such names, with * and ?; a MODEL without one takes all pairs.
+    of such names, with * and ?, in which case is no difference; a MODEL without one takes all pairs.
 
-    Example: lightbulb import clembench-runs/v1.6_backends --store backends.duckdb --model 'llama-3-70b=Meta-Llama-3-70B-Instruct-*'
-    --model 'llama-3-8b=Meta-Llama-3-8B-Instruct-*'"""
+    Example: lightbulb import clembench-runs/v1.6_backends --store backends.duckdb --model 'llama-3-70b=Llama-3-70B-*'"""
     from harness.core.clock import RealClock
     from harness.transfer import into_store
 

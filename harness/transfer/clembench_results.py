@@ -264,37 +264,42 @@ def _count(metrics: Mapping[str, float], name: str) -> int:
 
 
 def _open_table(path: Path) -> Results:
-    reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
-    try:
-        columns = list(reader.fieldnames or ())
-        rows = [(reader.line_num, row) for row in reader]
-    except csv.Error as error:
-        raise SpecError(f"{path}: line {reader.line_num}: not CSV: {error}") from error
+    rows = _rows(path)
+    columns = next(rows, (0, []))[1]
     if set(RAW_COLUMNS) <= set(columns):
-        return _raw_results(path, rows)
+        return _raw_results(path, ((line, dict(zip(columns, row, strict=False))) for line, row in rows))
     games = [column.removesuffix(PLAYED) for column in columns if column.endswith(PLAYED)]
     if games:
-        return _figures(path, columns[0], games, rows)
+        return _figures(path, columns[0], games, ((line, dict(zip(columns, row, strict=False))) for line, row in rows))
     raise SpecError(
         f"{path}: line 1: neither the columns of raw.csv ({', '.join(RAW_COLUMNS)}) nor those of results.csv (<game>{PLAYED}; ...)"
     )
 
 
-def _raw_results(path: Path, rows: Sequence[tuple[int, Mapping[str, str | None]]]) -> Results:
+def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Each row that is not blank, with the number of its line."""
+    reader = csv.reader(io.StringIO(read_text(path), newline=""))
+    try:
+        yield from ((reader.line_num, row) for row in reader if row)
+    except csv.Error as error:
+        raise SpecError(f"{path}: line {reader.line_num}: not CSV: {error}") from error
+
+
+def _raw_results(path: Path, rows: Iterable[tuple[int, Mapping[str, str]]]) -> Results:
     """Rows of one episode may stand anywhere: the derived ones come last."""
     metrics: dict[Place, dict[str, float]] = {}
     broken: dict[Place, Broken] = {}
     lost: list[Broken] = []
     for line, row in rows:
-        place = _place(*(row[column] or "" for column in ("model", "game", "experiment", "episode")))
-        metric, where = row["metric"] or "", f"{path}: line {line}"
+        place = _place(*(row.get(column, "") for column in ("model", "game", "experiment", "episode")))
+        metric, where = row.get("metric", ""), f"{path}: line {line}"
         if place is None:
-            lost.append(Broken(f"{where}: episode is {row['episode']!r}, neither episode_<k> nor instance_<id>"))
+            lost.append(Broken(f"{where}: episode is {row.get('episode', '')!r}, neither episode_<k> nor instance_<id>"))
         elif metric in metrics.setdefault(place, {}):
             broken.setdefault(place, Broken(f"{where}: a second {metric} of {_named(place)}"))
         elif metric != DERIVED_METRIC:
             try:
-                metrics[place][metric] = _number(row["value"], f"{where}: {metric} of {_named(place)}")
+                metrics[place][metric] = _number(row.get("value"), f"{where}: {metric} of {_named(place)}")
             except SpecError as error:
                 broken.setdefault(place, Broken(str(error)))
     return Results(
@@ -315,11 +320,11 @@ def _named(place: Place) -> str:
     return f"{place.pair.name}/{place.game}/{place.experiment}/{place.instance}"
 
 
-def _figures(path: Path, name_column: str, games: Sequence[str], rows: Sequence[tuple[int, Mapping[str, str | None]]]) -> Results:
+def _figures(path: Path, name_column: str, games: Sequence[str], rows: Iterable[tuple[int, Mapping[str, str]]]) -> Results:
     figures: list[PublishedFigures | Broken] = []
     pairs: set[Pair] = set()
     for line, row in rows:
-        pair = read_pair(row[name_column] or "")
+        pair = read_pair(row[name_column])
         try:
             found = [_game_figures(pair, game, row, f"{path}: line {line}") for game in games]
         except SpecError as error:
@@ -330,7 +335,7 @@ def _figures(path: Path, name_column: str, games: Sequence[str], rows: Sequence[
     return Results(pairs=tuple(sorted(pairs)), figures=figures)
 
 
-def _game_figures(pair: Pair, game: str, row: Mapping[str, str | None], where: str) -> PublishedFigures | None:
+def _game_figures(pair: Pair, game: str, row: Mapping[str, str], where: str) -> PublishedFigures | None:
     """None where the pair has no scored episode of the game."""
     if not pair.name:
         raise SpecError(f"{where}: the first column names no pair")
@@ -346,7 +351,7 @@ def _game_figures(pair: Pair, game: str, row: Mapping[str, str | None], where: s
     )
 
 
-def _percent(row: Mapping[str, str | None], column: str, where: str) -> float | None:
+def _percent(row: Mapping[str, str], column: str, where: str) -> float | None:
     value = _number(row.get(column), f"{where}: {column}")
     if isnan(value):
         return None

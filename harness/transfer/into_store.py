@@ -58,7 +58,7 @@ class Grouping:
         for option in options:
             model, _, pattern = option.partition("=")
             if not model or option.endswith("="):
-                raise SpecError(f"--model {option!r}: write MODEL=PAIRS, such as 'llama-3-70b=Meta-Llama-3-70B-*', or MODEL for all pairs")
+                raise SpecError(f"--model {option!r}: write MODEL=PAIRS, such as 'llama-3-70b=Llama-3-70B-*', or MODEL for all pairs")
             rules.append((model, pattern or "*"))
         return cls(tuple(rules))
 
@@ -79,7 +79,8 @@ class Grouping:
 
 
 def _named_by(pattern: str, pair: Pair) -> bool:
-    return fnmatchcase(pair.name, pattern) or fnmatchcase(pair.method, pattern)
+    """By the folder's name or the access method's. Case is no difference: one published model is both 70B and 70b."""
+    return any(fnmatchcase(name.casefold(), pattern.casefold()) for name in (pair.name, pair.method))
 
 
 def import_results(paths: Sequence[Path], store: Path, grouping: Grouping, *, wall_s: float) -> ImportEnd:

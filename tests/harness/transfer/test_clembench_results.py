@@ -247,7 +247,7 @@ def test_raw_csv_names_its_broken_lines(tmp_path: Path) -> None:
         ("line 3", "Main Score of A-t0.0--A-t0.0/taboo/x/0 is 'much', not a number"),
         ("line 10", "a second Aborted of A-t0.0--A-t0.0/taboo/x/1"),
         ("line 34", "episode is 'last', neither episode_<k> nor instance_<id>"),
-        ("line 35", "episode is None"),
+        ("line 35", "episode is ''"),
         ("A-t0.0--A-t0.0/taboo/x/3", "Aborted is missing"),
     ]:
         assert any(f"{path}: {place}: {reason}" in line for line in found), (place, found)
@@ -280,7 +280,7 @@ def test_a_folder_of_tables_is_read_by_the_fuller_one(tmp_path: Path) -> None:
         ("gone", None, "no such file or folder; name a folder of results, or its raw.csv or results.csv"),
         ("empty.csv", "", "line 1: neither the columns of raw.csv"),
         ("other.csv", "a,b\n1,2\n", "nor those of results.csv"),
-        ("big.csv", 'a,b\n"' + "x" * 200_000 + '",2\n', "line 1: not CSV: field larger"),
+        ("big.csv", ',"a, % Played"\n"' + "x" * 200_000 + '",2\n', "line 2: not CSV: field larger"),
     ],
 )
 def test_what_holds_no_results_is_refused(tmp_path: Path, name: str, text: str | None, reason: str) -> None:

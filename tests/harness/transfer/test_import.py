@@ -122,8 +122,9 @@ def test_averages_alone_are_no_audit(tmp_path: Path, store: Path) -> None:
 
 
 def test_imported_methods_are_audited(tmp_path: Path, store: Path) -> None:
-    """Pairs that --model makes one model are compared on the same instances, by scores and by first replies to identical prompts."""
-    bring(store, two_methods(tmp_path / "r", prompts=True), models=["toy=toy-*"])
+    """Pairs that --model makes one model, whatever the case of their letters, are compared on the same instances, by scores and by
+    first replies to identical prompts."""
+    bring(store, two_methods(tmp_path / "r", prompts=True), models=["toy=TOY-*"])
     (found,) = store_audit(store, reference="toy-here", margin=None)
     (comparison,) = found.scores.comparisons
     assert (comparison.items, comparison.items_dropped, comparison.verdict) == (30, 0, "DIFFERENT")
