@@ -11,7 +11,7 @@ demo: .venv/installed
 
 # Lint, types, import arrows, tests; nothing here needs a model.
 test: .venv/installed lint
-	$(BIN)/python -m pytest -q -m "not real"
+	$(BIN)/python -m pytest -q -n auto --dist worksteal -m "not real"
 
 # Against a real vLLM server with a real model; installs its environment (3.5 GB) once, into the user's cache.
 test-real: .venv/installed

@@ -12,6 +12,7 @@ import orjson
 
 from harness.core.errors import Garbled
 
+PAUSE_S_MAX = 86_400.0  # whoever asks for a longer one made a mistake
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -33,7 +34,7 @@ class Answer:
             pass
         try:
             return _mended(json.loads(self.body.decode("utf-8", "replace")))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             start = self.body[:120].decode("utf-8", "replace")
             raise Garbled(f"the answer is not JSON but begins {start!r}", status=self.status) from error
 
@@ -45,9 +46,9 @@ class Answer:
                 seconds = float(said) * unit_s
             except ValueError:
                 continue
-            return min(max(seconds, 0.0), 86_400.0) if seconds == seconds else None
+            return min(max(seconds, 0.0), PAUSE_S_MAX) if seconds == seconds else None
         try:
-            return max(0.0, parsedate_to_datetime(self.headers["retry-after"]).timestamp() - wall_s)
+            return min(max(0.0, parsedate_to_datetime(self.headers["retry-after"]).timestamp() - wall_s), PAUSE_S_MAX)
         except (KeyError, ValueError, TypeError):
             return None
 

@@ -73,12 +73,15 @@ class Wire:
         self._session = session
         self._ceiling = ceiling
 
+    async def wait_turn(self) -> None:
+        """Until the host's ceiling lets one more request go."""
+        if self._ceiling is not None:
+            await self._ceiling.wait_turn()
+
     async def exchange(self, verb: str, url: URL, *, headers: Mapping[str, str], body: bytes | None) -> Answer:
         """One request, one answer, whatever its status.
 
         raises  ConnectFailed, TimedOut, Unavailable, Garbled, Rejected (a redirect)"""
-        if self._ceiling is not None:
-            await self._ceiling.wait_turn()
         try:
             async with self._session.request(verb, url, data=body, headers=headers, allow_redirects=False) as response:
                 if 300 <= response.status < 400:
@@ -139,14 +142,17 @@ class HttpBackend:
         """See Backend."""
         body = orjson.dumps(self._dialect.request_body(self._method, prompt))
         limits: dict[str, str] = {}
+        ready_s = self._clock.now()
+        await self._wire.wait_turn()
+        held_s = self._clock.now() - ready_s
         try:
             answer = await self._wire.exchange("POST", self._url, headers=self._headers, body=body)
             limits = {name.lower(): value for name, value in answer.headers.items() if name.lower().startswith(LIMIT_HEADERS)}
             completion = self._dialect.read_answer(answer, self._clock.wall())
         except CallError as error:
-            error.headers = limits
+            error.headers, error.held_s = limits, held_s
             raise self._without_key(error) from error.__cause__
-        return replace(completion, headers=limits) if limits else completion
+        return replace(completion, headers=limits, held_s=held_s)
 
     async def served_models(self) -> tuple[str, ...] | None:
         """What the server says it serves; None if it does not say.

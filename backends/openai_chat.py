@@ -129,12 +129,17 @@ def _error_words(answer: Answer) -> tuple[str, str]:
     error = body.get("error", body) if isinstance(body, dict) else body
     if isinstance(error, dict):
         message = error.get("message") or error.get("detail") or _start(answer)
-        return str(message)[:2000], str(error.get("code") or error.get("type") or "")
-    return str(error)[:2000], ""
+        return _one_line(str(message)), str(error.get("code") or error.get("type") or "")
+    return _one_line(str(error)), ""
+
+
+def _one_line(text: str) -> str:
+    """A provider's words stay within the line that quotes them."""
+    return " ".join(text[:2000].split())
 
 
 def _start(answer: Answer) -> str:
-    return answer.body[:200].decode("utf-8", "replace").strip() or "(empty body)"
+    return _one_line(answer.body[:200].decode("utf-8", "replace")) or "(empty body)"
 
 
 def _text(value: object) -> str | None:
@@ -142,4 +147,4 @@ def _text(value: object) -> str | None:
 
 
 def _count(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63 else None

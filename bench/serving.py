@@ -46,7 +46,7 @@ async def measured(url: str, folder: Path, *, in_flight: int, episodes: int, con
     )
     spec = parse_sweep(text, source="bench", known_games=list(GAMES))
     store = folder / f"{in_flight}-{constrain}.duckdb"
-    await run_sweep(spec, Setting(folder=folder, store=store, environ={}, console=Console(stderr=True), say=say))
+    await run_sweep(spec, Setting(source=folder / "serving.toml", store=store, environ={}, console=Console(stderr=True), say=say))
     with duckdb.connect(str(store), read_only=True) as connection:
         ((calls, tokens, wall_s, latency_s),) = connection.execute(
             "SELECT count(*), sum(completion_tokens), max(sent_at + latency_s) - min(sent_at), avg(latency_s) FROM calls"

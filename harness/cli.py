@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -44,8 +46,10 @@ def main() -> None:
     try:
         app()
     except* HarnessError as group:
-        print(f"lightbulb: {_first(group)}", file=sys.stderr)
+        _say(f"lightbulb: {_first(group)}")
         sys.exit(2)
+    except* KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
 
 
 def _first(error: BaseException) -> BaseException:
@@ -60,12 +64,13 @@ def demo(
     folder: Annotated[Path, typer.Option(help="Where the sweep, its store and the servers' logs go.")] = Path("lightbulb-demo"),
 ) -> None:
     """The whole job on a small real model: two games through two access methods, scores and verdict. No key, no GPU."""
+    from harness.compose import episodes_left
     from harness.demo import next_store, write_sweep
 
     console = _console()
     sweep = write_sweep(folder)
     spec = _load(sweep)
-    store = next_store(folder, lambda path: _left(spec, sweep, path))
+    store = next_store(folder, lambda path: episodes_left(spec, source=sweep, store=path))
     code = _play(spec, sweep, store, retry_failed=False, console=console)
     _print_scores(store, console)
     console.print()
@@ -168,10 +173,13 @@ def sql(
     calls_by_method, transcripts, last_episodes.
 
     Example: lightbulb sql demo.duckdb "SELECT method, avg(score) FROM scores GROUP BY ALL" """
+    from harness.core.errors import SpecError
     from harness.report.text import table
     from harness.store.file import open_to_read, translated
 
     with open_to_read(store) as connection, translated(store):
+        if not query.strip(" \n\t;"):
+            raise SpecError("an empty query; ask something, as: FROM scores")
         cursor = connection.execute(query)
         names = [column[0] for column in cursor.description or []]
         rows = cursor.fetchall()
@@ -239,11 +247,14 @@ def engine_list() -> None:
 def _console(*, to_stdout: bool = False) -> Console:
     from rich.console import Console
 
-    return Console(stderr=not to_stdout, width=None if sys.stdout.isatty() or sys.stderr.isatty() else 160)
+    shown = sys.stdout if to_stdout else sys.stderr
+    return Console(stderr=not to_stdout, width=None if shown.isatty() else 500)  # a pipe folds nothing
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    from harness.report.text import harmless
+
+    print(harmless(line), file=sys.stderr, flush=True)  # some of it may be a provider's words
 
 
 def _load(sweep: Path) -> SweepSpec:
@@ -253,42 +264,40 @@ def _load(sweep: Path) -> SweepSpec:
     return load_sweep(sweep, known_games=list(GAMES))
 
 
-def _left(spec: SweepSpec, sweep: Path, store: Path) -> int:
-    """Episodes of the sweep that the store does not hold."""
-    from harness.compose import episodes_left
-
-    return episodes_left(spec, folder=sweep.parent, store=store)
-
-
 def _play(spec: SweepSpec, sweep: Path, store: Path, *, retry_failed: bool, console: Console) -> int:
     import anyio
 
     from harness.compose import Setting, run_sweep
 
-    setting = Setting(folder=sweep.parent, store=store, environ=os.environ, console=console, say=_say)
-    resume = f"lightbulb run {sweep} --store {store}"
+    setting = Setting(source=sweep, store=store, environ=os.environ, console=console, say=_say)
+    resume = shlex.join(["lightbulb", "run", str(sweep), "--store", str(store)])
     try:
         end = anyio.run(
             lambda: run_sweep(spec, setting, retry_failed=retry_failed),
             backend_options={"use_uvloop": sys.platform != "win32"},
         )
-    except KeyboardInterrupt:  # before play began: from then on the run hears of it first and drains
+    except KeyboardInterrupt:  # in the moment before the run listens, or after: all that came home is stored
         _say(f"interrupted; go on with: {resume}")
         return INTERRUPTED
-    return _report_end(end, store, resume=resume)
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # what is left is to say how it went
+    return _report_end(end, store, resume=resume, retrying=retry_failed)
 
 
-def _report_end(end: RunEnd, store: Path, *, resume: str) -> int:
+def _report_end(end: RunEnd, store: Path, *, resume: str, retrying: bool) -> int:
     _say(f"{end.finished} episodes finished, {end.failed} failed, {end.pending} pending; the store is {store}")
     for method, why in end.closings.items():
         _say(f"{method}: stopped early: {why}")
+    for why, count in end.failures:
+        _say(f"{count} failed: {why}")
     if end.failed:
         _say(f"failed episodes are played again by: {resume} --retry-failed")
+    go_on = f"{resume} --retry-failed" if retrying else resume
     if end.interrupted:
-        _say(f"interrupted; go on with: {resume}")
+        _say(f"interrupted; go on with: {go_on}")
         return INTERRUPTED
     if end.pending:
-        _say(f"go on with: {resume}")
+        _say(f"go on with: {go_on}")
     return FAILED if end.failed or end.pending else 0
 
 

@@ -6,11 +6,12 @@ gates open. Nothing is played before all of that is true."""
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import anyio
@@ -28,47 +29,65 @@ from backends.local_server import LocalServer, serve
 from games import GAMES
 from games.clembench import read_instances
 from harness.core.clock import RealClock
-from harness.core.errors import CallError, SpecError, Unreachable
+from harness.core.errors import CallError, Unreachable
 from harness.core.protocols import RecordSink
 from harness.core.records import GateEvent, MethodRecord, ModelRecord, Record, SweepRecord
 from harness.core.vocabulary import AccessMethod, EpisodePlan, Instance, Sampling, digest
 from harness.engine.call import Caller, RetryPolicy, Route
 from harness.engine.episode import Beginning, Player, RecordedTurn
-from harness.engine.run import RunEnd, play_until_done_or_stopped
+from harness.engine.run import Interrupts, RunEnd, play_until_done_or_stopped
 from harness.engine.scheduler import ExpectedTurns, Lane, Scheduler
 from harness.env import read_keys
 from harness.limits.gate import Gate, GateLimits
 from harness.progress import LaneView, Progress
-from harness.spec.load import is_loopback, suggest
+from harness.spec.load import Key, is_loopback, spec_error, suggest
 from harness.spec.plan import GameSet, choose_instances, lane, planned
 from harness.spec.sweep import EnginePart, MethodPart, SweepSpec
 from harness.store.file import open_to_read, open_to_write
 from harness.store.live import answering
-from harness.store.reader import ended_episodes, failed_attempts, unfinished_turns
+from harness.store.reader import ended_episodes, last_attempts, latest_spec, unfinished_turns
 from harness.store.writer import StoreWriter, writing
 
 Say = Callable[[str], None]
+
+# How hard a method is driven may change from run to run; all else makes it what it is.
+TUNABLE = frozenset(
+    {
+        "concurrency",
+        "requests_per_minute",
+        "tokens_per_minute",
+        "input_tokens_per_minute",
+        "output_tokens_per_minute",
+        "requests_per_second_max",
+        "allow_plain_http",
+        "key_env",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
     """Where a sweep is played.
 
-    folder    of the sweep file: a .env beside it is read, relative paths start there
+    source    the sweep file: errors name it, a .env beside it is read, relative paths start there
     store     the DuckDB file
     environ   where keys come from
     console   for the live view
     say       takes one line for a person"""
 
-    folder: Path
+    source: Path
     store: Path
     environ: Mapping[str, str]
     console: Console
     say: Say
 
+    @property
+    def folder(self) -> Path:
+        return self.source.parent
 
-def game_sets(spec: SweepSpec, folder: Path) -> dict[str, GameSet]:
-    """The instances of every game of the sweep, and the rules they are played by.
+
+def game_sets(spec: SweepSpec, source: Path) -> dict[str, GameSet]:
+    """The instances of every game of the sweep in this file, and the rules they are played by.
 
     raises  SpecError for an unknown rule set, experiment or instance set"""
     sets = {}
@@ -77,24 +96,37 @@ def game_sets(spec: SweepSpec, folder: Path) -> dict[str, GameSet]:
         if part.instances == "own":
             instances: Sequence[Instance] = game.instances()
         elif part.instances.startswith("clembench:"):
-            instances = read_instances(folder / Path(part.instances.removeprefix("clembench:")).expanduser(), name)
+            checkout = user_path(part.instances.removeprefix("clembench:"), source, ("games", name, "instances"))
+            instances = read_instances(checkout, name)
         else:
-            raise SpecError(f'games.{name}.instances: {part.instances!r} is neither "own" nor "clembench:/path/to/checkout"')
+            why = f'{part.instances!r} is neither "own" nor "clembench:/path/to/checkout"'
+            raise spec_error(source, [(("games", name, "instances"), why)])
         rules = part.rules or game.rule_sets[0]
         if rules not in game.rule_sets:
-            raise SpecError(f"games.{name}.rules: {rules!r} is no rule set of this game; known: {', '.join(game.rule_sets)}")
+            why = f"{rules!r} is no rule set of this game; known: {', '.join(game.rule_sets)}"
+            raise spec_error(source, [(("games", name, "rules"), why)])
         experiments = list(dict.fromkeys(one.experiment for one in instances))
         for wanted in part.experiments:
             if wanted not in experiments:
-                raise SpecError(f"games.{name}.experiments: no experiment {wanted!r}{suggest(wanted, experiments)}")
+                why = f"no experiment {wanted!r}{suggest(wanted, experiments)}"
+                raise spec_error(source, [(("games", name, "experiments"), why)])
         chosen = choose_instances(instances, experiments=part.experiments, items=part.items)
         for kind in part.reprompts:
             if kind not in game.reprompts:
-                raise SpecError(f"games.{name}.reprompts.{kind}: unknown kind of mistake{suggest(kind, game.reprompts)}")
+                why = f"unknown kind of mistake{suggest(kind, game.reprompts)}"
+                raise spec_error(source, [(("games", name, "reprompts", kind), why)])
         if part.reprompts:
             chosen = tuple(reworded(one, part.reprompts) for one in chosen)
         sets[name] = GameSet(rules=rules, seats=len(game.seats), instances=chosen)
     return sets
+
+
+def user_path(text: str, source: Path, key: Key) -> Path:
+    """A path as a user writes it in the sweep file: ~ is home, and relative paths start beside the file."""
+    try:
+        return source.parent / Path(text).expanduser()
+    except RuntimeError as error:
+        raise spec_error(source, [(key, f"{text!r}: {error}")]) from error
 
 
 def reworded(instance: Instance, reprompts: Mapping[str, str]) -> Instance:
@@ -108,9 +140,10 @@ def reworded(instance: Instance, reprompts: Mapping[str, str]) -> Instance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
-    """What the store knows before the run: which episodes ended, and how far the unfinished ones came."""
+    """What the store knows before the run: which episodes ended, how many of them failed, and how far the unfinished ones came."""
 
     ended: set[str]
+    failed: frozenset[str]
     beginnings: dict[str, Beginning]
     runs: int
 
@@ -119,21 +152,22 @@ class Stored:
 
 
 def read_stored(connection: duckdb.DuckDBPyConnection, *, retry_failed: bool) -> Stored:
-    beginnings = {
-        episode: Beginning(attempt=last + 1) for episode, last in (failed_attempts(connection) if retry_failed else {}).items()
-    }
+    failed = last_attempts(connection, "failed")
+    again = {**last_attempts(connection, "abandoned"), **(failed if retry_failed else {})}
+    beginnings = {episode: Beginning(attempt=last + 1) for episode, last in again.items()}
     for episode, turns in unfinished_turns(connection).items():
         beginnings[episode] = Beginning(
             attempt=turns[0].attempt,
             turns=[RecordedTurn(ask_hash=turn.ask_hash, reply=turn.reply, stored=turn.has_row) for turn in turns],
         )
     runs = len(connection.execute("SELECT run_id FROM sweeps").fetchall())
-    return Stored(ended=ended_episodes(connection, retry_failed=retry_failed), beginnings=beginnings, runs=runs)
+    ended = ended_episodes(connection, retry_failed=retry_failed)
+    return Stored(ended=ended, failed=frozenset(failed) & ended, beginnings=beginnings, runs=runs)
 
 
-def episodes_left(spec: SweepSpec, *, folder: Path, store: Path) -> int:
+def episodes_left(spec: SweepSpec, *, source: Path, store: Path) -> int:
     """How many episodes of the sweep the store does not hold; an absent store holds none."""
-    sets = game_sets(spec, folder)
+    sets = game_sets(spec, source)
     ended: set[str] = set()
     if store.exists():
         with open_to_read(store) as connection:
@@ -145,19 +179,48 @@ async def run_sweep(spec: SweepSpec, setting: Setting, *, retry_failed: bool = F
     """Plays what the store does not hold yet.
 
     raises  SpecError, EngineError: before anything is played; StoreError: what was committed stays"""
-    sets = game_sets(spec, setting.folder)
-    keys = read_keys(spec, folder=setting.folder, environ=setting.environ)
-    with open_to_write(setting.store) as connection:
-        stored = read_stored(connection, retry_failed=retry_failed)
-        sweep = _Sweep(spec=spec, setting=setting, sets=sets, keys=keys, stored=stored, run_id=f"{stored.runs + 1:04}")
-        if not any(sweep.left.values()):
-            setting.say("nothing is left to play: every episode of this sweep is in the store")
-            return RunEnd(finished=0, failed=0, pending=0, interrupted=False, closings={})
-        for name, chosen in sets.items():
-            of = chosen.instances[0].set_name if chosen.instances else "nothing"
-            setting.say(f"{name}: {len(chosen.instances)} instances of {of}, rule set {chosen.rules}")
-        async with writing(connection, setting.store) as writer, answering(connection, setting.store):
-            return await sweep.play(writer)
+    sets = game_sets(spec, setting.source)
+    keys = read_keys(spec, source=setting.source, environ=setting.environ)
+    fresh, sweep = not setting.store.exists(), None
+    try:
+        with open_to_write(setting.store) as connection:
+            _, earlier = latest_spec(connection)
+            refuse_changes(spec, setting, earlier)
+            stored = read_stored(connection, retry_failed=retry_failed)
+            sweep = _Sweep(spec=spec, setting=setting, sets=sets, keys=keys, stored=stored, run_id=f"{stored.runs + 1:04}")
+            return await sweep.run(connection)
+    finally:
+        if fresh and (sweep is None or not sweep.began):
+            setting.store.unlink(missing_ok=True)  # nothing was played: no trace of a store that says nothing
+
+
+def refuse_changes(spec: SweepSpec, setting: Setting, earlier: Mapping[str, Any]) -> None:
+    """What a verdict rests on is fixed before the first call: the audit's margins, and what an access method is.
+
+    earlier   the spec of the last run over this store; one without models is an import's
+    raises    SpecError naming each key that has changed since"""
+    if "models" not in earlier:
+        return
+    problems: list[tuple[Key, str]] = []
+
+    def compare(key: Key, was: Mapping[str, Any], now: Mapping[str, Any], remedy: str) -> None:
+        for name, value in now.items():
+            if name not in TUNABLE and was.get(name, value) != value:
+                problems.append(((*key, name), f"was {was[name]!r} when this store was begun and is {value!r} now; {remedy}"))
+
+    now = orjson.loads(spec_json(spec))
+    compare(("audit",), earlier["audit"], now["audit"], "margins chosen after the data prove nothing: keep it, or take another --store")
+    for model, part in now["models"].items():
+        for way, method in part["methods"].items():
+            before = earlier["models"].get(model, {}).get("methods", {}).get(way)
+            if before is not None:
+                compare(("models", model, "methods", way), before, method, "that is another access method: give it a name of its own")
+    if problems:
+        raise spec_error(setting.source, problems)
+
+
+def spec_json(spec: SweepSpec) -> str:
+    return orjson.dumps(dataclasses.asdict(spec), option=orjson.OPT_SORT_KEYS).decode()
 
 
 class _Sweep:
@@ -179,15 +242,36 @@ class _Sweep:
         self.keys = keys
         self.stored = stored
         self.run_id = run_id
+        self.interrupts = Interrupts(setting.say)
+        self.began = False
         self.clock = RealClock()
-        self.left = {method: sum(1 for _ in self.plans(method)) for method in spec.methods()}
+        self.left = {method: sum(1 for _ in self.plans(method, stored.ended)) for method in spec.methods()}
         self.methods = {name: part for name, (_, part) in spec.methods().items() if self.left[name]}
         self.instances = {
             EpisodePlan(instance=one, rules=chosen.rules, seating=()).item: one for chosen in sets.values() for one in chosen.instances
         }
 
-    def plans(self, method: str) -> Iterator[EpisodePlan]:
-        return lane(method, self.sets, repeats=self.spec.repeats, seed=self.spec.seed, stored=self.stored.ended)
+    def plans(self, method: str, stored: Container[str]) -> Iterator[EpisodePlan]:
+        return lane(method, self.sets, repeats=self.spec.repeats, seed=self.spec.seed, stored=stored)
+
+    async def run(self, connection: duckdb.DuckDBPyConnection) -> RunEnd:
+        failed = sum(1 for method in self.spec.methods() for plan in self.plans(method, ()) if plan.episode_id in self.stored.failed)
+        if not self.methods:
+            self.setting.say(f"nothing is left to play{f', but {failed} episodes failed in earlier runs' if failed else ''}")
+            return RunEnd(finished=0, failed=failed, pending=0, interrupted=False)
+        for name, chosen in self.sets.items():
+            of = chosen.instances[0].set_name if chosen.instances else "nothing"
+            self.setting.say(f"{name}: {len(chosen.instances)} instances of {of}, rule set {chosen.rules}")
+        end = None
+        async with anyio.create_task_group() as listening:
+            await listening.start(self.interrupts.listen)
+            with self.interrupts.preparing():
+                async with writing(connection, self.setting.store) as writer, answering(connection, self.setting.store):
+                    end = await self.play(writer)
+            listening.cancel_scope.cancel()
+        if end is None:
+            return RunEnd(finished=0, failed=0, pending=sum(self.left.values()), interrupted=True)
+        return dataclasses.replace(end, failed=end.failed + failed)
 
     async def play(self, writer: StoreWriter) -> RunEnd:
         async with anyio.create_task_group() as background, AsyncExitStack() as open_things:
@@ -199,6 +283,7 @@ class _Sweep:
             await self.prove(routes)
             await anyio.to_thread.run_sync(self.warm_games)
             await writer.put(*self.opening_rows(routes, servers))
+            self.began = True
             end = await self.play_routes(routes, background, writer)
             background.cancel_scope.cancel()
         return end
@@ -239,7 +324,9 @@ class _Sweep:
         return servers
 
     def engine_spec(self, part: EnginePart, served_name: str) -> EngineSpec:
-        weights = part.weights if part.weights.startswith("bundled:") else str(self.setting.folder / Path(part.weights).expanduser())
+        weights = part.weights
+        if not weights.startswith("bundled:"):
+            weights = str(user_path(weights, self.setting.source, ("models",)))
         return EngineSpec(
             kind=part.kind,
             weights=weights,
@@ -288,24 +375,25 @@ class _Sweep:
         """Every server is there, takes the key and serves the model.
 
         raises  SpecError listing all that is not so"""
-        problems: list[str] = []
+        problems: list[tuple[Key, str]] = []
 
         async def ask(name: str, backend: HttpBackend, method: AccessMethod) -> None:
             try:
                 served = await backend.served_models()
             except CallError as error:
-                problems.append(f"{place_of(name)}: {error}; check base_url{', key_env' if self.keys[name] else ''} and the server")
+                problems.append((place_of(name), f"{error}; check base_url{', key_env' if self.keys[name] else ''} and the server"))
                 return
             if served is not None and method.served_name not in served:
                 hint = suggest(method.served_name, served[:20])
-                problems.append(f"{place_of(name)}.served_name: {method.base_url} does not serve {method.served_name!r}{hint}")
+                why = f"{method.base_url} does not serve {method.served_name!r}{hint}"
+                problems.append(((*place_of(name), "served_name"), why))
 
         async with anyio.create_task_group() as asking:
             for name, route in routes.items():
                 if isinstance(route.backend, HttpBackend):
                     asking.start_soon(ask, name, route.backend, route.method)
         if problems:
-            raise SpecError("\n".join(sorted(problems)))
+            raise spec_error(self.setting.source, sorted(problems))
 
     def warm_games(self) -> None:
         """Games load words and a stemmer with their first puzzle: seconds that must not fall while calls are in flight."""
@@ -316,13 +404,13 @@ class _Sweep:
     # --- play -----------------------------------------------------------------------------------------------------------------
 
     def opening_rows(self, routes: Mapping[str, Route], servers: Mapping[str, LocalServer]) -> list[Record]:
-        spec_json = orjson.dumps(dataclasses.asdict(self.spec), option=orjson.OPT_SORT_KEYS).decode()
+        as_json = spec_json(self.spec)
         rows: list[Record] = [
             SweepRecord(
                 run_id=self.run_id,
                 name=self.spec.name,
-                spec_json=spec_json,
-                spec_hash=digest(spec_json),
+                spec_json=as_json,
+                spec_hash=digest(as_json),
                 seed=self.spec.seed,
                 version=version("lightbulb"),
                 started_at=self.clock.wall(),
@@ -360,7 +448,7 @@ class _Sweep:
             expected_turns=expected,
             seed=self.spec.seed,
         )
-        lanes = [Lane(name=name, plans=self.plans(name), gates=(route.gate,)) for name, route in routes.items()]
+        lanes = [Lane(name=name, plans=self.plans(name, self.stored.ended), gates=(route.gate,)) for name, route in routes.items()]
         scheduler = Scheduler(lanes, player=player, expected=expected, beginning=self.stored.beginning)
         total = planned(self.sets, repeats=self.spec.repeats)
         views = [
@@ -375,7 +463,7 @@ class _Sweep:
         ]
         progress = Progress(views, clock=self.clock, console=self.setting.console, rows_behind=lambda: writer.rows_behind)
         background.start_soon(progress.watch)
-        return await play_until_done_or_stopped(scheduler, say=self.setting.say)
+        return await play_until_done_or_stopped(scheduler, self.interrupts)
 
 
 def access_method(name: str, model: str, part: MethodPart, server: LocalServer | None) -> AccessMethod:
@@ -398,7 +486,7 @@ def access_method(name: str, model: str, part: MethodPart, server: LocalServer |
     )
 
 
-def place_of(method: str) -> str:
+def place_of(method: str) -> tuple[str, ...]:
     """Where the sweep file describes a method."""
     model, way = method.split("/", 1)
-    return f"models.{model}.methods.{way}"
+    return ("models", model, "methods", way)

@@ -7,26 +7,27 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
-from harness.core.errors import SpecError
+from harness.spec.load import Key, spec_error
 from harness.spec.sweep import SweepSpec
 
 
-def read_keys(spec: SweepSpec, *, folder: Path, environ: Mapping[str, str]) -> dict[str, str | None]:
-    """Method name -> its key, None for methods that need none.
+def read_keys(spec: SweepSpec, *, source: Path, environ: Mapping[str, str]) -> dict[str, str | None]:
+    """Method name -> its key, None for methods that need none. source: the sweep file, for the .env beside it and for errors.
 
-    raises  SpecError naming every variable that is missing"""
-    known = {**dotenv_values(folder / ".env", interpolate=False), **environ}
+    raises  SpecError naming every variable that is missing or cannot be a key"""
+    file = source.parent / ".env"
+    known = {**dotenv_values(file, interpolate=False), **environ}
     keys: dict[str, str | None] = {}
-    missing = []
+    problems: list[tuple[Key, str]] = []
     for name, (model, method) in spec.methods().items():
-        key = known.get(method.key_env) if method.key_env else None
-        if method.key_env and not key:
-            way = name.removeprefix(f"{model}/")
-            missing.append(
-                f"models.{model}.methods.{way}.key_env: the environment variable {method.key_env} is not set;"
-                f" export it, or write it into {folder / '.env'}"
-            )
+        variable = method.key_env
+        key = (known.get(variable) or "").strip() if variable else None
+        place: Key = ("models", model, "methods", name.removeprefix(f"{model}/"), "key_env")
+        if variable and not key:
+            problems.append((place, f"the environment variable {variable} is not set; export it, or write it into {file}"))
+        elif key and not (key.isascii() and key.isprintable()):
+            problems.append((place, f"{variable} holds a character that no key has; set it anew"))
         keys[name] = key
-    if missing:
-        raise SpecError("\n".join(missing))
+    if problems:
+        raise spec_error(source, problems)
     return keys

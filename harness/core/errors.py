@@ -44,13 +44,15 @@ class CallError(HarnessError):
 
     status       HTTP status, None if there was none
     request_id   the provider's, None if it gave none
-    headers      those of the answer that speak of rate limits, names in lower case"""
+    headers      those of the answer that speak of rate limits, names in lower case
+    held_s       seconds that a ceiling on the wire held the request back before it was sent"""
 
     def __init__(self, message: str, *, status: int | None = None, request_id: str | None = None) -> None:
         super().__init__(message)
         self.status = status
         self.request_id = request_id
         self.headers: Mapping[str, str] = {}
+        self.held_s = 0.0
 
 
 class TransientCallError(CallError):

@@ -49,6 +49,7 @@ class MethodRecord:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpisodeRecord:
     """One episode's end. `outcome` and what follows from it are None when status is "failed": the provider's doing, never a score.
+    Status "abandoned" is no end: a recorded play whose asks are no longer the game's, and which a new attempt replaces.
 
     attempt   0 for the first play; a failed episode that is played again adds a row with the next
     turns     asks; 0 too where an imported episode came without a transcript, whose times are then 0"""
@@ -106,7 +107,7 @@ class TurnRecord:
 class CallRecord:
     """One request on the wire.
 
-    queue_s      from ready to admitted by the gate
+    queue_s      from ready to sent: waiting at the gate, and under the ceiling on the wire
     latency_s    from sent to answered
     error_class  None if a reply came, else the class of errors.py"""
 

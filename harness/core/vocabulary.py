@@ -182,7 +182,8 @@ class Completion:
     text           the reply, raw
     finish_reason  as the provider worded it
     served_model   the model the provider says answered
-    headers        those of the answer that speak of rate limits, names in lower case"""
+    headers        those of the answer that speak of rate limits, names in lower case
+    held_s         seconds that a ceiling on the wire held the request back before it was sent"""
 
     text: str
     finish_reason: str | None = None
@@ -192,6 +193,7 @@ class Completion:
     request_id: str | None = None
     http_status: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    held_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,6 +226,11 @@ class EpisodePlan:
     def episode_id(self) -> str:
         """The key in 16 hexadecimal digits."""
         return digest(self.key, bytes_of_digest=8)
+
+
+def storable(text: str) -> str:
+    """The text as UTF-8 can hold it: half surrogate pairs, which some answers and header lines bring, become question marks."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def digest(*parts: str, bytes_of_digest: int = 16) -> str:

@@ -15,7 +15,7 @@ import tenacity
 from harness.core.errors import CallError, ConnectFailed, GateClosing, RateLimited, TimedOut, TransientCallError, Unavailable, Unreachable
 from harness.core.protocols import Backend, Clock, RecordSink
 from harness.core.records import CallRecord
-from harness.core.vocabulary import AccessMethod, Completion, Prompt
+from harness.core.vocabulary import AccessMethod, Completion, Prompt, storable
 from harness.limits.estimates import Cost
 from harness.limits.gate import Answer, Gate
 
@@ -94,12 +94,8 @@ class Caller:
             spent_s = self.clock.now() - started + state.upcoming_sleep
             return state.attempt_number >= self.policy.tries_max or spent_s > self.policy.deadline_s
 
-        async def rest(seconds: float) -> None:
-            with route.gate.resting():
-                await self.clock.sleep(seconds)
-
         retrying = tenacity.AsyncRetrying(
-            sleep=rest, wait=pause, stop=stop, retry=tenacity.retry_if_exception_type(TransientCallError), reraise=True
+            sleep=route.gate.rest, wait=pause, stop=stop, retry=tenacity.retry_if_exception_type(TransientCallError), reraise=True
         )
         try:
             return await retrying(once_more)
@@ -130,13 +126,19 @@ class Caller:
             gate.estimates.learn(prompt.kind, characters=size, cost=answer.cost)
         if isinstance(failure, GateClosing):
             gate.close(failure)
+        held_s = completion.held_s if completion else failure.held_s if failure else 0.0
+        queue_s, latency_s = sent - ready + held_s, answered - sent - held_s
         await self.sink.put(
-            _record(route, place, number, completion, failure, queue_s=sent - ready, latency_s=answered - sent, sent_at=sent_at)
+            _record(route, place, number, completion, failure, queue_s=queue_s, latency_s=latency_s, sent_at=sent_at + held_s)
         )
         if failure is not None:
             raise failure
         assert completion is not None
         return completion
+
+
+def _storable(text: str | None) -> str | None:
+    return None if text is None else storable(text)
 
 
 def _size(prompt: Prompt) -> int:
@@ -186,15 +188,15 @@ def _record(
         run_id=place.run_id,
         method=route.method.name,
         ask_hash=place.ask_hash,
-        reply=completion.text if completion else None,
-        finish_reason=met.finish_reason,
+        reply=_storable(completion.text if completion else None),
+        finish_reason=_storable(met.finish_reason),
         prompt_tokens=met.prompt_tokens,
         completion_tokens=met.completion_tokens,
-        served_model=met.served_model,
-        request_id=met.request_id,
+        served_model=_storable(met.served_model),
+        request_id=_storable(met.request_id),
         http_status=met.http_status,
         error_class=type(failure).__name__ if failure else None,
-        error_text=str(failure) if failure else None,
+        error_text=_storable(str(failure) if failure else None),
         queue_s=queue_s,
         latency_s=latency_s,
         sent_at=sent_at,

@@ -16,7 +16,7 @@ from harness.core.history import SeatHistory
 from harness.core.protocols import Game
 from harness.core.records import EpisodeRecord, TurnRecord
 from harness.core.seeds import stream
-from harness.core.vocabulary import Ask, EpisodePlan, Outcome, Prompt
+from harness.core.vocabulary import Ask, EpisodePlan, Outcome, Prompt, storable
 from harness.engine.call import Caller, CallPlace, Route
 
 
@@ -62,7 +62,7 @@ class Player:
             except GateClosing:
                 return None
             except _RulesChanged as change:
-                await episode.fail("RulesChanged", str(change))
+                await episode.abandon(str(change))
                 beginning = Beginning(attempt=beginning.attempt + 1)
 
 
@@ -166,9 +166,13 @@ class _Episode:
 
     async def fail(self, error_class: str, reason: str) -> EpisodeRecord:
         """The provider's doing: a row of its own kind, never a score."""
-        record = self._record(status="failed", reason=f"{error_class}: {reason}", outcome=None)
+        record = self._record(status="failed", reason=storable(f"{error_class}: {reason}"), outcome=None)
         await self._player.caller.sink.put(record)
         return record
+
+    async def abandon(self, reason: str) -> None:
+        """A row that says why this play ends and another begins; it is no episode's end."""
+        await self._player.caller.sink.put(self._record(status="abandoned", reason=reason, outcome=None))
 
     def _finished(self, outcome: Outcome) -> EpisodeRecord:
         return self._record(status="finished", reason=outcome.reason, outcome=outcome)

@@ -6,8 +6,9 @@ the others do not notice."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import anyio
 from anyio.abc import TaskGroup, TaskStatus
@@ -54,6 +55,7 @@ class Tally:
     failed: int = 0
     pending: int = 0
     live: int = 0
+    failures: Counter[str] = field(default_factory=Counter)
     score_sum: float = 0.0
     scored: int = 0
 
@@ -62,6 +64,7 @@ class Tally:
             self.pending += 1
         elif record.status == "failed":
             self.failed += 1
+            self.failures[record.reason] += 1
         else:
             self.finished += 1
             if record.score is not None:

@@ -16,6 +16,7 @@ class Breaker:
         self._in_row = 0
         self._rest_s = FIRST_REST_S
         self._opened_s = float("-inf")
+        self._silent_since_s: float | None = None
 
     @property
     def probing(self) -> bool:
@@ -25,11 +26,18 @@ class Breaker:
     def success(self) -> None:
         self._in_row = 0
         self._rest_s = FIRST_REST_S
+        self._silent_since_s = None
+
+    def silent_s(self, now_s: float) -> float:
+        """For how long no call has been served."""
+        return 0.0 if self._silent_since_s is None else now_s - self._silent_since_s
 
     def failure(self, *, sent_s: float, now_s: float) -> float | None:
         """A call sent then failed for want of service; how long to rest, None if it does not come to that.
 
         Calls that were under way when the rest began belong to the same storm."""
+        if self._silent_since_s is None:
+            self._silent_since_s = now_s
         if sent_s <= self._opened_s:
             return None
         self._in_row += 1

@@ -73,7 +73,7 @@ class Budget:
 
         under_way   spent by calls whose answers are not back: the provider may not have counted them in `remaining`"""
         self._advance(now_s)
-        changed = report.limit is not None and report.limit > 0 and report.limit != self._quota
+        changed = report.limit is not None and report.limit >= 1.0 and report.limit != self._quota
         if changed:
             assert report.limit is not None
             self._quota = report.limit

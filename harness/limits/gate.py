@@ -10,14 +10,13 @@ Does not promise: fairness between gates; they do not know each other."""
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 import anyio
 
-from harness.core.errors import GateClosing
+from harness.core.errors import GateClosing, Unreachable
 from harness.core.protocols import Clock
 from harness.limits.breaker import Breaker
 from harness.limits.budget import Budget
@@ -26,6 +25,7 @@ from harness.limits.headers import Quota, read_reports
 from harness.limits.window import Window
 
 WINDOW_START = 8
+PATIENCE_S = 900.0  # without a single good answer; then the episodes are left for a better day
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +116,7 @@ class Gate:
         self._resting = 0
         self._rest_until_s = now_s
         self._closed: GateClosing | None = None
+        self._closing = anyio.Event()
         self._hunger = anyio.Event()
         self._due_s: float | None = None
         self._alarm = anyio.Event()
@@ -168,15 +169,19 @@ class Gate:
         self._admit(now_s)
         self._feel_hunger()
 
-    @contextmanager
-    def resting(self) -> Iterator[None]:
-        """Around the pause before another try: outside the window, still work to come."""
+    async def rest(self, seconds: float) -> None:
+        """The pause before another try: outside the window, still work to come.
+
+        raises  GateClosing as soon as the gate is closed"""
         self._resting += 1
         try:
-            yield
+            with anyio.move_on_after(seconds):
+                await self._closing.wait()
         finally:
             self._resting -= 1
             self._feel_hunger()
+        if self._closed:
+            raise self._refusal()
 
     async def keep(self) -> None:
         """Admits turns when it is time that makes room: a budget refills, a rest ends."""
@@ -234,14 +239,16 @@ class Gate:
         rest_s = answer.retry_after_s or 0.0
         if answer.kind == "unserved":
             rest_s = max(rest_s, self._breaker.failure(sent_s=admission.sent_s, now_s=now_s) or 0.0)
-        if now_s + rest_s > self._rest_until_s:
+            if self._breaker.silent_s(now_s) > PATIENCE_S:
+                self.close(Unreachable(f"no call was served for {self._breaker.silent_s(now_s) / 60:.0f} minutes"))
+        if rest_s > 0.0 and now_s + rest_s > self._rest_until_s:
             self._rest_until_s = now_s + rest_s
             self._on_event("rest", f"{answer.kind}: {rest_s:.2f} s")
 
     def _hear(self, headers: Mapping[str, str], now_s: float) -> None:
         for quota, report in read_reports(headers, self._clock.wall()).items():
             if quota not in self._budgets:
-                if report.limit is None or report.limit <= 0:
+                if report.limit is None or report.limit < 1.0:
                     continue
                 self._budgets[quota] = Budget(report.limit, now_s)
                 self._on_event("quota", f"{quota}: {report.limit:g} a minute, by the provider's word")
@@ -277,6 +284,7 @@ class Gate:
         if self._closed:
             return
         self._closed = reason
+        self._closing.set()
         self._on_event("closed", str(reason))
         for ticket in self._queue:
             if not ticket.left:

@@ -20,6 +20,7 @@ _QUOTAS: dict[str, Quota] = {
     "input-tokens": "input_tokens",
     "output-tokens": "output_tokens",
 }
+RESET_S_MAX = 86_400.0  # a longer one is no duration: some servers send a moment as a number
 _PIECE = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
@@ -52,12 +53,12 @@ def _seconds(text: str | None, wall_s: float) -> float | None:
     """ "6m0s", "250ms", "1.5", "2026-11-22T10:00:00Z" -> seconds from now."""
     if text is None:
         return None
-    plain = _number(text)
-    if plain is not None:
-        return plain
-    if re.fullmatch(f"(?:{_PIECE.pattern})+", text):
-        return sum(float(count) * _UNIT_S[unit] for count, unit in _PIECE.findall(text))
-    try:
-        return max(0.0, datetime.fromisoformat(text).timestamp() - wall_s)
-    except ValueError:
-        return None
+    seconds = _number(text)
+    if seconds is None and re.fullmatch(f"(?:{_PIECE.pattern})+", text):
+        seconds = sum(float(count) * _UNIT_S[unit] for count, unit in _PIECE.findall(text))
+    if seconds is None:
+        try:
+            seconds = datetime.fromisoformat(text).timestamp() - wall_s
+        except ValueError:
+            return None
+    return max(0.0, seconds) if seconds <= RESET_S_MAX else None

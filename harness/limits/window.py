@@ -33,7 +33,8 @@ class Window:
         """A call sent then met a limit; True if the window was cut for it."""
         if sent_s <= self._last_cut_s:
             return False
+        before = self.size
         self._slow_start = False
         self._last_cut_s = now_s
         self._size = max(1.0, self._size * CUT)
-        return True
+        return self.size < before

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
+import json
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,12 +19,13 @@ from harness.core.errors import SpecError
 from harness.spec.sweep import AuditPart, BotPart, EnginePart, GamePart, MethodPart, ModelPart, RetryPart, SweepSpec
 
 Key = tuple[str | int, ...]
+NAME = re.compile(r"[^\s/+|\x00-\x1f\x7f-\x9f]+")
 
 
 def load_sweep(path: Path, *, known_games: Sequence[str]) -> SweepSpec:
     """The sweep this file describes; known_games are the names that [games.NAME] may use."""
     try:
-        text = path.read_text("utf-8")
+        text = path.read_text("utf-8-sig")
     except OSError as error:
         raise SpecError(f"{path}: cannot be read ({error.strerror}); name a sweep file") from error
     except UnicodeDecodeError as error:
@@ -37,26 +40,37 @@ def parse_sweep(text: str, *, source: str, known_games: Sequence[str]) -> SweepS
     except tomllib.TOMLDecodeError as error:
         raise SpecError(f"{source}: not valid TOML: {error}") from error
     try:
-        spec = TypeAdapter(SweepSpec).validate_python(raw)
+        spec = TypeAdapter(SweepSpec).validate_json(json.dumps(raw, default=str), strict=True)  # as JSON: strict, and lists are lists
     except ValidationError as error:
-        raise _spec_error(source, text, [(_own_key(e["loc"]), _plain(e)) for e in error.errors()]) from error
+        raise SpecError(_told(source, text, [(_own_key(e["loc"]), _plain(e)) for e in error.errors()])) from error
     problems = list(_contradictions(spec, known_games))
     if problems:
-        raise _spec_error(source, text, problems)
+        raise SpecError(_told(source, text, problems))
     return spec
 
 
+def spec_error(source: Path, problems: Sequence[tuple[Key, str]]) -> SpecError:
+    """What is wrong with this sweep file, each problem with its line and key."""
+    try:
+        text = source.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError):  # it was read before; without it the keys must do
+        text = ""
+    return SpecError(_told(str(source), text, problems))
+
+
 def _contradictions(spec: SweepSpec, known_games: Sequence[str]) -> Iterator[tuple[Key, str]]:
+    if not re.fullmatch(r"[^\W_][\w. -]*", spec.name):
+        yield ("name",), f"{spec.name!r} is no name for the store's file; letters, digits, . _ - and spaces, a letter or digit first"
     for game in spec.games:
         if game not in known_games:
             yield ("games", game), f"no such game{suggest(game, known_games)}; `lightbulb games` lists them"
     for model, model_part in spec.models.items():
-        if re.search(r"[/+|]", model):
-            yield ("models", model), "a model's name may not contain / + or |: they join names in the store"
+        if not NAME.fullmatch(model):
+            yield ("models", model), "a model's name is printable, without spaces and / + |, which join names in the store"
         for way, method in model_part.methods.items():
             at: Key = ("models", model, "methods", way)
-            if re.search(r"[/+|]", way):
-                yield at, "a method's name may not contain / + or |: they join names in the store"
+            if not NAME.fullmatch(way):
+                yield at, "a method's name is printable, without spaces and / + |, which join names in the store"
             yield from ((at + key, problem) for key, problem in _method_contradictions(method))
     reference = spec.audit.reference
     if reference is not None and reference not in spec.methods():
@@ -70,7 +84,11 @@ def _method_contradictions(method: MethodPart) -> Iterator[tuple[Key, str]]:
     if len(places) > 1:
         yield (places[0],), f"stands beside {' and '.join(places[1:])}; keep one of them: each says where the model is"
     if method.base_url is not None:
-        parts = urlsplit(method.base_url)
+        try:
+            parts = urlsplit(method.base_url)
+        except ValueError:
+            yield ("base_url",), f"{method.base_url!r} is not a web address; write https://host/v1"
+            return
         if parts.scheme not in ("http", "https") or not parts.hostname:
             yield ("base_url",), f"{method.base_url!r} is not a web address; write https://host/v1"
         elif parts.scheme == "http" and not is_loopback(parts.hostname) and not method.allow_plain_http:
@@ -92,17 +110,17 @@ def is_loopback(host: str) -> bool:
 # --- errors a person can act on -----------------------------------------------------------------------------------------------
 
 
-def _spec_error(source: str, text: str, problems: Sequence[tuple[Key, str]]) -> SpecError:
+def _told(source: str, text: str, problems: Sequence[tuple[Key, str]]) -> str:
     lines = []
     for key, problem in problems:
         line = _line_of(text, key)
         lines.append(f"{source}{f':{line}' if line else ''}: {'.'.join(map(str, key)) or 'the file'}: {problem}")
-    return SpecError("\n".join(lines))
+    return "\n".join(lines)
 
 
 def _own_key(location: Sequence[str | int]) -> Key:
-    """Without pydantic's own words: the mark of a dict's key and the names of union branches."""
-    return tuple(part for part in location if part != "[key]" and part not in ("int", "float", "str"))
+    """Without pydantic's own mark of a dict's key."""
+    return tuple(part for part in location if part != "[key]")
 
 
 def _plain(error: ErrorDetails) -> str:
@@ -123,10 +141,11 @@ def _keys_at(key: Key) -> list[str]:
     if not key:
         part: type = SweepSpec
     elif key[0] == "models":
-        part = ModelPart if len(key) <= 2 else {"engine": EnginePart, "bots": BotPart}.get(str(key[-1]), MethodPart)
+        inside: Mapping[str, type] = {"engine": EnginePart, "bots": BotPart}
+        part = ModelPart if len(key) <= 2 else MethodPart if len(key) <= 4 else inside[str(key[4])]
     else:
         part = tables[str(key[0])]
-    return list(part.__dataclass_fields__)  # type: ignore[attr-defined]
+    return [field.name for field in dataclasses.fields(part)]
 
 
 def suggest(word: str, known: Sequence[str]) -> str:

@@ -10,9 +10,10 @@ from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le, MinLen
 
-Positive = Annotated[int, Ge(1)]
-Name = Annotated[str, MinLen(1)]
-_STRICT = {"extra": "forbid"}
+Positive = Annotated[int, Ge(1), Le(2**63 - 1)]
+Seed = Annotated[int, Ge(-(2**63)), Le(2**63 - 1)]
+Text = Annotated[str, MinLen(1)]
+_STRICT = {"extra": "forbid", "allow_inf_nan": False}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +28,7 @@ class GamePart:
 
     __pydantic_config__: ClassVar = _STRICT
 
-    instances: Name = "own"
+    instances: Text = "own"
     rules: str | None = None
     experiments: tuple[str, ...] = ()
     items: Positive | None = None
@@ -45,7 +46,7 @@ class EnginePart:
     __pydantic_config__: ClassVar = _STRICT
 
     kind: Literal["vllm"]
-    weights: Name
+    weights: Text
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
     context_max: Positive = 4096
     flags: tuple[str, ...] = ()
@@ -81,13 +82,13 @@ class MethodPart:
 
     __pydantic_config__: ClassVar = _STRICT
 
-    provider: Name = "openai-compatible"
+    provider: Text = "openai-compatible"
     dialect: Literal["openai_chat"] = "openai_chat"
     base_url: str | None = None
     served_name: str | None = None
     engine: EnginePart | None = None
     bots: BotPart | None = None
-    key_env: str | None = None
+    key_env: Text | None = None
     constrain: bool = False
     concurrency: Annotated[int, Ge(1), Le(100_000)] = 32
     requests_per_minute: Annotated[float, Ge(1)] | None = None
@@ -98,7 +99,7 @@ class MethodPart:
     allow_plain_http: bool = False
     temperature: Annotated[float, Ge(0), Le(2)] | None = 0.0
     top_p: Annotated[float, Gt(0), Le(1)] | None = None
-    seed: int | None = None
+    seed: Seed | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,11 +156,11 @@ class SweepSpec:
 
     __pydantic_config__: ClassVar = _STRICT
 
-    name: Annotated[str, MinLen(1)]
+    name: Text
     games: Annotated[dict[str, GamePart], MinLen(1)]
     models: Annotated[dict[str, ModelPart], MinLen(1)]
-    repeats: Positive = 1
-    seed: int = 0
+    repeats: Annotated[int, Ge(1), Le(10_000)] = 1
+    seed: Seed = 0
     retry: RetryPart = field(default_factory=RetryPart)
     audit: AuditPart = field(default_factory=AuditPart)
 

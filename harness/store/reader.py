@@ -17,7 +17,7 @@ from harness.store.live import Readable
 
 def ended_episodes(connection: Readable, *, retry_failed: bool) -> set[str]:
     """The ids of the episodes that are not to be played again."""
-    only = "WHERE status = 'finished'" if retry_failed else ""
+    only = "WHERE status = 'finished'" if retry_failed else "WHERE status <> 'abandoned'"
     return {row[0] for row in connection.execute(f"SELECT DISTINCT episode_id FROM episodes {only}").fetchall()}
 
 
@@ -49,9 +49,11 @@ def unfinished_turns(connection: Readable) -> dict[str, list[StoredTurn]]:
     return turns
 
 
-def failed_attempts(connection: Readable) -> dict[str, int]:
-    """Episode id -> the number of its last attempt, for episodes whose last attempt failed."""
-    rows = connection.execute("SELECT episode_id, attempt FROM last_episodes WHERE status = 'failed'").fetchall()
+def last_attempts(connection: Readable, status: str) -> dict[str, int]:
+    """Episode id -> the number of its last attempt, for episodes whose last attempt ended so."""
+    rows = connection.execute(
+        "SELECT episode_id, attempt FROM episodes QUALIFY attempt = max(attempt) OVER (PARTITION BY episode_id) AND status = ?", [status]
+    ).fetchall()
     return dict(rows)
 
 

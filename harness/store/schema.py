@@ -1,7 +1,7 @@
 """The tables, made from the classes of core/records.py, and the views people query.
 
 One class, one table; one field, one column. No primary keys: keys are unique by construction and checked by query; an index on
-the hot tables would halve the writer's speed. Times `*_at` become timestamps in the views."""
+the hot tables would halve the writer's speed. Times `*_at` are seconds since 1970."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ TABLES: dict[type[Record], str] = {
 _SQL_TYPES = {str: "VARCHAR", int: "BIGINT", float: "DOUBLE", bool: "BOOLEAN"}
 
 _VIEWS = {
-    # The last attempt of every episode; a finished one is last by construction.
+    # The last attempt of every episode; a finished one is last by construction, and plays that changed rules cut off do not count.
     "last_episodes": """
-        SELECT * FROM episodes QUALIFY attempt = max(attempt) OVER (PARTITION BY episode_id)""",
+        SELECT * FROM episodes WHERE status <> 'abandoned' QUALIFY attempt = max(attempt) OVER (PARTITION BY episode_id)""",
     # One row an episode as scores see it: aborted and unscored earn nothing, failed ones are missing.
     "scores": """
         SELECT model, method, game, experiment, instance, repeat, arm, episode_id, outcome, reason, score,
                outcome IN ('success', 'lost') AS played,
-               turns, to_timestamp(started_at) AS started, finished_at - started_at AS seconds
+               turns, make_timestamp(CAST(started_at * 1e6 AS BIGINT)) AS started_utc, finished_at - started_at AS seconds
         FROM last_episodes WHERE status = 'finished'""",
     # What every access method's calls cost in time and tokens.
     "calls_by_method": """

@@ -83,6 +83,13 @@ class StoreWriter:
             if closing:
                 return
 
+    def thread_ended(self) -> None:
+        """Nothing will be written any more; who waits for that need not."""
+        if not self._closing:
+            self._failure = f"{self._path}: its writer broke"
+        if self._relief is not None:
+            self._relief.set()
+
     async def close(self, thread_done: anyio.Event) -> None:
         with self._lock:
             self._closing = True
@@ -105,7 +112,7 @@ def write_batch(connection: duckdb.DuckDBPyConnection, path: Path, batch: list[R
                 appender.append_rows(map(_ROW_OF[kind], records))
                 appender.flush()
             connection.commit()
-        except duckdb.Error:
+        except BaseException:
             connection.rollback()
             raise
 
@@ -120,9 +127,12 @@ async def writing(connection: duckdb.DuckDBPyConnection, path: Path, *, behind_r
     done = anyio.Event()
 
     async def thread() -> None:
-        with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(writer.write_until_closed)
-        done.set()
+        try:
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(writer.write_until_closed)
+        finally:  # should a mistake of ours end the thread, nobody waits for it
+            writer.thread_ended()
+            done.set()
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(thread)

@@ -140,7 +140,7 @@ def test_a_server_that_is_ready(tmp_path: Path) -> None:
         assert nobody_lives(tmp_path)
 
     anyio.run(main)
-    assert said[-1].startswith("tiny: ready after")
+    assert said[-1].startswith("tiny (float32): ready after")
     assert "line 39" in (tmp_path / "logs" / "log").read_text(encoding="utf-8")
 
 

@@ -17,6 +17,8 @@ from typing import ClassVar
 import duckdb
 import pytest
 
+from harness.core.errors import StoreError
+from harness.store.file import open_to_read, translated
 from tests.replay import disagreements
 
 BOTS = """
@@ -116,10 +118,25 @@ def test_sql_reads_and_cannot_write(played: Path) -> None:
     """Queries answer as a table or as JSON lines; a change is refused."""
     answered = lightbulb("sql", played, "SELECT game, count(*) AS n FROM scores GROUP BY ALL ORDER BY ALL", "--json")
     assert [json.loads(line) for line in answered.stdout.splitlines()] == [{"game": "taboo", "n": 24}, {"game": "wordle", "n": 12}]
-    refused = lightbulb("sql", played, "DELETE FROM calls")
-    assert refused.returncode == 2
-    assert "read-only" in refused.stderr
-    assert "Traceback" not in refused.stderr
+    for harm in (
+        "DELETE FROM calls",
+        f"COPY (SELECT 1) TO '{played}'",
+        f"COPY (SELECT 1) TO '{played}.csv'",
+        f"ATTACH '{played}.other' (READ_WRITE)",
+        "SELECT * FROM read_text('/etc/hostname')",
+        "SET enable_external_access = true",
+        "INSTALL httpfs",
+        "SELEC 1",
+    ):
+        with pytest.raises(StoreError), open_to_read(played) as connection, translated(played):
+            connection.execute(harm).fetchall()
+    assert [path.name for path in played.parent.iterdir() if path.name.startswith(f"{played.name}.")] == []
+    for harm in ("DELETE FROM calls", ""):
+        refused = lightbulb("sql", played, harm)
+        assert (refused.returncode, "Traceback" in refused.stderr) == (2, False)
+    with open_to_read(played) as connection:
+        for view in ("scores", "last_episodes", "calls_by_method", "transcripts", "sweeps", "models", "methods", "turns", "calls"):
+            connection.execute(f"FROM {view} LIMIT 1").fetchall()
 
 
 def test_games_are_listed_and_shown() -> None:
@@ -189,6 +206,19 @@ def test_ctrl_c_drains_and_says_how_to_go_on(tmp_path: Path) -> None:
     assert rows(store, "SELECT count(*), count(DISTINCT episode_id) FROM episodes") == [(72, 72)]
     assert rows(store, "SELECT episode_id, turn FROM calls GROUP BY ALL HAVING count(*) > 1") == []
     assert rows(store, "SELECT count(*) FROM calls") > [before]
+
+
+@pytest.mark.parametrize(("signals", "pause_s"), [(2, 0.05), (4, 0.03)])
+def test_impatience_is_met_with_calm(tmp_path: Path, signals: int, pause_s: float) -> None:
+    """Ctrl-C again gives up what is in flight; more of them only hear that rows are being written. No traceback; the store is whole."""
+    sweep = bots_sweep(tmp_path, repeats=2, latency=0.5)
+    process = begun(sweep, after=60_000)
+    for _ in range(signals):
+        process.send_signal(signal.SIGINT)
+        time.sleep(pause_s)
+    _, said = process.communicate(timeout=60)
+    assert (process.returncode, "Traceback" in said) == (130, False), said
+    assert rows(sweep.with_suffix(".duckdb"), "SELECT count(*) > 0 FROM calls") == [(True,)]
 
 
 def test_a_running_sweep_answers_questions(tmp_path: Path) -> None:
@@ -283,6 +313,40 @@ def test_reprompts_are_the_users_words_and_another_puzzle(tmp_path: Path) -> Non
     assert counts == [("taboo", 12), ("wordle", 12)]
 
 
+def test_what_a_verdict_rests_on_stays_as_it_was(played: Path) -> None:
+    """Another margin or another method under the old name is refused; more concurrency, more repeats or a new method are not."""
+    sweep = played.with_name("t.toml")
+    text = sweep.read_text()
+    sweep.write_text(text + "[audit]\nmargin = 50.0\n")
+    refused(sweep, "audit.margin: was 3.0 when this store was begun and is 50.0 now")
+    sweep.write_text(text.replace("skill = 0.8, latency", "skill = 0.3, latency"))
+    refused(sweep, "models.bots.methods.good.bots: was", "give it a name of its own")
+    sweep.write_text(text.replace("concurrency = 4", "concurrency = 8"))
+    assert lightbulb("run", sweep).returncode == 0
+    sweep.write_text(text)
+
+
+def test_a_provider_that_says_nonsense_breaks_nothing(tmp_path: Path, provider: str) -> None:
+    """Bytes that are no text, counts that are no counts, bodies nested without end: failed or played, never a broken store."""
+    reply = {"choices": [{"message": {"content": "no clue"}}], "usage": {"prompt_tokens": 2**64 - 1}, "model": "\ud800"}
+    Provider.answers = {"POST": (200, reply)}
+    sweep = api_sweep(tmp_path, provider)
+    assert lightbulb("run", sweep).returncode == 0
+    assert rows(tmp_path / "a.duckdb", "SELECT DISTINCT prompt_tokens, outcome FROM calls JOIN episodes USING (episode_id)") == [
+        (None, "aborted")
+    ]
+    nested: object = 1
+    for _ in range(900):
+        nested = [nested]
+    Provider.answers = {"POST": (200, {"choices": nested})}
+    ended = lightbulb("run", sweep, "--store", tmp_path / "b.duckdb")
+    assert (ended.returncode, "Traceback" in ended.stderr) == (3, False)
+    Provider.answers = {"POST": (401, {"error": {"message": "\x1b]0;pwned\x07\nlightbulb: all is well"}})}
+    ended = lightbulb("run", sweep, "--store", tmp_path / "c.duckdb")
+    assert "\x1b" not in ended.stderr
+    assert "\nlightbulb: all is well" not in ended.stderr
+
+
 def test_a_missing_key_variable_is_named(tmp_path: Path, provider: str) -> None:
     sweep = api_sweep(tmp_path, provider, 'key_env = "TOY_KEY"')
     refused(sweep, "models.m.methods.api.key_env", "TOY_KEY is not set", str(tmp_path / ".env"))
@@ -304,7 +368,8 @@ def test_a_key_is_taken_from_dotenv_and_written_nowhere(tmp_path: Path, provider
 
 def test_an_unreachable_server_is_told_before_anything_is_played(tmp_path: Path) -> None:
     sweep = api_sweep(tmp_path, "http://127.0.0.1:9/v1")
-    refused(sweep, "models.m.methods.api: cannot connect to http://127.0.0.1:9/v1/models", "check base_url")
+    refused(sweep, f"{sweep}:7: models.m.methods.api: cannot connect to http://127.0.0.1:9/v1/models", "check base_url")
+    assert not sweep.with_suffix(".duckdb").exists(), "a store that says nothing was left behind"
 
 
 def test_a_model_that_is_not_served_is_told(tmp_path: Path, provider: str) -> None:
@@ -342,7 +407,9 @@ def test_failing_episodes_are_no_scores(tmp_path: Path, provider: str) -> None:
     assert rows(store, "SELECT DISTINCT status, outcome, score, reason FROM episodes") == [
         ("failed", None, None, "Rejected: HTTP 400: temperature must be 1")
     ]
-    assert lightbulb("run", sweep).returncode == 0, "failed episodes are left alone unless asked for"
+    assert "4 failed: Rejected: HTTP 400: temperature must be 1" in ended.stderr
+    again = lightbulb("run", sweep)
+    assert (again.returncode, "4 episodes failed in earlier runs" in again.stderr) == (3, True), "left alone unless asked for"
     Provider.answers = {
         "POST": (200, {"choices": [{"message": {"content": "no clue"}, "finish_reason": "stop"}], "model": "toy-large"})
     }

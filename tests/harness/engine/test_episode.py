@@ -74,15 +74,15 @@ def test_a_turn_row_lost_with_its_call_kept_is_written_again() -> None:
 
 
 def test_changed_rules_start_the_episode_over_and_say_so() -> None:
-    """When a recorded ask is no longer the game's, the old play is closed as failed and a new attempt begins."""
+    """When a recorded ask is no longer the game's, the old play is closed as abandoned and a new attempt begins."""
     stale = Beginning(turns=[RecordedTurn(ask_hash="of another rule set", reply="1", stored=True)])
     world, record, _ = play(2, stale)
     assert record is not None
     first, second = world.rows.episodes
     assert (first.attempt, first.status, first.reason) == (
         0,
-        "failed",
-        "RulesChanged: started over: the ask of turn 0 is no longer the recorded one",
+        "abandoned",
+        "started over: the ask of turn 0 is no longer the recorded one",
     )
     assert (second.attempt, second.status, second.score) == (1, "finished", 100.0)
     assert {row.attempt for row in world.rows.calls} == {1}

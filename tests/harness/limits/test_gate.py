@@ -120,35 +120,43 @@ def test_closing_tells_all_who_wait_and_all_who_come() -> None:
 
 
 def test_hunger_counts_those_who_will_come_back() -> None:
-    """Calls that rest before another try are work to come: they keep the gate from asking for more episodes."""
+    """Calls that rest before another try are work to come: they keep the gate from asking for more episodes. Everyone who waits for
+    hunger, two lanes here, hears of it when the rest is over."""
 
-    async def scenario() -> list[bool]:
-        door, seen = gate(4), []
-        seen.append(door.hungry)
-        with door.resting():
-            seen.append(door.hungry)
-        seen.append(door.hungry)
-        return seen
-
-    assert run(scenario) == [True, False, True]
-
-
-def test_everyone_who_waits_for_hunger_is_told() -> None:
-    """Two lanes behind one gate both hear that it is hungry."""
-
-    async def scenario() -> int:
-        door, told = gate(4), 0
+    async def scenario() -> tuple[list[bool], list[float]]:
+        clock = LoopClock()
+        door, seen, told = gate(4), [], []
 
         async def lane() -> None:
-            nonlocal told
             await door.wait_hungry()
-            told += 1
+            told.append(clock.now())
 
         async with anyio.create_task_group() as tasks:
-            with door.resting():
-                tasks.start_soon(lane)
-                tasks.start_soon(lane)
-                await anyio.sleep(1)
-        return told
+            seen.append(door.hungry)
+            tasks.start_soon(door.rest, 10.0)
+            await anyio.sleep(1)
+            seen.append(door.hungry)
+            tasks.start_soon(lane)
+            tasks.start_soon(lane)
+        return seen, told
 
-    assert run(scenario) == 2
+    assert run(scenario) == ([True, False], [10.0, 10.0])
+
+
+def test_a_rest_ends_when_the_gate_closes() -> None:
+    """Nobody sleeps out an hour's Retry-After at a gate that has closed."""
+
+    async def scenario() -> float:
+        clock, door = LoopClock(), gate(4)
+
+        async def resting() -> None:
+            with pytest.raises(AccountRefused):
+                await door.rest(3_600.0)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(resting)
+            await anyio.sleep(5)
+            door.close(AccountRefused("no credit"))
+        return clock.now()
+
+    assert run(scenario) == 5.0

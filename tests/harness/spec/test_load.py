@@ -59,10 +59,18 @@ def test_all_problems_are_told_at_once() -> None:
         ("https://api.example", "http://api.example", "would send prompts and key unencrypted"),
         ("https://api.example", "https://me:secret@api.example", "holds a password"),
         ("https://api.example/v1", "api.example", "is not a web address"),
-        ("models.m.", 'models."a/b".', "may not contain / + or |"),
+        ("models.m.", 'models."a/b".', "without spaces and / + |, which join names"),
         ('name = "x"\n', "", "s.toml: name: is required and missing"),
         ('name = "x"', 'name = "x', "not valid TOML"),
         ("items = 3", "[audit]\nreference = 'm/b'", 'no such access method; did you mean "m/a"?'),
+        ("items = 3", 'items = "3"', "games.taboo.items: input should be a valid integer, not '3'"),
+        ('name = "x"', 'name = "x"\nseed = 99999999999999999999', "seed: "),
+        ('name = "x"', 'name = "../x"', "is no name for the store's file"),
+        ('name = "x"', 'name = "x"\nrepeats = 1000000000', "repeats: "),
+        ('name = "x"', 'name = "x"\nrepeatz = 1', 'repeatz: unknown key; did you mean "repeats"?'),
+        ("https://api.example/v1", "http://[::1", "is not a web address"),
+        ("methods.a]", 'methods."a b"]', "without spaces"),
+        ("items = 3", "items = 3\n[models.m]\nparameters = inf\n", "models.m.parameters: input should be a finite number"),
         ("items = 3", "items = 3\n[models.m]\nparameters = -1\n", "models.m.parameters: input should be greater than 0, not -1"),
     ],
 )
@@ -70,6 +78,12 @@ def test_a_mistake_is_told_with_its_remedy(old: str, new: str, words: str) -> No
     """One mistake in an otherwise good file is found and explained."""
     assert old in GOOD
     assert words in problems(GOOD.replace(old, new))
+
+
+def test_a_method_may_be_called_like_a_key() -> None:
+    """Hints come from the place, not from the name: a method called bots has a method's keys."""
+    told = problems(GOOD.replace("methods.a]", "methods.bots]").replace("base_url", "base_ulr"))
+    assert 'models.m.methods.bots.base_ulr: unknown key; did you mean "base_url"?' in told
 
 
 def test_plain_http_stays_on_this_machine() -> None:
