@@ -205,7 +205,8 @@ def refuse_changes(spec: SweepSpec, setting: Setting, earlier: Mapping[str, Any]
 
     def compare(key: Key, was: Mapping[str, Any], now: Mapping[str, Any], remedy: str) -> None:
         for name, value in now.items():
-            if name not in TUNABLE and was.get(name, value) != value:
+            moved = name == "base_url" and on_this_machine(was.get(name)) and on_this_machine(value)  # a port is no identity
+            if name not in TUNABLE and not moved and was.get(name, value) != value:
                 problems.append(((*key, name), f"was {was[name]!r} when this store was begun and is {value!r} now; {remedy}"))
 
     now = orjson.loads(spec_json(spec))
@@ -217,6 +218,10 @@ def refuse_changes(spec: SweepSpec, setting: Setting, earlier: Mapping[str, Any]
                 compare(("models", model, "methods", way), before, method, "that is another access method: give it a name of its own")
     if problems:
         raise spec_error(setting.source, problems)
+
+
+def on_this_machine(base_url: str | None) -> bool:
+    return base_url is not None and is_loopback(urlsplit(base_url).hostname or "")
 
 
 def spec_json(spec: SweepSpec) -> str:
@@ -469,7 +474,7 @@ class _Sweep:
 def access_method(name: str, model: str, part: MethodPart, server: LocalServer | None) -> AccessMethod:
     """The method with every default filled in."""
     ceiling = part.requests_per_second_max
-    if ceiling is None and part.requests_per_minute is not None and not is_loopback(urlsplit(part.base_url or "").hostname or ""):
+    if ceiling is None and part.requests_per_minute is not None and not on_this_machine(part.base_url):
         ceiling = 2 * part.requests_per_minute / 60  # a minute's quota is often enforced by the second
     return AccessMethod(
         name=name,

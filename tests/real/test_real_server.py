@@ -26,6 +26,7 @@ def complete(base_url: str, body: dict[str, object]) -> dict[str, object]:
 
 
 @pytest.mark.real
+@pytest.mark.timeout(1800)  # the first time it installs the engine and converts the weights
 def test_vllm_serves_the_bundled_model(tmp_path: Path) -> None:
     """It says what it is, and a reply that must have a form has it."""
     engine = install(engine_kind("vllm", this_machine()), print)

@@ -73,7 +73,7 @@ def wait_for_calls(process: subprocess.Popen[str], wal: Path, size: int) -> None
 
 
 @pytest.mark.real
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(1800)
 def test_a_real_sweep_killed_resumed_and_judged(tmp_path: Path) -> None:
     """Killed in mid-play we leave no server behind. A server that is killed closes its own method's gate, with its log's last lines,
     and holds up nobody else. The resumed sweep plays only what is missing; every stored reply reproduces its score; constrained

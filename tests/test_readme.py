@@ -1,0 +1,38 @@
+"""The README keeps its word where a machine can check it."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+import typer
+
+from games import GAMES
+from harness.cli import app
+from harness.spec.load import parse_sweep
+from harness.spec.sweep import AuditPart, BotPart, EnginePart, GamePart, MethodPart, ModelPart, RetryPart, SweepSpec
+
+README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
+
+
+def test_its_sweep_is_a_good_one() -> None:
+    """The example loads as it stands."""
+    (block,) = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
+    spec = parse_sweep(block, source="README.md", known_games=list(GAMES))
+    assert spec.audit.reference in spec.methods()
+
+
+def test_it_names_every_key() -> None:
+    """Each key that a sweep may hold is in the table."""
+    for part in (SweepSpec, GamePart, ModelPart, MethodPart, EnginePart, BotPart, RetryPart, AuditPart):
+        for field in dataclasses.fields(part):
+            assert re.search(rf"`[^`]*\b{field.name}\b[^`]*`", README), f"{part.__name__}.{field.name} is not in the README"
+
+
+@pytest.mark.parametrize("command", sorted(set(re.findall(r"^ +lightbulb (\w+)|`lightbulb (\w+)", README, re.MULTILINE))))
+def test_its_commands_exist(command: tuple[str, str]) -> None:
+    """Every command it shows is one."""
+    group = typer.main.get_command(app)
+    assert "".join(command) in group.commands  # type: ignore[attr-defined]
