@@ -190,8 +190,8 @@ async def run_sweep(spec: SweepSpec, setting: Setting, *, retry_failed: bool = F
             sweep = _Sweep(spec=spec, setting=setting, sets=sets, keys=keys, stored=stored, run_id=f"{stored.runs + 1:04}")
             return await sweep.run(connection)
     finally:
-        if fresh and (sweep is None or not sweep.began):
-            setting.store.unlink(missing_ok=True)  # nothing was played: no trace of a store that says nothing
+        if fresh and sweep is not None and not sweep.began:  # we made the file and nothing was played: it would say nothing
+            setting.store.unlink(missing_ok=True)
 
 
 def refuse_changes(spec: SweepSpec, setting: Setting, earlier: Mapping[str, Any]) -> None:
@@ -319,7 +319,7 @@ class _Sweep:
         servers: dict[str, LocalServer] = {}
 
         async def start(spec: EngineSpec, names: Sequence[str]) -> None:
-            log = self.setting.store.with_suffix("").with_name(f"{self.setting.store.stem}-{names[0].replace('/', '-')}.log")
+            log = self.setting.store.with_name(f"{self.setting.store.stem}-{names[0].replace('/', '-')}.log")
             server = await background.start(self.host, spec, log, [gates[name] for name in names])
             servers.update(dict.fromkeys(names, server))
 
