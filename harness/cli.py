@@ -208,6 +208,8 @@ def games(
 
     if name is not None and name not in GAMES:
         raise SpecError(f"no game {name!r}{suggest(name, list(GAMES))}")
+    if name is None and instance is not None:
+        raise SpecError("--instance needs a game: lightbulb games taboo --instance 3")
     if name is None or instance is None:
         print_games([GAMES[one] for one in ([name] if name else GAMES)], _console(to_stdout=True), as_json=as_json)
         return
