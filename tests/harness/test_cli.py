@@ -88,11 +88,7 @@ def test_every_reply_reproduces_the_stored_scores(played: Path) -> None:
 
 
 def test_scores_and_verdicts_are_printed(played: Path) -> None:
-    """Both as text and as JSON; the verdict is one of the three."""
-    table = lightbulb("scores", played).stdout
-    assert "bots/good" in table
-    assert "wordle" in table
-    assert "clemscore" in table
+    """Scores as JSON (as text in another test), verdicts as both; the verdict is one of the three."""
     (model,) = json.loads(lightbulb("scores", played, "--json").stdout)
     assert [method["method"] for method in model["methods"]] == ["bots/good", "bots/sloppy"]
     spoken = lightbulb("audit", played).stdout
@@ -172,12 +168,11 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[object, 
     return rows(sweep.with_suffix(".duckdb"), RESULTS)
 
 
-@pytest.mark.parametrize("kill_after", [60_000, 150_000])
-def test_a_killed_run_goes_on_where_it_was(tmp_path: Path, kill_after: int, undisturbed: list[tuple[object, ...]]) -> None:
+def test_a_killed_run_goes_on_where_it_was(tmp_path: Path, undisturbed: list[tuple[object, ...]]) -> None:
     """SIGKILL at some moment; afterwards one finished row a key, no reply asked for twice that was stored, and the scores of an
     undisturbed run."""
     sweep = bots_sweep(tmp_path, repeats=2, latency=0.02)
-    process = begun(sweep, after=kill_after)
+    process = begun(sweep, after=100_000)
     assert process.poll() is None, "the run ended before it could be killed"
     process.kill()
     process.communicate()
