@@ -43,13 +43,15 @@ AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable lines on 
 
 def main() -> None:
     """The console script: errors with a remedy become one paragraph and exit code 2; ours keep their traceback."""
+    code = 0
     try:
         app()
     except* HarnessError as group:
         _say(f"lightbulb: {_first(group)}")
-        sys.exit(2)
+        code = 2
     except* KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+        code = INTERRUPTED
+    sys.exit(code)
 
 
 def _first(error: BaseException) -> BaseException:
@@ -72,6 +74,8 @@ def demo(
     spec = _load(sweep)
     store = next_store(folder, lambda path: episodes_left(spec, source=sweep, store=path))
     code = _play(spec, sweep, store, retry_failed=False, console=console)
+    if code == INTERRUPTED:
+        raise typer.Exit(code)
     _print_scores(store, console)
     console.print()
     _print_audit(store, None, None, console)

@@ -48,7 +48,6 @@ class GateStatistics:
     waiting: int
     resting: int
     window: int
-    closed: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -309,7 +308,6 @@ class Gate:
             waiting=self._waiting,
             resting=self._resting,
             window=self._room,
-            closed=str(self._closed) if self._closed else None,
         )
 
 

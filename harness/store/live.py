@@ -24,7 +24,6 @@ from harness.core.errors import StoreError
 from harness.core.vocabulary import digest
 
 QUESTION_BYTES_MAX = 1 << 20
-_READING = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
 
 
 class Readable(Protocol):
@@ -76,13 +75,16 @@ async def _line(stream: SocketStream) -> bytes:
 
 
 def _answer(connection: duckdb.DuckDBPyConnection, line: bytes) -> bytes:
-    """The answer to one question, on a cursor of its own: the writer's connection is the writer's."""
+    """The answer to one question, on a cursor of its own: the writer's connection is the writer's.
+
+    One SELECT, for other statements write files; in a read-only transaction, for a SELECT may hold a DELETE in its WITH."""
     try:
         question = orjson.loads(line)
         with connection.cursor() as cursor:
             kinds = [statement.type for statement in cursor.extract_statements(question["query"])]
-            if len(kinds) != 1 or kinds[0] not in _READING:
+            if kinds != [duckdb.StatementType.SELECT]:
                 return orjson.dumps({"error": "a running sweep answers one SELECT at a time, and nothing that writes (it is read-only)"})
+            cursor.execute("BEGIN TRANSACTION READ ONLY")
             answered = cursor.execute(question["query"], question["parameters"])
             columns = [column[0] for column in answered.description or []]
             return orjson.dumps({"columns": columns, "rows": answered.fetchall()}, default=str)

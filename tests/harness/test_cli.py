@@ -218,15 +218,26 @@ def test_impatience_is_met_with_calm(tmp_path: Path, signals: int, pause_s: floa
 
 def test_a_running_sweep_answers_questions(tmp_path: Path) -> None:
     """While a run holds the file, `sql` and `scores` are answered by it, read only; a second run is refused by the process's number."""
-    sweep = bots_sweep(tmp_path, repeats=2, latency=0.5)
+    sweep = bots_sweep(tmp_path, repeats=2, latency=2.0)
     process = begun(sweep, after=60_000)
     store = sweep.with_suffix(".duckdb")
     try:
         counted = lightbulb("sql", store, "SELECT count(*) AS calls FROM calls", "--json")
         assert json.loads(counted.stdout)["calls"] > 0, counted.stderr
         assert "bots/good" in lightbulb("scores", store).stdout
-        changed = lightbulb("sql", store, "DELETE FROM calls")
-        assert (changed.returncode, "read-only" in changed.stderr) == (2, True)
+        before = lightbulb("sql", store, "SELECT count(*) FROM calls").stdout
+        copied = tmp_path / "copied.csv"
+        for harm in (
+            "DELETE FROM calls",
+            "WITH gone AS (DELETE FROM calls RETURNING *) SELECT count(*) FROM gone",
+            "EXPLAIN ANALYZE DELETE FROM calls",
+            f"EXPLAIN ANALYZE COPY (SELECT 1) TO '{copied}'",
+            "SELECT 1; DELETE FROM calls",
+        ):
+            changed = lightbulb("sql", store, harm)
+            assert (changed.returncode, "read-only" in changed.stderr) == (2, True), harm
+        assert int(lightbulb("sql", store, "SELECT count(*) FROM calls").stdout.split()[-1]) >= int(before.split()[-1])
+        assert not copied.exists()
         refused(sweep, f"is in use by process {process.pid}")
         assert process.poll() is None, "the run ended before the questions did"
     finally:

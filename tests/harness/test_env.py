@@ -36,8 +36,8 @@ def test_a_key_is_stripped_and_checked(tmp_path: Path) -> None:
     """A line end that came with it is not part of it; a control character inside is told without showing the key."""
     assert read_keys(spec(), source=tmp_path / "s.toml", environ={"A_KEY": " sk-1\r\n"})["m/a"] == "sk-1"
     with pytest.raises(SpecError, match="A_KEY holds a character that no key has") as caught:
-        read_keys(spec(), source=tmp_path / "s.toml", environ={"A_KEY": "sk\n1"})
-    assert "sk" not in str(caught.value).replace("tasks", "")
+        read_keys(spec(), source=tmp_path / "s.toml", environ={"A_KEY": "planted\n7"})
+    assert "planted" not in str(caught.value)
 
 
 @pytest.mark.parametrize("environ", [{}, {"A_KEY": ""}])
