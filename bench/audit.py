@@ -14,9 +14,9 @@ import numpy as np
 
 from harness.audit.composite import common_support, supported_difference
 from harness.audit.contrasts import ENDPOINTS, PairedGame, pair
-from harness.audit.findings import audit
 from harness.audit.flips import FlipFindings, flip_test
 from harness.audit.intervals import equivalence_p, strata, t_interval, total
+from harness.audit.judgement import audit
 from harness.audit.scores import EpisodeColumns, ScoreArray, score_array
 from harness.core.seeds import derive_seed
 from tests.harness.audit.simulator import (

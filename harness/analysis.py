@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.audit.composite import GameFigures, MethodFigures, common_support, method_figures, summary_figures
-from harness.audit.findings import Audit, audit
+from harness.audit.findings import Audit
+from harness.audit.judgement import audit
 from harness.audit.replies import ReplyColumns, ReplyFindings, compare_replies
 from harness.audit.scores import EpisodeColumns, score_array
 from harness.core.errors import AuditError

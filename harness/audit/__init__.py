@@ -11,4 +11,5 @@ Opens nothing: columns and arrays in, frozen findings out. All chance comes from
                planning.py    what settling the question costs
                replies.py     identical replies to identical prompts
             -> verdicts.py    three verdicts and their words
-            -> findings.py    `audit`: all of it as one frozen value, `as_json` as plain data"""
+            -> judgement.py   `audit`: the questions in their order
+            -> findings.py    all answers as one frozen value, `as_json` as plain data"""

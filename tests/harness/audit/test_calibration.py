@@ -7,9 +7,9 @@ import pytest
 
 from harness.audit.composite import common_support, supported_difference
 from harness.audit.contrasts import ENDPOINTS, pair
-from harness.audit.findings import audit
 from harness.audit.flips import flip_test
 from harness.audit.intervals import equivalence_p, strata, t_interval, total
+from harness.audit.judgement import audit
 from harness.audit.scores import FloatArray, ScoreArray
 from tests.harness.audit.simulator import CLEAN, NEW_ABORTS, ONE_GAME, QUANTISATION, Defect, simulate
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from harness.audit.composite import Clemscore, GameFigures, clemscore, common_support, method_figures, round2, summary_figures
-from harness.audit.findings import audit
+from harness.audit.judgement import audit
 from harness.audit.scores import UNSCORED, GameScores
 from tests.harness.audit.simulator import GAMES, from_games, game_of
 

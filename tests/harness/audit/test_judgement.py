@@ -9,7 +9,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from harness.audit.findings import Audit, as_json, audit
+from harness.audit.findings import Audit, as_json
+from harness.audit.judgement import audit
 from harness.audit.scores import ABORTED, FAILED, LOST, SUCCESS, EpisodeColumns, FloatArray, GameScores, ScoreArray, score_array
 from harness.core.errors import AuditError
 from tests.harness.audit.simulator import CLEAN, DEAD_GAME, NEW_ABORTS, QUANTISATION, Defect, from_games, game_of, simulate
