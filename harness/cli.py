@@ -123,7 +123,7 @@ def import_results(
     from harness.core.clock import RealClock
     from harness.transfer import into_store
 
-    end = into_store.import_results(results, store, into_store.Grouping.read(model or []), wall_s=RealClock().wall())
+    end = into_store.import_results(results, store, into_store.Grouping.read(model or []), wall_s=RealClock().wall(), say=_say)
     for line in end.broken:
         _say(f"not imported: {line}")
     _say(

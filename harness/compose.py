@@ -183,7 +183,7 @@ async def run_sweep(spec: SweepSpec, setting: Setting, *, retry_failed: bool = F
     keys = read_keys(spec, source=setting.source, environ=setting.environ)
     fresh, sweep = not setting.store.exists(), None
     try:
-        with open_to_write(setting.store) as connection:
+        with open_to_write(setting.store, say=setting.say) as connection:
             _, earlier = latest_spec(connection)
             refuse_changes(spec, setting, earlier)
             stored = read_stored(connection, retry_failed=retry_failed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -12,29 +12,38 @@ import duckdb
 from harness.core.errors import StoreError, StoreInUse
 from harness.store import schema
 from harness.store.live import Readable, RunningStore, socket_path
+from harness.store.migration import bring_up_to_date, read_as_this_version
+
+
+def _unsaid(line: str) -> None:
+    """Nobody listens."""
 
 
 @contextmanager
-def open_to_write(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection that holds the file alone; an absent or empty file becomes a store."""
+def open_to_write(path: Path, *, say: Callable[[str], None] = _unsaid) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection that holds the file alone; an absent or empty file becomes a store, one of an earlier version one of this.
+
+    say   hears when the file was brought up to date"""
     if path.is_file() and path.stat().st_size == 0:
         path.unlink()
     with _connected(path, read_only=False) as connection:
-        tables = {row[0] for row in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
-        if not tables:
+        if not _tables(connection):
             with translated(path):
                 connection.begin()
                 for statement in schema.statements():
                     connection.execute(statement)
                 connection.commit()
         else:
-            _check_version(connection, path, tables)
+            found = _version(connection, path)
+            with translated(path):
+                bring_up_to_date(connection, version=found, say=lambda line: say(f"{path}: {line}"))
         yield connection
 
 
 @contextmanager
 def open_to_read(path: Path) -> Iterator[Readable]:
-    """A read-only connection to an existing store; while a run holds the file, the run answers."""
+    """A read-only connection to an existing store; while a run holds the file, the run answers. One of an earlier version stays as it
+    is: what it lacks reads as NULL."""
     if not path.exists():
         raise StoreError(f"{path}: no such store; `lightbulb run SWEEP.toml` makes one, or name another")
     with ExitStack() as stack:
@@ -45,8 +54,9 @@ def open_to_read(path: Path) -> Iterator[Readable]:
                 raise
             yield RunningStore(path)
             return
-        tables = {row[0] for row in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
-        _check_version(connection, path, tables)
+        found = _version(connection, path)
+        with translated(path):
+            read_as_this_version(connection, version=found)
         yield connection
 
 
@@ -66,15 +76,25 @@ def _connected(path: Path, *, read_only: bool) -> Iterator[duckdb.DuckDBPyConnec
         connection.close()
 
 
-def _check_version(connection: Readable, path: Path, tables: set[str]) -> None:
-    if "store" not in tables:
-        raise StoreError(f"{path}: a DuckDB file, but not a store of lightbulb; name another")
+def _tables(connection: duckdb.DuckDBPyConnection) -> set[str]:
+    return {row[0] for row in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
+
+
+def _version(connection: duckdb.DuckDBPyConnection, path: Path) -> int:
+    """The version of the store's tables.
+
+    raises  StoreError if it is no store, or one of a version to come"""
     columns = connection.execute("SELECT column_name FROM duckdb_columns() WHERE table_name = 'store'").fetchall()
     found = connection.execute("SELECT version FROM store").fetchall() if columns == [("version",)] else []
     if len(found) != 1:
         raise StoreError(f"{path}: a DuckDB file, but not a store of lightbulb; name another")
-    if found[0][0] != schema.VERSION:
-        raise StoreError(f"{path}: a store of version {found[0][0]}; this lightbulb reads and writes version {schema.VERSION}")
+    version = int(found[0][0])
+    if version > schema.VERSION:
+        raise StoreError(
+            f"{path}: a store of version {version}, made by a newer lightbulb; this one knows versions up to {schema.VERSION}:"
+            " upgrade lightbulb, or name another store"
+        )
+    return version
 
 
 @contextmanager

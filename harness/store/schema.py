@@ -1,7 +1,7 @@
 """The tables, made from the classes of core/records.py, and the views people query.
 
 One class, one table; one field, one column. No primary keys: keys are unique by construction and checked by query; an index on
-the hot tables would halve the writer's speed. Times `*_at` are seconds since 1970."""
+the hot tables would halve the writer's speed. Times `*_at` are seconds since 1970. A version only adds: migration.py."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from harness.core.records import (
     TurnRecord,
 )
 
-VERSION = 1
+VERSION = 2
 
 TABLES: dict[type[Record], str] = {
     SweepRecord: "sweeps",
@@ -36,7 +36,7 @@ TABLES: dict[type[Record], str] = {
 
 _SQL_TYPES = {str: "VARCHAR", int: "BIGINT", float: "DOUBLE", bool: "BOOLEAN"}
 
-_VIEWS = {
+VIEWS: dict[str, str] = {
     # The last attempt of every episode; a finished one is last by construction, and plays that changed rules cut off do not count.
     "last_episodes": """
         SELECT * FROM episodes WHERE status <> 'abandoned' QUALIFY attempt = max(attempt) OVER (PARTITION BY episode_id)""",
@@ -68,19 +68,29 @@ def columns(record: type[Record]) -> list[str]:
 
 def statements() -> list[str]:
     """What makes an empty file a store of this version."""
-    tables = [f"CREATE TABLE {table} ({_column_list(record)})" for record, table in TABLES.items()]
-    views = [f"CREATE VIEW {name} AS {query}" for name, query in _VIEWS.items()]
+    tables = [f"CREATE TABLE {described(record)}" for record in TABLES]
+    views = [f"CREATE VIEW {name} AS {query}" for name, query in VIEWS.items()]
     return ["CREATE TABLE store (version BIGINT NOT NULL)", f"INSERT INTO store VALUES ({VERSION})", *tables, *views]
 
 
-def _column_list(record: type[Record]) -> str:
+def described(record: type[Record]) -> str:
+    """The table's name with its columns, as CREATE TABLE takes them."""
     hints = typing.get_type_hints(record)
-    return ", ".join(f'"{name}" {_sql_type(hints[name])}' for name in columns(record))
+    each = (f'"{name}" {_type_of(hints[name])}{"" if _may_be_none(hints[name]) else " NOT NULL"}' for name in columns(record))
+    return f"{TABLES[record]} ({', '.join(each)})"
 
 
-def _sql_type(hint: object) -> str:
+def nullable_type(record: type[Record], name: str) -> str:
+    """The column's type where rows older than the column have NULL."""
+    return _type_of(typing.get_type_hints(record)[name])
+
+
+def _may_be_none(hint: object) -> bool:
+    return isinstance(hint, types.UnionType)
+
+
+def _type_of(hint: object) -> str:
     if isinstance(hint, types.UnionType):
-        (inner,) = (option for option in typing.get_args(hint) if option is not type(None))
-        return _SQL_TYPES[inner]
+        (hint,) = (option for option in typing.get_args(hint) if option is not type(None))
     assert isinstance(hint, type)
-    return f"{_SQL_TYPES[hint]} NOT NULL"
+    return _SQL_TYPES[hint]

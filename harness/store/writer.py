@@ -108,7 +108,7 @@ def write_batch(connection: duckdb.DuckDBPyConnection, path: Path, batch: list[R
         connection.begin()
         try:
             for kind, records in by_type.items():
-                appender = connection.appender(schema.TABLES[kind])
+                appender = connection.appender(schema.TABLES[kind], columns=schema.columns(kind))
                 appender.append_rows(map(_ROW_OF[kind], records))
                 appender.flush()
             connection.commit()

@@ -83,14 +83,15 @@ def _named_by(pattern: str, pair: Pair) -> bool:
     return any(fnmatchcase(name.casefold(), pattern.casefold()) for name in (pair.name, pair.method))
 
 
-def import_results(paths: Sequence[Path], store: Path, grouping: Grouping, *, wall_s: float) -> ImportEnd:
+def import_results(paths: Sequence[Path], store: Path, grouping: Grouping, *, wall_s: float, say: Callable[[str], None]) -> ImportEnd:
     """Everything at these paths that the store does not hold yet.
 
     wall_s  the time of the import, for its row
+    say     takes one line for a person
     raises  SpecError, before anything is written, if a path holds no results or the grouping does not fit them; StoreError"""
     sources = [open_results(path) for path in paths]
     models = grouping.models(sorted({pair for source in sources for pair in source.pairs}))
-    with open_to_write(store) as connection:
+    with open_to_write(store, say=say) as connection:
         _refuse_other_models(models, methods_of_models(connection), store)
         runs, last_spec = latest_spec(connection)
         opening = _opening(f"{runs + 1:04}", paths, models, last_spec, wall_s)

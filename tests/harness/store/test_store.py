@@ -159,14 +159,6 @@ def test_unfinished_plays_are_read_for_resuming(tmp_path: Path) -> None:
     assert [(turn.attempt, turn.reply) for turn in turns["g"]] == [(1, "second play")]
 
 
-def test_a_newer_store_is_refused(tmp_path: Path) -> None:
-    """A version we do not know is named, not guessed at."""
-    with open_to_write(tmp_path / "s.duckdb") as connection:
-        connection.execute("UPDATE store SET version = 99")
-    with pytest.raises(StoreError, match="version 99"), open_to_read(tmp_path / "s.duckdb"):
-        pass
-
-
 @pytest.fixture
 def tiny_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of four megabytes; skipped where mounting is not allowed."""

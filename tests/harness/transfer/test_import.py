@@ -35,7 +35,7 @@ GAMES = tuple(GROQ)
 
 
 def bring(store: Path, *paths: Path, models: Sequence[str] = ()) -> ImportEnd:
-    return import_results(paths, store, Grouping.read(models), wall_s=1_700_000_000.0)
+    return import_results(paths, store, Grouping.read(models), wall_s=1_700_000_000.0, say=print)
 
 
 def rows(store: Path, query: str) -> list[tuple[object, ...]]:
