@@ -30,15 +30,16 @@ from games import GAMES
 from games.clembench import read_instances
 from harness.core.clock import RealClock
 from harness.core.errors import CallError, Unreachable
-from harness.core.protocols import RecordSink
+from harness.core.protocols import Backend, RecordSink
 from harness.core.records import GateEvent, MethodRecord, ModelRecord, Record, SweepRecord
 from harness.core.vocabulary import AccessMethod, EpisodePlan, Instance, Sampling, digest
+from harness.doors import Door, find_doors
 from harness.engine.call import Caller, RetryPolicy, Route
 from harness.engine.episode import Beginning, Player, RecordedTurn
 from harness.engine.run import Interrupts, RunEnd, play_until_done_or_stopped
 from harness.engine.scheduler import ExpectedTurns, Lane, Scheduler
 from harness.env import read_keys
-from harness.limits.gate import Gate, GateLimits
+from harness.limits.gate import Gate
 from harness.progress import LaneView, Progress
 from harness.spec.load import Key, is_loopback, spec_error, suggest
 from harness.spec.plan import GameSet, choose_instances, lane, planned
@@ -59,6 +60,7 @@ TUNABLE = frozenset(
         "input_tokens_per_minute",
         "output_tokens_per_minute",
         "requests_per_second_max",
+        "quota_group",
         "allow_plain_http",
         "key_env",
     }
@@ -280,11 +282,15 @@ class _Sweep:
 
     async def play(self, writer: StoreWriter) -> RunEnd:
         async with anyio.create_task_group() as background, AsyncExitStack() as open_things:
-            gates = {name: self.gate(name, part, writer) for name, part in self.methods.items()}
-            servers = await self.start_engines(background, gates)
-            routes = {
-                name: await self.route(name, part, gates[name], servers.get(name), open_things) for name, part in self.methods.items()
-            }
+            gates = {door: self.gate(door, writer) for door in find_doors(self.spec, self.methods, source=self.setting.source)}
+            servers = await self.start_engines(background, {name: gate for door, gate in gates.items() for name in door.methods})
+            routes = {}
+            for door, gate in gates.items():
+                account = tuple(other for beside, other in gates.items() if beside.account == door.account)
+                for name in door.methods:
+                    method = access_method(name, self.spec.methods()[name][0], self.methods[name], servers.get(name))
+                    backend = await self.backend(method, self.methods[name], open_things)
+                    routes[name] = Route(method=method, gate=gate, backend=backend, account=account, alone=door.alone)
             await self.prove(routes)
             await anyio.to_thread.run_sync(self.warm_games)
             await writer.put(*self.opening_rows(routes, servers))
@@ -293,19 +299,12 @@ class _Sweep:
             background.cancel_scope.cancel()
         return end
 
-    def gate(self, name: str, part: MethodPart, sink: RecordSink) -> Gate:
+    def gate(self, door: Door, sink: RecordSink) -> Gate:
         def on_event(kind: str, detail: str) -> None:
-            self.setting.say(f"{name}: gate {kind}: {detail}")
-            sink.put_nowait(GateEvent(run_id=self.run_id, gate=name, kind=kind, detail=detail, at=self.clock.wall()))
+            self.setting.say(f"{door.name}: gate {kind}: {detail}")
+            sink.put_nowait(GateEvent(run_id=self.run_id, gate=door.name, kind=kind, detail=detail, at=self.clock.wall()))
 
-        limits = GateLimits(
-            concurrency=part.concurrency,
-            requests=part.requests_per_minute,
-            tokens=part.tokens_per_minute,
-            input_tokens=part.input_tokens_per_minute,
-            output_tokens=part.output_tokens_per_minute,
-        )
-        return Gate(name, limits, clock=self.clock, on_event=on_event)
+        return Gate(door.name, door.limits, clock=self.clock, on_event=on_event)
 
     # --- local engines --------------------------------------------------------------------------------------------------------
 
@@ -352,12 +351,9 @@ class _Sweep:
 
     # --- connections ----------------------------------------------------------------------------------------------------------
 
-    async def route(
-        self, name: str, part: MethodPart, gate: Gate, server: LocalServer | None, open_things: AsyncExitStack
-    ) -> Route:
-        method = access_method(name, self.spec.methods()[name][0], part, server)
+    async def backend(self, method: AccessMethod, part: MethodPart, open_things: AsyncExitStack) -> Backend:
         if part.bots is not None:
-            bots = BotsBackend(
+            return BotsBackend(
                 find_instance=self.instances.__getitem__,
                 clock=self.clock,
                 seed=self.spec.seed,
@@ -365,7 +361,6 @@ class _Sweep:
                 form_errors=part.bots.form_errors,
                 latency_s=part.bots.latency_s,
             )
-            return Route(method=method, gate=gate, backend=bots)
         retry = self.spec.retry
         wire = await open_things.enter_async_context(
             open_wire(
@@ -373,8 +368,7 @@ class _Sweep:
                 deadlines=Deadlines(silence_s=retry.timeout_s, total_s=retry.timeout_s),
             )
         )
-        backend = HttpBackend(method, DIALECTS[method.dialect], wire, key=self.keys[name], clock=self.clock)
-        return Route(method=method, gate=gate, backend=backend)
+        return HttpBackend(method, DIALECTS[method.dialect], wire, key=self.keys[method.name], clock=self.clock)
 
     async def prove(self, routes: Mapping[str, Route]) -> None:
         """Every server is there, takes the key and serves the model.
@@ -437,6 +431,7 @@ class _Sweep:
                     constrain=method.constrain,
                     concurrency=method.concurrency,
                     engine_json=orjson.dumps(dict(server.facts)).decode() if server else None,
+                    gate=route.gate.name,
                 )
             )
         return rows

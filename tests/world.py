@@ -160,16 +160,23 @@ class World:
         self.routes: dict[str, Route] = {}
 
     def add(self, name: str = "m/a", *, backend: Backend | None = None, window: int = 4, limits: GateLimits | None = None) -> Route:
-        gate = Gate(
+        return self.add_at(self.gate(name, limits or GateLimits(concurrency=window)), name, backend=backend)
+
+    def add_at(self, gate: Gate, name: str, *, backend: Backend | None = None, account: tuple[Gate, ...] = (), alone: bool = True) -> Route:
+        self.routes[name] = Route(
+            method=method(name), gate=gate, backend=backend or Counter(self.clock), account=account, alone=alone
+        )
+        return self.routes[name]
+
+    def gate(self, name: str, limits: GateLimits) -> Gate:
+        return Gate(
             name,
-            limits or GateLimits(concurrency=window),
+            limits,
             clock=self.clock,
             on_event=lambda kind, detail: self.rows.put_nowait(
                 GateEvent(run_id="1", gate=name, kind=kind, detail=detail, at=self.clock.wall())
             ),
         )
-        self.routes[name] = Route(method=method(name), gate=gate, backend=backend or Counter(self.clock))
-        return self.routes[name]
 
     @asynccontextmanager
     async def keeping(self) -> AsyncIterator[None]:

@@ -5,7 +5,7 @@ HarnessError ─ SpecError               the user's file or arguments are wrong
              ─ CallError               the provider's doing
                ─ TransientCallError    worth another try: RateLimited, Unavailable ─ ConnectFailed, TimedOut, Garbled
                ─ FinalCallError        the same answer tomorrow: Rejected, ContextExceeded
-                 ─ GateClosing         nothing more can come through this gate: AccountRefused, ModelUnknown, Unreachable, Stopped
+                 ─ GateClosing         nothing more can come this way: AccountRefused, ModelUnknown, Unreachable, Stopped, BudgetSpent
              ─ StoreError              disk or database
                ─ StoreInUse            a run holds the file
              ─ AuditError              the rows cannot answer the question"""
@@ -105,7 +105,7 @@ class ContextExceeded(FinalCallError):
 
 
 class GateClosing(FinalCallError):
-    """Nothing more can come through this gate until a person acts; its episodes stay pending."""
+    """Nothing more can come this way until a person acts; episodes that need it stay pending."""
 
 
 class AccountRefused(GateClosing):
@@ -122,3 +122,7 @@ class Unreachable(GateClosing):
 
 class Stopped(GateClosing):
     """A person asked for an end."""
+
+
+class BudgetSpent(GateClosing):
+    """What the sweep may cost is spent."""

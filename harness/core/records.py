@@ -31,7 +31,9 @@ class ModelRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MethodRecord:
-    """An access method as a run used it; `served_model` and `engine_json` are what was proved of it, not what was claimed."""
+    """An access method as a run used it; `served_model` and `engine_json` are what was proved of it, not what was claimed.
+
+    gate   the name its quota's events go by; None of methods that were imported"""
 
     run_id: str
     method: str
@@ -44,6 +46,7 @@ class MethodRecord:
     constrain: bool
     concurrency: int
     engine_json: str | None
+    gate: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

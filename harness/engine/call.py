@@ -12,7 +12,18 @@ from typing import Literal
 
 import tenacity
 
-from harness.core.errors import CallError, ConnectFailed, GateClosing, RateLimited, TimedOut, TransientCallError, Unavailable, Unreachable
+from harness.core.errors import (
+    AccountRefused,
+    CallError,
+    ConnectFailed,
+    GateClosing,
+    ModelUnknown,
+    RateLimited,
+    TimedOut,
+    TransientCallError,
+    Unavailable,
+    Unreachable,
+)
 from harness.core.protocols import Backend, Clock, RecordSink
 from harness.core.records import CallRecord
 from harness.core.vocabulary import AccessMethod, Completion, Prompt, storable
@@ -37,11 +48,26 @@ class RetryPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """An access method made live."""
+    """An access method made live.
+
+    gate      of the quota it draws on; other methods of the account may share it
+    account   all gates that the same key opens: a refused account closes them all
+    alone     whether every method at this gate asks for this model: only then does an unknown model close it"""
 
     method: AccessMethod
     gate: Gate
     backend: Backend
+    account: tuple[Gate, ...] = ()
+    alone: bool = True
+
+    def close(self, reason: GateClosing) -> None:
+        """Closes what the reason concerns, no more."""
+        if isinstance(reason, ModelUnknown) and not self.alone:
+            return
+        self.gate.close(reason)
+        if isinstance(reason, AccountRefused):
+            for gate in self.account:
+                gate.close(reason)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +151,7 @@ class Caller:
         if answer.cost is not None:
             gate.estimates.learn(prompt.kind, characters=size, cost=answer.cost)
         if isinstance(failure, GateClosing):
-            gate.close(failure)
+            route.close(failure)
         held_s = completion.held_s if completion else failure.held_s if failure else 0.0
         queue_s, latency_s = sent - ready + held_s, answered - sent - held_s
         await self.sink.put(

@@ -51,16 +51,16 @@ class Player:
     expected_turns: Callable[[str, str], float]
     seed: int
 
-    async def play(self, plan: EpisodePlan, beginning: Beginning, on_ask: Callable[[], None]) -> EpisodeRecord | None:
-        """The finished or failed episode's row, already on its way to the store; None if a closed gate left it pending.
+    async def play(self, plan: EpisodePlan, beginning: Beginning, on_ask: Callable[[], None]) -> EpisodeRecord | GateClosing:
+        """The finished or failed episode's row, already on its way to the store; or what left it pending.
 
         on_ask   called, without a wait in between, whenever a turn takes its place at a gate"""
         while True:
             episode = _Episode(self, plan, beginning, on_ask)
             try:
                 return await episode.play()
-            except GateClosing:
-                return None
+            except GateClosing as closing:
+                return closing
             except _RulesChanged as change:
                 await episode.abandon(str(change))
                 beginning = Beginning(attempt=beginning.attempt + 1)

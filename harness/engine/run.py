@@ -23,7 +23,7 @@ from harness.limits.gate import Gate
 class RunEnd:
     """How a run ended.
 
-    closings   method -> why its gate closed, for gates that did
+    closings   method -> what barred its way, where something but the user did
     failures   the commonest reasons of failed episodes, with their numbers"""
 
     finished: int
@@ -82,7 +82,7 @@ class Interrupts:
 
 async def play_until_done_or_stopped(scheduler: Scheduler, interrupts: Interrupts) -> RunEnd:
     """Plays all lanes, to their ends or to an interrupt."""
-    gates = {gate.name: gate for lane in scheduler.lanes for gate in lane.gates}
+    gates = {id(gate): gate for lane in scheduler.lanes for gate in lane.gates}
     with interrupts.playing(tuple(gates.values())):
         await scheduler.play_all()
     tallies = scheduler.tallies.values()
@@ -94,6 +94,10 @@ async def play_until_done_or_stopped(scheduler: Scheduler, interrupts: Interrupt
         failed=sum(tally.failed for tally in tallies),
         pending=sum(tally.pending + tally.live for tally in tallies),
         interrupted=interrupts.interrupted,
-        closings={name: str(gate.closed) for name, gate in gates.items() if gate.closed and not isinstance(gate.closed, Stopped)},
+        closings={
+            name: str(tally.closing)
+            for name, tally in scheduler.tallies.items()
+            if tally.closing and not isinstance(tally.closing, Stopped)
+        },
         failures=tuple(reasons.most_common(3)),
     )

@@ -1,8 +1,8 @@
 """Many episodes at once: bounded, independent between access methods, cancellable.
 
 Each lane (the plans of one seating) admits its next episode when the gates it needs run low on ready turns; so memory is bounded
-by what keeps the gates full, not by the size of the sweep, and there is no barrier anywhere. A lane whose gate closes ends;
-the others do not notice."""
+by what keeps the gates full, not by the size of the sweep, and there is no barrier anywhere. A lane ends when its gate closes or one
+of its episodes finds the way barred; the others do not notice."""
 
 from __future__ import annotations
 
@@ -49,19 +49,24 @@ class ExpectedTurns:
 
 @dataclass(slots=True)
 class Tally:
-    """Running counts of one lane; `pending` episodes were begun or planned and left for a later run."""
+    """Running counts of one lane.
+
+    pending   episodes that were begun or planned and left for a later run
+    closing   why there are such, None while nothing bars the way"""
 
     finished: int = 0
     failed: int = 0
     pending: int = 0
     live: int = 0
+    closing: GateClosing | None = None
     failures: Counter[str] = field(default_factory=Counter)
     score_sum: float = 0.0
     scored: int = 0
 
-    def count(self, record: EpisodeRecord | None) -> None:
-        if record is None:
+    def count(self, record: EpisodeRecord | GateClosing) -> None:
+        if isinstance(record, GateClosing):
             self.pending += 1
+            self.closing = self.closing or record
         elif record.status == "failed":
             self.failed += 1
             self.failures[record.reason] += 1
@@ -103,7 +108,9 @@ class Scheduler:
             try:
                 for gate in lane.gates:
                     await gate.wait_hungry()
-            except GateClosing:
+            except GateClosing as closing:
+                tally.closing = tally.closing or closing
+            if tally.closing:
                 tally.pending += 1 + sum(1 for _ in lane.plans)
                 return
             tally.live += 1
@@ -123,5 +130,5 @@ class Scheduler:
         announce()
         tally.live -= 1
         tally.count(record)
-        if record is not None and record.status == "finished":
+        if isinstance(record, EpisodeRecord) and record.status == "finished":
             self._expected.learn(record.game, record.experiment, record.turns)

@@ -78,6 +78,7 @@ class MethodPart:
     requests_per_minute, tokens_per_minute, input_tokens_per_minute, output_tokens_per_minute
                    the account's quotas, as far as known; what the provider says in headers wins
     requests_per_second_max   ceiling on the wire; None: twice requests_per_minute / 60, and none on this machine
+    quota_group               methods of one account that name the same group share one quota; None: those that share a served model do
     allow_plain_http          http:// to another machine, by name and on purpose"""
 
     __pydantic_config__: ClassVar = _STRICT
@@ -96,6 +97,7 @@ class MethodPart:
     input_tokens_per_minute: Annotated[float, Ge(1)] | None = None
     output_tokens_per_minute: Annotated[float, Ge(1)] | None = None
     requests_per_second_max: Annotated[float, Gt(0)] | None = None
+    quota_group: Text | None = None
     allow_plain_http: bool = False
     temperature: Annotated[float, Ge(0), Le(2)] | None = 0.0
     top_p: Annotated[float, Gt(0), Le(1)] | None = None

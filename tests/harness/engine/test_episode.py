@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.core.errors import AccountRefused, CallError, Rejected
+from harness.core.errors import AccountRefused, CallError, GateClosing, Rejected
 from harness.core.records import EpisodeRecord
 from harness.core.vocabulary import Prompt
 from harness.engine.episode import Beginning, RecordedTurn
@@ -11,10 +11,10 @@ from tests.world import Counter, World, plan, run
 
 def play(
     goal: int, beginning: Beginning | None = None, trouble: dict[int, CallError | str] | None = None
-) -> tuple[World, EpisodeRecord | None, Counter]:
+) -> tuple[World, EpisodeRecord | GateClosing, Counter]:
     """One episode of the toy; trouble: number of the call -> what it meets."""
 
-    async def scenario() -> tuple[World, EpisodeRecord | None, Counter]:
+    async def scenario() -> tuple[World, EpisodeRecord | GateClosing, Counter]:
         world = World()
         backend = Counter(world.clock, trouble=lambda prompt, number: (trouble or {}).get(number))
         world.add(backend=backend)
@@ -29,7 +29,7 @@ def play(
 def test_an_episode_leaves_its_rows_in_order() -> None:
     """A call and a turn for each ask, then the episode; replies are stored raw and played stripped."""
     world, record, _ = play(3)
-    assert record is not None
+    assert isinstance(record, EpisodeRecord)
     assert [type(row).__name__ for row in world.rows.all] == ["CallRecord", "TurnRecord"] * 3 + ["EpisodeRecord"]
     assert [row.reply for row in world.rows.calls] == [" 1\n", " 2\n", " 3\n"]
     assert (record.status, record.outcome, record.score, record.turns, record.requests) == ("finished", "success", 100.0, 3, 3)
@@ -45,7 +45,7 @@ def test_history_is_stored_once() -> None:
 def test_a_broken_form_is_on_its_turn() -> None:
     """The game's word on a reply lands on that reply's turn row."""
     world, record, _ = play(3, trouble={2: "seven"})
-    assert record is not None
+    assert isinstance(record, EpisodeRecord)
     assert [row.violation for row in world.rows.turns] == [None, "not 2"]
     assert (record.outcome, record.score, record.reason) == ("aborted", None, "miscounted")
 
@@ -59,7 +59,7 @@ def test_replay_is_the_resume() -> None:
     """A play cut short after two turns goes on with the third call; the two are neither asked nor stored again."""
     whole, _, _ = play(4)
     world, record, backend = play(4, recorded(whole, 2, stored=True))
-    assert record is not None
+    assert isinstance(record, EpisodeRecord)
     assert [prompt.turn for prompt in backend.prompts] == [2, 3]
     assert [row.turn for row in world.rows.turns] == [2, 3]
     assert [row.ask_hash for row in world.rows.turns] == [row.ask_hash for row in whole.rows.turns][2:]
@@ -77,7 +77,7 @@ def test_changed_rules_start_the_episode_over_and_say_so() -> None:
     """When a recorded ask is no longer the game's, the old play is closed as abandoned and a new attempt begins."""
     stale = Beginning(turns=[RecordedTurn(ask_hash="of another rule set", reply="1", stored=True)])
     world, record, _ = play(2, stale)
-    assert record is not None
+    assert isinstance(record, EpisodeRecord)
     first, second = world.rows.episodes
     assert (first.attempt, first.status, first.reason) == (
         0,
@@ -91,7 +91,7 @@ def test_changed_rules_start_the_episode_over_and_say_so() -> None:
 def test_a_provider_failure_is_no_score() -> None:
     """A final error ends the episode as failed: no outcome, no score, the class and words as reason."""
     world, record, _ = play(3, trouble={2: Rejected("HTTP 400: no", status=400)})
-    assert record is not None
+    assert isinstance(record, EpisodeRecord)
     assert (record.status, record.outcome, record.score, record.reason) == ("failed", None, None, "Rejected: HTTP 400: no")
     assert len(world.rows.turns) == 1
 
@@ -99,7 +99,7 @@ def test_a_provider_failure_is_no_score() -> None:
 def test_a_closed_gate_leaves_the_episode_pending() -> None:
     """No row: the episode is neither finished nor failed, and its first turn is kept for the resume."""
     world, record, _ = play(3, trouble={2: AccountRefused("no credit", status=402)})
-    assert record is None
+    assert isinstance(record, AccountRefused)
     assert world.rows.episodes == []
     assert len(world.rows.turns) == 1
 

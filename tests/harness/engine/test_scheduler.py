@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from harness.core.errors import AccountRefused
+from harness.core.errors import AccountRefused, ModelUnknown
 from harness.core.vocabulary import EpisodePlan
+from harness.limits.gate import GateLimits
 from tests.world import Counter, World, plan, run
 
 
@@ -88,6 +89,43 @@ def test_a_dead_provider_does_not_hold_up_another() -> None:
     assert beside_s == alone_s
     assert pending == 40
     assert {row.method for row in world.rows.episodes} == {"m/a"}
+
+
+def test_a_refused_key_closes_all_gates_of_its_account_and_no_other() -> None:
+    """Two models behind one key, one behind another: no credit with the first ends both lanes of that key."""
+
+    async def scenario() -> dict[str, str]:
+        world = World()
+        first, second = (world.gate(name, GateLimits(concurrency=4)) for name in ("m/a", "n/a"))
+        broke = AccountRefused("no credit", status=402)
+        trouble = Counter(world.clock, trouble=lambda prompt, number: broke if number == 30 else None)
+        world.add_at(first, "m/a", backend=trouble, account=(first, second))
+        world.add_at(second, "n/a", account=(first, second))
+        world.add("o/a")
+        scheduler = world.scheduler({name: plans(40, name) for name in ("m/a", "n/a", "o/a")})
+        await scheduler.play_all()
+        return {name: f"{tally.finished} {tally.closing}" for name, tally in scheduler.tallies.items()}
+
+    ends = run(scenario)
+    assert ends["o/a"] == "40 None"
+    assert [ends[name].split(" ", 1)[1] for name in ("m/a", "n/a")] == ["no credit", "no credit"]
+    assert [int(ends[name].split(" ", 1)[0]) < 40 for name in ("m/a", "n/a")] == [True, True]
+
+
+def test_an_unknown_model_ends_its_own_lane_where_a_quota_is_shared() -> None:
+    """Two models draw on one quota and one of them is not served: the other plays to its end through the same gate."""
+
+    async def scenario() -> dict[str, tuple[int, int, bool]]:
+        world = World()
+        shared = world.gate("shared", GateLimits(concurrency=4))
+        unknown = ModelUnknown("no such model", status=404)
+        world.add_at(shared, "m/a", backend=Counter(world.clock, trouble=lambda prompt, number: unknown), alone=False)
+        world.add_at(shared, "n/a", alone=False)
+        scheduler = world.scheduler({name: plans(40, name) for name in ("m/a", "n/a")})
+        await scheduler.play_all()
+        return {name: (tally.finished, tally.pending, tally.closing is None) for name, tally in scheduler.tallies.items()}
+
+    assert run(scenario) == {"m/a": (0, 40, False), "n/a": (40, 0, True)}
 
 
 def test_long_episodes_do_not_make_a_tail() -> None:
