@@ -5,10 +5,13 @@ here may use either (the store is written in line)."""
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from math import inf
+from typing import TypeVar, cast
 
 import anyio
+import trio
 import trio.testing
 from trio._core import _run as trio_run
 
@@ -33,8 +36,76 @@ def simulate(function: Callable[[], Awaitable[Result]], *, seed: int) -> Result:
         with anyio.fail_after(LONGEST_S):
             return await function()
 
+    clock = trio.testing.MockClock(autojump_threshold=0)
+    vars(clock)["_autojump"] = _Sleepers(clock).jump
     try:
-        return anyio.run(bounded, backend="trio", backend_options={"clock": trio.testing.MockClock(autojump_threshold=0)})
+        return anyio.run(bounded, backend="trio", backend_options={"clock": clock})
     finally:
         switches["_ALLOW_DETERMINISTIC_SCHEDULING"] = sorting
         trio_run._r.setstate(chance)
+
+
+class VirtualClock:
+    """A Clock of the simulation that it is made in; as LoopClock there, at a tenth of its cost.
+
+    A simulated call sleeps at least once and reads the time a dozen times: through the loop's own cancel scopes and dispatch that
+    was a third of a simulated sweep's processor time.
+
+    epoch   what `wall` counts from"""
+
+    def __init__(self, epoch: float = 1_700_000_000.0) -> None:
+        self._sleepers = cast(_Sleepers, vars(trio.lowlevel.current_clock())["_autojump"].__self__)
+        self._epoch = epoch
+
+    def now(self) -> float:
+        """Seconds since the simulation began."""
+        return self._sleepers.now_s
+
+    def wall(self) -> float:
+        """Seconds since 1970, had the simulation begun at the epoch."""
+        return self._epoch + self._sleepers.now_s
+
+    def jump(self, seconds: float) -> None:
+        """Sets the wall clock forward, or back, as an operator or a time server does; `now` does not notice."""
+        self._epoch += seconds
+
+    async def sleep(self, seconds: float) -> None:
+        if seconds > 0.0:
+            await self._sleepers.sleep(seconds)
+        else:
+            await trio.lowlevel.checkpoint()
+
+
+class _Sleepers:
+    """Who sleeps until when, beside the loop's own deadlines."""
+
+    def __init__(self, clock: trio.testing.MockClock) -> None:
+        self.now_s = clock.current_time()
+        self._clock = clock
+        self._heap: list[tuple[float, int, list[trio.lowlevel.Task]]] = []
+        self._count = 0
+
+    async def sleep(self, seconds: float) -> None:
+        self._count += 1
+        bed = [trio.lowlevel.current_task()]
+        heapq.heappush(self._heap, (self.now_s + seconds, self._count, bed))
+
+        def abort(_: object) -> trio.lowlevel.Abort:
+            bed.clear()
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)
+
+    def jump(self) -> None:
+        """What the loop calls when nothing is left to do now: on to the next deadline, and whoever sleeps until then is woken."""
+        heap = self._heap
+        while heap and not heap[0][2]:
+            heapq.heappop(heap)
+        due_s = heap[0][0] if heap else inf
+        to_s = min(due_s, trio_run.GLOBAL_RUN_CONTEXT.runner.deadlines.next_deadline())
+        if self.now_s < to_s < inf:
+            self._clock.jump(to_s - self._clock.current_time())
+            self.now_s = self._clock.current_time()
+        while heap and heap[0][0] <= max(to_s, self.now_s):
+            for sleeper in heapq.heappop(heap)[2]:
+                trio.lowlevel.reschedule(sleeper)

@@ -11,7 +11,7 @@ from dataclasses import astuple
 import anyio
 
 from backends.bots import BotsBackend
-from backends.simulated import Behaviour, SimulatedBackend
+from backends.simulated import Behaviour, Pace, SimulatedBackend, SimulatedProvider, Trouble
 from games import GAMES
 from harness.core.clock import LoopClock
 from harness.core.vocabulary import EpisodePlan
@@ -36,11 +36,11 @@ async def play(rows: Rows, seed: int, speed: float) -> None:
     }
     routes = {}
     for name, behaviour in {
-        "m/quick": Behaviour(latency_s=0.5 * speed, fault_rate=0.1),
-        "m/slow": Behaviour(latency_s=3.0 * speed, spread=1.0),
+        "m/quick": Behaviour(pace=Pace(first_s=0.5 * speed, spread=0.6), trouble=Trouble(fault_rate=0.1)),
+        "m/slow": Behaviour(pace=Pace(first_s=3.0 * speed, spread=1.0)),
     }.items():
         bots = BotsBackend(find_instance=instances.__getitem__, clock=clock, seed=seed, skill=0.6, form_errors=0.05)
-        backend = SimulatedBackend(bots, behaviour, clock, seed=seed)
+        backend = SimulatedBackend(bots, SimulatedProvider(behaviour, clock, seed=seed, name=name))
         gate = Gate(name, GateLimits(concurrency=5), clock=clock, on_event=lambda kind, detail: None)
         routes[name] = Route(method=method(name), gate=gate, backend=backend)
     expected = ExpectedTurns(GAMES)
