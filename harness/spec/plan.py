@@ -1,7 +1,8 @@
 """SweepSpec -> episode plans: a lazy, ordered stream for each seating, with stable keys, less what is already stored.
 
-Each access method's stream holds the same items in the same seeded order, batch after batch: the methods move through the sweep
-in step, and a sweep stopped half-way has played the same puzzles everywhere. A repeat is a batch of its own."""
+Each access method's stream holds the same items in the same seeded order, so a sweep stopped half-way has played the same puzzles
+everywhere: first a quarter of every game's items, batch after batch, then the next quarter. After each quarter an audit may look.
+A repeat is a batch of its own."""
 
 from __future__ import annotations
 
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 
 from harness.core.seeds import stream
 from harness.core.vocabulary import EpisodePlan, Instance
+
+LOOKS = 4  # quarters of the items, each played to the end before the next
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,15 +43,29 @@ def planned(sets: Mapping[str, GameSet], *, repeats: int) -> int:
     return repeats * sum(len(chosen.instances) for chosen in sets.values())
 
 
+Item = tuple[GameSet, Instance]
+
+
+def look_blocks(sets: Mapping[str, GameSet], *, seed: int) -> tuple[tuple[Item, ...], ...]:
+    """The items in as many blocks as there are looks, each with its share of every game, drawn by the seed."""
+    blocks: list[list[Item]] = [[] for _ in range(LOOKS)]
+    for game, chosen in sets.items():
+        order = list(chosen.instances)
+        stream(seed, "blocks", game).shuffle(order)
+        for place, instance in enumerate(order):
+            blocks[place * LOOKS // len(order)].append((chosen, instance))
+    return tuple(map(tuple, blocks))
+
+
 def lane(method: str, sets: Mapping[str, GameSet], *, repeats: int, seed: int, stored: Container[str]) -> Iterator[EpisodePlan]:
     """One access method's self-play episodes, in playing order, without those whose episode id is stored."""
-    items = [(chosen, instance) for chosen in sets.values() for instance in chosen.instances]
-    for repeat in range(repeats):
-        order = list(items)
-        stream(seed, "order", repeat).shuffle(order)
-        for chosen, instance in order:
-            plan = EpisodePlan(
-                instance=instance, rules=chosen.rules, seating=(method,) * chosen.seats, batch=repeat, repeat=repeat
-            )
-            if plan.episode_id not in stored:
-                yield plan
+    for look, block in enumerate(look_blocks(sets, seed=seed)):
+        for repeat in range(repeats):
+            order = list(block)
+            stream(seed, "order", look, repeat).shuffle(order)
+            for chosen, instance in order:
+                plan = EpisodePlan(
+                    instance=instance, rules=chosen.rules, seating=(method,) * chosen.seats, batch=repeat, repeat=repeat
+                )
+                if plan.episode_id not in stored:
+                    yield plan

@@ -218,7 +218,7 @@ def test_impatience_is_met_with_calm(tmp_path: Path, signals: int, pause_s: floa
 
 def test_a_running_sweep_answers_questions(tmp_path: Path) -> None:
     """While a run holds the file, `sql` and `scores` are answered by it, read only; a second run is refused by the process's number."""
-    sweep = bots_sweep(tmp_path, repeats=2, latency=2.0)
+    sweep = bots_sweep(tmp_path, repeats=2, latency=6.0)
     process = begun(sweep, after=60_000)
     store = sweep.with_suffix(".duckdb")
     try:

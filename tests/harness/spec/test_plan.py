@@ -10,6 +10,10 @@ INSTANCES = tuple(puzzle(number) for number in range(12))
 SETS = {"count": GameSet(rules="plain", seats=2, instances=INSTANCES)}
 
 
+def few(number: int) -> Instance:
+    return Instance(game="few", set_name="s", experiment="e", id=str(number), fields={}, content_hash=str(number))
+
+
 def in_experiment(number: int, experiment: str) -> Instance:
     return Instance(game="g", set_name="s", experiment=experiment, id=str(number), fields={}, content_hash="h")
 
@@ -22,12 +26,16 @@ def test_every_method_plays_the_same_items_in_the_same_order() -> None:
     assert one[:12] != [plan.item for plan in lane("m/a", SETS, repeats=1, seed=4, stored=())]
 
 
-def test_repeats_are_batches_one_after_the_other() -> None:
-    """The second repeat begins when the first has been through all items, in another order."""
-    plans = list(lane("m/a", SETS, repeats=2, seed=3, stored=()))
-    assert [plan.batch for plan in plans] == [0] * 12 + [1] * 12
-    assert [plan.item for plan in plans[:12]] != [plan.item for plan in plans[12:]]
-    assert sorted(plan.item for plan in plans[:12]) == sorted(plan.item for plan in plans[12:])
+def test_a_look_block_is_played_through_before_the_next() -> None:
+    """A quarter of every game's items, all its batches one after the other, each in another order; then the next quarter."""
+    sets = {"count": SETS["count"], "few": GameSet(rules="plain", seats=1, instances=tuple(map(few, range(6))))}
+    plans = list(lane("m/a", sets, repeats=2, seed=3, stored=()))
+    blocks = [{chosen.item for chosen in plans[start:end]} for start, end in ((0, 10), (10, 18), (18, 28), (28, 36))]
+    assert [len(block) for block in blocks] == [5, 4, 5, 4]
+    assert [sum(item.startswith("few") for item in block) for block in blocks] == [2, 1, 2, 1]
+    assert len(set.union(*blocks)) == 18
+    assert [plan.batch for plan in plans[:10]] == [0] * 5 + [1] * 5
+    assert [plan.item for plan in plans[:5]] != [plan.item for plan in plans[5:10]]
 
 
 def test_what_is_stored_is_not_planned_again() -> None:
