@@ -173,7 +173,7 @@ def sql(
     query: Annotated[str, typer.Argument(help="One SQL statement; it can only read.")],
     as_json: AsJson = False,
 ) -> None:
-    """Ask the store in SQL. Tables: sweeps, models, methods, episodes, turns, calls, summaries, gate_events; views: scores,
+    """Ask the store in SQL. Tables: sweeps, models, methods, episodes, turns, calls, summaries, gate_events, pulses; views: scores,
     calls_by_method, transcripts, last_episodes.
 
     Example: lightbulb sql demo.duckdb "SELECT method, avg(score) FROM scores GROUP BY ALL" """

@@ -41,6 +41,7 @@ from harness.engine.scheduler import ExpectedTurns, Lane, Scheduler
 from harness.env import read_keys
 from harness.limits.gate import Gate
 from harness.progress import LaneView, Progress
+from harness.pulse import Pulse
 from harness.spec.load import Key, is_loopback, spec_error, suggest
 from harness.spec.plan import GameSet, choose_instances, lane, planned
 from harness.spec.sweep import EnginePart, MethodPart, SweepSpec
@@ -462,6 +463,8 @@ class _Sweep:
             for name, route in routes.items()
         ]
         progress = Progress(views, clock=self.clock, console=self.setting.console, rows_behind=lambda: writer.rows_behind)
+        pulse = Pulse(run_id=self.run_id, clock=self.clock, sink=writer)
+        background.start_soon(pulse.beat)
         background.start_soon(progress.watch)
         return await play_until_done_or_stopped(scheduler, self.interrupts)
 

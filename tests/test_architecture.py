@@ -26,6 +26,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "harness.simulation": (),
     "harness.env": ("harness.core", "harness.spec"),
     "harness.demo": (),
+    "harness.pulse": ("harness.core",),
     "harness.progress": ("harness.core", "harness.engine", "harness.limits"),
     "harness.analysis": ("harness.core", "harness.audit", "harness.store"),
     "harness.compose": ("harness", "games", "backends"),  # wires everything

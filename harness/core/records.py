@@ -111,6 +111,7 @@ class CallRecord:
     """One request on the wire.
 
     queue_s      from ready to sent: waiting at the gate, and under the ceiling on the wire
+    quota_s      of that, for a quota or under the ceiling; rest_s: for the end of a gate's rest; else it was for a place in the window
     latency_s    from sent to answered
     error_class  None if a reply came, else the class of errors.py"""
 
@@ -133,6 +134,8 @@ class CallRecord:
     queue_s: float
     latency_s: float
     sent_at: float
+    quota_s: float | None = None
+    rest_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,7 +165,17 @@ class GateEvent:
     at: float
 
 
-Record = SweepRecord | ModelRecord | MethodRecord | EpisodeRecord | TurnRecord | CallRecord | SummaryRecord | GateEvent
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PulseRecord:
+    """How late the run's event loop was over the second or so before `at`: on average, and at worst."""
+
+    run_id: str
+    at: float
+    lag_s: float
+    lag_s_max: float
+
+
+Record = SweepRecord | ModelRecord | MethodRecord | EpisodeRecord | TurnRecord | CallRecord | SummaryRecord | GateEvent | PulseRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -155,7 +155,18 @@ class Caller:
         held_s = completion.held_s if completion else failure.held_s if failure else 0.0
         queue_s, latency_s = sent - ready + held_s, answered - sent - held_s
         await self.sink.put(
-            _record(route, place, number, completion, failure, queue_s=queue_s, latency_s=latency_s, sent_at=sent_at + held_s)
+            _record(
+                route,
+                place,
+                number,
+                completion,
+                failure,
+                queue_s=queue_s,
+                quota_s=admission.waited.quota_s + held_s,
+                rest_s=admission.waited.rest_s,
+                latency_s=latency_s,
+                sent_at=sent_at + held_s,
+            )
         )
         if failure is not None:
             raise failure
@@ -200,6 +211,8 @@ def _record(
     failure: CallError | None,
     *,
     queue_s: float,
+    quota_s: float,
+    rest_s: float,
     latency_s: float,
     sent_at: float,
 ) -> CallRecord:
@@ -224,6 +237,8 @@ def _record(
         error_class=type(failure).__name__ if failure else None,
         error_text=_storable(str(failure) if failure else None),
         queue_s=queue_s,
+        quota_s=quota_s,
+        rest_s=rest_s,
         latency_s=latency_s,
         sent_at=sent_at,
     )

@@ -22,6 +22,7 @@ from harness.limits.breaker import Breaker
 from harness.limits.budget import Budget
 from harness.limits.estimates import Cost, Estimates
 from harness.limits.headers import Quota, read_reports
+from harness.limits.waits import NOT_AT_ALL, Cause, Waited, Waits
 from harness.limits.window import Window
 
 WINDOW_START = 8
@@ -52,10 +53,11 @@ class GateStatistics:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Admission:
-    """A place in the window, and what was reserved for it."""
+    """A place in the window, what was reserved for it, and for what it had to wait."""
 
     cost: Cost
     sent_s: float
+    waited: Waited = NOT_AT_ALL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +83,7 @@ class _Ticket:
     number: int
     cost: Cost = field(compare=False)
     called: anyio.Event = field(compare=False)
+    came: Waited = field(compare=False)
     admission: Admission | None = field(default=None, compare=False)
     left: bool = field(default=False, compare=False)
 
@@ -107,6 +110,7 @@ class Gate:
         now_s = clock.now()
         self._budgets: dict[Quota, Budget] = {quota: Budget(limit, now_s) for quota, limit in quotas.items() if limit is not None}
         self._queue: list[_Ticket] = []
+        self._waits = Waits(now_s)
         self._numbers = 0
         self._waiting = 0
         self._in_flight = 0
@@ -132,7 +136,7 @@ class Gate:
         if not self._waiting and self._in_flight < self._room and self._wait_s(cost, now_s) <= 0.0:
             return self._reserve(cost, now_s)
         self._numbers += 1
-        ticket = _Ticket(-remainder, self._numbers, cost, anyio.Event())
+        ticket = _Ticket(-remainder, self._numbers, cost, anyio.Event(), self._waits.so_far(now_s))
         heapq.heappush(self._queue, ticket)
         self._waiting += 1
         self._admit(now_s)
@@ -210,9 +214,10 @@ class Gate:
                     due_s = now_s + wait_s
                     break
                 self._waiting -= 1
-                ticket.admission = self._reserve(ticket.cost, now_s)
+                ticket.admission = self._reserve(ticket.cost, now_s, self._waits.so_far(now_s).since(ticket.came))
                 ticket.called.set()
             heapq.heappop(self._queue)
+        self._waits.held_up_by(self._cause(due_s, now_s), now_s)
         if due_s != self._due_s:
             self._due_s = due_s
             self._alarm.set()
@@ -223,12 +228,18 @@ class Gate:
             wait_s = max(wait_s, budget.wait_s(getattr(cost, quota), now_s))
         return wait_s
 
-    def _reserve(self, cost: Cost, now_s: float) -> Admission:
+    def _cause(self, due_s: float | None, now_s: float) -> Cause:
+        """What holds up those who wait."""
+        if due_s is None:
+            return "rest" if self._breaker.probing else "place"
+        return "rest" if now_s < due_s <= self._rest_until_s + 1e-9 else "quota"
+
+    def _reserve(self, cost: Cost, now_s: float, waited: Waited = NOT_AT_ALL) -> Admission:
         self._in_flight += 1
         self._under_way = _sum(self._under_way, cost, 1.0)
         for quota, budget in self._budgets.items():
             budget.spend(getattr(cost, quota), now_s)
-        return Admission(cost=cost, sent_s=now_s)
+        return Admission(cost=cost, sent_s=now_s, waited=waited)
 
     # --- learning -------------------------------------------------------------------------------------------------------------
 

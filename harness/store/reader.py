@@ -59,7 +59,7 @@ def last_attempts(connection: Readable, status: str) -> dict[str, int]:
 
 def methods_of_models(connection: Readable) -> dict[str, list[str]]:
     """Model -> its access methods, both in the order in which sweeps named them."""
-    rows = connection.execute("SELECT model, method FROM methods ORDER BY rowid").fetchall()
+    rows = connection.execute("SELECT model, method FROM methods").fetchall()  # DuckDB keeps the order in which rows came
     models: dict[str, list[str]] = {}
     for model, method in dict.fromkeys(rows):
         models.setdefault(model, []).append(method)

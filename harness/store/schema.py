@@ -15,6 +15,7 @@ from harness.core.records import (
     GateEvent,
     MethodRecord,
     ModelRecord,
+    PulseRecord,
     Record,
     SummaryRecord,
     SweepRecord,
@@ -32,6 +33,7 @@ TABLES: dict[type[Record], str] = {
     CallRecord: "calls",
     SummaryRecord: "summaries",
     GateEvent: "gate_events",
+    PulseRecord: "pulses",
 }
 
 _SQL_TYPES = {str: "VARCHAR", int: "BIGINT", float: "DOUBLE", bool: "BOOLEAN"}
