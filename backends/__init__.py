@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from backends import openai_chat
 from backends.answers import Answer
+from backends.sse import Streamed
 from harness.core.vocabulary import AccessMethod, Completion, Prompt
 
 
@@ -19,6 +20,7 @@ class Dialect:
     key_headers: Callable[[str], dict[str, str]]
     request_body: Callable[[AccessMethod, Prompt], dict[str, object]]
     read_answer: Callable[[Answer, float], Completion]
+    read_stream: Callable[[Streamed, float], Completion]
     read_models: Callable[[Answer], tuple[str, ...] | None]
 
 
@@ -29,6 +31,7 @@ DIALECTS: dict[str, Dialect] = {
         key_headers=openai_chat.key_headers,
         request_body=openai_chat.request_body,
         read_answer=openai_chat.read_answer,
+        read_stream=openai_chat.read_stream,
         read_models=openai_chat.read_models,
     ),
 }

@@ -1,8 +1,8 @@
 """Sends a body, brings an answer or raises a CallError. The one file that knows sockets.
 
-Keeps: one session a host, TLS verified, redirects refused, answers bounded, and no more requests a second to a host than its
-ceiling (asyncio-throttle, awaited by one dispatcher, so that the order in which the gate let calls through is the order on the
-wire). Never tries twice. The key goes into one header and nowhere else: it is cut out of every error text."""
+Keeps: one session a host, TLS verified, redirects refused, answers bounded, four deadlines, and no more requests a second to a host
+than its ceiling (asyncio-throttle, awaited by one dispatcher, so that the order in which the gate let calls through is the order on
+the wire). Never tries twice. The key goes into one header and nowhere else: it is cut out of every answer and error text."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ import orjson
 from asyncio_throttle import Throttler
 from yarl import URL
 
-from backends import Dialect
+from backends import Dialect, sse
 from backends.answers import Answer
-from harness.core.errors import CallError, ConnectFailed, Garbled, Rejected, TimedOut, Unavailable
+from harness.core.errors import CallError, ConnectFailed, Garbled, Rejected, TimedOut, Unavailable, Unreachable
 from harness.core.protocols import Clock
 from harness.core.vocabulary import AccessMethod, Completion, Prompt
 
@@ -30,11 +30,12 @@ LIMIT_HEADERS = ("x-ratelimit-", "anthropic-ratelimit-")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deadlines:
-    """Seconds: to a connection, between two pieces of the answer, for the whole call."""
+    """Seconds: to a connection, from there to the answer's first byte, between two of its pieces, for the whole call."""
 
     connect_s: float = 15.0
-    silence_s: float = 300.0
-    total_s: float = 300.0
+    first_byte_s: float = 300.0
+    between_chunks_s: float = 60.0
+    timeout_s: float = 300.0
 
 
 class Ceiling:
@@ -69,9 +70,11 @@ class Ceiling:
 class Wire:
     """The connections to one host; make it with `open_wire`."""
 
-    def __init__(self, session: aiohttp.ClientSession, ceiling: Ceiling | None) -> None:
+    def __init__(self, session: aiohttp.ClientSession, ceiling: Ceiling | None, deadlines: Deadlines, bytes_max: int) -> None:
         self._session = session
         self._ceiling = ceiling
+        self._deadlines = deadlines
+        self._bytes_max = bytes_max
 
     async def wait_turn(self) -> None:
         """Until the host's ceiling lets one more request go."""
@@ -84,45 +87,120 @@ class Wire:
         raises  ConnectFailed, TimedOut, Unavailable, Garbled, Rejected (a redirect)"""
         try:
             async with self._session.request(verb, url, data=body, headers=headers, allow_redirects=False) as response:
-                if 300 <= response.status < 400:
-                    where = response.headers.get("location", "nowhere")
-                    raise Rejected(f"{url} redirects to {where}; name that address if you trust it", status=response.status)
-                return Answer(status=response.status, headers=response.headers, body=await _bounded(response))
-        except TimeoutError as error:
-            raise TimedOut(f"no answer from {url} in time ({type(error).__name__})") from error
-        except aiohttp.ClientConnectorError as error:
-            raise ConnectFailed(f"cannot connect to {url}: {error}") from error
-        except aiohttp.ClientPayloadError as error:
-            raise Garbled(f"the answer of {url} broke off: {error}") from error
+                _refuse_redirect(response)
+                return Answer(status=response.status, headers=response.headers, body=await self._bounded(response))
+        except (aiohttp.ClientError, OSError) as error:  # a TimeoutError is an OSError
+            raise self._call_error(error, url) from error
+
+    async def _bounded(self, response: aiohttp.ClientResponse) -> bytes:
+        if not response.content.is_eof():
+            _wait_for_more(response, self._deadlines.between_chunks_s)
+        try:
+            length = response.content_length
+            if length is not None and length <= self._bytes_max and "Content-Encoding" not in response.headers:
+                return await response.read()
+            pieces, size = [], 0  # of unknown length, or packed: it may unpack to more than it says
+            async for piece in response.content.iter_any():
+                size += len(piece)
+                if size > self._bytes_max:
+                    raise self._too_long(response)
+                pieces.append(piece)
+            return b"".join(pieces)
+        except aiohttp.SocketTimeoutError as error:
+            raise self._fell_silent(response.url) from error
+
+    async def listen(self, verb: str, url: URL, *, headers: Mapping[str, str], body: bytes, clock: Clock) -> sse.Streamed | Answer:
+        """One request, and its answer piece by piece with the time of each; whole if it is a refusal or no stream.
+
+        raises  as exchange"""
+        sent_s = clock.now()
+        try:
+            async with self._session.request(verb, url, data=body, headers=headers, allow_redirects=False) as response:
+                _refuse_redirect(response)
+                if response.status != 200 or response.content_type != sse.CONTENT_TYPE:
+                    return Answer(status=response.status, headers=response.headers, body=await self._bounded(response))
+                return await self._pieces(response, sent_s, clock)
         except (aiohttp.ClientError, OSError) as error:
-            raise Unavailable(f"the connection to {url} was lost: {type(error).__name__}: {error}") from error
+            raise self._call_error(error, url) from error
+
+    async def _pieces(self, response: aiohttp.ClientResponse, sent_s: float, clock: Clock) -> sse.Streamed:
+        left_s = self._deadlines.first_byte_s - (clock.now() - sent_s)  # a head alone is no beginning: servers send it at once
+        _wait_for_more(response, max(left_s, 0.001))
+        pieces: list[bytes] = []
+        ends: list[int] = []
+        came_s: list[float] = []
+        size = 0
+        try:
+            async for piece in response.content.iter_any():
+                came_s.append(clock.now() - sent_s)
+                if not pieces:
+                    _wait_for_more(response, self._deadlines.between_chunks_s)
+                size += len(piece)
+                if size > self._bytes_max:
+                    raise self._too_long(response)
+                pieces.append(piece)
+                ends.append(size)
+        except aiohttp.SocketTimeoutError as error:
+            raise self._fell_silent(response.url) if pieces else self._not_begun(response.url) from error
+        answer = Answer(status=response.status, headers=response.headers, body=b"".join(pieces))
+        return sse.Streamed(answer=answer, ends=ends, came_s=came_s)
+
+    # --- what went wrong ------------------------------------------------------------------------------------------------------
+
+    def _call_error(self, error: aiohttp.ClientError | OSError, url: URL) -> CallError:
+        if isinstance(error, aiohttp.ConnectionTimeoutError):
+            return TimedOut(f"no connection to {url} within connect_s = {self._deadlines.connect_s:g}")
+        if isinstance(error, aiohttp.SocketTimeoutError):
+            return self._not_begun(url)
+        if isinstance(error, TimeoutError):
+            return TimedOut(f"the answer of {url} was not whole within timeout_s = {self._deadlines.timeout_s:g}")
+        if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
+            return Unreachable(f"{url} does not prove who it is: {error}")
+        if isinstance(error, aiohttp.ClientConnectorError):
+            return ConnectFailed(f"cannot connect to {url}: {error}")
+        if isinstance(error, aiohttp.ClientPayloadError):
+            return Garbled(f"the answer of {url} broke off: {error}")
+        return Unavailable(f"the connection to {url} was lost: {type(error).__name__}: {error}")
+
+    def _not_begun(self, url: URL) -> TimedOut:
+        return TimedOut(f"not a byte of an answer from {url} within first_byte_s = {self._deadlines.first_byte_s:g}")
+
+    def _fell_silent(self, url: URL) -> TimedOut:
+        limit = f"between_chunks_s = {self._deadlines.between_chunks_s:g}"
+        return TimedOut(f"the answer of {url} stopped, and nothing more came within {limit}")
+
+    def _too_long(self, response: aiohttp.ClientResponse) -> Garbled:
+        return Garbled(f"the answer is longer than reply_bytes_max = {self._bytes_max}", status=response.status)
 
 
-async def _bounded(response: aiohttp.ClientResponse) -> bytes:
-    if response.content_length is not None and response.content_length <= ANSWER_BYTES_MAX and "Content-Encoding" not in response.headers:
-        return await response.read()
-    pieces, size = [], 0  # of unknown length, or packed: it may unpack to more than it says
-    async for piece in response.content.iter_any():
-        size += len(piece)
-        if size > ANSWER_BYTES_MAX:
-            raise Garbled(f"the answer is longer than {ANSWER_BYTES_MAX} bytes", status=response.status)
-        pieces.append(piece)
-    return b"".join(pieces)
+def _refuse_redirect(response: aiohttp.ClientResponse) -> None:
+    if 300 <= response.status < 400:
+        where = response.headers.get("location", "nowhere")
+        raise Rejected(f"{response.url} redirects to {where}; name that address if you trust it", status=response.status)
+
+
+def _wait_for_more(response: aiohttp.ClientResponse, seconds: float) -> None:
+    """From now on, a silence of so long ends the answer: aiohttp's timer of the connection, which every piece sets anew."""
+    if response.connection is not None and response.connection.protocol is not None:
+        response.connection.protocol.read_timeout = seconds
+        response.connection.protocol.start_timeout()
 
 
 @asynccontextmanager
-async def open_wire(*, requests_per_second_max: float | None, deadlines: Deadlines) -> AsyncIterator[Wire]:
-    """Connections to one host, closed on leaving."""
-    timeout = aiohttp.ClientTimeout(total=deadlines.total_s, sock_connect=deadlines.connect_s, sock_read=deadlines.silence_s)
+async def open_wire(
+    *, requests_per_second_max: float | None, deadlines: Deadlines, bytes_max: int = ANSWER_BYTES_MAX
+) -> AsyncIterator[Wire]:
+    """Connections to one host, closed on leaving. bytes_max: a longer answer is not read."""
+    timeout = aiohttp.ClientTimeout(total=deadlines.timeout_s, connect=deadlines.connect_s, sock_read=deadlines.first_byte_s)
     connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=300)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout, auto_decompress=True) as session:
         if requests_per_second_max is None:
-            yield Wire(session, None)
+            yield Wire(session, None, deadlines, bytes_max)
             return
         ceiling = Ceiling(requests_per_second_max)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(ceiling.dispatch)
-            yield Wire(session, ceiling)
+            yield Wire(session, ceiling, deadlines, bytes_max)
             tasks.cancel_scope.cancel()
 
 
@@ -134,6 +212,7 @@ class HttpBackend:
         self._dialect = dialect
         self._wire = wire
         self._key = key
+        self._raw_key = key.encode() if key else b""
         self._clock = clock
         self._url = URL(method.base_url.rstrip("/") + dialect.path)
         self._headers = {"Content-Type": "application/json", **(dialect.key_headers(key) if key else {})}
@@ -146,9 +225,14 @@ class HttpBackend:
         await self._wire.wait_turn()
         held_s = self._clock.now() - ready_s
         try:
-            answer = await self._wire.exchange("POST", self._url, headers=self._headers, body=body)
-            limits = {name.lower(): value for name, value in answer.headers.items() if name.lower().startswith(LIMIT_HEADERS)}
-            completion = self._dialect.read_answer(answer, self._clock.wall())
+            if self._method.stream:
+                met = await self._wire.listen("POST", self._url, headers=self._headers, body=body, clock=self._clock)
+                limits = _limits(met.answer if isinstance(met, sse.Streamed) else met)
+                completion = self._read_streamed(met)
+            else:
+                answer = await self._wire.exchange("POST", self._url, headers=self._headers, body=body)
+                limits = _limits(answer)
+                completion = self._dialect.read_answer(self._cleared(answer), self._clock.wall())
         except CallError as error:
             error.headers, error.held_s = limits, held_s
             raise self._without_key(error) from error.__cause__
@@ -164,7 +248,22 @@ class HttpBackend:
         except CallError as error:
             raise self._without_key(error) from error.__cause__
 
+    def _read_streamed(self, met: sse.Streamed | Answer) -> Completion:
+        if isinstance(met, Answer):
+            return self._dialect.read_answer(self._cleared(met), self._clock.wall())
+        return self._dialect.read_stream(replace(met, answer=self._cleared(met.answer)), self._clock.wall())
+
+    def _cleared(self, answer: Answer) -> Answer:
+        """The answer without our key: nobody may bring it into the store by quoting it."""
+        if self._raw_key and self._raw_key in answer.body:
+            return replace(answer, body=answer.body.replace(self._raw_key, b"[key]"))
+        return answer
+
     def _without_key(self, error: CallError) -> CallError:
         if self._key and self._key in str(error):
             error.args = (str(error).replace(self._key, "[key]"),)
         return error
+
+
+def _limits(answer: Answer) -> dict[str, str]:
+    return {name.lower(): value for name, value in answer.headers.items() if name.lower().startswith(LIMIT_HEADERS)}

@@ -6,7 +6,9 @@ Pure: Prompt -> body, Answer -> Completion or the CallError it means. Source: th
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
+from backends import sse
 from backends.answers import Answer
 from harness.core.errors import (
     AccountRefused,
@@ -24,6 +26,7 @@ from harness.core.vocabulary import AccessMethod, Completion, Prompt
 PATH = "/chat/completions"
 MODELS_PATH = "/models"
 
+_TOLD = ("id", "model", "usage", "system_fingerprint", "provider")
 _NO_CREDIT = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "insufficient_credits")
 _TOO_LONG = ("context_length_exceeded", "maximum context length", "context window", "string_above_max_length")
 
@@ -43,6 +46,8 @@ def request_body(method: AccessMethod, prompt: Prompt) -> dict[str, object]:
     }
     wishes = {"temperature": sampling.temperature, "top_p": sampling.top_p, "seed": sampling.seed}
     body.update({name: value for name, value in wishes.items() if value is not None})
+    if method.stream:
+        body |= {"stream": True, "stream_options": {"include_usage": True}}
     if method.constrain:
         body["structured_outputs"] = {"regex": prompt.form.regex}
     return body
@@ -70,17 +75,71 @@ def read_answer(answer: Answer, wall_s: float) -> Completion:
         text = ""  # a refusal, or a reply that was all reasoning: an empty reply, which breaks the form
     if not isinstance(text, str):
         raise Garbled("the reply is no text", status=200, request_id=request_id)
-    usage = body.get("usage")
-    counts: Mapping[str, object] = usage if isinstance(usage, dict) else {}
+    return _completion(answer, body, text=text, reasoning=_thoughts(choice["message"]), finish_reason=_text(choice.get("finish_reason")))
+
+
+def read_stream(streamed: sse.Streamed, wall_s: float) -> Completion:
+    """The completion that these events spell, with its pace; see read_answer.
+
+    raises  the CallError that the answer means; Garbled also where it ends before it says that it is done"""
+    texts: list[str] = []
+    thoughts: list[str] = []
+    times_s: list[float] = []
+    told: dict[str, object] = {}
+    finish_reason, done = None, False
+    for event in streamed.events():
+        if event.data == b"[DONE]":
+            done = True
+            break
+        chunk = event.json()
+        if chunk.get("error"):
+            raise _refusal(Answer(status=200, headers=streamed.answer.headers, body=event.data), wall_s)
+        told |= {name: chunk[name] for name in _TOLD if chunk.get(name) is not None}
+        choices = chunk.get("choices")
+        choice = choices[0] if isinstance(choices, list) and choices else None
+        if not isinstance(choice, dict):
+            continue
+        finish_reason = _text(choice.get("finish_reason")) or finish_reason
+        delta = choice.get("delta")
+        if isinstance(delta, dict):
+            text, thought = delta.get("content"), _thoughts(delta)
+            if text or thought:
+                times_s.append(event.at_s)
+            if isinstance(text, str):
+                texts.append(text)
+            if thought:
+                thoughts.append(thought)
+    if not done and finish_reason is None:
+        raise Garbled("the stream broke off before the reply was done", status=200, request_id=_text(told.get("id")))
+    completion = _completion(
+        streamed.answer, told, text="".join(texts), reasoning="".join(thoughts) or None, finish_reason=finish_reason
+    )
+    return replace(completion, pace=sse.pace(times_s))
+
+
+def _completion(
+    answer: Answer, body: Mapping[str, object], *, text: str, reasoning: str | None, finish_reason: str | None
+) -> Completion:
+    usage = _mapping(body.get("usage"))
     return Completion(
         text=text,
-        finish_reason=_text(choice.get("finish_reason")),
-        prompt_tokens=_count(counts.get("prompt_tokens")),
-        completion_tokens=_count(counts.get("completion_tokens")),
+        finish_reason=finish_reason,
+        prompt_tokens=_count(usage.get("prompt_tokens")),
+        completion_tokens=_count(usage.get("completion_tokens")),
         served_model=_text(body.get("model")),
-        request_id=request_id,
+        request_id=_text(body.get("id")) or answer.headers.get("x-request-id"),
         http_status=200,
+        reasoning=reasoning,
+        reasoning_tokens=_count(_mapping(usage.get("completion_tokens_details")).get("reasoning_tokens")),
+        cached_tokens=_count(_mapping(usage.get("prompt_tokens_details")).get("cached_tokens")),
+        upstream=_text(body.get("provider")),
+        system_fingerprint=_text(body.get("system_fingerprint")),
     )
+
+
+def _thoughts(message: Mapping[str, object]) -> str | None:
+    """What a reasoning model thought, under either of the names that servers use."""
+    return _text(message.get("reasoning_content")) or _text(message.get("reasoning"))
 
 
 def read_models(answer: Answer) -> tuple[str, ...] | None:
@@ -140,6 +199,10 @@ def _one_line(text: str) -> str:
 
 def _start(answer: Answer) -> str:
     return _one_line(answer.body[:200].decode("utf-8", "replace")) or "(empty body)"
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, dict) else {}
 
 
 def _text(value: object) -> str | None:

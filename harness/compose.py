@@ -32,7 +32,7 @@ from harness.core.clock import RealClock
 from harness.core.errors import CallError, Unreachable
 from harness.core.protocols import Backend, RecordSink
 from harness.core.records import GateEvent, MethodRecord, ModelRecord, Record, SweepRecord
-from harness.core.vocabulary import AccessMethod, EpisodePlan, Instance, Sampling, digest
+from harness.core.vocabulary import AccessMethod, EpisodePlan, Instance, Prices, Sampling, digest
 from harness.doors import Door, find_doors
 from harness.engine.call import Caller, RetryPolicy, Route
 from harness.engine.episode import Beginning, Player, RecordedTurn
@@ -64,6 +64,10 @@ TUNABLE = frozenset(
         "quota_group",
         "allow_plain_http",
         "key_env",
+        "price_input_usd_per_mtok",
+        "price_output_usd_per_mtok",
+        "price_cached_usd_per_mtok",
+        "reply_bytes_max",
     }
 )
 
@@ -366,7 +370,13 @@ class _Sweep:
         wire = await open_things.enter_async_context(
             open_wire(
                 requests_per_second_max=method.requests_per_second_max,
-                deadlines=Deadlines(silence_s=retry.timeout_s, total_s=retry.timeout_s),
+                deadlines=Deadlines(
+                    connect_s=retry.connect_s,
+                    first_byte_s=retry.first_byte_s or retry.timeout_s,
+                    between_chunks_s=retry.between_chunks_s,
+                    timeout_s=retry.timeout_s,
+                ),
+                bytes_max=part.reply_bytes_max,
             )
         )
         return HttpBackend(method, DIALECTS[method.dialect], wire, key=self.keys[method.name], clock=self.clock)
@@ -486,7 +496,15 @@ def access_method(name: str, model: str, part: MethodPart, server: LocalServer |
         constrain=part.constrain,
         concurrency=part.concurrency,
         requests_per_second_max=ceiling,
+        stream=part.stream,
+        prices=prices(part),
     )
+
+
+def prices(part: MethodPart) -> Prices | None:
+    if part.price_input_usd_per_mtok is None or part.price_output_usd_per_mtok is None:
+        return None
+    return Prices(input=part.price_input_usd_per_mtok, output=part.price_output_usd_per_mtok, cached=part.price_cached_usd_per_mtok)
 
 
 def place_of(method: str) -> tuple[str, ...]:

@@ -113,7 +113,12 @@ class CallRecord:
     queue_s      from ready to sent: waiting at the gate, and under the ceiling on the wire
     quota_s      of that, for a quota or under the ceiling; rest_s: for the end of a gate's rest; else it was for a place in the window
     latency_s    from sent to answered
-    error_class  None if a reply came, else the class of errors.py"""
+    error_class  None if a reply came, else the class of errors.py
+    reasoning    the model's thoughts where the provider shows them apart; `reply` never holds them
+    reasoning_tokens, cached_tokens   the parts of completion_tokens and of prompt_tokens that were thoughts, and known from before
+    upstream     who answered behind a router
+    cost_usd     by the sweep's prices, or as the provider says; None: not known
+    ttft_s, chunks, gap_s_*   of a streamed reply; see Pace"""
 
     episode_id: str
     attempt: int
@@ -136,6 +141,17 @@ class CallRecord:
     sent_at: float
     quota_s: float | None = None
     rest_s: float | None = None
+    reasoning: str | None = None
+    reasoning_tokens: int | None = None
+    cached_tokens: int | None = None
+    upstream: str | None = None
+    system_fingerprint: str | None = None
+    cost_usd: float | None = None
+    ttft_s: float | None = None
+    chunks: int | None = None
+    gap_s_median: float | None = None
+    gap_s_p95: float | None = None
+    gap_s_max: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -126,11 +126,37 @@ class Model:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
-    """What is asked of the sampler. None: left to the provider, and said so in the store."""
+    """What is asked of the sampler. None or empty: left to the provider, and said so in the store.
+
+    tokens_max        in place of what each ask's form allows: reasoning models spend it on their thoughts too
+    reasoning_effort  in the provider's own words"""
 
     temperature: float | None = 0.0
     top_p: float | None = None
+    top_k: int | None = None
     seed: int | None = None
+    tokens_max: int | None = None
+    stop: tuple[str, ...] = ()
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    reasoning_effort: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prices:
+    """US dollars for a million tokens. cached: of input that the provider had seen before; None: like any other input."""
+
+    input: float
+    output: float
+    cached: float | None = None
+
+    def cost_usd(self, *, prompt_tokens: int | None, cached_tokens: int | None, completion_tokens: int | None) -> float | None:
+        """What a call with this usage costs; None where the provider did not count."""
+        if prompt_tokens is None or completion_tokens is None:
+            return None
+        seen = min(cached_tokens or 0, prompt_tokens)
+        dear = (prompt_tokens - seen) * self.input + completion_tokens * self.output
+        return (dear + seen * (self.input if self.cached is None else self.cached)) / 1e6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +167,9 @@ class AccessMethod:
     key_env      the name of the environment variable that holds the key; never the key
     constrain    send each ask's form to the server, so that the reply must have it
     concurrency  calls in flight at most
-    requests_per_second_max  ceiling on the wire for this method's host; None: no ceiling"""
+    requests_per_second_max  ceiling on the wire for this method's host; None: no ceiling
+    stream       replies are sent as they are written, and their times kept
+    prices       None: not known"""
 
     name: str
     model: str
@@ -154,6 +182,8 @@ class AccessMethod:
     constrain: bool
     concurrency: int
     requests_per_second_max: float | None
+    stream: bool = False
+    prices: Prices | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,14 +206,35 @@ class Prompt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """When a streamed reply came. Gaps are seconds between pieces that brought text, None below two pieces.
+
+    ttft_s   from sent to the first piece with text, thoughts included
+    chunks   pieces with text, as they came off the wire: one may hold several tokens"""
+
+    ttft_s: float
+    chunks: int
+    gap_s_median: float | None
+    gap_s_p95: float | None
+    gap_s_max: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
     """What came back. Token counts are the provider's own; None where it reported none.
 
-    text           the reply, raw
-    finish_reason  as the provider worded it
-    served_model   the model the provider says answered
-    headers        those of the answer that speak of rate limits, names in lower case
-    held_s         seconds that a ceiling on the wire held the request back before it was sent"""
+    text                the reply, raw, without the model's thoughts
+    finish_reason       as the provider worded it
+    prompt_tokens       cached ones included
+    completion_tokens   thoughts included
+    served_model        the model the provider says answered
+    reasoning           the thoughts, where the provider shows them apart
+    upstream            who answered behind a router
+    system_fingerprint  the provider's name for the configuration that answered
+    cost_usd            where the provider says so itself
+    pace                None unless streamed
+    headers             those of the answer that speak of rate limits, names in lower case
+    held_s              seconds that a ceiling on the wire held the request back before it was sent"""
 
     text: str
     finish_reason: str | None = None
@@ -192,6 +243,13 @@ class Completion:
     served_model: str | None = None
     request_id: str | None = None
     http_status: int | None = None
+    reasoning: str | None = None
+    reasoning_tokens: int | None = None
+    cached_tokens: int | None = None
+    upstream: str | None = None
+    system_fingerprint: str | None = None
+    cost_usd: float | None = None
+    pace: Pace | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     held_s: float = 0.0
 

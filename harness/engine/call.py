@@ -219,6 +219,7 @@ def _record(
     met = completion or Completion(
         text="", http_status=failure.status if failure else None, request_id=failure.request_id if failure else None
     )
+    pace = met.pace
     return CallRecord(
         episode_id=place.episode_id,
         attempt=place.attempt,
@@ -241,4 +242,24 @@ def _record(
         rest_s=rest_s,
         latency_s=latency_s,
         sent_at=sent_at,
+        reasoning=_storable(met.reasoning),
+        reasoning_tokens=met.reasoning_tokens,
+        cached_tokens=met.cached_tokens,
+        upstream=_storable(met.upstream),
+        system_fingerprint=_storable(met.system_fingerprint),
+        cost_usd=_cost_usd(route.method, met),
+        ttft_s=pace.ttft_s if pace else None,
+        chunks=pace.chunks if pace else None,
+        gap_s_median=pace.gap_s_median if pace else None,
+        gap_s_p95=pace.gap_s_p95 if pace else None,
+        gap_s_max=pace.gap_s_max if pace else None,
+    )
+
+
+def _cost_usd(method: AccessMethod, met: Completion) -> float | None:
+    """By the sweep's prices if it has any: they are what the user pays."""
+    if method.prices is None:
+        return met.cost_usd
+    return method.prices.cost_usd(
+        prompt_tokens=met.prompt_tokens, cached_tokens=met.cached_tokens, completion_tokens=met.completion_tokens
     )

@@ -83,6 +83,10 @@ def _method_contradictions(method: MethodPart) -> Iterator[tuple[Key, str]]:
         yield (), 'says nowhere where the model is; give base_url = "https://...", engine = { kind = "vllm", ... } or bots = {}'
     if len(places) > 1:
         yield (places[0],), f"stands beside {' and '.join(places[1:])}; keep one of them: each says where the model is"
+    if (method.price_input_usd_per_mtok is None) != (method.price_output_usd_per_mtok is None):
+        yield (), "has one price of two; give price_input_usd_per_mtok and price_output_usd_per_mtok"
+    elif method.price_cached_usd_per_mtok is not None and method.price_input_usd_per_mtok is None:
+        yield ("price_cached_usd_per_mtok",), "stands alone; give price_input_usd_per_mtok and price_output_usd_per_mtok too"
     if method.base_url is not None:
         try:
             parts = urlsplit(method.base_url)

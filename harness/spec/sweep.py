@@ -79,6 +79,10 @@ class MethodPart:
                    the account's quotas, as far as known; what the provider says in headers wins
     requests_per_second_max   ceiling on the wire; None: twice requests_per_minute / 60, and none on this machine
     quota_group               methods of one account that name the same group share one quota; None: those that share a served model do
+    price_input_usd_per_mtok, price_output_usd_per_mtok, price_cached_usd_per_mtok
+                   US dollars for a million tokens: of prompts, of replies, of prompt tokens the provider had seen before
+    stream         let replies come as they are written: time to first token and gaps are recorded
+    reply_bytes_max           a longer answer is not read
     allow_plain_http          http:// to another machine, by name and on purpose"""
 
     __pydantic_config__: ClassVar = _STRICT
@@ -98,6 +102,11 @@ class MethodPart:
     output_tokens_per_minute: Annotated[float, Ge(1)] | None = None
     requests_per_second_max: Annotated[float, Gt(0)] | None = None
     quota_group: Text | None = None
+    price_input_usd_per_mtok: Annotated[float, Ge(0)] | None = None
+    price_output_usd_per_mtok: Annotated[float, Ge(0)] | None = None
+    price_cached_usd_per_mtok: Annotated[float, Ge(0)] | None = None
+    stream: bool = False
+    reply_bytes_max: Annotated[int, Ge(1024), Le(2**31 - 1)] = 8 * 2**20
     allow_plain_http: bool = False
     temperature: Annotated[float, Ge(0), Le(2)] | None = 0.0
     top_p: Annotated[float, Gt(0), Le(1)] | None = None
@@ -124,7 +133,10 @@ class RetryPart:
     tries_max    requests a call may cost
     deadline_s   no new try after so long
     wait_max_s   longest pause between two tries, unless the provider asks for a longer one
-    timeout_s    one request, from connecting to the last byte"""
+    timeout_s    one request, from connecting to the last byte
+    connect_s    of that, to a connection
+    first_byte_s of that, from sent to the answer's first byte, which servers that do not stream send when all is done; None: timeout_s
+    between_chunks_s   of that, between two pieces of the answer"""
 
     __pydantic_config__: ClassVar = _STRICT
 
@@ -132,6 +144,9 @@ class RetryPart:
     deadline_s: Annotated[float, Gt(0)] = 600.0
     wait_max_s: Annotated[float, Gt(0)] = 30.0
     timeout_s: Annotated[float, Gt(0)] = 300.0
+    connect_s: Annotated[float, Gt(0)] = 15.0
+    first_byte_s: Annotated[float, Gt(0)] | None = None
+    between_chunks_s: Annotated[float, Gt(0)] = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

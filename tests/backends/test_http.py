@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import replace
 
 import anyio
+import orjson
 import pytest
 from aiohttp import web
 
@@ -24,7 +26,7 @@ from harness.core.errors import (
     TimedOut,
     Unavailable,
 )
-from harness.core.vocabulary import Form, Message, Prompt
+from harness.core.vocabulary import Completion, Form, Message, Prompt
 from tests.world import method
 
 PROMPT = Prompt(messages=(Message("user", "Hi"),), form=Form(regex="[a-z]+"), episode="e", item="i", seat="s", turn=0)
@@ -50,10 +52,10 @@ async def serving(handler: Handler) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def backend(
-    base_url: str, *, key: str | None = None, deadlines: Deadlines | None = None, per_second: float | None = None
+    base_url: str, *, key: str | None = None, deadlines: Deadlines | None = None, per_second: float | None = None, stream: bool = False
 ) -> AsyncIterator[HttpBackend]:
     async with open_wire(requests_per_second_max=per_second, deadlines=deadlines or Deadlines()) as wire:
-        yield HttpBackend(replace(method(), base_url=base_url), DIALECTS["openai_chat"], wire, key=key, clock=RealClock())
+        yield HttpBackend(replace(method(), base_url=base_url, stream=stream), DIALECTS["openai_chat"], wire, key=key, clock=RealClock())
 
 
 def met(handler: Handler, *, deadlines: Deadlines | None = None, key: str | None = None) -> str | CallError:
@@ -93,6 +95,50 @@ def test_the_key_travels_in_its_header_and_stays_out_of_errors() -> None:
     assert "sk-very-secret" not in repr(error)
 
 
+def events(*chunks: object) -> list[bytes]:
+    return [b"data: %s\n\n" % orjson.dumps(chunk) for chunk in chunks] + [b"data: [DONE]\n\n"]
+
+
+def delta(**said: object) -> dict[str, object]:
+    return {"id": "1", "model": "toy", "choices": [{"index": 0, "delta": said, "finish_reason": None}]}
+
+
+SPOKEN = events(
+    delta(role="assistant", content=""),
+    delta(content="hel"),
+    delta(content="lo"),
+    {**delta(), "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]},
+    {"id": "1", "model": "toy", "choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 2}},
+)
+
+
+def speaking(pieces: Sequence[bytes], pause_s: float = 0.0, *, hang: bool = False) -> Handler:
+    """A server that streams these pieces."""
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "x-ratelimit-remaining-requests": "7"})
+        await response.prepare(request)
+        for piece in pieces:
+            await asyncio.sleep(pause_s)
+            await response.write(piece)
+        if hang:
+            await asyncio.sleep(0.8)
+        return response
+
+    return handler
+
+
+def streamed(handler: Handler, *, deadlines: Deadlines | None = None, key: str | None = None) -> Completion | CallError:
+    async def scenario() -> Completion | CallError:
+        async with serving(handler) as url, backend(url, deadlines=deadlines, key=key, stream=True) as through:
+            try:
+                return await through.complete(PROMPT)
+            except CallError as error:
+                return error
+
+    return anyio.run(scenario)
+
+
 async def reset_before_headers(request: web.Request) -> web.StreamResponse:
     assert request.transport is not None
     request.transport.abort()
@@ -129,6 +175,94 @@ async def overloaded(request: web.Request) -> web.StreamResponse:
     return web.json_response({"error": {"message": "busy"}}, status=503)
 
 
+def test_a_streamed_reply_comes_home_with_its_pace() -> None:
+    """Text, usage of the last chunk, limits, and when the pieces with text came: the empty first delta is none."""
+    met = streamed(speaking(SPOKEN, 0.05))
+    assert isinstance(met, Completion)
+    assert (met.text, met.finish_reason, met.prompt_tokens, met.completion_tokens) == ("hello", "stop", 5, 2)
+    assert met.headers == {"x-ratelimit-remaining-requests": "7"}
+    assert met.pace is not None
+    assert met.pace.chunks == 2
+    assert met.pace.ttft_s >= 0.1
+    assert met.pace.gap_s_max == met.pace.gap_s_median == met.pace.gap_s_p95
+    assert met.pace.gap_s_max is not None
+    assert met.pace.gap_s_max >= 0.03
+
+
+def test_events_may_be_cut_anywhere() -> None:
+    """A stream that arrives byte by byte says the same."""
+    whole = b"".join(SPOKEN).replace(b"\n", b"\r\n")
+    met = streamed(speaking([whole[start : start + 7] for start in range(0, len(whole), 7)]))
+    assert isinstance(met, Completion)
+    assert (met.text, met.completion_tokens) == ("hello", 2)
+
+
+def test_a_server_that_does_not_stream_is_understood() -> None:
+    """A whole answer to a request for a stream is a reply without a pace."""
+    met = streamed(good)
+    assert isinstance(met, Completion)
+    assert (met.text, met.pace) == ("hello", None)
+
+
+def test_a_key_that_is_quoted_does_not_come_through() -> None:
+    """Neither in a whole reply nor in a streamed one."""
+
+    async def quote(request: web.Request) -> web.StreamResponse:
+        return web.Response(body=GOOD.replace(b"hello", request.headers["Authorization"].encode()), content_type="application/json")
+
+    assert met(quote, key="sk-very-secret") == "Bearer [key]"
+    said = streamed(speaking(events(delta(content="it is sk-very-secret"))), key="sk-very-secret")
+    assert isinstance(said, Completion)
+    assert said.text == "it is [key]"
+
+
+@pytest.mark.parametrize(
+    ("handler", "deadlines", "words"),
+    [
+        (speaking(SPOKEN[:1], hang=True), Deadlines(between_chunks_s=0.2), "between_chunks_s = 0.2"),
+        (silent, Deadlines(first_byte_s=0.2), "first_byte_s = 0.2"),
+        (speaking([b": alive\n\n"] * 40, 0.02), Deadlines(timeout_s=0.3), "timeout_s = 0.3"),
+    ],
+)
+def test_every_deadline_has_its_name(handler: Handler, deadlines: Deadlines, words: str) -> None:
+    """A silent beginning, a silent middle and an endless answer are three limits, and the error says which one passed."""
+    for error in (streamed(handler, deadlines=deadlines), met(handler, deadlines=deadlines)):
+        assert type(error) is TimedOut
+        assert words in str(error)
+
+
+def test_a_connection_that_is_not_taken_up_has_its_own_deadline() -> None:
+    """A full backlog answers nothing at all."""
+
+    async def scenario() -> None:
+        with ExitStack() as sockets:
+            full = sockets.enter_context(socket.socket())
+            full.bind(("127.0.0.1", 0))
+            full.listen(0)
+            for _ in range(4):
+                other = sockets.enter_context(socket.socket())
+                other.setblocking(False)
+                other.connect_ex(full.getsockname())
+            async with backend(f"http://127.0.0.1:{full.getsockname()[1]}/v1", deadlines=Deadlines(connect_s=0.2)) as through:
+                with pytest.raises(TimedOut, match=r"no connection .* within connect_s = 0\.2"):
+                    await through.complete(PROMPT)
+
+    anyio.run(scenario)
+
+
+def test_the_head_of_a_stream_is_not_its_first_byte() -> None:
+    """Servers send it at once, long before the first token."""
+    error = streamed(speaking([], hang=True), deadlines=Deadlines(first_byte_s=0.2))
+    assert type(error) is TimedOut
+    assert "first_byte_s = 0.2" in str(error)
+
+
+def test_a_stream_that_ends_early_is_garbled() -> None:
+    """Without a finish or [DONE] there is no telling whether the reply is whole."""
+    for pieces in (SPOKEN[:2], [b"data: {"], []):
+        assert type(streamed(speaking(pieces))) is Garbled
+
+
 @pytest.mark.parametrize(
     ("handler", "expected"),
     [
@@ -142,7 +276,7 @@ async def overloaded(request: web.Request) -> web.StreamResponse:
 )
 def test_every_misfortune_is_a_call_error(handler: Handler, expected: type[CallError]) -> None:
     """No foreign exception leaves this file, and each becomes the class that says who must act."""
-    error = met(handler, deadlines=Deadlines(silence_s=0.5))
+    error = met(handler, deadlines=Deadlines(first_byte_s=0.5))
     assert type(error) is expected
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.core.seeds import derive_seed, stream
-from harness.core.vocabulary import Message, digest, normalised
+from harness.core.vocabulary import Message, Prices, digest, normalised
 
 
 def test_neighbours_of_one_role_are_joined_by_a_blank_line() -> None:
@@ -36,3 +36,28 @@ def test_streams_have_names(path: tuple[str | int, ...]) -> None:
     assert derive_seed(7, *path) != derive_seed(7, *path, 0)
     assert stream(7, *path).random() == stream(7, *path).random()
     assert 0 <= derive_seed(7, *path) < 2**64
+
+
+@pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        ((1_000_000, None, 0), 2.0),
+        ((0, None, 1_000_000), 8.0),
+        ((1_000_000, 400_000, 500_000), 1.2 + 0.2 + 4.0),
+        ((10, 50, 0), 5e-6),
+        ((None, None, 7), None),
+        ((7, None, None), None),
+    ],
+)
+def test_a_call_costs_what_its_tokens_do(usage: tuple[int | None, int | None, int | None], expected: float | None) -> None:
+    """Cached tokens are part of the prompt and have their own price; what was not counted has no cost."""
+    prompt_tokens, cached_tokens, completion_tokens = usage
+    cost = Prices(input=2.0, output=8.0, cached=0.5).cost_usd(
+        prompt_tokens=prompt_tokens, cached_tokens=cached_tokens, completion_tokens=completion_tokens
+    )
+    assert cost == (None if expected is None else pytest.approx(expected))
+
+
+def test_cached_tokens_without_a_price_cost_like_others() -> None:
+    """The dearer guess: a budget is not overrun by it."""
+    assert Prices(input=1.0, output=1.0).cost_usd(prompt_tokens=1_000_000, cached_tokens=9, completion_tokens=0) == 1.0
