@@ -25,6 +25,7 @@ from harness.store.reader import (
 )
 
 ALPHA = 0.05
+AGAIN = "again"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,13 +116,17 @@ def store_audit(store: Path, *, reference: str | None, margin: float | None) -> 
         if len(methods) < 2:
             continue
         held_against = wanted if wanted in methods else methods[0]
+        again = second_self(held_against) if second_self(held_against) in columns.method else None
         parts.append(
             ModelAudit(
                 model=model,
                 scores=audit(
-                    score_array(columns, methods),
+                    score_array(columns, [*methods, again] if again else methods),
                     held_against,
+                    again=again,
                     margin=margin or choices.margin,
+                    margin_played=choices.margin_played,
+                    margin_game=choices.margin_game,
                     alpha=choices.alpha,
                     seed=choices.seed,
                 ),
@@ -147,9 +152,15 @@ def _averages_only(store: Path) -> AuditError:
     )
 
 
+def second_self(method: str) -> str:
+    """The name under which the second play of a reference is audited."""
+    return f"{method} ({AGAIN})"
+
+
 def _columns(rows: EpisodeRows) -> EpisodeColumns:
+    """The rows by method, a second self apart: it is never pooled with the reference."""
     return EpisodeColumns(
-        method=rows.method,
+        method=[second_self(method) if arm == AGAIN else method for method, arm in zip(rows.method, rows.arm, strict=True)],
         game=rows.game,
         item=rows.item,
         repeat=rows.repeat,

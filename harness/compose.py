@@ -179,7 +179,12 @@ def episodes_left(spec: SweepSpec, *, source: Path, store: Path) -> int:
     if store.exists():
         with open_to_read(store) as connection:
             ended = ended_episodes(connection, retry_failed=False)
-    return sum(1 for method in spec.methods() for _ in lane(method, sets, repeats=spec.repeats, seed=spec.seed, stored=ended))
+    return sum(1 for method in spec.methods() for _ in plans_of(spec, sets, method, stored=ended))
+
+
+def plans_of(spec: SweepSpec, sets: Mapping[str, GameSet], method: str, *, stored: Container[str]) -> Iterator[EpisodePlan]:
+    """What a method has to play, in order, less what is stored."""
+    return lane(method, sets, repeats=spec.repeats, seed=spec.seed, stored=stored, arms=spec.arms(method))
 
 
 async def run_sweep(spec: SweepSpec, setting: Setting, *, retry_failed: bool = False) -> RunEnd:
@@ -264,7 +269,7 @@ class _Sweep:
         }
 
     def plans(self, method: str, stored: Container[str]) -> Iterator[EpisodePlan]:
-        return lane(method, self.sets, repeats=self.spec.repeats, seed=self.spec.seed, stored=stored)
+        return plans_of(self.spec, self.sets, method, stored=stored)
 
     async def run(self, connection: duckdb.DuckDBPyConnection) -> RunEnd:
         failed = sum(1 for method in self.spec.methods() for plan in self.plans(method, ()) if plan.episode_id in self.stored.failed)
@@ -461,12 +466,12 @@ class _Sweep:
         )
         lanes = [Lane(name=name, plans=self.plans(name, self.stored.ended), gates=(route.gate,)) for name, route in routes.items()]
         scheduler = Scheduler(lanes, player=player, expected=expected, beginning=self.stored.beginning)
-        total = planned(self.sets, repeats=self.spec.repeats)
+        totals = {name: planned(self.sets, repeats=self.spec.repeats, arms=self.spec.arms(name)) for name in routes}
         views = [
             LaneView(
                 name=name,
-                planned=total,
-                done_before=total - self.left[name],
+                planned=totals[name],
+                done_before=totals[name] - self.left[name],
                 tally=scheduler.tallies[name],
                 gate=route.gate,
             )

@@ -9,16 +9,17 @@ from pathlib import Path
 SWEEP = """\
 # Two games, one model, two access methods: the same weights served in bfloat16 and in float32.
 # Both servers hold the model to the form of a reply (constrain = true): one of this size never keeps it by itself.
+# float32, the reference, is played twice, as if it were a third way: what differs between its two plays is noise.
 
 name = "demo"
 seed = 1
 repeats = 1
 
 [games.taboo]
-items = 20
+items = 15
 
 [games.wordle]
-items = 20
+items = 15
 
 [models.smollm2-135m]
 parameters = 1.35e8
@@ -34,7 +35,7 @@ constrain = true
 concurrency = 32
 
 [audit]
-reference = "smollm2-135m/vllm-bf16"
+reference = "smollm2-135m/vllm-f32"
 margin = 3.0
 """
 

@@ -11,6 +11,7 @@ from typing import Literal
 
 Role = Literal["system", "user", "assistant"]
 State = Literal["success", "lost", "aborted", "unscored"]
+Arm = Literal["main", "again"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +266,7 @@ class EpisodePlan:
     instance: Instance
     rules: str
     seating: tuple[str, ...]
-    arm: str = "main"
+    arm: Arm = "main"
     batch: int = 0
     repeat: int = 0
 

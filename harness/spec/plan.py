@@ -2,7 +2,8 @@
 
 Each access method's stream holds the same items in the same seeded order, so a sweep stopped half-way has played the same puzzles
 everywhere: first a quarter of every game's items, batch after batch, then the next quarter. After each quarter an audit may look.
-A repeat is a batch of its own."""
+A repeat is a batch of its own. A reference that is played twice plays both arms of an item one after the other, in random order:
+whatever the hour does to one it does to the other."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.core.seeds import stream
-from harness.core.vocabulary import EpisodePlan, Instance
+from harness.core.vocabulary import Arm, EpisodePlan, Instance
 
 LOOKS = 4  # quarters of the items, each played to the end before the next
 
@@ -38,9 +39,9 @@ def choose_instances(instances: Sequence[Instance], *, experiments: Sequence[str
     return tuple(wanted[index] for index in sorted(index for _, index in sorted(ranks)[:items]))
 
 
-def planned(sets: Mapping[str, GameSet], *, repeats: int) -> int:
-    """How many episodes each access method has in all."""
-    return repeats * sum(len(chosen.instances) for chosen in sets.values())
+def planned(sets: Mapping[str, GameSet], *, repeats: int, arms: Sequence[Arm] = ("main",)) -> int:
+    """How many episodes an access method has in all."""
+    return len(arms) * repeats * sum(len(chosen.instances) for chosen in sets.values())
 
 
 Item = tuple[GameSet, Instance]
@@ -57,15 +58,25 @@ def look_blocks(sets: Mapping[str, GameSet], *, seed: int) -> tuple[tuple[Item, 
     return tuple(map(tuple, blocks))
 
 
-def lane(method: str, sets: Mapping[str, GameSet], *, repeats: int, seed: int, stored: Container[str]) -> Iterator[EpisodePlan]:
+def lane(
+    method: str,
+    sets: Mapping[str, GameSet],
+    *,
+    repeats: int,
+    seed: int,
+    stored: Container[str],
+    arms: Sequence[Arm] = ("main",),
+) -> Iterator[EpisodePlan]:
     """One access method's self-play episodes, in playing order, without those whose episode id is stored."""
     for look, block in enumerate(look_blocks(sets, seed=seed)):
         for repeat in range(repeats):
             order = list(block)
             stream(seed, "order", look, repeat).shuffle(order)
+            coin = stream(seed, "arms", look, repeat)
             for chosen, instance in order:
-                plan = EpisodePlan(
-                    instance=instance, rules=chosen.rules, seating=(method,) * chosen.seats, batch=repeat, repeat=repeat
-                )
-                if plan.episode_id not in stored:
-                    yield plan
+                for arm in coin.sample(arms, len(arms)):
+                    plan = EpisodePlan(
+                        instance=instance, rules=chosen.rules, seating=(method,) * chosen.seats, arm=arm, batch=repeat, repeat=repeat
+                    )
+                    if plan.episode_id not in stored:
+                        yield plan

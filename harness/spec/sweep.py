@@ -10,6 +10,8 @@ from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le, MinLen
 
+from harness.core.vocabulary import Arm
+
 Positive = Annotated[int, Ge(1), Le(2**63 - 1)]
 Seed = Annotated[int, Ge(-(2**63)), Le(2**63 - 1)]
 Text = Annotated[str, MinLen(1)]
@@ -154,13 +156,19 @@ class AuditPart:
     """[audit]: fixed before the first call.
 
     reference    "model/method" that the model's other methods are held against; None: each model's first
-    margin       points of score difference too small to matter
+    again        play each reference a second time, as if it were another method: what differs then is noise
+    margin       points of score difference too small to matter; margin_played: percent of episodes played; margin_game: points in one game
+    margin_replies  how many times as often replies may diverge across methods as within them
     alpha        chance of a false alarm"""
 
     __pydantic_config__: ClassVar = _STRICT
 
     reference: str | None = None
+    again: bool = True
     margin: Annotated[float, Gt(0), Le(100)] = 3.0
+    margin_played: Annotated[float, Gt(0), Le(100)] = 5.0
+    margin_game: Annotated[float, Gt(0), Le(100)] = 10.0
+    margin_replies: Annotated[float, Gt(1), Le(100)] = 1.5
     alpha: Annotated[float, Gt(0), Le(0.5)] = 0.05
 
 
@@ -180,6 +188,19 @@ class SweepSpec:
     seed: Seed = 0
     retry: RetryPart = field(default_factory=RetryPart)
     audit: AuditPart = field(default_factory=AuditPart)
+
+    def references(self) -> dict[str, str]:
+        """Model -> the full name of the method that its others are held against, for models reached in more than one way."""
+        chosen = self.audit.reference or ""
+        return {
+            model: chosen if chosen.split("/", 1)[0] == model else f"{model}/{next(iter(part.methods))}"
+            for model, part in self.models.items()
+            if len(part.methods) > 1
+        }
+
+    def arms(self, method: str) -> tuple[Arm, ...]:
+        """The parts that a method plays: a reference plays its own second self too."""
+        return ("main", "again") if self.audit.again and method in self.references().values() else ("main",)
 
     def methods(self) -> dict[str, tuple[str, MethodPart]]:
         """Full method name -> (model, method), in the file's order."""

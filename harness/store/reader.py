@@ -68,12 +68,15 @@ def methods_of_models(connection: Readable) -> dict[str, list[str]]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditChoices:
-    """What the store's latest sweep fixed for its audit before it was played."""
+    """What the store's latest sweep fixed for its audit before it was played; the defaults are those of its time for older stores."""
 
-    reference: str | None
-    margin: float
-    alpha: float
     seed: int
+    reference: str | None = None
+    margin: float = 3.0
+    margin_played: float = 5.0
+    margin_game: float = 10.0
+    margin_replies: float = 1.5
+    alpha: float = 0.05
 
 
 def audit_choices(connection: Readable) -> AuditChoices:
@@ -82,8 +85,8 @@ def audit_choices(connection: Readable) -> AuditChoices:
     if not rows:
         raise StoreError("the store holds no sweep yet; `lightbulb run SWEEP.toml` plays one")
     spec = orjson.loads(rows[0][0])
-    chosen = spec["audit"]
-    return AuditChoices(reference=chosen["reference"], margin=chosen["margin"], alpha=chosen["alpha"], seed=spec["seed"])
+    known = {field.name for field in fields(AuditChoices)}
+    return AuditChoices(seed=spec["seed"], **{name: value for name, value in spec["audit"].items() if name in known})
 
 
 def latest_spec(connection: Readable) -> tuple[int, dict[str, object]]:

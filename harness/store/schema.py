@@ -42,12 +42,12 @@ VIEWS: dict[str, str] = {
     # The last attempt of every episode; a finished one is last by construction, and plays that changed rules cut off do not count.
     "last_episodes": """
         SELECT * FROM episodes WHERE status <> 'abandoned' QUALIFY attempt = max(attempt) OVER (PARTITION BY episode_id)""",
-    # One row an episode as scores see it: aborted and unscored earn nothing, failed ones are missing.
+    # One row an episode as scores see it: aborted and unscored earn nothing, failed ones and a reference's second self are missing.
     "scores": """
-        SELECT model, method, game, experiment, instance, repeat, arm, episode_id, outcome, reason, score,
+        SELECT model, method, game, experiment, instance, repeat, episode_id, outcome, reason, score,
                outcome IN ('success', 'lost') AS played,
                turns, make_timestamp(CAST(started_at * 1e6 AS BIGINT)) AS started_utc, finished_at - started_at AS seconds
-        FROM last_episodes WHERE status = 'finished'""",
+        FROM last_episodes WHERE status = 'finished' AND arm = 'main'""",
     # What every access method's calls cost in time and tokens.
     "calls_by_method": """
         SELECT method, count(*) AS calls, count(error_class) AS errors,

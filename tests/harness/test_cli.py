@@ -73,8 +73,8 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_sweep_is_played_once(played: Path) -> None:
-    """Every episode has one finished row; running the sweep again plays nothing and adds nothing."""
-    assert rows(played, "SELECT count(*), count(DISTINCT episode_id), count(DISTINCT method) FROM episodes") == [(36, 36, 2)]
+    """Every episode has one finished row, the reference's second plays included; running the sweep again plays nothing and adds nothing."""
+    assert rows(played, "SELECT count(*), count(DISTINCT episode_id), count(DISTINCT method) FROM episodes") == [(54, 54, 2)]
     before = rows(played, RESULTS)
     again = lightbulb("run", played.with_name("t.toml"))
     assert again.returncode == 0
@@ -97,6 +97,8 @@ def test_scores_and_verdicts_are_printed(played: Path) -> None:
     assert comparison["verdict"] in ("DIFFERENT", "EQUIVALENT", "INCONCLUSIVE")
     assert comparison["label"] in spoken
     assert "identical prompts" in spoken
+    assert found["scores"]["again"]["method"] == "bots/good (again)"
+    assert "The reference against itself: " in spoken
 
 
 def test_an_episode_is_shown(played: Path) -> None:
@@ -180,7 +182,7 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path, undisturbed: list[tup
     kept = rows(store, "SELECT episode_id, turn, reply FROM calls") if store.exists() else []
     ended = lightbulb("run", sweep)
     assert ended.returncode == 0, ended.stderr
-    assert rows(store, "SELECT count(*), count(DISTINCT episode_id) FROM episodes") == [(72, 72)]
+    assert rows(store, "SELECT count(*), count(DISTINCT episode_id) FROM episodes") == [(108, 108)]
     assert rows(store, "SELECT episode_id, turn FROM calls GROUP BY ALL HAVING count(*) > 1") == []
     assert rows(store, "SELECT episode_id, turn FROM turns GROUP BY ALL HAVING count(*) > 1") == []
     assert set(kept) <= set(rows(store, "SELECT episode_id, turn, reply FROM calls"))
@@ -198,7 +200,7 @@ def test_ctrl_c_drains_and_says_how_to_go_on(tmp_path: Path) -> None:
     store = sweep.with_suffix(".duckdb")
     (before,) = rows(store, "SELECT count(*) FROM calls")
     assert lightbulb("run", sweep).returncode == 0
-    assert rows(store, "SELECT count(*), count(DISTINCT episode_id) FROM episodes") == [(72, 72)]
+    assert rows(store, "SELECT count(*), count(DISTINCT episode_id) FROM episodes") == [(108, 108)]
     assert rows(store, "SELECT episode_id, turn FROM calls GROUP BY ALL HAVING count(*) > 1") == []
     assert rows(store, "SELECT count(*) FROM calls") > [before]
 

@@ -38,6 +38,17 @@ def test_a_look_block_is_played_through_before_the_next() -> None:
     assert [plan.item for plan in plans[:5]] != [plan.item for plan in plans[5:10]]
 
 
+def test_a_second_self_is_played_item_by_item() -> None:
+    """Both arms of an item are neighbours, now one first and now the other; the rest of the plan is as without it."""
+    alone = list(lane("m/a", SETS, repeats=2, seed=3, stored=()))
+    both = list(lane("m/a", SETS, repeats=2, seed=3, stored=(), arms=("main", "again")))
+    assert [plan for plan in both if plan.arm == "main"] == alone
+    pairs = list(zip(both[::2], both[1::2], strict=True))
+    assert all((one.item, one.repeat) == (two.item, two.repeat) and one.arm != two.arm for one, two in pairs)
+    assert 0 < sum(one.arm == "main" for one, _ in pairs) < len(pairs)
+    assert len(both) == planned(SETS, repeats=2, arms=("main", "again"))
+
+
 def test_what_is_stored_is_not_planned_again() -> None:
     """The rest keeps its order."""
     plans = list(lane("m/a", SETS, repeats=2, seed=3, stored=()))
