@@ -6,10 +6,11 @@
     engine/      where things wait: calls, episodes, the many episodes of a sweep, the one way to stop
     store/       rows in a DuckDB file
     audit/       numbers about rows; opens nothing
-    report/      findings become tables
+    report/      findings become tables and pages
     transfer/    published results brought into a store
     simulation   the same engine on virtual time
     analysis     hands a store's rows to the audit
+    story        gathers what one page tells of a store
     compose      wires a sweep to live parts
     cli          the command
 

@@ -155,6 +155,27 @@ def audit(
 
 
 @app.command()
+def report(
+    store: StoreFile,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The page to write.")] = Path("report.html"),
+    reference: Annotated[str | None, typer.Option(help='"model/method" that the others are held against; default: the sweep\'s.')] = None,
+    margin: Annotated[float | None, typer.Option(help="Points too few to matter; default: the sweep's.", min=0.01, max=100)] = None,
+    transcripts: Annotated[float, typer.Option(help="Megabytes of transcripts in the page, at most.", min=0, max=100)] = 6.0,
+) -> None:
+    """The whole story in one HTML file that needs no network: verdicts, scores, cost, latency, causes, transcripts side by side.
+
+    Example: lightbulb report demo.duckdb -o demo.html"""
+    from harness.core.clock import RealClock
+    from harness.report.page import page
+    from harness.story import store_story
+
+    made_at = RealClock().wall()
+    told = store_story(store, reference=reference, margin=margin, transcript_bytes=int(transcripts * 1e6), made_at=made_at)
+    _write(output, page(told))
+    _say(f"{output}: {output.stat().st_size / 1e6:.1f} MB, {len(told.shown)} of {told.episodes} transcripts in it")
+
+
+@app.command()
 def show(store: StoreFile, episode: Annotated[str, typer.Argument(help="An episode's id or key, or the beginning of one.")]) -> None:
     """One transcript, as each seat saw it.
 
@@ -261,6 +282,15 @@ def _say(line: str) -> None:
     from harness.report.text import harmless
 
     print(harmless(line), file=sys.stderr, flush=True)  # some of it may be a provider's words
+
+
+def _write(path: Path, text: str) -> None:
+    from harness.core.errors import SpecError
+
+    try:
+        path.write_text(text, "utf-8")
+    except OSError as error:
+        raise SpecError(f"{path}: cannot be written ({error.strerror}); name a file in a folder that exists") from error
 
 
 def _load(sweep: Path) -> SweepSpec:

@@ -21,6 +21,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "harness.store": ("harness.core",),
     "harness.audit": ("harness.core",),
     "harness.report": ("harness.core", "harness.audit", "harness.analysis"),
+    "harness.report.page": ("harness.core", "harness.audit", "harness.analysis", "harness.report", "harness.story", "harness.store"),
     "harness.transfer": ("harness.core",),
     "harness.transfer.into_store": ("harness.core", "harness.spec", "harness.store", "harness.transfer"),  # joins readers and store
     "harness.simulation": (),
@@ -29,6 +30,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "harness.pulse": ("harness.core",),
     "harness.progress": ("harness.core", "harness.engine", "harness.limits"),
     "harness.analysis": ("harness.core", "harness.audit", "harness.store"),
+    "harness.story": ("harness.core", "harness.audit", "harness.analysis", "harness.store"),
     "harness.compose": ("harness", "games", "backends"),  # wires everything
     "harness.cli": ("harness", "games", "backends"),  # composition root
     "harness.__main__": ("harness.cli",),
@@ -50,6 +52,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "pydantic": ("harness.spec.load",),
     "numpy": ("harness.audit", "bench"),
     "scipy": ("harness.audit", "bench"),
+    "jinja2": ("harness.report.page",),
     "nltk": ("games.taboo", "games.stems"),
 }
 

@@ -1,0 +1,186 @@
+"""A store's story as one HTML page: works offline, loads nothing, runs one script of ours and none of anybody else's.
+
+What models and providers wrote is hostile: templates escape it, the script shows it as text only, and the page's content policy names
+the hashes of its own style and script, so that nothing else could run even if something slipped through. Transcripts are data in the page
+and become elements when they are looked at."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import resources
+from math import log10
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from harness.analysis import ModelAudit
+from harness.audit.sizes import SizeFit
+from harness.report.drawing import Axis, decades, heat, histogram
+from harness.report.text import harmless
+from harness.store.tallies import BINS_A_DECADE, QUANTILES, MethodTally, ShownEpisode
+from harness.story import Story
+
+CLUSTERS_MAX = 60  # rows of the table of causes; the rest are counted
+_DAY = "%Y-%m-%d %H:%M UTC"
+
+
+def page(story: Story) -> str:
+    """The page's text."""
+    return render(
+        "page.html.j2",
+        script=_asset("page.js"),
+        story=story,
+        forests={part.model: _forest_axis(part) for part in story.audits},
+        latency=_latency_axis(story.tallies),
+        scatter=_scatter(story.sizes) if story.sizes else None,
+        embedded={one.episode_id for one in story.shown},
+        transcripts=as_data(transcripts(story.shown)),
+        quantiles=QUANTILES,
+        bins_a_decade=BINS_A_DECADE,
+        hundred=Axis(0.0, 100.0),
+        clusters_max=CLUSTERS_MAX,
+    )
+
+
+def render(template: str, *, script: str = "", **values: object) -> str:
+    """One of our templates with the page's style and this script; both are named by hash in its content policy."""
+    environment = Environment(
+        loader=PackageLoader("harness.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"number": number, "count": count, "seconds": seconds, "day": day, "plain": harmless, "heat": heat}
+    environment.globals |= {"histogram": histogram, "decades": decades, "log10": log10}
+    style = _asset("page.css")
+    return environment.get_template(template).render(
+        style=Markup(style), script=Markup(script), style_hash=_hash(style), script_hash=_hash(script), **values
+    )
+
+
+def _asset(name: str) -> str:
+    return resources.files("harness.report").joinpath("templates", name).read_text("utf-8")
+
+
+def _hash(text: str) -> str:
+    """As a content policy names an inline element."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
+
+
+# --- numbers as a person reads them -------------------------------------------------------------------------------------------
+
+
+def number(value: float | None, digits: int = 1, *, sign: bool = False) -> str:
+    return "–" if value is None else f"{value:{'+' if sign else ''}.{digits}f}"
+
+
+def count(value: float | None) -> str:
+    return "–" if value is None else f"{value:,.0f}"
+
+
+def seconds(value: float | None) -> str:
+    """A duration: 3.2 ms, 0.41 s, 12 min."""
+    if value is None:
+        return "–"
+    if value < 0.1:
+        return f"{1000 * value:.3g} ms"
+    if value < 120:
+        return f"{value:.3g} s"
+    return f"{value / 60:.0f} min" if value < 7200 else f"{value / 3600:.1f} h"
+
+
+def day(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime(_DAY)
+
+
+# --- figures ------------------------------------------------------------------------------------------------------------------
+
+
+def _forest_axis(part: ModelAudit) -> Axis:
+    """Holds every interval and both margins."""
+    compared = [*part.scores.comparisons, *([part.scores.again] if part.scores.again else [])]
+    ends = [end for one in compared for end in (one.points.low, one.points.high)]
+    return Axis.around(ends, also=(-part.scores.margin, part.scores.margin, 0.0))
+
+
+def _latency_axis(tallies: Sequence[MethodTally]) -> Axis | None:
+    """Logarithmic, over every method's histogram: alike for all, so that rows compare."""
+    edges = [log10(edge) for tally in tallies for edge, _ in tally.histogram]
+    return Axis(min(edges), max(edges) + 1 / BINS_A_DECADE) if edges else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scatter:
+    """Models by size: x over log10(parameters), y over clemscore, both in 0..100 with y downward."""
+
+    dots: tuple[tuple[str, float, float, float, float], ...]
+    line: tuple[float, float, float, float]
+    ticks_x: tuple[tuple[str, float], ...]
+    ticks_y: tuple[tuple[str, float], ...]
+
+
+def _scatter(fit: SizeFit) -> Scatter:
+    x = Axis.around([log10(one.parameters) for one in fit.points])
+    y = Axis(0.0, 100.0)
+    ends = (x.low, x.high)
+    heights = [100 - y.at(fit.intercept + fit.slope * end) for end in ends]
+    return Scatter(
+        dots=tuple(
+            (one.model, x.at(log10(one.parameters)), 100 - y.at(one.clemscore), one.parameters, one.clemscore) for one in fit.points
+        ),
+        line=(0.0, heights[0], 100.0, heights[1]),
+        ticks_x=tuple((_power(one), x.at(one)) for one in decades(x)),
+        ticks_y=tuple((str(one), 100.0 - one) for one in (0, 25, 50, 75, 100)),
+    )
+
+
+def _power(exponent: int) -> str:
+    """10^9 as 1B."""
+    unit, name = max((power, letter) for power, letter in ((0, ""), (3, "k"), (6, "M"), (9, "B"), (12, "T")) if power <= max(exponent, 0))
+    return f"{10 ** (exponent - unit):g}{name}"
+
+
+# --- transcripts as data ------------------------------------------------------------------------------------------------------
+
+
+def transcripts(shown: Sequence[ShownEpisode]) -> dict[str, object]:
+    """Episodes for the page's script; texts that repeat, as first prompts do, are held once and named by their place."""
+    places: dict[str, int] = {}
+
+    def place(text: str) -> int:
+        return places.setdefault(harmless(text), len(places))
+
+    episodes = [
+        {
+            "id": one.episode_id,
+            "model": one.model,
+            "method": one.method,
+            "game": one.game,
+            "item": place(one.item),
+            "puzzle": harmless(one.puzzle),
+            "repeat": one.repeat,
+            "arm": one.arm,
+            "ended": one.ended,
+            "score": one.score,
+            "reason": harmless(one.reason),
+            "turns": [
+                [
+                    turn.seat,
+                    [[message.role, place(message.text)] for message in turn.added if message.role != "assistant"],
+                    place(turn.reply),
+                    turn.violation and harmless(turn.violation),
+                ]
+                for turn in one.turns
+            ],
+        }
+        for one in shown
+    ]
+    return {"texts": list(places), "episodes": episodes}
+
+
+def as_data(value: object) -> Markup:
+    """JSON that may stand in a script element: no text in it can end the element or open another."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return Markup(text.replace("&", r"\u0026").replace("<", r"\u003c").replace(">", r"\u003e").replace("\u2028", r"\u2028"))

@@ -1,0 +1,94 @@
+"""Everything one page tells of a store, gathered once: scores, verdicts, costs, endings, transcripts.
+
+Knows who computes what; computes nothing itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.analysis import ALPHA, ModelAudit, ModelScores, store_audit, store_scores
+from harness.audit.sizes import SizeFit, SizePoint, size_fit
+from harness.core.errors import AuditError
+from harness.store.file import open_to_read
+from harness.store.live import Readable
+from harness.store.tallies import (
+    Cluster,
+    MethodTally,
+    ShownEpisode,
+    SweepLine,
+    chosen_episodes,
+    endings,
+    method_tallies,
+    sweep_lines,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Story:
+    """One store as a page tells it.
+
+    made_at        seconds since 1970
+    episodes       in the store; `shown` holds the transcripts of some
+    audits         empty where the rows cannot be audited; why_no_audit then says why
+    sizes          None where too few models say how many parameters they have"""
+
+    store: str
+    made_at: float
+    sweeps: tuple[SweepLine, ...]
+    episodes: int
+    scores: tuple[ModelScores, ...]
+    audits: tuple[ModelAudit, ...]
+    why_no_audit: str | None
+    sizes: SizeFit | None
+    tallies: tuple[MethodTally, ...]
+    endings: tuple[Cluster, ...]
+    shown: tuple[ShownEpisode, ...]
+
+
+def store_story(store: Path, *, reference: str | None, margin: float | None, transcript_bytes: int, made_at: float) -> Story:
+    """raises  AuditError if no episode has ended; StoreError"""
+    scores = store_scores(store)
+    audits, why_no_audit = _audits(store, reference, margin)
+    with open_to_read(store) as connection:
+        clusters = endings(connection)
+        examples = [example for cluster in clusters for _, _, example in cluster.methods]
+        return Story(
+            store=store.name,
+            made_at=made_at,
+            sweeps=sweep_lines(connection),
+            episodes=connection.execute("SELECT count(*) FROM last_episodes").fetchall()[0][0],
+            scores=scores,
+            audits=audits,
+            why_no_audit=why_no_audit,
+            sizes=size_fit(_points(scores, _parameters(connection)), ALPHA),
+            tallies=method_tallies(connection),
+            endings=clusters,
+            shown=chosen_episodes(connection, bytes_max=transcript_bytes, first=examples),
+        )
+
+
+def _audits(store: Path, reference: str | None, margin: float | None) -> tuple[tuple[ModelAudit, ...], str | None]:
+    """A store that cannot be audited has a page all the same; a reference that is not in it is the user's mistake."""
+    try:
+        return store_audit(store, reference=reference, margin=margin), None
+    except AuditError as error:
+        if reference is not None:
+            raise
+        return (), str(error).removeprefix(f"{store}: ")
+
+
+def _parameters(connection: Readable) -> dict[str, float]:
+    rows = connection.execute("SELECT model, parameters FROM models WHERE parameters IS NOT NULL ORDER BY run_id").fetchall()
+    return dict(rows)
+
+
+def _points(scores: Sequence[ModelScores], parameters: dict[str, float]) -> list[SizePoint]:
+    """One point a model: the mean over its access methods."""
+    points = []
+    for part in scores:
+        found = [one.clemscore.value for one in part.methods or part.summaries if one.clemscore.value is not None]
+        if part.model in parameters and found:
+            points.append(SizePoint(model=part.model, parameters=parameters[part.model], clemscore=sum(found) / len(found)))
+    return points
