@@ -176,6 +176,32 @@ def report(
 
 
 @app.command()
+def characteristics(
+    scores: Annotated[Path, typer.Argument(metavar="SCORES", help="A store, or a CSV file: model, method (or backend), clemscore.")],
+    facts: Annotated[
+        Path, typer.Argument(metavar="FACTS.csv", help="model, parameters_billions, training_tokens_trillions, parameters_guessed.")
+    ],
+    reference: Annotated[
+        str | None, typer.Option(metavar="METHOD", help="Stands for every model that has it; default: the mean of those not quantised.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """What size, training and quantisation say of scores: shares of variance with intervals, brackets, each model's access methods.
+
+    Example: lightbulb characteristics scores.csv models.csv --reference huggingface-local"""
+    from harness.audit.characteristics import characterise
+    from harness.audit.findings import as_json as plain
+    from harness.report.characteristics import print_characteristics
+    from harness.tables import model_facts, score_rows
+
+    found = characterise(score_rows(scores), model_facts(facts), reference=reference)
+    if as_json:
+        print(json.dumps(plain(found)))
+    else:
+        print_characteristics(found, _console(to_stdout=True))
+
+
+@app.command()
 def show(store: StoreFile, episode: Annotated[str, typer.Argument(help="An episode's id or key, or the beginning of one.")]) -> None:
     """One transcript, as each seat saw it.
 

@@ -31,6 +31,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "harness.progress": ("harness.core", "harness.engine", "harness.limits"),
     "harness.analysis": ("harness.core", "harness.audit", "harness.store"),
     "harness.story": ("harness.core", "harness.audit", "harness.analysis", "harness.store"),
+    "harness.tables": ("harness.core", "harness.audit", "harness.analysis", "harness.spec"),  # one error style for files
     "harness.compose": ("harness", "games", "backends"),  # wires everything
     "harness.cli": ("harness", "games", "backends"),  # composition root
     "harness.__main__": ("harness.cli",),

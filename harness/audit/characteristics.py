@@ -1,0 +1,385 @@
+"""What a model's size and training say of its score, and what its access methods and quantisations do to it.
+
+Knows a table of scores and a table of facts; nothing of episodes. Keeps: a model is one point, however often it was reached; every
+share of variance stands beside its interval, what single rows do to it and how well it predicts a row it has not seen.
+Does not promise: causes. Averages carry no pairing, so no verdict is spoken here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import log10, sqrt
+
+import numpy as np
+
+from harness.audit.composite import SUPPORT_EPISODES, SUPPORT_SHARE
+from harness.audit.scores import FloatArray
+from harness.core.errors import AuditError
+from harness.core.seeds import derive_seed
+
+DRAWS = 5_000
+ROWS_MIN = 5  # fewer models than this carry no line
+BRACKETS = ((0.0, 10.0), (10.0, 50.0), (50.0, 100.0), (100.0, float("inf")))  # billions of parameters
+_QUANTISED = re.compile(
+    r"(?:^|[^a-z0-9])(i?q[2-8](?:_[a-z0-9_]+)?|int[248]|fp[48]|nf4|awq|gptq|[248]-?bits?)(?:$|[^a-z0-9])", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GameAverages:
+    """One game through one method: percent played, mean main score of those played and its sample deviation, None where unknown.
+
+    episodes  scored ones; None where not known: then no error can be given"""
+
+    game: str
+    played: float
+    quality: float | None
+    std: float | None
+    episodes: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreRow:
+    """One model through one access method."""
+
+    model: str
+    method: str
+    clemscore: float
+    games: tuple[GameAverages, ...] = ()
+
+    @property
+    def quantisation(self) -> str | None:
+        """What the method's name says of its quantisation, None if nothing."""
+        found = _QUANTISED.search(self.method)
+        return found[1].lower() if found else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFacts:
+    """What is known of a model; None where it is not.
+
+    guessed  its size is rumour, not statement"""
+
+    model: str
+    parameters_billions: float | None
+    tokens_trillions: float | None
+    guessed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """A model as fits see it."""
+
+    model: str
+    score: float
+    parameters_billions: float
+    tokens_trillions: float | None
+    guessed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slope:
+    """One coefficient: its HC3 standard error, and its 95 % interval by resampling models."""
+
+    term: str
+    value: float
+    se: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Influence:
+    """A model that moves a fit more than 4/n by Cook's distance."""
+
+    model: str
+    cook: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fit:
+    """Clemscore on one or two facts, ordinary least squares.
+
+    over        which models
+    r2          share of variance explained, with its 95 % interval by resampling models
+    r2_without  least and greatest share when one model is left out
+    q2          share of variance predicted for models left out; may be negative"""
+
+    over: str
+    models: int
+    slopes: tuple[Slope, ...]
+    r2: float
+    r2_low: float
+    r2_high: float
+    r2_without: tuple[float, float]
+    q2: float
+    influential: tuple[Influence, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bracket:
+    """The models of one class of size; sd None for a single one."""
+
+    low_billions: float
+    high_billions: float
+    models: int
+    score_min: float
+    score_max: float
+    sd: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MethodDifference:
+    """One access method of a model less its reference, in points; one run each, unpaired.
+
+    clemscore  as published
+    supported  the same over the games that both played at least five times and in one case of twenty; None where counts are not known
+    points     macro difference of points earned, 0 for what was aborted; se as if runs were independent; None where not known"""
+
+    model: str
+    method: str
+    reference: str
+    quantisation: str | None
+    clemscore: float
+    supported: float | None
+    points: float | None
+    se: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Characteristics:
+    """Everything the two tables say together.
+
+    within      share of the variance of scores that lies inside size brackets
+    without_facts, without_size  models in the score table that no fit could use"""
+
+    points: tuple[Point, ...]
+    fits: tuple[Fit, ...]
+    brackets: tuple[Bracket, ...]
+    within: float
+    methods: tuple[MethodDifference, ...]
+    without_facts: tuple[str, ...]
+    without_size: tuple[str, ...]
+
+
+def characterise(
+    scores: Sequence[ScoreRow], facts: Iterable[ModelFacts], *, reference: str | None, seed: int = 0, draws: int = DRAWS
+) -> Characteristics:
+    """Size and training against score, brackets of size, and each model's access methods against its reference.
+
+    reference  the access method that stands for a model that has it; None, or not had: the mean of those not quantised
+    raises     AuditError if fewer than five models have a size and a score"""
+    known = {one.model: one for one in facts}
+    by_model: dict[str, list[ScoreRow]] = {}
+    for row in scores:
+        by_model.setdefault(row.model, []).append(row)
+    points = tuple(_points(by_model, known, reference))
+    if len(points) < ROWS_MIN:
+        raise AuditError(
+            f"{len(points)} models have both a score and a number of parameters; a line through them needs {ROWS_MIN}. "
+            "Are the models named alike in both tables?"
+        )
+    fits = tuple(_fits(points, seed, draws))
+    brackets, within = _brackets(points)
+    return Characteristics(
+        points=points,
+        fits=fits,
+        brackets=brackets,
+        within=within,
+        methods=tuple(difference for rows in by_model.values() for difference in _differences(rows, reference)),
+        without_facts=tuple(model for model in by_model if model not in known),
+        without_size=tuple(model for model in by_model if model in known and known[model].parameters_billions is None),
+    )
+
+
+def _points(by_model: Mapping[str, Sequence[ScoreRow]], known: Mapping[str, ModelFacts], reference: str | None) -> Iterable[Point]:
+    for model, rows in by_model.items():
+        fact = known.get(model)
+        if fact is not None and fact.parameters_billions is not None:
+            stand_in = _standing_for(rows, reference)
+            yield Point(
+                model=model,
+                score=sum(row.clemscore for row in stand_in) / len(stand_in),
+                parameters_billions=fact.parameters_billions,
+                tokens_trillions=fact.tokens_trillions,
+                guessed=fact.guessed,
+            )
+
+
+def _standing_for(rows: Sequence[ScoreRow], reference: str | None) -> Sequence[ScoreRow]:
+    return [row for row in rows if row.method == reference] or [row for row in rows if row.quantisation is None] or rows
+
+
+SIZE, TOKENS = "log10 parameters", "training tokens (trillions)"
+_FACTS: Mapping[str, Callable[[Point], float | None]] = {
+    SIZE: lambda point: log10(point.parameters_billions * 1e9),
+    TOKENS: lambda point: point.tokens_trillions,
+}
+
+
+# --- fits ---------------------------------------------------------------------------------------------------------------------
+
+
+def _fits(points: Sequence[Point], seed: int, draws: int) -> Iterable[Fit]:
+    trained = [point for point in points if point.tokens_trillions is not None]
+    stated = [point for point in points if not point.guessed]
+    if len(trained) >= ROWS_MIN:
+        yield _fit("models with known training tokens", trained, [SIZE], seed, draws)
+        yield _fit("models with known training tokens", trained, [SIZE, TOKENS], seed, draws)
+    yield _fit("models with a size, guessed or stated", points, [SIZE], seed, draws)
+    if ROWS_MIN <= len(stated) < len(points):
+        yield _fit("models with a stated size", stated, [SIZE], seed, draws)
+
+
+def _fit(over: str, points: Sequence[Point], terms: Sequence[str], seed: int, draws: int) -> Fit:
+    """source  HC3: MacKinnon & White (1985), J. Econometrics 29; Q2 = 1 - PRESS / SST: Allen (1974), Technometrics 16"""
+    columns = [np.ones(len(points)), *(np.array([_FACTS[term](point) for point in points], dtype=np.float64) for term in terms)]
+    x, y = np.stack(columns, axis=1), np.array([point.score for point in points])
+    n, k = x.shape
+    if np.linalg.matrix_rank(x) < k or n <= k:
+        raise AuditError(f"{over}: the facts of these {n} models do not differ enough to carry a line")
+    inverse = np.linalg.inv(x.T @ x)
+    slopes = inverse @ x.T @ y
+    residual, leverage = y - x @ slopes, np.einsum("ij,jk,ik->i", x, inverse, x)
+    left_out = residual / np.maximum(1 - leverage, 1e-12)
+    whole = float(((y - y.mean()) ** 2).sum())
+    if whole <= 0:
+        raise AuditError(f"{over}: all {n} models have the same score: there is nothing to explain")
+    robust = inverse @ (x.T * left_out**2) @ x @ inverse
+    cook = left_out**2 * leverage / (k * (residual**2).sum() / (n - k))
+    drawn, r2_drawn = _resampled(x, y, derive_seed(seed, "characteristics", over, *terms), draws)
+    low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
+    r2_low, r2_high = np.quantile(r2_drawn, [0.025, 0.975])
+    without = [_r2(np.delete(x, i, axis=0), np.delete(y, i)) for i in range(n)]
+    return Fit(
+        over=over,
+        models=n,
+        slopes=tuple(
+            Slope(term=term, value=float(slopes[i]), se=float(sqrt(robust[i, i])), low=float(low[i]), high=float(high[i]))
+            for i, term in enumerate(terms, 1)
+        ),
+        r2=_r2(x, y),
+        r2_low=float(r2_low),
+        r2_high=float(r2_high),
+        r2_without=(min(without), max(without)),
+        q2=1 - float((left_out**2).sum()) / whole,
+        influential=tuple(
+            Influence(model=points[i].model, cook=float(cook[i])) for i in np.argsort(-cook).tolist() if cook[i] > 4 / n
+        ),
+    )
+
+
+def _r2(x: FloatArray, y: FloatArray) -> float:
+    residual = y - x @ np.linalg.lstsq(x, y, rcond=None)[0]
+    return 1 - float((residual**2).sum()) / float(((y - y.mean()) ** 2).sum())
+
+
+def _resampled(x: FloatArray, y: FloatArray, seed: int, draws: int) -> tuple[FloatArray, FloatArray]:
+    """Slopes and shares of variance of fits to models drawn with replacement: (draws, terms), (draws,)."""
+    rng = np.random.default_rng(seed)
+    weight = rng.multinomial(len(y), np.full(len(y), 1 / len(y)), size=draws).astype(np.float64)
+    moments = np.einsum("di,ij,ik->djk", weight, x, x)
+    slopes = np.einsum("djk,dk->dj", np.linalg.pinv(moments, hermitian=True), np.einsum("di,ij,i->dj", weight, x, y))
+    residual = (weight * (y - slopes @ x.T) ** 2).sum(axis=1)
+    mean = weight @ y / len(y)
+    whole = (weight * (y - mean[:, None]) ** 2).sum(axis=1)
+    varied = whole > 0
+    return slopes[varied], 1 - residual[varied] / whole[varied]
+
+
+def _brackets(points: Sequence[Point]) -> tuple[tuple[Bracket, ...], float]:
+    found, within = [], 0.0
+    for low, high in BRACKETS:
+        scores = np.array([point.score for point in points if low <= point.parameters_billions < high])
+        if len(scores) == 0:
+            continue
+        within += float(((scores - scores.mean()) ** 2).sum())
+        found.append(
+            Bracket(
+                low_billions=low,
+                high_billions=high,
+                models=len(scores),
+                score_min=float(scores.min()),
+                score_max=float(scores.max()),
+                sd=float(scores.std(ddof=1)) if len(scores) > 1 else None,
+            )
+        )
+    every = np.array([point.score for point in points])
+    return tuple(found), within / float(((every - every.mean()) ** 2).sum())
+
+
+# --- access methods of one model ----------------------------------------------------------------------------------------------
+
+
+def _differences(rows: Sequence[ScoreRow], reference: str | None) -> Iterable[MethodDifference]:
+    """Every other access method against the reference, or against the first that is not quantised."""
+    if len(rows) < 2:
+        return
+    base = _standing_for(rows, reference)[0]
+    for row in rows:
+        if row is base:
+            continue
+        points, se = _points_apart(base, row)
+        yield MethodDifference(
+            model=row.model,
+            method=row.method,
+            reference=base.method,
+            quantisation=row.quantisation,
+            clemscore=row.clemscore - base.clemscore,
+            supported=_supported_apart(base, row),
+            points=points,
+            se=se,
+        )
+
+
+def _common(a: ScoreRow, b: ScoreRow) -> list[tuple[GameAverages, GameAverages]]:
+    of_a = {game.game: game for game in a.games}
+    return [(of_a[game.game], game) for game in b.games if game.game in of_a]
+
+
+def _supported_apart(a: ScoreRow, b: ScoreRow) -> float | None:
+    """Difference of clemscores with qualities averaged over the games that both could play; None without counts or such a game."""
+    games = _common(a, b)
+    support = [(x, y) for x, y in games if _supports(x) and _supports(y)]
+    if not support or any(game.episodes is None for pair in games for game in pair):
+        return None
+    score = []
+    for side in (0, 1):
+        played = sum(pair[side].played for pair in games) / len(games)
+        score.append(played / 100 * sum(pair[side].quality or 0.0 for pair in support) / len(support))
+    return score[1] - score[0]
+
+
+def _supports(game: GameAverages) -> bool:
+    played = _played(game)
+    return played is not None and played >= max(SUPPORT_EPISODES, SUPPORT_SHARE * (game.episodes or 0))
+
+
+def _played(game: GameAverages) -> int | None:
+    return None if game.episodes is None else round(game.played / 100 * game.episodes)
+
+
+def _points_apart(a: ScoreRow, b: ScoreRow) -> tuple[float | None, float | None]:
+    """Macro difference of points earned and its standard error for independent runs."""
+    games = _common(a, b)
+    if not games:
+        return None, None
+    difference = sum(_earned(y) - _earned(x) for x, y in games) / len(games)
+    variances = [_error_squared(game) for pair in games for game in pair]
+    known = [value for value in variances if value is not None]
+    return difference, sqrt(sum(known)) / len(games) if len(known) == len(variances) else None
+
+
+def _earned(game: GameAverages) -> float:
+    return game.played / 100 * (game.quality or 0.0)
+
+
+def _error_squared(game: GameAverages) -> float | None:
+    """Of the mean of points earned, from the average and deviation of those played; None where episodes are not known."""
+    n, played = game.episodes, _played(game)
+    if n is None or played is None or n < 2:
+        return None
+    quality, std = game.quality or 0.0, game.std or 0.0
+    square = max(played - 1, 0) * std**2 + played * quality**2
+    return max(0.0, (square - n * (played / n * quality) ** 2) / (n - 1)) / n
