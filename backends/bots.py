@@ -4,14 +4,16 @@ A bot's luck comes from the stream named by its episode, seat and turn: its repl
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
+from random import Random
 
 from games import GAMES
-from games.bots import with_form_errors
+from games.bots import with_form_errors, words_may_follow
 from harness.core.protocols import Clock
 from harness.core.seeds import stream
-from harness.core.vocabulary import Completion, Instance, Prompt
+from harness.core.vocabulary import Completion, EpisodePlan, Instance, Message, Prompt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +39,9 @@ class BotsBackend:
             await self.clock.sleep(stream(self.seed, "latency", *place).expovariate(1 / self.latency_s))
         chance = stream(self.seed, "bot", *place)
         instance = self.find_instance(prompt.item)
-        reply = GAMES[instance.game].bots[prompt.seat](instance, prompt.messages, self.skill, chance)
-        reply = with_form_errors(reply, self.form_errors, chance)
+        reply, _ = bot_reply(
+            instance, prompt.seat, prompt.messages, skill=self.skill, form_errors=self.form_errors, chance=chance
+        )
         return Completion(
             text=reply,
             finish_reason="stop",
@@ -46,6 +49,30 @@ class BotsBackend:
             completion_tokens=_tokens(reply),
             served_model="bots",
         )
+
+
+def bot_reply(
+    instance: Instance, seat: str, heard: tuple[Message, ...], *, skill: float, form_errors: float, chance: Random
+) -> tuple[str, bool]:
+    """What the bot in this seat says, and whether words that mean nothing may follow it."""
+    reply = GAMES[instance.game].bots[seat](instance, heard, skill, chance)
+    return with_form_errors(reply, form_errors, chance), words_may_follow(reply)
+
+
+def own_instance(item: str) -> Instance:
+    """The puzzle of our own sets behind a prompt's item.
+
+    raises  KeyError if it is none of ours"""
+    return _own_items(item.partition(":")[0])[item]
+
+
+@cache
+def _own_items(game: str) -> Mapping[str, Instance]:
+    return {
+        EpisodePlan(instance=instance, rules=rules, seating=()).item: instance
+        for instance in GAMES[game].instances()
+        for rules in GAMES[game].rule_sets
+    }
 
 
 def _tokens(text: str) -> int:

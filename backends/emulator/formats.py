@@ -1,0 +1,311 @@
+"""The emulator's side of two dialects: what a request asks, and answers, streams and errors as bytes. Pure; knows no quotas or faults.
+
+Sources: the API references of OpenAI's /v1/chat/completions and of Anthropic's /v1/messages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal, cast
+
+import orjson
+
+from backends.emulator.quota import Told
+from backends.emulator.speech import Token
+from harness.core.vocabulary import Message, Role
+
+Stop = Literal["ended", "stopped", "cut"]  # by itself, at a stop text, at max_tokens
+TEMPERATURE_UNASKED = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """One request as it was asked. tokens_max, seed: None where it does not say."""
+
+    model: str
+    messages: tuple[Message, ...]
+    temperature: float
+    top_p: float
+    seed: int | None
+    tokens_max: int | None
+    stop: tuple[str, ...]
+    stream: bool
+    usage_in_stream: bool
+    logprobs: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """One reply as it is served. tokens: as drawn, where the automaton talked."""
+
+    text: str
+    ended: Stop
+    prompt_tokens: int
+    completion_tokens: int
+    fingerprint: str
+    tokens: tuple[Token, ...] = ()
+
+
+class BadRequest(Exception):
+    """What the request lacks, in a provider's words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Format:
+    """A dialect seen from the provider. `answer`, `events`: (id, second since 1970, asked, said)."""
+
+    read: Callable[[Mapping[str, Any]], Asked]
+    answer: Callable[[str, int, Asked, Said], bytes]
+    events: Callable[[str, int, Asked, Said], Sequence[bytes]]
+    error: Callable[[int, str, str], bytes]
+    headers: Callable[[Mapping[str, Told], float], str]
+    key_header: str
+
+
+# --- what is asked ------------------------------------------------------------------------------------------------------------
+
+
+def _read_openai(body: Mapping[str, Any]) -> Asked:
+    most = body.get("max_completion_tokens", body.get("max_tokens"))
+    options = body.get("stream_options") or {}
+    stop = body.get("stop") or ()
+    return _checked(
+        body,
+        system=None,
+        tokens_max=most,
+        stop=(stop,) if isinstance(stop, str) else stop,
+        usage_in_stream=bool(options.get("include_usage")),
+        logprobs=int(body.get("top_logprobs") or 0) if body.get("logprobs") else None,
+    )
+
+
+def _read_anthropic(body: Mapping[str, Any]) -> Asked:
+    if body.get("max_tokens") is None:
+        raise BadRequest("max_tokens: Field required")
+    return _checked(
+        body,
+        system=body.get("system"),
+        tokens_max=body["max_tokens"],
+        stop=body.get("stop_sequences") or (),
+        usage_in_stream=True,
+        logprobs=None,
+    )
+
+
+def _checked(
+    body: Mapping[str, Any], *, system: object, tokens_max: Any, stop: Any, usage_in_stream: bool, logprobs: int | None
+) -> Asked:
+    try:
+        messages = [Message("system", _text_of(system))] if system else []
+        messages += [Message(cast(Role, one["role"]), _text_of(one["content"])) for one in body["messages"]]
+        temperature, top_p, seed = body.get("temperature"), body.get("top_p"), body.get("seed")
+        asked = Asked(
+            model=str(body["model"]),
+            messages=tuple(messages),
+            temperature=TEMPERATURE_UNASKED if temperature is None else float(temperature),
+            top_p=1.0 if top_p is None else float(top_p),
+            seed=None if seed is None else int(seed),
+            tokens_max=None if tokens_max is None else int(tokens_max),
+            stop=tuple(str(one) for one in stop if one),
+            stream=bool(body.get("stream")),
+            usage_in_stream=usage_in_stream,
+            logprobs=logprobs,
+        )
+    except KeyError as error:
+        raise BadRequest(f"{error.args[0]}: Field required") from error
+    except (TypeError, ValueError, AttributeError) as error:
+        raise BadRequest(f"a field has another type than it should: {error}") from error
+    if not asked.messages:
+        raise BadRequest("messages: at least one message is required")
+    if asked.tokens_max is not None and asked.tokens_max < 1:
+        raise BadRequest("max_tokens must be at least 1")
+    if not 0 <= asked.temperature <= 2:
+        raise BadRequest("temperature must be between 0 and 2")
+    return asked
+
+
+def _text_of(content: object) -> str:
+    """A message's content: text, or parts that are text."""
+    if content is None or isinstance(content, str):
+        return content or ""
+    assert isinstance(content, list)
+    return "".join(part["text"] for part in content if part.get("type", "text") == "text")
+
+
+# --- OpenAI chat completions --------------------------------------------------------------------------------------------------
+
+_OPENAI_ENDS: dict[Stop, str] = {"ended": "stop", "stopped": "stop", "cut": "length"}
+
+
+def _openai_answer(name: str, second: int, asked: Asked, said: Said) -> bytes:
+    choice: dict[str, object] = {
+        "index": 0,
+        "message": {"role": "assistant", "content": said.text},
+        "finish_reason": _OPENAI_ENDS[said.ended],
+        "logprobs": _openai_logprobs(asked, said),
+    }
+    return orjson.dumps(
+        {
+            "id": f"chatcmpl-{name}",
+            "object": "chat.completion",
+            "created": second,
+            "model": asked.model,
+            "system_fingerprint": said.fingerprint,
+            "choices": [choice],
+            "usage": _openai_usage(said),
+        }
+    )
+
+
+def _openai_usage(said: Said) -> dict[str, int]:
+    return {
+        "prompt_tokens": said.prompt_tokens,
+        "completion_tokens": said.completion_tokens,
+        "total_tokens": said.prompt_tokens + said.completion_tokens,
+    }
+
+
+def _openai_logprobs(asked: Asked, said: Said) -> object:
+    if asked.logprobs is None or not said.tokens:
+        return None
+
+    def entry(text: str, logprob: float) -> dict[str, object]:
+        return {"token": text, "logprob": logprob, "bytes": list(text.encode())}
+
+    return {
+        "content": [
+            {**entry(token.text, token.logprob), "top_logprobs": [entry(*one) for one in token.candidates[: asked.logprobs]]}
+            for token in said.tokens
+        ]
+    }
+
+
+def _openai_events(name: str, second: int, asked: Asked, said: Said) -> Sequence[bytes]:
+    head = {
+        "id": f"chatcmpl-{name}",
+        "object": "chat.completion.chunk",
+        "created": second,
+        "model": asked.model,
+        "system_fingerprint": said.fingerprint,
+    }
+
+    def chunk(delta: Mapping[str, str], end: str | None = None) -> bytes:
+        return _event({**head, "choices": [{"index": 0, "delta": delta, "finish_reason": end}]})
+
+    events = [chunk({"role": "assistant", "content": ""})]
+    events += [chunk({"content": piece}) for piece in pieces(said.text)]
+    events.append(chunk({}, _OPENAI_ENDS[said.ended]))
+    if asked.usage_in_stream:
+        events.append(_event({**head, "choices": [], "usage": _openai_usage(said)}))
+    events.append(b"data: [DONE]\n\n")
+    return events
+
+
+def _openai_error(status: int, code: str, message: str) -> bytes:
+    kind = "invalid_request_error" if status < 429 else "rate_limit_error" if status == 429 else "server_error"
+    return orjson.dumps({"error": {"message": message, "type": kind, "param": None, "code": code}})
+
+
+def _openai_headers(told: Mapping[str, Told], wall_s: float) -> str:
+    """As OpenAI does: resets as durations."""
+    return "".join(
+        f"x-ratelimit-limit-{kind}: {_whole(quota.limit)}\r\nx-ratelimit-remaining-{kind}: {_whole(quota.remaining)}\r\n"
+        f"x-ratelimit-reset-{kind}: {int(quota.reset_s * 1000 + 0.999)}ms\r\n"
+        for kind, quota in told.items()
+    )
+
+
+def _whole(count: float) -> int:
+    return int(count + 1e-6)
+
+
+# --- Anthropic messages -------------------------------------------------------------------------------------------------------
+
+_ANTHROPIC_ENDS: dict[Stop, str] = {"ended": "end_turn", "stopped": "stop_sequence", "cut": "max_tokens"}
+_ANTHROPIC_ERRORS = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+}
+
+
+def _anthropic_answer(name: str, second: int, asked: Asked, said: Said) -> bytes:
+    return orjson.dumps(_anthropic_message(name, asked, said, [{"type": "text", "text": said.text}], _ANTHROPIC_ENDS[said.ended]))
+
+
+def _anthropic_message(name: str, asked: Asked, said: Said, content: object, end: str | None) -> dict[str, object]:
+    return {
+        "id": f"msg_{name}",
+        "type": "message",
+        "role": "assistant",
+        "model": asked.model,
+        "content": content,
+        "stop_reason": end,
+        "stop_sequence": None,
+        "usage": {"input_tokens": said.prompt_tokens, "output_tokens": said.completion_tokens if end else 1},
+    }
+
+
+def _anthropic_events(name: str, second: int, asked: Asked, said: Said) -> Sequence[bytes]:
+    def event(kind: str, **fields: object) -> bytes:
+        return b"event: " + kind.encode() + b"\n" + _event({"type": kind, **fields})
+
+    events = [
+        event("message_start", message=_anthropic_message(name, asked, said, [], None)),
+        event("content_block_start", index=0, content_block={"type": "text", "text": ""}),
+    ]
+    events += [event("content_block_delta", index=0, delta={"type": "text_delta", "text": piece}) for piece in pieces(said.text)]
+    end = {"stop_reason": _ANTHROPIC_ENDS[said.ended], "stop_sequence": None}
+    events.append(event("content_block_stop", index=0))
+    events.append(event("message_delta", delta=end, usage={"output_tokens": said.completion_tokens}))
+    events.append(event("message_stop"))
+    return events
+
+
+def _anthropic_error(status: int, code: str, message: str) -> bytes:
+    return orjson.dumps({"type": "error", "error": {"type": _ANTHROPIC_ERRORS.get(status, "api_error"), "message": message}})
+
+
+def _anthropic_headers(told: Mapping[str, Told], wall_s: float) -> str:
+    """As Anthropic does: resets as moments, in whole seconds."""
+    return "".join(
+        f"anthropic-ratelimit-{kind}-limit: {_whole(quota.limit)}\r\nanthropic-ratelimit-{kind}-remaining: {_whole(quota.remaining)}\r\n"
+        f"anthropic-ratelimit-{kind}-reset: {datetime.fromtimestamp(int(wall_s + quota.reset_s + 0.999), UTC):%Y-%m-%dT%H:%M:%SZ}\r\n"
+        for kind, quota in told.items()
+    )
+
+
+# --- both ---------------------------------------------------------------------------------------------------------------------
+
+
+def _event(value: object) -> bytes:
+    return b"data: " + orjson.dumps(value) + b"\n\n"
+
+
+def pieces(text: str) -> list[str]:
+    """A text in the tokens in which it is streamed."""
+    return [text[place : place + 4] for place in range(0, len(text), 4)]
+
+
+FORMATS: dict[str, Format] = {
+    "/v1/chat/completions": Format(
+        read=_read_openai,
+        answer=_openai_answer,
+        events=_openai_events,
+        error=_openai_error,
+        headers=_openai_headers,
+        key_header="authorization",
+    ),
+    "/v1/messages": Format(
+        read=_read_anthropic,
+        answer=_anthropic_answer,
+        events=_anthropic_events,
+        error=_anthropic_error,
+        headers=_anthropic_headers,
+        key_header="x-api-key",
+    ),
+}

@@ -1,0 +1,357 @@
+"""What the emulated provider does with one request: key, model, quota, fault, reply, defects. Knows no sockets and no clock.
+
+Keeps: what befalls a request, and what it is answered, follows from the seed, from who asks (the game turn that our client names, or the
+body) and from how often that was asked before; not from the order in which different requests arrive. Quotas alone look at the time."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from random import Random
+from urllib.parse import unquote
+
+import orjson
+
+from backends.bots import bot_reply
+from backends.emulator.formats import FORMATS, Asked, BadRequest, Format, Said, Stop
+from backends.emulator.luck import digest8, normal, uniforms
+from backends.emulator.quota import Ledger
+from backends.emulator.speech import CHARACTERS_A_TOKEN, LONGEST, Sampler, Token, manner, prompt_tokens, talk, tokens_in, told
+from harness.core.emulation import Emulation, Fault
+from harness.core.vocabulary import Instance, Message
+
+ASK_HEADER = b"x-lightbulb-ask"
+MANNER_WORDS = 4
+CREATED = 1_700_000_000  # the second in which every answer says it was made: same requests, same bytes
+LEAK_SHARE, LEAK = 0.05, "<|im_start|>assistant\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One HTTP request; header names in lower case."""
+
+    verb: bytes
+    path: str
+    headers: Mapping[bytes, bytes]
+    body: bytes
+
+
+@dataclass(slots=True)
+class Response:
+    """One HTTP answer and how it is brought.
+
+    pieces    of the body: one, or the events of a stream
+    headers   further lines, each with its end
+    first_s   seconds before anything is sent
+    gap_s     seconds between two pieces
+    cut_at    the connection is reset after so many bytes of the body; -1: before the first header; None: all is well
+    works     it takes a worker's time"""
+
+    status: int
+    pieces: tuple[bytes, ...]
+    headers: str = ""
+    content_type: str = "application/json"
+    first_s: float = 0.0
+    gap_s: float = 0.0
+    cut_at: int | None = None
+    works: bool = False
+    stream: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class Statistics:
+    """What the emulator has seen: requests of chat in all, answered well, refused by a quota or a full queue, struck by a fault.
+
+    arrivals   seconds after the start at which chat requests came, and `admitted` those that the quotas let pass"""
+
+    requests: int = 0
+    answered: int = 0
+    refused: int = 0
+    faults: dict[str, int] = field(default_factory=dict)
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    arrivals: array[float] = field(default_factory=lambda: array("d"))
+    admitted: array[float] = field(default_factory=lambda: array("d"))
+
+    def peak(self, window_s: float, *, of: array[float] | None = None) -> int:
+        """The most requests admitted within any window of this length."""
+        times, most, first = self.admitted if of is None else of, 0, 0
+        for last, at_s in enumerate(times):
+            while times[first] <= at_s - window_s:
+                first += 1
+            most = max(most, last - first + 1)
+        return most
+
+    def as_json(self) -> bytes:
+        """For whoever asks from outside; the times as their peaks."""
+        return orjson.dumps(
+            {
+                "requests": self.requests,
+                "answered": self.answered,
+                "refused": self.refused,
+                "faults": self.faults,
+                "prompt_tokens": self.prompt_tokens,
+                "completion_tokens": self.completion_tokens,
+                "peak_a_second": self.peak(1.0, of=self.arrivals),
+                "admitted_peak_a_minute": self.peak(60.0),
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """Which game turn asks; it is named by our own client, to this machine only."""
+
+    name: bytes
+    item: str
+    seat: str
+    number: int
+
+    @classmethod
+    def read(cls, header: bytes) -> _Turn:
+        """raises  ValueError if that is no turn"""
+        episode, seat, number = (unquote(part) for part in header.decode("ascii").split(" "))
+        return cls(header, episode.rsplit("|", 4)[0], seat, int(number))
+
+
+class Provider:
+    """One account at one emulated provider. now_s: seconds on any clock that runs evenly; wall_s: since 1970.
+
+    find_instance   the puzzle behind an item
+    key             what a client must present; None: nothing"""
+
+    def __init__(self, emulation: Emulation, *, find_instance: Callable[[str], Instance], key: str | None, now_s: float) -> None:
+        self.emulation = emulation
+        self.statistics = Statistics()
+        self._find_instance = find_instance
+        self._key = key
+        self._started_s = now_s
+        self._ledger = Ledger(emulation.quotas, now_s)
+        self._asked_before: dict[bytes, int] = {}
+        self._root = str(emulation.seed).encode()
+
+    def dead(self, now_s: float) -> bool:
+        """Whether its time to die has come."""
+        faults = self.emulation.faults
+        return (faults.dies_after is not None and self.statistics.requests >= faults.dies_after) or (
+            faults.dies_after_s is not None and now_s - self._started_s >= faults.dies_after_s
+        )
+
+    def respond(self, request: Request, now_s: float, wall_s: float) -> Response:
+        """The answer to one request, its quota taken."""
+        speaks = FORMATS.get(request.path)
+        if speaks is None or request.verb != b"POST":
+            return self._other(request)
+        seen = self.statistics
+        seen.requests += 1
+        seen.arrivals.append(now_s - self._started_s)
+        if not self._admits_key(request, speaks):
+            return _error(speaks, 401, "invalid_api_key", "Incorrect API key provided.")
+        try:
+            body = orjson.loads(request.body)
+            if not isinstance(body, dict):
+                raise BadRequest("the body is no JSON object")
+            asked = speaks.read(body)
+            header = request.headers.get(ASK_HEADER)
+            turn = None if header is None else _Turn.read(header)
+        except (BadRequest, ValueError) as error:
+            return _error(speaks, 400, "invalid_request", str(error))
+        if self.emulation.served is not None and asked.model != self.emulation.served:
+            return _error(speaks, 404, "model_not_found", f"The model `{asked.model}` does not exist or you do not have access to it.")
+        identity = digest8(turn.name) if turn is not None else digest8(request.body)
+        times = self._asked_before.get(identity, 0)
+        said = self._reply(asked, turn, identity, times)
+        refusal = self._ledger.admit(input_tokens=said.prompt_tokens, output_tokens=said.completion_tokens, now_s=now_s)
+        headers = speaks.headers(self._ledger.told(now_s), wall_s) if self.emulation.quotas.told else ""
+        if refusal is not None:
+            seen.refused += 1
+            return _refused(speaks, *refusal, headers=headers)
+        self._asked_before[identity] = times + 1
+        seen.admitted.append(now_s - self._started_s)
+        name = digest8(identity, times.to_bytes(4, "big")).hex()
+        return self._brought(speaks, asked, said, name, (identity, times.to_bytes(4, "big")), headers)
+
+    # --- the door -------------------------------------------------------------------------------------------------------------
+
+    def _admits_key(self, request: Request, speaks: Format) -> bool:
+        if self._key is None:
+            return True
+        shown = request.headers.get(speaks.key_header.encode(), b"").decode("latin-1")
+        return shown.removeprefix("Bearer ") == self._key
+
+    def _other(self, request: Request) -> Response:
+        speaks = FORMATS["/v1/chat/completions"]
+        if request.path == "/v1/models":
+            if not any(self._admits_key(request, one) for one in FORMATS.values()):
+                return _error(speaks, 401, "invalid_api_key", "Incorrect API key provided.")
+            model = {"id": self.emulation.served or self.emulation.weights, "object": "model", "created": CREATED, "owned_by": "lightbulb"}
+            return Response(200, (orjson.dumps({"object": "list", "data": [model]}),))
+        if request.path == "/emulator/statistics":
+            return Response(200, (self.statistics.as_json(),))
+        if request.path == "/health":
+            return Response(200, (b"{}",))
+        return _error(speaks, 404, "not_found", f"{request.path} is none of /v1/chat/completions, /v1/messages, /v1/models")
+
+    # --- the reply ------------------------------------------------------------------------------------------------------------
+
+    def _reply(self, asked: Asked, turn: _Turn | None, identity: bytes, times: int) -> Said:
+        emulation, defects = self.emulation, self.emulation.defects
+        strange = defects.template == "other"
+        whole = (Message("system", defects.system_prompt), *asked.messages) if defects.system_prompt else asked.messages
+        messages = _within(whole, defects.context_tokens_max)
+        spent = prompt_tokens(messages, other_template=strange)
+        start = told(messages, other_template=strange)
+        temperature = defects.temperature if defects.temperature is not None else max(asked.temperature, defects.temperature_min)
+        routed = bool(defects.routed_share) and uniforms(self._root, b"routed", identity)[0] < defects.routed_share
+        skill, weights = (defects.routed_skill, emulation.weights + " routed") if routed else (emulation.skill, emulation.weights)
+        luck = identity if turn is not None else identity + times.to_bytes(4, "big")
+        if temperature <= 0 and emulation.noise and uniforms(self._root, b"noise", luck)[0] < emulation.noise:
+            temperature = 1.0
+        elif asked.seed is not None and not defects.seed_ignored:
+            luck = b"seed %d" % asked.seed
+        sampler = Sampler(
+            weights=weights.encode(),
+            temperature=temperature,
+            top_p=1.0 if defects.top_p_ignored else asked.top_p,
+            luck=luck,
+            weights_noise=defects.weights_noise,
+        )
+        wanted = None if defects.max_tokens_ignored else asked.tokens_max
+        tokens_max = min(wanted or LONGEST, defects.output_tokens_max or LONGEST)
+        tokens: tuple[Token, ...] = ()
+        if turn is None:
+            tokens = talk(sampler, start, tokens_max=tokens_max)
+            text = "".join(token.text for token in tokens)
+            ended: Stop = "cut" if len(tokens) == tokens_max else "ended"
+        else:
+            text = self._played(turn, asked.messages, sampler, start, skill if messages is whole else 0.0)
+            ended = "ended"
+        if strange and uniforms(b"leak", start)[0] < LEAK_SHARE:
+            text = LEAK + text
+        if len(text) > tokens_max * CHARACTERS_A_TOKEN:
+            text, ended = text[: tokens_max * CHARACTERS_A_TOKEN], "cut"
+        spoken = tokens_in(text)
+        stops = [place for stop in asked.stop if (place := text.find(stop)) >= 0] if not defects.stop_ignored else []
+        if stops:
+            text, ended = text[: min(stops)], "stopped"
+            spoken = tokens_in(text) + 1
+        if defects.strip_whitespace:
+            text = text.strip()
+        if defects.lowercase_first:
+            text = text[:1].lower() + text[1:]
+        shown = weights if defects.routed_admitted else emulation.weights
+        return Said(
+            text=text,
+            ended=ended,
+            prompt_tokens=spent,
+            completion_tokens=spoken,
+            fingerprint=f"fp_{digest8(shown.encode()).hex()[:10]}",
+            tokens=tokens,
+        )
+
+    def _played(self, turn: _Turn, messages: tuple[Message, ...], sampler: Sampler, start: bytes, skill: float) -> str:
+        """A bot's reply. At temperature 0 its play hangs on the puzzle alone, so that it repeats; else on this very episode or the seed.
+
+        skill   0 where the rules of the game fell out of the context"""
+        errors = 1 - (1 - self.emulation.form_errors) * (1 - self.emulation.defects.form_errors)
+        luck = sampler.luck if sampler.temperature > 0 else b""
+        place = f"{turn.item} {turn.seat} {turn.number}".encode("utf-8", "surrogatepass")
+        chance = Random(int.from_bytes(digest8(b"play", sampler.weights, place, luck), "big"))
+        instance = self._find_instance(turn.item)
+        reply, words_may_follow = bot_reply(instance, turn.seat, messages, skill=skill, form_errors=errors, chance=chance)
+        return reply + manner(sampler, start, words=MANNER_WORDS if words_may_follow else 0)
+
+    # --- how it is brought ----------------------------------------------------------------------------------------------------
+
+    def _brought(self, speaks: Format, asked: Asked, said: Said, name: str, chance: tuple[bytes, bytes], headers: str) -> Response:
+        seen, faults = self.statistics, self.emulation.faults
+        headers += f"x-request-id: {name}\r\n"
+        struck = uniforms(self._root, b"fault", *chance) if faults.rate else None
+        fault: Fault | None = None
+        if struck is not None and struck[0] < faults.rate:
+            fault = faults.kinds[int(struck[1] * len(faults.kinds))]
+            seen.faults[fault] = seen.faults.get(fault, 0) + 1
+        if fault in ("429", "500", "503"):
+            return _out_of_the_blue(speaks, int(fault), faults.retry_after_s, headers)
+        seen.answered += fault is None
+        seen.prompt_tokens += said.prompt_tokens
+        seen.completion_tokens += said.completion_tokens
+        pieces = tuple(speaks.events(name, CREATED, asked, said)) if asked.stream else (speaks.answer(name, CREATED, asked, said),)
+        response = Response(
+            200, pieces, headers, "text/event-stream; charset=utf-8" if asked.stream else "application/json", works=True, stream=asked.stream
+        )
+        self._timed(response, said, chance)
+        if fault is not None and struck is not None:
+            _strike(response, fault, struck[2], speaks, stall_s=faults.stall_s)
+        return response
+
+    def _timed(self, response: Response, said: Said, chance: tuple[bytes, bytes]) -> None:
+        latency = self.emulation.latency
+        if latency.first_s:
+            drawn = uniforms(self._root, b"latency", *chance)
+            response.first_s = latency.first_s * 2.718281828459045 ** (latency.spread * normal(drawn[0], drawn[1]))
+        if latency.tokens_per_s is not None:
+            if response.stream:
+                response.gap_s = 1.0 / latency.tokens_per_s
+            else:
+                response.first_s += said.completion_tokens / latency.tokens_per_s
+
+
+def _within(messages: tuple[Message, ...], tokens_max: int | None) -> tuple[Message, ...]:
+    """The conversation's end, as far as it fits: what comes first is forgotten first."""
+    if tokens_max is None or prompt_tokens(messages) <= tokens_max:
+        return messages
+    kept: list[Message] = []
+    for message in reversed(messages):
+        left = tokens_max - prompt_tokens((*kept, Message(message.role, "")))
+        if left <= 0:
+            break
+        kept.append(Message(message.role, message.text[-left * CHARACTERS_A_TOKEN :]))
+    return tuple(reversed(kept))
+
+
+def _error(speaks: Format, status: int, code: str, message: str, headers: str = "") -> Response:
+    return Response(status, (speaks.error(status, code, message),), headers)
+
+
+def _refused(speaks: Format, kind: str, wait_s: float, *, headers: str) -> Response:
+    words = f"Rate limit reached for {kind}. Please try again in {wait_s:.3f}s."
+    return _error(speaks, 429, "rate_limit_exceeded", words, headers + _retry_after(wait_s))
+
+
+def _out_of_the_blue(speaks: Format, status: int, retry_after_s: float | None, headers: str) -> Response:
+    pause = _retry_after(retry_after_s) if retry_after_s is not None and status != 500 else ""
+    code, words = {
+        429: ("rate_limit_exceeded", "Rate limit reached for no reason that you could know."),
+        500: ("internal_error", "The server had an error while processing your request."),
+        503: ("overloaded", "The engine is currently overloaded, please try again later."),
+    }[status]
+    return _error(speaks, status, code, words, headers + pause)
+
+
+def _retry_after(wait_s: float) -> str:
+    return f"retry-after: {int(wait_s + 0.999)}\r\nretry-after-ms: {int(wait_s * 1000 + 0.999)}\r\n"
+
+
+def _strike(response: Response, fault: Fault, place: float, speaks: Format, *, stall_s: float) -> None:
+    """A good answer goes wrong on its way. place: in [0, 1), where in the body."""
+    size = sum(map(len, response.pieces))
+    if fault == "reset_before_headers":
+        response.cut_at = -1
+    elif fault == "reset_in_body":
+        response.cut_at = 1 + int(place * (size - 1))
+    elif fault == "stall":
+        response.first_s += stall_s
+    elif fault == "truncated_json":
+        whole = b"".join(response.pieces)
+        response.pieces = (whole[: 1 + int(place * (size - 2))],)
+    elif fault == "html":
+        response.pieces, response.content_type = (b"<!DOCTYPE html><html><body><h1>Service temporarily unavailable</h1></body></html>",), "text/html"
+    elif fault == "error_in_200":
+        told = speaks.error(503, "overloaded", "Upstream error, please try again.")
+        response.pieces = (b"data: " + told + b"\n\n" if response.stream else told,)
+    elif fault == "wrong_usage":
+        response.pieces = tuple(
+            piece.replace(b'_tokens":', b'_tokens":-') if b'_tokens"' in piece else piece for piece in response.pieces
+        )

@@ -1,0 +1,287 @@
+"""The emulator's sockets: as much of HTTP/1.1 as clients of chat APIs speak, straight on asyncio's transports.
+
+A web framework would take longer over a request than the provider does, and stands between a fault and its bytes. Bodies come with a
+length or in chunks; requests on one connection are answered one after the other; nothing but loopback is listened to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from typing import cast
+
+from backends.bots import own_instance
+from backends.emulator.formats import FORMATS
+from backends.emulator.provider import Provider, Request, Response, Statistics
+from harness.core.clock import RealClock
+from harness.core.emulation import Emulation
+from harness.core.vocabulary import Instance
+
+BODY_BYTES_MAX = 16 * 2**20
+HEAD_BYTES_MAX = 64 * 2**10
+_REASONS = {status.value: status.phrase for status in HTTPStatus}
+
+
+class Workers:
+    """So many requests at once; the others wait in line."""
+
+    def __init__(self, workers: int | None, queue_max: int | None) -> None:
+        self._free = workers
+        self._queue_max = queue_max
+        self._line: deque[Callable[[], None]] = deque()
+
+    @property
+    def full(self) -> bool:
+        return self._free == 0 and self._queue_max is not None and len(self._line) >= self._queue_max
+
+    def enter(self, start: Callable[[], None]) -> None:
+        """Calls `start` as soon as a worker is free; `leave` must follow."""
+        if self._free == 0:
+            self._line.append(start)
+            return
+        if self._free is not None:
+            self._free -= 1
+        start()
+
+    def leave(self) -> None:
+        if self._line:
+            self._line.popleft()()
+        elif self._free is not None:
+            self._free += 1
+
+
+class Emulator:
+    """A provider on its socket; make it with `serving`.
+
+    base_url    what a sweep's base_url says
+    dead        set once the provider has died, as its faults may ask"""
+
+    def __init__(self, provider: Provider, workers: Workers) -> None:
+        self.base_url = ""
+        self.dead = asyncio.Event()
+        self.provider = provider
+        self.workers = workers
+        self.clock = RealClock()
+        self.connections: set[Connection] = set()
+
+    @property
+    def statistics(self) -> Statistics:
+        return self.provider.statistics
+
+    def respond(self, request: Request) -> Response | None:
+        """The answer; None if the provider is dead."""
+        now_s = self.clock.now()
+        if self.provider.dead(now_s):
+            self.die()
+            return None
+        if self.workers.full and request.path in FORMATS:
+            self.statistics.requests += 1
+            self.statistics.refused += 1
+            return Response(503, (FORMATS[request.path].error(503, "overloaded", "The queue is full."),))
+        return self.provider.respond(request, now_s, self.clock.wall())
+
+    def die(self) -> None:
+        """Every connection is cut; whoever opened the socket closes it."""
+        self.dead.set()
+        for connection in list(self.connections):
+            connection.abort()
+
+
+class Connection(asyncio.Protocol):
+    """One client's connection."""
+
+    def __init__(self, emulator: Emulator) -> None:
+        self._emulator = emulator
+        self._transport: asyncio.Transport
+        self._buffer = bytearray()
+        self._busy = False
+        self._gone = False
+        self._holds_worker = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but ancestry
+        self._emulator.connections.add(self)
+        if self._emulator.dead.is_set():
+            self.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._gone = True
+        self._emulator.connections.discard(self)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._free_worker()
+
+    def abort(self) -> None:
+        self._transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        if not self._busy:
+            self._next()
+        elif len(self._buffer) > BODY_BYTES_MAX:
+            self.abort()  # nobody sends so much ahead of an answer
+
+    def _next(self) -> None:
+        """Answers the request at the front of the buffer, once it is all there."""
+        try:
+            request = self._parsed()
+        except ValueError as error:
+            refusal = Response(400, (FORMATS["/v1/chat/completions"].error(400, "bad_request", str(error)),), "connection: close\r\n")
+            self._write(_head(refusal) + refusal.pieces[0])
+            self._transport.close()
+            return
+        if request is None:
+            return
+        self._busy = True
+        response = self._emulator.respond(request)
+        if response is None:
+            return
+        if not response.works:
+            self._send(response)
+            return
+        self._emulator.workers.enter(lambda: self._work(response))
+
+    def _parsed(self) -> Request | None:
+        """The next request, taken out of the buffer; None if it is not complete.
+
+        raises  ValueError if it is no HTTP/1.1 that we speak"""
+        end = self._buffer.find(b"\r\n\r\n")
+        if end < 0:
+            if len(self._buffer) > HEAD_BYTES_MAX:
+                raise ValueError("the request's head is too long")
+            return None
+        lines = bytes(self._buffer[:end]).split(b"\r\n")
+        words = lines[0].split(b" ")
+        if len(words) != 3 or not words[2].startswith(b"HTTP/1."):
+            raise ValueError("this is no HTTP/1.1 request")
+        headers = {}
+        for line in lines[1:]:
+            name, _, value = line.partition(b":")
+            headers[name.lower()] = value.strip()
+        if b"expect" in headers and len(self._buffer) == end + 4:
+            self._write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if headers.get(b"transfer-encoding", b"").lower() == b"chunked":
+            found = _unchunked(self._buffer, end + 4)
+            if found is None:
+                return None
+            body, stop = found
+        else:
+            stop = end + 4 + int(headers.get(b"content-length", b"0"))
+            if stop - end > BODY_BYTES_MAX:
+                raise ValueError(f"the body is longer than {BODY_BYTES_MAX} bytes")
+            if len(self._buffer) < stop:
+                return None
+            body = bytes(self._buffer[end + 4 : stop])
+        del self._buffer[:stop]
+        return Request(words[0], words[1].decode("latin-1").partition("?")[0], headers, body)
+
+    def _work(self, response: Response) -> None:
+        self._holds_worker = True
+        if self._gone:
+            self._free_worker()
+        elif response.first_s > 0:
+            self._timer = asyncio.get_running_loop().call_later(response.first_s, self._send, response)
+        else:
+            self._send(response)
+
+    def _send(self, response: Response) -> None:
+        if response.cut_at == -1:
+            self.abort()
+            return
+        body = response.pieces[0] if len(response.pieces) == 1 else b"".join(response.pieces)
+        if response.cut_at is not None:
+            self._write(_head(response) + _framed(response, body[: response.cut_at]))
+            self._timer = asyncio.get_running_loop().call_later(0.01, self.abort)  # once what was written is on its way
+        elif response.gap_s > 0:
+            self._write(_head(response))
+            self._send_piece(response, 0)
+        else:
+            self._write(_head(response) + _framed(response, body) + (b"0\r\n\r\n" if response.stream else b""))
+            self._done()
+
+    def _send_piece(self, response: Response, number: int) -> None:
+        if number == len(response.pieces):
+            self._write(b"0\r\n\r\n")
+            self._done()
+            return
+        self._write(_framed(response, response.pieces[number]))
+        self._timer = asyncio.get_running_loop().call_later(response.gap_s, self._send_piece, response, number + 1)
+
+    def _write(self, data: bytes) -> None:
+        if not self._gone:
+            self._transport.write(data)
+
+    def _done(self) -> None:
+        self._timer = None
+        self._busy = False
+        self._free_worker()
+        if self._buffer and not self._gone:
+            self._next()
+
+    def _free_worker(self) -> None:
+        if self._holds_worker:
+            self._holds_worker = False
+            self._emulator.workers.leave()
+
+
+def _head(response: Response) -> bytes:
+    framing = "transfer-encoding: chunked" if response.stream else f"content-length: {sum(map(len, response.pieces))}"
+    return (
+        f"HTTP/1.1 {response.status} {_REASONS[response.status]}\r\ncontent-type: {response.content_type}\r\n"
+        f"{framing}\r\n{response.headers}\r\n"
+    ).encode("latin-1")
+
+
+def _framed(response: Response, data: bytes) -> bytes:
+    return b"%x\r\n%s\r\n" % (len(data), data) if response.stream else data
+
+
+def _unchunked(buffer: bytearray, start: int) -> tuple[bytes, int] | None:
+    """A chunked body and where it ends; None if it is not complete.
+
+    raises  ValueError if that is no chunked body, or too long a one"""
+    parts, size = [], 0
+    while True:
+        line = buffer.find(b"\r\n", start)
+        if line < 0:
+            return None
+        length = int(bytes(buffer[start:line]).partition(b";")[0], 16)
+        size += length
+        if size > BODY_BYTES_MAX:
+            raise ValueError(f"the body is longer than {BODY_BYTES_MAX} bytes")
+        if len(buffer) < line + 4 + length:
+            return None
+        if length == 0:
+            return b"".join(parts), line + 4
+        parts.append(bytes(buffer[line + 2 : line + 2 + length]))
+        start = line + 4 + length
+
+
+@asynccontextmanager
+async def serving(
+    emulation: Emulation, *, port: int = 0, key: str | None = None, find_instance: Callable[[str], Instance] = own_instance
+) -> AsyncIterator[Emulator]:
+    """An emulated provider on 127.0.0.1; port 0: any that is free. See the package's header."""
+    clock = RealClock()
+    provider = Provider(emulation, find_instance=find_instance, key=key, now_s=clock.now())
+    emulator = Emulator(provider, Workers(emulation.latency.workers, emulation.latency.queue_max))
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Connection(emulator), "127.0.0.1", port, backlog=4096)
+    emulator.base_url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+
+    async def bury() -> None:
+        await emulator.dead.wait()
+        server.close()
+
+    deaths = [loop.create_task(bury())]
+    if emulation.faults.dies_after_s is not None:
+        loop.call_later(emulation.faults.dies_after_s, emulator.die)
+    try:
+        yield emulator
+    finally:
+        emulator.die()
+        await asyncio.gather(*deaths)
+        await server.wait_closed()
