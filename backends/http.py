@@ -18,7 +18,7 @@ import orjson
 from asyncio_throttle import Throttler
 from yarl import URL
 
-from backends import Dialect, sse
+from backends import Dialect, asks, sse
 from backends.answers import Answer
 from harness.core.errors import CallError, ConnectFailed, Garbled, Rejected, TimedOut, Unavailable, Unreachable
 from harness.core.protocols import Clock
@@ -216,21 +216,23 @@ class HttpBackend:
         self._clock = clock
         self._url = URL(method.base_url.rstrip("/") + dialect.path)
         self._headers = {"Content-Type": "application/json", **(dialect.key_headers(key) if key else {})}
+        self._tells_turns = asks.may_be_told(method)
 
     async def complete(self, prompt: Prompt) -> Completion:
         """See Backend."""
         body = orjson.dumps(self._dialect.request_body(self._method, prompt))
         limits: dict[str, str] = {}
+        headers = {**self._headers, asks.HEADER: asks.written(prompt)} if self._tells_turns else self._headers
         ready_s = self._clock.now()
         await self._wire.wait_turn()
         held_s = self._clock.now() - ready_s
         try:
             if self._method.stream:
-                met = await self._wire.listen("POST", self._url, headers=self._headers, body=body, clock=self._clock)
+                met = await self._wire.listen("POST", self._url, headers=headers, body=body, clock=self._clock)
                 limits = _limits(met.answer if isinstance(met, sse.Streamed) else met)
                 completion = self._read_streamed(met)
             else:
-                answer = await self._wire.exchange("POST", self._url, headers=self._headers, body=body)
+                answer = await self._wire.exchange("POST", self._url, headers=headers, body=body)
                 limits = _limits(answer)
                 completion = self._dialect.read_answer(self._cleared(answer), self._clock.wall())
         except CallError as error:

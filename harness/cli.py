@@ -273,6 +273,42 @@ def games(
     print_instance(puzzle, played.asks, played.replies, played.outcome, _console(to_stdout=True))
 
 
+@app.command()
+def emulate(
+    settings: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="As in a sweep's emulator = { ... }; quotas.requests=300")
+    ] = None,
+    port: Annotated[int, typer.Option(help="On 127.0.0.1; 0: any that is free.", min=0, max=65535)] = 8080,
+    sweep: Annotated[Path | None, typer.Option(help="The bots know this sweep's instances too, beside our own sets.")] = None,
+    key_env: Annotated[str | None, typer.Option(help="The variable that holds the key clients must present; default: none.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """A provider of our own on this machine: quotas, latency, faults and planted defects; bots or a real server behind it. Its base_url
+    is printed once it serves; what it has seen is at /emulator/statistics.
+
+    Example: lightbulb emulate --port 8080 skill=0.8 quotas.requests=300 latency.first_s=0.05 faults.rate=0.2 defects.seed_ignored=true"""
+    import anyio
+
+    from harness.compose import known_instances
+    from harness.core.errors import SpecError
+    from harness.emulate import emulate as serve
+    from harness.spec.load import parse_emulation
+
+    emulation = parse_emulation(settings or [])
+    key = os.environ.get(key_env) if key_env else None
+    if key_env and not key:
+        raise SpecError(f"the environment variable {key_env} is not set; export it, or leave --key-env out")
+    find_instance = known_instances(_load(sweep) if sweep else None, sweep)
+
+    def on_ready(url: str) -> None:
+        print(json.dumps({"base_url": url}) if as_json else url, flush=True)
+
+    anyio.run(
+        lambda: serve(emulation, port=port, key=key, find_instance=find_instance, on_ready=on_ready, say=_say),
+        backend_options={"use_uvloop": sys.platform != "win32"},
+    )
+
+
 @engines_app.command("install")
 def engine_install(kind: Annotated[str, typer.Argument(help="vllm")]) -> None:
     """Make the environment of a local engine, unless it is there already.

@@ -22,12 +22,14 @@ from anyio.abc import TaskGroup, TaskStatus
 from rich.console import Console
 
 from backends import DIALECTS
-from backends.bots import BotsBackend
+from backends.bots import BotsBackend, own_instance
+from backends.emulator import serving
 from backends.engines import EngineSpec, engine_kind, install, this_machine
 from backends.http import Deadlines, HttpBackend, open_wire
 from backends.local_server import LocalServer, serve
 from games import GAMES
 from games.clembench import read_instances
+from harness.core.addresses import is_loopback
 from harness.core.clock import RealClock
 from harness.core.errors import CallError, Unreachable
 from harness.core.protocols import Backend, RecordSink
@@ -42,7 +44,7 @@ from harness.env import read_keys
 from harness.limits.gate import Gate
 from harness.progress import LaneView, Progress
 from harness.pulse import Pulse
-from harness.spec.load import Key, is_loopback, spec_error, suggest
+from harness.spec.load import Key, spec_error, suggest
 from harness.spec.plan import GameSet, choose_instances, lane, planned
 from harness.spec.sweep import EnginePart, MethodPart, SweepSpec
 from harness.store.file import open_to_read, open_to_write
@@ -145,6 +147,21 @@ def reworded(instance: Instance, reprompts: Mapping[str, str]) -> Instance:
     )
 
 
+def known_instances(spec: SweepSpec | None, source: Path | None) -> Callable[[str], Instance]:
+    """The puzzle behind an item: of the sweep in this file, if there is one, or of our own sets."""
+    own: Mapping[str, Instance] = {} if spec is None or source is None else items_of(game_sets(spec, source))
+
+    def find(item: str) -> Instance:
+        return own[item] if item in own else own_instance(item)
+
+    return find
+
+
+def items_of(sets: Mapping[str, GameSet]) -> dict[str, Instance]:
+    """Item -> its instance."""
+    return {EpisodePlan(instance=one, rules=chosen.rules, seating=()).item: one for chosen in sets.values() for one in chosen.instances}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
     """What the store knows before the run: which episodes ended, how many of them failed, and how far the unfinished ones came."""
@@ -218,6 +235,8 @@ def refuse_changes(spec: SweepSpec, setting: Setting, earlier: Mapping[str, Any]
     def compare(key: Key, was: Mapping[str, Any], now: Mapping[str, Any], remedy: str) -> None:
         for name, value in now.items():
             moved = name == "base_url" and on_this_machine(was.get(name)) and on_this_machine(value)  # a port is no identity
+            if name == "emulator":
+                moved = identity_of(was.get(name)) == identity_of(value)
             if name not in TUNABLE and not moved and was.get(name, value) != value:
                 problems.append(((*key, name), f"was {was[name]!r} when this store was begun and is {value!r} now; {remedy}"))
 
@@ -230,6 +249,11 @@ def refuse_changes(spec: SweepSpec, setting: Setting, earlier: Mapping[str, Any]
                 compare(("models", model, "methods", way), before, method, "that is another access method: give it a name of its own")
     if problems:
         raise spec_error(setting.source, problems)
+
+
+def identity_of(emulator: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What makes an emulated model what it is: not how fast it answers, how often, or how often not."""
+    return {key: value for key, value in (emulator or {}).items() if key not in ("quotas", "latency", "faults")}
 
 
 def on_this_machine(base_url: str | None) -> bool:
@@ -264,9 +288,7 @@ class _Sweep:
         self.clock = RealClock()
         self.left = {method: sum(1 for _ in self.plans(method, stored.ended)) for method in spec.methods()}
         self.methods = {name: part for name, (_, part) in spec.methods().items() if self.left[name]}
-        self.instances = {
-            EpisodePlan(instance=one, rules=chosen.rules, seating=()).item: one for chosen in sets.values() for one in chosen.instances
-        }
+        self.instances = items_of(sets)
 
     def plans(self, method: str, stored: Container[str]) -> Iterator[EpisodePlan]:
         return plans_of(self.spec, self.sets, method, stored=stored)
@@ -298,8 +320,10 @@ class _Sweep:
             for door, gate in gates.items():
                 account = tuple(other for beside, other in gates.items() if beside.account == door.account)
                 for name in door.methods:
-                    method = access_method(name, self.spec.methods()[name][0], self.methods[name], servers.get(name))
-                    backend = await self.backend(method, self.methods[name], open_things)
+                    part, server = self.methods[name], servers.get(name)
+                    address = await self.address(part, server, open_things)
+                    method = access_method(name, self.spec.methods()[name][0], part, server, address)
+                    backend = await self.backend(method, part, open_things)
                     routes[name] = Route(method=method, gate=gate, backend=backend, account=account, alone=door.alone)
             await self.prove(routes)
             await anyio.to_thread.run_sync(self.warm_games)
@@ -360,6 +384,14 @@ class _Sweep:
                 gate.close(Unreachable(str(death)))
 
     # --- connections ----------------------------------------------------------------------------------------------------------
+
+    async def address(self, part: MethodPart, server: LocalServer | None, open_things: AsyncExitStack) -> str:
+        """Where the model answers. An emulator lives in this very loop: it costs it about as much as the calls to it do, and needs no
+        second process that would have to learn the sweep's instances; who measures speed runs `lightbulb emulate` beside."""
+        if part.emulator is not None:
+            emulator = await open_things.enter_async_context(serving(part.emulator, find_instance=self.instances.__getitem__))
+            return emulator.base_url
+        return server.base_url if server else part.base_url or ""
 
     async def backend(self, method: AccessMethod, part: MethodPart, open_things: AsyncExitStack) -> Backend:
         if part.bots is not None:
@@ -484,17 +516,17 @@ class _Sweep:
         return await play_until_done_or_stopped(scheduler, self.interrupts)
 
 
-def access_method(name: str, model: str, part: MethodPart, server: LocalServer | None) -> AccessMethod:
+def access_method(name: str, model: str, part: MethodPart, server: LocalServer | None, address: str) -> AccessMethod:
     """The method with every default filled in."""
     ceiling = part.requests_per_second_max
-    if ceiling is None and part.requests_per_minute is not None and not on_this_machine(part.base_url):
+    if ceiling is None and part.requests_per_minute is not None and not on_this_machine(address):
         ceiling = 2 * part.requests_per_minute / 60  # a minute's quota is often enforced by the second
     return AccessMethod(
         name=name,
         model=model,
-        provider="bots" if part.bots else part.engine.kind if part.engine else part.provider,
+        provider="bots" if part.bots else "emulator" if part.emulator else part.engine.kind if part.engine else part.provider,
         dialect=part.dialect,
-        base_url=server.base_url if server else part.base_url or "",
+        base_url=address,
         served_name=server.served_name if server else part.served_name or model,
         key_env=part.key_env,
         sampling=Sampling(temperature=part.temperature, top_p=part.top_p, seed=part.seed),

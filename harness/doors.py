@@ -1,7 +1,8 @@
 """Which access methods share a gate, and what its limits are.
 
 A gate belongs to one quota: methods that use the same key at the same address for the same served model (or that the sweep puts into
-one quota_group) draw on it together. A local engine has one gate for all that it serves; bots have one each."""
+one quota_group) draw on it together. A local engine has one gate for all that it serves; bots and emulators
+have one each."""
 
 from __future__ import annotations
 
@@ -75,7 +76,7 @@ def _account(name: str, part: MethodPart) -> tuple[object, ...]:
 
 def _quota(name: str, model: str, part: MethodPart) -> tuple[object, ...]:
     """What methods of one quota have in common."""
-    if part.bots is not None:
+    if part.bots is not None or part.emulator is not None:
         return (name,)
     if part.engine is not None:
         return (part.engine, part.served_name or model)

@@ -32,6 +32,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "harness.analysis": ("harness.core", "harness.audit", "harness.store"),
     "harness.story": ("harness.core", "harness.audit", "harness.analysis", "harness.store"),
     "harness.tables": ("harness.core", "harness.audit", "harness.analysis", "harness.spec"),  # one error style for files
+    "harness.emulate": ("harness.core", "backends"),  # a server of ours as a process
     "harness.compose": ("harness", "games", "backends"),  # wires everything
     "harness.cli": ("harness", "games", "backends"),  # composition root
     "harness.__main__": ("harness.cli",),
@@ -45,7 +46,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
 # The user's packages that only one place may know.
 ONLY_IN: dict[str, tuple[str, ...]] = {
     "aiohttp": ("backends.http", "bench"),
-    "asyncio": ("backends.http", "bench"),
+    "asyncio": ("backends.http", "backends.emulator.server", "bench"),
     "asyncio_throttle": ("backends.http",),
     "trio": ("harness.simulation",),
     "tenacity": ("harness.engine.call",),

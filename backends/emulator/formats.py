@@ -93,9 +93,7 @@ def _read_anthropic(body: Mapping[str, Any]) -> Asked:
     )
 
 
-def _checked(
-    body: Mapping[str, Any], *, system: object, tokens_max: Any, stop: Any, usage_in_stream: bool, logprobs: int | None
-) -> Asked:
+def _checked(body: Mapping[str, Any], *, system: object, tokens_max: Any, stop: Any, usage_in_stream: bool, logprobs: int | None) -> Asked:
     try:
         messages = [Message("system", _text_of(system))] if system else []
         messages += [Message(cast(Role, one["role"]), _text_of(one["content"])) for one in body["messages"]]
@@ -175,7 +173,7 @@ def _openai_logprobs(asked: Asked, said: Said) -> object:
 
     return {
         "content": [
-            {**entry(token.text, token.logprob), "top_logprobs": [entry(*one) for one in token.candidates[: asked.logprobs]]}
+            {**entry(token.text, token.logprob()), "top_logprobs": [entry(*one) for one in token.logprobs()[: asked.logprobs]]}
             for token in said.tokens
         ]
     }

@@ -9,10 +9,10 @@ from array import array
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from random import Random
-from urllib.parse import unquote
 
 import orjson
 
+from backends import asks
 from backends.bots import bot_reply
 from backends.emulator.formats import FORMATS, Asked, BadRequest, Format, Said, Stop
 from backends.emulator.luck import digest8, normal, uniforms
@@ -21,9 +21,10 @@ from backends.emulator.speech import CHARACTERS_A_TOKEN, LONGEST, Sampler, Token
 from harness.core.emulation import Emulation, Fault
 from harness.core.vocabulary import Instance, Message
 
-ASK_HEADER = b"x-lightbulb-ask"
+_ASK_HEADER = asks.HEADER.encode()
 MANNER_WORDS = 4
 CREATED = 1_700_000_000  # the second in which every answer says it was made: same requests, same bytes
+HTML = b"<!DOCTYPE html><html><body><h1>Service temporarily unavailable</h1></body></html>"
 LEAK_SHARE, LEAK = 0.05, "<|im_start|>assistant\n"
 
 
@@ -78,7 +79,7 @@ class Statistics:
         """The most requests admitted within any window of this length."""
         times, most, first = self.admitted if of is None else of, 0, 0
         for last, at_s in enumerate(times):
-            while times[first] <= at_s - window_s:
+            while times[first] + window_s <= at_s:
                 first += 1
             most = max(most, last - first + 1)
         return most
@@ -100,19 +101,12 @@ class Statistics:
 
 
 @dataclass(frozen=True, slots=True)
-class _Turn:
-    """Which game turn asks; it is named by our own client, to this machine only."""
+class _Heard:
+    """What the model took in: where its words start from, what it cost, and whether the beginning was lost."""
 
-    name: bytes
-    item: str
-    seat: str
-    number: int
-
-    @classmethod
-    def read(cls, header: bytes) -> _Turn:
-        """raises  ValueError if that is no turn"""
-        episode, seat, number = (unquote(part) for part in header.decode("ascii").split(" "))
-        return cls(header, episode.rsplit("|", 4)[0], seat, int(number))
+    state: bytes
+    tokens: int
+    cut: bool
 
 
 class Provider:
@@ -153,20 +147,23 @@ class Provider:
             if not isinstance(body, dict):
                 raise BadRequest("the body is no JSON object")
             asked = speaks.read(body)
-            header = request.headers.get(ASK_HEADER)
-            turn = None if header is None else _Turn.read(header)
+            header = request.headers.get(_ASK_HEADER)
+            turn = None if header is None else asks.read(header.decode("latin-1"))
         except (BadRequest, ValueError) as error:
             return _error(speaks, 400, "invalid_request", str(error))
         if self.emulation.served is not None and asked.model != self.emulation.served:
             return _error(speaks, 404, "model_not_found", f"The model `{asked.model}` does not exist or you do not have access to it.")
-        identity = digest8(turn.name) if turn is not None else digest8(request.body)
+        identity = digest8(request.body if header is None else header)
         times = self._asked_before.get(identity, 0)
-        said = self._reply(asked, turn, identity, times)
-        refusal = self._ledger.admit(input_tokens=said.prompt_tokens, output_tokens=said.completion_tokens, now_s=now_s)
+        heard = self._heard(asked)
+        said = self._reply(asked, heard, turn, identity, times) if self._ledger.counts_output else None
+        spoken = said.completion_tokens if said is not None else 0
+        refusal = self._ledger.admit(input_tokens=heard.tokens, output_tokens=spoken, now_s=now_s)
         headers = speaks.headers(self._ledger.told(now_s), wall_s) if self.emulation.quotas.told else ""
         if refusal is not None:
             seen.refused += 1
             return _refused(speaks, *refusal, headers=headers)
+        said = said or self._reply(asked, heard, turn, identity, times)
         self._asked_before[identity] = times + 1
         seen.admitted.append(now_s - self._started_s)
         name = digest8(identity, times.to_bytes(4, "big")).hex()
@@ -185,7 +182,9 @@ class Provider:
         if request.path == "/v1/models":
             if not any(self._admits_key(request, one) for one in FORMATS.values()):
                 return _error(speaks, 401, "invalid_api_key", "Incorrect API key provided.")
-            model = {"id": self.emulation.served or self.emulation.weights, "object": "model", "created": CREATED, "owned_by": "lightbulb"}
+            if self.emulation.served is None:
+                return _error(speaks, 404, "not_found", "any model's name is taken here")
+            model = {"id": self.emulation.served, "object": "model", "created": CREATED, "owned_by": "lightbulb"}
             return Response(200, (orjson.dumps({"object": "list", "data": [model]}),))
         if request.path == "/emulator/statistics":
             return Response(200, (self.statistics.as_json(),))
@@ -195,13 +194,15 @@ class Provider:
 
     # --- the reply ------------------------------------------------------------------------------------------------------------
 
-    def _reply(self, asked: Asked, turn: _Turn | None, identity: bytes, times: int) -> Said:
-        emulation, defects = self.emulation, self.emulation.defects
+    def _heard(self, asked: Asked) -> _Heard:
+        defects = self.emulation.defects
         strange = defects.template == "other"
         whole = (Message("system", defects.system_prompt), *asked.messages) if defects.system_prompt else asked.messages
-        messages = _within(whole, defects.context_tokens_max)
-        spent = prompt_tokens(messages, other_template=strange)
-        start = told(messages, other_template=strange)
+        kept = _within(whole, defects.context_tokens_max)
+        return _Heard(told(kept, other_template=strange), prompt_tokens(kept, other_template=strange), kept is not whole)
+
+    def _reply(self, asked: Asked, heard: _Heard, turn: asks.Turn | None, identity: bytes, times: int) -> Said:
+        emulation, defects, start = self.emulation, self.emulation.defects, heard.state
         temperature = defects.temperature if defects.temperature is not None else max(asked.temperature, defects.temperature_min)
         routed = bool(defects.routed_share) and uniforms(self._root, b"routed", identity)[0] < defects.routed_share
         skill, weights = (defects.routed_skill, emulation.weights + " routed") if routed else (emulation.skill, emulation.weights)
@@ -225,9 +226,9 @@ class Provider:
             text = "".join(token.text for token in tokens)
             ended: Stop = "cut" if len(tokens) == tokens_max else "ended"
         else:
-            text = self._played(turn, asked.messages, sampler, start, skill if messages is whole else 0.0)
+            text = self._played(turn, asked.messages, sampler, start, 0.0 if heard.cut else skill)
             ended = "ended"
-        if strange and uniforms(b"leak", start)[0] < LEAK_SHARE:
+        if defects.template == "other" and uniforms(b"leak", start)[0] < LEAK_SHARE:
             text = LEAK + text
         if len(text) > tokens_max * CHARACTERS_A_TOKEN:
             text, ended = text[: tokens_max * CHARACTERS_A_TOKEN], "cut"
@@ -244,13 +245,13 @@ class Provider:
         return Said(
             text=text,
             ended=ended,
-            prompt_tokens=spent,
+            prompt_tokens=heard.tokens,
             completion_tokens=spoken,
             fingerprint=f"fp_{digest8(shown.encode()).hex()[:10]}",
             tokens=tokens,
         )
 
-    def _played(self, turn: _Turn, messages: tuple[Message, ...], sampler: Sampler, start: bytes, skill: float) -> str:
+    def _played(self, turn: asks.Turn, messages: tuple[Message, ...], sampler: Sampler, start: bytes, skill: float) -> str:
         """A bot's reply. At temperature 0 its play hangs on the puzzle alone, so that it repeats; else on this very episode or the seed.
 
         skill   0 where the rules of the game fell out of the context"""
@@ -277,10 +278,11 @@ class Provider:
         seen.answered += fault is None
         seen.prompt_tokens += said.prompt_tokens
         seen.completion_tokens += said.completion_tokens
-        pieces = tuple(speaks.events(name, CREATED, asked, said)) if asked.stream else (speaks.answer(name, CREATED, asked, said),)
-        response = Response(
-            200, pieces, headers, "text/event-stream; charset=utf-8" if asked.stream else "application/json", works=True, stream=asked.stream
-        )
+        response = Response(200, (), headers, works=True, stream=asked.stream)
+        if asked.stream:
+            response.pieces, response.content_type = tuple(speaks.events(name, CREATED, asked, said)), "text/event-stream; charset=utf-8"
+        else:
+            response.pieces = (speaks.answer(name, CREATED, asked, said),)
         self._timed(response, said, chance)
         if fault is not None and struck is not None:
             _strike(response, fault, struck[2], speaks, stall_s=faults.stall_s)
@@ -347,11 +349,9 @@ def _strike(response: Response, fault: Fault, place: float, speaks: Format, *, s
         whole = b"".join(response.pieces)
         response.pieces = (whole[: 1 + int(place * (size - 2))],)
     elif fault == "html":
-        response.pieces, response.content_type = (b"<!DOCTYPE html><html><body><h1>Service temporarily unavailable</h1></body></html>",), "text/html"
+        response.pieces, response.content_type = (HTML,), "text/html"
     elif fault == "error_in_200":
         told = speaks.error(503, "overloaded", "Upstream error, please try again.")
         response.pieces = (b"data: " + told + b"\n\n" if response.stream else told,)
     elif fault == "wrong_usage":
-        response.pieces = tuple(
-            piece.replace(b'_tokens":', b'_tokens":-') if b'_tokens"' in piece else piece for piece in response.pieces
-        )
+        response.pieces = tuple(piece.replace(b'_tokens":', b'_tokens":-') if b'_tokens"' in piece else piece for piece in response.pieces)

@@ -35,7 +35,7 @@ class Sliding:
     def __init__(self, quota: float, window_s: float) -> None:
         self._quota = quota
         self._window_s = window_s
-        self._taken: deque[tuple[float, float]] = deque()
+        self._taken: deque[tuple[float, float]] = deque()  # when it is forgotten, and how much it was
         self._sum = 0.0
 
     def wait_s(self, cost: float, now_s: float) -> float:
@@ -44,23 +44,23 @@ class Sliding:
         over = self._sum + min(cost, self._quota) - self._quota
         if over <= 1e-9:
             return 0.0
-        for at_s, taken in self._taken:
+        for until_s, taken in self._taken:
             over -= taken
             if over <= 1e-9:
-                return at_s + self._window_s - now_s
+                return until_s - now_s
         return self._window_s
 
     def take(self, cost: float, now_s: float) -> None:
-        self._taken.append((now_s, cost))
+        self._taken.append((now_s + self._window_s, cost))
         self._sum += cost
 
     def told(self, now_s: float) -> Told:
         self._forget(now_s)
-        reset_s = self._taken[-1][0] + self._window_s - now_s if self._taken else 0.0
+        reset_s = self._taken[-1][0] - now_s if self._taken else 0.0
         return Told(limit=self._quota, remaining=max(0.0, self._quota - self._sum), reset_s=reset_s)
 
     def _forget(self, now_s: float) -> None:
-        while self._taken and self._taken[0][0] <= now_s - self._window_s:
+        while self._taken and self._taken[0][0] <= now_s:
             self._sum -= self._taken.popleft()[1]
 
 
@@ -142,6 +142,10 @@ class Ledger:
         }
         self._laws = {kind: law(quota) for kind, quota in kinds.items() if quota is not None}
         self._second = Sliding(max(1.0, quotas.per_second * quotas.requests), 1.0) if quotas.per_second and quotas.requests else None
+
+    @property
+    def counts_output(self) -> bool:
+        return "tokens" in self._laws or "output-tokens" in self._laws
 
     def admit(self, *, input_tokens: float, output_tokens: float, now_s: float) -> tuple[str, float] | None:
         """Takes one request, or says which quota it breaks and how many seconds from now it would not."""

@@ -243,7 +243,8 @@ def _unchunked(buffer: bytearray, start: int) -> tuple[bytes, int] | None:
     """A chunked body and where it ends; None if it is not complete.
 
     raises  ValueError if that is no chunked body, or too long a one"""
-    parts, size = [], 0
+    parts: list[bytes] = []
+    size = 0
     while True:
         line = buffer.find(b"\r\n", start)
         if line < 0:

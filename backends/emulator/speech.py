@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 
 from backends.emulator.luck import digest8, normal, uniforms
 from harness.core.vocabulary import Message
@@ -19,13 +20,14 @@ MESSAGE_TOKENS = 4  # and each of its messages
 OTHER_MESSAGE_TOKENS = 7  # under another template
 
 OPENERS = ("Well", "Then", "Once", "Just", "Here", "When", "What", "Some", "Most", "Both", "Each", "Such", "This", "That", "Over", "With")
-WORDS = tuple(
-    " " + word for word in "the and but for out off why how all any few nor not own too can now you him his she her its who are was has".split()
-)  # stop words, every one: no game takes offence at them
-PAUSES = ("", " ", "\n", "\n\n")
-LONGEST = 400
+_STOP_WORDS = (
+    *("the", "and", "but", "for", "out", "off", "why", "how", "all", "any", "few", "nor", "not", "own"),
+    *("too", "can", "now", "you", "him", "his", "she", "her", "its", "who", "are", "was", "has"),
+)
+WORDS = tuple(" " + word for word in _STOP_WORDS)  # no game takes offence at stop words
+PAUSES = ("", " ", "\n", "\n\n", "  ", " \n", "\n ", "\n\n\n")
+SHORTEST, LONGEST = 48, 400  # tokens of a talk
 END_SHARE = 1 / 120  # how likely a talk ends with each word
-_LOGIT_STEP = 1.1  # how far apart the first candidates lie, on average; the top one has about .7 at temperature 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,13 +45,26 @@ class Sampler:
     weights_noise: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Token:
-    """One token as it was drawn: its log-probability under the model, and those of the candidates, the likeliest first."""
+    """One token as it was drawn, and what else might have come.
+
+    chosen      its place among the candidates
+    logits      of the candidates, before temperature"""
 
     text: str
-    logprob: float
-    candidates: tuple[tuple[str, float], ...]
+    chosen: int
+    candidates: Sequence[str]
+    logits: Sequence[float]
+
+    def logprobs(self) -> list[tuple[str, float]]:
+        """The candidates with their log-probabilities under the model, the likeliest first."""
+        logsum = math.log(sum(map(math.exp, self.logits)))
+        return sorted(((word, logit - logsum) for word, logit in zip(self.candidates, self.logits, strict=True)), key=lambda pair: -pair[1])
+
+    def logprob(self) -> float:
+        """Its own."""
+        return self.logits[self.chosen] - math.log(sum(map(math.exp, self.logits)))
 
 
 def tokens_in(text: str) -> int:
@@ -78,57 +93,54 @@ class _State:
 
     def draw(self, words: Sequence[str]) -> Token:
         sampler = self._sampler
-        numbers = uniforms(b"logits", self._at)
-        first = int.from_bytes(self._at[:4], "big")
-        stride = 1 + self._at[4] % 3  # the candidates are distinct: 4 strides are fewer than any list of words
-        candidates = [words[(first + place * stride) % len(words)] for place in range(4)]
-        logits = [0.0, -_LOGIT_STEP * 2 * numbers[0], -_LOGIT_STEP * (1 + 2 * numbers[1]), -_LOGIT_STEP * (2 + 2 * numbers[2])]
+        drawn = blake2b(self._at, digest_size=24).digest()
+        place, stride = int.from_bytes(drawn[:4], "big"), 1 + drawn[4] % 3  # distinct: four strides are fewer than any list of words
+        many = len(words)
+        candidates = [words[(place + step) % many] for step in (0, stride, 2 * stride, 3 * stride)]
+        logits = [0.0, -2.2 * drawn[5] / 256, -1.1 - 2.2 * drawn[6] / 256, -2.2 - 2.2 * drawn[7] / 256]
         if sampler.weights_noise:
-            shift = uniforms(b"noise", self._at), uniforms(b"more noise", self._at)
-            for place in range(4):
-                logits[place] += sampler.weights_noise * normal(shift[0][place], shift[1][place])
+            one, other = uniforms(b"noise", self._at), uniforms(b"more noise", self._at)
+            logits = [logit + sampler.weights_noise * normal(*pair) for logit, *pair in zip(logits, one, other, strict=True)]
         chosen = self._chosen(logits)
-        logsum = math.log(sum(math.exp(logit) for logit in logits))
-        listed = sorted(((word, logit - logsum) for word, logit in zip(candidates, logits, strict=True)), key=lambda pair: -pair[1])
-        self._at = digest8(self._at, chosen.to_bytes(1, "big"))
-        return Token(text=candidates[chosen], logprob=logits[chosen] - logsum, candidates=tuple(listed))
-
-    def draw_text(self, words: Sequence[str]) -> str:
-        return self.draw(words).text
+        self._at = drawn[8:16] if chosen == 0 else digest8(drawn[8:16], chosen.to_bytes(1, "big"))
+        return Token(candidates[chosen], chosen, candidates, logits)
 
     def ends(self) -> bool:
-        return uniforms(b"end", self._at)[0] < END_SHARE
+        return int.from_bytes(self._at[:2], "big") < 65_536 * END_SHARE
 
     def _chosen(self, logits: Sequence[float]) -> int:
         sampler = self._sampler
-        order = sorted(range(4), key=lambda place: -logits[place])
+        top = max(logits)
         if sampler.temperature <= 0:
-            return order[0]
-        weights = [math.exp((logits[place] - logits[order[0]]) / sampler.temperature) for place in order]
-        kept, total = _nucleus(weights, sampler.top_p)
-        left = uniforms(b"draw", self._at, sampler.luck)[0] * total
-        for place, weight in zip(order[:kept], weights, strict=False):
+            return logits.index(top)
+        weights = [math.exp((logit - top) / sampler.temperature) for logit in logits]
+        if sampler.top_p < 1:
+            weights = _nucleus(weights, sampler.top_p)
+        left = int.from_bytes(blake2b(self._at + sampler.luck, digest_size=8).digest(), "big") / 2**64 * sum(weights)
+        for place, weight in enumerate(weights):
             left -= weight
             if left < 0:
                 return place
-        return order[kept - 1]
+        return weights.index(max(weights))
 
 
-def _nucleus(weights: Sequence[float], top_p: float) -> tuple[int, float]:
-    """How many of the likeliest together reach top_p, and what they weigh."""
+def _nucleus(weights: Sequence[float], top_p: float) -> list[float]:
+    """The likeliest that together reach top_p; the others weigh nothing."""
     goal, reached = top_p * sum(weights), 0.0
-    for number, weight in enumerate(weights, 1):
-        reached += weight
+    kept = [0.0] * len(weights)
+    for place in sorted(range(len(weights)), key=lambda one: -weights[one]):
+        kept[place] = weights[place]
+        reached += weights[place]
         if reached >= goal - 1e-12:
-            return number, reached
-    return len(weights), reached
+            break
+    return kept
 
 
 def talk(sampler: Sampler, start: bytes, *, tokens_max: int) -> tuple[Token, ...]:
     """A reply to a conversation that is no game's: words, until it ends by itself or has tokens_max of them."""
     state = _State(sampler, start)
     said = [state.draw(OPENERS)]
-    while len(said) < min(tokens_max, LONGEST) and not state.ends():
+    while len(said) < min(tokens_max, LONGEST) and not (len(said) >= SHORTEST and state.ends()):
         said.append(state.draw(WORDS))
     return tuple(said)
 
@@ -137,5 +149,5 @@ def manner(sampler: Sampler, start: bytes, *, words: int) -> str:
     """What a model adds to a bot's reply: words that mean nothing, where the game lets any follow, or white space where it does not."""
     state = _State(sampler, start)
     if not words:
-        return state.draw_text(PAUSES)
-    return "".join(state.draw_text(WORDS) for _ in range(words))
+        return state.draw(PAUSES).text
+    return "".join(state.draw(WORDS).text for _ in range(words))

@@ -134,7 +134,6 @@ class Emulation:
     weights       names the model: the same name under another roof plays and words alike
     noise         share of turns at temperature 0 that are played and worded anew, as batch effects do to real servers
     served        the name under which the model is served; None: any name is taken
-    behind        base URL of a real server that answers instead of bots
     seed          root of the faults, the latencies and of all chance that no request names"""
 
     __pydantic_config__: ClassVar = _STRICT
@@ -144,7 +143,6 @@ class Emulation:
     weights: Annotated[str, MinLen(1)] = "bots"
     noise: Share = 0.0
     served: Annotated[str, MinLen(1)] | None = None
-    behind: str | None = None
     seed: Annotated[int, Ge(-(2**63)), Le(2**63 - 1)] = 0
     quotas: Quotas = field(default_factory=Quotas)
     latency: Latency = field(default_factory=Latency)

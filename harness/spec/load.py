@@ -8,17 +8,19 @@ import json
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
+from harness.core.addresses import is_loopback
+from harness.core.emulation import Defects, Emulation, Faults, Latency, Quotas
 from harness.core.errors import SpecError
 from harness.spec.sweep import AuditPart, BotPart, EnginePart, GamePart, MethodPart, ModelPart, RetryPart, SweepSpec
 
 Key = tuple[str | int, ...]
+_EMULATION: Mapping[str, type] = {"quotas": Quotas, "latency": Latency, "faults": Faults, "defects": Defects}
 NAME = re.compile(r"[^\s/+|\x00-\x1f\x7f-\x9f]+")
 
 
@@ -47,6 +49,28 @@ def parse_sweep(text: str, *, source: str, known_games: Sequence[str]) -> SweepS
     if problems:
         raise SpecError(_told(source, text, problems))
     return spec
+
+
+def parse_emulation(settings: Sequence[str]) -> Emulation:
+    """What `lightbulb emulate` is told: KEY=VALUE each, keys dotted as in quotas.requests=300, values as in TOML; plain words are text."""
+    lines = []
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        if not equals:
+            raise SpecError(f"{setting!r} is no setting; write KEY=VALUE, as quotas.requests=300")
+        try:
+            tomllib.loads(f"value = {value}")
+        except tomllib.TOMLDecodeError:
+            value = json.dumps(value)
+        lines.append(f"{name} = {value}")
+    try:
+        raw = tomllib.loads("\n".join(lines))
+        return TypeAdapter(Emulation).validate_json(json.dumps(raw, default=str), strict=True)
+    except tomllib.TOMLDecodeError as error:
+        raise SpecError(f"settings: {error}; write KEY=VALUE, as quotas.requests=300") from error
+    except ValidationError as error:
+        problems = ((_own_key(e["loc"]), _plain(e, ("models", "", "methods", "", "emulator"))) for e in error.errors())
+        raise SpecError("\n".join(f"{'.'.join(map(str, key))}: {problem}" for key, problem in problems)) from error
 
 
 def spec_error(source: Path, problems: Sequence[tuple[Key, str]]) -> SpecError:
@@ -78,9 +102,10 @@ def _contradictions(spec: SweepSpec, known_games: Sequence[str]) -> Iterator[tup
 
 
 def _method_contradictions(method: MethodPart) -> Iterator[tuple[Key, str]]:
-    places = [name for name in ("base_url", "engine", "bots") if getattr(method, name) is not None]
+    places = [name for name in ("base_url", "engine", "bots", "emulator") if getattr(method, name) is not None]
     if not places:
-        yield (), 'says nowhere where the model is; give base_url = "https://...", engine = { kind = "vllm", ... } or bots = {}'
+        where = 'base_url = "https://...", engine = { kind = "vllm", ... }, bots = {} or emulator = {}'
+        yield (), f"says nowhere where the model is; give {where}"
     if len(places) > 1:
         yield (places[0],), f"stands beside {' and '.join(places[1:])}; keep one of them: each says where the model is"
     if (method.price_input_usd_per_mtok is None) != (method.price_output_usd_per_mtok is None):
@@ -101,16 +126,6 @@ def _method_contradictions(method: MethodPart) -> Iterator[tuple[Key, str]]:
             yield ("base_url",), "holds a password; keys come from the environment variable that key_env names"
 
 
-def is_loopback(host: str) -> bool:
-    """This machine, by name or number."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 # --- errors a person can act on -----------------------------------------------------------------------------------------------
 
 
@@ -127,11 +142,11 @@ def _own_key(location: Sequence[str | int]) -> Key:
     return tuple(part for part in location if part != "[key]")
 
 
-def _plain(error: ErrorDetails) -> str:
+def _plain(error: ErrorDetails, within: Key = ()) -> str:
     kind, context = error["type"], error.get("ctx", {})
     last = str(error["loc"][-1]) if error["loc"] else ""
     if kind in ("unexpected_keyword_argument", "extra_forbidden"):
-        return f"unknown key{suggest(last, _keys_at(_own_key(error['loc'][:-1])))}"
+        return f"unknown key{suggest(last, _keys_at(within + _own_key(error['loc'][:-1])))}"
     if kind in ("missing", "missing_argument", "missing_keyword_only_argument"):
         return "is required and missing"
     if kind == "literal_error":
@@ -145,8 +160,8 @@ def _keys_at(key: Key) -> list[str]:
     if not key:
         part: type = SweepSpec
     elif key[0] == "models":
-        inside: Mapping[str, type] = {"engine": EnginePart, "bots": BotPart}
-        part = ModelPart if len(key) <= 2 else MethodPart if len(key) <= 4 else inside[str(key[4])]
+        inside: Mapping[str, type] = {"engine": EnginePart, "bots": BotPart, "emulator": Emulation, **_EMULATION}
+        part = ModelPart if len(key) <= 2 else MethodPart if len(key) <= 4 else inside[str(key[-1])]
     else:
         part = tables[str(key[0])]
     return [field.name for field in dataclasses.fields(part)]

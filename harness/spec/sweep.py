@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le, MinLen
 
+from harness.core.emulation import Emulation
 from harness.core.vocabulary import Arm
 
 Positive = Annotated[int, Ge(1), Le(2**63 - 1)]
@@ -71,7 +72,7 @@ class BotPart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MethodPart:
-    """[models.MODEL.methods.NAME]: one way to reach the model. One of `base_url`, `engine` and `bots` says where.
+    """[models.MODEL.methods.NAME]: one way to reach the model. One of `base_url`, `engine`, `bots` and `emulator` says where.
 
     served_name    what the server calls the model; None: the model's name in this file
     key_env        the environment variable that holds the key (also read from a .env beside the sweep); None: no key is sent
@@ -95,6 +96,7 @@ class MethodPart:
     served_name: str | None = None
     engine: EnginePart | None = None
     bots: BotPart | None = None
+    emulator: Emulation | None = None
     key_env: Text | None = None
     constrain: bool = False
     concurrency: Annotated[int, Ge(1), Le(100_000)] = 32

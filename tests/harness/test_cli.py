@@ -426,3 +426,43 @@ def test_failing_episodes_are_no_scores(tmp_path: Path, provider: str) -> None:
         (0, "failed", None, 4),
         (1, "finished", "aborted", 4),
     ]
+
+
+def test_a_sweep_runs_on_an_emulator_of_its_own_and_on_one_beside_it(tmp_path: Path) -> None:
+    """`emulate` serves until it is ended; one sweep reaches the same model there and through an emulator that it starts itself."""
+    beside = subprocess.Popen(
+        [sys.executable, "-m", "harness", "emulate", "--port", "0", "skill=0.8", "faults.rate=0.1", "faults.stall_s=0.1"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert beside.stdout is not None
+    url = beside.stdout.readline().strip()
+    sweep = tmp_path / "e.toml"
+    sweep.write_text(f"""
+name = "e"
+[games.taboo]
+items = 6
+[models.bots.methods.inside]
+emulator = {{ skill = 0.8, quotas = {{ requests = 10000 }}, latency = {{ first_s = 0.001 }} }}
+[models.bots.methods.beside]
+provider = "emulator"
+base_url = "{url}"
+""")
+    ran = lightbulb("run", sweep)
+    beside.send_signal(signal.SIGTERM)
+    _, said = beside.communicate(timeout=30)
+    assert ran.returncode == 0, ran.stderr
+    assert beside.returncode == 0
+    assert "answered" in said
+    store = tmp_path / "e.duckdb"
+    assert rows(store, "SELECT count(*) FROM scores") == [(12,)]
+    assert rows(store, "SELECT count(DISTINCT (experiment, instance, score)) FROM scores") == [(6,)]
+
+
+def test_emulate_refuses_what_it_does_not_know() -> None:
+    """A misspelt setting is answered with the right one, and a value out of range with its range."""
+    ran = lightbulb("emulate", "quotas.request=300", "skill=2")
+    assert ran.returncode == 2
+    assert 'quotas.request: unknown key; did you mean "requests"?' in ran.stderr
+    assert "skill: input should be less than or equal to 1" in ran.stderr

@@ -1,0 +1,40 @@
+"""The header by which our client tells a bot behind a socket which turn of which episode asks.
+
+Sent to this machine only, and only by access methods whose provider is "emulator" or "bots": a real model is never told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import quote, unquote, urlsplit
+
+from harness.core.addresses import is_loopback
+from harness.core.vocabulary import AccessMethod, Prompt
+
+HEADER = "x-lightbulb-ask"
+TOLD_PROVIDERS = frozenset({"emulator", "bots"})
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One turn of one episode, and the puzzle it is about."""
+
+    item: str
+    episode: str
+    seat: str
+    number: int
+
+
+def may_be_told(method: AccessMethod) -> bool:
+    """Whether what answers there is ours."""
+    return method.provider in TOLD_PROVIDERS and is_loopback(urlsplit(method.base_url).hostname or "")
+
+
+def written(prompt: Prompt) -> str:
+    """The header's value."""
+    return f"{quote(prompt.episode, safe='|:/+')} {quote(prompt.seat)} {prompt.turn}"
+
+
+def read(value: str) -> Turn:
+    """raises  ValueError if that is no turn"""
+    episode, seat, number = (unquote(part) for part in value.split(" "))
+    return Turn(episode.rsplit("|", 4)[0], episode, seat, int(number))
