@@ -1,8 +1,7 @@
 """Which access methods share a gate, and what its limits are.
 
 A gate belongs to one quota: methods that use the same key at the same address for the same served model (or that the sweep puts into
-one quota_group) draw on it together. A local engine has one gate for all that it serves; bots and emulators
-have one each."""
+one quota_group) draw on it together. A local engine has one gate for all that it serves; bots and emulators have one each."""
 
 from __future__ import annotations
 
