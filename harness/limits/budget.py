@@ -68,6 +68,12 @@ class Budget:
         """Corrects an earlier spending once the provider has said what it was."""
         self._level = min(self._burst, self._level + estimate - actual)
 
+    def change(self, per_minute: float, now_s: float) -> None:
+        """Another quota from now on."""
+        self._advance(now_s)
+        self._quota = per_minute
+        self._level = min(self._level, self._burst)
+
     def hear(self, report: Report, *, under_way: float, now_s: float) -> bool:
         """Takes the provider's word; True if it changed the quota.
 
@@ -76,8 +82,7 @@ class Budget:
         changed = report.limit is not None and report.limit >= 1.0 and report.limit != self._quota
         if changed:
             assert report.limit is not None
-            self._quota = report.limit
-            self._level = min(self._level, self._burst)
+            self.change(report.limit, now_s)
         if report.remaining is not None and report.reset_s is not None:
             self._allowance = report.remaining - under_way
             self._allowance_until = now_s + report.reset_s

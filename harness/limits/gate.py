@@ -2,9 +2,9 @@
 
 Knows the method's quotas and the clock; nothing of games, episodes or HTTP.
 Keeps: never more calls in flight than the window, never more spent than the budgets allow, by the sweep's figures or by the provider's
-own, which win. Of the turns that wait, the one with the longest episode ahead goes first. A call that waits for another try holds no
-place, and is counted so that no new episode is begun for a lack of work. The window shrinks at trouble, a storm of failures rests the
-gate. Once closed, it lets nobody in and tells everyone who waits why.
+own, which win; where nobody tells us, by what is refused. Of the turns that wait, the one with the longest episode ahead goes first. A
+call that waits for another try holds no place, and is counted so that no new episode is begun for a lack of work. The window shrinks at
+trouble, a storm of failures rests the gate. Once closed, it lets nobody in and tells everyone who waits why.
 Does not promise: fairness between gates; they do not know each other."""
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from harness.limits.breaker import Breaker
 from harness.limits.budget import Budget
 from harness.limits.estimates import Cost, Estimates
 from harness.limits.headers import Quota, read_reports
+from harness.limits.learned import LearnedQuota
 from harness.limits.waits import NOT_AT_ALL, Cause, Waited, Waits
 from harness.limits.window import Window
 
@@ -101,6 +102,8 @@ class Gate:
         self._on_event = on_event
         self._window = Window(start=WINDOW_START, ceiling=limits.concurrency)
         self._breaker = Breaker()
+        self._learned = LearnedQuota()
+        self._told = False  # whether the provider speaks of its quotas
         quotas: dict[Quota, float | None] = {
             "requests": limits.requests,
             "tokens": limits.tokens,
@@ -158,8 +161,9 @@ class Gate:
         now_s = self._clock.now()
         self._calls += 1
         if answer.kind == "clean":
-            self._window.clean(sent_s=admission.sent_s, in_flight=self._in_flight)
+            self._window.clean(sent_s=admission.sent_s, now_s=now_s, in_flight=self._in_flight)
             self._breaker.success()
+            self._learned.taken()
         elif answer.kind in ("limited", "unserved"):
             self._suffer(admission, answer, now_s)
         self._in_flight -= 1
@@ -223,7 +227,7 @@ class Gate:
             self._alarm.set()
 
     def _wait_s(self, cost: Cost, now_s: float) -> float:
-        wait_s = self._rest_until_s - now_s
+        wait_s = max(self._rest_until_s - now_s, self._learned.wait_s(now_s))
         for quota, budget in self._budgets.items():
             wait_s = max(wait_s, budget.wait_s(getattr(cost, quota), now_s))
         return wait_s
@@ -237,6 +241,7 @@ class Gate:
     def _reserve(self, cost: Cost, now_s: float, waited: Waited = NOT_AT_ALL) -> Admission:
         self._in_flight += 1
         self._under_way = _sum(self._under_way, cost, 1.0)
+        self._learned.sent(now_s)
         for quota, budget in self._budgets.items():
             budget.spend(getattr(cost, quota), now_s)
         return Admission(cost=cost, sent_s=now_s, waited=waited)
@@ -244,19 +249,32 @@ class Gate:
     # --- learning -------------------------------------------------------------------------------------------------------------
 
     def _suffer(self, admission: Admission, answer: Answer, now_s: float) -> None:
-        if self._window.trouble(sent_s=admission.sent_s, now_s=now_s):
+        paced = answer.kind == "limited" and not self._told and self._pace(admission, answer, now_s)
+        probing = self._breaker.probing
+        if not paced and not probing and self._window.trouble(sent_s=admission.sent_s, now_s=now_s):
             self._on_event("cut", f"{answer.kind}: window {self._window.size}")
         rest_s = answer.retry_after_s or 0.0
         if answer.kind == "unserved":
-            rest_s = max(rest_s, self._breaker.failure(sent_s=admission.sent_s, now_s=now_s) or 0.0)
+            storm_s = self._breaker.failure(sent_s=admission.sent_s, now_s=now_s)
+            if storm_s is not None and not probing:
+                self._window.restart(now_s=now_s)
+            rest_s = max(rest_s, storm_s or 0.0)
             if self._breaker.silent_s(now_s) > PATIENCE_S:
                 self.close(Unreachable(f"no call was served for {self._breaker.silent_s(now_s) / 60:.0f} minutes"))
         if rest_s > 0.0 and now_s + rest_s > self._rest_until_s:
             self._rest_until_s = now_s + rest_s
             self._on_event("rest", f"{answer.kind}: {rest_s:.2f} s")
 
+    def _pace(self, admission: Admission, answer: Answer, now_s: float) -> bool:
+        """Learns from a refusal; True if calls were paced already, so that the pace was to blame and not their number."""
+        paced = self._learned.per_minute is not None
+        if self._learned.refused(sent_s=admission.sent_s, now_s=now_s, retry_after_s=answer.retry_after_s):
+            self._on_event("quota", f"requests: {self._learned.per_minute:.0f} a minute, by what was refused")
+        return paced
+
     def _hear(self, headers: Mapping[str, str], now_s: float) -> None:
         for quota, report in read_reports(headers, self._clock.wall()).items():
+            self._told = True
             if quota not in self._budgets:
                 if report.limit is None or report.limit < 1.0:
                     continue

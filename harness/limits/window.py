@@ -2,39 +2,50 @@
 
 Slow start (one more for each clean answer: it doubles a round), then one more a round; at trouble times 0.7, at most once for all calls
 that were sent before the cut: their failures are the same trouble. Source of the shape: Jacobson, Congestion Avoidance and Control (1988);
-growing only when at least 80 % used, so that idle hours do not look like capacity, is RFC 7661's idea."""
+growing only when at least 80 % used, so that idle hours do not look like capacity, is RFC 7661's idea. A window is also a number of
+connections, and a thousand opened at once stall both ends: it grows by so many a second at most, and after a storm it starts anew."""
 
 from __future__ import annotations
 
 CUT = 0.7
 USED_SHARE = 0.8
+RAMP_PER_S = 200.0  # opening 1,000 sockets at once stalled a loop for up to a second; providers punish ramps, too
 
 
 class Window:
     """start: the first size; ceiling: the largest."""
 
     def __init__(self, *, start: int, ceiling: int) -> None:
-        self._size = float(min(start, ceiling))
+        self._size = self._start = float(min(start, ceiling))
         self._ceiling = float(ceiling)
-        self._slow_start = True
+        self._threshold = float("inf")  # slow start below it
         self._last_cut_s = float("-inf")
+        self._ramp_size = self._size
+        self._ramp_s: float | None = None
 
     @property
     def size(self) -> int:
         return int(self._size)
 
-    def clean(self, *, sent_s: float, in_flight: int) -> None:
+    def clean(self, *, sent_s: float, now_s: float, in_flight: int) -> None:
         """A call sent then came home well; so many were in flight with it."""
         if sent_s <= self._last_cut_s or in_flight < USED_SHARE * self.size:
             return
-        self._size = min(self._ceiling, self._size + (1.0 if self._slow_start else 1.0 / self._size))
+        if self._ramp_s is None or now_s - self._ramp_s >= 1.0:
+            self._ramp_s, self._ramp_size = now_s, self._size
+        grown = self._size + (1.0 if self._size < self._threshold else 1.0 / self._size)
+        self._size = min(self._ceiling, self._ramp_size + RAMP_PER_S, grown)
 
     def trouble(self, *, sent_s: float, now_s: float) -> bool:
         """A call sent then met a limit; True if the window was cut for it."""
         if sent_s <= self._last_cut_s:
             return False
         before = self.size
-        self._slow_start = False
         self._last_cut_s = now_s
-        self._size = max(1.0, self._size * CUT)
+        self._size = self._threshold = max(1.0, self._size * CUT)
         return self.size < before
+
+    def restart(self, *, now_s: float) -> None:
+        """A storm broke off all traffic: slow start again, up to where the last cut left it."""
+        self._last_cut_s = now_s
+        self._size = min(self._size, self._start)

@@ -6,10 +6,10 @@ from harness.limits.breaker import FAILURES_IN_ROW, Breaker
 from harness.limits.window import Window
 
 
-def grow(window: Window, rounds: int, *, sent_s: float = 0.0, used: float = 1.0) -> None:
+def grow(window: Window, rounds: int, *, sent_s: float = 0.0, now_s: float = 0.0, used: float = 1.0) -> None:
     for _ in range(rounds):
         for _ in range(window.size):
-            window.clean(sent_s=sent_s, in_flight=int(window.size * used))
+            window.clean(sent_s=sent_s, now_s=now_s, in_flight=int(window.size * used))
 
 
 def test_slow_start_doubles_a_round_up_to_the_ceiling() -> None:
@@ -47,6 +47,31 @@ def test_after_a_cut_growth_is_one_a_round_and_only_by_later_calls() -> None:
     assert window.size == 14
     grow(window, 3, sent_s=3.0)
     assert window.size == 16  # a little under one a round: the window grows while the round is counted
+
+
+def test_a_window_ramps() -> None:
+    """However quick the answers, no more than 200 new connections a second."""
+    window = Window(start=8, ceiling=2_000)
+    sizes = []
+    for second in range(4):
+        grow(window, 20, now_s=float(second))
+        sizes.append(window.size)
+    assert sizes == [208, 408, 608, 808]
+
+
+def test_after_a_storm_a_window_starts_anew() -> None:
+    """Back to its first size, then slow start up to what the cut before the storm left, then one a round."""
+    window = Window(start=8, ceiling=1_000)
+    grow(window, 7, now_s=0.0)
+    assert window.size == 208
+    window.trouble(sent_s=1.0, now_s=2.0)
+    window.restart(now_s=3.0)
+    assert window.size == 8
+    for second in range(4, 9):
+        grow(window, 1, sent_s=3.5, now_s=float(second))
+    assert 145 <= window.size <= 147
+    grow(window, 1, sent_s=3.5, now_s=9.0)
+    assert window.size <= 148
 
 
 def test_a_window_never_shuts() -> None:

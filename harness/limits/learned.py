@@ -1,0 +1,107 @@
+"""A quota that nobody told us: how many requests a minute a provider takes, learned from what it refuses. Arithmetic.
+
+Some refusals in a row, or a good share of all, mean that we are too fast. The most that was taken in any recent minute is then the best
+figure there is, and calls are paced by it from then on. (Not what was taken in the last minute: refusals that have nothing to do with the
+pace would lower it without end.) Where the provider asks for a short pause only, before a minute has passed, it counts by the second,
+and the pace so far is the figure. Half a minute with hardly a refusal raises it, by 1 % first and twice as much each time, so that a figure
+which was too low, or a quota that was raised, is found."""
+
+from __future__ import annotations
+
+from harness.limits.budget import MINUTE_S, Budget
+
+IN_A_ROW = 3
+SHARE_THAT_COUNTS, LEAST_THAT_COUNT = 0.05, 10  # of all that was sent in a period
+SHARE_THAT_DOES_NOT = 0.005
+PERIOD_S = 30.0
+RECENT_S = 180.0  # a quota that was lowered is noticed after so long
+SHORT_PAUSE_S = 5.0  # a provider that counts by the minute asks for longer ones, unless the minute is nearly over
+FIRST_RAISE, LARGEST_RAISE = 0.01, 0.5
+
+
+class LearnedQuota:
+    """Hears of every request sent, taken and refused; paces once there is something to go by."""
+
+    def __init__(self) -> None:
+        self._by_second: dict[int, int] = {}  # requests sent in it and not refused, in order of time
+        self._first_s = 0.0
+        self._in_row = 0
+        self._period_end_s = float("-inf")
+        self._period_sent = self._period_refused = 0
+        self._raise = FIRST_RAISE
+        self._budget: Budget | None = None
+
+    @property
+    def per_minute(self) -> float | None:
+        """The figure; None as long as nothing was learned."""
+        return self._budget.per_minute if self._budget else None
+
+    def wait_s(self, now_s: float) -> float:
+        """Seconds until the next request may be sent; 0: now."""
+        if now_s >= self._period_end_s:
+            self._end_period(now_s)
+        return self._budget.wait_s(1.0, now_s) if self._budget else 0.0
+
+    def sent(self, now_s: float) -> None:
+        self._period_sent += 1
+        second = int(now_s)
+        if second in self._by_second:
+            self._by_second[second] += 1
+        else:
+            if not self._by_second:
+                self._first_s = now_s
+            self._by_second[second] = 1
+            while (oldest := next(iter(self._by_second))) <= second - RECENT_S - MINUTE_S:
+                del self._by_second[oldest]
+        if self._budget is not None:
+            self._budget.spend(1.0, now_s)
+
+    def taken(self) -> None:
+        """A request was not refused."""
+        self._in_row = 0
+
+    def refused(self, *, sent_s: float, now_s: float, retry_after_s: float | None) -> bool:
+        """A request sent then was refused; True if that lowered the figure, or made the first."""
+        self._in_row += 1
+        self._period_refused += 1
+        second = int(sent_s)
+        if self._by_second.get(second):
+            self._by_second[second] -= 1
+        figure = self._figure(sent_s - self._first_s, retry_after_s)
+        if self._budget is None:
+            many = self._period_refused >= max(LEAST_THAT_COUNT, SHARE_THAT_COUNTS * self._period_sent)
+            if self._in_row < IN_A_ROW and not many:
+                return False
+            self._budget = Budget(figure, now_s)
+            return True
+        if figure >= self._budget.per_minute:
+            return False
+        self._budget.change(figure, now_s)
+        return True
+
+    def _end_period(self, now_s: float) -> None:
+        if self._budget is not None:
+            if self._period_refused <= SHARE_THAT_DOES_NOT * self._period_sent:
+                self._budget.change(self._budget.per_minute * (1.0 + self._raise), now_s)
+                self._raise = min(2.0 * self._raise, LARGEST_RAISE)
+            else:
+                self._raise = FIRST_RAISE
+        self._period_end_s = now_s + PERIOD_S
+        self._period_sent = self._period_refused = 0
+
+    def _figure(self, seen_s: float, retry_after_s: float | None) -> float:
+        figure = float(max(1, self._most_in_a_minute()))
+        if retry_after_s is not None and retry_after_s < SHORT_PAUSE_S and seen_s < MINUTE_S:
+            figure *= MINUTE_S / max(1.0, seen_s)
+        return figure
+
+    def _most_in_a_minute(self) -> int:
+        most = within = oldest = 0
+        seconds = list(self._by_second.items())
+        for second, count in seconds:
+            within += count
+            while seconds[oldest][0] <= second - MINUTE_S:
+                within -= seconds[oldest][1]
+                oldest += 1
+            most = max(most, within)
+        return most
