@@ -65,7 +65,9 @@ def _first(error: BaseException) -> BaseException:
 def demo(
     folder: Annotated[Path, typer.Option(help="Where the sweep, its store and the servers' logs go.")] = Path("lightbulb-demo"),
 ) -> None:
-    """The whole job on a small real model: two games through two access methods, scores and verdict. No key, no GPU."""
+    """The whole job on a small real model: two games through two access methods, scores and verdict. No key, no GPU.
+
+    Example: lightbulb demo --folder /tmp/demo"""
     from harness.compose import episodes_left
     from harness.demo import next_store, write_sweep
 
@@ -87,6 +89,55 @@ def demo(
     ):
         console.print(f'  lightbulb sql {store} "{query}"', highlight=False, soft_wrap=True)
     raise typer.Exit(code)
+
+
+@app.command()
+def init(
+    sweep: Annotated[Path, typer.Argument(metavar="SWEEP.toml", help="The file to write.")] = Path("sweep.toml"),
+    name: Annotated[str | None, typer.Option(help="The sweep's name; default: the file's.")] = None,
+    game: Annotated[list[str] | None, typer.Option(help="A game; repeatable. Default: taboo and wordle.")] = None,
+    model: Annotated[str, typer.Option(help="The model under audit.")] = "my-model",
+    method: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=WHERE", help="A way to reach it: NAME=https://host/v1, NAME=vllm:WEIGHTS or NAME=bots; repeatable."),
+    ] = None,
+    key_env: Annotated[str | None, typer.Option(help="The variable that holds the key of methods with an address.")] = None,
+    repeats: Annotated[int, typer.Option(help="Plays of each puzzle by each method.", min=1)] = 3,
+) -> None:
+    """Write a commented sweep file to start from. A file that is there is left alone.
+
+    Example: lightbulb init mine.toml --model llama-3-8b --method here=http://127.0.0.1:8000/v1 --method there=https://api.example.com/v1"""
+    from games import GAMES
+    from harness.core.errors import SpecError
+    from harness.spec.load import parse_sweep
+    from harness.spec.template import Choices, read_method, sweep_text
+
+    if sweep.exists():
+        raise SpecError(f"{sweep}: is there already; name another file")
+    text = sweep_text(
+        Choices(
+            name=name or sweep.stem,
+            games=game or ["taboo", "wordle"],
+            model=model,
+            methods=[read_method(one) for one in method or ("here=http://127.0.0.1:8000/v1", "there=https://api.example.com/v1")],
+            key_env=key_env,
+            repeats=repeats,
+        )
+    )
+    parse_sweep(text, source=str(sweep), known_games=list(GAMES))
+    _write(sweep, text)
+    _say(f"{sweep}: edit it, then: lightbulb run {sweep}")
+
+
+@app.command()
+def schema() -> None:
+    """The JSON Schema of a sweep file on stdout, for editors that check TOML.
+
+    Example: lightbulb schema > sweep.schema.json   and a first line in the sweep: #:schema ./sweep.schema.json"""
+    from games import GAMES
+    from harness.spec.schema import sweep_schema
+
+    print(json.dumps(sweep_schema(known_games=list(GAMES)), indent=2))
 
 
 @app.command()
@@ -322,7 +373,9 @@ def engine_install(kind: Annotated[str, typer.Argument(help="vllm")]) -> None:
 
 @engines_app.command("list")
 def engine_list() -> None:
-    """The environments that are installed."""
+    """The environments that are installed.
+
+    Example: lightbulb engine list"""
     from backends.engines import installed
     from harness.report.text import table
 

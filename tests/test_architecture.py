@@ -51,7 +51,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "trio": ("harness.simulation",),
     "tenacity": ("harness.engine.call",),
     "duckdb": ("harness.store", "harness.compose", "bench"),
-    "pydantic": ("harness.spec.load",),
+    "pydantic": ("harness.spec.load", "harness.spec.schema"),
     "numpy": ("harness.audit", "bench"),
     "scipy": ("harness.audit", "bench"),
     "jinja2": ("harness.report.page",),

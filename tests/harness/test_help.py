@@ -1,0 +1,45 @@
+"""What the command says of itself."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from harness.cli import app
+
+
+def commands() -> Iterator[tuple[str, str]]:
+    """Every command with its full help text."""
+    group = typer.main.get_command(app)
+    for name, command in group.commands.items():  # type: ignore[attr-defined]
+        inner = getattr(command, "commands", None)
+        for deeper, one in (inner or {"": command}).items():
+            yield f"{name} {deeper}".strip(), one.help or ""
+
+
+@pytest.mark.parametrize(("name", "text"), list(commands()), ids=lambda value: value.split("\n")[0][:12])
+def test_every_command_has_an_example(name: str, text: str) -> None:
+    """Its help holds a line to copy, which starts with the command itself."""
+    assert f"Example: lightbulb {name}" in text
+
+
+def test_a_misspelt_command_is_corrected() -> None:
+    answered = CliRunner().invoke(app, ["reprot"])
+    assert answered.exit_code == 2
+    assert "Did you mean 'report'" in answered.output
+
+
+def test_a_new_sweep_is_written_once(tmp_path: Path) -> None:
+    """By choices on the command line; a file that is there stays."""
+    sweep = tmp_path / "mine.toml"
+    arguments = ["init", str(sweep), "--game", "taboo", "--model", "m", "--method", "w=bots", "--repeats", "2"]
+    assert CliRunner().invoke(app, arguments).exit_code == 0
+    assert tomllib.loads(sweep.read_text())["models"]["m"]["methods"]["w"]["bots"]["skill"] == 0.9
+    before = sweep.read_text()
+    assert "is there already" in str(CliRunner().invoke(app, arguments).exception)
+    assert sweep.read_text() == before
