@@ -38,7 +38,7 @@ def sweep_schema(*, known_games: Sequence[str]) -> dict[str, object]:
 
 def explained(part: type) -> dict[str, str]:
     """Field -> what the class's docstring says of it, for the fields that it speaks of; lines that go on are set deeper."""
-    names = {field.name for field in fields(part)}  # type: ignore[arg-type]
+    names = {field.name for field in fields(part)}
     words: dict[str, str] = {}
     spoken_of: list[str] = []
     for line in (part.__doc__ or "").splitlines()[1:]:
