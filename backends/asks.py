@@ -36,5 +36,5 @@ def written(prompt: Prompt) -> str:
 
 def read(value: str) -> Turn:
     """raises  ValueError if that is no turn"""
-    episode, seat, number = (unquote(part) for part in value.split(" "))
+    episode, seat, number = (unquote(part) if "%" in part else part for part in value.split(" "))
     return Turn(episode.rsplit("|", 4)[0], episode, seat, int(number))

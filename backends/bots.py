@@ -10,7 +10,8 @@ from functools import cache
 from random import Random
 
 from games import GAMES
-from games.bots import with_form_errors, words_may_follow
+from games.bots import with_form_errors as with_form_errors  # the emulator breaks the forms of real models so too
+from games.bots import words_may_follow
 from harness.core.protocols import Clock
 from harness.core.seeds import stream
 from harness.core.vocabulary import Completion, EpisodePlan, Instance, Message, Prompt

@@ -7,19 +7,21 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
+from typing import Any
 
 import orjson
 
 from backends import asks
-from backends.bots import bot_reply
+from backends.bots import bot_reply, with_form_errors
+from backends.emulator import behind
 from backends.emulator.formats import FORMATS, Asked, BadRequest, Format, Said, Stop
 from backends.emulator.luck import digest8, normal, uniforms
 from backends.emulator.quota import Ledger
 from backends.emulator.speech import CHARACTERS_A_TOKEN, LONGEST, Sampler, Token, manner, prompt_tokens, talk, tokens_in, told
-from harness.core.emulation import Emulation, Fault
-from harness.core.vocabulary import Instance, Message
+from harness.core.emulation import Defects, Emulation, Fault
+from harness.core.vocabulary import Instance, Message, normalised
 
 _ASK_HEADER = asks.HEADER.encode()
 MANNER_WORDS = 4
@@ -58,6 +60,18 @@ class Response:
     cut_at: int | None = None
     works: bool = False
     stream: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """A request that the real server behind is to answer.
+
+    headers   that go along
+    finish    (status, body, now_s) of its answer -> ours"""
+
+    body: bytes
+    headers: Mapping[str, str]
+    finish: Callable[[int, bytes, float], Response]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -104,6 +118,7 @@ class Statistics:
 class _Heard:
     """What the model took in: where its words start from, what it cost, and whether the beginning was lost."""
 
+    messages: tuple[Message, ...]
     state: bytes
     tokens: int
     cut: bool
@@ -132,8 +147,8 @@ class Provider:
             faults.dies_after_s is not None and now_s - self._started_s >= faults.dies_after_s
         )
 
-    def respond(self, request: Request, now_s: float, wall_s: float) -> Response:
-        """The answer to one request, its quota taken."""
+    def respond(self, request: Request, now_s: float, wall_s: float) -> Response | Forward:
+        """The answer to one request, its quota taken; or whom to ask for it."""
         speaks = FORMATS.get(request.path)
         if speaks is None or request.verb != b"POST":
             return self._other(request)
@@ -156,18 +171,20 @@ class Provider:
         identity = digest8(request.body if header is None else header)
         times = self._asked_before.get(identity, 0)
         heard = self._heard(asked)
-        said = self._reply(asked, heard, turn, identity, times) if self._ledger.counts_output else None
+        counted = self._ledger.counts_output and self.emulation.behind is None
+        said = self._reply(asked, heard, turn, identity, times) if counted else None
         spoken = said.completion_tokens if said is not None else 0
         refusal = self._ledger.admit(input_tokens=heard.tokens, output_tokens=spoken, now_s=now_s)
         headers = speaks.headers(self._ledger.told(now_s), wall_s) if self.emulation.quotas.told else ""
         if refusal is not None:
             seen.refused += 1
             return _refused(speaks, *refusal, headers=headers)
-        said = said or self._reply(asked, heard, turn, identity, times)
         self._asked_before[identity] = times + 1
         seen.admitted.append(now_s - self._started_s)
-        name = digest8(identity, times.to_bytes(4, "big")).hex()
-        return self._brought(speaks, asked, said, name, (identity, times.to_bytes(4, "big")), headers)
+        chance = (identity, times.to_bytes(4, "big"))
+        if self.emulation.behind is not None and (self.emulation.defects.routed_model or not self._routed(identity)):
+            return self._forwarded(request, body, speaks, asked, heard, chance, headers)
+        return self._brought(speaks, asked, said or self._reply(asked, heard, turn, identity, times), chance, headers)
 
     # --- the door -------------------------------------------------------------------------------------------------------------
 
@@ -199,12 +216,23 @@ class Provider:
         strange = defects.template == "other"
         whole = (Message("system", defects.system_prompt), *asked.messages) if defects.system_prompt else asked.messages
         kept = _within(whole, defects.context_tokens_max)
-        return _Heard(told(kept, other_template=strange), prompt_tokens(kept, other_template=strange), kept is not whole)
+        return _Heard(kept, told(kept, other_template=strange), prompt_tokens(kept, other_template=strange), kept is not whole)
+
+    def _routed(self, identity: bytes) -> bool:
+        share = self.emulation.defects.routed_share
+        return bool(share) and uniforms(self._root, b"routed", identity)[0] < share
+
+    def _temperature(self, asked: Asked) -> float:
+        fixed = self.emulation.defects.temperature
+        return fixed if fixed is not None else max(asked.temperature, self.emulation.defects.temperature_min)
+
+    def _tokens_max(self, asked: Asked) -> int:
+        wanted = None if self.emulation.defects.max_tokens_ignored else asked.tokens_max
+        return min(wanted or LONGEST, self.emulation.defects.output_tokens_max or LONGEST)
 
     def _reply(self, asked: Asked, heard: _Heard, turn: asks.Turn | None, identity: bytes, times: int) -> Said:
         emulation, defects, start = self.emulation, self.emulation.defects, heard.state
-        temperature = defects.temperature if defects.temperature is not None else max(asked.temperature, defects.temperature_min)
-        routed = bool(defects.routed_share) and uniforms(self._root, b"routed", identity)[0] < defects.routed_share
+        temperature, tokens_max, routed = self._temperature(asked), self._tokens_max(asked), self._routed(identity)
         skill, weights = (defects.routed_skill, emulation.weights + " routed") if routed else (emulation.skill, emulation.weights)
         luck = identity if turn is not None else identity + times.to_bytes(4, "big")
         if temperature <= 0 and emulation.noise and uniforms(self._root, b"noise", luck)[0] < emulation.noise:
@@ -218,8 +246,6 @@ class Provider:
             luck=luck,
             weights_noise=defects.weights_noise,
         )
-        wanted = None if defects.max_tokens_ignored else asked.tokens_max
-        tokens_max = min(wanted or LONGEST, defects.output_tokens_max or LONGEST)
         tokens: tuple[Token, ...] = ()
         if turn is None:
             tokens = talk(sampler, start, tokens_max=tokens_max)
@@ -237,13 +263,9 @@ class Provider:
         if stops:
             text, ended = text[: min(stops)], "stopped"
             spoken = tokens_in(text) + 1
-        if defects.strip_whitespace:
-            text = text.strip()
-        if defects.lowercase_first:
-            text = text[:1].lower() + text[1:]
         shown = weights if defects.routed_admitted else emulation.weights
         return Said(
-            text=text,
+            text=_spoilt(text, defects),
             ended=ended,
             prompt_tokens=heard.tokens,
             completion_tokens=spoken,
@@ -263,10 +285,49 @@ class Provider:
         reply, words_may_follow = bot_reply(instance, turn.seat, messages, skill=skill, form_errors=errors, chance=chance)
         return reply + manner(sampler, start, words=MANNER_WORDS if words_may_follow else 0)
 
+    def _forwarded(
+        self,
+        request: Request,
+        body: Mapping[str, Any],
+        speaks: Format,
+        asked: Asked,
+        heard: _Heard,
+        chance: tuple[bytes, bytes],
+        headers: str,
+    ) -> Forward:
+        defects = self.emulation.defects
+        wanted = behind.Wanted(
+            model=defects.routed_model if defects.routed_model and self._routed(chance[0]) else asked.model,
+            messages=normalised(heard.messages),
+            temperature=self._temperature(asked),
+            top_p=None if defects.top_p_ignored else asked.top_p,
+            seed=None if defects.seed_ignored else asked.seed,
+            tokens_max=self._tokens_max(asked),
+            stop=() if defects.stop_ignored else asked.stop,
+        )
+        errors = Random(int.from_bytes(digest8(b"forms", self._root, *chance), "big"))
+
+        def finish(status: int, answer: bytes, now_s: float) -> Response:
+            if status != 200:
+                return Response(status, (answer,), headers)
+            try:
+                said = behind.said_in(answer)
+            except ValueError as error:
+                return _error(speaks, 502, "bad_gateway", str(error))
+            self._ledger.settle(said.completion_tokens, now_s)
+            text = with_form_errors(said.text, self.emulation.form_errors, errors)
+            text = with_form_errors(text, defects.form_errors, errors)
+            return self._brought(speaks, asked, replace(said, text=_spoilt(text, defects)), chance, headers)
+
+        key = request.headers.get(b"authorization")
+        along = {"Content-Type": "application/json", **({"Authorization": key.decode("latin-1")} if key else {})}
+        return Forward(behind.body_for(wanted, body, other_template=defects.template == "other"), along, finish)
+
     # --- how it is brought ----------------------------------------------------------------------------------------------------
 
-    def _brought(self, speaks: Format, asked: Asked, said: Said, name: str, chance: tuple[bytes, bytes], headers: str) -> Response:
+    def _brought(self, speaks: Format, asked: Asked, said: Said, chance: tuple[bytes, bytes], headers: str) -> Response:
         seen, faults = self.statistics, self.emulation.faults
+        name = "".join(part.hex() for part in chance)
         headers += f"x-request-id: {name}\r\n"
         struck = uniforms(self._root, b"fault", *chance) if faults.rate else None
         fault: Fault | None = None
@@ -298,6 +359,15 @@ class Provider:
                 response.gap_s = 1.0 / latency.tokens_per_s
             else:
                 response.first_s += said.completion_tokens / latency.tokens_per_s
+
+
+def _spoilt(text: str, defects: Defects) -> str:
+    """A reply as it leaves the house."""
+    if defects.strip_whitespace:
+        text = text.strip()
+    if defects.lowercase_first:
+        text = text[:1].lower() + text[1:]
+    return text
 
 
 def _within(messages: tuple[Message, ...], tokens_max: int | None) -> tuple[Message, ...]:

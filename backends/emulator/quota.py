@@ -169,6 +169,12 @@ class Ledger:
             self._second.take(1.0, now_s)
         return None
 
+    def settle(self, output_tokens: float, now_s: float) -> None:
+        """Takes what a reply cost that was let in before its length was known."""
+        for kind in ("tokens", "output-tokens"):
+            if kind in self._laws:
+                self._laws[kind].take(output_tokens, now_s)
+
     def told(self, now_s: float) -> dict[str, Told]:
         """What the account's headers say, by quota."""
         return {kind: law.told(now_s) for kind, law in self._laws.items()}

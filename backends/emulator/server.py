@@ -8,15 +8,20 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from http import HTTPStatus
 from typing import cast
 
+from yarl import URL
+
 from backends.bots import own_instance
+from backends.emulator import behind
 from backends.emulator.formats import FORMATS
-from backends.emulator.provider import Provider, Request, Response, Statistics
+from backends.emulator.provider import Forward, Provider, Request, Response, Statistics
+from backends.http import Deadlines, Wire, open_wire
 from harness.core.clock import RealClock
 from harness.core.emulation import Emulation
+from harness.core.errors import CallError
 from harness.core.vocabulary import Instance
 
 BODY_BYTES_MAX = 16 * 2**20
@@ -58,8 +63,9 @@ class Emulator:
     base_url    what a sweep's base_url says
     dead        set once the provider has died, as its faults may ask"""
 
-    def __init__(self, provider: Provider, workers: Workers) -> None:
+    def __init__(self, provider: Provider, workers: Workers, wire: Wire | None) -> None:
         self.base_url = ""
+        self.wire = wire
         self.dead = asyncio.Event()
         self.provider = provider
         self.workers = workers
@@ -70,8 +76,8 @@ class Emulator:
     def statistics(self) -> Statistics:
         return self.provider.statistics
 
-    def respond(self, request: Request) -> Response | None:
-        """The answer; None if the provider is dead."""
+    def respond(self, request: Request) -> Response | Forward | None:
+        """The answer, or whom to ask for it; None if the provider is dead."""
         now_s = self.clock.now()
         if self.provider.dead(now_s):
             self.die()
@@ -81,6 +87,17 @@ class Emulator:
             self.statistics.refused += 1
             return Response(503, (FORMATS[request.path].error(503, "overloaded", "The queue is full."),))
         return self.provider.respond(request, now_s, self.clock.wall())
+
+    async def fetch(self, forward: Forward) -> Response:
+        """The answer of the server behind, as ours; 502 if it gave none."""
+        assert self.wire is not None
+        assert self.provider.emulation.behind is not None
+        url = URL(self.provider.emulation.behind.rstrip("/") + behind.PATH)
+        try:
+            answer = await self.wire.exchange("POST", url, headers=forward.headers, body=forward.body)
+        except CallError as error:
+            return Response(502, (FORMATS["/v1/chat/completions"].error(502, "bad_gateway", str(error)),))
+        return forward.finish(answer.status, answer.body, self.clock.now())
 
     def die(self) -> None:
         """Every connection is cut; whoever opened the socket closes it."""
@@ -100,6 +117,7 @@ class Connection(asyncio.Protocol):
         self._gone = False
         self._holds_worker = False
         self._timer: asyncio.TimerHandle | None = None
+        self._fetching: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but ancestry
@@ -110,8 +128,9 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._gone = True
         self._emulator.connections.discard(self)
-        if self._timer is not None:
-            self._timer.cancel()
+        for pending in (self._timer, self._fetching):
+            if pending is not None:
+                pending.cancel()
         self._free_worker()
 
     def abort(self) -> None:
@@ -139,7 +158,7 @@ class Connection(asyncio.Protocol):
         response = self._emulator.respond(request)
         if response is None:
             return
-        if not response.works:
+        if isinstance(response, Response) and not response.works:
             self._send(response)
             return
         self._emulator.workers.enter(lambda: self._work(response))
@@ -178,14 +197,22 @@ class Connection(asyncio.Protocol):
         del self._buffer[:stop]
         return Request(words[0], words[1].decode("latin-1").partition("?")[0], headers, body)
 
-    def _work(self, response: Response) -> None:
+    def _work(self, response: Response | Forward) -> None:
         self._holds_worker = True
         if self._gone:
             self._free_worker()
+        elif isinstance(response, Forward):
+            self._fetching = asyncio.get_running_loop().create_task(self._fetch(response))
         elif response.first_s > 0:
             self._timer = asyncio.get_running_loop().call_later(response.first_s, self._send, response)
         else:
             self._send(response)
+
+    async def _fetch(self, forward: Forward) -> None:
+        response = await self._emulator.fetch(forward)
+        self._fetching = None
+        if not self._gone:
+            self._timer = asyncio.get_running_loop().call_later(response.first_s, self._send, response)
 
     def _send(self, response: Response) -> None:
         if response.cut_at == -1:
@@ -267,22 +294,29 @@ async def serving(
 ) -> AsyncIterator[Emulator]:
     """An emulated provider on 127.0.0.1; port 0: any that is free. See the package's header."""
     clock = RealClock()
-    provider = Provider(emulation, find_instance=find_instance, key=key, now_s=clock.now())
-    emulator = Emulator(provider, Workers(emulation.latency.workers, emulation.latency.queue_max))
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Connection(emulator), "127.0.0.1", port, backlog=4096)
-    emulator.base_url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+    provider = Provider(emulation, find_instance=find_instance, key=key, now_s=clock.now())
+    workers = Workers(emulation.latency.workers, emulation.latency.queue_max)
+    async with AsyncExitStack() as open_things:
+        wire = None
+        if emulation.behind is not None:
+            wire = await open_things.enter_async_context(open_wire(requests_per_second_max=None, deadlines=Deadlines()))
+        emulator = Emulator(provider, workers, wire)
+        server = await loop.create_server(lambda: Connection(emulator), "127.0.0.1", port, backlog=4096)
+        emulator.base_url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
 
-    async def bury() -> None:
-        await emulator.dead.wait()
-        server.close()
+        async def bury() -> None:
+            await emulator.dead.wait()
+            server.close()
 
-    deaths = [loop.create_task(bury())]
-    if emulation.faults.dies_after_s is not None:
-        loop.call_later(emulation.faults.dies_after_s, emulator.die)
-    try:
-        yield emulator
-    finally:
-        emulator.die()
-        await asyncio.gather(*deaths)
-        await server.wait_closed()
+        burial = loop.create_task(bury())
+        last = emulation.faults.dies_after_s
+        death = loop.call_later(last, emulator.die) if last is not None else None
+        try:
+            yield emulator
+        finally:
+            if death is not None:
+                death.cancel()
+            emulator.die()
+            await burial
+            await server.wait_closed()

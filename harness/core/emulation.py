@@ -97,7 +97,7 @@ class Defects:
     output_tokens_max   cap on every reply
     context_tokens_max  only the last so many tokens of a conversation are read and counted
     template            "other": the conversation is laid out for another model: other counts, and special tokens leak into replies
-    routed_share        requests that another model answers, its skill `routed_skill`
+    routed_share        requests that another model answers: bots of `routed_skill`, or `routed_model` of the real server behind
     routed_admitted     those answers carry another system_fingerprint
     form_errors         share of replies whose form is broken, beyond the model's own
     weights_noise       sd of what is added to the model's logits, the same each time: about .1 is like 8 bits, .5 like 4
@@ -118,6 +118,7 @@ class Defects:
     template: Literal["own", "other"] = "own"
     routed_share: Share = 0.0
     routed_skill: Share = 0.0
+    routed_model: Annotated[str, MinLen(1)] | None = None
     routed_admitted: bool = False
     form_errors: Share = 0.0
     weights_noise: Annotated[float, Ge(0), Le(10)] = 0.0
@@ -134,6 +135,7 @@ class Emulation:
     weights       names the model: the same name under another roof plays and words alike
     noise         share of turns at temperature 0 that are played and worded anew, as batch effects do to real servers
     served        the name under which the model is served; None: any name is taken
+    behind        base URL of a real server that answers instead of bots, on this machine or by https; it has its own skill and weights
     seed          root of the faults, the latencies and of all chance that no request names"""
 
     __pydantic_config__: ClassVar = _STRICT
@@ -143,6 +145,7 @@ class Emulation:
     weights: Annotated[str, MinLen(1)] = "bots"
     noise: Share = 0.0
     served: Annotated[str, MinLen(1)] | None = None
+    behind: Annotated[str, MinLen(1)] | None = None
     seed: Annotated[int, Ge(-(2**63)), Le(2**63 - 1)] = 0
     quotas: Quotas = field(default_factory=Quotas)
     latency: Latency = field(default_factory=Latency)

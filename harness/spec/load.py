@@ -65,12 +65,16 @@ def parse_emulation(settings: Sequence[str]) -> Emulation:
         lines.append(f"{name} = {value}")
     try:
         raw = tomllib.loads("\n".join(lines))
-        return TypeAdapter(Emulation).validate_json(json.dumps(raw, default=str), strict=True)
+        emulation = TypeAdapter(Emulation).validate_json(json.dumps(raw, default=str), strict=True)
     except tomllib.TOMLDecodeError as error:
         raise SpecError(f"settings: {error}; write KEY=VALUE, as quotas.requests=300") from error
     except ValidationError as error:
         problems = ((_own_key(e["loc"]), _plain(e, ("models", "", "methods", "", "emulator"))) for e in error.errors())
         raise SpecError("\n".join(f"{'.'.join(map(str, key))}: {problem}" for key, problem in problems)) from error
+    contradictions = [f"{'.'.join(map(str, key))}: {problem}" for key, problem in _emulation_contradictions(emulation, plain_http=False)]
+    if contradictions:
+        raise SpecError("\n".join(contradictions))
+    return emulation
 
 
 def spec_error(source: Path, problems: Sequence[tuple[Key, str]]) -> SpecError:
@@ -113,17 +117,35 @@ def _method_contradictions(method: MethodPart) -> Iterator[tuple[Key, str]]:
     elif method.price_cached_usd_per_mtok is not None and method.price_input_usd_per_mtok is None:
         yield ("price_cached_usd_per_mtok",), "stands alone; give price_input_usd_per_mtok and price_output_usd_per_mtok too"
     if method.base_url is not None:
-        try:
-            parts = urlsplit(method.base_url)
-        except ValueError:
-            yield ("base_url",), f"{method.base_url!r} is not a web address; write https://host/v1"
-            return
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            yield ("base_url",), f"{method.base_url!r} is not a web address; write https://host/v1"
-        elif parts.scheme == "http" and not is_loopback(parts.hostname) and not method.allow_plain_http:
-            yield ("base_url",), "would send prompts and key unencrypted; use https, or say allow_plain_http = true"
-        if parts.username or parts.password:
-            yield ("base_url",), "holds a password; keys come from the environment variable that key_env names"
+        yield from ((("base_url",), problem) for problem in _bad_address(method.base_url, plain_http=method.allow_plain_http))
+    if method.emulator is not None:
+        yield from ((("emulator", *key), problem) for key, problem in _emulation_contradictions(method.emulator, method.allow_plain_http))
+
+
+def _bad_address(address: str, *, plain_http: bool) -> Iterator[str]:
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        yield f"{address!r} is not a web address; write https://host/v1"
+        return
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        yield f"{address!r} is not a web address; write https://host/v1"
+    elif parts.scheme == "http" and not is_loopback(parts.hostname) and not plain_http:
+        yield "would send prompts and key unencrypted; use https, or say allow_plain_http = true"
+    if parts.username or parts.password:
+        yield "holds a password; keys come from the environment variable that key_env names"
+
+
+def _emulation_contradictions(emulation: Emulation, plain_http: bool) -> Iterator[tuple[Key, str]]:
+    if emulation.behind is None:
+        if emulation.defects.routed_model is not None:
+            yield ("defects", "routed_model"), "needs a real server behind; bots are routed by routed_skill"
+        return
+    yield from ((("behind",), problem) for problem in _bad_address(emulation.behind, plain_http=plain_http))
+    if emulation.defects.weights_noise:
+        yield ("defects", "weights_noise"), "cannot be planted in the model behind: its weights are its own"
+    if emulation.noise:
+        yield ("noise",), "cannot be planted in the model behind: its noise is its own"
 
 
 # --- errors a person can act on -----------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import TypeVar
@@ -64,7 +65,9 @@ def provider(emulation: Emulation) -> Provider:
 
 def asked(at: Provider, text: str = "Tell me something.", *, now_s: float = 0.0, path: str = CHAT, **fields: object) -> Response:
     body = {"model": "m", "messages": [{"role": "user", "content": text}], "max_tokens": 60, **fields}
-    return at.respond(Request(b"POST", path, {}, json.dumps(body).encode()), now_s, 1_700_000_000.0 + now_s)
+    response = at.respond(Request(b"POST", path, {}, json.dumps(body).encode()), now_s, 1_700_000_000.0 + now_s)
+    assert isinstance(response, Response)
+    return response
 
 
 def told(response: Response) -> Mapping[str, object]:
@@ -384,3 +387,60 @@ def test_noise_in_the_weights_flips_some_greedy_words() -> None:
         )
 
     assert 0 < differing(0.02) < 40 < differing(0.5)
+
+
+# --- a real server behind -----------------------------------------------------------------------------------------------------
+
+
+def test_a_real_server_may_stand_behind() -> None:
+    """What the server behind says comes through with its counts; quota, faults and defects are added on the way."""
+
+    async def scenario() -> None:
+        async with serving(Emulation(weights="real")) as real:
+            spoilt = Defects(lowercase_first=True, max_tokens_ignored=True, system_prompt="Be brief.")
+            async with serving(Emulation(behind=real.base_url, quotas=Quotas(requests=2), defects=spoilt)) as front:
+                (straight,) = await replies(real, [clue()], provider="somebody")
+                first, second, third = await replies(front, [clue(), clue(1), clue(2)], provider="somebody")
+                assert isinstance(straight, Completion)
+                assert isinstance(first, Completion)
+                assert isinstance(second, Completion)
+                assert isinstance(third, RateLimited)
+                assert first.text[0].islower()
+                assert first.completion_tokens is not None
+                assert straight.completion_tokens is not None
+                assert (first.prompt_tokens or 0) > (straight.prompt_tokens or 0)
+                assert real.statistics.requests == 3
+        async with serving(Emulation(behind=real.base_url)) as orphan:
+            (nobody,) = await replies(orphan, [clue()])
+            assert isinstance(nobody, Unavailable)
+            assert nobody.status == 502
+
+    on_sockets(scenario)
+
+
+def test_what_is_streamed_adds_up() -> None:
+    """The pieces of a streamed reply are the reply that comes whole, in both dialects, and the counts come last."""
+    whole = text_of(asked(provider(Emulation()), temperature=0))
+    openai = asked(provider(Emulation()), temperature=0, stream=True, stream_options={"include_usage": True})
+    chunks = [json.loads(piece[6:]) for piece in openai.pieces if not piece.startswith(b"data: [DONE]")]
+    assert "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks if chunk["choices"]) == whole
+    assert chunks[-1]["usage"]["completion_tokens"] == -(-len(whole) // 4)
+    anthropic = asked(provider(Emulation()), temperature=0, stream=True, path="/v1/messages")
+    events = [json.loads(piece.partition(b"\ndata: ")[2]) for piece in anthropic.pieces]
+    assert "".join(event["delta"]["text"] for event in events if event["type"] == "content_block_delta") == whole
+    assert [event["type"] for event in events][-2:] == ["message_delta", "message_stop"]
+
+
+def test_log_probabilities_are_those_it_draws_by() -> None:
+    """At temperature 1 the top candidate of a token comes as often as its probability says."""
+    at = provider(Emulation())
+    came, expected, variance = 0, 0.0, 0.0
+    for number in range(400):
+        answer = told(asked(at, f"question {number}", temperature=1, max_tokens=1, logprobs=True, top_logprobs=4))
+        (token,) = answer["choices"][0]["logprobs"]["content"]  # type: ignore[index]
+        probability = math.exp(token["top_logprobs"][0]["logprob"])
+        assert math.isclose(sum(math.exp(one["logprob"]) for one in token["top_logprobs"]), 1.0)
+        came += token["token"] == token["top_logprobs"][0]["token"]
+        expected += probability
+        variance += probability * (1 - probability)
+    assert abs(came - expected) < 4 * math.sqrt(variance)
