@@ -13,5 +13,23 @@
     story        gathers what one page tells of a store
     compose      wires a sweep to live parts
     cli          the command
+    notebook     the same from Python: run, play, open_store
 
 Data flows one way: sweep file, plans, scheduler, [game step, call through its gate], rows, DuckDB, audit, report."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from harness.notebook import Played, Store, open_store, play, run
+
+__all__ = ["Played", "Store", "open_store", "play", "run"]
+
+
+def __getattr__(name: str) -> object:
+    """Imported when first used: the command's help must not wait for engines and statistics."""
+    if name in __all__:
+        return getattr(import_module("harness.notebook"), name)
+    raise AttributeError(f"module 'harness' has no attribute {name!r}")

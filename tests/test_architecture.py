@@ -36,7 +36,8 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "harness.compose": ("harness", "games", "backends"),  # wires everything
     "harness.cli": ("harness", "games", "backends"),  # composition root
     "harness.__main__": ("harness.cli",),
-    "harness": (),
+    "harness.notebook": ("harness", "games"),  # the command's work, from Python
+    "harness": ("harness.notebook",),  # when first used
     "games": ("harness.core",),
     "backends": ("harness.core",),
     "backends.bots": ("harness.core", "games"),  # answers from the games' own players

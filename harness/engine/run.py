@@ -7,6 +7,7 @@ third on they are only heard: what came home is being written."""
 from __future__ import annotations
 
 import signal
+import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -47,7 +48,10 @@ class Interrupts:
         self._playing: anyio.CancelScope | None = None
 
     async def listen(self, *, task_status: TaskStatus[None]) -> None:
-        """Runs as long as the run does."""
+        """Runs as long as the run does. Signals come to a program's main thread only; elsewhere none are heard."""
+        if threading.current_thread() is not threading.main_thread():
+            task_status.started()
+            return
         with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             task_status.started()
             async for _ in signals:

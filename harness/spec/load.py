@@ -41,6 +41,11 @@ def parse_sweep(text: str, *, source: str, known_games: Sequence[str]) -> SweepS
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise SpecError(f"{source}: not valid TOML: {error}") from error
+    return read_sweep(raw, source=source, known_games=known_games, text=text)
+
+
+def read_sweep(raw: Mapping[str, object], *, source: str, known_games: Sequence[str], text: str = "") -> SweepSpec:
+    """As load_sweep, from the tables that the file holds; text: the file's own, where there is one, for line numbers."""
     try:
         spec = TypeAdapter(SweepSpec).validate_json(json.dumps(raw, default=str), strict=True)  # as JSON: strict, and lists are lists
     except ValidationError as error:
