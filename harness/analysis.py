@@ -22,6 +22,7 @@ from harness.store.reader import (
     first_replies,
     methods_of_models,
     summaries,
+    time_by_method,
 )
 
 ALPHA = 0.05
@@ -47,6 +48,19 @@ class ModelAudit:
     model: str
     scores: Audit
     replies: ReplyFindings | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimeShares:
+    """What an access method's wall time went to, over all runs: fractions of the seconds, which sum to 1."""
+
+    method: str
+    seconds: float
+    provider: float
+    quota: float
+    backing_off: float
+    own_cpu: float
+    starved: float
 
 
 def store_scores(store: Path) -> tuple[ModelScores, ...]:
@@ -75,6 +89,28 @@ def store_scores(store: Path) -> tuple[ModelScores, ...]:
         elif published:
             parts.append(ModelScores(model=model, methods=(), summaries=published, supported_games=()))
     return tuple(parts)
+
+
+def store_times(store: Path) -> tuple[TimeShares, ...]:
+    """What each access method's time went to; why it was slow.
+
+    raises  AuditError if no call was timed: nothing was played, or only results were imported"""
+    with open_to_read(store) as connection:
+        times = time_by_method(connection)
+    if not times:
+        raise AuditError(f"{store}: no call in this store has a time: nothing was played yet, or everything was imported")
+    return tuple(
+        TimeShares(
+            method=one.method,
+            seconds=one.seconds,
+            provider=one.provider_s / one.seconds,
+            quota=one.quota_s / one.seconds,
+            backing_off=one.backing_off_s / one.seconds,
+            own_cpu=one.own_cpu_s / one.seconds,
+            starved=one.starved_s / one.seconds,
+        )
+        for one in times
+    )
 
 
 def _published(averages: Sequence[SummaryRecord], methods: Sequence[str]) -> tuple[MethodFigures, ...]:

@@ -185,10 +185,20 @@ def import_results(
 
 
 @app.command()
-def scores(store: StoreFile, as_json: AsJson = False) -> None:
+def scores(
+    store: StoreFile,
+    why: Annotated[bool, typer.Option("--why", help="Instead: what each access method's time went to.")] = False,
+    as_json: AsJson = False,
+) -> None:
     """Clemscore, share played and quality, with 95 % intervals, per model and access method.
 
+    With --why, why it was slow: the share of each access method's wall time that went to the provider's latency, to waiting for a quota,
+    to backing off after errors, to our own CPU, and to places that stood empty for want of ready turns.
+
     Example: lightbulb scores demo.duckdb"""
+    if why:
+        _print_times(store, _console(to_stdout=True), as_json=as_json)
+        return
     _print_scores(store, _console(to_stdout=True), as_json=as_json)
 
 
@@ -272,7 +282,7 @@ def sql(
     as_json: AsJson = False,
 ) -> None:
     """Ask the store in SQL. Tables: sweeps, models, methods, episodes, turns, calls, summaries, gate_events, pulses; views: scores,
-    calls_by_method, transcripts, last_episodes.
+    clemscores, calls_by_method, time_by_method, transcripts, last_episodes.
 
     Example: lightbulb sql demo.duckdb "SELECT method, avg(score) FROM scores GROUP BY ALL" """
     from harness.core.errors import SpecError
@@ -462,6 +472,18 @@ def _print_scores(store: Path, console: Console, *, as_json: bool = False) -> No
         print(json.dumps(plain(found)))
     else:
         print_scores(found, console)
+
+
+def _print_times(store: Path, console: Console, *, as_json: bool) -> None:
+    from harness.analysis import store_times
+    from harness.audit.findings import as_json as plain
+    from harness.report.times import print_times
+
+    found = store_times(store)
+    if as_json:
+        print(json.dumps(plain(found)))
+    else:
+        print_times(found, console)
 
 
 def _print_audit(store: Path, reference: str | None, margin: float | None, console: Console, *, as_json: bool = False) -> None:

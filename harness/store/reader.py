@@ -170,6 +170,26 @@ def first_replies(connection: Readable) -> FirstReplies:
     return FirstReplies(method=method, ask_hash=ask_hash, repeat=repeat, reply=reply)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MethodTime:
+    """What an access method's seconds went to, over all runs: the five parts add up to them. What each is: store/why.py."""
+
+    method: str
+    seconds: float
+    provider_s: float
+    quota_s: float
+    backing_off_s: float
+    own_cpu_s: float
+    starved_s: float
+
+
+def time_by_method(connection: Readable) -> list[MethodTime]:
+    names = [field.name for field in fields(MethodTime)]
+    sums = ", ".join(f"sum({name})" for name in names[1:])
+    rows = connection.execute(f"SELECT method, {sums} FROM time_by_method GROUP BY method ORDER BY method").fetchall()
+    return [MethodTime(**dict(zip(names, row, strict=True))) for row in rows]
+
+
 def transcript(connection: Readable, episode: str) -> Transcript:
     """The last attempt of the episode whose id, or whose key, starts so.
 

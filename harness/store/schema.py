@@ -21,6 +21,7 @@ from harness.core.records import (
     SweepRecord,
     TurnRecord,
 )
+from harness.store.why import TIME_BY_METHOD
 
 VERSION = 2
 
@@ -48,12 +49,27 @@ VIEWS: dict[str, str] = {
                outcome IN ('success', 'lost') AS played,
                turns, make_timestamp(CAST(started_at * 1e6 AS BIGINT)) AS started_utc, finished_at - started_at AS seconds
         FROM last_episodes WHERE status = 'finished' AND arm = 'main'""",
+    # Clemscore as published, a row a model and access method: rounded, then averaged over games; a reference's second self is not in it.
+    "clemscores": """
+        WITH games AS (
+            SELECT model, method, game, count(*) AS episodes, count(*) FILTER (outcome = 'aborted') AS aborted,
+                   round_even(100 * count(*) FILTER (outcome <> 'aborted') / count(*), 2) AS played,
+                   round_even(avg(score) FILTER (outcome <> 'aborted'), 2) AS quality
+            FROM last_episodes WHERE status = 'finished' AND outcome <> 'unscored' AND arm = 'main' GROUP BY ALL
+        ), means AS (
+            SELECT model, method, sum(episodes) AS episodes, sum(aborted) AS aborted,
+                   round_even(avg(played), 2) AS played, round_even(avg(quality), 2) AS quality
+            FROM games GROUP BY ALL
+        )
+        SELECT model, method, round_even(played / 100 * quality, 2) AS clemscore, played, quality, episodes, aborted FROM means""",
     # What every access method's calls cost in time and tokens.
     "calls_by_method": """
         SELECT method, count(*) AS calls, count(error_class) AS errors,
                sum(prompt_tokens) AS prompt_tokens, sum(completion_tokens) AS completion_tokens,
                median(latency_s) AS latency_s_median, quantile_cont(latency_s, 0.95) AS latency_s_p95, avg(queue_s) AS queue_s_mean
         FROM calls GROUP BY method""",
+    # Why it was slow: what every second of a run went to.
+    "time_by_method": TIME_BY_METHOD,
     # Every turn with its reply: what the seat newly saw, what it said, what the game made of it.
     "transcripts": """
         SELECT turns.episode_id, turns.attempt, turns.turn, seat, turns.method, history_kept, added_json, reply, violation,

@@ -101,6 +101,24 @@ def test_scores_and_verdicts_are_printed(played: Path) -> None:
     assert "The reference against itself: " in spoken
 
 
+def test_what_the_time_went_to_is_said(played: Path) -> None:
+    """For each access method shares that sum to one; as text with the chief cause in words."""
+    found = json.loads(lightbulb("scores", played, "--why", "--json").stdout)
+    assert [one["method"] for one in found] == ["bots/good", "bots/sloppy"]
+    for one in found:
+        parts = [one[name] for name in ("provider", "quota", "backing_off", "own_cpu", "starved")]
+        assert sum(parts) == pytest.approx(1.0)
+        assert min(parts) >= 0.0
+    assert "bots/good: mostly " in lightbulb("scores", played, "--why").stdout
+
+
+def test_the_view_of_clemscores_is_the_score_table(played: Path) -> None:
+    """The same clemscore, share played and quality as `scores` prints."""
+    (model,) = json.loads(lightbulb("scores", played, "--json").stdout)
+    printed = [(one["method"], *(one["clemscore"][name] for name in ("value", "played", "quality"))) for one in model["methods"]]
+    assert rows(played, "SELECT method, clemscore, played, quality FROM clemscores ORDER BY method") == printed
+
+
 def test_an_episode_is_shown(played: Path) -> None:
     """By the beginning of its id; an unknown one is a clear error."""
     episode = str(rows(played, "SELECT episode_id FROM episodes WHERE game = 'taboo' LIMIT 1")[0][0])
