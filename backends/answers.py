@@ -53,6 +53,21 @@ class Answer:
             return None
 
 
+def text_in(value: object) -> str | None:
+    """A text, or nothing: what a provider sends in its place never becomes one."""
+    return value if isinstance(value, str) else None
+
+
+def count_in(value: object) -> int | None:
+    """A count that the store can hold, or nothing."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63 else None
+
+
+def mapping_in(value: object) -> Mapping[str, object]:
+    """An object, or an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
 def _mended(value: object) -> object:
     if isinstance(value, str):
         return _LONE_SURROGATE.sub("�", value)

@@ -20,6 +20,7 @@ from yarl import URL
 
 from backends import Dialect, asks, sse
 from backends.answers import Answer
+from backends.providers import provider
 from harness.core.errors import CallError, ConnectFailed, Garbled, Rejected, TimedOut, Unavailable, Unreachable
 from harness.core.protocols import Clock
 from harness.core.vocabulary import AccessMethod, Completion, Prompt
@@ -214,13 +215,15 @@ class HttpBackend:
         self._key = key
         self._raw_key = key.encode() if key else b""
         self._clock = clock
-        self._url = URL(method.base_url.rstrip("/") + dialect.path)
-        self._headers = {"Content-Type": "application/json", **(dialect.key_headers(key) if key else {})}
         self._tells_turns = asks.may_be_told(method)
+        self._row = provider(method.provider)
+        self._body = dialect.bodies(method)
+        self._url = URL(method.base_url.rstrip("/") + dialect.path(method), encoded=True)
+        self._headers = {"Content-Type": "application/json", **dialect.headers(self._row, key)}
 
     async def complete(self, prompt: Prompt) -> Completion:
         """See Backend."""
-        body = orjson.dumps(self._dialect.request_body(self._method, prompt))
+        body = orjson.dumps(self._body(prompt))
         limits: dict[str, str] = {}
         headers = {**self._headers, asks.HEADER: asks.written(prompt)} if self._tells_turns else self._headers
         ready_s = self._clock.now()
@@ -229,12 +232,12 @@ class HttpBackend:
         try:
             if self._method.stream:
                 met = await self._wire.listen("POST", self._url, headers=headers, body=body, clock=self._clock)
-                limits = _limits(met.answer if isinstance(met, sse.Streamed) else met)
+                limits = self._limits(met.answer if isinstance(met, sse.Streamed) else met)
                 completion = self._read_streamed(met)
             else:
                 answer = await self._wire.exchange("POST", self._url, headers=headers, body=body)
-                limits = _limits(answer)
-                completion = self._dialect.read_answer(self._cleared(answer), self._clock.wall())
+                limits = self._limits(answer)
+                completion = self._dialect.read_answer(self._cleared(answer), self._clock.wall(), self._row)
         except CallError as error:
             error.headers, error.held_s = limits, held_s
             raise self._without_key(error) from error.__cause__
@@ -246,14 +249,24 @@ class HttpBackend:
         raises  CallError if nobody answers or the key is refused"""
         url = URL(self._method.base_url.rstrip("/") + self._dialect.models_path)
         try:
-            return self._dialect.read_models(await self._wire.exchange("GET", url, headers=self._headers, body=None))
+            answer = await self._wire.exchange("GET", url, headers=self._headers, body=None)
+            served = self._dialect.read_models(self._cleared(answer), self._row)
         except CallError as error:
             raise self._without_key(error) from error.__cause__
+        return served if self._row.lists_models or self._method.served_name in (served or ()) else None
+
+    def _limits(self, answer: Answer) -> dict[str, str]:
+        """What the answer's headers say of limits, under the names that harness/limits/headers.py knows."""
+        said = {name.lower(): value for name, value in answer.headers.items() if name.lower().startswith(LIMIT_HEADERS)}
+        if not self._row.limit_names:
+            return said
+        named = ((self._row.limit_names.get(name, name), value) for name, value in said.items())
+        return {name: value for name, value in named if name is not None}
 
     def _read_streamed(self, met: sse.Streamed | Answer) -> Completion:
         if isinstance(met, Answer):
-            return self._dialect.read_answer(self._cleared(met), self._clock.wall())
-        return self._dialect.read_stream(replace(met, answer=self._cleared(met.answer)), self._clock.wall())
+            return self._dialect.read_answer(self._cleared(met), self._clock.wall(), self._row)
+        return self._dialect.read_stream(replace(met, answer=self._cleared(met.answer)), self._clock.wall(), self._row)
 
     def _cleared(self, answer: Answer) -> Answer:
         """The answer without our key: nobody may bring it into the store by quoting it."""
@@ -265,7 +278,3 @@ class HttpBackend:
         if self._key and self._key in str(error):
             error.args = (str(error).replace(self._key, "[key]"),)
         return error
-
-
-def _limits(answer: Answer) -> dict[str, str]:
-    return {name.lower(): value for name, value in answer.headers.items() if name.lower().startswith(LIMIT_HEADERS)}

@@ -1,87 +1,139 @@
 """The dialect of OpenAI's chat completions, which most servers speak.
 
-Pure: Prompt -> body, Answer -> Completion or the CallError it means. Source: the API reference of /v1/chat/completions; for
-`structured_outputs`, vLLM's documentation of its OpenAI-compatible server."""
+Pure: Prompt -> body, Answer -> Completion or the CallError it means. Source: the API reference of /v1/chat/completions; what providers
+do otherwise stands in providers.py. Plain completions (completions.py) are read by the same functions."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 from backends import sse
-from backends.answers import Answer
-from harness.core.errors import (
-    AccountRefused,
-    CallError,
-    ContextExceeded,
-    Garbled,
-    ModelUnknown,
-    RateLimited,
-    Rejected,
-    TimedOut,
-    Unavailable,
-)
-from harness.core.vocabulary import AccessMethod, Completion, Prompt
+from backends.answers import Answer, count_in, mapping_in, text_in
+from backends.providers import GENERIC, Provider, found, merge, provider, worded
+from backends.refusals import refusal, start
+from harness.core.errors import ContentRefused, Garbled, Unavailable
+from harness.core.vocabulary import AccessMethod, Completion, Form, Prompt
 
-PATH = "/chat/completions"
+NAMES = {
+    "temperature": "temperature",
+    "top_p": "top_p",
+    "top_k": "top_k",
+    "seed": "seed",
+    "stop": "stop",
+    "frequency_penalty": "frequency_penalty",
+    "presence_penalty": "presence_penalty",
+    "reasoning_effort": "reasoning_effort",
+}
 MODELS_PATH = "/models"
-
 _TOLD = ("id", "model", "usage", "system_fingerprint", "provider")
-_NO_CREDIT = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "insufficient_credits")
-_TOO_LONG = ("context_length_exceeded", "maximum context length", "context window", "string_above_max_length")
 
 
-def key_headers(key: str) -> dict[str, str]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spoken:
+    """What one choice says: of a whole answer, or of a piece of a stream."""
+
+    text: str | None
+    thoughts: str | None
+
+
+Speech = Callable[[Mapping[str, object], Provider], Spoken]
+
+
+def path(method: AccessMethod) -> str:
+    """After the base URL."""
+    return "/chat/completions"
+
+
+def headers(row: Provider, key: str | None) -> dict[str, str]:
     """How the key travels."""
-    return {"Authorization": f"Bearer {key}"}
+    if key is None:
+        return {}
+    return {row.key_header: f"Bearer {key}" if row.key_header == "Authorization" else key}
 
 
-def request_body(method: AccessMethod, prompt: Prompt) -> dict[str, object]:
-    """The JSON body that asks for one reply. What the sweep leaves to the provider is left out."""
-    sampling = method.sampling
-    body: dict[str, object] = {
-        "model": method.served_name,
-        "messages": [{"role": message.role, "content": message.text} for message in prompt.messages],
-        "max_tokens": prompt.form.tokens_max,
-    }
-    wishes = {"temperature": sampling.temperature, "top_p": sampling.top_p, "seed": sampling.seed}
-    body.update({name: value for name, value in wishes.items() if value is not None})
-    if method.stream:
-        body |= {"stream": True, "stream_options": {"include_usage": True}}
-    if method.constrain:
-        body["structured_outputs"] = {"regex": prompt.form.regex}
+def bodies(method: AccessMethod) -> Callable[[Prompt], dict[str, object]]:
+    """What makes the JSON body that asks for one reply. What the sweep leaves to the provider is left out."""
+    same = common(method)
+    tokens_max = tokens_name(method)
+
+    def body(prompt: Prompt) -> dict[str, object]:
+        made: dict[str, object] = {
+            "model": method.served_name,
+            "messages": [{"role": message.role, "content": message.text} for message in prompt.messages],
+            tokens_max: method.sampling.tokens_max or prompt.form.tokens_max,
+            **same,
+        }
+        if method.constrain:
+            merge(made, constraint(method, prompt.form))
+        return made
+
     return body
 
 
-def read_answer(answer: Answer, wall_s: float) -> Completion:
+def common(method: AccessMethod) -> dict[str, object]:
+    """The part of every body that no prompt changes."""
+    row = provider(method.provider)
+    body = worded(method, NAMES)
+    if method.stream:
+        body |= {"stream": True, **({"stream_options": {"include_usage": True}} if row.asks_usage else {})}
+    if row.router:  # pinned: whoever else answered would be another access method
+        routing: dict[str, object] = {"allow_fallbacks": method.allow_fallbacks, "require_parameters": True}
+        body["provider"] = {**({"order": list(method.upstreams)} if method.upstreams else {}), **routing}
+    return body
+
+
+def tokens_name(method: AccessMethod) -> str:
+    return provider(method.provider).names.get("tokens_max", "max_tokens")
+
+
+def constraint(method: AccessMethod, form: Form) -> dict[str, object]:
+    """How the server is told to keep replies to the form."""
+    match provider(method.provider).constrain:
+        case "regex":
+            return {"regex": form.regex}
+        case "response_format":
+            return {"response_format": {"type": "regex", "pattern": form.regex}}
+        case _:
+            return {"structured_outputs": {"regex": form.regex}}
+
+
+def read_answer(answer: Answer, wall_s: float, row: Provider = GENERIC) -> Completion:
     """The completion in this answer.
 
     wall_s  now, in seconds since 1970: a Retry-After may be a date
     raises  the CallError that the answer means"""
+    return read_whole(answer, wall_s, row, of_message)
+
+
+def read_stream(streamed: sse.Streamed, wall_s: float, row: Provider = GENERIC) -> Completion:
+    """The completion that these events spell, with its pace; see read_answer.
+
+    raises  the CallError that the answer means; Garbled also where it ends before it says that it is done"""
+    return read_pieces(streamed, wall_s, row, of_delta)
+
+
+def read_whole(answer: Answer, wall_s: float, row: Provider, speech: Speech) -> Completion:
+    """As read_answer; speech finds the words in a choice."""
     if answer.status != 200:
-        raise _refusal(answer, wall_s)
+        raise refusal(answer, wall_s, row)
     body = answer.json()
     if not isinstance(body, dict):
         raise Garbled("the answer is JSON but no object", status=answer.status)
     if body.get("error"):
-        raise _refusal(answer, wall_s)
-    request_id = _text(body.get("id")) or answer.headers.get("x-request-id")
-    try:
-        choice = body["choices"][0]
-        text = choice["message"]["content"]
-    except (KeyError, IndexError, TypeError) as error:
-        raise Garbled(f"the answer holds no choices[0].message.content: {_start(answer)}", status=200, request_id=request_id) from error
-    if text is None:
-        text = ""  # a refusal, or a reply that was all reasoning: an empty reply, which breaks the form
-    if not isinstance(text, str):
-        raise Garbled("the reply is no text", status=200, request_id=request_id)
-    return _completion(answer, body, text=text, reasoning=_thoughts(choice["message"]), finish_reason=_text(choice.get("finish_reason")))
+        raise refusal(answer, wall_s, row)
+    choices = body.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    if not isinstance(choice, dict):
+        raise Garbled(f"the answer holds no choices: {start(answer)}", status=200, request_id=text_in(body.get("id")))
+    spoken = speech(choice, row)
+    if spoken.text is None and spoken.thoughts is None and not said_nothing(choice):
+        raise Garbled(f"the answer holds no reply: {start(answer)}", status=200, request_id=text_in(body.get("id")))
+    return _completion(answer, body, row, text=spoken.text or "", thoughts=spoken.thoughts, finish_reason=_finish(choice))
 
 
-def read_stream(streamed: sse.Streamed, wall_s: float) -> Completion:
-    """The completion that these events spell, with its pace; see read_answer.
-
-    raises  the CallError that the answer means; Garbled also where it ends before it says that it is done"""
+def read_pieces(streamed: sse.Streamed, wall_s: float, row: Provider, speech: Speech) -> Completion:
+    """As read_stream; speech finds the words in a choice."""
     texts: list[str] = []
     thoughts: list[str] = []
     times_s: list[float] = []
@@ -93,121 +145,106 @@ def read_stream(streamed: sse.Streamed, wall_s: float) -> Completion:
             break
         chunk = event.json()
         if chunk.get("error"):
-            raise _refusal(Answer(status=200, headers=streamed.answer.headers, body=event.data), wall_s)
+            raise refusal(Answer(status=200, headers=streamed.answer.headers, body=event.data), wall_s, row)
         told |= {name: chunk[name] for name in _TOLD if chunk.get(name) is not None}
         choices = chunk.get("choices")
         choice = choices[0] if isinstance(choices, list) and choices else None
         if not isinstance(choice, dict):
             continue
-        finish_reason = _text(choice.get("finish_reason")) or finish_reason
-        delta = choice.get("delta")
-        if isinstance(delta, dict):
-            text, thought = delta.get("content"), _thoughts(delta)
-            if text or thought:
-                times_s.append(event.at_s)
-            if isinstance(text, str):
-                texts.append(text)
-            if thought:
-                thoughts.append(thought)
+        finish_reason = _finish(choice) or finish_reason
+        spoken = speech(choice, row)
+        if spoken.text or spoken.thoughts:
+            times_s.append(event.at_s)
+            texts.append(spoken.text or "")
+            thoughts.append(spoken.thoughts or "")
     if not done and finish_reason is None:
-        raise Garbled("the stream broke off before the reply was done", status=200, request_id=_text(told.get("id")))
+        raise Garbled("the stream broke off before the reply was done", status=200, request_id=text_in(told.get("id")))
     completion = _completion(
-        streamed.answer, told, text="".join(texts), reasoning="".join(thoughts) or None, finish_reason=finish_reason
+        streamed.answer, told, row, text="".join(texts), thoughts="".join(thoughts) or None, finish_reason=finish_reason
     )
     return replace(completion, pace=sse.pace(times_s))
 
 
+def of_message(choice: Mapping[str, object], row: Provider) -> Spoken:
+    return _spoken(choice.get("message"), row)
+
+
+def of_delta(choice: Mapping[str, object], row: Provider) -> Spoken:
+    return _spoken(choice.get("delta"), row)
+
+
+def said_nothing(choice: Mapping[str, object]) -> bool:
+    """Whether the reply is null on purpose: an empty reply, which the game judges."""
+    return mapping_in(choice.get("message")).get("content", "") is None
+
+
+def _spoken(message: object, row: Provider) -> Spoken:
+    """Content is a text, or a list of parts (Mistral); a model that refuses says so beside an empty content."""
+    if not isinstance(message, dict):
+        return Spoken(text=None, thoughts=None)
+    thoughts = next((text for name in row.reasoning if (text := text_in(message.get(name)))), None)
+    content = message.get("content")
+    if isinstance(content, list):
+        parts = [part for part in content if isinstance(part, dict)]
+        said = [text for part in parts if part.get("type") == "text" and (text := text_in(part.get("text")))]
+        thought = [text for part in parts if part.get("type") == "thinking" for text in _texts(part.get("thinking"))]
+        return Spoken(text="".join(said), thoughts="".join(thought) or thoughts)
+    return Spoken(text=text_in(content) or text_in(message.get("refusal")) or text_in(content), thoughts=thoughts)
+
+
+def _finish(choice: Mapping[str, object]) -> str | None:
+    """raises  ContentRefused, Unavailable where the reply's end was not the model's"""
+    reason = text_in(choice.get("finish_reason"))
+    if reason == "content_filter":
+        raise ContentRefused("the provider's filter cut the reply (finish_reason content_filter)", status=200)
+    if reason in ("error", "insufficient_system_resource"):
+        raise Unavailable(f"the provider gave the reply up (finish_reason {reason})", status=200)
+    return reason
+
+
 def _completion(
-    answer: Answer, body: Mapping[str, object], *, text: str, reasoning: str | None, finish_reason: str | None
+    answer: Answer, body: Mapping[str, object], row: Provider, *, text: str, thoughts: str | None, finish_reason: str | None
 ) -> Completion:
-    usage = _mapping(body.get("usage"))
+    usage = body.get("usage")
+    reasoning_tokens = count_in(found("completion_tokens_details.reasoning_tokens", usage))
+    completion_tokens = count_in(found("completion_tokens", usage))
+    if row.thoughts_apart and completion_tokens is not None:
+        completion_tokens += reasoning_tokens or 0
     return Completion(
         text=text,
         finish_reason=finish_reason,
-        prompt_tokens=_count(usage.get("prompt_tokens")),
-        completion_tokens=_count(usage.get("completion_tokens")),
-        served_model=_text(body.get("model")),
-        request_id=_text(body.get("id")) or answer.headers.get("x-request-id"),
+        prompt_tokens=count_in(found("prompt_tokens", usage)),
+        completion_tokens=completion_tokens,
+        served_model=text_in(body.get("model")),
+        request_id=text_in(body.get("id")) or answer.headers.get("x-request-id"),
         http_status=200,
-        reasoning=reasoning,
-        reasoning_tokens=_count(_mapping(usage.get("completion_tokens_details")).get("reasoning_tokens")),
-        cached_tokens=_count(_mapping(usage.get("prompt_tokens_details")).get("cached_tokens")),
-        upstream=_text(body.get("provider")),
-        system_fingerprint=_text(body.get("system_fingerprint")),
+        reasoning=thoughts,
+        reasoning_tokens=reasoning_tokens,
+        cached_tokens=count_in(found(row.cached, usage)),
+        upstream=text_in(body.get("provider")),
+        system_fingerprint=text_in(body.get("system_fingerprint")),
+        cost_usd=_cost(found("cost", usage)),
     )
 
 
-def _thoughts(message: Mapping[str, object]) -> str | None:
-    """What a reasoning model thought, under either of the names that servers use."""
-    return _text(message.get("reasoning_content")) or _text(message.get("reasoning"))
-
-
-def read_models(answer: Answer) -> tuple[str, ...] | None:
+def read_models(answer: Answer, row: Provider = GENERIC) -> tuple[str, ...] | None:
     """The names the server says it serves; None if it does not say.
 
     raises  AccountRefused and its kin where the answer means them"""
     if answer.status in (401, 402, 403):
-        raise _refusal(answer, 0.0)
+        raise refusal(answer, 0.0, row)
     if answer.status != 200:
         return None
     body = answer.json()
-    entries = body.get("data") if isinstance(body, dict) else None
+    entries = body.get("data") if isinstance(body, dict) else body  # Together sends the bare list
     if not isinstance(entries, list):
         return None
     return tuple(str(entry["id"]) for entry in entries if isinstance(entry, dict) and "id" in entry)
 
 
-def _refusal(answer: Answer, wall_s: float) -> CallError:
-    """The class says who must act; see harness/core/errors.py."""
-    said, code = _error_words(answer)
-    status, request_id = answer.status, answer.headers.get("x-request-id")
-    message = f"HTTP {status}: {said}"
-    words = f"{code} {said}".lower()
-    if any(sign in words for sign in _NO_CREDIT) or status in (401, 402, 403):
-        return AccountRefused(message, status=status, request_id=request_id)
-    if any(sign in words for sign in _TOO_LONG):
-        return ContextExceeded(message, status=status, request_id=request_id)
-    if status == 404 or code == "model_not_found":
-        return ModelUnknown(message, status=status, request_id=request_id)
-    pause_s = answer.retry_after_s(wall_s)
-    if status == 429 or code == "rate_limit_exceeded":
-        return RateLimited(message, status=status, request_id=request_id, retry_after_s=pause_s)
-    if status in (408, 504):
-        return TimedOut(message, status=status, request_id=request_id, retry_after_s=pause_s)
-    if status in (200, 409, 425) or status >= 500:
-        return Unavailable(message, status=status, request_id=request_id, retry_after_s=pause_s)
-    return Rejected(message, status=status, request_id=request_id)
+def _texts(parts: object) -> list[str]:
+    return [text for part in parts if isinstance(part, dict) and (text := text_in(part.get("text")))] if isinstance(parts, list) else []
 
 
-def _error_words(answer: Answer) -> tuple[str, str]:
-    """The provider's message and code, from the shapes that servers of this dialect use."""
-    try:
-        body = answer.json()
-    except Garbled:
-        return _start(answer), ""
-    error = body.get("error", body) if isinstance(body, dict) else body
-    if isinstance(error, dict):
-        message = error.get("message") or error.get("detail") or _start(answer)
-        return _one_line(str(message)), str(error.get("code") or error.get("type") or "")
-    return _one_line(str(error)), ""
-
-
-def _one_line(text: str) -> str:
-    """A provider's words stay within the line that quotes them."""
-    return " ".join(text[:2000].split())
-
-
-def _start(answer: Answer) -> str:
-    return _one_line(answer.body[:200].decode("utf-8", "replace")) or "(empty body)"
-
-
-def _mapping(value: object) -> Mapping[str, object]:
-    return value if isinstance(value, dict) else {}
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
-
-
-def _count(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63 else None
+def _cost(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e9 else None

@@ -420,9 +420,10 @@ def _write(path: Path, text: str) -> None:
 
 def _load(sweep: Path) -> SweepSpec:
     from games import GAMES
+    from harness.access import resolved
     from harness.spec.load import load_sweep
 
-    return load_sweep(sweep, known_games=list(GAMES))
+    return resolved(load_sweep(sweep, known_games=list(GAMES)), source=sweep)
 
 
 def _play(spec: SweepSpec, sweep: Path, store: Path, *, retry_failed: bool, console: Console) -> int:

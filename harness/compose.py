@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import anyio
 import anyio.to_thread
@@ -29,12 +28,12 @@ from backends.http import Deadlines, HttpBackend, open_wire
 from backends.local_server import LocalServer, serve
 from games import GAMES
 from games.clembench import read_instances
-from harness.core.addresses import is_loopback
+from harness.access import access_method, on_this_machine, request_json
 from harness.core.clock import RealClock
 from harness.core.errors import CallError, Unreachable
 from harness.core.protocols import Backend, RecordSink
 from harness.core.records import GateEvent, MethodRecord, ModelRecord, Record, SweepRecord
-from harness.core.vocabulary import AccessMethod, EpisodePlan, Instance, Prices, Sampling, digest
+from harness.core.vocabulary import AccessMethod, EpisodePlan, Instance, digest
 from harness.doors import Door, find_doors
 from harness.engine.call import Caller, RetryPolicy, Route
 from harness.engine.episode import Beginning, Player, RecordedTurn
@@ -70,6 +69,7 @@ TUNABLE = frozenset(
         "price_output_usd_per_mtok",
         "price_cached_usd_per_mtok",
         "reply_bytes_max",
+        "allow_dropped",
     }
 )
 
@@ -256,10 +256,6 @@ def identity_of(emulator: Mapping[str, Any] | None) -> dict[str, Any]:
     return {key: value for key, value in (emulator or {}).items() if key not in ("quotas", "latency", "faults")}
 
 
-def on_this_machine(base_url: str | None) -> bool:
-    return base_url is not None and is_loopback(urlsplit(base_url).hostname or "")
-
-
 def spec_json(spec: SweepSpec) -> str:
     return orjson.dumps(dataclasses.asdict(spec), option=orjson.OPT_SORT_KEYS).decode()
 
@@ -322,7 +318,8 @@ class _Sweep:
                 for name in door.methods:
                     part, server = self.methods[name], servers.get(name)
                     address = await self.address(part, server, open_things)
-                    method = access_method(name, self.spec.methods()[name][0], part, server, address)
+                    model = self.spec.methods()[name][0]
+                    method = access_method(name, model, part, server, address, source=self.setting.source)
                     backend = await self.backend(method, part, open_things)
                     routes[name] = Route(method=method, gate=gate, backend=backend, account=account, alone=door.alone)
             await self.prove(routes)
@@ -480,6 +477,7 @@ class _Sweep:
                     concurrency=method.concurrency,
                     engine_json=orjson.dumps(dict(server.facts)).decode() if server else None,
                     gate=route.gate.name,
+                    request_json=request_json(method),
                 )
             )
         return rows
@@ -514,34 +512,6 @@ class _Sweep:
         background.start_soon(pulse.beat)
         background.start_soon(progress.watch)
         return await play_until_done_or_stopped(scheduler, self.interrupts)
-
-
-def access_method(name: str, model: str, part: MethodPart, server: LocalServer | None, address: str) -> AccessMethod:
-    """The method with every default filled in."""
-    ceiling = part.requests_per_second_max
-    if ceiling is None and part.requests_per_minute is not None and not on_this_machine(address):
-        ceiling = 2 * part.requests_per_minute / 60  # a minute's quota is often enforced by the second
-    return AccessMethod(
-        name=name,
-        model=model,
-        provider="bots" if part.bots else "emulator" if part.emulator else part.engine.kind if part.engine else part.provider,
-        dialect=part.dialect,
-        base_url=address,
-        served_name=server.served_name if server else part.served_name or model,
-        key_env=part.key_env,
-        sampling=Sampling(temperature=part.temperature, top_p=part.top_p, seed=part.seed),
-        constrain=part.constrain,
-        concurrency=part.concurrency,
-        requests_per_second_max=ceiling,
-        stream=part.stream,
-        prices=prices(part),
-    )
-
-
-def prices(part: MethodPart) -> Prices | None:
-    if part.price_input_usd_per_mtok is None or part.price_output_usd_per_mtok is None:
-        return None
-    return Prices(input=part.price_input_usd_per_mtok, output=part.price_output_usd_per_mtok, cached=part.price_cached_usd_per_mtok)
 
 
 def place_of(method: str) -> tuple[str, ...]:

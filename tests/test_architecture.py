@@ -33,6 +33,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "harness.story": ("harness.core", "harness.audit", "harness.analysis", "harness.store"),
     "harness.tables": ("harness.core", "harness.audit", "harness.analysis", "harness.spec"),  # one error style for files
     "harness.emulate": ("harness.core", "backends"),  # a server of ours as a process
+    "harness.access": ("harness.core", "harness.spec", "backends"),  # a sweep's words and the table of providers
     "harness.compose": ("harness", "games", "backends"),  # wires everything
     "harness.cli": ("harness", "games", "backends"),  # composition root
     "harness.__main__": ("harness.cli",),
@@ -55,7 +56,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "pydantic": ("harness.spec.load", "harness.spec.schema"),
     "numpy": ("harness.audit", "bench"),
     "scipy": ("harness.audit", "bench"),
-    "jinja2": ("harness.report.page",),
+    "jinja2": ("harness.report.page", "backends.completions"),
     "nltk": ("games.taboo", "games.stems"),
 }
 

@@ -4,7 +4,7 @@ HarnessError ─ SpecError               the user's file or arguments are wrong
              ─ EngineError             a local engine could not be installed, started or kept alive
              ─ CallError               the provider's doing
                ─ TransientCallError    worth another try: RateLimited, Unavailable ─ ConnectFailed, TimedOut, Garbled
-               ─ FinalCallError        the same answer tomorrow: Rejected, ContextExceeded
+               ─ FinalCallError        the same answer tomorrow: Rejected, ContentRefused, ContextExceeded
                  ─ GateClosing         nothing more can come this way: AccountRefused, ModelUnknown, Unreachable, Stopped, BudgetSpent
              ─ StoreError              disk or database
                ─ StoreInUse            a run holds the file
@@ -98,6 +98,10 @@ class FinalCallError(CallError):
 
 class Rejected(FinalCallError):
     """The provider refuses this request."""
+
+
+class ContentRefused(FinalCallError):
+    """The provider's filter stands before the model, or cut its reply: the provider's doing, not the model's."""
 
 
 class ContextExceeded(FinalCallError):

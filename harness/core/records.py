@@ -33,7 +33,9 @@ class ModelRecord:
 class MethodRecord:
     """An access method as a run used it; `served_model` and `engine_json` are what was proved of it, not what was claimed.
 
-    gate   the name its quota's events go by; None of methods that were imported"""
+    gate           the name its quota's events go by; None of methods that were imported
+    sampling_json  what the sweep asks for
+    request_json   what is sent besides the prompt; its max tokens stand for an ask that leaves them open"""
 
     run_id: str
     method: str
@@ -47,6 +49,7 @@ class MethodRecord:
     concurrency: int
     engine_json: str | None
     gate: str | None = None
+    request_json: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -161,6 +161,18 @@ class Prices:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ChatTemplate:
+    """How a model's messages become one text.
+
+    text             Jinja, as model folders carry it
+    beginning, end   the texts that the template knows as bos_token and eos_token"""
+
+    text: str
+    beginning: str = ""
+    end: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AccessMethod:
     """One way to reach a model: what an audit compares.
 
@@ -170,7 +182,9 @@ class AccessMethod:
     concurrency  calls in flight at most
     requests_per_second_max  ceiling on the wire for this method's host; None: no ceiling
     stream       replies are sent as they are written, and their times kept
-    prices       None: not known"""
+    prices       None: not known
+    upstreams, allow_fallbacks   behind a router: who may answer, in this order, and whether others may too
+    template     how messages become a text, where that is ours to do"""
 
     name: str
     model: str
@@ -185,6 +199,9 @@ class AccessMethod:
     requests_per_second_max: float | None
     stream: bool = False
     prices: Prices | None = None
+    upstreams: tuple[str, ...] = ()
+    allow_fallbacks: bool = False
+    template: ChatTemplate | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -134,7 +134,8 @@ class Caller:
         clock, gate = self.clock, route.gate
         ready = clock.now()
         size = _size(prompt)
-        admission = await gate.enter(remainder, gate.estimates.expect(prompt.kind, characters=size, tokens_max=prompt.form.tokens_max))
+        tokens_max = route.method.sampling.tokens_max or prompt.form.tokens_max
+        admission = await gate.enter(remainder, gate.estimates.expect(prompt.kind, characters=size, tokens_max=tokens_max))
         sent = clock.now()
         sent_at = clock.wall()
         completion, failure = None, None

@@ -9,6 +9,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from pydantic import TypeAdapter, ValidationError
@@ -17,7 +18,7 @@ from pydantic_core import ErrorDetails
 from harness.core.addresses import is_loopback
 from harness.core.emulation import Defects, Emulation, Faults, Latency, Quotas
 from harness.core.errors import SpecError
-from harness.spec.sweep import AuditPart, BotPart, EnginePart, GamePart, MethodPart, ModelPart, RetryPart, SweepSpec
+from harness.spec.sweep import ANY_PROVIDER, AuditPart, BotPart, EnginePart, GamePart, MethodPart, ModelPart, RetryPart, SweepSpec
 
 Key = tuple[str | int, ...]
 _EMULATION: Mapping[str, type] = {"quotas": Quotas, "latency": Latency, "faults": Faults, "defects": Defects}
@@ -46,6 +47,7 @@ def parse_sweep(text: str, *, source: str, known_games: Sequence[str]) -> SweepS
 
 def read_sweep(raw: Mapping[str, object], *, source: str, known_games: Sequence[str], text: str = "") -> SweepSpec:
     """As load_sweep, from the tables that the file holds; text: the file's own, where there is one, for line numbers."""
+    _unset(raw)
     try:
         spec = TypeAdapter(SweepSpec).validate_json(json.dumps(raw, default=str), strict=True)  # as JSON: strict, and lists are lists
     except ValidationError as error:
@@ -110,10 +112,20 @@ def _contradictions(spec: SweepSpec, known_games: Sequence[str]) -> Iterator[tup
         yield ("audit", "reference"), f"no such access method{suggest(reference, list(spec.methods()))}; written as model/method"
 
 
+def _unset(raw: Mapping[str, Any]) -> None:
+    """TOML has no word for nothing; temperature, which has a default, needs one."""
+    tables = raw.get("models")
+    for model in tables.values() if isinstance(tables, dict) else ():
+        methods = model.get("methods") if isinstance(model, dict) else None
+        for method in methods.values() if isinstance(methods, dict) else ():
+            if isinstance(method, dict) and method.get("temperature") == "unset":
+                method["temperature"] = None
+
+
 def _method_contradictions(method: MethodPart) -> Iterator[tuple[Key, str]]:
     places = [name for name in ("base_url", "engine", "bots", "emulator") if getattr(method, name) is not None]
-    if not places:
-        where = 'base_url = "https://...", engine = { kind = "vllm", ... }, bots = {} or emulator = {}'
+    if not places and method.provider == ANY_PROVIDER:
+        where = 'base_url = "https://...", engine = { kind = "vllm", ... }, bots = {}, emulator = {} or a provider'
         yield (), f"says nowhere where the model is; give {where}"
     if len(places) > 1:
         yield (places[0],), f"stands beside {' and '.join(places[1:])}; keep one of them: each says where the model is"

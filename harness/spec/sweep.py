@@ -16,6 +16,7 @@ from harness.core.vocabulary import Arm
 Positive = Annotated[int, Ge(1), Le(2**63 - 1)]
 Seed = Annotated[int, Ge(-(2**63)), Le(2**63 - 1)]
 Text = Annotated[str, MinLen(1)]
+ANY_PROVIDER = "openai-compatible"
 _STRICT = {"extra": "forbid", "allow_inf_nan": False}
 
 
@@ -72,8 +73,11 @@ class BotPart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MethodPart:
-    """[models.MODEL.methods.NAME]: one way to reach the model. One of `base_url`, `engine`, `bots` and `emulator` says where.
+    """[models.MODEL.methods.NAME]: one way to reach the model. One of `base_url`, `engine`, `bots` and `emulator` says where, unless the
+    provider's row in backends/providers.py does.
 
+    provider       a row of that table, or a name of your own
+    dialect        None: the provider's
     served_name    what the server calls the model; None: the model's name in this file
     key_env        the environment variable that holds the key (also read from a .env beside the sweep); None: no key is sent
     constrain      make the server enforce each reply's form (vLLM: structured_outputs.regex)
@@ -86,12 +90,18 @@ class MethodPart:
                    US dollars for a million tokens: of prompts, of replies, of prompt tokens the provider had seen before
     stream         let replies come as they are written: time to first token and gaps are recorded
     reply_bytes_max           a longer answer is not read
-    allow_plain_http          http:// to another machine, by name and on purpose"""
+    allow_plain_http          http:// to another machine, by name and on purpose
+    temperature, top_p, top_k, seed, stop, frequency_penalty, presence_penalty, reasoning_effort
+                   asked of the sampler; what is unset is left to the provider. temperature = "unset" unsets its default
+    tokens_max     in place of what each ask's form allows: reasoning models spend it on their thoughts too
+    allow_dropped  parameters that the provider is known to refuse or to drop are left out instead of refused
+    upstreams, allow_fallbacks   behind a router: who may answer, in this order, and whether others may too
+    chat_template  for dialect = "completions": a model folder, its tokenizer_config.json, or a .jinja file; None: the engine's weights'"""
 
     __pydantic_config__: ClassVar = _STRICT
 
-    provider: Text = "openai-compatible"
-    dialect: Literal["openai_chat"] = "openai_chat"
+    provider: Text = ANY_PROVIDER
+    dialect: Text | None = None
     base_url: str | None = None
     served_name: str | None = None
     engine: EnginePart | None = None
@@ -114,7 +124,17 @@ class MethodPart:
     allow_plain_http: bool = False
     temperature: Annotated[float, Ge(0), Le(2)] | None = 0.0
     top_p: Annotated[float, Gt(0), Le(1)] | None = None
+    top_k: Positive | None = None
     seed: Seed | None = None
+    tokens_max: Positive | None = None
+    stop: tuple[Text, ...] = ()
+    frequency_penalty: Annotated[float, Ge(-2), Le(2)] | None = None
+    presence_penalty: Annotated[float, Ge(-2), Le(2)] | None = None
+    reasoning_effort: Text | None = None
+    allow_dropped: bool = False
+    upstreams: tuple[Text, ...] = ()
+    allow_fallbacks: bool = False
+    chat_template: Text | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import pytest
 
+from backends import DIALECTS
 from backends.answers import Answer
-from backends.openai_chat import read_answer, read_models, request_body
+from backends.openai_chat import read_answer, read_models
 from harness.core.errors import (
     AccountRefused,
     CallError,
@@ -24,6 +25,7 @@ from harness.core.errors import (
 from harness.core.vocabulary import Form, Message, Prompt, Sampling
 from tests.world import method
 
+request_body = DIALECTS["openai_chat"].request_body
 PROMPT = Prompt(
     messages=(Message("system", "Be brief."), Message("user", "Hi")),
     form=Form(regex="[a-z]+", tokens_max=7),

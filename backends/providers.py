@@ -1,0 +1,387 @@
+"""What is known of providers, as data: where they are, how they name things, what they refuse, drop and leave unsaid. Pure.
+
+One row a provider. A sweep that says `provider = "groq"` needs nothing else; a provider without a row is reached by its base_url and
+read as OpenAI's reference describes. The facts are those of the pages named in the rows, as they stood in 2026; none of the commercial
+providers was tried from here. What is not in a row is believed to be as in the dialect's own reference."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from harness.core.vocabulary import AccessMethod, Sampling
+
+PARAMETERS = (
+    "temperature",
+    "top_p",
+    "top_k",
+    "seed",
+    "stop",
+    "frequency_penalty",
+    "presence_penalty",
+    "reasoning_effort",
+)
+PENALTIES = ("frequency_penalty", "presence_penalty")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """A parameter that does not do what a sweep would want of it.
+
+    does       "refuses": the request fails; "drops": it has no effect, and nobody says so
+    models     a regular expression found in the served names it holds for; empty: all
+    unless_effort   it does not hold with this reasoning_effort
+    above      it holds for greater values only
+    beside     it holds only if this other parameter is set too"""
+
+    parameters: tuple[str, ...]
+    does: Literal["refuses", "drops"]
+    why: str
+    models: str = ""
+    unless_effort: str | None = None
+    above: float | None = None
+    beside: str | None = None
+
+    def holds(self, parameter: str, value: object, sampling: Sampling, served_name: str) -> bool:
+        return (
+            parameter in self.parameters
+            and re.search(self.models, served_name) is not None
+            and (self.unless_effort is None or sampling.reasoning_effort != self.unless_effort)
+            and (self.above is None or (isinstance(value, int | float) and value > self.above))
+            and (self.beside is None or getattr(sampling, self.beside) is not None)
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provider:
+    """One row.
+
+    docs            the page that the row rests on
+    base_url        None: every user has another
+    key_header      "Authorization" carries "Bearer KEY", any other the key alone
+    names           parameter -> its name on the wire, where it is not the dialect's; a dot leads into an object
+    efforts         reasoning_effort -> what says it, where it is more than a word
+    rules           what it refuses and drops
+    body            what every request says besides
+    constrain       how a regular expression is enforced; None: it cannot be
+    asks_usage      a stream brings its usage only if asked
+    router          others answer for it; which ones, the sweep must say
+    lists_models    GET /models names all that it serves
+    limit_names     its header on limits -> the name harness/limits/headers.py knows; None: it is no minute's
+    reasoning       fields of a message that hold thoughts
+    cached          where in `usage` the cached tokens stand; a dot leads into an object
+    thoughts_apart  its count of completion tokens leaves the thoughts out
+    account         words in an error that mean the account: no credit, no such key
+    account_statuses   statuses that mean it, besides 401, 402 and 403
+    refused         words in an error that mean the content was refused"""
+
+    docs: str
+    base_url: str | None = None
+    key_env: str | None = None
+    dialect: str = "openai_chat"
+    key_header: str = "Authorization"
+    names: Mapping[str, str] = field(default_factory=dict)
+    efforts: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    rules: tuple[Rule, ...] = ()
+    body: Mapping[str, object] = field(default_factory=dict)
+    constrain: Literal["structured_outputs", "regex", "response_format"] | None = None
+    asks_usage: bool = True
+    router: bool = False
+    lists_models: bool = True
+    limit_names: Mapping[str, str | None] = field(default_factory=dict)
+    reasoning: tuple[str, ...] = ("reasoning_content", "reasoning")
+    cached: str = "prompt_tokens_details.cached_tokens"
+    thoughts_apart: bool = False
+    account: tuple[str, ...] = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "insufficient_credits")
+    account_statuses: tuple[int, ...] = ()
+    refused: tuple[str, ...] = ("content_filter", "content_policy_violation")
+
+
+def _drops(*parameters: str, why: str, models: str = "", unless_effort: str | None = None) -> Rule:
+    return Rule(parameters=parameters, does="drops", why=why, models=models, unless_effort=unless_effort)
+
+
+def _refuses(*parameters: str, why: str, models: str = "", unless_effort: str | None = None) -> Rule:
+    return Rule(parameters=parameters, does="refuses", why=why, models=models, unless_effort=unless_effort)
+
+
+_OPENAI_RULES = (
+    _refuses("top_k", why="is no parameter of its chat completions"),
+    _refuses(
+        "temperature",
+        "top_p",
+        *PENALTIES,
+        models=r"^(o\d|gpt-5)",
+        unless_effort="none",
+        why="is not for reasoning models",
+    ),
+    _refuses("stop", models=r"^o\d", why="is not for reasoning models"),
+)
+_THINKING = "has no effect while the model thinks; reasoning_effort = \"none\" stops that"
+_NO_FIELD = "is not in its reference"
+
+GENERIC = Provider(docs="https://platform.openai.com/docs/api-reference/chat", constrain="structured_outputs")
+
+PROVIDERS: dict[str, Provider] = {
+    "openai-compatible": GENERIC,
+    "openai": Provider(
+        docs="https://platform.openai.com/docs/api-reference/chat",
+        base_url="https://api.openai.com/v1",
+        key_env="OPENAI_API_KEY",
+        names={"tokens_max": "max_completion_tokens"},
+        rules=_OPENAI_RULES,
+    ),
+    "azure": Provider(
+        docs="https://learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle",
+        key_env="AZURE_OPENAI_API_KEY",
+        key_header="api-key",
+        names={"tokens_max": "max_completion_tokens"},
+        rules=_OPENAI_RULES,
+        lists_models=False,  # it lists what could be deployed
+        refused=("content_filter", "responsibleaipolicyviolation"),
+    ),
+    "openrouter": Provider(
+        docs="https://openrouter.ai/docs/api/reference/errors-and-debugging",
+        base_url="https://openrouter.ai/api/v1",
+        key_env="OPENROUTER_API_KEY",
+        names={"reasoning_effort": "reasoning.effort"},
+        rules=(
+            _drops(
+                "temperature",
+                "top_p",
+                "top_k",
+                models=r"claude-(4\.[78]-opus|opus-(4\.[78]|5))",
+                why="is ignored for these models, whose maker took it away",
+            ),
+        ),
+        router=True,
+        lists_models=False,  # suffixes such as :nitro are not in its list
+        account=("insufficient_credits", "insufficient credits", "payment_required", "weight_exceeds_budget"),
+        refused=("moderation", "flagged", "guardrail"),
+    ),
+    "together": Provider(
+        docs="https://docs.together.ai/docs/error-codes",
+        base_url="https://api.together.xyz/v1",
+        key_env="TOGETHER_API_KEY",
+        constrain="response_format",
+        lists_models=False,  # dedicated endpoints are not in its list
+    ),
+    "groq": Provider(
+        docs="https://console.groq.com/docs/openai",
+        base_url="https://api.groq.com/openai/v1",
+        key_env="GROQ_API_KEY",
+        names={"tokens_max": "max_completion_tokens"},
+        rules=(
+            _refuses("top_k", why=_NO_FIELD),
+            _drops(*PENALTIES, why="is not yet supported by any of its models"),
+        ),
+        limit_names={  # its requests are a day's, its tokens a minute's
+            "x-ratelimit-limit-requests": None,
+            "x-ratelimit-remaining-requests": None,
+            "x-ratelimit-reset-requests": None,
+        },
+    ),
+    "fireworks": Provider(
+        docs="https://docs.fireworks.ai/guides/inference-error-codes",
+        base_url="https://api.fireworks.ai/inference/v1",
+        key_env="FIREWORKS_API_KEY",
+        lists_models=False,  # only some
+        limit_names={
+            "x-ratelimit-limit-tokens-prompt": "x-ratelimit-limit-input-tokens",
+            "x-ratelimit-remaining-tokens-prompt": "x-ratelimit-remaining-input-tokens",
+            "x-ratelimit-limit-tokens-generated": "x-ratelimit-limit-output-tokens",
+            "x-ratelimit-remaining-tokens-generated": "x-ratelimit-remaining-output-tokens",
+        },
+        account_statuses=(412,),
+    ),
+    "deepseek": Provider(
+        docs="https://api-docs.deepseek.com/guides/thinking_mode",
+        base_url="https://api.deepseek.com",
+        key_env="DEEPSEEK_API_KEY",
+        rules=(
+            _drops("temperature", "top_p", *PENALTIES, models=r"^(?!deepseek-chat$)", unless_effort="none", why=_THINKING),
+            _drops("seed", "top_k", why=_NO_FIELD),
+        ),
+        efforts={"none": {"thinking": {"type": "disabled"}}},
+        cached="prompt_cache_hit_tokens",
+        account=("insufficient balance",),
+    ),
+    "mistral": Provider(
+        docs="https://docs.mistral.ai/api",
+        base_url="https://api.mistral.ai/v1",
+        key_env="MISTRAL_API_KEY",
+        names={"seed": "random_seed"},
+        rules=(_refuses("top_k", why=_NO_FIELD),),
+        asks_usage=False,  # the last piece of a stream always has it, and unknown fields are refused
+        limit_names={
+            f"x-ratelimit-{what}-{theirs}-minute": f"x-ratelimit-{what}-{ours}"
+            for what in ("limit", "remaining")
+            for theirs, ours in (("req", "requests"), ("tokens", "tokens"))
+        },
+    ),
+    "xai": Provider(
+        docs="https://docs.x.ai/docs/guides/reasoning",
+        base_url="https://api.x.ai/v1",
+        key_env="XAI_API_KEY",
+        rules=(
+            _refuses("stop", *PENALTIES, models=r"grok-(3-mini|4|5|code)", why="is not for reasoning models"),
+            _refuses("reasoning_effort", models=r"^grok-4(-\d{4})?$", why="cannot be set for this model"),
+            _drops("top_k", why=_NO_FIELD),
+        ),
+        lists_models=False,  # aliases are not in its list
+        thoughts_apart=True,
+        account=("available credits", "spending limit", "incorrect api key"),
+        refused=("usage guidelines",),
+    ),
+    "cohere": Provider(
+        docs="https://docs.cohere.com/docs/compatibility-api",
+        base_url="https://api.cohere.ai/compatibility/v1",
+        key_env="COHERE_API_KEY",
+        rules=(
+            _drops("top_k", why="is not among the parameters of its compatibility API"),
+            Rule(
+                parameters=("presence_penalty",),
+                does="refuses",
+                beside="frequency_penalty",
+                why="cannot stand beside frequency_penalty",
+            ),
+            Rule(parameters=PENALTIES, does="refuses", above=1.0, why="goes up to 1"),
+        ),
+        lists_models=False,
+    ),
+    "gemini": Provider(
+        docs="https://ai.google.dev/api/generate-content",
+        base_url="https://generativelanguage.googleapis.com/v1beta",
+        key_env="GEMINI_API_KEY",
+        dialect="gemini",
+        key_header="x-goog-api-key",
+        efforts={"none": {"generationConfig": {"thinkingConfig": {"thinkingBudget": 0}}}},
+        account=("prepayment credits", "perday", "api_key_invalid", "api key not valid"),
+    ),
+    "gemini-compat": Provider(
+        docs="https://ai.google.dev/gemini-api/docs/openai",
+        base_url="https://generativelanguage.googleapis.com/v1beta/openai",
+        key_env="GEMINI_API_KEY",
+        rules=(_drops("top_k", "seed", why="is not among the parameters of its compatible endpoint"),),
+        lists_models=False,  # its list says models/NAME
+        account=("prepayment credits", "perday", "api_key_invalid", "api key not valid"),
+    ),
+    "anthropic": Provider(
+        docs="https://platform.claude.com/docs/en/api/messages",
+        base_url="https://api.anthropic.com/v1",
+        key_env="ANTHROPIC_API_KEY",
+        dialect="anthropic_messages",
+        key_header="x-api-key",
+        rules=(
+            _refuses("seed", *PENALTIES, why="is no parameter of its messages"),
+            _refuses(
+                "temperature",
+                "top_p",
+                "top_k",
+                models=r"claude-(opus-4-[78]|opus-5|fable)",
+                why="was taken away from these models",
+            ),
+            Rule(parameters=("temperature",), does="refuses", above=1.0, why="goes up to 1"),
+            Rule(
+                parameters=("top_p",),
+                does="refuses",
+                beside="temperature",
+                models=r"claude-(opus-4-[1-6]|sonnet-4-[5-9]|haiku-4)",
+                why='cannot stand beside temperature; say temperature = "unset"',
+            ),
+        ),
+        lists_models=False,  # aliases are not in its list
+        account=("credit balance", "billing_error", "usage limits", "spend_limit", "spend limit"),
+    ),
+    "vllm": Provider(
+        docs="https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html",
+        base_url="http://127.0.0.1:8000/v1",
+        constrain="structured_outputs",
+    ),
+    "llamacpp": Provider(
+        docs="https://github.com/ggml-org/llama.cpp/tree/master/tools/server",
+        base_url="http://127.0.0.1:8080/v1",
+        lists_models=False,  # it serves its one model under any name
+    ),
+    "transformers": Provider(
+        docs="https://huggingface.co/docs/transformers/serving",
+        base_url="http://127.0.0.1:8000/v1",
+        lists_models=False,  # it loads what it is asked for
+    ),
+    "ollama": Provider(
+        docs="https://docs.ollama.com/api/openai-compatibility",
+        base_url="http://127.0.0.1:11434/v1",
+        rules=(_drops("top_k", why="is not among the fields of its compatible endpoint; set it in the Modelfile"),),
+        lists_models=False,  # a name without its tag is served too
+    ),
+    "lmstudio": Provider(
+        docs="https://lmstudio.ai/docs/developer/openai-compat/chat-completions",
+        base_url="http://127.0.0.1:1234/v1",
+    ),
+    "sglang": Provider(
+        docs="https://docs.sglang.ai/basic_usage/openai_api_completions.html",
+        base_url="http://127.0.0.1:30000/v1",
+        constrain="regex",
+    ),
+}
+
+
+def provider(name: str) -> Provider:
+    """The row of this provider, or the generic one."""
+    return PROVIDERS.get(name, GENERIC)
+
+
+def unheeded(row: Provider, sampling: Sampling, served_name: str) -> Iterator[tuple[str, str]]:
+    """Each parameter that is set and would be refused or dropped, with a clause that says so."""
+    for parameter in PARAMETERS:
+        value = getattr(sampling, parameter)
+        if value is None or value == ():
+            continue
+        rule = next((rule for rule in row.rules if rule.holds(parameter, value, sampling, served_name)), None)
+        if rule is not None:
+            yield parameter, f"{rule.why} ({'refused' if rule.does == 'refuses' else 'dropped without a word'}: {row.docs})"
+
+
+def worded(method: AccessMethod, names: Mapping[str, str]) -> dict[str, object]:
+    """What the sweep asks of the sampler, as this method's provider words it; what it would refuse or drop is left out.
+
+    names   parameter -> its name in the dialect; a parameter without one is not said"""
+    row, sampling = provider(method.provider), method.sampling
+    silent = dict(unheeded(row, sampling, method.served_name))
+    body: dict[str, object] = {}
+    for parameter in PARAMETERS:
+        value = getattr(sampling, parameter)
+        name = row.names.get(parameter, names.get(parameter))
+        if value is None or value == () or name is None or parameter in silent:
+            continue
+        if parameter == "reasoning_effort" and value in row.efforts:
+            merge(body, row.efforts[value])
+        else:
+            merge(body, nested(name, list(value) if isinstance(value, tuple) else value))
+    merge(body, row.body)
+    return body
+
+
+def nested(path: str, value: object) -> dict[str, object]:
+    """ "a.b" and 1 -> {"a": {"b": 1}}."""
+    first, _, rest = path.partition(".")
+    return {first: nested(rest, value) if rest else value}
+
+
+def merge(into: dict[str, object], more: Mapping[str, object]) -> None:
+    """Adds what is new, object by object."""
+    for name, value in more.items():
+        known = into.get(name)
+        if isinstance(known, dict) and isinstance(value, Mapping):
+            merge(known, value)
+        else:
+            into[name] = dict(value) if isinstance(value, Mapping) else value
+
+
+def found(path: str, within: object) -> object:
+    """What stands at "a.b" in nested objects; None if nothing does."""
+    for name in path.split("."):
+        within = within.get(name) if isinstance(within, dict) else None
+    return within
