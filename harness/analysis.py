@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from harness.audit.composite import GameFigures, MethodFigures, common_support, method_figures, summary_figures
 from harness.audit.findings import Audit
@@ -15,18 +16,20 @@ from harness.core.errors import AuditError
 from harness.core.records import SummaryRecord
 from harness.store.file import open_to_read
 from harness.store.reader import (
+    AuditChoices,
     EpisodeRows,
-    FirstReplies,
+    ReplyRows,
     audit_choices,
     episode_rows,
-    first_replies,
     methods_of_models,
+    reply_rows,
     summaries,
     time_by_method,
 )
 
 ALPHA = 0.05
 AGAIN = "again"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +139,7 @@ def store_audit(store: Path, *, reference: str | None, margin: float | None) -> 
         rows = episode_rows(connection)
         models = methods_of_models(connection)
         choices = audit_choices(connection)
-        replies = first_replies(connection)
+        replies = reply_rows(connection)
         averages = summaries(connection)
     if averages and not rows.method:
         raise _averages_only(store)
@@ -166,7 +169,7 @@ def store_audit(store: Path, *, reference: str | None, margin: float | None) -> 
                     alpha=choices.alpha,
                     seed=choices.seed,
                 ),
-                replies=_replies(replies, held_against, methods, choices.alpha),
+                replies=_replies(replies, held_against, methods, choices),
             )
         )
     if not parts and averages:
@@ -207,9 +210,32 @@ def _columns(rows: EpisodeRows) -> EpisodeColumns:
     )
 
 
-def _replies(replies: FirstReplies, reference: str, methods: Sequence[str], alpha: float) -> ReplyFindings | None:
-    chosen = [row for row in zip(replies.method, replies.ask_hash, replies.reply, strict=True) if row[0] in methods]
-    if not any(row[0] == reference for row in chosen):
+def _replies(rows: ReplyRows, reference: str, methods: Sequence[str], choices: AuditChoices) -> ReplyFindings | None:
+    """None where the reference has no reply."""
+    again = second_self(reference)
+    named = [second_self(method) if arm == AGAIN else method for method, arm in zip(rows.method, rows.arm, strict=True)]
+    wanted = {*methods, again}
+    kept = [place for place, method in enumerate(named) if method in wanted]
+    if reference not in named:
         return None
-    method, ask_hash, reply = zip(*chosen, strict=True)
-    return compare_replies(ReplyColumns(method=method, ask_hash=ask_hash, reply=reply), reference, alpha)
+
+    def chosen(column: Sequence[T]) -> list[T]:
+        return [column[place] for place in kept]
+
+    return compare_replies(
+        ReplyColumns(
+            method=chosen(named),
+            item=chosen(rows.item),
+            turn=chosen(rows.turn),
+            ask_hash=chosen(rows.ask),
+            reply=chosen(rows.reply),
+            size=chosen(rows.size),
+            ending=chosen(rows.ending),
+            texts=rows.texts,
+        ),
+        reference,
+        again=again,
+        margin=choices.margin_replies,
+        alpha=choices.alpha,
+        seed=choices.seed,
+    )

@@ -1,196 +1,502 @@
-"""Identical prompts: how often do replies agree, within a method and across methods?
+"""Identical prompts: do replies come from one distribution, within a method and across methods?
 
-Speaks even where a small model's scores are all zero. Knows hashes of prompts and replies, not their text; the prompt is the unit.
-Keeps: every prompt counts once, however often it was asked."""
+Speaks even where a small model's scores are all alike. A prompt is one whole history, put for one item; the same in any turn. Comparing
+turn with turn would blame the third for what the first did; comparing history with history does not.
+Keeps: every prompt counts once, however often it was asked; a turn's p is valid given all that was said before it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy import stats
 
+from harness.audit import verdicts
+from harness.audit.divergence import MARGIN_MATCH, Divergence, Pairs, diverge, items_to_prove_alike
 from harness.audit.intervals import share_interval
+from harness.audit.kernels import KERNELS, Texts, likeness, prepare
+from harness.audit.relabelling import DRAWS, Block, pairs_of, relabel
 from harness.audit.scores import BoolArray, Column, FloatArray, IntArray
+from harness.audit.verdicts import Verdict
 from harness.core.errors import AuditError
+from harness.core.seeds import derive_seed
+
+TURNS_MAX = 12  # later turns have hardly a history in common
+_PAIRS_AT_ONCE = 200_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplyColumns:
-    """First replies, column by column, lists or numpy arrays of one length: one row a method, prompt and repeat.
+    """Replies, column by column, lists or numpy arrays of one length: one row a call that brought one.
 
-    ask_hash  of the prompt: equal hash, identical prompt
-    reply     the reply or its hash; None: no reply came, the row is dropped"""
+    item     the puzzle; turn: of the episode, from 0
+    ask_hash of the whole history: equal hash, identical prompt
+    reply    the reply's text or a key that stands for it
+    size     of the reply, in bytes of UTF-8
+    ending   why it ended, in the words of its provider's dialect; None: not said
+    texts    the texts behind keys; may lack those of prompts that all were answered alike; empty where replies are texts themselves"""
 
     method: Column
+    item: Column
+    turn: Column
     ask_hash: Column
     reply: Column
+    size: Column
+    ending: Column
+    texts: Mapping[Any, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelfMatch:
-    """Share of pairs of one method's replies to one prompt that agree, mean over prompts asked at least twice; None without any."""
+    """One method's replies.
+
+    share, low, high  of pairs of replies to one prompt that agree, mean over prompts asked at least twice; None without any
+    length            mean, in bytes; endings: why replies ended, as shares"""
 
     method: str
     prompts: int
     share: float | None
     low: float | None
     high: float | None
+    length: float
+    endings: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KernelFinding:
+    """One way to compare replies: the discrepancy between methods, and the p of none, by relabelling within prompts."""
+
+    kernel: str
+    discrepancy: float
+    p: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnFinding:
+    """One turn of the episodes.
+
+    comparable  share of the method's calls whose history the reference met too
+    prompts     with a reply of each and three in all; informative: of these, where not all replies are alike
+    p           by the largest of the kernels; None where nothing could tell"""
+
+    turn: int
+    comparable: float
+    prompts: int
+    informative: int
+    p: float | None
+    kernels: tuple[KernelFinding, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CrossMatch:
-    """Share of pairs (one reply of each method) that agree, mean over common prompts, with its 1 - alpha interval.
+    """One method's replies held against the reference's.
 
-    excess  how much rarer they agree than each method's replies with themselves; 0 in expectation if one model answers through both;
-            over prompts that both were asked at least twice, None without two of them"""
+    share, low, high  of pairs, one reply of each, that agree: mean over common prompts with its 1 - alpha interval
+    p           of "one distribution", over turns; None where no prompt has three replies; p_difference after Holm
+    p_equivalence     of "they part at least margin times as often across, or agree at least 5 percent rarer"; _holm after Holm
+    prompts_to_settle how many it takes; only when inconclusive
+    divergence  None where no prompt was asked twice through both"""
 
     method: str
     prompts: int
     share: float
     low: float
     high: float
-    excess: float | None
-    excess_low: float | None
-    excess_high: float | None
+    p: float | None
+    p_difference: float | None
+    p_equivalence: float | None
+    p_equivalence_holm: float | None
+    divergence: Divergence | None
+    turns: tuple[TurnFinding, ...]
+    verdict: Verdict | None
+    label: str
+    prompts_to_settle: int | None
     sentence: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplyFindings:
-    """Every method with itself, every other method with the reference; `left_out`: methods without a common prompt."""
+    """Every method with itself, every other method with the reference.
+
+    again       the reference with its second self: what is chance in all the others; None where it was not played
+    calibrated  False if the reference's replies differ from its own
+    left_out    methods without a common prompt"""
 
     reference: str
+    margin: float
+    alpha: float
     within: tuple[SelfMatch, ...]
     across: tuple[CrossMatch, ...]
+    again: CrossMatch | None
+    calibrated: bool
     left_out: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Counts:
-    """times (methods, distinct replies): how often each was given; prompt_of (distinct replies,); asked (methods, prompts)."""
+class _Replies:
+    """All rows in order of prompt, method and reply; prompts are numbered.
 
-    times: FloatArray
-    prompt_of: IntArray
-    asked: FloatArray
+    start, asked  (methods, prompts): where a method's replies to a prompt begin, and how many there are
+    reply, size, ending  (rows,): codes and bytes;  place (rows,): of the reply's text among `texts`, -1 where it is not needed:
+                  all replies to the prompt, of whatever method, are alike, or there are not three"""
+
+    names: tuple[str, ...]
+    start: IntArray
+    asked: IntArray
+    reply: IntArray
+    size: IntArray
+    ending: IntArray
+    endings: tuple[str, ...]
+    place: IntArray
+    texts: Texts
+    item_of: IntArray
+    turn_of: IntArray
+    method: IntArray
 
     def agreeing(self, a: int, b: int) -> FloatArray:
         """Pairs (a reply of a, a reply of b) that agree, (prompts,)."""
-        agreeing = np.bincount(self.prompt_of, weights=self.times[a] * self.times[b], minlength=self.asked.shape[1])
-        return np.asarray(agreeing, dtype=np.float64)
+        answers = int(self.reply.max(initial=-1)) + 1
+        times = [np.bincount(self.reply[self.method == m], minlength=answers) for m in (a, b)]
+        prompt_of = np.zeros(answers, dtype=np.int64)
+        prompt_of[self.reply] = np.repeat(np.arange(self.asked.shape[1]), self.asked.sum(axis=0))
+        return np.bincount(prompt_of, weights=times[0] * times[1], minlength=self.asked.shape[1]).astype(np.float64)
 
 
-def compare_replies(columns: ReplyColumns, reference: str, alpha: float = 0.05) -> ReplyFindings:
-    """Agreement of replies to identical prompts.
+def compare_replies(
+    columns: ReplyColumns,
+    reference: str,
+    *,
+    again: str | None = None,
+    margin: float = 1.5,
+    alpha: float = 0.05,
+    seed: int,
+    draws: int = DRAWS,
+) -> ReplyFindings:
+    """Agreement of replies to identical prompts, and whether labels matter.
 
+    again   the name under which the reference was played a second time
+    margin  how many times as often replies may part across methods as within them
     raises  AuditError if the reference has no reply
-    source  shares: Wilson at the effective number of prompts; excess: Student over prompts"""
-    names, counts = _count(columns)
-    if reference not in names:
+    source  shares: Wilson at the effective number of prompts; turns joined by Fisher's sum; the first turn and the later ones each at
+            half the level, for the first has most prompts in common"""
+    replies = _gather(columns)
+    if reference not in replies.names:
         raise AuditError(f"There are no replies through the reference {reference!r}.")
-    a = names.index(reference)
-    within = tuple(_self_match(counts, m, name, alpha) for m, name in enumerate(names))
-    across, left_out = [], []
-    for m, name in enumerate(names):
-        if m == a:
-            continue
-        common = (counts.asked[a] > 0) & (counts.asked[m] > 0)
-        if common.any():
-            across.append(_cross_match(counts, a, m, (reference, name), common, alpha))
-        else:
+    a = replies.names.index(reference)
+    within = tuple(_self_match(replies, m, name, alpha) for m, name in enumerate(replies.names))
+    found, left_out = [], []
+    for m, name in enumerate(replies.names):
+        common = (replies.asked[a] > 0) & (replies.asked[m] > 0)
+        if m != a and common.any():
+            found.append(_cross_match(replies, a, m, common, margin, alpha, seed, draws))
+        elif m != a:
             left_out.append(name)
-    return ReplyFindings(reference=reference, within=within, across=tuple(across), left_out=tuple(left_out))
-
-
-def _count(columns: ReplyColumns) -> tuple[tuple[str, ...], _Counts]:
-    rows = [row for row in zip(columns.method, columns.ask_hash, columns.reply, strict=True) if _came(row[2])]
-    names = tuple(sorted({name for name, _, _ in rows}))
-    prompts = {prompt: index for index, prompt in enumerate(sorted({prompt for _, prompt, _ in rows}))}
-    answers: dict[tuple[str, str], int] = {}
-    place = {name: index for index, name in enumerate(names)}
-    method = np.fromiter((place[name] for name, _, _ in rows), dtype=np.int64, count=len(rows))
-    prompt = np.fromiter((prompts[key] for _, key, _ in rows), dtype=np.int64, count=len(rows))
-    answer = np.fromiter((answers.setdefault((key, reply), len(answers)) for _, key, reply in rows), dtype=np.int64, count=len(rows))
-    prompt_of = np.zeros(len(answers), dtype=np.int64)
-    prompt_of[answer] = prompt
-    return names, _Counts(
-        times=_table(method, answer, (len(names), len(answers))),
-        prompt_of=prompt_of,
-        asked=_table(method, prompt, (len(names), len(prompts))),
+    twin = next((match for match in found if match.method == again), None)
+    counted = [match for match in found if match.method != again]
+    return ReplyFindings(
+        reference=reference,
+        margin=margin,
+        alpha=alpha,
+        within=within,
+        across=tuple(_judged(counted, reference, margin, alpha)),
+        again=None if twin is None else replace(twin, sentence=verdicts.replies_again(*_rho(twin), p=twin.p)),
+        calibrated=twin is None or twin.p is None or twin.p >= verdicts.CALIBRATION_ALPHA,
+        left_out=tuple(left_out),
     )
 
 
-def _came(reply: object) -> bool:
-    return reply is not None and reply is not np.ma.masked
+# --- rows become prompts ------------------------------------------------------------------------------------------------------
 
 
-def _table(row: IntArray, column: IntArray, shape: tuple[int, int]) -> FloatArray:
-    counts: npt.NDArray[np.int64] = np.bincount(row * shape[1] + column, minlength=shape[0] * shape[1])
-    return counts.reshape(shape).astype(np.float64)
+def _gather(columns: ReplyColumns) -> _Replies:
+    came = np.fromiter((reply is not None and reply is not np.ma.masked for reply in columns.reply), dtype=np.bool_)
+    names, method = _coded(columns.method, came)
+    endings, ending = _coded([word or "not said" for word in columns.ending], came)
+    _, asked = _coded(columns.ask_hash, came)
+    _, item = _coded(columns.item, came)
+    answers, answer = _coded(columns.reply, came)
+    turn, size = (np.asarray(column, dtype=np.int64)[came] for column in (columns.turn, columns.size))
+    _, first, prompt = np.unique(asked * (item.max(initial=0) + 1) + item, return_index=True, return_inverse=True)
+    order = np.lexsort((answer, method, prompt))
+    counts = np.bincount(method * len(first) + prompt, minlength=len(names) * len(first)).reshape(len(names), len(first))
+    start = (np.concatenate([[0], np.cumsum(counts.T.reshape(-1))[:-1]])).reshape(len(first), len(names)).T
+    said = np.unique(prompt * (len(answers) + 1) + answer, return_inverse=True)[1].reshape(-1)
+    told = _varied(prompt, answer, len(first)) & (counts.sum(axis=0) > 2)
+    place, texts = _texts(answers, answer, told[prompt], columns.texts)
+    return _Replies(
+        names=names,
+        start=start,
+        asked=counts,
+        reply=said[order],
+        size=size[order],
+        ending=ending[order],
+        endings=endings,
+        place=place[order],
+        texts=texts,
+        item_of=item[first],
+        turn_of=turn[first],
+        method=method[order],
+    )
 
 
-def _self_match(counts: _Counts, m: int, name: str, alpha: float) -> SelfMatch:
-    several = counts.asked[m] >= 2
-    if not several.any():
-        return SelfMatch(method=name, prompts=0, share=None, low=None, high=None)
-    share = _within(counts, m, several)
-    low, high = _prompt_interval(share, counts.asked[m][several], alpha)
-    return SelfMatch(method=name, prompts=int(several.sum()), share=float(share.mean()), low=low, high=high)
+def _coded(column: Column, kept: BoolArray) -> tuple[tuple[str, ...], IntArray]:
+    """The distinct values, sorted, and each kept row's place among them."""
+    if isinstance(column, np.ndarray) and column.dtype != np.object_:
+        names, code = np.unique(column[kept], return_inverse=True)
+        return tuple(names.tolist()), code.reshape(-1).astype(np.int64)
+    values = [value for value, keep in zip(column, kept, strict=True) if keep]
+    known = sorted(set(values))
+    place = {name: index for index, name in enumerate(known)}
+    return tuple(known), np.fromiter(map(place.__getitem__, values), dtype=np.int64, count=len(values))
 
 
-def _within(counts: _Counts, m: int, prompts: BoolArray) -> FloatArray:
-    n = counts.asked[m][prompts]
-    return np.asarray((counts.agreeing(m, m)[prompts] - n) / (n * (n - 1)))
+def _varied(prompt: IntArray, code: IntArray, prompts: int) -> BoolArray:
+    """Prompts with two different codes, (prompts,)."""
+    varied = np.zeros(prompts, dtype=np.bool_)
+    one = np.zeros(prompts, dtype=np.int64)
+    one[prompt] = code
+    varied[prompt[one[prompt] != code]] = True
+    return varied
 
 
-def _across(counts: _Counts, a: int, b: int, prompts: BoolArray) -> FloatArray:
-    return np.asarray(counts.agreeing(a, b)[prompts] / (counts.asked[a] * counts.asked[b])[prompts])
+def _texts(answers: Sequence[object], answer: IntArray, needed: BoolArray, texts: Mapping[Any, str]) -> tuple[IntArray, Texts]:
+    """Each row's place among the prepared texts, -1 where it is not needed."""
+    wanted = np.unique(answer[needed])
+    place = np.full(len(answers), -1, dtype=np.int64)
+    place[wanted] = np.arange(len(wanted))
+    keys = [answers[code] for code in wanted.tolist()]
+    return np.where(needed, place[answer], -1), prepare([texts[key] if texts else str(key) for key in keys])
 
 
-def _prompt_interval(share: FloatArray, replies: FloatArray, alpha: float) -> tuple[float, float]:
+# --- one method ---------------------------------------------------------------------------------------------------------------
+
+
+def _self_match(replies: _Replies, m: int, name: str, alpha: float) -> SelfMatch:
+    rows = replies.method == m
+    ended = np.bincount(replies.ending[rows], minlength=len(replies.endings)) / rows.sum()
+    several = replies.asked[m] >= 2
+    share = low = high = None
+    if several.any():
+        n = replies.asked[m][several]
+        agree = (replies.agreeing(m, m)[several] - n) / (n * (n - 1))
+        share, (low, high) = float(agree.mean()), _prompt_interval(agree, n, alpha)
+    return SelfMatch(
+        method=name,
+        prompts=int(several.sum()),
+        share=share,
+        low=low,
+        high=high,
+        length=float(replies.size[rows].mean()),
+        endings=tuple((word, float(part)) for word, part in zip(replies.endings, ended, strict=True) if part > 0),
+    )
+
+
+def _prompt_interval(share: FloatArray, replies: IntArray, alpha: float) -> tuple[float, float]:
     """Wilson's interval with prompts as units, each worth at most its replies."""
     worth = np.full(len(share), replies.mean())
     return share_interval(share * worth, worth, alpha)
 
 
-def _cross_match(counts: _Counts, a: int, b: int, names: tuple[str, str], common: BoolArray, alpha: float) -> CrossMatch:
-    share = _across(counts, a, b, common)
-    low, high = _prompt_interval(share, np.minimum(counts.asked[a], counts.asked[b])[common], alpha)
-    mean = float(share.mean())
-    excess = _excess(counts, a, b, alpha)
+# --- two methods --------------------------------------------------------------------------------------------------------------
+
+
+def _cross_match(
+    replies: _Replies, a: int, b: int, common: BoolArray, margin: float, alpha: float, seed: int, draws: int
+) -> CrossMatch:
+    share = replies.agreeing(a, b)[common] / (replies.asked[a] * replies.asked[b])[common]
+    low, high = _prompt_interval(share, np.minimum(replies.asked[a], replies.asked[b])[common], alpha)
+    turns = tuple(_turns(replies, a, b, seed, draws))
+    divergence = _divergence(replies, a, b, margin, alpha, seed)
     return CrossMatch(
-        method=names[1],
+        method=replies.names[b],
         prompts=len(share),
-        share=mean,
+        share=float(share.mean()),
         low=low,
         high=high,
-        excess=excess[0] if excess else None,
-        excess_low=excess[1] if excess else None,
-        excess_high=excess[2] if excess else None,
-        sentence=_sentence(names, len(share), (mean, low, high), excess, 100 * (1 - alpha)),
+        p=_joined(turns),
+        p_difference=None,
+        p_equivalence=divergence.p_equivalence if divergence else None,
+        p_equivalence_holm=None,
+        divergence=divergence,
+        turns=turns,
+        verdict=None,
+        label="not compared",
+        prompts_to_settle=None,
+        sentence="",
     )
 
 
-def _excess(counts: _Counts, a: int, b: int, alpha: float) -> tuple[float, float, float] | None:
-    """Mean agreement within less agreement across, with Student's interval over prompts."""
-    several = (counts.asked[a] >= 2) & (counts.asked[b] >= 2)
-    if several.sum() < 2:
+def _turns(replies: _Replies, a: int, b: int, seed: int, draws: int) -> Iterator[TurnFinding]:
+    asked_a, asked_b = replies.asked[a], replies.asked[b]
+    both = (asked_a > 0) & (asked_b > 0)
+    testable = both & (asked_a + asked_b >= 3)
+    told = _told_apart(replies, a, b)
+    for turn in range(min(TURNS_MAX, int(replies.turn_of.max(initial=-1)) + 1)):
+        here = replies.turn_of == turn
+        calls = int(asked_b[here].sum())
+        if not calls:
+            continue
+        informative = here & testable & told
+        rng = np.random.default_rng(derive_seed(seed, "audit", "replies", turn))
+        result = relabel(_blocks(replies, a, b, informative), rng, draws) if informative.any() else None
+        whole = int(informative.sum()) / max(int((here & testable).sum()), 1)  # prompts answered alike add nothing, and count
+        yield TurnFinding(
+            turn=turn,
+            comparable=float(asked_b[here & both].sum() / calls),
+            prompts=int((here & testable).sum()),
+            informative=int(informative.sum()),
+            p=result.p if result else None,
+            kernels=tuple(
+                KernelFinding(kernel=name, discrepancy=value * whole, p=p)
+                for name, value, p in zip(KERNELS, result.discrepancy, result.p_kernels, strict=True)
+            )
+            if result
+            else (),
+        )
+
+
+def _told_apart(replies: _Replies, a: int, b: int) -> BoolArray:
+    """Prompts to which these two methods gave more than one reply or ending between them, (prompts,)."""
+    rows = (replies.method == a) | (replies.method == b)
+    prompt = np.repeat(np.arange(replies.asked.shape[1]), replies.asked.sum(axis=0))[rows]
+    prompts = replies.asked.shape[1]
+    return _varied(prompt, replies.reply[rows], prompts) | _varied(prompt, replies.ending[rows], prompts)
+
+
+def _joined(turns: Sequence[TurnFinding]) -> float | None:
+    """One p of all turns: the first and the later ones, each at half the level; 1 where every reply agreed, None where none could."""
+    if not any(turn.prompts for turn in turns):
         return None
-    value = (_within(counts, a, several) + _within(counts, b, several)) / 2 - _across(counts, a, b, several)
-    reach = float(stats.t.ppf(1 - alpha / 2, len(value) - 1) * value.std(ddof=1) / np.sqrt(len(value)))
-    mean = float(value.mean())
-    return mean, mean - reach, mean + reach
+    first = [turn.p for turn in turns if turn.turn == 0 and turn.p is not None]
+    later = [turn.p for turn in turns if turn.turn > 0 and turn.p is not None]
+    parts = [*first, *([float(stats.combine_pvalues(later, method="fisher").pvalue)] if later else [])]
+    return min(1.0, len(parts) * min(parts)) if parts else 1.0
 
 
-def _sentence(
-    names: Sequence[str], prompts: int, share: tuple[float, float, float], excess: tuple[float, float, float] | None, level: float
-) -> str:
-    said = (
-        f"First replies of {names[1]} and {names[0]} to {prompts} identical prompts agree in {100 * share[0]:.0f} % "
-        f"[{level:g} % {100 * share[1]:.0f}, {100 * share[2]:.0f}]"
+def _shapes(replies: _Replies, a: int, b: int, prompts: IntArray) -> Iterator[tuple[int, int, IntArray]]:
+    """The prompts by how often each method was asked, in pieces that fit into memory."""
+    shape, group = np.unique(np.stack([replies.asked[a][prompts], replies.asked[b][prompts]]), axis=1, return_inverse=True)
+    for index, (first, second) in enumerate(shape.T.tolist()):
+        chosen = prompts[group.reshape(-1) == index]
+        step = max(1, _PAIRS_AT_ONCE // max(1, (first + second) * (first + second - 1) // 2))
+        for start in range(0, len(chosen), step):
+            yield first, second, chosen[start : start + step]
+
+
+def _rows(replies: _Replies, a: int, b: int, first: int, second: int, prompts: IntArray) -> IntArray:
+    """The rows of each prompt, the reference's before the method's, (prompts, first + second)."""
+    return np.concatenate(
+        [replies.start[a][prompts][:, None] + np.arange(first), replies.start[b][prompts][:, None] + np.arange(second)], axis=1
     )
-    if excess is None:
-        return f"{said}; whether that is rarer than within a method needs two repeats."
-    return f"{said}; within a method they agree {100 * excess[0]:+.0f} % more often [{100 * excess[1]:+.0f}, {100 * excess[2]:+.0f}]."
+
+
+def _blocks(replies: _Replies, a: int, b: int, informative: BoolArray) -> list[Block]:
+    blocks = []
+    for first, second, prompts in _shapes(replies, a, b, np.flatnonzero(informative)):
+        rows = _rows(replies, a, b, first, second, prompts)
+        left, right = (rows[:, place].reshape(-1) for place in pairs_of(first + second))
+        similarity = _similarity(replies, left, right)[0].reshape(len(prompts), -1, len(KERNELS))
+        blocks.append(Block(first=first, second=second, similarity=similarity))
+    return blocks
+
+
+def _similarity(replies: _Replies, left: IntArray, right: IntArray) -> tuple[FloatArray, IntArray]:
+    """Of pairs of rows: every kernel, (pairs, kernels), and the bytes before the first difference, (pairs,)."""
+    same = replies.reply[left] == replies.reply[right]
+    table = np.ones((len(left), len(KERNELS)))
+    common = replies.size[left].copy()
+    apart = np.flatnonzero(~same)
+    one, other = replies.place[left[apart]], replies.place[right[apart]]
+    texts = len(replies.texts.size)
+    key, where = np.unique(np.minimum(one, other) * max(texts, 1) + np.maximum(one, other), return_inverse=True)
+    found = likeness(replies.texts, key // max(texts, 1), key % max(texts, 1))
+    where = where.reshape(-1)
+    table[apart, 0] = 0.0
+    for kernel, values in ((1, found.prefix), (2, found.position), (3, found.words)):
+        table[apart, kernel] = values[where]
+    table[:, 4] = -np.abs(replies.size[left] - replies.size[right])
+    table[:, 5] = replies.ending[left] == replies.ending[right]
+    common[apart] = found.common[where]
+    return table, common
+
+
+def _divergence(replies: _Replies, a: int, b: int, margin: float, alpha: float, seed: int) -> Divergence | None:
+    """Over the prompts that both were asked at least twice; None without two."""
+    chosen = np.flatnonzero((replies.asked[a] >= 2) & (replies.asked[b] >= 2))
+    if len(chosen) < 2:
+        return None
+    parts = [_parted(replies, a, b, first, second, prompts) for first, second, prompts in _shapes(replies, a, b, chosen)]
+    prompt, kind, common, parted = (np.concatenate([part[k] for part in parts]) for k in range(4))
+    pairs = Pairs(prompt=np.searchsorted(chosen, prompt), kind=kind, common=common, parted=parted.astype(np.bool_))
+    rng = np.random.default_rng(derive_seed(seed, "audit", "divergence"))
+    return diverge(pairs, replies.item_of[chosen], margin, alpha, rng)
+
+
+def _parted(
+    replies: _Replies, a: int, b: int, first: int, second: int, prompts: IntArray
+) -> tuple[IntArray, IntArray, IntArray, IntArray]:
+    rows = _rows(replies, a, b, first, second, prompts)
+    one, other = pairs_of(first + second)
+    kind = np.where(other < first, 0, np.where(one >= first, 1, 2))
+    left, right = rows[:, one].reshape(-1), rows[:, other].reshape(-1)
+    same = replies.reply[left] == replies.reply[right]
+    common = replies.size[left].copy()
+    apart = np.flatnonzero(~same)
+    common[apart] = likeness(replies.texts, replies.place[left[apart]], replies.place[right[apart]]).common
+    return np.repeat(prompts, len(one)), np.tile(kind, len(prompts)), common, (~same).astype(np.int64)
+
+
+# --- verdicts -----------------------------------------------------------------------------------------------------------------
+
+
+def _judged(found: Sequence[CrossMatch], reference: str, margin: float, alpha: float) -> Iterator[CrossMatch]:
+    """The comparisons with their verdicts, by Holm over the methods that could be compared."""
+    tested = [match for match in found if match.p is not None]
+    different = dict(zip([match.method for match in tested], verdicts.holm([match.p or 0.0 for match in tested]), strict=True))
+    known = [match for match in tested if match.p_equivalence is not None]
+    alike = dict(zip([match.method for match in known], verdicts.holm([match.p_equivalence or 0.0 for match in known]), strict=True))
+    for match in found:
+        if match.method not in different:
+            yield replace(match, sentence=verdicts.replies_not_compared(reference, match.share, match.prompts))
+            continue
+        p_difference, p_equivalence = different[match.method], alike.get(match.method, 1.0)
+        verdict = verdicts.decide(p_difference=p_difference, p_equivalence=p_equivalence, alpha=alpha, game_beyond=False)
+        needed = _prompts_to_settle(match, margin, alpha / len(tested)) if verdict == "INCONCLUSIVE" else None
+        yield replace(
+            match,
+            p_difference=p_difference,
+            p_equivalence_holm=p_equivalence,
+            verdict=verdict,
+            label=f"EQUIVALENT within {margin:g} times" if verdict == "EQUIVALENT" else verdict,
+            prompts_to_settle=needed,
+            sentence=verdicts.replies(
+                verdict, *_rho(match), p=p_difference, detectable=p_difference <= alpha, margin=margin, prompts_to_settle=needed
+            ),
+        )
+
+
+def _rho(match: CrossMatch) -> tuple[float | None, float | None, float | None]:
+    found = match.divergence
+    return (found.rho, found.low, found.high) if found else (None, None, None)
+
+
+def _prompts_to_settle(match: CrossMatch, margin: float, alpha: float) -> int | None:
+    """Prompts, asked as often as now, that settle it in four audits of five: taking the ratio for 1 if that is believable, else as seen."""
+    found = match.divergence
+    if found is None:
+        return None
+    excess_error = (found.excess_high - found.excess_low) / 2 / float(stats.norm.ppf(0.95))
+    if excess_error < 1e-9:
+        return max(items_to_prove_alike(alpha), found.prompts + 1)
+    reach = float(stats.norm.ppf(1 - alpha) + stats.norm.ppf(0.9))
+    needed = 0.0
+    for error, room, seen in (
+        (found.error, float(np.log(margin)), abs(float(np.log(found.rho)))),
+        (excess_error, MARGIN_MATCH, abs(found.excess)),
+    ):
+        if reach * error <= room:  # it was precise enough for methods truly alike, and these are not quite
+            room = max(room - seen, seen, 0.02 * room)
+        needed = max(needed, found.prompts * (reach * error / room) ** 2)
+    return max(int(np.ceil(needed)), found.prompts + 1)

@@ -4,7 +4,7 @@ Knows the tables; computes nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import orjson
@@ -151,23 +151,45 @@ def episode_rows(connection: Readable) -> EpisodeRows:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FirstReplies:
-    """The replies to the first ask of every episode, as columns."""
+class ReplyRows:
+    """Every reply of the last attempts as columns; items, asks and replies as numbers that stand for them.
+
+    size    of the reply in bytes
+    texts   the replies behind their numbers, of those asks of an item that were not always answered alike"""
 
     method: Sequence[str]
-    ask_hash: Sequence[str]
-    repeat: Sequence[int]
-    reply: Sequence[str]
+    arm: Sequence[str]
+    item: Sequence[int]
+    turn: Sequence[int]
+    ask: Sequence[int]
+    reply: Sequence[int]
+    size: Sequence[int]
+    ending: Sequence[str | None]
+    texts: Mapping[int, str]
 
 
-def first_replies(connection: Readable) -> FirstReplies:
+def reply_rows(connection: Readable) -> ReplyRows:
     """What the comparison of replies to identical prompts is computed from."""
-    rows = connection.execute("""
-        SELECT calls.method, calls.ask_hash, repeat, reply
+    rows = connection.execute(f"""
+        WITH {_REPLIES}
+        SELECT method, arm, item, turn, ask, hash(reply), strlen(reply), finish_reason FROM replies""").fetchall()
+    told = connection.execute(f"""
+        WITH {_REPLIES}, varied AS (
+            SELECT item, ask FROM replies GROUP BY ALL HAVING count(*) > 2 AND min(hash(reply)) <> max(hash(reply)))
+        SELECT hash(reply), any_value(reply) FROM replies SEMI JOIN varied USING (item, ask) GROUP BY ALL""").fetchall()
+    method, arm, item, turn, ask, reply, size, ending = zip(*rows, strict=True) if rows else [()] * 8
+    return ReplyRows(
+        method=method, arm=arm, item=item, turn=turn, ask=ask, reply=reply, size=size, ending=ending, texts=dict(told)
+    )
+
+
+# A reply a turn; hashes of 64 bits stand for texts, a million of which share one with a chance of one in thirty million.
+_REPLIES = """
+    replies AS (
+        SELECT calls.method, arm, turn, reply, finish_reason, hash(calls.ask_hash) AS ask,
+               hash(game, rules, instance_set, experiment, instance, content_hash) AS item
         FROM calls JOIN last_episodes USING (episode_id, attempt)
-        WHERE turn = 0 AND calls.error_class IS NULL AND arm = 'main' ORDER BY ALL""").fetchall()
-    method, ask_hash, repeat, reply = zip(*rows, strict=True) if rows else [()] * 4
-    return FirstReplies(method=method, ask_hash=ask_hash, repeat=repeat, reply=reply)
+        WHERE calls.error_class IS NULL)"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
