@@ -11,7 +11,7 @@ import shlex
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -36,6 +36,7 @@ app = typer.Typer(
 engines_app = typer.Typer(help="Environments for local engines.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(engines_app, name="engine")
 
+ExportForm = Literal["parquet", "csv", "clembench", "hub"]
 SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP.toml", help="The sweep file.")]
 StoreFile = Annotated[Path, typer.Argument(metavar="STORE", help="The DuckDB file that a run wrote.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable lines on stdout.")]
@@ -182,6 +183,33 @@ def import_results(
         f" {len(end.methods)} access methods; {end.known} were in the store already; {len(end.broken)} not imported; the store is {store}"
     )
     raise typer.Exit(FAILED if end.broken else 0)
+
+
+@app.command("export")
+def export_store(
+    store: StoreFile,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write; new, or empty.")],
+    form: Annotated[ExportForm, typer.Option("--as", help="parquet, csv: a file a table; clembench: its results folders; hub: a dataset.")],
+) -> None:
+    """Bring a store's rows into files that other programs read.
+
+    parquet and csv: one file a table, and the views scores and transcripts. clembench: <pair>/<game>/<experiment>/<episode>, as
+    `lightbulb import` reads it; with repeats one folder for each. hub: Parquet and a README.md, as the Hugging Face hub takes it;
+    nothing is uploaded.
+
+    Example: lightbulb export demo.duckdb --as parquet -o demo-tables"""
+    from games import GAMES
+    from harness.transfer import out_of_store
+
+    if form == "clembench":
+        end = out_of_store.export_clembench(store, output, seats={game.name: game.seats for game in GAMES.values()})
+        _say(
+            f"{end.episodes} episodes in {', '.join(map(str, end.folders)) or 'no folder'}; left out: {end.failed} failed and"
+            f" {end.again} of the reference's second self"
+        )
+        return
+    rows = out_of_store.export_hub(store, output) if form == "hub" else out_of_store.export_tables(store, output, form)
+    _say(f"{output}: {', '.join(f'{table} {count}' for table, count in rows.items())}")
 
 
 @app.command()

@@ -24,6 +24,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "harness.report.page": ("harness.core", "harness.audit", "harness.analysis", "harness.report", "harness.story", "harness.store"),
     "harness.transfer": ("harness.core",),
     "harness.transfer.into_store": ("harness.core", "harness.spec", "harness.store", "harness.transfer"),  # joins readers and store
+    "harness.transfer.out_of_store": ("harness.core", "harness.store", "harness.transfer"),
     "harness.simulation": (),
     "harness.env": ("harness.core", "harness.spec"),
     "harness.demo": (),

@@ -61,6 +61,25 @@ def open_to_read(path: Path) -> Iterator[Readable]:
 
 
 @contextmanager
+def open_to_copy(path: Path, folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """As open_to_read, on a file that no run holds; and COPY may write, into this folder alone."""
+    if not path.exists():
+        raise StoreError(f"{path}: no such store; `lightbulb run SWEEP.toml` makes one, or name another")
+    with translated(path):
+        connection = duckdb.connect(str(path.absolute()), read_only=True)
+    try:
+        found = _version(connection, path)
+        with translated(path):
+            read_as_this_version(connection, version=found)
+            connection.execute("SET allowed_directories = [?]", [str(folder.absolute())])
+            connection.execute("SET enable_external_access = false")
+            connection.execute("SET lock_configuration = true")
+        yield connection
+    finally:
+        connection.close()
+
+
+@contextmanager
 def _connected(path: Path, *, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
     # By its absolute path, and what is read stays this file: a question may come from anywhere, and some SQL writes files.
     closed_in: dict[str, str | bool | int | float | list[str]] = {

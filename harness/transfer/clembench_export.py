@@ -1,0 +1,177 @@
+"""A store's finished episodes as clembench lays out its results: <pair>/<game>/<experiment>/<episode>/ with scores, requests, interactions.
+
+Knows both layouts' names, v1.6's and clemcore's, as clembench_results.py reads them. Keeps: what is exported and imported again has the
+same outcomes, scores, prompts and replies. Does not promise: what the store does not hold: turn scores, instance files, the game's own
+log beyond asks, replies and broken forms."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from math import nan
+from pathlib import Path
+from typing import Any
+
+from harness.core.errors import SpecError
+from harness.core.vocabulary import Message
+
+MICROSECOND = 1e-6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportedTurn:
+    """One ask, the messages its seat saw, and the reply."""
+
+    seat: str
+    messages: tuple[Message, ...]
+    reply: str
+    violation: str | None
+    finish_reason: str | None
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    served_model: str | None
+    sent_at: float
+    latency_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportedEpisode:
+    """seating: the access method in each seat; instance: its id, a number for clembench."""
+
+    game: str
+    rules: str
+    experiment: str
+    experiment_index: int
+    instance: str
+    seating: tuple[str, ...]
+    outcome: str
+    score: float | None
+    requests: int
+    parsed: int
+    violated: int
+    metrics: Mapping[str, float]
+    turns: tuple[ExportedTurn, ...]
+
+
+def write_episode(root: Path, episode: ExportedEpisode, seats: Sequence[str]) -> Path:
+    """One episode's folder.
+
+    seats   of its game, in order: Player 1, Player 2; other names stay as they are
+    raises  SpecError if it is there already, or cannot be written"""
+    folder = root / _pair(episode) / episode.game / _experiment(episode) / _instance(episode)
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError as error:
+        raise SpecError(f"{folder}: is there already; export into an empty folder") from error
+    except OSError as error:
+        raise SpecError(f"{folder}: cannot be made ({error.strerror})") from error
+    players = {seat: f"Player {place}" for place, seat in enumerate(seats, 1)}
+    stamps = list(_stamps(episode.turns))
+    _write(folder / "scores.json", {"turn scores": {}, "episode scores": scores(episode)})
+    if episode.turns:
+        _write(folder / "requests.json", [_request(turn, stamp) for turn, stamp in zip(episode.turns, stamps, strict=True)])
+        _write(folder / "interactions.json", _interactions(episode, players, stamps))
+    return folder
+
+
+def scores(episode: ExportedEpisode) -> dict[str, float]:
+    """The episode's scores under clembench's names; NaN is its word for no score."""
+    return {
+        **episode.metrics,
+        "Aborted": int(episode.outcome == "aborted"),
+        "Success": int(episode.outcome == "success"),
+        "Lose": int(episode.outcome == "lost"),
+        "Request Count": episode.requests,
+        "Parsed Request Count": episode.parsed,
+        "Violated Request Count": episode.violated,
+        "Main Score": nan if episode.score is None else episode.score,
+    }
+
+
+def _early(episode: ExportedEpisode) -> bool:
+    """By v1.6's names, else by clemcore's."""
+    return episode.rules.startswith("v1.6")
+
+
+def _pair(episode: ExportedEpisode) -> str:
+    players = [file_name(name) + ("-t0.0" if _early(episode) else "") for name in episode.seating]
+    return "--".join(players if len(players) > 1 else players * 2)
+
+
+def _experiment(episode: ExportedEpisode) -> str:
+    name = file_name(episode.experiment)
+    return f"{episode.experiment_index}_{name}" if _early(episode) else name
+
+
+def _instance(episode: ExportedEpisode) -> str:
+    return f"{'episode' if _early(episode) else 'instance'}_{episode.instance if _early(episode) else episode.instance.zfill(5)}"
+
+
+def file_name(name: str) -> str:
+    """An access method's or experiment's name as one folder's: model/way becomes model@way."""
+    return name.replace("/", "@").replace("\\", "_").replace("\0", "_")
+
+
+def _stamps(turns: Iterable[ExportedTurn]) -> Iterator[str]:
+    """When each reply came: later than the one before, for requests are found by their stamp."""
+    last = 0.0
+    for turn in turns:
+        last = max(turn.sent_at + turn.latency_s, last + 2 * MICROSECOND)
+        yield _iso(last)
+
+
+def _iso(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
+
+
+def _request(turn: ExportedTurn, stamp: str) -> dict[str, object]:
+    return {
+        "timestamp": stamp,
+        "manipulated_prompt_obj": [{"role": message.role, "content": message.text} for message in turn.messages],
+        "raw_response_obj": {
+            "model": turn.served_model,
+            "choices": [{"message": {"role": "assistant", "content": turn.reply}, "finish_reason": turn.finish_reason}],
+            "usage": {"prompt_tokens": turn.prompt_tokens, "completion_tokens": turn.completion_tokens},
+            "clem_player": {
+                "call_start": _iso(turn.sent_at) if turn.sent_at else None,
+                "call_duration": _duration(turn.latency_s),
+                "response": turn.reply,
+                "model_name": turn.served_model,
+            },
+        },
+    }
+
+
+def _duration(seconds: float) -> str:
+    """0:00:01.500000, as Python writes a duration; days become hours."""
+    whole = timedelta(seconds=seconds)
+    hours, rest = divmod(whole // timedelta(seconds=1), 3600)
+    return f"{hours}:{rest // 60:02}:{rest % 60:02}.{whole.microseconds:06}"
+
+
+def _interactions(episode: ExportedEpisode, players: Mapping[str, str], stamps: Sequence[str]) -> dict[str, object]:
+    turns = []
+    for turn, stamp in zip(episode.turns, stamps, strict=True):
+        player = players.get(turn.seat, turn.seat)
+        events = [
+            _event("GM", player, stamp, "send message", turn.messages[-1].text),
+            _event(player, "GM", stamp, "get message", turn.reply),
+        ]
+        if turn.violation is not None:
+            events.append(_event("GM", "GM", stamp, "invalid format", turn.violation))
+        turns.append(events)
+    named = dict(zip(players.values(), episode.seating * len(players), strict=False))
+    return {"players": {"GM": f"Game master for {episode.game}", **named}, "turns": turns}
+
+
+def _event(sender: str, receiver: str, stamp: str, kind: str, content: str) -> dict[str, object]:
+    return {"from": sender, "to": receiver, "timestamp": stamp, "action": {"type": kind, "content": content}}
+
+
+def _write(path: Path, value: Any) -> None:
+    try:
+        path.write_text(json.dumps(value, ensure_ascii=False, indent=1), "utf-8")
+    except OSError as error:
+        raise SpecError(f"{path}: cannot be written ({error.strerror})") from error

@@ -1,0 +1,102 @@
+"""Bringing a store out: what leaves comes back."""
+
+from __future__ import annotations
+
+import csv
+import re
+from pathlib import Path
+
+import pyarrow.parquet
+import pytest
+
+import harness
+from harness.core.errors import SpecError, StoreError
+from harness.transfer.into_store import Grouping, import_results
+from harness.transfer.out_of_store import export_clembench, export_hub, export_tables
+from tests.harness.report.telling import HOSTILE, telling_store
+
+SEATS = {"taboo": ("describer", "guesser"), "privateshared": ("answerer", "questioner")}
+SWEEP = {
+    "name": "out",
+    "repeats": 2,
+    "games": {"taboo": {"items": 6}, "imagegame": {"items": 4}, "privateshared": {"items": 2}},
+    "models": {"m": {"methods": {"good": {"bots": {"skill": 0.8}}, "sloppy": {"bots": {"skill": 0.8, "form_errors": 0.2}}}}},
+    "audit": {"again": False},
+}
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory: pytest.TempPathFactory) -> harness.Store:
+    """Two methods, three games, every ending."""
+    return harness.run(SWEEP, store=tmp_path_factory.mktemp("out") / "out.duckdb").store
+
+
+def test_clembenchs_layout_comes_back(played: harness.Store, tmp_path: Path) -> None:
+    """Exported and imported, every repeat has its outcomes, scores, counts, prompts, replies, broken forms, tokens and times."""
+    end = export_clembench(played.path, tmp_path / "out", seats=SEATS)
+    assert [folder.name for folder in end.folders] == ["repeat-0", "repeat-1"]
+    for repeat, folder in enumerate(end.folders):
+        store = tmp_path / f"{repeat}.duckdb"
+        assert import_results([folder], store, Grouping.read(["m"]), wall_s=0.0, say=print).broken == ()
+        back = harness.open_store(store)
+        episodes = (
+            "SELECT game, experiment, instance, replace(method, '@', '/') AS method, outcome, score, requests, parsed, violated, turns"
+            " FROM last_episodes WHERE repeat = ? ORDER BY ALL"
+        )
+        assert back.sql(episodes, 0).rows() == played.sql(episodes, repeat).rows()
+        turns = (
+            "SELECT game, instance, replace(last_episodes.method, '@', '/') AS method, turn, reply, violation, prompt_tokens, ask_hash,"
+            " history_kept, latency_s FROM transcripts JOIN last_episodes USING (episode_id, attempt) WHERE repeat = ?"
+            " ORDER BY ALL"
+        )
+        imported, kept = back.sql(turns, 0).rows(), played.sql(turns, repeat).rows()
+        assert [row[:-1] for row in imported] == [row[:-1] for row in kept]
+        assert [row[-1] for row in imported] == pytest.approx([row[-1] for row in kept], abs=2e-6)  # stamps hold microseconds
+        assert {row["outcome"] for row in played.episodes()} >= {"success", "lost", "aborted"}
+        seats = "SELECT DISTINCT seat FROM turns JOIN episodes USING (episode_id) WHERE game = 'taboo' ORDER BY 1"
+        assert back.sql(seats).rows() == [("Player 1",), ("Player 2",)]
+
+
+def test_hostile_words_leave_and_come_back(tmp_path: Path) -> None:
+    """Markup, quotes, control characters and emoji in replies and names: as they were, in folders that stay inside."""
+    store = telling_store(tmp_path / "told.duckdb", methods=("m/here", "m/<b>there</b>"))
+    end = export_clembench(store, tmp_path / "out", seats=SEATS)
+    import_results([end.folders[0]], tmp_path / "back.duckdb", Grouping.read(["m"]), wall_s=0.0, say=print)
+    replies = harness.open_store(tmp_path / "back.duckdb").sql("SELECT reply FROM calls").rows()
+    assert {f"GUESS: {one}" for one in HOSTILE} <= {row[0] for row in replies}
+
+
+@pytest.mark.parametrize("form", ["parquet", "csv"])
+def test_tables_are_files(played: harness.Store, tmp_path: Path, form: str) -> None:
+    """A file for each table and view, its rows and columns the store's; quotes, line ends and NULLs survive."""
+    rows = export_tables(played.path, tmp_path / "out", form)  # type: ignore[arg-type]
+    assert {path.stem for path in (tmp_path / "out").iterdir()} == set(rows)
+    transcripts = played.sql("SELECT reply FROM transcripts").rows()
+    assert rows["transcripts"] == len(transcripts)
+    if form == "parquet":
+        table = pyarrow.parquet.read_table(tmp_path / "out" / "transcripts.parquet")
+        assert sorted(table["reply"].to_pylist()) == sorted(row[0] for row in transcripts)
+    else:
+        with (tmp_path / "out" / "transcripts.csv").open(newline="") as file:
+            assert sorted(row["reply"] for row in csv.DictReader(file)) == sorted(row[0] for row in transcripts)
+
+
+def test_the_hubs_folder_describes_itself(played: harness.Store, tmp_path: Path) -> None:
+    """Its card names every file that is there, each access method, and no licence that nobody chose."""
+    export_hub(played.path, tmp_path / "out")
+    card = (tmp_path / "out" / "README.md").read_text("utf-8")
+    named = re.findall(r"data_files: (\S+)", card)
+    assert sorted(named) == sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out" / "data").iterdir())
+    assert "| m/good | m | bots |" in card
+    assert "\nlicense:" not in card
+
+
+def test_nothing_is_overwritten(played: harness.Store, tmp_path: Path) -> None:
+    """A folder that holds something is refused; so is a store that is not there, which leaves nothing behind in it."""
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine").write_text("mine")
+    with pytest.raises(SpecError, match="is not empty"):
+        export_tables(played.path, tmp_path / "full", "csv")
+    with pytest.raises(StoreError, match="no such store"):
+        export_tables(tmp_path / "none.duckdb", tmp_path / "out", "csv")
+    assert list((tmp_path / "out").iterdir()) == []
