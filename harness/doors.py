@@ -5,10 +5,12 @@ one quota_group) draw on it together. A local engine has one gate for all that i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
+from harness.core.addresses import is_loopback
 from harness.limits.gate import GateLimits
 from harness.spec.load import Key, spec_error
 from harness.spec.sweep import MethodPart, SweepSpec
@@ -19,6 +21,11 @@ _QUOTAS = {
     "input_tokens": "input_tokens_per_minute",
     "output_tokens": "output_tokens_per_minute",
 }
+
+
+CEILING = 1024          # a provider that has enough says so, a server of ours tells its queue
+CEILING_UNTOLD = 32     # a server on this machine that tells nothing queues in silence
+CEILING_ONE_BY_ONE = 2  # transformers makes one reply at a time: one in work and one at hand
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,9 +43,10 @@ class Door:
     limits: GateLimits
 
 
-def find_doors(spec: SweepSpec, methods: Iterable[str], *, source: Path) -> tuple[Door, ...]:
+def find_doors(spec: SweepSpec, methods: Iterable[str], *, source: Path, told: Container[str] = ()) -> tuple[Door, ...]:
     """The doors of these methods, in their order.
 
+    told    addresses of servers on this machine that run already and tell their load
     raises  SpecError if methods of one door state different quotas; stating them once is enough"""
     parts = spec.methods()
     shared: dict[tuple[object, ...], list[str]] = {}
@@ -56,7 +64,7 @@ def find_doors(spec: SweepSpec, methods: Iterable[str], *, source: Path) -> tupl
                 account=_account(names[0], of_door[names[0]]),
                 alone=len({part.served_name or parts[name][0] for name, part in of_door.items()}) == 1,
                 limits=GateLimits(
-                    concurrency=max(part.concurrency for part in of_door.values()),
+                    concurrency=ceiling(tuple(of_door.values()), told),
                     **{quota: _stated(of_door.values(), key) for quota, key in _QUOTAS.items()},
                 ),
             )
@@ -64,6 +72,20 @@ def find_doors(spec: SweepSpec, methods: Iterable[str], *, source: Path) -> tupl
     if problems:
         raise spec_error(source, problems)
     return tuple(doors)
+
+
+def ceiling(parts: Sequence[MethodPart], told: Container[str]) -> int:
+    """Calls in flight at most through a door of these methods: as the sweep says, else so many that the window has to find out."""
+    if stated := [part.concurrency for part in parts if part.concurrency is not None]:
+        return max(stated)
+    part = parts[0]
+    if part.engine is not None:
+        return CEILING_ONE_BY_ONE if part.engine.kind == "transformers" else CEILING
+    return CEILING_UNTOLD if on_this_machine(part.base_url) and part.base_url not in told else CEILING
+
+
+def on_this_machine(base_url: str | None) -> bool:
+    return base_url is not None and is_loopback(urlsplit(base_url).hostname or "")
 
 
 def _account(name: str, part: MethodPart) -> tuple[object, ...]:

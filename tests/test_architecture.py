@@ -34,7 +34,9 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "harness.story": ("harness.core", "harness.audit", "harness.analysis", "harness.store"),
     "harness.tables": ("harness.core", "harness.audit", "harness.analysis", "harness.spec"),  # one error style for files
     "harness.emulate": ("harness.core", "backends"),  # a server of ours as a process
-    "harness.access": ("harness.core", "harness.spec", "backends"),  # a sweep's words and the table of providers
+    "harness.access": ("harness.core", "harness.spec", "harness.doors", "backends"),  # a sweep's words and the table of providers
+    "harness.queues": ("harness.core", "harness.limits"),
+    "harness.servers": ("harness.core", "harness.limits", "harness.spec", "harness.doors", "harness.queues", "backends"),
     "harness.compose": ("harness", "games", "backends"),  # wires everything
     "harness.cli": ("harness", "games", "backends"),  # composition root
     "harness.__main__": ("harness.cli",),

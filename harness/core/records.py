@@ -194,7 +194,32 @@ class PulseRecord:
     lag_s_max: float
 
 
-Record = SweepRecord | ModelRecord | MethodRecord | EpisodeRecord | TurnRecord | CallRecord | SummaryRecord | GateEvent | PulseRecord
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSample:
+    """What a model server on this machine told of its load while a run used it; see ServerLoad. `base_url` is that of its methods."""
+
+    run_id: str
+    base_url: str
+    running: int
+    waiting: int
+    cache_use: float | None
+    prefix_queries: int | None
+    prefix_hits: int | None
+    at: float
+
+
+Record = (
+    SweepRecord
+    | ModelRecord
+    | MethodRecord
+    | EpisodeRecord
+    | TurnRecord
+    | CallRecord
+    | SummaryRecord
+    | GateEvent
+    | PulseRecord
+    | EngineSample
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

