@@ -9,6 +9,7 @@ from harness.audit.composite import ClemscoreDifference, MethodFigures
 from harness.audit.contrasts import (
     Discordance,
 )
+from harness.audit.pairs import PairFinding
 from harness.audit.planning import Plan
 from harness.audit.variance import SelfAgreement, VarianceParts
 from harness.audit.verdicts import Scope, Verdict
@@ -70,6 +71,17 @@ class GameFinding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ItemFinding:
+    """One item: mean points over the repeats that both finished, and the share of them that was played, through either."""
+
+    label: str
+    reference: float
+    method: float
+    played_reference: float
+    played_method: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Missing:
     """What failed episodes may have hidden; only where failures are many or uneven.
 
@@ -94,7 +106,9 @@ class Comparison:
     p_equivalence  the larger of both endpoints'; p_equivalence_holm after Holm over methods
     p_batches      of "the batches' differences centre on 0"; None below three batches
     plan           what would settle it; only when inconclusive
-    agreement      how often repeats disagree; None with one repeat"""
+    agreement      how often repeats disagree; None with one repeat
+    repeats_effective  how many independent repeats the repeats are worth; None with one
+    furthest       the items that moved most, at most 40, from most lost to most gained"""
 
     method: str
     items: int
@@ -110,6 +124,8 @@ class Comparison:
     p_equivalence_holm: float
     p_batches: float | None
     agreement: SelfAgreement | None
+    repeats_effective: float | None
+    furthest: tuple[ItemFinding, ...]
     verdict: Verdict
     label: str
     scope: Scope
@@ -128,7 +144,8 @@ class Audit:
     calibrated            False if the reference differs from itself: then no verdict deserves belief
     support               games in which every compared method played enough for clemscore on common support
     unsupported           the other games: they still count in the percentage played and in points
-    spread                where the variance of points lives; None with gaps or one repeat"""
+    spread                where the variance of points lives; None with gaps or one repeat
+    pairs                 every two methods in every game, for looking only"""
 
     reference: str
     alpha: float
@@ -146,6 +163,7 @@ class Audit:
     support: tuple[str, ...]
     unsupported: tuple[str, ...]
     spread: VarianceParts | None
+    pairs: tuple[PairFinding, ...]
 
 
 def as_json(value: object) -> object:

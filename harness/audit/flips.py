@@ -52,6 +52,14 @@ def flip_test(
     return FlipFindings(joint=adjusted.min(axis=1), adjusted=adjusted.reshape(statistics.shape[1:]))
 
 
+def single_p(
+    differences: Sequence[FloatArray], shared: Sequence[BoolArray], names: Sequence[str], seed: int, draws: int = DRAWS
+) -> FloatArray:
+    """p of "nothing differs" in each game by itself, not adjusted for being several, (contrasts, games)."""
+    statistics = _statistics([differences], shared, names, seed, draws)[:, :, 0, 1:]
+    return np.asarray((statistics >= statistics[0]).mean(axis=0), dtype=np.float64)
+
+
 def _statistics(
     differences: Sequence[Sequence[FloatArray]], shared: Sequence[BoolArray], names: Sequence[str], seed: int, draws: int
 ) -> FloatArray:

@@ -23,15 +23,17 @@ from harness.audit.contrasts import (
     pair,
     split,
 )
-from harness.audit.findings import Audit, Comparison, Estimate, GameFinding, Missing
+from harness.audit.findings import Audit, Comparison, Estimate, GameFinding, ItemFinding, Missing
 from harness.audit.flips import DRAWS, FlipFindings, flip_test
 from harness.audit.intervals import POINTS_MAX, Strata, equivalence_interval, equivalence_p, hidden_bound, strata, t_interval, total
-from harness.audit.planning import Plan, Question, noise_of, plan
+from harness.audit.pairs import all_pairs
+from harness.audit.planning import Noise, Plan, Question, noise_of, plan
 from harness.audit.scores import ABORTED, FAILED, SUCCESS, BoolArray, FloatArray, GameScores, ScoreArray
 from harness.audit.variance import SelfAgreement, VarianceParts, complete_items, self_agreement, split_variance
 from harness.audit.verdicts import Verdict
 from harness.core.errors import AuditError
 
+FURTHEST = 40  # items shown by themselves
 MISSING_SHARE = 0.01  # more failed episodes than this and the missing ones are imagined at both extremes
 UNEVEN_ALPHA = 0.05  # failure rates that differ at this level are not chance
 
@@ -117,6 +119,7 @@ def audit(
         support=tuple(game.game for game, inside in zip(scores.games, support, strict=True) if inside),
         unsupported=tuple(game.game for game, inside in zip(scores.games, support, strict=True) if not inside),
         spread=_spread(scores, (reference, *methods)),
+        pairs=all_pairs(scores, (reference, *methods), seed),
     )
 
 
@@ -187,6 +190,8 @@ def _comparison(evidence: _Evidence, index: int, clemscore: ClemscoreDifference)
         p_equivalence_holm=evidence.p_equivalence_holm[index],
         p_batches=p_batches,
         agreement=_agreement(evidence, index),
+        repeats_effective=_repeats_effective(evidence, index),
+        furthest=_furthest(evidence, index),
         verdict=verdict,
         label=verdicts.label(verdict, margin=points.margin, low=points.low, high=points.high, missing_data=False),
         scope="the access method" if of_method else "these runs",
@@ -288,6 +293,42 @@ def _agreement(evidence: _Evidence, index: int) -> SelfAgreement | None:
     return self_agreement([game[a] for game in points], [game[b] for game in points], evidence.rules.alpha)
 
 
+def _repeats_effective(evidence: _Evidence, index: int) -> float | None:
+    """R / (1 + (R - 1) rho), rho how alike the repeats of one item's difference are: 1 where another repeat tells nothing new."""
+    noise = _noise(evidence, "points", index)
+    if noise is None:
+        return None
+    whole = noise.items + noise.chance
+    alike = noise.items / whole if whole > 0 else 1.0
+    return evidence.scores.repeats / (1 + (evidence.scores.repeats - 1) * alike)
+
+
+def _noise(evidence: _Evidence, endpoint: str, index: int) -> Noise | None:
+    a, b = _places(evidence, index)
+    values = [game.points if endpoint == "points" else 100 * game.played for game in evidence.scores.games]
+    return noise_of([game[a] for game in values], [game[b] for game in values], evidence.parts[endpoint].only(index))
+
+
+def _furthest(evidence: _Evidence, index: int) -> tuple[ItemFinding, ...]:
+    moved: list[tuple[float, int, int]] = []
+    for g, game in enumerate(evidence.games):
+        difference = game.difference("points")[index]
+        moved += [(float(difference[i]), g, int(i)) for i in np.flatnonzero(difference)]
+    moved = sorted(sorted(moved, key=lambda one: -abs(one[0]))[:FURTHEST])
+    return tuple(_item(evidence, index, g, i) for _, g, i in moved)
+
+
+def _item(evidence: _Evidence, index: int, g: int, i: int) -> ItemFinding:
+    game = evidence.games[g]
+    return ItemFinding(
+        label=evidence.scores.games[g].items[i],
+        reference=float(game.points_a[index, i]),
+        method=float(game.points_b[index, i]),
+        played_reference=float(game.played_a[index, i]),
+        played_method=float(game.played_b[index, i]),
+    )
+
+
 def _items_dropped(evidence: _Evidence, index: int, items: int) -> int:
     either = list(_places(evidence, index))
     return sum(int(game.finished[either].any(axis=(0, 2)).sum()) for game in evidence.scores.games) - items
@@ -302,12 +343,14 @@ def _mostly(games: Sequence[GameFinding], alpha: float) -> tuple[str, str, float
 
 def _plan(evidence: _Evidence, index: int, items: int) -> Plan:
     (a, b), scores = _places(evidence, index), evidence.scores
-    questions = []
-    for endpoint in ENDPOINTS:
-        values = [game.points if endpoint == "points" else 100 * game.played for game in scores.games]
-        parts = evidence.parts[endpoint].only(index)
-        noise = noise_of([game[a] for game in values], [game[b] for game in values], parts)
-        questions.append(Question(parts=parts, noise=noise, margin=evidence.rules.margins[endpoint]))
+    questions = [
+        Question(
+            parts=evidence.parts[endpoint].only(index),
+            noise=_noise(evidence, endpoint, index),
+            margin=evidence.rules.margins[endpoint],
+        )
+        for endpoint in ENDPOINTS
+    ]
     calls, cost = (float(values[a] + values[b]) for values in (scores.calls_per_episode, scores.cost_per_episode_usd))
     return plan(
         questions,

@@ -72,14 +72,14 @@ def relabel(blocks: Sequence[Block], rng: np.random.Generator, draws: int = DRAW
 
 def _add_draws(sums: FloatArray, block: Block, rng: np.random.Generator) -> None:
     """Adds the block's strata to the first row, labelled as they are, and to each other row under labels of its own."""
-    draws, kernels = len(sums) - 1, sums.shape[1]
     weight = pair_weights(_labellings(block.first, block.second, rng), block.first, block.second)
+    drawn = np.empty((len(sums) - 1, sums.shape[1]))
     for start in range(0, len(block.similarity), _STRATA):
-        similarity = block.similarity[start : start + _STRATA]
-        table = np.einsum("spk,pl->slk", similarity, weight, optimize=True)
-        sums[0] += table[:, 0].sum(axis=0)
-        place = np.arange(len(table)) * table.shape[1] + rng.integers(table.shape[1], size=(draws, len(table)))
-        sums[1:] += table.reshape(-1, kernels)[place].sum(axis=1)
+        tables = np.ascontiguousarray((block.similarity[start : start + _STRATA].transpose(0, 2, 1) @ weight).transpose(0, 2, 1))
+        sums[0] += tables[:, 0].sum(axis=0)
+        choices = rng.integers(len(weight.T), size=(len(tables), len(drawn)), dtype=np.uint16)
+        for table, choice in zip(tables, choices, strict=True):  # a table fits the processor's nearest cache; all at once do not
+            sums[1:] += np.take(table, choice, axis=0, out=drawn, mode="clip")
 
 
 def _labellings(first: int, second: int, rng: np.random.Generator) -> BoolArray:
