@@ -36,6 +36,7 @@ from harness.core.records import Record
 from harness.core.vocabulary import AccessMethod, Completion, EpisodePlan, Prompt, Sampling
 from harness.engine.call import Caller, RetryPolicy, Route
 from harness.engine.episode import Beginning, Player
+from harness.engine.purse import Purse
 from harness.engine.scheduler import ExpectedTurns, Lane, Scheduler
 from harness.limits.gate import Gate, GateLimits
 from harness.store.file import open_to_write
@@ -213,7 +214,7 @@ async def ours(url: str, *, episodes: int, window: int, store: Path | None, tap:
             expected = ExpectedTurns(GAMES)
             player = Player(
                 run_id="1",
-                caller=Caller(sink=rows, clock=clock, policy=RetryPolicy()),
+                caller=Caller(sink=rows, clock=clock, policy=RetryPolicy(), purse=Purse.bottomless(clock)),
                 games=GAMES,
                 routes={"m/a": route},
                 expected_turns=expected,

@@ -1,7 +1,7 @@
 """The command `lightbulb`: arguments in, tables and exit codes out. Everything heavy is imported by the command that needs it.
 
 Exit codes: 0 done, 1 a mistake of ours, 2 the user's file or arguments, 3 done but some episodes failed, stay pending or could not
-be imported, 130 interrupted and resumable."""
+be imported, 4 stopped by a budget, 130 interrupted and resumable."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from harness.engine.run import RunEnd
     from harness.spec.sweep import SweepSpec
 
-FAILED, INTERRUPTED = 3, 130
+FAILED, BUDGET, INTERRUPTED = 3, 4, 130
 
 app = typer.Typer(
     help="Plays conversational games with language models and finds out whether the same model, reached another way, is still the same"
@@ -487,6 +487,9 @@ def _report_end(end: RunEnd, store: Path, *, resume: str, retrying: bool) -> int
     if end.interrupted:
         _say(f"interrupted; go on with: {go_on}")
         return INTERRUPTED
+    if end.budget and not end.failed:
+        _say(f"stopped by its budget; raise it, and go on with: {go_on}")
+        return BUDGET
     if end.pending:
         _say(f"go on with: {go_on}")
     return FAILED if end.failed or end.pending else 0

@@ -29,6 +29,7 @@ from backends.local_server import LocalServer
 from games import GAMES
 from games.clembench import read_instances
 from harness.access import access_method, request_json
+from harness.budgets import find_scopes
 from harness.core.clock import RealClock
 from harness.core.errors import CallError
 from harness.core.protocols import Backend, RecordSink
@@ -37,6 +38,7 @@ from harness.core.vocabulary import AccessMethod, EpisodePlan, Instance, digest
 from harness.doors import Door, find_doors, on_this_machine
 from harness.engine.call import Caller, RetryPolicy, Route
 from harness.engine.episode import Beginning, Player, RecordedTurn
+from harness.engine.purse import Purse, Spent, Way
 from harness.engine.run import Interrupts, RunEnd, play_until_done_or_stopped
 from harness.engine.scheduler import ExpectedTurns, Lane, Scheduler
 from harness.env import read_keys
@@ -49,7 +51,7 @@ from harness.spec.plan import GameSet, choose_instances, lane, planned
 from harness.spec.sweep import MethodPart, SweepSpec
 from harness.store.file import open_to_read, open_to_write
 from harness.store.live import answering
-from harness.store.reader import ended_episodes, last_attempts, latest_spec, unfinished_turns
+from harness.store.reader import ended_episodes, last_attempts, latest_spec, spent_by_method, unfinished_turns
 from harness.store.writer import StoreWriter, writing
 
 Say = Callable[[str], None]
@@ -64,6 +66,7 @@ TUNABLE = frozenset(
         "output_tokens_per_minute",
         "requests_per_second_max",
         "quota_group",
+        "budget",
         "allow_plain_http",
         "key_env",
         "price_input_usd_per_mtok",
@@ -172,6 +175,7 @@ class Stored:
     failed: frozenset[str]
     beginnings: dict[str, Beginning]
     runs: int
+    spent: dict[str, Spent]
 
     def beginning(self, plan: EpisodePlan) -> Beginning:
         return self.beginnings.pop(plan.episode_id, Beginning())
@@ -188,7 +192,8 @@ def read_stored(connection: duckdb.DuckDBPyConnection, *, retry_failed: bool) ->
         )
     runs = len(connection.execute("SELECT run_id FROM sweeps").fetchall())
     ended = ended_episodes(connection, retry_failed=retry_failed)
-    return Stored(ended=ended, failed=frozenset(failed) & ended, beginnings=beginnings, runs=runs)
+    spent = {row.method: Spent(calls=row.calls, tokens=row.tokens, cost_usd=row.cost_usd) for row in spent_by_method(connection)}
+    return Stored(ended=ended, failed=frozenset(failed) & ended, beginnings=beginnings, runs=runs, spent=spent)
 
 
 def episodes_left(spec: SweepSpec, *, source: Path, store: Path) -> int:
@@ -289,6 +294,7 @@ class _Sweep:
         self.clock = RealClock()
         self.left = {method: sum(1 for _ in self.plans(method, stored.ended)) for method in spec.methods()}
         self.methods = {name: part for name, (_, part) in spec.methods().items() if self.left[name]}
+        self.scopes = find_scopes(spec, self.methods, source=setting.source)
         self.instances = items_of(sets)
 
     def plans(self, method: str, stored: Container[str]) -> Iterator[EpisodePlan]:
@@ -467,13 +473,24 @@ class _Sweep:
             )
         return rows
 
+    def purse(self, routes: Mapping[str, Route], totals: Mapping[str, int]) -> Purse:
+        items = sum(len(chosen.instances) for chosen in self.sets.values())
+        turns_typical = sum(GAMES[name].turns_typical * len(chosen.instances) for name, chosen in self.sets.items()) / items
+        ways = {
+            name: Way(methods=(name,), planned=totals[name], begun=totals[name] - self.left[name], turns_typical=turns_typical)
+            for name in routes
+        }
+        gates = {name: route.gate for name, route in routes.items()}
+        return Purse(self.scopes, ways=ways, spent=self.stored.spent, gates=gates, clock=self.clock)
+
     async def play_routes(self, routes: Mapping[str, Route], background: TaskGroup, writer: StoreWriter) -> RunEnd:
         retry = self.spec.retry
         policy = RetryPolicy(tries_max=retry.tries_max, deadline_s=retry.deadline_s, wait_max_s=retry.wait_max_s)
         expected = ExpectedTurns(GAMES)
+        totals = {name: planned(self.sets, repeats=self.spec.repeats, arms=self.spec.arms(name)) for name in routes}
         player = Player(
             run_id=self.run_id,
-            caller=Caller(sink=writer, clock=self.clock, policy=policy),
+            caller=Caller(sink=writer, clock=self.clock, policy=policy, purse=self.purse(routes, totals)),
             games=GAMES,
             routes=routes,
             expected_turns=expected,
@@ -481,7 +498,6 @@ class _Sweep:
         )
         lanes = [Lane(name=name, plans=self.plans(name, self.stored.ended), gates=(route.gate,)) for name, route in routes.items()]
         scheduler = Scheduler(lanes, player=player, expected=expected, beginning=self.stored.beginning)
-        totals = {name: planned(self.sets, repeats=self.spec.repeats, arms=self.spec.arms(name)) for name in routes}
         views = [
             LaneView(
                 name=name,

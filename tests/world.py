@@ -31,6 +31,7 @@ from harness.core.vocabulary import (
 )
 from harness.engine.call import Caller, RetryPolicy, Route
 from harness.engine.episode import Beginning, Player
+from harness.engine.purse import Purse
 from harness.engine.scheduler import ExpectedTurns, Lane, Scheduler
 from harness.limits.gate import Gate, GateLimits
 from harness.simulation import simulate
@@ -157,6 +158,7 @@ class World:
         self.clock = LoopClock()
         self.rows = Rows()
         self.policy = policy or RetryPolicy()
+        self.purse: Purse | None = None
         self.routes: dict[str, Route] = {}
 
     def add(self, name: str = "m/a", *, backend: Backend | None = None, window: int = 4, limits: GateLimits | None = None) -> Route:
@@ -188,7 +190,7 @@ class World:
             tasks.cancel_scope.cancel()
 
     def caller(self) -> Caller:
-        return Caller(sink=self.rows, clock=self.clock, policy=self.policy)
+        return Caller(sink=self.rows, clock=self.clock, policy=self.policy, purse=self.purse or Purse.bottomless(self.clock))
 
     def player(self) -> Player:
         return Player(run_id="1", caller=self.caller(), games=GAMES, routes=self.routes, expected_turns=ExpectedTurns(GAMES), seed=1)

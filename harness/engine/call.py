@@ -14,6 +14,7 @@ import tenacity
 
 from harness.core.errors import (
     AccountRefused,
+    BudgetSpent,
     CallError,
     ConnectFailed,
     GateClosing,
@@ -27,6 +28,7 @@ from harness.core.errors import (
 from harness.core.protocols import Backend, Clock, RecordSink
 from harness.core.records import CallRecord
 from harness.core.vocabulary import AccessMethod, Completion, Prompt, storable
+from harness.engine.purse import Purse
 from harness.limits.estimates import Cost
 from harness.limits.gate import Answer, Gate
 
@@ -88,6 +90,7 @@ class Caller:
     sink: RecordSink
     clock: Clock
     policy: RetryPolicy
+    purse: Purse
 
     async def call(
         self, route: Route, prompt: Prompt, place: CallPlace, *, remainder: float, chance: Callable[[], Random]
@@ -135,7 +138,14 @@ class Caller:
         ready = clock.now()
         size = _size(prompt)
         tokens_max = route.method.sampling.tokens_max or prompt.form.tokens_max
+        self.purse.may_call(route.method.name)
         admission = await gate.enter(remainder, gate.estimates.expect(prompt.kind, characters=size, tokens_max=tokens_max))
+        try:
+            self.purse.may_call(route.method.name)  # it may have been spent while this turn waited
+        except BudgetSpent:
+            gate.leave(admission, Answer(kind="other"))
+            raise
+        self.purse.begin_call(route.method.name)
         sent = clock.now()
         sent_at = clock.wall()
         completion, failure = None, None
@@ -153,6 +163,8 @@ class Caller:
             gate.estimates.learn(prompt.kind, characters=size, cost=answer.cost)
         if isinstance(failure, GateClosing):
             route.close(failure)
+        cost_usd = _cost_usd(route.method, completion) if completion else None
+        self.purse.end_call(route.method.name, tokens=int(answer.cost.tokens) if answer.cost else 0, cost_usd=cost_usd or 0.0)
         held_s = completion.held_s if completion else failure.held_s if failure else 0.0
         queue_s, latency_s = sent - ready + held_s, answered - sent - held_s
         await self.sink.put(
@@ -167,6 +179,7 @@ class Caller:
                 rest_s=admission.waited.rest_s,
                 latency_s=latency_s,
                 sent_at=sent_at + held_s,
+                cost_usd=cost_usd,
             )
         )
         if failure is not None:
@@ -216,6 +229,7 @@ def _record(
     rest_s: float,
     latency_s: float,
     sent_at: float,
+    cost_usd: float | None,
 ) -> CallRecord:
     met = completion or Completion(
         text="", http_status=failure.status if failure else None, request_id=failure.request_id if failure else None
@@ -248,7 +262,7 @@ def _record(
         cached_tokens=met.cached_tokens,
         upstream=_storable(met.upstream),
         system_fingerprint=_storable(met.system_fingerprint),
-        cost_usd=_cost_usd(route.method, met),
+        cost_usd=cost_usd,
         ttft_s=pace.ttft_s if pace else None,
         chunks=pace.chunks if pace else None,
         gap_s_median=pace.gap_s_median if pace else None,

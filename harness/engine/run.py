@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import anyio
 from anyio.abc import TaskStatus
 
-from harness.core.errors import Stopped
+from harness.core.errors import BudgetSpent, Stopped
 from harness.engine.scheduler import Scheduler
 from harness.limits.gate import Gate
 
@@ -25,6 +25,7 @@ class RunEnd:
     """How a run ended.
 
     closings   method -> what barred its way, where something but the user did
+    budget     whether it was a budget that barred it everywhere where something did
     failures   the commonest reasons of failed episodes, with their numbers"""
 
     finished: int
@@ -32,6 +33,7 @@ class RunEnd:
     pending: int
     interrupted: bool
     closings: dict[str, str] = field(default_factory=dict)
+    budget: bool = False
     failures: tuple[tuple[str, int], ...] = ()
 
 
@@ -90,6 +92,7 @@ async def play_until_done_or_stopped(scheduler: Scheduler, interrupts: Interrupt
     with interrupts.playing(tuple(gates.values())):
         await scheduler.play_all()
     tallies = scheduler.tallies.values()
+    barred = {name: tally.closing for name, tally in scheduler.tallies.items() if tally.closing and not isinstance(tally.closing, Stopped)}
     reasons: Counter[str] = Counter()
     for tally in tallies:
         reasons.update(tally.failures)
@@ -98,10 +101,7 @@ async def play_until_done_or_stopped(scheduler: Scheduler, interrupts: Interrupt
         failed=sum(tally.failed for tally in tallies),
         pending=sum(tally.pending + tally.live for tally in tallies),
         interrupted=interrupts.interrupted,
-        closings={
-            name: str(tally.closing)
-            for name, tally in scheduler.tallies.items()
-            if tally.closing and not isinstance(tally.closing, Stopped)
-        },
+        closings={name: str(closing) for name, closing in barred.items()},
+        budget=bool(barred) and all(isinstance(closing, BudgetSpent) for closing in barred.values()),
         failures=tuple(reasons.most_common(3)),
     )

@@ -1,8 +1,8 @@
 """Many episodes at once: bounded, independent between access methods, cancellable.
 
 Each lane (the plans of one seating) admits its next episode when the gates it needs run low on ready turns; so memory is bounded
-by what keeps the gates full, not by the size of the sweep, and there is no barrier anywhere. A lane ends when its gate closes or one
-of its episodes finds the way barred; the others do not notice."""
+by what keeps the gates full, not by the size of the sweep, and there is no barrier anywhere. A lane ends when its gate closes, one of
+its episodes finds the way barred, or the purse permits no further one; the others do not notice."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from harness.core.protocols import Game
 from harness.core.records import EpisodeRecord
 from harness.core.vocabulary import EpisodePlan
 from harness.engine.episode import Beginning, Player
+from harness.engine.purse import Purse
 from harness.limits.gate import Gate
 
 
@@ -89,6 +90,7 @@ class Scheduler:
         self.lanes = lanes
         self.tallies = {lane.name: Tally() for lane in lanes}
         self._player = player
+        self._purse: Purse = player.caller.purse
         self._expected = expected
         self._beginning = beginning
 
@@ -97,6 +99,7 @@ class Scheduler:
         async with anyio.create_task_group() as gates:
             for gate in {id(gate): gate for lane in self.lanes for gate in lane.gates}.values():
                 gates.start_soon(gate.keep)
+            gates.start_soon(self._purse.watch_clock)
             async with anyio.create_task_group() as episodes:
                 for lane in self.lanes:
                     episodes.start_soon(self._feed, lane, episodes)
@@ -108,16 +111,20 @@ class Scheduler:
             try:
                 for gate in lane.gates:
                     await gate.wait_hungry()
+                await self._purse.permit(lane.name)
             except GateClosing as closing:
                 tally.closing = tally.closing or closing
             if tally.closing:
                 tally.pending += 1 + sum(1 for _ in lane.plans)
-                return
+                break
             tally.live += 1
+            self._purse.begin(lane.name)
             # The lane goes on once the new episode waits at a gate: only then is the gate's hunger true again.
-            await episodes.start(self._play, plan, tally)
+            await episodes.start(self._play, lane.name, plan)
+        self._purse.leave(lane.name)
 
-    async def _play(self, plan: EpisodePlan, tally: Tally, *, task_status: TaskStatus[None]) -> None:
+    async def _play(self, lane: str, plan: EpisodePlan, *, task_status: TaskStatus[None]) -> None:
+        tally = self.tallies[lane]
         announced = False
 
         def announce() -> None:
@@ -126,8 +133,11 @@ class Scheduler:
                 announced = True
                 task_status.started()
 
+        began_s = self._player.caller.clock.now()
         record = await self._player.play(plan, self._beginning(plan), announce)
         announce()
+        turns = record.turns if isinstance(record, EpisodeRecord) else 0
+        self._purse.end(lane, turns=turns, seconds=self._player.caller.clock.now() - began_s)
         tally.live -= 1
         tally.count(record)
         if isinstance(record, EpisodeRecord) and record.status == "finished":

@@ -78,6 +78,23 @@ class BotPart:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetPart:
+    """[budget] for the whole sweep, or budget = { ... } of one method: what may be spent, in all runs over one store together.
+
+    calls     requests on the wire, tries again included
+    tokens    of prompts and replies, as providers count them
+    cost_usd  by the methods' prices
+    wall_s    of one run"""
+
+    __pydantic_config__: ClassVar = _STRICT
+
+    calls: Positive | None = None
+    tokens: Positive | None = None
+    cost_usd: Annotated[float, Gt(0)] | None = None
+    wall_s: Annotated[float, Gt(0)] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MethodPart:
     """[models.MODEL.methods.NAME]: one way to reach the model. One of `base_url`, `engine`, `bots` and `emulator` says where, unless the
     provider's row in backends/providers.py does.
@@ -92,6 +109,7 @@ class MethodPart:
                    the account's quotas, as far as known; what the provider says in headers wins
     requests_per_second_max   ceiling on the wire; None: twice requests_per_minute / 60, and none on this machine
     quota_group               methods of one account that name the same group share one quota; None: those that share a served model do
+    budget                    what its calls may cost; the other methods of its model stop where it stops
     price_input_usd_per_mtok, price_output_usd_per_mtok, price_cached_usd_per_mtok
                    US dollars for a million tokens: of prompts, of replies, of prompt tokens the provider had seen before
     stream         let replies come as they are written: time to first token and gaps are recorded
@@ -122,6 +140,7 @@ class MethodPart:
     output_tokens_per_minute: Annotated[float, Ge(1)] | None = None
     requests_per_second_max: Annotated[float, Gt(0)] | None = None
     quota_group: Text | None = None
+    budget: BudgetPart | None = None
     price_input_usd_per_mtok: Annotated[float, Ge(0)] | None = None
     price_output_usd_per_mtok: Annotated[float, Ge(0)] | None = None
     price_cached_usd_per_mtok: Annotated[float, Ge(0)] | None = None
@@ -214,6 +233,7 @@ class SweepSpec:
     models: Annotated[dict[str, ModelPart], MinLen(1)]
     repeats: Annotated[int, Ge(1), Le(10_000)] = 1
     seed: Seed = 0
+    budget: BudgetPart = field(default_factory=BudgetPart)
     retry: RetryPart = field(default_factory=RetryPart)
     audit: AuditPart = field(default_factory=AuditPart)
 

@@ -67,6 +67,23 @@ def methods_of_models(connection: Readable) -> dict[str, list[str]]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MethodSpent:
+    """What a method's calls cost in all runs, as far as its provider counted."""
+
+    method: str
+    calls: int
+    tokens: int
+    cost_usd: float
+
+
+def spent_by_method(connection: Readable) -> list[MethodSpent]:
+    rows = connection.execute("""
+        SELECT method, count(*), coalesce(sum(prompt_tokens + completion_tokens), 0)::BIGINT, coalesce(sum(cost_usd), 0)
+        FROM calls GROUP BY method""").fetchall()
+    return [MethodSpent(method=method, calls=calls, tokens=tokens, cost_usd=cost_usd) for method, calls, tokens, cost_usd in rows]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AuditChoices:
     """What the store's latest sweep fixed for its audit before it was played; the defaults are those of its time for older stores."""
 

@@ -82,6 +82,34 @@ def test_a_sweep_is_played_once(played: Path) -> None:
     assert rows(played, RESULTS) == before
 
 
+def test_a_budget_ends_a_run_and_more_of_it_goes_on(tmp_path: Path, played: Path) -> None:
+    """Half the calls: exit code 4, the budget and the way on are said, both methods played as much; a second run with the same budget adds
+    nothing; with a larger one the sweep ends as if undisturbed."""
+    (calls,) = rows(played, "SELECT count(*) FROM calls")[0]
+    assert isinstance(calls, int)
+    sweep = bots_sweep(tmp_path)
+    whole = sweep.read_text()
+    sweep.write_text(whole.replace("[games.taboo]", f"[budget]\ncalls = {calls // 2}\n[games.taboo]"))
+    first = lightbulb("run", sweep)
+    assert first.returncode == 4, first.stderr
+    assert f"of {calls // 2} calls" in first.stderr
+    assert "stopped by its budget; raise it, and go on with: lightbulb run" in first.stderr
+    store = tmp_path / "t.duckdb"
+    (spent,) = rows(store, "SELECT count(*) FROM calls")[0]
+    assert isinstance(spent, int)
+    assert calls // 3 <= spent <= calls // 2
+    shares = rows(store, "SELECT count(*) / if(method = 'bots/good', 36, 18) FROM episodes GROUP BY method")
+    assert abs(float(str(shares[0][0])) - float(str(shares[1][0]))) <= 0.12
+    again = lightbulb("run", sweep)
+    assert again.returncode == 4
+    (now,) = rows(store, "SELECT count(*) FROM calls")[0]
+    assert isinstance(now, int)
+    assert spent <= now <= calls // 2
+    sweep.write_text(whole)
+    assert lightbulb("run", sweep).returncode == 0
+    assert rows(store, RESULTS) == rows(played, RESULTS)
+
+
 def test_every_reply_reproduces_the_stored_scores(played: Path) -> None:
     """Fed back into the games, the stored replies give the stored asks, outcomes, scores and counts."""
     assert disagreements(played) == []

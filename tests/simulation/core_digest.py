@@ -17,6 +17,7 @@ from harness.core.clock import LoopClock
 from harness.core.vocabulary import EpisodePlan
 from harness.engine.call import Caller, RetryPolicy, Route
 from harness.engine.episode import Beginning, Player
+from harness.engine.purse import Purse
 from harness.engine.scheduler import ExpectedTurns, Lane, Scheduler
 from harness.limits.gate import Gate, GateLimits
 from harness.simulation import simulate
@@ -47,7 +48,7 @@ async def play(rows: Rows, seed: int, speed: float) -> None:
     policy = RetryPolicy(tries_max=20, wait_first_s=0.5 * speed)
     player = Player(
         run_id="0001",
-        caller=Caller(sink=rows, clock=clock, policy=policy),
+        caller=Caller(sink=rows, clock=clock, policy=policy, purse=Purse.bottomless(clock)),
         games=GAMES,
         routes=routes,
         expected_turns=expected,
