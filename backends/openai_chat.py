@@ -26,7 +26,7 @@ NAMES = {
     "reasoning_effort": "reasoning_effort",
 }
 MODELS_PATH = "/models"
-_TOLD = ("id", "model", "usage", "system_fingerprint", "provider")
+_TOLD = ("id", "model", "system_fingerprint", "provider")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +147,8 @@ def read_pieces(streamed: sse.Streamed, wall_s: float, row: Provider, speech: Sp
         if chunk.get("error"):
             raise refusal(Answer(status=200, headers=streamed.answer.headers, body=event.data), wall_s, row)
         told |= {name: chunk[name] for name in _TOLD if chunk.get(name) is not None}
+        if (usage := _usage(chunk, row)) is not None:
+            told["usage"] = usage
         choices = chunk.get("choices")
         choice = choices[0] if isinstance(choices, list) and choices else None
         if not isinstance(choice, dict):
@@ -192,6 +194,10 @@ def _spoken(message: object, row: Provider) -> Spoken:
     return Spoken(text=text_in(content) or text_in(message.get("refusal")) or text_in(content), thoughts=thoughts)
 
 
+def _usage(body: Mapping[str, object], row: Provider) -> object:
+    return next((usage for place in row.usage if (usage := found(place, body)) is not None), None)
+
+
 def _finish(choice: Mapping[str, object]) -> str | None:
     """raises  ContentRefused, Unavailable where the reply's end was not the model's"""
     reason = text_in(choice.get("finish_reason"))
@@ -205,7 +211,7 @@ def _finish(choice: Mapping[str, object]) -> str | None:
 def _completion(
     answer: Answer, body: Mapping[str, object], row: Provider, *, text: str, thoughts: str | None, finish_reason: str | None
 ) -> Completion:
-    usage = body.get("usage")
+    usage = body.get("usage", _usage(body, row))
     reasoning_tokens = count_in(found("completion_tokens_details.reasoning_tokens", usage))
     completion_tokens = count_in(found("completion_tokens", usage))
     if row.thoughts_apart and completion_tokens is not None:

@@ -70,6 +70,7 @@ class Provider:
     router          others answer for it; which ones, the sweep must say
     lists_models    GET /models names all that it serves
     limit_names     its header on limits -> the name harness/limits/headers.py knows; None: it is no minute's
+    usage           where the usage stands in the last piece of a stream, or in a whole answer; a dot leads into an object
     reasoning       fields of a message that hold thoughts
     cached          where in `usage` the cached tokens stand; a dot leads into an object
     thoughts_apart  its count of completion tokens leaves the thoughts out
@@ -91,6 +92,7 @@ class Provider:
     router: bool = False
     lists_models: bool = True
     limit_names: Mapping[str, str | None] = field(default_factory=dict)
+    usage: tuple[str, ...] = ("usage",)
     reasoning: tuple[str, ...] = ("reasoning_content", "reasoning")
     cached: str = "prompt_tokens_details.cached_tokens"
     thoughts_apart: bool = False
@@ -177,6 +179,7 @@ PROVIDERS: dict[str, Provider] = {
             _refuses("top_k", why=_NO_FIELD),
             _drops(*PENALTIES, why="is not yet supported by any of its models"),
         ),
+        usage=("usage", "x_groq.usage"),
         limit_names={  # its requests are a day's, its tokens a minute's
             "x-ratelimit-limit-requests": None,
             "x-ratelimit-remaining-requests": None,
@@ -301,13 +304,18 @@ PROVIDERS: dict[str, Provider] = {
         constrain="structured_outputs",
     ),
     "llamacpp": Provider(
-        docs="https://github.com/ggml-org/llama.cpp/tree/master/tools/server",
+        docs="https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md",
         base_url="http://127.0.0.1:8080/v1",
         lists_models=False,  # it serves its one model under any name
     ),
     "transformers": Provider(
         docs="https://huggingface.co/docs/transformers/serving",
         base_url="http://127.0.0.1:8000/v1",
+        rules=(
+            _refuses("top_k", why="is an unexpected field to its server"),
+            _drops("presence_penalty", "reasoning_effort", why="is read by its server and not used"),
+            _drops("frequency_penalty", why="becomes a repetition penalty, which is another thing"),
+        ),
         lists_models=False,  # it loads what it is asked for
     ),
     "ollama": Provider(

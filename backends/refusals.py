@@ -36,7 +36,7 @@ _TOO_LONG = (
     "input token count",
 )
 _TOO_FAST = ("rate_limit_exceeded", "rate_limit_error", "resource_exhausted")
-_NO_MODEL = ("model_not_found", "not_found_error")
+_NO_MODEL = ("model_not_found", "not_found_error", "server is pinned to")
 _TIME_IS_UP = ("timeout_error", "deadline_exceeded")
 
 
@@ -79,7 +79,7 @@ def refusal(answer: Answer, wall_s: float, row: Provider) -> CallError:
         return transient(RateLimited)
     if status in (408, 504) or holds(_TIME_IS_UP):
         return transient(TimedOut)
-    if status in (200, 409, 425) or status >= 500:
+    if status in (200, 409, 425, 498) or status >= 500:  # 498: Groq is full
         return transient(Unavailable)
     return final(Rejected)
 
