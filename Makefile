@@ -3,7 +3,7 @@
 PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3.13 python3 2>/dev/null))
 BIN := .venv/bin
 
-.PHONY: demo test test-real test-docs lint clean
+.PHONY: demo test test-real test-docs test-live lint clean
 
 # The whole job: installs, prepares a small real model, serves it twice, plays, scores, judges.
 demo: .venv/installed
@@ -11,11 +11,15 @@ demo: .venv/installed
 
 # Lint, types, import arrows, tests; nothing here needs a model.
 test: .venv/installed lint
-	$(BIN)/python -m pytest -q -n auto --dist worksteal -m "not real and not docs"
+	$(BIN)/python -m pytest -q -n auto --dist worksteal -m "not real and not docs and not live"
 
 # Against a real vLLM server with a real model; installs its environment (3.5 GB) once, into the user's cache.
 test-real: .venv/installed
 	$(BIN)/python -m pytest -v -m real tests/real
+
+# Two short calls to each provider whose key is in the environment; they cost.
+test-live: .venv/installed
+	$(BIN)/python -m pytest -v -m live tests/live
 
 # The documentation's commands, and pages in a real Chromium where there is one.
 test-docs: .venv/installed

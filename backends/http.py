@@ -241,6 +241,9 @@ class HttpBackend:
         except CallError as error:
             error.headers, error.held_s = limits, held_s
             raise self._without_key(error) from error.__cause__
+        if self._key and (self._key in completion.text or self._key in (completion.reasoning or "")):  # it was spelled with escapes
+            thoughts = completion.reasoning and completion.reasoning.replace(self._key, "[key]")
+            completion = replace(completion, text=completion.text.replace(self._key, "[key]"), reasoning=thoughts)
         return replace(completion, headers=limits, held_s=held_s)
 
     async def served_models(self) -> tuple[str, ...] | None:
@@ -270,8 +273,13 @@ class HttpBackend:
 
     def _cleared(self, answer: Answer) -> Answer:
         """The answer without our key: nobody may bring it into the store by quoting it."""
-        if self._raw_key and self._raw_key in answer.body:
-            return replace(answer, body=answer.body.replace(self._raw_key, b"[key]"))
+        if self._key is None:
+            return answer
+        if self._raw_key in answer.body:
+            answer = replace(answer, body=answer.body.replace(self._raw_key, b"[key]"))
+        if any(self._key in value for value in answer.headers.values()):
+            kept = {name.lower(): value.replace(self._key, "[key]") for name, value in answer.headers.items()}
+            answer = replace(answer, headers=kept)
         return answer
 
     def _without_key(self, error: CallError) -> CallError:

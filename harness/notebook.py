@@ -22,6 +22,7 @@ import anyio.from_thread
 from rich.console import Console
 
 from games import GAMES
+from harness.access import resolved
 from harness.analysis import ModelAudit, store_audit, store_scores
 from harness.compose import Setting, run_sweep
 from harness.core.records import Transcript
@@ -139,9 +140,9 @@ def _inside_a_loop() -> bool:
 
 def _read(sweep: Sweep) -> tuple[SweepSpec, Path]:
     if isinstance(sweep, Path | str):
-        return load_sweep(Path(sweep), known_games=list(GAMES)), Path(sweep)
+        return resolved(load_sweep(Path(sweep), known_games=list(GAMES)), source=Path(sweep)), Path(sweep)
     raw = dataclasses.asdict(sweep) if isinstance(sweep, SweepSpec) else sweep
-    return read_sweep(raw, source="the sweep", known_games=list(GAMES)), Path("the sweep")
+    return resolved(read_sweep(raw, source="the sweep", known_games=list(GAMES)), source=Path("the sweep")), Path("the sweep")
 
 
 def _say(line: str) -> None:

@@ -11,14 +11,19 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
+from aiohttp import web
 
 from backends import DIALECTS
 from backends.answers import Answer
+from backends.http import Deadlines, HttpBackend, open_wire
 from backends.providers import PROVIDERS, provider
 from backends.sse import Streamed
+from harness.core.clock import RealClock
 from harness.core.errors import CallError, TransientCallError
 from harness.core.vocabulary import AccessMethod, ChatTemplate, Completion, Form, Message, Prompt, Sampling
+from tests.backends.test_http import serving
 from tests.world import method
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -113,6 +118,49 @@ def test_an_answer_is_read_as_what_it_means(path: Path) -> None:
         said = {one.name: getattr(met, one.name) for one in fields(met) if one.name not in ("pace", "headers", "http_status", "held_s")}
         defaults = {one.name: one.default for one in fields(met)}
         assert said == {name: said[name] if name in unsaid else expected.get(name, defaults[name]) for name in said} | expected
+
+
+@pytest.mark.parametrize(
+    ("dialect", "name"),
+    [
+        ("openai_chat", "openai"),
+        ("openai_chat", "azure"),
+        ("anthropic_messages", "anthropic"),
+        ("gemini", "gemini"),
+        ("completions", "vllm"),
+    ],
+)
+@pytest.mark.parametrize("stream", [False, True])
+def test_it_goes_over_a_real_socket_as_it_is_written(dialect: str, name: str, stream: bool) -> None:
+    """Path, query, headers and body arrive, and the answer comes back, whole and streamed."""
+    folder = GOLDEN / dialect / name
+    request = json.loads((folder / "request.json").read_text("utf-8"))
+    case = json.loads((folder / f"{'streamed' if stream else 'success'}.json").read_text("utf-8"))
+    way = replace(asked(dialect, name, request), stream=stream)
+    heard: list[web.Request] = []
+
+    async def answer(heard_now: web.Request) -> web.StreamResponse:
+        heard.append(heard_now)
+        assert await heard_now.json() == DIALECTS[dialect].request_body(way, PROMPT)
+        if not stream:
+            return web.json_response(case["body"])
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(heard_now)
+        for event in case["events"]:
+            await response.write(spelled(event, named=case.get("named_events", False)))
+        return response
+
+    async def scenario() -> Completion:
+        async with serving(answer) as url, open_wire(requests_per_second_max=None, deadlines=Deadlines()) as wire:
+            return await HttpBackend(replace(way, base_url=url), DIALECTS[dialect], wire, key="the-key", clock=RealClock()).complete(PROMPT)
+
+    completion = anyio.run(scenario)
+    assert (completion.text, completion.completion_tokens) == (case["expected"]["text"], case["expected"]["completion_tokens"])
+    assert (completion.pace is not None) == stream
+    (arrived,) = heard
+    assert arrived.path_qs == f"/v1{DIALECTS[dialect].path(way)}"
+    for header, value in DIALECTS[dialect].headers(provider(name), "the-key").items():
+        assert arrived.headers[header] == value
 
 
 def answered(dialect: str, name: str, case: Case) -> Completion:

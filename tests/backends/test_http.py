@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import anyio
 import orjson
@@ -25,6 +27,7 @@ from harness.core.errors import (
     Rejected,
     TimedOut,
     Unavailable,
+    Unreachable,
 )
 from harness.core.vocabulary import Completion, Form, Message, Prompt
 from tests.world import method
@@ -35,17 +38,17 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @asynccontextmanager
-async def serving(handler: Handler) -> AsyncIterator[str]:
+async def serving(handler: Handler, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
     app = web.Application()
     app.router.add_route("*", "/v1/{rest:.*}", handler)
     runner = web.AppRunner(app)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
+    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
     await site.start()
     server = site._server
     assert isinstance(server, asyncio.Server)
     try:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+        yield f"http{'s' if tls else ''}://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
     finally:
         await runner.cleanup()
 
@@ -211,6 +214,17 @@ def test_a_key_that_is_quoted_does_not_come_through() -> None:
         return web.Response(body=GOOD.replace(b"hello", request.headers["Authorization"].encode()), content_type="application/json")
 
     assert met(quote, key="sk-very-secret") == "Bearer [key]"
+
+    async def quote_with_escapes(request: web.Request) -> web.StreamResponse:
+        reply = GOOD.replace(b"hello", b"sk-very\\u002dsecret").replace(b'"1"', b"null")
+        return web.Response(body=reply, content_type="application/json", headers={"x-request-id": "for sk-very-secret"})
+
+    async def scenario() -> Completion:
+        async with serving(quote_with_escapes) as url, backend(url, key="sk-very-secret") as through:
+            return await through.complete(PROMPT)
+
+    got = anyio.run(scenario)
+    assert (got.text, got.request_id) == ("[key]", "for [key]")
     said = streamed(speaking(events(delta(content="it is sk-very-secret"))), key="sk-very-secret")
     assert isinstance(said, Completion)
     assert said.text == "it is [key]"
@@ -278,6 +292,25 @@ def test_every_misfortune_is_a_call_error(handler: Handler, expected: type[CallE
     """No foreign exception leaves this file, and each becomes the class that says who must act."""
     error = met(handler, deadlines=Deadlines(first_byte_s=0.5))
     assert type(error) is expected
+
+
+def test_a_server_that_cannot_prove_who_it_is_is_not_spoken_to() -> None:
+    """A certificate of its own making ends it at once: no retry would help, and nothing was sent."""
+    heard = []
+
+    async def note(request: web.Request) -> web.StreamResponse:
+        heard.append(request.path)
+        return await good(request)
+
+    async def scenario() -> None:
+        own = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        own.load_cert_chain(Path(__file__).with_name("self_signed.pem"))
+        async with serving(note, tls=own) as url, backend(url) as through:
+            with pytest.raises(Unreachable, match="does not prove who it is"):
+                await through.complete(PROMPT)
+
+    anyio.run(scenario)
+    assert heard == []
 
 
 def test_nobody_there_is_a_failed_connection() -> None:

@@ -79,7 +79,7 @@ def test_a_name_of_ones_own_needs_an_address(tmp_path: Path) -> None:
         ('provider = "anthropic"\nserved_name = "claude-opus-5-5"\n', "temperature: was taken away from these models"),
         ('provider = "deepseek"\nserved_name = "deepseek-v4-flash"\n', "temperature: has no effect while the model thinks"),
         ('provider = "xai"\nserved_name = "grok-4"\nstop = ["x"]\n', "stop: is not for reasoning models"),
-        ('provider = "cohere"\nfrequency_penalty = 0.5\npresence_penalty = 0.5\n', "presence_penalty: cannot stand beside frequency_penalty"),
+        ('provider = "cohere"\nfrequency_penalty = 0.5\npresence_penalty = 0.5\n', "penalty: cannot stand beside frequency_penalty"),
         ('provider = "groq"\nconstrain = true\n', "constrain: groq enforces no regular expressions"),
         ('base_url = "https://a.example"\ndialect = "completions"\n', "a: sends plain text; name a chat_template"),
         ('base_url = "https://a.example"\nchat_template = "t"\n', 'chat_template: is for dialect = "completions"'),

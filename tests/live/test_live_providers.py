@@ -1,0 +1,71 @@
+"""Each provider whose key is in the environment, asked twice for a few words. It costs; run by `make test-live`.
+
+The models are small ones of their time; another is named by LIGHTBULB_LIVE_MODEL_OPENAI and its like."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import anyio
+import pytest
+
+from backends import DIALECTS
+from backends.http import Deadlines, HttpBackend, open_wire
+from backends.providers import PROVIDERS
+from harness.access import access_method, resolved
+from harness.core.clock import RealClock
+from harness.core.vocabulary import Completion, Form, Message, Prompt
+from harness.spec.load import parse_sweep
+
+pytestmark = pytest.mark.live
+
+MODELS = {
+    "openai": "gpt-4.1-nano",
+    "openrouter": "meta-llama/llama-3.1-8b-instruct",
+    "together": "meta-llama/Meta-Llama-3.1-8B-Instruct-Turbo",
+    "groq": "llama-3.1-8b-instant",
+    "fireworks": "accounts/fireworks/models/llama-v3p1-8b-instruct",
+    "deepseek": "deepseek-v4-flash",
+    "mistral": "mistral-small-latest",
+    "xai": "grok-3-mini",
+    "cohere": "command-r7b-12-2024",
+    "gemini": "gemini-2.5-flash-lite",
+    "gemini-compat": "gemini-2.5-flash-lite",
+    "anthropic": "claude-haiku-4-5",
+}
+MORE = {"openrouter": "allow_fallbacks = true", "deepseek": 'reasoning_effort = "none"', "xai": "tokens_max = 500"}
+PROMPT = Prompt(
+    messages=(Message("system", "Answer with one word."), Message("user", "What colour is a clear sky?")),
+    form=Form(regex="[A-Za-z]+", tokens_max=16),
+    episode="e",
+    item="i",
+    seat="s",
+    turn=0,
+)
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("name", MODELS)
+def test_a_provider_answers_as_its_row_says(name: str, stream: bool) -> None:
+    """A reply with its counts and, streamed, its pace."""
+    variable = PROVIDERS[name].key_env
+    assert variable is not None
+    key = os.environ.get(variable)
+    if not key:
+        pytest.skip(f"{variable} is not set")
+    model = os.environ.get(f"LIGHTBULB_LIVE_MODEL_{name.upper().replace('-', '_')}", MODELS[name])
+    text = f'name = "live"\n[games.taboo]\n[models.m.methods.a]\nprovider = "{name}"\nserved_name = "{model}"\n'
+    text += f"stream = {str(stream).lower()}\n{MORE.get(name, '')}\n"
+    (_, part) = resolved(parse_sweep(text, source="live", known_games=["taboo"]), source=Path("live")).methods()["m/a"]
+    method = access_method("m/a", "m", part, None, part.base_url or "", source=Path("live"))
+
+    async def ask() -> Completion:
+        async with open_wire(requests_per_second_max=None, deadlines=Deadlines(timeout_s=60, first_byte_s=60)) as wire:
+            return await HttpBackend(method, DIALECTS[method.dialect], wire, key=key, clock=RealClock()).complete(PROMPT)
+
+    completion = anyio.run(ask)
+    assert "blue" in completion.text.lower()
+    assert completion.prompt_tokens
+    assert completion.completion_tokens
+    assert (completion.pace is not None) == stream
