@@ -33,7 +33,7 @@ def problems(tmp_path: Path, text: str) -> str:
 
 def made(text: str, source: Path = Path("s.toml")) -> AccessMethod:
     one = part(text, source)
-    return access_method("m/a", "m", one, None, one.base_url or "", source=source)
+    return access_method("m/a", "m", one, None, one.base_url or "", source=source, concurrency=one.concurrency or 8)
 
 
 @pytest.mark.parametrize("name", sorted(PROVIDERS.keys() - {"openai-compatible", "azure", "openrouter"}))

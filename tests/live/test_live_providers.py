@@ -58,7 +58,7 @@ def test_a_provider_answers_as_its_row_says(name: str, stream: bool) -> None:
     text = f'name = "live"\n[games.taboo]\n[models.m.methods.a]\nprovider = "{name}"\nserved_name = "{model}"\n'
     text += f"stream = {str(stream).lower()}\n{MORE.get(name, '')}\n"
     (_, part) = resolved(parse_sweep(text, source="live", known_games=["taboo"]), source=Path("live")).methods()["m/a"]
-    method = access_method("m/a", "m", part, None, part.base_url or "", source=Path("live"))
+    method = access_method("m/a", "m", part, None, part.base_url or "", source=Path("live"), concurrency=1)
 
     async def ask() -> Completion:
         async with open_wire(requests_per_second_max=None, deadlines=Deadlines(timeout_s=60, first_byte_s=60)) as wire:
