@@ -214,7 +214,7 @@ def _episodes(connection: Readable, wanted: Sequence[str]) -> tuple[ShownEpisode
         f"""
         SELECT episode_id, model, method, game, {_ITEM}, experiment || ' ' || instance, repeat, arm, coalesce(outcome, status),
                score, reason
-        FROM last_episodes WHERE list_contains(?, episode_id) ORDER BY model, game, 5, method, arm, repeat""",
+        FROM last_episodes WHERE list_contains(?, episode_id) ORDER BY model, game, 5, arm DESC, method, repeat""",
         [list(wanted)],
     ).fetchall()
     return tuple(

@@ -124,7 +124,7 @@
     const chosen = group(byId("pair-model").value, byId("pair-game").value).find(([item]) => String(item) === byId("pair-item").value);
     const plays = chosen ? chosen[1] : [];
     const options = plays.map((one) => [one.id, play(one)]);
-    const keep = (side) => plays.find((one) => one.method === byId(side).dataset.method)?.id;
+    const keep = (side) => plays.find((one) => one.method === byId(side).dataset.method && one.arm === "main")?.id;
     const left = keep("pair-left") ?? plays[0]?.id;
     const first = plays.find((one) => one.id === left);
     const right = keep("pair-right") ?? (plays.find((one) => one.method !== first?.method) ?? plays[1])?.id;
