@@ -26,7 +26,7 @@
   };
 
   // --- one message, whole or with the first differing character marked --------------------------------------------------------
-  const LONG = 700;
+  const LONG = 300;
   const words = (content, at) => {
     const pre = element("pre");
     if (at === null) {
@@ -142,9 +142,10 @@
     const [left, right, seats] = [pieces(one), pieces(other), seatsOf(one, other)];
     const parted = difference(left, right);
     const where = parted && (left[parted.place] ?? right[parted.place]);
+    const alike = left.slice(0, parted?.place).filter((piece) => piece.reply).length;
     byId("pair-said").textContent = parted
       ? `They part at character ${parted.at + 1} of ${where.reply ? "a reply of the " + where.seat : "what the game tells the " + where.seat}` +
-        `, after ${left.slice(0, parted.place).filter((piece) => piece.reply).length} replies that are alike.`
+        `, after ${alike} ${alike === 1 ? "reply" : "replies"} alike.`
       : "Word for word the same.";
     pair.append(element("div", "head", play(one)), element("div", "head", play(other)));
     for (const piece of left.slice(0, parted ? parted.place : left.length)) {

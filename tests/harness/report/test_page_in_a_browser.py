@@ -60,7 +60,7 @@ def test_the_first_differing_character_is_marked(tab: Page) -> None:
     tab.locator("#apart").scroll_into_view_if_needed()
     tab.wait_for_selector("#pair mark")
     assert tab.locator("#pair mark").all_inner_texts() in (["g", "."], [".", "g"])
-    assert "character 19 of a reply of the describer, after 0 replies" in tab.inner_text("#pair-said")
+    assert "character 19 of a reply of the describer, after 0 replies alike" in tab.inner_text("#pair-said")
     same = tab.locator("#pair-left option").first.get_attribute("value")
     tab.select_option("#pair-left", same)
     tab.select_option("#pair-right", same)
