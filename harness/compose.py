@@ -6,7 +6,7 @@ gates open. Nothing is played before all of that is true."""
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -34,7 +34,7 @@ from harness.core.clock import RealClock
 from harness.core.errors import CallError
 from harness.core.protocols import Backend, RecordSink
 from harness.core.records import GateEvent, MethodRecord, ModelRecord, Record, SweepRecord
-from harness.core.vocabulary import AccessMethod, EpisodePlan, Instance, digest
+from harness.core.vocabulary import AccessMethod, EpisodePlan, Instance, digest, item_key
 from harness.doors import Door, find_doors, on_this_machine
 from harness.engine.call import Caller, RetryPolicy, Route
 from harness.engine.episode import Beginning, Player, RecordedTurn
@@ -47,11 +47,11 @@ from harness.progress import LaneView, Progress
 from harness.pulse import Pulse
 from harness.servers import Servers
 from harness.spec.load import Key, spec_error, suggest
-from harness.spec.plan import GameSet, choose_instances, lane, planned
+from harness.spec.plan import Cells, GameSet, choose_instances, lane, numbered, planned
 from harness.spec.sweep import MethodPart, SweepSpec
 from harness.store.file import open_to_read, open_to_write
-from harness.store.live import answering
-from harness.store.reader import ended_episodes, last_attempts, latest_spec, spent_by_method, unfinished_turns
+from harness.store.live import Readable, answering
+from harness.store.reader import Which, last_attempts, latest_spec, spent_by_method, stored_cells, unfinished_turns
 from harness.store.writer import StoreWriter, writing
 
 Say = Callable[[str], None]
@@ -169,10 +169,10 @@ def items_of(sets: Mapping[str, GameSet]) -> dict[str, Instance]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
-    """What the store knows before the run: which episodes ended, how many of them failed, and how far the unfinished ones came."""
+    """What the store knows before the run: which planned episodes ended, how many of them failed, and how far unfinished ones came."""
 
-    ended: set[str]
-    failed: frozenset[str]
+    ended: Mapping[str, Cells]
+    failed: int
     beginnings: dict[str, Beginning]
     runs: int
     spent: dict[str, Spent]
@@ -181,9 +181,13 @@ class Stored:
         return self.beginnings.pop(plan.episode_id, Beginning())
 
 
-def read_stored(connection: duckdb.DuckDBPyConnection, *, retry_failed: bool) -> Stored:
-    failed = last_attempts(connection, "failed")
-    again = {**last_attempts(connection, "abandoned"), **(failed if retry_failed else {})}
+def read_stored(connection: duckdb.DuckDBPyConnection, spec: SweepSpec, sets: Mapping[str, GameSet], *, retry_failed: bool) -> Stored:
+    again = last_attempts(connection, "abandoned")
+    failed = 0
+    if retry_failed:
+        again |= last_attempts(connection, "failed")
+    else:
+        failed = sum(map(len, cells_of(connection, "failed", spec, sets).values()))
     beginnings = {episode: Beginning(attempt=last + 1) for episode, last in again.items()}
     for episode, turns in unfinished_turns(connection).items():
         beginnings[episode] = Beginning(
@@ -191,24 +195,35 @@ def read_stored(connection: duckdb.DuckDBPyConnection, *, retry_failed: bool) ->
             turns=[RecordedTurn(ask_hash=turn.ask_hash, reply=turn.reply, stored=turn.has_row) for turn in turns],
         )
     runs = len(connection.execute("SELECT run_id FROM sweeps").fetchall())
-    ended = ended_episodes(connection, retry_failed=retry_failed)
+    ended = cells_of(connection, "finished" if retry_failed else "ended", spec, sets)
     spent = {row.method: Spent(calls=row.calls, tokens=row.tokens, cost_usd=row.cost_usd) for row in spent_by_method(connection)}
-    return Stored(ended=ended, failed=frozenset(failed) & ended, beginnings=beginnings, runs=runs, spent=spent)
+    return Stored(ended=ended, failed=failed, beginnings=beginnings, runs=runs, spent=spent)
+
+
+def cells_of(connection: Readable, which: Which, spec: SweepSpec, sets: Mapping[str, GameSet]) -> dict[str, Cells]:
+    """Method -> which of its planned episodes the store holds."""
+    items = numbered(sets)
+    cells = {method: Cells(items=len(items), repeats=spec.repeats, arms=spec.arms(method)) for method in spec.methods()}
+    keys = [item_key(one.instance, one.chosen.rules) for one in items]
+    seats = [one.chosen.seats for one in items]
+    for found in stored_cells(connection, which, items=keys, seats=seats, repeats=spec.repeats):
+        if found.method in cells:
+            cells[found.method].add(found.arm, found.places)
+    return cells
+
+
+def episodes_planned(spec: SweepSpec, sets: Mapping[str, GameSet], method: str) -> int:
+    return planned(sets, repeats=spec.repeats, arms=spec.arms(method))
 
 
 def episodes_left(spec: SweepSpec, *, source: Path, store: Path) -> int:
     """How many episodes of the sweep the store does not hold; an absent store holds none."""
     sets = game_sets(spec, source)
-    ended: set[str] = set()
-    if store.exists():
-        with open_to_read(store) as connection:
-            ended = ended_episodes(connection, retry_failed=False)
-    return sum(1 for method in spec.methods() for _ in plans_of(spec, sets, method, stored=ended))
-
-
-def plans_of(spec: SweepSpec, sets: Mapping[str, GameSet], method: str, *, stored: Container[str]) -> Iterator[EpisodePlan]:
-    """What a method has to play, in order, less what is stored."""
-    return lane(method, sets, repeats=spec.repeats, seed=spec.seed, stored=stored, arms=spec.arms(method))
+    total = sum(episodes_planned(spec, sets, method) for method in spec.methods())
+    if not store.exists():
+        return total
+    with open_to_read(store) as connection:
+        return total - sum(map(len, cells_of(connection, "ended", spec, sets).values()))
 
 
 async def run_sweep(spec: SweepSpec, setting: Setting, *, retry_failed: bool = False) -> RunEnd:
@@ -222,7 +237,7 @@ async def run_sweep(spec: SweepSpec, setting: Setting, *, retry_failed: bool = F
         with open_to_write(setting.store, say=setting.say) as connection:
             _, earlier = latest_spec(connection)
             refuse_changes(spec, setting, earlier)
-            stored = read_stored(connection, retry_failed=retry_failed)
+            stored = read_stored(connection, spec, sets, retry_failed=retry_failed)
             sweep = _Sweep(spec=spec, setting=setting, sets=sets, keys=keys, stored=stored, run_id=f"{stored.runs + 1:04}")
             return await sweep.run(connection)
     finally:
@@ -292,16 +307,18 @@ class _Sweep:
         self.interrupts = Interrupts(setting.say)
         self.began = False
         self.clock = RealClock()
-        self.left = {method: sum(1 for _ in self.plans(method, stored.ended)) for method in spec.methods()}
+        self.left = {method: episodes_planned(spec, sets, method) - len(stored.ended[method]) for method in spec.methods()}
         self.methods = {name: part for name, (_, part) in spec.methods().items() if self.left[name]}
         self.scopes = find_scopes(spec, self.methods, source=setting.source)
         self.instances = items_of(sets)
 
-    def plans(self, method: str, stored: Container[str]) -> Iterator[EpisodePlan]:
-        return plans_of(self.spec, self.sets, method, stored=stored)
+    def plans(self, method: str) -> Iterator[EpisodePlan]:
+        """What a method has to play, in order."""
+        spec, ended = self.spec, self.stored.ended[method]
+        return lane(method, self.sets, repeats=spec.repeats, seed=spec.seed, stored=ended, arms=spec.arms(method))
 
     async def run(self, connection: duckdb.DuckDBPyConnection) -> RunEnd:
-        failed = sum(1 for method in self.spec.methods() for plan in self.plans(method, ()) if plan.episode_id in self.stored.failed)
+        failed = self.stored.failed
         if not self.methods:
             self.setting.say(f"nothing is left to play{f', but {failed} episodes failed in earlier runs' if failed else ''}")
             return RunEnd(finished=0, failed=failed, pending=0, interrupted=False)
@@ -487,7 +504,7 @@ class _Sweep:
         retry = self.spec.retry
         policy = RetryPolicy(tries_max=retry.tries_max, deadline_s=retry.deadline_s, wait_max_s=retry.wait_max_s)
         expected = ExpectedTurns(GAMES)
-        totals = {name: planned(self.sets, repeats=self.spec.repeats, arms=self.spec.arms(name)) for name in routes}
+        totals = {name: episodes_planned(self.spec, self.sets, name) for name in routes}
         player = Player(
             run_id=self.run_id,
             caller=Caller(sink=writer, clock=self.clock, policy=policy, purse=self.purse(routes, totals)),
@@ -496,7 +513,7 @@ class _Sweep:
             expected_turns=expected,
             seed=self.spec.seed,
         )
-        lanes = [Lane(name=name, plans=self.plans(name, self.stored.ended), gates=(route.gate,)) for name, route in routes.items()]
+        lanes = [Lane(name=name, plans=self.plans(name), gates=(route.gate,)) for name, route in routes.items()]
         scheduler = Scheduler(lanes, player=player, expected=expected, beginning=self.stored.beginning)
         views = [
             LaneView(

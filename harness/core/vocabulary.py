@@ -117,6 +117,11 @@ class Instance:
     content_hash: str
 
 
+def item_key(instance: Instance, rules: str) -> tuple[str, str, str, str, str, str]:
+    """What an item is told by: game, rules, instance set, experiment, instance, content hash."""
+    return (instance.game, rules, instance.set_name, instance.experiment, instance.id, instance.content_hash)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
     """The weights under audit."""
@@ -307,8 +312,7 @@ class EpisodePlan:
     @property
     def item(self) -> str:
         """The puzzle and its rules, whoever plays."""
-        puzzle = self.instance
-        return f"{puzzle.game}:{self.rules}:{puzzle.set_name}:{puzzle.experiment}:{puzzle.id}:{puzzle.content_hash}"
+        return ":".join(item_key(self.instance, self.rules))
 
     @property
     def key(self) -> str:

@@ -8,8 +8,10 @@ whatever the hour does to one it does to the other."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
+from typing import NamedTuple
 
 from harness.core.seeds import stream
 from harness.core.vocabulary import Arm, EpisodePlan, Instance
@@ -44,17 +46,56 @@ def planned(sets: Mapping[str, GameSet], *, repeats: int, arms: Sequence[Arm] = 
     return len(arms) * repeats * sum(len(chosen.instances) for chosen in sets.values())
 
 
-Item = tuple[GameSet, Instance]
+class Item(NamedTuple):
+    """An instance among all the chosen ones: its number, and what it is."""
+
+    number: int
+    chosen: GameSet
+    instance: Instance
+
+
+def numbered(sets: Mapping[str, GameSet]) -> tuple[Item, ...]:
+    """The items of a sweep; the numbers depend on what is chosen, and are stored nowhere."""
+    pairs = [(chosen, instance) for chosen in sets.values() for instance in chosen.instances]
+    return tuple(Item(number, *pair) for number, pair in enumerate(pairs))
+
+
+Cell = tuple[int, Arm, int]
+"""One of an access method's episodes: the number of its item, its arm, its repeat."""
+
+
+class Cells(Container[Cell]):
+    """Some of one access method's episodes: a byte for each that is planned, however many are held. What is not planned is not held."""
+
+    def __init__(self, *, items: int, repeats: int, arms: Sequence[Arm]) -> None:
+        self._repeats = repeats
+        self._held: dict[str, bytearray] = {arm: bytearray(items * repeats) for arm in arms}
+
+    def add(self, arm: str, places: Iterable[int]) -> None:
+        """Planned episodes of this arm, each as its item's number times the repeats plus its repeat; of other arms none is planned."""
+        held = self._held.get(arm)
+        if held is not None:
+            for place in places:
+                held[place] = 1
+
+    def __contains__(self, cell: object) -> bool:
+        assert isinstance(cell, tuple)
+        number, arm, repeat = cell
+        return bool(self._held[arm][number * self._repeats + repeat])
+
+    def __len__(self) -> int:
+        return sum(map(sum, self._held.values()))
 
 
 def look_blocks(sets: Mapping[str, GameSet], *, seed: int) -> tuple[tuple[Item, ...], ...]:
     """The items in as many blocks as there are looks, each with its share of every game, drawn by the seed."""
     blocks: list[list[Item]] = [[] for _ in range(LOOKS)]
+    items = iter(numbered(sets))
     for game, chosen in sets.items():
-        order = list(chosen.instances)
+        order = list(islice(items, len(chosen.instances)))
         stream(seed, "blocks", game).shuffle(order)
-        for place, instance in enumerate(order):
-            blocks[place * LOOKS // len(order)].append((chosen, instance))
+        for place, item in enumerate(order):
+            blocks[place * LOOKS // len(order)].append(item)
     return tuple(map(tuple, blocks))
 
 
@@ -64,19 +105,19 @@ def lane(
     *,
     repeats: int,
     seed: int,
-    stored: Container[str],
+    stored: Container[Cell],
     arms: Sequence[Arm] = ("main",),
 ) -> Iterator[EpisodePlan]:
-    """One access method's self-play episodes, in playing order, without those whose episode id is stored."""
+    """One access method's self-play episodes, in playing order, without those that are stored."""
     for look, block in enumerate(look_blocks(sets, seed=seed)):
         for repeat in range(repeats):
+            if all((item.number, arm, repeat) in stored for item in block for arm in arms):
+                continue
             order = list(block)
             stream(seed, "order", look, repeat).shuffle(order)
             coin = stream(seed, "arms", look, repeat)
-            for chosen, instance in order:
-                for arm in coin.sample(arms, len(arms)):
-                    plan = EpisodePlan(
-                        instance=instance, rules=chosen.rules, seating=(method,) * chosen.seats, arm=arm, batch=repeat, repeat=repeat
-                    )
-                    if plan.episode_id not in stored:
-                        yield plan
+            for number, chosen, instance in order:
+                for arm in coin.sample(arms, len(arms)) if len(arms) > 1 else arms:
+                    if (number, arm, repeat) not in stored:
+                        seating = (method,) * chosen.seats
+                        yield EpisodePlan(instance=instance, rules=chosen.rules, seating=seating, arm=arm, batch=repeat, repeat=repeat)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from typing import Literal
 
 import orjson
 
@@ -14,11 +15,49 @@ from harness.core.records import SummaryRecord, Transcript, TranscriptTurn
 from harness.core.vocabulary import Message
 from harness.store.live import Readable
 
+Which = Literal["ended", "finished", "failed"]
 
-def ended_episodes(connection: Readable, *, retry_failed: bool) -> set[str]:
-    """The ids of the episodes that are not to be played again."""
-    only = "WHERE status = 'finished'" if retry_failed else "WHERE status <> 'abandoned'"
-    return {row[0] for row in connection.execute(f"SELECT DISTINCT episode_id FROM episodes {only}").fetchall()}
+_WHICH: dict[Which, str] = {
+    "ended": "status <> 'abandoned'",
+    "finished": "status = 'finished'",
+    "failed": "status = 'failed' AND episode_id NOT IN (SELECT episode_id FROM episodes WHERE status = 'finished')",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredCells:
+    """Episodes of one access method and arm that the store holds, each as its item's number times the repeats plus its repeat."""
+
+    method: str
+    arm: str
+    places: Sequence[int]
+
+
+def stored_cells(
+    connection: Readable, which: Which, *, items: Sequence[tuple[str, ...]], seats: Sequence[int], repeats: int
+) -> list[StoredCells]:
+    """Of the self-play episodes of these items, each with so many seats, at these many repeats: those that the store holds.
+
+    The plan is compared with the store here, in SQL: by the parts of its keys, item by item, not key by key.
+
+    which   "ended": finished or failed; "failed": not finished since
+    items   (game, rules, instance set, experiment, instance, content hash) each; their places here are their numbers"""
+    rows = connection.execute(
+        f"""
+        WITH items AS (
+            SELECT unnest(CAST($1 AS VARCHAR[][])) AS item, unnest(CAST($2 AS BIGINT[])) AS seats, unnest(range(len($2))) AS number
+        ), parts AS (
+            SELECT item[1] AS game, item[2] AS rules, item[3] AS instance_set, item[4] AS experiment, item[5] AS instance,
+                   item[6] AS content_hash, seats, number
+            FROM items
+        )
+        SELECT method, arm, list(number * $3 + repeat)
+        FROM episodes JOIN parts USING (content_hash, instance, experiment, instance_set, rules, game)
+        WHERE {_WHICH[which]} AND batch = repeat AND repeat < $3 AND seating = repeat(method || '+', seats - 1) || method
+        GROUP BY method, arm""",
+        [[list(item) for item in items], list(seats), repeats],
+    ).fetchall()
+    return [StoredCells(method=method, arm=arm, places=places) for method, arm, places in rows]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,18 +72,27 @@ class StoredTurn:
 
 
 def unfinished_turns(connection: Readable) -> dict[str, list[StoredTurn]]:
-    """Episode id -> the turns of its last play, in order, for plays that a stop cut short."""
-    rows = connection.execute("""
-        SELECT calls.episode_id, calls.attempt, calls.turn, calls.ask_hash, calls.reply, turns.turn IS NOT NULL
-        FROM calls ANTI JOIN episodes USING (episode_id, attempt)
-        LEFT JOIN turns ON turns.episode_id = calls.episode_id AND turns.attempt = calls.attempt AND turns.turn = calls.turn
-        WHERE calls.error_class IS NULL
-        QUALIFY calls.attempt = max(calls.attempt) OVER (PARTITION BY calls.episode_id)
-        ORDER BY calls.episode_id, calls.turn""").fetchall()
+    """Episode id -> the turns of its last play, in order, for plays that a stop cut short.
+
+    First which they are, from the few columns of first turns, then their rows: among a million calls they are few."""
+    cut_off = dict(
+        connection.execute("""
+            SELECT episode_id, max(attempt) FROM calls ANTI JOIN episodes USING (episode_id, attempt)
+            WHERE turn = 0 AND error_class IS NULL GROUP BY episode_id""").fetchall()
+    )
+    ids = list(cut_off)
+    rows = connection.execute(
+        "SELECT episode_id, turn, attempt, ask_hash, reply FROM calls WHERE error_class IS NULL AND episode_id IN (SELECT unnest(?))",
+        [ids],
+    ).fetchall()
+    with_row = set(
+        connection.execute("SELECT episode_id, turn, attempt FROM turns WHERE episode_id IN (SELECT unnest(?))", [ids]).fetchall()
+    )
     turns: dict[str, list[StoredTurn]] = {}
-    for episode_id, attempt, turn, ask_hash, reply, has_row in rows:
+    for episode_id, turn, attempt, ask_hash, reply in sorted(rows):
         known = turns.setdefault(episode_id, [])
-        if turn == len(known):  # a gap would mean a lost call; play on from before it
+        if attempt == cut_off[episode_id] and turn == len(known):  # a gap would mean a lost call; play on from before it
+            has_row = (episode_id, turn, attempt) in with_row
             known.append(StoredTurn(attempt=attempt, turn=turn, ask_hash=ask_hash, reply=reply, has_row=has_row))
     return turns
 

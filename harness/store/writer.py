@@ -17,11 +17,13 @@ import anyio.from_thread
 import anyio.to_thread
 import duckdb
 
+from harness.core.clock import step_aside
 from harness.core.errors import StoreError
 from harness.core.records import Record
 from harness.store import schema
 from harness.store.file import translated
 
+CHUNK_ROWS = 100  # about a millisecond's work, which holds the interpreter; then the event loop may have it
 BATCH_PERIOD_S = 0.25  # with DuckDB's commit well under half a second, everything older than a second is on disk
 
 
@@ -109,7 +111,9 @@ def write_batch(connection: duckdb.DuckDBPyConnection, path: Path, batch: list[R
         try:
             for kind, records in by_type.items():
                 appender = connection.appender(schema.TABLES[kind], columns=schema.columns(kind))
-                appender.append_rows(map(_ROW_OF[kind], records))
+                for start in range(0, len(records), CHUNK_ROWS):
+                    appender.append_rows(map(_ROW_OF[kind], records[start : start + CHUNK_ROWS]))
+                    step_aside()
                 appender.flush()
             connection.commit()
         except BaseException:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.core.vocabulary import Instance
-from harness.spec.plan import GameSet, choose_instances, lane, planned
+from harness.spec.plan import Cells, GameSet, choose_instances, lane, planned
 from tests.world import puzzle
 
 INSTANCES = tuple(puzzle(number) for number in range(12))
@@ -50,9 +50,13 @@ def test_a_second_self_is_played_item_by_item() -> None:
 
 
 def test_what_is_stored_is_not_planned_again() -> None:
-    """The rest keeps its order."""
+    """The rest keeps its order; the set of what is stored counts it, each once, and nothing of another arm."""
     plans = list(lane("m/a", SETS, repeats=2, seed=3, stored=()))
-    stored = {plan.episode_id for plan in plans[::3]}
+    gone = plans[::3]
+    stored = Cells(items=len(INSTANCES), repeats=2, arms=("main",))
+    stored.add("main", [INSTANCES.index(plan.instance) * 2 + plan.repeat for plan in gone] * 2)
+    stored.add("again", [0])
+    assert len(stored) == len(gone)
     rest = list(lane("m/a", SETS, repeats=2, seed=3, stored=stored))
     assert rest == [plan for index, plan in enumerate(plans) if index % 3]
 

@@ -17,8 +17,8 @@ from harness.core.errors import StoreError
 from harness.core.records import CallRecord, EpisodeRecord, TurnRecord
 from harness.store import schema
 from harness.store.file import open_to_read, open_to_write
-from harness.store.reader import unfinished_turns
-from harness.store.writer import writing
+from harness.store.reader import Which, stored_cells, unfinished_turns
+from harness.store.writer import write_batch, writing
 
 CALL = CallRecord(
     episode_id="e",
@@ -157,6 +157,38 @@ def test_unfinished_plays_are_read_for_resuming(tmp_path: Path) -> None:
     assert sorted(turns) == ["f", "g"]
     assert [(turn.reply, turn.ask_hash, turn.has_row) for turn in turns["f"]] == [("hello", "h0", True), ("two", "h1", False)]
     assert [(turn.attempt, turn.reply) for turn in turns["g"]] == [(1, "second play")]
+
+
+def test_what_a_plan_need_not_play_is_found_by_the_parts_of_its_keys(tmp_path: Path) -> None:
+    """Finished and failed episodes of the plan's items, seatings and repeats, each once; not other rules or contents, repeats beyond
+    the plan, cross-play, abandoned plays; and a failure no more once it was played again."""
+    one = replace(EPISODE, seating="m/a+m/a")
+    other = replace(one, instance="2", content_hash="d", method="m/b", seating="m/b", arm="again")
+    kept = [
+        one,
+        replace(one, episode_id="e1", batch=2, repeat=2, status="failed", outcome=None, score=None),
+        replace(one, episode_id="e1", batch=2, repeat=2, attempt=1),
+        replace(other, episode_id="e2", batch=1, repeat=1, status="failed", outcome=None, score=None),
+    ]
+    beside = [
+        replace(one, episode_id="b1", rules="other"),
+        replace(one, episode_id="b2", content_hash="changed"),
+        replace(one, episode_id="b3", batch=3, repeat=3),
+        replace(one, episode_id="b4", batch=0, repeat=1),
+        replace(one, episode_id="b5", method="m/a+m/b", seating="m/a+m/b"),
+        replace(one, episode_id="b6", batch=1, repeat=1, status="abandoned", outcome=None, score=None),
+    ]
+    items = [("g", "r", "s", "x", "2", "d"), ("g", "r", "s", "x", "1", "c")]
+    with open_to_write(tmp_path / "s.duckdb") as connection:
+        write_batch(connection, tmp_path / "s.duckdb", [*kept, *beside])
+
+        def found(which: Which) -> dict[tuple[str, str], set[int]]:
+            cells = stored_cells(connection, which, items=items, seats=[1, 2], repeats=3)
+            return {(one.method, one.arm): set(one.places) for one in cells}
+
+        assert found("ended") == {("m/a", "main"): {1 * 3 + 0, 1 * 3 + 2}, ("m/b", "again"): {0 * 3 + 1}}
+        assert found("finished") == {("m/a", "main"): {1 * 3 + 0, 1 * 3 + 2}}
+        assert found("failed") == {("m/b", "again"): {0 * 3 + 1}}
 
 
 @pytest.fixture

@@ -1,0 +1,290 @@
+"""What the store takes, and how soon a sweep goes on with a full one.
+
+The writer: rows as a sweep makes them (for each turn a call and a turn, for ten turns an episode) from the event loop into DuckDB, paced
+and as fast as it takes them, with the loop's lag measured beside it. Resuming: a store of a million calls under the plan of the reference
+sweep (10 models x 6 access methods x 5 repeats), one episode in a hundred missing and some cut off in mid-play; bots play what is left.
+From the command's start to its first request, against the same on a new store: the difference is what the million calls cost.
+
+    python -m bench.storage [--seconds 20] [--starts 3]"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import cycle
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import anyio
+import duckdb
+
+from games import GAMES
+from harness.compose import game_sets
+from harness.core.clock import RealClock
+from harness.core.records import CallRecord, EpisodeRecord, MethodRecord, PulseRecord, Record, SweepRecord, TurnRecord
+from harness.core.vocabulary import EpisodePlan
+from harness.pulse import BEAT_S
+from harness.spec.load import load_sweep
+from harness.spec.plan import lane
+from harness.store.file import open_to_write
+from harness.store.writer import write_batch, writing
+
+TURNS = 10
+REPLY = "CLUE: a thing that people carry when it rains, made of cloth and thin metal, which is easily left behind on trains"
+ADDED = json.dumps([{"role": "user", "text": "You are playing a guessing game. " + REPLY * 4}])
+METHOD = MethodRecord(
+    run_id="0001",
+    method="m/a",
+    model="m",
+    provider="p",
+    dialect="openai_chat",
+    base_url="https://api.example.com/v1",
+    served_model="m",
+    sampling_json="{}",
+    constrain=False,
+    concurrency=64,
+    engine_json=None,
+)
+
+
+# --- rows -------------------------------------------------------------------------------------------------------------------------
+
+
+def call(episode_id: str, turn: int, method: str) -> CallRecord:
+    return CallRecord(
+        episode_id=episode_id,
+        attempt=0,
+        turn=turn,
+        try_number=0,
+        run_id="0001",
+        method=method,
+        ask_hash=f"{episode_id}{turn:016}",
+        reply=REPLY,
+        finish_reason="stop",
+        prompt_tokens=300 + turn,
+        completion_tokens=25,
+        served_model="m-2026-11",
+        request_id=f"chatcmpl-{episode_id}-{turn}",
+        http_status=200,
+        error_class=None,
+        error_text=None,
+        queue_s=0.01,
+        latency_s=0.5,
+        sent_at=1.7e9 + turn,
+        quota_s=0.0,
+        rest_s=0.0,
+    )
+
+
+def turn_row(episode_id: str, turn: int, method: str) -> TurnRecord:
+    return TurnRecord(
+        episode_id=episode_id,
+        attempt=0,
+        turn=turn,
+        seat="guesser",
+        method=method,
+        ask_hash=f"{episode_id}{turn:016}",
+        history_kept=turn,
+        added_json=ADDED,
+        violation=None,
+    )
+
+
+def episode_row(plan: EpisodePlan) -> EpisodeRecord:
+    puzzle = plan.instance
+    return EpisodeRecord(
+        episode_id=plan.episode_id,
+        attempt=0,
+        run_id="0001",
+        key=plan.key,
+        game=puzzle.game,
+        rules=plan.rules,
+        instance_set=puzzle.set_name,
+        experiment=puzzle.experiment,
+        instance=puzzle.id,
+        content_hash=puzzle.content_hash,
+        method=plan.seating[0],
+        model=plan.seating[0].split("/")[0],
+        seating="+".join(plan.seating),
+        arm=plan.arm,
+        batch=plan.batch,
+        repeat=plan.repeat,
+        status="finished",
+        outcome="success",
+        score=50.0,
+        reason="guessed",
+        requests=TURNS,
+        parsed=TURNS,
+        violated=0,
+        metrics_json="{}",
+        turns=TURNS,
+        started_at=1.7e9,
+        finished_at=1.7e9 + TURNS,
+    )
+
+
+def rows_of_a_sweep(episodes: int) -> Iterator[tuple[Record, ...]]:
+    """What is put at once: a call; a turn; at an episode's end its last turn with its row."""
+    game = GAMES["taboo"]
+    ended = episode_row(EpisodePlan(instance=game.instances()[0], rules=game.rule_sets[0], seating=("m/a", "m/a")))
+    for number in range(episodes):
+        name = f"{number:016x}"
+        for turn in range(TURNS):
+            yield (call(name, turn, "m/a"),)
+            if turn < TURNS - 1:
+                yield (turn_row(name, turn, "m/a"),)
+            else:
+                yield (turn_row(name, turn, "m/a"), replace(ended, episode_id=name))
+
+
+# --- the writer -------------------------------------------------------------------------------------------------------------------
+
+
+async def write_for(seconds: float, store: Path, rate: float | None) -> tuple[float, list[float], float]:
+    """Rows a second, the last commit included; how late each beat of a small task was; the most rows that were behind.
+
+    rate   rows a second to keep to; None: as fast as the writer takes them"""
+    late: list[float] = []
+    clock = RealClock()
+    most = written = 0
+    rows = cycle(list(rows_of_a_sweep(1_000)))  # made beforehand: making them is the sweep's work
+
+    async def beat() -> None:
+        while True:
+            due = clock.now() + BEAT_S / 10
+            await anyio.sleep(BEAT_S / 10)
+            late.append(clock.now() - due)
+
+    with open_to_write(store) as connection:
+        began = clock.now()
+        async with anyio.create_task_group() as tasks:
+            async with writing(connection, store) as writer:
+                tasks.start_soon(beat)
+                while (passed := clock.now() - began) < seconds:
+                    due = written + 100 if rate is None else int(rate * passed)
+                    while written < due:
+                        records = next(rows)
+                        await writer.put(*records)
+                        written += len(records)
+                    most = max(most, writer.rows_behind)
+                    await anyio.sleep(0.0 if rate is None else 0.002)
+                tasks.cancel_scope.cancel()
+        return written / (clock.now() - began), sorted(late), most
+
+
+def measure_writer(seconds: float, folder: Path) -> None:
+    print("| rows asked for /s | written /s | loop lag ms: median | p99 | max | rows behind, at most |")
+    print("|---|---|---|---|---|---|")
+    for rate in (0.0, 10_000.0, 30_000.0, None):
+        store = folder / f"w{rate}.duckdb"
+        speed, late, most = anyio.run(write_for, seconds, store, rate, backend_options={"use_uvloop": True})
+        p50, p99 = late[len(late) // 2], late[int(len(late) * 0.99)]
+        asked = "all it takes" if rate is None else f"{rate:,.0f}"
+        print(f"| {asked} | {speed:,.0f} | {1e3 * p50:.1f} | {1e3 * p99:.1f} | {1e3 * late[-1]:.1f} | {most:,.0f} |")
+        store.unlink()
+
+
+# --- resuming ---------------------------------------------------------------------------------------------------------------------
+
+
+def write_reference_sweep(folder: Path) -> Path:
+    """The plan by which the planner is measured, played by bots."""
+    lines = ['name = "reference"', "repeats = 5", "[audit]", "again = false"]
+    for game, items in (("taboo", 60), ("wordle", 30), ("wordle_withclue", 30), ("wordle_withcritic", 30)):
+        lines += [f"[games.{game}]", f"items = {items}"]
+    for game, items in (("imagegame", 40), ("referencegame", 180), ("privateshared", 30)):
+        lines += [f"[games.{game}]", f"items = {items}"]
+    for model in range(10):
+        for way in range(6):
+            lines += [f"[models.m{model}.methods.w{way}]", "bots = { skill = 0.8 }"]
+    path = folder / "reference.toml"
+    path.write_text("\n".join(lines))
+    return path
+
+
+def fill(sweep: Path, store: Path) -> tuple[int, int]:
+    """A store of nearly the whole sweep: how many episodes and calls."""
+    spec = load_sweep(sweep, known_games=list(GAMES))
+    sets = game_sets(spec, sweep)
+    spec_json = json.dumps({"audit": {}, "seed": spec.seed})
+    with open_to_write(store) as connection:
+        write_batch(
+            connection,
+            store,
+            [
+                SweepRecord(run_id="0001", name="s", spec_json=spec_json, spec_hash="", seed=0, version="0", started_at=0.0),
+                PulseRecord(run_id="0001", at=0.0, lag_s=0.0, lag_s_max=0.0),
+            ],
+        )
+        for method in spec.methods():
+            plans = list(lane(method, sets, repeats=spec.repeats, seed=spec.seed, stored=()))
+            played = plans[: -len(plans) // 100]
+            write_batch(connection, store, [episode_row(plan) for plan in played])
+            cut_off = [call(plan.episode_id, 0, method) for plan in plans[-5:]]
+            write_batch(connection, store, [replace(METHOD, method=method), *cut_off])
+        connection.execute(
+            f"""INSERT INTO calls BY NAME SELECT episode_id, attempt, turn, 0 AS try_number, run_id, method,
+            episode_id || printf('%016d', turn) AS ask_hash, '{REPLY}' || hash(episode_id, turn) AS reply, 'stop' AS finish_reason,
+            300 AS prompt_tokens, 25 AS completion_tokens, 'm-2026-11' AS served_model,
+            'chatcmpl-' || episode_id || turn AS request_id, 200 AS http_status, 0.01 AS queue_s, 0.5 AS latency_s,
+            started_at + turn AS sent_at FROM episodes, range({TURNS}) AS all_turns(turn)"""
+        )
+        connection.execute(
+            f"""INSERT INTO turns BY NAME SELECT episode_id, attempt, turn, 'guesser' AS seat, method,
+            episode_id || printf('%016d', turn) AS ask_hash, turn AS history_kept, '{ADDED}' AS added_json
+            FROM episodes, range({TURNS}) AS all_turns(turn)"""
+        )
+        return counted(connection, "episodes"), counted(connection, "calls")
+
+
+def counted(connection: duckdb.DuckDBPyConnection, table: str) -> int:
+    ((number,),) = connection.execute(f"SELECT count(*) FROM {table}").fetchall()
+    return int(number)
+
+
+def start_to_first_request(sweep: Path, store: Path) -> float:
+    """Seconds from the command's start to the first request that it sends; the run is then stopped."""
+    began = time.time()
+    command = [sys.executable, "-m", "harness", "run", str(sweep), "--store", str(store)]
+    subprocess.run(["timeout", "--signal=INT", "8", *command], stderr=subprocess.DEVNULL, check=False)
+    with duckdb.connect(str(store), read_only=True) as connection:
+        ((first,),) = connection.execute("SELECT min(sent_at) FROM calls WHERE sent_at >= ?", [began]).fetchall()
+    return float(first) - began
+
+
+def measure_resume(starts: int, folder: Path) -> None:
+    sweep = write_reference_sweep(folder)
+    full = folder / "full.duckdb"
+    episodes, calls = fill(sweep, full)
+    times: dict[str, list[float]] = {"a new store": [], "the full store": []}
+    for number in range(starts):
+        new, copy = folder / f"new{number}.duckdb", folder / "copy.duckdb"
+        shutil.copyfile(full, copy)
+        times["a new store"].append(start_to_first_request(sweep, new))
+        times["the full store"].append(start_to_first_request(sweep, copy))
+    print(f"\n{episodes:,} episodes, {calls:,} calls, {full.stat().st_size / 1e6:.0f} MB; seconds from start to first request:\n")
+    for name, seconds in times.items():
+        print(f"- {name}: median {statistics.median(seconds):.2f} ({', '.join(f'{one:.2f}' for one in seconds)})")
+    extra = [b - a for a, b in zip(*times.values(), strict=True)]
+    print(f"- what the store costs: median {statistics.median(extra):.2f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--starts", type=int, default=3)
+    arguments = parser.parse_args()
+    with TemporaryDirectory() as folder:
+        measure_writer(arguments.seconds, Path(folder))
+        measure_resume(arguments.starts, Path(folder))
+
+
+if __name__ == "__main__":
+    main()
