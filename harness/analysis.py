@@ -10,6 +10,7 @@ from typing import TypeVar
 from harness.audit.composite import GameFigures, MethodFigures, common_support, method_figures, summary_figures
 from harness.audit.findings import Audit
 from harness.audit.judgement import audit
+from harness.audit.looks import after_looks
 from harness.audit.replies import ReplyColumns, ReplyFindings, compare_replies
 from harness.audit.scores import EpisodeColumns, score_array
 from harness.core.errors import AuditError
@@ -21,6 +22,7 @@ from harness.store.reader import (
     ReplyRows,
     audit_choices,
     episode_rows,
+    looks,
     methods_of_models,
     reply_rows,
     summaries,
@@ -141,9 +143,14 @@ def store_audit(store: Path, *, reference: str | None, margin: float | None) -> 
         choices = audit_choices(connection)
         replies = reply_rows(connection)
         averages = summaries(connection)
+        taken = looks(connection) if choices.stop == "early" and reference is None and margin is None else None
     if averages and not rows.method:
         raise _averages_only(store)
     _refuse_empty(rows, store)
+
+    def seen(found: Audit) -> Audit:
+        return found if taken is None else after_looks(found, taken)
+
     wanted = reference or choices.reference
     played = set(rows.method)
     if reference is not None and reference not in played:
@@ -159,15 +166,17 @@ def store_audit(store: Path, *, reference: str | None, margin: float | None) -> 
         parts.append(
             ModelAudit(
                 model=model,
-                scores=audit(
-                    score_array(columns, [*methods, again] if again else methods),
-                    held_against,
-                    again=again,
-                    margin=margin or choices.margin,
-                    margin_played=choices.margin_played,
-                    margin_game=choices.margin_game,
-                    alpha=choices.alpha,
-                    seed=choices.seed,
+                scores=seen(
+                    audit(
+                        score_array(columns, [*methods, again] if again else methods),
+                        held_against,
+                        again=again,
+                        margin=margin or choices.margin,
+                        margin_played=choices.margin_played,
+                        margin_game=choices.margin_game,
+                        alpha=choices.alpha,
+                        seed=choices.seed,
+                    )
                 ),
                 replies=_replies(replies, held_against, methods, choices),
             )

@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.to_thread
@@ -53,6 +53,9 @@ from harness.store.file import open_to_read, open_to_write
 from harness.store.live import Readable, answering
 from harness.store.reader import Which, last_attempts, latest_spec, spent_by_method, stored_cells, unfinished_turns
 from harness.store.writer import StoreWriter, writing
+
+if TYPE_CHECKING:
+    from harness.stopping import Stopping
 
 Say = Callable[[str], None]
 
@@ -239,6 +242,10 @@ async def run_sweep(spec: SweepSpec, setting: Setting, *, retry_failed: bool = F
             refuse_changes(spec, setting, earlier)
             stored = read_stored(connection, spec, sets, retry_failed=retry_failed)
             sweep = _Sweep(spec=spec, setting=setting, sets=sets, keys=keys, stored=stored, run_id=f"{stored.runs + 1:04}")
+            if spec.audit.stop == "early":
+                from harness.stopping import early_stopping
+
+                sweep.stop_early(early_stopping(spec, sets, connection, run_id=sweep.run_id, wall=sweep.clock.wall, say=setting.say))
             return await sweep.run(connection)
     finally:
         if fresh and sweep is not None and not sweep.began:  # we made the file and nothing was played: it would say nothing
@@ -307,19 +314,31 @@ class _Sweep:
         self.interrupts = Interrupts(setting.say)
         self.began = False
         self.clock = RealClock()
+        self.stopping: Stopping | None = None
         self.left = {method: episodes_planned(spec, sets, method) - len(stored.ended[method]) for method in spec.methods()}
         self.methods = {name: part for name, (_, part) in spec.methods().items() if self.left[name]}
         self.scopes = find_scopes(spec, self.methods, source=setting.source)
         self.instances = items_of(sets)
 
+    def stop_early(self, stopping: Stopping) -> None:
+        """From here on methods whose question is settled have nothing left to play."""
+        self.stopping = stopping
+        self.left = {method: 0 if stopping.over(method) else left for method, left in self.left.items()}
+        self.methods = {name: part for name, part in self.methods.items() if self.left[name]}
+        self.scopes = find_scopes(self.spec, self.methods, source=self.setting.source)
+
     def plans(self, method: str) -> Iterator[EpisodePlan]:
-        """What a method has to play, in order."""
+        """What a method has to play, in order, as long as its question is open."""
         spec, ended = self.spec, self.stored.ended[method]
-        return lane(method, self.sets, repeats=spec.repeats, seed=spec.seed, stored=ended, arms=spec.arms(method))
+        plans = lane(method, self.sets, repeats=spec.repeats, seed=spec.seed, stored=ended, arms=spec.arms(method))
+        return self.stopping.until_over(method, plans) if self.stopping else plans
 
     async def run(self, connection: duckdb.DuckDBPyConnection) -> RunEnd:
         failed = self.stored.failed
         if not self.methods:
+            if self.stopping:
+                async with writing(connection, self.setting.store) as writer:
+                    await self.stopping.take_due(writer)
             self.setting.say(f"nothing is left to play{f', but {failed} episodes failed in earlier runs' if failed else ''}")
             return RunEnd(finished=0, failed=failed, pending=0, interrupted=False)
         for name, chosen in self.sets.items():
@@ -500,6 +519,18 @@ class _Sweep:
         gates = {name: route.gate for name, route in routes.items()}
         return Purse(self.scopes, ways=ways, spent=self.stored.spent, gates=gates, clock=self.clock)
 
+    def lane(self, name: str, route: Route) -> Lane:
+        plans, stopping = self.plans(name), self.stopping
+        if stopping is None:
+            return Lane(name=name, plans=plans, gates=(route.gate,))
+        return Lane(
+            name=name,
+            plans=stopping.playing(name, plans),
+            gates=(route.gate,),
+            # A budget keeps its lanes in step by itself; two of a mind would wait for each other.
+            pace=None if self.scopes else lambda plan, tally: stopping.in_step(name, plan, tally, route.gate),
+        )
+
     async def play_routes(self, routes: Mapping[str, Route], background: TaskGroup, writer: StoreWriter) -> RunEnd:
         retry = self.spec.retry
         policy = RetryPolicy(tries_max=retry.tries_max, deadline_s=retry.deadline_s, wait_max_s=retry.wait_max_s)
@@ -507,13 +538,18 @@ class _Sweep:
         totals = {name: episodes_planned(self.spec, self.sets, name) for name in routes}
         player = Player(
             run_id=self.run_id,
-            caller=Caller(sink=writer, clock=self.clock, policy=policy, purse=self.purse(routes, totals)),
+            caller=Caller(
+                sink=self.stopping.listening(writer) if self.stopping else writer,
+                clock=self.clock,
+                policy=policy,
+                purse=self.purse(routes, totals),
+            ),
             games=GAMES,
             routes=routes,
             expected_turns=expected,
             seed=self.spec.seed,
         )
-        lanes = [Lane(name=name, plans=self.plans(name), gates=(route.gate,)) for name, route in routes.items()]
+        lanes = [self.lane(name, route) for name, route in routes.items()]
         scheduler = Scheduler(lanes, player=player, expected=expected, beginning=self.stored.beginning)
         views = [
             LaneView(
@@ -529,7 +565,12 @@ class _Sweep:
         pulse = Pulse(run_id=self.run_id, clock=self.clock, sink=writer)
         background.start_soon(pulse.beat)
         background.start_soon(progress.watch)
-        return await play_until_done_or_stopped(scheduler, self.interrupts)
+        if self.stopping is None:
+            return await play_until_done_or_stopped(scheduler, self.interrupts)
+        background.start_soon(self.stopping.look_on, writer)
+        end = await play_until_done_or_stopped(scheduler, self.interrupts)
+        await self.stopping.take_due(writer)
+        return end
 
 
 def place_of(method: str) -> tuple[str, ...]:

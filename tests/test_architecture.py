@@ -32,6 +32,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "harness.progress": ("harness.core", "harness.engine", "harness.limits"),
     "harness.analysis": ("harness.core", "harness.audit", "harness.store"),
     "harness.story": ("harness.core", "harness.audit", "harness.analysis", "harness.store"),
+    "harness.stopping": ("harness.core", "harness.audit", "harness.spec", "harness.store"),  # a running sweep's rows to the audit
     "harness.tables": ("harness.core", "harness.audit", "harness.analysis", "harness.spec"),  # one error style for files
     "harness.emulate": ("harness.core", "backends"),  # a server of ours as a process
     "harness.access": ("harness.core", "harness.spec", "harness.doors", "backends"),  # a sweep's words and the table of providers

@@ -208,6 +208,42 @@ class EngineSample:
     at: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LookRecord:
+    """One look of a sweep that may stop early: a method against its reference, over the items played by then. Differences in points.
+
+    kind            "look", or "tripwire": play was stopped before the look of this number
+    share           of the items that were played, items: how many of them count
+    low, high       the repeated interval, which holds at all looks together; equivalence_*: that of the equivalence claim
+    p_*, level_*    what was found, and what it had to be at most to settle the question at this look
+    e_value, e_stop the tripwire's highest evidence so far, and what it must reach
+    verdict         DIFFERENT and EQUIVALENT end the play; INCONCLUSIVE goes on, unless it was the last look"""
+
+    run_id: str
+    model: str
+    method: str
+    reference: str
+    kind: str
+    look: int
+    looks: int
+    share: float
+    items: int
+    difference: float
+    se: float
+    low: float
+    high: float
+    equivalence_low: float
+    equivalence_high: float
+    p_difference: float
+    level_difference: float
+    p_equivalence: float
+    level_equivalence: float
+    e_value: float
+    e_stop: float
+    verdict: str
+    at: float
+
+
 Record = (
     SweepRecord
     | ModelRecord
@@ -219,6 +255,7 @@ Record = (
     | GateEvent
     | PulseRecord
     | EngineSample
+    | LookRecord
 )
 
 

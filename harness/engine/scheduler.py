@@ -7,7 +7,7 @@ its episodes finds the way barred, or the purse permits no further one; the othe
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import anyio
@@ -24,11 +24,14 @@ from harness.limits.gate import Gate
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lane:
-    """The episodes of one seating, in playing order, and the gates that its seats call through."""
+    """The episodes of one seating, in playing order, and the gates that its seats call through.
+
+    pace   awaited before each episode, with the lane's tally: a sweep that may stop early keeps its lanes in step"""
 
     name: str
     plans: Iterator[EpisodePlan]
     gates: Sequence[Gate]
+    pace: Callable[[EpisodePlan, Tally], Awaitable[None]] | None = None
 
 
 class ExpectedTurns:
@@ -109,6 +112,8 @@ class Scheduler:
         tally = self.tallies[lane.name]
         for plan in lane.plans:
             try:
+                if lane.pace is not None:
+                    await lane.pace(plan, tally)
                 for gate in lane.gates:
                     await gate.wait_hungry()
                 await self._purse.permit(lane.name)

@@ -14,7 +14,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from harness.core.seeds import stream
-from harness.core.vocabulary import Arm, EpisodePlan, Instance
+from harness.core.vocabulary import Arm, EpisodePlan, Instance, item_key
 
 LOOKS = 4  # quarters of the items, each played to the end before the next
 
@@ -97,6 +97,14 @@ def look_blocks(sets: Mapping[str, GameSet], *, seed: int) -> tuple[tuple[Item, 
         for place, item in enumerate(order):
             blocks[place * LOOKS // len(order)].append(item)
     return tuple(map(tuple, blocks))
+
+
+def looked_at(sets: Mapping[str, GameSet], *, seed: int) -> tuple[tuple[str, ...], ...]:
+    """The items of each look, in the order in which their first repeats are planned."""
+    blocks = [list(block) for block in look_blocks(sets, seed=seed)]
+    for look, block in enumerate(blocks):
+        stream(seed, "order", look, 0).shuffle(block)
+    return tuple(tuple(":".join(item_key(item.instance, item.chosen.rules)) for item in block) for block in blocks)
 
 
 def lane(

@@ -206,7 +206,9 @@ class AuditPart:
     again        play each reference a second time, as if it were another method: what differs then is noise
     margin       points of score difference too small to matter; margin_played: percent of episodes played; margin_game: points in one game
     margin_replies  how many times as often replies may diverge across methods as within them
-    alpha        chance of a false alarm"""
+    alpha        chance of a false alarm
+    stop         "end": when all is played; "early": a method whose question is settled at a quarter, a half or three quarters of the
+                 items is played no further"""
 
     __pydantic_config__: ClassVar = _STRICT
 
@@ -217,6 +219,7 @@ class AuditPart:
     margin_game: Annotated[float, Gt(0), Le(100)] = 10.0
     margin_replies: Annotated[float, Gt(1), Le(100)] = 1.5
     alpha: Annotated[float, Gt(0), Le(0.5)] = 0.05
+    stop: Literal["end", "early"] = "end"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from typing import Literal
 import orjson
 
 from harness.core.errors import StoreError
-from harness.core.records import SummaryRecord, Transcript, TranscriptTurn
+from harness.core.records import LookRecord, SummaryRecord, Transcript, TranscriptTurn
 from harness.core.vocabulary import Message
 from harness.store.live import Readable
 
@@ -142,6 +142,7 @@ class AuditChoices:
     margin_game: float = 10.0
     margin_replies: float = 1.5
     alpha: float = 0.05
+    stop: str = "end"
 
 
 def audit_choices(connection: Readable) -> AuditChoices:
@@ -152,6 +153,13 @@ def audit_choices(connection: Readable) -> AuditChoices:
     spec = orjson.loads(rows[0][0])
     known = {field.name for field in fields(AuditChoices)}
     return AuditChoices(seed=spec["seed"], **{name: value for name, value in spec["audit"].items() if name in known})
+
+
+def looks(connection: Readable) -> list[LookRecord]:
+    """What sweeps that may stop early saw, in order."""
+    names = ", ".join(f'"{field.name}"' for field in fields(LookRecord))
+    rows = connection.execute(f'SELECT {names} FROM looks ORDER BY "at", look').fetchall()
+    return [LookRecord(**dict(zip((field.name for field in fields(LookRecord)), row, strict=True))) for row in rows]
 
 
 def latest_spec(connection: Readable) -> tuple[int, dict[str, object]]:

@@ -14,6 +14,7 @@ from harness.core.records import (
     EngineSample,
     EpisodeRecord,
     GateEvent,
+    LookRecord,
     MethodRecord,
     ModelRecord,
     PulseRecord,
@@ -37,6 +38,7 @@ TABLES: dict[type[Record], str] = {
     GateEvent: "gate_events",
     PulseRecord: "pulses",
     EngineSample: "engine_samples",
+    LookRecord: "looks",
 }
 
 _SQL_TYPES = {str: "VARCHAR", int: "BIGINT", float: "DOUBLE", bool: "BOOLEAN"}

@@ -110,6 +110,26 @@ def test_a_budget_ends_a_run_and_more_of_it_goes_on(tmp_path: Path, played: Path
     assert rows(store, RESULTS) == rows(played, RESULTS)
 
 
+def test_a_sweep_that_may_stop_early_does(tmp_path: Path) -> None:
+    """A method that breaks most forms is played no further once that is sure: said, exit code 0, looks in the store, the audit's verdict
+    is that of the last look, and the same command has nothing left to play."""
+    sweep = tmp_path / "t.toml"
+    settled = BOTS.format(repeats=1, latency=0.0).replace("items = 12", "items = 48").replace("0.1", "0.9")
+    sweep.write_text(f'{settled}\n[audit]\nstop = "early"\nagain = false\nreference = "bots/good"\n')
+    ended = lightbulb("run", sweep)
+    assert ended.returncode == 0, ended.stderr
+    assert "bots/sloppy differs from bots/good" in ended.stderr
+    assert "It is played no further." in ended.stderr
+    store = sweep.with_suffix(".duckdb")
+    assert rows(store, "SELECT verdict FROM looks ORDER BY at DESC LIMIT 1") == [("DIFFERENT",)]
+    assert rows(store, "SELECT count(*) < 54 FROM episodes WHERE method = 'bots/sloppy'") == [(True,)]
+    (found,) = json.loads(lightbulb("audit", store, "--json").stdout)
+    (comparison,) = found["scores"]["comparisons"]
+    assert comparison["verdict"] == "DIFFERENT"
+    assert comparison["sentence"].split(" [")[0] in ended.stderr
+    assert "nothing is left to play" in lightbulb("run", sweep).stderr
+
+
 def test_every_reply_reproduces_the_stored_scores(played: Path) -> None:
     """Fed back into the games, the stored replies give the stored asks, outcomes, scores and counts."""
     assert disagreements(played) == []
