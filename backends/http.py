@@ -223,9 +223,9 @@ class HttpBackend:
 
     async def complete(self, prompt: Prompt) -> Completion:
         """See Backend."""
-        body = orjson.dumps(self._body(prompt))
+        body = self.request_body(prompt)
         limits: dict[str, str] = {}
-        headers = {**self._headers, asks.HEADER: asks.written(prompt)} if self._tells_turns else self._headers
+        headers = {**self._headers, asks.HEADER: asks.written(prompt)} if self._tells_turns and prompt.item else self._headers
         ready_s = self._clock.now()
         await self._wire.wait_turn()
         held_s = self._clock.now() - ready_s
@@ -245,6 +245,14 @@ class HttpBackend:
             thoughts = completion.reasoning and completion.reasoning.replace(self._key, "[key]")
             completion = replace(completion, text=completion.text.replace(self._key, "[key]"), reasoning=thoughts)
         return replace(completion, headers=limits, held_s=held_s)
+
+    def request_body(self, prompt: Prompt) -> bytes:
+        """What is sent for this prompt."""
+        return orjson.dumps(self._body(prompt))
+
+    def asking(self, method: AccessMethod) -> HttpBackend:
+        """The same server over the same wire, asked as this method asks."""
+        return HttpBackend(method, self._dialect, self._wire, key=self._key, clock=self._clock)
 
     async def served_models(self) -> tuple[str, ...] | None:
         """What the server says it serves; None if it does not say.

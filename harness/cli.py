@@ -363,6 +363,40 @@ def games(
 
 
 @app.command()
+def check(
+    sweep: SweepFile,
+    store: Annotated[Path | None, typer.Option(help="Keep the probes' rows there, so that `audit` can read causes from them.")] = None,
+    probes: Annotated[bool, typer.Option("--probes/--no-probes", help="Ask short questions, or only look who is there.")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Reach every access method of a sweep once: name, TLS, key, model, limits, latency; and whether it does what it is asked:
+    temperature, seed, max tokens, stop, honest counts, no prompt of its own, no cut context. What that costs is said before and after.
+
+    Example: lightbulb check bench/sweeps/emulated.toml"""
+    import anyio
+
+    from harness.checks import check_and_keep, cost_before
+    from harness.compose import Setting
+    from harness.report.check import cost_words, looks_as_json, print_looks
+
+    spec = _load(sweep)
+    setting = Setting(source=sweep, store=store or sweep.parent / f"{spec.name}.duckdb", environ=os.environ, console=_console(), say=_say)
+    for line in cost_before(spec, probing=probes):
+        _say(line)
+    end = anyio.run(
+        lambda: check_and_keep(spec, setting, probing=probes, keeping=store is not None),
+        backend_options={"use_uvloop": sys.platform != "win32"},
+    )
+    if as_json:
+        for look in looks_as_json(end.looks, end.findings):
+            print(json.dumps(look))
+    else:
+        print_looks(end.looks, end.findings, _console(to_stdout=True))
+    _say(f"this check took {cost_words(end.spent)}")
+    raise typer.Exit(0 if all(look.reached for look in end.looks) else FAILED)
+
+
+@app.command()
 def emulate(
     settings: Annotated[
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="As in a sweep's emulator = { ... }; quotas.requests=300")

@@ -30,6 +30,7 @@ from games import GAMES
 from games.clembench import read_instances
 from harness.access import access_method, request_json
 from harness.budgets import find_scopes
+from harness.checking import Doorway, Look, Nowhere, look_at
 from harness.core.clock import RealClock
 from harness.core.errors import CallError
 from harness.core.protocols import Backend, RecordSink
@@ -170,6 +171,16 @@ def items_of(sets: Mapping[str, GameSet]) -> dict[str, Instance]:
     return {EpisodePlan(instance=one, rules=chosen.rules, seating=()).item: one for chosen in sets.values() for one in chosen.instances}
 
 
+async def check_sweep(spec: SweepSpec, setting: Setting, *, probing: bool) -> tuple[Look, ...]:
+    """A look at every access method that has a server, all at the same time; nothing is played or stored.
+
+    raises  SpecError, EngineError; what a provider does wrong is in its look"""
+    keys = read_keys(spec, source=setting.source, environ=setting.environ)
+    nothing = Stored(ended=set(), failed=frozenset(), beginnings={}, runs=0, spent={})
+    sets = game_sets(spec, setting.source)
+    return await _Sweep(spec=spec, setting=setting, sets=sets, keys=keys, stored=nothing, run_id="check").look(probing=probing)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
     """What the store knows before the run: which planned episodes ended, how many of them failed, and how far unfinished ones came."""
@@ -292,6 +303,16 @@ def spec_json(spec: SweepSpec) -> str:
     return orjson.dumps(dataclasses.asdict(spec), option=orjson.OPT_SORT_KEYS).decode()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _OpenWays:
+    """All methods of a run, made live. wired: the backends with sockets, under whatever hosts them; gate_of: by method."""
+
+    routes: dict[str, Route]
+    wired: dict[str, HttpBackend]
+    servers: Servers
+    gate_of: dict[str, Gate]
+
+
 class _Sweep:
     """One run over one store."""
 
@@ -357,34 +378,66 @@ class _Sweep:
 
     async def play(self, writer: StoreWriter) -> RunEnd:
         async with anyio.create_task_group() as background, AsyncExitStack() as open_things:
-            servers = self.servers(writer)
-            await servers.look_around()
-            doors = find_doors(self.spec, self.methods, source=self.setting.source, told=servers.told)
-            gates = {door: self.gate(door, writer) for door in doors}
-            gate_of = {name: gate for door, gate in gates.items() for name in door.methods}
-            await servers.start(background, gate_of)
-            routes = {}
-            for door, gate in gates.items():
-                account = tuple(other for beside, other in gates.items() if beside.account == door.account)
-                for name in door.methods:
-                    part, server = self.methods[name], servers.started.get(name)
-                    address = await self.address(part, server, open_things)
-                    model = self.spec.methods()[name][0]
-                    method = access_method(
-                        name, model, part, server, address, concurrency=door.limits.concurrency, source=self.setting.source
-                    )
-                    backend = await self.backend(method, part, open_things)
-                    if (host := servers.hosts.get(name)) is not None:
-                        backend = HostedBackend(backend, host, clock=self.clock)
-                    routes[name] = Route(method=method, gate=gate, backend=backend, account=account, alone=door.alone)
+            open_ways = await self.connect(background, open_things, writer)
+            routes, servers = open_ways.routes, open_ways.servers
             await self.prove(routes)
             await anyio.to_thread.run_sync(self.warm_games)
             await writer.put(*self.opening_rows(routes, servers.started))
             self.began = True
-            servers.follow(background, gate_of)
+            servers.follow(background, open_ways.gate_of)
             end = await self.play_routes(routes, background, writer)
             background.cancel_scope.cancel()
         return end
+
+    async def connect(self, background: TaskGroup, open_things: AsyncExitStack, sink: RecordSink) -> _OpenWays:
+        """Engines started, emulators too, a gate for every quota and a route for every method."""
+        servers = self.servers(sink)
+        await servers.look_around()
+        doors = find_doors(self.spec, self.methods, source=self.setting.source, told=servers.told)
+        gates = {door: self.gate(door, sink) for door in doors}
+        gate_of = {name: gate for door, gate in gates.items() for name in door.methods}
+        await servers.start(background, gate_of)
+        routes: dict[str, Route] = {}
+        wired: dict[str, HttpBackend] = {}
+        for door, gate in gates.items():
+            account = tuple(other for beside, other in gates.items() if beside.account == door.account)
+            for name in door.methods:
+                part, server = self.methods[name], servers.started.get(name)
+                address = await self.address(part, server, open_things)
+                model = self.spec.methods()[name][0]
+                method = access_method(
+                    name, model, part, server, address, concurrency=door.limits.concurrency, source=self.setting.source
+                )
+                backend = await self.backend(method, part, open_things)
+                if isinstance(backend, HttpBackend):
+                    wired[name] = backend
+                if (host := servers.hosts.get(name)) is not None:
+                    backend = HostedBackend(backend, host, clock=self.clock)
+                routes[name] = Route(method=method, gate=gate, backend=backend, account=account, alone=door.alone)
+        return _OpenWays(routes=routes, wired=wired, servers=servers, gate_of=gate_of)
+
+    async def look(self, *, probing: bool) -> tuple[Look, ...]:
+        """See check_sweep."""
+        looks: dict[str, Look] = {}
+        check_at = self.clock.wall()
+
+        async def look(name: str, route: Route, wired: HttpBackend) -> None:
+            doorway = Doorway(route=route, server=wired)
+            looks[name] = await look_at(doorway, clock=self.clock, policy=self.policy(), check_at=check_at, probing=probing)
+
+        async with anyio.create_task_group() as background, AsyncExitStack() as open_things:
+            open_ways = await self.connect(background, open_things, Nowhere())
+            for gate in dict.fromkeys(open_ways.gate_of.values()):
+                background.start_soon(gate.keep)
+            async with anyio.create_task_group() as looking:
+                for name, wired in open_ways.wired.items():
+                    looking.start_soon(look, name, open_ways.routes[name], wired)
+            background.cancel_scope.cancel()
+        return tuple(looks[name] for name in self.methods if name in looks)
+
+    def policy(self) -> RetryPolicy:
+        retry = self.spec.retry
+        return RetryPolicy(tries_max=retry.tries_max, deadline_s=retry.deadline_s, wait_max_s=retry.wait_max_s)
 
     def gate(self, door: Door, sink: RecordSink) -> Gate:
         def on_event(kind: str, detail: str) -> None:
@@ -532,8 +585,6 @@ class _Sweep:
         )
 
     async def play_routes(self, routes: Mapping[str, Route], background: TaskGroup, writer: StoreWriter) -> RunEnd:
-        retry = self.spec.retry
-        policy = RetryPolicy(tries_max=retry.tries_max, deadline_s=retry.deadline_s, wait_max_s=retry.wait_max_s)
         expected = ExpectedTurns(GAMES)
         totals = {name: episodes_planned(self.spec, self.sets, name) for name in routes}
         player = Player(
@@ -541,7 +592,7 @@ class _Sweep:
             caller=Caller(
                 sink=self.stopping.listening(writer) if self.stopping else writer,
                 clock=self.clock,
-                policy=policy,
+                policy=self.policy(),
                 purse=self.purse(routes, totals),
             ),
             games=GAMES,

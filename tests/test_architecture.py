@@ -38,6 +38,9 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "harness.access": ("harness.core", "harness.spec", "harness.doors", "backends"),  # a sweep's words and the table of providers
     "harness.queues": ("harness.core", "harness.limits"),
     "harness.servers": ("harness.core", "harness.limits", "harness.spec", "harness.doors", "harness.queues", "backends"),
+    "harness.checking": ("harness.core", "harness.audit.probes", "harness.engine", "harness.limits"),
+    "harness.checks": ("harness",),  # joins the look, the judgement and the store
+    "harness.report.check": ("harness.core", "harness.audit", "harness.checking"),
     "harness.compose": ("harness", "games", "backends"),  # wires everything
     "harness.cli": ("harness", "games", "backends"),  # composition root
     "harness.__main__": ("harness.cli",),

@@ -27,7 +27,7 @@ _ASK_HEADER = asks.HEADER.encode()
 MANNER_WORDS = 4
 CREATED = 1_700_000_000  # the second in which every answer says it was made: same requests, same bytes
 HTML = b"<!DOCTYPE html><html><body><h1>Service temporarily unavailable</h1></body></html>"
-LEAK_SHARE, LEAK = 0.05, "<|im_start|>assistant\n"
+LEAK_SHARE, LEAK = 0.1, "<|im_start|>assistant\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +124,22 @@ class _Heard:
     cut: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """A request that was let in.
+
+    turn     of a game; None: somebody else asks
+    luck     names the chance of what is said
+    chance   names the chance of what befalls it: who asks, and how often that was asked before"""
+
+    speaks: Format
+    asked: Asked
+    heard: _Heard
+    turn: asks.Turn | None
+    luck: bytes
+    chance: tuple[bytes, bytes]
+
+
 class Provider:
     """One account at one emulated provider. now_s: seconds on any clock that runs evenly; wall_s: since 1970.
 
@@ -164,27 +180,31 @@ class Provider:
             asked = speaks.read(body)
             header = request.headers.get(_ASK_HEADER)
             turn = None if header is None else asks.read(header.decode("latin-1"))
+            if turn is not None and self.emulation.behind is None:
+                self._find_instance(turn.item)
         except (BadRequest, ValueError) as error:
             return _error(speaks, 400, "invalid_request", str(error))
+        except KeyError as error:
+            return _error(speaks, 400, "invalid_request", f"the bots do not know {error}; `lightbulb emulate --sweep` tells them")
         if self.emulation.served is not None and asked.model != self.emulation.served:
             return _error(speaks, 404, "model_not_found", f"The model `{asked.model}` does not exist or you do not have access to it.")
         identity = digest8(request.body if header is None else header)
         times = self._asked_before.get(identity, 0)
-        heard = self._heard(asked)
-        counted = self._ledger.counts_output and self.emulation.behind is None
-        said = self._reply(asked, heard, turn, identity, times) if counted else None
+        number = times.to_bytes(4, "big")
+        luck = identity if turn is not None else identity + number  # a game's turn that is tried again says the same again
+        taken = _Taken(speaks, asked, self._heard(asked), turn, luck, (identity, number))
+        said = self._reply(taken) if self._ledger.counts_output and self.emulation.behind is None else None
         spoken = said.completion_tokens if said is not None else 0
-        refusal = self._ledger.admit(input_tokens=heard.tokens, output_tokens=spoken, now_s=now_s)
+        refusal = self._ledger.admit(input_tokens=taken.heard.tokens, output_tokens=spoken, now_s=now_s)
         headers = speaks.headers(self._ledger.told(now_s), wall_s) if self.emulation.quotas.told else ""
         if refusal is not None:
             seen.refused += 1
             return _refused(speaks, *refusal, headers=headers)
         self._asked_before[identity] = times + 1
         seen.admitted.append(now_s - self._started_s)
-        chance = (identity, times.to_bytes(4, "big"))
-        if self.emulation.behind is not None and (self.emulation.defects.routed_model or not self._routed(identity)):
-            return self._forwarded(request, body, speaks, asked, heard, chance, headers)
-        return self._brought(speaks, asked, said or self._reply(asked, heard, turn, identity, times), chance, headers)
+        if self.emulation.behind is not None and (self.emulation.defects.routed_model or not self._routed(luck)):
+            return self._forwarded(taken, body, request.headers.get(b"authorization"), headers)
+        return self._brought(taken, said or self._reply(taken), headers)
 
     # --- the door -------------------------------------------------------------------------------------------------------------
 
@@ -218,9 +238,9 @@ class Provider:
         kept = _within(whole, defects.context_tokens_max)
         return _Heard(kept, told(kept, other_template=strange), prompt_tokens(kept, other_template=strange), kept is not whole)
 
-    def _routed(self, identity: bytes) -> bool:
+    def _routed(self, luck: bytes) -> bool:
         share = self.emulation.defects.routed_share
-        return bool(share) and uniforms(self._root, b"routed", identity)[0] < share
+        return bool(share) and uniforms(self._root, b"routed", luck)[0] < share
 
     def _temperature(self, asked: Asked) -> float:
         fixed = self.emulation.defects.temperature
@@ -230,11 +250,13 @@ class Provider:
         wanted = None if self.emulation.defects.max_tokens_ignored else asked.tokens_max
         return min(wanted or LONGEST, self.emulation.defects.output_tokens_max or LONGEST)
 
-    def _reply(self, asked: Asked, heard: _Heard, turn: asks.Turn | None, identity: bytes, times: int) -> Said:
-        emulation, defects, start = self.emulation, self.emulation.defects, heard.state
-        temperature, tokens_max, routed = self._temperature(asked), self._tokens_max(asked), self._routed(identity)
-        skill, weights = (defects.routed_skill, emulation.weights + " routed") if routed else (emulation.skill, emulation.weights)
-        luck = identity if turn is not None else identity + times.to_bytes(4, "big")
+    def _reply(self, taken: _Taken) -> Said:
+        emulation, defects = self.emulation, self.emulation.defects
+        asked, turn, luck, start = taken.asked, taken.turn, taken.luck, taken.heard.state
+        temperature, tokens_max = self._temperature(asked), self._tokens_max(asked)
+        skill, weights = (
+            (defects.routed_skill, f"{emulation.weights} routed") if self._routed(luck) else (emulation.skill, emulation.weights)
+        )
         if temperature <= 0 and emulation.noise and uniforms(self._root, b"noise", luck)[0] < emulation.noise:
             temperature = 1.0
         elif asked.seed is not None and not defects.seed_ignored:
@@ -252,7 +274,7 @@ class Provider:
             text = "".join(token.text for token in tokens)
             ended: Stop = "cut" if len(tokens) == tokens_max else "ended"
         else:
-            text = self._played(turn, asked.messages, sampler, start, 0.0 if heard.cut else skill)
+            text = self._played(turn, asked.messages, sampler, start, 0.0 if taken.heard.cut else skill)
             ended = "ended"
         if defects.template == "other" and uniforms(b"leak", start)[0] < LEAK_SHARE:
             text = LEAK + text
@@ -267,7 +289,7 @@ class Provider:
         return Said(
             text=_spoilt(text, defects),
             ended=ended,
-            prompt_tokens=heard.tokens,
+            prompt_tokens=taken.heard.tokens,
             completion_tokens=spoken,
             fingerprint=f"fp_{digest8(shown.encode()).hex()[:10]}",
             tokens=tokens,
@@ -285,27 +307,19 @@ class Provider:
         reply, words_may_follow = bot_reply(instance, turn.seat, messages, skill=skill, form_errors=errors, chance=chance)
         return reply + manner(sampler, start, words=MANNER_WORDS if words_may_follow else 0)
 
-    def _forwarded(
-        self,
-        request: Request,
-        body: Mapping[str, Any],
-        speaks: Format,
-        asked: Asked,
-        heard: _Heard,
-        chance: tuple[bytes, bytes],
-        headers: str,
-    ) -> Forward:
+    def _forwarded(self, taken: _Taken, body: Mapping[str, Any], key: bytes | None, headers: str) -> Forward:
+        asked = taken.asked
         defects = self.emulation.defects
         wanted = behind.Wanted(
-            model=defects.routed_model if defects.routed_model and self._routed(chance[0]) else asked.model,
-            messages=normalised(heard.messages),
+            model=defects.routed_model if defects.routed_model and self._routed(taken.luck) else asked.model,
+            messages=normalised(taken.heard.messages),
             temperature=self._temperature(asked),
             top_p=None if defects.top_p_ignored else asked.top_p,
             seed=None if defects.seed_ignored else asked.seed,
             tokens_max=self._tokens_max(asked),
             stop=() if defects.stop_ignored else asked.stop,
         )
-        errors = Random(int.from_bytes(digest8(b"forms", self._root, *chance), "big"))
+        errors = Random(int.from_bytes(digest8(b"forms", self._root, *taken.chance), "big"))
 
         def finish(status: int, answer: bytes, now_s: float) -> Response:
             if status != 200:
@@ -313,19 +327,19 @@ class Provider:
             try:
                 said = behind.said_in(answer)
             except ValueError as error:
-                return _error(speaks, 502, "bad_gateway", str(error))
+                return _error(taken.speaks, 502, "bad_gateway", str(error))
             self._ledger.settle(said.completion_tokens, now_s)
             text = with_form_errors(said.text, self.emulation.form_errors, errors)
             text = with_form_errors(text, defects.form_errors, errors)
-            return self._brought(speaks, asked, replace(said, text=_spoilt(text, defects)), chance, headers)
+            return self._brought(taken, replace(said, text=_spoilt(text, defects)), headers)
 
-        key = request.headers.get(b"authorization")
         along = {"Content-Type": "application/json", **({"Authorization": key.decode("latin-1")} if key else {})}
         return Forward(behind.body_for(wanted, body, other_template=defects.template == "other"), along, finish)
 
     # --- how it is brought ----------------------------------------------------------------------------------------------------
 
-    def _brought(self, speaks: Format, asked: Asked, said: Said, chance: tuple[bytes, bytes], headers: str) -> Response:
+    def _brought(self, taken: _Taken, said: Said, headers: str) -> Response:
+        speaks, asked, chance = taken.speaks, taken.asked, taken.chance
         seen, faults = self.statistics, self.emulation.faults
         name = "".join(part.hex() for part in chance)
         headers += f"x-request-id: {name}\r\n"

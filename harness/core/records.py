@@ -244,6 +244,38 @@ class LookRecord:
     at: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeRecord:
+    """One short question that `lightbulb check` put to an access method, and its answer; no game, no score.
+
+    check_at            when the check began: rows of one check have it in common
+    kind, name, number  which probe, which of its questions, which time it was put
+    stop                the one stop text that was asked for
+    reply               None where no answer came, and then error_class says why"""
+
+    check_at: float
+    method: str
+    model: str
+    kind: str
+    name: str
+    number: int
+    temperature: float | None
+    seed: int | None
+    stop: str | None
+    tokens_max: int
+    reply: str | None
+    finish_reason: str | None
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    served_model: str | None
+    upstream: str | None
+    system_fingerprint: str | None
+    latency_s: float
+    cost_usd: float | None
+    error_class: str | None
+    error_text: str | None
+
+
 Record = (
     SweepRecord
     | ModelRecord
@@ -256,6 +288,7 @@ Record = (
     | PulseRecord
     | EngineSample
     | LookRecord
+    | ProbeRecord
 )
 
 

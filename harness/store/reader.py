@@ -11,7 +11,7 @@ from typing import Literal
 import orjson
 
 from harness.core.errors import StoreError
-from harness.core.records import LookRecord, SummaryRecord, Transcript, TranscriptTurn
+from harness.core.records import LookRecord, ProbeRecord, SummaryRecord, Transcript, TranscriptTurn
 from harness.core.vocabulary import Message
 from harness.store.live import Readable
 
@@ -181,6 +181,16 @@ def summaries(connection: Readable) -> list[SummaryRecord]:
     names = ", ".join(f'"{field.name}"' for field in fields(SummaryRecord))
     rows = connection.execute(f"SELECT {names} FROM summaries ORDER BY method, game").fetchall()
     return [SummaryRecord(**dict(zip((field.name for field in fields(SummaryRecord)), row, strict=True))) for row in rows]
+
+
+def probes(connection: Readable) -> list[ProbeRecord]:
+    """The rows of each method's last check."""
+    names = [field.name for field in fields(ProbeRecord)]
+    listed = ", ".join(f'"{name}"' for name in names)
+    rows = connection.execute(f"""
+        SELECT {listed} FROM probes QUALIFY check_at = max(check_at) OVER (PARTITION BY method) ORDER BY method, kind, name, number
+        """).fetchall()
+    return [ProbeRecord(**dict(zip(names, row, strict=True))) for row in rows]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ from harness.core.records import (
     LookRecord,
     MethodRecord,
     ModelRecord,
+    ProbeRecord,
     PulseRecord,
     Record,
     SummaryRecord,
@@ -39,6 +40,7 @@ TABLES: dict[type[Record], str] = {
     PulseRecord: "pulses",
     EngineSample: "engine_samples",
     LookRecord: "looks",
+    ProbeRecord: "probes",
 }
 
 _SQL_TYPES = {str: "VARCHAR", int: "BIGINT", float: "DOUBLE", bool: "BOOLEAN"}

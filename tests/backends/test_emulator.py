@@ -80,10 +80,6 @@ def text_of(response: Response) -> str:
     return str(told(response)["choices"][0]["message"]["content"])  # type: ignore[index]
 
 
-def fingerprint(at: Provider, text: str) -> str:
-    return str(told(asked(at, text, temperature=0))["system_fingerprint"])
-
-
 # --- bots ---------------------------------------------------------------------------------------------------------------------
 
 
@@ -357,14 +353,16 @@ def test_another_template_counts_otherwise_and_leaks() -> None:
 
 
 def test_a_share_of_the_traffic_goes_elsewhere() -> None:
-    """About as many questions as planted are answered by another model, the same ones each time; admitted, their fingerprint tells."""
-    texts = [f"question {number}" for number in range(300)]
-    honest, routed = provider(Emulation()), provider(Emulation(defects=Defects(routed_share=0.2, routed_admitted=True)))
-    differing = {text for text in texts if text_of(asked(honest, text, temperature=0)) != text_of(asked(routed, text, temperature=0))}
-    again = {text for text in texts if text_of(asked(honest, text, temperature=0)) != text_of(asked(routed, text, temperature=0))}
-    prints = {text for text in texts if fingerprint(honest, text) != fingerprint(routed, text)}
-    assert 35 <= len(differing) <= 85
-    assert differing == again == prints
+    """About as many requests as planted are answered by another model, also of one that is put again; admitted, their fingerprint tells."""
+    texts = [f"question {number // 2}" for number in range(300)]
+    routed = provider(Emulation(defects=Defects(routed_share=0.2, routed_admitted=True)))
+    said = [told(asked(routed, text, temperature=0)) for text in texts]
+    own = provider(Emulation())
+    expected = [told(asked(own, text, temperature=0)) for text in texts]
+    elsewhere = [one["system_fingerprint"] != other["system_fingerprint"] for one, other in zip(said, expected, strict=True)]
+    assert elsewhere == [one["choices"] != other["choices"] for one, other in zip(said, expected, strict=True)]
+    assert 35 <= sum(elsewhere) <= 85
+    assert any(first != second for first, second in zip(elsewhere[::2], elsewhere[1::2], strict=True))
 
 
 def test_letters_and_white_space_may_be_lost() -> None:

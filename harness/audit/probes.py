@@ -1,0 +1,456 @@
+"""Short questions that show how an access method treats what is asked of it, and what their answers mean. Pure.
+
+Nothing here needs a model that obeys: every probe compares replies with each other, or counts with counts. A question is put to a method
+once as `first_asks`, and where a reply is needed to ask on, as `later_asks`. `judge` reads rows, fresh or from a store.
+
+Sources of the probes: audit page of the project, "Cause"; the statistic for temperature is a relabelling within prompts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Literal
+
+import numpy as np
+
+from harness.core.records import ProbeRecord
+from harness.core.vocabulary import Message, Sampling
+
+Answer = Literal["kept", "broken", "unclear", "untested"]
+
+TOPICS = (
+    "Tell the story of a lighthouse keeper who finds a boat without a crew. Take your time and tell it at length.",
+    "Describe an old market town on a rainy morning, street by street. Leave nothing out.",
+    "Explain to a curious child how bread is made, from the field to the table, in many sentences.",
+    "Write a long letter from a traveller who has reached the mountains after a hard winter.",
+)
+REPEATS = 4
+TALK_TOKENS, SHORT_TOKENS, LONG_TOKENS = 24, 6, 300
+SEED = 11
+LENGTHS = (1, 10, 100, 1000)
+FILLER = "The road goes on past fields and houses. "
+BEGINNINGS = ("Answer in French.", "Answer with a list of ten animals.")
+LATE = 120  # fillers between a beginning and its end: about a thousand tokens
+DRAWS = 999
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeAsk:
+    """One question.
+
+    kind, name, number   which probe, which of its questions, which time it is put"""
+
+    kind: str
+    name: str
+    number: int
+    messages: tuple[Message, ...]
+    sampling: Sampling
+    tokens_max: int
+
+    @property
+    def place(self) -> str:
+        return f"{self.kind} {self.name} {self.number}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeFinding:
+    """What the probes say of one thing that was asked of a method.
+
+    subject   "temperature", "seed", "max tokens", "output cap", "stop", "usage", "prompt", "template", "context", "letters",
+              "one server", "words"
+    answer    kept: as asked; broken: not; unclear: the rows contradict each other or are too few; untested: not asked, or refused
+    figures   what the sentence rests on"""
+
+    method: str
+    subject: str
+    answer: Answer
+    sentence: str
+    figures: Mapping[str, float]
+
+
+# --- what is asked ------------------------------------------------------------------------------------------------------------
+
+
+def first_asks() -> tuple[ProbeAsk, ...]:
+    """All that can be asked without knowing a reply."""
+    greedy, warm = Sampling(temperature=0.0), Sampling(temperature=1.0)
+    asks = [
+        _ask(kind, str(topic), number, sampling, TALK_TOKENS, TOPICS[topic])
+        for kind, sampling in (("greedy", greedy), ("warm", warm))
+        for topic in range(len(TOPICS))
+        for number in range(REPEATS)
+    ]
+    asks += [_ask("seed", str(SEED), number, Sampling(temperature=1.0, seed=SEED), TALK_TOKENS, TOPICS[0]) for number in range(REPEATS)]
+    asks += [
+        _ask("seed", str(SEED + other), 0, Sampling(temperature=1.0, seed=SEED + other), TALK_TOKENS, TOPICS[0])
+        for other in range(1, 1 + REPEATS)
+    ]
+    asks += [_ask("short", str(topic), 0, greedy, SHORT_TOKENS, TOPICS[topic]) for topic in (0, 1)]
+    asks += [_ask("long", str(topic), 0, greedy, LONG_TOKENS, TOPICS[topic]) for topic in (0, 1)]
+    asks += [_ask("length", str(words), 0, greedy, 1, "word " * words + ".") for words in LENGTHS]
+    asks.append(_ask("length", "three messages", 0, greedy, 1, "word word.", "word word.", "word word."))
+    asks.append(_ask("length", "one of them", 0, greedy, 1, "word word."))
+    asks += [
+        _ask("beginning", f"{name} {which}", 0, greedy, TALK_TOKENS, f"{beginning} {FILLER * fillers}Now go on.")
+        for name, fillers in (("near", 1), ("far", LATE))
+        for which, beginning in enumerate(BEGINNINGS)
+    ]
+    return tuple(asks)
+
+
+def later_asks(rows: Sequence[ProbeRecord]) -> tuple[ProbeAsk, ...]:
+    """What can be asked once the greedy replies are known: to stop at a word that will come."""
+    asks = []
+    for topic in (0, 1):
+        known = [row.reply for row in rows if row.kind == "greedy" and row.name == str(topic) and row.reply]
+        stop = _stop_in(known[0]) if known else None
+        if stop is not None:
+            asks.append(_ask("stop", str(topic), 0, Sampling(temperature=0.0, stop=(stop,)), TALK_TOKENS, TOPICS[topic]))
+    return tuple(asks)
+
+
+def expected_cost(characters_a_token: float = 4.0) -> tuple[int, int, int]:
+    """Calls, prompt tokens and completion tokens that one method's probes take at most, as far as can be known beforehand."""
+    asks = first_asks()
+    stops = 2
+    spoken = sum(ask.tokens_max for ask in asks) + stops * TALK_TOKENS
+    heard = sum(sum(len(message.text) for message in ask.messages) / characters_a_token + 8 for ask in asks)
+    return len(asks) + stops, round(heard + stops * 30), spoken
+
+
+def _ask(kind: str, name: str, number: int, sampling: Sampling, tokens_max: int, *texts: str) -> ProbeAsk:
+    roles: tuple[Literal["user", "assistant"], ...] = ("user", "assistant")
+    messages = tuple(Message(roles[place % 2], text) for place, text in enumerate(texts))
+    return ProbeAsk(kind=kind, name=name, number=number, messages=messages, sampling=sampling, tokens_max=tokens_max)
+
+
+def _stop_in(reply: str) -> str | None:
+    """A word from the middle of a reply that does not occur before it; with its space, so that no other word begins so."""
+    words = reply.split(" ")
+    for place in range(len(words) // 2, len(words)):
+        stop = f" {words[place]}"
+        if words[place].isalpha() and reply.find(stop) == len(" ".join(words[:place])):
+            return stop
+    return None
+
+
+# --- what the answers mean ----------------------------------------------------------------------------------------------------
+
+
+def judge(rows: Sequence[ProbeRecord], references: Mapping[str, str]) -> tuple[ProbeFinding, ...]:
+    """The findings of every method, in the order of the rows.
+
+    references   method -> the method it is held against; one that is absent, or held against itself, is judged alone"""
+    by_method: dict[str, list[ProbeRecord]] = {}
+    for row in rows:
+        by_method.setdefault(row.method, []).append(row)
+    found: list[ProbeFinding] = []
+    for method, own in by_method.items():
+        reference = references.get(method)
+        beside = by_method.get(reference, []) if reference is not None and reference != method else []
+        found += _judge_one(method, own, beside)
+    return tuple(found)
+
+
+def _judge_one(method: str, own: Sequence[ProbeRecord], beside: Sequence[ProbeRecord]) -> Iterable[ProbeFinding]:
+    verdicts: list[tuple[str, Answer, str, Mapping[str, float]]] = [
+        ("usage", *_usage(own)),
+        ("max tokens", *_max_tokens(own)),
+        ("output cap", *_cap(own)),
+        ("stop", *_stop(own)),
+        ("context", *_context(own)),
+        *_prompt_and_template(own, beside),
+        ("temperature", *_temperature(own)),
+        ("seed", *_seed(own)),
+        ("letters", *_letters(own, beside)),
+        ("one server", *_one_server(own)),
+        ("words", *_words(own, beside)),
+    ]
+    for subject, answer, sentence, figures in verdicts:
+        yield ProbeFinding(method=method, subject=subject, answer=answer, sentence=sentence, figures=figures)
+
+
+_Verdict = tuple[Answer, str, Mapping[str, float]]
+
+
+def _of(rows: Sequence[ProbeRecord], kind: str) -> list[ProbeRecord]:
+    """The answered rows of one probe."""
+    return [row for row in rows if row.kind == kind and row.reply is not None]
+
+
+def _refused(rows: Sequence[ProbeRecord], kind: str) -> str:
+    """Why there are none."""
+    said = [row.error_text for row in rows if row.kind == kind and row.error_text]
+    return f"not answered: {said[0]}" if said else "not asked"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
+
+
+def _usage(rows: Sequence[ProbeRecord]) -> _Verdict:
+    answered = [row for row in rows if row.reply is not None]
+    if not answered:
+        return "untested", _refused(rows, "length"), {}
+    uncounted = sum(row.prompt_tokens is None or row.completion_tokens is None for row in answered)
+    if uncounted:
+        return "broken", f"{uncounted} of {len(answered)} answers do not say what they cost", {"uncounted": uncounted}
+    empty = sum(bool(row.reply) and not row.completion_tokens for row in answered)
+    if empty:
+        return "broken", f"{empty} of {len(answered)} replies are counted as no tokens", {"empty": empty}
+    return "kept", f"all {len(answered)} answers say what they cost", {}
+
+
+def _max_tokens(rows: Sequence[ProbeRecord]) -> _Verdict:
+    short = _of(rows, "short")
+    if not short:
+        return "untested", _refused(rows, "short"), {}
+    over = [row for row in short if row.completion_tokens is not None and row.completion_tokens > row.tokens_max]
+    if over:
+        most = max(row.completion_tokens or 0 for row in over)
+        return "broken", f"asked for {SHORT_TOKENS} tokens, it gave {most}", {"asked": SHORT_TOKENS, "given": most}
+    lengths = {row.name: len(row.reply or "") for row in _of(rows, "greedy")}
+    longer = [row for row in short if row.name in lengths and len(row.reply or "") >= lengths[row.name] > 0 and row.finish_reason != "stop"]
+    if longer:
+        given = len(longer[0].reply or "")
+        return "broken", f"asked for {SHORT_TOKENS} tokens, it gave {given} characters and counts them as fewer tokens", {"given": given}
+    return "kept", f"no reply was longer than the {SHORT_TOKENS} tokens asked for", {}
+
+
+_CUT = frozenset({"length", "max_tokens", "MAX_TOKENS"})
+
+
+def _cap(rows: Sequence[ProbeRecord]) -> _Verdict:
+    long = [row for row in _of(rows, "long") if row.completion_tokens is not None]
+    if not long:
+        return "untested", _refused(rows, "long"), {}
+    counts = [row.completion_tokens or 0 for row in long]
+    cut_early = [row for row in long if row.finish_reason in _CUT and (row.completion_tokens or 0) < row.tokens_max]
+    if cut_early:
+        cap = max(row.completion_tokens or 0 for row in cut_early)
+        return "broken", f"allowed {LONG_TOKENS} tokens, replies were cut at {cap}", {"cap": cap}
+    if len(counts) > 1 and len(set(counts)) == 1 and counts[0] < LONG_TOKENS:
+        return "unclear", f"every long reply has {counts[0]} tokens and claims to have ended by itself", {"cap": counts[0]}
+    return "kept", f"replies of up to {max(counts)} tokens came whole", {"longest": max(counts)}
+
+
+def _stop(rows: Sequence[ProbeRecord]) -> _Verdict:
+    asked = _of(rows, "stop")
+    if not asked:
+        return "untested", _refused(rows, "stop"), {}
+    verdicts: list[Answer] = []
+    for row in asked:
+        stop, reply = row.stop or "", row.reply or ""
+        known = [one.reply or "" for one in _of(rows, "greedy") if one.name == row.name]
+        expected = {text[: text.find(stop)] for text in known if stop in text}
+        if stop in reply:
+            kept_in = reply.endswith(stop)
+            words = "ends with the stop text, which should not come" if kept_in else "goes on after the stop text"
+            return "broken", f"a reply {words} ({stop.strip()!r})", {}
+        verdicts.append("kept" if reply in expected or reply.rstrip() in {text.rstrip() for text in expected} else "unclear")
+    if "unclear" in verdicts:
+        return "unclear", "replies differ before the stop text could come: ask again where temperature 0 repeats", {}
+    return "kept", "replies end where the stop text would have come", {}
+
+
+def _context(rows: Sequence[ProbeRecord]) -> _Verdict:
+    counts = {row.name: row.prompt_tokens for row in _of(rows, "length") if row.prompt_tokens is not None}
+    replies = {row.name: row.reply for row in _of(rows, "beginning")}
+    near = {replies.get("near 0"), replies.get("near 1")}
+    far = {replies.get("far 0"), replies.get("far 1")}
+    forgets = None not in near | far and len(near) == 2 and len(far) == 1
+    if all(str(words) in counts for words in LENGTHS):
+        ten, hundred, thousand = (counts[str(words)] for words in LENGTHS[1:])
+        grown, expected = thousand - hundred, 10 * (hundred - ten)
+        if grown < 0.8 * expected:
+            words = "and what a long prompt begins with changes nothing" if forgets else "though its beginning still matters"
+            return "broken", f"a prompt ten times as long counts only {thousand} tokens, {words}", {"tokens": thousand}
+        if forgets:
+            return "unclear", f"{thousand} tokens are counted, but what a long prompt begins with changes nothing", {"tokens": thousand}
+        if len(far) == 2 and None not in far:
+            return "kept", f"what stands before a thousand tokens still changes the reply; {thousand} tokens were counted", {}
+        return "unclear", "counts grow as they should; whether the beginning is read could not be seen", {}
+    return "untested", _refused(rows, "length"), {}
+
+
+def _prompt_and_template(own: Sequence[ProbeRecord], beside: Sequence[ProbeRecord]) -> list[tuple[str, Answer, str, Mapping[str, float]]]:
+    """prompt_tokens here = alpha + beta x there + gamma x messages, in whole tokens: alpha is a prompt, gamma a template."""
+    here, there = _lengths(own), _lengths(beside)
+    if not here:
+        why = _refused(own, "length")
+        return [("prompt", "untested", why, {}), ("template", "untested", why, {})]
+    single, three = [str(words) for words in LENGTHS], "three messages"
+    if not set(here) <= set(there):
+        before = here.get("1", 0) - 1 - 1
+        words = f"a one-word message costs {here.get('1', 0)} tokens; without a reference's count that says little"
+        return [("prompt", "untested", words, {"before": before}), ("template", "untested", "needs a reference", {})]
+    more = [here[name] - there[name] for name in single]
+    figures = {"one word": more[0], "a thousand": more[-1], "three messages": here[three] - there[three]}
+    if len(set(more)) > 1:
+        slope = (here["1000"] - here["1"]) / max(1, there["1000"] - there["1"])
+        if slope < 0.9 and here["1000"] - here["100"] < 0.8 * 10 * (here["100"] - here["10"]):
+            words = "the counts of long prompts are cut: see context"
+            return [("prompt", "unclear", words, figures), ("template", "unclear", words, figures)]
+        words = f"the same text costs {slope:.2f} times the reference's tokens: another tokenizer, or rounded counts"
+        return [("prompt", "unclear", words, figures), ("template", "unclear", words, figures)]
+    each = (here[three] - there[three] - (here["one of them"] - there["one of them"])) / 2
+    extra = more[0] - each
+    prompt: tuple[str, Answer, str, Mapping[str, float]]
+    if extra > 0:
+        words = f"every conversation costs {extra:g} tokens more than at the reference: a prompt is put before it, or a special token"
+        prompt = ("prompt", "broken", words, figures)
+    elif extra < 0:
+        words = f"every conversation costs {-extra:g} tokens less than at the reference, which may be the one that adds something"
+        prompt = ("prompt", "broken", words, figures)
+    else:
+        prompt = ("prompt", "kept", "conversations cost as many tokens as at the reference", figures)
+    if each:
+        words = f"every message costs {abs(each):g} tokens {'more' if each > 0 else 'less'} than at the reference: another chat template"
+        return [prompt, ("template", "broken", words, figures)]
+    return [prompt, ("template", "kept", "messages are counted as at the reference", figures)]
+
+
+def _lengths(rows: Sequence[ProbeRecord]) -> dict[str, int]:
+    return {row.name: row.prompt_tokens for row in _of(rows, "length") if row.prompt_tokens is not None}
+
+
+def _temperature(rows: Sequence[ProbeRecord]) -> _Verdict:
+    prompts = [
+        (
+            [row.reply or "" for row in _of(rows, "greedy") if row.name == str(topic)],
+            [row.reply or "" for row in _of(rows, "warm") if row.name == str(topic)],
+        )
+        for topic in range(len(TOPICS))
+    ]
+    prompts = [(cold, warm) for cold, warm in prompts if len(cold) >= 2 and len(warm) >= 2]
+    if not prompts:
+        return "untested", _refused(rows, "warm" if _of(rows, "greedy") else "greedy"), {}
+    cold = float(np.mean([_match(replies) for replies, _ in prompts]))
+    warm = float(np.mean([_match(replies) for _, replies in prompts]))
+    p = _p_colder(prompts)
+    figures = {"match at 0": cold, "match at 1": warm, "p": p}
+    said = f"replies to one prompt agree in {_percent(cold)} at temperature 0 and in {_percent(warm)} at 1 (p = {p:.3f})"
+    if p <= 0.01 and cold >= 0.6:
+        return "kept", said, figures
+    if p > 0.05 and warm >= 0.9:
+        return "broken", f"{said}: it is always greedy, or answers from a cache", figures
+    if p > 0.05 and cold < 0.5:
+        return "broken", f"{said}: temperature 0 is not served", figures
+    if cold < 0.6:
+        return "unclear", f"{said}: it may be served warmer than asked, or its batches are noisy", figures
+    return "unclear", said, figures
+
+
+def _match(replies: Sequence[str]) -> float:
+    """Share of pairs that agree."""
+    pairs = list(combinations(replies, 2))
+    return sum(one == other for one, other in pairs) / len(pairs)
+
+
+def _p_colder(prompts: Sequence[tuple[Sequence[str], Sequence[str]]]) -> float:
+    """Chance that replies drawn alike agree so much more often in the first group: labels are dealt anew within each prompt."""
+    rng = np.random.default_rng(1)
+    observed, dealt = 0.0, np.zeros(DRAWS)
+    for first, second in prompts:
+        replies, size = [*first, *second], len(first)
+        alike = np.array([[one == other for other in replies] for one in replies], dtype=float)
+        np.fill_diagonal(alike, 0.0)
+
+        def excess(chosen: np.ndarray, alike: np.ndarray = alike, size: int = size, rest: int = len(second)) -> np.ndarray:
+            inside = np.einsum("di,ij,dj->d", chosen, alike, chosen) / (size * (size - 1))
+            outside = np.einsum("di,ij,dj->d", 1 - chosen, alike, 1 - chosen) / (rest * (rest - 1))
+            return np.asarray(inside - outside)
+
+        identity = np.zeros((1, len(replies)))
+        identity[0, :size] = 1
+        observed += float(excess(identity)[0])
+        order = np.argsort(rng.random((DRAWS, len(replies))), axis=1)
+        dealt += excess((order < size).astype(float))
+    return float((1 + np.sum(dealt >= observed - 1e-12)) / (DRAWS + 1))
+
+
+def _seed(rows: Sequence[ProbeRecord]) -> _Verdict:
+    asked = _of(rows, "seed")
+    same = [row.reply or "" for row in asked if row.name == str(SEED)]
+    others = [row.reply or "" for row in asked if row.name != str(SEED)]
+    if len(same) < 2 or len(others) < 2:
+        return "untested", _refused(rows, "seed"), {}
+    within, across = _match(same), _match([same[0], *others])
+    figures = {"same seed": within, "other seeds": across}
+    said = f"at temperature 1 replies agree in {_percent(within)} with one seed and in {_percent(across)} with others"
+    if across >= 0.9:
+        return "unclear", f"{said}: nothing varies that a seed could hold still", figures
+    if within >= 0.6 and within > across + 0.3:
+        return "kept", said, figures
+    if within <= 0.5:
+        return "broken", f"{said}: the seed is ignored", figures
+    return "unclear", said, figures
+
+
+def _letters(own: Sequence[ProbeRecord], beside: Sequence[ProbeRecord]) -> _Verdict:
+    here, there = _small_first(own), _small_first(beside)
+    if len(here) < 10:
+        return "untested", "too few replies begin with a letter", {}
+    share = sum(here) / len(here)
+    if share < 0.9:
+        return "kept", f"{_percent(1 - share)} of the replies begin with a capital", {"small": share}
+    said = f"{_percent(share)} of the replies begin with a small letter"
+    if len(there) >= 10 and sum(there) / len(there) <= 0.5:
+        return "broken", f"{said}, and {_percent(sum(there) / len(there))} of the reference's", {"small": share}
+    return "unclear", said, {"small": share}
+
+
+def _small_first(rows: Sequence[ProbeRecord]) -> list[bool]:
+    replies = [row.reply.strip() for row in rows if row.reply and row.kind in ("greedy", "warm", "seed", "long")]
+    return [reply[0].islower() for reply in replies if reply and reply[0].isalpha()]
+
+
+def _one_server(rows: Sequence[ProbeRecord]) -> _Verdict:
+    answered = [row for row in rows if row.reply is not None]
+    named = Counter((row.served_model, row.upstream, row.system_fingerprint) for row in answered)
+    if not answered:
+        return "untested", _refused(rows, "greedy"), {}
+    if len(named) > 1:
+        told = ", ".join(f"{' '.join(filter(None, name))} ({count})" for name, count in named.most_common())
+        return "broken", f"answers name {len(named)} configurations: {told}", {"configurations": len(named)}
+    (only,) = named
+    if not only[1] and not only[2]:
+        return "untested", "answers do not say which configuration gave them", {}
+    return "kept", f"all answers name one configuration: {' '.join(filter(None, only))}", {"configurations": 1}
+
+
+def _words(own: Sequence[ProbeRecord], beside: Sequence[ProbeRecord]) -> _Verdict:
+    """Are greedy replies as alike across the two methods as within?"""
+    prompts = []
+    for topic in range(len(TOPICS)):
+        here = [row.reply or "" for row in _of(own, "greedy") if row.name == str(topic)]
+        there = [row.reply or "" for row in _of(beside, "greedy") if row.name == str(topic)]
+        if len(here) >= 2 and len(there) >= 2:
+            prompts.append((here, there))
+    if not prompts:
+        return "untested", "needs a reference's replies to the same prompts", {}
+    within = float(np.mean([(_match(here) + _match(there)) / 2 for here, there in prompts]))
+    across = float(np.mean([np.mean([one == other for one in here for other in there]) for here, there in prompts]))
+    p = _p_apart(prompts)
+    figures = {"within": within, "across": across, "p": p}
+    said = f"at temperature 0 replies agree in {_percent(within)} within and in {_percent(across)} across the two methods (p = {p:.3f})"
+    return ("broken" if p <= 0.01 else "kept" if across >= within - 0.1 else "unclear"), said, figures
+
+
+def _p_apart(prompts: Sequence[tuple[Sequence[str], Sequence[str]]]) -> float:
+    """Chance that replies of one source, dealt to two methods within each prompt, agree so much less across than within."""
+    rng = np.random.default_rng(2)
+    observed, dealt = 0.0, np.zeros(DRAWS)
+    for here, there in prompts:
+        replies, size = [*here, *there], len(here)
+        alike = np.array([[one == other for other in replies] for one in replies], dtype=float)
+        identity = np.zeros((1, len(replies)))
+        identity[0, :size] = 1
+        order = np.argsort(rng.random((DRAWS, len(replies))), axis=1)
+        chosen = np.concatenate([identity, (order < size).astype(float)])
+        across = np.einsum("di,ij,dj->d", chosen, alike, 1 - chosen)
+        observed += float(across[0])
+        dealt += across[1:]
+    return float((1 + np.sum(dealt <= observed + 1e-12)) / (DRAWS + 1))
