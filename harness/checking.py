@@ -238,9 +238,9 @@ async def _probed(doorway: Doorway, caller: Caller, kept: _Last, asks: Sequence[
 def _unsaid(server: Server, method: AccessMethod, prompt: Prompt) -> Iterator[str]:
     """What the probe sets and the request does not say, because the dialect has no word for it or the provider takes none."""
     said = server.request_body(prompt)
-    without: tuple[tuple[str, dict[str, Any]], ...] = (("temperature", {"temperature": None}), ("seed", {"seed": None}), ("stop", {"stop": ()}))
-    for name, unset in without:
-        bare = dataclasses.replace(method.sampling, **unset)
+    unset: Mapping[str, Any] = {"temperature": None, "seed": None, "stop": ()}
+    for name, nothing in unset.items():
+        bare = dataclasses.replace(method.sampling, **{name: nothing})
         if bare != method.sampling and server.asking(dataclasses.replace(method, sampling=bare)).request_body(prompt) == said:
             yield name
 
