@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from harness.audit.attribution import Attribution, Symptoms, attribute, symptoms_of
 from harness.audit.composite import GameFigures, MethodFigures, common_support, method_figures, summary_figures
 from harness.audit.findings import Audit
 from harness.audit.judgement import audit
 from harness.audit.looks import after_looks
+from harness.audit.probes import judge
 from harness.audit.replies import ReplyColumns, ReplyFindings, compare_replies
 from harness.audit.scores import EpisodeColumns, score_array
 from harness.core.errors import AuditError
-from harness.core.records import SummaryRecord
+from harness.core.records import ProbeRecord, SummaryRecord
 from harness.store.file import open_to_read
 from harness.store.reader import (
     AuditChoices,
@@ -24,6 +26,7 @@ from harness.store.reader import (
     episode_rows,
     looks,
     methods_of_models,
+    probes,
     reply_rows,
     summaries,
     time_by_method,
@@ -48,11 +51,14 @@ class ModelScores:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelAudit:
-    """One model's verdicts: on scores, and on the replies to identical prompts (None where there were none)."""
+    """One model's verdicts: on scores, and on the replies to identical prompts (None where there were none).
+
+    causes   of every method that `lightbulb check` has probed into this store"""
 
     model: str
     scores: Audit
     replies: ReplyFindings | None
+    causes: tuple[Attribution, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +150,7 @@ def store_audit(store: Path, *, reference: str | None, margin: float | None) -> 
         replies = reply_rows(connection)
         averages = summaries(connection)
         taken = looks(connection) if choices.stop == "early" and reference is None and margin is None else None
+        probed = probes(connection)
     if averages and not rows.method:
         raise _averages_only(store)
     _refuse_empty(rows, store)
@@ -163,29 +170,35 @@ def store_audit(store: Path, *, reference: str | None, margin: float | None) -> 
             continue
         held_against = wanted if wanted in methods else methods[0]
         again = second_self(held_against) if second_self(held_against) in columns.method else None
-        parts.append(
-            ModelAudit(
-                model=model,
-                scores=seen(
-                    audit(
-                        score_array(columns, [*methods, again] if again else methods),
-                        held_against,
-                        again=again,
-                        margin=margin or choices.margin,
-                        margin_played=choices.margin_played,
-                        margin_game=choices.margin_game,
-                        alpha=choices.alpha,
-                        seed=choices.seed,
-                    )
-                ),
-                replies=_replies(replies, held_against, methods, choices),
+        scores = seen(
+            audit(
+                score_array(columns, [*methods, again] if again else methods),
+                held_against,
+                again=again,
+                margin=margin or choices.margin,
+                margin_played=choices.margin_played,
+                margin_game=choices.margin_game,
+                alpha=choices.alpha,
+                seed=choices.seed,
             )
         )
+        found = _replies(replies, held_against, methods, choices)
+        parts.append(ModelAudit(model=model, scores=scores, replies=found, causes=_causes(probed, scores, found)))
     if not parts and averages:
         raise _averages_only(store)
     if not parts:
         raise AuditError(f"{store}: nothing to compare: no model in it was played through two access methods")
     return tuple(parts)
+
+
+def _causes(probed: Sequence[ProbeRecord], scores: Audit, replies: ReplyFindings | None) -> tuple[Attribution, ...]:
+    """Why the methods differ that were probed, the reference with them: it may be the one at fault."""
+    told = {match.method: {"DIFFERENT": True, "EQUIVALENT": False}.get(str(match.verdict)) for match in (replies.across if replies else ())}
+    symptoms = {one.method: symptoms_of(one, told.get(one.method)) for one in scores.comparisons}
+    of_model = [row for row in probed if row.method == scores.reference or row.method in symptoms]
+    findings = judge(of_model, dict.fromkeys(symptoms, scores.reference))
+    methods = dict.fromkeys(row.method for row in of_model)
+    return tuple(attribute(method, findings, of_model, symptoms.get(method, Symptoms())) for method in methods)
 
 
 def _refuse_empty(rows: EpisodeRows, store: Path) -> None:

@@ -10,6 +10,8 @@ Opens nothing: columns and arrays in, frozen findings out. All chance comes from
                variance.py    method, item, chance
                planning.py    what settling the question costs
                replies.py     identical replies to identical prompts
+               probes.py      short questions: is a method doing what it is asked?
+               attribution.py causes, from probes, replies and scores
             -> verdicts.py    three verdicts and their words
             -> judgement.py   `audit`: the questions in their order
             -> findings.py    all answers as one frozen value, `as_json` as plain data"""

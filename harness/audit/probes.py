@@ -127,9 +127,9 @@ def _ask(kind: str, name: str, number: int, sampling: Sampling, tokens_max: int,
 
 
 def _stop_in(reply: str) -> str | None:
-    """A word from the middle of a reply that does not occur before it; with its space, so that no other word begins so."""
-    words = reply.split(" ")
-    for place in range(len(words) // 2, len(words)):
+    """A word some way into a reply that does not occur before it, with its space; early enough to come again within the limit."""
+    words = reply.split(" ")[: TALK_TOKENS // 2]
+    for place in range(len(words) // 3, len(words)):
         stop = f" {words[place]}"
         if words[place].isalpha() and reply.find(stop) == len(" ".join(words[:place])):
             return stop
@@ -382,9 +382,9 @@ def _seed(rows: Sequence[ProbeRecord]) -> _Verdict:
     said = f"at temperature 1 replies agree in {_percent(within)} with one seed and in {_percent(across)} with others"
     if across >= 0.9:
         return "unclear", f"{said}: nothing varies that a seed could hold still", figures
-    if within >= 0.6 and within > across + 0.3:
-        return "kept", said, figures
-    if within <= 0.5:
+    if within > across + 0.3:
+        return "kept", said, figures  # less than always may be the same noise that temperature 0 shows
+    if within <= across + 0.15:
         return "broken", f"{said}: the seed is ignored", figures
     return "unclear", said, figures
 
@@ -422,13 +422,14 @@ def _one_server(rows: Sequence[ProbeRecord]) -> _Verdict:
 
 
 def _words(own: Sequence[ProbeRecord], beside: Sequence[ProbeRecord]) -> _Verdict:
-    """Are greedy replies as alike across the two methods as within?"""
+    """Are greedy replies as alike across the two methods as within? Compared as far as the shortest goes: lengths have their own probes."""
     prompts = []
     for topic in range(len(TOPICS)):
         here = [row.reply or "" for row in _of(own, "greedy") if row.name == str(topic)]
         there = [row.reply or "" for row in _of(beside, "greedy") if row.name == str(topic)]
         if len(here) >= 2 and len(there) >= 2:
-            prompts.append((here, there))
+            shortest = min(filter(None, map(len, [*here, *there])), default=0)
+            prompts.append(([reply[:shortest] for reply in here], [reply[:shortest] for reply in there]))
     if not prompts:
         return "untested", "needs a reference's replies to the same prompts", {}
     within = float(np.mean([(_match(here) + _match(there)) / 2 for here, there in prompts]))

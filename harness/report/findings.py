@@ -68,6 +68,9 @@ def print_audit(models: Sequence[ModelAudit], console: Console) -> None:
         if not scores.calibrated:
             console.print(Text("CALIBRATION FAILED: the reference differs from itself; believe no verdict below.", style="bold red"))
         across = {match.method: match for match in part.replies.across} if part.replies else {}
+        causes = {cause.method: cause for cause in part.causes}
+        if scores.reference in causes and causes[scores.reference].named:
+            console.print(Text(causes[scores.reference].sentence), soft_wrap=True)
         for comparison in scores.comparisons:
             console.print()
             console.print(Text.assemble((comparison.label, _STYLES[comparison.verdict]), f"  {comparison.method}"), soft_wrap=True)
@@ -75,6 +78,9 @@ def print_audit(models: Sequence[ModelAudit], console: Console) -> None:
             match = across.get(comparison.method)
             words = match.sentence if match else "Replies to identical prompts were not compared: there are none in common."
             console.print(Text(words), soft_wrap=True)
+            cause = causes.get(comparison.method)
+            if cause is not None and (cause.named or comparison.verdict == "DIFFERENT" or (match and match.verdict == "DIFFERENT")):
+                console.print(Text(cause.sentence), soft_wrap=True)
             _print_games(comparison, console)
         if scores.again is not None:
             console.print(Text(scores.again.sentence), soft_wrap=True)

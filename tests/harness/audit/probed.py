@@ -1,0 +1,67 @@
+"""What an emulated provider answers to the probes, without a socket: the real questions, dialect and provider."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from functools import cache
+
+import orjson
+
+from backends import DIALECTS
+from backends.answers import Answer
+from backends.bots import own_instance
+from backends.emulator import Provider
+from backends.emulator.provider import Request, Response
+from backends.providers import provider as row_of
+from harness.audit.probes import ProbeAsk, first_asks, later_asks
+from harness.core.emulation import Emulation
+from harness.core.records import ProbeRecord
+from harness.core.vocabulary import Form, Prompt
+from tests.world import method
+
+_TALKS = DIALECTS["openai_chat"]
+
+
+@cache
+def probed(emulation: Emulation, name: str = "m/here") -> tuple[ProbeRecord, ...]:
+    """The rows that a check of this provider leaves."""
+    at = Provider(emulation, find_instance=own_instance, key=None, now_s=0.0)
+    rows = _rows(at, first_asks(), name)
+    return (*rows, *_rows(at, later_asks(rows), name))
+
+
+def _rows(at: Provider, asks: Sequence[ProbeAsk], name: str) -> list[ProbeRecord]:
+    return [_row(at, ask, name) for ask in asks]
+
+
+def _row(at: Provider, ask: ProbeAsk, name: str) -> ProbeRecord:
+    way = dataclasses.replace(method(name), sampling=ask.sampling)
+    form = Form(regex="[a-z]+", tokens_max=ask.tokens_max)
+    body = _TALKS.bodies(way)(Prompt(messages=ask.messages, form=form, episode="check", item="", seat="probe", turn=0))
+    response = at.respond(Request(b"POST", "/v1/chat/completions", {}, orjson.dumps(body)), 0.0, 0.0)
+    assert isinstance(response, Response)
+    said = _TALKS.read_answer(Answer(status=response.status, headers={}, body=response.pieces[0]), 0.0, row_of("emulator"))
+    return ProbeRecord(
+        check_at=0.0,
+        method=name,
+        model=name.split("/")[0],
+        kind=ask.kind,
+        name=ask.name,
+        number=ask.number,
+        temperature=ask.sampling.temperature,
+        seed=ask.sampling.seed,
+        stop=ask.sampling.stop[0] if ask.sampling.stop else None,
+        tokens_max=ask.tokens_max,
+        reply=said.text,
+        finish_reason=said.finish_reason,
+        prompt_tokens=said.prompt_tokens,
+        completion_tokens=said.completion_tokens,
+        served_model=said.served_model,
+        upstream=said.upstream,
+        system_fingerprint=said.system_fingerprint,
+        latency_s=0.0,
+        cost_usd=None,
+        error_class=None,
+        error_text=None,
+    )

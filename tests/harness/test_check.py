@@ -1,0 +1,114 @@
+"""The command `check`, as a user runs it: real processes, real sockets, emulated providers that misbehave on purpose."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.harness.test_cli import lightbulb, rows
+
+SWEEP = """
+name = "c"
+[games.taboo]
+items = 6
+[models.m.methods.honest]
+emulator = {{ quotas = {{ requests = 6000 }} }}
+price_input_usd_per_mtok = 1.0
+price_output_usd_per_mtok = 2.0
+[models.m.methods.deaf]
+emulator = {{ defects = {{ temperature = 1.0, max_tokens_ignored = true }} }}
+price_input_usd_per_mtok = 1.0
+price_output_usd_per_mtok = 2.0
+{more}
+"""
+
+
+def sweep(folder: Path, more: str = "") -> Path:
+    path = folder / "c.toml"
+    path.write_text(SWEEP.format(more=more))
+    return path
+
+
+@contextmanager
+def emulating(*arguments: str, env: dict[str, str]) -> Iterator[str]:
+    """The base URL of an emulator in a process of its own."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "harness", "emulate", "--port", "0", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, **env},
+    )
+    try:
+        assert process.stdout is not None
+        yield process.stdout.readline().strip()
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=30)
+
+
+def test_check_names_the_defects_of_a_deaf_provider_and_the_audit_names_them_as_causes(tmp_path: Path) -> None:
+    """An emulator that ignores temperature and max_tokens is found out, the honest one is not; what it cost is said before and after;
+    the rows stay in the store, and once the sweep is played there `audit` says what the difference comes from."""
+    path = sweep(tmp_path)
+    store = tmp_path / "c.duckdb"
+    ran = lightbulb("check", path, "--store", store, "--json")
+    assert ran.returncode == 0, ran.stderr
+    honest, deaf = (json.loads(line) for line in ran.stdout.splitlines())
+    assert honest["method"] == "m/honest"
+    assert honest["limits"] == {"requests": 6000}
+    assert [one["subject"] for one in honest["findings"] if one["answer"] == "broken"] == []
+    broken = {one["subject"]: one["sentence"] for one in deaf["findings"] if one["answer"] == "broken"}
+    assert "temperature 0 is not served" in broken["temperature"]
+    assert "asked for 6 tokens" in broken["max tokens"]
+    assert "stop" not in broken
+    assert "2 access methods: at most about 114 calls" in ran.stderr
+    spent = honest["spent"]
+    assert spent["cost_usd"] == pytest.approx((spent["prompt_tokens"] + 2 * spent["completion_tokens"]) / 1e6)
+    assert rows(store, "SELECT method, count(*) >= 54 FROM probes GROUP BY ALL ORDER BY ALL") == [("m/deaf", True), ("m/honest", True)]
+    assert lightbulb("run", path, "--store", store).returncode == 0
+    audited = lightbulb("audit", store).stdout
+    assert "Cause at m/deaf: max tokens ignored (asked for 6 tokens" in audited
+    assert "temperature not served" in audited
+    assert "Cause at m/honest" not in audited
+
+
+def test_check_says_where_the_way_ends(tmp_path: Path) -> None:
+    """No such name, nobody at the port, another model than the one named: each is said of its method, and the others are looked at."""
+    more = """
+[models.m.methods.nowhere]
+base_url = "https://no-such-host.invalid/v1"
+[models.m.methods.closed]
+base_url = "http://127.0.0.1:9/v1"
+[models.m.methods.misnamed]
+emulator = { served = "another" }
+"""
+    ran = lightbulb("check", sweep(tmp_path, more), "--no-probes")
+    assert ran.returncode == 3
+    assert "m/nowhere: name: no-such-host.invalid" in ran.stdout
+    assert "m/closed: connection:" in ran.stdout
+    assert "m/misnamed: model: serves another, not m" in ran.stdout
+    assert ran.stdout.count("NOT REACHED") == 3
+    assert not (tmp_path / "c.duckdb").exists()
+
+
+def test_check_says_that_a_key_is_wrong(tmp_path: Path) -> None:
+    """A provider that wants a key refuses a wrong one by name, and the key is printed nowhere."""
+    more = """
+[models.m.methods.locked]
+base_url = "{url}"
+key_env = "LOCKED_KEY"
+"""
+    with emulating("--key-env", "LOCKED_KEY", env={"LOCKED_KEY": "sk-right-one"}) as url:
+        ran = lightbulb("check", sweep(tmp_path, more.format(url=url)), "--no-probes", env={"LOCKED_KEY": "sk-wrong-one"})
+    assert ran.returncode == 3
+    assert "m/locked: models: HTTP 401: Incorrect API key provided." in ran.stdout
+    assert "sk-wrong-one" not in ran.stdout + ran.stderr
