@@ -24,6 +24,7 @@ from harness.core.protocols import Backend, Clock
 from harness.core.records import CallRecord, ProbeRecord, Record
 from harness.core.vocabulary import AccessMethod, Form, Message, Prompt, digest
 from harness.engine.call import Caller, CallPlace, RetryPolicy, Route
+from harness.engine.purse import Purse
 from harness.limits.headers import read_reports
 
 CONNECT_S = 15.0
@@ -120,7 +121,7 @@ async def look_at(doorway: Doorway, *, clock: Clock, policy: RetryPolicy, check_
     method = doorway.route.method
     steps: list[Step] = []
     kept = _Last()
-    caller = Caller(sink=kept, clock=clock, policy=policy)
+    caller = Caller(sink=kept, clock=clock, policy=policy, purse=Purse.bottomless(clock))
     limits: Mapping[str, float] = {}
     first_s: float | None = None
     probes: list[ProbeRecord] = []
