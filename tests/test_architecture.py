@@ -40,7 +40,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "harness.servers": ("harness.core", "harness.limits", "harness.spec", "harness.doors", "harness.queues", "backends"),
     "harness.checking": ("harness.core", "harness.audit.probes", "harness.engine", "harness.limits"),
     "harness.checks": ("harness",),  # joins the look, the judgement and the store
-    "harness.report.check": ("harness.core", "harness.audit", "harness.checking"),
+    "harness.report.check": ("harness.core", "harness.audit", "harness.report", "harness.checking"),
     "harness.compose": ("harness", "games", "backends"),  # wires everything
     "harness.cli": ("harness", "games", "backends"),  # composition root
     "harness.__main__": ("harness.cli",),
