@@ -10,6 +10,7 @@ import os
 import shlex
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from harness.engine.run import RunEnd
+    from harness.progress import Emit
     from harness.spec.sweep import SweepSpec
 
 FAILED, BUDGET, INTERRUPTED = 3, 4, 130
@@ -146,12 +148,23 @@ def run(
     sweep: SweepFile,
     store: Annotated[Path | None, typer.Option(help="The DuckDB file; default: beside the sweep, named after it.")] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Play failed episodes once more.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Play a sweep. Run it again to go on where it stopped: only what is missing is played.
 
+    With --json, events on stdout, an object a line: "progress" every second, with what the live view shows; "said" with each line for a
+    person; "end" with the counts of episodes and the exit code.
+
     Example: lightbulb run bench/sweeps/bots.toml --store /tmp/bots.duckdb"""
     spec = _load(sweep)
-    raise typer.Exit(_play(spec, sweep, store or sweep.parent / f"{spec.name}.duckdb", retry_failed=retry_failed, console=_console()))
+    path = store or sweep.parent / f"{spec.name}.duckdb"
+    raise typer.Exit(
+        _play(spec, sweep, path, retry_failed=retry_failed, console=_console(), emit=_emit if as_json else None)
+    )
+
+
+def _emit(event: Mapping[str, object]) -> None:
+    print(json.dumps(event), flush=True)
 
 
 @app.command("import")
@@ -489,12 +502,19 @@ def _load(sweep: Path) -> SweepSpec:
     return resolved(load_sweep(sweep, known_games=list(GAMES)), source=sweep)
 
 
-def _play(spec: SweepSpec, sweep: Path, store: Path, *, retry_failed: bool, console: Console) -> int:
+def _play(
+    spec: SweepSpec, sweep: Path, store: Path, *, retry_failed: bool, console: Console, emit: Emit | None = None
+) -> int:
     import anyio
 
     from harness.compose import Setting, run_sweep
 
-    setting = Setting(source=sweep, store=store, environ=os.environ, console=console, say=_say)
+    def say(line: str) -> None:
+        _say(line)
+        if emit is not None:
+            emit({"event": "said", "text": line})
+
+    setting = Setting(source=sweep, store=store, environ=os.environ, console=console, say=say, emit=emit)
     resume = shlex.join(["lightbulb", "run", str(sweep), "--store", str(store)])
     try:
         end = anyio.run(
@@ -506,7 +526,10 @@ def _play(spec: SweepSpec, sweep: Path, store: Path, *, retry_failed: bool, cons
         return INTERRUPTED
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # what is left is to say how it went
-    return _report_end(end, store, resume=resume, retrying=retry_failed)
+    code = _report_end(end, store, resume=resume, retrying=retry_failed)
+    if emit is not None:
+        emit({"event": "end", "finished": end.finished, "failed": end.failed, "pending": end.pending, "exit_code": code})
+    return code
 
 
 def _report_end(end: RunEnd, store: Path, *, resume: str, retrying: bool) -> int:

@@ -44,7 +44,8 @@ from harness.engine.run import Interrupts, RunEnd, play_until_done_or_stopped
 from harness.engine.scheduler import ExpectedTurns, Lane, Scheduler
 from harness.env import read_keys
 from harness.limits.gate import Gate
-from harness.progress import LaneView, Progress
+from harness.meters import Meters, Points
+from harness.progress import Emit, LaneView, Progress
 from harness.pulse import Pulse
 from harness.servers import Servers
 from harness.spec.load import Key, spec_error, suggest
@@ -52,7 +53,7 @@ from harness.spec.plan import Cells, GameSet, choose_instances, lane, numbered, 
 from harness.spec.sweep import MethodPart, SweepSpec
 from harness.store.file import open_to_read, open_to_write
 from harness.store.live import Readable, answering
-from harness.store.reader import Which, last_attempts, latest_spec, spent_by_method, stored_cells, unfinished_turns
+from harness.store.reader import Which, last_attempts, latest_spec, points_by_game, spent_by_method, stored_cells, unfinished_turns
 from harness.store.writer import StoreWriter, writing
 
 if TYPE_CHECKING:
@@ -90,7 +91,8 @@ class Setting:
     source    the sweep file: errors name it, a .env beside it is read, relative paths start there
     store     the DuckDB file
     environ   where keys come from
-    console   for the live view
+    console   for the live view: a table on a terminal, plain lines elsewhere
+    emit      takes events for machines, which come instead of the live view; None: nobody wants them
     say       takes one line for a person"""
 
     source: Path
@@ -98,6 +100,7 @@ class Setting:
     environ: Mapping[str, str]
     console: Console
     say: Say
+    emit: Emit | None = None
 
     @property
     def folder(self) -> Path:
@@ -191,6 +194,7 @@ class Stored:
     beginnings: dict[str, Beginning]
     runs: int
     spent: dict[str, Spent]
+    points: dict[tuple[str, str], Points]
 
     def beginning(self, plan: EpisodePlan) -> Beginning:
         return self.beginnings.pop(plan.episode_id, Beginning())
@@ -212,7 +216,8 @@ def read_stored(connection: duckdb.DuckDBPyConnection, spec: SweepSpec, sets: Ma
     runs = len(connection.execute("SELECT run_id FROM sweeps").fetchall())
     ended = cells_of(connection, "finished" if retry_failed else "ended", spec, sets)
     spent = {row.method: Spent(calls=row.calls, tokens=row.tokens, cost_usd=row.cost_usd) for row in spent_by_method(connection)}
-    return Stored(ended=ended, failed=failed, beginnings=beginnings, runs=runs, spent=spent)
+    points = {(method, game): Points(episodes=count, points=total) for method, game, count, total in points_by_game(connection)}
+    return Stored(ended=ended, failed=failed, beginnings=beginnings, runs=runs, spent=spent, points=points)
 
 
 def cells_of(connection: Readable, which: Which, spec: SweepSpec, sets: Mapping[str, GameSet]) -> dict[str, Cells]:
@@ -588,10 +593,11 @@ class _Sweep:
     async def play_routes(self, routes: Mapping[str, Route], background: TaskGroup, writer: StoreWriter) -> RunEnd:
         expected = ExpectedTurns(GAMES)
         totals = {name: episodes_planned(self.spec, self.sets, name) for name in routes}
+        meters = Meters(writer, self.clock, points=self.stored.points)
         player = Player(
             run_id=self.run_id,
             caller=Caller(
-                sink=self.stopping.listening(writer) if self.stopping else writer,
+                sink=self.stopping.listening(meters) if self.stopping else meters,
                 clock=self.clock,
                 policy=self.policy(),
                 purse=self.purse(routes, totals),
@@ -613,10 +619,14 @@ class _Sweep:
             )
             for name, route in routes.items()
         ]
-        progress = Progress(views, clock=self.clock, console=self.setting.console, rows_behind=lambda: writer.rows_behind)
         pulse = Pulse(run_id=self.run_id, clock=self.clock, sink=writer)
+        progress = Progress(views, clock=self.clock, meters=meters, pulse=pulse, rows_behind=lambda: writer.rows_behind)
         background.start_soon(pulse.beat)
-        background.start_soon(progress.watch)
+        if self.setting.emit is not None:
+            background.start_soon(progress.events, self.setting.emit)
+        else:
+            watch = progress.live if self.setting.console.is_terminal else progress.lines
+            background.start_soon(watch, self.setting.console)
         if self.stopping is None:
             return await play_until_done_or_stopped(scheduler, self.interrupts)
         background.start_soon(self.stopping.look_on, writer)

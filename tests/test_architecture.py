@@ -29,7 +29,8 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "harness.env": ("harness.core", "harness.spec"),
     "harness.demo": (),
     "harness.pulse": ("harness.core",),
-    "harness.progress": ("harness.core", "harness.engine", "harness.limits"),
+    "harness.meters": ("harness.core",),
+    "harness.progress": ("harness.core", "harness.engine", "harness.limits", "harness.meters", "harness.pulse"),
     "harness.analysis": ("harness.core", "harness.audit", "harness.store"),
     "harness.story": ("harness.core", "harness.audit", "harness.analysis", "harness.store"),
     "harness.stopping": ("harness.core", "harness.audit", "harness.spec", "harness.store"),  # a running sweep's rows to the audit

@@ -336,6 +336,11 @@ class Gate:
     def closed(self) -> GateClosing | None:
         return self._closed
 
+    @property
+    def quotas(self) -> dict[str, float]:
+        """A minute's, by the sweep's figures or the provider's, as far as known."""
+        return {quota: budget.per_minute for quota, budget in self._budgets.items()}
+
     def statistics(self) -> GateStatistics:
         return GateStatistics(
             calls=self._calls,

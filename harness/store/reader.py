@@ -275,6 +275,13 @@ _REPLIES = """
         WHERE calls.error_class IS NULL)"""
 
 
+def points_by_game(connection: Readable) -> list[tuple[str, str, int, float]]:
+    """(method, game, finished episodes, sum of their scores): aborted and unscored ones earned nothing."""
+    return connection.execute(
+        "SELECT method, game, count(*), coalesce(sum(score), 0) FROM episodes WHERE status = 'finished' AND arm = 'main' GROUP BY ALL"
+    ).fetchall()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MethodTime:
     """What an access method's seconds went to, over all runs: the five parts add up to them. What each is: store/why.py."""

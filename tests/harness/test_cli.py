@@ -130,6 +130,18 @@ def test_a_sweep_that_may_stop_early_does(tmp_path: Path) -> None:
     assert "nothing is left to play" in lightbulb("run", sweep).stderr
 
 
+def test_events_for_machines(tmp_path: Path) -> None:
+    """`run --json` leaves an object a line on stdout: pictures of the run, what is said, and the end with its exit code."""
+    ended = lightbulb("run", bots_sweep(tmp_path, repeats=2, latency=0.05), "--json")
+    events = [json.loads(line) for line in ended.stdout.splitlines()]
+    assert events[-1] == {"event": "end", "finished": 108, "failed": 0, "pending": 0, "exit_code": ended.returncode}
+    assert any(one["event"] == "said" and "instances of" in one["text"] for one in events)
+    pictures = [one for one in events if one["event"] == "progress"]
+    assert {lane["method"] for lane in pictures[-1]["methods"]} == {"bots/good", "bots/sloppy"}
+    assert 0 < sum(lane["done"] for lane in pictures[-1]["methods"]) <= 108
+    assert pictures[-1]["games"][0]["points"].keys() <= {"bots/good", "bots/sloppy"}
+
+
 def test_every_reply_reproduces_the_stored_scores(played: Path) -> None:
     """Fed back into the games, the stored replies give the stored asks, outcomes, scores and counts."""
     assert disagreements(played) == []

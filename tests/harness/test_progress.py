@@ -1,0 +1,107 @@
+"""What is seen of a run, and the counting behind it; on virtual time."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import replace
+
+import anyio
+from rich.console import Console
+
+from harness.core.clock import LoopClock
+from harness.core.records import EpisodeRecord
+from harness.engine.scheduler import Tally
+from harness.limits.gate import Gate, GateLimits
+from harness.meters import Meters, Points
+from harness.progress import EVENT_PERIOD_S, PLAIN_PERIOD_S, LaneView, Progress, plain_lines
+from harness.pulse import Pulse
+from tests.harness.store.test_store import CALL, EPISODE
+from tests.world import Rows, run
+
+PRICED = replace(CALL, prompt_tokens=30, completion_tokens=10, cost_usd=0.01)
+
+
+def lane(clock: LoopClock, name: str, tally: Tally, limits: GateLimits) -> LaneView:
+    gate = Gate(name, limits, clock=clock, on_event=lambda kind, detail: None)
+    return LaneView(name=name, planned=100, done_before=20, tally=tally, gate=gate)
+
+
+def watching(rows: Rows, clock: LoopClock) -> tuple[Meters, Progress]:
+    """Two access methods of one model: m/a with quotas and half done, m/b not begun."""
+    meters = Meters(rows, clock, points={("m/a", "g"): Points(episodes=1, points=50.0), ("m/b", "g"): Points(episodes=2, points=100.0)})
+    lanes = [
+        lane(clock, "m/a", Tally(finished=38, failed=2, score_sum=60.0, scored=2), GateLimits(concurrency=4, requests=60, tokens=9_000)),
+        lane(clock, "m/b", Tally(), GateLimits(concurrency=4)),
+    ]
+    pulse = Pulse(run_id="1", clock=clock, sink=rows)
+    return meters, Progress(lanes, clock=clock, meters=meters, pulse=pulse, rows_behind=lambda: 7)
+
+
+def test_rates_are_the_last_minutes() -> None:
+    """A call a second for two minutes is 60 a minute; half a minute later half of it; what is handed on is what came."""
+
+    async def scenario() -> tuple[list[float], Rows]:
+        clock, rows = LoopClock(), Rows()
+        meters, found = Meters(rows, clock, points={}), []
+        for second in range(120):
+            await meters.put(PRICED)
+            if second == 9:
+                found.append(meters.requests_a_minute("m/a"))
+            await anyio.sleep(1)
+        found += [meters.requests_a_minute("m/a"), meters.tokens_a_minute("m/a")]
+        await anyio.sleep(30)
+        found += [meters.requests_a_minute("m/a"), meters.requests_a_minute("m/other")]
+        await anyio.sleep(60)
+        return [*found, meters.requests_a_minute("m/a")], rows
+
+    (early, minute, tokens, half, other, silent), rows = run(scenario)
+    assert 60 <= early <= 70
+    assert 59 <= minute <= 60
+    assert tokens == 40 * minute
+    assert 29 <= half <= 30
+    assert (other, silent) == (0.0, 0.0)
+    assert rows.all == [PRICED] * 120
+
+
+def test_a_picture_tells_all() -> None:
+    """Counts, limits, cost, errors, the time to go, and how far the access methods' points lie apart."""
+
+    async def scenario() -> tuple[list[str], Progress]:
+        clock, rows = LoopClock(), Rows()
+        meters, progress = watching(rows, clock)
+        await anyio.sleep(20)
+        lost: EpisodeRecord = replace(EPISODE, outcome="aborted", score=None)
+        await meters.put(PRICED, replace(PRICED, error_class="Unavailable", cost_usd=None), lost, replace(EPISODE, status="failed"))
+        return plain_lines(progress.picture()), progress
+
+    (first, second, points, ourselves), _ = run(scenario)
+    assert first == (
+        "method m/a, done 60/100, failed 2, in flight 0/4, queue 0, retrying 0, calls 2, errors 1, requests/min 6/60,"
+        " tokens/min 240/9000, cost $0.01, score 30.0, to go 0:20"
+    )
+    assert second.endswith("requests/min 0, tokens/min 0, cost -, score -, to go -")
+    assert points == "points: m g 37.5 (spread 25.0 over 2 access methods)"
+    assert ourselves == "20 s; event loop 0.0 ms late, at worst 0.0; 7 rows on their way to the store"
+
+
+def test_each_shows_the_same_in_its_way() -> None:
+    """Lines on a console that is none, a table on one that is, events that are JSON: all until they are cancelled."""
+
+    async def scenario() -> tuple[str, str, list[str]]:
+        _, progress = watching(Rows(), LoopClock())
+        plain, terminal, events = io.StringIO(), io.StringIO(), []
+        with anyio.move_on_after(2.5 * PLAIN_PERIOD_S):
+            await progress.lines(Console(file=plain, width=500))
+        with anyio.move_on_after(1.0):
+            await progress.live(Console(file=terminal, width=200, force_terminal=True))
+        with anyio.move_on_after(3.5 * EVENT_PERIOD_S):
+            await progress.events(lambda event: events.append(json.dumps(event)))
+        return plain.getvalue(), terminal.getvalue(), events
+
+    plain, terminal, events = run(scenario)
+    assert plain.count("method m/a, done 60/100") == 2
+    assert "tokens/min" in terminal
+    assert "60/100" in terminal
+    assert len(events) == 3
+    assert json.loads(events[0])["methods"][0]["limits"] == {"requests": 60.0, "tokens": 9000.0}
