@@ -6,7 +6,8 @@ do otherwise stands in providers.py. Plain completions (completions.py) are read
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from backends import sse
 from backends.answers import Answer, count_in, mapping_in, text_in
@@ -29,8 +30,7 @@ MODELS_PATH = "/models"
 _TOLD = ("id", "model", "system_fingerprint", "provider")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Spoken:
+class Spoken(NamedTuple):
     """What one choice says: of a whole answer, or of a piece of a stream."""
 
     text: str | None
@@ -146,19 +146,21 @@ def read_pieces(streamed: sse.Streamed, wall_s: float, row: Provider, speech: Sp
         chunk = event.json()
         if chunk.get("error"):
             raise refusal(Answer(status=200, headers=streamed.answer.headers, body=event.data), wall_s, row)
-        told |= {name: chunk[name] for name in _TOLD if chunk.get(name) is not None}
-        if (usage := _usage(chunk, row)) is not None:
-            told["usage"] = usage
         choices = chunk.get("choices")
         choice = choices[0] if isinstance(choices, list) and choices else None
+        if choice is None or "model" not in told:  # the first pieces and the last
+            told |= {name: chunk[name] for name in _TOLD if chunk.get(name)}
+        if (usage := _usage(chunk, row)) is not None:
+            told["usage"] = usage
         if not isinstance(choice, dict):
             continue
-        finish_reason = _finish(choice) or finish_reason
-        spoken = speech(choice, row)
-        if spoken.text or spoken.thoughts:
+        if choice.get("finish_reason") is not None:
+            finish_reason = _finish(choice)
+        text, thought = speech(choice, row)
+        if text or thought:
             times_s.append(event.at_s)
-            texts.append(spoken.text or "")
-            thoughts.append(spoken.thoughts or "")
+            texts.append(text or "")
+            thoughts.append(thought or "")
     if not done and finish_reason is None:
         raise Garbled("the stream broke off before the reply was done", status=200, request_id=text_in(told.get("id")))
     completion = _completion(
@@ -184,18 +186,24 @@ def _spoken(message: object, row: Provider) -> Spoken:
     """Content is a text, or a list of parts (Mistral); a model that refuses says so beside an empty content."""
     if not isinstance(message, dict):
         return Spoken(text=None, thoughts=None)
-    thoughts = next((text for name in row.reasoning if (text := text_in(message.get(name)))), None)
+    thoughts = None
+    for name in row.reasoning:
+        if thought := message.get(name):
+            thoughts = text_in(thought)
     content = message.get("content")
+    if isinstance(content, str) and content:
+        return Spoken(content, thoughts)
     if isinstance(content, list):
         parts = [part for part in content if isinstance(part, dict)]
         said = [text for part in parts if part.get("type") == "text" and (text := text_in(part.get("text")))]
         thought = [text for part in parts if part.get("type") == "thinking" for text in _texts(part.get("thinking"))]
         return Spoken(text="".join(said), thoughts="".join(thought) or thoughts)
-    return Spoken(text=text_in(content) or text_in(message.get("refusal")) or text_in(content), thoughts=thoughts)
+    return Spoken(text_in(message.get("refusal")) or text_in(content), thoughts)
 
 
 def _usage(body: Mapping[str, object], row: Provider) -> object:
-    return next((usage for place in row.usage if (usage := found(place, body)) is not None), None)
+    usage = body.get("usage")
+    return usage if usage is not None or row.usage is None else found(row.usage, body)
 
 
 def _finish(choice: Mapping[str, object]) -> str | None:
@@ -211,15 +219,16 @@ def _finish(choice: Mapping[str, object]) -> str | None:
 def _completion(
     answer: Answer, body: Mapping[str, object], row: Provider, *, text: str, thoughts: str | None, finish_reason: str | None
 ) -> Completion:
-    usage = body.get("usage", _usage(body, row))
-    reasoning_tokens = count_in(found("completion_tokens_details.reasoning_tokens", usage))
-    completion_tokens = count_in(found("completion_tokens", usage))
+    usage = mapping_in(_usage(body, row))
+    details = usage.get("completion_tokens_details")
+    reasoning_tokens = None if details is None else count_in(mapping_in(details).get("reasoning_tokens"))
+    completion_tokens = count_in(usage.get("completion_tokens"))
     if row.thoughts_apart and completion_tokens is not None:
         completion_tokens += reasoning_tokens or 0
     return Completion(
         text=text,
         finish_reason=finish_reason,
-        prompt_tokens=count_in(found("prompt_tokens", usage)),
+        prompt_tokens=count_in(usage.get("prompt_tokens")),
         completion_tokens=completion_tokens,
         served_model=text_in(body.get("model")),
         request_id=text_in(body.get("id")) or answer.headers.get("x-request-id"),
@@ -229,7 +238,7 @@ def _completion(
         cached_tokens=count_in(found(row.cached, usage)),
         upstream=text_in(body.get("provider")),
         system_fingerprint=text_in(body.get("system_fingerprint")),
-        cost_usd=_cost(found("cost", usage)),
+        cost_usd=_cost(usage.get("cost")),
     )
 
 
@@ -253,4 +262,6 @@ def _texts(parts: object) -> list[str]:
 
 
 def _cost(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e9 else None
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    return float(value) if 0 <= value < 1e9 else None

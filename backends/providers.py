@@ -70,7 +70,7 @@ class Provider:
     router          others answer for it; which ones, the sweep must say
     lists_models    GET /models names all that it serves
     limit_names     its header on limits -> the name harness/limits/headers.py knows; None: it is no minute's
-    usage           where the usage stands in the last piece of a stream, or in a whole answer; a dot leads into an object
+    usage           where the usage stands, if not at "usage" itself; a dot leads into an object
     reasoning       fields of a message that hold thoughts
     cached          where in `usage` the cached tokens stand; a dot leads into an object
     thoughts_apart  its count of completion tokens leaves the thoughts out
@@ -92,7 +92,7 @@ class Provider:
     router: bool = False
     lists_models: bool = True
     limit_names: Mapping[str, str | None] = field(default_factory=dict)
-    usage: tuple[str, ...] = ("usage",)
+    usage: str | None = None
     reasoning: tuple[str, ...] = ("reasoning_content", "reasoning")
     cached: str = "prompt_tokens_details.cached_tokens"
     thoughts_apart: bool = False
@@ -179,7 +179,7 @@ PROVIDERS: dict[str, Provider] = {
             _refuses("top_k", why=_NO_FIELD),
             _drops(*PENALTIES, why="is not yet supported by any of its models"),
         ),
-        usage=("usage", "x_groq.usage"),
+        usage="x_groq.usage",
         limit_names={  # its requests are a day's, its tokens a minute's
             "x-ratelimit-limit-requests": None,
             "x-ratelimit-remaining-requests": None,
@@ -390,6 +390,8 @@ def merge(into: dict[str, object], more: Mapping[str, object]) -> None:
 
 def found(path: str, within: object) -> object:
     """What stands at "a.b" in nested objects; None if nothing does."""
+    if "." not in path:
+        return within.get(path) if isinstance(within, dict) else None
     for name in path.split("."):
         within = within.get(name) if isinstance(within, dict) else None
     return within

@@ -10,6 +10,9 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
+
+import orjson
 
 from backends.answers import Answer
 from harness.core.errors import Garbled
@@ -18,9 +21,8 @@ from harness.core.vocabulary import Pace
 CONTENT_TYPE = "text/event-stream"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
-    """data: its lines joined; at_s: when the last of them had come, in seconds after the request was sent."""
+class Event(NamedTuple):
+    """data: its lines joined; at_s: when the last of them had come, in seconds after the request was sent. One for every token."""
 
     name: str
     data: bytes
@@ -30,7 +32,10 @@ class Event:
         """The data as a JSON object.
 
         raises  Garbled if it is none: what was cut, or is no stream of this kind"""
-        body = Answer(status=200, headers={}, body=self.data).json()
+        try:
+            body = orjson.loads(self.data)
+        except orjson.JSONDecodeError:
+            body = Answer(status=200, headers={}, body=self.data).json()
         if not isinstance(body, dict):
             raise Garbled("an event of the stream is JSON but no object", status=200)
         return body
@@ -54,22 +59,23 @@ class Streamed:
         name, offset, last = "", 0, 0
         for line in self.answer.body.split(b"\n"):
             offset += len(line) + 1
-            line = line.rstrip(b"\r")
-            if not line:
-                if data:
-                    yield self._event(name, data, last)
-                name, data = "", []
-            elif line.startswith(b"data:"):
+            if line.endswith(b"\r"):
+                line = line[:-1]
+            if line.startswith(b"data:"):
                 data.append(line[6:] if line.startswith(b"data: ") else line[5:])
                 last = offset
+            elif not line:
+                if data:
+                    yield Event(name, data[0] if len(data) == 1 else b"\n".join(data), self._came_s(last))
+                    data = []
+                name = ""
             elif line.startswith(b"event:"):
                 name = line[6:].strip().decode("utf-8", "replace")
         if data:
-            yield self._event(name, data, last)
+            yield Event(name, b"\n".join(data), self._came_s(last))
 
-    def _event(self, name: str, data: Sequence[bytes], end: int) -> Event:
-        piece = min(bisect_left(self.ends, min(end, len(self.answer.body))), len(self.ends) - 1)
-        return Event(name=name, data=b"\n".join(data), at_s=self.came_s[piece])
+    def _came_s(self, end: int) -> float:
+        return self.came_s[min(bisect_left(self.ends, end), len(self.ends) - 1)]
 
 
 def pace(times_s: Sequence[float]) -> Pace | None:

@@ -1,0 +1,149 @@
+"""What a streamed piece costs us: our backend against aiohttp left bare, and against reading each piece as it comes.
+
+A separate process streams replies on loopback, piece by piece. In one process here the same streams are read in three ways, in turn:
+bare (aiohttp, pieces joined, nothing read), ours (pieces and their times kept, read once at the end, a Completion made), and eagerly (line
+by line, JSON at once, as client libraries do). CPU seconds of this process for each piece; medians of interleaved rounds.
+
+    python -m bench.streaming [--streams 64] [--pieces 200] [--rounds 5]"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import multiprocessing
+import statistics
+import time
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+
+import aiohttp
+import orjson
+import uvloop
+
+from backends import DIALECTS
+from backends.http import Deadlines, HttpBackend, open_wire
+from harness.core.clock import RealClock
+from harness.core.vocabulary import AccessMethod, Form, Message, Prompt, Sampling
+
+PAUSE_S = 0.005
+PATIENCE = aiohttp.ClientTimeout(total=300, sock_read=60)  # as ours
+PROMPT = Prompt(messages=(Message("user", "Hi"),), form=Form(regex="[a-z]+"), episode="e", item="i", seat="s", turn=0)
+
+
+def piece(**said: object) -> bytes:
+    chunk = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "toy", "choices": [{"index": 0, "delta": said}]}
+    raw = b"data: " + orjson.dumps(chunk) + b"\n\n"
+    return b"%x\r\n%s\r\n" % (len(raw), raw)
+
+
+class Streamer(asyncio.Protocol):
+    """As much of HTTP/1.1 as the three clients need: any request is answered by a stream."""
+
+    def __init__(self, pieces: int) -> None:
+        self._pieces = pieces
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.WriteTransport) or hasattr(transport, "write")
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        if data.startswith(b"POST"):
+            self._task = asyncio.ensure_future(self.stream())
+
+    async def stream(self) -> None:
+        write = self._transport.write
+        write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for number in range(self._pieces):
+            await asyncio.sleep(PAUSE_S)
+            write(piece(content=f" w{number}"))
+        end = b"data: [DONE]\n\n"
+        write(b"%x\r\n%s\r\n0\r\n\r\n" % (len(end), end))
+
+
+def serve(pieces: int, port: Connection) -> None:
+    async def forever() -> None:
+        server = await asyncio.get_running_loop().create_server(lambda: Streamer(pieces), "127.0.0.1", 0, backlog=1024)
+        port.send(server.sockets[0].getsockname()[1])
+        await server.serve_forever()
+
+    with contextlib.suppress(KeyboardInterrupt):
+        uvloop.run(forever())
+
+
+@contextlib.contextmanager
+def streamer(pieces: int) -> Iterator[str]:
+    ours, theirs = multiprocessing.Pipe()
+    process = multiprocessing.get_context("spawn").Process(target=serve, args=(pieces, theirs), daemon=True)
+    process.start()
+    try:
+        yield f"http://127.0.0.1:{ours.recv()}/v1"
+    finally:
+        process.terminate()
+        process.join()
+
+
+async def bare(url: str, streams: int) -> None:
+    async def one(session: aiohttp.ClientSession) -> None:
+        async with session.post(f"{url}/chat/completions", data=b"{}") as response:
+            b"".join([part async for part in response.content.iter_any()])
+
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=PATIENCE) as session:
+        await asyncio.gather(*(one(session) for _ in range(streams)))
+
+
+async def eager(url: str, streams: int) -> None:
+    async def one(session: aiohttp.ClientSession) -> None:
+        times, words = [], []
+        async with session.post(f"{url}/chat/completions", data=b"{}") as response:
+            async for line in response.content:
+                if line.startswith(b"data: ") and not line.startswith(b"data: [DONE]"):
+                    words.append(orjson.loads(line[6:])["choices"][0]["delta"]["content"])
+                    times.append(time.perf_counter())
+
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=PATIENCE) as session:
+        await asyncio.gather(*(one(session) for _ in range(streams)))
+
+
+async def ours(url: str, streams: int) -> None:
+    method = AccessMethod(
+        name="toy/a",
+        model="toy",
+        provider="toy",
+        dialect="openai_chat",
+        base_url=url,
+        served_name="toy",
+        key_env=None,
+        sampling=Sampling(),
+        constrain=False,
+        concurrency=streams,
+        requests_per_second_max=None,
+        stream=True,
+    )
+    async with open_wire(requests_per_second_max=None, deadlines=Deadlines()) as wire:
+        backend = HttpBackend(method, DIALECTS["openai_chat"], wire, key=None, clock=RealClock())
+        await asyncio.gather(*(backend.complete(PROMPT) for _ in range(streams)))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--streams", type=int, default=64)
+    parser.add_argument("--pieces", type=int, default=200)
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    ways = {"bare": bare, "ours": ours, "eager": eager}
+    spent_us: dict[str, list[float]] = {name: [] for name in ways}
+    with streamer(options.pieces) as url:
+        for _ in range(options.rounds):
+            for name, way in ways.items():
+                before = time.process_time()
+                uvloop.run(way(url, options.streams))
+                spent_us[name].append(1e6 * (time.process_time() - before) / (options.streams * options.pieces))
+    print(f"{options.streams} streams of {options.pieces} pieces, {options.rounds} rounds; CPU µs a piece, median (range)")
+    for name, each in spent_us.items():
+        ratio = statistics.median(mine / base for mine, base in zip(each, spent_us["bare"], strict=True))
+        print(f"{name:6} {statistics.median(each):6.1f} ({min(each):.1f} - {max(each):.1f})  {ratio:.2f}x bare")
+
+
+if __name__ == "__main__":
+    main()
