@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 
 import orjson
 
 from harness.core.errors import Garbled
+from harness.core.vocabulary import Completion
 
 PAUSE_S_MAX = 86_400.0  # whoever asks for a longer one made a mistake
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
@@ -51,6 +52,17 @@ class Answer:
             return min(max(0.0, parsedate_to_datetime(self.headers["retry-after"]).timestamp() - wall_s), PAUSE_S_MAX)
         except (KeyError, ValueError, TypeError):
             return None
+
+
+def thoughts_apart(completion: Completion) -> Completion:
+    """The completion of a model that thinks aloud: all up to </think> is thought, and so is a reply that never comes to it.
+
+    A template may have written the opening tag already."""
+    thought, end, reply = completion.text.partition("</think>")
+    if not end and not thought.lstrip().startswith("<think>"):
+        return completion
+    thought = thought.lstrip().removeprefix("<think>")
+    return replace(completion, text=reply.lstrip("\n"), reasoning=(completion.reasoning or "") + thought)
 
 
 def text_in(value: object) -> str | None:

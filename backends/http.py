@@ -19,7 +19,7 @@ from asyncio_throttle import Throttler
 from yarl import URL
 
 from backends import Dialect, asks, sse
-from backends.answers import Answer
+from backends.answers import Answer, thoughts_apart
 from backends.providers import provider
 from harness.core.errors import CallError, ConnectFailed, Garbled, Rejected, TimedOut, Unavailable, Unreachable
 from harness.core.protocols import Clock
@@ -244,6 +244,8 @@ class HttpBackend:
         if self._key and (self._key in completion.text or self._key in (completion.reasoning or "")):  # it was spelled with escapes
             thoughts = completion.reasoning and completion.reasoning.replace(self._key, "[key]")
             completion = replace(completion, text=completion.text.replace(self._key, "[key]"), reasoning=thoughts)
+        if self._method.thinks_aloud:
+            completion = thoughts_apart(completion)
         return replace(completion, headers=limits, held_s=held_s)
 
     def request_body(self, prompt: Prompt) -> bytes:

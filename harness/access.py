@@ -120,6 +120,7 @@ def access_method(
         prices=prices(part),
         upstreams=part.upstreams,
         allow_fallbacks=part.allow_fallbacks,
+        thinks_aloud=part.thinks_aloud,
         template=read_template(name, part, server, source) if dialect == "completions" else None,
     )
 

@@ -189,7 +189,8 @@ class AccessMethod:
     stream       replies are sent as they are written, and their times kept
     prices       None: not known
     upstreams, allow_fallbacks   behind a router: who may answer, in this order, and whether others may too
-    template     how messages become a text, where that is ours to do"""
+    template     how messages become a text, where that is ours to do
+    thinks_aloud thoughts stand before the reply, up to </think>"""
 
     name: str
     model: str
@@ -207,6 +208,7 @@ class AccessMethod:
     upstreams: tuple[str, ...] = ()
     allow_fallbacks: bool = False
     template: ChatTemplate | None = None
+    thinks_aloud: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ from pydantic_core import ErrorDetails
 from harness.core.addresses import is_loopback
 from harness.core.emulation import Defects, Emulation, Faults, Latency, Quotas
 from harness.core.errors import SpecError
-from harness.spec.sweep import ANY_PROVIDER, AuditPart, BotPart, EnginePart, GamePart, MethodPart, ModelPart, RetryPart, SweepSpec
+from harness.spec.sweep import ANY_PROVIDER, UNSET, AuditPart, BotPart, EnginePart, GamePart, MethodPart, ModelPart, RetryPart, SweepSpec
 
 Key = tuple[str | int, ...]
 _EMULATION: Mapping[str, type] = {"quotas": Quotas, "latency": Latency, "faults": Faults, "defects": Defects}
@@ -118,7 +118,7 @@ def _unset(raw: Mapping[str, Any]) -> None:
     for model in tables.values() if isinstance(tables, dict) else ():
         methods = model.get("methods") if isinstance(model, dict) else None
         for method in methods.values() if isinstance(methods, dict) else ():
-            if isinstance(method, dict) and method.get("temperature") == "unset":
+            if isinstance(method, dict) and method.get("temperature") == UNSET:
                 method["temperature"] = None
 
 

@@ -11,7 +11,7 @@ from typing import get_args, get_type_hints
 
 from pydantic import TypeAdapter
 
-from harness.spec.sweep import SweepSpec
+from harness.spec.sweep import UNSET, SweepSpec
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 _TERM = re.compile(r" {4}((?:\w+, )*\w+)(?: +(.*))?$")
@@ -32,6 +32,7 @@ def sweep_schema(*, known_games: Sequence[str]) -> dict[str, object]:
             described.pop("title", None)
             if field in words:
                 described["description"] = words[field]
+    schema["$defs"]["MethodPart"]["properties"]["temperature"]["anyOf"].append({"const": UNSET})
     schema["properties"]["games"]["propertyNames"] = {"enum": list(known_games)}
     return {"$schema": DRAFT, "title": "A sweep of lightbulb", **schema}
 

@@ -17,6 +17,7 @@ Positive = Annotated[int, Ge(1), Le(2**63 - 1)]
 Seed = Annotated[int, Ge(-(2**63)), Le(2**63 - 1)]
 Text = Annotated[str, MinLen(1)]
 ANY_PROVIDER = "openai-compatible"
+UNSET = "unset"  # a temperature may be: TOML has no word for nothing
 _STRICT = {"extra": "forbid", "allow_inf_nan": False}
 
 
@@ -119,6 +120,7 @@ class MethodPart:
                    asked of the sampler; what is unset is left to the provider. temperature = "unset" unsets its default
     tokens_max     in place of what each ask's form allows: reasoning models spend it on their thoughts too
     allow_dropped  parameters that the provider is known to refuse or to drop are left out instead of refused
+    thinks_aloud   thoughts stand before the reply, up to </think>: keep them apart, where the server does not
     upstreams, allow_fallbacks   behind a router: who may answer, in this order, and whether others may too
     chat_template  for dialect = "completions": a model folder, its tokenizer_config.json, or a .jinja file; None: the engine's weights'"""
 
@@ -157,6 +159,7 @@ class MethodPart:
     presence_penalty: Annotated[float, Ge(-2), Le(2)] | None = None
     reasoning_effort: Text | None = None
     allow_dropped: bool = False
+    thinks_aloud: bool = False
     upstreams: tuple[Text, ...] = ()
     allow_fallbacks: bool = False
     chat_template: Text | None = None

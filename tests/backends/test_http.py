@@ -6,10 +6,11 @@ import asyncio
 import socket
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import anyio
 import orjson
@@ -30,6 +31,8 @@ from harness.core.errors import (
     Unreachable,
 )
 from harness.core.vocabulary import Completion, Form, Message, Prompt
+from harness.limits.budget import Report
+from harness.limits.headers import read_reports
 from tests.world import method
 
 PROMPT = Prompt(messages=(Message("user", "Hi"),), form=Form(regex="[a-z]+"), episode="e", item="i", seat="s", turn=0)
@@ -55,10 +58,10 @@ async def serving(handler: Handler, *, tls: ssl.SSLContext | None = None) -> Asy
 
 @asynccontextmanager
 async def backend(
-    base_url: str, *, key: str | None = None, deadlines: Deadlines | None = None, per_second: float | None = None, stream: bool = False
+    base_url: str, *, key: str | None = None, deadlines: Deadlines | None = None, per_second: float | None = None, **of_method: Any
 ) -> AsyncIterator[HttpBackend]:
     async with open_wire(requests_per_second_max=per_second, deadlines=deadlines or Deadlines()) as wire:
-        yield HttpBackend(replace(method(), base_url=base_url, stream=stream), DIALECTS["openai_chat"], wire, key=key, clock=RealClock())
+        yield HttpBackend(replace(method(), base_url=base_url, **of_method), DIALECTS["openai_chat"], wire, key=key, clock=RealClock())
 
 
 def met(handler: Handler, *, deadlines: Deadlines | None = None, key: str | None = None) -> str | CallError:
@@ -190,6 +193,48 @@ def test_a_streamed_reply_comes_home_with_its_pace() -> None:
     assert met.pace.gap_s_max == met.pace.gap_s_median == met.pace.gap_s_p95
     assert met.pace.gap_s_max is not None
     assert met.pace.gap_s_max >= 0.03
+
+
+@pytest.mark.parametrize(
+    ("said", "text", "thoughts"),
+    [
+        ("<think>Hm.</think>\n\nYes. ", "Yes. ", "Hm."),
+        ("Hm.</think>Yes.", "Yes.", "Hm."),
+        ("\n<think>Hm, and", "", "Hm, and"),
+        ("Yes.", "Yes.", None),
+    ],
+)
+def test_thoughts_spoken_aloud_are_kept_apart(said: str, text: str, thoughts: str | None) -> None:
+    """Where the sweep says that the model thinks aloud; a reply cut within its thoughts is empty. Else nothing is taken away."""
+
+    async def think(request: web.Request) -> web.StreamResponse:
+        return web.json_response({"choices": [{"message": {"content": said}, "finish_reason": "stop"}]})
+
+    async def scenario(aloud: bool) -> Completion:
+        async with serving(think) as url, backend(url, thinks_aloud=aloud) as through:
+            return await through.complete(PROMPT)
+
+    apart, as_it_is = anyio.run(scenario, True), anyio.run(scenario, False)
+    assert (apart.text, apart.reasoning) == (text, thoughts)
+    assert (as_it_is.text, as_it_is.reasoning) == (said, None)
+
+
+def test_limits_are_read_in_the_providers_own_names() -> None:
+    """Groq's requests are a day's and say nothing of a minute; Fireworks counts tokens of prompts and replies apart."""
+    told = {
+        "groq": {"x-ratelimit-limit-requests": "14400", "x-ratelimit-limit-tokens": "6000", "x-ratelimit-remaining-tokens": "10"},
+        "fireworks": {"x-ratelimit-limit-tokens-prompt": "60000", "x-ratelimit-limit-tokens-generated": "900"},
+    }
+
+    async def scenario(name: str) -> Mapping[str, str]:
+        async def answer(request: web.Request) -> web.StreamResponse:
+            return web.Response(body=GOOD, content_type="application/json", headers=told[name])
+
+        async with serving(answer) as url, backend(url, provider=name) as through:
+            return (await through.complete(PROMPT)).headers
+
+    assert read_reports(anyio.run(scenario, "groq"), 0.0) == {"tokens": Report(limit=6000, remaining=10)}
+    assert read_reports(anyio.run(scenario, "fireworks"), 0.0) == {"input_tokens": Report(limit=60000), "output_tokens": Report(limit=900)}
 
 
 def test_events_may_be_cut_anywhere() -> None:
