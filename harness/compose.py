@@ -181,7 +181,7 @@ async def check_sweep(spec: SweepSpec, setting: Setting, *, probing: bool) -> tu
     keys = read_keys(spec, source=setting.source, environ=setting.environ)
     sets = game_sets(spec, setting.source)
     ended = {method: Cells(items=0, repeats=spec.repeats, arms=spec.arms(method)) for method in spec.methods()}
-    nothing = Stored(ended=ended, failed=0, beginnings={}, runs=0, spent={})
+    nothing = Stored(ended=ended, failed=0, beginnings={}, runs=0, spent={}, points={})
     return await _Sweep(spec=spec, setting=setting, sets=sets, keys=keys, stored=nothing, run_id="check").look(probing=probing)
 
 
