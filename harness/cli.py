@@ -327,7 +327,7 @@ def sql(
 
     Example: lightbulb sql demo.duckdb "SELECT method, avg(score) FROM scores GROUP BY ALL" """
     from harness.core.errors import SpecError
-    from harness.report.text import table
+    from harness.report.text import table, told_apart
     from harness.store.file import open_to_read, translated
 
     with open_to_read(store) as connection, translated(store):
@@ -338,7 +338,7 @@ def sql(
         rows = cursor.fetchall()
     if as_json:
         for row in rows:
-            print(json.dumps(dict(zip(names, row, strict=True)), default=str))
+            print(json.dumps(dict(zip(told_apart(names), row, strict=True)), default=str))
     else:
         _console(to_stdout=True).print(table(names, rows, left=len(names)))
 

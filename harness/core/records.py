@@ -91,7 +91,7 @@ class EpisodeRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnRecord:
-    """One ask and what the game said of its reply; the reply itself stands in the calls.
+    """One ask and what the game said of its reply; the reply itself stands in the calls. The last turn of a failed episode has none.
 
     ask_hash       chained over the messages: identical history, identical hash
     history_kept   how many messages of this seat's previous ask still stand
@@ -305,7 +305,7 @@ class TranscriptTurn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transcript:
-    """One episode as it is read back."""
+    """One episode as it is read back. unanswered: the ask that a failed one ended with, its reply empty."""
 
     key: str
     status: str
@@ -313,3 +313,4 @@ class Transcript:
     score: float | None
     reason: str
     turns: tuple[TranscriptTurn, ...]
+    unanswered: TranscriptTurn | None = None

@@ -100,7 +100,7 @@ class _Episode:
                 except GateClosing:
                     raise
                 except CallError as error:
-                    return await self.fail(type(error).__name__, str(error))
+                    return await self.fail(f"{type(error).__name__}: {error}", self._turn_record(ask, kept, history.ask_hash, None))
             turn = (ask, kept, history.ask_hash)
             try:
                 ask = play.send(reply.strip())
@@ -164,10 +164,10 @@ class _Episode:
             violation=violation,
         )
 
-    async def fail(self, error_class: str, reason: str) -> EpisodeRecord:
-        """The provider's doing: a row of its own kind, never a score."""
-        record = self._record(status="failed", reason=storable(f"{error_class}: {reason}"), outcome=None)
-        await self._player.caller.sink.put(record)
+    async def fail(self, reason: str, unanswered: TurnRecord) -> EpisodeRecord:
+        """The provider's doing: a row of its own kind, never a score, beside the turn that it left without a reply."""
+        record = self._record(status="failed", reason=storable(reason), outcome=None)
+        await self._player.caller.sink.put(unanswered, record)
         return record
 
     async def abandon(self, reason: str) -> None:

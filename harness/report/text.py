@@ -28,3 +28,15 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, left: int
     for row in rows:
         made.add_row(*(Text(harmless("-" if cell is None else str(cell))) for cell in row))
     return made
+
+
+def told_apart(names: Sequence[str]) -> list[str]:
+    """The names, each once: a second `n` is `n_2`."""
+    seen: list[str] = []
+    for name in names:
+        number, told = 1, name
+        while told in seen:
+            number += 1
+            told = f"{name}_{number}"
+        seen.append(told)
+    return seen

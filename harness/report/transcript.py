@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.text import Text
 
-from harness.core.records import Transcript
+from harness.core.records import Transcript, TranscriptTurn
 from harness.report.text import harmless
 
 
@@ -15,16 +15,22 @@ def print_transcript(transcript: Transcript, console: Console) -> None:
     def line(text: str, style: str = "") -> None:
         console.print(Text(harmless(text), style=style), soft_wrap=True)
 
-    line(transcript.key, "dim")
-    for number, turn in enumerate(transcript.turns):
+    def asked(number: int, turn: TranscriptTurn) -> None:
         line(f"\n── turn {number}: {turn.seat} · {turn.method}", "bold")
         for message in turn.added:
             if message.role != "assistant":  # its own earlier reply: shown where it was given
                 line(f"[{message.role}]", "dim")
                 line(message.text)
+
+    line(transcript.key, "dim")
+    for number, turn in enumerate(transcript.turns):
+        asked(number, turn)
         line("[reply]", "dim")
         line(turn.reply, "green" if turn.violation is None else "red")
         if turn.violation is not None:
             line(f"! {turn.violation}", "red")
+    if transcript.unanswered is not None:
+        asked(len(transcript.turns), transcript.unanswered)
+        line("[no reply]", "red")
     end = transcript.outcome or transcript.status
     line(f"\n{end}{'' if transcript.score is None else f', score {transcript.score:g}'}: {transcript.reason}", "bold")

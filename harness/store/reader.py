@@ -317,18 +317,20 @@ def transcript(connection: Readable, episode: str) -> Transcript:
         some = "\n".join(f"  {row[0]}  {row[2]}" for row in found[:5])
         raise StoreError(f"several episodes start with {episode!r}; give more of the id:\n{some}")
     episode_id, attempt, key, status, outcome, score, reason = found[0]
-    rows = connection.execute(
-        "SELECT seat, method, added_json, reply, violation FROM transcripts WHERE episode_id = ? AND attempt = ? ORDER BY turn",
-        [episode_id, attempt],
-    ).fetchall()
-    turns = tuple(
-        TranscriptTurn(
-            seat=seat,
-            method=method,
-            added=tuple(Message(one["role"], one["text"]) for one in orjson.loads(added)),
-            reply=reply,
-            violation=violation,
-        )
-        for seat, method, added, reply, violation in rows
+    turns = [_transcript_turn(*row) for row in connection.execute(_ANSWERED, [episode_id, attempt]).fetchall()]
+    left = [_transcript_turn(*row) for row in connection.execute(_UNANSWERED, [episode_id, attempt]).fetchall()]
+    unanswered = left[-1] if left and status == "failed" else None
+    return Transcript(
+        key=key, status=status, outcome=outcome, score=score, reason=reason, turns=tuple(turns), unanswered=unanswered
     )
-    return Transcript(key=key, status=status, outcome=outcome, score=score, reason=reason, turns=turns)
+
+
+_ANSWERED = "SELECT seat, method, added_json, reply, violation FROM transcripts WHERE episode_id = ? AND attempt = ? ORDER BY turn"
+_UNANSWERED = """
+    SELECT seat, method, added_json, '', NULL FROM turns ANTI JOIN transcripts USING (episode_id, attempt, turn)
+    WHERE episode_id = ? AND attempt = ? ORDER BY turn"""
+
+
+def _transcript_turn(seat: str, method: str, added: str, reply: str, violation: str | None) -> TranscriptTurn:
+    messages = tuple(Message(one["role"], one["text"]) for one in orjson.loads(added))
+    return TranscriptTurn(seat=seat, method=method, added=messages, reply=reply, violation=violation)

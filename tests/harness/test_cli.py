@@ -19,6 +19,7 @@ import pytest
 
 from harness.core.errors import StoreError
 from harness.store.file import open_to_read, translated
+from tests.disk import small_disk
 from tests.replay import disagreements
 
 BOTS = """
@@ -194,6 +195,8 @@ def test_sql_reads_and_cannot_write(played: Path) -> None:
     """Queries answer as a table or as JSON lines; a change is refused."""
     answered = lightbulb("sql", played, "SELECT game, count(*) AS n FROM scores GROUP BY ALL ORDER BY ALL", "--json")
     assert [json.loads(line) for line in answered.stdout.splitlines()] == [{"game": "taboo", "n": 24}, {"game": "wordle", "n": 12}]
+    alike = lightbulb("sql", played, "SELECT 1 AS n, 2 AS n, 3 AS m, 4 AS n", "--json")
+    assert json.loads(alike.stdout) == {"n": 1, "n_2": 2, "m": 3, "n_3": 4}
     for harm in (
         "DELETE FROM calls",
         f"COPY (SELECT 1) TO '{played}'",
@@ -305,6 +308,7 @@ def test_a_running_sweep_answers_questions(tmp_path: Path) -> None:
         counted = lightbulb("sql", store, "SELECT count(*) AS calls FROM calls", "--json")
         assert json.loads(counted.stdout)["calls"] > 0, counted.stderr
         assert "bots/good" in lightbulb("scores", store).stdout
+        assert "bots/good: mostly " in lightbulb("scores", store, "--why").stdout
         before = lightbulb("sql", store, "SELECT count(*) FROM calls").stdout
         copied = tmp_path / "copied.csv"
         for harm in (
@@ -323,6 +327,26 @@ def test_a_running_sweep_answers_questions(tmp_path: Path) -> None:
     finally:
         process.kill()
         process.communicate()
+
+
+def test_a_full_disk_stops_a_sweep_and_nothing_committed_is_lost(tmp_path: Path) -> None:
+    """It says what happened and how to go on; after space is made the same command keeps every committed row, plays the rest, and ends
+    with the results of a run that had space."""
+    sweep = bots_sweep(tmp_path, repeats=10)
+    store = tmp_path / "disk" / "t.duckdb"
+    kept = "SELECT episode_id, attempt, turn, try_number, reply FROM calls WHERE run_id = '0001' ORDER BY ALL"
+    with small_disk(store.parent, megabytes=1) as grow:
+        stopped = lightbulb("run", sweep, "--store", store)
+        assert (stopped.returncode, "Traceback" in stopped.stderr) == (2, False), stopped.stderr
+        assert "the same command resumes" in stopped.stderr
+        grow(256)
+        committed = rows(store, kept)
+        assert committed
+        assert lightbulb("run", sweep, "--store", store).returncode == 0
+        assert rows(store, kept) == committed
+        assert rows(store, "SELECT count(*) - count(DISTINCT (episode_id, turn)) FROM calls") == [(0,)]
+        assert lightbulb("run", sweep).returncode == 0
+        assert rows(store, RESULTS) == rows(sweep.with_suffix(".duckdb"), RESULTS)
 
 
 # --- what a person can get wrong ----------------------------------------------------------------------------------------------
@@ -494,6 +518,9 @@ def test_failing_episodes_are_no_scores(tmp_path: Path, provider: str) -> None:
         ("failed", None, None, "Rejected: HTTP 400: temperature must be 1")
     ]
     assert "4 failed: Rejected: HTTP 400: temperature must be 1" in ended.stderr
+    shown = lightbulb("show", store, str(rows(store, "SELECT min(episode_id) FROM episodes")[0][0])).stdout
+    assert "turn 0" in shown, "the ask that it died on"
+    assert shown.rstrip().endswith("[no reply]\n\nfailed: Rejected: HTTP 400: temperature must be 1")
     again = lightbulb("run", sweep)
     assert (again.returncode, "4 episodes failed in earlier runs" in again.stderr) == (3, True), "left alone unless asked for"
     Provider.answers = {

@@ -89,11 +89,12 @@ def test_changed_rules_start_the_episode_over_and_say_so() -> None:
 
 
 def test_a_provider_failure_is_no_score() -> None:
-    """A final error ends the episode as failed: no outcome, no score, the class and words as reason."""
+    """A final error ends the episode as failed: no outcome, no score, the class and words as reason; the ask it died on is kept."""
     world, record, _ = play(3, trouble={2: Rejected("HTTP 400: no", status=400)})
     assert isinstance(record, EpisodeRecord)
     assert (record.status, record.outcome, record.score, record.reason) == ("failed", None, None, "Rejected: HTTP 400: no")
-    assert len(world.rows.turns) == 1
+    assert [row.turn for row in world.rows.turns] == [0, 1]
+    assert record.turns == 1
 
 
 def test_a_closed_gate_leaves_the_episode_pending() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from harness.store import schema
 from harness.store.file import open_to_read, open_to_write
 from harness.store.reader import Which, stored_cells, unfinished_turns
 from harness.store.writer import write_batch, writing
+from tests.disk import small_disk
 
 CALL = CallRecord(
     episode_id="e",
@@ -191,21 +191,9 @@ def test_what_a_plan_need_not_play_is_found_by_the_parts_of_its_keys(tmp_path: P
         assert found("failed") == {("m/b", "again"): {0 * 3 + 1}}
 
 
-@pytest.fixture
-def tiny_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of four megabytes; skipped where mounting is not allowed."""
-    folder = tmp_path / "tiny"
-    folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)], capture_output=True, text=True)
-    if mounted.returncode != 0:
-        pytest.skip(f"mounting is not allowed here: {mounted.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
-
-
-def test_a_full_disk_stops_the_run_and_keeps_what_was_committed(tiny_disk: Path) -> None:
+def test_a_full_disk_stops_the_run_and_keeps_what_was_committed(tmp_path: Path) -> None:
     """The writer breaks with a message that says what to do; after space is made the file opens and holds the earlier rows."""
-    store = tiny_disk / "s.duckdb"
+    store = tmp_path / "disk" / "s.duckdb"
 
     async def scenario() -> None:
         with open_to_write(store) as connection:
@@ -215,13 +203,14 @@ def test_a_full_disk_stops_the_run_and_keeps_what_was_committed(tiny_disk: Path)
                     if number < 3:
                         await anyio.sleep(1)  # these are on disk within a second, as another test shows
 
-    with pytest.raises(BaseExceptionGroup) as caught:
-        anyio.run(scenario)
-    assert caught.group_contains(StoreError, match="same command resumes")
-    subprocess.run(["mount", "-o", "remount,size=64m", str(tiny_disk)], check=True)
-    with open_to_write(store) as connection:
-        ((count, last),) = connection.execute("SELECT count(*), max(turn) FROM calls").fetchall()
-        assert 0 < count == last + 1
+    with small_disk(store.parent, megabytes=4) as grow:
+        with pytest.raises(BaseExceptionGroup) as caught:
+            anyio.run(scenario)
+        assert caught.group_contains(StoreError, match="same command resumes")
+        grow(64)
+        with open_to_write(store) as connection:
+            ((count, last),) = connection.execute("SELECT count(*), max(turn) FROM calls").fetchall()
+            assert 0 < count == last + 1
 
 
 def test_tables_follow_the_records() -> None:
