@@ -141,8 +141,11 @@ class Wire:
                     raise self._too_long(response)
                 pieces.append(piece)
                 ends.append(size)
-        except aiohttp.SocketTimeoutError as error:
-            raise self._fell_silent(response.url) if pieces else self._not_begun(response.url) from error
+        except (aiohttp.SocketTimeoutError, aiohttp.ClientPayloadError) as error:
+            if not (pieces and sse.ENDED in pieces[-1]):  # who has said all and does not hang up properly has said all
+                if isinstance(error, aiohttp.ClientPayloadError):
+                    raise
+                raise self._fell_silent(response.url) if pieces else self._not_begun(response.url) from error
         answer = Answer(status=response.status, headers=response.headers, body=b"".join(pieces))
         return sse.Streamed(answer=answer, ends=ends, came_s=came_s)
 

@@ -140,7 +140,7 @@ def read_pieces(streamed: sse.Streamed, wall_s: float, row: Provider, speech: Sp
     told: dict[str, object] = {}
     finish_reason, done = None, False
     for event in streamed.events():
-        if event.data == b"[DONE]":
+        if event.data == sse.ENDED:
             done = True
             break
         chunk = event.json()

@@ -19,6 +19,7 @@ from harness.core.errors import Garbled
 from harness.core.vocabulary import Pace
 
 CONTENT_TYPE = "text/event-stream"
+ENDED = b"[DONE]"  # what OpenAI's dialect says last
 
 
 class Event(NamedTuple):

@@ -316,6 +316,31 @@ def test_the_head_of_a_stream_is_not_its_first_byte() -> None:
     assert "first_byte_s = 0.2" in str(error)
 
 
+def test_a_stream_that_has_said_all_is_whole_however_it_ends() -> None:
+    """Some servers neither end the body nor hang up after [DONE], some hang up in the middle of HTTP's own framing."""
+    left_open = streamed(speaking(SPOKEN, hang=True), deadlines=Deadlines(between_chunks_s=0.2))
+    assert isinstance(left_open, Completion)
+
+    async def hang_up(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        await response.write(b"".join(SPOKEN))
+        assert request.transport is not None
+        request.transport.close()
+        return response
+
+    hung_up = streamed(hang_up)
+    assert isinstance(hung_up, Completion)
+    assert left_open.text == hung_up.text == "hello"
+
+
+def test_a_stream_is_bounded_too() -> None:
+    """Nobody fills our memory, however slowly."""
+    error = streamed(speaking([b": " + b" " * 2**20 + b"\n\n"] * (ANSWER_BYTES_MAX // 2**20 + 1)))
+    assert type(error) is Garbled
+    assert "reply_bytes_max" in str(error)
+
+
 def test_a_stream_that_ends_early_is_garbled() -> None:
     """Without a finish or [DONE] there is no telling whether the reply is whole."""
     for pieces in (SPOKEN[:2], [b"data: {"], []):
