@@ -10,6 +10,7 @@
     transfer/    published results brought into a store
     simulation   the same engine on virtual time
     analysis     hands a store's rows to the audit
+    throughput/  load that is offered, and what came of it
     story        gathers what one page tells of a store
     compose      wires a sweep to live parts
     cli          the command

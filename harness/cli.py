@@ -167,6 +167,62 @@ def _emit(event: Mapping[str, object]) -> None:
     print(json.dumps(event), flush=True)
 
 
+@app.command()
+def bench(
+    sweep: SweepFile,
+    method: Annotated[list[str] | None, typer.Option(help="Only this access method, as model/way; repeatable.")] = None,
+    concurrency: Annotated[str, typer.Option(help="Closed loop: calls in flight, a stage each.")] = "1,4,16,64",
+    rates: Annotated[str, typer.Option(help="Open loop: requests a second at Poisson moments, a stage each.")] = "",
+    requests: Annotated[int, typer.Option(help="Requests a stage; more where more are in flight.", min=2)] = 64,
+    prompts: Annotated[Path | None, typer.Option(help="One prompt a line, text or JSON; default: those of the sweep's games.")] = None,
+    tokens_max: Annotated[int, typer.Option(help="Longest reply to a prompt of that file.", min=1)] = 128,
+    slo_ttft: Annotated[float, typer.Option(help="Goodput: seconds to the first token.", min=0.001)] = 2.0,
+    slo_e2e: Annotated[float, typer.Option(help="Goodput: seconds to the end.", min=0.001)] = 30.0,
+    stream: Annotated[bool, typer.Option("--stream/--no-stream", help="Ask for streamed replies.")] = True,
+    store: Annotated[Path | None, typer.Option(help="The DuckDB file; default: beside the sweep, named after it.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a page too.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Latency and throughput of each access method under load: time to first token, percentiles, goodput, the knee.
+
+    Prompts are those of the sweep's games as bots play them. Quotas are not kept and nothing is tried twice: what is measured is the
+    server. A stage that this client itself limited has no figures, only the reason. Rows: bench_stages and bench_requests.
+
+    Example: lightbulb bench mine.toml --method llama/here --concurrency 1,8,64 --rates 2,8"""
+    import anyio
+
+    from harness.audit.findings import as_json as plain
+    from harness.compose import Setting
+    from harness.measure import BenchPlan
+    from harness.measure import bench as measured
+    from harness.report.bench import bench_page, print_bench
+    from harness.throughput.figures import Objective
+    from harness.throughput.load import Stage
+
+    spec = _load(sweep)
+    at_once, a_second = _numbers(concurrency, "--concurrency", whole=True), _numbers(rates, "--rates", whole=False)
+    plan = BenchPlan(
+        methods=method or (),
+        stages=[
+            *(Stage(loop="closed", level=level, requests=max(requests, 3 * int(level))) for level in at_once),
+            *(Stage(loop="open", level=level, requests=requests) for level in a_second),
+        ],
+        objective=Objective(ttft_s=slo_ttft, e2e_s=slo_e2e),
+        prompts=prompts,
+        tokens_max=tokens_max,
+        stream=stream,
+    )
+    where = store or sweep.parent / f"{spec.name}.duckdb"
+    setting = Setting(source=sweep, store=where, environ=os.environ, console=_console(), say=_say)
+    found = anyio.run(lambda: measured(spec, plan, setting), backend_options={"use_uvloop": sys.platform != "win32"})
+    if html is not None:
+        _write(html, bench_page(found, plan.objective, sweep.name))
+    if as_json:
+        print(json.dumps({"objective": plain(plan.objective), "methods": plain(found)}))
+    else:
+        print_bench(found, plan.objective, _console(to_stdout=True))
+
+
 @app.command("import")
 def import_results(
     results: Annotated[
@@ -483,6 +539,19 @@ def _say(line: str) -> None:
     from harness.report.text import harmless
 
     print(harmless(line), file=sys.stderr, flush=True)  # some of it may be a provider's words
+
+
+def _numbers(text: str, option: str, *, whole: bool) -> list[float]:
+    """A list such as 1,4,16."""
+    from harness.core.errors import SpecError
+
+    try:
+        values = [float(part) for part in text.split(",") if part.strip()]
+    except ValueError as error:
+        raise SpecError(f"{option} {text!r}: write numbers with commas between, as 1,4,16") from error
+    if any(not 0 < value <= 100_000 or (whole and value != int(value)) for value in values):
+        raise SpecError(f"{option} {text!r}: each {'a whole number ' if whole else ''}above 0 and at most 100,000")
+    return values
 
 
 def _write(path: Path, text: str) -> None:

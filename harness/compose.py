@@ -6,8 +6,8 @@ gates open. Nothing is played before all of that is true."""
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -178,11 +178,32 @@ async def check_sweep(spec: SweepSpec, setting: Setting, *, probing: bool) -> tu
     """A look at every access method that has a server, all at the same time; nothing is played or stored.
 
     raises  SpecError, EngineError; what a provider does wrong is in its look"""
+    return await _unplayed(spec, setting, "check").look(probing=probing)
+
+
+@asynccontextmanager
+async def connected(
+    spec: SweepSpec, setting: Setting, sink: RecordSink
+) -> AsyncIterator[tuple[Mapping[str, Route], Mapping[str, GameSet]]]:
+    """A proved route to every method, engines started, for as long as the block lasts; and the puzzles. Nothing is played.
+
+    raises  SpecError, EngineError"""
+    sweep = _unplayed(spec, setting, "bench")
+    async with anyio.create_task_group() as background, AsyncExitStack() as open_things:
+        open_ways = await sweep.connect(background, open_things, sink)
+        await sweep.prove(open_ways.routes)
+        await anyio.to_thread.run_sync(sweep.warm_games)
+        yield open_ways.routes, sweep.sets
+        background.cancel_scope.cancel()
+
+
+def _unplayed(spec: SweepSpec, setting: Setting, run_id: str) -> _Sweep:
+    """The sweep as if no store had been there: for those who want its ways, not its episodes."""
     keys = read_keys(spec, source=setting.source, environ=setting.environ)
     sets = game_sets(spec, setting.source)
     ended = {method: Cells(items=0, repeats=spec.repeats, arms=spec.arms(method)) for method in spec.methods()}
     nothing = Stored(ended=ended, failed=0, beginnings={}, runs=0, spent={}, points={})
-    return await _Sweep(spec=spec, setting=setting, sets=sets, keys=keys, stored=nothing, run_id="check").look(probing=probing)
+    return _Sweep(spec=spec, setting=setting, sets=sets, keys=keys, stored=nothing, run_id=run_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -45,6 +45,9 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "harness.compose": ("harness", "games", "backends"),  # wires everything
     "harness.cli": ("harness", "games", "backends"),  # composition root
     "harness.__main__": ("harness.cli",),
+    "harness.throughput": ("harness.core",),
+    "harness.measure": ("harness", "games"),  # wires the benchmark
+    "harness.report.bench": ("harness.core", "harness.measure", "harness.report", "harness.throughput"),
     "harness.notebook": ("harness", "games"),  # the command's work, from Python
     "harness": ("harness.notebook",),  # when first used
     "games": ("harness.core",),

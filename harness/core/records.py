@@ -276,8 +276,46 @@ class ProbeRecord:
     error_text: str | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchStage:
+    """One stage of `lightbulb bench`: the load that was offered, and what the client itself spent. loop: "closed", level then calls in
+    flight; or "open", level then requests a second. refused: why its figures are the client's and not printed; None if they are good."""
+
+    run_id: str
+    stage: int
+    method: str
+    loop: str
+    level: float
+    requests: int
+    wall_s: float
+    cpu_share: float
+    lag_s: float
+    lag_s_max: float
+    refused: str | None
+    at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchRequest:
+    """One request of a stage. Seconds since the stage began: due (its moment in the schedule), sent, first piece with text, done."""
+
+    run_id: str
+    stage: int
+    method: str
+    due_s: float
+    sent_s: float
+    first_s: float | None
+    done_s: float
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    gap_s_median: float | None
+    error_class: str | None
+
+
 Record = (
-    SweepRecord
+    BenchStage
+    | BenchRequest
+    | SweepRecord
     | ModelRecord
     | MethodRecord
     | EpisodeRecord

@@ -10,6 +10,8 @@ import typing
 from dataclasses import fields
 
 from harness.core.records import (
+    BenchRequest,
+    BenchStage,
     CallRecord,
     EngineSample,
     EpisodeRecord,
@@ -39,6 +41,8 @@ TABLES: dict[type[Record], str] = {
     GateEvent: "gate_events",
     PulseRecord: "pulses",
     EngineSample: "engine_samples",
+    BenchStage: "bench_stages",
+    BenchRequest: "bench_requests",
     LookRecord: "looks",
     ProbeRecord: "probes",
 }

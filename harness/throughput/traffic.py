@@ -1,0 +1,58 @@
+"""Prompts to measure with: those of games, played by bots beforehand, or a user's own lines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from itertools import cycle
+from pathlib import Path
+
+from harness.core.errors import SpecError
+from harness.core.seeds import stream
+from harness.core.vocabulary import Form, Message, Prompt
+
+
+def read_prompts(path: Path, *, tokens_max: int) -> list[Prompt]:
+    """One prompt a line: plain text, or JSON with "messages" or "prompt".
+
+    raises  SpecError naming the line that is neither"""
+    try:
+        lines = path.read_text("utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(f"{path}: cannot be read ({error}); name a file with one prompt a line") from error
+    prompts = [
+        Prompt(
+            messages=_messages(line, f"{path}:{number}"),
+            form=Form(regex=".*", tokens_max=tokens_max),
+            episode=f"bench-{number}",
+            item=f"prompts:{number}",
+            seat="asker",
+            turn=0,
+        )
+        for number, line in enumerate(lines, 1)
+        if line.strip()
+    ]
+    if not prompts:
+        raise SpecError(f"{path}: holds no prompt")
+    return prompts
+
+
+def _messages(line: str, where: str) -> tuple[Message, ...]:
+    if not line.lstrip().startswith("{"):
+        return (Message("user", line),)
+    try:
+        match json.loads(line):
+            case {"messages": [*told]} if told:
+                return tuple(Message(one["role"], str(one["content"])) for one in told)
+            case {"prompt": str(text)}:
+                return (Message("user", text),)
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise SpecError(f"{where}: not a prompt ({error}); write text, or JSON with messages or prompt") from error
+    raise SpecError(f"{where}: JSON without messages or prompt")
+
+
+def endless(prompts: Sequence[Prompt], *, seed: int) -> Iterator[Prompt]:
+    """All of them in a shuffled order, and again: a server that remembers prefixes then remembers these."""
+    order = list(prompts)
+    stream(seed, "traffic").shuffle(order)
+    return cycle(order)
