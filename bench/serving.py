@@ -1,23 +1,32 @@
-"""What keeping many episodes in flight is worth: one real vLLM server, the same games one call at a time and 64 at once.
+"""What the harness makes of a real vLLM server, in three questions; each row is a sweep of its own through the whole program.
 
-Each row is a sweep of its own through the whole program, against one server that stays up; constrained replies and free ones.
+    python -m bench.serving many      the same games one call at a time and 64 at once: what many episodes in flight are worth
+    python -m bench.serving client    64 in flight against vLLM's own benchmark client with the same prompts, in interleaved pairs
+    python -m bench.serving window    throughput with fixed windows, and with the window left to itself
 
-    python -m bench.serving [--dtype float32] [--one 8] [--many 192]"""
+One server stays up for all rows. In `client` it has no prefix cache: what one side asked must not speed up the other."""
 
 from __future__ import annotations
 
 import argparse
+import json
+import statistics
+import subprocess
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import anyio
 import duckdb
+import numpy as np
 from rich.console import Console
 
 from backends.engine_kinds import engine_kind
-from backends.engines import EngineSpec, install, this_machine
-from backends.local_server import serve
+from backends.engines import Engine, EngineSpec, environ_of_others, install, this_machine
+from backends.local_server import LocalServer, serve
 from games import GAMES
 from harness.compose import Setting, run_sweep
 from harness.spec.load import parse_sweep
@@ -29,62 +38,226 @@ repeats = {repeats}
 [games.taboo]
 items = {items}
 [models.smollm2-135m.methods.vllm]
+provider = "vllm"
 base_url = "{url}"
-concurrency = {in_flight}
+{concurrency}
 constrain = {constrain}
+[audit]
+again = false
 """
+TOKENS_MAX = 100  # of the rule sets
+FIXED = (16, 32, 64, 128, 256)
+
+# vLLM's own client, with its reader of prompt files replaced: that one wants pandas, which the environment has not.
+CLIENT = """
+import argparse, json
+from vllm.benchmarks.datasets import CustomDataset
+from vllm.benchmarks.serve import add_cli_args, main
+
+def load_data(self):
+    with open(self.dataset_path) as lines:
+        self.data = [json.loads(line) for line in lines]
+
+CustomDataset.load_data = load_data
+parser = argparse.ArgumentParser()
+add_cli_args(parser)
+main(parser.parse_args())
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Played:
+    """One sweep. The rate at the end is that of the calls answered in the last third of the play but its last tenth."""
+
+    calls: int
+    tokens: int
+    calls_per_s: float
+    tokens_per_s: float
+    tokens_per_s_at_end: float
+    latency_s: float
+    store: Path
 
 
 def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-async def measured(url: str, folder: Path, *, in_flight: int, episodes: int, constrain: bool) -> tuple[int, float, float, float]:
-    """Calls, calls a second, output tokens a second, and mean latency in seconds of one sweep's play."""
+@asynccontextmanager
+async def a_server(dtype: str, folder: Path, *flags: str) -> AsyncIterator[tuple[Engine, LocalServer]]:
+    engine = await anyio.to_thread.run_sync(install, engine_kind("vllm", this_machine()), say)
+    wanted = EngineSpec(kind="vllm", weights="bundled:smollm2-135m-instruct", served_name="smollm2-135m", dtype=dtype, flags=flags)
+    async with serve(wanted, engine, log=folder / "vllm.log", say=say) as server:
+        yield engine, server
+
+
+async def played(url: str, folder: Path, name: str, *, in_flight: int | None, episodes: int, constrain: bool = False) -> Played:
+    """in_flight: at most; None: left to the window."""
     repeats = -(-episodes // 60)
     text = SWEEP.format(
-        url=url, items=-(-episodes // repeats), repeats=repeats, in_flight=in_flight, constrain="true" if constrain else "false"
+        url=url,
+        items=-(-episodes // repeats),
+        repeats=repeats,
+        concurrency=f"concurrency = {in_flight}" if in_flight else "",
+        constrain="true" if constrain else "false",
     )
     spec = parse_sweep(text, source="bench", known_games=list(GAMES))
-    store = folder / f"{in_flight}-{constrain}.duckdb"
+    store = folder / f"{name}.duckdb"
     await run_sweep(spec, Setting(source=folder / "serving.toml", store=store, environ={}, console=Console(stderr=True), say=say))
     with duckdb.connect(str(store), read_only=True) as connection:
-        ((calls, tokens, wall_s, latency_s),) = connection.execute(
-            "SELECT count(*), sum(completion_tokens), max(sent_at + latency_s) - min(sent_at), avg(latency_s) FROM calls"
-            " WHERE error_class IS NULL"
+        columns = "sent_at, sent_at + latency_s AS answered, completion_tokens"
+        rows = connection.execute(f"SELECT {columns} FROM calls WHERE error_class IS NULL").fetchnumpy()
+    sent, answered, tokens = rows.values()
+    begun, wall_s = sent.min(), answered.max() - sent.min()
+    late = (answered >= begun + 0.6 * wall_s) & (answered < begun + 0.9 * wall_s)
+    return Played(
+        calls=len(sent),
+        tokens=int(tokens.sum()),
+        calls_per_s=len(sent) / wall_s,
+        tokens_per_s=tokens.sum() / wall_s,
+        tokens_per_s_at_end=tokens[late].sum() / (0.3 * wall_s),
+        latency_s=float((answered - sent).mean()),
+        store=store,
+    )
+
+
+async def many(dtype: str, episodes: int, pairs: int, folder: Path) -> None:
+    async with a_server(dtype, folder) as (_, server):
+        print("| replies | in flight | calls | calls/s | output tokens/s | latency s | against one at a time |")
+        print("|---|---|---|---|---|---|---|")
+        for constrain in (False, True):
+            base = 0.0
+            for in_flight, count in ((1, max(4, episodes // 24)), (64, episodes)):
+                one = await played(
+                    server.base_url, folder, f"{in_flight}-{constrain}", in_flight=in_flight, episodes=count, constrain=constrain
+                )
+                base = base or one.tokens_per_s
+                print(
+                    f"| {'constrained' if constrain else 'free'} | {in_flight} | {one.calls} | {one.calls_per_s:.2f} |"
+                    f" {one.tokens_per_s:.1f} | {one.latency_s:.2f} | {one.tokens_per_s / base:.1f}x |",
+                    flush=True,
+                )
+
+
+async def client(dtype: str, episodes: int, pairs: int, folder: Path) -> None:
+    """The prompts are those of a first sweep, in the order they were sent; it is not counted, the server warms up with it."""
+    async with a_server(dtype, folder, "--no-enable-prefix-caching") as (engine, server):
+        first = await played(server.base_url, folder, "first", in_flight=64, episodes=episodes)
+        prompts = folder / "prompts.jsonl"
+        write_prompts(first.store, prompts)
+        print("| pair | calls | harness: calls/s | output tokens | client: calls/s | output tokens | ratio |")
+        print("|---|---|---|---|---|---|---|")
+        ratios = []
+        for pair in range(pairs):
+            ours: Played | None = None
+            theirs: dict[str, float] = {}
+            for turn in (0, 1):
+                if (pair + turn) % 2:
+                    ours = await played(server.base_url, folder, f"pair-{pair}", in_flight=64, episodes=episodes)
+                else:
+                    theirs = await anyio.to_thread.run_sync(by_client, engine, server, prompts, folder)
+            assert ours is not None
+            ratios.append(ours.calls_per_s / theirs["request_throughput"])
+            print(
+                f"| {pair + 1} | {ours.calls} | {ours.calls_per_s:.2f} | {ours.tokens} | {theirs['request_throughput']:.2f} |"
+                f" {theirs['total_output_tokens']:.0f} | {ratios[-1]:.3f} |",
+                flush=True,
+            )
+    low, high = interval(ratios)
+    print(f"\nmedian {statistics.median(ratios):.3f}, 95 % of bootstrapped medians in {low:.3f} to {high:.3f}")
+
+
+def write_prompts(store: Path, file: Path) -> None:
+    with duckdb.connect(str(store), read_only=True) as connection:
+        asked = connection.execute(
+            "SELECT added_json FROM turns JOIN calls USING (episode_id, attempt, turn) WHERE error_class IS NULL ORDER BY sent_at"
         ).fetchall()
-    return calls, calls / wall_s, tokens / wall_s, latency_s
+    with file.open("w", encoding="utf-8") as lines:
+        for (added,) in asked:
+            (message,) = json.loads(added)  # free of constraint this model's first reply ends every game: one message, one call
+            lines.write(json.dumps({"prompt": message["text"], "output_tokens": TOKENS_MAX}) + "\n")
 
 
-async def bench(dtype: str, one: int, many: int) -> None:
-    engine = await anyio.to_thread.run_sync(install, engine_kind("vllm", this_machine()), say)
-    wanted = EngineSpec(kind="vllm", weights="bundled:smollm2-135m-instruct", served_name="smollm2-135m", dtype=dtype)
-    with TemporaryDirectory() as name:
-        folder = Path(name)
-        async with serve(wanted, engine, log=folder / "vllm.log", say=say) as server:
-            print("| replies | in flight | calls | calls/s | output tokens/s | latency s | against one at a time |")
-            print("|---|---|---|---|---|---|---|")
-            for constrain in (False, True):
-                base = 0.0
-                for in_flight, episodes in ((1, one), (64, many)):
-                    calls, per_s, tokens_s, latency_s = await measured(
-                        server.base_url, folder, in_flight=in_flight, episodes=episodes, constrain=constrain
-                    )
-                    base = base or tokens_s
-                    print(
-                        f"| {'constrained' if constrain else 'free'} | {in_flight} | {calls} | {per_s:.2f} | {tokens_s:.1f}"
-                        f" | {latency_s:.2f} | {tokens_s / base:.1f}x |",
-                        flush=True,
-                    )
+def by_client(engine: Engine, server: LocalServer, prompts: Path, folder: Path) -> dict[str, float]:
+    """What the client says of itself."""
+    result = folder / "client.json"
+    command = (
+        str(engine.python), "-c", CLIENT,
+        "--backend", "openai-chat", "--endpoint", "/v1/chat/completions", "--base-url", f"http://127.0.0.1:{server.port}",
+        "--model", server.served_name, "--tokenizer", str(server.facts["weights_root"]),
+        "--dataset-name", "custom", "--dataset-path", str(prompts), "--custom-output-len", "-1", "--disable-shuffle",
+        "--skip-chat-template", "--num-prompts", str(len(prompts.read_text(encoding="utf-8").splitlines())),
+        "--max-concurrency", "64", "--temperature", "0", "--ready-check-timeout-sec", "0",
+        "--save-result", "--result-filename", str(result),
+    )  # fmt: skip
+    environ = environ_of_others() | {"HF_HUB_OFFLINE": "1"}
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environ)
+    told: dict[str, float] = json.loads(result.read_text(encoding="utf-8"))
+    assert told["failed"] == 0
+    return told
+
+
+def interval(ratios: list[float]) -> tuple[float, float]:
+    """Of the median, by the bootstrap."""
+    chance = np.random.default_rng(1)
+    medians = np.median(chance.choice(ratios, size=(10_000, len(ratios))), axis=1)
+    low, high = np.quantile(medians, (0.025, 0.975))
+    return float(low), float(high)
+
+
+async def window(dtype: str, episodes: int, rounds: int, folder: Path) -> None:
+    """Every round plays each fixed window, and before each of them the free one."""
+    async with a_server(dtype, folder) as (_, server):
+        await played(server.base_url, folder, "first", in_flight=64, episodes=episodes // 2)
+        rates: dict[int | None, list[float]] = {}
+        ends: list[int] = []
+        for turn in range(rounds):
+            for fixed in FIXED:
+                for in_flight in (None, fixed):
+                    name = f"{turn}-{fixed}-{in_flight}"
+                    one = await played(server.base_url, folder, name, in_flight=in_flight, episodes=episodes)
+                    rates.setdefault(in_flight, []).append(one.tokens_per_s_at_end)
+                    say(f"{name}: {one.tokens_per_s_at_end:.1f} output tokens/s at the end, {one.tokens_per_s:.1f} in all")
+                    if in_flight is None:
+                        ends.append(most_in_flight(one.store))
+    print("| window | runs | output tokens/s at the end, median | least | most |")
+    print("|---|---|---|---|---|")
+    for in_flight, found in rates.items():
+        label = f"left to itself (most in flight late: {statistics.median(ends):.0f})" if in_flight is None else str(in_flight)
+        print(f"| {label} | {len(found)} | {statistics.median(found):.1f} | {min(found):.1f} | {max(found):.1f} |")
+    best = max(statistics.median(found) for in_flight, found in rates.items() if in_flight is not None)
+    print(f"\nleft to itself against the best fixed: {statistics.median(rates[None]) / best:.3f}")
+
+
+def most_in_flight(store: Path) -> int:
+    """Late in the play, before it runs out of turns."""
+    with duckdb.connect(str(store), read_only=True) as connection:
+        ((most,),) = connection.execute(
+            "WITH play AS (SELECT min(sent_at) AS t0, max(sent_at + latency_s) - min(sent_at) AS wall FROM calls),"
+            " looks AS (SELECT t0 + wall * (0.6 + i / 100) AS at FROM play, range(21) t(i))"
+            " SELECT max(n) FROM (SELECT count(*) AS n FROM looks JOIN calls ON sent_at <= at AND sent_at + latency_s > at GROUP BY at)"
+        ).fetchall()
+    return int(most)
+
+
+QUESTIONS = {"many": many, "client": client, "window": window}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("question", choices=QUESTIONS)
     parser.add_argument("--dtype", default="float32", help="bfloat16 is slow on processors that have to imitate it")
-    parser.add_argument("--one", type=int, default=8, help="episodes one at a time")
-    parser.add_argument("--many", type=int, default=192, help="episodes with 64 in flight")
+    parser.add_argument("--episodes", type=int, default=192, help="of one sweep")
+    parser.add_argument("--rounds", type=int, default=5, help="pairs, or times each window is tried")
     arguments = parser.parse_args()
-    anyio.run(bench, arguments.dtype, arguments.one, arguments.many, backend_options={"use_uvloop": True})
+    with TemporaryDirectory() as name:
+        anyio.run(
+            QUESTIONS[arguments.question],
+            arguments.dtype,
+            arguments.episodes,
+            arguments.rounds,
+            Path(name),
+            backend_options={"use_uvloop": True},
+        )
 
 
 if __name__ == "__main__":

@@ -57,7 +57,8 @@ class Servers:
 
     async def look_around(self) -> None:
         """Finds the servers that run on this machine and tell their load."""
-        urls = {part.base_url for _, part in self.methods.values() if part.base_url and on_this_machine(part.base_url)}
+        known = {part.base_url for _, part in self.methods.values() if part.base_url is not None}
+        urls = {url for url in known if on_this_machine(url) and urlsplit(url).scheme == "http"}
         telling = set()
 
         async def look(url: str) -> None:

@@ -1,9 +1,10 @@
-"""The main job on a real model: two vLLM servers, two games, killed in the middle, resumed, judged."""
+"""The main job on a real model: one sweep file, every way to reach it that there is here; killed in the middle, resumed, judged."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -13,28 +14,67 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from backends.local_server import LocalServer
 from tests.replay import disagreements
 
 SWEEP = """
 name = "real"
 seed = 11
 [games.taboo]
-items = 8
+items = 3
 [games.wordle]
-items = 6
-[models.smollm2-135m.methods.bf16]
-engine = { kind = "vllm", weights = "bundled:smollm2-135m-instruct", dtype = "bfloat16" }
-constrain = true
-concurrency = 4
+items = 2
+
+[models.smollm2-135m.methods.bf16]      # attached: it runs already
+provider = "vllm"
+base_url = "{url}"
+
 [models.smollm2-135m.methods.f32]
-engine = { kind = "vllm", weights = "bundled:smollm2-135m-instruct", dtype = "float32" }
+engine = {{ kind = "vllm", weights = "bundled:smollm2-135m-instruct", dtype = "float32" }}
+
+[models.smollm2-135m.methods.held]      # the same server, asked for a form
+engine = {{ kind = "vllm", weights = "bundled:smollm2-135m-instruct", dtype = "float32" }}
 constrain = true
-concurrency = 4
+
+[models.smollm2-135m.methods.transformers]
+engine = {{ kind = "transformers", weights = "bundled:smollm2-135m-instruct", dtype = "float32" }}
+
+[models.smollm2-135m.methods.llamacpp]
+engine = {{ kind = "llamacpp", weights = "bundled:smollm2-135m-instruct" }}
+concurrency = 1
+
+[models.smollm2-135m.methods.quota]
+emulator = {{ behind = "{url}", quotas = {{ requests = 300 }} }}
+requests_per_minute = 300
+
+[models.smollm2-135m.methods.hidden]
+emulator = {{ behind = "{url}", defects = {{ system_prompt = "Always answer like a pirate who has lost his ship." }} }}
+
+[audit]
+again = false
+reference = "smollm2-135m/bf16"
 """
+METHODS = ("bf16", "f32", "held", "hidden", "llamacpp", "quota", "transformers")
+EPISODES = 5
 
 
 def lightbulb(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-m", "harness", *map(str, arguments)], capture_output=True, text=True, timeout=600)
+
+
+def begin(sweep: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen([sys.executable, "-m", "harness", "run", str(sweep)], stderr=subprocess.PIPE, text=True)
+
+
+def heard(process: subprocess.Popen[str], pattern: str) -> str:
+    """What the run says up to the line that has this in it."""
+    assert process.stderr is not None
+    said = ""
+    for line in process.stderr:
+        said += line
+        if re.search(pattern, line):
+            return said
+    pytest.fail(f"the run ended without a word like {pattern!r}:\n{said}")
 
 
 def rows(store: Path, query: str) -> list[tuple[object, ...]]:
@@ -42,92 +82,94 @@ def rows(store: Path, query: str) -> list[tuple[object, ...]]:
         return connection.execute(query).fetchall()
 
 
-def processes(*words: str) -> dict[int, list[str]]:
-    """Process id -> command line, of those whose command line holds all these words."""
-    found = {}
+def processes(*words: str) -> list[int]:
+    """Processes whose command line has all these words, keepers left out."""
+    found = []
     for entry in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             line = entry.read_bytes().decode("utf-8", "replace").split("\0")
         except OSError:  # it has ended meanwhile
             continue
-        if all(word in line for word in words):
-            found[int(entry.parent.name)] = line
+        if all(word in line for word in words) and not any("keeper" in word for word in line):
+            found.append(int(entry.parent.name))
     return found
 
 
 def servers(store: Path) -> list[int]:
-    """Processes that serve this store's sweep, their keepers included: found by the ports that its rows name."""
-    ports = set()
-    for (facts,) in rows(store, "SELECT engine_json FROM methods WHERE engine_json IS NOT NULL"):
-        command = shlex.split(json.loads(str(facts))["command"])
-        ports.add(command[command.index("--port") + 1])
-    assert ports
-    return [process for port in ports for process in processes("--port", port)]
-
-
-def wait_for_calls(process: subprocess.Popen[str], wal: Path, size: int) -> None:
-    deadline = time.monotonic() + 400
-    while time.monotonic() < deadline and not (wal.exists() and wal.stat().st_size > size):
-        assert process.poll() is None, "the run ended by itself"
-        time.sleep(0.1)
+    """Processes that serve this store's sweep: found by the command lines that its rows name."""
+    commands = {json.loads(str(facts))["command"] for (facts,) in rows(store, "SELECT engine_json FROM methods WHERE engine_json NOT NULL")}
+    assert len(commands) >= 3
+    return [process for command in commands for process in processes(*shlex.split(command))]
 
 
 @pytest.mark.real
 @pytest.mark.timeout(1800)
-def test_a_real_sweep_killed_resumed_and_judged(tmp_path: Path) -> None:
-    """Killed in mid-play we leave no server behind. A server that is killed closes its own method's gate, with its log's last lines,
-    and holds up nobody else. The resumed sweep plays only what is missing; every stored reply reproduces its score; constrained
-    replies keep their form; the audit gives a verdict."""
+def test_a_real_sweep_killed_resumed_and_judged(vllm: LocalServer, tmp_path: Path) -> None:
+    """One file, seven access methods on real sockets: a vLLM server that runs already; vLLM, transformers and llama.cpp started for it; an
+    emulator with a quota and one with a hidden system prompt in front of vLLM. Killed in mid-play we leave no server behind. The resumed
+    sweep plays only what is missing; a server that is killed under it lives again and loses no episode; every stored reply reproduces its
+    score; constrained replies keep their form; each method says what it was; the hidden prompt shows in the counts; there is a verdict."""
     sweep = tmp_path / "real.toml"
-    sweep.write_text(SWEEP)
+    sweep.write_text(SWEEP.format(url=vllm.base_url))
     store = tmp_path / "real.duckdb"
-    process = subprocess.Popen([sys.executable, "-m", "harness", "run", str(sweep)], text=True)
-    wait_for_calls(process, store.with_suffix(".duckdb.wal"), 45_000)
+    process = begin(sweep)
+    heard(process, r"/held, .* calls [1-9]")
+    time.sleep(1.5)  # by then what it spoke of is on disk
     os.kill(process.pid, 9)
-    process.wait()
+    process.communicate()
     kept = rows(store, "SELECT episode_id, turn, reply FROM calls WHERE error_class IS NULL")
     assert kept
-    assert rows(store, "SELECT count(*) FROM episodes")[0][0] != 28, "it was done before it was killed"
+    ended = rows(store, "SELECT count(*) FROM episodes")[0][0]
+    assert ended != len(METHODS) * EPISODES, "it was done before it was killed"
     deadline = time.monotonic() + 60
     while servers(store) and time.monotonic() < deadline:
         time.sleep(0.5)
     assert servers(store) == []
 
-    process = subprocess.Popen([sys.executable, "-m", "harness", "run", str(sweep)], stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
-    heard = next(line for line in process.stderr if "smollm2-135m/f32, done" in line)  # play has begun
-    for pid, line in processes("--dtype", "float32", "--port").items():
-        if not any("keeper" in word for word in line):
-            os.kill(pid, 9)
-    said = heard + process.communicate(timeout=600)[1]
-    assert process.returncode == 3, said
-    assert "smollm2-135m/f32: stopped early: The server of smollm2-135m died" in said
-    assert rows(store, "SELECT count(*) FROM episodes WHERE method LIKE '%/bf16' AND status = 'finished'") == [(14,)]
-    assert rows(store, "SELECT count(*) FROM episodes WHERE status = 'failed'") == [(0,)]
-
-    resumed = lightbulb("run", sweep)
-    assert resumed.returncode == 0, resumed.stderr
+    process = begin(sweep)
+    said = heard(process, "/llamacpp, done")  # play has begun
+    ports = re.findall(r"\(llamacpp, auto\): starting .* on port (\d+)", said)
+    (server,) = processes(f"port={ports[-1]}")
+    os.kill(server, 9)
+    said += process.communicate(timeout=900)[1]
+    assert process.returncode == 0, said
+    assert "smollm2-135m (llamacpp): starting again" in said
     assert servers(store) == []
     assert rows(store, "SELECT method, count(*), count(DISTINCT episode_id) FROM episodes GROUP BY ALL ORDER BY ALL") == [
-        ("smollm2-135m/bf16", 14, 14),
-        ("smollm2-135m/f32", 14, 14),
+        (f"smollm2-135m/{way}", EPISODES, EPISODES) for way in METHODS
     ]
+    assert rows(store, "SELECT count(*) FROM episodes WHERE status <> 'finished'") == [(0,)]
+    assert rows(store, "SELECT count(*) FROM gate_events WHERE kind = 'server died' AND detail LIKE '%signal 9%'") == [(1,)]
+
     again = rows(store, "SELECT episode_id, turn FROM calls WHERE error_class IS NULL GROUP BY ALL HAVING count(*) > 1")
     assert again == [], "a stored reply was asked for again"
     assert set(kept) <= set(rows(store, "SELECT episode_id, turn, reply FROM calls"))
     assert disagreements(store) == []
-    broken = rows(store, "SELECT DISTINCT violation FROM turns WHERE violation IS NOT NULL")
+    broken = rows(store, "SELECT DISTINCT violation FROM turns WHERE violation NOT NULL AND method LIKE '%/held'")
     assert not any("CLUE:" in str(why) or "GUESS:" in str(why) for (why,) in broken)
-    (facts,) = {str(json.loads(str(one))["weights_sha256"]) for (one,) in rows(store, "SELECT engine_json FROM methods")}
-    assert len(facts) == 64
     for column in ("ask_hash", "reply", "finish_reason", "prompt_tokens", "completion_tokens", "http_status", "served_model"):
         assert rows(store, f"SELECT count(*) FROM calls WHERE {column} IS NULL AND error_class IS NULL") == [(0,)]
     assert rows(store, "SELECT count(*) FROM calls WHERE queue_s < 0 OR latency_s <= 0") == [(0,)]
 
+    facts = [json.loads(str(one)) for (one,) in rows(store, "SELECT engine_json FROM methods WHERE engine_json NOT NULL")]
+    assert {fact["engine"] for fact in facts} == {"vllm", "transformers", "llamacpp"}
+    assert len({fact["weights_sha256"] for fact in facts}) == 2  # the folder's and the file's
+    samples = rows(store, "SELECT base_url, max(prefix_queries) FROM engine_samples GROUP BY ALL")
+    assert vllm.base_url in {url for url, _ in samples}
+    assert all(isinstance(queries, int) for _, queries in samples)
+    others = {
+        way: rows(
+            store,
+            "SELECT DISTINCT one.prompt_tokens = other.prompt_tokens FROM calls one JOIN calls other ON one.ask_hash = other.ask_hash"
+            f" WHERE one.method LIKE '%/bf16' AND other.method LIKE '%/{way}' AND one.reply NOT NULL AND other.reply NOT NULL",
+        )
+        for way in ("quota", "hidden")
+    }
+    assert others == {"quota": [(True,)], "hidden": [(False,)]}  # the chat template has a system prompt of its own where there is none
+
     judged = lightbulb("audit", store, "--json")
     assert judged.returncode == 0, judged.stderr
     (model,) = json.loads(judged.stdout)
-    (comparison,) = model["scores"]["comparisons"]
-    assert comparison["verdict"] in ("DIFFERENT", "EQUIVALENT", "INCONCLUSIVE")
-    (match,) = model["replies"]["across"]
-    assert match["prompts"] >= 8
+    comparisons = model["scores"]["comparisons"]
+    assert len(comparisons) == len(METHODS) - 1
+    assert {one["verdict"] for one in comparisons} <= {"DIFFERENT", "EQUIVALENT", "INCONCLUSIVE"}

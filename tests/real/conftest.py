@@ -1,0 +1,21 @@
+"""One vLLM server in bfloat16 for all tests here: starting it takes longer than most of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from anyio.from_thread import start_blocking_portal
+
+from backends.engine_kinds import engine_kind
+from backends.engines import EngineSpec, install, this_machine
+from backends.local_server import LocalServer, serve
+
+
+@pytest.fixture(scope="session")
+def vllm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
+    engine = install(engine_kind("vllm", this_machine()), print)
+    spec = EngineSpec(kind="vllm", weights="bundled:smollm2-135m-instruct", served_name="smollm2-135m", dtype="bfloat16")
+    log = tmp_path_factory.mktemp("vllm") / "vllm.log"
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(serve(spec, engine, log=log, say=print)) as server:
+        yield server
