@@ -21,6 +21,8 @@ from harness.core.errors import CallError, ConnectFailed, EngineError, Unavailab
 from harness.core.protocols import Backend, Clock
 from harness.core.vocabulary import Completion, Prompt
 
+HEARSAY_S = 10.0    # a lost connection is known at once, a death when the keeper has buried the dead
+
 
 class Host:
     """One server and its lives.
@@ -38,7 +40,7 @@ class Host:
         self._restarts_max = restarts_max
         self._on_death = on_death
         self._say = say
-        self._up: anyio.Event = anyio.Event()
+        self._up, self._down = anyio.Event(), anyio.Event()
         self._lost: EngineError | None = None
 
     async def keep(self, *, task_status: TaskStatus[LocalServer]) -> EngineError:
@@ -56,6 +58,7 @@ class Host:
                         task_status.started(server)
                     self._check_same(first, server)
                     self._up.set()
+                    self._down = anyio.Event()
                     death = await server.wait_dead()
             except EngineError as error:
                 if first is None:
@@ -63,16 +66,24 @@ class Host:
                 death = error
             if life > self._restarts_max:
                 break
-            self._up = anyio.Event() if self._up.is_set() else self._up
+            if self._up.is_set():
+                self._up = anyio.Event()
+            self._down.set()
             self._on_death(death)
-            self._say(f"{self._spec.served_name} ({self._engine.kind.name}): starting again, for the {life}. of {self._restarts_max} times")
+            self._say(f"{self._spec.served_name} ({self._engine.kind.name}): starting again ({life} of {self._restarts_max})")
         self._lost = death
         self._up.set()
+        self._down.set()
         return death
 
     def _check_same(self, first: LocalServer, now: LocalServer) -> None:
         if now.facts["weights_sha256"] != first.facts["weights_sha256"]:
             raise EngineError(f"The weights of {self._spec.served_name} changed on disk while they were served.")
+
+    async def wait_down(self, within_s: float) -> None:
+        """Until the server is known to be dead, if that becomes known so soon."""
+        with anyio.move_on_after(within_s):
+            await self._down.wait()
 
     async def wait_up(self) -> None:
         """Until the server can be called.
@@ -99,9 +110,11 @@ class HostedBackend:
         held_s = self._clock.now() - ready_s
         try:
             completion = await self._backend.complete(prompt)
-        except ConnectFailed as error:      # its death is not heard of yet
-            raise Unavailable(str(error), status=error.status, request_id=error.request_id) from error
         except CallError as error:
+            if isinstance(error, Unavailable) and error.status is None:     # the connection was lost or refused: tries are not for that
+                await self._host.wait_down(HEARSAY_S)
+            if isinstance(error, ConnectFailed):
+                error = Unavailable(str(error), request_id=error.request_id)
             error.held_s += held_s
-            raise
+            raise error
         return replace(completion, held_s=completion.held_s + held_s)
