@@ -6,7 +6,7 @@ pauses are full jitter from the call's own random stream with the provider's Ret
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 from typing import Literal
 
@@ -29,6 +29,7 @@ from harness.core.protocols import Backend, Clock, RecordSink
 from harness.core.records import CallRecord
 from harness.core.vocabulary import AccessMethod, Completion, Prompt, storable
 from harness.engine.purse import Purse
+from harness.engine.watchdog import Watchdog
 from harness.limits.estimates import Cost
 from harness.limits.gate import Answer, Gate
 
@@ -91,6 +92,7 @@ class Caller:
     clock: Clock
     policy: RetryPolicy
     purse: Purse
+    watchdog: Watchdog = field(default_factory=Watchdog)
 
     async def call(
         self, route: Route, prompt: Prompt, place: CallPlace, *, remainder: float, chance: Callable[[], Random]
@@ -148,6 +150,7 @@ class Caller:
         self.purse.begin_call(route.method.name)
         sent = clock.now()
         sent_at = clock.wall()
+        under_way = self.watchdog.left(gate, route.method.name, place.episode_id, place.turn, sent)
         completion, failure = None, None
         answer = Answer(kind="other")
         try:
@@ -158,6 +161,7 @@ class Caller:
             answer = _bad(error)
         finally:
             answered = clock.now()
+            self.watchdog.came_home(under_way)
             gate.leave(admission, answer)
         if answer.cost is not None:
             gate.estimates.learn(prompt.kind, characters=size, cost=answer.cost)

@@ -100,8 +100,10 @@ class Scheduler:
     async def play_all(self) -> None:
         """Plays every lane to its end, or to the closing of its gates."""
         async with anyio.create_task_group() as gates:
-            for gate in {id(gate): gate for lane in self.lanes for gate in lane.gates}.values():
+            all_gates = tuple({id(gate): gate for lane in self.lanes for gate in lane.gates}.values())
+            for gate in all_gates:
                 gates.start_soon(gate.keep)
+            gates.start_soon(self._player.caller.watchdog.watch, all_gates, self._player.caller.clock)
             gates.start_soon(self._purse.watch_clock)
             async with anyio.create_task_group() as episodes:
                 for lane in self.lanes:

@@ -332,6 +332,10 @@ class Gate:
         assert self._closed is not None
         return type(self._closed)(str(self._closed), status=self._closed.status, request_id=self._closed.request_id)
 
+    def note(self, kind: str, detail: str) -> None:
+        """Something that others saw of this gate and that belongs among its events."""
+        self._on_event(kind, detail)
+
     @property
     def closed(self) -> GateClosing | None:
         return self._closed

@@ -69,7 +69,8 @@ def test_a_closed_gate_leaves_the_rest_of_the_plan_pending() -> None:
 
 
 def test_a_dead_provider_does_not_hold_up_another() -> None:
-    """One method's account is refused at once; the other's sweep takes exactly as long as alone."""
+    """One method's account is refused at once; the other's sweep takes as long as alone, but for a turn: things that happen in the same
+    moment happen in random order."""
 
     async def scenario(with_dead: bool) -> tuple[World, float, int]:
         world = World()
@@ -86,7 +87,7 @@ def test_a_dead_provider_does_not_hold_up_another() -> None:
 
     _, alone_s, _ = run(lambda: scenario(False))
     world, beside_s, pending = run(lambda: scenario(True))
-    assert beside_s == alone_s
+    assert abs(beside_s - alone_s) <= 1.0
     assert pending == 40
     assert {row.method for row in world.rows.episodes} == {"m/a"}
 
