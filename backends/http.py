@@ -77,10 +77,13 @@ class Wire:
         self._deadlines = deadlines
         self._bytes_max = bytes_max
 
-    async def wait_turn(self) -> None:
-        """Until the host's ceiling lets one more request go."""
-        if self._ceiling is not None:
-            await self._ceiling.wait_turn()
+    async def wait_turn(self, clock: Clock) -> float:
+        """Waits until the host's ceiling lets one more request go; returns for how many seconds."""
+        if self._ceiling is None:
+            return 0.0
+        ready_s = clock.now()
+        await self._ceiling.wait_turn()
+        return clock.now() - ready_s
 
     async def exchange(self, verb: str, url: URL, *, headers: Mapping[str, str], body: bytes | None) -> Answer:
         """One request, one answer, whatever its status.
@@ -229,9 +232,7 @@ class HttpBackend:
         body = self.request_body(prompt)
         limits: dict[str, str] = {}
         headers = {**self._headers, asks.HEADER: asks.written(prompt)} if self._tells_turns and prompt.item else self._headers
-        ready_s = self._clock.now()
-        await self._wire.wait_turn()
-        held_s = self._clock.now() - ready_s
+        held_s = await self._wire.wait_turn(self._clock)
         try:
             if self._method.stream:
                 met = await self._wire.listen("POST", self._url, headers=headers, body=body, clock=self._clock)
@@ -249,7 +250,7 @@ class HttpBackend:
             completion = replace(completion, text=completion.text.replace(self._key, "[key]"), reasoning=thoughts)
         if self._method.thinks_aloud:
             completion = thoughts_apart(completion)
-        return replace(completion, headers=limits, held_s=held_s)
+        return replace(completion, headers=limits, held_s=held_s) if limits or held_s else completion
 
     def request_body(self, prompt: Prompt) -> bytes:
         """What is sent for this prompt."""

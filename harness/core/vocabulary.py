@@ -334,9 +334,8 @@ def storable(text: str) -> str:
 
 def digest(*parts: str, bytes_of_digest: int = 16) -> str:
     """A hash of texts in hexadecimal; the boundary between two parts counts."""
-    state = hashlib.blake2b(digest_size=bytes_of_digest)
+    pieces: list[bytes] = []
     for part in parts:
         raw = part.encode("utf-8", "surrogatepass")
-        state.update(len(raw).to_bytes(8, "big"))
-        state.update(raw)
-    return state.hexdigest()
+        pieces += (len(raw).to_bytes(8, "big"), raw)
+    return hashlib.blake2b(b"".join(pieces), digest_size=bytes_of_digest).hexdigest()

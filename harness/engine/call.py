@@ -138,10 +138,10 @@ class Caller:
     async def _try(self, route: Route, prompt: Prompt, place: CallPlace, number: int, remainder: float) -> Completion:
         clock, gate = self.clock, route.gate
         ready = clock.now()
-        size = _size(prompt)
+        size, kind = _size(prompt), prompt.kind
         tokens_max = route.method.sampling.tokens_max or prompt.form.tokens_max
         self.purse.may_call(route.method.name)
-        admission = await gate.enter(remainder, gate.estimates.expect(prompt.kind, characters=size, tokens_max=tokens_max))
+        admission = await gate.enter(remainder, gate.estimates.expect(kind, characters=size, tokens_max=tokens_max))
         try:
             self.purse.may_call(route.method.name)  # it may have been spent while this turn waited
         except BudgetSpent:
@@ -164,7 +164,7 @@ class Caller:
             self.watchdog.came_home(under_way)
             gate.leave(admission, answer)
         if answer.cost is not None:
-            gate.estimates.learn(prompt.kind, characters=size, cost=answer.cost)
+            gate.estimates.learn(kind, characters=size, cost=answer.cost)
         if isinstance(failure, GateClosing):
             route.close(failure)
         cost_usd = _cost_usd(route.method, completion) if completion else None

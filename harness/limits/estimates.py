@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 CHARACTERS_A_TOKEN = 4.0  # English, common tokenizers; the first calls correct it
 LEARNED_IN = 50  # calls; older ones fade at this pace
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cost:
-    """What a call takes of its provider's quotas."""
+class Cost(NamedTuple):
+    """What a call takes of its provider's quotas. (A tuple, as several are made for every call.)"""
 
     requests: float = 1.0
     input_tokens: float = 0.0

@@ -12,7 +12,8 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from types import MappingProxyType
+from typing import Literal, NamedTuple
 
 import anyio
 
@@ -52,8 +53,7 @@ class GateStatistics:
     window: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Admission:
+class Admission(NamedTuple):
     """A place in the window, what was reserved for it, and for what it had to wait."""
 
     cost: Cost
@@ -61,8 +61,7 @@ class Admission:
     waited: Waited = NOT_AT_ALL
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(NamedTuple):
     """How an admitted call ended, as far as limits go.
 
     kind           "clean"; "limited": too fast; "unserved": no service; "other": says nothing of limits
@@ -72,7 +71,7 @@ class Answer:
 
     kind: Literal["clean", "limited", "unserved", "other"]
     cost: Cost | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = MappingProxyType({})
     retry_after_s: float | None = None
 
 
@@ -357,7 +356,5 @@ class Gate:
 
 def _sum(total: Cost, one: Cost, sign: float) -> Cost:
     return Cost(
-        requests=total.requests + sign * one.requests,
-        input_tokens=total.input_tokens + sign * one.input_tokens,
-        output_tokens=total.output_tokens + sign * one.output_tokens,
+        total.requests + sign * one.requests, total.input_tokens + sign * one.input_tokens, total.output_tokens + sign * one.output_tokens
     )

@@ -4,14 +4,12 @@ A gate's queue is held up by one cause at a time, so two running sums tell every
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Cause = Literal["place", "quota", "rest"]
 
 
-@dataclass(frozen=True, slots=True)
-class Waited:
+class Waited(NamedTuple):
     """Seconds held up by a quota and by a rest; whatever else a turn waited, it waited for a place."""
 
     quota_s: float = 0.0
