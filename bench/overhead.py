@@ -4,7 +4,8 @@ A separate process answers on loopback as fast as a small program can. On one co
 (gates, retries, rows in DuckDB, the writer's thread included); on the same core a bare aiohttp + orjson + uvloop loop posts the
 very bodies that play sent. Interleaved pairs; medians.
 
-    python -m bench.overhead [--episodes 2000] [--pairs 5]"""
+    python -m bench.overhead [--episodes 2000] [--pairs 5]
+    python -m bench.overhead --live 10000       so many episodes at once, against answers that take 15 s: memory, lag of the event loop"""
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ import asyncio
 import contextlib
 import multiprocessing
 import os
+import resource
 import statistics
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -83,8 +85,9 @@ def _answer(reply: str) -> bytes:
 class Responder(asyncio.Protocol):
     """As much of HTTP/1.1 as a keep-alive client with bodies of known length needs."""
 
-    def __init__(self, answers: list[tuple[bytes, bytes]]) -> None:
+    def __init__(self, answers: list[tuple[bytes, bytes]], delay_s: float) -> None:
         self._answers = answers
+        self._delay_s = delay_s
         self._buffer = b""
         self._transport: asyncio.WriteTransport
 
@@ -99,14 +102,18 @@ class Responder(asyncio.Protocol):
             if len(self._buffer) < end:
                 return
             request, self._buffer = self._buffer[:end], self._buffer[end:]
-            self._transport.write(next(answer for mark, answer in self._answers if mark in request))
+            answer = next(answer for mark, answer in self._answers if mark in request)
+            if self._delay_s:
+                asyncio.get_running_loop().call_later(self._delay_s, self._transport.write, answer)
+            else:
+                self._transport.write(answer)
 
 
-def respond(answers: list[tuple[bytes, bytes]], port: Connection, core: int) -> None:
+def respond(answers: list[tuple[bytes, bytes]], port: Connection, core: int, delay_s: float) -> None:
     os.sched_setaffinity(0, {core})
 
     async def serve() -> None:
-        server = await asyncio.get_running_loop().create_server(lambda: Responder(answers), "127.0.0.1", 0, backlog=4096)
+        server = await asyncio.get_running_loop().create_server(lambda: Responder(answers, delay_s), "127.0.0.1", 0, backlog=4096)
         port.send(server.sockets[0].getsockname()[1])
         await server.serve_forever()
 
@@ -115,9 +122,9 @@ def respond(answers: list[tuple[bytes, bytes]], port: Connection, core: int) -> 
 
 
 @contextlib.contextmanager
-def responder(core: int) -> Iterator[str]:
+def responder(core: int, delay_s: float = 0.0) -> Iterator[str]:
     ours, theirs = multiprocessing.Pipe()
-    process = multiprocessing.get_context("spawn").Process(target=respond, args=(marks(), theirs, core), daemon=True)
+    process = multiprocessing.get_context("spawn").Process(target=respond, args=(marks(), theirs, core, delay_s), daemon=True)
     process.start()
     try:
         yield f"http://127.0.0.1:{ours.recv()}/v1"
@@ -256,11 +263,54 @@ def run(coroutine: object) -> Measured:
     return anyio.run(main, backend_options={"use_uvloop": True})
 
 
+@dataclass(slots=True)
+class Lags:
+    """How late a task wakes that sleeps 10 ms at a time."""
+
+    seconds: list[float]
+
+    async def watch(self) -> None:
+        while True:
+            due_s = time.perf_counter() + 0.01
+            await asyncio.sleep(0.01)
+            self.seconds.append(time.perf_counter() - due_s)
+
+    def percentile(self, share: float) -> float:
+        return sorted(self.seconds)[int(share * (len(self.seconds) - 1))]
+
+
+async def crowded(url: str, *, live: int, store: Path) -> tuple[Measured, Lags]:
+    """Half as many episodes again as are live at once."""
+    lags = Lags([])
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(lags.watch)
+        measured = await ours(url, episodes=live + live // 2, window=live, store=store)
+        tasks.cancel_scope.cancel()
+    return measured, lags
+
+
+def measure_crowd(live: int) -> None:
+    cores = sorted(os.sched_getaffinity(0))
+    with responder(cores[-1], delay_s=15.0) as url, TemporaryDirectory() as folder:
+        os.sched_setaffinity(0, {cores[0]})
+        store = Path(folder) / "crowd.duckdb"
+        measured, lags = anyio.run(lambda: crowded(url, live=live, store=store), backend_options={"use_uvloop": True})
+    memory_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print("| live episodes | turns/s | CPU µs a turn | memory MiB | loop lag p50 ms | p99 ms | p99.9 ms | worst ms |")
+    print("|---|---|---|---|---|---|---|---|")
+    lag = " | ".join(f"{1000 * lags.percentile(share):.1f}" for share in (0.5, 0.99, 0.999, 1.0))
+    print(f"| {live:,} | {measured.per_second:,.0f} | {measured.cpu_us:.0f} | {memory_mib:,.0f} | {lag} |")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--episodes", type=int, default=2000)
     parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--live", type=int, metavar="EPISODES")
     arguments = parser.parse_args()
+    if arguments.live:
+        measure_crowd(arguments.live)
+        return
     cores = sorted(os.sched_getaffinity(0))
     with responder(cores[-1]) as url, TemporaryDirectory() as folder:
         os.sched_setaffinity(0, {cores[0]})
