@@ -11,6 +11,7 @@ import typer
 
 from games import GAMES
 from harness.cli import app
+from harness.core.emulation import Defects, Emulation, Faults, Latency, Quotas
 from harness.spec.load import parse_sweep
 from harness.spec.sweep import AuditPart, BotPart, EnginePart, GamePart, MethodPart, ModelPart, RetryPart, SweepSpec
 
@@ -38,3 +39,11 @@ def test_its_commands_exist(command: tuple[str, str]) -> None:
     """Every command it shows is one."""
     group = typer.main.get_command(app)
     assert "".join(command) in group.commands  # type: ignore[attr-defined]
+
+
+def test_every_knob_of_the_emulator_is_named() -> None:
+    """Each key of emulator = { ... } and of the tables in it is in docs/emulator.md."""
+    page = (Path(__file__).parents[1] / "docs" / "emulator.md").read_text("utf-8")
+    for part in (Emulation, Quotas, Latency, Faults, Defects):
+        for field in dataclasses.fields(part):
+            assert re.search(rf"`{field.name}\b", page), f"{part.__name__}.{field.name} is not in docs/emulator.md"

@@ -8,6 +8,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from random import Random
 from typing import Any
 
@@ -128,7 +129,7 @@ class _Heard:
 class _Taken:
     """A request that was let in.
 
-    turn     of a game; None: somebody else asks
+    turn     of a game, and its puzzle; None: somebody else asks
     luck     names the chance of what is said
     chance   names the chance of what befalls it: who asks, and how often that was asked before"""
 
@@ -136,6 +137,7 @@ class _Taken:
     asked: Asked
     heard: _Heard
     turn: asks.Turn | None
+    instance: Instance | None
     luck: bytes
     chance: tuple[bytes, bytes]
 
@@ -180,8 +182,7 @@ class Provider:
             asked = speaks.read(body)
             header = request.headers.get(_ASK_HEADER)
             turn = None if header is None else asks.read(header.decode("latin-1"))
-            if turn is not None and self.emulation.behind is None:
-                self._find_instance(turn.item)
+            instance = self._find_instance(turn.item) if turn is not None and self.emulation.behind is None else None
         except (BadRequest, ValueError) as error:
             return _error(speaks, 400, "invalid_request", str(error))
         except KeyError as error:
@@ -192,7 +193,7 @@ class Provider:
         times = self._asked_before.get(identity, 0)
         number = times.to_bytes(4, "big")
         luck = identity if turn is not None else identity + number  # a game's turn that is tried again says the same again
-        taken = _Taken(speaks, asked, self._heard(asked), turn, luck, (identity, number))
+        taken = _Taken(speaks, asked, self._heard(asked), turn, instance, luck, (identity, number))
         said = self._reply(taken) if self._ledger.counts_output and self.emulation.behind is None else None
         spoken = said.completion_tokens if said is not None else 0
         refusal = self._ledger.admit(input_tokens=taken.heard.tokens, output_tokens=spoken, now_s=now_s)
@@ -269,12 +270,12 @@ class Provider:
             weights_noise=defects.weights_noise,
         )
         tokens: tuple[Token, ...] = ()
-        if turn is None:
+        if turn is None or taken.instance is None:
             tokens = talk(sampler, start, tokens_max=tokens_max)
             text = "".join(token.text for token in tokens)
             ended: Stop = "cut" if len(tokens) == tokens_max else "ended"
         else:
-            text = self._played(turn, asked.messages, sampler, start, 0.0 if taken.heard.cut else skill)
+            text = self._played(turn, taken.instance, asked.messages, sampler, start, 0.0 if taken.heard.cut else skill)
             ended = "ended"
         if defects.template == "other" and uniforms(b"leak", start)[0] < LEAK_SHARE:
             text = LEAK + text
@@ -291,11 +292,13 @@ class Provider:
             ended=ended,
             prompt_tokens=taken.heard.tokens,
             completion_tokens=spoken,
-            fingerprint=f"fp_{digest8(shown.encode()).hex()[:10]}",
+            fingerprint=_fingerprint(shown),
             tokens=tokens,
         )
 
-    def _played(self, turn: asks.Turn, messages: tuple[Message, ...], sampler: Sampler, start: bytes, skill: float) -> str:
+    def _played(
+        self, turn: asks.Turn, instance: Instance, messages: tuple[Message, ...], sampler: Sampler, start: bytes, skill: float
+    ) -> str:
         """A bot's reply. At temperature 0 its play hangs on the puzzle alone, so that it repeats; else on this very episode or the seed.
 
         skill   0 where the rules of the game fell out of the context"""
@@ -303,7 +306,6 @@ class Provider:
         luck = sampler.luck if sampler.temperature > 0 else b""
         place = f"{turn.item} {turn.seat} {turn.number}".encode("utf-8", "surrogatepass")
         chance = Random(int.from_bytes(digest8(b"play", sampler.weights, place, luck), "big"))
-        instance = self._find_instance(turn.item)
         reply, words_may_follow = bot_reply(instance, turn.seat, messages, skill=skill, form_errors=errors, chance=chance)
         return reply + manner(sampler, start, words=MANNER_WORDS if words_may_follow else 0)
 
@@ -373,6 +375,11 @@ class Provider:
                 response.gap_s = 1.0 / latency.tokens_per_s
             else:
                 response.first_s += said.completion_tokens / latency.tokens_per_s
+
+
+@cache
+def _fingerprint(weights: str) -> str:
+    return f"fp_{digest8(weights.encode()).hex()[:10]}"
 
 
 def _spoilt(text: str, defects: Defects) -> str:

@@ -100,6 +100,24 @@ def test_bots_answer_over_the_socket() -> None:
     on_sockets(scenario)
 
 
+@pytest.mark.parametrize("dialect", ["openai_chat", "anthropic_messages"])
+@pytest.mark.parametrize("stream", [False, True])
+def test_our_client_is_understood_in_both_dialects(dialect: str, stream: bool) -> None:
+    """The same clue with the same counts, whichever dialect asks, whole or streamed."""
+
+    async def scenario() -> Completion:
+        async with serving(Emulation()) as emulator:
+            way = replace(method(), base_url=emulator.base_url, provider="emulator", dialect=dialect, stream=stream)
+            async with open_wire(requests_per_second_max=None, deadlines=Deadlines()) as wire:
+                return await HttpBackend(way, DIALECTS[dialect], wire, key=None, clock=RealClock()).complete(clue())
+
+    met = on_sockets(scenario)
+    assert met.text.startswith("CLUE: ")
+    assert met.completion_tokens == -(-len(met.text) // 4)
+    assert met.prompt_tokens is not None
+    assert (met.pace is not None) == stream
+
+
 def test_words_after_a_bots_reply_change_no_game() -> None:
     """Where the bots' manners let words follow, every own puzzle ends as it did without them; elsewhere white space does no harm."""
     for game in GAMES.values():
