@@ -26,7 +26,7 @@ import anyio
 import duckdb
 
 from games import GAMES
-from harness.compose import game_sets
+from harness.compose import game_sets, read_stored
 from harness.core.clock import RealClock
 from harness.core.records import CallRecord, EpisodeRecord, MethodRecord, PulseRecord, Record, SweepRecord, TurnRecord
 from harness.core.vocabulary import EpisodePlan
@@ -253,16 +253,32 @@ def start_to_first_request(sweep: Path, store: Path) -> float:
     """Seconds from the command's start to the first request that it sends; the run is then stopped."""
     began = time.time()
     command = [sys.executable, "-m", "harness", "run", str(sweep), "--store", str(store)]
-    subprocess.run(["timeout", "--signal=INT", "8", *command], stderr=subprocess.DEVNULL, check=False)
+    subprocess.run(["timeout", "--signal=INT", "30", *command], stderr=subprocess.DEVNULL, check=False)
     with duckdb.connect(str(store), read_only=True) as connection:
         ((first,),) = connection.execute("SELECT min(sent_at) FROM calls WHERE sent_at >= ?", [began]).fetchall()
     return float(first) - began
+
+
+def print_cpu_of_resuming(sweep: Path, store: Path) -> None:
+    """The same without processes and imports, as CPU seconds, which a busy machine distorts less."""
+    spec = load_sweep(sweep, known_games=list(GAMES))
+    sets = game_sets(spec, sweep)
+    began = time.process_time()
+    with open_to_write(store) as connection:
+        opened = time.process_time()
+        stored = read_stored(connection, spec, sets, retry_failed=False)
+        read = time.process_time()
+        for method, ended in stored.ended.items():
+            next(lane(method, sets, repeats=spec.repeats, seed=spec.seed, stored=ended))
+        found = time.process_time()
+    print(f"\nCPU s: open {opened - began:.2f}, what is left {read - opened:.2f}, each lane's first episode {found - read:.2f}")
 
 
 def measure_resume(starts: int, folder: Path) -> None:
     sweep = write_reference_sweep(folder)
     full = folder / "full.duckdb"
     episodes, calls = fill(sweep, full)
+    print_cpu_of_resuming(sweep, full)
     times: dict[str, list[float]] = {"a new store": [], "the full store": []}
     for number in range(starts):
         new, copy = folder / f"new{number}.duckdb", folder / "copy.duckdb"
