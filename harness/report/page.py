@@ -20,11 +20,13 @@ from markupsafe import Markup
 
 from harness.analysis import ModelAudit
 from harness.audit.sizes import SizeFit
+from harness.report import figures
 from harness.report.drawing import Axis, decades, heat, histogram
 from harness.report.text import harmless
 from harness.store.tallies import BINS_A_DECADE, QUANTILES, MethodTally, ShownEpisode
 from harness.story import Story
 
+METHODS_DRAWN = 6  # of a model, in figures of their own; the tables have them all
 CLUSTERS_MAX = 60  # rows of the table of causes; the rest are counted
 _DAY = "%Y-%m-%d %H:%M UTC"
 
@@ -35,6 +37,7 @@ def page(story: Story) -> str:
         "page.html.j2",
         script=_asset("page.js"),
         story=story,
+        more_figures={part.model: _more_figures(part) for part in story.audits},
         forests={part.model: _forest_axis(part) for part in story.audits},
         latency=_latency_axis(story.tallies),
         scatter=_scatter(story.sizes) if story.sizes else None,
@@ -103,6 +106,24 @@ def _forest_axis(part: ModelAudit) -> Axis:
     compared = [*part.scores.comparisons, *([part.scores.again] if part.scores.again else [])]
     ends = [end for one in compared for end in (one.points.low, one.points.high)]
     return Axis.around(ends, also=(-part.scores.margin, part.scores.margin, 0.0))
+
+
+def _more_figures(part: ModelAudit) -> list[tuple[str, str]]:
+    """(what it shows, address): pictures that stand in the page itself; as images they can run nothing."""
+    scores = part.scores
+    drawn = [
+        (f"{one.method}: the items that moved furthest", figures.dumbbell(one, scores.reference))
+        for one in scores.comparisons[:METHODS_DRAWN]
+        if one.furthest
+    ]
+    drawn += [
+        (f"{match.method}: how long two replies to one prompt agree", figures.survival(match))
+        for match in (part.replies.across[:METHODS_DRAWN] if part.replies else ())
+        if match.divergence is not None
+    ]
+    if scores.spread is not None:
+        drawn.append(("What the spread of one episode's points is made of", figures.variance_shares(scores.spread)))
+    return [(said, f"data:image/svg+xml;base64,{base64.b64encode(figures.as_svg(one).encode()).decode()}") for said, one in drawn]
 
 
 def _latency_axis(tallies: Sequence[MethodTally]) -> Axis | None:

@@ -32,6 +32,6 @@ def opened(browser: Browser, page: Path, *, width: int = 1200, dark: bool = Fals
     tab = browser.new_context(viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light").new_page()
     tab.on("console", lambda said: complaints.append(said.text))
     tab.on("pageerror", lambda error: complaints.append(str(error)))
-    tab.on("request", lambda asked: complaints.append(asked.url) if not asked.url.startswith("file:") else None)
+    tab.on("request", lambda asked: complaints.append(asked.url) if not asked.url.startswith(("file:", "data:")) else None)
     tab.goto(page.as_uri())
     return tab, complaints
