@@ -22,7 +22,9 @@ from harness.store.reader import (
     AuditChoices,
     EpisodeRows,
     ReplyRows,
+    StoredPlan,
     audit_choices,
+    audit_plans,
     episode_rows,
     looks,
     methods_of_models,
@@ -50,15 +52,43 @@ class ModelScores:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PlanQuote:
+    """What a verdict quotes of its plan.
+
+    plan_hash   of the newest plan; None where the store has none: its margins were chosen with the data at hand
+    made_at     seconds since 1970; before_calls: before the first call of its run
+    plans       how many the store has: games, items and methods may be added, margins may not change
+    overruled   what the command said otherwise than the plan"""
+
+    plan_hash: str | None
+    made_at: float | None
+    before_calls: bool
+    plans: int
+    overruled: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelAudit:
     """One model's verdicts: on scores, and on the replies to identical prompts (None where there were none).
 
     causes   of every method that `lightbulb check` has probed into this store"""
 
     model: str
+    plan: PlanQuote
     scores: Audit
     replies: ReplyFindings | None
     causes: tuple[Attribution, ...] = ()
+
+    @property
+    def differs(self) -> bool:
+        """Some verdict is DIFFERENT, or the reference differs from itself."""
+        found = [one.verdict for one in self.scores.comparisons]
+        found += [match.verdict for match in self.replies.across if match.verdict] if self.replies else []
+        return "DIFFERENT" in found or not self.calibrated
+
+    @property
+    def calibrated(self) -> bool:
+        return self.scores.calibrated and (self.replies is None or self.replies.calibrated)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +178,7 @@ def store_audit(store: Path, *, reference: str | None, margin: float | None) -> 
         models = methods_of_models(connection)
         choices = audit_choices(connection)
         replies = reply_rows(connection)
+        plan = _quoted(audit_plans(connection), choices, reference, margin)
         averages = summaries(connection)
         taken = looks(connection) if choices.stop == "early" and reference is None and margin is None else None
         probed = probes(connection)
@@ -183,7 +214,7 @@ def store_audit(store: Path, *, reference: str | None, margin: float | None) -> 
             )
         )
         found = _replies(replies, held_against, methods, choices)
-        parts.append(ModelAudit(model=model, scores=scores, replies=found, causes=_causes(probed, scores, found)))
+        parts.append(ModelAudit(model=model, plan=plan, scores=scores, replies=found, causes=_causes(probed, scores, found)))
     if not parts and averages:
         raise _averages_only(store)
     if not parts:
@@ -199,6 +230,22 @@ def _causes(probed: Sequence[ProbeRecord], scores: Audit, replies: ReplyFindings
     findings = judge(of_model, dict.fromkeys(symptoms, scores.reference))
     methods = dict.fromkeys(row.method for row in of_model)
     return tuple(attribute(method, findings, of_model, symptoms.get(method, Symptoms())) for method in methods)
+
+
+def _quoted(plans: Sequence[StoredPlan], choices: AuditChoices, reference: str | None, margin: float | None) -> PlanQuote:
+    overruled = []
+    if margin is not None and margin != choices.margin:
+        overruled.append(f"margin {margin:g} instead of {choices.margin:g}")
+    if reference is not None and choices.reference is not None and reference != choices.reference:
+        overruled.append(f"reference {reference} instead of {choices.reference}")
+    last = plans[-1] if plans else None
+    return PlanQuote(
+        plan_hash=last.plan_hash if last else None,
+        made_at=last.made_at if last else None,
+        before_calls=last is not None and (last.first_call_at is None or last.made_at <= last.first_call_at),
+        plans=len(plans),
+        overruled=tuple(overruled),
+    )
 
 
 def _refuse_empty(rows: EpisodeRows, store: Path) -> None:

@@ -1,7 +1,7 @@
 """The command `lightbulb`: arguments in, tables and exit codes out. Everything heavy is imported by the command that needs it.
 
 Exit codes: 0 done, 1 a mistake of ours, 2 the user's file or arguments, 3 done but some episodes failed, stay pending or could not
-be imported, 4 stopped by a budget, 130 interrupted and resumable."""
+be imported, 4 stopped by a budget, 5 an audit found a difference (only with --fail-on-difference), 130 interrupted and resumable."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from harness.progress import Emit
     from harness.spec.sweep import SweepSpec
 
-FAILED, BUDGET, INTERRUPTED = 3, 4, 130
+FAILED, BUDGET, DIFFERENT, INTERRUPTED = 3, 4, 5, 130
 
 app = typer.Typer(
     help="Plays conversational games with language models and finds out whether the same model, reached another way, is still the same"
@@ -304,12 +304,17 @@ def audit(
     store: StoreFile,
     reference: Annotated[str | None, typer.Option(help='"model/method" that the others are held against; default: the sweep\'s.')] = None,
     margin: Annotated[float | None, typer.Option(help="Points too few to matter; default: the sweep's.", min=0.01, max=100)] = None,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the verdicts and their figures as one page.")] = None,
+    fail_on_difference: Annotated[
+        bool, typer.Option("--fail-on-difference", help="Exit with 5 if a verdict is DIFFERENT, or the reference differs from itself.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Is it the same model? One verdict for each access method, held against the reference.
+    """Is it the same model? Two verdicts for each access method, on its scores and on its replies, held against the reference.
 
-    Example: lightbulb audit demo.duckdb --margin 5"""
-    _print_audit(store, reference, margin, _console(to_stdout=True), as_json=as_json)
+    Example: lightbulb audit demo.duckdb --html audit.html --fail-on-difference"""
+    differs = _print_audit(store, reference, margin, _console(to_stdout=True), as_json=as_json, html=html)
+    raise typer.Exit(DIFFERENT if differs and fail_on_difference else 0)
 
 
 @app.command()
@@ -645,16 +650,26 @@ def _print_times(store: Path, console: Console, *, as_json: bool) -> None:
         print_times(found, console)
 
 
-def _print_audit(store: Path, reference: str | None, margin: float | None, console: Console, *, as_json: bool = False) -> None:
+def _print_audit(
+    store: Path, reference: str | None, margin: float | None, console: Console, *, as_json: bool = False, html: Path | None = None
+) -> bool:
+    """Whether some method differs."""
     from harness.analysis import store_audit
     from harness.audit.findings import as_json as plain
+    from harness.core.clock import RealClock
     from harness.report.findings import print_audit
 
     found = store_audit(store, reference=reference, margin=margin)
+    if html is not None:
+        from harness.report.audit_page import audit_page
+
+        _write(html, audit_page(found, store=store.name, made_at=RealClock().wall()))
+        _say(f"{html}: {html.stat().st_size / 1e6:.1f} MB")
     if as_json:
         print(json.dumps(plain(found)))
     else:
         print_audit(found, console)
+    return any(part.differs for part in found)
 
 
 if __name__ == "__main__":

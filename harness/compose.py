@@ -34,7 +34,7 @@ from harness.checking import Doorway, Look, Nowhere, look_at
 from harness.core.clock import RealClock
 from harness.core.errors import CallError
 from harness.core.protocols import Backend, RecordSink
-from harness.core.records import GateEvent, MethodRecord, ModelRecord, Record, SweepRecord
+from harness.core.records import AuditPlanRecord, GateEvent, MethodRecord, ModelRecord, Record, SweepRecord
 from harness.core.vocabulary import AccessMethod, EpisodePlan, Instance, digest, item_key
 from harness.doors import Door, find_doors, on_this_machine
 from harness.engine.call import Caller, RetryPolicy, Route
@@ -48,6 +48,7 @@ from harness.meters import Meters, Points
 from harness.progress import Emit, LaneView, Progress
 from harness.pulse import Pulse
 from harness.servers import Servers
+from harness.spec.audit_plan import audit_plan
 from harness.spec.load import Key, spec_error, suggest
 from harness.spec.plan import Cells, GameSet, choose_instances, lane, numbered, planned
 from harness.spec.sweep import MethodPart, SweepSpec
@@ -567,6 +568,9 @@ class _Sweep:
                 started_at=self.clock.wall(),
             )
         ]
+        if self.spec.references():
+            plan = audit_plan(self.spec, self.sets)
+            rows.append(AuditPlanRecord(run_id=self.run_id, plan_hash=digest(plan), plan_json=plan, made_at=self.clock.wall()))
         rows += [ModelRecord(run_id=self.run_id, model=name, parameters=part.parameters) for name, part in self.spec.models.items()]
         for name, route in routes.items():
             method, server = route.method, servers.get(name)

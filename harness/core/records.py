@@ -158,6 +158,16 @@ class CallRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AuditPlanRecord:
+    """What the audit of this store decided before a run's first call, and the hash that its verdicts quote."""
+
+    run_id: str
+    plan_hash: str
+    plan_json: str
+    made_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SummaryRecord:
     """What others published of one method and game where they published no episodes: averages, rounded to two decimals.
 
@@ -322,6 +332,7 @@ Record = (
     | TurnRecord
     | CallRecord
     | SummaryRecord
+    | AuditPlanRecord
     | GateEvent
     | PulseRecord
     | EngineSample

@@ -22,13 +22,15 @@ PLAYED_MIN = 5  # below so many played episodes a game's quality is hearsay
 GOOD, BAD, OPEN, INK, BAND = "#19733c", "#b3261e", "#8a5a00", "#1b1d21", "#cfe6d6"
 COLOURS = {"EQUIVALENT": GOOD, "DIFFERENT": BAD, "INCONCLUSIVE": OPEN, "the reference, played again": "#5d636e"}
 WIDTH = 520
+PADDING = {"left": 36, "right": 40, "top": 5, "bottom": 5}  # the reader's letters may be wider than those it was drawn with
 Rows = list[dict[str, Any]]
 Figure = alt.Chart | alt.LayerChart | alt.FacetChart
 
 
 def as_svg(chart: Figure) -> str:
     """The chart as an SVG document."""
-    return str(vl_convert.vegalite_to_svg(chart.to_dict(), vl_version=".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])))
+    spec = {**chart.to_dict(), "padding": PADDING}
+    return str(vl_convert.vegalite_to_svg(spec, vl_version=".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])))
 
 
 def _chart(rows: Rows) -> alt.Chart:
@@ -176,7 +178,10 @@ def survival(match: CrossMatch) -> Figure:
             x=alt.X("bytes:Q", title="bytes from the start of the reply"),
             y=alt.Y("share:Q", title="share of pairs that still agree", scale=alt.Scale(domain=[0, 1])),
             color=alt.Color(
-                "pair:N", title=None, scale=alt.Scale(domain=["within a method", "across the two"], range=["#5d636e", "#2559b8"])
+                "pair:N",
+                title=None,
+                scale=alt.Scale(domain=["within a method", "across the two"], range=["#5d636e", "#2559b8"]),
+                legend=alt.Legend(orient="bottom"),
             ),
         )
         .properties(width=WIDTH, height=200)
@@ -201,7 +206,12 @@ def variance_shares(parts: VarianceParts) -> Figure:
         .mark_bar(stroke="white")
         .encode(
             x=alt.X("share:Q", title="share of the variance of points", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])),
-            color=alt.Color("part:N", title=None, sort=[name for name, _ in named], legend=alt.Legend(orient="bottom", labelLimit=240)),
+            color=alt.Color(
+                "part:N",
+                title=None,
+                sort=[name for name, _ in named],
+                legend=alt.Legend(orient="bottom", labelLimit=240, columns=2),
+            ),
             order="order:O",
         )
         .properties(width=WIDTH, height=40)

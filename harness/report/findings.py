@@ -10,7 +10,8 @@ from rich.text import Text
 from harness.analysis import ModelAudit, ModelScores
 from harness.audit.composite import MethodFigures
 from harness.audit.findings import Comparison
-from harness.report.text import table
+from harness.report import plain
+from harness.report.text import harmless, table
 
 COLUMNS = ("method", "episodes", "aborted", "unscored", "failed", "clemscore", "% played", "quality", "on common support")
 _STYLES = {"EQUIVALENT": "bold green", "DIFFERENT": "bold red", "INCONCLUSIVE": "bold yellow"}
@@ -61,29 +62,71 @@ def _method_rows(method: MethodFigures, name: str) -> Iterator[Sequence[object]]
 
 
 def print_audit(models: Sequence[ModelAudit], console: Console) -> None:
-    """For each method a verdict, its sentence, what replies say, and where differences lie."""
+    """First what was found, in words for anyone; then the evidence for those who want it."""
     for part in models:
-        scores = part.scores
-        console.print(Text(f"{part.model}: is it the same model? Held against {scores.reference}.", style="bold"), soft_wrap=True)
-        if not scores.calibrated:
-            console.print(Text("CALIBRATION FAILED: the reference differs from itself; believe no verdict below.", style="bold red"))
-        across = {match.method: match for match in part.replies.across} if part.replies else {}
-        causes = {cause.method: cause for cause in part.causes}
-        if scores.reference in causes and causes[scores.reference].named:
-            console.print(Text(causes[scores.reference].sentence), soft_wrap=True)
-        for comparison in scores.comparisons:
-            console.print()
-            console.print(Text.assemble((comparison.label, _STYLES[comparison.verdict]), f"  {comparison.method}"), soft_wrap=True)
-            console.print(Text(comparison.sentence), soft_wrap=True)
-            match = across.get(comparison.method)
-            words = match.sentence if match else "Replies to identical prompts were not compared: there are none in common."
-            console.print(Text(words), soft_wrap=True)
-            cause = causes.get(comparison.method)
-            if cause is not None and (cause.named or comparison.verdict == "DIFFERENT" or (match and match.verdict == "DIFFERENT")):
-                console.print(Text(cause.sentence), soft_wrap=True)
-            _print_games(comparison, console)
-        if scores.again is not None:
-            console.print(Text(scores.again.sentence), soft_wrap=True)
+        _print_answer(part, console)
+    for part in models:
+        _print_evidence(part, console)
+
+
+def _print_answer(part: ModelAudit, console: Console) -> None:
+    console.print(Text(harmless(plain.opening(part)), style="bold"), soft_wrap=True)
+    if (alarm := plain.alarm(part)) is not None:
+        console.print(Text(alarm, style="bold red"), soft_wrap=True)
+    for one in plain.told(part):
+        console.print()
+        verdicts = [Text(f"{harmless(one.method)}   scores: "), Text(one.scores, style=_STYLES[one.scores]), Text("   replies: ")]
+        verdicts.append(Text(one.replies, style=_STYLES[one.replies]) if one.replies else Text("not compared", style="dim"))
+        console.print(Text.assemble(*verdicts), soft_wrap=True)
+        for line in one.said:
+            console.print(Text(f"  {harmless(line)}"), soft_wrap=True)
+        for cause in part.causes:
+            if cause.named and cause.method == one.method:
+                console.print(Text(f"  {harmless(cause.sentence)}"), soft_wrap=True)
+    console.print()
+    if (noise := plain.noise(part)) is not None:
+        console.print(Text(harmless(noise)), soft_wrap=True)
+    console.print(Text(plain.READING, style="dim"), soft_wrap=True)
+    console.print(Text(harmless(plain.plan(part)), style="dim"), soft_wrap=True)
+    console.print()
+
+
+def _print_evidence(part: ModelAudit, console: Console) -> None:
+    scores, replies = part.scores, part.replies
+    console.print(Text(f"The evidence: {harmless(part.model)}", style="bold"), soft_wrap=True)
+    across = {match.method: match for match in replies.across} if replies else {}
+    causes = {cause.method: cause for cause in part.causes}
+    if scores.reference in causes and causes[scores.reference].named:
+        console.print(Text(harmless(causes[scores.reference].sentence)), soft_wrap=True)
+    for comparison in scores.comparisons:
+        console.print()
+        label = Text(comparison.label, style=_STYLES[comparison.verdict])
+        console.print(Text.assemble(label, f"  {harmless(comparison.method)}", (f"  plan {_hash(part)}", "dim")), soft_wrap=True)
+        console.print(Text(harmless(comparison.sentence)), soft_wrap=True)
+        match = across.get(comparison.method)
+        words = match.sentence if match else "Replies to identical prompts were not compared: there are none in common."
+        console.print(Text(harmless(words)), soft_wrap=True)
+        cause = causes.get(comparison.method)
+        if cause is not None and (cause.named or comparison.verdict == "DIFFERENT" or (match and match.verdict == "DIFFERENT")):
+            console.print(Text(harmless(cause.sentence)), soft_wrap=True)
+        if comparison.repeats_effective is not None:
+            worth = f"{comparison.repeats} repeats are worth {comparison.repeats_effective:.1f} independent ones."
+            agreement = comparison.agreement
+            if agreement is not None:
+                worth += (
+                    f" Two plays of one puzzle end otherwise in {100 * agreement.flips_reference:.0f} % of cases through the reference,"
+                    f" {100 * agreement.flips_method:.0f} % through this method, {100 * agreement.across:.0f} % across the two."
+                )
+            console.print(Text(worth), soft_wrap=True)
+        _print_games(comparison, console)
+    console.print()
+    for words in (scores.again.sentence if scores.again else "", replies.again.sentence if replies and replies.again else ""):
+        if words:
+            console.print(Text(harmless(words)), soft_wrap=True)
+
+
+def _hash(part: ModelAudit) -> str:
+    return part.plan.plan_hash[:8] if part.plan.plan_hash else "none"
 
 
 def _print_games(comparison: Comparison, console: Console) -> None:

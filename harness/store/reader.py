@@ -162,6 +162,24 @@ def looks(connection: Readable) -> list[LookRecord]:
     return [LookRecord(**dict(zip((field.name for field in fields(LookRecord)), row, strict=True))) for row in rows]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredPlan:
+    """An audit's plan as a run left it. first_call_at: of the store's first call after it; None if there was none."""
+
+    plan_hash: str
+    made_at: float
+    first_call_at: float | None
+
+
+def audit_plans(connection: Readable) -> list[StoredPlan]:
+    """The distinct plans, oldest first."""
+    rows = connection.execute("""
+        SELECT plan_hash, min(made_at) AS made,
+               (SELECT min(sent_at) FROM calls WHERE calls.run_id >= min(audit_plans.run_id))
+        FROM audit_plans GROUP BY plan_hash ORDER BY made""").fetchall()
+    return [StoredPlan(plan_hash=plan_hash, made_at=made, first_call_at=first) for plan_hash, made, first in rows]
+
+
 def latest_spec(connection: Readable) -> tuple[int, dict[str, object]]:
     """How many sweeps and imports this store has seen, and the specification of the last; empty where there is none."""
     rows = connection.execute("SELECT spec_json FROM sweeps ORDER BY run_id").fetchall()

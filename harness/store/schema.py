@@ -10,6 +10,7 @@ import typing
 from dataclasses import fields
 
 from harness.core.records import (
+    AuditPlanRecord,
     BenchRequest,
     BenchStage,
     CallRecord,
@@ -38,6 +39,7 @@ TABLES: dict[type[Record], str] = {
     TurnRecord: "turns",
     CallRecord: "calls",
     SummaryRecord: "summaries",
+    AuditPlanRecord: "audit_plans",
     GateEvent: "gate_events",
     PulseRecord: "pulses",
     EngineSample: "engine_samples",

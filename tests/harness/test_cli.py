@@ -180,6 +180,26 @@ def test_the_view_of_clemscores_is_the_score_table(played: Path) -> None:
     assert rows(played, "SELECT method, clemscore, played, quality FROM clemscores ORDER BY method") == printed
 
 
+def test_a_difference_fails_on_request_and_makes_a_page(tmp_path: Path) -> None:
+    """Hopeless bots differ from good ones: exit code 5 only when asked for; the page is written; the plan was stored before the first
+    call, and both verdict and JSON quote its hash."""
+    sweep = bots_sweep(tmp_path)
+    sweep.write_text(sweep.read_text().replace("form_errors = 0.1", "form_errors = 0.9"))
+    assert lightbulb("run", sweep).returncode == 0
+    store, page = sweep.with_suffix(".duckdb"), tmp_path / "audit.html"
+    ((plan, before),) = rows(store, "SELECT plan_hash, made_at <= (SELECT min(sent_at) FROM calls) FROM audit_plans")
+    assert before
+    asked = lightbulb("audit", store, "--html", page, "--fail-on-difference")
+    assert asked.returncode == 5, asked.stderr
+    assert f"Plan {str(plan)[:8]}, written before the first call" in asked.stdout
+    assert "<!doctype html>" in page.read_text("utf-8")
+    unasked = lightbulb("audit", store, "--json", "--margin", 4)
+    (found,) = json.loads(unasked.stdout)
+    assert unasked.returncode == 0
+    assert found["plan"]["plan_hash"] == plan
+    assert found["plan"]["overruled"] == ["margin 4 instead of 3"]
+
+
 def test_an_episode_is_shown(played: Path) -> None:
     """By the beginning of its id; an unknown one is a clear error."""
     episode = str(rows(played, "SELECT episode_id FROM episodes WHERE game = 'taboo' LIMIT 1")[0][0])

@@ -1,0 +1,63 @@
+"""An audit as one HTML page: the verdicts in plain words, the figures, the evidence. Works offline, runs no script at all.
+
+Figures are SVG documents shown as images: nothing in them can run or load anything, whatever a method is named."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Sequence
+
+from harness.analysis import ModelAudit
+from harness.report import figures, plain
+from harness.report.page import render
+from harness.report.text import harmless
+
+
+def audit_page(models: Sequence[ModelAudit], *, store: str, made_at: float) -> str:
+    """The page's text."""
+    return render(
+        "audit.html.j2", store=store, made_at=made_at, reading=plain.READING, parts=[_part(part) for part in models]
+    )
+
+
+def _part(part: ModelAudit) -> dict[str, object]:
+    audit, replies = part.scores, part.replies
+    return {
+        "model": part.model,
+        "opening": plain.opening(part),
+        "alarm": plain.alarm(part),
+        "told": list(plain.told(part)),
+        "noise": plain.noise(part),
+        "plan": plain.plan(part),
+        "forest": _image(figures.forest(audit)),
+        "heat": _image(figures.heat_map(audit)),
+        "moved": [
+            {"method": one.method, "figure": _image(figures.dumbbell(one, audit.reference))} for one in audit.comparisons if one.furthest
+        ],
+        "curves": list(_curves(part)),
+        "spread": _image(figures.variance_shares(audit.spread)) if audit.spread else None,
+        "pairs": _image(figures.pair_map(audit.pairs)) if len(audit.comparisons) > 1 else None,
+        "comparisons": audit.comparisons,
+        "evidence": [
+            *(f"{one.method}: {one.sentence}" for one in audit.comparisons),
+            *([audit.again.sentence] if audit.again else []),
+            *(f"{match.method}: {match.sentence}" for match in (replies.across if replies else ())),
+            *([replies.again.sentence] if replies and replies.again else []),
+        ],
+    }
+
+
+def _curves(part: ModelAudit) -> Iterator[dict[str, str]]:
+    replies = part.replies
+    for match in (*([replies.again] if replies.again else []), *replies.across) if replies else ():
+        if match.divergence is not None:
+            words = (
+                f"{harmless(match.method)}: how many pairs of replies to one prompt still agree after so many bytes;"
+                f" rho {match.divergence.rho:.2f} [{match.divergence.low:.2f}, {match.divergence.high:.2f}]"
+            )
+            yield {"figure": _image(figures.survival(match)), "words": words}
+
+
+def _image(figure: figures.Figure) -> str:
+    """The figure as an address that holds it."""
+    return f"data:image/svg+xml;base64,{base64.b64encode(figures.as_svg(figure).encode()).decode()}"

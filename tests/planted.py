@@ -1,0 +1,91 @@
+"""Planted truth over real sockets: one model reached in several ways, with a known defect or none, played and audited whole.
+
+The emulator serves bots at temperature 0 on loopback; the reference is played twice."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+from rich.console import Console
+
+from games import GAMES
+from harness.analysis import ModelAudit, store_audit
+from harness.compose import Setting, run_sweep
+from harness.spec.load import load_sweep
+
+SWEEP = """
+name = "planted"
+seed = {seed}
+repeats = {repeats}
+[games.taboo]
+items = {taboo}
+[games.referencegame]
+items = {referencegame}
+[audit]
+reference = "bots/reference"
+"""
+WAY = """
+[models.bots.methods.{name}]
+emulator = {{ skill = 0.85, noise = 0.02, seed = {seed}, defects = {{ {defects} }} }}
+concurrency = 64
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planted:
+    """A way to the model. touches: the level on which its defect shows; None: it has none."""
+
+    defects: str
+    touches: str | None
+
+
+WAYS = {
+    "clean": Planted(defects="", touches=None),
+    "form-errors": Planted(defects="form_errors = 0.05", touches="scores"),
+    "temperature-ignored": Planted(defects="temperature = 1.0", touches="replies"),
+    "hidden-prompt": Planted(defects='system_prompt = "You are a helpful assistant. Be brief."', touches="replies"),
+    "routed": Planted(defects="routed_share = 0.2, routed_skill = 0.1", touches="scores"),
+}
+
+
+def play(seed: int, *, repeats: int, taboo: int, referencegame: int) -> ModelAudit:
+    """One sweep through all ways over sockets, and its audit."""
+    text = SWEEP.format(seed=seed, repeats=repeats, taboo=taboo, referencegame=referencegame)
+    text += WAY.format(name="reference", seed=0, defects="")
+    text += "".join(WAY.format(name=name, seed=place + 1, defects=way.defects) for place, (name, way) in enumerate(WAYS.items()))
+    with tempfile.TemporaryDirectory() as folder:
+        sweep = Path(folder) / "planted.toml"
+        sweep.write_text(text, "utf-8")
+        spec = load_sweep(sweep, known_games=list(GAMES))
+        setting = Setting(
+            source=sweep,
+            store=sweep.with_suffix(".duckdb"),
+            environ={},
+            console=Console(file=sys.stderr, quiet=True),
+            say=lambda line: None,
+        )
+        end = anyio.run(lambda: run_sweep(spec, setting), backend_options={"use_uvloop": True})
+        assert (end.failed, end.pending) == (0, 0)
+        (part,) = store_audit(setting.store, reference=None, margin=None)
+    return part
+
+
+def verdicts_of(part: ModelAudit) -> dict[tuple[str, str], str]:
+    """(way, level) -> verdict."""
+    assert part.replies is not None
+    found = {(one.method.split("/")[1], "scores"): str(one.verdict) for one in part.scores.comparisons}
+    return found | {(match.method.split("/")[1], "replies"): str(match.verdict) for match in part.replies.across}
+
+
+def contradicted(verdicts: Iterable[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
+    """Of (way, level, verdict): those that the planted truth contradicts. A defect may show on the other level too."""
+    return [
+        (way, level, verdict)
+        for way, level, verdict in verdicts
+        if (WAYS[way].touches is None and verdict == "DIFFERENT") or (WAYS[way].touches == level and verdict == "EQUIVALENT")
+    ]
