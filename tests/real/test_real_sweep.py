@@ -9,6 +9,8 @@ import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
@@ -62,8 +64,14 @@ def lightbulb(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-m", "harness", *map(str, arguments)], capture_output=True, text=True, timeout=600)
 
 
-def begin(sweep: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen([sys.executable, "-m", "harness", "run", str(sweep)], stderr=subprocess.PIPE, text=True)
+@contextmanager
+def running(sweep: Path) -> Iterator[subprocess.Popen[str]]:
+    """A run of the sweep that does not outlive the block."""
+    with subprocess.Popen([sys.executable, "-m", "harness", "run", str(sweep)], stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def heard(process: subprocess.Popen[str], pattern: str) -> str:
@@ -103,7 +111,7 @@ def servers(store: Path) -> list[int]:
 
 
 @pytest.mark.real
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(3600)  # half an hour on a machine with twenty other things to do
 def test_a_real_sweep_killed_resumed_and_judged(vllm: LocalServer, tmp_path: Path) -> None:
     """One file, seven access methods on real sockets: a vLLM server that runs already; vLLM, transformers and llama.cpp started for it; an
     emulator with a quota and one with a hidden system prompt in front of vLLM. Killed in mid-play we leave no server behind. The resumed
@@ -112,11 +120,9 @@ def test_a_real_sweep_killed_resumed_and_judged(vllm: LocalServer, tmp_path: Pat
     sweep = tmp_path / "real.toml"
     sweep.write_text(SWEEP.format(url=vllm.base_url))
     store = tmp_path / "real.duckdb"
-    process = begin(sweep)
-    heard(process, r"/held, .* calls [1-9]")
-    time.sleep(1.5)  # by then what it spoke of is on disk
-    os.kill(process.pid, 9)
-    process.communicate()
+    with running(sweep) as process:
+        heard(process, r"/held, .* calls [1-9]")
+        time.sleep(1.5)  # by then what it spoke of is on disk
     kept = rows(store, "SELECT episode_id, turn, reply FROM calls WHERE error_class IS NULL")
     assert kept
     ended = rows(store, "SELECT count(*) FROM episodes")[0][0]
@@ -126,15 +132,21 @@ def test_a_real_sweep_killed_resumed_and_judged(vllm: LocalServer, tmp_path: Pat
         time.sleep(0.5)
     assert servers(store) == []
 
-    process = begin(sweep)
-    said = heard(process, "/llamacpp, done")  # play has begun
-    ports = re.findall(r"\(llamacpp, auto\): starting .* on port (\d+)", said)
-    (server,) = processes(f"port={ports[-1]}")
-    os.kill(server, 9)
-    said += process.communicate(timeout=900)[1]
+    with running(sweep) as process:
+        said = heard(process, "/llamacpp, done")  # play has begun
+        ports = re.findall(r"\(llamacpp, auto\): starting .* on port (\d+)", said)
+        (server,) = processes(f"port={ports[-1]}")
+        os.kill(server, 9)
+        said += process.communicate()[1]
     assert process.returncode == 0, said
     assert "smollm2-135m (llamacpp): starting again" in said
     assert servers(store) == []
+    assert set(kept) <= set(rows(store, "SELECT episode_id, turn, reply FROM calls"))
+    check_store(store, attached=vllm.base_url)
+    check_verdicts(store)
+
+
+def check_store(store: Path, *, attached: str) -> None:
     assert rows(store, "SELECT method, count(*), count(DISTINCT episode_id) FROM episodes GROUP BY ALL ORDER BY ALL") == [
         (f"smollm2-135m/{way}", EPISODES, EPISODES) for way in METHODS
     ]
@@ -143,7 +155,6 @@ def test_a_real_sweep_killed_resumed_and_judged(vllm: LocalServer, tmp_path: Pat
 
     again = rows(store, "SELECT episode_id, turn FROM calls WHERE error_class IS NULL GROUP BY ALL HAVING count(*) > 1")
     assert again == [], "a stored reply was asked for again"
-    assert set(kept) <= set(rows(store, "SELECT episode_id, turn, reply FROM calls"))
     assert disagreements(store) == []
     broken = rows(store, "SELECT DISTINCT violation FROM turns WHERE violation NOT NULL AND method LIKE '%/held'")
     assert not any("CLUE:" in str(why) or "GUESS:" in str(why) for (why,) in broken)
@@ -155,7 +166,7 @@ def test_a_real_sweep_killed_resumed_and_judged(vllm: LocalServer, tmp_path: Pat
     assert {fact["engine"] for fact in facts} == {"vllm", "transformers", "llamacpp"}
     assert len({fact["weights_sha256"] for fact in facts}) == 2  # the folder's and the file's
     samples = rows(store, "SELECT base_url, max(prefix_queries) FROM engine_samples GROUP BY ALL")
-    assert vllm.base_url in {url for url, _ in samples}
+    assert attached in {url for url, _ in samples}
     assert all(isinstance(queries, int) for _, queries in samples)
     others = {
         way: rows(
@@ -167,6 +178,8 @@ def test_a_real_sweep_killed_resumed_and_judged(vllm: LocalServer, tmp_path: Pat
     }
     assert others == {"quota": [(True,)], "hidden": [(False,)]}  # the chat template has a system prompt of its own where there is none
 
+
+def check_verdicts(store: Path) -> None:
     judged = lightbulb("audit", store, "--json")
     assert judged.returncode == 0, judged.stderr
     (model,) = json.loads(judged.stdout)
