@@ -431,7 +431,7 @@ class _Sweep:
             account = tuple(other for beside, other in gates.items() if beside.account == door.account)
             for name in door.methods:
                 part, server = self.methods[name], servers.started.get(name)
-                address = await self.address(part, server, open_things)
+                address = await self.address(part, server, servers, open_things)
                 model = self.spec.methods()[name][0]
                 method = access_method(
                     name, model, part, server, address, concurrency=door.limits.concurrency, source=self.setting.source
@@ -479,7 +479,7 @@ class _Sweep:
             return text if text.startswith("bundled:") else str(user_path(text, self.setting.source, ("models",)))
 
         return Servers(
-            methods={name: self.spec.methods()[name] for name in self.methods},
+            methods={name: self.spec.methods()[name] for name in (*self.methods, *self.behind()) if name in self.spec.methods()},
             store=self.setting.store,
             run_id=self.run_id,
             clock=self.clock,
@@ -490,11 +490,18 @@ class _Sweep:
 
     # --- connections ----------------------------------------------------------------------------------------------------------
 
-    async def address(self, part: MethodPart, server: LocalServer | None, open_things: AsyncExitStack) -> str:
+    def behind(self) -> set[str]:
+        """What stands behind the emulators: methods with an engine of their own, where no address is given."""
+        return {part.emulator.behind for part in self.methods.values() if part.emulator is not None and part.emulator.behind is not None}
+
+    async def address(self, part: MethodPart, server: LocalServer | None, servers: Servers, open_things: AsyncExitStack) -> str:
         """Where the model answers. An emulator lives in this very loop: it costs it about as much as the calls to it do, and needs no
         second process that would have to learn the sweep's instances; who measures speed runs `lightbulb emulate` beside."""
         if part.emulator is not None:
-            emulator = await open_things.enter_async_context(serving(part.emulator, find_instance=self.instances.__getitem__))
+            emulation = part.emulator
+            if (engine := servers.started.get(emulation.behind or "")) is not None:
+                emulation = dataclasses.replace(emulation, behind=engine.base_url)
+            emulator = await open_things.enter_async_context(serving(emulation, find_instance=self.instances.__getitem__))
             return emulator.base_url
         return server.base_url if server else part.base_url or ""
 

@@ -36,7 +36,7 @@ LOAD_PATH = "/metrics"
 class Servers:
     """See the module's header.
 
-    methods   name -> (model, description), of all that will be played
+    methods   name -> (model, description), of all that will be played, and of those whose engines stand behind one of them
     weights   a path as the sweep file has it -> where it is
     started   method -> its server, once it has been started
     hosts     method -> what keeps that server alive
@@ -89,7 +89,7 @@ class Servers:
                 users.setdefault((spec, part.engine.restarts_max), []).append(name)
 
         async def start(spec: EngineSpec, restarts_max: int, names: Sequence[str]) -> None:
-            server = await background.start(self._keep, spec, restarts_max, names, [gates[name] for name in names])
+            server = await background.start(self._keep, spec, restarts_max, names, [gates[name] for name in names if name in gates])
             self.started.update(dict.fromkeys(names, server))
 
         async with anyio.create_task_group() as starting:
@@ -121,7 +121,7 @@ class Servers:
         """Each server's word reaches the gates of all methods that use it, as long as the run lasts."""
         users: dict[str, list[Gate]] = {}
         for name in self.methods:
-            if (url := self._telling(name)) is not None:
+            if name in gates and (url := self._telling(name)) is not None:
                 users.setdefault(url, []).append(gates[name])
         for url, at in users.items():
             background.start_soon(self._follow, url, list(dict.fromkeys(at)))

@@ -135,7 +135,8 @@ class Emulation:
     weights       names the model: the same name under another roof plays and words alike
     noise         share of turns at temperature 0 that are played and worded anew, as batch effects do to real servers
     served        the name under which the model is served; None: any name is taken
-    behind        base URL of a real server that answers instead of bots, on this machine or by https; it has its own skill and weights
+    behind        a real server that answers instead of bots, with skill and weights of its own: its base URL, on this machine or by
+                  https; or, in a sweep, "model/method" of a method with an engine
     seed          root of the faults, the latencies and of all chance that no request names"""
 
     __pydantic_config__: ClassVar = _STRICT

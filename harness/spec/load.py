@@ -78,7 +78,7 @@ def parse_emulation(settings: Sequence[str]) -> Emulation:
     except ValidationError as error:
         problems = ((_own_key(e["loc"]), _plain(e, ("models", "", "methods", "", "emulator"))) for e in error.errors())
         raise SpecError("\n".join(f"{'.'.join(map(str, key))}: {problem}" for key, problem in problems)) from error
-    contradictions = [f"{'.'.join(map(str, key))}: {problem}" for key, problem in _emulation_contradictions(emulation, plain_http=False)]
+    contradictions = [f"{'.'.join(map(str, key))}: {problem}" for key, problem in _emulation_contradictions(emulation, False)]
     if contradictions:
         raise SpecError("\n".join(contradictions))
     return emulation
@@ -99,6 +99,7 @@ def _contradictions(spec: SweepSpec, known_games: Sequence[str]) -> Iterator[tup
     for game in spec.games:
         if game not in known_games:
             yield ("games", game), f"no such game{suggest(game, known_games)}; `lightbulb games` lists them"
+    engines = [name for name, (_, part) in spec.methods().items() if part.engine is not None]
     for model, model_part in spec.models.items():
         if not NAME.fullmatch(model):
             yield ("models", model), "a model's name is printable, without spaces and / + |, which join names in the store"
@@ -106,7 +107,7 @@ def _contradictions(spec: SweepSpec, known_games: Sequence[str]) -> Iterator[tup
             at: Key = ("models", model, "methods", way)
             if not NAME.fullmatch(way):
                 yield at, "a method's name is printable, without spaces and / + |, which join names in the store"
-            yield from ((at + key, problem) for key, problem in _method_contradictions(method))
+            yield from ((at + key, problem) for key, problem in _method_contradictions(method, engines))
     reference = spec.audit.reference
     if reference is not None and reference not in spec.methods():
         yield ("audit", "reference"), f"no such access method{suggest(reference, list(spec.methods()))}; written as model/method"
@@ -122,7 +123,7 @@ def _unset(raw: Mapping[str, Any]) -> None:
                 method["temperature"] = None
 
 
-def _method_contradictions(method: MethodPart) -> Iterator[tuple[Key, str]]:
+def _method_contradictions(method: MethodPart, engines: Sequence[str]) -> Iterator[tuple[Key, str]]:
     places = [name for name in ("base_url", "engine", "bots", "emulator") if getattr(method, name) is not None]
     if not places and method.provider == ANY_PROVIDER:
         where = 'base_url = "https://...", engine = { kind = "vllm", ... }, bots = {}, emulator = {} or a provider'
@@ -138,7 +139,8 @@ def _method_contradictions(method: MethodPart) -> Iterator[tuple[Key, str]]:
     if method.base_url is not None:
         yield from ((("base_url",), problem) for problem in _bad_address(method.base_url, plain_http=method.allow_plain_http))
     if method.emulator is not None:
-        yield from ((("emulator", *key), problem) for key, problem in _emulation_contradictions(method.emulator, method.allow_plain_http))
+        found = _emulation_contradictions(method.emulator, method.allow_plain_http, engines)
+        yield from ((("emulator", *key), problem) for key, problem in found)
 
 
 def _engine_contradictions(engine: EnginePart) -> Iterator[tuple[Key, str]]:
@@ -162,12 +164,13 @@ def _bad_address(address: str, *, plain_http: bool) -> Iterator[str]:
         yield "holds a password; keys come from the environment variable that key_env names"
 
 
-def _emulation_contradictions(emulation: Emulation, plain_http: bool) -> Iterator[tuple[Key, str]]:
+def _emulation_contradictions(emulation: Emulation, plain_http: bool, engines: Sequence[str] = ()) -> Iterator[tuple[Key, str]]:
     if emulation.behind is None:
         if emulation.defects.routed_model is not None:
             yield ("defects", "routed_model"), "needs a real server behind; bots are routed by routed_skill"
         return
-    yield from ((("behind",), problem) for problem in _bad_address(emulation.behind, plain_http=plain_http))
+    if emulation.behind not in engines:
+        yield from ((("behind",), problem) for problem in _bad_address(emulation.behind, plain_http=plain_http))
     if emulation.defects.weights_noise:
         yield ("defects", "weights_noise"), "cannot be planted in the model behind: its weights are its own"
     if emulation.noise:

@@ -122,3 +122,19 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
 def test_our_own_sweeps_load(sweep: Path) -> None:
     """Every sweep file in the repository is a good one."""
     assert load_sweep(sweep, known_games=list(KNOWN)).methods()
+
+
+def test_an_emulator_may_stand_before_an_engine_of_the_sweep() -> None:
+    """`behind` takes the name of a method with an engine, or an address; a method without an engine is neither."""
+    before = """
+name = "s"
+[games.taboo]
+[models.m.methods.real]
+engine = { kind = "vllm", weights = "bundled:smollm2-135m-instruct" }
+[models.m.methods.front]
+emulator = { behind = "m/BEHIND", quotas = { requests = 300 } }
+"""
+    spec = parse_sweep(before.replace("BEHIND", "real"), source="s.toml", known_games=["taboo"])
+    assert spec.methods()["m/front"][1].emulator is not None
+    with pytest.raises(SpecError, match=r"m\.methods\.front\.emulator\.behind: 'm/front' is not a web address"):
+        parse_sweep(before.replace("BEHIND", "front"), source="s.toml", known_games=["taboo"])
