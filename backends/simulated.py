@@ -3,7 +3,7 @@
 Knows how long an answer takes and what a provider takes amiss; what is answered is the inner backend's affair. Quotas are the provider's
 own, counted as it counts: they may differ from what the sweep says, and change. Repeatable: all chance is one stream a provider, drawn
 in the order of arrival, which virtual time repeats.
-Does not promise: a provider's second thoughts. A batch's sequences all advance at one pace, and prompts are read one after another."""
+Does not promise: how a batch reads its prompts. What that costs the other calls is part of what company costs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ REFUSAL_S = 0.05  # a refusal is quick
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
+class Tempo:
     """How long an answer takes.
 
     first_s   until anything happens: network and queue
@@ -90,7 +90,7 @@ class Trouble:
 class Behaviour:
     """How a provider behaves."""
 
-    pace: Pace = Pace()
+    tempo: Tempo = Tempo()
     enforcement: Enforcement = Enforcement()
     trouble: Trouble = Trouble()
 
@@ -109,8 +109,9 @@ class SimulatedProvider:
         self._chance = stream(seed, "simulated", name)
         enforcement = behaviour.enforcement
         self._counts = {quota: _count_of(enforcement) for quota in enforcement.limits}
-        self._second = None if enforcement.per_second is None else _Fixed(1.0, enforcement.phase_s)
-        self._batch = _Batch(behaviour.pace, clock) if behaviour.pace.load_s or behaviour.pace.slots else None
+        by_second = enforcement.per_second is not None and "requests" in enforcement.limits
+        self._second = _Fixed(1.0, enforcement.phase_s) if by_second else None
+        self._batch = _Batch(behaviour.tempo, clock) if behaviour.tempo.load_s or behaviour.tempo.slots else None
 
     async def serve(self, inner: Backend, prompt: Prompt) -> Completion:
         """The inner backend's answer in this provider's time, if it gives one."""
@@ -140,13 +141,13 @@ class SimulatedProvider:
         return replace(completion, headers=self._headers()) if self.behaviour.enforcement.headers else completion
 
     async def _compute(self, prompt_tokens: int, reply_tokens: int) -> None:
-        pace = self.behaviour.pace
-        factor = self._chance.choice(pace.factors) if pace.factors else self._chance.lognormvariate(0.0, pace.spread)
+        tempo = self.behaviour.tempo
+        factor = self._chance.choice(tempo.factors) if tempo.factors else self._chance.lognormvariate(0.0, tempo.spread)
         if self._batch is None:
-            await self._clock.sleep(factor * (pace.first_s + pace.prompt_s * prompt_tokens + pace.token_s * reply_tokens))
+            await self._clock.sleep(factor * (tempo.first_s + tempo.prompt_s * prompt_tokens + tempo.token_s * reply_tokens))
         else:
-            await self._clock.sleep(factor * pace.first_s)
-            await self._batch.compute(prompt_tokens, factor * reply_tokens)
+            await self._clock.sleep(factor * (tempo.first_s + tempo.prompt_s * prompt_tokens))
+            await self._batch.write(factor * reply_tokens)
 
     # --- quotas ---------------------------------------------------------------------------------------------------------------
 
@@ -280,28 +281,26 @@ class _Sequence:
 
 
 class _Batch:
-    """A server that computes all its calls together: each token takes longer the more there are, and a prompt holds up everyone.
+    """A server that writes all its replies together: each token takes longer the more there are.
 
-    All sequences advance at one pace, so who ends first is known on arrival; that call alone watches the time."""
+    All replies advance at one pace, so who ends first is known on arrival; that call alone watches the time."""
 
-    def __init__(self, pace: Pace, clock: Clock) -> None:
-        self._pace = pace
+    def __init__(self, tempo: Tempo, clock: Clock) -> None:
+        self._tempo = tempo
         self._clock = clock
         self._done = 0.0  # tokens that a call present from the beginning would have by now
         self._at_s = clock.now()
-        self._reading_until_s = clock.now()
         self._running: list[_Sequence] = []
         self._queue: deque[anyio.Event] = deque()
         self._count = 0
         self._taken = 0
 
-    async def compute(self, prompt_tokens: int, reply_tokens: float) -> None:
-        """Waits for a slot, then until the prompt is read and so many tokens are written."""
+    async def write(self, tokens: float) -> None:
+        """Waits for a slot, then until so many tokens are written."""
         await self._enter()
         self._advance()
-        self._reading_until_s = max(self._at_s, self._reading_until_s) + self._pace.prompt_s * prompt_tokens
         self._count += 1
-        own = _Sequence(self._done + reply_tokens, self._count, anyio.Event())
+        own = _Sequence(self._done + tokens, self._count, anyio.Event())
         heapq.heappush(self._running, own)
         try:
             while True:
@@ -309,7 +308,7 @@ class _Batch:
                     own.watch = anyio.Event()
                     await own.watch.wait()
                 self._advance()
-                left_s = max(0.0, self._reading_until_s - self._at_s) + (own.ends - self._done) * self._token_s
+                left_s = (own.ends - self._done) * self._token_s
                 if left_s <= 1e-9:
                     break
                 await self._clock.sleep(left_s)
@@ -323,7 +322,7 @@ class _Batch:
             self._leave()
 
     async def _enter(self) -> None:
-        if self._pace.slots is not None and self._taken >= self._pace.slots:
+        if self._tempo.slots is not None and self._taken >= self._tempo.slots:
             turn = anyio.Event()
             self._queue.append(turn)
             try:
@@ -348,11 +347,10 @@ class _Batch:
 
     @property
     def _token_s(self) -> float:
-        return self._pace.token_s + self._pace.load_s * (len(self._running) - 1)
+        return self._tempo.token_s + self._tempo.load_s * (len(self._running) - 1)
 
     def _advance(self) -> None:
         now_s = self._clock.now()
-        wrote_s = now_s - max(self._at_s, min(now_s, self._reading_until_s))
-        if self._running and wrote_s > 0.0 and self._token_s > 0.0:
-            self._done += wrote_s / self._token_s
+        if self._running and self._token_s > 0.0:
+            self._done += (now_s - self._at_s) / self._token_s
         self._at_s = now_s

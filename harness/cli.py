@@ -223,6 +223,42 @@ def bench(
         print_bench(found, plan.objective, _console(to_stdout=True))
 
 
+@app.command()
+def plan(
+    sweep: SweepFile,
+    from_stores: Annotated[
+        list[Path] | None,
+        typer.Option("--from", metavar="STORE", help="Lengths, speeds and quotas from this store's calls; repeatable."),
+    ] = None,
+    full: Annotated[bool, typer.Option("--full", help="Simulate every call instead of a smaller sweep.")] = False,
+    seeds: Annotated[int | None, typer.Option(help="Simulations; default: 4, with --full 1.", min=1, max=100)] = None,
+    figure: Annotated[Path | None, typer.Option(help="Write the timeline there: .svg, .png or .html.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """What a sweep will take, before anything is spent: hours, calls, tokens, money, and what sets the pace.
+
+    The engine itself plays the sweep on virtual time against simulated providers. Without --from, replies and episodes are as long as
+    the bots' and providers as quick as their kind usually is, or as the sweep file's expect = { ... } says.
+
+    Example: lightbulb plan mine.toml --from earlier.duckdb --figure mine.svg"""
+    from harness.audit.findings import as_json as plain
+    from harness.core.errors import SpecError
+    from harness.planning.answer import in_words, minutes, plan_sweep
+    from harness.report.plan import print_plan
+
+    if figure is not None and figure.suffix not in (".svg", ".png", ".html"):
+        raise SpecError(f"--figure {figure}: ends in none of .svg, .png and .html, which say what is to be drawn")
+    found = plan_sweep(_load(sweep), source=sweep, stores=from_stores or (), full=full, seeds=seeds)
+    if figure is not None:
+        from harness.report.plan_figure import draw_timeline
+
+        draw_timeline(found, figure, in_words=in_words)
+    if as_json:
+        print(json.dumps(plain(found)))
+    else:
+        print_plan(found, _console(to_stdout=True), spoken=minutes, in_words=in_words)
+
+
 @app.command("import")
 def import_results(
     results: Annotated[

@@ -81,6 +81,7 @@ TUNABLE = frozenset(
         "reply_bytes_max",
         "allow_dropped",
         "restarts_max",
+        "expect",
     }
 )
 

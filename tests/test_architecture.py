@@ -31,6 +31,14 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "harness.pulse": ("harness.core",),
     "harness.meters": ("harness.core",),
     "harness.progress": ("harness.core", "harness.engine", "harness.limits", "harness.meters", "harness.pulse"),
+    "harness.planning": ("harness.core",),
+    "harness.planning.stage": ("harness.core", "harness.engine", "harness.limits", "harness.simulation", "harness.planning", "backends"),
+    "harness.planning.casting": ("harness.core", "harness.limits", "harness.spec", "harness.doors", "harness.planning", "backends"),
+    "harness.planning.forecast": ("harness.core", "harness.engine", "harness.planning"),
+    "harness.planning.margin": ("harness.core", "harness.audit"),
+    "harness.planning.answer": ("harness", "games"),  # wires the room, as compose wires a run
+    "harness.report.plan": ("harness.core", "harness.report", "harness.planning"),
+    "harness.report.plan_figure": ("harness.core", "harness.planning"),
     "harness.analysis": ("harness.core", "harness.audit", "harness.store"),
     "harness.story": ("harness.core", "harness.audit", "harness.analysis", "harness.store"),
     "harness.stopping": ("harness.core", "harness.audit", "harness.spec", "harness.store"),  # a running sweep's rows to the audit
@@ -65,8 +73,9 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "tenacity": ("harness.engine.call",),
     "duckdb": ("harness.store", "harness.compose", "bench"),
     "pydantic": ("harness.spec.load", "harness.spec.schema"),
-    "numpy": ("harness.audit", "bench"),
-    "scipy": ("harness.audit", "bench"),
+    "altair": ("harness.report", "bench"),
+    "numpy": ("harness.audit", "harness.planning.fit", "bench"),
+    "scipy": ("harness.audit", "harness.planning.fit", "harness.planning.answer", "bench"),
     "jinja2": ("harness.report.page", "backends.completions"),
     "nltk": ("games.taboo", "games.stems"),
 }

@@ -13,7 +13,7 @@ from games import GAMES
 from harness.cli import app
 from harness.core.emulation import Defects, Emulation, Faults, Latency, Quotas
 from harness.spec.load import parse_sweep
-from harness.spec.sweep import AuditPart, BotPart, EnginePart, GamePart, MethodPart, ModelPart, RetryPart, SweepSpec
+from harness.spec.sweep import AuditPart, BotPart, EnginePart, ExpectPart, GamePart, MethodPart, ModelPart, RetryPart, SweepSpec
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -29,7 +29,7 @@ def test_its_sweep_is_a_good_one() -> None:
 
 def test_it_names_every_key() -> None:
     """Each key that a sweep may hold is in the table of docs/sweep-file.md."""
-    for part in (SweepSpec, GamePart, ModelPart, MethodPart, EnginePart, BotPart, RetryPart, AuditPart):
+    for part in (SweepSpec, GamePart, ModelPart, MethodPart, EnginePart, BotPart, ExpectPart, RetryPart, AuditPart):
         for field in dataclasses.fields(part):
             assert re.search(rf"`[^`]*\b{field.name}\b[^`]*`", SWEEP_FILE), f"{part.__name__}.{field.name} is not in docs/sweep-file.md"
 

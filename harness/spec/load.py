@@ -18,7 +18,19 @@ from pydantic_core import ErrorDetails
 from harness.core.addresses import is_loopback
 from harness.core.emulation import Defects, Emulation, Faults, Latency, Quotas
 from harness.core.errors import SpecError
-from harness.spec.sweep import ANY_PROVIDER, UNSET, AuditPart, BotPart, EnginePart, GamePart, MethodPart, ModelPart, RetryPart, SweepSpec
+from harness.spec.sweep import (
+    ANY_PROVIDER,
+    UNSET,
+    AuditPart,
+    BotPart,
+    EnginePart,
+    ExpectPart,
+    GamePart,
+    MethodPart,
+    ModelPart,
+    RetryPart,
+    SweepSpec,
+)
 
 Key = tuple[str | int, ...]
 _EMULATION: Mapping[str, type] = {"quotas": Quotas, "latency": Latency, "faults": Faults, "defects": Defects}
@@ -211,7 +223,7 @@ def _keys_at(key: Key) -> list[str]:
     if not key:
         part: type = SweepSpec
     elif key[0] == "models":
-        inside: Mapping[str, type] = {"engine": EnginePart, "bots": BotPart, "emulator": Emulation, **_EMULATION}
+        inside: Mapping[str, type] = {"engine": EnginePart, "bots": BotPart, "emulator": Emulation, "expect": ExpectPart, **_EMULATION}
         part = ModelPart if len(key) <= 2 else MethodPart if len(key) <= 4 else inside[str(key[-1])]
     else:
         part = tables[str(key[0])]

@@ -96,6 +96,21 @@ class BudgetPart:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExpectPart:
+    """expect = { ... }: how quick this method is thought to be; read by `lightbulb plan` alone.
+
+    first_s               seconds to the first token
+    tokens_per_s          of one reply
+    tokens_per_s_in_all   of all replies together, at most; None: they do not slow each other"""
+
+    __pydantic_config__: ClassVar = _STRICT
+
+    first_s: Annotated[float, Ge(0), Le(3600)] = 0.5
+    tokens_per_s: Annotated[float, Gt(0)] = 60.0
+    tokens_per_s_in_all: Annotated[float, Gt(0)] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MethodPart:
     """[models.MODEL.methods.NAME]: one way to reach the model. One of `base_url`, `engine`, `bots` and `emulator` says where, unless the
     provider's row in backends/providers.py does.
@@ -122,7 +137,8 @@ class MethodPart:
     allow_dropped  parameters that the provider is known to refuse or to drop are left out instead of refused
     thinks_aloud   thoughts stand before the reply, up to </think>: keep them apart, where the server does not
     upstreams, allow_fallbacks   behind a router: who may answer, in this order, and whether others may too
-    chat_template  for dialect = "completions": a model folder, its tokenizer_config.json, or a .jinja file; None: the engine's weights'"""
+    chat_template  for dialect = "completions": a model folder, its tokenizer_config.json, or a .jinja file; None: the engine's weights'
+    expect                    how quick it is thought to be, for plans; None: as its kind usually is"""
 
     __pydantic_config__: ClassVar = _STRICT
 
@@ -133,6 +149,7 @@ class MethodPart:
     engine: EnginePart | None = None
     bots: BotPart | None = None
     emulator: Emulation | None = None
+    expect: ExpectPart | None = None
     key_env: Text | None = None
     constrain: bool = False
     concurrency: Annotated[int, Ge(1), Le(100_000)] | None = None

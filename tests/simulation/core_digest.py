@@ -11,7 +11,7 @@ from dataclasses import astuple
 import anyio
 
 from backends.bots import BotsBackend
-from backends.simulated import Behaviour, Pace, SimulatedBackend, SimulatedProvider, Trouble
+from backends.simulated import Behaviour, SimulatedBackend, SimulatedProvider, Tempo, Trouble
 from games import GAMES
 from harness.core.clock import LoopClock
 from harness.core.vocabulary import EpisodePlan
@@ -37,8 +37,8 @@ async def play(rows: Rows, seed: int, speed: float) -> None:
     }
     routes = {}
     for name, behaviour in {
-        "m/quick": Behaviour(pace=Pace(first_s=0.5 * speed, spread=0.6), trouble=Trouble(fault_rate=0.1)),
-        "m/slow": Behaviour(pace=Pace(first_s=3.0 * speed, spread=1.0)),
+        "m/quick": Behaviour(tempo=Tempo(first_s=0.5 * speed, spread=0.6), trouble=Trouble(fault_rate=0.1)),
+        "m/slow": Behaviour(tempo=Tempo(first_s=3.0 * speed, spread=1.0)),
     }.items():
         bots = BotsBackend(find_instance=instances.__getitem__, clock=clock, seed=seed, skill=0.6, form_errors=0.05)
         backend = SimulatedBackend(bots, SimulatedProvider(behaviour, clock, seed=seed, name=name))

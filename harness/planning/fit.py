@@ -1,0 +1,106 @@
+"""How quick a server was, from the calls of any store: seconds to begin, a prompt token, a reply token, and each other call under way.
+
+Knows columns of numbers. Latencies are regressed on what the call had to do while it was in flight, queues of our own excluded: the
+store keeps them apart. Coefficients are never negative. What the regression leaves over becomes factors, which the simulation draws.
+Does not promise: anything about loads that the store never saw."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.optimize import nnls
+
+Floats = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+
+CALLS_MIN = 20  # fewer say too little; the provider's kind is then the better guess
+FACTORS_MAX = 400
+LOAD_GAIN = 0.9  # the load must explain a tenth of what is otherwise left over, or calls are taken not to notice each other
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimedCalls:
+    """The answered calls of one server as columns; seconds and tokens."""
+
+    sent_at: Sequence[float]
+    latency_s: Sequence[float]
+    prompt_tokens: Sequence[float]
+    reply_tokens: Sequence[float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fit:
+    """latency = first_s + prompt_s * prompt tokens + reply tokens * (token_s + load_s * other calls under way), times a factor.
+
+    factors   measured over expected, evenly over their distribution
+    error     median of the measured latency's distance from the expected, as a share of it
+    calls     that it rests on"""
+
+    first_s: float
+    prompt_s: float
+    token_s: float
+    load_s: float
+    factors: tuple[float, ...]
+    error: float
+    calls: int
+
+
+def fit(calls: TimedCalls) -> Fit | None:
+    """The fit to these calls; None if they are too few to say anything."""
+    latency = np.asarray(calls.latency_s, dtype=np.float64)
+    if len(latency) < CALLS_MIN or float(latency.sum()) <= 0.0:
+        return None
+    sent, prompt, reply = (np.asarray(column, dtype=np.float64) for column in (calls.sent_at, calls.prompt_tokens, calls.reply_tokens))
+    ones = np.ones_like(latency)
+    plain = _solve([ones, prompt, reply], latency)
+    loaded = _solve([ones, prompt, reply, reply * _others(sent, latency)], latency)
+    first_s, prompt_s, token_s, load_s = (*plain.weights, 0.0) if loaded.left > LOAD_GAIN * plain.left else loaded.weights
+    expected = plain.expected if load_s == 0.0 else loaded.expected
+    factors = _factors(latency, expected)
+    return Fit(
+        first_s=float(first_s),
+        prompt_s=float(prompt_s),
+        token_s=float(token_s),
+        load_s=float(load_s),
+        factors=factors,
+        error=float(np.median(np.abs(latency / np.maximum(expected, 1e-9) - 1.0))),
+        calls=len(latency),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Solution:
+    weights: Floats
+    expected: Floats
+    left: float
+
+
+def _solve(columns: Sequence[Floats], latency: Floats) -> _Solution:
+    design: Any = np.column_stack(columns)
+    scale = np.maximum(np.abs(design).max(axis=0), 1e-12)
+    weights = nnls(design / scale, latency)[0] / scale
+    expected = design @ weights
+    return _Solution(weights, expected, float(((latency - expected) ** 2).sum()))
+
+
+def _others(sent: Floats, latency: Floats) -> Floats:
+    """Mean number of other calls under way during each call."""
+    times = np.concatenate([sent, sent + latency])
+    steps = np.concatenate([np.ones_like(sent), -np.ones_like(sent)])
+    order = np.argsort(times, kind="stable")
+    times, under_way = times[order], np.cumsum(steps[order])
+    area = np.concatenate([[0.0], np.cumsum(under_way[:-1] * np.diff(times))])
+    inside = np.interp(sent + latency, times, area) - np.interp(sent, times, area)
+    return np.asarray(np.maximum(0.0, inside / np.maximum(latency, 1e-9) - 1.0))
+
+
+def _factors(latency: Floats, expected: Floats) -> tuple[float, ...]:
+    """Quantiles of measured over expected, scaled so that drawing them keeps the mean latency."""
+    usable = expected > 0.0
+    ratio = latency[usable] / expected[usable]
+    if not len(ratio):
+        return ()
+    drawn = np.quantile(ratio, (np.arange(min(FACTORS_MAX, len(ratio))) + 0.5) / min(FACTORS_MAX, len(ratio)))
+    return tuple(float(one) for one in drawn * (latency.mean() / expected.mean()) / drawn.mean())
