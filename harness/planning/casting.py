@@ -10,6 +10,7 @@ from math import log
 from typing import get_args
 
 from backends.simulated import Behaviour, Enforcement, Quota, Tempo, Trouble
+from harness.core.emulation import Quotas
 from harness.doors import Door
 from harness.limits.gate import GateLimits
 from harness.planning.fit import Fit
@@ -19,6 +20,7 @@ from harness.spec.sweep import MethodPart
 HOSTED = Tempo(first_s=0.6, prompt_s=0.0001, token_s=1 / 60, spread=0.4)
 LOCAL = Tempo(first_s=0.05, prompt_s=0.0002, token_s=1 / 40, load_s=1 / 2000, spread=0.2)
 QUANTILES = 200
+QUOTAS: tuple[Quota, ...] = get_args(Quota)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,19 +66,32 @@ def cast(door: Door, parts: Sequence[MethodPart], known: Known | None) -> Role:
     limits = door.limits
     if known is not None:
         limits = _with(limits, {name: known.quotas[name] for name in known.quotas if getattr(limits, name, 0.0) is None})
-    if (emulated := first.emulator) is not None and emulated.quotas.told:
-        of = emulated.quotas
-        told = {name: getattr(of, name) for name in get_args(Quota)}
-        scale = 60.0 / of.window_s
-        limits = _with(limits, {name: value * scale for name, value in told.items() if value is not None})
+    emulated = {} if first.emulator is None else _emulated(first.emulator.quotas)
+    if first.emulator is not None and first.emulator.quotas.told:  # from the first answer on
+        limits = _with(limits, emulated)
     if first.requests_per_second_max is not None:
         limits = replace(limits, requests=min(60.0 * first.requests_per_second_max, limits.requests or float("inf")))
-    declared: dict[Quota, float] = {name: value for name in get_args(Quota) if (value := getattr(limits, name)) is not None}
+    declared = {name: value for name in QUOTAS if (value := getattr(limits, name)) is not None}
     enforcement = Enforcement(limits=declared, window="sliding")
+    if first.emulator is not None and emulated:
+        of = first.emulator.quotas
+        enforcement = Enforcement(
+            limits=emulated,
+            window="fixed" if of.law == "fixed" else "sliding",
+            phase_s=of.phase_s,
+            per_second=of.per_second,
+            headers=of.told,
+        )
     return Role(limits=limits, behaviour=Behaviour(tempo=tempo, enforcement=enforcement, trouble=trouble), source=source)
 
 
-def _with(limits: GateLimits, quotas: Mapping[str, float]) -> GateLimits:
+def _emulated(quotas: Quotas) -> dict[Quota, float]:
+    """What an emulator lets pass in a minute."""
+    allowed = {name: getattr(quotas, name) for name in QUOTAS}
+    return {name: value * 60.0 / quotas.window_s for name, value in allowed.items() if value is not None}
+
+
+def _with(limits: GateLimits, quotas: Mapping[Quota, float] | Mapping[str, float]) -> GateLimits:
     return GateLimits(
         concurrency=limits.concurrency,
         requests=quotas.get("requests", limits.requests),

@@ -43,8 +43,8 @@ class Group:
     parts: tuple[Part, ...]
 
     def scaled(self, scale: float) -> Group:
-        """The group under limits that are so many times smaller; its server is as much smaller. Enforcement is left to the gate:
-        where one call is a fair share of a minute's quota, a window that starts at its own moment would refuse what the whole allows."""
+        """The group under limits that are so many times smaller; its server is as much smaller. Quotas that the gate knows are left to it:
+        where one call is a fair share of a minute's quota, a provider's own counting would refuse what it allows in the large."""
         if scale == 1.0:
             return self
         limits, behaviour = self.limits, self.behaviour
@@ -64,7 +64,14 @@ class Group:
                     load_s=behaviour.tempo.load_s * scale,
                     slots=None if behaviour.tempo.slots is None else max(1, round(behaviour.tempo.slots / scale)),
                 ),
-                enforcement=replace(behaviour.enforcement, limits={}),
+                enforcement=replace(
+                    behaviour.enforcement,
+                    limits={
+                        quota: allowed / scale
+                        for quota, allowed in behaviour.enforcement.limits.items()
+                        if getattr(limits, quota) is None
+                    },
+                ),
             ),
         )
 
