@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from backends.bots import BotsBackend
-from backends.simulated import Behaviour, Pace, SimulatedBackend, SimulatedProvider, Trouble
+from backends.simulated import Behaviour, SimulatedBackend, SimulatedProvider, Tempo, Trouble
 from games import GAMES
 from harness.audit.contrasts import ENDPOINTS, pair
 from harness.audit.flips import flip_test
@@ -88,7 +88,7 @@ async def _play(rows: Rows, seed: int) -> None:
         EpisodePlan(instance=one, rules=chosen.rules, seating=()).item: one for chosen in sets.values() for one in chosen.instances
     }
     bots = BotsBackend(find_instance=instances.__getitem__, clock=clock, seed=seed, skill=0.7, form_errors=0.03)
-    behaviour = Behaviour(pace=Pace(first_s=0.5, spread=0.8), trouble=Trouble(fault_rate=0.05))
+    behaviour = Behaviour(tempo=Tempo(first_s=0.5, spread=0.8), trouble=Trouble(fault_rate=0.05))
     gate = Gate("m/a", GateLimits(concurrency=16), clock=clock, on_event=lambda kind, detail: None)
     route = Route(
         method=method("m/a"), gate=gate, backend=SimulatedBackend(bots, SimulatedProvider(behaviour, clock, seed=seed, name="m/a"))
