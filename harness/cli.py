@@ -1,7 +1,7 @@
 """The command `lightbulb`: arguments in, tables and exit codes out. Everything heavy is imported by the command that needs it.
 
 Exit codes: 0 done, 1 a mistake of ours, 2 the user's file or arguments, 3 done but some episodes failed, stay pending or could not
-be imported, 4 stopped by a budget, 5 an audit found a difference (only with --fail-on-difference), 130 interrupted and resumable."""
+be imported, 4 stopped by a budget, 5 a difference was found (only with --fail-on-difference), 130 interrupted and resumable."""
 
 from __future__ import annotations
 
@@ -337,7 +337,7 @@ def scores(
 
 @app.command()
 def audit(
-    store: StoreFile,
+    store: Annotated[Path | None, typer.Argument(metavar="STORE", help="The DuckDB file that a run wrote.")] = None,
     reference: Annotated[str | None, typer.Option(help='"model/method" that the others are held against; default: the sweep\'s.')] = None,
     margin: Annotated[float | None, typer.Option(help="Points too few to matter; default: the sweep's.", min=0.01, max=100)] = None,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the verdicts and their figures as one page.")] = None,
@@ -345,10 +345,26 @@ def audit(
         bool, typer.Option("--fail-on-difference", help="Exit with 5 if a verdict is DIFFERENT, or the reference differs from itself.")
     ] = False,
     as_json: AsJson = False,
+    plan: Annotated[
+        Path | None, typer.Option("--plan", metavar="SWEEP.toml", help="Before any call: what will this sweep's audit be able to say?")
+    ] = None,
+    earlier: Annotated[
+        Path | None, typer.Option("--from", metavar="STORE", help="With --plan: episodes that tell how much scores spread and cost.")
+    ] = None,
 ) -> None:
-    """Is it the same model? Two verdicts for each access method, on its scores and on its replies, held against the reference.
+    """Is it the same model? Two verdicts for each access method, on its scores and on its replies, held against the reference. With --plan:
+    what a sweep that is not played yet will be able to say, and how many repeats settle its margins, at what cost.
 
     Example: lightbulb audit demo.duckdb --html audit.html --fail-on-difference"""
+    from harness.core.errors import SpecError
+
+    if plan is not None:
+        if store is not None or reference is not None or margin is not None or html is not None:
+            raise SpecError("--plan takes a sweep file, whose [audit] holds reference and margin; --from STORE names earlier episodes")
+        _print_outlook(plan, earlier, as_json=as_json)
+        return
+    if store is None or earlier is not None:
+        raise SpecError("name a store, as: lightbulb audit demo.duckdb; or a sweep to be played: lightbulb audit --plan demo.toml")
     differs = _print_audit(store, reference, margin, _console(to_stdout=True), as_json=as_json, html=html)
     raise typer.Exit(DIFFERENT if differs and fail_on_difference else 0)
 
@@ -372,6 +388,31 @@ def report(
     told = store_story(store, reference=reference, margin=margin, transcript_bytes=int(transcripts * 1e6), made_at=made_at)
     _write(output, page(told))
     _say(f"{output}: {output.stat().st_size / 1e6:.1f} MB, {len(told.shown)} of {told.episodes} transcripts in it")
+
+
+@app.command()
+def drift(
+    stores: Annotated[list[Path], typer.Argument(metavar="STORE...", help="The same sweep, played on different days, a store each.")],
+    days_mean: Annotated[float, typer.Option(help="Days between two false alarms, on average.", min=2, max=100_000)] = 365.0,
+    fail_on_difference: Annotated[
+        bool, typer.Option("--fail-on-difference", help="Exit code 5 if a change is announced.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Has a method changed since? First replies of each day against those of all earlier days, scores against the first day's.
+
+    Example: lightbulb drift monday.duckdb tuesday.duckdb wednesday.duckdb"""
+    from harness.audit.findings import as_json as plain
+    from harness.days import store_drift
+    from harness.report.drift import print_drift
+
+    found = store_drift(stores, days_mean=days_mean)
+    if as_json:
+        print(json.dumps(plain(found)))
+    else:
+        print_drift(found, _console(to_stdout=True))
+    if fail_on_difference and any(one.replies.changed for one in found):
+        raise typer.Exit(DIFFERENT)
 
 
 @app.command()
@@ -684,6 +725,29 @@ def _print_times(store: Path, console: Console, *, as_json: bool) -> None:
         print(json.dumps(plain(found)))
     else:
         print_times(found, console)
+
+
+def _print_outlook(sweep: Path, earlier: Path | None, *, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from games import GAMES
+    from games.lengths import length_by_bots
+    from harness.audit.findings import as_json as plain
+    from harness.compose import game_sets
+    from harness.outlook import outlook
+    from harness.report.outlook import print_outlook
+    from harness.store.reader import GameLength
+
+    spec = _load(sweep)
+    sets = game_sets(spec, sweep)
+    played = {
+        name: GameLength(**asdict(length_by_bots(GAMES[name], chosen.instances, chosen.rules))) for name, chosen in sets.items()
+    }
+    found = outlook(spec, items={name: len(chosen.instances) for name, chosen in sets.items()}, lengths=played, earlier=earlier)
+    if as_json:
+        print(json.dumps(plain(found)))
+    else:
+        print_outlook(found, _console(to_stdout=True))
 
 
 def _print_audit(

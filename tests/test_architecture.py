@@ -20,7 +20,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "harness.engine": ("harness.core", "harness.limits"),
     "harness.store": ("harness.core",),
     "harness.audit": ("harness.core",),
-    "harness.report": ("harness.core", "harness.audit", "harness.analysis"),
+    "harness.report": ("harness.core", "harness.audit", "harness.analysis", "harness.days", "harness.outlook"),
     "harness.report.page": ("harness.core", "harness.audit", "harness.analysis", "harness.report", "harness.story", "harness.store"),
     "harness.transfer": ("harness.core",),
     "harness.transfer.into_store": ("harness.core", "harness.spec", "harness.store", "harness.transfer"),  # joins readers and store
@@ -41,6 +41,8 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "harness.report.plan_figure": ("harness.core", "harness.planning"),
     "harness.analysis": ("harness.core", "harness.audit", "harness.store"),
     "harness.story": ("harness.core", "harness.audit", "harness.analysis", "harness.store"),
+    "harness.outlook": ("harness.core", "harness.audit", "harness.analysis", "harness.spec", "harness.store"),
+    "harness.days": ("harness.core", "harness.audit", "harness.store"),
     "harness.stopping": ("harness.core", "harness.audit", "harness.spec", "harness.store"),  # a running sweep's rows to the audit
     "harness.tables": ("harness.core", "harness.audit", "harness.analysis", "harness.spec"),  # one error style for files
     "harness.emulate": ("harness.core", "backends"),  # a server of ours as a process

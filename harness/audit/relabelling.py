@@ -54,20 +54,30 @@ def relabel(blocks: Sequence[Block], rng: np.random.Generator, draws: int = DRAW
 
     source  unbiased MMD: Gretton et al. (2012), JMLR 13; length as an energy distance: Székely & Rizzo (2013); the largest of several
             standardised statistics calibrated by the same draws: Westfall & Young (1993)"""
-    kernels = blocks[0].similarity.shape[2]
-    strata = sum(len(block.similarity) for block in blocks)
-    sums = np.zeros((draws + 1, kernels))
-    for block in blocks:
-        _add_draws(sums, block, rng)
-    sums = np.round(sums / strata, 10)
-    spread = sums.std(axis=0)
-    standard = np.round((sums - sums.mean(axis=0)) / np.where(spread > 0, spread, 1.0), 9)
-    largest = standard.max(axis=1)
+    sums, largest = _drawn(blocks, rng, draws)
     return Relabelled(
         discrepancy=tuple(sums[0].tolist()),
         p_kernels=tuple((sums >= sums[0]).mean(axis=0).tolist()),
         p=float((largest >= largest[0]).mean()),
     )
+
+
+def randomised_p(blocks: Sequence[Block], rng: np.random.Generator, draws: int = DRAWS) -> float:
+    """The p of the largest kernel with ties broken by a coin: exactly uniform if both samples come from one source."""
+    _, largest = _drawn(blocks, rng, draws)
+    above, level = int((largest > largest[0]).sum()), int((largest == largest[0]).sum())
+    return (above + (1 - rng.random()) * level) / len(largest)
+
+
+def _drawn(blocks: Sequence[Block], rng: np.random.Generator, draws: int) -> tuple[FloatArray, FloatArray]:
+    """Each kernel's statistic, as it is and under every relabelling, (1 + draws, kernels), and the largest standardised one."""
+    sums = np.zeros((draws + 1, blocks[0].similarity.shape[2]))
+    for block in blocks:
+        _add_draws(sums, block, rng)
+    sums = np.round(sums / sum(len(block.similarity) for block in blocks), 10)
+    spread = sums.std(axis=0)
+    standard = np.round((sums - sums.mean(axis=0)) / np.where(spread > 0, spread, 1.0), 9)
+    return sums, standard.max(axis=1)
 
 
 def _add_draws(sums: FloatArray, block: Block, rng: np.random.Generator) -> None:

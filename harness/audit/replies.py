@@ -17,7 +17,7 @@ from harness.audit import verdicts
 from harness.audit.divergence import MARGIN_MATCH, Divergence, Pairs, diverge, items_to_prove_alike
 from harness.audit.intervals import share_interval
 from harness.audit.kernels import KERNELS, Texts, likeness, prepare
-from harness.audit.relabelling import DRAWS, Block, pairs_of, relabel
+from harness.audit.relabelling import DRAWS, Block, pairs_of, randomised_p, relabel
 from harness.audit.scores import BoolArray, Column, FloatArray, IntArray
 from harness.audit.verdicts import Verdict
 from harness.core.errors import AuditError
@@ -208,6 +208,21 @@ def compare_replies(
 
 
 # --- rows become prompts ------------------------------------------------------------------------------------------------------
+
+
+def sample_p(columns: ReplyColumns, one: str, other: str, rng: np.random.Generator, draws: int = DRAWS) -> float | None:
+    """p of "the replies under both names come from one source", for names that are samples of one method; exactly uniform if so.
+
+    returns  None where no prompt has a reply of each and three in all; by a coin where all replies agree: then anything is as likely"""
+    replies = _gather(columns)
+    if one not in replies.names or other not in replies.names:
+        return None
+    a, b = replies.names.index(one), replies.names.index(other)
+    testable = (replies.asked[a] > 0) & (replies.asked[b] > 0) & (replies.asked[a] + replies.asked[b] >= 3)
+    informative = testable & _told_apart(replies, a, b)
+    if not informative.any():
+        return 1 - float(rng.random()) if testable.any() else None
+    return randomised_p(_blocks(replies, a, b, informative), rng, draws)
 
 
 def _gather(columns: ReplyColumns) -> _Replies:

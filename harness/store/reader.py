@@ -180,6 +180,51 @@ def audit_plans(connection: Readable) -> list[StoredPlan]:
     return [StoredPlan(plan_hash=plan_hash, made_at=made, first_call_at=first) for plan_hash, made, first in rows]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FirstReply:
+    """The reply to the first ask of an episode, and what its provider told beside it."""
+
+    method: str
+    item: str
+    ask_hash: str
+    reply: str
+    ending: str | None
+    prompt_tokens: int | None
+    served_model: str | None
+    fingerprint: str | None
+    sent_at: float
+
+
+def replies_to_first_asks(connection: Readable) -> list[FirstReply]:
+    """What days are compared by; a reference's second self is not in it."""
+    rows = connection.execute("""
+        SELECT calls.method, concat_ws(':', game, rules, instance_set, experiment, instance, content_hash), calls.ask_hash, reply,
+               finish_reason, prompt_tokens, served_model, system_fingerprint, sent_at
+        FROM calls JOIN last_episodes USING (episode_id, attempt)
+        WHERE turn = 0 AND calls.error_class IS NULL AND arm = 'main' ORDER BY ALL""").fetchall()
+    names = [field.name for field in fields(FirstReply)]
+    return [FirstReply(**dict(zip(names, row, strict=True))) for row in rows]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GameLength:
+    """Of an episode of one game, on average."""
+
+    calls: float
+    prompt_tokens: float
+    reply_tokens: float
+
+
+def game_lengths(connection: Readable) -> dict[str, GameLength]:
+    """Of the games whose calls' tokens were counted."""
+    rows = connection.execute("""
+        SELECT game, count(*) / count(DISTINCT episode_id), sum(prompt_tokens) / count(DISTINCT episode_id),
+               coalesce(sum(completion_tokens), 0) / count(DISTINCT episode_id)
+        FROM calls JOIN last_episodes USING (episode_id, attempt)
+        WHERE status = 'finished' GROUP BY game HAVING count(prompt_tokens) > 0""").fetchall()
+    return {game: GameLength(calls=calls, prompt_tokens=read, reply_tokens=written) for game, calls, read, written in rows}
+
+
 def latest_spec(connection: Readable) -> tuple[int, dict[str, object]]:
     """How many sweeps and imports this store has seen, and the specification of the last; empty where there is none."""
     rows = connection.execute("SELECT spec_json FROM sweeps ORDER BY run_id").fetchall()

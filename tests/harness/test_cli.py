@@ -143,6 +143,43 @@ def test_events_for_machines(tmp_path: Path) -> None:
     assert pictures[-1]["games"][0]["points"].keys() <= {"bots/good", "bots/sloppy"}
 
 
+def test_days_are_held_against_each_other(tmp_path: Path, played: Path) -> None:
+    """Three days of the same replies are quiet; a fourth in other words is announced, and fails where asked to. Scores are compared too."""
+    stores = [tmp_path / f"day{day}.duckdb" for day in range(4)]
+    for day, store in enumerate(stores):
+        store.write_bytes(played.read_bytes())
+        with duckdb.connect(str(store)) as connection:
+            connection.execute(f"UPDATE calls SET sent_at = sent_at + {86_400 * day}")
+            if day == 3:
+                connection.execute("UPDATE calls SET reply = 'never', served_model = 'another'")
+    quiet = lightbulb("drift", *stores[:3], "--days-mean", "9", "--fail-on-difference", "--json")
+    assert quiet.returncode == 0, quiet.stderr
+    found = json.loads(quiet.stdout)
+    assert [one["replies"]["method"] for one in found] == ["bots/good", "bots/sloppy"]
+    assert found[0]["scores"]["comparisons"][0]["points"]["difference"] == 0
+    loud = lightbulb("drift", *reversed(stores), "--days-mean", "9", "--fail-on-difference")
+    assert loud.returncode == 5, loud.stderr
+    assert "bots/good has changed: announced on" in loud.stdout
+    assert "served model: " in loud.stdout
+    assert "nothing" not in loud.stdout
+    assert lightbulb("drift", stores[0], stores[0]).returncode == 2
+
+
+def test_an_audit_is_planned_before_any_call(tmp_path: Path, played: Path) -> None:
+    """Too small a sweep is warned of, with what would settle it; earlier episodes replace the guess; a store is not needed, nor made."""
+    sweep = bots_sweep(tmp_path)
+    guessed = lightbulb("audit", "--plan", sweep)
+    assert guessed.returncode == 0, guessed.stderr
+    assert "WARNING: too small for its margins of 3 points and 5 % played" in guessed.stdout
+    assert "guessed" in guessed.stdout
+    (told,) = json.loads(lightbulb("audit", "--plan", sweep, "--from", played, "--json").stdout)
+    assert {game["source"] for game in told["prospect"]["games"]} == {f"as in {played}"}
+    assert told["planned"]["episodes"] == 54
+    assert not sweep.with_suffix(".duckdb").exists()
+    both = lightbulb("audit", played, "--plan", sweep)
+    assert (both.returncode, "--from STORE" in both.stderr) == (2, True)
+
+
 def test_every_reply_reproduces_the_stored_scores(played: Path) -> None:
     """Fed back into the games, the stored replies give the stored asks, outcomes, scores and counts."""
     assert disagreements(played) == []
