@@ -111,7 +111,7 @@ def _looked(scores: ScoreArray) -> tuple[float, ...]:
     ]  # fmt: skip
     ended = next((look for look in looks if look.settled), looks[-1])
     t = [abs(look.difference) / look.se if look.se > 0 else 0.0 for look in looks]
-    macro = ["DIFFERENT" if z >= bound else "EQUIVALENT" if look.p_equivalence <= look.level_equivalence else ""
+    macro = ["DIFFERENT" if z >= bound else "EQUIVALENT" if look.p_equivalence < look.level_equivalence else ""
              for z, bound, look in zip(t, MACRO, looks, strict=True)]  # fmt: skip
     first = next((place for place, verdict in enumerate(macro) if verdict), 3)
     fixed_equal = looks[-1].p_equivalence <= RULES.alpha
@@ -157,7 +157,7 @@ def margin_table(audits: int, seed: int) -> None:
             for number in range(1, 5):
                 seen = [game[:, : -(-game.shape[1] * number // 4)] for game in games]
                 p = equivalence_p(strata(seen, [np.ones(game.shape, dtype=np.bool_) for game in seen]), 3.0)
-                called |= p <= SPENT.equivalence[number - 1]
+                called |= p < SPENT.equivalence[number - 1]
             print(f"| {kind} | sd {sd:g} | {called.mean():.3f} |", flush=True)
 
 

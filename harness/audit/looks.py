@@ -26,6 +26,7 @@ from harness.core.records import LookRecord
 TRIPWIRE_SHARE = 0.1  # of alpha
 DRAWS_MAX = 49_999  # the first look's level is 3 in 100,000: below it there is the tripwire
 DIFFERENCE_SD = 25.0  # points: an item's typical difference between two plays of one model; only tunes the tripwire
+EQUIVALENCE_SHARE = 1 / 3  # before it, rare losses may not have shown at all: no tail of a t is right so far out
 GRID = 241  # nodes of the recursive integration: constants are right to four digits
 
 
@@ -35,7 +36,7 @@ class Spending:
 
     shares       of the items that are played at each look, rising to 1
     difference   levels of the joint test; they add up to alpha less the tripwire's share, so no assumption is needed
-    equivalence  one-sided levels of both tests against the margin
+    equivalence  one-sided levels of both tests against the margin; 0 before a third of the items
     repeated     two-sided levels of the repeated intervals: all of them hold the truth with 1 - alpha
     tripwire     1 / this is the value at which the e-process stops"""
 
@@ -103,11 +104,12 @@ def spending(shares: tuple[float, ...], alpha: float) -> Spending:
 
     source  O'Brien & Fleming (1979), Biometrics 35; levels by the recursion of Armitage, McPherson & Rowe (1969)"""
     time = np.array(shares, dtype=np.float64)
+    early = int((time < EQUIVALENCE_SHARE).sum())
     late = 2 * stats.norm.sf(_constant(time, (1 - TRIPWIRE_SHARE) * alpha, two_sided=True) / np.sqrt(time))
     return Spending(
         shares=tuple(time.tolist()),
         difference=tuple(((1 - TRIPWIRE_SHARE) * alpha * late / late.sum()).tolist()),
-        equivalence=tuple(stats.norm.sf(_constant(time, alpha, two_sided=False) / np.sqrt(time)).tolist()),
+        equivalence=(*[0.0] * early, *stats.norm.sf(_constant(time[early:], alpha, two_sided=False) / np.sqrt(time[early:])).tolist()),
         repeated=tuple((2 * stats.norm.sf(_constant(time, alpha, two_sided=True) / np.sqrt(time))).tolist()),
         tripwire=TRIPWIRE_SHARE * alpha,
     )
@@ -178,7 +180,7 @@ def take_look(
         e_stop=open_difference / spent.tripwire,
         verdict=decide(
             p_difference=p_difference * alpha / level_difference,
-            p_equivalence=p_equivalence * alpha / level_equivalence,
+            p_equivalence=p_equivalence * alpha / level_equivalence if level_equivalence > 0 else 1.0,
             alpha=alpha,
             game_beyond=bool(beyond.any()),
         ),
@@ -212,7 +214,9 @@ def _measured(points: Strata, spent: Spending, number: int, level_equivalence: f
     low, high = float(whole.estimate[0]) - reach, float(whole.estimate[0]) + reach
     if whole.se[0] == 0:
         low, high = (float(bound[0]) for bound in equivalence_interval(points, tail))
-    equivalence_low, equivalence_high = (float(bound[0]) for bound in equivalence_interval(points, level_equivalence))
+    equivalence_low, equivalence_high = -100.0, 100.0
+    if level_equivalence > 0:
+        equivalence_low, equivalence_high = (float(bound[0]) for bound in equivalence_interval(points, level_equivalence))
     return Look(
         kind="look",
         look=number,

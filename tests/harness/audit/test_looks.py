@@ -41,22 +41,25 @@ def looked(scores: ScoreArray, *, draws: int = 999) -> Look:
 
 
 def test_levels_are_those_of_the_tables() -> None:
-    """O'Brien and Fleming's constant for four looks is 2.024 at .05 and 1.733 one-sided; what is spent on differences adds up to .045."""
+    """O'Brien and Fleming's constant for four looks is 2.024 at .05; what is spent on differences adds up to .045; "equivalent" is not
+    said before a third of the items."""
     spent = spending(QUARTERS, 0.05)
-    last = np.array([spent.repeated[-1] / 2, spent.equivalence[-1]])
-    assert last == pytest.approx([0.02147, 0.04154], abs=2e-5)  # 1 - Phi(2.0243), 1 - Phi(1.7331)
+    assert spent.repeated[-1] / 2 == pytest.approx(0.02147, abs=2e-5)  # 1 - Phi(2.0243)
+    assert [level > 0 for level in spent.equivalence] == [False, True, True, True]
     assert sum(spent.difference) == pytest.approx(0.045)
     assert list(spent.difference) == sorted(spent.difference)
     assert spending((1.0,), 0.05).repeated[0] == pytest.approx(0.05, abs=1e-4)
 
 
 def test_unequal_looks_keep_alpha() -> None:
-    """Whatever the shares: a path of independent steps passes the repeated bounds in 5 % of 40,000 draws."""
+    """Whatever the shares: a path of independent steps passes the repeated bounds, and those of equivalence, in 5 % of 40,000 draws."""
     shares = (0.1, 0.35, 0.4, 1.0)
     bound = -np.array([stats.norm.ppf(level / 2) for level in spending(shares, 0.05).repeated])
     steps = np.random.default_rng(1).normal(size=(40_000, 4)) * np.sqrt(np.diff(shares, prepend=0.0))
     z = steps.cumsum(axis=1) / np.sqrt(shares)
     assert (np.abs(z) >= bound).any(axis=1).mean() == pytest.approx(0.05, abs=0.004)
+    one_sided = -stats.norm.ppf(spending(shares, 0.05).equivalence)
+    assert (z >= one_sided).any(axis=1).mean() == pytest.approx(0.05, abs=0.004)
 
 
 def test_one_model_twice_is_rarely_stopped_as_different() -> None:
