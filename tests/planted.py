@@ -69,7 +69,7 @@ def play(seed: int, *, repeats: int, taboo: int, referencegame: int) -> ModelAud
             console=Console(file=sys.stderr, quiet=True),
             say=lambda line: None,
         )
-        end = anyio.run(lambda: run_sweep(spec, setting), backend_options={"use_uvloop": True})
+        end = anyio.run(lambda: run_sweep(spec, setting))
         assert (end.failed, end.pending) == (0, 0)
         (part,) = store_audit(setting.store, reference=None, margin=None)
     return part
