@@ -371,10 +371,11 @@ def check_version(engine: Engine) -> None:
 
 
 def environ_of_others() -> dict[str, str]:
-    """Our environment for an engine's Python: what is set for ours is not for it.
+    """Our environment for an engine's Python: what is set for ours is not for it, and providers' keys are none of its business.
 
     A path of ours would lead into it, a user's site out of it, and forbidden bytecode cost 40 s a start."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")} | {"PYTHONNOUSERSITE": "1"}
+    ours = re.compile("PYTHON.*|.*(KEY|SECRET|PASSWORD).*")
+    return {name: value for name, value in os.environ.items() if not ours.fullmatch(name)} | {"PYTHONNOUSERSITE": "1"}
 
 
 def run_logged(command: tuple[str, ...], kind: EngineKind, path: Path, lock: int, say: Say) -> list[str]:

@@ -23,6 +23,7 @@ from backends.engines import (
     check_platform,
     check_version,
     check_wishes,
+    environ_of_others,
     find,
     folder_of,
     install,
@@ -153,6 +154,15 @@ def test_what_an_engine_cannot_do_is_refused() -> None:
     with pytest.raises(EngineError, match="transformers has no quantisation 'bnb-4bit'; its weights come as they are"):
         check_wishes(ENGINES["transformers"], replace(spec, quantisation="bnb-4bit"))
     check_wishes(engine_kind("transformers", replace(GOOD, gpu=True)), replace(spec, quantisation="bnb-4bit"))
+
+
+def test_an_engine_sees_neither_our_python_s_settings_nor_anybody_s_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is other people's code: what it does not need it does not get."""
+    for name in ("PYTHONPATH", "GROQ_API_KEY", "MY_SECRET", "LANG_OF_MINE"):
+        monkeypatch.setenv(name, "x")
+    seen = environ_of_others()
+    assert "LANG_OF_MINE" in seen
+    assert not {"PYTHONPATH", "GROQ_API_KEY", "MY_SECRET"} & seen.keys()
 
 
 def test_an_environment_that_changed_is_refused() -> None:
