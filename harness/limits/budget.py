@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 MINUTE_S = 60.0
 JITTER_S = 0.5  # how much later than another a request may arrive, on networks we plan for
+RESET_ROUNDING_S = 1.5  # resets are told in whole seconds by some
 BURST_SHARE = 0.005  # of the quota; the rest of it, less the jitter, is what steady use reaches: 98.7 % and more
 
 
@@ -35,6 +36,12 @@ class Budget:
         self._at = now_s
         self._allowance: float | None = None  # the provider's own count, until it is reset
         self._allowance_until = now_s
+        self._heard_s = now_s
+        self._heard_sent_s = float("-inf")
+        self._coming_back = 1.0  # what the provider counts as spent and gives back until then
+        self._gradual = False  # whether it gives that back bit by bit
+        self._reset_at_s: float | None = None
+        self._reset_remaining = 0.0
 
     @property
     def per_minute(self) -> float:
@@ -54,7 +61,11 @@ class Budget:
         missing = min(cost, self._burst) - self._level
         wait_s = missing / self._refill_per_s if missing > 1e-9 else 0.0
         if self._allowance is not None and self._allowance < cost:
-            wait_s = max(wait_s, self._allowance_until - now_s)
+            until_s = self._allowance_until
+            if self._gradual:
+                share = min(1.0, (cost - self._allowance) / self._coming_back)
+                until_s = self._heard_s + share * (until_s - self._heard_s)
+            wait_s = max(wait_s, until_s - now_s)
         return wait_s
 
     def spend(self, cost: float, now_s: float) -> None:
@@ -74,19 +85,29 @@ class Budget:
         self._quota = per_minute
         self._level = min(self._level, self._burst)
 
-    def hear(self, report: Report, *, under_way: float, now_s: float) -> bool:
+    def hear(self, report: Report, *, spent_since: float, sent_s: float, now_s: float) -> bool:
         """Takes the provider's word; True if it changed the quota.
 
-        under_way   spent by calls whose answers are not back: the provider may not have counted them in `remaining`"""
+        spent_since   by calls that were sent after the one that brought the word: it may not count them in `remaining`
+        sent_s        when that one was sent; of two words the later counts"""
         self._advance(now_s)
         changed = report.limit is not None and report.limit >= 1.0 and report.limit != self._quota
         if changed:
             assert report.limit is not None
             self.change(report.limit, now_s)
-        if report.remaining is not None and report.reset_s is not None:
-            self._allowance = report.remaining - under_way
-            self._allowance_until = now_s + report.reset_s
+        if report.remaining is not None and report.reset_s is not None and sent_s >= self._heard_sent_s:
+            self._heard_sent_s = sent_s
+            self._learn_law(report.remaining, now_s + report.reset_s)
+            self._allowance = report.remaining - spent_since
+            self._heard_s, self._allowance_until = now_s, now_s + report.reset_s
+            self._coming_back = max(1.0, self._quota - report.remaining)
         return changed
+
+    def _learn_law(self, remaining: float, reset_at_s: float) -> None:
+        """A reset that moves on although nothing came back at once is no window's end: what was spent comes back bit by bit."""
+        if self._reset_at_s is None or reset_at_s > self._reset_at_s + RESET_ROUNDING_S:
+            self._gradual = self._reset_at_s is not None and remaining < (self._reset_remaining + self._quota) / 2
+            self._reset_at_s, self._reset_remaining = reset_at_s, remaining
 
     def _advance(self, now_s: float) -> None:
         self._level = min(self._burst, self._level + (now_s - self._at) * self._refill_per_s)

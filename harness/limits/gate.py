@@ -12,6 +12,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from operator import add
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
@@ -54,10 +55,11 @@ class GateStatistics:
 
 
 class Admission(NamedTuple):
-    """A place in the window, what was reserved for it, and for what it had to wait."""
+    """A place in the window, what was reserved for it, and for what it had to wait. sent: what this gate let pass so far, this included."""
 
     cost: Cost
     sent_s: float
+    sent: Cost
     waited: Waited = NOT_AT_ALL
 
 
@@ -116,7 +118,7 @@ class Gate:
         self._numbers = 0
         self._waiting = 0
         self._in_flight = 0
-        self._under_way = Cost(requests=0.0)
+        self._sent = Cost(requests=0.0)
         self._calls = 0
         self._resting = 0
         self._rest_until_s = now_s
@@ -166,12 +168,11 @@ class Gate:
         elif answer.kind in ("limited", "unserved"):
             self._suffer(admission, answer, now_s)
         self._in_flight -= 1
-        self._under_way = _sum(self._under_way, admission.cost, -1.0)
         if answer.cost is not None:
             for quota, budget in self._budgets.items():
                 budget.settle(getattr(admission.cost, quota), getattr(answer.cost, quota))
         if answer.headers:
-            self._hear(answer.headers, now_s)
+            self._hear(admission, answer.headers, now_s)
         self._admit(now_s)
         self._feel_hunger()
 
@@ -239,11 +240,11 @@ class Gate:
 
     def _reserve(self, cost: Cost, now_s: float, waited: Waited = NOT_AT_ALL) -> Admission:
         self._in_flight += 1
-        self._under_way = _sum(self._under_way, cost, 1.0)
+        self._sent = sent = Cost(*map(add, self._sent, cost))
         self._learned.sent(now_s)
         for quota, budget in self._budgets.items():
             budget.spend(getattr(cost, quota), now_s)
-        return Admission(cost=cost, sent_s=now_s, waited=waited)
+        return Admission(cost, now_s, sent, waited)
 
     # --- learning -------------------------------------------------------------------------------------------------------------
 
@@ -271,7 +272,7 @@ class Gate:
             self._on_event("quota", f"requests: {self._learned.per_minute:.0f} a minute, by what was refused")
         return paced
 
-    def _hear(self, headers: Mapping[str, str], now_s: float) -> None:
+    def _hear(self, admission: Admission, headers: Mapping[str, str], now_s: float) -> None:
         for quota, report in read_reports(headers, self._clock.wall()).items():
             self._told = True
             if quota not in self._budgets:
@@ -279,7 +280,8 @@ class Gate:
                     continue
                 self._budgets[quota] = Budget(report.limit, now_s)
                 self._on_event("quota", f"{quota}: {report.limit:g} a minute, by the provider's word")
-            if self._budgets[quota].hear(report, under_way=getattr(self._under_way, quota), now_s=now_s):
+            spent_since = getattr(self._sent, quota) - getattr(admission.sent, quota)
+            if self._budgets[quota].hear(report, spent_since=spent_since, sent_s=admission.sent_s, now_s=now_s):
                 self._on_event("quota", f"{quota}: {report.limit:g} a minute, by the provider's word")
 
     def hear_load(self, running: int, waiting: int) -> None:
@@ -352,9 +354,3 @@ class Gate:
             resting=self._resting,
             window=self._room,
         )
-
-
-def _sum(total: Cost, one: Cost, sign: float) -> Cost:
-    return Cost(
-        total.requests + sign * one.requests, total.input_tokens + sign * one.input_tokens, total.output_tokens + sign * one.output_tokens
-    )

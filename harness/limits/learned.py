@@ -2,9 +2,10 @@
 
 Some refusals in a row, or a good share of all, mean that we are too fast. The most that was taken in any recent minute is then the best
 figure there is, and calls are paced by it from then on. (Not what was taken in the last minute: refusals that have nothing to do with the
-pace would lower it without end.) Where the provider asks for a short pause only, before a minute has passed, it counts by the second,
-and the pace so far is the figure. Half a minute with hardly a refusal raises it, by 1 % first and twice as much each time, so that a figure
-which was too low, or a quota that was raised, is found."""
+pace would lower it without end; but where a good share of half a minute's requests is refused, what that half minute took is the figure,
+for the minutes before may have drawn on savings.) Where the provider asks for a short pause only, before a minute has passed, it counts by
+the second, and the pace so far is the figure. Half a minute with hardly a refusal raises it, by 0.5 % first and twice as much each time, so
+that a figure which was too low, or a quota that was raised, is found."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ SHARE_THAT_DOES_NOT = 0.005
 PERIOD_S = 30.0
 RECENT_S = 180.0  # a quota that was lowered is noticed after so long
 SHORT_PAUSE_S = 5.0  # a provider that counts by the minute asks for longer ones, unless the minute is nearly over
-FIRST_RAISE, LARGEST_RAISE = 0.01, 0.5
+FIRST_RAISE, LARGEST_RAISE = 0.005, 0.5
 
 
 class LearnedQuota:
@@ -69,8 +70,7 @@ class LearnedQuota:
             self._by_second[second] -= 1
         figure = self._figure(sent_s - self._first_s, retry_after_s)
         if self._budget is None:
-            many = self._period_refused >= max(LEAST_THAT_COUNT, SHARE_THAT_COUNTS * self._period_sent)
-            if self._in_row < IN_A_ROW and not many:
+            if self._in_row < IN_A_ROW and not self._too_many():
                 return False
             self._budget = Budget(figure, now_s)
             return True
@@ -81,13 +81,19 @@ class LearnedQuota:
 
     def _end_period(self, now_s: float) -> None:
         if self._budget is not None:
+            taken = (self._period_sent - self._period_refused) * MINUTE_S / PERIOD_S
             if self._period_refused <= SHARE_THAT_DOES_NOT * self._period_sent:
                 self._budget.change(self._budget.per_minute * (1.0 + self._raise), now_s)
                 self._raise = min(2.0 * self._raise, LARGEST_RAISE)
             else:
                 self._raise = FIRST_RAISE
+                if self._too_many() and 1.0 <= taken < self._budget.per_minute:
+                    self._budget.change(taken, now_s)
         self._period_end_s = now_s + PERIOD_S
         self._period_sent = self._period_refused = 0
+
+    def _too_many(self) -> bool:
+        return self._period_refused >= max(LEAST_THAT_COUNT, SHARE_THAT_COUNTS * self._period_sent)
 
     def _figure(self, seen_s: float, retry_after_s: float | None) -> float:
         figure = float(max(1, self._most_in_a_minute()))

@@ -60,16 +60,35 @@ def test_settling_gives_back_and_takes() -> None:
 def test_the_providers_limit_wins() -> None:
     """A header that names another limit changes the quota, once."""
     budget = Budget(60, 0.0)
-    assert budget.hear(Report(limit=600), under_way=0, now_s=0.0)
-    assert not budget.hear(Report(limit=600), under_way=0, now_s=0.0)
+    assert budget.hear(Report(limit=600), spent_since=0, sent_s=0.0, now_s=0.0)
+    assert not budget.hear(Report(limit=600), spent_since=0, sent_s=0.0, now_s=0.0)
     assert budget.per_minute == 600
 
 
 def test_what_the_provider_says_is_left_is_not_overdrawn() -> None:
-    """Others may share the account: with three left and two under way, one may go; then not before the reset."""
+    """Others may share the account: with three left and two sent since, one may go; then not before the reset."""
     budget = Budget(6_000, 0.0)
-    budget.hear(Report(remaining=3, reset_s=20.0), under_way=2, now_s=0.0)
+    budget.hear(Report(remaining=3, reset_s=20.0), spent_since=2, sent_s=0.0, now_s=0.0)
     assert budget.wait_s(1, 0.0) == 0.0
     budget.spend(1, 0.0)
     assert budget.wait_s(1, 5.0) == 15.0
     assert budget.wait_s(1, 20.0) == 0.0
+
+
+def test_what_comes_back_bit_by_bit_is_not_waited_for_whole() -> None:
+    """A reset that moves on while nothing comes back at once is a sliding window's: the next request waits for its share of it. A
+    window's end, where all comes back at once, is waited for."""
+    for moves, waits_s in ((True, 0.1), (False, 40.0)):
+        budget = Budget(600, 0.0)
+        for second in range(20):
+            reset_s = 60.0 if moves else 60.0 - second
+            budget.hear(Report(remaining=0.0, reset_s=reset_s), spent_since=0.0, sent_s=float(second), now_s=float(second))
+        assert budget.wait_s(1, 20.0) == pytest.approx(waits_s, abs=1.1)
+
+
+def test_an_older_word_does_not_undo_a_later_one() -> None:
+    """Answers overtake each other: what an earlier request heard is stale."""
+    budget = Budget(6_000, 0.0)
+    budget.hear(Report(remaining=0.0, reset_s=20.0), spent_since=0.0, sent_s=2.0, now_s=3.0)
+    budget.hear(Report(remaining=500.0, reset_s=20.0), spent_since=0.0, sent_s=1.0, now_s=4.0)
+    assert budget.wait_s(1, 5.0) == pytest.approx(18.0)

@@ -67,6 +67,27 @@ def test_a_quota_by_the_second_is_not_taken_for_a_minute_s() -> None:
     assert refused <= 0.02 * taken
 
 
+def test_savings_are_not_taken_for_a_pace() -> None:
+    """600 saved up and 10 a second after that: the first minute takes twice what the next ones will, and is soon not believed."""
+    learned, chance = LearnedQuota(), Random(1)
+
+    class Saver(Provider):
+        level, at_s = 600.0, 0.0
+
+        def retry_after_s(self, now_s: float) -> float | None:
+            self.level, self.at_s = min(600.0, self.level + (now_s - self.at_s) * 10), now_s
+            if self.level < 1.0:
+                return (1.0 - self.level) / 10
+            self.level -= 1.0
+            return None
+
+    provider = Saver(600)
+    drive(learned, provider, begin_s=0.0, end_s=120.0, chance=chance)
+    taken, refused = drive(learned, provider, begin_s=120.0, end_s=720.0, chance=chance)
+    assert taken >= 0.95 * 6_000
+    assert refused <= 0.01 * taken
+
+
 def test_refusals_that_are_not_about_the_pace_do_not_starve_us() -> None:
     """One in fifty refused at random: the figure stays near what was taken all along."""
     learned, provider, chance = LearnedQuota(), Provider(10**9), Random(1)
