@@ -4,8 +4,8 @@ Some refusals in a row, or a good share of all, mean that we are too fast. The m
 figure there is, and calls are paced by it from then on. (Not what was taken in the last minute: refusals that have nothing to do with the
 pace would lower it without end; but where a good share of half a minute's requests is refused, what that half minute took is the figure,
 for the minutes before may have drawn on savings.) Where the provider asks for a short pause only, before a minute has passed, it counts by
-the second, and the pace so far is the figure. Half a minute with hardly a refusal raises it, by 0.5 % first and twice as much each time, so
-that a figure which was too low, or a quota that was raised, is found."""
+the second, and the pace so far is the figure. Half a minute in which it was used with hardly a refusal raises it, by 0.5 % first and twice
+as much each time, so that a figure which was too low, or a quota that was raised, is found."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from harness.limits.budget import MINUTE_S, Budget
 IN_A_ROW = 3
 SHARE_THAT_COUNTS, LEAST_THAT_COUNT = 0.05, 10  # of all that was sent in a period
 SHARE_THAT_DOES_NOT = 0.005
+USED_SHARE = 0.8
 PERIOD_S = 30.0
 RECENT_S = 180.0  # a quota that was lowered is noticed after so long
 SHORT_PAUSE_S = 5.0  # a provider that counts by the minute asks for longer ones, unless the minute is nearly over
@@ -83,8 +84,9 @@ class LearnedQuota:
         if self._budget is not None:
             taken = (self._period_sent - self._period_refused) * MINUTE_S / PERIOD_S
             if self._period_refused <= SHARE_THAT_DOES_NOT * self._period_sent:
-                self._budget.change(self._budget.per_minute * (1.0 + self._raise), now_s)
-                self._raise = min(2.0 * self._raise, LARGEST_RAISE)
+                if taken >= USED_SHARE * self._budget.per_minute:
+                    self._budget.change(self._budget.per_minute * (1.0 + self._raise), now_s)
+                    self._raise = min(2.0 * self._raise, LARGEST_RAISE)
             else:
                 self._raise = FIRST_RAISE
                 if self._too_many() and 1.0 <= taken < self._budget.per_minute:
