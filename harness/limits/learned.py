@@ -4,8 +4,8 @@ Some refusals in a row, or a good share of all, mean that we are too fast. The m
 figure there is, and calls are paced by it from then on. (Not what was taken in the last minute: refusals that have nothing to do with the
 pace would lower it without end; but where a good share of half a minute's requests is refused, what that half minute took is the figure,
 for the minutes before may have drawn on savings.) Where the provider asks for a short pause only, before a minute has passed, it counts by
-the second, and the pace so far is the figure. Half a minute in which it was used with hardly a refusal raises it, by 0.5 % first and twice
-as much each time, so that a figure which was too low, or a quota that was raised, is found."""
+the second, and the pace so far is the figure. Half a minute in which it was used with hardly a refusal raises it by 0.5 %, after two
+minutes of that by twice as much each time: a figure that was too low, or a quota that was raised, is found."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ PERIOD_S = 30.0
 RECENT_S = 180.0  # a quota that was lowered is noticed after so long
 SHORT_PAUSE_S = 5.0  # a provider that counts by the minute asks for longer ones, unless the minute is nearly over
 FIRST_RAISE, LARGEST_RAISE = 0.005, 0.5
+PATIENT_RAISES = 4  # before the figure is taken for too low
 
 
 class LearnedQuota:
@@ -30,7 +31,7 @@ class LearnedQuota:
         self._in_row = 0
         self._period_end_s = float("-inf")
         self._period_sent = self._period_refused = 0
-        self._raise = FIRST_RAISE
+        self._raises = 0  # in a row
         self._budget: Budget | None = None
 
     @property
@@ -85,10 +86,11 @@ class LearnedQuota:
             taken = (self._period_sent - self._period_refused) * MINUTE_S / PERIOD_S
             if self._period_refused <= SHARE_THAT_DOES_NOT * self._period_sent:
                 if taken >= USED_SHARE * self._budget.per_minute:
-                    self._budget.change(self._budget.per_minute * (1.0 + self._raise), now_s)
-                    self._raise = min(2.0 * self._raise, LARGEST_RAISE)
+                    step = min(LARGEST_RAISE, FIRST_RAISE * 2.0 ** max(0, self._raises - PATIENT_RAISES))
+                    self._budget.change(self._budget.per_minute * (1.0 + step), now_s)
+                    self._raises += 1
             else:
-                self._raise = FIRST_RAISE
+                self._raises = 0
                 if self._too_many() and 1.0 <= taken < self._budget.per_minute:
                     self._budget.change(taken, now_s)
         self._period_end_s = now_s + PERIOD_S

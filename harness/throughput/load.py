@@ -115,7 +115,7 @@ async def _open(stage: Stage, shoot: Shoot, clock: Clock, seed: int) -> None:
     async with anyio.create_task_group() as arrivals:
         for _ in range(stage.requests):
             due_at += chance.expovariate(stage.level)
-            if (wait_s := due_at - clock.now()) > 0:
+            while (wait_s := due_at - clock.now()) > 0:  # timers may be a little early
                 await clock.sleep(wait_s)
             arrivals.start_soon(shoot, due_at)
 

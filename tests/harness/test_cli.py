@@ -122,7 +122,7 @@ def test_a_sweep_that_may_stop_early_does(tmp_path: Path) -> None:
     assert "bots/sloppy differs from bots/good" in ended.stderr
     assert "It is played no further." in ended.stderr
     store = sweep.with_suffix(".duckdb")
-    assert rows(store, "SELECT verdict FROM looks ORDER BY at DESC LIMIT 1") == [("DIFFERENT",)]
+    assert rows(store, "SELECT verdict FROM looks ORDER BY \"at\" DESC LIMIT 1") == [("DIFFERENT",)]
     assert rows(store, "SELECT count(*) < 54 FROM episodes WHERE method = 'bots/sloppy'") == [(True,)]
     (found,) = json.loads(lightbulb("audit", store, "--json").stdout)
     (comparison,) = found["scores"]["comparisons"]

@@ -105,6 +105,6 @@ def test_a_quota_that_changes_is_followed() -> None:
     _, refused = drive(learned, provider, begin_s=600.0, end_s=900.0, chance=chance)
     assert refused <= 0.02 * 1_500
     provider.quota = 900
-    drive(learned, provider, begin_s=900.0, end_s=1_260.0, chance=chance)
-    taken, _ = drive(learned, provider, begin_s=1_260.0, end_s=1_560.0, chance=chance)
+    drive(learned, provider, begin_s=900.0, end_s=1_320.0, chance=chance)
+    taken, _ = drive(learned, provider, begin_s=1_320.0, end_s=1_620.0, chance=chance)
     assert taken >= 0.9 * 4_500
