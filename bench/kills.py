@@ -49,7 +49,7 @@ TWICE = (
 )
 ANSWER_S = 0.02  # median; one in a thousand takes five times as long
 DURABLE_S = 1.0  # what is older than that when the kill comes must be on disk
-SLACK_S = 0.5  # from a request's arrival to its answer's way through two busy processes
+SETTLED_S = 0.1  # so long without a request: nothing of a killed process is under way any more
 
 
 @dataclass(slots=True, kw_only=True)
@@ -73,8 +73,10 @@ class Account:
     lives_s: list[float] = field(default_factory=list)
 
 
-async def killed(folder: Path, *, kills: int, repeats: int, seed: int) -> Account:
-    """One undisturbed run, and one killed so often on its way."""
+async def killed(folder: Path, *, kills: int, repeats: int, seed: int, slack_s: float = 0.5) -> Account:
+    """One undisturbed run, and one killed so often on its way.
+
+    slack_s  from a request's arrival to its answer's way through two processes, which a busy machine makes longer"""
     chance, account = Random(seed), Account()
     provider = Emulation(skill=0.7, latency=Latency(first_s=ANSWER_S, spread=0.5))
     began_s = time.monotonic()
@@ -94,9 +96,9 @@ async def killed(folder: Path, *, kills: int, repeats: int, seed: int) -> Accoun
                 await anyio.sleep(chance.random() * 0.3)
                 process.send_signal(signal.SIGKILL)
                 killed_s = time.monotonic()
-                process.wait()
                 account.lives_s.append(killed_s - born_s)
-            young = sum(1 for at_s in seen.arrivals[before:] if at_s > killed_s - began_s - DURABLE_S - SLACK_S)
+            await settled(seen)
+            young = sum(1 for at_s in seen.arrivals[before:] if at_s > killed_s - began_s - DURABLE_S - slack_s)
             account.excused += young
             account.lost += max(0, seen.requests - before - young - (calls_in(store) - stored_before))
         await to_its_end(sweep, store)
@@ -130,6 +132,14 @@ async def asked(seen: Statistics, requests: int, process: subprocess.Popen[bytes
             return False
         await anyio.sleep(0.005)
     return True
+
+
+async def settled(seen: Statistics) -> None:
+    """Waits for what the dead had sent: counted later, it would be taken for the next life's."""
+    requests = -1
+    while requests != seen.requests:
+        requests = seen.requests
+        await anyio.sleep(SETTLED_S)
 
 
 def rows(store: Path, query: str) -> list[tuple[object, ...]]:
