@@ -32,7 +32,7 @@ def path(method: AccessMethod) -> str:
 
 def bodies(method: AccessMethod) -> Callable[[Prompt], dict[str, object]]:
     """What makes the JSON body that asks for one continuation; see openai_chat.bodies."""
-    assert method.template is not None, "harness/access.py reads it before a method is made"
+    assert method.template is not None, "harness/ways/access.py reads it before a method is made"
     template, same, tokens_max = method.template, common(method), tokens_name(method)
     if method.provider in _ADDS_BEGINNING:
         same["add_special_tokens"] = False

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.analysis import store_audit
+from harness.analysis.one_store import store_audit
 from harness.audit.composite import common_support, supported_difference
 from harness.audit.contrasts import ENDPOINTS, PairedGame, pair
 from harness.audit.flips import FlipFindings, flip_test

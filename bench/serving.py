@@ -28,7 +28,8 @@ from backends.engine_kinds import engine_kind
 from backends.engines import Engine, EngineSpec, environ_of_others, install, this_machine
 from backends.local_server import LocalServer, serve
 from games import GAMES
-from harness.compose import Setting, run_sweep
+from harness.compose.setting import Setting
+from harness.compose.sweep import run_sweep
 from harness.spec.load import parse_sweep
 
 SWEEP = """

@@ -26,11 +26,12 @@ import anyio
 import duckdb
 
 from games import GAMES
-from harness.compose import game_sets, read_stored
+from harness.compose.puzzles import game_sets
+from harness.compose.stored import read_stored
 from harness.core.clock import RealClock
 from harness.core.records import CallRecord, EpisodeRecord, MethodRecord, PulseRecord, Record, SweepRecord, TurnRecord
 from harness.core.vocabulary import EpisodePlan
-from harness.pulse import BEAT_S
+from harness.progress.pulse import BEAT_S
 from harness.spec.load import load_sweep
 from harness.spec.plan import lane
 from harness.store.file import open_to_write

@@ -22,9 +22,9 @@ import anyio.from_thread
 from rich.console import Console
 
 from games import GAMES
-from harness.access import resolved
-from harness.analysis import ModelAudit, store_audit, store_scores
-from harness.compose import Setting, run_sweep
+from harness.analysis.one_store import ModelAudit, store_audit, store_scores
+from harness.compose.setting import Setting
+from harness.compose.sweep import run_sweep
 from harness.core.records import Transcript
 from harness.engine.run import RunEnd
 from harness.report.text import harmless
@@ -33,6 +33,7 @@ from harness.spec.sweep import SweepSpec
 from harness.store.answers import Answer, Figures
 from harness.store.file import open_to_read
 from harness.store.reader import transcript
+from harness.ways.access import resolved
 
 Sweep = SweepSpec | Mapping[str, Any] | Path | str
 

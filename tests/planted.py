@@ -14,8 +14,9 @@ import anyio
 from rich.console import Console
 
 from games import GAMES
-from harness.analysis import ModelAudit, store_audit
-from harness.compose import Setting, run_sweep
+from harness.analysis.one_store import ModelAudit, store_audit
+from harness.compose.setting import Setting
+from harness.compose.sweep import run_sweep
 from harness.spec.load import load_sweep
 
 SWEEP = """

@@ -15,49 +15,46 @@ TOP = ("harness", "games", "backends", "bench")
 # Who may import whom; a room may always import itself. Files named in full are exceptions, each with its reason.
 ARROWS: dict[str, tuple[str, ...]] = {
     "harness.core": (),
+    "harness.simulation": (),
+    "harness.demo": (),
     "harness.spec": ("harness.core",),
     "harness.limits": ("harness.core",),
     "harness.engine": ("harness.core", "harness.limits"),
     "harness.store": ("harness.core",),
     "harness.audit": ("harness.core",),
-    "harness.report": ("harness.core", "harness.audit", "harness.analysis", "harness.days", "harness.outlook"),
-    "harness.report.page": ("harness.core", "harness.audit", "harness.analysis", "harness.report", "harness.story", "harness.store"),
-    "harness.transfer": ("harness.core",),
-    "harness.transfer.into_store": ("harness.core", "harness.spec", "harness.store", "harness.transfer"),  # joins readers and store
-    "harness.transfer.out_of_store": ("harness.core", "harness.store", "harness.transfer"),
-    "harness.simulation": (),
-    "harness.env": ("harness.core", "harness.spec"),
-    "harness.demo": (),
-    "harness.pulse": ("harness.core",),
-    "harness.meters": ("harness.core",),
-    "harness.progress": ("harness.core", "harness.engine", "harness.limits", "harness.meters", "harness.pulse"),
+    "harness.progress": ("harness.core", "harness.engine", "harness.limits"),
+    "harness.ways": ("harness.core", "harness.spec", "harness.limits"),
+    "harness.ways.access": ("harness.core", "harness.spec", "harness.ways", "backends"),  # a sweep's words and the table of providers
+    "harness.ways.servers": ("harness.core", "harness.limits", "harness.spec", "harness.ways", "backends"),
+    "harness.ways.budgets": ("harness.spec", "harness.engine"),
+    "harness.analysis": ("harness.core", "harness.audit", "harness.store"),
+    "harness.analysis.outlook": ("harness.core", "harness.audit", "harness.analysis", "harness.spec", "harness.store"),  # a plan's rows
+    "harness.analysis.stopping": ("harness.core", "harness.audit", "harness.spec", "harness.store"),  # a running sweep's
+    "harness.analysis.tables": ("harness.core", "harness.audit", "harness.analysis", "harness.spec"),  # one error style for files
     "harness.planning": ("harness.core",),
     "harness.planning.stage": ("harness.core", "harness.engine", "harness.limits", "harness.simulation", "harness.planning", "backends"),
-    "harness.planning.casting": ("harness.core", "harness.limits", "harness.spec", "harness.doors", "harness.planning", "backends"),
+    "harness.planning.casting": ("harness.core", "harness.limits", "harness.spec", "harness.ways", "harness.planning", "backends"),
     "harness.planning.forecast": ("harness.core", "harness.engine", "harness.planning"),
     "harness.planning.margin": ("harness.core", "harness.audit"),
     "harness.planning.answer": ("harness", "games"),  # wires the room, as compose wires a run
+    "harness.checking": ("harness.core", "harness.audit.probes", "harness.engine", "harness.limits"),
+    "harness.checking.check": ("harness",),  # joins the look, the judgement and the store
+    "harness.throughput": ("harness.core",),
+    "harness.throughput.measure": ("harness", "games"),  # wires the benchmark
+    "harness.transfer": ("harness.core",),
+    "harness.transfer.into_store": ("harness.core", "harness.spec", "harness.store", "harness.transfer"),  # joins readers and store
+    "harness.transfer.out_of_store": ("harness.core", "harness.store", "harness.transfer"),
+    "harness.report": ("harness.core", "harness.audit", "harness.analysis"),
+    "harness.report.page": ("harness.core", "harness.audit", "harness.analysis", "harness.report", "harness.store"),
     "harness.report.plan": ("harness.core", "harness.report", "harness.planning"),
     "harness.report.plan_figure": ("harness.core", "harness.planning"),
-    "harness.analysis": ("harness.core", "harness.audit", "harness.store"),
-    "harness.story": ("harness.core", "harness.audit", "harness.analysis", "harness.store"),
-    "harness.outlook": ("harness.core", "harness.audit", "harness.analysis", "harness.spec", "harness.store"),
-    "harness.days": ("harness.core", "harness.audit", "harness.store"),
-    "harness.stopping": ("harness.core", "harness.audit", "harness.spec", "harness.store"),  # a running sweep's rows to the audit
-    "harness.tables": ("harness.core", "harness.audit", "harness.analysis", "harness.spec"),  # one error style for files
+    "harness.report.check": ("harness.core", "harness.audit", "harness.report", "harness.checking.look"),
+    "harness.report.bench": ("harness.core", "harness.report", "harness.throughput"),
     "harness.emulate": ("harness.core", "backends"),  # a server of ours as a process
-    "harness.access": ("harness.core", "harness.spec", "harness.doors", "backends"),  # a sweep's words and the table of providers
-    "harness.queues": ("harness.core", "harness.limits"),
-    "harness.servers": ("harness.core", "harness.limits", "harness.spec", "harness.doors", "harness.queues", "backends"),
-    "harness.checking": ("harness.core", "harness.audit.probes", "harness.engine", "harness.limits"),
-    "harness.checks": ("harness",),  # joins the look, the judgement and the store
-    "harness.report.check": ("harness.core", "harness.audit", "harness.report", "harness.checking"),
     "harness.compose": ("harness", "games", "backends"),  # wires everything
-    "harness.cli": ("harness", "games", "backends"),  # composition root
+    "harness.commands": ("harness", "games", "backends"),
+    "harness.cli": ("harness.core", "harness.commands"),
     "harness.__main__": ("harness.cli",),
-    "harness.throughput": ("harness.core",),
-    "harness.measure": ("harness", "games"),  # wires the benchmark
-    "harness.report.bench": ("harness.core", "harness.measure", "harness.report", "harness.throughput"),
     "harness.notebook": ("harness", "games"),  # the command's work, from Python
     "harness": ("harness.notebook",),  # when first used
     "games": ("harness.core",),

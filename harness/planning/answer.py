@@ -13,10 +13,8 @@ from scipy import stats
 
 from games import GAMES
 from games.plays import played_by_bots
-from harness.access import access_method, resolved
-from harness.compose import game_sets
+from harness.compose.puzzles import game_sets
 from harness.core.vocabulary import EpisodePlan, Instance, Prices
-from harness.doors import Door, find_doors
 from harness.engine.call import RetryPolicy
 from harness.planning.casting import Known, cast
 from harness.planning.findings import MethodPlan, Span, SweepPlan, Use
@@ -29,6 +27,8 @@ from harness.spec.plan import GameSet, lane
 from harness.spec.sweep import BudgetPart, SweepSpec
 from harness.store.file import open_to_read
 from harness.store.history import PlayRow, ServerRows, plays, servers
+from harness.ways.access import access_method, resolved
+from harness.ways.doors import Door, find_doors
 
 STEPS = 60  # of the timeline
 SKILL = 0.7  # of the bots whose plays stand for a model's: better than most models, so that episodes are rather long than short

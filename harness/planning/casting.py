@@ -11,10 +11,10 @@ from typing import get_args
 
 from backends.simulated import Behaviour, Enforcement, Quota, Tempo, Trouble
 from harness.core.emulation import Quotas
-from harness.doors import Door
 from harness.limits.gate import GateLimits
 from harness.planning.fit import Fit
 from harness.spec.sweep import MethodPart
+from harness.ways.doors import Door
 
 # A chat model of middling size over the internet, and a small one on a machine of one's own: round figures to begin with, no more.
 HOSTED = Tempo(first_s=0.6, prompt_s=0.0001, token_s=1 / 60, spread=0.4)

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
-from harness.measure import MethodBench
 from harness.report.page import render, seconds
 from harness.report.text import table
 from harness.throughput.figures import Measured, Objective
+from harness.throughput.measure import MethodBench
 
 COLUMNS = (
     "offered", "requests/s", "goodput/s", "tokens out/s", "TTFT p50", "p99", "a token p50", "p99", "e2e p50", "p90", "p95", "p99",

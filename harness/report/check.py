@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from harness.audit.probes import Answer, ProbeFinding
-from harness.checking import Look, Spent
+from harness.checking.look import Look, Spent
 from harness.report.text import harmless, table
 
 _MARKS: Mapping[Answer, str] = {"kept": "yes", "broken": "NO", "unclear": "unclear", "untested": "-"}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
-from harness.days import MethodDrift
+from harness.analysis.days import MethodDrift
 from harness.report.text import harmless, table
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from rich.console import Console
 from rich.text import Text
 
-from harness.analysis import ModelAudit, ModelScores
+from harness.analysis.one_store import ModelAudit, ModelScores
 from harness.audit.composite import MethodFigures
 from harness.audit.findings import Comparison
 from harness.report import plain

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
-from harness.outlook import Outlook, sentences
+from harness.analysis.outlook import Outlook, sentences
 from harness.report.text import harmless, table
 
 

@@ -18,13 +18,13 @@ from math import log10
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from harness.analysis import ModelAudit
+from harness.analysis.one_store import ModelAudit
+from harness.analysis.story import Story
 from harness.audit.sizes import SizeFit
 from harness.report import figures
 from harness.report.drawing import Axis, decades, heat, histogram
 from harness.report.text import harmless
 from harness.store.tallies import BINS_A_DECADE, QUANTILES, MethodTally, ShownEpisode
-from harness.story import Story
 
 METHODS_DRAWN = 6  # of a model, in figures of their own; the tables have them all
 CLUSTERS_MAX = 60  # rows of the table of causes; the rest are counted

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from harness.analysis import ModelAudit
+from harness.analysis.one_store import ModelAudit
 from harness.audit.findings import Comparison, GameFinding
 from harness.audit.replies import CrossMatch, ReplyFindings
 

@@ -7,7 +7,7 @@ from functools import partial
 
 from rich.console import Console
 
-from harness.analysis import TimeShares
+from harness.analysis.one_store import TimeShares
 from harness.report.text import table
 
 _WORDS = {

@@ -16,10 +16,10 @@ from backends import DIALECTS, Dialect, providers
 from backends.http import Deadlines, HttpBackend, open_wire
 from backends.openai_chat import NAMES
 from backends.providers import PARAMETERS, PROVIDERS, Provider, Rule, provider
-from harness.access import resolved
 from harness.core.clock import RealClock
 from harness.core.vocabulary import Completion, Form, Message, Prompt
 from harness.spec.load import parse_sweep
+from harness.ways.access import resolved
 from tests.backends.test_http import serving
 from tests.world import method
 

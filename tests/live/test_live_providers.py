@@ -13,10 +13,10 @@ import pytest
 from backends import DIALECTS
 from backends.http import Deadlines, HttpBackend, open_wire
 from backends.providers import PROVIDERS
-from harness.access import access_method, resolved
 from harness.core.clock import RealClock
 from harness.core.vocabulary import Completion, Form, Message, Prompt
 from harness.spec.load import parse_sweep
+from harness.ways.access import access_method, resolved
 
 pytestmark = pytest.mark.live
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness.analysis.tables import model_facts, score_rows
 from harness.audit.characteristics import Characteristics, GameAverages, MethodDifference, ModelFacts, ScoreRow, characterise
 from harness.core.errors import AuditError
-from harness.tables import model_facts, score_rows
 
 DATA = Path(__file__).parent / "data"
 EPISODES = {

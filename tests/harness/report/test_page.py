@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from harness.analysis.story import store_story
 from harness.core.errors import AuditError
 from harness.report.page import page
 from harness.store.file import open_to_read
 from harness.store.tallies import chosen_episodes, endings, method_tallies
-from harness.story import store_story
 from tests.harness.report.telling import HOSTILE, ITEMS, PREFIX, REPEATS, telling_store
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page
 
+from harness.analysis.story import store_story
 from harness.report.page import page
-from harness.story import store_story
 from tests.harness.report.browser import chromium, opened
 from tests.harness.report.telling import HOSTILE, ITEMS, PREFIX, REPEATS, telling_store
 

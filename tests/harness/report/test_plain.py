@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from harness.analysis import ModelAudit, PlanQuote
+from harness.analysis.one_store import ModelAudit, PlanQuote
 from harness.audit.judgement import audit
 from harness.audit.replies import compare_replies
 from harness.report import plain

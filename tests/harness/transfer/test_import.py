@@ -13,7 +13,7 @@ import duckdb
 import pytest
 from typer.testing import CliRunner
 
-from harness.analysis import ModelScores, store_audit, store_scores
+from harness.analysis.one_store import ModelScores, store_audit, store_scores
 from harness.cli import app
 from harness.core.errors import AuditError, SpecError
 from harness.store.file import open_to_write

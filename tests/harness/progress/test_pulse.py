@@ -9,7 +9,7 @@ import anyio.lowlevel
 
 from harness.core.clock import LoopClock, RealClock
 from harness.core.records import PulseRecord
-from harness.pulse import BEAT_S, BEATS_A_ROW, Pulse
+from harness.progress.pulse import BEAT_S, BEATS_A_ROW, Pulse
 from tests.world import Rows, run
 
 

@@ -17,9 +17,9 @@ from backends.local_server import LocalServer
 from backends.providers import PROVIDERS, Provider, provider, unheeded
 from harness.core.errors import SpecError
 from harness.core.vocabulary import AccessMethod, ChatTemplate, Form, Prices, Prompt, Sampling
-from harness.doors import on_this_machine
 from harness.spec.load import Key, spec_error, suggest
 from harness.spec.sweep import MethodPart, SweepSpec
+from harness.ways.doors import on_this_machine
 
 
 def resolved(spec: SweepSpec, *, source: Path) -> SweepSpec:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from harness.core.errors import SpecError
-from harness.doors import find_doors
 from harness.spec.load import parse_sweep
+from harness.ways.doors import find_doors
 
 HEAD = 'name = "s"\n[games.taboo]\n'
 REMOTE = 'base_url = "https://api.example.com/v1"\nkey_env = "EXAMPLE_KEY"\n'

@@ -24,10 +24,10 @@ from harness.core.errors import EngineError, Unreachable
 from harness.core.protocols import RecordSink
 from harness.core.records import GateEvent
 from harness.core.vocabulary import ServerLoad
-from harness.doors import on_this_machine
 from harness.limits.gate import Gate
-from harness.queues import follow
 from harness.spec.sweep import MethodPart
+from harness.ways.doors import on_this_machine
+from harness.ways.queues import follow
 
 LOAD_PATH = "/metrics"
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.budgets import find_scopes
 from harness.core.errors import SpecError
 from harness.engine.purse import Allowance, Scope
 from harness.spec.load import parse_sweep
+from harness.ways.budgets import find_scopes
 
 REMOTE = 'base_url = "https://api.example.com/v1"\n'
 

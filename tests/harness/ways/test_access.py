@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from backends.providers import PROVIDERS
-from harness.access import access_method, request_json, resolved
 from harness.core.errors import SpecError
 from harness.core.vocabulary import AccessMethod, Sampling
 from harness.spec.load import parse_sweep
 from harness.spec.sweep import MethodPart
+from harness.ways.access import access_method, request_json, resolved
 
 HEAD = 'name = "x"\n[games.taboo]\n[models.m.methods.a]\n'
 TEMPLATE = "{{ bos_token }}{% for one in messages %}[{{ one.role }}]{{ one.content }}{% endfor %}{{ eos_token }}"

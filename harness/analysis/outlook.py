@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.analysis import second_self
+from harness.analysis.one_store import second_self
 from harness.audit.prospect import EndpointProspect, PlannedGame, Prospect, Spread, guessed, measured, prospect
 from harness.audit.scores import EpisodeColumns, score_array
 from harness.core.errors import AuditError

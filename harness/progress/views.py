@@ -15,8 +15,8 @@ from rich.text import Text
 from harness.core.protocols import Clock
 from harness.engine.scheduler import Tally
 from harness.limits.gate import Gate
-from harness.meters import Meters
-from harness.pulse import Pulse
+from harness.progress.meters import Meters
+from harness.progress.pulse import Pulse
 
 TERMINAL_PERIOD_S = 0.5
 PLAIN_PERIOD_S = 10.0

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from harness.analysis.stopping import Design, Ended, ModelLooks, look_record
 from harness.audit.looks import Rules
-from harness.stopping import Design, Ended, ModelLooks, look_record
 
 RULES = Rules(margin=3.0, margin_played=5.0, margin_game=10.0, alpha=0.05, seed=1)
 BLOCKS = tuple(tuple(f"{game}:{block}:{item}" for item in range(25) for game in ("taboo", "wordle")) for block in range(4))

@@ -13,7 +13,7 @@ from harness.core.records import EngineSample
 from harness.core.vocabulary import ServerLoad
 from harness.limits.estimates import Cost
 from harness.limits.gate import Answer, Gate, GateLimits
-from harness.queues import LOOK_EVERY_S, STORE_EVERY, follow
+from harness.ways.queues import LOOK_EVERY_S, STORE_EVERY, follow
 from tests.world import Rows, run
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
 
-from harness.analysis import store_scores
+from harness.analysis.one_store import store_scores
 from harness.audit.characteristics import GameAverages, ModelFacts, ScoreRow
 from harness.audit.composite import MethodFigures
 from harness.core.errors import SpecError

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.analysis import ALPHA, ModelAudit, ModelScores, store_audit, store_scores
+from harness.analysis.one_store import ALPHA, ModelAudit, ModelScores, store_audit, store_scores
 from harness.audit.sizes import SizeFit, SizePoint, size_fit
 from harness.core.errors import AuditError
 from harness.store.file import open_to_read

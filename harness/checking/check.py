@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from harness.access import prices
 from harness.audit.probes import ProbeFinding, expected_cost, judge
-from harness.checking import Look, Spent
-from harness.compose import Setting, check_sweep
+from harness.checking.look import Look, Spent
+from harness.compose.setting import Setting
+from harness.compose.ways import check_sweep
 from harness.report.check import cost_words
 from harness.spec.sweep import SweepSpec
 from harness.store.file import open_to_write
 from harness.store.writer import writing
+from harness.ways.access import prices
 
 HELLO_TOKENS = (12, 16)
 

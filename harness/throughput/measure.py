@@ -12,7 +12,8 @@ from pathlib import Path
 
 from games import GAMES
 from games.plays import played_by_bots
-from harness.compose import Setting, connected
+from harness.compose.setting import Setting
+from harness.compose.ways import connected
 from harness.core.clock import RealClock
 from harness.core.errors import SpecError
 from harness.core.protocols import Backend, Clock

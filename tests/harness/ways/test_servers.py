@@ -1,4 +1,4 @@
-"""Servers on this machine: those that run already are found by what they tell; what an engine is may not change, how it is kept may."""
+"""Servers on this machine: those that run already are found by what they tell."""
 
 from __future__ import annotations
 
@@ -8,18 +8,14 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import anyio
-import orjson
 import pytest
-from rich.console import Console
 
-from harness.compose import Setting, refuse_changes, spec_json
 from harness.core.clock import RealClock
-from harness.core.errors import SpecError
-from harness.servers import Servers, asker
 from harness.spec.load import parse_sweep
+from harness.ways.servers import Servers, asker
 from tests.world import Rows
 
-PAGE = (Path(__file__).parents[1] / "backends" / "load_pages" / "vllm.txt").read_bytes()
+PAGE = (Path(__file__).parents[2] / "backends" / "load_pages" / "vllm.txt").read_bytes()
 
 
 class Telling(BaseHTTPRequestHandler):
@@ -75,23 +71,3 @@ base_url = "https://api.example.com/v1"
         assert load.running == 24
 
     anyio.run(main)
-
-
-def test_an_engine_stays_what_it_is(tmp_path: Path) -> None:
-    """Another dtype is another access method; how often it may be restarted is not, nor is a key that an older store does not know."""
-    file = tmp_path / "s.toml"
-    engine = 'engine = { kind = "vllm", weights = "w", dtype = "%s", restarts_max = %d }'
-
-    def changed(dtype: str, restarts_max: int) -> None:
-        text = sweep("[models.m.methods.a]\n" + engine % (dtype, restarts_max))
-        file.write_text(text)
-        spec = parse_sweep(text, source=str(file), known_games=["taboo"])
-        setting = Setting(source=file, store=tmp_path / "s.duckdb", environ={}, console=Console(), say=print)
-        refuse_changes(spec, setting, earlier)
-
-    before = parse_sweep(sweep("[models.m.methods.a]\n" + engine % ("float32", 3)), source="s", known_games=["taboo"])
-    earlier = orjson.loads(spec_json(before))
-    del earlier["models"]["m"]["methods"]["a"]["engine"]["quantisation"]
-    changed("float32", 0)
-    with pytest.raises(SpecError, match=r"a\.engine\.dtype: was 'float32' when this store was begun and is 'bfloat16' now"):
-        changed("bfloat16", 3)

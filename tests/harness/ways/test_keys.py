@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from harness.core.errors import SpecError
-from harness.env import read_keys
 from harness.spec.load import parse_sweep
 from harness.spec.sweep import SweepSpec
+from harness.ways.keys import read_keys
 
 
 def spec() -> SweepSpec:

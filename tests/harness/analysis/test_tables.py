@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from harness.analysis.tables import model_facts, score_rows
 from harness.cli import app
 from harness.core.errors import SpecError
-from harness.tables import model_facts, score_rows
 
 DATA = Path(__file__).parent / "audit" / "data"
 

@@ -1,0 +1,108 @@
+"""Commands on a store's rows: a transcript, a query, other people's results in, other programs' files out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from harness.commands.arguments import AsJson, StoreFile
+from harness.commands.terminal import FAILED, on_stdout, say
+from harness.core.errors import SpecError
+
+ExportForm = Literal["parquet", "csv", "clembench", "hub"]
+
+
+def show(store: StoreFile, episode: Annotated[str, typer.Argument(help="An episode's id or key, or the beginning of one.")]) -> None:
+    """One transcript, as each seat saw it.
+
+    Example: lightbulb show demo.duckdb 3f2a"""
+    from harness.report.transcript import print_transcript
+    from harness.store.file import open_to_read
+    from harness.store.reader import transcript
+
+    with open_to_read(store) as connection:
+        print_transcript(transcript(connection, episode), on_stdout())
+
+
+def sql(
+    store: StoreFile,
+    query: Annotated[str, typer.Argument(help="One SQL statement; it can only read.")],
+    as_json: AsJson = False,
+) -> None:
+    """Ask the store in SQL. Tables: sweeps, models, methods, episodes, turns, calls, summaries, gate_events, pulses,
+    engine_samples; views: scores, clemscores, calls_by_method, time_by_method, transcripts, last_episodes.
+
+    Example: lightbulb sql demo.duckdb "SELECT method, avg(score) FROM scores GROUP BY ALL" """
+    from harness.report.text import table, told_apart
+    from harness.store.file import open_to_read, translated
+
+    with open_to_read(store) as connection, translated(store):
+        if not query.strip(" \n\t;"):
+            raise SpecError("an empty query; ask something, as: FROM scores")
+        cursor = connection.execute(query)
+        names = [column[0] for column in cursor.description or []]
+        rows = cursor.fetchall()
+    if as_json:
+        for row in rows:
+            print(json.dumps(dict(zip(told_apart(names), row, strict=True)), default=str))
+    else:
+        on_stdout().print(table(names, rows, left=len(names)))
+
+
+def import_results(
+    results: Annotated[
+        list[Path], typer.Argument(metavar="RESULTS", help="Folders of published clembench results, raw.csv or results.csv.")
+    ],
+    store: Annotated[Path, typer.Option(help="The DuckDB file; made if it is not there.")],
+    model: Annotated[
+        list[str] | None,
+        typer.Option(metavar="MODEL[=PAIRS]", help="These pairs are access methods of one model; repeatable. Default: each its own model."),
+    ] = None,
+) -> None:
+    """Bring published clembench results into a store, for scores and audits. Import again to add more: no episode is added twice.
+
+    A folder is read episode by episode, with transcripts where it has them; raw.csv gives episodes without transcripts, results.csv
+    averages only: enough for scores, not for an audit. A pair such as A-t0.0--A-t0.0 becomes the access method A. PAIRS is a pattern
+    of such names, with * and ?, in which case is no difference; a MODEL without one takes all pairs.
+
+    Example: lightbulb import clembench-runs/v1.6_backends --store backends.duckdb --model 'llama-3-70b=Llama-3-70B-*'"""
+    from harness.core.clock import RealClock
+    from harness.transfer import into_store
+
+    end = into_store.import_results(results, store, into_store.Grouping.read(model or []), wall_s=RealClock().wall(), say=say)
+    for line in end.broken:
+        say(f"not imported: {line}")
+    say(
+        f"{end.episodes} episodes imported, {end.aborted} of them aborted and {end.unscored} unscored, and {end.summaries} averages, of"
+        f" {len(end.methods)} access methods; {end.known} were in the store already; {len(end.broken)} not imported; the store is {store}"
+    )
+    raise typer.Exit(FAILED if end.broken else 0)
+
+
+def export_store(
+    store: StoreFile,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write; new, or empty.")],
+    form: Annotated[ExportForm, typer.Option("--as", help="parquet, csv: a file a table; clembench: its results folders; hub: a dataset.")],
+) -> None:
+    """Bring a store's rows into files that other programs read.
+
+    parquet and csv: one file a table, and the views scores and transcripts. clembench: <pair>/<game>/<experiment>/<episode>, as
+    `lightbulb import` reads it; with repeats one folder for each. hub: Parquet and a README.md, as the Hugging Face hub takes it;
+    nothing is uploaded.
+
+    Example: lightbulb export demo.duckdb --as parquet -o demo-tables"""
+    from games import GAMES
+    from harness.transfer import out_of_store
+
+    if form == "clembench":
+        end = out_of_store.export_clembench(store, output, seats={game.name: game.seats for game in GAMES.values()})
+        say(
+            f"{end.episodes} episodes in {', '.join(map(str, end.folders)) or 'no folder'}; left out: {end.failed} failed and"
+            f" {end.again} of the reference's second self"
+        )
+        return
+    rows = out_of_store.export_hub(store, output) if form == "hub" else out_of_store.export_tables(store, output, form)
+    say(f"{output}: {', '.join(f'{table} {count}' for table, count in rows.items())}")

@@ -1,0 +1,130 @@
+"""Commands around servers of models: one of our own, the environments of local engines, how quick any of them is."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.commands.arguments import AsJson, SweepFile, load, numbers
+from harness.commands.terminal import on_stderr, on_stdout, say, write
+from harness.core.errors import SpecError
+
+engines = typer.Typer(help="Environments for local engines.", no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+
+
+def bench(
+    sweep: SweepFile,
+    method: Annotated[list[str] | None, typer.Option(help="Only this access method, as model/way; repeatable.")] = None,
+    concurrency: Annotated[str, typer.Option(help="Closed loop: calls in flight, a stage each.")] = "1,4,16,64",
+    rates: Annotated[str, typer.Option(help="Open loop: requests a second at Poisson moments, a stage each.")] = "",
+    requests: Annotated[int, typer.Option(help="Requests a stage; more where more are in flight.", min=2)] = 64,
+    prompts: Annotated[Path | None, typer.Option(help="One prompt a line, text or JSON; default: those of the sweep's games.")] = None,
+    tokens_max: Annotated[int, typer.Option(help="Longest reply to a prompt of that file.", min=1)] = 128,
+    slo_ttft: Annotated[float, typer.Option(help="Goodput: seconds to the first token.", min=0.001)] = 2.0,
+    slo_e2e: Annotated[float, typer.Option(help="Goodput: seconds to the end.", min=0.001)] = 30.0,
+    stream: Annotated[bool, typer.Option("--stream/--no-stream", help="Ask for streamed replies.")] = True,
+    store: Annotated[Path | None, typer.Option(help="The DuckDB file; default: beside the sweep, named after it.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a page too.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Latency and throughput of each access method under load: time to first token, percentiles, goodput, the knee.
+
+    Prompts are those of the sweep's games as bots play them. Quotas are not kept and nothing is tried twice: what is measured is the
+    server. A stage that this client itself limited has no figures, only the reason. Rows: bench_stages and bench_requests.
+
+    Example: lightbulb bench mine.toml --method llama/here --concurrency 1,8,64 --rates 2,8"""
+    import anyio
+
+    from harness.audit.findings import as_json as plain
+    from harness.compose.setting import Setting
+    from harness.report.bench import bench_page, print_bench
+    from harness.throughput.figures import Objective
+    from harness.throughput.load import Stage
+    from harness.throughput.measure import BenchPlan
+    from harness.throughput.measure import bench as measured
+
+    spec = load(sweep)
+    at_once, a_second = numbers(concurrency, "--concurrency", whole=True), numbers(rates, "--rates", whole=False)
+    plan = BenchPlan(
+        methods=method or (),
+        stages=[
+            *(Stage(loop="closed", level=level, requests=max(requests, 3 * int(level))) for level in at_once),
+            *(Stage(loop="open", level=level, requests=requests) for level in a_second),
+        ],
+        objective=Objective(ttft_s=slo_ttft, e2e_s=slo_e2e),
+        prompts=prompts,
+        tokens_max=tokens_max,
+        stream=stream,
+    )
+    where = store or sweep.parent / f"{spec.name}.duckdb"
+    setting = Setting(source=sweep, store=where, environ=os.environ, console=on_stderr(), say=say)
+    found = anyio.run(lambda: measured(spec, plan, setting), backend_options={"use_uvloop": sys.platform != "win32"})
+    if html is not None:
+        write(html, bench_page(found, plan.objective, sweep.name))
+    if as_json:
+        print(json.dumps({"objective": plain(plan.objective), "methods": plain(found)}))
+    else:
+        print_bench(found, plan.objective, on_stdout())
+
+
+def emulate(
+    settings: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="As in a sweep's emulator = { ... }; quotas.requests=300")
+    ] = None,
+    port: Annotated[int, typer.Option(help="On 127.0.0.1; 0: any that is free.", min=0, max=65535)] = 8080,
+    sweep: Annotated[Path | None, typer.Option(help="The bots know this sweep's instances too, beside our own sets.")] = None,
+    key_env: Annotated[str | None, typer.Option(help="The variable that holds the key clients must present; default: none.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """A provider of our own on this machine: quotas, latency, faults and planted defects; bots or a real server behind it. Its base_url
+    is printed once it serves; what it has seen is at /emulator/statistics.
+
+    Example: lightbulb emulate --port 8080 skill=0.8 quotas.requests=300 latency.first_s=0.05 faults.rate=0.2 defects.seed_ignored=true"""
+    import anyio
+
+    from harness.compose.puzzles import known_instances
+    from harness.emulate import emulate as serve
+    from harness.spec.load import parse_emulation
+
+    emulation = parse_emulation(settings or [])
+    key = os.environ.get(key_env) if key_env else None
+    if key_env and not key:
+        raise SpecError(f"the environment variable {key_env} is not set; export it, or leave --key-env out")
+    find_instance = known_instances(load(sweep) if sweep else None, sweep)
+
+    def on_ready(url: str) -> None:
+        print(json.dumps({"base_url": url}) if as_json else url, flush=True)
+
+    anyio.run(
+        lambda: serve(emulation, port=port, key=key, find_instance=find_instance, on_ready=on_ready, say=say),
+        backend_options={"use_uvloop": sys.platform != "win32"},
+    )
+
+
+@engines.command("install")
+def engine_install(kind: Annotated[str, typer.Argument(help="vllm, transformers or llamacpp")]) -> None:
+    """Make the environment of a local engine, unless it is there already.
+
+    Example: lightbulb engine install vllm"""
+    from backends.engine_kinds import engine_kind
+    from backends.engines import install, this_machine
+
+    engine = install(engine_kind(kind, this_machine()), say)
+    print(engine.python)
+
+
+@engines.command("list")
+def engine_list() -> None:
+    """The environments that are installed.
+
+    Example: lightbulb engine list"""
+    from backends.engines import installed
+    from harness.report.text import table
+
+    rows = [(one.kind, one.version, one.python_version, one.folder) for one in installed()]
+    on_stdout().print(table(("engine", "version", "python", "folder"), rows, left=4))

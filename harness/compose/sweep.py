@@ -1,0 +1,265 @@
+"""One run of a sweep over its store: what is left to play, and how it is played to its end.
+
+In order: what is left, local engines, connections, one question to every server (does it serve this model?), then the gates open.
+Nothing is played before all of that is true."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from contextlib import AsyncExitStack
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+import anyio
+import anyio.to_thread
+import duckdb
+import orjson
+from anyio.abc import TaskGroup
+
+from backends.local_server import LocalServer
+from games import GAMES
+from harness.compose.puzzles import game_sets, items_of, warm
+from harness.compose.setting import Setting
+from harness.compose.stored import Stored, episodes_planned, read_stored
+from harness.compose.unchanged import refuse_changes, spec_json
+from harness.compose.ways import Ways, retry_policy
+from harness.core.clock import RealClock
+from harness.core.records import AuditPlanRecord, MethodRecord, ModelRecord, Record, SweepRecord
+from harness.core.vocabulary import EpisodePlan, digest
+from harness.engine.call import Caller, Route
+from harness.engine.episode import Player
+from harness.engine.purse import Purse, Way
+from harness.engine.run import Interrupts, RunEnd, play_until_done_or_stopped
+from harness.engine.scheduler import ExpectedTurns, Lane, Scheduler
+from harness.progress.meters import Meters
+from harness.progress.pulse import Pulse
+from harness.progress.views import LaneView, Progress
+from harness.spec.audit_plan import audit_plan
+from harness.spec.plan import GameSet, lane
+from harness.spec.sweep import SweepSpec
+from harness.store.file import open_to_write
+from harness.store.live import answering
+from harness.store.reader import latest_spec
+from harness.store.writer import StoreWriter, writing
+from harness.ways.access import request_json
+from harness.ways.budgets import find_scopes
+from harness.ways.keys import read_keys
+
+if TYPE_CHECKING:
+    from harness.analysis.stopping import Stopping
+
+
+async def run_sweep(spec: SweepSpec, setting: Setting, *, retry_failed: bool = False) -> RunEnd:
+    """Plays what the store does not hold yet.
+
+    raises  SpecError, EngineError: before anything is played; StoreError: what was committed stays"""
+    sets = game_sets(spec, setting.source)
+    keys = read_keys(spec, source=setting.source, environ=setting.environ)
+    fresh, sweep = not setting.store.exists(), None
+    try:
+        with open_to_write(setting.store, say=setting.say) as connection:
+            _, earlier = latest_spec(connection)
+            refuse_changes(spec, setting.source, earlier)
+            stored = read_stored(connection, spec, sets, retry_failed=retry_failed)
+            sweep = _Sweep(spec=spec, setting=setting, sets=sets, keys=keys, stored=stored, run_id=f"{stored.runs + 1:04}")
+            if spec.audit.stop == "early":
+                from harness.analysis.stopping import early_stopping
+
+                sweep.stop_early(early_stopping(spec, sets, connection, run_id=sweep.run_id, wall=sweep.clock.wall, say=setting.say))
+            return await sweep.run(connection)
+    finally:
+        if fresh and sweep is not None and not sweep.began:  # we made the file and nothing was played: it would say nothing
+            setting.store.unlink(missing_ok=True)
+
+
+class _Sweep:
+    """One run over one store."""
+
+    def __init__(
+        self,
+        *,
+        spec: SweepSpec,
+        setting: Setting,
+        sets: Mapping[str, GameSet],
+        keys: Mapping[str, str | None],
+        stored: Stored,
+        run_id: str,
+    ) -> None:
+        self.spec = spec
+        self.setting = setting
+        self.sets = sets
+        self.keys = keys
+        self.stored = stored
+        self.run_id = run_id
+        self.interrupts = Interrupts(setting.say)
+        self.began = False
+        self.clock = RealClock()
+        self.stopping: Stopping | None = None
+        self.left = {method: episodes_planned(spec, sets, method) - len(stored.ended[method]) for method in spec.methods()}
+        self.methods = {name: part for name, (_, part) in spec.methods().items() if self.left[name]}
+        self.scopes = find_scopes(spec, self.methods, source=setting.source)
+
+    def stop_early(self, stopping: Stopping) -> None:
+        """From here on methods whose question is settled have nothing left to play."""
+        self.stopping = stopping
+        self.left = {method: 0 if stopping.over(method) else left for method, left in self.left.items()}
+        self.methods = {name: part for name, part in self.methods.items() if self.left[name]}
+        self.scopes = find_scopes(self.spec, self.methods, source=self.setting.source)
+
+    def plans(self, method: str) -> Iterator[EpisodePlan]:
+        """What a method has to play, in order, as long as its question is open."""
+        spec, ended = self.spec, self.stored.ended[method]
+        plans = lane(method, self.sets, repeats=spec.repeats, seed=spec.seed, stored=ended, arms=spec.arms(method))
+        return self.stopping.until_over(method, plans) if self.stopping else plans
+
+    async def run(self, connection: duckdb.DuckDBPyConnection) -> RunEnd:
+        failed = self.stored.failed
+        if not self.methods:
+            if self.stopping:
+                async with writing(connection, self.setting.store) as writer:
+                    await self.stopping.take_due(writer)
+            self.setting.say(f"nothing is left to play{f', but {failed} episodes failed in earlier runs' if failed else ''}")
+            return RunEnd(finished=0, failed=failed, pending=0, interrupted=False)
+        for name, chosen in self.sets.items():
+            of = chosen.instances[0].set_name if chosen.instances else "nothing"
+            self.setting.say(f"{name}: {len(chosen.instances)} instances of {of}, rule set {chosen.rules}")
+        end = None
+        async with anyio.create_task_group() as listening:
+            await listening.start(self.interrupts.listen)
+            with self.interrupts.preparing():
+                async with writing(connection, self.setting.store) as writer, answering(connection, self.setting.store):
+                    end = await self.play(writer)
+            listening.cancel_scope.cancel()
+        if end is None:
+            return RunEnd(finished=0, failed=0, pending=sum(self.left.values()), interrupted=True)
+        return dataclasses.replace(end, failed=end.failed + failed)
+
+    def ways(self) -> Ways:
+        return Ways(
+            spec=self.spec,
+            setting=self.setting,
+            methods=self.methods,
+            instances=items_of(self.sets),
+            keys=self.keys,
+            run_id=self.run_id,
+            clock=self.clock,
+        )
+
+    async def play(self, writer: StoreWriter) -> RunEnd:
+        async with anyio.create_task_group() as background, AsyncExitStack() as open_things:
+            ways = self.ways()
+            open_ways = await ways.connect(background, open_things, writer)
+            routes, servers = open_ways.routes, open_ways.servers
+            await ways.prove(routes)
+            await anyio.to_thread.run_sync(warm, self.sets)
+            await writer.put(*self.opening_rows(routes, servers.started))
+            self.began = True
+            servers.follow(background, open_ways.gate_of)
+            end = await self.play_routes(routes, background, writer)
+            background.cancel_scope.cancel()
+        return end
+
+    def opening_rows(self, routes: Mapping[str, Route], servers: Mapping[str, LocalServer]) -> list[Record]:
+        as_json = spec_json(self.spec)
+        rows: list[Record] = [
+            SweepRecord(
+                run_id=self.run_id,
+                name=self.spec.name,
+                spec_json=as_json,
+                spec_hash=digest(as_json),
+                seed=self.spec.seed,
+                version=version("lightbulb"),
+                started_at=self.clock.wall(),
+            )
+        ]
+        if self.spec.references():
+            plan = audit_plan(self.spec, self.sets)
+            rows.append(AuditPlanRecord(run_id=self.run_id, plan_hash=digest(plan), plan_json=plan, made_at=self.clock.wall()))
+        rows += [ModelRecord(run_id=self.run_id, model=name, parameters=part.parameters) for name, part in self.spec.models.items()]
+        for name, route in routes.items():
+            method, server = route.method, servers.get(name)
+            rows.append(
+                MethodRecord(
+                    run_id=self.run_id,
+                    method=name,
+                    model=method.model,
+                    provider=method.provider,
+                    dialect=method.dialect,
+                    base_url=method.base_url,
+                    served_model=method.served_name,
+                    sampling_json=orjson.dumps(dataclasses.asdict(method.sampling)).decode(),
+                    constrain=method.constrain,
+                    concurrency=method.concurrency,
+                    engine_json=orjson.dumps(dict(server.facts)).decode() if server else None,
+                    gate=route.gate.name,
+                    request_json=request_json(method),
+                )
+            )
+        return rows
+
+    def purse(self, routes: Mapping[str, Route], totals: Mapping[str, int]) -> Purse:
+        items = sum(len(chosen.instances) for chosen in self.sets.values())
+        turns_typical = sum(GAMES[name].turns_typical * len(chosen.instances) for name, chosen in self.sets.items()) / items
+        ways = {
+            name: Way(methods=(name,), planned=totals[name], begun=totals[name] - self.left[name], turns_typical=turns_typical)
+            for name in routes
+        }
+        gates = {name: route.gate for name, route in routes.items()}
+        return Purse(self.scopes, ways=ways, spent=self.stored.spent, gates=gates, clock=self.clock)
+
+    def lane(self, name: str, route: Route) -> Lane:
+        plans, stopping = self.plans(name), self.stopping
+        if stopping is None:
+            return Lane(name=name, plans=plans, gates=(route.gate,))
+        return Lane(
+            name=name,
+            plans=stopping.playing(name, plans),
+            gates=(route.gate,),
+            # A budget keeps its lanes in step by itself; two of a mind would wait for each other.
+            pace=None if self.scopes else lambda plan, tally: stopping.in_step(name, plan, tally, route.gate),
+        )
+
+    async def play_routes(self, routes: Mapping[str, Route], background: TaskGroup, writer: StoreWriter) -> RunEnd:
+        expected = ExpectedTurns(GAMES)
+        totals = {name: episodes_planned(self.spec, self.sets, name) for name in routes}
+        meters = Meters(writer, self.clock, points=self.stored.points)
+        player = Player(
+            run_id=self.run_id,
+            caller=Caller(
+                sink=self.stopping.listening(meters) if self.stopping else meters,
+                clock=self.clock,
+                policy=retry_policy(self.spec),
+                purse=self.purse(routes, totals),
+            ),
+            games=GAMES,
+            routes=routes,
+            expected_turns=expected,
+            seed=self.spec.seed,
+        )
+        lanes = [self.lane(name, route) for name, route in routes.items()]
+        scheduler = Scheduler(lanes, player=player, expected=expected, beginning=self.stored.beginning)
+        views = [
+            LaneView(
+                name=name,
+                planned=totals[name],
+                done_before=totals[name] - self.left[name],
+                tally=scheduler.tallies[name],
+                gate=route.gate,
+            )
+            for name, route in routes.items()
+        ]
+        pulse = Pulse(run_id=self.run_id, clock=self.clock, sink=writer)
+        progress = Progress(views, clock=self.clock, meters=meters, pulse=pulse, rows_behind=lambda: writer.rows_behind)
+        background.start_soon(pulse.beat)
+        if self.setting.emit is not None:
+            background.start_soon(progress.events, self.setting.emit)
+        else:
+            watch = progress.live if self.setting.console.is_terminal else progress.lines
+            background.start_soon(watch, self.setting.console)
+        if self.stopping is None:
+            return await play_until_done_or_stopped(scheduler, self.interrupts)
+        background.start_soon(self.stopping.look_on, writer)
+        end = await play_until_done_or_stopped(scheduler, self.interrupts)
+        await self.stopping.take_due(writer)
+        return end
