@@ -2,18 +2,21 @@
 
     core/        shared words: nouns, seams, rows, errors, time, chance
     spec/        a sweep file becomes typed data, and that becomes episode plans
+    ways/        what a sweep says of its methods made definite: defaults, quotas, keys, budgets, servers on this machine
     limits/      gates: how not to overrun a provider
     engine/      where things wait: calls, episodes, the many episodes of a sweep, the one way to stop
     store/       rows in a DuckDB file
+    progress/    what is seen of a sweep while it runs
+    compose/     joins a sweep to live parts and plays it
+    analysis/    hands rows to the audit
     audit/       numbers about rows; opens nothing
     report/      findings become tables and pages
-    transfer/    published results brought into a store
-    simulation   the same engine on virtual time
-    analysis     hands a store's rows to the audit
+    planning/    what a sweep will take, on virtual time
+    checking/    who is there, and does it do what it is asked?
     throughput/  load that is offered, and what came of it
-    story        gathers what one page tells of a store
-    compose      wires a sweep to live parts
-    cli          the command
+    transfer/    published results brought into a store, and rows out of it
+    simulation   the same engine on virtual time
+    cli          which commands there are; commands/ has them
     notebook     the same from Python: run, play, open_store
 
 Data flows one way: sweep file, plans, scheduler, [game step, call through its gate], rows, DuckDB, audit, report."""

@@ -318,5 +318,6 @@ async def serving(
             if death is not None:
                 death.cancel()
             emulator.die()
+            server.close()  # at once: who is cancelled waits for no burial
             await burial
             await server.wait_closed()

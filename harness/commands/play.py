@@ -82,12 +82,12 @@ def _play(spec: SweepSpec, sweep: Path, store: Path, *, retry_failed: bool, cons
     from harness.compose.setting import Setting
     from harness.compose.sweep import run_sweep
 
-    def say(line: str) -> None:
+    def tell(line: str) -> None:
         say(line)
         if emit is not None:
             emit({"event": "said", "text": line})
 
-    setting = Setting(source=sweep, store=store, environ=os.environ, console=console, say=say, emit=emit)
+    setting = Setting(source=sweep, store=store, environ=os.environ, console=console, say=tell, emit=emit)
     resume = shlex.join(["lightbulb", "run", str(sweep), "--store", str(store)])
     try:
         end = anyio.run(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from contextlib import AsyncExitStack
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -147,9 +146,8 @@ class _Sweep:
         )
 
     async def play(self, writer: StoreWriter) -> RunEnd:
-        async with anyio.create_task_group() as background, AsyncExitStack() as open_things:
-            ways = self.ways()
-            open_ways = await ways.connect(background, open_things, writer)
+        ways = self.ways()
+        async with ways.opened(writer) as (open_ways, background):
             routes, servers = open_ways.routes, open_ways.servers
             await ways.prove(routes)
             await anyio.to_thread.run_sync(warm, self.sets)
@@ -157,7 +155,6 @@ class _Sweep:
             self.began = True
             servers.follow(background, open_ways.gate_of)
             end = await self.play_routes(routes, background, writer)
-            background.cancel_scope.cancel()
         return end
 
     def opening_rows(self, routes: Mapping[str, Route], servers: Mapping[str, LocalServer]) -> list[Record]:

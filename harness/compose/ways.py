@@ -55,12 +55,10 @@ async def connected(
 
     raises  SpecError, EngineError"""
     ways, sets = _unplayed(spec, setting, "bench")
-    async with anyio.create_task_group() as background, AsyncExitStack() as open_things:
-        open_ways = await ways.connect(background, open_things, sink)
+    async with ways.opened(sink) as (open_ways, _):
         await ways.prove(open_ways.routes)
         await anyio.to_thread.run_sync(warm, sets)
         yield open_ways.routes, sets
-        background.cancel_scope.cancel()
 
 
 def _unplayed(spec: SweepSpec, setting: Setting, run_id: str) -> tuple[Ways, Mapping[str, GameSet]]:
@@ -98,6 +96,15 @@ class Ways:
     run_id: str
     clock: RealClock
 
+    @asynccontextmanager
+    async def opened(self, sink: RecordSink) -> AsyncIterator[tuple[OpenWays, TaskGroup]]:
+        """The ways for as long as the block lasts, and a group for tasks that end with it: last, for closing has to wait, and who is
+        cancelled cannot."""
+        async with anyio.create_task_group() as background:
+            async with AsyncExitStack() as open_things:
+                yield await self.connect(background, open_things, sink), background
+            background.cancel_scope.cancel()
+
     async def connect(self, background: TaskGroup, open_things: AsyncExitStack, sink: RecordSink) -> OpenWays:
         """Engines started, emulators too, a gate for every quota and a route for every method."""
         servers = self.servers(sink)
@@ -132,14 +139,12 @@ class Ways:
             doorway = Doorway(route=route, server=wired)
             looks[name] = await look_at(doorway, clock=self.clock, policy=retry_policy(self.spec), check_at=check_at, probing=probing)
 
-        async with anyio.create_task_group() as background, AsyncExitStack() as open_things:
-            open_ways = await self.connect(background, open_things, Nowhere())
+        async with self.opened(Nowhere()) as (open_ways, background):
             for gate in dict.fromkeys(open_ways.gate_of.values()):
                 background.start_soon(gate.keep)
             async with anyio.create_task_group() as looking:
                 for name, wired in open_ways.wired.items():
                     looking.start_soon(look, name, open_ways.routes[name], wired)
-            background.cancel_scope.cancel()
         return tuple(looks[name] for name in self.methods if name in looks)
 
     def gate(self, door: Door, sink: RecordSink) -> Gate:
