@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ import pytest
 
 from harness.core.errors import StoreError
 from harness.store.file import open_to_read, translated
+from tests.command import apart, command, lightbulb
 from tests.disk import small_disk
 from tests.replay import disagreements
 
@@ -37,17 +37,6 @@ concurrency = 4
 bots = {{ skill = 0.8, form_errors = 0.1, latency_s = {latency} }}
 concurrency = 4
 """
-
-
-def lightbulb(*arguments: object, cwd: Path | None = None, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "harness", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        cwd=cwd,
-        env={**os.environ, **(env or {})},
-    )
 
 
 def bots_sweep(folder: Path, *, repeats: int = 1, latency: float = 0.0) -> Path:
@@ -289,7 +278,7 @@ def test_games_are_listed_and_shown() -> None:
 
 def begun(sweep: Path, *, after: int) -> subprocess.Popen[str]:
     """A run whose store has taken so many bytes: 30,000 are the empty tables, a call and its turn about 1,000."""
-    process = subprocess.Popen([sys.executable, "-m", "harness", "run", str(sweep)], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command("run", sweep), stderr=subprocess.PIPE, text=True)
     store = sweep.with_suffix(".duckdb")
     deadline = time.monotonic() + 60
     while process.poll() is None and time.monotonic() < deadline:
@@ -593,7 +582,7 @@ def test_failing_episodes_are_no_scores(tmp_path: Path, provider: str) -> None:
 def test_a_sweep_runs_on_an_emulator_of_its_own_and_on_one_beside_it(tmp_path: Path) -> None:
     """`emulate` serves until it is ended; one sweep reaches the same model there and through an emulator that it starts itself."""
     beside = subprocess.Popen(
-        [sys.executable, "-m", "harness", "emulate", "--port", "0", "skill=0.8", "faults.rate=0.1", "faults.stall_s=0.1"],
+        command("emulate", "--port", "0", "skill=0.8", "faults.rate=0.1", "faults.stall_s=0.1"),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import duckdb
 
-from tests.harness.test_cli import lightbulb
+from tests.command import apart, lightbulb
 
 KEY = "sk-planted-7f3a9c2e"
 ENV = {"PLANTED_KEY": KEY}

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.test_cli import lightbulb, rows
+from tests.command import command, lightbulb
+from tests.harness.test_cli import rows
 
 SWEEP = """
 name = "c"
@@ -41,7 +42,7 @@ def sweep(folder: Path, more: str = "") -> Path:
 def emulating(*arguments: str, env: dict[str, str]) -> Iterator[str]:
     """The base URL of an emulator in a process of its own."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "harness", "emulate", "--port", "0", *arguments],
+        command("emulate", "--port", "0", *arguments),
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
