@@ -154,8 +154,7 @@ class _Sweep:
             await writer.put(*self.opening_rows(routes, servers.started))
             self.began = True
             servers.follow(background, open_ways.gate_of)
-            end = await self.play_routes(routes, background, writer)
-        return end
+            return await self.play_routes(routes, background, writer)
 
     def opening_rows(self, routes: Mapping[str, Route], servers: Mapping[str, LocalServer]) -> list[Record]:
         as_json = spec_json(self.spec)

@@ -1,4 +1,4 @@
-"""The command, as a user runs it: real processes, real files, bots as the models."""
+"""The command, as a user runs it: real files, bots as the models, processes where they are killed or interrupted."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
@@ -18,7 +18,7 @@ import pytest
 
 from harness.core.errors import StoreError
 from harness.store.file import open_to_read, translated
-from tests.command import apart, command, lightbulb
+from tests.command import Ended, apart, command, lightbulb
 from tests.disk import small_disk
 from tests.replay import disagreements
 
@@ -382,7 +382,7 @@ def test_a_full_disk_stops_a_sweep_and_nothing_committed_is_lost(tmp_path: Path)
     store = tmp_path / "disk" / "t.duckdb"
     kept = "SELECT episode_id, attempt, turn, try_number, reply FROM calls WHERE run_id = '0001' ORDER BY ALL"
     with small_disk(store.parent, megabytes=1) as grow:
-        stopped = lightbulb("run", sweep, "--store", store)
+        stopped = apart("run", sweep, "--store", store)
         assert (stopped.returncode, "Traceback" in stopped.stderr) == (2, False), stopped.stderr
         assert "the same command resumes" in stopped.stderr
         grow(256)
@@ -440,9 +440,9 @@ def api_sweep(folder: Path, base_url: str, *more: str, served: str = "toy-large"
     return sweep
 
 
-def refused(sweep: Path, *words: str, store: Path | None = None, env: dict[str, str] | None = None) -> None:
+def refused(sweep: Path, *words: str, store: Path | None = None, by: Callable[..., Ended] = lightbulb) -> None:
     """Exit code 2, these words, no traceback."""
-    ended = lightbulb("run", sweep, *(("--store", store) if store else ()), env=env)
+    ended = by("run", sweep, *(("--store", store) if store else ()))
     assert ended.returncode == 2, ended.stderr
     assert "Traceback" not in ended.stderr
     for word in words:
@@ -549,7 +549,7 @@ def test_a_store_in_use_names_the_process(tmp_path: Path) -> None:
     sweep = bots_sweep(tmp_path)
     store = tmp_path / "t.duckdb"
     with duckdb.connect(str(store)):
-        refused(sweep, "is in use by process", str(os.getpid()))
+        refused(sweep, "is in use by process", str(os.getpid()), by=apart)
 
 
 def test_failing_episodes_are_no_scores(tmp_path: Path, provider: str) -> None:

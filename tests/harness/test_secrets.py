@@ -114,7 +114,7 @@ def test_the_key_is_nowhere(tmp_path: Path) -> None:
     for good, code in ((4, 3), (10_000, 0)):
         with quoting(good) as (url, provider):
             sweep.write_text(SWEEP.format(url=url))
-            ended = lightbulb("run", sweep, env=ENV)
+            ended = apart("run", sweep, env=ENV)
         assert ended.returncode == code, ended.stderr
         assert provider.heard > 3
         assert provider.on_show == []
