@@ -12,7 +12,7 @@ from harness.analysis.tables import model_facts, score_rows
 from harness.cli import app
 from harness.core.errors import SpecError
 
-DATA = Path(__file__).parent / "audit" / "data"
+DATA = Path(__file__).parents[1] / "audit" / "data"
 
 
 def _file(folder: Path, text: str) -> Path:
