@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import duckdb
 import pytest
 
+from tests.command import lightbulb
+
 SWEEP = """
 name = "{name}"
 seed = 3
 [games.wordle]
-items = 12
+items = 30
 [games.taboo]
-items = 8
+items = 20
 [games.privateshared]
-items = 4
+items = 2
 [retry]
 tries_max = 12
-wait_max_s = 0.5
-first_byte_s = 1.0
+wait_max_s = 0.1
+first_byte_s = {patience_s}
 [models.bots.methods.a]
 emulator = {{ skill = 0.7, seed = 3, latency = {{ first_s = 0.01, spread = 0.5 }}, faults = {{ rate = {rate} }} }}
 concurrency = 32
@@ -33,10 +33,10 @@ REPLIES = """
     WHERE error_class IS NULL ORDER BY ALL"""
 
 
-def played(folder: Path, name: str, rate: float) -> Path:
+def played(folder: Path, name: str, *, rate: float, patience_s: float) -> Path:
     sweep = folder / f"{name}.toml"
-    sweep.write_text(SWEEP.format(name=name, rate=rate))
-    ended = subprocess.run([sys.executable, "-m", "harness", "run", str(sweep)], capture_output=True, text=True, timeout=280)
+    sweep.write_text(SWEEP.format(name=name, rate=rate, patience_s=patience_s))
+    ended = lightbulb("run", sweep)
     assert ended.returncode == 0, ended.stderr
     return folder / f"{name}.duckdb"
 
@@ -48,7 +48,7 @@ def rows(store: Path, query: str) -> list[tuple[object, ...]]:
 
 @pytest.fixture(scope="module")
 def faulty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return played(tmp_path_factory.mktemp("faulty"), "faulty", 0.2)
+    return played(tmp_path_factory.mktemp("faulty"), "faulty", rate=0.2, patience_s=0.3)
 
 
 def test_every_failure_is_a_call_row_with_its_class(faulty: Path) -> None:
@@ -74,7 +74,7 @@ def test_every_failure_is_a_call_row_with_its_class(faulty: Path) -> None:
 
 def test_no_score_differs_from_the_undisturbed_run_s(faulty: Path, tmp_path: Path) -> None:
     """Every episode ends, and every reply, outcome, score and count is that of the run without faults."""
-    clean = played(tmp_path, "clean", 0.0)
+    clean = played(tmp_path, "clean", rate=0.0, patience_s=10.0)
     assert rows(clean, "SELECT count(*) FROM calls WHERE error_class IS NOT NULL") == [(0,)]
     assert rows(faulty, "SELECT DISTINCT status FROM episodes") == [("finished",)]
     assert rows(faulty, REPLIES) == rows(clean, REPLIES)

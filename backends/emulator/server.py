@@ -115,6 +115,7 @@ class Connection(asyncio.Protocol):
         self._buffer = bytearray()
         self._busy = False
         self._gone = False
+        self._last = False
         self._holds_worker = False
         self._timer: asyncio.TimerHandle | None = None
         self._fetching: asyncio.Task[None] | None = None
@@ -195,6 +196,7 @@ class Connection(asyncio.Protocol):
                 return None
             body = bytes(self._buffer[end + 4 : stop])
         del self._buffer[:stop]
+        self._last = words[2] == b"HTTP/1.0" or headers.get(b"connection", b"").lower() == b"close"
         return Request(words[0], words[1].decode("latin-1").partition("?")[0], headers, body)
 
     def _work(self, response: Response | Forward) -> None:
@@ -245,7 +247,9 @@ class Connection(asyncio.Protocol):
         self._timer = None
         self._busy = False
         self._free_worker()
-        if self._buffer and not self._gone:
+        if self._last and not self._gone:
+            self._transport.close()
+        elif self._buffer and not self._gone:
             self._next()
 
     def _free_worker(self) -> None:

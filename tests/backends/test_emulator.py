@@ -7,6 +7,7 @@ import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 import anyio
 import pytest
@@ -242,6 +243,22 @@ def test_faults_follow_what_is_asked_not_who_comes_first() -> None:
     assert one == other
     assert 20 <= sum(status == 500 for status in one.values()) <= 60
     assert one != again
+
+
+@pytest.mark.parametrize("head", ["GET /v1/models HTTP/1.0\r\n\r\n", "GET /v1/models HTTP/1.1\r\nConnection: close\r\n\r\n"])
+def test_an_answer_ends_its_connection_where_the_client_waits_for_that(head: str) -> None:
+    """As HTTP/1.0 does, and later versions when asked to: who reads to the end would wait in vain."""
+
+    async def main() -> bytes:
+        async with serving(Emulation()) as emulator:
+            answer = b""
+            async with await anyio.connect_tcp("127.0.0.1", urlsplit(emulator.base_url).port or 0) as stream:
+                await stream.send(head.encode())
+                async for piece in stream:
+                    answer += piece
+            return answer
+
+    assert anyio.run(main).endswith(b"}}")
 
 
 def test_a_provider_that_dies_is_gone() -> None:

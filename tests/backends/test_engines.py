@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import replace
 from enum import Enum
 from pathlib import Path
@@ -187,60 +187,58 @@ def wheel_in(folder: Path, name: str, code: str) -> str:
     return f"{name} @ {path.as_uri()}"
 
 
-@pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("LIGHTBULB_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
-@pytest.fixture
-def little(tmp_path: Path) -> Callable[[str], EngineKind]:
+def little(folder: Path, code: str) -> EngineKind:
     """An engine kind whose one package has the given code, and an unwanted companion."""
-
-    def make(code: str) -> EngineKind:
-        packages = (wheel_in(tmp_path, "little", code), wheel_in(tmp_path, "companion", ""))
-        return replace(VLLM, name="little", packages=packages, unwanted=("companion",), modules=("little",), memory_gb=0.0, disk_gb=0.0)
-
-    return make
+    packages = (wheel_in(folder, "little", code), wheel_in(folder, "companion", ""))
+    return replace(VLLM, name="little", packages=packages, unwanted=("companion",), modules=("little",), memory_gb=0.0, disk_gb=0.0)
 
 
-def test_an_environment_is_made_once(cache: Path, little: Callable[[str], EngineKind]) -> None:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """An engine in a cache of its own, where a half-made environment stood."""
+    folder = tmp_path_factory.mktemp("made")
+    kind = little(folder, "__version__ = '1.5'")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LIGHTBULB_CACHE", str(folder / "cache"))
+        assert find(kind) is None
+        assert installed() == ()
+        ruin = folder_of(kind)
+        ruin.mkdir(parents=True)
+        (ruin / "half").touch()
+        said: list[str] = []
+        engine = install(kind, said.append)
+        assert said
+        yield engine
+
+
+def test_an_environment_is_made_once(made: Engine) -> None:
     """Installed, without its unwanted companion, found again, listed; a second time nothing is done."""
-    kind = little("__version__ = '1.5'")
+    folder = folder_of(made.kind)
+    assert made.version == "1.5"
+    assert made.python.is_relative_to(folder)
+    assert not (folder / "half").exists()
+    assert "companion" not in (folder / "freeze.txt").read_text(encoding="utf-8")
     said: list[str] = []
-    assert find(kind) is None
-    assert installed() == ()
-    ruin = folder_of(kind)
-    ruin.mkdir(parents=True)
-    (ruin / "half").touch()
-    engine = install(kind, said.append)
-    assert engine.version == "1.5"
-    assert engine.python.is_relative_to(cache)
-    assert not (ruin / "half").exists()
-    assert "companion" not in (ruin / "freeze.txt").read_text(encoding="utf-8")
-    assert said
-    said.clear()
-    assert install(kind, said.append) == engine == find(kind)
+    assert install(made.kind, said.append) == made == find(made.kind)
     assert not said
     (entry,) = installed()
-    assert (entry.kind, entry.version, entry.packages) == ("little", "1.5", kind.packages)
+    assert (entry.kind, entry.version, entry.packages) == ("little", "1.5", made.kind.packages)
 
 
-def test_an_environment_that_holds_all_of_it_serves_another_engine(cache: Path, little: Callable[[str], EngineKind]) -> None:
+def test_an_environment_that_holds_all_of_it_serves_another_engine(made: Engine) -> None:
     """What is there in the same versions is not installed again; one version off, it is not used."""
-    kind = little("__version__ = '1.5'")
-    engine = install(kind, no_words)
-    freeze = engine.python.parents[1] / "freeze.txt"
+    freeze = made.python.parents[1] / "freeze.txt"
     freeze.write_text(freeze.read_text(encoding="utf-8") + "other==2.0\n", encoding="utf-8")
-    wanted = replace(kind, name="guest", packages=("other==2.0",), distribution="other")
-    assert find(wanted) == Engine(kind=wanted, python=engine.python, version="2.0")
+    wanted = replace(made.kind, name="guest", packages=("other==2.0",), distribution="other")
+    assert find(wanted) == Engine(kind=wanted, python=made.python, version="2.0")
     assert find(replace(wanted, packages=("other==2.1",))) is None
     assert find(replace(wanted, distribution=None)) is None
 
 
-def test_an_engine_that_does_not_work_is_not_installed(cache: Path, little: Callable[[str], EngineKind]) -> None:
+def test_an_engine_that_does_not_work_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A package that cannot be imported: the error ends with its words and names the log; nothing counts as installed."""
-    kind = little("raise RuntimeError('operator nms does not exist')")
+    monkeypatch.setenv("LIGHTBULB_CACHE", str(tmp_path / "cache"))
+    kind = little(tmp_path, "raise RuntimeError('operator nms does not exist')")
     with pytest.raises(EngineError, match="operator nms does not exist") as caught:
         install(kind, no_words)
     assert str(folder_of(kind) / "install.log") in str(caught.value)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
 import pytest
+
+from tests.command import command, lightbulb
 
 SWEEP = """
 name = "b"
@@ -25,26 +25,20 @@ base_url = "{base_url}"
 @pytest.fixture(scope="module")
 def base_url() -> Iterator[str]:
     """Eight requests at once, a tenth of a second to the first token."""
-    settings = ["latency.first_s=0.1", "latency.tokens_per_s=200", "latency.workers=8"]
-    emulator = subprocess.Popen(
-        [sys.executable, "-m", "harness", "emulate", "--port", "0", *settings], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
+    settings = ["latency.first_s=0.1", "latency.tokens_per_s=2000", "latency.workers=8"]
+    emulator = subprocess.Popen(command("emulate", "--port", 0, *settings), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert emulator.stdout is not None
     yield emulator.stdout.readline().split()[-1]
     emulator.send_signal(signal.SIGINT)
     emulator.communicate(timeout=30)
 
 
-def bench(sweep: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "harness", "bench", str(sweep), "--requests", "8", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, env=dict(os.environ))
-
-
 def test_a_server_is_measured(base_url: str, tmp_path: Path) -> None:
     """Each stage has its requests and moments in the store; the answer as JSON and as a page; nothing is faster than the server is."""
     sweep = tmp_path / "b.toml"
     sweep.write_text(SWEEP.format(base_url=base_url))
-    ended = bench(sweep, "--concurrency", "1,4", "--rates", "20", "--html", str(tmp_path / "b.html"), "--json")
+    stages = ("--requests", 8, "--concurrency", "1,4", "--rates", 20)
+    ended = lightbulb("bench", sweep, *stages, "--html", tmp_path / "b.html", "--json")
     assert ended.returncode == 0, ended.stderr
     (found,) = json.loads(ended.stdout)["methods"]
     assert [stage["stage"]["level"] for stage in found["stages"]] == [1, 4, 20]
@@ -73,6 +67,6 @@ def test_what_is_asked_wrongly_is_said(base_url: str, tmp_path: Path) -> None:
         (("--method", "m/fra"), 'did you mean "m/far"?'),
         (("--concurrency", "one"), "write numbers with commas"),
     ):
-        refused = bench(sweep, *arguments)
+        refused = lightbulb("bench", sweep, *arguments)
         assert (refused.returncode, "Traceback" in refused.stderr) == (2, False), refused.stderr
         assert words in refused.stderr

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import csv
 import json
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import duckdb
 import pytest
-from typer.testing import CliRunner
 
 from harness.analysis.one_store import ModelScores, store_audit, store_scores
-from harness.cli import app
 from harness.core.errors import AuditError, SpecError
 from harness.store.file import open_to_write
 from harness.transfer.into_store import Grouping, ImportEnd, import_results
+from tests.command import lightbulb
 from tests.harness.transfer.published import chat_call, metrics, write_episode, write_raw, write_results
 
 PUBLISHED = Path(__file__).parents[1] / "audit" / "data" / "published_scores.csv"
@@ -249,8 +246,10 @@ def test_a_method_stays_with_its_model(tmp_path: Path, store: Path) -> None:
 
 
 def output(*arguments: object) -> str:
-    """What a command prints; its errors are raised."""
-    return CliRunner().invoke(app, list(map(str, arguments)), catch_exceptions=False).output
+    """What a command that ends well prints."""
+    ended = lightbulb(*arguments)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
 
 
 def test_the_command(tmp_path: Path, store: Path) -> None:
@@ -259,8 +258,7 @@ def test_the_command(tmp_path: Path, store: Path) -> None:
     bad = write_episode(root, f"{pair('toy-here')}/taboo/0_x/episode_30", None)
     (bad / "scores.json").write_text("{")
     write_episode(root, f"{pair('toy-here')}/taboo/0_x/episode_31", None)
-    command = [sys.executable, "-m", "harness", "import", str(root), "--store", str(store), "--model", "toy=toy-*"]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    ended = lightbulb("import", root, "--store", store, "--model", "toy=toy-*")
     assert ended.returncode == 3, ended.stderr
     assert f"not imported: {bad / 'scores.json'}: line 1, column 2: not JSON" in ended.stderr
     assert "61 episodes imported, 10 of them aborted and 1 unscored" in ended.stderr
@@ -268,15 +266,16 @@ def test_the_command(tmp_path: Path, store: Path) -> None:
     assert [(one["method"], one["aborted"], one["unscored"]) for one in scores] == [("toy-here", 0, 1), ("toy-there", 10, 0)]
     assert "aborted  unscored" in output("scores", store)
     assert "DIFFERENT" in output("audit", store)
-    with pytest.raises(SpecError, match="no such file or folder"):
-        output("import", tmp_path / "gone", "--store", store)
+    missing = lightbulb("import", tmp_path / "gone", "--store", store)
+    assert (missing.returncode, "no such file or folder" in missing.stderr) == (2, True)
 
 
 def test_averages_are_shown_as_such(tmp_path: Path, store: Path) -> None:
     """The published clemscore beside a name that says where it is from, and no count of episodes."""
     with PUBLISHED.open(newline="") as file:
         row = next(iter(csv.DictReader(file)))
-    assert "7 averages" in output("import", write_results(tmp_path / "results.csv", GAMES, [(pair("toy"), row)]), "--store", store)
+    results = write_results(tmp_path / "results.csv", GAMES, [(pair("toy"), row)])
+    assert "7 averages" in lightbulb("import", results, "--store", store).stderr
     (line,) = [line for line in output("scores", store).splitlines() if "(published averages)" in line]
     totals = [row["clemscore"], row["avg_played"], row["avg_quality"]]
     assert line.split() == ["toy", "(published", "averages)", "-", "-", "-", "-", *totals, "-"]
