@@ -35,7 +35,6 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "harness.planning.stage": ("harness.core", "harness.engine", "harness.limits", "harness.simulation", "harness.planning", "backends"),
     "harness.planning.casting": ("harness.core", "harness.limits", "harness.spec", "harness.ways", "harness.planning", "backends"),
     "harness.planning.forecast": ("harness.core", "harness.engine", "harness.planning"),
-    "harness.planning.margin": ("harness.core", "harness.audit"),
     "harness.planning.answer": ("harness", "games"),  # wires the room, as compose wires a run
     "harness.checking": ("harness.core", "harness.audit.probes", "harness.engine", "harness.limits"),
     "harness.checking.check": ("harness",),  # joins the look, the judgement and the store

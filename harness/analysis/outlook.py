@@ -80,6 +80,31 @@ def _spreads(rows: EpisodeRows) -> dict[str, Spread]:
     return measured(score_array(columns))
 
 
+def foretold(
+    spec: SweepSpec, model: str, items: Mapping[str, int], *, spreads: Mapping[str, Spread] | None = None, source: str = "guessed"
+) -> Prospect:
+    """What the audit of this model will be able to say; spreads: of games whose episodes were played, by that source."""
+    known = spreads or {}
+    parts = spec.models[model].methods.values()
+    greedy = all(part.temperature == 0 for part in parts)
+    return prospect(
+        [
+            PlannedGame(
+                game=game,
+                items=count,
+                spread=known.get(game) or guessed(game, greedy=greedy),
+                source=source if game in known else "guessed",
+            )
+            for game, count in items.items()
+            if count
+        ],
+        repeats=spec.repeats,
+        methods=len(parts) - 1,
+        margins={"points": spec.audit.margin, "played": spec.audit.margin_played},
+        alpha=spec.audit.alpha,
+    )
+
+
 def _outlook(
     spec: SweepSpec,
     model: str,
@@ -91,25 +116,7 @@ def _outlook(
     counted: bool,
 ) -> Outlook:
     parts = {name: part for name, (of, part) in spec.methods().items() if of == model}
-    greedy = all(part.temperature == 0 for part in parts.values())
-    games = [
-        PlannedGame(
-            game=game,
-            items=count,
-            spread=spreads.get(game) or guessed(game, greedy=greedy),
-            source=source if game in spreads else "guessed",
-        )
-        for game, count in items.items()
-        if count
-    ]
-    chosen = spec.audit
-    found = prospect(
-        games,
-        repeats=spec.repeats,
-        methods=len(parts) - 1,
-        margins={"points": chosen.margin, "played": chosen.margin_played},
-        alpha=chosen.alpha,
-    )
+    found = foretold(spec, model, items, spreads=spreads, source=source)
     plays = {name: len(spec.arms(name)) for name in parts}
     return Outlook(
         model=model,
@@ -121,7 +128,7 @@ def _outlook(
         needed=None if found.needed is None else _cost(parts, plays, items, lengths, found.needed),
         lengths=source if counted else "guessed from the games' own bots, four characters a token",
         unpriced=tuple(name for name, part in parts.items() if not _priced(part)),
-        stops_early=chosen.stop == "early",
+        stops_early=spec.audit.stop == "early",
     )
 
 
@@ -164,17 +171,26 @@ def _sentences(one: Outlook) -> list[str]:
         f"It finds differences of {points.found:.1f} points, and proves methods truly alike so within "
         f"{_provable(points)} points and {_provable(played)} % of episodes played, each four times in five.",
     ]
-    margins = f"{points.margin:g} points and {played.margin:g} % played"
     if one.prospect.enough:
         fewer = ""
         if one.needed is not None and one.needed.repeats < one.planned.repeats:
             fewer = f" {one.needed.repeats} would do: {_priced_as(one.needed)}."
-        return [*said, f"Enough for its margins of {margins}.{fewer}"]
-    if one.needed is not None:
-        settled = f"{one.needed.repeats} repeats settle them: {_priced_as(one.needed)}."
-        return [*said, f"WARNING: too small for its margins of {margins}: {settled}"]
-    wanted = f"about {one.prospect.factor:.1f} times the items x {one.planned.repeats}"
-    return [*said, f"WARNING: too small for its margins of {margins}, and no number of repeats settles them: it takes {wanted}."]
+        return [*said, f"Enough for its margins of {_margins(one.prospect)}.{fewer}"]
+    cost = "" if one.needed is None else f": {_priced_as(one.needed)}"
+    return [*said, f"WARNING: {too_small(one.prospect)}{cost}."]
+
+
+def too_small(found: Prospect) -> str:
+    """For what, and what would settle it."""
+    small = f"too small for its margins of {_margins(found)}"
+    if found.needed is not None:
+        return f"{small}: {found.needed} repeats settle them"
+    return f"{small}, and no number of repeats settles them: it takes about {found.factor:.1f} times the items x {found.repeats}"
+
+
+def _margins(found: Prospect) -> str:
+    points, played = found.endpoints
+    return f"{points.margin:g} points and {played.margin:g} % played"
 
 
 def _provable(endpoint: EndpointProspect) -> str:

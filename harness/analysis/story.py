@@ -4,12 +4,12 @@ Knows who computes what; computes nothing itself."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.analysis.one_store import ALPHA, ModelAudit, ModelScores, store_audit, store_scores
-from harness.audit.sizes import SizeFit, SizePoint, size_fit
+from harness.analysis.one_store import ModelAudit, ModelScores, store_audit, store_scores
+from harness.analysis.tables import rows_of
+from harness.audit.characteristics import Fit, ModelFacts, Point, by_size
 from harness.core.errors import AuditError
 from harness.store.file import open_to_read
 from harness.store.live import Readable
@@ -32,7 +32,7 @@ class Story:
     made_at        seconds since 1970
     episodes       in the store; `shown` holds the transcripts of some
     audits         empty where the rows cannot be audited; why_no_audit then says why
-    sizes          None where too few models say how many parameters they have"""
+    sizes          models and the line through them; None where too few say how many parameters they have"""
 
     store: str
     made_at: float
@@ -41,7 +41,7 @@ class Story:
     scores: tuple[ModelScores, ...]
     audits: tuple[ModelAudit, ...]
     why_no_audit: str | None
-    sizes: SizeFit | None
+    sizes: tuple[tuple[Point, ...], Fit] | None
     tallies: tuple[MethodTally, ...]
     endings: tuple[Cluster, ...]
     shown: tuple[ShownEpisode, ...]
@@ -62,7 +62,7 @@ def store_story(store: Path, *, reference: str | None, margin: float | None, tra
             scores=scores,
             audits=audits,
             why_no_audit=why_no_audit,
-            sizes=size_fit(_points(scores, _parameters(connection)), ALPHA),
+            sizes=by_size(tuple(rows_of(scores)), _facts(connection)),
             tallies=method_tallies(connection),
             endings=clusters,
             shown=chosen_episodes(connection, bytes_max=transcript_bytes, first=examples),
@@ -79,16 +79,9 @@ def _audits(store: Path, reference: str | None, margin: float | None) -> tuple[t
         return (), str(error).removeprefix(f"{store}: ")
 
 
-def _parameters(connection: Readable) -> dict[str, float]:
+def _facts(connection: Readable) -> list[ModelFacts]:
     rows = connection.execute("SELECT model, parameters FROM models WHERE parameters IS NOT NULL ORDER BY run_id").fetchall()
-    return dict(rows)
-
-
-def _points(scores: Sequence[ModelScores], parameters: dict[str, float]) -> list[SizePoint]:
-    """One point a model: the mean over its access methods."""
-    points = []
-    for part in scores:
-        found = [one.clemscore.value for one in part.methods or part.summaries if one.clemscore.value is not None]
-        if part.model in parameters and found:
-            points.append(SizePoint(model=part.model, parameters=parameters[part.model], clemscore=sum(found) / len(found)))
-    return points
+    return [
+        ModelFacts(model=model, parameters_billions=parameters / 1e9, tokens_trillions=None, guessed=False)
+        for model, parameters in dict(rows).items()
+    ]

@@ -6,12 +6,12 @@ that nobody asks for is nobody's problem."""
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
 
-from harness.analysis.one_store import store_scores
+from harness.analysis.one_store import ModelScores, store_scores
 from harness.audit.characteristics import GameAverages, ModelFacts, ScoreRow
 from harness.audit.composite import MethodFigures
 from harness.core.errors import SpecError
@@ -89,7 +89,7 @@ def score_rows(source: Path) -> tuple[ScoreRow, ...]:
 
     raises  SpecError, StoreError"""
     if source.suffix.lower() in (".duckdb", ".db"):
-        return tuple(_of_store(source))
+        return tuple(rows_of(store_scores(source)))
     table = _read(source)
     table.require("model", what="the model's name, as in the table of facts")
     table.require("clemscore", what="the score, from 0 to 100")
@@ -121,8 +121,9 @@ def _games(row: _Row, games: Sequence[str]) -> Iterator[GameAverages]:
             )
 
 
-def _of_store(store: Path) -> Iterator[ScoreRow]:
-    for part in store_scores(store):
+def rows_of(scores: Iterable[ModelScores]) -> Iterator[ScoreRow]:
+    """What a store says, as a score table: averages that were imported stand for methods without episodes."""
+    for part in scores:
         played = {method.method for method in part.methods}
         for figures in (*part.methods, *(method for method in part.summaries if method.method not in played)):
             if figures.clemscore.value is not None:

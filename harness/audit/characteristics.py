@@ -102,12 +102,14 @@ class Fit:
     """Clemscore on one or two facts, ordinary least squares.
 
     over        which models
+    intercept   where all facts are 0
     r2          share of variance explained, with its 95 % interval by resampling models
     r2_without  least and greatest share when one model is left out
     q2          share of variance predicted for models left out; may be negative"""
 
     over: str
     models: int
+    intercept: float
     slopes: tuple[Slope, ...]
     r2: float
     r2_low: float
@@ -171,9 +173,7 @@ def characterise(
     reference  the access method that stands for a model that has it; None, or not had: the mean of those not quantised
     raises     AuditError if fewer than five models have a size and a score"""
     known = {one.model: one for one in facts}
-    by_model: dict[str, list[ScoreRow]] = {}
-    for row in scores:
-        by_model.setdefault(row.model, []).append(row)
+    by_model = _by_model(scores)
     points = tuple(_points(by_model, known, reference))
     if len(points) < ROWS_MIN:
         raise AuditError(
@@ -191,6 +191,23 @@ def characterise(
         without_facts=tuple(model for model in by_model if model not in known),
         without_size=tuple(model for model in by_model if model in known and known[model].parameters_billions is None),
     )
+
+
+def by_size(
+    scores: Sequence[ScoreRow], facts: Iterable[ModelFacts], *, seed: int = 0, draws: int = DRAWS
+) -> tuple[tuple[Point, ...], Fit] | None:
+    """Size alone against score; None where fewer than five models, or models of one size or one score, carry no line."""
+    points = tuple(_points(_by_model(scores), {one.model: one for one in facts}, None))
+    if len(points) < ROWS_MIN or len({one.parameters_billions for one in points}) < 2 or len({one.score for one in points}) < 2:
+        return None
+    return points, _fit("models with a size", points, [SIZE], seed, draws)
+
+
+def _by_model(scores: Iterable[ScoreRow]) -> dict[str, list[ScoreRow]]:
+    found: dict[str, list[ScoreRow]] = {}
+    for row in scores:
+        found.setdefault(row.model, []).append(row)
+    return found
 
 
 def _points(by_model: Mapping[str, Sequence[ScoreRow]], known: Mapping[str, ModelFacts], reference: str | None) -> Iterable[Point]:
@@ -255,6 +272,7 @@ def _fit(over: str, points: Sequence[Point], terms: Sequence[str], seed: int, dr
     return Fit(
         over=over,
         models=n,
+        intercept=float(slopes[0]),
         slopes=tuple(
             Slope(term=term, value=float(slopes[i]), se=float(sqrt(robust[i, i])), low=float(low[i]), high=float(high[i]))
             for i, term in enumerate(terms, 1)

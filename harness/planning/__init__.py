@@ -2,4 +2,4 @@
 
 shapes   how long episodes are, from bots and from stores      fit       how quick a provider was, from a store's calls
 stage    the engine over simulated providers                   forecast  several small sweeps -> one answer
-margin   what the audit will be able to say of the sweep       findings  the answer, as frozen shapes"""
+answer   the room wired to a sweep and to stores            findings  the answer, as frozen shapes"""

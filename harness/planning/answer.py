@@ -13,6 +13,7 @@ from scipy import stats
 
 from games import GAMES
 from games.plays import played_by_bots
+from harness.analysis.outlook import foretold, too_small
 from harness.compose.puzzles import game_sets
 from harness.core.vocabulary import EpisodePlan, Instance, Prices
 from harness.engine.call import RetryPolicy
@@ -20,7 +21,6 @@ from harness.planning.casting import Known, cast
 from harness.planning.findings import MethodPlan, Span, SweepPlan, Use
 from harness.planning.fit import TimedCalls, fit
 from harness.planning.forecast import BINDING, CALLS_MAX, IN_FLIGHT, LIMITS, SEEDS, Forecast, Scene, SceneForecast, Script, Work
-from harness.planning.margin import margin_provable
 from harness.planning.shapes import CHARACTERS_A_TOKEN, Shapes, StoredPlay, TurnSize
 from harness.planning.stage import BIN_S, Group
 from harness.spec.plan import GameSet, lane
@@ -316,16 +316,8 @@ def _overspent(whose: str, budget: BudgetPart, methods: Sequence[MethodPlan], wa
 
 def _margin_warnings(spec: SweepSpec, sets: Mapping[str, GameSet]) -> Iterator[str]:
     """Where the audit could not say "equivalent" of methods that are."""
-    for model, part in spec.models.items():
-        if len(part.methods) < 2:
-            continue
-        items = [len(chosen.instances) for chosen in sets.values()]
-        fresh = any(method.temperature != 0.0 for method in part.methods.values())
-        provable = margin_provable(
-            items, repeats=spec.repeats, fresh_chance=fresh, alpha=spec.audit.alpha, methods=len(part.methods) - 1
-        )
-        if provable > spec.audit.margin:
-            yield (
-                f"{model}: too small for the audit's margin of {spec.audit.margin:g} points: methods truly alike would be proved so"
-                f" within {provable:.1f}; about {(provable / spec.audit.margin) ** 2:.1f} times as many repeats or items would do"
-            )
+    items = {game: len(chosen.instances) for game, chosen in sets.items()}
+    for model in spec.references():
+        found = foretold(spec, model, items)
+        if not found.enough:
+            yield f"{model}: {too_small(found)}; `lightbulb audit --plan` says what that costs"

@@ -20,7 +20,7 @@ from markupsafe import Markup
 
 from harness.analysis.one_store import ModelAudit
 from harness.analysis.story import Story
-from harness.audit.sizes import SizeFit
+from harness.audit.characteristics import Fit, Point
 from harness.report import figures
 from harness.report.drawing import Axis, decades, heat, histogram
 from harness.report.text import harmless
@@ -40,7 +40,7 @@ def page(story: Story) -> str:
         more_figures={part.model: _more_figures(part) for part in story.audits},
         forests={part.model: _forest_axis(part) for part in story.audits},
         latency=_latency_axis(story.tallies),
-        scatter=_scatter(story.sizes) if story.sizes else None,
+        scatter=_scatter(*story.sizes) if story.sizes else None,
         embedded={one.episode_id for one in story.shown},
         transcripts=as_data(transcripts(story.shown)),
         quantiles=QUANTILES,
@@ -142,14 +142,14 @@ class Scatter:
     ticks_y: tuple[tuple[str, float], ...]
 
 
-def _scatter(fit: SizeFit) -> Scatter:
-    x = Axis.around([log10(one.parameters) for one in fit.points])
+def _scatter(models: Sequence[Point], fit: Fit) -> Scatter:
+    sizes = [one.parameters_billions * 1e9 for one in models]
+    x = Axis.around([log10(size) for size in sizes])
     y = Axis(0.0, 100.0)
-    ends = (x.low, x.high)
-    heights = [100 - y.at(fit.intercept + fit.slope * end) for end in ends]
+    heights = [100 - y.at(fit.intercept + fit.slopes[0].value * end) for end in (x.low, x.high)]
     return Scatter(
         dots=tuple(
-            (one.model, x.at(log10(one.parameters)), 100 - y.at(one.clemscore), one.parameters, one.clemscore) for one in fit.points
+            (one.model, x.at(log10(size)), 100 - y.at(one.score), size, one.score) for one, size in zip(models, sizes, strict=True)
         ),
         line=(0.0, heights[0], 100.0, heights[1]),
         ticks_x=tuple((_power(one), x.at(one)) for one in decades(x)),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from harness.analysis.tables import model_facts, score_rows
-from harness.audit.characteristics import Characteristics, GameAverages, MethodDifference, ModelFacts, ScoreRow, characterise
+from harness.audit.characteristics import Characteristics, GameAverages, MethodDifference, ModelFacts, ScoreRow, by_size, characterise
 from harness.core.errors import AuditError
 
 DATA = Path(__file__).parent / "data"
@@ -142,3 +142,36 @@ def test_too_few_models_carry_no_line() -> None:
         characterise(rows, [_facts(i, 7.0) for i in range(6)], reference=None)
     with pytest.raises(AuditError, match="nothing to explain"):
         characterise([ScoreRow(model=row.model, method="a", clemscore=5.0) for row in rows], facts, reference=None)
+
+
+def sized(*pairs: tuple[float, float]) -> tuple[list[ScoreRow], list[ModelFacts]]:
+    """Models of so many billions of parameters, each with a score."""
+    names = [f"m{place}" for place in range(len(pairs))]
+    rows = [ScoreRow(model=name, method="here", clemscore=score) for name, (_, score) in zip(names, pairs, strict=True)]
+    facts = [
+        ModelFacts(model=name, parameters_billions=size, tokens_trillions=None, guessed=False)
+        for name, (size, _) in zip(names, pairs, strict=True)
+    ]
+    return rows, facts
+
+
+def test_size_alone_is_a_line() -> None:
+    """Ten points a decade, exactly: that slope through that point, R² of one, an interval without width. Quantised methods stand aside."""
+    rows, facts = sized((0.1, 10), (1, 20), (10, 30), (100, 40), (1000, 50))
+    rows.append(ScoreRow(model="m0", method="q4", clemscore=0.0))
+    found = by_size(rows, facts)
+    assert found is not None
+    points, fit = found
+    (slope,) = fit.slopes
+    assert [point.score for point in points] == [10, 20, 30, 40, 50]
+    assert (slope.value, slope.low, slope.high, fit.intercept, fit.r2) == pytest.approx((10, 10, 10, -70, 1))
+
+
+@pytest.mark.parametrize(
+    "pairs",
+    [((1, 10), (10, 20), (20, 30), (30, 40)), ((1, 10), (1, 20), (1, 30), (1, 40), (1, 50)), ((1, 9), (2, 9), (3, 9), (4, 9), (5, 9))],
+    ids=["four models", "one size", "one score"],
+)
+def test_too_little_is_no_line(pairs: tuple[tuple[float, float], ...]) -> None:
+    """Few models, or models that do not differ, say nothing of size."""
+    assert by_size(*sized(*pairs)) is None

@@ -86,7 +86,7 @@ def test_the_same_plan_twice(tmp_path: Path) -> None:
 
 def test_a_sweep_too_small_for_its_margin_is_warned_of(tmp_path: Path) -> None:
     """30 items once cannot settle 3 points; a hundred times they can."""
-    assert any("margin of 3" in warning for warning in planned(tmp_path, repeats=1).warnings)
+    assert any("margins of 3 points" in warning for warning in planned(tmp_path, repeats=1).warnings)
     assert not planned(tmp_path, repeats=100).warnings
 
 

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import base64
+import csv
 import hashlib
 import html
 import json
 import re
 from pathlib import Path
 
+import duckdb
 import pytest
 
+from games import GAMES
 from harness.analysis.story import store_story
 from harness.core.errors import AuditError
 from harness.report.page import page
 from harness.store.file import open_to_read
 from harness.store.tallies import chosen_episodes, endings, method_tallies
+from harness.transfer.into_store import Grouping, import_results
 from tests.harness.report.telling import HOSTILE, ITEMS, PREFIX, REPEATS, telling_store
+from tests.harness.transfer.published import write_results
+
+DATA = Path(__file__).parents[1] / "audit" / "data"
 
 
 @pytest.fixture(scope="module")
@@ -112,3 +119,18 @@ def test_a_store_without_rivals_has_a_page_too(tmp_path: Path) -> None:
     assert "No verdicts: nothing to compare" in page(story)
     with pytest.raises(AuditError):
         store_story(store, reference="m/nowhere", margin=None, transcript_bytes=0, made_at=0.0)
+
+
+def test_models_that_say_their_size_have_a_line(tmp_path: Path) -> None:
+    """Averages of six models whose parameters are known: a dot for each, and what ten times the parameters go with."""
+    with (DATA / "published_scores.csv").open(newline="") as file:
+        published = list(csv.DictReader(file))[:6]
+    named = [(f"m{place}-t0.0--m{place}-t0.0", row) for place, row in enumerate(published)]
+    results = write_results(tmp_path / "results.csv", list(GAMES), named)
+    path = tmp_path / "sized.duckdb"
+    import_results([results], path, Grouping.read([]), wall_s=0.0, say=lambda line: None)
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("UPDATE models SET parameters = 10 ** (8 + model[2]::INTEGER)")
+    told = page(store_story(path, reference=None, margin=None, transcript_bytes=0, made_at=0.0))
+    assert "over 6 models, one point a model" in told
+    assert told.count("<circle") == 6
