@@ -23,10 +23,11 @@ from rich.console import Console
 
 from games import GAMES
 from harness.analysis.one_store import ModelAudit, store_audit, store_scores
-from harness.compose.setting import Setting
+from harness.compose.setting import Setting, beside
 from harness.compose.sweep import run_sweep
 from harness.core.records import Transcript
 from harness.engine.run import RunEnd
+from harness.loop import OPTIONS, in_real_time
 from harness.report.text import harmless
 from harness.spec.load import load_sweep, read_sweep
 from harness.spec.sweep import SweepSpec
@@ -106,7 +107,7 @@ async def play(sweep: Sweep, *, store: Path | str | None = None, retry_failed: b
     store   default: beside the sweep file, after the sweep's name; for a sweep that is no file, in the current folder
     raises  SpecError, EngineError: before anything is played; StoreError"""
     spec, source = _read(sweep)
-    where = Path(store) if store is not None else source.parent / f"{spec.name}.duckdb"
+    where = Path(store) if store is not None else beside(source, spec)
     setting = Setting(source=source, store=where, environ=os.environ, console=Console(stderr=True), say=_say)
     return Played(end=await run_sweep(spec, setting, retry_failed=retry_failed), store=Store(where))
 
@@ -115,14 +116,13 @@ def run(sweep: Sweep, *, store: Path | str | None = None, retry_failed: bool = F
     """As `play`, for those who cannot wait: also where an event loop runs already, as in a notebook; then in a thread with its own.
 
     Interrupted in a notebook it stops at once; all that came home is stored, and the same call goes on."""
-    options = {"use_uvloop": sys.platform != "win32"}
 
     async def whole() -> Played:
         return await play(sweep, store=store, retry_failed=retry_failed)
 
     if not _inside_a_loop():
-        return anyio.run(whole, backend_options=options)
-    with anyio.from_thread.start_blocking_portal(backend_options=options) as portal:
+        return in_real_time(whole)
+    with anyio.from_thread.start_blocking_portal(backend_options=OPTIONS) as portal:
         playing = portal.start_task_soon(whole)
         try:
             return playing.result()

@@ -16,6 +16,7 @@ TOP = ("harness", "games", "backends", "bench")
 ARROWS: dict[str, tuple[str, ...]] = {
     "harness.core": (),
     "harness.simulation": (),
+    "harness.loop": (),
     "harness.demo": (),
     "harness.spec": ("harness.core",),
     "harness.limits": ("harness.core",),

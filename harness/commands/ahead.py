@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -135,20 +134,16 @@ def check(
     temperature, seed, max tokens, stop, honest counts, no prompt of its own, no cut context. What that costs is said before and after.
 
     Example: lightbulb check bench/sweeps/emulated.toml"""
-    import anyio
-
     from harness.checking.check import check_and_keep, cost_before
-    from harness.compose.setting import Setting
+    from harness.compose.setting import Setting, beside
+    from harness.loop import in_real_time
     from harness.report.check import cost_words, looks_as_json, print_looks
 
     spec = load(sweep)
-    setting = Setting(source=sweep, store=store or sweep.parent / f"{spec.name}.duckdb", environ=os.environ, console=on_stderr(), say=say)
+    setting = Setting(source=sweep, store=store or beside(sweep, spec), environ=os.environ, console=on_stderr(), say=say)
     for line in cost_before(spec, probing=probes):
         say(line)
-    end = anyio.run(
-        lambda: check_and_keep(spec, setting, probing=probes, keeping=store is not None),
-        backend_options={"use_uvloop": sys.platform != "win32"},
-    )
+    end = in_real_time(lambda: check_and_keep(spec, setting, probing=probes, keeping=store is not None))
     if as_json:
         for look in looks_as_json(end.looks, end.findings):
             print(json.dumps(look))

@@ -6,7 +6,6 @@ import json
 import os
 import shlex
 import signal
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -67,8 +66,10 @@ def run(
     person; "end" with the counts of episodes and the exit code.
 
     Example: lightbulb run bench/sweeps/bots.toml --store /tmp/bots.duckdb"""
+    from harness.compose.setting import beside
+
     spec = load(sweep)
-    path = store or sweep.parent / f"{spec.name}.duckdb"
+    path = store or beside(sweep, spec)
     raise typer.Exit(_play(spec, sweep, path, retry_failed=retry_failed, console=on_stderr(), emit=_emit if as_json else None))
 
 
@@ -77,10 +78,9 @@ def _emit(event: Mapping[str, object]) -> None:
 
 
 def _play(spec: SweepSpec, sweep: Path, store: Path, *, retry_failed: bool, console: Console, emit: Emit | None = None) -> int:
-    import anyio
-
     from harness.compose.setting import Setting
     from harness.compose.sweep import run_sweep
+    from harness.loop import in_real_time
 
     def tell(line: str) -> None:
         say(line)
@@ -90,10 +90,7 @@ def _play(spec: SweepSpec, sweep: Path, store: Path, *, retry_failed: bool, cons
     setting = Setting(source=sweep, store=store, environ=os.environ, console=console, say=tell, emit=emit)
     resume = shlex.join(["lightbulb", "run", str(sweep), "--store", str(store)])
     try:
-        end = anyio.run(
-            lambda: run_sweep(spec, setting, retry_failed=retry_failed),
-            backend_options={"use_uvloop": sys.platform != "win32"},
-        )
+        end = in_real_time(lambda: run_sweep(spec, setting, retry_failed=retry_failed))
     except KeyboardInterrupt:  # in the moment before the run listens, or after: all that came home is stored
         say(f"interrupted; go on with: {resume}")
         return INTERRUPTED

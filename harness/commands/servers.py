@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -38,10 +37,9 @@ def bench(
     server. A stage that this client itself limited has no figures, only the reason. Rows: bench_stages and bench_requests.
 
     Example: lightbulb bench mine.toml --method llama/here --concurrency 1,8,64 --rates 2,8"""
-    import anyio
-
     from harness.audit.findings import as_json as plain
-    from harness.compose.setting import Setting
+    from harness.compose.setting import Setting, beside
+    from harness.loop import in_real_time
     from harness.report.bench import bench_page, print_bench
     from harness.throughput.figures import Objective
     from harness.throughput.load import Stage
@@ -61,9 +59,8 @@ def bench(
         tokens_max=tokens_max,
         stream=stream,
     )
-    where = store or sweep.parent / f"{spec.name}.duckdb"
-    setting = Setting(source=sweep, store=where, environ=os.environ, console=on_stderr(), say=say)
-    found = anyio.run(lambda: measured(spec, plan, setting), backend_options={"use_uvloop": sys.platform != "win32"})
+    setting = Setting(source=sweep, store=store or beside(sweep, spec), environ=os.environ, console=on_stderr(), say=say)
+    found = in_real_time(lambda: measured(spec, plan, setting))
     if html is not None:
         write(html, bench_page(found, plan.objective, sweep.name))
     if as_json:
@@ -85,10 +82,9 @@ def emulate(
     is printed once it serves; what it has seen is at /emulator/statistics.
 
     Example: lightbulb emulate --port 8080 skill=0.8 quotas.requests=300 latency.first_s=0.05 faults.rate=0.2 defects.seed_ignored=true"""
-    import anyio
-
     from harness.compose.puzzles import known_instances
     from harness.emulate import emulate as serve
+    from harness.loop import in_real_time
     from harness.spec.load import parse_emulation
 
     emulation = parse_emulation(settings or [])
@@ -100,10 +96,7 @@ def emulate(
     def on_ready(url: str) -> None:
         print(json.dumps({"base_url": url}) if as_json else url, flush=True)
 
-    anyio.run(
-        lambda: serve(emulation, port=port, key=key, find_instance=find_instance, on_ready=on_ready, say=say),
-        backend_options={"use_uvloop": sys.platform != "win32"},
-    )
+    in_real_time(lambda: serve(emulation, port=port, key=key, find_instance=find_instance, on_ready=on_ready, say=say))
 
 
 @engines.command("install")

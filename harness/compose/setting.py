@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from harness.progress.views import Emit
+from harness.spec.sweep import SweepSpec
 
 Say = Callable[[str], None]
 
@@ -34,3 +35,8 @@ class Setting:
     @property
     def folder(self) -> Path:
         return self.source.parent
+
+
+def beside(source: Path, spec: SweepSpec) -> Path:
+    """The store of a sweep for which none is named."""
+    return source.parent / f"{spec.name}.duckdb"

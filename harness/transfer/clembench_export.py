@@ -15,25 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.core.errors import SpecError
-from harness.core.vocabulary import Message
+from harness.transfer.clembench_transcripts import Exchange
 
 MICROSECOND = 1e-6
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExportedTurn:
-    """One ask, the messages its seat saw, and the reply."""
-
-    seat: str
-    messages: tuple[Message, ...]
-    reply: str
-    violation: str | None
-    finish_reason: str | None
-    prompt_tokens: int | None
-    completion_tokens: int | None
-    served_model: str | None
-    sent_at: float
-    latency_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +36,7 @@ class ExportedEpisode:
     parsed: int
     violated: int
     metrics: Mapping[str, float]
-    turns: tuple[ExportedTurn, ...]
+    turns: tuple[Exchange, ...]
 
 
 def write_episode(root: Path, episode: ExportedEpisode, seats: Sequence[str]) -> Path:
@@ -114,7 +98,7 @@ def file_name(name: str) -> str:
     return name.replace("/", "@").replace("\\", "_").replace("\0", "_")
 
 
-def _stamps(turns: Iterable[ExportedTurn]) -> Iterator[str]:
+def _stamps(turns: Iterable[Exchange]) -> Iterator[str]:
     """When each reply came: later than the one before, for requests are found by their stamp."""
     last = 0.0
     for turn in turns:
@@ -126,7 +110,7 @@ def _iso(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
 
 
-def _request(turn: ExportedTurn, stamp: str) -> dict[str, object]:
+def _request(turn: Exchange, stamp: str) -> dict[str, object]:
     return {
         "timestamp": stamp,
         "manipulated_prompt_obj": [{"role": message.role, "content": message.text} for message in turn.messages],

@@ -25,7 +25,7 @@ UNKNOWN_SEAT = "Player"
 class Exchange:
     """One request and its reply.
 
-    seat        "Player 1", "Player 2"; "Player" where the record does not say who was asked
+    seat        "Player 1", "Player 2"; "Player" where the record does not say who was asked; the game's own name on its way out
     messages    as they were sent
     violation   how the reply broke its form, in the record's words; None if the record logs nothing"""
 

@@ -14,7 +14,8 @@ from harness.core.vocabulary import Message
 from harness.store.copies import FileFormat, copy_tables
 from harness.store.file import open_to_read
 from harness.store.live import Readable
-from harness.transfer.clembench_export import ExportedEpisode, ExportedTurn, write_episode
+from harness.transfer.clembench_export import ExportedEpisode, write_episode
+from harness.transfer.clembench_transcripts import Exchange
 
 PUBLISHED = ("scores", "transcripts", "episodes", "calls", "methods", "models")
 
@@ -86,7 +87,7 @@ def _empty_folder(folder: Path) -> None:
 
 def _episodes(connection: Readable, method: str, repeat: int) -> Iterator[ExportedEpisode]:
     """One method's plays of one repeat, each with its turns."""
-    turns: dict[str, list[ExportedTurn]] = {}
+    turns: dict[str, list[Exchange]] = {}
     seen: dict[tuple[str, str], tuple[Message, ...]] = {}
     for episode_id, seat, kept, added, reply, violation, *usage in connection.execute(
         """
@@ -101,7 +102,7 @@ def _episodes(connection: Readable, method: str, repeat: int) -> Iterator[Export
         messages = seen.get((episode_id, seat), ())[:kept] + tuple(Message(one["role"], one["text"]) for one in orjson.loads(added))
         seen[episode_id, seat] = messages
         turns.setdefault(episode_id, []).append(
-            ExportedTurn(
+            Exchange(
                 seat=seat,
                 messages=messages,
                 reply=reply,
