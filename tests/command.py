@@ -10,9 +10,10 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from pathlib import Path
 
 from harness.cli import main
 
@@ -48,6 +49,15 @@ def apart(*arguments: object, env: Mapping[str, str] | None = None) -> Ended:
     """The command in a process of its own."""
     ended = subprocess.run(command(*arguments), capture_output=True, text=True, timeout=120, env={**os.environ, **(env or {})})
     return Ended(returncode=ended.returncode, stdout=ended.stdout, stderr=ended.stderr)
+
+
+def refused(sweep: Path, *words: str, store: Path | None = None, by: Callable[..., Ended] = lightbulb) -> None:
+    """Exit code 2, these words, no traceback."""
+    ended = by("run", sweep, *(("--store", store) if store else ()))
+    assert ended.returncode == 2, ended.stderr
+    assert "Traceback" not in ended.stderr
+    for word in words:
+        assert word in ended.stderr
 
 
 @contextmanager

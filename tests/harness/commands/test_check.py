@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.bots import rows
 from tests.command import command, lightbulb
-from tests.harness.test_cli import rows
 
 SWEEP = """
 name = "c"

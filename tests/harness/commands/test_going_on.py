@@ -1,0 +1,134 @@
+"""Stopped, killed, out of space: a sweep goes on. Real processes, real signals."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.bots import RESULTS, bots_sweep, rows
+from tests.command import apart, command, lightbulb, refused
+from tests.disk import small_disk
+
+
+def begun(sweep: Path, *, after: int) -> subprocess.Popen[str]:
+    """A run whose store has taken so many bytes: 30,000 are the empty tables, a call and its turn about 1,000."""
+    process = subprocess.Popen(command("run", sweep), stderr=subprocess.PIPE, text=True)
+    store = sweep.with_suffix(".duckdb")
+    deadline = time.monotonic() + 60
+    while process.poll() is None and time.monotonic() < deadline:
+        wal = store.with_suffix(".duckdb.wal")
+        if wal.exists() and wal.stat().st_size > after:
+            break
+        time.sleep(0.02)
+    return process
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[object, ...]]:
+    """The results of the sweep that the tests below interrupt."""
+    sweep = bots_sweep(tmp_path_factory.mktemp("undisturbed"), repeats=2)
+    assert lightbulb("run", sweep).returncode == 0
+    return rows(sweep.with_suffix(".duckdb"), RESULTS)
+
+
+def test_a_killed_run_goes_on_where_it_was(tmp_path: Path, undisturbed: list[tuple[object, ...]]) -> None:
+    """SIGKILL at some moment; afterwards one finished row a key, no reply asked for twice that was stored, and the scores of an
+    undisturbed run."""
+    sweep = bots_sweep(tmp_path, repeats=2, latency=0.02)
+    process = begun(sweep, after=100_000)
+    assert process.poll() is None, "the run ended before it could be killed"
+    process.kill()
+    process.communicate()
+    store = sweep.with_suffix(".duckdb")
+    kept = rows(store, "SELECT episode_id, turn, reply FROM calls") if store.exists() else []
+    ended = lightbulb("run", sweep)
+    assert ended.returncode == 0, ended.stderr
+    assert rows(store, "SELECT count(*), count(DISTINCT episode_id) FROM episodes") == [(108, 108)]
+    assert rows(store, "SELECT episode_id, turn FROM calls GROUP BY ALL HAVING count(*) > 1") == []
+    assert rows(store, "SELECT episode_id, turn FROM turns GROUP BY ALL HAVING count(*) > 1") == []
+    assert set(kept) <= set(rows(store, "SELECT episode_id, turn, reply FROM calls"))
+    assert rows(store, RESULTS) == undisturbed
+
+
+def test_ctrl_c_drains_and_says_how_to_go_on(tmp_path: Path) -> None:
+    """One interrupt: calls in flight come home, exit code 130, the command that resumes; and it does."""
+    sweep = bots_sweep(tmp_path, repeats=2, latency=0.05)
+    process = begun(sweep, after=60_000)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert f"go on with: lightbulb run {sweep}" in said
+    store = sweep.with_suffix(".duckdb")
+    (before,) = rows(store, "SELECT count(*) FROM calls")
+    assert lightbulb("run", sweep).returncode == 0
+    assert rows(store, "SELECT count(*), count(DISTINCT episode_id) FROM episodes") == [(108, 108)]
+    assert rows(store, "SELECT episode_id, turn FROM calls GROUP BY ALL HAVING count(*) > 1") == []
+    assert rows(store, "SELECT count(*) FROM calls") > [before]
+
+
+@pytest.mark.parametrize(("signals", "pause_s"), [(2, 0.05), (4, 0.03)])
+def test_impatience_is_met_with_calm(tmp_path: Path, signals: int, pause_s: float) -> None:
+    """Ctrl-C again gives up what is in flight; more of them only hear that rows are being written. No traceback; the store is whole."""
+    sweep = bots_sweep(tmp_path, repeats=2, latency=0.5)
+    process = begun(sweep, after=60_000)
+    for _ in range(signals):
+        process.send_signal(signal.SIGINT)
+        time.sleep(pause_s)
+    _, said = process.communicate(timeout=60)
+    assert (process.returncode, "Traceback" in said) == (130, False), said
+    assert rows(sweep.with_suffix(".duckdb"), "SELECT count(*) > 0 FROM calls") == [(True,)]
+
+
+def test_a_running_sweep_answers_questions(tmp_path: Path) -> None:
+    """While a run holds the file, `sql` and `scores` are answered by it, read only; a second run is refused by the process's number."""
+    sweep = bots_sweep(tmp_path, repeats=2, latency=6.0)
+    process = begun(sweep, after=60_000)
+    store = sweep.with_suffix(".duckdb")
+    try:
+        counted = lightbulb("sql", store, "SELECT count(*) AS calls FROM calls", "--json")
+        assert json.loads(counted.stdout)["calls"] > 0, counted.stderr
+        assert "bots/good" in lightbulb("scores", store).stdout
+        assert "bots/good: mostly " in lightbulb("scores", store, "--why").stdout
+        before = lightbulb("sql", store, "SELECT count(*) FROM calls").stdout
+        copied = tmp_path / "copied.csv"
+        for harm in (
+            "DELETE FROM calls",
+            "WITH gone AS (DELETE FROM calls RETURNING *) SELECT count(*) FROM gone",
+            "EXPLAIN ANALYZE DELETE FROM calls",
+            f"EXPLAIN ANALYZE COPY (SELECT 1) TO '{copied}'",
+            "SELECT 1; DELETE FROM calls",
+        ):
+            changed = lightbulb("sql", store, harm)
+            assert (changed.returncode, "read-only" in changed.stderr) == (2, True), harm
+        assert int(lightbulb("sql", store, "SELECT count(*) FROM calls").stdout.split()[-1]) >= int(before.split()[-1])
+        assert not copied.exists()
+        refused(sweep, f"is in use by process {process.pid}")
+        assert process.poll() is None, "the run ended before the questions did"
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_full_disk_stops_a_sweep_and_nothing_committed_is_lost(tmp_path: Path) -> None:
+    """It says what happened and how to go on; after space is made the same command keeps every committed row, plays the rest, and ends
+    with the results of a run that had space."""
+    sweep = bots_sweep(tmp_path, repeats=10)
+    store = tmp_path / "disk" / "t.duckdb"
+    kept = "SELECT episode_id, attempt, turn, try_number, reply FROM calls WHERE run_id = '0001' ORDER BY ALL"
+    with small_disk(store.parent, megabytes=1) as grow:
+        stopped = apart("run", sweep, "--store", store)
+        assert (stopped.returncode, "Traceback" in stopped.stderr) == (2, False), stopped.stderr
+        assert "the same command resumes" in stopped.stderr
+        grow(256)
+        committed = rows(store, kept)
+        assert committed
+        assert lightbulb("run", sweep, "--store", store).returncode == 0
+        assert rows(store, kept) == committed
+        assert rows(store, "SELECT count(*) - count(DISTINCT (episode_id, turn)) FROM calls") == [(0,)]
+        assert lightbulb("run", sweep).returncode == 0
+        assert rows(store, RESULTS) == rows(sweep.with_suffix(".duckdb"), RESULTS)

@@ -1,0 +1,119 @@
+"""A sweep played by the command: once, within a budget, stopped early, on an emulator."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+from pathlib import Path
+
+from tests.bots import BOTS, RESULTS, bots_sweep, rows
+from tests.command import command, lightbulb
+from tests.replay import disagreements
+
+
+def test_a_sweep_is_played_once(played: Path) -> None:
+    """Every episode has one finished row, the reference's second plays included; running the sweep again plays nothing and adds nothing."""
+    assert rows(played, "SELECT count(*), count(DISTINCT episode_id), count(DISTINCT method) FROM episodes") == [(54, 54, 2)]
+    before = rows(played, RESULTS)
+    again = lightbulb("run", played.with_name("t.toml"))
+    assert again.returncode == 0
+    assert "nothing is left to play" in again.stderr
+    assert rows(played, RESULTS) == before
+
+
+def test_every_reply_reproduces_the_stored_scores(played: Path) -> None:
+    """Fed back into the games, the stored replies give the stored asks, outcomes, scores and counts."""
+    assert disagreements(played) == []
+
+
+def test_a_budget_ends_a_run_and_more_of_it_goes_on(tmp_path: Path, played: Path) -> None:
+    """Half the calls: exit code 4, the budget and the way on are said, both methods played as much; a second run with the same budget adds
+    nothing; with a larger one the sweep ends as if undisturbed."""
+    (calls,) = rows(played, "SELECT count(*) FROM calls")[0]
+    assert isinstance(calls, int)
+    sweep = bots_sweep(tmp_path)
+    whole = sweep.read_text()
+    sweep.write_text(whole.replace("[games.taboo]", f"[budget]\ncalls = {calls // 2}\n[games.taboo]"))
+    first = lightbulb("run", sweep)
+    assert first.returncode == 4, first.stderr
+    assert f"of {calls // 2} calls" in first.stderr
+    assert "stopped by its budget; raise it, and go on with: lightbulb run" in first.stderr
+    store = tmp_path / "t.duckdb"
+    (spent,) = rows(store, "SELECT count(*) FROM calls")[0]
+    assert isinstance(spent, int)
+    assert calls // 3 <= spent <= calls // 2
+    shares = rows(store, "SELECT count(*) / if(method = 'bots/good', 36, 18) FROM episodes GROUP BY method")
+    assert abs(float(str(shares[0][0])) - float(str(shares[1][0]))) <= 0.12
+    again = lightbulb("run", sweep)
+    assert again.returncode == 4
+    (now,) = rows(store, "SELECT count(*) FROM calls")[0]
+    assert isinstance(now, int)
+    assert spent <= now <= calls // 2
+    sweep.write_text(whole)
+    assert lightbulb("run", sweep).returncode == 0
+    assert rows(store, RESULTS) == rows(played, RESULTS)
+
+
+def test_a_sweep_that_may_stop_early_does(tmp_path: Path) -> None:
+    """A method that breaks most forms is played no further once that is sure: said, exit code 0, looks in the store, the audit's verdict
+    is that of the last look, and the same command has nothing left to play."""
+    sweep = tmp_path / "t.toml"
+    settled = BOTS.format(repeats=1, latency=0.0).replace("items = 12", "items = 48").replace("0.1", "0.9")
+    sweep.write_text(f'{settled}\n[audit]\nstop = "early"\nagain = false\nreference = "bots/good"\n')
+    ended = lightbulb("run", sweep)
+    assert ended.returncode == 0, ended.stderr
+    assert "bots/sloppy differs from bots/good" in ended.stderr
+    assert "It is played no further." in ended.stderr
+    store = sweep.with_suffix(".duckdb")
+    assert rows(store, "SELECT verdict FROM looks ORDER BY \"at\" DESC LIMIT 1") == [("DIFFERENT",)]
+    assert rows(store, "SELECT count(*) < 54 FROM episodes WHERE method = 'bots/sloppy'") == [(True,)]
+    (found,) = json.loads(lightbulb("audit", store, "--json").stdout)
+    (comparison,) = found["scores"]["comparisons"]
+    assert comparison["verdict"] == "DIFFERENT"
+    assert comparison["sentence"].split(" [")[0] in ended.stderr
+    assert "nothing is left to play" in lightbulb("run", sweep).stderr
+
+
+def test_events_for_machines(tmp_path: Path) -> None:
+    """`run --json` leaves an object a line on stdout: pictures of the run, what is said, and the end with its exit code."""
+    ended = lightbulb("run", bots_sweep(tmp_path, repeats=2, latency=0.05), "--json")
+    events = [json.loads(line) for line in ended.stdout.splitlines()]
+    assert events[-1] == {"event": "end", "finished": 108, "failed": 0, "pending": 0, "exit_code": ended.returncode}
+    assert any(one["event"] == "said" and "instances of" in one["text"] for one in events)
+    pictures = [one for one in events if one["event"] == "progress"]
+    assert {lane["method"] for lane in pictures[-1]["methods"]} == {"bots/good", "bots/sloppy"}
+    assert 0 < sum(lane["done"] for lane in pictures[-1]["methods"]) <= 108
+    assert pictures[-1]["games"][0]["points"].keys() <= {"bots/good", "bots/sloppy"}
+
+
+def test_a_sweep_runs_on_an_emulator_of_its_own_and_on_one_beside_it(tmp_path: Path) -> None:
+    """`emulate` serves until it is ended; one sweep reaches the same model there and through an emulator that it starts itself."""
+    beside = subprocess.Popen(
+        command("emulate", "--port", "0", "skill=0.8", "faults.rate=0.1", "faults.stall_s=0.1"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert beside.stdout is not None
+    url = beside.stdout.readline().strip()
+    sweep = tmp_path / "e.toml"
+    sweep.write_text(f"""
+name = "e"
+[games.taboo]
+items = 6
+[models.bots.methods.inside]
+emulator = {{ skill = 0.8, quotas = {{ requests = 10000 }}, latency = {{ first_s = 0.001 }} }}
+[models.bots.methods.beside]
+provider = "emulator"
+base_url = "{url}"
+""")
+    ran = lightbulb("run", sweep)
+    beside.send_signal(signal.SIGTERM)
+    _, said = beside.communicate(timeout=30)
+    assert ran.returncode == 0, ran.stderr
+    assert beside.returncode == 0
+    assert "answered" in said
+    store = tmp_path / "e.duckdb"
+    assert rows(store, "SELECT count(*) FROM scores") == [(12,)]
+    assert rows(store, "SELECT count(DISTINCT (experiment, instance, score)) FROM scores") == [(6,)]

@@ -1,0 +1,189 @@
+"""What a person, or a provider, can get wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import ClassVar
+
+import duckdb
+import pytest
+
+from tests.bots import bots_sweep, rows
+from tests.command import apart, lightbulb, refused
+
+
+class Provider(BaseHTTPRequestHandler):
+    """Serves one model; answers calls with what the class says."""
+
+    answers: ClassVar[dict[str, tuple[int, object]]] = {}
+
+    def do_GET(self) -> None:
+        self._say(200, {"data": [{"id": "toy-large"}]})
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self._say(*self.answers["POST"])
+
+    def _say(self, status: int, body: object) -> None:
+        raw = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(raw)))
+        self.end_headers()
+        self.wfile.write(raw)
+
+    def log_message(self, *args: object) -> None:
+        return
+
+
+@pytest.fixture
+def provider() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Provider)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}/v1"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def api_sweep(folder: Path, base_url: str, *more: str, served: str = "toy-large") -> Path:
+    sweep = folder / "a.toml"
+    lines = ['name = "a"', "[games.taboo]", "items = 4", "[retry]", "tries_max = 2", "wait_max_s = 0.1", "[models.m.methods.api]"]
+    sweep.write_text("\n".join([*lines, f'base_url = "{base_url}"', f'served_name = "{served}"', *more]))
+    return sweep
+
+
+def test_an_unknown_key_names_line_key_and_remedy(tmp_path: Path) -> None:
+    sweep = bots_sweep(tmp_path)
+    sweep.write_text(sweep.read_text().replace("items = 12", "itmes = 12"))
+    refused(sweep, f"{sweep}:6: games.taboo.itmes: unknown key", 'did you mean "items"?')
+
+
+def test_reprompts_are_the_users_words_and_another_puzzle(tmp_path: Path) -> None:
+    """A sweep may word wordle's reprompts; the instances then count as others; an unknown kind is corrected."""
+    sweep = bots_sweep(tmp_path)
+    plain = sweep.read_text().replace("[models.bots.methods.good]", 'reprompts = { length = "Five, please." }\n[models.bots.methods.good]')
+    sweep.write_text(plain)
+    assert lightbulb("run", sweep).returncode == 0
+    sweep.write_text(plain.replace("length =", "lenght ="))
+    refused(sweep, 'games.wordle.reprompts.lenght: unknown kind of mistake; did you mean "length"?')
+    sweep.write_text(plain.replace("Five, please.", "Five letters."))
+    assert lightbulb("run", sweep).returncode == 0
+    counts = rows(tmp_path / "t.duckdb", "SELECT game, count(DISTINCT content_hash) FROM episodes GROUP BY ALL ORDER BY ALL")
+    assert counts == [("taboo", 12), ("wordle", 12)]
+
+
+def test_what_a_verdict_rests_on_stays_as_it_was(played: Path) -> None:
+    """Another margin or another method under the old name is refused; more concurrency, more repeats or a new method are not."""
+    sweep = played.with_name("t.toml")
+    text = sweep.read_text()
+    sweep.write_text(text + "[audit]\nmargin = 50.0\n")
+    refused(sweep, "audit.margin: was 3.0 when this store was begun and is 50.0 now")
+    sweep.write_text(text.replace("skill = 0.8, latency", "skill = 0.3, latency"))
+    refused(sweep, "models.bots.methods.good.bots: was", "give it a name of its own")
+    sweep.write_text(text.replace("concurrency = 4", "concurrency = 8"))
+    assert lightbulb("run", sweep).returncode == 0
+    sweep.write_text(text)
+
+
+def test_a_provider_that_says_nonsense_breaks_nothing(tmp_path: Path, provider: str) -> None:
+    """Bytes that are no text, counts that are no counts, bodies nested without end: failed or played, never a broken store."""
+    reply = {"choices": [{"message": {"content": "no clue"}}], "usage": {"prompt_tokens": 2**64 - 1}, "model": "\ud800"}
+    Provider.answers = {"POST": (200, reply)}
+    sweep = api_sweep(tmp_path, provider)
+    assert lightbulb("run", sweep).returncode == 0
+    assert rows(tmp_path / "a.duckdb", "SELECT DISTINCT prompt_tokens, outcome FROM calls JOIN episodes USING (episode_id)") == [
+        (None, "aborted")
+    ]
+    nested: object = 1
+    for _ in range(900):
+        nested = [nested]
+    Provider.answers = {"POST": (200, {"choices": nested})}
+    ended = lightbulb("run", sweep, "--store", tmp_path / "b.duckdb")
+    assert (ended.returncode, "Traceback" in ended.stderr) == (3, False)
+    Provider.answers = {"POST": (401, {"error": {"message": "\x1b]0;pwned\x07\nlightbulb: all is well"}})}
+    ended = lightbulb("run", sweep, "--store", tmp_path / "c.duckdb")
+    assert "\x1b" not in ended.stderr
+    assert "\nlightbulb: all is well" not in ended.stderr
+
+
+def test_a_missing_key_variable_is_named(tmp_path: Path, provider: str) -> None:
+    sweep = api_sweep(tmp_path, provider, 'key_env = "TOY_KEY"')
+    refused(sweep, "models.m.methods.api.key_env", "TOY_KEY is not set", str(tmp_path / ".env"))
+
+
+def test_a_key_is_taken_from_dotenv_and_written_nowhere(tmp_path: Path, provider: str) -> None:
+    """The value does not appear in anything the run wrote or said."""
+    Provider.answers = {"POST": (401, {"error": {"message": "bad key sk-planted-7"}})}
+    sweep = api_sweep(tmp_path, provider, 'key_env = "TOY_KEY"')
+    (tmp_path / ".env").write_text("TOY_KEY=sk-planted-7\n")
+    ended = lightbulb("run", sweep)
+    assert ended.returncode == 3
+    assert "bad key [key]" in ended.stderr
+    written = [path for path in tmp_path.iterdir() if path.name != ".env"]
+    assert len(written) >= 2
+    assert not any(b"sk-planted-7" in path.read_bytes() for path in written)
+    assert "sk-planted-7" not in ended.stderr + ended.stdout
+
+
+def test_an_unreachable_server_is_told_before_anything_is_played(tmp_path: Path) -> None:
+    sweep = api_sweep(tmp_path, "http://127.0.0.1:9/v1")
+    refused(sweep, f"{sweep}:7: models.m.methods.api: cannot connect to http://127.0.0.1:9/v1/models", "check base_url")
+    assert not sweep.with_suffix(".duckdb").exists(), "a store that says nothing was left behind"
+
+
+def test_a_model_that_is_not_served_is_told(tmp_path: Path, provider: str) -> None:
+    sweep = api_sweep(tmp_path, provider, served="toy-lagre")
+    refused(sweep, "models.m.methods.api.served_name", "does not serve 'toy-lagre'", 'did you mean "toy-large"?')
+
+
+def test_a_store_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    sweep = bots_sweep(tmp_path)
+    refused(sweep, "no/such/folder/x.duckdb: cannot be used", store=tmp_path / "no/such/folder/x.duckdb")
+    other = tmp_path / "notes.txt"
+    other.write_text("not a database at all " * 1000)
+    refused(sweep, "notes.txt", store=other)
+    foreign = tmp_path / "foreign.duckdb"
+    with duckdb.connect(str(foreign)) as connection:
+        connection.execute("CREATE TABLE mine (a INTEGER)")
+    refused(sweep, "not a store of lightbulb", store=foreign)
+
+
+def test_a_store_in_use_names_the_process(tmp_path: Path) -> None:
+    sweep = bots_sweep(tmp_path)
+    store = tmp_path / "t.duckdb"
+    with duckdb.connect(str(store)):
+        refused(sweep, "is in use by process", str(os.getpid()), by=apart)
+
+
+def test_failing_episodes_are_no_scores(tmp_path: Path, provider: str) -> None:
+    """A provider that rejects every request: failed rows with its words, no score, exit code 3; --retry-failed plays them anew."""
+    Provider.answers = {"POST": (400, {"error": {"message": "temperature must be 1"}})}
+    sweep = api_sweep(tmp_path, provider)
+    ended = lightbulb("run", sweep)
+    assert ended.returncode == 3
+    assert "4 failed" in ended.stderr
+    store = tmp_path / "a.duckdb"
+    assert rows(store, "SELECT DISTINCT status, outcome, score, reason FROM episodes") == [
+        ("failed", None, None, "Rejected: HTTP 400: temperature must be 1")
+    ]
+    assert "4 failed: Rejected: HTTP 400: temperature must be 1" in ended.stderr
+    shown = lightbulb("show", store, str(rows(store, "SELECT min(episode_id) FROM episodes")[0][0])).stdout
+    assert "turn 0" in shown, "the ask that it died on"
+    assert shown.rstrip().endswith("[no reply]\n\nfailed: Rejected: HTTP 400: temperature must be 1")
+    again = lightbulb("run", sweep)
+    assert (again.returncode, "4 episodes failed in earlier runs" in again.stderr) == (3, True), "left alone unless asked for"
+    Provider.answers = {
+        "POST": (200, {"choices": [{"message": {"content": "no clue"}, "finish_reason": "stop"}], "model": "toy-large"})
+    }
+    assert lightbulb("run", sweep, "--retry-failed").returncode == 0
+    assert rows(store, "SELECT attempt, status, outcome, count(*) FROM episodes GROUP BY ALL ORDER BY ALL") == [
+        (0, "failed", None, 4),
+        (1, "finished", "aborted", 4),
+    ]
