@@ -70,19 +70,22 @@ class _Commands(Mapping[str, Any]):
     """Name -> command, made when it is asked for."""
 
     def __getitem__(self, name: str) -> Any:
-        place = COMMANDS[name]
-        found = getattr(import_module(f"harness.commands.{place.module}"), place.name)
-        if isinstance(found, typer.Typer):
-            return typer.main.get_command(found)
-        alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-        alone.command(name)(found)
-        return typer.main.get_command(alone)
+        return command(COMMANDS[name], name)
 
     def __iter__(self) -> Iterator[str]:
         return iter(COMMANDS)
 
     def __len__(self) -> int:
         return len(COMMANDS)
+
+
+def command(place: Place, name: str) -> Any:
+    found = getattr(import_module(f"harness.commands.{place.module}"), place.name)
+    if isinstance(found, typer.Typer):
+        return typer.main.get_command(found)
+    alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+    alone.command(name)(found)
+    return typer.main.get_command(alone)
 
 
 app = typer.Typer(cls=OnDemand, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -96,9 +99,13 @@ def lightbulb() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The console script: errors with a remedy become one paragraph and exit code 2; ours keep their traceback."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
     code = 0
     try:
-        app(arguments)
+        if words and words[0] in COMMANDS:  # at once: the list would first read options of its own, which costs more than typer itself
+            command(COMMANDS[words[0]], words[0])(words[1:], prog_name=f"lightbulb {words[0]}")
+        else:
+            app(words, prog_name="lightbulb")
     except* HarnessError as group:
         say(f"lightbulb: {_first(group)}")
         code = 2
