@@ -12,10 +12,10 @@
     audit/       numbers about rows; opens nothing
     report/      findings become tables and pages
     planning/    what a sweep will take, on virtual time
-    checking/    who is there, and does it do what it is asked?
+    checking     who is there, and does it do what it is asked?
     throughput/  load that is offered, and what came of it
     transfer/    published results brought into a store, and rows out of it
-    simulation   the same engine on virtual time
+    simulation   the same engine on virtual time; loop: in real time
     cli          which commands there are; commands/ has them
     notebook     the same from Python: run, play, open_store
 

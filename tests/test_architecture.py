@@ -38,7 +38,6 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "harness.planning.forecast": ("harness.core", "harness.engine", "harness.planning"),
     "harness.planning.answer": ("harness", "games"),  # wires the room, as compose wires a run
     "harness.checking": ("harness.core", "harness.audit.probes", "harness.engine", "harness.limits"),
-    "harness.checking.check": ("harness",),  # joins the look, the judgement and the store
     "harness.throughput": ("harness.core",),
     "harness.throughput.measure": ("harness", "games"),  # wires the benchmark
     "harness.transfer": ("harness.core",),
@@ -48,7 +47,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "harness.report.page": ("harness.core", "harness.audit", "harness.analysis", "harness.report", "harness.store"),
     "harness.report.plan": ("harness.core", "harness.report", "harness.planning"),
     "harness.report.plan_figure": ("harness.core", "harness.planning"),
-    "harness.report.check": ("harness.core", "harness.audit", "harness.report", "harness.checking.look"),
+    "harness.report.check": ("harness.core", "harness.audit", "harness.report", "harness.checking"),
     "harness.report.bench": ("harness.core", "harness.report", "harness.throughput"),
     "harness.emulate": ("harness.core", "backends"),  # a server of ours as a process
     "harness.compose": ("harness", "games", "backends"),  # wires everything

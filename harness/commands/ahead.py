@@ -134,14 +134,14 @@ def check(
     temperature, seed, max tokens, stop, honest counts, no prompt of its own, no cut context. What that costs is said before and after.
 
     Example: lightbulb check bench/sweeps/emulated.toml"""
-    from harness.checking.check import check_and_keep, cost_before
+    from harness.compose.check import check_and_keep, costs_before
     from harness.compose.setting import Setting, beside
     from harness.loop import in_real_time
-    from harness.report.check import cost_words, looks_as_json, print_looks
+    from harness.report.check import cost_lines, cost_words, looks_as_json, print_looks
 
     spec = load(sweep)
     setting = Setting(source=sweep, store=store or beside(sweep, spec), environ=os.environ, console=on_stderr(), say=say)
-    for line in cost_before(spec, probing=probes):
+    for line in cost_lines(costs_before(spec, probing=probes)):
         say(line)
     end = in_real_time(lambda: check_and_keep(spec, setting, probing=probes, keeping=store is not None))
     if as_json:

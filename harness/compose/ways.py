@@ -19,7 +19,7 @@ from backends.emulator import serving
 from backends.hosting import HostedBackend
 from backends.http import Deadlines, HttpBackend, open_wire
 from backends.local_server import LocalServer
-from harness.checking.look import Doorway, Look, Nowhere, look_at
+from harness.checking import Doorway, Look, Nowhere, look_at
 from harness.compose.puzzles import game_sets, items_of, user_path, warm
 from harness.compose.setting import Setting
 from harness.core.clock import RealClock

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from rich.console import Console
 from rich.text import Text
 
 from harness.audit.probes import Answer, ProbeFinding
-from harness.checking.look import Look, Spent
+from harness.checking import Look, Spent, summed
 from harness.report.text import harmless, table
 
 _MARKS: Mapping[Answer, str] = {"kept": "yes", "broken": "NO", "unclear": "unclear", "untested": "-"}
@@ -47,6 +47,16 @@ def print_looks(looks: Sequence[Look], findings: Sequence[ProbeFinding], console
         console.print(Text("\nKept as asked?", style="bold"))
         lines = [(method, *(_MARKS[answers[method, subject]] for subject in subjects)) for method in methods]
         console.print(table(("method", *subjects), lines))
+
+
+def cost_lines(costs: Mapping[str, Spent | None]) -> Iterator[str]:
+    """What a check may cost, for all methods together."""
+    spents = [spent for spent in costs.values() if spent is not None]
+    if len(spents) < len(costs):
+        bots = [name for name, spent in costs.items() if spent is None]
+        yield f"{', '.join(bots)}: bots inside this program; there is nothing to reach"
+    if spents:
+        yield f"{len(spents)} access methods: at most about {cost_words(summed(spents))}"
 
 
 def cost_words(spent: Spent) -> str:

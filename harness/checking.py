@@ -51,6 +51,17 @@ class Spent:
     cost_usd: float | None
 
 
+def summed(spents: Sequence[Spent]) -> Spent:
+    """All together; the price is known if it is known of each."""
+    costs = [spent.cost_usd for spent in spents]
+    return Spent(
+        calls=sum(spent.calls for spent in spents),
+        prompt_tokens=sum(spent.prompt_tokens for spent in spents),
+        completion_tokens=sum(spent.completion_tokens for spent in spents),
+        cost_usd=None if None in costs else sum(cost for cost in costs if cost is not None),
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
     """What a check saw of one method.

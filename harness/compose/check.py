@@ -1,16 +1,14 @@
-"""The command `lightbulb check`: what it will cost, the look itself, and the rows it leaves for an audit."""
+"""What `lightbulb check` does: what it will cost, the look itself, and the rows it leaves for an audit."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from harness.audit.probes import ProbeFinding, expected_cost, judge
-from harness.checking.look import Look, Spent
+from harness.checking import Look, Spent, summed
 from harness.compose.setting import Setting
 from harness.compose.ways import check_sweep
-from harness.report.check import cost_words
-from harness.spec.sweep import SweepSpec
+from harness.spec.sweep import MethodPart, SweepSpec
 from harness.store.file import open_to_write
 from harness.store.writer import writing
 from harness.ways.access import prices
@@ -27,33 +25,17 @@ class CheckEnd:
     spent: Spent
 
 
-def cost_before(spec: SweepSpec, *, probing: bool) -> Iterator[str]:
-    """What the check may cost at most, a line for all methods together; said before anything is asked."""
-    spents, without = [], []
-    for name, (_, part) in spec.methods().items():
-        if part.bots is not None:
-            without.append(name)
-            continue
-        calls, heard, spoken = expected_cost() if probing else (0, 0, 0)
-        heard, spoken = heard + HELLO_TOKENS[0], spoken + HELLO_TOKENS[1]
-        price = prices(part)
-        cost = price.cost_usd(prompt_tokens=heard, cached_tokens=None, completion_tokens=spoken) if price is not None else None
-        spents.append(Spent(calls=calls + 1, prompt_tokens=heard, completion_tokens=spoken, cost_usd=cost))
-    if without:
-        yield f"{', '.join(without)}: bots inside this program; there is nothing to reach"
-    if spents:
-        yield f"{len(spents)} access methods: at most about {cost_words(summed(spents))}"
+def costs_before(spec: SweepSpec, *, probing: bool) -> dict[str, Spent | None]:
+    """Method -> what looking at it may cost at most; None for bots: inside this program there is nothing to reach."""
+    return {name: None if part.bots is not None else _most(part, probing=probing) for name, (_, part) in spec.methods().items()}
 
 
-def summed(spents: Sequence[Spent]) -> Spent:
-    """All together; the price is known if it is known of each."""
-    costs = [spent.cost_usd for spent in spents]
-    return Spent(
-        calls=sum(spent.calls for spent in spents),
-        prompt_tokens=sum(spent.prompt_tokens for spent in spents),
-        completion_tokens=sum(spent.completion_tokens for spent in spents),
-        cost_usd=None if None in costs else sum(cost for cost in costs if cost is not None),
-    )
+def _most(part: MethodPart, *, probing: bool) -> Spent:
+    calls, heard, spoken = expected_cost() if probing else (0, 0, 0)
+    heard, spoken = heard + HELLO_TOKENS[0], spoken + HELLO_TOKENS[1]
+    price = prices(part)
+    cost = price.cost_usd(prompt_tokens=heard, cached_tokens=None, completion_tokens=spoken) if price is not None else None
+    return Spent(calls=calls + 1, prompt_tokens=heard, completion_tokens=spoken, cost_usd=cost)
 
 
 def references(spec: SweepSpec) -> dict[str, str]:
