@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
+from typing import NamedTuple
 
 import orjson
 
@@ -17,8 +17,7 @@ PAUSE_S_MAX = 86_400.0  # whoever asks for a longer one made a mistake
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(NamedTuple):
     """headers: a mapping that does not mind the case of names, or has them in lower case."""
 
     status: int
@@ -62,7 +61,7 @@ def thoughts_apart(completion: Completion) -> Completion:
     if not end and not thought.lstrip().startswith("<think>"):
         return completion
     thought = thought.lstrip().removeprefix("<think>")
-    return replace(completion, text=reply.lstrip("\n"), reasoning=(completion.reasoning or "") + thought)
+    return completion._replace(text=reply.lstrip("\n"), reasoning=(completion.reasoning or "") + thought)
 
 
 def text_in(value: object) -> str | None:

@@ -7,7 +7,6 @@ streaming and errors."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 from backends import sse
 from backends.answers import Answer, count_in, mapping_in, text_in
@@ -116,7 +115,7 @@ def read_stream(streamed: sse.Streamed, wall_s: float, row: Provider = _ROW) -> 
                 done = True
     if not done:
         raise Garbled("the stream broke off before the reply was done", status=200, request_id=text_in(message.get("id")))
-    return replace(_completion(message, texts, thoughts, stop_reason, usage), pace=sse.pace(times_s))
+    return _completion(message, texts, thoughts, stop_reason, usage)._replace(pace=sse.pace(times_s))
 
 
 def _completion(

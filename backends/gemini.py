@@ -6,7 +6,6 @@ budget of nothing, which only some models take. Source: the REST reference of mo
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 from backends import sse
 from backends.answers import Answer, count_in, text_in
@@ -108,7 +107,7 @@ def read_stream(streamed: sse.Streamed, wall_s: float, row: Provider = _ROW) -> 
             thoughts.append(thought or "")
     if finish_reason is None:
         raise Garbled("the stream broke off before the reply was done", status=200, request_id=text_in(told.get("responseId")))
-    return replace(_completion(told, "".join(texts), "".join(thoughts) or None, finish_reason), pace=sse.pace(times_s))
+    return _completion(told, "".join(texts), "".join(thoughts) or None, finish_reason)._replace(pace=sse.pace(times_s))
 
 
 def read_models(answer: Answer, row: Provider = _ROW) -> tuple[str, ...] | None:

@@ -8,7 +8,6 @@ Does not promise: that a server which hangs is noticed; the calls' own deadlines
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -117,4 +116,4 @@ class HostedBackend:
                 error = Unavailable(str(error), request_id=error.request_id)
             error.held_s += held_s
             raise error
-        return replace(completion, held_s=completion.held_s + held_s)
+        return completion._replace(held_s=completion.held_s + held_s)

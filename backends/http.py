@@ -200,7 +200,8 @@ async def open_wire(
     """Connections to one host, closed on leaving. bytes_max: a longer answer is not read."""
     timeout = aiohttp.ClientTimeout(total=deadlines.timeout_s, connect=deadlines.connect_s, sock_read=deadlines.first_byte_s)
     connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=300)
-    async with aiohttp.ClientSession(connector=connector, timeout=timeout, auto_decompress=True) as session:
+    forgetful = aiohttp.DummyCookieJar()  # a cookie could tie all later calls to one of a provider's machines
+    async with aiohttp.ClientSession(connector=connector, timeout=timeout, cookie_jar=forgetful, auto_decompress=True) as session:
         if requests_per_second_max is None:
             yield Wire(session, None, deadlines, bytes_max)
             return
@@ -247,10 +248,10 @@ class HttpBackend:
             raise self._without_key(error) from error.__cause__
         if self._key and (self._key in completion.text or self._key in (completion.reasoning or "")):  # it was spelled with escapes
             thoughts = completion.reasoning and completion.reasoning.replace(self._key, "[key]")
-            completion = replace(completion, text=completion.text.replace(self._key, "[key]"), reasoning=thoughts)
+            completion = completion._replace(text=completion.text.replace(self._key, "[key]"), reasoning=thoughts)
         if self._method.thinks_aloud:
             completion = thoughts_apart(completion)
-        return replace(completion, headers=limits, held_s=held_s) if limits or held_s else completion
+        return completion._replace(headers=limits, held_s=held_s) if limits or held_s else completion
 
     def request_body(self, prompt: Prompt) -> bytes:
         """What is sent for this prompt."""
@@ -274,7 +275,7 @@ class HttpBackend:
 
     def _limits(self, answer: Answer) -> dict[str, str]:
         """What the answer's headers say of limits, under the names that harness/limits/headers.py knows."""
-        said = {name.lower(): value for name, value in answer.headers.items() if name.lower().startswith(LIMIT_HEADERS)}
+        said = {known: value for name, value in answer.headers.items() if (known := name.lower()).startswith(LIMIT_HEADERS)}
         if not self._row.limit_names:
             return said
         named = ((self._row.limit_names.get(name, name), value) for name, value in said.items())
@@ -290,10 +291,10 @@ class HttpBackend:
         if self._key is None:
             return answer
         if self._raw_key in answer.body:
-            answer = replace(answer, body=answer.body.replace(self._raw_key, b"[key]"))
+            answer = answer._replace(body=answer.body.replace(self._raw_key, b"[key]"))
         if any(self._key in value for value in answer.headers.values()):
             kept = {name.lower(): value.replace(self._key, "[key]") for name, value in answer.headers.items()}
-            answer = replace(answer, headers=kept)
+            answer = answer._replace(headers=kept)
         return answer
 
     def _without_key(self, error: CallError) -> CallError:

@@ -6,7 +6,6 @@ do otherwise stands in providers.py. Plain completions (completions.py) are read
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import NamedTuple
 
 from backends import sse
@@ -166,7 +165,7 @@ def read_pieces(streamed: sse.Streamed, wall_s: float, row: Provider, speech: Sp
     completion = _completion(
         streamed.answer, told, row, text="".join(texts), thoughts="".join(thoughts) or None, finish_reason=finish_reason
     )
-    return replace(completion, pace=sse.pace(times_s))
+    return completion._replace(pace=sse.pace(times_s))
 
 
 def of_message(choice: Mapping[str, object], row: Provider) -> Spoken:

@@ -11,7 +11,7 @@ import heapq
 from array import array
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 import anyio
@@ -138,7 +138,7 @@ class SimulatedProvider:
         await self._compute(completion.prompt_tokens or 0, completion.completion_tokens or 0)
         if fault is not None:
             raise self._said(_fault(fault))
-        return replace(completion, headers=self._headers()) if self.behaviour.enforcement.headers else completion
+        return completion._replace(headers=self._headers()) if self.behaviour.enforcement.headers else completion
 
     async def _compute(self, prompt_tokens: int, reply_tokens: int) -> None:
         tempo = self.behaviour.tempo

@@ -17,7 +17,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import cycle
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -142,7 +141,7 @@ def rows_of_a_sweep(episodes: int) -> Iterator[tuple[Record, ...]]:
             if turn < TURNS - 1:
                 yield (turn_row(name, turn, "m/a"),)
             else:
-                yield (turn_row(name, turn, "m/a"), replace(ended, episode_id=name))
+                yield (turn_row(name, turn, "m/a"), ended._replace(episode_id=name))
 
 
 # --- the writer -------------------------------------------------------------------------------------------------------------------
@@ -229,7 +228,7 @@ def fill(sweep: Path, store: Path) -> tuple[int, int]:
             played = plans[: -len(plans) // 100]
             write_batch(connection, store, [episode_row(plan) for plan in played])
             cut_off = [call(plan.episode_id, 0, method) for plan in plans[-5:]]
-            write_batch(connection, store, [replace(METHOD, method=method), *cut_off])
+            write_batch(connection, store, [METHOD._replace(method=method), *cut_off])
         connection.execute(
             f"""INSERT INTO calls BY NAME SELECT episode_id, attempt, turn, 0 AS try_number, run_id, method,
             episode_id || printf('%016d', turn) AS ask_hash, '{REPLY}' || hash(episode_id, turn) AS reply, 'stop' AS finish_reason,

@@ -5,12 +5,12 @@ Times `*_at` are seconds since 1970; durations `*_s` are seconds. JSON fields ho
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from harness.core.vocabulary import Message
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SweepRecord:
+class SweepRecord(NamedTuple):
     """One run of a sweep over this store."""
 
     run_id: str
@@ -22,15 +22,13 @@ class SweepRecord:
     started_at: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelRecord:
+class ModelRecord(NamedTuple):
     run_id: str
     model: str
     parameters: float | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MethodRecord:
+class MethodRecord(NamedTuple):
     """An access method as a run used it; `served_model` and `engine_json` are what was proved of it, not what was claimed.
 
     gate           the name its quota's events go by; None of methods that were imported
@@ -52,8 +50,7 @@ class MethodRecord:
     request_json: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EpisodeRecord:
+class EpisodeRecord(NamedTuple):
     """One episode's end. `outcome` and what follows from it are None when status is "failed": the provider's doing, never a score.
     Status "abandoned" is no end: a recorded play whose asks are no longer the game's, and which a new attempt replaces.
 
@@ -89,8 +86,7 @@ class EpisodeRecord:
     finished_at: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TurnRecord:
+class TurnRecord(NamedTuple):
     """One ask and what the game said of its reply; the reply itself stands in the calls. The last turn of a failed episode has none.
 
     ask_hash       chained over the messages: identical history, identical hash
@@ -109,8 +105,7 @@ class TurnRecord:
     violation: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallRecord:
+class CallRecord(NamedTuple):
     """One request on the wire.
 
     queue_s      from ready to sent: waiting at the gate, and under the ceiling on the wire
@@ -157,8 +152,7 @@ class CallRecord:
     gap_s_max: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuditPlanRecord:
+class AuditPlanRecord(NamedTuple):
     """What the audit of this store decided before a run's first call, and the hash that its verdicts quote."""
 
     run_id: str
@@ -167,8 +161,7 @@ class AuditPlanRecord:
     made_at: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SummaryRecord:
+class SummaryRecord(NamedTuple):
     """What others published of one method and game where they published no episodes: averages, rounded to two decimals.
 
     played        percent of the scored episodes
@@ -183,8 +176,7 @@ class SummaryRecord:
     quality_std: float | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GateEvent:
+class GateEvent(NamedTuple):
     """A gate changed its mind: what it did and why."""
 
     run_id: str
@@ -194,8 +186,7 @@ class GateEvent:
     at: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PulseRecord:
+class PulseRecord(NamedTuple):
     """How late the run's event loop was over the second or so before `at`: on average, and at worst."""
 
     run_id: str
@@ -204,8 +195,7 @@ class PulseRecord:
     lag_s_max: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineSample:
+class EngineSample(NamedTuple):
     """What a model server on this machine told of its load while a run used it; see ServerLoad. `base_url` is that of its methods."""
 
     run_id: str
@@ -218,8 +208,7 @@ class EngineSample:
     at: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LookRecord:
+class LookRecord(NamedTuple):
     """One look of a sweep that may stop early: a method against its reference, over the items played by then. Differences in points.
 
     kind            "look", or "tripwire": play was stopped before the look of this number
@@ -254,8 +243,7 @@ class LookRecord:
     at: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProbeRecord:
+class ProbeRecord(NamedTuple):
     """One short question that `lightbulb check` put to an access method, and its answer; no game, no score.
 
     check_at            when the check began: rows of one check have it in common
@@ -286,8 +274,7 @@ class ProbeRecord:
     error_text: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BenchStage:
+class BenchStage(NamedTuple):
     """One stage of `lightbulb bench`: the load that was offered, and what the client itself spent. loop: "closed", level then calls in
     flight; or "open", level then requests a second. refused: why its figures are the client's and not printed; None if they are good."""
 
@@ -305,8 +292,7 @@ class BenchStage:
     at: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BenchRequest:
+class BenchRequest(NamedTuple):
     """One request of a stage. Seconds since the stage began: due (its moment in the schedule), sent, first piece with text, done."""
 
     run_id: str

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import tenacity
 
@@ -73,8 +73,7 @@ class Route:
                 gate.close(reason)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallPlace:
+class CallPlace(NamedTuple):
     """Where in the sweep a call belongs."""
 
     run_id: str
@@ -104,7 +103,7 @@ class Caller:
         raises     CallError: what the last try met; GateClosing also when the gate is closed"""
         started = self.clock.now()
         try:
-            return await self._try(route, prompt, place, 0, remainder)
+            return await self._try(route, prompt, place, 0, remainder, started)
         except TransientCallError as error:
             failures = [error]  # tenacity is told of it as its own first attempt's
         tries = 1
@@ -115,7 +114,7 @@ class Caller:
             if failures:
                 raise failures.pop()
             tries += 1
-            return await self._try(route, prompt, place, tries - 1, remainder)
+            return await self._try(route, prompt, place, tries - 1, remainder, self.clock.now())
 
         def pause(state: tenacity.RetryCallState) -> float:
             ceiling = min(self.policy.wait_max_s, self.policy.wait_first_s * 2.0 ** (state.attempt_number - 1))
@@ -135,9 +134,10 @@ class Caller:
             route.gate.close(gone)
             raise gone from error
 
-    async def _try(self, route: Route, prompt: Prompt, place: CallPlace, number: int, remainder: float) -> Completion:
+    async def _try(
+        self, route: Route, prompt: Prompt, place: CallPlace, number: int, remainder: float, ready: float
+    ) -> Completion:
         clock, gate = self.clock, route.gate
-        ready = clock.now()
         size, kind = _size(prompt), prompt.kind
         tokens_max = route.method.sampling.tokens_max or prompt.form.tokens_max
         self.purse.may_call(route.method.name)
@@ -192,12 +192,8 @@ class Caller:
         return completion
 
 
-def _storable(text: str | None) -> str | None:
-    return None if text is None else storable(text)
-
-
 def _size(prompt: Prompt) -> int:
-    return sum(len(message.text) for message in prompt.messages)
+    return sum([len(message.text) for message in prompt.messages])
 
 
 def _good(completion: Completion) -> Answer:
@@ -247,25 +243,25 @@ def _record(
         run_id=place.run_id,
         method=route.method.name,
         ask_hash=place.ask_hash,
-        reply=_storable(completion.text if completion else None),
-        finish_reason=_storable(met.finish_reason),
+        reply=storable(completion.text) if completion else None,
+        finish_reason=met.finish_reason and storable(met.finish_reason),
         prompt_tokens=met.prompt_tokens,
         completion_tokens=met.completion_tokens,
-        served_model=_storable(met.served_model),
-        request_id=_storable(met.request_id),
+        served_model=met.served_model and storable(met.served_model),
+        request_id=met.request_id and storable(met.request_id),
         http_status=met.http_status,
         error_class=type(failure).__name__ if failure else None,
-        error_text=_storable(str(failure) if failure else None),
+        error_text=storable(str(failure)) if failure else None,
         queue_s=queue_s,
         quota_s=quota_s,
         rest_s=rest_s,
         latency_s=latency_s,
         sent_at=sent_at,
-        reasoning=_storable(met.reasoning),
+        reasoning=met.reasoning and storable(met.reasoning),
         reasoning_tokens=met.reasoning_tokens,
         cached_tokens=met.cached_tokens,
-        upstream=_storable(met.upstream),
-        system_fingerprint=_storable(met.system_fingerprint),
+        upstream=met.upstream and storable(met.upstream),
+        system_fingerprint=met.system_fingerprint and storable(met.system_fingerprint),
         cost_usd=cost_usd,
         ttft_s=pace.ttft_s if pace else None,
         chunks=pace.chunks if pace else None,

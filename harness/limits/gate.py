@@ -173,7 +173,8 @@ class Gate:
                 budget.settle(getattr(admission.cost, quota), getattr(answer.cost, quota))
         if answer.headers:
             self._hear(admission, answer.headers, now_s)
-        self._admit(now_s)
+        if self._queue:
+            self._admit(now_s)
         self._feel_hunger()
 
     async def rest(self, seconds: float) -> None:

@@ -157,9 +157,9 @@ def audit_choices(connection: Readable) -> AuditChoices:
 
 def looks(connection: Readable) -> list[LookRecord]:
     """What sweeps that may stop early saw, in order."""
-    names = ", ".join(f'"{field.name}"' for field in fields(LookRecord))
+    names = ", ".join(f'"{name}"' for name in LookRecord._fields)
     rows = connection.execute(f'SELECT {names} FROM looks ORDER BY "at", look').fetchall()
-    return [LookRecord(**dict(zip((field.name for field in fields(LookRecord)), row, strict=True))) for row in rows]
+    return [LookRecord(*row) for row in rows]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,19 +241,18 @@ def known_outcomes(connection: Readable, instance_set: str) -> dict[tuple[str, .
 
 def summaries(connection: Readable) -> list[SummaryRecord]:
     """What was imported as averages only, by method and game."""
-    names = ", ".join(f'"{field.name}"' for field in fields(SummaryRecord))
+    names = ", ".join(f'"{name}"' for name in SummaryRecord._fields)
     rows = connection.execute(f"SELECT {names} FROM summaries ORDER BY method, game").fetchall()
-    return [SummaryRecord(**dict(zip((field.name for field in fields(SummaryRecord)), row, strict=True))) for row in rows]
+    return [SummaryRecord(*row) for row in rows]
 
 
 def probes(connection: Readable) -> list[ProbeRecord]:
     """The rows of each method's last check."""
-    names = [field.name for field in fields(ProbeRecord)]
-    listed = ", ".join(f'"{name}"' for name in names)
+    names = ", ".join(f'"{name}"' for name in ProbeRecord._fields)
     rows = connection.execute(f"""
-        SELECT {listed} FROM probes QUALIFY check_at = max(check_at) OVER (PARTITION BY method) ORDER BY method, kind, name, number
+        SELECT {names} FROM probes QUALIFY check_at = max(check_at) OVER (PARTITION BY method) ORDER BY method, kind, name, number
         """).fetchall()
-    return [ProbeRecord(**dict(zip(names, row, strict=True))) for row in rows]
+    return [ProbeRecord(*row) for row in rows]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

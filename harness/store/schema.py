@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import types
 import typing
-from dataclasses import fields
 
 from harness.core.records import (
     AuditPlanRecord,
@@ -93,7 +92,7 @@ VIEWS: dict[str, str] = {
 
 def columns(record: type[Record]) -> list[str]:
     """The table's columns, in order."""
-    return [field.name for field in fields(record)]
+    return list(record._fields)
 
 
 def statements() -> list[str]:

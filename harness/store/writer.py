@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from operator import attrgetter
 from pathlib import Path
 
 import anyio
@@ -24,15 +23,14 @@ from harness.store import schema
 from harness.store.file import translated
 
 CHUNK_ROWS = 100  # about a millisecond's work, which holds the interpreter; then the event loop may have it
-BATCH_PERIOD_S = 0.25  # with DuckDB's commit well under half a second, everything older than a second is on disk
+BATCH_PERIOD_S = 0.5  # with DuckDB's commit well under half a second, everything older than a second is on disk
 
 
 class StoreWriter:
     """A RecordSink; make it with `writing`."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, path: Path, *, behind_rows_max: int) -> None:
-        self._connection = connection
-        self._path = path
+        self._batches = Batches(connection, path)
         self._limit = behind_rows_max
         self._lock = threading.Lock()
         self._rows: list[Record] = []
@@ -76,7 +74,7 @@ class StoreWriter:
                 closing = self._closing
             if batch and self._failure is None:
                 try:
-                    write_batch(self._connection, self._path, batch)
+                    self._batches.write(batch)
                 except StoreError as error:
                     self._failure = f"{error}; what was committed before is safe, and the same command resumes from it"
             self._writing = 0
@@ -88,7 +86,7 @@ class StoreWriter:
     def thread_ended(self) -> None:
         """Nothing will be written any more; who waits for that need not."""
         if not self._closing:
-            self._failure = f"{self._path}: its writer broke"
+            self._failure = f"{self._batches.path}: its writer broke"
         if self._relief is not None:
             self._relief.set()
 
@@ -101,27 +99,41 @@ class StoreWriter:
             raise StoreError(self._failure)
 
 
+class Batches:
+    """Writes batches, each in a transaction of its own. An appender is kept for the next batch: making one costs as much as 50 rows."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+        self.path = path
+        self._connection = connection
+        self._appenders: dict[type[Record], duckdb.Appender] = {}
+
+    def write(self, batch: list[Record]) -> None:
+        """All of it, or nothing and a StoreError: then write no more with this one."""
+        by_type: dict[type[Record], list[Record]] = {}
+        for record in batch:
+            by_type.setdefault(type(record), []).append(record)
+        with translated(self.path):
+            self._connection.begin()
+            try:
+                for kind, records in by_type.items():
+                    self._append(kind, records)
+                self._connection.commit()
+            except BaseException:
+                self._connection.rollback()
+                raise
+
+    def _append(self, kind: type[Record], records: list[Record]) -> None:
+        if kind not in self._appenders:
+            self._appenders[kind] = self._connection.appender(schema.TABLES[kind], columns=schema.columns(kind))
+        for start in range(0, len(records), CHUNK_ROWS):
+            self._appenders[kind].append_rows(map(tuple, records[start : start + CHUNK_ROWS]))  # of plain tuples it reads faster
+            step_aside()
+        self._appenders[kind].flush()
+
+
 def write_batch(connection: duckdb.DuckDBPyConnection, path: Path, batch: list[Record]) -> None:
-    """All rows of the batch in one transaction."""
-    by_type: dict[type[Record], list[Record]] = {}
-    for record in batch:
-        by_type.setdefault(type(record), []).append(record)
-    with translated(path):
-        connection.begin()
-        try:
-            for kind, records in by_type.items():
-                appender = connection.appender(schema.TABLES[kind], columns=schema.columns(kind))
-                for start in range(0, len(records), CHUNK_ROWS):
-                    appender.append_rows(map(_ROW_OF[kind], records[start : start + CHUNK_ROWS]))
-                    step_aside()
-                appender.flush()
-            connection.commit()
-        except BaseException:
-            connection.rollback()
-            raise
-
-
-_ROW_OF = {kind: attrgetter(*schema.columns(kind)) for kind in schema.TABLES}
+    """One batch in one transaction."""
+    Batches(connection, path).write(batch)
 
 
 @asynccontextmanager

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -115,8 +115,8 @@ def test_an_answer_is_read_as_what_it_means(path: Path) -> None:
         chunks = expected.pop("chunks", None)
         assert (met.pace.chunks if met.pace else None) == chunks
         unsaid = {"cached_tokens", "reasoning_tokens"} - expected.keys()  # many say 0 there, some nothing
-        said = {one.name: getattr(met, one.name) for one in fields(met) if one.name not in ("pace", "headers", "http_status", "held_s")}
-        defaults = {one.name: one.default for one in fields(met)}
+        said = {name: value for name, value in met._asdict().items() if name not in ("pace", "headers", "http_status", "held_s")}
+        defaults = met._field_defaults
         assert said == {name: said[name] if name in unsaid else expected.get(name, defaults[name]) for name in said} | expected
 
 

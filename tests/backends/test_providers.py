@@ -83,7 +83,7 @@ def test_a_new_dialect_is_one_file_and_one_entry(tmp_path: Path, monkeypatch: py
         async with serving(hear) as url, open_wire(requests_per_second_max=None, deadlines=Deadlines()) as wire:
             way = replace(method(), dialect="echo", base_url=url, stream=stream)
             through = HttpBackend(way, DIALECTS["echo"], wire, key="the-key", clock=RealClock())
-            return await through.complete(replace(PROMPT, messages=(Message("user", words),)))
+            return await through.complete(PROMPT._replace(messages=(Message("user", words),)))
 
     whole, streamed = anyio.run(lambda: scenario("Hi", stream=False)), anyio.run(lambda: scenario("You there", stream=True))
     assert whole.text == "Hi [key]"  # the key travelled; that it was quoted back is not kept

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from dataclasses import astuple
 
 import anyio
 
@@ -63,11 +62,11 @@ async def play(rows: Rows, seed: int, speed: float) -> None:
 
 def printed(rows: Rows, *, whole: bool) -> Iterator[str]:
     if whole:
-        yield from map(repr, map(astuple, rows.all))
+        yield from map(repr, map(tuple, rows.all))
         return
     timeless = [
         *((e.episode_id, e.key, e.status, e.outcome, e.score, e.reason, e.requests, e.metrics_json, e.turns) for e in rows.episodes),
-        *(astuple(turn) for turn in rows.turns),
+        *(tuple(turn) for turn in rows.turns),
         *((c.episode_id, c.turn, c.method, c.ask_hash, c.reply, c.prompt_tokens) for c in rows.calls if c.error_class is None),
     ]
     yield from sorted(map(repr, timeless))

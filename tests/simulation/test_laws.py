@@ -53,14 +53,14 @@ def test_a_lost_row_is_found(left: Left) -> None:
 def test_another_score_is_found(left: Left) -> None:
     """A score that its replies do not earn."""
     row = next(row for row in left.rows if isinstance(row, EpisodeRecord) and row.status == "finished")
-    wrong = replace(row, score=(row.score or 0.0) + 1.0)
+    wrong = row._replace(score=(row.score or 0.0) + 1.0)
     assert any("it ends otherwise" in law for law in broken(replace(left, rows=[wrong if one is row else one for one in left.rows])))
 
 
 def test_a_failure_with_a_score_is_found(left: Left) -> None:
     """A provider's failure may not earn 0 either."""
     row = next(row for row in left.rows if isinstance(row, EpisodeRecord))
-    wrong = replace(row, status="failed", score=0.0)
+    wrong = row._replace(status="failed", score=0.0)
     assert any("a failed episode has a score" in law for law in broken(replace(left, rows=[*left.rows, wrong])))
 
 

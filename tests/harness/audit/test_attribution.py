@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 
 from harness.audit.attribution import Attribution, Symptoms, attribute
@@ -68,7 +66,7 @@ def test_without_probes_nothing_is_named() -> None:
 def test_one_sign_of_a_template_is_not_enough() -> None:
     """Other counts alone have other explanations; with words that differ they are believed."""
     rows = probed(Emulation(), "m/here")
-    counted = [dataclasses.replace(row, prompt_tokens=(row.prompt_tokens or 0) + 3 * _messages(row.name)) for row in rows]
+    counted = [row._replace(prompt_tokens=(row.prompt_tokens or 0) + 3 * _messages(row.name)) for row in rows]
     both = [*HONEST, *counted]
     found = attribute("m/here", judge(both, {"m/here": "m/reference"}), both, Symptoms(failed_apart=False))
     assert {one.cause: one.state for one in found.causes}["another chat template"] == "consistent"

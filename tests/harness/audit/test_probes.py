@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 
 from harness.audit.probes import Answer, ProbeFinding, expected_cost, first_asks, judge, later_asks
@@ -72,7 +70,7 @@ def test_a_method_without_a_reference_is_judged_alone() -> None:
 def test_what_was_not_answered_is_untested_and_says_why() -> None:
     """A provider that takes no seed is not blamed for it."""
     refused = [
-        dataclasses.replace(row, reply=None, error_class="Rejected", error_text="seed is no parameter here") if row.kind == "seed" else row
+        row._replace(reply=None, error_class="Rejected", error_text="seed is no parameter here") if row.kind == "seed" else row
         for row in HONEST
     ]
     (seed,) = (one for one in judge(refused, {}) if one.subject == "seed")
@@ -82,7 +80,7 @@ def test_what_was_not_answered_is_untested_and_says_why() -> None:
 
 def test_uncounted_answers_are_named() -> None:
     """A provider that does not say what a reply cost is told so, before money rests on it."""
-    silent = [dataclasses.replace(row, prompt_tokens=None, completion_tokens=None) for row in HONEST]
+    silent = [row._replace(prompt_tokens=None, completion_tokens=None) for row in HONEST]
     usage = next(one for one in judge(silent, {}) if one.subject == "usage")
     assert usage.answer == "broken"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 
@@ -53,7 +52,7 @@ def test_a_token_quota_is_kept_by_learned_lengths() -> None:
 
         class Talkative(Counter):
             async def complete(self, prompt: Prompt) -> Completion:
-                return replace(await super().complete(prompt), completion_tokens=25)
+                return (await super().complete(prompt))._replace(completion_tokens=25)
 
         world.add(backend=Talkative(world.clock), limits=GateLimits(concurrency=64, output_tokens=3_000))
         await world.scheduler({"m/a": plans(200)}).play_all()
@@ -91,7 +90,7 @@ class Strict(Counter):
             error.headers = said if self._headers else {}
             raise error
         completion = await super().complete(prompt)
-        return replace(completion, headers=said) if self._headers else completion
+        return completion._replace(headers=said) if self._headers else completion
 
 
 def test_an_unknown_quota_is_learned_from_headers() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 
@@ -24,7 +23,7 @@ class Dear(Counter):
     """Every call takes ten tokens."""
 
     async def complete(self, prompt: Prompt) -> Completion:
-        return replace(await super().complete(prompt), prompt_tokens=7, completion_tokens=3)
+        return (await super().complete(prompt))._replace(prompt_tokens=7, completion_tokens=3)
 
 
 def purse(world: World, allowance: Allowance, payers: tuple[str, ...], episodes: int, spent: dict[str, Spent]) -> Purse:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-from dataclasses import replace
 
 import anyio
 from rich.console import Console
@@ -19,7 +18,7 @@ from harness.progress.views import EVENT_PERIOD_S, PLAIN_PERIOD_S, LaneView, Pro
 from tests.harness.store.test_store import CALL, EPISODE
 from tests.world import Rows, run
 
-PRICED = replace(CALL, prompt_tokens=30, completion_tokens=10, cost_usd=0.01)
+PRICED = CALL._replace(prompt_tokens=30, completion_tokens=10, cost_usd=0.01)
 
 
 def lane(clock: LoopClock, name: str, tally: Tally, limits: GateLimits) -> LaneView:
@@ -71,8 +70,8 @@ def test_a_picture_tells_all() -> None:
         clock, rows = LoopClock(), Rows()
         meters, progress = watching(rows, clock)
         await anyio.sleep(20)
-        lost: EpisodeRecord = replace(EPISODE, outcome="aborted", score=None)
-        await meters.put(PRICED, replace(PRICED, error_class="Unavailable", cost_usd=None), lost, replace(EPISODE, status="failed"))
+        lost: EpisodeRecord = EPISODE._replace(outcome="aborted", score=None)
+        await meters.put(PRICED, PRICED._replace(error_class="Unavailable", cost_usd=None), lost, EPISODE._replace(status="failed"))
         return plain_lines(progress.picture()), progress
 
     (first, second, points, ourselves), _ = run(scenario)

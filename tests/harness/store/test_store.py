@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -77,7 +76,7 @@ EPISODE = EpisodeRecord(
 
 def test_rows_come_back_as_they_went_in(tmp_path: Path) -> None:
     """Every field of every kind, None and unusual text included; what was put before leaving is all there."""
-    odd = replace(CALL, turn=1, reply="ünï\ncode 🎲 \x00 'quoted'", error_text="x" * 100_000)
+    odd = CALL._replace(turn=1, reply="ünï\ncode 🎲 \x00 'quoted'", error_text="x" * 100_000)
 
     async def scenario() -> None:
         with open_to_write(tmp_path / "s.duckdb") as connection:
@@ -125,7 +124,7 @@ def test_back_pressure_bounds_what_is_under_way(tmp_path: Path) -> None:
         with open_to_write(tmp_path / "s.duckdb") as connection:
             async with writing(connection, tmp_path / "s.duckdb", behind_rows_max=500) as writer:
                 for number in range(5_000):
-                    await writer.put(replace(CALL, turn=number))
+                    await writer.put(CALL._replace(turn=number))
                     most = max(most, writer.rows_behind)
         return most
 
@@ -143,13 +142,13 @@ def test_unfinished_plays_are_read_for_resuming(tmp_path: Path) -> None:
         with open_to_write(store) as connection:
             async with writing(connection, store) as writer:
                 await writer.put(CALL, TURN, EPISODE)
-                other = replace(CALL, episode_id="f")
-                await writer.put(other, replace(TURN, episode_id="f"))
-                await writer.put(replace(other, turn=1, reply=None, error_class="Unavailable"))
-                await writer.put(replace(other, turn=1, try_number=1, reply="two", ask_hash="h1"))
-                await writer.put(replace(other, turn=3, reply="after a gap"))
-                await writer.put(replace(other, episode_id="g", attempt=1, reply="second play"))
-                await writer.put(replace(other, episode_id="g", attempt=0, reply="first play"))
+                other = CALL._replace(episode_id="f")
+                await writer.put(other, TURN._replace(episode_id="f"))
+                await writer.put(other._replace(turn=1, reply=None, error_class="Unavailable"))
+                await writer.put(other._replace(turn=1, try_number=1, reply="two", ask_hash="h1"))
+                await writer.put(other._replace(turn=3, reply="after a gap"))
+                await writer.put(other._replace(episode_id="g", attempt=1, reply="second play"))
+                await writer.put(other._replace(episode_id="g", attempt=0, reply="first play"))
 
     anyio.run(scenario)
     with open_to_read(store) as connection:
@@ -162,21 +161,21 @@ def test_unfinished_plays_are_read_for_resuming(tmp_path: Path) -> None:
 def test_what_a_plan_need_not_play_is_found_by_the_parts_of_its_keys(tmp_path: Path) -> None:
     """Finished and failed episodes of the plan's items, seatings and repeats, each once; not other rules or contents, repeats beyond
     the plan, cross-play, abandoned plays; and a failure no more once it was played again."""
-    one = replace(EPISODE, seating="m/a+m/a")
-    other = replace(one, instance="2", content_hash="d", method="m/b", seating="m/b", arm="again")
+    one = EPISODE._replace(seating="m/a+m/a")
+    other = one._replace(instance="2", content_hash="d", method="m/b", seating="m/b", arm="again")
     kept = [
         one,
-        replace(one, episode_id="e1", batch=2, repeat=2, status="failed", outcome=None, score=None),
-        replace(one, episode_id="e1", batch=2, repeat=2, attempt=1),
-        replace(other, episode_id="e2", batch=1, repeat=1, status="failed", outcome=None, score=None),
+        one._replace(episode_id="e1", batch=2, repeat=2, status="failed", outcome=None, score=None),
+        one._replace(episode_id="e1", batch=2, repeat=2, attempt=1),
+        other._replace(episode_id="e2", batch=1, repeat=1, status="failed", outcome=None, score=None),
     ]
     beside = [
-        replace(one, episode_id="b1", rules="other"),
-        replace(one, episode_id="b2", content_hash="changed"),
-        replace(one, episode_id="b3", batch=3, repeat=3),
-        replace(one, episode_id="b4", batch=0, repeat=1),
-        replace(one, episode_id="b5", method="m/a+m/b", seating="m/a+m/b"),
-        replace(one, episode_id="b6", batch=1, repeat=1, status="abandoned", outcome=None, score=None),
+        one._replace(episode_id="b1", rules="other"),
+        one._replace(episode_id="b2", content_hash="changed"),
+        one._replace(episode_id="b3", batch=3, repeat=3),
+        one._replace(episode_id="b4", batch=0, repeat=1),
+        one._replace(episode_id="b5", method="m/a+m/b", seating="m/a+m/b"),
+        one._replace(episode_id="b6", batch=1, repeat=1, status="abandoned", outcome=None, score=None),
     ]
     items = [("g", "r", "s", "x", "2", "d"), ("g", "r", "s", "x", "1", "c")]
     with open_to_write(tmp_path / "s.duckdb") as connection:
@@ -199,7 +198,7 @@ def test_a_full_disk_stops_the_run_and_keeps_what_was_committed(tmp_path: Path) 
         with open_to_write(store) as connection:
             async with writing(connection, store) as writer:
                 for number in range(100_000):
-                    await writer.put(replace(CALL, turn=number, reply=os.urandom(2_000).hex()))
+                    await writer.put(CALL._replace(turn=number, reply=os.urandom(2_000).hex()))
                     if number < 3:
                         await anyio.sleep(1)  # these are on disk within a second, as another test shows
 

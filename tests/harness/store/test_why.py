@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -59,8 +58,7 @@ def try_(
     episode: str, turn: int, ready: float, *, place: float = 0, rest: float = 0, quota: float = 0, latency: float = 1, number: int = 0
 ) -> CallRecord:
     waited = place + rest + quota
-    return replace(
-        CALL,
+    return CALL._replace(
         episode_id=episode,
         turn=turn,
         try_number=number,
@@ -132,7 +130,7 @@ def test_a_late_loop_is_our_own(store: duckdb.DuckDBPyConnection) -> None:
     """An answer that lay unread for as long as the loop was late is not the provider's latency, whether turns wait for places or not."""
     pulses = [PulseRecord(run_id="1", at=at, lag_s=0.25, lag_s_max=1.0) for at in (101.0, 102.0, 103.0)]
     calls = [try_("e", 0, 100.0), try_("f", 0, 100.0, place=1), try_("g", 0, 100.0, place=2)]
-    full: list[Record] = [replace(METHOD, concurrency=1), *pulses, *calls]
+    full: list[Record] = [METHOD._replace(concurrency=1), *pulses, *calls]
     (found,) = times(store, full)
     assert [found.provider_s, found.own_cpu_s, found.starved_s] == pytest.approx([2.25, 0.75, 0.0])
 
@@ -164,7 +162,7 @@ def test_the_query_is_the_definition(
             calls.append(call)
             now = call.sent_at + call.latency_s
     pulses = [PulseRecord(run_id="1", at=100.0 + 4.0 * place, lag_s=lag * 0.4, lag_s_max=2.0) for place, lag in enumerate(lags)]
-    (found,) = times(store, [replace(METHOD, concurrency=places), *pulses, *calls])
+    (found,) = times(store, [METHOD._replace(concurrency=places), *pulses, *calls])
     parts = [found.provider_s, found.quota_s, found.backing_off_s, found.own_cpu_s, found.starved_s]
     assert parts == pytest.approx(by_brute_force(calls, pulses, places), abs=1e-5)
     assert sum(parts) == pytest.approx(found.seconds)
@@ -185,7 +183,7 @@ def simulated(limits: GateLimits, *, episodes: int, errors: float) -> list[Recor
             await world.scheduler({"m/a": (plan(number, goal=4) for number in range(episodes))}).play_all()
         return world
 
-    return [replace(METHOD, concurrency=limits.concurrency), *run(scenario).rows.all]
+    return [METHOD._replace(concurrency=limits.concurrency), *run(scenario).rows.all]
 
 
 @pytest.mark.parametrize(
