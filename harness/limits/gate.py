@@ -164,7 +164,7 @@ class Gate:
         if answer.kind == "clean":
             self._window.clean(sent_s=admission.sent_s, now_s=now_s, in_flight=self._in_flight)
             self._breaker.success()
-            self._learned.taken()
+            self._learned.taken(sent_s=admission.sent_s)
         elif answer.kind in ("limited", "unserved"):
             self._suffer(admission, answer, now_s)
         self._in_flight -= 1

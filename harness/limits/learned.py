@@ -1,13 +1,20 @@
 """A quota that nobody told us: how many requests a minute a provider takes, learned from what it refuses. Arithmetic.
 
-Some refusals in a row, or a good share of all, mean that we are too fast. The most that was taken in any recent minute is then the best
-figure there is, and calls are paced by it from then on. (Not what was taken in the last minute: refusals that have nothing to do with the
-pace would lower it without end; but where a good share of half a minute's requests is refused, what that half minute took is the figure,
-for the minutes before may have drawn on savings.) Where the provider asks for a short pause only, before a minute has passed, it counts by
-the second, and the pace so far is the figure. Half a minute in which it was used with hardly a refusal raises it by 0.5 %, after two
-minutes of that by twice as much each time: a figure that was too low, or a quota that was raised, is found."""
+Some refusals in a row, a good share of all, or one that asks for a long pause mean that we are too fast. The most that was taken in any
+recent minute is then the best figure there is, and calls are paced by it from then on. (Not what was taken in the last minute: refusals
+that have nothing to do with the pace would lower it without end; but where a good share of half a minute's requests is refused, what that
+half minute took is the figure, for the minutes before may have drawn on savings.) Where the provider asks for a short pause only, before a
+minute has passed, it counts by the second, and the pace so far is the figure: soon that since the first refusal, as there may have been
+savings before. Half a minute in which it was used with hardly a refusal raises it by 0.5 %, after two minutes of that by twice as much
+each time: a figure that was too low, or a quota that was raised, is found.
+
+A figure is found by overrunning it, and a provider that looks back over a minute gives nothing back before that burst is a minute old. So
+for a minute nothing is sent that would be more than the figure in the last minute by our own count, but for one request when the pause is
+over that the provider asked for: if that is taken, it counts otherwise, and the pace alone is kept."""
 
 from __future__ import annotations
+
+import math
 
 from harness.limits.budget import MINUTE_S, Budget
 
@@ -18,6 +25,7 @@ USED_SHARE = 0.8
 PERIOD_S = 30.0
 RECENT_S = 180.0  # a quota that was lowered is noticed after so long
 SHORT_PAUSE_S = 5.0  # a provider that counts by the minute asks for longer ones, unless the minute is nearly over
+SETTLED_S = 3.0
 FIRST_RAISE, LARGEST_RAISE = 0.005, 0.5
 PATIENT_RAISES = 4  # before the figure is taken for too low
 
@@ -28,10 +36,14 @@ class LearnedQuota:
     def __init__(self) -> None:
         self._by_second: dict[int, int] = {}  # requests sent in it and not refused, in order of time
         self._first_s = 0.0
+        self._first_refused_s: float | None = None
         self._in_row = 0
         self._period_end_s = float("-inf")
         self._period_sent = self._period_refused = 0
         self._raises = 0  # in a row
+        self._looking_back_until_s = float("-inf")
+        self._trial_at_s = float("inf")
+        self._trial_sent_s: float | None = None
         self._budget: Budget | None = None
 
     @property
@@ -43,7 +55,7 @@ class LearnedQuota:
         """Seconds until the next request may be sent; 0: now."""
         if now_s >= self._period_end_s:
             self._end_period(now_s)
-        return self._budget.wait_s(1.0, now_s) if self._budget else 0.0
+        return max(self._budget.wait_s(1.0, now_s), self._look_back_s(now_s)) if self._budget else 0.0
 
     def sent(self, now_s: float) -> None:
         self._period_sent += 1
@@ -58,10 +70,15 @@ class LearnedQuota:
                 del self._by_second[oldest]
         if self._budget is not None:
             self._budget.spend(1.0, now_s)
+        if now_s >= self._trial_at_s and self._budget is not None:
+            full = sum(self._by_second[one] for one in self._by_second if one > now_s - MINUTE_S) > self._budget.per_minute
+            self._trial_at_s, self._trial_sent_s = float("inf"), now_s if full else None
 
-    def taken(self) -> None:
-        """A request was not refused."""
+    def taken(self, *, sent_s: float) -> None:
+        """A request that was sent then was not refused."""
         self._in_row = 0
+        if sent_s == self._trial_sent_s:
+            self._looking_back_until_s = float("-inf")
 
     def refused(self, *, sent_s: float, now_s: float, retry_after_s: float | None) -> bool:
         """A request sent then was refused; True if that lowered the figure, or made the first."""
@@ -70,16 +87,37 @@ class LearnedQuota:
         second = int(sent_s)
         if self._by_second.get(second):
             self._by_second[second] -= 1
-        figure = self._figure(sent_s - self._first_s, retry_after_s)
+        if self._first_refused_s is None:
+            self._first_refused_s = sent_s
+        figure = self._figure(sent_s, retry_after_s)
         if self._budget is None:
-            if self._in_row < IN_A_ROW and not self._too_many():
+            long_pause = retry_after_s is not None and retry_after_s >= SHORT_PAUSE_S and figure >= LEAST_THAT_COUNT
+            if self._in_row < IN_A_ROW and not self._too_many() and not long_pause:
                 return False
             self._budget = Budget(figure, now_s)
-            return True
-        if figure >= self._budget.per_minute:
+        elif figure >= self._budget.per_minute:
             return False
-        self._budget.change(figure, now_s)
+        else:
+            self._budget.change(figure, now_s)
+        self._looking_back_until_s = now_s + MINUTE_S + 1.0
+        self._trial_at_s = now_s + (retry_after_s if retry_after_s is not None else float("inf"))
+        self._trial_sent_s = None
         return True
+
+    def _look_back_s(self, now_s: float) -> float:
+        """Seconds until the last minute, to the second, holds fewer requests than the figure."""
+        if now_s >= self._looking_back_until_s or now_s >= self._trial_at_s:
+            return 0.0
+        assert self._budget is not None
+        recent = [(second, count) for second, count in self._by_second.items() if second + 1.0 > now_s - MINUTE_S]
+        too_many = sum(count for _, count in recent) + 1.0 - self._budget.per_minute
+        wait_s = 0.0
+        for second, count in recent:
+            if too_many <= 0.0:
+                break
+            too_many -= count
+            wait_s = second + 1.0 + MINUTE_S - now_s
+        return wait_s
 
     def _end_period(self, now_s: float) -> None:
         if self._budget is not None:
@@ -99,11 +137,15 @@ class LearnedQuota:
     def _too_many(self) -> bool:
         return self._period_refused >= max(LEAST_THAT_COUNT, SHARE_THAT_COUNTS * self._period_sent)
 
-    def _figure(self, seen_s: float, retry_after_s: float | None) -> float:
-        figure = float(max(1, self._most_in_a_minute()))
-        if retry_after_s is not None and retry_after_s < SHORT_PAUSE_S and seen_s < MINUTE_S:
-            figure *= MINUTE_S / max(1.0, seen_s)
-        return figure
+    def _figure(self, sent_s: float, retry_after_s: float | None) -> float:
+        if retry_after_s is None or retry_after_s >= SHORT_PAUSE_S or sent_s - self._first_s >= MINUTE_S:
+            return float(max(1, self._most_in_a_minute()))
+        assert self._first_refused_s is not None
+        since_s = self._first_s
+        if sent_s - self._first_refused_s >= SETTLED_S:
+            since_s = math.ceil(self._first_refused_s)
+        taken = sum(count for second, count in self._by_second.items() if second >= int(since_s))
+        return max(1.0, taken * MINUTE_S / max(1.0, sent_s - since_s))
 
     def _most_in_a_minute(self) -> int:
         most = within = oldest = 0

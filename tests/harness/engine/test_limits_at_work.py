@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator
+from typing import Literal
 
 import pytest
 
+from backends.emulator.quota import Ledger
+from harness.core.emulation import Quotas
 from harness.core.errors import CallError, RateLimited, Unavailable
 from harness.core.vocabulary import Completion, EpisodePlan, Prompt
 from harness.limits.gate import GateLimits
@@ -151,3 +154,40 @@ def test_a_storm_is_met_with_rest_instead_of_traffic() -> None:
     failed = [row for row in world.rows.episodes if row.status == "failed"]
     assert len(world.rows.episodes) == 1_500
     assert len(failed) <= 32
+
+
+class Silent(Counter):
+    """A provider of 120 requests a minute that says nothing of it but no, and for how long."""
+
+    def __init__(self, world: World, law: Literal["sliding", "fixed", "bucket"]) -> None:
+        super().__init__(world.clock, latency_s=0.4)
+        self._ledger = Ledger(Quotas(requests=120, told=False, law=law, phase_s=17.0), world.clock.now())
+        self.answered: list[float] = []
+        self.refused: list[float] = []
+
+    async def complete(self, prompt: Prompt) -> Completion:
+        now_s = self.clock.now()
+        if (no := self._ledger.admit(input_tokens=1.0, output_tokens=1.0, now_s=now_s)) is not None:
+            self.refused.append(now_s)
+            raise RateLimited("slow down", status=429, retry_after_s=no[1])
+        self.answered.append(now_s)
+        return await super().complete(prompt)
+
+
+@pytest.mark.parametrize("law", ["sliding", "fixed", "bucket"])
+def test_an_unknown_quota_is_learned_from_what_is_refused(law: Literal["sliding", "fixed", "bucket"]) -> None:
+    """From the second minute on at least 95 % of it is used, and at most 1 % refused: also just after the burst that met it first."""
+
+    async def scenario() -> Silent:
+        world = World()
+        silent = Silent(world, law)
+        world.add(backend=silent, limits=GateLimits(concurrency=256))
+        await world.scheduler({"m/a": plans(300)}).play_all()
+        return silent
+
+    silent = run(scenario)
+    end_s = max(silent.answered)
+    answered = sum(at >= 60.0 for at in silent.answered)
+    refused = sum(at >= 60.0 for at in silent.refused)
+    assert answered >= 0.95 * 120 * (end_s - 60.0) / 60
+    assert refused <= 0.01 * (answered + refused)

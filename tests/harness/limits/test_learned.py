@@ -40,7 +40,7 @@ def drive(
             rest_s = 0.0
         if rest_s is None:
             taken += 1
-            learned.taken()
+            learned.taken(sent_s=now_s)
         else:
             refused += 1
             learned.refused(sent_s=now_s, now_s=now_s, retry_after_s=rest_s)
