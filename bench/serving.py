@@ -13,8 +13,8 @@ import json
 import statistics
 import subprocess
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -49,9 +49,10 @@ again = false
 TOKENS_MAX = 100  # of the rule sets
 FIXED = (16, 32, 64, 128, 256)
 
-# vLLM's own client, with its reader of prompt files replaced: that one wants pandas, which the environment has not.
+# vLLM's own client, with its reader of prompt files replaced: that one wants pandas, which the environment has not. It stays for all pairs,
+# one run for each line it is given: importing it takes longer than a run.
 CLIENT = """
-import argparse, json
+import argparse, json, os, sys
 from vllm.benchmarks.datasets import CustomDataset
 from vllm.benchmarks.serve import add_cli_args, main
 
@@ -62,7 +63,13 @@ def load_data(self):
 CustomDataset.load_data = load_data
 parser = argparse.ArgumentParser()
 add_cli_args(parser)
-main(parser.parse_args())
+arguments = parser.parse_args()
+answers = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)
+for line in sys.stdin:
+    arguments.result_filename = line.strip()
+    main(arguments)
+    print("done", file=answers, flush=True)
 """
 
 
@@ -145,24 +152,26 @@ async def client(dtype: str, episodes: int, pairs: int, folder: Path) -> None:
         first = await played(server.base_url, folder, "first", in_flight=64, episodes=episodes)
         prompts = folder / "prompts.jsonl"
         write_prompts(first.store, prompts)
-        print("| pair | calls | harness: calls/s | output tokens | client: calls/s | output tokens | ratio |")
-        print("|---|---|---|---|---|---|---|")
         ratios = []
-        for pair in range(pairs):
-            ours: Played | None = None
-            theirs: dict[str, float] = {}
-            for turn in (0, 1):
-                if (pair + turn) % 2:
-                    ours = await played(server.base_url, folder, f"pair-{pair}", in_flight=64, episodes=episodes)
-                else:
-                    theirs = await anyio.to_thread.run_sync(by_client, engine, server, prompts, folder)
-            assert ours is not None
-            ratios.append(ours.calls_per_s / theirs["request_throughput"])
-            print(
-                f"| {pair + 1} | {ours.calls} | {ours.calls_per_s:.2f} | {ours.tokens} | {theirs['request_throughput']:.2f} |"
-                f" {theirs['total_output_tokens']:.0f} | {ratios[-1]:.3f} |",
-                flush=True,
-            )
+        with their_client(engine, server, prompts, folder) as theirs_once:
+            await anyio.to_thread.run_sync(theirs_once)  # it warms up, too
+            print("| pair | calls | harness: calls/s | output tokens | client: calls/s | output tokens | ratio |")
+            print("|---|---|---|---|---|---|---|", flush=True)
+            for pair in range(pairs):
+                ours: Played | None = None
+                theirs: dict[str, float] = {}
+                for turn in (0, 1):
+                    if (pair + turn) % 2:
+                        ours = await played(server.base_url, folder, f"pair-{pair}", in_flight=64, episodes=episodes)
+                    else:
+                        theirs = await anyio.to_thread.run_sync(theirs_once)
+                assert ours is not None
+                ratios.append(ours.calls_per_s / theirs["request_throughput"])
+                print(
+                    f"| {pair + 1} | {ours.calls} | {ours.calls_per_s:.2f} | {ours.tokens} | {theirs['request_throughput']:.2f} |"
+                    f" {theirs['total_output_tokens']:.0f} | {ratios[-1]:.3f} |",
+                    flush=True,
+                )
     low, high = interval(ratios)
     print(f"\nmedian {statistics.median(ratios):.3f}, 95 % of bootstrapped medians in {low:.3f} to {high:.3f}")
 
@@ -178,8 +187,9 @@ def write_prompts(store: Path, file: Path) -> None:
             lines.write(json.dumps({"prompt": message["text"], "output_tokens": TOKENS_MAX}) + "\n")
 
 
-def by_client(engine: Engine, server: LocalServer, prompts: Path, folder: Path) -> dict[str, float]:
-    """What the client says of itself."""
+@contextmanager
+def their_client(engine: Engine, server: LocalServer, prompts: Path, folder: Path) -> Iterator[Callable[[], dict[str, float]]]:
+    """Each time it is called: what the client says of a run of its own."""
     result = folder / "client.json"
     command = (
         str(engine.python), "-c", CLIENT,
@@ -187,14 +197,26 @@ def by_client(engine: Engine, server: LocalServer, prompts: Path, folder: Path) 
         "--model", server.served_name, "--tokenizer", str(server.facts["weights_root"]),
         "--dataset-name", "custom", "--dataset-path", str(prompts), "--custom-output-len", "-1", "--disable-shuffle",
         "--skip-chat-template", "--num-prompts", str(len(prompts.read_text(encoding="utf-8").splitlines())),
-        "--max-concurrency", "64", "--temperature", "0", "--ready-check-timeout-sec", "0",
-        "--save-result", "--result-filename", str(result),
+        "--max-concurrency", "64", "--temperature", "0", "--ready-check-timeout-sec", "0", "--save-result",
     )  # fmt: skip
     environ = environ_of_others() | {"HF_HUB_OFFLINE": "1"}
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environ)
-    told: dict[str, float] = json.loads(result.read_text(encoding="utf-8"))
-    assert told["failed"] == 0
-    return told
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, env=environ, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        asked, answers = process.stdin, process.stdout
+
+        def run() -> dict[str, float]:
+            print(result, file=asked, flush=True)
+            assert answers.readline() == "done\n"
+            told: dict[str, float] = json.loads(result.read_text(encoding="utf-8"))
+            assert told["failed"] == 0
+            return told
+
+        try:
+            yield run
+        finally:
+            process.kill()
 
 
 def interval(ratios: list[float]) -> tuple[float, float]:

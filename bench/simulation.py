@@ -348,6 +348,7 @@ def main() -> None:
     chosen.add_argument("--sweeps", type=int, default=1_000)
     chosen.add_argument("--processes", type=int, default=2)
     chosen = what.add_parser("backtest")
+    chosen.add_argument("--keep", type=Path, help="a folder for the sweeps and stores; what is played there already is not played again")
     chosen.add_argument("--vllm", action="store_true", help="the real model too")
     told = parser.parse_args()
     if told.what == "laws":
@@ -361,7 +362,7 @@ def main() -> None:
         makespan(told.sweeps, told.processes)
     else:
         with tempfile.TemporaryDirectory() as folder:
-            draw(backtest([name for name in KINDS if told.vllm or name != "vLLM"], Path(folder)), FIGURE)
+            draw(backtest([name for name in KINDS if told.vllm or name != "vLLM"], told.keep or Path(folder)), FIGURE)
 
 
 if __name__ == "__main__":

@@ -34,9 +34,14 @@ PATIENCE_S = 900.0  # without a single good answer; then the episodes are left f
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateLimits:
-    """What a sweep says of a provider's limits. concurrency: calls in flight at most; quotas a minute, None: not known."""
+    """What a sweep says of a provider's limits.
+
+    concurrency   calls in flight at most
+    at_once       so many are let go before the first answer
+    the others    quotas a minute, None: not known"""
 
     concurrency: int
+    at_once: int = WINDOW_START
     requests: float | None = None
     tokens: float | None = None
     input_tokens: float | None = None
@@ -101,7 +106,7 @@ class Gate:
         self.estimates = Estimates()
         self._clock = clock
         self._on_event = on_event
-        self._window = Window(start=WINDOW_START, ceiling=limits.concurrency)
+        self._window = Window(start=limits.at_once, ceiling=limits.concurrency)
         self._breaker = Breaker()
         self._learned = LearnedQuota()
         self._told = False  # whether the provider speaks of its quotas

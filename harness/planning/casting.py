@@ -92,8 +92,8 @@ def _emulated(quotas: Quotas) -> dict[Quota, float]:
 
 
 def _with(limits: GateLimits, quotas: Mapping[Quota, float] | Mapping[str, float]) -> GateLimits:
-    return GateLimits(
-        concurrency=limits.concurrency,
+    return replace(
+        limits,
         requests=quotas.get("requests", limits.requests),
         tokens=quotas.get("tokens", limits.tokens),
         input_tokens=quotas.get("input_tokens", limits.input_tokens),

@@ -50,7 +50,8 @@ class Group:
         limits, behaviour = self.limits, self.behaviour
         return replace(
             self,
-            limits=GateLimits(
+            limits=replace(
+                limits,
                 concurrency=max(1, round(limits.concurrency / scale)),
                 requests=_divided(limits.requests, scale),
                 tokens=_divided(limits.tokens, scale),

@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from harness.core.addresses import is_loopback
-from harness.limits.gate import GateLimits
+from harness.limits.gate import WINDOW_START, GateLimits
 from harness.spec.load import Key, spec_error
 from harness.spec.sweep import MethodPart, SweepSpec
 
@@ -25,6 +25,7 @@ _QUOTAS = {
 
 CEILING = 1024          # a provider that has enough says so, a server of ours tells its queue
 CEILING_UNTOLD = 32     # a server on this machine that tells nothing queues in silence
+AT_ONCE_HERE = 64       # as many as the sweep says go to a server on this machine at once; more sockets at a time would stall both ends
 CEILING_ONE_BY_ONE = 2  # transformers makes one reply at a time: one in work and one at hand
 
 
@@ -65,6 +66,7 @@ def find_doors(spec: SweepSpec, methods: Iterable[str], *, source: Path, told: C
                 alone=len({part.served_name or parts[name][0] for name, part in of_door.items()}) == 1,
                 limits=GateLimits(
                     concurrency=ceiling(tuple(of_door.values()), told),
+                    at_once=at_once(tuple(of_door.values())),
                     **{quota: _stated(of_door.values(), key) for quota, key in _QUOTAS.items()},
                 ),
             )
@@ -82,6 +84,13 @@ def ceiling(parts: Sequence[MethodPart], told: Container[str]) -> int:
     if part.engine is not None:
         return CEILING_ONE_BY_ONE if part.engine.kind == "transformers" else CEILING
     return CEILING_UNTOLD if on_this_machine(part.base_url) and part.base_url not in told else CEILING
+
+
+def at_once(parts: Sequence[MethodPart]) -> int:
+    """Calls in flight from the start: whoever states a figure for a server of their own need not wait until it is found."""
+    stated = max((part.concurrency for part in parts if part.concurrency is not None), default=0)
+    here = parts[0].engine is not None or on_this_machine(parts[0].base_url)
+    return max(WINDOW_START, min(stated, AT_ONCE_HERE)) if here else WINDOW_START
 
 
 def on_this_machine(base_url: str | None) -> bool:

@@ -41,6 +41,26 @@ engine = {{ kind = "transformers", weights = "w" }}
     assert ceilings(tmp_path, text, told=("http://127.0.0.1:8000/v1",)) == [1024, 7, 32, 1024, 1024, 2]
 
 
+def test_a_figure_for_a_server_of_ones_own_holds_from_the_start(tmp_path: Path) -> None:
+    """As many calls go at once to a server on this machine as the sweep says, within bounds; elsewhere, and unless it says, a few."""
+    text = f"""
+[models.m.methods.far]
+{REMOTE}concurrency = 32
+[models.m.methods.near]
+base_url = "http://127.0.0.1:8000/v1"
+concurrency = 32
+[models.m.methods.vllm]
+engine = {{ kind = "vllm", weights = "w" }}
+concurrency = 500
+[models.m.methods.unsaid]
+base_url = "http://127.0.0.1:8001/v1"
+"""
+    file = tmp_path / "s.toml"
+    file.write_text(HEAD + text)
+    spec = parse_sweep(HEAD + text, source=str(file), known_games=["taboo"])
+    assert [door.limits.at_once for door in find_doors(spec, spec.methods(), source=file)] == [8, 32, 64, 8]
+
+
 def doors(tmp_path: Path, text: str) -> list[tuple[tuple[str, ...], bool, float | None]]:
     file = tmp_path / "s.toml"
     file.write_text(HEAD + text)
