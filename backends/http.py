@@ -198,7 +198,8 @@ async def open_wire(
     *, requests_per_second_max: float | None, deadlines: Deadlines, bytes_max: int = ANSWER_BYTES_MAX
 ) -> AsyncIterator[Wire]:
     """Connections to one host, closed on leaving. bytes_max: a longer answer is not read."""
-    timeout = aiohttp.ClientTimeout(total=deadlines.timeout_s, connect=deadlines.connect_s, sock_read=deadlines.first_byte_s)
+    first_byte_s = deadlines.first_byte_s if deadlines.first_byte_s < deadlines.timeout_s else None  # a timer less where it cannot be first
+    timeout = aiohttp.ClientTimeout(total=deadlines.timeout_s, connect=deadlines.connect_s, sock_read=first_byte_s)
     connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=300)
     forgetful = aiohttp.DummyCookieJar()  # a cookie could tie all later calls to one of a provider's machines
     async with aiohttp.ClientSession(connector=connector, timeout=timeout, cookie_jar=forgetful, auto_decompress=True) as session:
