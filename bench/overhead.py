@@ -41,6 +41,7 @@ from harness.engine.episode import Beginning, Player
 from harness.engine.purse import Purse
 from harness.engine.scheduler import ExpectedTurns, Lane, Scheduler
 from harness.limits.gate import Gate, GateLimits
+from harness.loop import in_real_time
 from harness.store.file import open_to_write
 from harness.store.writer import writing
 
@@ -256,11 +257,13 @@ async def bare(url: str, *, bodies: list[bytes], window: int) -> Measured:
         return Measured(turns=len(bodies), wall_s=time.perf_counter() - began, cpu_s=time.process_time() - cpu)
 
 
-def run(coroutine: object) -> Measured:
-    async def main() -> Measured:
-        return await coroutine  # type: ignore[misc, no-any-return]
-
-    return anyio.run(main, backend_options={"use_uvloop": True})
+def measure_round(url: str, bodies: list[bytes], *, episodes: int, window: int, store: Path) -> tuple[Measured, Measured, Measured]:
+    """The bare loop; all on; without the store."""
+    return (
+        uvloop.run(bare(url, bodies=bodies, window=window)),
+        in_real_time(lambda: ours(url, episodes=episodes, window=window, store=store)),
+        in_real_time(lambda: ours(url, episodes=episodes, window=window, store=None)),
+    )
 
 
 @dataclass(slots=True)
@@ -294,7 +297,7 @@ def measure_crowd(live: int) -> None:
     with responder(cores[-1], delay_s=15.0) as url, TemporaryDirectory() as folder:
         os.sched_setaffinity(0, {cores[0]})
         store = Path(folder) / "crowd.duckdb"
-        measured, lags = anyio.run(lambda: crowded(url, live=live, store=store), backend_options={"use_uvloop": True})
+        measured, lags = in_real_time(lambda: crowded(url, live=live, store=store))
     memory_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print("| live episodes | turns/s | CPU µs a turn | memory MiB | loop lag p50 ms | p99 ms | p99.9 ms | worst ms |")
     print("|---|---|---|---|---|---|---|---|")
@@ -315,20 +318,14 @@ def main() -> None:
     with responder(cores[-1]) as url, TemporaryDirectory() as folder:
         os.sched_setaffinity(0, {cores[0]})
         bodies: list[bytes] = []
-        run(ours(url, episodes=arguments.episodes, window=64, store=None, tap=bodies))
+        in_real_time(lambda: ours(url, episodes=arguments.episodes, window=64, store=None, tap=bodies))
         print("| in flight | bare turns/s | all on | ratio | without the store | ratio | CPU µs a turn: bare | all on | without |")
         print("|---|---|---|---|---|---|---|---|---|")
         for window in (256, 1024):
             rounds = []
             for pair in range(arguments.pairs):
                 store = Path(folder) / f"{window}-{pair}.duckdb"
-                rounds.append(
-                    (
-                        run(bare(url, bodies=bodies, window=window)),
-                        run(ours(url, episodes=arguments.episodes, window=window, store=store)),
-                        run(ours(url, episodes=arguments.episodes, window=window, store=None)),
-                    )
-                )
+                rounds.append(measure_round(url, bodies, episodes=arguments.episodes, window=window, store=store))
             speeds = [statistics.median(one[column].per_second for one in rounds) for column in range(3)]
             costs = [statistics.median(one[column].cpu_us for one in rounds) for column in range(3)]
             ratios = [statistics.median(one[column].per_second / one[0].per_second for one in rounds) for column in range(3)]

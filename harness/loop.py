@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import anyio
@@ -11,8 +13,23 @@ import anyio
 Result = TypeVar("Result")
 
 OPTIONS = {"use_uvloop": sys.platform != "win32"}
+COLLECTED_AFTER = (10_000, 20, 50)  # new objects, and younger collections, as gc.set_threshold takes them
 
 
 def in_real_time(function: Callable[[], Awaitable[Result]]) -> Result:
     """What the function comes to, on a loop of its own in this thread."""
-    return anyio.run(function, backend_options=OPTIONS)
+    with _rare_collections():
+        return anyio.run(function, backend_options=OPTIONS)
+
+
+@contextmanager
+def _rare_collections() -> Iterator[None]:
+    """Live episodes hold few cycles, and there may be thousands: the collector need not walk over them, and hold up the loop, so often."""
+    usual = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(*COLLECTED_AFTER)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*usual)
+        gc.unfreeze()
