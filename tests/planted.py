@@ -1,6 +1,6 @@
 """Planted truth over real sockets: one model reached in several ways, with a known defect or none, played and audited whole.
 
-The emulator serves bots at temperature 0 on loopback; the reference is played twice."""
+The emulator serves bots at temperature 0 on loopback; the reference is played twice, and every way is probed into the same store."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from rich.console import Console
 
 from games import GAMES
 from harness.analysis.one_store import ModelAudit, store_audit
+from harness.checking.check import check_and_keep
 from harness.compose.setting import Setting
 from harness.compose.sweep import run_sweep
 from harness.spec.load import load_sweep
@@ -39,23 +40,29 @@ concurrency = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planted:
-    """A way to the model. touches: the level on which its defect shows; None: it has none."""
+    """A way to the model.
+
+    touches   the level on which its defect shows; None: it has none
+    cause     under which name an audit should find it"""
 
     defects: str
     touches: str | None
+    cause: str | None
 
 
 WAYS = {
-    "clean": Planted(defects="", touches=None),
-    "form-errors": Planted(defects="form_errors = 0.05", touches="scores"),
-    "temperature-ignored": Planted(defects="temperature = 1.0", touches="replies"),
-    "hidden-prompt": Planted(defects='system_prompt = "You are a helpful assistant. Be brief."', touches="replies"),
-    "routed": Planted(defects="routed_share = 0.2, routed_skill = 0.1", touches="scores"),
+    "clean": Planted(defects="", touches=None, cause=None),
+    "form-errors": Planted(defects="form_errors = 0.05", touches="scores", cause="replies broken in form"),
+    "temperature-ignored": Planted(defects="temperature = 1.0", touches="replies", cause="temperature not served"),
+    "hidden-prompt": Planted(
+        defects='system_prompt = "You are a helpful assistant. Be brief."', touches="replies", cause="a prompt of its own"
+    ),
+    "routed": Planted(defects="routed_share = 0.2, routed_skill = 0.1", touches="scores", cause="several models behind one name"),
 }
 
 
 def play(seed: int, *, repeats: int, taboo: int, referencegame: int) -> ModelAudit:
-    """One sweep through all ways over sockets, and its audit."""
+    """One sweep through all ways over sockets, a check of all of them, and the audit of both."""
     text = SWEEP.format(seed=seed, repeats=repeats, taboo=taboo, referencegame=referencegame)
     text += WAY.format(name="reference", seed=0, defects="")
     text += "".join(WAY.format(name=name, seed=place + 1, defects=way.defects) for place, (name, way) in enumerate(WAYS.items()))
@@ -72,6 +79,7 @@ def play(seed: int, *, repeats: int, taboo: int, referencegame: int) -> ModelAud
         )
         end = anyio.run(lambda: run_sweep(spec, setting))
         assert (end.failed, end.pending) == (0, 0)
+        anyio.run(lambda: check_and_keep(spec, setting, probing=True, keeping=True))
         (part,) = store_audit(setting.store, reference=None, margin=None)
     return part
 
@@ -81,6 +89,17 @@ def verdicts_of(part: ModelAudit) -> dict[tuple[str, str], str]:
     assert part.replies is not None
     found = {(one.method.split("/")[1], "scores"): str(one.verdict) for one in part.scores.comparisons}
     return found | {(match.method.split("/")[1], "replies"): str(match.verdict) for match in part.replies.across}
+
+
+def causes_of(part: ModelAudit) -> dict[str, tuple[str, ...]]:
+    """way -> the causes that the audit names."""
+    return {cause.method.split("/")[1]: cause.named for cause in part.causes}
+
+
+def rightly_named(way: str, named: tuple[str, ...]) -> bool:
+    """The planted cause and no other; nothing where nothing was planted."""
+    cause = WAYS[way].cause
+    return named == ((cause,) if cause else ())
 
 
 def contradicted(verdicts: Iterable[tuple[str, str, str]]) -> list[tuple[str, str, str]]:

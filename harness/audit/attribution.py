@@ -18,7 +18,6 @@ State = Literal["supported", "consistent", "refuted", "untested"]
 
 SPECIAL_TOKENS = ("<|", "|>", "[INST]", "</s>", "<s>")
 STEADY = 1.0  # points of a game's difference that are no sign
-REPEATS_WELL = 0.95  # greedy self-match above which one model answers every request
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +74,7 @@ def attribute(method: str, findings: Sequence[ProbeFinding], rows: Sequence[Prob
         state, why = how(evidence)
         causes.append(CauseFinding(cause=cause, state=state, why=why))
     causes.append(_weights(evidence, causes))
+    causes.append(_forms(evidence, causes))
     named = tuple(one.cause for one in causes if one.state == "supported")
     return Attribution(method=method, causes=tuple(causes), named=named, sentence=_sentence(method, causes))
 
@@ -149,26 +149,40 @@ def _template(evidence: _Evidence) -> tuple[State, str]:
         signs.append("forms break and play is steady")
     if len(signs) >= 2:
         return "supported", " and ".join(signs)
-    if signs:
+    if signs and not (state == "refuted" and evidence.probed("words")[0] == "refuted"):
         return "consistent", signs[0]
     return state, why
 
 
 def _routing(evidence: _Evidence) -> tuple[State, str]:
-    state, why = evidence.probed("one server")
-    match = evidence.figure("temperature", "match at 0")
-    if state == "supported":
-        return state, why
-    if match is None:
-        return ("untested" if state == "refuted" else state), why
-    if match >= REPEATS_WELL:
-        return "refuted", f"greedy replies repeat in {100 * match:.0f} % of pairs: one model gives them"
+    """By what answers admit; else by greedy replies that come back and are not the usual ones."""
+    admitted, why = evidence.probed("one server")
+    if admitted == "supported":
+        return admitted, why
     if evidence.probed("temperature")[0] == "supported":
         return "untested", "where temperature 0 is not served, replies cannot show how many models give them"
-    return "consistent", f"greedy replies repeat in only {100 * match:.0f} % of pairs: several models, or noisy batches"
+    return evidence.probed("one model")
+
+
+def _forms(evidence: _Evidence, earlier: Sequence[CauseFinding]) -> CauseFinding:
+    """Believed where forms break and nothing else does: no probe can see it, for probes ask for no form."""
+    form, play = evidence.symptoms.form, evidence.symptoms.play
+    if form is None or play is None:
+        return CauseFinding(cause=_FORMS, state="untested", why="no games were compared")
+    if form > -STEADY:
+        return CauseFinding(cause=_FORMS, state="refuted", why=f"forms are kept as at the reference ({form:+.1f} points)")
+    seen = f"forms break ({form:+.1f} points)"
+    if abs(play) >= max(STEADY, abs(form) / 2):
+        return CauseFinding(cause=_FORMS, state="consistent", why=f"{seen}, but so does play ({play:+.1f})")
+    standing = [one.cause for one in earlier if one.cause not in _KEEP_FORMS and one.state != "refuted"]
+    if standing:
+        return CauseFinding(cause=_FORMS, state="consistent", why=f"{seen}, but so they would by: {', '.join(standing)}")
+    why = f"{seen} while play is steady ({play:+.1f}), and whatever is asked outside of games is answered as at the reference"
+    return CauseFinding(cause=_FORMS, state="supported", why=why)
 
 
 _WORDS = "another model, weights, quantisation or numerics"
+_FORMS = "replies broken in form"
 
 _CAUSES: tuple[tuple[str, Callable[[_Evidence], tuple[State, str]]], ...] = (
     ("provider trouble", _trouble),
@@ -184,8 +198,11 @@ _CAUSES: tuple[tuple[str, Callable[[_Evidence], tuple[State, str]]], ...] = (
     ("several models behind one name", _routing),
 )
 
+# Those that leave the form of a short reply as it is.
+_KEEP_FORMS = frozenset({"provider trouble", "max tokens ignored", "seed ignored"})
+
 # Those that leave the words of a short greedy reply as they are; whether they are refuted says nothing about weights.
-_LEAVE_WORDS = frozenset({"provider trouble", "max tokens ignored", "a cap on output", "stop ignored", "seed ignored"})
+_LEAVE_WORDS = frozenset({"provider trouble", "max tokens ignored", "a cap on output", "stop ignored", "seed ignored", _FORMS})
 
 
 def _weights(evidence: _Evidence, earlier: Sequence[CauseFinding]) -> CauseFinding:

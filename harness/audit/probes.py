@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from os.path import commonprefix
 from typing import Literal
 
 import numpy as np
@@ -26,7 +27,7 @@ TOPICS = (
     "Explain to a curious child how bread is made, from the field to the table, in many sentences.",
     "Write a long letter from a traveller who has reached the mountains after a hard winter.",
 )
-REPEATS = 4
+REPEATS, GREEDY_REPEATS = 4, 16  # of five replies that one in five requests gets elsewhere, two are to one of four prompts: hence sixteen
 TALK_TOKENS, SHORT_TOKENS, LONG_TOKENS = 24, 6, 300
 SEED = 11
 LENGTHS = (1, 10, 100, 1000)
@@ -34,6 +35,8 @@ FILLER = "The road goes on past fields and houses. "
 BEGINNINGS = ("Answer in French.", "Answer with a list of ten animals.")
 LATE = 120  # fillers between a beginning and its end: about a thousand tokens
 DRAWS = 999
+STRAYS = 0.05  # of greedy replies that are not the usual one: so few say nothing
+EARLY = 0.25  # of a reply: near-ties of one model's own words come anywhere in it, another model's words differ from the start
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +62,7 @@ class ProbeFinding:
     """What the probes say of one thing that was asked of a method.
 
     subject   "temperature", "seed", "max tokens", "output cap", "stop", "usage", "prompt", "template", "context", "letters",
-              "one server", "words"
+              "one server", "one model", "words"
     answer    kept: as asked; broken: not; unclear: the rows contradict each other or are too few; untested: not asked, or refused
     figures   what the sentence rests on"""
 
@@ -78,9 +81,9 @@ def first_asks() -> tuple[ProbeAsk, ...]:
     greedy, warm = Sampling(temperature=0.0), Sampling(temperature=1.0)
     asks = [
         _ask(kind, str(topic), number, sampling, TALK_TOKENS, TOPICS[topic])
-        for kind, sampling in (("greedy", greedy), ("warm", warm))
+        for kind, sampling, repeats in (("greedy", greedy, GREEDY_REPEATS), ("warm", warm, REPEATS))
         for topic in range(len(TOPICS))
-        for number in range(REPEATS)
+        for number in range(repeats)
     ]
     asks += [_ask("seed", str(SEED), number, Sampling(temperature=1.0, seed=SEED), TALK_TOKENS, TOPICS[0]) for number in range(REPEATS)]
     asks += [
@@ -166,6 +169,7 @@ def _judge_one(method: str, own: Sequence[ProbeRecord], beside: Sequence[ProbeRe
         ("seed", *_seed(own)),
         ("letters", *_letters(own, beside)),
         ("one server", *_one_server(own)),
+        ("one model", *_one_model(own, beside)),
         ("words", *_words(own, beside)),
     ]
     for subject, answer, sentence, figures in verdicts:
@@ -419,6 +423,39 @@ def _one_server(rows: Sequence[ProbeRecord]) -> _Verdict:
     if not only[1] and not only[2]:
         return "untested", "answers do not say which configuration gave them", {}
     return "kept", f"all answers name one configuration: {' '.join(filter(None, only))}", {"configurations": 1}
+
+
+def _one_model(own: Sequence[ProbeRecord], beside: Sequence[ProbeRecord]) -> _Verdict:
+    """A second model has one greedy reply of its own to each prompt: it comes back, it parts from the usual one early, and the reference
+    does not know it. Noise says something else each time."""
+    asked = second = times_second = strays = noisy = 0
+    for topic in range(len(TOPICS)):
+        replies = Counter(row.reply for row in _of(own, "greedy") if row.name == str(topic))
+        known = {row.reply for row in _of(beside, "greedy") if row.name == str(topic)}
+        if replies.total() < 2:
+            continue
+        asked += replies.total()
+        (usual, _), *others = replies.most_common()
+        if not others:
+            continue
+        (other, times), here = others[0], sum(count for _, count in others)
+        strays += here
+        noisy += times == 1 < here
+        if times >= 2 and 2 * times > here and _common(usual or "", other or "") < EARLY * len(usual or "") and not known >= {usual, other}:
+            second, times_second = second + 1, times_second + times
+    if asked < 2:
+        return "untested", _refused(own, "greedy"), {}
+    figures = {"replies": asked, "not the usual one": strays, "prompts with a second one": second}
+    if second >= 2:
+        return "broken", f"to {second} of {len(TOPICS)} prompts a second reply comes back at temperature 0, {times_second} times in all", figures
+    if not second and (strays <= asked * STRAYS or noisy):
+        return "kept", f"of {asked} greedy replies {strays} were not the usual one: no second model", figures
+    return "unclear", f"of {asked} greedy replies {strays} were not the usual one: several models, or noisy batches", figures
+
+
+def _common(one: str, other: str) -> int:
+    """Characters on which two texts agree from the start."""
+    return len(commonprefix([one, other]))
 
 
 def _words(own: Sequence[ProbeRecord], beside: Sequence[ProbeRecord]) -> _Verdict:

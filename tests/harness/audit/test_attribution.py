@@ -22,7 +22,7 @@ NAMED: dict[str, Defects] = {
     "temperature not served": Defects(temperature=1.0),
     "seed ignored": Defects(seed_ignored=True),
     "letters changed": Defects(lowercase_first=True),
-    "several models behind one name": Defects(routed_share=0.3, routed_admitted=True),
+    "several models behind one name": Defects(routed_share=0.2),
     WEIGHTS: Defects(weights_noise=0.3),
 }
 
@@ -74,6 +74,26 @@ def test_one_sign_of_a_template_is_not_enough() -> None:
 
 def _messages(name: str) -> int:
     return 3 if name == "three messages" else 1
+
+
+def test_routing_that_answers_admit_is_named_too() -> None:
+    """Answers that name two configurations are enough, however few replies there are."""
+    found = attributed(Emulation(defects=Defects(routed_share=0.3, routed_admitted=True)))
+    assert found.named == ("several models behind one name",), found.sentence
+
+
+def test_broken_forms_are_named_when_all_else_is_as_asked() -> None:
+    """Forms that break while play is steady, and nothing that a probe could find: under noise too."""
+    for seed in range(4):
+        found = attributed(Emulation(seed=seed, noise=0.02), Symptoms(form=-8.0, play=-1.0, replies_differ=True, failed_apart=False))
+        assert found.named == ("replies broken in form",), found.sentence
+
+
+def test_broken_forms_are_not_a_cause_beside_another() -> None:
+    """Forms that break by a hidden prompt are that prompt's doing; and where play suffers as much, forms are not all."""
+    prompted = Emulation(defects=Defects(system_prompt="You are a pirate."))
+    assert attributed(prompted, Symptoms(form=-8.0, play=0.0, failed_apart=False)).named == ("a prompt of its own",)
+    assert attributed(Emulation(), Symptoms(form=-8.0, play=-8.0, failed_apart=False)).named == ()
 
 
 def test_missing_episodes_are_read_first() -> None:

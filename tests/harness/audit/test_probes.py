@@ -24,7 +24,11 @@ PLANTED: dict[str, tuple[Defects, dict[str, Answer]]] = {
     "small letters": (Defects(lowercase_first=True), {"letters": "broken", "words": "broken"}),
     "routed, admitted": (
         Defects(routed_share=0.3, routed_admitted=True),
-        {"one server": "broken", "temperature": "unclear", "stop": "unclear", "seed": "unclear"},
+        {"one server": "broken", "one model": "broken", "words": "broken", "temperature": "unclear", "stop": "unclear", "seed": "unclear"},
+    ),
+    "routed": (
+        Defects(routed_share=0.2),
+        {"one model": "broken", "words": "unclear", "temperature": "unclear", "stop": "unclear", "seed": "unclear"},
     ),
     "noise in the weights": (Defects(weights_noise=0.3), {"words": "broken"}),
 }
