@@ -201,7 +201,8 @@ def _reply_row(one: Served, other: Served, seed: int) -> tuple[float, list[float
     assert match.p is not None
     assert match.divergence is not None
     found = match.divergence
-    return match.p, [kernel.p for kernel in match.turns[0].kernels], found.rho, found.low <= 1 <= found.high, match.verdict
+    kernels = {kernel.kernel: kernel.p for kernel in match.turns[0].kernels}  # none where every reply agreed
+    return match.p, [kernels.get(name, 1.0) for name in KERNELS], found.rho, found.low <= 1 <= found.high, match.verdict
 
 
 def family_table(audits: int, seed: int) -> None:

@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from os.path import commonprefix
 from typing import Literal
 
 import numpy as np
@@ -447,7 +446,8 @@ def _one_model(own: Sequence[ProbeRecord], beside: Sequence[ProbeRecord]) -> _Ve
         return "untested", _refused(own, "greedy"), {}
     figures = {"replies": asked, "not the usual one": strays, "prompts with a second one": second}
     if second >= 2:
-        return "broken", f"to {second} of {len(TOPICS)} prompts a second reply comes back at temperature 0, {times_second} times in all", figures
+        said = f"at temperature 0 a second reply comes back to {second} of {len(TOPICS)} prompts, {times_second} times in all"
+        return "broken", said, figures
     if not second and (strays <= asked * STRAYS or noisy):
         return "kept", f"of {asked} greedy replies {strays} were not the usual one: no second model", figures
     return "unclear", f"of {asked} greedy replies {strays} were not the usual one: several models, or noisy batches", figures
@@ -455,7 +455,7 @@ def _one_model(own: Sequence[ProbeRecord], beside: Sequence[ProbeRecord]) -> _Ve
 
 def _common(one: str, other: str) -> int:
     """Characters on which two texts agree from the start."""
-    return len(commonprefix([one, other]))
+    return next((place for place, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
 def _words(own: Sequence[ProbeRecord], beside: Sequence[ProbeRecord]) -> _Verdict:
