@@ -15,7 +15,7 @@ from rich.console import Console
 
 from games import GAMES
 from harness.analysis.one_store import ModelAudit, store_audit
-from harness.checking.check import check_and_keep
+from harness.compose.check import check_and_keep
 from harness.compose.setting import Setting
 from harness.compose.sweep import run_sweep
 from harness.spec.load import load_sweep
