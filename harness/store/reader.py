@@ -349,7 +349,8 @@ def nothing_but_aborts(connection: Readable) -> list[tuple[str, int, str, str]]:
     return connection.execute(
         """
         SELECT method, (sum(n) OVER of_method)::BIGINT, reason, episode FROM (
-            SELECT method, reason, count(*) AS n, min(episode_id) AS episode, bool_and(outcome = 'aborted') AS aborted FROM scores GROUP BY ALL)
+            SELECT method, reason, count(*) AS n, min(episode_id) AS episode, bool_and(outcome = 'aborted') AS aborted
+            FROM scores GROUP BY ALL)
         WINDOW of_method AS (PARTITION BY method)
         QUALIFY bool_and(aborted) OVER of_method AND sum(n) OVER of_method >= 5
             AND row_number() OVER (PARTITION BY method ORDER BY n DESC, reason) = 1

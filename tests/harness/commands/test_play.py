@@ -137,7 +137,7 @@ base_url = "{url}"
     assert ran.returncode == 0, ran.stderr
     assert beside.returncode == 0
     assert "answered" in said
-    assert f'provider = "emulator", base_url = "{url}"' in said
+    assert f'provider = "emulator" and base_url = "{url}"' in said
     store = tmp_path / "e.duckdb"
     assert rows(store, "SELECT count(*) FROM scores") == [(12,)]
     assert rows(store, "SELECT count(DISTINCT (experiment, instance, score)) FROM scores") == [(6,)]
