@@ -46,6 +46,7 @@ def vllm_environ(launch: Launch) -> dict[str, str]:
         "HF_HUB_OFFLINE": "1",
         "VLLM_NO_USAGE_STATS": "1",
         "DO_NOT_TRACK": "1",
+        "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": "60",       # 5, its default, is less than we keep a connection: it closed some in our hands
         "VLLM_REGEX_COMPILATION_TIMEOUT_S": "60",   # 5, its default, is too short where other work shares the processor
     }
 

@@ -1,7 +1,8 @@
 """How quick a server was, from the calls of any store: seconds to begin, a prompt token, a reply token, and each other call under way.
 
 Knows columns of numbers. Latencies are regressed on what the call had to do while it was in flight, queues of our own excluded: the
-store keeps them apart. Coefficients are never negative. What the regression leaves over becomes factors, which the simulation draws.
+store keeps them apart. Coefficients are never negative, and a token of its own costs a call no less than one of another's: else a call
+that was never seen alone would be made in no time there. What the regression leaves over becomes factors, which the simulation draws.
 Does not promise: anything about loads that the store never saw."""
 
 from __future__ import annotations
@@ -55,8 +56,9 @@ def fit(calls: TimedCalls) -> Fit | None:
     sent, prompt, reply = (np.asarray(column, dtype=np.float64) for column in (calls.sent_at, calls.prompt_tokens, calls.reply_tokens))
     ones = np.ones_like(latency)
     plain = _solve([ones, prompt, reply], latency)
-    loaded = _solve([ones, prompt, reply, reply * _others(sent, latency)], latency)
+    loaded = _solve([ones, prompt, reply, reply * (1.0 + _others(sent, latency))], latency)
     first_s, prompt_s, token_s, load_s = (*plain.weights, 0.0) if loaded.left > LOAD_GAIN * plain.left else loaded.weights
+    token_s += load_s
     expected = plain.expected if load_s == 0.0 else loaded.expected
     factors = _factors(latency, expected)
     return Fit(

@@ -62,6 +62,21 @@ def test_a_batch_is_known_by_its_load() -> None:
     assert found.error < 0.1
 
 
+def test_a_call_that_was_never_seen_alone_is_not_free_there() -> None:
+    """Of a server that was seen with 16 calls and then with 4, a token of a lone call still takes as long as one more call adds."""
+    slow, quick = [25.0] * 16, [3.8] * 16
+    found = fit(
+        TimedCalls(
+            sent_at=[0.0] * 16 + [25.0 + 3.8 * (place // 4) for place in range(16)],
+            latency_s=slow + quick,
+            prompt_tokens=[300.0] * 32,
+            reply_tokens=[8.0, 13.0, 9.0, 23.0] * 4 + [23.0] * 16,
+        )
+    )
+    assert found is not None
+    assert found.token_s >= found.load_s > 0.0
+
+
 def test_the_mean_latency_is_kept() -> None:
     """Whatever the regression makes of it, drawing factors gives back the seconds that were measured."""
     calls = calls_of(Tempo(first_s=1.0, spread=1.2), in_flight=[10])
