@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from harness.audit.attribution import Attribution, Symptoms, attribute, symptoms_of
 from harness.audit.composite import GameFigures, MethodFigures, common_support, method_figures, summary_figures
@@ -36,7 +35,6 @@ from harness.store.reader import (
 
 ALPHA = 0.05
 AGAIN = "again"
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -282,24 +280,21 @@ def _columns(rows: EpisodeRows) -> EpisodeColumns:
 def _replies(rows: ReplyRows, reference: str, methods: Sequence[str], choices: AuditChoices) -> ReplyFindings | None:
     """None where the reference has no reply."""
     again = second_self(reference)
-    named = [second_self(method) if arm == AGAIN else method for method, arm in zip(rows.method, rows.arm, strict=True)]
-    wanted = {*methods, again}
-    kept = [place for place, method in enumerate(named) if method in wanted]
-    if reference not in named:
+    named = {number: second_self(method) if arm == AGAIN else method for number, (method, arm) in rows.players.items()}
+    wanted = {number: name for number, name in named.items() if name in {*methods, again}}
+    if not any(name == reference and number in rows.player for number, name in wanted.items()):
         return None
-
-    def chosen(column: Sequence[T]) -> list[T]:
-        return [column[place] for place in kept]
-
     return compare_replies(
         ReplyColumns(
-            method=chosen(named),
-            item=chosen(rows.item),
-            turn=chosen(rows.turn),
-            ask_hash=chosen(rows.ask),
-            reply=chosen(rows.reply),
-            size=chosen(rows.size),
-            ending=chosen(rows.ending),
+            method=rows.player,
+            item=rows.item,
+            turn=rows.turn,
+            ask_hash=rows.ask,
+            reply=rows.reply,
+            size=rows.size,
+            ending=rows.ending,
+            names=wanted,
+            endings=rows.endings,
             texts=rows.texts,
         ),
         reference,

@@ -13,6 +13,7 @@ from scipy import stats
 from harness.audit.scores import BoolArray, FloatArray, IntArray
 
 RESAMPLES = 999
+_AT_ONCE = 100  # resamples drawn together: bounds memory at some 10 MB for 3,000 items
 CURVE_POINTS = 60
 MARGIN_MATCH = 0.05  # how much rarer replies may agree across methods than within them and still be called as alike
 HALF = 0.5  # added to every count of partings: a hazard of nothing seen is small, not none
@@ -83,9 +84,8 @@ def diverge(pairs: Pairs, item_of_prompt: IntArray, margin: float, alpha: float,
     )
     items, item = np.unique(item_of_prompt, return_inverse=True)
     both = np.concatenate([partings, exposure])
-    of_item = np.stack([np.bincount(item, weights=row, minlength=len(items)) for row in both])
-    weights = rng.multinomial(len(items), np.full(len(items), 1 / len(items)), size=RESAMPLES)
-    drawn = np.log(_ratio((weights @ of_item.T).astype(np.float64)))
+    of_item = np.stack([np.bincount(item, weights=row, minlength=len(items)) for row in both]).astype(np.float64)
+    drawn = np.log(_ratio(_resampled(of_item, rng)))
     hazard = _hazards(of_item.sum(axis=1)[None])[0]
     rho = float(_ratio(of_item.sum(axis=1)[None])[0])
     low, high = np.exp(np.quantile(drawn, [alpha / 2, 1 - alpha / 2]))
@@ -108,6 +108,18 @@ def diverge(pairs: Pairs, item_of_prompt: IntArray, margin: float, alpha: float,
         p_equivalence=max(p_ratio, _p_excess(excess)),
         curve=_curve(pairs, cell, count),
     )
+
+
+def _resampled(of_item: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """Sums over items drawn with replacement, (resamples, rows)."""
+    items = of_item.shape[1]
+    sums = np.empty((RESAMPLES, len(of_item)))
+    for start in range(0, RESAMPLES, _AT_ONCE):
+        many = min(_AT_ONCE, RESAMPLES - start)
+        drawn = rng.integers(items, size=(many, items)) + items * np.arange(many)[:, None]
+        times = np.bincount(drawn.reshape(-1), minlength=many * items).reshape(many, items)
+        sums[start : start + many] = times.astype(np.float64) @ of_item.T
+    return sums
 
 
 def _hazards(sums: FloatArray) -> FloatArray:

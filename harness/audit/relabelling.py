@@ -12,6 +12,7 @@ from itertools import combinations
 from math import comb
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from harness.audit.scores import BoolArray, FloatArray, IntArray
 
@@ -83,13 +84,16 @@ def _drawn(blocks: Sequence[Block], rng: np.random.Generator, draws: int) -> tup
 def _add_draws(sums: FloatArray, block: Block, rng: np.random.Generator) -> None:
     """Adds the block's strata to the first row, labelled as they are, and to each other row under labels of its own."""
     weight = pair_weights(_labellings(block.first, block.second, rng), block.first, block.second)
-    drawn = np.empty((len(sums) - 1, sums.shape[1]))
+    labellings, draws, kernels = weight.shape[1], len(sums) - 1, sums.shape[1]
     for start in range(0, len(block.similarity), _STRATA):
         tables = np.ascontiguousarray((block.similarity[start : start + _STRATA].transpose(0, 2, 1) @ weight).transpose(0, 2, 1))
         sums[0] += tables[:, 0].sum(axis=0)
-        choices = rng.integers(len(weight.T), size=(len(tables), len(drawn)), dtype=np.uint16)
-        for table, choice in zip(tables, choices, strict=True):  # a table fits the processor's nearest cache; all at once do not
-            sums[1:] += np.take(table, choice, axis=0, out=drawn, mode="clip")
+        strata = len(tables)
+        choices = rng.integers(labellings, size=(strata, draws), dtype=np.uint16).T + np.arange(strata, dtype=np.int32) * labellings
+        ends = np.arange(0, draws * strata + 1, strata, dtype=np.int32)
+        # A draw adds up one row of each stratum's table: a matrix of ones, so many a row, which scipy multiplies without making it dense.
+        chosen = csr_array((np.ones(draws * strata), np.ascontiguousarray(choices).reshape(-1), ends), shape=(draws, strata * labellings))
+        sums[1:] += chosen @ tables.reshape(-1, kernels)
 
 
 def _labellings(first: int, second: int, rng: np.random.Generator) -> BoolArray:

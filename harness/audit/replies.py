@@ -24,6 +24,7 @@ from harness.core.errors import AuditError
 from harness.core.seeds import derive_seed
 
 TURNS_MAX = 12  # later turns have hardly a history in common
+NOT_SAID = "not said"
 _PAIRS_AT_ONCE = 200_000
 
 
@@ -36,7 +37,8 @@ class ReplyColumns:
     reply    the reply's text or a key that stands for it
     size     of the reply, in bytes of UTF-8
     ending   why it ended, in the words of its provider's dialect; None: not said
-    texts    the texts behind keys; may lack those of prompts that all were answered alike; empty where replies are texts themselves"""
+    names, endings, texts  what stands behind keys of methods, endings and replies; empty where these stand for themselves. Rows of a
+             method without a name are left out; texts may lack those of prompts that all were answered alike"""
 
     method: Column
     item: Column
@@ -45,6 +47,8 @@ class ReplyColumns:
     reply: Column
     size: Column
     ending: Column
+    names: Mapping[Any, str] = field(default_factory=dict)
+    endings: Mapping[Any, str | None] = field(default_factory=dict)
     texts: Mapping[Any, str] = field(default_factory=dict)
 
 
@@ -226,15 +230,17 @@ def sample_p(columns: ReplyColumns, one: str, other: str, rng: np.random.Generat
 
 
 def _gather(columns: ReplyColumns) -> _Replies:
-    came = np.fromiter((reply is not None and reply is not np.ma.masked for reply in columns.reply), dtype=np.bool_)
-    names, method = _coded(columns.method, came)
-    endings, ending = _coded([word or "not said" for word in columns.ending], came)
+    came = _came(columns.reply)
+    if columns.names:
+        came &= np.isin(np.asarray(columns.method), np.array([*columns.names]))
+    names, method = _named(columns.method, came, columns.names)
+    endings, ending = _named(columns.ending, came, columns.endings)
     _, asked = _coded(columns.ask_hash, came)
     _, item = _coded(columns.item, came)
     answers, answer = _coded(columns.reply, came)
     turn, size = (np.asarray(column, dtype=np.int64)[came] for column in (columns.turn, columns.size))
     _, first, prompt = np.unique(asked * (item.max(initial=0) + 1) + item, return_index=True, return_inverse=True)
-    order = np.lexsort((answer, method, prompt))
+    order = np.argsort((prompt * len(names) + method) * len(answers) + answer, kind="stable")
     counts = np.bincount(method * len(first) + prompt, minlength=len(names) * len(first)).reshape(len(names), len(first))
     start = (np.concatenate([[0], np.cumsum(counts.T.reshape(-1))[:-1]])).reshape(len(first), len(names)).T
     said = np.unique(prompt * (len(answers) + 1) + answer, return_inverse=True)[1].reshape(-1)
@@ -256,15 +262,31 @@ def _gather(columns: ReplyColumns) -> _Replies:
     )
 
 
-def _coded(column: Column, kept: BoolArray) -> tuple[tuple[str, ...], IntArray]:
+def _came(column: Column) -> BoolArray:
+    """Rows that have a reply."""
+    if isinstance(column, np.ndarray) and column.dtype != np.object_:
+        return ~np.ma.getmaskarray(column)
+    return np.fromiter((reply is not None and reply is not np.ma.masked for reply in column), dtype=np.bool_, count=len(column))
+
+
+def _named(column: Column, kept: BoolArray, behind: Mapping[Any, str | None]) -> tuple[tuple[str, ...], IntArray]:
+    """The distinct names, sorted, and each kept row's place among them; what was not said has a name too."""
+    keys, code = _coded(column if behind else [word or NOT_SAID for word in column], kept)
+    words = [behind[key] or NOT_SAID for key in keys] if behind else list(keys)
+    names = tuple(sorted(set(words)))
+    return names, np.array([names.index(word) for word in words], dtype=np.int64)[code]
+
+
+def _coded(column: Column, kept: BoolArray) -> tuple[tuple[Any, ...], IntArray]:
     """The distinct values, sorted, and each kept row's place among them."""
     if isinstance(column, np.ndarray) and column.dtype != np.object_:
-        names, code = np.unique(column[kept], return_inverse=True)
+        values = np.asarray(column)[kept]
+        names, code = np.unique(values, return_inverse=True)
         return tuple(names.tolist()), code.reshape(-1).astype(np.int64)
-    values = [value for value, keep in zip(column, kept, strict=True) if keep]
-    known = sorted(set(values))
+    listed = [value for value, keep in zip(column, kept, strict=True) if keep]
+    known = sorted(set(listed))
     place = {name: index for index, name in enumerate(known)}
-    return tuple(known), np.fromiter(map(place.__getitem__, values), dtype=np.int64, count=len(values))
+    return tuple(known), np.fromiter(map(place.__getitem__, listed), dtype=np.int64, count=len(listed))
 
 
 def _varied(prompt: IntArray, code: IntArray, prompts: int) -> BoolArray:

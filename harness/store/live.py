@@ -31,6 +31,7 @@ class Readable(Protocol):
 
     def execute(self, query: str, parameters: Any = ..., /) -> Readable: ...
     def fetchall(self) -> list[Any]: ...
+    def fetchnumpy(self) -> dict[str, Any]: ...
     @property
     def description(self) -> Any: ...
 
@@ -113,6 +114,11 @@ class RunningStore:
 
     def fetchall(self) -> list[Any]:
         return self._rows
+
+    def fetchnumpy(self) -> dict[str, Any]:
+        """The columns by name: as lists, for they came as text."""
+        columns = zip(*self._rows, strict=True) if self._rows else [()] * len(self._columns)
+        return {name: list(column) for name, column in zip(self._columns, columns, strict=True)}
 
     @property
     def description(self) -> list[tuple[str]]:

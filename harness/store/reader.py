@@ -297,42 +297,58 @@ def episode_rows(connection: Readable) -> EpisodeRows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplyRows:
-    """Every reply of the last attempts as columns; items, asks and replies as numbers that stand for them.
+    """Every reply of the last attempts as columns of numbers, which stand for what they are about.
 
-    size    of the reply in bytes
-    texts   the replies behind their numbers, of those asks of an item that were not always answered alike"""
+    players  the (method, arm) behind each number of `player`; endings: why replies ended, None: not said
+    size     of the reply in bytes
+    texts    the replies behind their numbers, of those asks of an item that were not always answered alike"""
 
-    method: Sequence[str]
-    arm: Sequence[str]
+    player: Sequence[int]
     item: Sequence[int]
     turn: Sequence[int]
     ask: Sequence[int]
     reply: Sequence[int]
     size: Sequence[int]
-    ending: Sequence[str | None]
+    ending: Sequence[int]
+    players: Mapping[int, tuple[str, str]]
+    endings: Mapping[int, str | None]
     texts: Mapping[int, str]
 
 
 def reply_rows(connection: Readable) -> ReplyRows:
     """What the comparison of replies to identical prompts is computed from."""
-    rows = connection.execute(f"""
+    columns = connection.execute(f"""
         WITH {_REPLIES}
-        SELECT method, arm, item, turn, ask, hash(reply), strlen(reply), finish_reason FROM replies""").fetchall()
+        SELECT player, item, turn, ask, said AS reply, strlen(reply) AS size, {_number("finish_reason")} AS ending
+        FROM replies""").fetchnumpy()
+    players = connection.execute(f"""
+        SELECT {_number("method, arm")}, method, arm
+        FROM (SELECT DISTINCT method FROM calls), (SELECT DISTINCT arm FROM episodes)""").fetchall()
+    endings = connection.execute(f"SELECT {_number('finish_reason')}, finish_reason FROM calls GROUP BY finish_reason").fetchall()
     told = connection.execute(f"""
         WITH {_REPLIES}, varied AS (
-            SELECT item, ask FROM replies GROUP BY ALL HAVING count(*) > 2 AND min(hash(reply)) <> max(hash(reply)))
-        SELECT hash(reply), any_value(reply) FROM replies SEMI JOIN varied USING (item, ask) GROUP BY ALL""").fetchall()
-    method, arm, item, turn, ask, reply, size, ending = zip(*rows, strict=True) if rows else [()] * 8
+            SELECT item, ask FROM replies GROUP BY ALL HAVING count(*) > 2 AND min(said) <> max(said))
+        SELECT said, any_value(reply) FROM replies SEMI JOIN varied USING (item, ask) GROUP BY ALL""").fetchall()
     return ReplyRows(
-        method=method, arm=arm, item=item, turn=turn, ask=ask, reply=reply, size=size, ending=ending, texts=dict(told)
+        **columns,
+        players={number: (method, arm) for number, method, arm in players},
+        endings=dict(endings),
+        texts=dict(told),
     )
 
 
-# A reply a turn; hashes of 64 bits stand for texts, a million of which share one with a chance of one in thirty million.
-_REPLIES = """
+def _number(columns: str) -> str:
+    """SQL for a number that stands for these columns: 63 bits of a hash, so that it is an int64 to all who read it. Two of a million texts
+    share one with a chance of one in eighteen million."""
+    return f"CAST(hash({columns}) >> 1 AS BIGINT)"
+
+
+# A reply a turn.
+_REPLIES = f"""
     replies AS (
-        SELECT calls.method, arm, turn, reply, finish_reason, hash(calls.ask_hash) AS ask,
-               hash(game, rules, instance_set, experiment, instance, content_hash) AS item
+        SELECT {_number("calls.method, arm")} AS player, turn, reply, {_number("reply")} AS said, finish_reason,
+               {_number("calls.ask_hash")} AS ask,
+               {_number("game, rules, instance_set, experiment, instance, content_hash")} AS item
         FROM calls JOIN last_episodes USING (episode_id, attempt)
         WHERE calls.error_class IS NULL)"""
 
@@ -341,20 +357,6 @@ def points_by_game(connection: Readable) -> list[tuple[str, str, int, float]]:
     """(method, game, finished episodes, sum of their scores): aborted and unscored ones earned nothing."""
     return connection.execute(
         "SELECT method, game, count(*), coalesce(sum(score), 0) FROM episodes WHERE status = 'finished' AND arm = 'main' GROUP BY ALL"
-    ).fetchall()
-
-
-def nothing_but_aborts(connection: Readable) -> list[tuple[str, int, str, str]]:
-    """(method, episodes, commonest reason, an episode's id) of the methods of which five or more ended, and every one aborted."""
-    return connection.execute(
-        """
-        SELECT method, (sum(n) OVER of_method)::BIGINT, reason, episode FROM (
-            SELECT method, reason, count(*) AS n, min(episode_id) AS episode, bool_and(outcome = 'aborted') AS aborted
-            FROM scores GROUP BY ALL)
-        WINDOW of_method AS (PARTITION BY method)
-        QUALIFY bool_and(aborted) OVER of_method AND sum(n) OVER of_method >= 5
-            AND row_number() OVER (PARTITION BY method ORDER BY n DESC, reason) = 1
-        ORDER BY method"""
     ).fetchall()
 
 
