@@ -21,6 +21,7 @@ from yarl import URL
 from backends import Dialect, asks, sse
 from backends.answers import Answer, thoughts_apart
 from backends.providers import provider
+from harness.core.addresses import why_unconnected
 from harness.core.errors import CallError, ConnectFailed, Garbled, Rejected, TimedOut, Unavailable, Unreachable
 from harness.core.protocols import Clock
 from harness.core.vocabulary import AccessMethod, Completion, Prompt
@@ -164,7 +165,7 @@ class Wire:
         if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
             return Unreachable(f"{url} does not prove who it is: {error}")
         if isinstance(error, aiohttp.ClientConnectorError):
-            return ConnectFailed(f"cannot connect to {url}: {error}")
+            return ConnectFailed(f"cannot connect to {url}: {why_unconnected(error.os_error)}")
         if isinstance(error, aiohttp.ClientPayloadError):
             return Garbled(f"the answer of {url} broke off: {error}")
         return Unavailable(f"the connection to {url} was lost: {type(error).__name__}: {error}")

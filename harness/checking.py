@@ -19,6 +19,7 @@ import anyio
 from anyio.streams.tls import TLSAttribute
 
 from harness.audit.probes import ProbeAsk, first_asks, later_asks
+from harness.core.addresses import why_unconnected
 from harness.core.errors import CallError, Rejected
 from harness.core.protocols import Backend, Clock
 from harness.core.records import CallRecord, ProbeRecord, Record
@@ -169,7 +170,7 @@ async def _there(method: AccessMethod, steps: list[Step], clock: Clock) -> bool:
         steps.append(Step(name="TLS", good=False, seen=str(error), seconds=clock.now() - began))
         return False
     except (OSError, TimeoutError) as error:
-        said = str(error) or f"no connection to {host}:{port} in {CONNECT_S:.0f} s"
+        said = f"{host}:{port}: {why_unconnected(error)}" if str(error) else f"no connection to {host}:{port} in {CONNECT_S:.0f} s"
         steps.append(Step(name="connection", good=False, seen=said, seconds=clock.now() - began))
         return False
     steps.append(Step(name="TLS" if secure else "connection", good=True, seen=seen, seconds=clock.now() - began))

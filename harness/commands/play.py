@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.commands.arguments import AsJson, SweepFile, load
-from harness.commands.terminal import BUDGET, FAILED, INTERRUPTED, on_stderr, say
+from harness.commands.terminal import BUDGET, FAILED, INTERRUPTED, command, on_stderr, say
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -50,7 +50,7 @@ def demo(
         "FROM calls_by_method",
         "SELECT reason, count(*) FROM scores GROUP BY ALL ORDER BY 2 DESC",
     ):
-        console.print(f'  lightbulb sql {store} "{query}"', highlight=False, soft_wrap=True)
+        console.print(f'  {command()} sql {store} "{query}"', highlight=False, soft_wrap=True)
     raise typer.Exit(code)
 
 
@@ -88,7 +88,7 @@ def _play(spec: SweepSpec, sweep: Path, store: Path, *, retry_failed: bool, cons
             emit({"event": "said", "text": line})
 
     setting = Setting(source=sweep, store=store, environ=os.environ, console=console, say=tell, emit=emit)
-    resume = shlex.join(["lightbulb", "run", str(sweep), "--store", str(store)])
+    resume = f"{command()} {shlex.join(['run', str(sweep), '--store', str(store)])}"
     try:
         end = in_real_time(lambda: run_sweep(spec, setting, retry_failed=retry_failed))
     except KeyboardInterrupt:  # in the moment before the run listens, or after: all that came home is stored
@@ -108,6 +108,8 @@ def _report_end(end: RunEnd, store: Path, *, resume: str, retrying: bool) -> int
         say(f"{method}: stopped early: {why}")
     for why, count in end.failures:
         say(f"{count} failed: {why}")
+    if end.finished:
+        _say_what_only_aborts(store)
     if end.failed:
         say(f"failed episodes are played again by: {resume} --retry-failed")
     go_on = f"{resume} --retry-failed" if retrying else resume
@@ -120,3 +122,13 @@ def _report_end(end: RunEnd, store: Path, *, resume: str, retrying: bool) -> int
     if end.pending:
         say(f"go on with: {go_on}")
     return FAILED if end.failed or end.pending else 0
+
+
+def _say_what_only_aborts(store: Path) -> None:
+    """A way by which no episode keeps its form has more often been set up wrongly than found a model that cannot."""
+    from harness.store.file import open_to_read
+    from harness.store.reader import nothing_but_aborts
+
+    with open_to_read(store) as connection:
+        for method, episodes, reason, episode in nothing_but_aborts(connection):
+            say(f"{method}: all {episodes} episodes aborted, most of them: {reason}; see one: {command()} show {store} {episode}")

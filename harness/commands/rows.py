@@ -15,7 +15,7 @@ from harness.core.errors import SpecError
 ExportForm = Literal["parquet", "csv", "clembench", "hub"]
 
 
-def show(store: StoreFile, episode: Annotated[str, typer.Argument(help="An episode's id or key, or the beginning of one.")]) -> None:
+def show(store: StoreFile, episode: Annotated[str, typer.Argument(help="An episode's id or key, or the beginning of one.")] = "") -> None:
     """One transcript, as each seat saw it.
 
     Example: lightbulb show demo.duckdb 3f2a"""
@@ -24,6 +24,9 @@ def show(store: StoreFile, episode: Annotated[str, typer.Argument(help="An episo
     from harness.store.reader import transcript
 
     with open_to_read(store) as connection:
+        if not episode:
+            listed = f'lightbulb sql {store} "SELECT episode_id, method, game, outcome FROM scores"'
+            raise SpecError(f"name an episode by the beginning of its id; {listed} lists them")
         print_transcript(transcript(connection, episode), on_stdout())
 
 

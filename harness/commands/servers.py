@@ -95,6 +95,8 @@ def emulate(
 
     def on_ready(url: str) -> None:
         print(json.dumps({"base_url": url}) if as_json else url, flush=True)
+        if emulation.behind is None:
+            say(f'its bots play for a method with provider = "emulator" and base_url = "{url}"; any other finds no player here')
 
     in_real_time(lambda: serve(emulation, port=port, key=key, find_instance=find_instance, on_ready=on_ready, say=say))
 

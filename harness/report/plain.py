@@ -87,14 +87,21 @@ def _scores(one: Comparison, margin: float) -> str:
     points = one.points
     if one.missing is not None and one.label.endswith("(missing data)"):
         return "Too many of its games failed for technical reasons to judge its scores; play those again first."
-    span = f"between {_amount(points.low)} and {_amount(points.high)}"
     if one.verdict == "EQUIVALENT":
         return f"Scores: at most {margin:g} points of 100 apart; {_amount(points.difference)} was seen."
     if one.verdict == "INCONCLUSIVE":
-        more = _more(one)
-        return f"Scores: it may score {span}; that is too wide a range to call.{more}"
+        return f"Scores: it may {_open(one)}; that is too wide a range to call.{_more(one)}"
     where = _where(one)
+    span = f"between {_amount(points.low)} and {_amount(points.high)}"
     return f"Scores: {_amount(points.difference)} of 100, most likely {span}.{where}"
+
+
+def _open(one: Comparison) -> str:
+    """The range of what is not settled: points, or where these are, the share of episodes played."""
+    points, played = one.points, one.played
+    if max(-points.open_low, points.open_high) < points.margin:
+        return f"end {-played.open_low:.1f} % more of its games by a broken form, or {played.open_high:.1f} % fewer"
+    return f"score between {_amount(points.open_low)} and {_amount(points.open_high)}"
 
 
 def _amount(points: float) -> str:

@@ -7,7 +7,7 @@ import difflib
 import json
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -63,7 +63,10 @@ def read_sweep(raw: Mapping[str, object], *, source: str, known_games: Sequence[
     try:
         spec = TypeAdapter(SweepSpec).validate_json(json.dumps(raw, default=str), strict=True)  # as JSON: strict, and lists are lists
     except ValidationError as error:
-        raise SpecError(_told(source, text, [(_own_key(e["loc"]), _plain(e)) for e in error.errors()])) from error
+        games = raw.get("games")
+        problems = [*_unknown_games(games if isinstance(games, dict) else (), known_games)]
+        problems += [(_own_key(e["loc"]), _plain(e)) for e in error.errors()]
+        raise SpecError(_told(source, text, problems)) from error
     problems = list(_contradictions(spec, known_games))
     if problems:
         raise SpecError(_told(source, text, problems))
@@ -105,12 +108,16 @@ def spec_error(source: Path, problems: Sequence[tuple[Key, str]]) -> SpecError:
     return SpecError(_told(str(source), text, problems))
 
 
+def _unknown_games(games: Iterable[str], known_games: Sequence[str]) -> Iterator[tuple[Key, str]]:
+    for game in games:
+        if game not in known_games:
+            yield ("games", game), f"no such game{suggest(game, known_games)}; `lightbulb games` lists them"
+
+
 def _contradictions(spec: SweepSpec, known_games: Sequence[str]) -> Iterator[tuple[Key, str]]:
     if not re.fullmatch(r"[^\W_][\w. -]*", spec.name):
         yield ("name",), f"{spec.name!r} is no name for the store's file; letters, digits, . _ - and spaces, a letter or digit first"
-    for game in spec.games:
-        if game not in known_games:
-            yield ("games", game), f"no such game{suggest(game, known_games)}; `lightbulb games` lists them"
+    yield from _unknown_games(spec.games, known_games)
     engines = [name for name, (_, part) in spec.methods().items() if part.engine is not None]
     for model, model_part in spec.models.items():
         if not NAME.fullmatch(model):

@@ -58,7 +58,7 @@ def _method(model: str, name: str, where: str, key_env: str | None, *, first: bo
         lines += [f'engine = {{ kind = "vllm", weights = {weights}, dtype = "auto" }}   # a server that the run starts and stops']
     else:
         lines += [f"base_url = {_text(where)}"]
-        lines += [f"key_env = {_text(key_env)}   # the variable's name; the key itself never stands in a file of ours"] if key_env else []
+        lines += [f"{'' if key_env else '# '}key_env = {_text(key_env or 'MY_API_KEY')}   # {_KEY}"]
     lines += [_METHOD_KEYS.rstrip()] if first else []
     return "\n".join(lines) + "\n"
 
@@ -73,8 +73,10 @@ def _key(name: str) -> str:
     return name if bare.isascii() and bare.isalnum() else _text(name)
 
 
+_KEY = "the variable's name; the key itself stands in the environment or in .env, never in a file of ours"
+
 _HEAD = """\
-# A sweep: games x the ways to reach a model x repeats. Every key: the README's table, or `lightbulb schema` for your editor.
+# A sweep: games x the ways to reach a model x repeats. Every key: docs/sweep-file.md, or `lightbulb schema` for your editor.
 #   lightbulb run THIS_FILE      plays it, and goes on where it stopped
 #   lightbulb audit STORE        says whether the ways lead to the same model
 

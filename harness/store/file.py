@@ -131,4 +131,5 @@ def translated(path: Path) -> Iterator[None]:
             raise StoreError(f"{path}: is not a DuckDB file; name another") from error
         raise StoreError(f"{path}: cannot be used: {text.splitlines()[0]}; check the folder, its rights and the disk's space") from error
     except duckdb.Error as error:
-        raise StoreError(f"{path}: {str(error).splitlines()[0]}") from error
+        said = str(error).split("\n\n", 1)[0]  # then comes the query again
+        raise StoreError(f"{path}: {' '.join(said.splitlines())}") from error

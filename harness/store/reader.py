@@ -360,6 +360,20 @@ def points_by_game(connection: Readable) -> list[tuple[str, str, int, float]]:
     ).fetchall()
 
 
+def nothing_but_aborts(connection: Readable) -> list[tuple[str, int, str, str]]:
+    """(method, episodes, commonest reason, an episode's id) of the methods of which five or more ended, and every one aborted."""
+    return connection.execute(
+        """
+        SELECT method, (sum(n) OVER of_method)::BIGINT, reason, episode FROM (
+            SELECT method, reason, count(*) AS n, min(episode_id) AS episode, bool_and(outcome = 'aborted') AS aborted
+            FROM scores GROUP BY ALL)
+        WINDOW of_method AS (PARTITION BY method)
+        QUALIFY bool_and(aborted) OVER of_method AND sum(n) OVER of_method >= 5
+            AND row_number() OVER (PARTITION BY method ORDER BY n DESC, reason) = 1
+        ORDER BY method"""
+    ).fetchall()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MethodTime:
     """What an access method's seconds went to, over all runs: the five parts add up to them. What each is: store/why.py."""

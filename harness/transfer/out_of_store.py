@@ -36,13 +36,13 @@ def export_tables(store: Path, folder: Path, form: FileFormat) -> dict[str, int]
     """One file a table; returns the rows of each.
 
     raises  SpecError if the folder holds something already"""
-    _empty_folder(folder)
+    _empty_folder(folder, store)
     return copy_tables(store, folder, form)
 
 
 def export_clembench(store: Path, folder: Path, *, seats: Mapping[str, Sequence[str]]) -> ClembenchEnd:
     """Finished episodes of the main arm. seats: of each game, in order."""
-    _empty_folder(folder)
+    _empty_folder(folder, store)
     with open_to_read(store) as connection:
         plays = connection.execute(
             "SELECT DISTINCT repeat, method FROM last_episodes WHERE status = 'finished' AND arm = 'main' ORDER BY ALL"
@@ -64,7 +64,7 @@ def export_hub(store: Path, folder: Path) -> dict[str, int]:
     """Parquet files and the card that describes them; a person uploads it, we never do.
 
     raises  SpecError if the folder holds something already"""
-    _empty_folder(folder)
+    _empty_folder(folder, store)
     (folder / "data").mkdir()
     rows = copy_tables(store, folder / "data", "parquet", names=PUBLISHED)
     with open_to_read(store) as connection:
@@ -72,7 +72,10 @@ def export_hub(store: Path, folder: Path) -> dict[str, int]:
     return rows
 
 
-def _empty_folder(folder: Path) -> None:
+def _empty_folder(folder: Path, store: Path) -> None:
+    """The folder, made once the store is known to be one: what cannot be exported leaves nothing behind."""
+    with open_to_read(store):
+        pass
     try:
         folder.mkdir(parents=True, exist_ok=True)
         held = any(folder.iterdir())

@@ -55,6 +55,29 @@ def test_a_budget_ends_a_run_and_more_of_it_goes_on(tmp_path: Path, played: Path
     assert rows(store, RESULTS) == rows(played, RESULTS)
 
 
+def test_a_way_that_only_aborts_is_named(tmp_path: Path) -> None:
+    """Exit code 0, for games were played; but who reaches a model wrongly is told, with the reason and an episode to look at."""
+    sweep = tmp_path / "b.toml"
+    sweep.write_text("""
+name = "b"
+[games.taboo]
+items = 3
+[games.wordle]
+items = 3
+[models.m.methods]
+broken.bots = { form_errors = 1 }
+sound.bots = { }
+[audit]
+again = false
+""")
+    ran = lightbulb("run", sweep)
+    assert ran.returncode == 0, ran.stderr
+    (named,) = [line for line in ran.stderr.splitlines() if "aborted" in line]
+    assert named.startswith("m/broken: all 6 episodes aborted, most of them: ")
+    episode = named.split()[-1]
+    assert rows(tmp_path / "b.duckdb", f"SELECT method, outcome FROM scores WHERE episode_id = '{episode}'") == [("m/broken", "aborted")]
+
+
 def test_a_sweep_that_may_stop_early_does(tmp_path: Path) -> None:
     """A method that breaks most forms is played no further once that is sure: said, exit code 0, looks in the store, the audit's verdict
     is that of the last look, and the same command has nothing left to play."""
@@ -114,6 +137,7 @@ base_url = "{url}"
     assert ran.returncode == 0, ran.stderr
     assert beside.returncode == 0
     assert "answered" in said
+    assert f'provider = "emulator" and base_url = "{url}"' in said
     store = tmp_path / "e.duckdb"
     assert rows(store, "SELECT count(*) FROM scores") == [(12,)]
     assert rows(store, "SELECT count(DISTINCT (experiment, instance, score)) FROM scores") == [(6,)]

@@ -22,6 +22,10 @@ def test_an_episode_is_shown(played: Path) -> None:
     missing = lightbulb("show", played, "zzz")
     assert missing.returncode == 2
     assert "no episode's id or key starts with 'zzz'" in missing.stderr
+    unnamed = lightbulb("show", played)
+    assert unnamed.returncode == 2
+    question = unnamed.stderr.split(f"sql {played} ")[1].split('"')[1]
+    assert (episode,) in [row[:1] for row in rows(played, question)]
 
 
 def test_sql_reads_and_cannot_write(played: Path) -> None:
@@ -43,6 +47,7 @@ def test_sql_reads_and_cannot_write(played: Path) -> None:
         with pytest.raises(StoreError), open_to_read(played) as connection, translated(played):
             connection.execute(harm).fetchall()
     assert [path.name for path in played.parent.iterdir() if path.name.startswith(f"{played.name}.")] == []
+    assert 'Did you mean "calls"?' in lightbulb("sql", played, "FROM call").stderr
     for harm in ("DELETE FROM calls", ""):
         refused = lightbulb("sql", played, harm)
         assert (refused.returncode, "Traceback" in refused.stderr) == (2, False)

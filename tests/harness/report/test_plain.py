@@ -61,6 +61,21 @@ def test_it_says_how_much_more_it_takes(part: ModelAudit) -> None:
     assert plain.noise(open_ended) is None
 
 
+def test_the_first_words_and_the_evidence_name_one_range(part: ModelAudit) -> None:
+    """What an INCONCLUSIVE verdict leaves open is one interval, be it of points or of the episodes played."""
+    few = simulate("strong", [CLEAN, CLEAN], np.random.default_rng(2), repeats=1, greedy=False, items=(4, 5, 18, 6, 3, 3, 3))
+    found = audit(few, "m0", seed=1, draws=399)
+    (one,) = found.comparisons
+    low, high = re.findall(r"[+-][0-9.]+", one.sentence.split(" off ")[0])
+    (told,) = plain.told(replace(part, scores=found, replies=None))
+    assert f"score between {abs(float(low))} points fewer and {abs(float(high))} points more" in told.said[0]
+    settled = replace(one.points, open_low=-1.0, open_high=1.0)
+    only_played = replace(found, comparisons=(replace(one, points=settled),))
+    (told,) = plain.told(replace(part, scores=only_played, replies=None))
+    assert "of its games" in told.said[0]
+    assert f"{-one.played.open_low:.1f} % more" in told.said[0]
+
+
 def test_what_is_not_to_be_believed_says_so_first(part: ModelAudit) -> None:
     """A reference that differs from itself is an alarm, and counts as a difference; a margin given later is said."""
     broken = replace(part, scores=replace(part.scores, calibrated=False))

@@ -79,6 +79,13 @@ def test_a_mistake_is_told_with_its_remedy(old: str, new: str, words: str) -> No
     assert words in problems(GOOD.replace(old, new))
 
 
+def test_an_unknown_game_is_told_beside_other_mistakes() -> None:
+    """Whoever mends one is not sent back for the next."""
+    told = problems(GOOD.replace("games.taboo", "games.tabu").replace("base_url", "base_ulr"))
+    assert 'no such game; did you mean "taboo"?' in told
+    assert 'did you mean "base_url"?' in told
+
+
 def test_a_method_may_be_called_like_a_key() -> None:
     """Hints come from the place, not from the name: a method called bots has a method's keys."""
     told = problems(GOOD.replace("methods.a]", "methods.bots]").replace("base_url", "base_ulr"))

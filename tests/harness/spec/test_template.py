@@ -43,6 +43,9 @@ def test_what_stands_behind_a_mark_is_right_too() -> None:
     assert spec.games["taboo"].items == 30
     assert spec.models["llama-3-8b"].methods["a"].requests_per_minute == 60
     assert spec.retry.tries_max == 6
+    keyless = written(key_env=None)
+    assert [part.key_env for _, part in parse_sweep(keyless, source="new", known_games=list(GAMES)).methods().values()] == [None] * 4
+    assert keyless.count('# key_env = "MY_API_KEY"') == written().count('\nkey_env = "KEY"')
 
 
 @pytest.mark.parametrize("option", ["here", "=bots", "here=ftp://x", "here=vlm:x"])
