@@ -53,6 +53,8 @@ FIXED = (16, 32, 64, 128, 256)
 # one run for each line it is given: importing it takes longer than a run.
 CLIENT = """
 import argparse, json, os, sys
+answers = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)  # what vLLM says of itself is no answer
 from vllm.benchmarks.datasets import CustomDataset
 from vllm.benchmarks.serve import add_cli_args, main
 
@@ -64,8 +66,6 @@ CustomDataset.load_data = load_data
 parser = argparse.ArgumentParser()
 add_cli_args(parser)
 arguments = parser.parse_args()
-answers = os.fdopen(os.dup(1), "w")
-os.dup2(2, 1)
 for line in sys.stdin:
     arguments.result_filename = line.strip()
     main(arguments)
