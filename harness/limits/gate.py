@@ -169,7 +169,8 @@ class Gate:
         if answer.kind == "clean":
             self._window.clean(sent_s=admission.sent_s, now_s=now_s, in_flight=self._in_flight)
             self._breaker.success()
-            self._learned.taken(sent_s=admission.sent_s)
+            if self._learned.taken(sent_s=admission.sent_s):
+                self._tell_learned()
         elif answer.kind in ("limited", "unserved"):
             self._suffer(admission, answer, now_s)
         self._in_flight -= 1
@@ -275,8 +276,11 @@ class Gate:
         """Learns from a refusal; True if calls were paced already, so that the pace was to blame and not their number."""
         paced = self._learned.per_minute is not None
         if self._learned.refused(sent_s=admission.sent_s, now_s=now_s, retry_after_s=answer.retry_after_s):
-            self._on_event("quota", f"requests: {self._learned.per_minute:.0f} a minute, by what was refused")
+            self._tell_learned()
         return paced
+
+    def _tell_learned(self) -> None:
+        self._on_event("quota", f"requests: {self._learned.per_minute:.0f} a minute, by what was refused")
 
     def _hear(self, admission: Admission, headers: Mapping[str, str], now_s: float) -> None:
         for quota, report in read_reports(headers, self._clock.wall()).items():

@@ -1,6 +1,6 @@
 """A quota that nobody told us: how many requests a minute a provider takes, learned from what it refuses. Arithmetic.
 
-Some refusals in a row, a good share of all, or one that asks for a long pause mean that we are too fast. The most that was taken in any
+Some refusals in a row, or a good share of all, mean that we are too fast. The most that was taken in any
 recent minute is then the best figure there is, and calls are paced by it from then on. (Not what was taken in the last minute: refusals
 that have nothing to do with the pace would lower it without end; but where a good share of half a minute's requests is refused, what that
 half minute took is the figure, for the minutes before may have drawn on savings.) Where the provider asks for a short pause only, before a
@@ -10,11 +10,14 @@ each time: a figure that was too low, or a quota that was raised, is found.
 
 A figure is found by overrunning it, and a provider that looks back over a minute gives nothing back before that burst is a minute old. So
 for a minute nothing is sent that would be more than the figure in the last minute by our own count, but for one request when the pause is
-over that the provider asked for: if that is taken, it counts otherwise, and the pace alone is kept."""
+over that the provider asked for: taken although that minute is full, it says that the provider counts otherwise. A single refusal that
+asks for a long pause is treated so, too: a request taken just when our count says that there is room again makes of the suspicion a
+figure."""
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 from harness.limits.budget import MINUTE_S, Budget
 
@@ -26,8 +29,18 @@ PERIOD_S = 30.0
 RECENT_S = 180.0  # a quota that was lowered is noticed after so long
 SHORT_PAUSE_S = 5.0  # a provider that counts by the minute asks for longer ones, unless the minute is nearly over
 SETTLED_S = 3.0
+LEAST_SUSPECTED = 60  # a minute: of fewer, any moment may seem the one when room was made
 FIRST_RAISE, LARGEST_RAISE = 0.005, 0.5
 PATIENT_RAISES = 4  # before the figure is taken for too low
+
+
+class _Trial(NamedTuple):
+    """A request sent when the asked pause was over. full: more than the figure were sent in the minute before; just_freed: not any more,
+    but a second earlier."""
+
+    sent_s: float
+    full: bool
+    just_freed: bool
 
 
 class LearnedQuota:
@@ -43,7 +56,8 @@ class LearnedQuota:
         self._raises = 0  # in a row
         self._looking_back_until_s = float("-inf")
         self._trial_at_s = float("inf")
-        self._trial_sent_s: float | None = None
+        self._trial: _Trial | None = None
+        self._suspected = 0.0
         self._budget: Budget | None = None
 
     @property
@@ -55,7 +69,7 @@ class LearnedQuota:
         """Seconds until the next request may be sent; 0: now."""
         if now_s >= self._period_end_s:
             self._end_period(now_s)
-        return max(self._budget.wait_s(1.0, now_s), self._look_back_s(now_s)) if self._budget else 0.0
+        return max(self._budget.wait_s(1.0, now_s) if self._budget else 0.0, self._look_back_s(now_s))
 
     def sent(self, now_s: float) -> None:
         self._period_sent += 1
@@ -70,15 +84,26 @@ class LearnedQuota:
                 del self._by_second[oldest]
         if self._budget is not None:
             self._budget.spend(1.0, now_s)
-        if now_s >= self._trial_at_s and self._budget is not None:
-            full = sum(self._by_second[one] for one in self._by_second if one > now_s - MINUTE_S) > self._budget.per_minute
-            self._trial_at_s, self._trial_sent_s = float("inf"), now_s if full else None
+        if now_s >= self._trial_at_s:
+            before, just_left, figure = -1, 0, self.per_minute or self._suspected
+            for past, count in self._by_second.items():
+                before += count if past > now_s - MINUTE_S else 0
+                just_left += count if -1.0 < past - (now_s - MINUTE_S) <= 0.0 else 0
+            self._trial = _Trial(now_s, full=before >= figure, just_freed=before < figure <= before + just_left)
+            self._trial_at_s = float("inf")
 
-    def taken(self, *, sent_s: float) -> None:
-        """A request that was sent then was not refused."""
+    def taken(self, *, sent_s: float) -> bool:
+        """A request that was sent then was not refused; True if that made the first figure."""
         self._in_row = 0
-        if sent_s == self._trial_sent_s:
+        if self._trial is None or sent_s != self._trial.sent_s:
+            return False
+        trial, self._trial = self._trial, None
+        if self._budget is None and trial.just_freed:
+            self._budget = Budget(self._suspected, sent_s)
+            return True
+        if self._budget is None or trial.full:
             self._looking_back_until_s = float("-inf")
+        return False
 
     def refused(self, *, sent_s: float, now_s: float, retry_after_s: float | None) -> bool:
         """A request sent then was refused; True if that lowered the figure, or made the first."""
@@ -91,26 +116,30 @@ class LearnedQuota:
             self._first_refused_s = sent_s
         figure = self._figure(sent_s, retry_after_s)
         if self._budget is None:
-            long_pause = retry_after_s is not None and retry_after_s >= SHORT_PAUSE_S and figure >= LEAST_THAT_COUNT
-            if self._in_row < IN_A_ROW and not self._too_many() and not long_pause:
+            if self._in_row < IN_A_ROW and not self._too_many():
+                if retry_after_s is not None and retry_after_s >= SHORT_PAUSE_S and figure >= LEAST_SUSPECTED:
+                    self._suspected = figure
+                    self._look_back(now_s, retry_after_s)
                 return False
             self._budget = Budget(figure, now_s)
         elif figure >= self._budget.per_minute:
             return False
         else:
             self._budget.change(figure, now_s)
+        self._look_back(now_s, retry_after_s)
+        return True
+
+    def _look_back(self, now_s: float, retry_after_s: float | None) -> None:
         self._looking_back_until_s = now_s + MINUTE_S + 1.0
         self._trial_at_s = now_s + (retry_after_s if retry_after_s is not None else float("inf"))
-        self._trial_sent_s = None
-        return True
+        self._trial = None
 
     def _look_back_s(self, now_s: float) -> float:
         """Seconds until the last minute, to the second, holds fewer requests than the figure."""
         if now_s >= self._looking_back_until_s or now_s >= self._trial_at_s:
             return 0.0
-        assert self._budget is not None
         recent = [(second, count) for second, count in self._by_second.items() if second + 1.0 > now_s - MINUTE_S]
-        too_many = sum(count for _, count in recent) + 1.0 - self._budget.per_minute
+        too_many = sum(count for _, count in recent) + 1.0 - (self.per_minute or self._suspected)
         wait_s = 0.0
         for second, count in recent:
             if too_many <= 0.0:
