@@ -88,9 +88,15 @@ def _play(spec: SweepSpec, sweep: Path, store: Path, *, retry_failed: bool, cons
             emit({"event": "said", "text": line})
 
     setting = Setting(source=sweep, store=store, environ=os.environ, console=console, say=tell, emit=emit)
+    async def played() -> RunEnd:
+        try:
+            return await run_sweep(spec, setting, retry_failed=retry_failed)
+        finally:  # nobody listens any more, and the end of a loop does not bear a KeyboardInterrupt
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+
     resume = f"{command()} {shlex.join(['run', str(sweep), '--store', str(store)])}"
     try:
-        end = in_real_time(lambda: run_sweep(spec, setting, retry_failed=retry_failed))
+        end = in_real_time(played)
     except KeyboardInterrupt:  # in the moment before the run listens, or after: all that came home is stored
         say(f"interrupted; go on with: {resume}")
         return INTERRUPTED

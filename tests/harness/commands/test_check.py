@@ -70,10 +70,10 @@ def test_check_names_the_defects_of_a_deaf_provider_and_the_audit_names_them_as_
     assert "temperature 0 is not served" in broken["temperature"]
     assert "asked for 6 tokens" in broken["max tokens"]
     assert "stop" not in broken
-    assert "2 access methods: at most about 114 calls" in ran.stderr
+    assert "2 access methods: at most about 210 calls" in ran.stderr
     spent = honest["spent"]
     assert spent["cost_usd"] == pytest.approx((spent["prompt_tokens"] + 2 * spent["completion_tokens"]) / 1e6)
-    assert rows(store, "SELECT method, count(*) >= 54 FROM probes GROUP BY ALL ORDER BY ALL") == [("m/deaf", True), ("m/honest", True)]
+    assert rows(store, "SELECT method, count(*) >= 102 FROM probes GROUP BY ALL ORDER BY ALL") == [("m/deaf", True), ("m/honest", True)]
     assert lightbulb("run", path, "--store", store).returncode == 0
     audited = lightbulb("audit", store).stdout
     assert "Cause at m/deaf: max tokens ignored (asked for 6 tokens" in audited

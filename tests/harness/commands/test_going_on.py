@@ -120,7 +120,7 @@ def test_a_full_disk_stops_a_sweep_and_nothing_committed_is_lost(tmp_path: Path)
     sweep = bots_sweep(tmp_path, repeats=10)
     store = tmp_path / "disk" / "t.duckdb"
     kept = "SELECT episode_id, attempt, turn, try_number, reply FROM calls WHERE run_id = '0001' ORDER BY ALL"
-    with small_disk(store.parent, megabytes=1) as grow:
+    with small_disk(store.parent, megabytes=2) as grow:  # half a second of rows fits
         stopped = apart("run", sweep, "--store", store)
         assert (stopped.returncode, "Traceback" in stopped.stderr) == (2, False), stopped.stderr
         assert "the same command resumes" in stopped.stderr
