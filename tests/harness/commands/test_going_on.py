@@ -117,10 +117,10 @@ def test_a_running_sweep_answers_questions(tmp_path: Path) -> None:
 def test_a_full_disk_stops_a_sweep_and_nothing_committed_is_lost(tmp_path: Path) -> None:
     """It says what happened and how to go on; after space is made the same command keeps every committed row, plays the rest, and ends
     with the results of a run that had space."""
-    sweep = bots_sweep(tmp_path, repeats=10)
+    sweep = bots_sweep(tmp_path, repeats=10, latency=0.03)  # seconds of play: some batches fit before one does not
     store = tmp_path / "disk" / "t.duckdb"
     kept = "SELECT episode_id, attempt, turn, try_number, reply FROM calls WHERE run_id = '0001' ORDER BY ALL"
-    with small_disk(store.parent, megabytes=2) as grow:  # half a second of rows fits
+    with small_disk(store.parent, megabytes=1) as grow:
         stopped = apart("run", sweep, "--store", store)
         assert (stopped.returncode, "Traceback" in stopped.stderr) == (2, False), stopped.stderr
         assert "the same command resumes" in stopped.stderr
