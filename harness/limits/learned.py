@@ -1,12 +1,12 @@
 """A quota that nobody told us: how many requests a minute a provider takes, learned from what it refuses. Arithmetic.
 
-Some refusals in a row, or a good share of all, mean that we are too fast. The most that was taken in any
-recent minute is then the best figure there is, and calls are paced by it from then on. (Not what was taken in the last minute: refusals
-that have nothing to do with the pace would lower it without end; but where a good share of half a minute's requests is refused, what that
-half minute took is the figure, for the minutes before may have drawn on savings.) Where the provider asks for a short pause only, before a
-minute has passed, it counts by the second, and the pace so far is the figure: soon that since the first refusal, as there may have been
-savings before. Half a minute in which it was used with hardly a refusal raises it by 0.5 %, after two minutes of that by twice as much
-each time: a figure that was too low, or a quota that was raised, is found.
+Some refusals in a row, or a good share of all, mean that we are too fast. The most that was taken in any recent minute is then the best
+figure there is, and calls are paced by it from then on. (Not what was taken in the last minute: refusals that have nothing to do with the
+pace would lower it without end; but where a good share of half a minute's requests is refused, what that half minute took is the figure,
+for the minutes before may have drawn on savings.) Where the provider asks for a short pause only, before a minute has passed, it counts by
+the second, and the pace so far is the figure: soon that since the first refusal, as there may have been savings before. Half a minute in
+which it was used with hardly a refusal raises it by 0.5 %, after two minutes of that by twice as much each time: a figure that was too
+low, or a quota that was raised, is found.
 
 A figure is found by overrunning it, and a provider that looks back over a minute gives nothing back before that burst is a minute old. So
 for a minute nothing is sent that would be more than the figure in the last minute by our own count, but for one request when the pause is
@@ -35,8 +35,8 @@ PATIENT_RAISES = 4  # before the figure is taken for too low
 
 
 class _Trial(NamedTuple):
-    """A request sent when the asked pause was over. full: more than the figure were sent in the minute before; just_freed: not any more,
-    but a second earlier."""
+    """A request sent when the asked pause was over. full: the figure or more were sent in the minute before; just_freed: no more,
+    but up to a second earlier."""
 
     sent_s: float
     full: bool
@@ -85,12 +85,7 @@ class LearnedQuota:
         if self._budget is not None:
             self._budget.spend(1.0, now_s)
         if now_s >= self._trial_at_s:
-            before, just_left, figure = -1, 0, self.per_minute or self._suspected
-            for past, count in self._by_second.items():
-                before += count if past > now_s - MINUTE_S else 0
-                just_left += count if -1.0 < past - (now_s - MINUTE_S) <= 0.0 else 0
-            self._trial = _Trial(now_s, full=before >= figure, just_freed=before < figure <= before + just_left)
-            self._trial_at_s = float("inf")
+            self._begin_trial(now_s)
 
     def taken(self, *, sent_s: float) -> bool:
         """A request that was sent then was not refused; True if that made the first figure."""
@@ -130,9 +125,18 @@ class LearnedQuota:
         return True
 
     def _look_back(self, now_s: float, retry_after_s: float | None) -> None:
+        """For a minute, and with one trial when the pause is over."""
         self._looking_back_until_s = now_s + MINUTE_S + 1.0
         self._trial_at_s = now_s + (retry_after_s if retry_after_s is not None else float("inf"))
         self._trial = None
+
+    def _begin_trial(self, now_s: float) -> None:
+        """The request that was just sent is the one."""
+        start_s, figure = now_s - MINUTE_S, self.per_minute or self._suspected
+        before = sum(count for second, count in self._by_second.items() if second > start_s) - 1
+        just_left = sum(count for second, count in self._by_second.items() if start_s - 1.0 < second <= start_s)
+        self._trial = _Trial(now_s, full=before >= figure, just_freed=before < figure <= before + just_left)
+        self._trial_at_s = float("inf")
 
     def _look_back_s(self, now_s: float) -> float:
         """Seconds until the last minute, to the second, holds fewer requests than the figure."""
