@@ -36,7 +36,8 @@ class Tempo:
     load_s    more for each token, for each other call under way: one batch computes them all; 0: calls do not notice each other
     slots     calls computed at once, the others queue; None: as many as come
     factors   measured durations over expected ones, one of which each call draws; empty: lognormal of this spread
-    spread    sigma of that lognormal"""
+    spread    sigma of that lognormal
+    cold      times as long for calls that came before any was answered: caches are empty"""
 
     first_s: float = 0.5
     prompt_s: float = 0.0
@@ -45,6 +46,7 @@ class Tempo:
     slots: int | None = None
     factors: Sequence[float] = ()
     spread: float = 0.0
+    cold: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +113,7 @@ class SimulatedProvider:
         self._counts = {quota: _count_of(enforcement) for quota in enforcement.limits}
         by_second = enforcement.per_second is not None and "requests" in enforcement.limits
         self._second = _Fixed(1.0, enforcement.phase_s) if by_second else None
+        self._warm = False
         self._batch = _Batch(behaviour.tempo, clock) if behaviour.tempo.load_s or behaviour.tempo.slots else None
 
     async def serve(self, inner: Backend, prompt: Prompt) -> Completion:
@@ -143,11 +146,14 @@ class SimulatedProvider:
     async def _compute(self, prompt_tokens: int, reply_tokens: int) -> None:
         tempo = self.behaviour.tempo
         factor = self._chance.choice(tempo.factors) if tempo.factors else self._chance.lognormvariate(0.0, tempo.spread)
+        if not self._warm:
+            factor *= tempo.cold
         if self._batch is None:
             await self._clock.sleep(factor * (tempo.first_s + tempo.prompt_s * prompt_tokens + tempo.token_s * reply_tokens))
         else:
             await self._clock.sleep(factor * (tempo.first_s + tempo.prompt_s * prompt_tokens))
             await self._batch.write(factor * reply_tokens)
+        self._warm = True
 
     # --- quotas ---------------------------------------------------------------------------------------------------------------
 

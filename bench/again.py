@@ -31,6 +31,7 @@ from harness.engine.scheduler import ExpectedTurns, Lane, Scheduler
 from harness.limits.gate import Gate, GateLimits
 from harness.simulation import simulate
 from harness.spec.plan import GameSet, choose_instances, lane
+from harness.spec.sweep import Seating
 from tests.world import Rows, method
 
 ITEMS = {"taboo": 12, "referencegame": 18}
@@ -102,7 +103,7 @@ async def _play(rows: Rows, seed: int) -> None:
         expected_turns=expected,
         seed=seed,
     )
-    plans = lane("m/a", sets, repeats=REPEATS, seed=seed, stored=set(), arms=("main", "again"))
+    plans = lane(Seating(("m/a",)), sets, repeats=REPEATS, seed=seed, stored=set(), arms=("main", "again"))
     lanes = [Lane(name="m/a", plans=plans, gates=(gate,))]
     await Scheduler(lanes, player=player, expected=expected, beginning=lambda plan: Beginning()).play_all()
 

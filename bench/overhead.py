@@ -40,7 +40,7 @@ from harness.engine.call import Caller, RetryPolicy, Route
 from harness.engine.episode import Beginning, Player
 from harness.engine.purse import Purse
 from harness.engine.scheduler import ExpectedTurns, Lane, Scheduler
-from harness.limits.gate import Gate, GateLimits
+from harness.limits.gate import WINDOW_START, Gate, GateLimits
 from harness.loop import in_real_time
 from harness.store.file import open_to_write
 from harness.store.writer import writing
@@ -196,7 +196,9 @@ async def sink(store: Path | None) -> AsyncIterator[RecordSink]:
             yield writer
 
 
-async def ours(url: str, *, episodes: int, window: int, store: Path | None, tap: list[bytes] | None = None) -> Measured:
+async def ours(
+    url: str, *, episodes: int, window: int, store: Path | None, tap: list[bytes] | None = None, at_once: int = WINDOW_START
+) -> Measured:
     """Whole episodes, everything on. Opening the file is not measured, as no turn makes it dearer; the writer's last commit is."""
     method = AccessMethod(
         name="m/a",
@@ -212,7 +214,7 @@ async def ours(url: str, *, episodes: int, window: int, store: Path | None, tap:
         requests_per_second_max=None,
     )
     clock = RealClock()
-    gate = Gate("m/a", GateLimits(concurrency=window), clock=clock, on_event=lambda kind, detail: None)
+    gate = Gate("m/a", GateLimits(concurrency=window, at_once=at_once), clock=clock, on_event=lambda kind, detail: None)
     async with open_wire(requests_per_second_max=None, deadlines=Deadlines()) as wire:
         backend = HttpBackend(method, DIALECTS["openai_chat"], wire, key=None, clock=clock)
         tapped = Tapped(backend, method)
@@ -283,11 +285,11 @@ class Lags:
 
 
 async def crowded(url: str, *, live: int, store: Path) -> tuple[Measured, Lags]:
-    """Half as many episodes again as are live at once."""
+    """Half as many episodes again as are live at once, and all of these from the beginning: opening the window is not the question."""
     lags = Lags([])
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(lags.watch)
-        measured = await ours(url, episodes=live + live // 2, window=live, store=store)
+        measured = await ours(url, episodes=live + live // 2, window=live, store=store, at_once=live)
         tasks.cancel_scope.cancel()
     return measured, lags
 

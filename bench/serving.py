@@ -1,10 +1,11 @@
-"""What the harness makes of a real vLLM server, in three questions; each row is a sweep of its own through the whole program.
+"""What the harness makes of a real vLLM server, in four questions; each row is a sweep of its own through the whole program.
 
     python -m bench.serving many      the same games one call at a time and 64 at once: what many episodes in flight are worth
     python -m bench.serving client    64 in flight against vLLM's own benchmark client with the same prompts, in interleaved pairs
+    python -m bench.serving bench     figures of `lightbulb bench` at 64 in flight against that client's, in interleaved pairs
     python -m bench.serving window    throughput with fixed windows, and with the window left to itself
 
-One server stays up for all rows. In `client` it has no prefix cache: what one side asked must not speed up the other."""
+One server stays up for all rows. In `client` and `bench` it has no prefix cache: what one side asked must not speed up the other."""
 
 from __future__ import annotations
 
@@ -31,6 +32,9 @@ from games import GAMES
 from harness.compose.setting import Setting
 from harness.compose.sweep import run_sweep
 from harness.spec.load import parse_sweep
+from harness.throughput.figures import Objective
+from harness.throughput.load import Stage
+from harness.throughput.measure import BenchPlan, bench
 
 SWEEP = """
 name = "serving"
@@ -65,8 +69,8 @@ def load_data(self):
 CustomDataset.load_data = load_data
 parser = argparse.ArgumentParser()
 add_cli_args(parser)
-arguments = parser.parse_args()
 for line in sys.stdin:
+    arguments = parser.parse_args()  # anew: a run leaves marks on them that the next one refuses
     arguments.result_filename = line.strip()
     main(arguments)
     print("done", file=answers, flush=True)
@@ -176,6 +180,56 @@ async def client(dtype: str, episodes: int, pairs: int, folder: Path) -> None:
     print(f"\nmedian {statistics.median(ratios):.3f}, 95 % of bootstrapped medians in {low:.3f} to {high:.3f}")
 
 
+async def benchmark(dtype: str, episodes: int, pairs: int, folder: Path) -> None:
+    """The same figures by both: requests and output tokens a second, medians of time to first token, between tokens, and to the end."""
+    async with a_server(dtype, folder, "--no-enable-prefix-caching") as (engine, server):
+        first = await played(server.base_url, folder, "first", in_flight=64, episodes=episodes)
+        prompts = folder / "prompts.jsonl"
+        write_prompts(first.store, prompts)
+        ratios: list[list[float]] = []
+        with their_client(engine, server, prompts, folder) as theirs_once:
+            await anyio.to_thread.run_sync(theirs_once)
+            print("| pair | by | requests/s | output tokens/s | first token s | between tokens s | to the end s |")
+            print("|---|---|---|---|---|---|---|", flush=True)
+            for pair in range(pairs):
+                found: dict[str, tuple[float, ...]] = {}
+                for turn in (0, 1):
+                    if (pair + turn) % 2:
+                        found["lightbulb bench"] = await ours_once(server.base_url, folder, prompts, first.calls)
+                    else:
+                        found["vllm bench serve"] = figures_of(await anyio.to_thread.run_sync(theirs_once))
+                for name, figures in found.items():
+                    print(f"| {pair + 1} | {name} | {' | '.join(f'{value:.3g}' for value in figures)} |", flush=True)
+                pairs_of = zip(found["lightbulb bench"], found["vllm bench serve"], strict=True)
+                ratios.append([ours / theirs for ours, theirs in pairs_of])
+    medians = (statistics.median(column) for column in zip(*ratios, strict=True))
+    print(f"| median of ratios | ours / theirs | {' | '.join(f'{value:.3f}' for value in medians)} |")
+
+
+def figures_of(told: dict[str, float]) -> tuple[float, ...]:
+    medians = (told[f"median_{name}_ms"] / 1000 for name in ("ttft", "itl", "e2el"))
+    return (told["request_throughput"], told["output_throughput"], *medians)
+
+
+async def ours_once(url: str, folder: Path, prompts: Path, requests: int) -> tuple[float, ...]:
+    text = SWEEP.format(url=url, items=1, repeats=1, concurrency="", constrain="false")
+    spec = parse_sweep(text, source="bench", known_games=list(GAMES))
+    plan = BenchPlan(
+        methods=(),
+        stages=(Stage(loop="closed", level=64, requests=requests),),
+        objective=Objective(ttft_s=10.0, e2e_s=100.0),
+        prompts=prompts,
+        tokens_max=TOKENS_MAX,
+        stream=True,
+    )
+    setting = Setting(source=folder / "serving.toml", store=folder / "bench.duckdb", environ={}, console=Console(stderr=True), say=say)
+    ((stage,),) = [found.stages for found in await bench(spec, plan, setting)]
+    assert stage.figures is not None, stage.refused
+    assert stage.figures.output_tokens_per_s is not None
+    medians = (values[0] for values in (stage.figures.ttft_s, stage.figures.gap_s, stage.figures.e2e_s))
+    return (stage.figures.requests_per_s, stage.figures.output_tokens_per_s, *medians)
+
+
 def write_prompts(store: Path, file: Path) -> None:
     with duckdb.connect(str(store), read_only=True) as connection:
         asked = connection.execute(
@@ -198,6 +252,7 @@ def their_client(engine: Engine, server: LocalServer, prompts: Path, folder: Pat
         "--dataset-name", "custom", "--dataset-path", str(prompts), "--custom-output-len", "-1", "--disable-shuffle",
         "--skip-chat-template", "--num-prompts", str(len(prompts.read_text(encoding="utf-8").splitlines())),
         "--max-concurrency", "64", "--temperature", "0", "--ready-check-timeout-sec", "0", "--save-result",
+        "--percentile-metrics", "ttft,itl,e2el",
     )  # fmt: skip
     environ = environ_of_others() | {"HF_HUB_OFFLINE": "1"}
     pipe = subprocess.PIPE
@@ -262,7 +317,7 @@ def most_in_flight(store: Path) -> int:
     return int(most)
 
 
-QUESTIONS = {"many": many, "client": client, "window": window}
+QUESTIONS = {"many": many, "client": client, "bench": benchmark, "window": window}
 
 
 def main() -> None:

@@ -1,9 +1,9 @@
 """Measures the simulation: its speed, how near plans are, how near the engine is to the best that could be done, and its laws, often.
 
-    python -m bench.simulation laws [--seeds 20000]      seeded sweeps under faults; every breach is printed with its seed
-    python -m bench.simulation reference                 the reference sweep, planned in full and in short
-    python -m bench.simulation makespan [--sweeps 1000]  the engine against the lower bound, lock-step rounds and a slot an episode
-    python -m bench.simulation backtest [--vllm]         plans from an earlier run against what a later one took; draws docs/figures"""
+python -m bench.simulation laws [--seeds 20000]      seeded sweeps under faults; every breach is printed with its seed
+python -m bench.simulation reference                 the reference sweep, planned in full and in short
+python -m bench.simulation makespan [--sweeps 1000]  the engine against the lower bound, lock-step rounds and a slot an episode
+python -m bench.simulation backtest [--vllm]         plans from an earlier run against what a later one took; draws docs/figures"""
 
 from __future__ import annotations
 
@@ -251,8 +251,8 @@ KINDS = {
             "emulator = { skill = 0.7, quotas = { requests = 120 }, latency = { first_s = 1.0, spread = 0.3, tokens_per_s = 60.0 } }\n"
             "concurrency = 12"
         ),
-        earlier=(1, 20, 8),
-        later=(2, 40, 12),
+        earlier=(1, 40, 16),
+        later=(2, 50, 16),
     ),
     "emulator without": Kind(
         method="emulator = { skill = 0.7, latency = { first_s = 1.0, spread = 0.3, tokens_per_s = 60.0 } }\nconcurrency = 12",
@@ -262,8 +262,8 @@ KINDS = {
     "vLLM": Kind(
         method='engine = { kind = "vllm", weights = "bundled:smollm2-135m-instruct", dtype = "float32", context_max = 2048 }\n'
         "concurrency = 16\nconstrain = true",
-        earlier=(1, 12, 4),
-        later=(2, 20, 6),
+        earlier=(1, 24, 10),
+        later=(2, 36, 14),
     ),
 }
 

@@ -33,6 +33,7 @@ from harness.core.vocabulary import EpisodePlan
 from harness.progress.pulse import BEAT_S
 from harness.spec.load import load_sweep
 from harness.spec.plan import lane
+from harness.spec.sweep import Seating
 from harness.store.file import open_to_write
 from harness.store.writer import write_batch, writing
 
@@ -224,7 +225,7 @@ def fill(sweep: Path, store: Path) -> tuple[int, int]:
             ],
         )
         for method in spec.methods():
-            plans = list(lane(method, sets, repeats=spec.repeats, seed=spec.seed, stored=()))
+            plans = list(lane(Seating((method,)), sets, repeats=spec.repeats, seed=spec.seed, stored=()))
             played = plans[: -len(plans) // 100]
             write_batch(connection, store, [episode_row(plan) for plan in played])
             cut_off = [call(plan.episode_id, 0, method) for plan in plans[-5:]]
@@ -269,7 +270,7 @@ def print_cpu_of_resuming(sweep: Path, store: Path) -> None:
         stored = read_stored(connection, spec, sets, retry_failed=False)
         read = time.process_time()
         for method, ended in stored.ended.items():
-            next(lane(method, sets, repeats=spec.repeats, seed=spec.seed, stored=ended))
+            next(lane(Seating((method,)), sets, repeats=spec.repeats, seed=spec.seed, stored=ended))
         found = time.process_time()
     print(f"\nCPU s: open {opened - began:.2f}, what is left {read - opened:.2f}, each lane's first episode {found - read:.2f}")
 

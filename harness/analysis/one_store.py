@@ -110,6 +110,8 @@ def store_scores(store: Path) -> tuple[ModelScores, ...]:
         averages = summaries(connection)
     if not averages:
         _refuse_empty(rows, store)
+    alone = {method for methods in models.values() for method in methods}
+    models |= {pair: [pair] for pair in dict.fromkeys(rows.method) if pair not in alone}  # who played together is a player of its own
     parts = []
     for model, methods in models.items():
         published = _published(averages, methods)

@@ -63,16 +63,16 @@ def prepare(texts: Sequence[str]) -> Texts:
 def _words(raw: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     """Each word falls into one of 128 places by a hash of its bytes; the square roots of the counts, scaled to length 1."""
     flat = raw.reshape(-1)
-    inside = flat > ord(" ")
-    first = np.flatnonzero(inside & ~np.concatenate([[False], inside[:-1]]))
-    counts = np.zeros((len(raw), WORD_PLACES), dtype=np.float32)
-    if not len(first):
-        return counts
-    place_in_word = np.arange(len(flat)) - np.repeat(np.concatenate([[0], first]), np.diff(np.concatenate([[0], first, [len(flat)]])))
+    inside = np.flatnonzero(flat > ord(" "))
+    if not len(inside):
+        return np.zeros((len(raw), WORD_PLACES), dtype=np.float32)
+    begins = np.flatnonzero(np.diff(inside, prepend=-2) > 1)  # of each word, among the bytes that are inside one
+    first = inside[begins]
+    place_in_word = inside - np.repeat(first, np.diff(begins, append=len(inside)))
     factor = np.asarray(np.random.default_rng(0).integers(1, 2**63, size=raw.shape[1]), dtype=np.uint64)
-    hashed = np.add.reduceat(np.where(inside, flat, 0).astype(np.uint64) * factor[np.minimum(place_in_word, raw.shape[1] - 1)], first)
+    hashed = np.add.reduceat(flat[inside].astype(np.uint64) * factor[place_in_word], begins)
     places = (first // raw.shape[1]) * WORD_PLACES + (hashed >> np.uint64(_PLACE_BITS)).astype(np.int64)
-    counts = np.bincount(places, minlength=counts.size).reshape(counts.shape).astype(np.float32)
+    counts = np.bincount(places, minlength=len(raw) * WORD_PLACES).reshape(len(raw), WORD_PLACES).astype(np.float32)
     return np.asarray(np.sqrt(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)))
 
 

@@ -89,10 +89,10 @@ def _add_draws(sums: FloatArray, block: Block, rng: np.random.Generator) -> None
         tables = np.ascontiguousarray((block.similarity[start : start + _STRATA].transpose(0, 2, 1) @ weight).transpose(0, 2, 1))
         sums[0] += tables[:, 0].sum(axis=0)
         strata = len(tables)
-        choices = rng.integers(labellings, size=(strata, draws), dtype=np.uint16).T + np.arange(strata, dtype=np.int32) * labellings
+        choices = rng.integers(labellings, size=(draws, strata), dtype=np.uint16) + np.arange(strata, dtype=np.int32) * labellings
         ends = np.arange(0, draws * strata + 1, strata, dtype=np.int32)
         # A draw adds up one row of each stratum's table: a matrix of ones, so many a row, which scipy multiplies without making it dense.
-        chosen = csr_array((np.ones(draws * strata), np.ascontiguousarray(choices).reshape(-1), ends), shape=(draws, strata * labellings))
+        chosen = csr_array((np.ones(draws * strata), choices.reshape(-1), ends), shape=(draws, strata * labellings))
         sums[1:] += chosen @ tables.reshape(-1, kernels)
 
 

@@ -222,11 +222,11 @@ def sample_p(columns: ReplyColumns, one: str, other: str, rng: np.random.Generat
     if one not in replies.names or other not in replies.names:
         return None
     a, b = replies.names.index(one), replies.names.index(other)
-    testable = (replies.asked[a] > 0) & (replies.asked[b] > 0) & (replies.asked[a] + replies.asked[b] >= 3)
+    testable = _testable(replies, a, b)
     informative = testable & _told_apart(replies, a, b)
     if not informative.any():
         return 1 - float(rng.random()) if testable.any() else None
-    return randomised_p(_blocks(replies, a, b, informative), rng, draws)
+    return randomised_p(_blocks(_compared(replies, a, b, np.flatnonzero(informative)), informative), rng, draws)
 
 
 def _gather(columns: ReplyColumns) -> _Replies:
@@ -339,13 +339,31 @@ def _prompt_interval(share: FloatArray, replies: IntArray, alpha: float) -> tupl
 # --- two methods --------------------------------------------------------------------------------------------------------------
 
 
-def _cross_match(
-    replies: _Replies, a: int, b: int, common: BoolArray, margin: float, alpha: float, seed: int, draws: int
-) -> CrossMatch:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Compared:
+    """Prompts that the reference was asked `first` times and the method `second` times, every pair of their replies, in the order of
+    `pairs_of`.
+
+    prompts     (prompts,)
+    similarity  (prompts, pairs, kernels)
+    agree       (prompts, pairs): the same text
+    common      (prompts, pairs): bytes before the first difference"""
+
+    first: int
+    second: int
+    prompts: IntArray
+    similarity: FloatArray
+    agree: BoolArray
+    common: IntArray
+
+
+def _cross_match(replies: _Replies, a: int, b: int, common: BoolArray, margin: float, alpha: float, seed: int, draws: int) -> CrossMatch:
     share = replies.agreeing(a, b)[common] / (replies.asked[a] * replies.asked[b])[common]
     low, high = _prompt_interval(share, np.minimum(replies.asked[a], replies.asked[b])[common], alpha)
-    turns = tuple(_turns(replies, a, b, seed, draws))
-    divergence = _divergence(replies, a, b, margin, alpha, seed)
+    informative = _testable(replies, a, b) & _told_apart(replies, a, b)
+    compared = _compared(replies, a, b, np.flatnonzero(informative))
+    turns = tuple(_turns(replies, a, b, compared, seed, draws))
+    divergence = _divergence(replies, a, b, compared, margin, alpha, seed)
     return CrossMatch(
         method=replies.names[b],
         prompts=len(share),
@@ -365,25 +383,38 @@ def _cross_match(
     )
 
 
-def _turns(replies: _Replies, a: int, b: int, seed: int, draws: int) -> Iterator[TurnFinding]:
+def _testable(replies: _Replies, a: int, b: int) -> BoolArray:
+    """Prompts with a reply of each and three in all, (prompts,)."""
     asked_a, asked_b = replies.asked[a], replies.asked[b]
-    both = (asked_a > 0) & (asked_b > 0)
-    testable = both & (asked_a + asked_b >= 3)
-    told = _told_apart(replies, a, b)
+    return np.asarray((asked_a > 0) & (asked_b > 0) & (asked_a + asked_b >= 3))
+
+
+def _told_apart(replies: _Replies, a: int, b: int) -> BoolArray:
+    """Prompts to which these two methods gave more than one reply or ending between them, (prompts,)."""
+    rows = (replies.method == a) | (replies.method == b)
+    prompts = replies.asked.shape[1]
+    prompt = np.repeat(np.arange(prompts), replies.asked.sum(axis=0))[rows]
+    return _varied(prompt, replies.reply[rows], prompts) | _varied(prompt, replies.ending[rows], prompts)
+
+
+def _turns(replies: _Replies, a: int, b: int, compared: Sequence[_Compared], seed: int, draws: int) -> Iterator[TurnFinding]:
+    asked_a, asked_b = replies.asked[a], replies.asked[b]
+    both, testable = (asked_a > 0) & (asked_b > 0), _testable(replies, a, b)
     for turn in range(min(TURNS_MAX, int(replies.turn_of.max(initial=-1)) + 1)):
         here = replies.turn_of == turn
         calls = int(asked_b[here].sum())
         if not calls:
             continue
-        informative = here & testable & told
+        blocks = _blocks(compared, here)
+        informative = sum(len(block.similarity) for block in blocks)
         rng = np.random.default_rng(derive_seed(seed, "audit", "replies", turn))
-        result = relabel(_blocks(replies, a, b, informative), rng, draws) if informative.any() else None
-        whole = int(informative.sum()) / max(int((here & testable).sum()), 1)  # prompts answered alike add nothing, and count
+        result = relabel(blocks, rng, draws) if blocks else None
+        whole = informative / max(int((here & testable).sum()), 1)  # prompts answered alike add nothing, and count
         yield TurnFinding(
             turn=turn,
             comparable=float(asked_b[here & both].sum() / calls),
             prompts=int((here & testable).sum()),
-            informative=int(informative.sum()),
+            informative=informative,
             p=result.p if result else None,
             kernels=tuple(
                 KernelFinding(kernel=name, discrepancy=value * whole, p=p)
@@ -394,12 +425,13 @@ def _turns(replies: _Replies, a: int, b: int, seed: int, draws: int) -> Iterator
         )
 
 
-def _told_apart(replies: _Replies, a: int, b: int) -> BoolArray:
-    """Prompts to which these two methods gave more than one reply or ending between them, (prompts,)."""
-    rows = (replies.method == a) | (replies.method == b)
-    prompt = np.repeat(np.arange(replies.asked.shape[1]), replies.asked.sum(axis=0))[rows]
-    prompts = replies.asked.shape[1]
-    return _varied(prompt, replies.reply[rows], prompts) | _varied(prompt, replies.ending[rows], prompts)
+def _blocks(compared: Sequence[_Compared], wanted: BoolArray) -> list[Block]:
+    """Of the prompts that are wanted, (prompts of all,)."""
+    return [
+        Block(first=one.first, second=one.second, similarity=one.similarity[wanted[one.prompts]])
+        for one in compared
+        if wanted[one.prompts].any()
+    ]
 
 
 def _joined(turns: Sequence[TurnFinding]) -> float | None:
@@ -412,6 +444,10 @@ def _joined(turns: Sequence[TurnFinding]) -> float | None:
     return min(1.0, len(parts) * min(parts)) if parts else 1.0
 
 
+def _compared(replies: _Replies, a: int, b: int, prompts: IntArray) -> list[_Compared]:
+    return [_compare(replies, a, b, *shape) for shape in _shapes(replies, a, b, prompts)]
+
+
 def _shapes(replies: _Replies, a: int, b: int, prompts: IntArray) -> Iterator[tuple[int, int, IntArray]]:
     """The prompts by how often each method was asked, in pieces that fit into memory."""
     shape, group = np.unique(np.stack([replies.asked[a][prompts], replies.asked[b][prompts]]), axis=1, return_inverse=True)
@@ -422,29 +458,29 @@ def _shapes(replies: _Replies, a: int, b: int, prompts: IntArray) -> Iterator[tu
             yield first, second, chosen[start : start + step]
 
 
-def _rows(replies: _Replies, a: int, b: int, first: int, second: int, prompts: IntArray) -> IntArray:
-    """The rows of each prompt, the reference's before the method's, (prompts, first + second)."""
-    return np.concatenate(
+def _compare(replies: _Replies, a: int, b: int, first: int, second: int, prompts: IntArray) -> _Compared:
+    """The rows of each prompt, the reference's before the method's, pair by pair."""
+    rows = np.concatenate(
         [replies.start[a][prompts][:, None] + np.arange(first), replies.start[b][prompts][:, None] + np.arange(second)], axis=1
     )
-
-
-def _blocks(replies: _Replies, a: int, b: int, informative: BoolArray) -> list[Block]:
-    blocks = []
-    for first, second, prompts in _shapes(replies, a, b, np.flatnonzero(informative)):
-        rows = _rows(replies, a, b, first, second, prompts)
-        left, right = (rows[:, place].reshape(-1) for place in pairs_of(first + second))
-        similarity = _similarity(replies, left, right)[0].reshape(len(prompts), -1, len(KERNELS))
-        blocks.append(Block(first=first, second=second, similarity=similarity))
-    return blocks
+    left, right = (rows[:, place].reshape(-1) for place in pairs_of(first + second))
+    shape = (len(prompts), -1)
+    table, common = _similarity(replies, left, right)
+    return _Compared(
+        first=first,
+        second=second,
+        prompts=prompts,
+        similarity=table.reshape(*shape, len(KERNELS)),
+        agree=(replies.reply[left] == replies.reply[right]).reshape(shape),
+        common=common.reshape(shape),
+    )
 
 
 def _similarity(replies: _Replies, left: IntArray, right: IntArray) -> tuple[FloatArray, IntArray]:
     """Of pairs of rows: every kernel, (pairs, kernels), and the bytes before the first difference, (pairs,)."""
-    same = replies.reply[left] == replies.reply[right]
     table = np.ones((len(left), len(KERNELS)))
     common = replies.size[left].copy()
-    apart = np.flatnonzero(~same)
+    apart = np.flatnonzero(replies.reply[left] != replies.reply[right])
     one, other = replies.place[left[apart]], replies.place[right[apart]]
     texts = len(replies.texts.size)
     key, where = np.unique(np.minimum(one, other) * max(texts, 1) + np.maximum(one, other), return_inverse=True)
@@ -459,30 +495,40 @@ def _similarity(replies: _Replies, left: IntArray, right: IntArray) -> tuple[Flo
     return table, common
 
 
-def _divergence(replies: _Replies, a: int, b: int, margin: float, alpha: float, seed: int) -> Divergence | None:
-    """Over the prompts that both were asked at least twice; None without two."""
-    chosen = np.flatnonzero((replies.asked[a] >= 2) & (replies.asked[b] >= 2))
+def _divergence(
+    replies: _Replies, a: int, b: int, compared: Sequence[_Compared], margin: float, alpha: float, seed: int
+) -> Divergence | None:
+    """Over the prompts that both were asked at least twice; None without two. Those not compared were answered alike."""
+    twice = (replies.asked[a] >= 2) & (replies.asked[b] >= 2)
+    chosen = np.flatnonzero(twice)
     if len(chosen) < 2:
         return None
-    parts = [_parted(replies, a, b, first, second, prompts) for first, second, prompts in _shapes(replies, a, b, chosen)]
+    alike = twice.copy()
+    for one in compared:
+        alike[one.prompts] = False
+    parts = [_pairs(one.first, one.second, one.prompts, one.common, ~one.agree) for one in compared if min(one.first, one.second) >= 2]
+    for first, second, prompts in _shapes(replies, a, b, np.flatnonzero(alike)):
+        size = replies.size[replies.start[a][prompts]][:, None]
+        parts.append(_pairs(first, second, prompts, size, np.zeros_like(size, dtype=np.bool_)))
     prompt, kind, common, parted = (np.concatenate([part[k] for part in parts]) for k in range(4))
-    pairs = Pairs(prompt=np.searchsorted(chosen, prompt), kind=kind, common=common, parted=parted.astype(np.bool_))
+    pairs = Pairs(prompt=np.searchsorted(chosen, prompt), kind=kind, common=common, parted=parted)
     rng = np.random.default_rng(derive_seed(seed, "audit", "divergence"))
     return diverge(pairs, replies.item_of[chosen], margin, alpha, rng)
 
 
-def _parted(
-    replies: _Replies, a: int, b: int, first: int, second: int, prompts: IntArray
-) -> tuple[IntArray, IntArray, IntArray, IntArray]:
-    rows = _rows(replies, a, b, first, second, prompts)
+def _pairs(
+    first: int, second: int, prompts: IntArray, common: IntArray, parted: BoolArray
+) -> tuple[IntArray, IntArray, IntArray, BoolArray]:
+    """A row each pair: prompt, kind (0 within the reference, 1 within the method, 2 across), common bytes, parted."""
     one, other = pairs_of(first + second)
     kind = np.where(other < first, 0, np.where(one >= first, 1, 2))
-    left, right = rows[:, one].reshape(-1), rows[:, other].reshape(-1)
-    same = replies.reply[left] == replies.reply[right]
-    common = replies.size[left].copy()
-    apart = np.flatnonzero(~same)
-    common[apart] = likeness(replies.texts, replies.place[left[apart]], replies.place[right[apart]]).common
-    return np.repeat(prompts, len(one)), np.tile(kind, len(prompts)), common, (~same).astype(np.int64)
+    shape = (len(prompts), len(one))
+    return (
+        np.repeat(prompts, len(one)),
+        np.tile(kind, len(prompts)),
+        np.broadcast_to(common, shape).reshape(-1),
+        np.broadcast_to(parted, shape).reshape(-1),
+    )
 
 
 # --- verdicts -----------------------------------------------------------------------------------------------------------------

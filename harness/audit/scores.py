@@ -191,8 +191,9 @@ def _slots(columns: EpisodeColumns, chosen: BoolArray) -> tuple[tuple[int, ...],
     """The batch of each (batch, repeat) that occurs, in order, and each row's place among them."""
     repeat = np.asarray(columns.repeat, dtype=np.int64)[chosen]
     batch = np.zeros_like(repeat) if columns.batch is None else np.asarray(columns.batch, dtype=np.int64)[chosen]
-    pairs, slot = np.unique(np.stack([batch, repeat], axis=1), axis=0, return_inverse=True)
-    return tuple(pairs[:, 0].tolist()), slot.reshape(-1).astype(np.int64)
+    span = int(repeat.max()) + 1
+    slots, slot = np.unique(batch * span + repeat, return_inverse=True)
+    return tuple((slots // span).tolist()), slot.astype(np.int64)
 
 
 def _outcomes(column: Column, chosen: BoolArray) -> npt.NDArray[np.int8]:

@@ -47,7 +47,22 @@ def game_sets(spec: SweepSpec, source: Path) -> dict[str, GameSet]:
         if part.reprompts:
             chosen = tuple(reworded(one, part.reprompts) for one in chosen)
         sets[name] = GameSet(rules=rules, seats=len(game.seats), instances=chosen)
+    _refuse_idle_pairs(spec, sets, source)
     return sets
+
+
+def _refuse_idle_pairs(spec: SweepSpec, sets: Mapping[str, GameSet], source: Path) -> None:
+    two = [name for name, chosen in sets.items() if chosen.seats == 2]
+    for number, pair in enumerate(spec.pairs):
+        for name in pair.games:
+            if name not in two:
+                raise spec_error(
+                    source, [(("pairs", number, "games"), f"{name!r} is played alone; two play {', '.join(two) or 'none here'}")]
+                )
+        if not two:
+            raise spec_error(
+                source, [(("pairs", number), "the sweep has no game of two seats; take taboo, imagegame or referencegame too")]
+            )
 
 
 def user_path(text: str, source: Path, key: Key) -> Path:

@@ -54,9 +54,9 @@ def read_stored(connection: Readable, spec: SweepSpec, sets: Mapping[str, GameSe
 
 
 def cells_of(connection: Readable, which: Which, spec: SweepSpec, sets: Mapping[str, GameSet]) -> dict[str, Cells]:
-    """Method -> which of its planned episodes the store holds."""
+    """Seating -> which of its planned episodes the store holds."""
     items = numbered(sets)
-    cells = {method: Cells(items=len(items), repeats=spec.repeats, arms=spec.arms(method)) for method in spec.methods()}
+    cells = {name: Cells(items=len(items), repeats=spec.repeats, arms=spec.arms(name)) for name in spec.seatings()}
     keys = [item_key(one.instance, one.chosen.rules) for one in items]
     seats = [one.chosen.seats for one in items]
     for found in stored_cells(connection, which, items=keys, seats=seats, repeats=spec.repeats):
@@ -65,14 +65,14 @@ def cells_of(connection: Readable, which: Which, spec: SweepSpec, sets: Mapping[
     return cells
 
 
-def episodes_planned(spec: SweepSpec, sets: Mapping[str, GameSet], method: str) -> int:
-    return planned(sets, repeats=spec.repeats, arms=spec.arms(method))
+def episodes_planned(spec: SweepSpec, sets: Mapping[str, GameSet], seating: str) -> int:
+    return planned(spec.seatings()[seating], sets, repeats=spec.repeats, arms=spec.arms(seating))
 
 
 def episodes_left(spec: SweepSpec, *, source: Path, store: Path) -> int:
     """How many episodes of the sweep the store does not hold; an absent store holds none."""
     sets = game_sets(spec, source)
-    total = sum(episodes_planned(spec, sets, method) for method in spec.methods())
+    total = sum(episodes_planned(spec, sets, seating) for seating in spec.seatings())
     if not store.exists():
         return total
     with open_to_read(store) as connection:

@@ -36,7 +36,7 @@ from harness.progress.pulse import Pulse
 from harness.progress.views import LaneView, Progress
 from harness.spec.audit_plan import audit_plan
 from harness.spec.plan import GameSet, lane
-from harness.spec.sweep import SweepSpec
+from harness.spec.sweep import Seating, SweepSpec
 from harness.store.file import open_to_write
 from harness.store.live import answering
 from harness.store.reader import latest_spec
@@ -95,22 +95,26 @@ class _Sweep:
         self.began = False
         self.clock = RealClock()
         self.stopping: Stopping | None = None
-        self.left = {method: episodes_planned(spec, sets, method) - len(stored.ended[method]) for method in spec.methods()}
-        self.methods = {name: part for name, (_, part) in spec.methods().items() if self.left[name]}
-        self.scopes = find_scopes(spec, self.methods, source=setting.source)
+        self.left = {name: episodes_planned(spec, sets, name) - len(stored.ended[name]) for name in spec.seatings()}
+        self.open_lanes()
 
     def stop_early(self, stopping: Stopping) -> None:
         """From here on methods whose question is settled have nothing left to play."""
         self.stopping = stopping
-        self.left = {method: 0 if stopping.over(method) else left for method, left in self.left.items()}
-        self.methods = {name: part for name, part in self.methods.items() if self.left[name]}
-        self.scopes = find_scopes(self.spec, self.methods, source=self.setting.source)
+        self.left = {name: 0 if name in self.spec.methods() and stopping.over(name) else left for name, left in self.left.items()}
+        self.open_lanes()
 
-    def plans(self, method: str) -> Iterator[EpisodePlan]:
-        """What a method has to play, in order, as long as its question is open."""
-        spec, ended = self.spec, self.stored.ended[method]
-        plans = lane(method, self.sets, repeats=spec.repeats, seed=spec.seed, stored=ended, arms=spec.arms(method))
-        return self.stopping.until_over(method, plans) if self.stopping else plans
+    def open_lanes(self) -> None:
+        """Who has something left to play, which methods that takes, and what they may spend."""
+        self.seatings = {name: seating for name, seating in self.spec.seatings().items() if self.left[name]}
+        playing = {name for seating in self.seatings.values() for name in seating.methods}
+        self.methods = {name: part for name, (_, part) in self.spec.methods().items() if name in playing}
+        self.scopes = find_scopes(self.spec, self.seatings, source=self.setting.source)
+
+    def plans(self, seating: Seating) -> Iterator[EpisodePlan]:
+        """What these have to play, in order."""
+        spec, name = self.spec, seating.name
+        return lane(seating, self.sets, repeats=spec.repeats, seed=spec.seed, stored=self.stored.ended[name], arms=spec.arms(name))
 
     async def run(self, connection: duckdb.DuckDBPyConnection) -> RunEnd:
         failed = self.stored.failed
@@ -198,27 +202,28 @@ class _Sweep:
         items = sum(len(chosen.instances) for chosen in self.sets.values())
         turns_typical = sum(GAMES[name].turns_typical * len(chosen.instances) for name, chosen in self.sets.items()) / items
         ways = {
-            name: Way(methods=(name,), planned=totals[name], begun=totals[name] - self.left[name], turns_typical=turns_typical)
-            for name in routes
+            name: Way(methods=seating.methods, planned=totals[name], begun=totals[name] - self.left[name], turns_typical=turns_typical)
+            for name, seating in self.seatings.items()
         }
         gates = {name: route.gate for name, route in routes.items()}
         return Purse(self.scopes, ways=ways, spent=self.stored.spent, gates=gates, clock=self.clock)
 
-    def lane(self, name: str, route: Route) -> Lane:
-        plans, stopping = self.plans(name), self.stopping
-        if stopping is None:
-            return Lane(name=name, plans=plans, gates=(route.gate,))
+    def lane(self, seating: Seating, routes: Mapping[str, Route]) -> Lane:
+        name, plans, stopping = seating.name, self.plans(seating), self.stopping
+        gates = tuple(dict.fromkeys(routes[method].gate for method in seating.methods))
+        if stopping is None or len(seating.methods) > 1:  # a pair is nobody's rival in an audit
+            return Lane(name=name, plans=plans, gates=gates)
         return Lane(
             name=name,
-            plans=stopping.playing(name, plans),
-            gates=(route.gate,),
+            plans=stopping.playing(name, stopping.until_over(name, plans)),
+            gates=gates,
             # A budget keeps its lanes in step by itself; two of a mind would wait for each other.
-            pace=None if self.scopes else lambda plan, tally: stopping.in_step(name, plan, tally, route.gate),
+            pace=None if self.scopes else lambda plan, tally: stopping.in_step(name, plan, tally, routes[name].gate),
         )
 
     async def play_routes(self, routes: Mapping[str, Route], background: TaskGroup, writer: StoreWriter) -> RunEnd:
         expected = ExpectedTurns(GAMES)
-        totals = {name: episodes_planned(self.spec, self.sets, name) for name in routes}
+        totals = {name: episodes_planned(self.spec, self.sets, name) for name in self.seatings}
         meters = Meters(writer, self.clock, points=self.stored.points)
         player = Player(
             run_id=self.run_id,
@@ -233,7 +238,7 @@ class _Sweep:
             expected_turns=expected,
             seed=self.spec.seed,
         )
-        lanes = [self.lane(name, route) for name, route in routes.items()]
+        lanes = [self.lane(seating, routes) for seating in self.seatings.values()]
         scheduler = Scheduler(lanes, player=player, expected=expected, beginning=self.stored.beginning)
         views = [
             LaneView(
@@ -241,9 +246,9 @@ class _Sweep:
                 planned=totals[name],
                 done_before=totals[name] - self.left[name],
                 tally=scheduler.tallies[name],
-                gate=route.gate,
+                gate=routes[name].gate if name in routes else None,
             )
-            for name, route in routes.items()
+            for name in self.seatings
         ]
         pulse = Pulse(run_id=self.run_id, clock=self.clock, sink=writer)
         progress = Progress(views, clock=self.clock, meters=meters, pulse=pulse, rows_behind=lambda: writer.rows_behind)

@@ -66,7 +66,7 @@ def _unplayed(spec: SweepSpec, setting: Setting, run_id: str) -> tuple[Ways, Map
     keys = read_keys(spec, source=setting.source, environ=setting.environ)
     sets = game_sets(spec, setting.source)
     methods = {name: part for name, (_, part) in spec.methods().items()}
-    find_scopes(spec, methods, source=setting.source)  # a budget that cannot be kept is told here too
+    find_scopes(spec, spec.seatings(), source=setting.source)  # a budget that cannot be kept is told here too
     ways = Ways(spec=spec, setting=setting, methods=methods, instances=items_of(sets), keys=keys, run_id=run_id, clock=RealClock())
     return ways, sets
 

@@ -158,15 +158,15 @@ class Purse:
 
     def begin_call(self, method: str) -> None:
         """A call is sent."""
-        self._pay(method, 1, 0, 0.0)
+        if self._accounts:
+            self._pay(method, 1, 0, 0.0)
 
     def end_call(self, method: str, *, tokens: int, cost_usd: float) -> None:
         """A call came home and cost so much."""
-        self._pay(method, 0, tokens, cost_usd)
+        if self._accounts:
+            self._pay(method, 0, tokens, cost_usd)
 
     def _pay(self, method: str, calls: int, tokens: int, cost_usd: float) -> None:
-        if not self._accounts:
-            return
         self._spent[method].add(calls, tokens, cost_usd)
         for account in self._accounts:
             if method in account.scope.payers:

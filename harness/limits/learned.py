@@ -69,7 +69,8 @@ class LearnedQuota:
         """Seconds until the next request may be sent; 0: now."""
         if now_s >= self._period_end_s:
             self._end_period(now_s)
-        return max(self._budget.wait_s(1.0, now_s) if self._budget else 0.0, self._look_back_s(now_s))
+        wait_s = self._budget.wait_s(1.0, now_s) if self._budget else 0.0
+        return max(wait_s, self._look_back_s(now_s)) if now_s < self._looking_back_until_s else wait_s
 
     def sent(self, now_s: float) -> None:
         self._period_sent += 1
@@ -140,7 +141,7 @@ class LearnedQuota:
 
     def _look_back_s(self, now_s: float) -> float:
         """Seconds until the last minute, to the second, holds fewer requests than the figure."""
-        if now_s >= self._looking_back_until_s or now_s >= self._trial_at_s:
+        if now_s >= self._trial_at_s:
             return 0.0
         recent = [(second, count) for second, count in self._by_second.items() if second + 1.0 > now_s - MINUTE_S]
         too_many = sum(count for _, count in recent) + 1.0 - (self.per_minute or self._suspected)

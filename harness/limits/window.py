@@ -19,20 +19,19 @@ RAMP_PER_S = 200.0  # opening 1,000 sockets at once stalled a loop for up to a s
 
 
 class Window:
-    """start: the first size; ceiling: the largest."""
+    """start: the first size; ceiling: the largest.
+
+    size   calls that may be in flight now"""
 
     def __init__(self, *, start: int, ceiling: int) -> None:
-        self._size = self._start = float(min(start, ceiling))
+        self.size = min(start, ceiling)
+        self._size = self._start = float(self.size)
         self._ceiling = float(ceiling)
         self._threshold = float("inf")  # slow start below it
         self._told = False
         self._last_cut_s = float("-inf")
         self._ramp_size = self._size
         self._ramp_s: float | None = None
-
-    @property
-    def size(self) -> int:
-        return int(self._size)
 
     def clean(self, *, sent_s: float, now_s: float, in_flight: int) -> None:
         """A call sent then came home well; so many were in flight with it."""
@@ -41,7 +40,7 @@ class Window:
         if self._ramp_s is None or now_s - self._ramp_s >= 1.0:
             self._ramp_s, self._ramp_size = now_s, self._size
         grown = self._size + (1.0 if self._size < self._threshold else 1.0 / self._size)
-        self._size = min(self._ceiling, self._ramp_size + RAMP_PER_S, grown)
+        self._become(min(self._ceiling, self._ramp_size + RAMP_PER_S, grown))
 
     def hear_load(self, *, running: int, waiting: int, in_flight: int) -> None:
         """The server's word: so many in the making, so long a queue that stands. Of both, so many are ours."""
@@ -49,10 +48,11 @@ class Window:
         spare = max(QUEUE_MIN, QUEUE_SHARE * running)
         if waiting > spare:
             share = min(1.0, in_flight / (running + waiting))
-            self._size = self._threshold = max(1.0, min(self._size, in_flight - share * (waiting - spare)))
+            self._threshold = max(1.0, min(self._size, in_flight - share * (waiting - spare)))
+            self._become(self._threshold)
         elif waiting == 0 and in_flight >= USED_SHARE * self.size and running >= USED_SHARE * in_flight:
             more = min(self._size, RAMP_PER_S) if self._size < self._threshold else max(1.0, STEP * self._size)
-            self._size = min(self._ceiling, self._size + more)
+            self._become(min(self._ceiling, self._size + more))
 
     def trouble(self, *, sent_s: float, now_s: float) -> bool:
         """A call sent then met a limit; True if the window was cut for it."""
@@ -60,10 +60,15 @@ class Window:
             return False
         before = self.size
         self._last_cut_s = now_s
-        self._size = self._threshold = max(1.0, self._size * CUT)
+        self._threshold = max(1.0, self._size * CUT)
+        self._become(self._threshold)
         return self.size < before
 
     def restart(self, *, now_s: float) -> None:
         """A storm broke off all traffic: slow start again, up to where the last cut left it."""
         self._last_cut_s = now_s
-        self._size = min(self._size, self._start)
+        self._become(min(self._size, self._start))
+
+    def _become(self, size: float) -> None:
+        self._size = size
+        self.size = int(size)

@@ -23,8 +23,8 @@ from harness.planning.fit import TimedCalls, fit
 from harness.planning.forecast import BINDING, CALLS_MAX, IN_FLIGHT, LIMITS, SEEDS, Forecast, Scene, SceneForecast, Script, Work
 from harness.planning.shapes import CHARACTERS_A_TOKEN, Shapes, StoredPlay, TurnSize
 from harness.planning.stage import BIN_S, Group
-from harness.spec.plan import GameSet, lane
-from harness.spec.sweep import BudgetPart, SweepSpec
+from harness.spec.plan import GameSet, lane, planned
+from harness.spec.sweep import BudgetPart, Seating, SweepSpec
 from harness.store.file import open_to_read
 from harness.store.history import PlayRow, ServerRows, plays, servers
 from harness.ways.access import access_method, resolved
@@ -99,9 +99,7 @@ def read_history(stores: Sequence[Path]) -> History:
 
 
 def _known(store: Path, rows: ServerRows) -> Known:
-    calls = TimedCalls(
-        sent_at=rows.sent_at, latency_s=rows.latency_s, prompt_tokens=rows.prompt_tokens, reply_tokens=rows.reply_tokens
-    )
+    calls = TimedCalls(sent_at=rows.sent_at, latency_s=rows.latency_s, prompt_tokens=rows.prompt_tokens, reply_tokens=rows.reply_tokens)
     return Known(store=store.name, fit=fit(calls), failed=rows.failed, quotas=rows.quotas)
 
 
@@ -141,15 +139,13 @@ def _scene(spec: SweepSpec, sets: Mapping[str, GameSet], door: Door, history: Hi
 
 
 def _plans(spec: SweepSpec, sets: Mapping[str, GameSet], name: str) -> Callable[[], Iterator[EpisodePlan]]:
-    return lambda: lane(name, sets, repeats=spec.repeats, seed=spec.seed, stored=(), arms=spec.arms(name))
+    return lambda: lane(Seating((name,)), sets, repeats=spec.repeats, seed=spec.seed, stored=(), arms=spec.arms(name))
 
 
 # --- the answer ---------------------------------------------------------------------------------------------------------------
 
 
-def _answer(
-    spec: SweepSpec, sets: Mapping[str, GameSet], told: Sequence[SceneForecast], shapes: Shapes, *, simulated: int
-) -> SweepPlan:
+def _answer(spec: SweepSpec, sets: Mapping[str, GameSet], told: Sequence[SceneForecast], shapes: Shapes, *, simulated: int) -> SweepPlan:
     seeds = max(len(one.walls_s) for one in told)
     walls = [[one.walls_s[min(seed, len(one.walls_s) - 1)] for one in told] for seed in range(seeds)]
     wall = span([max(of_seed) for of_seed in walls])
@@ -161,9 +157,7 @@ def _answer(
     )
     by_name = {method.method: method for method in methods}
     in_order = tuple(by_name[name] for name in spec.methods())
-    bottleneck = max(
-        (by_name[script.method] for script in longest.scene.scripts), key=lambda method: (method.wall.value, method.calls)
-    )
+    bottleneck = max((by_name[script.method] for script in longest.scene.scripts), key=lambda method: (method.wall.value, method.calls))
     costs = [method.cost_usd for method in in_order if method.cost_usd is not None]
     return SweepPlan(
         name=spec.name,
@@ -178,7 +172,7 @@ def _answer(
         wall=wall,
         bottleneck=bottleneck.method,
         summary=in_words(bottleneck),
-        warnings=(*_budget_warnings(spec, in_order, wall), *_margin_warnings(spec, sets)),
+        warnings=(*_budget_warnings(spec, in_order, wall), *_margin_warnings(spec, sets), *_pair_warnings(spec, sets)),
         scale=max(one.scale for one in told),
         simulated=simulated,
         seeds=seeds,
@@ -321,3 +315,10 @@ def _margin_warnings(spec: SweepSpec, sets: Mapping[str, GameSet]) -> Iterator[s
         found = foretold(spec, model, items)
         if not found.enough:
             yield f"{model}: {too_small(found)}; `lightbulb audit --plan` says what that costs"
+
+
+def _pair_warnings(spec: SweepSpec, sets: Mapping[str, GameSet]) -> Iterator[str]:
+    """Cross-play is not simulated: its episodes are told, what they take is not."""
+    for name, seating in spec.seatings().items():
+        if len(seating.methods) > 1:
+            yield f"{name}: the {planned(seating, sets, repeats=spec.repeats):,} episodes of this pair are not in the plan"

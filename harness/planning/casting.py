@@ -59,6 +59,7 @@ def cast(door: Door, parts: Sequence[MethodPart], known: Known | None) -> Role:
             token_s=found.token_s,
             load_s=found.load_s,
             factors=found.factors,
+            cold=found.cold,
             slots=tempo.slots,
         )
         trouble = replace(trouble, fault_rate=known.failed, faults=("overloaded", "garbled"))

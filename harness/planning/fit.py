@@ -3,12 +3,13 @@
 Knows columns of numbers. Latencies are regressed on what the call had to do while it was in flight, queues of our own excluded: the
 store keeps them apart. Coefficients are never negative, and a token of its own costs a call no less than one of another's: else a call
 that was never seen alone would be made in no time there. What the regression leaves over becomes factors, which the simulation draws.
+Calls that a server got before it had answered any are kept apart where they took far longer: caches were empty, kernels not yet warm.
 Does not promise: anything about loads that the store never saw."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ Floats = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 
 CALLS_MIN = 20  # fewer say too little; the provider's kind is then the better guess
 FACTORS_MAX = 400
+COLD_MIN = 1.5  # a first wave that took less than so many times what later calls would have taken is like them
 LOAD_GAIN = 0.9  # the load must explain a tenth of what is otherwise left over, or calls are taken not to notice each other
 
 
@@ -36,6 +38,7 @@ class Fit:
     """latency = first_s + prompt_s * prompt tokens + reply tokens * (token_s + load_s * other calls under way), times a factor.
 
     factors   measured over expected, evenly over their distribution
+    cold      times as long took the calls sent before any was answered
     error     median of the measured latency's distance from the expected, as a share of it
     calls     that it rests on"""
 
@@ -44,6 +47,7 @@ class Fit:
     token_s: float
     load_s: float
     factors: tuple[float, ...]
+    cold: float
     error: float
     calls: int
 
@@ -54,28 +58,43 @@ def fit(calls: TimedCalls) -> Fit | None:
     if len(latency) < CALLS_MIN or float(latency.sum()) <= 0.0:
         return None
     sent, prompt, reply = (np.asarray(column, dtype=np.float64) for column in (calls.sent_at, calls.prompt_tokens, calls.reply_tokens))
+    others = _others(sent, latency)
+    first = sent < (sent + latency).min()
+    if (~first).sum() >= CALLS_MIN:
+        warm = _fit(*(column[~first] for column in (latency, prompt, reply, others)))
+        cold = float(latency[first].sum() / max(_expected(warm, prompt[first], reply[first], others[first]).sum(), 1e-9))
+        if cold >= COLD_MIN:
+            return replace(warm, cold=cold)
+    return _fit(latency, prompt, reply, others)
+
+
+def _fit(latency: Floats, prompt: Floats, reply: Floats, others: Floats) -> Fit:
     ones = np.ones_like(latency)
     plain = _solve([ones, prompt, reply], latency)
-    loaded = _solve([ones, prompt, reply, reply * (1.0 + _others(sent, latency))], latency)
+    loaded = _solve([ones, prompt, reply, reply * (1.0 + others)], latency)
     first_s, prompt_s, token_s, load_s = (*plain.weights, 0.0) if loaded.left > LOAD_GAIN * plain.left else loaded.weights
-    token_s += load_s
-    expected = plain.expected if load_s == 0.0 else loaded.expected
-    factors = _factors(latency, expected)
-    return Fit(
+    found = Fit(
         first_s=float(first_s),
         prompt_s=float(prompt_s),
-        token_s=float(token_s),
+        token_s=float(token_s + load_s),
         load_s=float(load_s),
-        factors=factors,
-        error=float(np.median(np.abs(latency / np.maximum(expected, 1e-9) - 1.0))),
+        factors=(),
+        cold=1.0,
+        error=0.0,
         calls=len(latency),
     )
+    expected = _expected(found, prompt, reply, others)
+    error = float(np.median(np.abs(latency / np.maximum(expected, 1e-9) - 1.0)))
+    return replace(found, factors=_factors(latency, expected), error=error)
+
+
+def _expected(found: Fit, prompt: Floats, reply: Floats, others: Floats) -> Floats:
+    return np.asarray(found.first_s + found.prompt_s * prompt + reply * (found.token_s + found.load_s * others))
 
 
 @dataclass(frozen=True, slots=True)
 class _Solution:
     weights: Floats
-    expected: Floats
     left: float
 
 
@@ -83,8 +102,7 @@ def _solve(columns: Sequence[Floats], latency: Floats) -> _Solution:
     design: Any = np.column_stack(columns)
     scale = np.maximum(np.abs(design).max(axis=0), 1e-12)
     weights = nnls(design / scale, latency)[0] / scale
-    expected = design @ weights
-    return _Solution(weights, expected, float(((latency - expected) ** 2).sum()))
+    return _Solution(weights, float(((latency - design @ weights) ** 2).sum()))
 
 
 def _others(sent: Floats, latency: Floats) -> Floats:

@@ -14,34 +14,38 @@ from rich.text import Text
 
 from harness.core.protocols import Clock
 from harness.engine.scheduler import Tally
-from harness.limits.gate import Gate
+from harness.limits.gate import Gate, GateStatistics
 from harness.progress.meters import Meters
 from harness.progress.pulse import Pulse
 
 TERMINAL_PERIOD_S = 0.5
 PLAIN_PERIOD_S = 10.0
 EVENT_PERIOD_S = 1.0
+NO_GATE = GateStatistics(calls=0, in_flight=0, waiting=0, resting=0, window=0)
 
 Emit = Callable[[Mapping[str, object]], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaneView:
-    """What is shown of one access method. done_before: episodes that the store held when the run began."""
+    """What is shown of one access method, or of a pair, whose calls are its players' and show at their gates.
+
+    done_before   episodes that the store held when the run began
+    gate          None: a pair's"""
 
     name: str
     planned: int
     done_before: int
     tally: Tally
-    gate: Gate
+    gate: Gate | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LanePicture:
-    """One access method at a moment.
+    """One access method, or a pair of them, at a moment.
 
     done, failed, planned   episodes: done in all runs, failed in this one, planned in all
-    in_flight, window, queue, retrying   calls at its gate: on the wire, allowed there, waiting, pausing before another try
+    in_flight, window, queue, retrying   calls at its gate: on the wire, allowed there, waiting, pausing before another try; 0 of a pair
     calls, errors, cost_usd   of this run; cost None where no price is known
     limits        quotas a minute, by name, as far as known
     score         mean of this run's scored episodes, as far as there are
@@ -90,9 +94,7 @@ class Picture:
 class Progress:
     """Takes pictures of lanes."""
 
-    def __init__(
-        self, lanes: Sequence[LaneView], *, clock: Clock, meters: Meters, pulse: Pulse, rows_behind: Callable[[], int]
-    ) -> None:
+    def __init__(self, lanes: Sequence[LaneView], *, clock: Clock, meters: Meters, pulse: Pulse, rows_behind: Callable[[], int]) -> None:
         self._lanes = lanes
         self._clock = clock
         self._meters = meters
@@ -131,7 +133,7 @@ class Progress:
             emit({"event": "progress", **asdict(self.picture())})
 
     def _lane(self, lane: LaneView) -> LanePicture:
-        tally, gate = lane.tally, lane.gate.statistics()
+        tally, gate = lane.tally, lane.gate.statistics() if lane.gate else NO_GATE
         traffic = self._meters.traffic.get(lane.name)
         ended = tally.finished + tally.failed
         left = lane.planned - lane.done_before - ended
@@ -149,7 +151,7 @@ class Progress:
             errors=traffic.errors if traffic else 0,
             requests_a_minute=self._meters.requests_a_minute(lane.name),
             tokens_a_minute=self._meters.tokens_a_minute(lane.name),
-            limits=lane.gate.quotas,
+            limits=lane.gate.quotas if lane.gate else {},
             cost_usd=traffic.cost_usd if traffic else None,
             score=tally.score_sum / tally.scored if tally.scored else None,
             to_go_s=0.0 if not left else left * elapsed_s / ended if ended else None,
@@ -158,7 +160,8 @@ class Progress:
     def _games(self) -> tuple[GamePicture, ...]:
         means: dict[tuple[str, str], dict[str, float]] = {}
         for (method, game), points in sorted(self._meters.points.items()):
-            means.setdefault((method.split("/", 1)[0], game), {})[method] = points.points / points.episodes
+            whose = method if "+" in method else method.split("/", 1)[0]  # a pair is no access method of either model
+            means.setdefault((whose, game), {})[method] = points.points / points.episodes
         return tuple(
             GamePicture(model=model, game=game, points=of, spread=max(of.values()) - min(of.values()) if len(of) > 1 else None)
             for (model, game), of in sorted(means.items())
@@ -190,7 +193,7 @@ def _cells(lane: LanePicture) -> Mapping[str, str]:
         "method": lane.method,
         "done": f"{lane.done}/{lane.planned}",
         "failed": str(lane.failed),
-        "in flight": f"{lane.in_flight}/{lane.window}",
+        "in flight": f"{lane.in_flight}/{lane.window}" if lane.window else "-",
         "queue": str(lane.queue),
         "retrying": str(lane.retrying),
         "calls": str(lane.calls),

@@ -130,6 +130,22 @@ def _contradictions(spec: SweepSpec, known_games: Sequence[str]) -> Iterator[tup
     reference = spec.audit.reference
     if reference is not None and reference not in spec.methods():
         yield ("audit", "reference"), f"no such access method{suggest(reference, list(spec.methods()))}; written as model/method"
+    yield from _bad_pairs(spec)
+
+
+def _bad_pairs(spec: SweepSpec) -> Iterator[tuple[Key, str]]:
+    known = list(spec.methods())
+    for number, pair in enumerate(spec.pairs):
+        for name in pair.seats:
+            if name not in known:
+                yield ("pairs", number, "seats"), f"{name!r} is no access method{suggest(name, known)}; written as model/method"
+        if pair.seats[0] == pair.seats[1]:
+            yield ("pairs", number, "seats"), "names one method twice; every method plays with itself anyway"
+        if pair.seats in [other.seats for other in spec.pairs[:number]]:
+            yield ("pairs", number, "seats"), "stands there already; keep one of them"
+        for game in pair.games:
+            if game not in spec.games:
+                yield ("pairs", number, "games"), f"the sweep does not play {game!r}{suggest(game, list(spec.games))}"
 
 
 def _unset(raw: Mapping[str, Any]) -> None:

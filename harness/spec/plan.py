@@ -1,6 +1,6 @@
 """SweepSpec -> episode plans: a lazy, ordered stream for each seating, with stable keys, less what is already stored.
 
-Each access method's stream holds the same items in the same seeded order, so a sweep stopped half-way has played the same puzzles
+Each seating's stream holds the same items in the same seeded order, so a sweep stopped half-way has played the same puzzles
 everywhere: first a quarter of every game's items, batch after batch, then the next quarter. After each quarter an audit may look.
 A repeat is a batch of its own. A reference that is played twice plays both arms of an item one after the other, in random order:
 whatever the hour does to one it does to the other."""
@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from harness.core.seeds import stream
 from harness.core.vocabulary import Arm, EpisodePlan, Instance, item_key
+from harness.spec.sweep import Seating
 
 LOOKS = 4  # quarters of the items, each played to the end before the next
 
@@ -41,9 +42,10 @@ def choose_instances(instances: Sequence[Instance], *, experiments: Sequence[str
     return tuple(wanted[index] for index in sorted(index for _, index in sorted(ranks)[:items]))
 
 
-def planned(sets: Mapping[str, GameSet], *, repeats: int, arms: Sequence[Arm] = ("main",)) -> int:
-    """How many episodes an access method has in all."""
-    return len(arms) * repeats * sum(len(chosen.instances) for chosen in sets.values())
+def planned(seating: Seating, sets: Mapping[str, GameSet], *, repeats: int, arms: Sequence[Arm] = ("main",)) -> int:
+    """How many episodes a seating has in all."""
+    playable = [chosen for game, chosen in sets.items() if seating.seats(game, chosen.seats)]
+    return len(arms) * repeats * sum(len(chosen.instances) for chosen in playable)
 
 
 class Item(NamedTuple):
@@ -61,11 +63,11 @@ def numbered(sets: Mapping[str, GameSet]) -> tuple[Item, ...]:
 
 
 Cell = tuple[int, Arm, int]
-"""One of an access method's episodes: the number of its item, its arm, its repeat."""
+"""One of a seating's episodes: the number of its item, its arm, its repeat."""
 
 
 class Cells(Container[Cell]):
-    """Some of one access method's episodes: a byte for each that is planned, however many are held. What is not planned is not held."""
+    """Some of one seating's episodes: a byte for each that is planned, however many are held. What is not planned is not held."""
 
     def __init__(self, *, items: int, repeats: int, arms: Sequence[Arm]) -> None:
         self._repeats = repeats
@@ -108,7 +110,7 @@ def looked_at(sets: Mapping[str, GameSet], *, seed: int) -> tuple[tuple[str, ...
 
 
 def lane(
-    method: str,
+    seating: Seating,
     sets: Mapping[str, GameSet],
     *,
     repeats: int,
@@ -116,8 +118,10 @@ def lane(
     stored: Container[Cell],
     arms: Sequence[Arm] = ("main",),
 ) -> Iterator[EpisodePlan]:
-    """One access method's self-play episodes, in playing order, without those that are stored."""
-    for look, block in enumerate(look_blocks(sets, seed=seed)):
+    """One seating's episodes, in playing order, without those that are stored."""
+    seats = {game: seating.seats(game, chosen.seats) for game, chosen in sets.items()}
+    for look, whole in enumerate(look_blocks(sets, seed=seed)):
+        block = [item for item in whole if seats[item.instance.game]]
         for repeat in range(repeats):
             if all((item.number, arm, repeat) in stored for item in block for arm in arms):
                 continue
@@ -127,5 +131,5 @@ def lane(
             for number, chosen, instance in order:
                 for arm in coin.sample(arms, len(arms)) if len(arms) > 1 else arms:
                     if (number, arm, repeat) not in stored:
-                        seating = (method,) * chosen.seats
-                        yield EpisodePlan(instance=instance, rules=chosen.rules, seating=seating, arm=arm, batch=repeat, repeat=repeat)
+                        who = seats[instance.game]
+                        yield EpisodePlan(instance=instance, rules=chosen.rules, seating=who, arm=arm, batch=repeat, repeat=repeat)

@@ -6,7 +6,7 @@ checked once, by load.py; nobody validates again after it."""
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 from annotated_types import Ge, Gt, Le, MinLen
 
@@ -243,10 +243,40 @@ class AuditPart:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PairPart:
+    """[[pairs]]: cross-play, two access methods at one game.
+
+    seats   "model/method" of the game's first seat, and of its second
+    games   only these; empty: every game of the sweep that has two seats"""
+
+    __pydantic_config__: ClassVar = _STRICT
+
+    seats: tuple[Text, Text]
+    games: tuple[str, ...] = ()
+
+
+class Seating(NamedTuple):
+    """Who plays: one access method in every seat, or several in as many. games: only these; empty: all with so many seats."""
+
+    methods: tuple[str, ...]
+    games: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return "+".join(self.methods)
+
+    def seats(self, game: str, count: int) -> tuple[str, ...]:
+        """Who sits where in this game of so many seats; empty if these do not play it."""
+        if len(self.methods) == 1:
+            return self.methods * count
+        return self.methods if count == len(self.methods) and game in (self.games or (game,)) else ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SweepSpec:
     """A whole sweep file.
 
-    repeats   plays of each instance by each method
+    repeats   plays of each instance by each seating
     seed      root of every random stream"""
 
     __pydantic_config__: ClassVar = _STRICT
@@ -259,6 +289,7 @@ class SweepSpec:
     budget: BudgetPart = field(default_factory=BudgetPart)
     retry: RetryPart = field(default_factory=RetryPart)
     audit: AuditPart = field(default_factory=AuditPart)
+    pairs: tuple[PairPart, ...] = ()
 
     def references(self) -> dict[str, str]:
         """Model -> the full name of the method that its others are held against, for models reached in more than one way."""
@@ -275,6 +306,9 @@ class SweepSpec:
 
     def methods(self) -> dict[str, tuple[str, MethodPart]]:
         """Full method name -> (model, method), in the file's order."""
-        return {
-            f"{model}/{way}": (model, part) for model, model_part in self.models.items() for way, part in model_part.methods.items()
-        }
+        return {f"{model}/{way}": (model, part) for model, model_part in self.models.items() for way, part in model_part.methods.items()}
+
+    def seatings(self) -> dict[str, Seating]:
+        """All who play: every method with itself, then the pairs; by name, in the file's order."""
+        alone = [Seating((name,)) for name in self.methods()]
+        return {one.name: one for one in (*alone, *(Seating(pair.seats, pair.games) for pair in self.pairs))}

@@ -26,7 +26,9 @@ _WHICH: dict[Which, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredCells:
-    """Episodes of one access method and arm that the store holds, each as its item's number times the repeats plus its repeat."""
+    """Episodes of one seating and arm that the store holds, each as its item's number times the repeats plus its repeat.
+
+    method   a pair's names, joined by +, where two played together"""
 
     method: str
     arm: str
@@ -36,7 +38,7 @@ class StoredCells:
 def stored_cells(
     connection: Readable, which: Which, *, items: Sequence[tuple[str, ...]], seats: Sequence[int], repeats: int
 ) -> list[StoredCells]:
-    """Of the self-play episodes of these items, each with so many seats, at these many repeats: those that the store holds.
+    """Of the episodes of these items, each with so many seats, at these many repeats: those that the store holds.
 
     The plan is compared with the store here, in SQL: by the parts of its keys, item by item, not key by key.
 
@@ -53,7 +55,8 @@ def stored_cells(
         )
         SELECT method, arm, list(number * $3 + repeat)
         FROM episodes JOIN parts USING (content_hash, instance, experiment, instance_set, rules, game)
-        WHERE {_WHICH[which]} AND batch = repeat AND repeat < $3 AND seating = repeat(method || '+', seats - 1) || method
+        WHERE {_WHICH[which]} AND batch = repeat AND repeat < $3
+              AND (seating = repeat(method || '+', seats - 1) || method OR seating = method AND seats > 1)
         GROUP BY method, arm""",
         [[list(item) for item in items], list(seats), repeats],
     ).fetchall()
@@ -412,9 +415,7 @@ def transcript(connection: Readable, episode: str) -> Transcript:
     turns = [_transcript_turn(*row) for row in connection.execute(_ANSWERED, [episode_id, attempt]).fetchall()]
     left = [_transcript_turn(*row) for row in connection.execute(_UNANSWERED, [episode_id, attempt]).fetchall()]
     unanswered = left[-1] if left and status == "failed" else None
-    return Transcript(
-        key=key, status=status, outcome=outcome, score=score, reason=reason, turns=tuple(turns), unanswered=unanswered
-    )
+    return Transcript(key=key, status=status, outcome=outcome, score=score, reason=reason, turns=tuple(turns), unanswered=unanswered)
 
 
 _ANSWERED = "SELECT seat, method, added_json, reply, violation FROM transcripts WHERE episode_id = ? AND attempt = ? ORDER BY turn"

@@ -80,7 +80,7 @@ async def bench(spec: SweepSpec, plan: BenchPlan, setting: Setting) -> tuple[Met
 
 
 def _only(spec: SweepSpec, plan: BenchPlan) -> SweepSpec:
-    """The sweep with these methods alone, their replies streamed; bots answer the prompts of games only."""
+    """The sweep with these methods alone, each by itself, their replies streamed; bots answer the prompts of games only."""
     models = {}
     for model, part in spec.models.items():
         ways = {}
@@ -93,7 +93,7 @@ def _only(spec: SweepSpec, plan: BenchPlan) -> SweepSpec:
             ways[way] = dataclasses.replace(method, stream=plan.stream and method.bots is None)
         if ways:
             models[model] = dataclasses.replace(part, methods=ways)
-    return dataclasses.replace(spec, models=models, audit=dataclasses.replace(spec.audit, reference=None, again=False))
+    return dataclasses.replace(spec, models=models, pairs=(), audit=dataclasses.replace(spec.audit, reference=None, again=False))
 
 
 def game_prompts(sets: Mapping[str, GameSet], seed: int) -> list[Prompt]:

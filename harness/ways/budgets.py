@@ -1,31 +1,33 @@
 """The sweep's budgets as the engine counts them: whose calls are paid from each, and who stops with whom.
 
-What a method may spend alone stops every method of its model: an audit compares what all of them played."""
+What a method may spend alone stops every method of its model: an audit compares what all of them played. It stops the pairs in which it
+sits, too."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
 
 from harness.engine.purse import Allowance, Scope
 from harness.spec.load import Key, spec_error
-from harness.spec.sweep import BudgetPart, MethodPart, SweepSpec
+from harness.spec.sweep import BudgetPart, MethodPart, Seating, SweepSpec
 
 
-def find_scopes(spec: SweepSpec, methods: Iterable[str], *, source: Path) -> list[Scope]:
-    """The allowances of these methods.
+def find_scopes(spec: SweepSpec, seatings: Mapping[str, Seating], *, source: Path) -> list[Scope]:
+    """The allowances of those who play.
 
     raises   SpecError if dollars are to be counted where no price is known"""
-    parts, playing = spec.methods(), frozenset(methods)
+    parts, playing = spec.methods(), frozenset(name for seating in seatings.values() for name in seating.methods)
     scopes, unpriced = [], set()
     if spec.budget != BudgetPart():
-        scopes.append(Scope(name="the sweep", allowance=_allowance(spec.budget), payers=playing, lanes=playing))
+        scopes.append(Scope(name="the sweep", allowance=_allowance(spec.budget), payers=playing, lanes=frozenset(seatings)))
         if spec.budget.cost_usd is not None:
             unpriced |= {name for name in playing if not _priced(parts[name][1])}
     for name, (model, part) in parts.items():
         if name in playing and part.budget is not None:
-            beside = frozenset(one for one in playing if parts[one][0] == model)
-            scopes.append(Scope(name=name, allowance=_allowance(part.budget), payers=frozenset({name}), lanes=beside))
+            compared = {one for one in playing if parts[one][0] == model}
+            lanes = frozenset(one for one, who in seatings.items() if name in who.methods or compared.issuperset(who.methods))
+            scopes.append(Scope(name=name, allowance=_allowance(part.budget), payers=frozenset({name}), lanes=lanes))
             if part.budget.cost_usd is not None and not _priced(part):
                 unpriced.add(name)
     if unpriced:

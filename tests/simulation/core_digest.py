@@ -21,6 +21,7 @@ from harness.engine.scheduler import ExpectedTurns, Lane, Scheduler
 from harness.limits.gate import Gate, GateLimits
 from harness.simulation import simulate
 from harness.spec.plan import GameSet, choose_instances, lane
+from harness.spec.sweep import Seating
 from tests.world import Rows, method
 
 
@@ -54,7 +55,7 @@ async def play(rows: Rows, seed: int, speed: float) -> None:
         seed=seed,
     )
     lanes = [
-        Lane(name=name, plans=lane(name, sets, repeats=2, seed=seed, stored=set()), gates=(route.gate,))
+        Lane(name=name, plans=lane(Seating((name,)), sets, repeats=2, seed=seed, stored=set()), gates=(route.gate,))
         for name, route in routes.items()
     ]
     await Scheduler(lanes, player=player, expected=expected, beginning=lambda plan: Beginning()).play_all()

@@ -32,6 +32,7 @@ from harness.engine.scheduler import ExpectedTurns, Lane, Scheduler
 from harness.limits.gate import Gate, GateLimits
 from harness.simulation import VirtualClock, simulate
 from harness.spec.plan import GameSet, choose_instances, lane
+from harness.spec.sweep import Seating
 from tests.world import method
 
 Kind = TypeVar("Kind")
@@ -59,7 +60,7 @@ class Case:
     form_errors: float
 
     def plans(self, name: str, stored: set[str]) -> Iterator[EpisodePlan]:
-        every = lane(name, self.sets, repeats=self.repeats, seed=self.seed, stored=())
+        every = lane(Seating((name,)), self.sets, repeats=self.repeats, seed=self.seed, stored=())
         return (plan for plan in every if plan.episode_id not in stored)
 
 
@@ -222,9 +223,7 @@ async def _run(
     }
     routes, lanes = {}, []
     for name, (limits, _) in case.methods.items():
-        bots = BotsBackend(
-            find_instance=instances.__getitem__, clock=clock, seed=case.seed, skill=case.skill, form_errors=case.form_errors
-        )
+        bots = BotsBackend(find_instance=instances.__getitem__, clock=clock, seed=case.seed, skill=case.skill, form_errors=case.form_errors)
         gate = Gate(name, limits, clock=clock, on_event=lambda kind, detail: None)
         watched = Watched(SimulatedBackend(bots, providers[name]), stored, breaches)
         routes[name] = Route(method=method(name), gate=gate, backend=watched)
@@ -238,9 +237,7 @@ async def _run(
         expected_turns=expected,
         seed=case.seed,
     )
-    scheduler = Scheduler(
-        lanes, player=player, expected=expected, beginning=lambda plan: beginnings.get(plan.episode_id, Beginning())
-    )
+    scheduler = Scheduler(lanes, player=player, expected=expected, beginning=lambda plan: beginnings.get(plan.episode_id, Beginning()))
     async with anyio.create_task_group() as tasks:
 
         async def end() -> None:

@@ -55,6 +55,57 @@ def test_a_budget_ends_a_run_and_more_of_it_goes_on(tmp_path: Path, played: Path
     assert rows(store, RESULTS) == rows(played, RESULTS)
 
 
+PAIRS = """
+name = "c"
+seed = 5
+[games.taboo]
+items = 8
+[games.wordle]
+items = 4
+[models.strong.methods.bot]
+bots = { skill = 0.95 }
+[models.weak.methods.bot]
+bots = { skill = 0.3 }
+[[pairs]]
+seats = ["strong/bot", "weak/bot"]
+[[pairs]]
+seats = ["weak/bot", "strong/bot"]
+games = ["taboo"]
+"""
+
+
+def test_two_methods_play_together(tmp_path: Path) -> None:
+    """Cross-play: each seat's calls go through its own method, wordle has no second seat; the pair has scores of its own and is played once
+    like any other. What it takes is not planned, and the plan says so."""
+    sweep, store = tmp_path / "c.toml", tmp_path / "c.duckdb"
+    sweep.write_text(PAIRS)
+    assert lightbulb("run", sweep).returncode == 0
+    assert rows(store, "SELECT method, count(*) FROM episodes GROUP BY ALL ORDER BY ALL") == [
+        ("strong/bot", 12),
+        ("strong/bot+weak/bot", 8),
+        ("weak/bot", 12),
+        ("weak/bot+strong/bot", 8),
+    ]
+    seats = "SELECT DISTINCT seating, seat, turns.method FROM turns JOIN episodes USING (episode_id) WHERE seating LIKE 'strong/bot+weak%'"
+    assert sorted(rows(store, seats)) == [
+        ("strong/bot+weak/bot", "describer", "strong/bot"),
+        ("strong/bot+weak/bot", "guesser", "weak/bot"),
+    ]
+    assert "nothing is left to play" in lightbulb("run", sweep).stderr
+    scores = json.loads(lightbulb("scores", store, "--json").stdout)
+    assert [one["methods"][0]["method"] for one in scores] == [
+        "strong/bot",
+        "weak/bot",
+        "strong/bot+weak/bot",
+        "weak/bot+strong/bot",
+    ]
+    assert "strong/bot+weak/bot: the 8 episodes of this pair are not in the plan" in lightbulb("plan", sweep).stdout
+    sweep.write_text(PAIRS.replace("[games.taboo]\nitems = 8\n", "").replace('games = ["taboo"]\n', ""))
+    refused = lightbulb("run", sweep, "--store", tmp_path / "d.duckdb")
+    assert refused.returncode == 2
+    assert "c.toml:10: pairs.0: the sweep has no game of two seats" in refused.stderr
+
+
 def test_a_way_that_only_aborts_is_named(tmp_path: Path) -> None:
     """Exit code 0, for games were played; but who reaches a model wrongly is told, with the reason and an episode to look at."""
     sweep = tmp_path / "b.toml"

@@ -62,6 +62,22 @@ def test_a_batch_is_known_by_its_load() -> None:
     assert found.error < 0.1
 
 
+def test_a_cold_start_is_kept_apart() -> None:
+    """The first calls, four times as slow while caches are empty, do not blur what later ones take."""
+    found = fit(calls_of(Tempo(first_s=0.1, prompt_s=0.0001, token_s=0.03, load_s=0.002, cold=4.0), in_flight=[24, 8, 2]))
+    assert found is not None
+    assert found.cold == pytest.approx(4.0, rel=0.2)
+    assert found.token_s == pytest.approx(0.03, rel=0.1)
+    assert found.load_s == pytest.approx(0.002, rel=0.1)
+
+
+def test_a_first_wave_like_the_others_is_not_cold() -> None:
+    """Where nothing was cold, nothing is kept apart."""
+    found = fit(calls_of(Tempo(first_s=0.4, prompt_s=0.0005, token_s=0.02, spread=0.3), in_flight=[20]))
+    assert found is not None
+    assert found.cold == 1.0
+
+
 def test_a_call_that_was_never_seen_alone_is_not_free_there() -> None:
     """Of a server that was seen with 16 calls and then with 4, a token of a lone call still takes as long as one more call adds."""
     slow, quick = [25.0] * 16, [3.8] * 16

@@ -37,6 +37,23 @@ def watching(rows: Rows, clock: LoopClock) -> tuple[Meters, Progress]:
     return meters, Progress(lanes, clock=clock, meters=meters, pulse=pulse, rows_behind=lambda: 7)
 
 
+def test_a_pair_has_a_line_of_its_own() -> None:
+    """Its episodes and its score; its calls are its players' and stand in their lines; its points are no access method's of either."""
+
+    async def scenario() -> tuple[str, list[str]]:
+        clock, rows = LoopClock(), Rows()
+        points = {("m/a", "g"): Points(episodes=1, points=50.0), ("m/a+n/b", "g"): Points(episodes=1, points=90.0)}
+        meters = Meters(rows, clock, points=points)
+        pair = LaneView(name="m/a+n/b", planned=10, done_before=2, tally=Tally(finished=3, score_sum=120.0, scored=3), gate=None)
+        picture = Progress([pair], clock=clock, meters=meters, pulse=Pulse(run_id="1", clock=clock, sink=rows), rows_behind=int).picture()
+        return plain_lines(picture)[0], [f"{one.model} {one.game} {one.spread}" for one in picture.games]
+
+    line, games = run(scenario)
+    assert line.startswith("method m/a+n/b, done 5/10, failed 0, in flight -,")
+    assert "score 40.0" in line
+    assert games == ["m g None", "m/a+n/b g None"]
+
+
 def test_rates_are_the_last_minutes() -> None:
     """A call a second for two minutes is 60 a minute; half a minute later half of it; what is handed on is what came."""
 

@@ -62,6 +62,8 @@ def test_all_problems_are_told_at_once() -> None:
         ('name = "x"\n', "", "s.toml: name: is required and missing"),
         ('name = "x"', 'name = "x', "not valid TOML"),
         ("items = 3", "[audit]\nreference = 'm/b'", 'no such access method; did you mean "m/a"?'),
+        ("items = 3", "[[pairs]]\nseats = ['m/a', 'm/c']", "'m/c' is no access method; did you mean \"m/a\"?"),
+        ("items = 3", "[[pairs]]\nseats = ['m/a', 'm/a']", "names one method twice; every method plays with itself anyway"),
         ("items = 3", 'items = "3"', "games.taboo.items: input should be a valid integer, not '3'"),
         ('name = "x"', 'name = "x"\nseed = 99999999999999999999', "seed: "),
         ('name = "x"', 'name = "../x"', "is no name for the store's file"),

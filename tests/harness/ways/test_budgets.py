@@ -18,7 +18,7 @@ def scopes(tmp_path: Path, text: str) -> list[Scope]:
     file = tmp_path / "s.toml"
     file.write_text(text)
     spec = parse_sweep(text, source=str(file), known_games=["taboo"])
-    return find_scopes(spec, spec.methods(), source=file)
+    return find_scopes(spec, spec.seatings(), source=file)
 
 
 def test_a_method_s_budget_governs_its_model_and_the_sweep_s_all(tmp_path: Path) -> None:
@@ -44,6 +44,28 @@ bots = {{}}
         Scope(name="the sweep", allowance=Allowance(calls=1000, wall_s=60), payers=everyone, lanes=everyone),
         Scope(name="m/a", allowance=Allowance(tokens=500), payers=frozenset({"m/a"}), lanes=frozenset({"m/a", "m/b"})),
     ]
+
+
+def test_a_pair_stops_with_each_of_its_players(tmp_path: Path) -> None:
+    """A method whose own budget is spent plays nowhere any more; a pair of others goes on."""
+    found = scopes(
+        tmp_path,
+        f"""
+name = "s"
+[games.taboo]
+[models.m.methods.a]
+{REMOTE}budget = {{ tokens = 500 }}
+[models.n.methods.a]
+bots = {{}}
+[models.o.methods.a]
+bots = {{}}
+[[pairs]]
+seats = ["n/a", "m/a"]
+[[pairs]]
+seats = ["n/a", "o/a"]
+""",
+    )
+    assert [scope.lanes for scope in found] == [frozenset({"m/a", "n/a+m/a"})]
 
 
 def test_dollars_need_prices(tmp_path: Path) -> None:
