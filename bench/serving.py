@@ -181,7 +181,7 @@ async def client(dtype: str, episodes: int, pairs: int, folder: Path) -> None:
 
 
 async def benchmark(dtype: str, episodes: int, pairs: int, folder: Path) -> None:
-    """The same figures by both: requests and output tokens a second, medians of time to first token, between tokens, and to the end."""
+    """The same figures by both: requests and output tokens a second, medians of seconds to the first token, for each further token, and to the end."""
     async with a_server(dtype, folder, "--no-enable-prefix-caching") as (engine, server):
         first = await played(server.base_url, folder, "first", in_flight=64, episodes=episodes)
         prompts = folder / "prompts.jsonl"
@@ -189,7 +189,7 @@ async def benchmark(dtype: str, episodes: int, pairs: int, folder: Path) -> None
         ratios: list[list[float]] = []
         with their_client(engine, server, prompts, folder) as theirs_once:
             await anyio.to_thread.run_sync(theirs_once)
-            print("| pair | by | requests/s | output tokens/s | first token s | between tokens s | to the end s |")
+            print("| pair | by | requests/s | output tokens/s | first token s | a further token s | to the end s |")
             print("|---|---|---|---|---|---|---|", flush=True)
             for pair in range(pairs):
                 found: dict[str, tuple[float, ...]] = {}
@@ -207,7 +207,7 @@ async def benchmark(dtype: str, episodes: int, pairs: int, folder: Path) -> None
 
 
 def figures_of(told: dict[str, float]) -> tuple[float, ...]:
-    medians = (told[f"median_{name}_ms"] / 1000 for name in ("ttft", "itl", "e2el"))
+    medians = (told[f"median_{name}_ms"] / 1000 for name in ("ttft", "tpot", "e2el"))
     return (told["request_throughput"], told["output_throughput"], *medians)
 
 
@@ -226,7 +226,7 @@ async def ours_once(url: str, folder: Path, prompts: Path, requests: int) -> tup
     ((stage,),) = [found.stages for found in await bench(spec, plan, setting)]
     assert stage.figures is not None, stage.refused
     assert stage.figures.output_tokens_per_s is not None
-    medians = (values[0] for values in (stage.figures.ttft_s, stage.figures.gap_s, stage.figures.e2e_s))
+    medians = (values[0] for values in (stage.figures.ttft_s, stage.figures.tpot_s, stage.figures.e2e_s))
     return (stage.figures.requests_per_s, stage.figures.output_tokens_per_s, *medians)
 
 
@@ -252,7 +252,7 @@ def their_client(engine: Engine, server: LocalServer, prompts: Path, folder: Pat
         "--dataset-name", "custom", "--dataset-path", str(prompts), "--custom-output-len", "-1", "--disable-shuffle",
         "--skip-chat-template", "--num-prompts", str(len(prompts.read_text(encoding="utf-8").splitlines())),
         "--max-concurrency", "64", "--temperature", "0", "--ready-check-timeout-sec", "0", "--save-result",
-        "--percentile-metrics", "ttft,itl,e2el",
+        "--percentile-metrics", "ttft,tpot,e2el",
     )  # fmt: skip
     environ = environ_of_others() | {"HF_HUB_OFFLINE": "1"}
     pipe = subprocess.PIPE
@@ -286,24 +286,26 @@ async def window(dtype: str, episodes: int, rounds: int, folder: Path) -> None:
     """Every round plays each fixed window, and before each of them the free one."""
     async with a_server(dtype, folder) as (_, server):
         await played(server.base_url, folder, "first", in_flight=64, episodes=episodes // 2)
-        rates: dict[int | None, list[float]] = {}
+        rates: dict[int | None, list[Played]] = {}
         ends: list[int] = []
         for turn in range(rounds):
             for fixed in FIXED:
                 for in_flight in (None, fixed):
                     name = f"{turn}-{fixed}-{in_flight}"
                     one = await played(server.base_url, folder, name, in_flight=in_flight, episodes=episodes)
-                    rates.setdefault(in_flight, []).append(one.tokens_per_s_at_end)
+                    rates.setdefault(in_flight, []).append(one)
                     say(f"{name}: {one.tokens_per_s_at_end:.1f} output tokens/s at the end, {one.tokens_per_s:.1f} in all")
                     if in_flight is None:
                         ends.append(most_in_flight(one.store))
-    print("| window | runs | output tokens/s at the end, median | least | most |")
-    print("|---|---|---|---|---|")
-    for in_flight, found in rates.items():
+    print("| window | runs | output tokens/s of whole runs, median | least | most | late in a run, median |")
+    print("|---|---|---|---|---|---|")
+    for in_flight, runs in rates.items():
         label = f"left to itself (most in flight late: {statistics.median(ends):.0f})" if in_flight is None else str(in_flight)
-        print(f"| {label} | {len(found)} | {statistics.median(found):.1f} | {min(found):.1f} | {max(found):.1f} |")
-    best = max(statistics.median(found) for in_flight, found in rates.items() if in_flight is not None)
-    print(f"\nleft to itself against the best fixed: {statistics.median(rates[None]) / best:.3f}")
+        whole, late = [one.tokens_per_s for one in runs], statistics.median(one.tokens_per_s_at_end for one in runs)
+        print(f"| {label} | {len(runs)} | {statistics.median(whole):.1f} | {min(whole):.1f} | {max(whole):.1f} | {late:.1f} |")
+    for name, rate in (("whole runs", lambda one: one.tokens_per_s), ("late in a run", lambda one: one.tokens_per_s_at_end)):
+        best = max(statistics.median(map(rate, runs)) for in_flight, runs in rates.items() if in_flight is not None)
+        print(f"left to itself against the best fixed, {name}: {statistics.median(map(rate, rates[None])) / best:.3f}")
 
 
 def most_in_flight(store: Path) -> int:
@@ -311,8 +313,9 @@ def most_in_flight(store: Path) -> int:
     with duckdb.connect(str(store), read_only=True) as connection:
         ((most,),) = connection.execute(
             "WITH play AS (SELECT min(sent_at) AS t0, max(sent_at + latency_s) - min(sent_at) AS wall FROM calls),"
-            " looks AS (SELECT t0 + wall * (0.6 + i / 100) AS at FROM play, range(21) t(i))"
-            " SELECT max(n) FROM (SELECT count(*) AS n FROM looks JOIN calls ON sent_at <= at AND sent_at + latency_s > at GROUP BY at)"
+            " looks AS (SELECT t0 + wall * (0.6 + i / 100) AS moment FROM play, range(21) t(i))"
+            " SELECT max(n) FROM (SELECT count(*) AS n FROM looks JOIN calls"
+            " ON sent_at <= moment AND sent_at + latency_s > moment GROUP BY moment)"
         ).fetchall()
     return int(most)
 

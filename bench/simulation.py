@@ -14,11 +14,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from math import exp
 from pathlib import Path
+from random import Random
 from statistics import median
 
 import altair as alt
@@ -27,14 +29,17 @@ import duckdb
 from backends.simulated import Behaviour, Tempo
 from games import GAMES
 from harness.core.seeds import stream
+from harness.core.vocabulary import EpisodePlan, Instance
 from harness.engine.call import RetryPolicy
 from harness.limits.gate import GateLimits
 from harness.planning.answer import plan_sweep
 from harness.planning.shapes import Shape, TurnSize, shape_of
 from harness.planning.stage import Group, Part, play
 from harness.spec.load import load_sweep
+from harness.spec.plan import GameSet, lane
+from harness.spec.sweep import Seating
 from tests.simulation.laws import breaches
-from tests.world import method, plan
+from tests.world import method
 
 FIGURE = Path(__file__).parents[1] / "docs" / "figures" / "planned.svg"
 
@@ -145,7 +150,7 @@ def makespans(seed: int) -> tuple[float, float, float]:
         )
         for _ in range(chance.randint(2, 4))
     ]
-    episodes = [(game := chance.choice(list(TURNS)), max(1, round(chance.gauss(TURNS[game], 0.25 * TURNS[game])))) for _ in range(600)]
+    episodes = _episodes(chance, seed)
     lengths = [length for _, length in episodes]
     groups = [_group(f"m/{place}", server, episodes) for place, server in enumerate(servers)]
     played = play(groups, _GAMES, policy=RetryPolicy(), seed=seed)
@@ -166,16 +171,27 @@ TURNS = {"short": 2, "middle": 6, "long": 20}
 _GAMES = {name: replace(GAMES["taboo"], name=name, seats=("odd",), turns_typical=turns) for name, turns in TURNS.items()}
 
 
-def _group(name: str, server: Server, lengths: Sequence[tuple[str, int]]) -> Group:
-    episodes = []
-    for number, (game, length) in enumerate(lengths):
-        one = plan(number, method=name, seats=1)
-        episodes.append((replace(one, instance=replace(one.instance, game=game)), _line(length)))
+def _episodes(chance: Random, seed: int) -> list[tuple[EpisodePlan, int]]:
+    """In the order in which a sweep has them, each with its turns: the game's own, a quarter more or less."""
+    chosen = Counter(chance.choice(list(TURNS)) for _ in range(600))
+    sets = {
+        game: GameSet(rules="plain", seats=1, instances=tuple(_puzzle(game, number) for number in range(count)), turns=TURNS[game])
+        for game, count in chosen.items()
+    }
+    plans = lane(Seating(("m/0",)), sets, repeats=1, seed=seed, stored=())
+    return [(one, max(1, round(chance.gauss(TURNS[one.instance.game], 0.25 * TURNS[one.instance.game])))) for one in plans]
+
+
+def _puzzle(game: str, number: int) -> Instance:
+    return Instance(game=game, set_name="s", experiment="e", id=str(number), fields={}, content_hash=str(number))
+
+
+def _group(name: str, server: Server, episodes: Sequence[tuple[EpisodePlan, int]]) -> Group:
     return Group(
         name=name,
         limits=GateLimits(concurrency=server.in_flight, requests=server.per_minute),
         behaviour=Behaviour(tempo=Tempo(first_s=server.call_s, spread=server.spread)),
-        parts=(Part(method=method(name), episodes=episodes),),
+        parts=(Part(method=method(name), episodes=[(replace(one, seating=(name,)), _line(length)) for one, length in episodes]),),
     )
 
 

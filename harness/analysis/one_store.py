@@ -110,12 +110,13 @@ def store_scores(store: Path) -> tuple[ModelScores, ...]:
         averages = summaries(connection)
     if not averages:
         _refuse_empty(rows, store)
-    alone = {method for methods in models.values() for method in methods}
-    models |= {pair: [pair] for pair in dict.fromkeys(rows.method) if pair not in alone}  # who played together is a player of its own
+    ended = set(rows.method)
+    pairs = ended.difference(*models.values())
+    models |= {pair: [pair] for pair in sorted(pairs)}  # those who played together are a player of their own
     parts = []
     for model, methods in models.items():
         published = _published(averages, methods)
-        played = [method for method in methods if method in set(rows.method)]
+        played = [method for method in methods if method in ended]
         if played:
             array = score_array(_columns(rows), played)
             support = common_support(array, array.methods)

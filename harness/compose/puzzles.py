@@ -46,7 +46,7 @@ def game_sets(spec: SweepSpec, source: Path) -> dict[str, GameSet]:
                 raise spec_error(source, [(("games", name, "reprompts", kind), why)])
         if part.reprompts:
             chosen = tuple(reworded(one, part.reprompts) for one in chosen)
-        sets[name] = GameSet(rules=rules, seats=len(game.seats), instances=chosen)
+        sets[name] = GameSet(rules=rules, seats=len(game.seats), instances=chosen, turns=game.turns_typical)
     _refuse_idle_pairs(spec, sets, source)
     return sets
 

@@ -2,7 +2,7 @@
 
 Each seating's stream holds the same items in the same seeded order, so a sweep stopped half-way has played the same puzzles
 everywhere: first a quarter of every game's items, batch after batch, then the next quarter. After each quarter an audit may look.
-A repeat is a batch of its own. A reference that is played twice plays both arms of an item one after the other, in random order:
+A repeat is a batch of its own; the very last begins with the longest games, for what is begun at the end should end soon. A reference that is played twice plays both arms of an item one after the other, in random order:
 whatever the hour does to one it does to the other."""
 
 from __future__ import annotations
@@ -22,11 +22,13 @@ LOOKS = 4  # quarters of the items, each played to the end before the next
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GameSet:
-    """The chosen instances of one game, the rules they are played by, and how many seats its seating fills."""
+    """The chosen instances of one game, the rules they are played by, how many seats its seating fills, and how many turns an episode
+    takes, typically."""
 
     rules: str
     seats: int
     instances: tuple[Instance, ...]
+    turns: float = 1.0
 
 
 def choose_instances(instances: Sequence[Instance], *, experiments: Sequence[str], items: int | None) -> tuple[Instance, ...]:
@@ -127,6 +129,8 @@ def lane(
                 continue
             order = list(block)
             stream(seed, "order", look, repeat).shuffle(order)
+            if (look, repeat) == (LOOKS - 1, repeats - 1):
+                order.sort(key=lambda item: -item.chosen.turns)
             coin = stream(seed, "arms", look, repeat)
             for number, chosen, instance in order:
                 for arm in coin.sample(arms, len(arms)) if len(arms) > 1 else arms:

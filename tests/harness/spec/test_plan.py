@@ -27,6 +27,18 @@ def test_every_method_plays_the_same_items_in_the_same_order() -> None:
     assert one[:12] != [plan.item for plan in lane(Seating(("m/a",)), SETS, repeats=1, seed=4, stored=())]
 
 
+def test_the_last_batch_begins_with_the_longest_games() -> None:
+    """Else a long episode, begun last, would be waited for alone. All other batches are as chance has them."""
+    sets = {
+        "few": GameSet(rules="plain", seats=1, instances=tuple(map(few, range(40))), turns=2.0),
+        "count": GameSet(rules="plain", seats=1, instances=tuple(puzzle(number) for number in range(40)), turns=20.0),
+    }
+    games = [plan.instance.game for plan in lane(Seating(("m/a",)), sets, repeats=2, seed=3, stored=())]
+    batches = [games[start : start + 20] for start in range(0, 160, 20)]
+    assert batches[-1] == ["count"] * 10 + ["few"] * 10
+    assert batches[-1] not in batches[:-1]
+
+
 def test_a_pair_sits_down_to_games_of_two_seats() -> None:
     """Each in its own seat, at the same items in the same order as others play them; at a game of one seat there is no pair."""
     sets = {"count": SETS["count"], "few": GameSet(rules="plain", seats=1, instances=tuple(map(few, range(6))))}

@@ -66,7 +66,7 @@ def test_an_old_store_is_read_as_it_is(old: Path) -> None:
         assert connection.execute("SELECT turn, http_status FROM calls ORDER BY turn").fetchall() == [(0, None), (1, None)]
         assert connection.execute("SELECT count(*) FROM summaries").fetchall() == [(0,)]
         assert connection.execute("SELECT outcome FROM scores").fetchall() == [("success",)]
-        assert episode_rows(connection).score == (100.0, None)
+        assert episode_rows(connection).score == [100.0, None]
         assert [turn.reply for turn in transcript(connection, "e1").turns] == ["CLUE: one", "GUESS: two"]
         for name in [*schema.TABLES.values(), *schema.VIEWS]:
             connection.execute(f"FROM {name}").fetchall()
