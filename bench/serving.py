@@ -181,7 +181,7 @@ async def client(dtype: str, episodes: int, pairs: int, folder: Path) -> None:
 
 
 async def benchmark(dtype: str, episodes: int, pairs: int, folder: Path) -> None:
-    """The same figures by both: requests and output tokens a second, medians of seconds to the first token, for each further token, and to the end."""
+    """The same figures by both: requests and output tokens a second, and seconds to the first token, a further one, and the end."""
     async with a_server(dtype, folder, "--no-enable-prefix-caching") as (engine, server):
         first = await played(server.base_url, folder, "first", in_flight=64, episodes=episodes)
         prompts = folder / "prompts.jsonl"

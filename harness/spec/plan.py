@@ -2,8 +2,9 @@
 
 Each seating's stream holds the same items in the same seeded order, so a sweep stopped half-way has played the same puzzles
 everywhere: first a quarter of every game's items, batch after batch, then the next quarter. After each quarter an audit may look.
-A repeat is a batch of its own; the very last begins with the longest games, for what is begun at the end should end soon. A reference that is played twice plays both arms of an item one after the other, in random order:
-whatever the hour does to one it does to the other."""
+A repeat is a batch of its own; the very last begins with the longest games, for what is begun at the end should end soon. A reference
+that is played twice plays both arms of an item one after the other, in random order: whatever the hour does to one it does to the other.
+"""
 
 from __future__ import annotations
 

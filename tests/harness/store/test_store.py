@@ -160,7 +160,7 @@ def test_unfinished_plays_are_read_for_resuming(tmp_path: Path) -> None:
 
 def test_what_a_plan_need_not_play_is_found_by_the_parts_of_its_keys(tmp_path: Path) -> None:
     """Finished and failed episodes of the plan's items, seatings and repeats, each once; not other rules or contents, repeats beyond
-    the plan, cross-play, abandoned plays; and a failure no more once it was played again."""
+    the plan, abandoned plays; two who played together under their joint name; and a failure no more once it was played again."""
     one = EPISODE._replace(seating="m/a+m/a")
     other = one._replace(instance="2", content_hash="d", method="m/b", seating="m/b", arm="again")
     kept = [
@@ -168,14 +168,14 @@ def test_what_a_plan_need_not_play_is_found_by_the_parts_of_its_keys(tmp_path: P
         one._replace(episode_id="e1", batch=2, repeat=2, status="failed", outcome=None, score=None),
         one._replace(episode_id="e1", batch=2, repeat=2, attempt=1),
         other._replace(episode_id="e2", batch=1, repeat=1, status="failed", outcome=None, score=None),
+        one._replace(episode_id="e3", method="m/a+m/b", seating="m/a+m/b"),
     ]
     beside = [
         one._replace(episode_id="b1", rules="other"),
         one._replace(episode_id="b2", content_hash="changed"),
         one._replace(episode_id="b3", batch=3, repeat=3),
         one._replace(episode_id="b4", batch=0, repeat=1),
-        one._replace(episode_id="b5", method="m/a+m/b", seating="m/a+m/b"),
-        one._replace(episode_id="b6", batch=1, repeat=1, status="abandoned", outcome=None, score=None),
+        one._replace(episode_id="b5", batch=1, repeat=1, status="abandoned", outcome=None, score=None),
     ]
     items = [("g", "r", "s", "x", "2", "d"), ("g", "r", "s", "x", "1", "c")]
     with open_to_write(tmp_path / "s.duckdb") as connection:
@@ -185,9 +185,9 @@ def test_what_a_plan_need_not_play_is_found_by_the_parts_of_its_keys(tmp_path: P
             cells = stored_cells(connection, which, items=items, seats=[1, 2], repeats=3)
             return {(one.method, one.arm): set(one.places) for one in cells}
 
-        assert found("ended") == {("m/a", "main"): {1 * 3 + 0, 1 * 3 + 2}, ("m/b", "again"): {0 * 3 + 1}}
-        assert found("finished") == {("m/a", "main"): {1 * 3 + 0, 1 * 3 + 2}}
-        assert found("failed") == {("m/b", "again"): {0 * 3 + 1}}
+        assert found("ended") == {("m/a", "main"): {3, 5}, ("m/b", "again"): {1}, ("m/a+m/b", "main"): {3}}
+        assert found("finished") == {("m/a", "main"): {3, 5}, ("m/a+m/b", "main"): {3}}
+        assert found("failed") == {("m/b", "again"): {1}}
 
 
 def test_a_full_disk_stops_the_run_and_keeps_what_was_committed(tmp_path: Path) -> None:
