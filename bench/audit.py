@@ -11,7 +11,7 @@ import argparse
 import resource
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -91,10 +91,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--items", type=int, default=60, help="items a game in the store that is made and audited")
     parser.add_argument("--tables", nargs="*", help="only these: null, power, margin, replies, family, size, store")
+    parser.add_argument("--rows", nargs="*", default=[], help='only these of null, such as "mid 1 T>0"')
     arguments = parser.parse_args()
-    audits, seed = arguments.audits, arguments.seed
+    audits, seed, rows = arguments.audits, arguments.seed, arguments.rows
     tables: dict[str, Callable[[], None]] = {
-        "null": lambda: null_table(audits, seed),
+        "null": lambda: null_table(audits, seed, rows),
         "power": lambda: power_table(audits, seed),
         "margin": lambda: margin_table(audits=10 * audits, seed=seed),
         "replies": lambda: reply_table(audits, seed),
@@ -106,13 +107,15 @@ def main() -> None:
         tables[name]()
 
 
-def null_table(audits: int, seed: int) -> None:
+def null_table(audits: int, seed: int, only: Sequence[str]) -> None:
     """One model through both methods."""
     print(f"\n### One model twice ({audits} audits a row, {DRAWS} draws)\n")
     print("| profile | R, chance | joint .05 | joint .10 | a game .05 | cover Delta | cover played | cover clemscore | equivalent |")
     print("|---|---|---|---|---|---|---|---|---|")
     for profile in PROFILES:
         for repeats, greedy in DESIGNS:
+            if only and f"{profile} {repeats} {_chance(greedy)}" not in only:
+                continue
             rng = np.random.default_rng(derive_seed(seed, "null", profile, repeats, int(greedy)))
             rows = np.array([_null_row(simulate(profile, [CLEAN, CLEAN], rng, repeats=repeats, greedy=greedy), i) for i in range(audits)])
             rates = " | ".join(f"{rate:.3f}" for rate in rows.mean(axis=0))

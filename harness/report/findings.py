@@ -30,7 +30,7 @@ def print_scores(models: Sequence[ModelScores], console: Console) -> None:
         if part.methods and len(part.supported_games) < len(part.methods[0].games):
             left_out = [game.game for game in part.methods[0].games if game.game not in part.supported_games]
             console.print(
-                f"Common support leaves out {', '.join(left_out)}: some method played less than 5 % of it.", highlight=False
+                f"Common support leaves out {', '.join(left_out)}: some method played fewer than five of it, or 5 %.", highlight=False
             )
 
 

@@ -24,6 +24,7 @@ from tests.backends.test_http import serving
 from tests.world import method
 
 DOCS = (Path(__file__).parents[2] / "docs" / "providers.md").read_text("utf-8")
+README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
 PROMPT = Prompt(messages=(Message("user", "Hi"),), form=Form(regex="[a-z]+"), episode="e", item="i", seat="s", turn=0)
 
 
@@ -49,6 +50,7 @@ def test_the_example_sweep_of_the_documentation_is_a_good_one() -> None:
 def test_a_new_provider_is_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
     """The row that the documentation shows, put into the table, makes its name enough in a sweep and its words the request's."""
     (row,) = re.findall(r'```python\n("example": .*?)```', DOCS, re.DOTALL)
+    assert row in README
     table = eval(f"{{{row}}}", {"Provider": Provider, "Rule": Rule})
     monkeypatch.setitem(providers.PROVIDERS, "example", table["example"])
     text = 'name = "x"\n[games.taboo]\n[models.m.methods.a]\nprovider = "example"\n'
@@ -63,6 +65,7 @@ def test_a_new_dialect_is_one_file_and_one_entry(tmp_path: Path, monkeypatch: py
     """The file and the entry that the documentation shows, over a real socket: whole and streamed."""
     (source,) = re.findall(r'```python\n("""The dialect of a server that says.*?)```', DOCS, re.DOTALL)
     (entry,) = re.findall(r'```python\n("echo": .*?)```', DOCS, re.DOTALL)
+    assert entry in README
     (tmp_path / "echo.py").write_text(source)
     spec = importlib.util.spec_from_file_location("echo", tmp_path / "echo.py")
     assert spec is not None
