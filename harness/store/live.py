@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import anyio
 import anyio.to_thread
 import duckdb
+import numpy as np
 import orjson
 from anyio.abc import SocketStream
 
@@ -116,9 +117,9 @@ class RunningStore:
         return self._rows
 
     def fetchnumpy(self) -> dict[str, Any]:
-        """The columns by name: as lists, for they came as text."""
+        """The columns by name, as DuckDB gives them: whole numbers as int64, all else as objects."""
         columns = zip(*self._rows, strict=True) if self._rows else [()] * len(self._columns)
-        return {name: list(column) for name, column in zip(self._columns, columns, strict=True)}
+        return {name: _column(column) for name, column in zip(self._columns, columns, strict=True)}
 
     @property
     def description(self) -> list[tuple[str]]:
@@ -135,3 +136,8 @@ class RunningStore:
             except OSError as error:
                 raise StoreError(f"{self._store}: is in use by a process that answers no questions ({error.strerror})") from error
         return b"".join(pieces)
+
+
+def _column(values: Sequence[Any]) -> np.ndarray:
+    whole = all(type(value) is int for value in values)
+    return np.array(values, dtype=np.int64 if whole else object)
