@@ -72,7 +72,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "duckdb": ("harness.store", "harness.compose", "bench"),
     "pydantic": ("harness.spec.load", "harness.spec.schema"),
     "altair": ("harness.report", "bench"),
-    "numpy": ("harness.audit", "harness.planning.fit", "bench"),
+    "numpy": ("harness.audit", "harness.planning.fit", "harness.store.live", "bench"),
     "scipy": ("harness.audit", "harness.planning.fit", "harness.planning.answer", "bench"),
     "jinja2": ("harness.report.page", "backends.completions"),
     "nltk": ("games.taboo", "games.stems"),

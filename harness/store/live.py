@@ -17,7 +17,6 @@ from typing import Any, Protocol
 import anyio
 import anyio.to_thread
 import duckdb
-import numpy as np
 import orjson
 from anyio.abc import SocketStream
 
@@ -138,6 +137,8 @@ class RunningStore:
         return b"".join(pieces)
 
 
-def _column(values: Sequence[Any]) -> np.ndarray:
+def _column(values: Sequence[Any]) -> Any:
+    import numpy as np  # when asked for, as DuckDB does: it is slow to load, and most questions are not of this kind
+
     whole = all(type(value) is int for value in values)
     return np.array(values, dtype=np.int64 if whole else object)
