@@ -138,7 +138,7 @@ class RunningStore:
 
 
 def _column(values: Sequence[Any]) -> Any:
-    import numpy as np  # when asked for, as DuckDB does: it is slow to load, and most questions are not of this kind
+    import numpy as np
 
     whole = all(type(value) is int for value in values)
     return np.array(values, dtype=np.int64 if whole else object)
