@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from operator import add
 from types import MappingProxyType
 from typing import Literal, NamedTuple
@@ -82,17 +82,15 @@ class Answer(NamedTuple):
     retry_after_s: float | None = None
 
 
-@dataclass(slots=True, order=True)
+@dataclass(slots=True)
 class _Ticket:
-    """A turn that waits; sorts by longest remainder, then by arrival."""
+    """A turn that waits."""
 
-    rank: float
-    number: int
-    cost: Cost = field(compare=False)
-    called: anyio.Event = field(compare=False)
-    came: Waited = field(compare=False)
-    admission: Admission | None = field(default=None, compare=False)
-    left: bool = field(default=False, compare=False)
+    cost: Cost
+    called: anyio.Event
+    came: Waited
+    admission: Admission | None = None
+    left: bool = False
 
 
 class Gate:
@@ -118,7 +116,7 @@ class Gate:
         }
         now_s = clock.now()
         self._budgets: dict[Quota, Budget] = {quota: Budget(limit, now_s) for quota, limit in quotas.items() if limit is not None}
-        self._queue: list[_Ticket] = []
+        self._queue: list[tuple[float, int, _Ticket]] = []  # a heap: the longest remainder first, then who came first
         self._waits = Waits(now_s)
         self._numbers = 0
         self._waiting = 0
@@ -145,8 +143,8 @@ class Gate:
         if not self._waiting and self._in_flight < self._room and self._wait_s(cost, now_s) <= 0.0:
             return self._reserve(cost, now_s)
         self._numbers += 1
-        ticket = _Ticket(-remainder, self._numbers, cost, anyio.Event(), self._waits.so_far(now_s))
-        heapq.heappush(self._queue, ticket)
+        ticket = _Ticket(cost, anyio.Event(), self._waits.so_far(now_s))
+        heapq.heappush(self._queue, (-remainder, self._numbers, ticket))
         self._waiting += 1
         self._admit(now_s)
         try:
@@ -218,7 +216,7 @@ class Gate:
         """Calls turns while there is room and budget; sets the alarm if only time is missing."""
         due_s = None
         while self._queue and self._in_flight < self._room:
-            ticket = self._queue[0]
+            ticket = self._queue[0][2]
             if not ticket.left:
                 wait_s = self._wait_s(ticket.cost, now_s)
                 if wait_s > 0.0:
@@ -331,7 +329,7 @@ class Gate:
         self._closed = reason
         self._closing.set()
         self._on_event("closed", str(reason))
-        for ticket in self._queue:
+        for _, _, ticket in self._queue:
             if not ticket.left:
                 self._waiting -= 1
                 ticket.called.set()
