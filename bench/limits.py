@@ -1,7 +1,8 @@
 """How well a quota is used, and how well it is kept, against providers that enforce theirs; and what a dead provider costs the others.
 
 Providers of our own answer on loopback from this process; each sweep is `lightbulb run` in a process of its own, all of them side by side.
-Quotas are of 600 requests a minute. Steady state is what was sent from the second minute on, up to ten seconds before the end.
+Quotas are of 600 requests a minute. Steady state is what was sent from the second minute on, in as many whole minutes as end ten seconds
+before the sweep does: a quota by fixed windows may be spent in a burst at the beginning of each, and a part of one says nothing.
 
     python -m bench.limits [--minutes 6] [--only known-sliding ...]"""
 
@@ -81,8 +82,8 @@ def ask(store: Path, query: str) -> tuple[float, ...]:
 
 
 STEADY = """
-    WITH bounds AS (SELECT min(sent_at) + 60 AS low, max(sent_at) - 10 AS high FROM calls),
-         steady AS (SELECT calls.*, high - low AS seconds FROM calls, bounds WHERE sent_at BETWEEN low AND high)
+    WITH bounds AS (SELECT min(sent_at) + 60 AS low, low + 60 * floor((max(sent_at) - 10 - low) / 60) AS high FROM calls),
+         steady AS (SELECT calls.*, high - low AS seconds FROM calls, bounds WHERE sent_at >= low AND sent_at < high)
     SELECT any_value(seconds), count(*) FILTER (error_class IS NULL), count(*) FILTER (error_class IS NOT NULL) FROM steady"""
 
 

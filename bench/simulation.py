@@ -287,6 +287,7 @@ KINDS = {
 def backtest(names: Sequence[str], folder: Path) -> list[dict[str, float | str]]:
     """For each kind: an earlier run, a plan of a larger later one from its store alone, the later run; a line each."""
     rows: list[dict[str, float | str]] = []
+    folder.mkdir(parents=True, exist_ok=True)
     print("| sweep | wall s planned | measured | off | calls planned | measured | off | tokens off |\n|---|---|---|---|---|---|---|---|")
     for name in names:
         kind, stem = KINDS[name], name.replace(" ", "-")
