@@ -5,7 +5,7 @@ A separate process answers on loopback as fast as a small program can. On one co
 very bodies that play sent. Interleaved pairs; medians.
 
     python -m bench.overhead [--episodes 2000] [--pairs 5]
-    python -m bench.overhead --live 10000       so many episodes at once, against answers that take 15 s: memory, lag of the event loop"""
+    python -m bench.overhead --live 10000       so many episodes at once, against answers that take 5 to 25 s: memory, lag of the event loop"""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
+from random import Random
 from tempfile import TemporaryDirectory
 from typing import cast
 
@@ -47,6 +48,8 @@ from harness.store.writer import writing
 
 REPLIES = {"describer": "CLUE: a thing like others", "guesser": "GUESS: nothing", "wordle": "guess: crane\nexplanation: a start"}
 MEMBERS = ("taboo", "wordle")
+CHANCE = Random(0)  # of the responder's delays: answers that all come at one moment are no provider's
+OPENING_S = 30.0  # of a crowd: until its first answers are there
 
 
 # --- the other side -----------------------------------------------------------------------------------------------------------
@@ -105,7 +108,7 @@ class Responder(asyncio.Protocol):
             request, self._buffer = self._buffer[:end], self._buffer[end:]
             answer = next(answer for mark, answer in self._answers if mark in request)
             if self._delay_s:
-                asyncio.get_running_loop().call_later(self._delay_s, self._transport.write, answer)
+                asyncio.get_running_loop().call_later(CHANCE.uniform(1 / 3, 5 / 3) * self._delay_s, self._transport.write, answer)
             else:
                 self._transport.write(answer)
 
@@ -270,11 +273,12 @@ def measure_round(url: str, bodies: list[bytes], *, episodes: int, window: int, 
 
 @dataclass(slots=True)
 class Lags:
-    """How late a task wakes that sleeps 10 ms at a time."""
+    """How late a task wakes that sleeps 10 ms at a time, once the crowd is there."""
 
     seconds: list[float]
 
     async def watch(self) -> None:
+        await asyncio.sleep(OPENING_S)
         while True:
             due_s = time.perf_counter() + 0.01
             await asyncio.sleep(0.01)

@@ -24,6 +24,7 @@ from tempfile import TemporaryDirectory
 import anyio
 import duckdb
 
+from bench.startup import ENVIRON
 from games import GAMES
 from harness.compose.puzzles import game_sets
 from harness.compose.stored import read_stored
@@ -254,7 +255,7 @@ def start_to_first_request(sweep: Path, store: Path) -> float:
     """Seconds from the command's start to the first request that it sends; the run is then stopped."""
     began = time.time()
     command = [sys.executable, "-m", "harness", "run", str(sweep), "--store", str(store)]
-    subprocess.run(["timeout", "--signal=INT", "30", *command], stderr=subprocess.DEVNULL, check=False)
+    subprocess.run(["timeout", "--signal=INT", "30", *command], env=ENVIRON, stderr=subprocess.DEVNULL, check=False)
     with duckdb.connect(str(store), read_only=True) as connection:
         ((first,),) = connection.execute("SELECT min(sent_at) FROM calls WHERE sent_at >= ?", [began]).fetchall()
     return float(first) - began
