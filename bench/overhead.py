@@ -5,7 +5,7 @@ A separate process answers on loopback as fast as a small program can. On one co
 very bodies that play sent. Interleaved pairs; medians.
 
     python -m bench.overhead [--episodes 2000] [--pairs 5]
-    python -m bench.overhead --live 10000       so many episodes at once, against answers that take 5 to 25 s: memory, lag of the event loop"""
+    python -m bench.overhead --live 10000       so many episodes at once, answered after 5 to 25 s: memory, lag of the event loop"""
 
 from __future__ import annotations
 

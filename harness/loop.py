@@ -18,13 +18,14 @@ COLLECTED_AFTER = (10_000, 20, 50)  # new objects, and younger collections, as g
 
 def in_real_time(function: Callable[[], Awaitable[Result]]) -> Result:
     """What the function comes to, on a loop of its own in this thread."""
-    with _rare_collections():
+    with rare_collections():
         return anyio.run(function, backend_options=OPTIONS)
 
 
 @contextmanager
-def _rare_collections() -> Iterator[None]:
-    """Live episodes hold few cycles, and there may be thousands: the collector need not walk over them, and hold up the loop, so often."""
+def rare_collections() -> Iterator[None]:
+    """Live episodes hold few cycles, and there may be thousands: the collector need not walk over them, and hold up the loop, so often.
+    In simulation, where there is nothing else to do, it is a twentieth of the time."""
     usual = gc.get_threshold()
     gc.freeze()
     gc.set_threshold(*COLLECTED_AFTER)

@@ -15,6 +15,8 @@ import trio
 import trio.testing
 from trio._core import _run as trio_run
 
+from harness.loop import rare_collections
+
 Result = TypeVar("Result")
 
 LONGEST_S = 10 * 365 * 86_400.0
@@ -39,7 +41,8 @@ def simulate(function: Callable[[], Awaitable[Result]], *, seed: int) -> Result:
     clock = trio.testing.MockClock(autojump_threshold=0)
     vars(clock)["_autojump"] = _Sleepers(clock).jump
     try:
-        return anyio.run(bounded, backend="trio", backend_options={"clock": clock})
+        with rare_collections():
+            return anyio.run(bounded, backend="trio", backend_options={"clock": clock})
     finally:
         switches["_ALLOW_DETERMINISTIC_SCHEDULING"] = sorting
         trio_run._r.setstate(chance)
