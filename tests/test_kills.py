@@ -12,8 +12,9 @@ from bench.kills import killed
 def test_a_sweep_that_is_killed_again_and_again_ends_as_if_undisturbed(tmp_path: Path) -> None:
     """Real processes, sockets and files: after every kill all answers older than a second are in the store; nothing is there twice; only
     what was in flight or younger than a second is asked again; every result is the undisturbed run's."""
-    account = anyio.run(lambda: killed(tmp_path, kills=6, repeats=2, seed=1, slack_s=2.0))
-    assert len(account.lives_s) >= 5  # a life may be long enough to end the sweep
+    account = anyio.run(lambda: killed(tmp_path, kills=10, repeats=3, seed=1, slack_s=2.0))
+    assert len(account.lives_s) >= 8  # on a quick machine the sweep may come to its end between kills
+    assert account.kept > 0
     assert account.lost == 0
     assert account.duplicates == 0
     assert account.needed <= account.asked <= account.needed + account.excused
