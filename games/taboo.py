@@ -6,6 +6,7 @@ read."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -122,7 +123,21 @@ def stem(word: str) -> str:
 
 @cache
 def _stemmer() -> Callable[[str], str]:
-    """Not imported with this file: nltk takes longer to load than everything that listing the games needs."""
+    """Not imported with this file: nltk takes longer to load than everything that listing the games needs.
+
+    It loads scipy where it finds it, for measures that are not asked for here: half of a sweep's start. So it is loaded as where there is
+    none, and forgotten: whoever imports nltk or scipy after that has all of it."""
+    if "nltk" in sys.modules or "scipy" in sys.modules:
+        return _snowball()
+    sys.modules["scipy"] = None  # type: ignore[assignment]  # so the language spells that a package is not to be found
+    try:
+        return _snowball()
+    finally:
+        for name in [name for name in sys.modules if name == "scipy" or name.split(".")[0] == "nltk"]:
+            del sys.modules[name]
+
+
+def _snowball() -> Callable[[str], str]:
     stemmer: Callable[[str], str] = import_module("nltk.stem.snowball").SnowballStemmer("english").stem
     return stemmer
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -141,6 +143,23 @@ def test_what_each_seat_hears() -> None:
 def test_stemmer(word: str, expected: str) -> None:
     """Stems are those of nltk's Snowball stemmer, from which newer ones of the same name differ."""
     assert stem(word) == expected
+
+
+STEMMING = """
+import sys
+from games.taboo import stem
+assert stem("running") == "run"
+assert "scipy" not in sys.modules
+from nltk.metrics import BigramAssocMeasures
+print(BigramAssocMeasures.fisher(20, (42, 20), 14307668))
+"""
+
+
+def test_stemming_leaves_others_their_nltk() -> None:
+    """It loads no scipy, and whoever imports nltk after it has what needs scipy."""
+    ended = subprocess.run([sys.executable, "-c", STEMMING], capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    assert 0.0 <= float(ended.stdout) <= 1.0
 
 
 def test_endless_word() -> None:
