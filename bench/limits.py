@@ -94,6 +94,7 @@ async def measure_quota(folder: Path, name: str, case: Case, minutes: float) -> 
         text = SWEEP.format(repeats=repeats) + METHOD.format(name="a", base_url=emulator.base_url, more=case.method)
         store = await run_sweep(folder, name, text)
         seconds, answered, refused = ask(store, STEADY)
+        assert seconds, f"{name}: no whole minute of steady state; give it more --minutes"
         (refused_ever,) = ask(store, "SELECT count(*) FROM calls WHERE error_class IS NOT NULL")
         seen = emulator.statistics
         used = answered / (seconds * QUOTA / 60)

@@ -75,7 +75,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "numpy": ("harness.audit", "harness.planning.fit", "harness.store.live", "bench"),
     "scipy": ("harness.audit", "harness.planning.fit", "harness.planning.answer", "bench"),
     "jinja2": ("harness.report.page", "backends.completions"),
-    "nltk": ("games.taboo", "games.stems"),
+    "nltk": ("games.taboo",),
 }
 
 
