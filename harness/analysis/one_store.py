@@ -11,9 +11,9 @@ from harness.audit.composite import GameFigures, MethodFigures, common_support, 
 from harness.audit.findings import Audit
 from harness.audit.judgement import audit
 from harness.audit.looks import after_looks
-from harness.audit.probes import judge
 from harness.audit.replies import ReplyColumns, ReplyFindings, compare_replies
 from harness.audit.scores import EpisodeColumns, score_array
+from harness.audit.treatment import judge
 from harness.core.errors import AuditError
 from harness.core.records import ProbeRecord, SummaryRecord
 from harness.store.file import open_to_read

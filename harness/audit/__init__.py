@@ -11,6 +11,7 @@ Opens nothing: columns and arrays in, frozen findings out. All chance comes from
                planning.py    what settling the question costs
                replies.py     identical replies to identical prompts
                probes.py      short questions: is a method doing what it is asked?
+               treatment.py   what their answers mean
                attribution.py causes, from probes, replies and scores
             -> verdicts.py    three verdicts and their words
             -> judgement.py   `audit`: the questions in their order

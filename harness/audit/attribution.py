@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from harness.audit.findings import Comparison
-from harness.audit.probes import ProbeFinding
+from harness.audit.treatment import ProbeFinding
 from harness.core.records import ProbeRecord
 
 State = Literal["supported", "consistent", "refuted", "untested"]

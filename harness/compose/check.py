@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.audit.probes import ProbeFinding, expected_cost, judge
+from harness.audit.probes import expected_cost
+from harness.audit.treatment import ProbeFinding, judge
 from harness.checking import Look, Spent, summed
 from harness.compose.setting import Setting
 from harness.compose.ways import check_sweep

@@ -17,8 +17,9 @@ from backends import DIALECTS
 from backends.bots import BotsBackend
 from backends.emulator import serving
 from backends.hosting import HostedBackend
-from backends.http import Deadlines, HttpBackend, open_wire
+from backends.http import HttpBackend, open_wire
 from backends.local_server import LocalServer
+from backends.patience import Deadlines
 from harness.checking import Doorway, Look, Nowhere, look_at
 from harness.compose.puzzles import game_sets, items_of, user_path, warm
 from harness.compose.setting import Setting

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from rich.console import Console
 from rich.text import Text
 
-from harness.audit.probes import Answer, ProbeFinding
+from harness.audit.treatment import Answer, ProbeFinding
 from harness.checking import Look, Spent, summed
 from harness.report.text import harmless, table
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.audit.attribution import Attribution, Symptoms, attribute
-from harness.audit.probes import judge
+from harness.audit.treatment import judge
 from harness.core.emulation import Defects, Emulation
 from tests.harness.audit.probed import probed
 

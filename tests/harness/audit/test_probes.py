@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from harness.audit.probes import Answer, ProbeFinding, expected_cost, first_asks, judge, later_asks
+from harness.audit.probes import expected_cost, first_asks, later_asks
+from harness.audit.treatment import Answer, ProbeFinding, judge
 from harness.core.emulation import Defects, Emulation
 from tests.harness.audit.probed import probed
 
