@@ -10,7 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import aiohttp
 import anyio
@@ -20,6 +20,7 @@ from yarl import URL
 
 from backends import Dialect, asks, sse
 from backends.answers import Answer, thoughts_apart
+from backends.patience import Deadlines, Limit, Patience, Wait
 from backends.providers import provider
 from harness.core.addresses import why_unconnected
 from harness.core.errors import CallError, ConnectFailed, Garbled, Rejected, TimedOut, Unavailable, Unreachable
@@ -28,16 +29,6 @@ from harness.core.vocabulary import AccessMethod, Completion, Prompt
 
 ANSWER_BYTES_MAX = 8 * 2**20
 LIMIT_HEADERS = ("x-ratelimit-", "anthropic-ratelimit-")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Deadlines:
-    """Seconds: to a connection, from there to the answer's first byte, between two of its pieces, for the whole call."""
-
-    connect_s: float = 15.0
-    first_byte_s: float = 300.0
-    between_chunks_s: float = 60.0
-    timeout_s: float = 300.0
 
 
 class Ceiling:
@@ -72,10 +63,10 @@ class Ceiling:
 class Wire:
     """The connections to one host; make it with `open_wire`."""
 
-    def __init__(self, session: aiohttp.ClientSession, ceiling: Ceiling | None, deadlines: Deadlines, bytes_max: int) -> None:
+    def __init__(self, session: aiohttp.ClientSession, ceiling: Ceiling | None, patience: Patience, bytes_max: int) -> None:
         self._session = session
         self._ceiling = ceiling
-        self._deadlines = deadlines
+        self._patience = patience
         self._bytes_max = bytes_max
 
     async def wait_turn(self, clock: Clock) -> float:
@@ -90,78 +81,80 @@ class Wire:
         """One request, one answer, whatever its status.
 
         raises  ConnectFailed, TimedOut, Unavailable, Garbled, Rejected (a redirect)"""
+        wait = self._patience.begin()
         try:
-            async with self._session.request(verb, url, data=body, headers=headers, allow_redirects=False) as response:
+            async with wait.scope, self._session.request(verb, url, data=body, headers=headers, allow_redirects=False) as response:
                 _refuse_redirect(response)
-                return Answer(status=response.status, headers=response.headers, body=await self._bounded(response))
+                return Answer(status=response.status, headers=response.headers, body=await self._bounded(response, wait))
         except (aiohttp.ClientError, OSError) as error:  # a TimeoutError is an OSError
-            raise self._call_error(error, url) from error
+            raise self._call_error(error, url, wait) from error
+        finally:
+            self._patience.end(wait)
 
-    async def _bounded(self, response: aiohttp.ClientResponse) -> bytes:
-        if not response.content.is_eof():
-            _wait_for_more(response, self._deadlines.between_chunks_s)
-        try:
-            length = response.content_length
-            if length is not None and length <= self._bytes_max and "Content-Encoding" not in response.headers:
-                return await response.read()
-            pieces, size = [], 0  # of unknown length, or packed: it may unpack to more than it says
-            async for piece in response.content.iter_any():
-                size += len(piece)
-                if size > self._bytes_max:
-                    raise self._too_long(response)
-                pieces.append(piece)
-            return b"".join(pieces)
-        except aiohttp.SocketTimeoutError as error:
-            raise self._fell_silent(response.url) from error
+    async def _bounded(self, response: aiohttp.ClientResponse, wait: Wait) -> bytes:
+        if response.content.is_eof():  # all of it came with its head
+            body = await response.read()
+            if len(body) > self._bytes_max:
+                raise self._too_long(response)
+            return body
+        self._patience.heard(wait)
+        pieces, size = [], 0  # it may be longer than it says, or unpack to more
+        async for piece in response.content.iter_any():
+            self._patience.heard(wait)
+            size += len(piece)
+            if size > self._bytes_max:
+                raise self._too_long(response)
+            pieces.append(piece)
+        return b"".join(pieces)
 
     async def listen(self, verb: str, url: URL, *, headers: Mapping[str, str], body: bytes, clock: Clock) -> sse.Streamed | Answer:
         """One request, and its answer piece by piece with the time of each; whole if it is a refusal or no stream.
 
         raises  as exchange"""
         sent_s = clock.now()
+        wait = self._patience.begin()
         try:
-            async with self._session.request(verb, url, data=body, headers=headers, allow_redirects=False) as response:
+            async with wait.scope, self._session.request(verb, url, data=body, headers=headers, allow_redirects=False) as response:
                 _refuse_redirect(response)
                 if response.status != 200 or response.content_type != sse.CONTENT_TYPE:
-                    return Answer(status=response.status, headers=response.headers, body=await self._bounded(response))
-                return await self._pieces(response, sent_s, clock)
+                    return Answer(status=response.status, headers=response.headers, body=await self._bounded(response, wait))
+                return await self._pieces(response, wait, sent_s, clock)
         except (aiohttp.ClientError, OSError) as error:
-            raise self._call_error(error, url) from error
+            raise self._call_error(error, url, wait) from error
+        finally:
+            self._patience.end(wait)
 
-    async def _pieces(self, response: aiohttp.ClientResponse, sent_s: float, clock: Clock) -> sse.Streamed:
-        left_s = self._deadlines.first_byte_s - (clock.now() - sent_s)  # a head alone is no beginning: servers send it at once
-        _wait_for_more(response, max(left_s, 0.001))
+    async def _pieces(self, response: aiohttp.ClientResponse, wait: Wait, sent_s: float, clock: Clock) -> sse.Streamed:
+        """A head alone is no beginning, servers send it at once: only a piece is."""
         pieces: list[bytes] = []
         ends: list[int] = []
         came_s: list[float] = []
         size = 0
         try:
-            async for piece in response.content.iter_any():
-                came_s.append(clock.now() - sent_s)
-                if not pieces:
-                    _wait_for_more(response, self._deadlines.between_chunks_s)
-                size += len(piece)
-                if size > self._bytes_max:
-                    raise self._too_long(response)
-                pieces.append(piece)
-                ends.append(size)
-        except (aiohttp.SocketTimeoutError, aiohttp.ClientPayloadError) as error:
+            async with wait.anew():
+                async for piece in response.content.iter_any():
+                    came_s.append(clock.now() - sent_s)
+                    self._patience.heard(wait)
+                    size += len(piece)
+                    if size > self._bytes_max:
+                        raise self._too_long(response)
+                    pieces.append(piece)
+                    ends.append(size)
+        except (TimeoutError, aiohttp.ClientPayloadError):
             if not (pieces and sse.ENDED in pieces[-1]):  # who has said all and does not hang up properly has said all
-                if isinstance(error, aiohttp.ClientPayloadError):
-                    raise
-                raise self._fell_silent(response.url) if pieces else self._not_begun(response.url) from error
+                raise
+        finally:
+            self._patience.end(wait)
         answer = Answer(status=response.status, headers=response.headers, body=b"".join(pieces))
         return sse.Streamed(answer=answer, ends=ends, came_s=came_s)
 
     # --- what went wrong ------------------------------------------------------------------------------------------------------
 
-    def _call_error(self, error: aiohttp.ClientError | OSError, url: URL) -> CallError:
+    def _call_error(self, error: aiohttp.ClientError | OSError, url: URL, wait: Wait) -> CallError:
         if isinstance(error, aiohttp.ConnectionTimeoutError):
-            return TimedOut(f"no connection to {url} within connect_s = {self._deadlines.connect_s:g}")
-        if isinstance(error, aiohttp.SocketTimeoutError):
-            return self._not_begun(url)
+            return TimedOut(f"no connection to {url} within connect_s = {self._patience.deadlines.connect_s:g}")
         if isinstance(error, TimeoutError):
-            return TimedOut(f"the answer of {url} was not whole within timeout_s = {self._deadlines.timeout_s:g}")
+            return self._timed_out(wait.limit, url)
         if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
             return Unreachable(f"{url} does not prove who it is: {error}")
         if isinstance(error, aiohttp.ClientConnectorError):
@@ -170,12 +163,15 @@ class Wire:
             return Garbled(f"the answer of {url} broke off: {error}")
         return Unavailable(f"the connection to {url} was lost: {type(error).__name__}: {error}")
 
-    def _not_begun(self, url: URL) -> TimedOut:
-        return TimedOut(f"not a byte of an answer from {url} within first_byte_s = {self._deadlines.first_byte_s:g}")
-
-    def _fell_silent(self, url: URL) -> TimedOut:
-        limit = f"between_chunks_s = {self._deadlines.between_chunks_s:g}"
-        return TimedOut(f"the answer of {url} stopped, and nothing more came within {limit}")
+    def _timed_out(self, limit: Limit, url: URL) -> TimedOut:
+        within = f"{limit} = {getattr(self._patience.deadlines, limit):g}"
+        match limit:
+            case "first_byte_s":
+                return TimedOut(f"not a byte of an answer from {url} within {within}")
+            case "between_chunks_s":
+                return TimedOut(f"the answer of {url} stopped, and nothing more came within {within}")
+            case "timeout_s":
+                return TimedOut(f"the answer of {url} was not whole within {within}")
 
     def _too_long(self, response: aiohttp.ClientResponse) -> Garbled:
         return Garbled(f"the answer is longer than reply_bytes_max = {self._bytes_max}", status=response.status)
@@ -187,30 +183,23 @@ def _refuse_redirect(response: aiohttp.ClientResponse) -> None:
         raise Rejected(f"{response.url} redirects to {where}; name that address if you trust it", status=response.status)
 
 
-def _wait_for_more(response: aiohttp.ClientResponse, seconds: float) -> None:
-    """From now on, a silence of so long ends the answer: aiohttp's timer of the connection, which every piece sets anew."""
-    if response.connection is not None and response.connection.protocol is not None:
-        response.connection.protocol.read_timeout = seconds
-        response.connection.protocol.start_timeout()
-
-
 @asynccontextmanager
 async def open_wire(
     *, requests_per_second_max: float | None, deadlines: Deadlines, bytes_max: int = ANSWER_BYTES_MAX
 ) -> AsyncIterator[Wire]:
     """Connections to one host, closed on leaving. bytes_max: a longer answer is not read."""
-    first_byte_s = deadlines.first_byte_s if deadlines.first_byte_s < deadlines.timeout_s else None  # a timer less where it cannot be first
-    timeout = aiohttp.ClientTimeout(total=deadlines.timeout_s, connect=deadlines.connect_s, sock_read=first_byte_s)
+    patience = Patience(deadlines)
+    timeout = aiohttp.ClientTimeout(total=None, connect=deadlines.connect_s)
     connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=300)
     forgetful = aiohttp.DummyCookieJar()  # a cookie could tie all later calls to one of a provider's machines
     async with aiohttp.ClientSession(connector=connector, timeout=timeout, cookie_jar=forgetful, auto_decompress=True) as session:
         if requests_per_second_max is None:
-            yield Wire(session, None, deadlines, bytes_max)
+            yield Wire(session, None, patience, bytes_max)
             return
         ceiling = Ceiling(requests_per_second_max)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(ceiling.dispatch)
-            yield Wire(session, ceiling, deadlines, bytes_max)
+            yield Wire(session, ceiling, patience, bytes_max)
             tasks.cancel_scope.cancel()
 
 

@@ -31,7 +31,8 @@ import orjson
 import uvloop
 
 from backends import DIALECTS
-from backends.http import Deadlines, HttpBackend, open_wire
+from backends.http import HttpBackend, open_wire
+from backends.patience import Deadlines
 from games import GAMES
 from harness.core.clock import RealClock
 from harness.core.protocols import RecordSink

@@ -22,7 +22,8 @@ import orjson
 import uvloop
 
 from backends import DIALECTS
-from backends.http import Deadlines, HttpBackend, open_wire
+from backends.http import HttpBackend, open_wire
+from backends.patience import Deadlines
 from harness.core.clock import RealClock
 from harness.core.vocabulary import AccessMethod, Form, Message, Prompt, Sampling
 

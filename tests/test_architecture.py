@@ -65,7 +65,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
 # The user's packages that only one place may know.
 ONLY_IN: dict[str, tuple[str, ...]] = {
     "aiohttp": ("backends.http", "bench"),
-    "asyncio": ("backends.http", "backends.emulator.server", "bench"),
+    "asyncio": ("backends.http", "backends.patience", "backends.emulator.server", "bench"),
     "asyncio_throttle": ("backends.http",),
     "trio": ("harness.simulation",),
     "tenacity": ("harness.engine.call",),

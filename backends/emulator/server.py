@@ -18,7 +18,8 @@ from backends.bots import own_instance
 from backends.emulator import behind
 from backends.emulator.formats import FORMATS
 from backends.emulator.provider import Forward, Provider, Request, Response, Statistics
-from backends.http import Deadlines, Wire, open_wire
+from backends.http import Wire, open_wire
+from backends.patience import Deadlines
 from harness.core.clock import RealClock
 from harness.core.emulation import Emulation
 from harness.core.errors import CallError

@@ -17,7 +17,8 @@ from backends.bots import own_instance
 from backends.emulator import Emulator, Provider, serving
 from backends.emulator.provider import Request, Response
 from backends.emulator.quota import Bucket, Fixed, Law, Sliding
-from backends.http import Deadlines, HttpBackend, open_wire
+from backends.http import HttpBackend, open_wire
+from backends.patience import Deadlines
 from games import GAMES
 from games.bots import words_may_follow
 from games.plays import played_by_bots, replay

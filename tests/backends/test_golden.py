@@ -17,7 +17,8 @@ from aiohttp import web
 
 from backends import DIALECTS
 from backends.answers import Answer
-from backends.http import Deadlines, HttpBackend, open_wire
+from backends.http import HttpBackend, open_wire
+from backends.patience import Deadlines
 from backends.providers import PROVIDERS, provider
 from backends.sse import Streamed
 from harness.core.clock import RealClock

@@ -16,8 +16,9 @@ from anyio.abc import TaskStatus
 
 from backends import DIALECTS
 from backends.hosting import Host, HostedBackend
-from backends.http import Deadlines, HttpBackend, open_wire
+from backends.http import HttpBackend, open_wire
 from backends.local_server import LocalServer
+from backends.patience import Deadlines
 from harness.core.clock import RealClock
 from harness.core.errors import EngineError, Unavailable, Unreachable
 from harness.core.vocabulary import Form, Message, Prompt

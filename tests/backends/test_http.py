@@ -18,7 +18,8 @@ import pytest
 from aiohttp import web
 
 from backends import DIALECTS
-from backends.http import ANSWER_BYTES_MAX, Deadlines, HttpBackend, open_wire
+from backends.http import ANSWER_BYTES_MAX, HttpBackend, open_wire
+from backends.patience import Deadlines
 from harness.core.clock import RealClock
 from harness.core.errors import (
     AccountRefused,

@@ -13,8 +13,9 @@ from aiohttp import web
 
 import backends
 from backends import DIALECTS, Dialect, providers
-from backends.http import Deadlines, HttpBackend, open_wire
+from backends.http import HttpBackend, open_wire
 from backends.openai_chat import NAMES
+from backends.patience import Deadlines
 from backends.providers import PARAMETERS, PROVIDERS, Provider, Rule, provider
 from harness.core.clock import RealClock
 from harness.core.vocabulary import Completion, Form, Message, Prompt

@@ -11,7 +11,8 @@ import anyio
 import pytest
 
 from backends import DIALECTS
-from backends.http import Deadlines, HttpBackend, open_wire
+from backends.http import HttpBackend, open_wire
+from backends.patience import Deadlines
 from backends.providers import PROVIDERS
 from harness.core.clock import RealClock
 from harness.core.vocabulary import Completion, Form, Message, Prompt
