@@ -16,8 +16,7 @@ State = Literal["success", "lost", "aborted", "unscored"]
 Arm = Literal["main", "again"]
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """One utterance as a chat model sees it."""
 
     role: Role
@@ -61,8 +60,7 @@ class Parse:
 KEPT = Parse()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
+class Ask(NamedTuple):
     """A game's request to a seat: the messages that seat sees and the form its reply must have.
 
     last_parse  what the game says of the reply it was sent just before this ask"""
@@ -334,8 +332,8 @@ def storable(text: str) -> str:
 
 def digest(*parts: str, bytes_of_digest: int = 16) -> str:
     """A hash of texts in hexadecimal; the boundary between two parts counts."""
-    pieces: list[bytes] = []
+    hashed = hashlib.blake2b(digest_size=bytes_of_digest)
     for part in parts:
         raw = part.encode("utf-8", "surrogatepass")
-        pieces += (len(raw).to_bytes(8, "big"), raw)
-    return hashlib.blake2b(b"".join(pieces), digest_size=bytes_of_digest).hexdigest()
+        hashed.update(len(raw).to_bytes(8, "big") + raw)
+    return hashed.hexdigest()

@@ -234,8 +234,7 @@ def _record(
     met = completion or Completion(
         text="", http_status=failure.status if failure else None, request_id=failure.request_id if failure else None
     )
-    pace = met.pace
-    return CallRecord(
+    record = CallRecord(
         episode_id=place.episode_id,
         attempt=place.attempt,
         turn=place.turn,
@@ -263,11 +262,11 @@ def _record(
         upstream=met.upstream and storable(met.upstream),
         system_fingerprint=met.system_fingerprint and storable(met.system_fingerprint),
         cost_usd=cost_usd,
-        ttft_s=pace.ttft_s if pace else None,
-        chunks=pace.chunks if pace else None,
-        gap_s_median=pace.gap_s_median if pace else None,
-        gap_s_p95=pace.gap_s_p95 if pace else None,
-        gap_s_max=pace.gap_s_max if pace else None,
+    )
+    if (pace := met.pace) is None:
+        return record
+    return record._replace(
+        ttft_s=pace.ttft_s, chunks=pace.chunks, gap_s_median=pace.gap_s_median, gap_s_p95=pace.gap_s_p95, gap_s_max=pace.gap_s_max
     )
 
 

@@ -6,7 +6,7 @@ passed, which ones are on their way to it. Each is named once."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from harness.core.protocols import Clock
 from harness.limits.gate import Gate
@@ -15,8 +15,7 @@ LOOK_S = 10.0
 LONG_S = 60.0  # slow models take seconds, full queues a minute
 
 
-@dataclass(frozen=True, slots=True)
-class UnderWay:
+class UnderWay(NamedTuple):
     """A call that was sent and has not come home."""
 
     gate: Gate
