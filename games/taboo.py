@@ -125,15 +125,17 @@ def stem(word: str) -> str:
 def _stemmer() -> Callable[[str], str]:
     """Not imported with this file: nltk takes longer to load than everything that listing the games needs.
 
-    It loads scipy where it finds it, for measures that are not asked for here: half of a sweep's start. So it is loaded as where there is
-    none, and forgotten: whoever imports nltk or scipy after that has all of it."""
-    if "nltk" in sys.modules or "scipy" in sys.modules:
+    It loads scipy and numpy where it finds them, for measures that are not asked for here: more than half of a sweep's start. So it is
+    loaded as where there are none, and forgotten: whoever imports it, or them, after that has all of it. Before play: a thread that
+    imported them in the very moment would not find them."""
+    hidden = [name for name in ("numpy", "scipy") if name not in sys.modules]
+    if "nltk" in sys.modules or not hidden:
         return _snowball()
-    sys.modules["scipy"] = None  # type: ignore[assignment]  # so the language spells that a package is not to be found
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None: so the language spells that a package is not to be found
     try:
         return _snowball()
     finally:
-        for name in [name for name in sys.modules if name == "scipy" or name.split(".")[0] == "nltk"]:
+        for name in [name for name in sys.modules if name in hidden or name.split(".")[0] == "nltk"]:
             del sys.modules[name]
 
 

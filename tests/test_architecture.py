@@ -74,7 +74,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "altair": ("harness.report", "bench"),
     "numpy": ("harness.audit", "harness.planning.fit", "harness.store.live", "bench"),
     "scipy": ("harness.audit", "harness.planning.fit", "harness.planning.answer", "bench"),
-    "jinja2": ("harness.report.page", "backends.completions"),
+    "jinja2": ("harness.report.page", "backends.chat_templates"),
     "nltk": ("games.taboo",),
 }
 

@@ -131,6 +131,7 @@ class _Sweep:
         async with anyio.create_task_group() as listening:
             await listening.start(self.interrupts.listen)
             with self.interrupts.preparing():
+                await anyio.to_thread.run_sync(warm, self.sets)
                 async with writing(connection, self.setting.store) as writer, answering(connection, self.setting.store):
                     end = await self.play(writer)
             listening.cancel_scope.cancel()
@@ -154,7 +155,6 @@ class _Sweep:
         async with ways.opened(writer) as (open_ways, background):
             routes, servers = open_ways.routes, open_ways.servers
             await ways.prove(routes)
-            await anyio.to_thread.run_sync(warm, self.sets)
             await writer.put(*self.opening_rows(routes, servers.started))
             self.began = True
             servers.follow(background, open_ways.gate_of)

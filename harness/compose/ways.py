@@ -15,7 +15,6 @@ from anyio.abc import TaskGroup
 
 from backends import DIALECTS
 from backends.bots import BotsBackend
-from backends.emulator import serving
 from backends.hosting import HostedBackend
 from backends.http import HttpBackend, open_wire
 from backends.local_server import LocalServer
@@ -177,6 +176,8 @@ class Ways:
         """Where the model answers. An emulator lives in this very loop: it costs it about as much as the calls to it do, and needs no
         second process that would have to learn the sweep's instances; who measures speed runs `lightbulb emulate` beside."""
         if part.emulator is not None:
+            from backends.emulator import serving
+
             emulation = part.emulator
             if (engine := servers.started.get(emulation.behind or "")) is not None:
                 emulation = dataclasses.replace(emulation, behind=engine.base_url)

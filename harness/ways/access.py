@@ -12,7 +12,6 @@ from pathlib import Path
 import orjson
 
 from backends import DIALECTS
-from backends.completions import chat_template
 from backends.local_server import LocalServer
 from backends.providers import PROVIDERS, Provider, provider, unheeded
 from harness.core.errors import SpecError
@@ -139,6 +138,8 @@ def read_template(name: str, part: MethodPart, server: LocalServer | None, sourc
     """The template that the sweep names, or that of the weights that the engine serves.
 
     raises  SpecError"""
+    from backends.chat_templates import chat_template
+
     model, way = name.split("/", 1)
     key = ("models", model, "methods", way, "chat_template")
     try:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from backends.completions import chat_template, rendered
+from backends.chat_templates import chat_template, rendered
 from harness.core.errors import Rejected, SpecError
 from harness.core.vocabulary import ChatTemplate, Message
 
