@@ -1,0 +1,79 @@
+"""Deadlines of many requests under one timer, on a real loop."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from backends.patience import Deadlines, Limit, Patience
+
+QUICK = Deadlines(first_byte_s=0.1, between_chunks_s=0.15, timeout_s=0.4)
+
+
+async def ended(patience: Patience, pieces: int, every_s: float) -> Limit | None:
+    """The deadline that a request met whose answer comes in so many pieces, so far apart; None if it came whole."""
+    wait = patience.begin()
+    try:
+        async with wait.scope:
+            for _ in range(pieces):
+                await asyncio.sleep(every_s)
+                patience.heard(wait)
+    except TimeoutError:
+        return wait.limit
+    finally:
+        patience.end(wait)
+    return None
+
+
+def test_each_request_meets_its_own_deadline() -> None:
+    """Under way together: one never begins, one falls silent, one goes on for too long, and one is well."""
+
+    async def scenario() -> list[Limit | None]:
+        patience = Patience(QUICK)
+
+        async def falls_silent() -> Limit | None:
+            wait = patience.begin()
+            patience.heard(wait)
+            with pytest.raises(TimeoutError):
+                async with wait.scope:
+                    await asyncio.sleep(5)
+            patience.end(wait)
+            return wait.limit
+
+        return list(await asyncio.gather(ended(patience, 1, 5.0), falls_silent(), ended(patience, 100, 0.03), ended(patience, 5, 0.03)))
+
+    assert asyncio.run(scenario()) == ["first_byte_s", "between_chunks_s", "timeout_s", None]
+
+
+def test_who_is_cancelled_is_not_told_of_a_deadline() -> None:
+    """Both at once: the cancellation stands, as whoever asked for it waits for the end."""
+
+    async def scenario() -> bool:
+        patience = Patience(QUICK)
+        task = asyncio.create_task(ended(patience, 1, 5.0))
+        await asyncio.sleep(0.05)
+        task.cancel()
+        await asyncio.wait([task])
+        return task.cancelled()
+
+    assert asyncio.run(scenario())
+
+
+def test_a_scope_of_its_own_keeps_what_came_before() -> None:
+    """A stream that fell silent is not lost: the outer scope goes on."""
+
+    async def scenario() -> list[str]:
+        patience = Patience(QUICK)
+        heard = []
+        wait = patience.begin()
+        async with wait.scope:
+            heard.append("head")
+            with pytest.raises(TimeoutError):
+                async with wait.anew():
+                    await asyncio.sleep(5)
+            heard.append("end")
+        patience.end(wait)
+        return heard
+
+    assert asyncio.run(scenario()) == ["head", "end"]
