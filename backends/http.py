@@ -83,13 +83,12 @@ class Wire:
         raises  ConnectFailed, TimedOut, Unavailable, Garbled, Rejected (a redirect)"""
         wait = self._patience.begin()
         try:
-            async with wait.scope, self._session.request(verb, url, data=body, headers=headers, allow_redirects=False) as response:
-                _refuse_redirect(response)
-                return Answer(status=response.status, headers=response.headers, body=await self._bounded(response, wait))
+            with wait:
+                async with self._session.request(verb, url, data=body, headers=headers, allow_redirects=False) as response:
+                    _refuse_redirect(response)
+                    return Answer(status=response.status, headers=response.headers, body=await self._bounded(response, wait))
         except (aiohttp.ClientError, OSError) as error:  # a TimeoutError is an OSError
             raise self._call_error(error, url, wait) from error
-        finally:
-            self._patience.end(wait)
 
     async def _bounded(self, response: aiohttp.ClientResponse, wait: Wait) -> bytes:
         if response.content.is_eof():  # all of it came with its head
@@ -114,15 +113,14 @@ class Wire:
         sent_s = clock.now()
         wait = self._patience.begin()
         try:
-            async with wait.scope, self._session.request(verb, url, data=body, headers=headers, allow_redirects=False) as response:
-                _refuse_redirect(response)
-                if response.status != 200 or response.content_type != sse.CONTENT_TYPE:
-                    return Answer(status=response.status, headers=response.headers, body=await self._bounded(response, wait))
-                return await self._pieces(response, wait, sent_s, clock)
+            with wait:
+                async with self._session.request(verb, url, data=body, headers=headers, allow_redirects=False) as response:
+                    _refuse_redirect(response)
+                    if response.status != 200 or response.content_type != sse.CONTENT_TYPE:
+                        return Answer(status=response.status, headers=response.headers, body=await self._bounded(response, wait))
+                    return await self._pieces(response, wait, sent_s, clock)
         except (aiohttp.ClientError, OSError) as error:
             raise self._call_error(error, url, wait) from error
-        finally:
-            self._patience.end(wait)
 
     async def _pieces(self, response: aiohttp.ClientResponse, wait: Wait, sent_s: float, clock: Clock) -> sse.Streamed:
         """A head alone is no beginning, servers send it at once: only a piece is."""
@@ -131,7 +129,7 @@ class Wire:
         came_s: list[float] = []
         size = 0
         try:
-            async with wait.anew():
+            with wait:
                 async for piece in response.content.iter_any():
                     came_s.append(clock.now() - sent_s)
                     self._patience.heard(wait)
@@ -143,8 +141,6 @@ class Wire:
         except (TimeoutError, aiohttp.ClientPayloadError):
             if not (pieces and sse.ENDED in pieces[-1]):  # who has said all and does not hang up properly has said all
                 raise
-        finally:
-            self._patience.end(wait)
         answer = Answer(status=response.status, headers=response.headers, body=b"".join(pieces))
         return sse.Streamed(answer=answer, ends=ends, came_s=came_s)
 

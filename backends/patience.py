@@ -25,23 +25,42 @@ class Deadlines:
 
 
 class Wait:
-    """One request's.
+    """One request's, to be held with `with` around what is waited for: TimeoutError leaves it once a deadline has passed. Held again
+    within, it ends there: what came before is kept.
 
-    scope   around what is waited for: TimeoutError leaves it once a deadline has passed
+    As asyncio.timeout does it: the task is cancelled, and unless somebody else cancelled it too its end is made a TimeoutError.
+
     limit   the deadline it waits under, and in the end the one that passed"""
 
-    __slots__ = ("due_s", "limit", "over_s", "scope")
+    __slots__ = ("_cancelled_before", "_passed", "_task", "_under_way", "due_s", "limit", "over_s")
 
-    def __init__(self, due_s: float, over_s: float) -> None:
+    def __init__(self, under_way: set[Wait], task: asyncio.Task[object], due_s: float, over_s: float) -> None:
         self.limit: Limit = "first_byte_s"
         self.due_s = due_s
         self.over_s = over_s
-        self.scope = asyncio.timeout(None)
+        self._under_way = under_way
+        self._task = task
+        self._cancelled_before = task.cancelling()
+        self._passed = False
 
-    def anew(self) -> asyncio.Timeout:
-        """A scope of its own for what comes next: what was waited for until now is kept, should that fail."""
-        self.scope = asyncio.timeout(None)
-        return self.scope
+    def __enter__(self) -> None:
+        self._under_way.add(self)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        self._under_way.discard(self)
+        if self._passed:
+            self._passed = False
+            if self._task.uncancel() <= self._cancelled_before and kind is asyncio.CancelledError:
+                raise TimeoutError from error
+
+    def look(self, now_s: float) -> None:
+        """Ends it if its time is over."""
+        if now_s >= min(self.due_s, self.over_s):
+            if self.over_s <= self.due_s:
+                self.limit = "timeout_s"
+            self._under_way.discard(self)
+            self._passed = True
+            self._task.cancel()
 
 
 class Patience:
@@ -56,27 +75,21 @@ class Patience:
         self._timer: asyncio.TimerHandle | None = None
 
     def begin(self) -> Wait:
-        """A request is about to be sent; hand it back when it is over, however it went."""
-        now_s = self._loop.time()
-        wait = Wait(now_s + self.deadlines.first_byte_s, now_s + self.deadlines.timeout_s)
-        self._under_way.add(wait)
+        """For a request that this task is about to send."""
+        task = asyncio.current_task(self._loop)
+        assert task is not None, "requests are sent by tasks"
         if self._timer is None:
             self._timer = self._loop.call_later(self._look_s, self._look)
-        return wait
+        now_s = self._loop.time()
+        return Wait(self._under_way, task, now_s + self.deadlines.first_byte_s, now_s + self.deadlines.timeout_s)
 
     def heard(self, wait: Wait) -> None:
         """A piece of the answer came."""
         wait.limit = "between_chunks_s"
         wait.due_s = self._loop.time() + self.deadlines.between_chunks_s
 
-    def end(self, wait: Wait) -> None:
-        self._under_way.discard(wait)
-
     def _look(self) -> None:
         now_s = self._loop.time()
-        for wait in [wait for wait in self._under_way if now_s >= min(wait.due_s, wait.over_s)]:
-            if wait.over_s <= wait.due_s:
-                wait.limit = "timeout_s"
-            self._under_way.discard(wait)
-            wait.scope.reschedule(now_s)
+        for wait in tuple(self._under_way):
+            wait.look(now_s)
         self._timer = self._loop.call_later(self._look_s, self._look) if self._under_way else None

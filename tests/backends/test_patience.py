@@ -15,14 +15,12 @@ async def ended(patience: Patience, pieces: int, every_s: float) -> Limit | None
     """The deadline that a request met whose answer comes in so many pieces, so far apart; None if it came whole."""
     wait = patience.begin()
     try:
-        async with wait.scope:
+        with wait:
             for _ in range(pieces):
                 await asyncio.sleep(every_s)
                 patience.heard(wait)
     except TimeoutError:
         return wait.limit
-    finally:
-        patience.end(wait)
     return None
 
 
@@ -35,10 +33,8 @@ def test_each_request_meets_its_own_deadline() -> None:
         async def falls_silent() -> Limit | None:
             wait = patience.begin()
             patience.heard(wait)
-            with pytest.raises(TimeoutError):
-                async with wait.scope:
-                    await asyncio.sleep(5)
-            patience.end(wait)
+            with pytest.raises(TimeoutError), wait:
+                await asyncio.sleep(5)
             return wait.limit
 
         return list(await asyncio.gather(ended(patience, 1, 5.0), falls_silent(), ended(patience, 100, 0.03), ended(patience, 5, 0.03)))
@@ -60,20 +56,28 @@ def test_who_is_cancelled_is_not_told_of_a_deadline() -> None:
     assert asyncio.run(scenario())
 
 
-def test_a_scope_of_its_own_keeps_what_came_before() -> None:
-    """A stream that fell silent is not lost: the outer scope goes on."""
+def test_held_again_within_it_ends_there() -> None:
+    """A stream that fell silent is not lost: the outer hold goes on."""
 
     async def scenario() -> list[str]:
-        patience = Patience(QUICK)
         heard = []
-        wait = patience.begin()
-        async with wait.scope:
+        wait = Patience(QUICK).begin()
+        with wait:
             heard.append("head")
-            with pytest.raises(TimeoutError):
-                async with wait.anew():
-                    await asyncio.sleep(5)
+            with pytest.raises(TimeoutError), wait:
+                await asyncio.sleep(5)
+            await asyncio.sleep(0.2)
             heard.append("end")
-        patience.end(wait)
         return heard
 
     assert asyncio.run(scenario()) == ["head", "end"]
+
+
+def test_a_task_whose_deadline_passed_can_go_on() -> None:
+    """Its cancellation was ours, and is taken back: the next request is not cut short by it."""
+
+    async def scenario() -> list[Limit | None]:
+        patience = Patience(QUICK)
+        return [await ended(patience, 1, 5.0), await ended(patience, 2, 0.02)]
+
+    assert asyncio.run(scenario()) == ["first_byte_s", None]
