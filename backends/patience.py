@@ -26,7 +26,7 @@ class Deadlines:
 
 class Wait:
     """One request's, to be held with `with` around what is waited for: TimeoutError leaves it once a deadline has passed. Held again
-    within, it ends there: what came before is kept.
+    within, it ends there, and is watched no longer: what came before is kept.
 
     As asyncio.timeout does it: the task is cancelled, and unless somebody else cancelled it too its end is made a TimeoutError.
 
@@ -73,14 +73,15 @@ class Patience:
         self._loop = asyncio.get_running_loop()
         self._under_way: set[Wait] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._look_at_s = 0.0
 
     def begin(self) -> Wait:
         """For a request that this task is about to send."""
         task = asyncio.current_task(self._loop)
         assert task is not None, "requests are sent by tasks"
-        if self._timer is None:
-            self._timer = self._loop.call_later(self._look_s, self._look)
         now_s = self._loop.time()
+        if self._timer is None:
+            self._look_later(now_s)
         return Wait(self._under_way, task, now_s + self.deadlines.first_byte_s, now_s + self.deadlines.timeout_s)
 
     def heard(self, wait: Wait) -> None:
@@ -88,8 +89,16 @@ class Patience:
         wait.limit = "between_chunks_s"
         wait.due_s = self._loop.time() + self.deadlines.between_chunks_s
 
+    def _look_later(self, now_s: float) -> None:
+        self._look_at_s = now_s + self._look_s
+        self._timer = self._loop.call_at(self._look_at_s, self._look)
+
     def _look(self) -> None:
+        """A look that comes late judges nobody: the loop, or the whole machine, stood still, and what came meanwhile was not heard yet."""
         now_s = self._loop.time()
-        for wait in tuple(self._under_way):
-            wait.look(now_s)
-        self._timer = self._loop.call_later(self._look_s, self._look) if self._under_way else None
+        if now_s - self._look_at_s <= self._look_s:
+            for wait in tuple(self._under_way):
+                wait.look(now_s)
+        self._timer = None
+        if self._under_way:
+            self._look_later(now_s)

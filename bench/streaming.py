@@ -28,7 +28,7 @@ from harness.core.clock import RealClock
 from harness.core.vocabulary import AccessMethod, Form, Message, Prompt, Sampling
 
 PAUSE_S = 0.005
-PATIENCE = aiohttp.ClientTimeout(total=300, sock_read=60)  # as ours
+PATIENCE = aiohttp.ClientTimeout(total=300, sock_read=60)  # our deadlines, by timers of aiohttp's own
 PROMPT = Prompt(messages=(Message("user", "Hi"),), form=Form(regex="[a-z]+"), episode="e", item="i", seat="s", turn=0)
 
 

@@ -13,6 +13,7 @@ from functools import cache, lru_cache
 from importlib import import_module
 from random import Random
 from string import punctuation
+from threading import Lock
 
 from games.fields import Fields
 from games.instances import own_set, stop_words
@@ -128,15 +129,19 @@ def _stemmer() -> Callable[[str], str]:
     It loads scipy and numpy where it finds them, for measures that are not asked for here: more than half of a sweep's start. So it is
     loaded as where there are none, and forgotten: whoever imports it, or them, after that has all of it. Before play: a thread that
     imported them in the very moment would not find them."""
-    hidden = [name for name in ("numpy", "scipy") if name not in sys.modules]
-    if "nltk" in sys.modules or not hidden:
-        return _snowball()
-    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None: so the language spells that a package is not to be found
-    try:
-        return _snowball()
-    finally:
-        for name in [name for name in sys.modules if name in hidden or name.split(".")[0] == "nltk"]:
-            del sys.modules[name]
+    with _loading:
+        hidden = [name for name in ("numpy", "scipy") if name not in sys.modules]
+        if "nltk" in sys.modules or not hidden:
+            return _snowball()
+        sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None: so the language spells that a package is not there
+        try:
+            return _snowball()
+        finally:
+            for name in [name for name in list(sys.modules) if name in hidden or name.split(".")[0] == "nltk"]:
+                del sys.modules[name]
+
+
+_loading = Lock()
 
 
 def _snowball() -> Callable[[str], str]:

@@ -204,7 +204,7 @@ class RetryPart:
     wait_max_s   longest pause between two tries, unless the provider asks for a longer one
     timeout_s    one request, from connecting to the last byte
     connect_s    of that, to a connection
-    first_byte_s of that, from sent to the answer's first byte, which servers that do not stream send when all is done; None: timeout_s
+    first_byte_s of that, to the answer's first byte, which servers that do not stream send when all is done; None: timeout_s
     between_chunks_s   of that, between two pieces of the answer"""
 
     __pydantic_config__: ClassVar = _STRICT

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
@@ -81,3 +82,28 @@ def test_a_task_whose_deadline_passed_can_go_on() -> None:
         return [await ended(patience, 1, 5.0), await ended(patience, 2, 0.02)]
 
     assert asyncio.run(scenario()) == ["first_byte_s", None]
+
+
+def test_a_loop_that_stood_still_ends_nobody() -> None:
+    """What came while it was held up is heard before anybody is judged."""
+
+    async def scenario() -> Limit | None:
+        patience = Patience(QUICK)
+        came = asyncio.Event()
+
+        async def request() -> Limit | None:
+            wait = patience.begin()
+            try:
+                with wait:
+                    await came.wait()
+            except TimeoutError:
+                return wait.limit
+            return None
+
+        task = asyncio.create_task(request())
+        await asyncio.sleep(0.05)
+        time.sleep(0.3)  # noqa: ASYNC251  the loop is held up on purpose
+        asyncio.get_running_loop().call_soon(came.set)  # as bytes that waited: who reads them wakes after what was due meanwhile
+        return await task
+
+    assert asyncio.run(scenario()) is None
