@@ -1,7 +1,8 @@
 """The deadlines of many requests, kept by one timer.
 
 A timer for each costs a request more than all else that its deadlines need, and whoever waits for minutes need not be punctual: one look
-at all that are under way, once a second or ten times in the shortest deadline, ends those whose time is over. Knows no HTTP."""
+at all that are under way, once a second or ten times in the shortest deadline, finds those whose time is over, and the next one ends
+them, unless they were heard of in between: after a loop, or the whole machine, stood still, what came meanwhile counts. Knows no HTTP."""
 
 from __future__ import annotations
 
@@ -32,7 +33,7 @@ class Wait:
 
     limit   the deadline it waits under, and in the end the one that passed"""
 
-    __slots__ = ("_cancelled_before", "_passed", "_task", "_under_way", "due_s", "limit", "over_s")
+    __slots__ = ("_cancelled_before", "_overdue", "_passed", "_task", "_under_way", "due_s", "limit", "over_s")
 
     def __init__(self, under_way: set[Wait], task: asyncio.Task[object], due_s: float, over_s: float) -> None:
         self.limit: Limit = "first_byte_s"
@@ -41,6 +42,7 @@ class Wait:
         self._under_way = under_way
         self._task = task
         self._cancelled_before = task.cancelling()
+        self._overdue = False
         self._passed = False
 
     def __enter__(self) -> None:
@@ -54,8 +56,9 @@ class Wait:
                 raise TimeoutError from error
 
     def look(self, now_s: float) -> None:
-        """Ends it if its time is over."""
-        if now_s >= min(self.due_s, self.over_s):
+        """Ends it if its time is over, and was at the look before."""
+        overdue_before, self._overdue = self._overdue, now_s >= min(self.due_s, self.over_s)
+        if overdue_before and self._overdue:
             if self.over_s <= self.due_s:
                 self.limit = "timeout_s"
             self._under_way.discard(self)
@@ -73,7 +76,6 @@ class Patience:
         self._loop = asyncio.get_running_loop()
         self._under_way: set[Wait] = set()
         self._timer: asyncio.TimerHandle | None = None
-        self._look_at_s = 0.0
 
     def begin(self) -> Wait:
         """For a request that this task is about to send."""
@@ -81,7 +83,7 @@ class Patience:
         assert task is not None, "requests are sent by tasks"
         now_s = self._loop.time()
         if self._timer is None:
-            self._look_later(now_s)
+            self._timer = self._loop.call_later(self._look_s, self._look)
         return Wait(self._under_way, task, now_s + self.deadlines.first_byte_s, now_s + self.deadlines.timeout_s)
 
     def heard(self, wait: Wait) -> None:
@@ -89,16 +91,8 @@ class Patience:
         wait.limit = "between_chunks_s"
         wait.due_s = self._loop.time() + self.deadlines.between_chunks_s
 
-    def _look_later(self, now_s: float) -> None:
-        self._look_at_s = now_s + self._look_s
-        self._timer = self._loop.call_at(self._look_at_s, self._look)
-
     def _look(self) -> None:
-        """A look that comes late judges nobody: the loop, or the whole machine, stood still, and what came meanwhile was not heard yet."""
         now_s = self._loop.time()
-        if now_s - self._look_at_s <= self._look_s:
-            for wait in tuple(self._under_way):
-                wait.look(now_s)
-        self._timer = None
-        if self._under_way:
-            self._look_later(now_s)
+        for wait in tuple(self._under_way):
+            wait.look(now_s)
+        self._timer = self._loop.call_later(self._look_s, self._look) if self._under_way else None

@@ -264,11 +264,9 @@ def _p_colder(prompts: Sequence[tuple[Sequence[str], Sequence[str]]]) -> float:
             outside = np.einsum("di,ij,dj->d", 1 - chosen, alike, 1 - chosen) / (rest * (rest - 1))
             return np.asarray(inside - outside)
 
-        identity = np.zeros((1, len(replies)))
-        identity[0, :size] = 1
-        observed += float(excess(identity)[0])
-        order = np.argsort(rng.random((DRAWS, len(replies))), axis=1)
-        dealt += excess((order < size).astype(float))
+        found = excess(_labellings(size, len(replies), rng))
+        observed += float(found[0])
+        dealt += found[1:]
     return float((1 + np.sum(dealt >= observed - 1e-12)) / (DRAWS + 1))
 
 
@@ -382,11 +380,16 @@ def _p_apart(prompts: Sequence[tuple[Sequence[str], Sequence[str]]]) -> float:
     for here, there in prompts:
         replies, size = [*here, *there], len(here)
         alike = np.array([[one == other for other in replies] for one in replies], dtype=float)
-        identity = np.zeros((1, len(replies)))
-        identity[0, :size] = 1
-        order = np.argsort(rng.random((DRAWS, len(replies))), axis=1)
-        chosen = np.concatenate([identity, (order < size).astype(float)])
+        chosen = _labellings(size, len(replies), rng)
         across = np.einsum("di,ij,dj->d", chosen, alike, 1 - chosen)
         observed += float(across[0])
         dealt += across[1:]
     return float((1 + np.sum(dealt <= observed + 1e-12)) / (DRAWS + 1))
+
+
+def _labellings(size: int, replies: int, rng: np.random.Generator) -> np.ndarray:
+    """(1 + DRAWS, replies): 1 where a reply is of the first group, of so many; first as they are, then dealt anew."""
+    identity = np.zeros((1, replies))
+    identity[0, :size] = 1
+    order = np.argsort(rng.random((DRAWS, replies)), axis=1)
+    return np.concatenate([identity, (order < size).astype(float)])

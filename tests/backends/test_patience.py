@@ -107,3 +107,20 @@ def test_a_loop_that_stood_still_ends_nobody() -> None:
         return await task
 
     assert asyncio.run(scenario()) is None
+
+
+def test_a_loop_that_always_lags_still_ends_who_waits_in_vain() -> None:
+    """Every look comes late, and yet nobody waits for ever."""
+
+    async def scenario() -> Limit | None:
+        patience = Patience(QUICK)
+        request = asyncio.create_task(ended(patience, 1, 5.0))
+        for _ in range(100):
+            time.sleep(0.03)  # noqa: ASYNC251  a loop with too much to do
+            await asyncio.sleep(0)
+            if request.done():
+                break
+        assert request.done()
+        return request.result()
+
+    assert asyncio.run(scenario()) == "first_byte_s"
