@@ -59,7 +59,7 @@ def bodies(method: AccessMethod) -> Callable[[Prompt], dict[str, object]]:
     def body(prompt: Prompt) -> dict[str, object]:
         made: dict[str, object] = {
             "model": method.served_name,
-            "messages": [{"role": message.role, "content": message.text} for message in prompt.messages],
+            "messages": [{"role": role, "content": text} for role, text in prompt.messages],
             tokens_max: method.sampling.tokens_max or prompt.form.tokens_max,
             **same,
         }
@@ -224,20 +224,12 @@ def _completion(
     completion_tokens = count_in(usage.get("completion_tokens"))
     if row.thoughts_apart and completion_tokens is not None:
         completion_tokens += reasoning_tokens or 0
-    return Completion(
-        text=text,
-        finish_reason=finish_reason,
-        prompt_tokens=count_in(usage.get("prompt_tokens")),
-        completion_tokens=completion_tokens,
-        served_model=text_in(body.get("model")),
-        request_id=text_in(body.get("id")) or answer.headers.get("x-request-id"),
-        http_status=200,
-        reasoning=thoughts,
-        reasoning_tokens=reasoning_tokens,
-        cached_tokens=count_in(found(row.cached, usage)),
-        upstream=text_in(body.get("provider")),
-        system_fingerprint=text_in(body.get("system_fingerprint")),
-        cost_usd=_cost(usage.get("cost")),
+    prompt_tokens, cached_tokens = count_in(usage.get("prompt_tokens")), count_in(found(row.cached, usage))
+    served_model, request_id = text_in(body.get("model")), text_in(body.get("id")) or answer.headers.get("x-request-id")
+    upstream, system_fingerprint = text_in(body.get("provider")), text_in(body.get("system_fingerprint"))
+    return Completion(  # by position, as it is made for every call
+        text, finish_reason, prompt_tokens, completion_tokens, served_model, request_id, 200,
+        thoughts, reasoning_tokens, cached_tokens, upstream, system_fingerprint, _cost(usage.get("cost")),
     )
 
 

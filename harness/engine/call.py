@@ -193,14 +193,14 @@ class Caller:
 
 
 def _size(prompt: Prompt) -> int:
-    return sum([len(message.text) for message in prompt.messages])
+    return sum([len(text) for _, text in prompt.messages])
 
 
 def _good(completion: Completion) -> Answer:
     cost = None
     if completion.prompt_tokens is not None and completion.completion_tokens is not None:
-        cost = Cost(input_tokens=float(completion.prompt_tokens), output_tokens=float(completion.completion_tokens))
-    return Answer(kind="clean", cost=cost, headers=completion.headers)
+        cost = Cost(1.0, float(completion.prompt_tokens), float(completion.completion_tokens))
+    return Answer("clean", cost, completion.headers)
 
 
 def _bad(error: CallError) -> Answer:
@@ -234,34 +234,22 @@ def _record(
     met = completion or Completion(
         text="", http_status=failure.status if failure else None, request_id=failure.request_id if failure else None
     )
-    record = CallRecord(
-        episode_id=place.episode_id,
-        attempt=place.attempt,
-        turn=place.turn,
-        try_number=number,
-        run_id=place.run_id,
-        method=route.method.name,
-        ask_hash=place.ask_hash,
-        reply=storable(completion.text) if completion else None,
-        finish_reason=met.finish_reason and storable(met.finish_reason),
-        prompt_tokens=met.prompt_tokens,
-        completion_tokens=met.completion_tokens,
-        served_model=met.served_model and storable(met.served_model),
-        request_id=met.request_id and storable(met.request_id),
-        http_status=met.http_status,
-        error_class=type(failure).__name__ if failure else None,
-        error_text=storable(str(failure)) if failure else None,
-        queue_s=queue_s,
-        quota_s=quota_s,
-        rest_s=rest_s,
-        latency_s=latency_s,
-        sent_at=sent_at,
-        reasoning=met.reasoning and storable(met.reasoning),
-        reasoning_tokens=met.reasoning_tokens,
-        cached_tokens=met.cached_tokens,
-        upstream=met.upstream and storable(met.upstream),
-        system_fingerprint=met.system_fingerprint and storable(met.system_fingerprint),
-        cost_usd=cost_usd,
+    record = CallRecord(  # by position: it is made for every call, and names would take twice as long
+        place.episode_id, place.attempt, place.turn, number, place.run_id, route.method.name, place.ask_hash,
+        storable(completion.text) if completion else None,
+        met.finish_reason and storable(met.finish_reason),
+        met.prompt_tokens, met.completion_tokens,
+        met.served_model and storable(met.served_model),
+        met.request_id and storable(met.request_id),
+        met.http_status,
+        type(failure).__name__ if failure else None,
+        storable(str(failure)) if failure else None,
+        queue_s, latency_s, sent_at, quota_s, rest_s,
+        met.reasoning and storable(met.reasoning),
+        met.reasoning_tokens, met.cached_tokens,
+        met.upstream and storable(met.upstream),
+        met.system_fingerprint and storable(met.system_fingerprint),
+        cost_usd,
     )
     if (pace := met.pace) is None:
         return record

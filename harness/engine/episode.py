@@ -126,13 +126,7 @@ class _Episode:
 
     async def _ask(self, ask: Ask, ask_hash: str) -> str:
         player, plan = self._player, self._plan
-        place = CallPlace(
-            run_id=player.run_id,
-            episode_id=self._episode_id,
-            attempt=self._beginning.attempt,
-            turn=self._turn,
-            ask_hash=ask_hash,
-        )
+        place = CallPlace(player.run_id, self._episode_id, self._beginning.attempt, self._turn, ask_hash)
         expected = player.expected_turns(plan.instance.game, plan.instance.experiment)
 
         def chance() -> Random:
@@ -141,9 +135,7 @@ class _Episode:
         self._on_ask()
         completion = await player.caller.call(
             player.routes[self._methods[ask.seat]],
-            Prompt(
-                messages=ask.messages, form=ask.form, episode=self._key, item=self._item, seat=ask.seat, turn=self._turn
-            ),
+            Prompt(ask.messages, ask.form, self._key, self._item, ask.seat, self._turn),
             place,
             remainder=max(1.0, expected - self._turn),
             chance=chance,
@@ -151,18 +143,9 @@ class _Episode:
         return completion.text
 
     def _turn_record(self, ask: Ask, kept: int, ask_hash: str, violation: str | None) -> TurnRecord:
-        added = [{"role": message.role, "text": message.text} for message in ask.messages[kept:]]
-        return TurnRecord(
-            episode_id=self._episode_id,
-            attempt=self._beginning.attempt,
-            turn=self._turn,
-            seat=ask.seat,
-            method=self._methods[ask.seat],
-            ask_hash=ask_hash,
-            history_kept=kept,
-            added_json=orjson.dumps(added).decode(),
-            violation=violation,
-        )
+        added = [{"role": role, "text": text} for role, text in ask.messages[kept:]]
+        attempt, method, added_json = self._beginning.attempt, self._methods[ask.seat], orjson.dumps(added).decode()
+        return TurnRecord(self._episode_id, attempt, self._turn, ask.seat, method, ask_hash, kept, added_json, violation)
 
     async def fail(self, reason: str, unanswered: TurnRecord) -> EpisodeRecord:
         """The provider's doing: a row of its own kind, never a score, beside the turn that it left without a reply."""

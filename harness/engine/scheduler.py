@@ -11,7 +11,8 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import anyio
-from anyio.abc import TaskGroup, TaskStatus
+import anyio.lowlevel
+from anyio.abc import TaskGroup
 
 from harness.core.errors import GateClosing
 from harness.core.protocols import Game
@@ -108,6 +109,7 @@ class Scheduler:
             async with anyio.create_task_group() as episodes:
                 for lane in self.lanes:
                     episodes.start_soon(self._feed, lane, episodes)
+                    await anyio.lowlevel.checkpoint()  # its first request need not wait until all lanes are dealt out
             gates.cancel_scope.cancel()
 
     async def _feed(self, lane: Lane, episodes: TaskGroup) -> None:
@@ -126,23 +128,16 @@ class Scheduler:
                 break
             tally.live += 1
             self._purse.begin(lane.name)
-            # The lane goes on once the new episode waits at a gate: only then is the gate's hunger true again.
-            await episodes.start(self._play, lane.name, plan)
+            asks = anyio.Event()
+            episodes.start_soon(self._play, lane.name, plan, asks)
+            await asks.wait()  # only once the new episode waits at a gate is the gate's hunger true again
         self._purse.leave(lane.name)
 
-    async def _play(self, lane: str, plan: EpisodePlan, *, task_status: TaskStatus[None]) -> None:
+    async def _play(self, lane: str, plan: EpisodePlan, asks: anyio.Event) -> None:
         tally = self.tallies[lane]
-        announced = False
-
-        def announce() -> None:
-            nonlocal announced
-            if not announced:
-                announced = True
-                task_status.started()
-
         began_s = self._player.caller.clock.now()
-        record = await self._player.play(plan, self._beginning(plan), announce)
-        announce()
+        record = await self._player.play(plan, self._beginning(plan), asks.set)
+        asks.set()  # it may have ended without a question
         turns = record.turns if isinstance(record, EpisodeRecord) else 0
         self._purse.end(lane, turns=turns, seconds=self._player.caller.clock.now() - began_s)
         tally.live -= 1

@@ -30,7 +30,7 @@ class Estimates:
     def expect(self, kind: str, *, characters: int, tokens_max: int) -> Cost:
         """Before the first of its kind a reply is expected to be as long as it may."""
         output = min(self._output.get(kind, float(tokens_max)), float(tokens_max))
-        return Cost(input_tokens=characters / self._characters_a_token, output_tokens=output)
+        return Cost(1.0, characters / self._characters_a_token, output)
 
     def learn(self, kind: str, *, characters: int, cost: Cost) -> None:
         """Takes the provider's usage for a call of that kind and length."""

@@ -12,7 +12,6 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from operator import add
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
@@ -245,7 +244,10 @@ class Gate:
 
     def _reserve(self, cost: Cost, now_s: float, waited: Waited = NOT_AT_ALL) -> Admission:
         self._in_flight += 1
-        self._sent = sent = Cost(*map(add, self._sent, cost))
+        so_far = self._sent
+        self._sent = sent = Cost(
+            so_far.requests + cost.requests, so_far.input_tokens + cost.input_tokens, so_far.output_tokens + cost.output_tokens
+        )
         self._learned.sent(now_s)
         for quota, budget in self._budgets.items():
             budget.spend(getattr(cost, quota), now_s)
