@@ -7,13 +7,16 @@ read."""
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
 from random import Random
 from string import punctuation
 from threading import Lock
+from types import ModuleType
 
 from games.fields import Fields
 from games.instances import own_set, stop_words
@@ -31,7 +34,7 @@ GUESSER = "guesser"
 class Puzzle:
     """A word to describe, the stems forbidden in its description, and what each seat is told at the start.
 
-    The first one read loads nltk, which takes a second or more: better before a game than in it."""
+    The first one read loads the stemmer: better before a game than in it."""
 
     target: str
     forbidden: frozenset[str]
@@ -124,21 +127,21 @@ def stem(word: str) -> str:
 
 @cache
 def _stemmer() -> Callable[[str], str]:
-    """Not imported with this file: nltk takes longer to load than everything that listing the games needs.
-
-    It loads scipy and numpy where it finds them, for measures that are not asked for here: more than half of a sweep's start. So it is
-    loaded as where there are none, and forgotten: whoever imports it, or them, after that has all of it. Before play: a thread that
-    imported them in the very moment would not find them."""
+    """Not imported with this file, and not as others import it: the package nltk loads all that it has, and numpy and scipy where it
+    finds them, which takes longer than anything else at a sweep's start. So the few files that the stemmer is made of are loaded under
+    parents that are empty, and all of it is forgotten: whoever imports nltk after that has the whole. Before play: a thread that
+    imported it in the very moment would find it empty."""
     with _loading:
-        hidden = [name for name in ("numpy", "scipy") if name not in sys.modules]
-        if "nltk" in sys.modules or not hidden:
-            return _snowball()
-        sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None: so the language spells that a package is not there
-        try:
-            return _snowball()
-        finally:
-            for name in [name for name in list(sys.modules) if name in hidden or name.split(".")[0] == "nltk"]:
-                del sys.modules[name]
+        if "nltk" not in sys.modules:
+            sys.modules.update(_empty_parents())
+            try:
+                return _snowball()
+            except ImportError:
+                pass  # an nltk whose stemmer needs more of it
+            finally:
+                for name in [name for name in sys.modules if name.partition(".")[0] == "nltk"]:
+                    del sys.modules[name]
+        return _snowball()
 
 
 _loading = Lock()
@@ -147,6 +150,17 @@ _loading = Lock()
 def _snowball() -> Callable[[str], str]:
     stemmer: Callable[[str], str] = import_module("nltk.stem.snowball").SnowballStemmer("english").stem
     return stemmer
+
+
+def _empty_parents() -> Iterator[tuple[str, ModuleType]]:
+    """Packages that are where nltk's are, and have run nothing; and its stop words, which the stemmer names but does not ask for."""
+    found = find_spec("nltk")
+    folder = Path(found.origin).parent if found and found.origin else Path()
+    for name, at in {"nltk": folder, "nltk.stem": folder / "stem", "nltk.corpus": folder / "corpus"}.items():
+        package = ModuleType(name)
+        package.__path__ = [str(at)]
+        yield name, package
+    package.stopwords = None  # type: ignore[attr-defined]
 
 
 # ── scores ───────────────────────────────────────────────────────────────────────────────────────────────────────────
