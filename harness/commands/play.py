@@ -7,7 +7,9 @@ import os
 import shlex
 import signal
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -66,11 +68,15 @@ def run(
     person; "end" with the counts of episodes and the exit code.
 
     Example: lightbulb run bench/sweeps/bots.toml --store /tmp/bots.duckdb"""
-    from harness.compose.setting import beside
+    Thread(target=import_module, args=["backends.http"]).start()  # TLS certificates and all, while the sweep and its store are read
+    from harness.loop import rare_collections
 
-    spec = load(sweep)
-    path = store or beside(sweep, spec)
-    raise typer.Exit(_play(spec, sweep, path, retry_failed=retry_failed, console=on_stderr(), emit=_emit if as_json else None))
+    with rare_collections():  # a start makes many objects, and all stay
+        from harness.compose.setting import beside
+
+        spec = load(sweep)
+        path = store or beside(sweep, spec)
+        raise typer.Exit(_play(spec, sweep, path, retry_failed=retry_failed, console=on_stderr(), emit=_emit if as_json else None))
 
 
 def _emit(event: Mapping[str, object]) -> None:

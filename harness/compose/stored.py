@@ -35,10 +35,10 @@ class Stored:
 
 def read_stored(connection: Readable, spec: SweepSpec, sets: Mapping[str, GameSet], *, retry_failed: bool) -> Stored:
     again = last_attempts(connection, "abandoned")
-    failed = 0
+    failures, failed = last_attempts(connection, "failed"), 0
     if retry_failed:
-        again |= last_attempts(connection, "failed")
-    else:
+        again |= failures
+    elif failures:
         failed = sum(map(len, cells_of(connection, "failed", spec, sets).values()))
     beginnings = {episode: Beginning(attempt=last + 1) for episode, last in again.items()}
     for episode, turns in unfinished_turns(connection).items():
@@ -61,7 +61,7 @@ def cells_of(connection: Readable, which: Which, spec: SweepSpec, sets: Mapping[
     seats = [one.chosen.seats for one in items]
     for found in stored_cells(connection, which, items=keys, seats=seats, repeats=spec.repeats):
         if found.method in cells:
-            cells[found.method].add(found.arm, found.places)
+            cells[found.method].hold(found.arm, found.held)
     return cells
 
 

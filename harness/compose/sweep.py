@@ -154,7 +154,7 @@ class _Sweep:
         ways = self.ways()
         async with ways.opened(writer) as (open_ways, background):
             routes, servers = open_ways.routes, open_ways.servers
-            await ways.prove(routes)
+            await ways.prove(open_ways)
             await writer.put(*self.opening_rows(routes, servers.started))
             self.began = True
             servers.follow(background, open_ways.gate_of)

@@ -8,6 +8,7 @@ import dataclasses
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import anyio
 import anyio.to_thread
@@ -16,7 +17,6 @@ from anyio.abc import TaskGroup
 from backends import DIALECTS
 from backends.bots import BotsBackend
 from backends.hosting import HostedBackend
-from backends.http import HttpBackend, open_wire
 from backends.local_server import LocalServer
 from backends.patience import Deadlines
 from harness.checking import Doorway, Look, Nowhere, look_at
@@ -38,6 +38,9 @@ from harness.ways.doors import Door, find_doors
 from harness.ways.keys import read_keys
 from harness.ways.servers import Servers
 
+if TYPE_CHECKING:
+    from backends.http import HttpBackend
+
 
 async def check_sweep(spec: SweepSpec, setting: Setting, *, probing: bool) -> tuple[Look, ...]:
     """A look at every access method that has a server, all at the same time; nothing is played or stored.
@@ -56,7 +59,7 @@ async def connected(
     raises  SpecError, EngineError"""
     ways, sets = _unplayed(spec, setting, "bench")
     async with ways.opened(sink) as (open_ways, _):
-        await ways.prove(open_ways.routes)
+        await ways.prove(open_ways)
         await anyio.to_thread.run_sync(warm, sets)
         yield open_ways.routes, sets
 
@@ -122,11 +125,11 @@ class Ways:
                 address = await self.address(part, server, servers, open_things)
                 model = self.spec.methods()[name][0]
                 method = access_method(name, model, part, server, address, concurrency=door.limits.concurrency, source=self.setting.source)
-                backend = await self.backend(method, part, open_things)
-                if isinstance(backend, HttpBackend):
-                    wired[name] = backend
-                if (host := servers.hosts.get(name)) is not None:
-                    backend = HostedBackend(backend, host, clock=self.clock)
+                alone = await self.backend(method, part, open_things)
+                if not isinstance(alone, BotsBackend):
+                    wired[name] = alone
+                host = servers.hosts.get(name)
+                backend: Backend = alone if host is None else HostedBackend(alone, host, clock=self.clock)
                 routes[name] = Route(method=method, gate=gate, backend=backend, account=account, alone=door.alone)
         return OpenWays(routes=routes, wired=wired, servers=servers, gate_of=gate_of)
 
@@ -185,7 +188,7 @@ class Ways:
             return emulator.base_url
         return server.base_url if server else part.base_url or ""
 
-    async def backend(self, method: AccessMethod, part: MethodPart, open_things: AsyncExitStack) -> Backend:
+    async def backend(self, method: AccessMethod, part: MethodPart, open_things: AsyncExitStack) -> BotsBackend | HttpBackend:
         if part.bots is not None:
             return BotsBackend(
                 find_instance=self.instances.__getitem__,
@@ -195,6 +198,8 @@ class Ways:
                 form_errors=part.bots.form_errors,
                 latency_s=part.bots.latency_s,
             )
+        from backends.http import HttpBackend, open_wire  # slow to load, and not needed before
+
         retry = self.spec.retry
         wire = await open_things.enter_async_context(
             open_wire(
@@ -210,8 +215,8 @@ class Ways:
         )
         return HttpBackend(method, DIALECTS[method.dialect], wire, key=self.keys[method.name], clock=self.clock)
 
-    async def prove(self, routes: Mapping[str, Route]) -> None:
-        """Every server is there, takes the key and serves the model.
+    async def prove(self, open_ways: OpenWays) -> None:
+        """Every server is there, takes the key and serves the model. Those that we started have proved more than that.
 
         raises  SpecError listing all that is not so"""
         problems: list[tuple[Key, str]] = []
@@ -228,9 +233,9 @@ class Ways:
                 problems.append(((*place_of(name), "served_name"), why))
 
         async with anyio.create_task_group() as asking:
-            for name, route in routes.items():
-                if isinstance(route.backend, HttpBackend):
-                    asking.start_soon(ask, name, route.backend, route.method)
+            for name, backend in open_ways.wired.items():
+                if name not in open_ways.servers.hosts:
+                    asking.start_soon(ask, name, backend, open_ways.routes[name].method)
         if problems:
             raise spec_error(self.setting.source, sorted(problems))
 

@@ -9,7 +9,7 @@ that is played twice plays both arms of an item one after the other, in random o
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
@@ -70,26 +70,24 @@ Cell = tuple[int, Arm, int]
 
 
 class Cells(Container[Cell]):
-    """Some of one seating's episodes: a byte for each that is planned, however many are held. What is not planned is not held."""
+    """Some of one seating's episodes: a character for each that is planned, however many are held. What is not planned is not held."""
 
     def __init__(self, *, items: int, repeats: int, arms: Sequence[Arm]) -> None:
         self._repeats = repeats
-        self._held: dict[str, bytearray] = {arm: bytearray(items * repeats) for arm in arms}
+        self._held: dict[str, str] = dict.fromkeys(arms, "0" * (items * repeats))
 
-    def add(self, arm: str, places: Iterable[int]) -> None:
-        """Planned episodes of this arm, each as its item's number times the repeats plus its repeat; of other arms none is planned."""
-        held = self._held.get(arm)
-        if held is not None:
-            for place in places:
-                held[place] = 1
+    def hold(self, arm: str, held: str) -> None:
+        """Of this arm's episodes, item by item and of each all repeats, those that have a "1"; of other arms none is planned."""
+        if arm in self._held:
+            self._held[arm] = held
 
     def __contains__(self, cell: object) -> bool:
         assert isinstance(cell, tuple)
         number, arm, repeat = cell
-        return bool(self._held[arm][number * self._repeats + repeat])
+        return self._held[arm][number * self._repeats + repeat] == "1"
 
     def __len__(self) -> int:
-        return sum(map(sum, self._held.values()))
+        return sum(held.count("1") for held in self._held.values())
 
 
 def look_blocks(sets: Mapping[str, GameSet], *, seed: int) -> tuple[tuple[Item, ...], ...]:

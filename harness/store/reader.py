@@ -26,13 +26,14 @@ _WHICH: dict[Which, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredCells:
-    """Episodes of one seating and arm that the store holds, each as its item's number times the repeats plus its repeat.
+    """Episodes of one seating and arm that the store holds.
 
-    method   a pair's names, joined by +, where two played together"""
+    method   a pair's names, joined by +, where two played together
+    held     "1" for an episode that is there, "0" for one that is not: item by item, of each all repeats"""
 
     method: str
     arm: str
-    places: Sequence[int]
+    held: str
 
 
 def stored_cells(
@@ -44,6 +45,8 @@ def stored_cells(
 
     which   "ended": finished or failed; "failed": not finished since
     items   (game, rules, instance set, experiment, instance, content hash) each; their places here are their numbers"""
+    if not items:
+        return []
     rows = connection.execute(
         f"""
         WITH items AS (
@@ -53,14 +56,14 @@ def stored_cells(
                    item[6] AS content_hash, seats, number
             FROM items
         )
-        SELECT method, arm, list(number * $3 + repeat)
+        SELECT method, arm, bitstring_agg(number * $3 + repeat, 0, {len(items) * repeats - 1})
         FROM episodes JOIN parts USING (content_hash, instance, experiment, instance_set, rules, game)
         WHERE {_WHICH[which]} AND batch = repeat AND repeat < $3
               AND (seating = repeat(method || '+', seats - 1) || method OR seating = method AND seats > 1)
         GROUP BY method, arm""",
         [[list(item) for item in items], list(seats), repeats],
     ).fetchall()
-    return [StoredCells(method=method, arm=arm, places=places) for method, arm, places in rows]
+    return [StoredCells(method=method, arm=arm, held=held) for method, arm, held in rows]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

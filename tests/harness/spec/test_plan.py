@@ -79,8 +79,9 @@ def test_what_is_stored_is_not_planned_again() -> None:
     plans = list(lane(Seating(("m/a",)), SETS, repeats=2, seed=3, stored=()))
     gone = plans[::3]
     stored = Cells(items=len(INSTANCES), repeats=2, arms=("main",))
-    stored.add("main", [INSTANCES.index(plan.instance) * 2 + plan.repeat for plan in gone] * 2)
-    stored.add("again", [0])
+    places = {INSTANCES.index(plan.instance) * 2 + plan.repeat for plan in gone}
+    stored.hold("main", "".join("01"[place in places] for place in range(len(plans))))
+    stored.hold("again", "1" * len(plans))
     assert len(stored) == len(gone)
     rest = list(lane(Seating(("m/a",)), SETS, repeats=2, seed=3, stored=stored))
     assert rest == [plan for index, plan in enumerate(plans) if index % 3]
