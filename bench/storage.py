@@ -2,8 +2,9 @@
 
 The writer: rows as a sweep makes them (for each turn a call and a turn, for ten turns an episode) from the event loop into DuckDB, paced
 and as fast as it takes them, with the loop's lag measured beside it. Resuming: a store of a million calls under the plan of the reference
-sweep (10 models x 6 access methods x 5 repeats), one episode in a hundred missing and some cut off in mid-play; bots play what is left.
-From the command's start to its first request, against the same on a new store: the difference is what the million calls cost.
+sweep (10 models x 6 access methods x 5 repeats), one episode in a hundred missing and some cut off in mid-play, all methods behind HTTP.
+From the command's start to the first prompt that comes to the server, against the same on a new store: the difference is what the
+million calls cost. Beside both, what Python takes to import the libraries and nothing else.
 
     python -m bench.storage [--seconds 20] [--starts 3]"""
 
@@ -12,11 +13,15 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import cycle
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -40,6 +45,7 @@ from harness.store.writer import write_batch, writing
 
 TURNS = 10
 REPLY = "CLUE: a thing that people carry when it rains, made of cloth and thin metal, which is easily left behind on trains"
+LIBRARIES = "aiohttp, anyio, asyncio_throttle, duckdb, orjson, pydantic, rich.live, tenacity, typer._adapters, uvloop"
 ADDED = json.dumps([{"role": "user", "text": "You are playing a guessing game. " + REPLY * 4}])
 METHOD = MethodRecord(
     run_id="0001",
@@ -196,8 +202,54 @@ def measure_writer(seconds: float, folder: Path) -> None:
 # --- resuming ---------------------------------------------------------------------------------------------------------------------
 
 
-def write_reference_sweep(folder: Path) -> Path:
-    """The plan by which the planner is measured, played by bots."""
+class Listener(ThreadingHTTPServer):
+    """Hears prompts and answers them, badly: `heard` is when the first one came."""
+
+    daemon_threads = True
+    request_queue_size = 256
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Answering)
+        self.heard: float | None = None
+        self.anything = threading.Event()
+
+
+class Answering(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    server: Listener
+
+    def do_GET(self) -> None:
+        self._answer(404, {})
+
+    def do_POST(self) -> None:
+        if self.server.heard is None:
+            self.server.heard = time.time()
+        self.server.anything.set()
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self._answer(200, {"model": "m", "choices": [{"message": {"content": REPLY}, "finish_reason": "stop"}]})
+
+    def _answer(self, status: int, answer: object) -> None:
+        body = json.dumps(answer).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_request(self, code: object = "-", size: object = "-") -> None:
+        """Says nothing."""
+
+
+@contextmanager
+def listening() -> Iterator[Listener]:
+    with Listener() as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+def write_reference_sweep(folder: Path, port: int) -> Path:
+    """The plan by which the planner is measured."""
     lines = ['name = "reference"', "repeats = 5", "[audit]", "again = false"]
     for game, items in (("taboo", 60), ("wordle", 30), ("wordle_withclue", 30), ("wordle_withcritic", 30)):
         lines += [f"[games.{game}]", f"items = {items}"]
@@ -205,7 +257,7 @@ def write_reference_sweep(folder: Path) -> Path:
         lines += [f"[games.{game}]", f"items = {items}"]
     for model in range(10):
         for way in range(6):
-            lines += [f"[models.m{model}.methods.w{way}]", "bots = { skill = 0.8 }"]
+            lines += [f"[models.m{model}.methods.w{way}]", f'base_url = "http://127.0.0.1:{port}/{way}/v1"']
     path = folder / "reference.toml"
     path.write_text("\n".join(lines))
     return path
@@ -251,14 +303,23 @@ def counted(connection: duckdb.DuckDBPyConnection, table: str) -> int:
     return int(number)
 
 
-def start_to_first_request(sweep: Path, store: Path) -> float:
-    """Seconds from the command's start to the first request that it sends; the run is then stopped."""
-    began = time.time()
+def start_to_first_request(sweep: Path, store: Path, server: Listener) -> float:
+    """Seconds from the command's start to its first prompt; the run is then stopped."""
+    server.heard = None
+    server.anything.clear()
     command = [sys.executable, "-m", "harness", "run", str(sweep), "--store", str(store)]
-    subprocess.run(["timeout", "--signal=INT", "30", *command], env=ENVIRON, stderr=subprocess.DEVNULL, check=False)
-    with duckdb.connect(str(store), read_only=True) as connection:
-        ((first,),) = connection.execute("SELECT min(sent_at) FROM calls WHERE sent_at >= ?", [began]).fetchall()
-    return float(first) - began
+    began = time.time()
+    with subprocess.Popen(command, env=ENVIRON, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as run:
+        server.anything.wait(60.0)
+        run.send_signal(signal.SIGINT)
+    assert server.heard is not None, "not one prompt in a minute"
+    return server.heard - began
+
+
+def seconds_of_imports() -> float:
+    began = time.time()
+    subprocess.run([sys.executable, "-c", f"import {LIBRARIES}"], env=ENVIRON, check=True)
+    return time.time() - began
 
 
 def print_cpu_of_resuming(sweep: Path, store: Path) -> None:
@@ -277,21 +338,25 @@ def print_cpu_of_resuming(sweep: Path, store: Path) -> None:
 
 
 def measure_resume(starts: int, folder: Path) -> None:
-    sweep = write_reference_sweep(folder)
-    full = folder / "full.duckdb"
-    episodes, calls = fill(sweep, full)
-    print_cpu_of_resuming(sweep, full)
-    times: dict[str, list[float]] = {"a new store": [], "the full store": []}
-    for number in range(starts):
-        new, copy = folder / f"new{number}.duckdb", folder / "copy.duckdb"
-        shutil.copyfile(full, copy)
-        times["a new store"].append(start_to_first_request(sweep, new))
-        times["the full store"].append(start_to_first_request(sweep, copy))
-    print(f"\n{episodes:,} episodes, {calls:,} calls, {full.stat().st_size / 1e6:.0f} MB; seconds from start to first request:\n")
+    with listening() as server:
+        sweep = write_reference_sweep(folder, server.server_port)
+        full = folder / "full.duckdb"
+        episodes, calls = fill(sweep, full)
+        print_cpu_of_resuming(sweep, full)
+        times: dict[str, list[float]] = {"the libraries alone": [], "a new store": [], "the full store": []}
+        for number in range(starts):
+            new, copy = folder / f"new{number}.duckdb", folder / "copy.duckdb"
+            shutil.copyfile(full, copy)
+            times["the libraries alone"].append(seconds_of_imports())
+            times["a new store"].append(start_to_first_request(sweep, new, server))
+            times["the full store"].append(start_to_first_request(sweep, copy, server))
+    print(f"\n{episodes:,} episodes, {calls:,} calls, {full.stat().st_size / 1e6:.0f} MB; seconds from start to first prompt:\n")
     for name, seconds in times.items():
         print(f"- {name}: median {statistics.median(seconds):.2f} ({', '.join(f'{one:.2f}' for one in seconds)})")
-    extra = [b - a for a, b in zip(*times.values(), strict=True)]
+    against = [b / a for a, _, b in zip(*times.values(), strict=True)]
+    extra = [b - a for _, a, b in zip(*times.values(), strict=True)]
     print(f"- what the store costs: median {statistics.median(extra):.2f}")
+    print(f"- the full store against the libraries alone: median {statistics.median(against):.2f}x")
 
 
 def main() -> None:
