@@ -9,7 +9,8 @@ import pytest
 
 from backends.patience import Deadlines, Limit, Patience
 
-QUICK = Deadlines(first_byte_s=0.1, between_chunks_s=0.15, timeout_s=0.4)
+QUICK = Deadlines(first_byte_s=0.2, between_chunks_s=0.3, timeout_s=0.8)
+CALM = Deadlines(first_byte_s=1.0, between_chunks_s=1.0, timeout_s=3.0)  # no busy machine stands still so long by itself
 
 
 async def ended(patience: Patience, pieces: int, every_s: float) -> Limit | None:
@@ -38,7 +39,7 @@ def test_each_request_meets_its_own_deadline() -> None:
                 await asyncio.sleep(5)
             return wait.limit
 
-        return list(await asyncio.gather(ended(patience, 1, 5.0), falls_silent(), ended(patience, 100, 0.03), ended(patience, 5, 0.03)))
+        return list(await asyncio.gather(ended(patience, 1, 5.0), falls_silent(), ended(patience, 100, 0.06), ended(patience, 3, 0.03)))
 
     assert asyncio.run(scenario()) == ["first_byte_s", "between_chunks_s", "timeout_s", None]
 
@@ -67,7 +68,7 @@ def test_held_again_within_it_ends_there() -> None:
             heard.append("head")
             with pytest.raises(TimeoutError), wait:
                 await asyncio.sleep(5)
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.4)
             heard.append("end")
         return heard
 
@@ -88,7 +89,7 @@ def test_a_loop_that_stood_still_ends_nobody() -> None:
     """What came while it was held up is heard before anybody is judged."""
 
     async def scenario() -> Limit | None:
-        patience = Patience(QUICK)
+        patience = Patience(CALM)
         came = asyncio.Event()
 
         async def request() -> Limit | None:
@@ -102,7 +103,7 @@ def test_a_loop_that_stood_still_ends_nobody() -> None:
 
         task = asyncio.create_task(request())
         await asyncio.sleep(0.05)
-        time.sleep(0.3)  # noqa: ASYNC251  the loop is held up on purpose
+        time.sleep(1.2)  # noqa: ASYNC251  the loop is held up on purpose
         asyncio.get_running_loop().call_soon(came.set)  # as bytes that waited: who reads them wakes after what was due meanwhile
         return await task
 
