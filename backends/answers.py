@@ -71,7 +71,7 @@ def text_in(value: object) -> str | None:
 
 def count_in(value: object) -> int | None:
     """A count that the store can hold, or nothing."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63 else None
+    return value if type(value) is int and 0 <= value < 2**63 else None
 
 
 def mapping_in(value: object) -> Mapping[str, object]:

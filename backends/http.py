@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import lru_cache
 
 import aiohttp
 import anyio
@@ -29,6 +30,13 @@ from harness.core.vocabulary import AccessMethod, Completion, Prompt
 
 ANSWER_BYTES_MAX = 8 * 2**20
 LIMIT_HEADERS = ("x-ratelimit-", "anthropic-ratelimit-")
+
+
+@lru_cache(1024)
+def _of_limits(name: str) -> str | None:
+    """A header's name in lower case if it speaks of limits."""
+    known = name.lower()
+    return known if known.startswith(LIMIT_HEADERS) else None
 
 
 class Ceiling:
@@ -86,13 +94,13 @@ class Wire:
             with wait:
                 async with self._session.request(verb, url, data=body, headers=headers, allow_redirects=False) as response:
                     _refuse_redirect(response)
-                    return Answer(status=response.status, headers=response.headers, body=await self._bounded(response, wait))
+                    return Answer(response.status, response.headers, await self._bounded(response, wait))
         except (aiohttp.ClientError, OSError) as error:  # a TimeoutError is an OSError
             raise self._call_error(error, url, wait) from error
 
     async def _bounded(self, response: aiohttp.ClientResponse, wait: Wait) -> bytes:
         if response.content.is_eof():  # all of it came with its head
-            body = await response.read()
+            body = response.content.read_nowait()
             if len(body) > self._bytes_max:
                 raise self._too_long(response)
             return body
@@ -262,7 +270,7 @@ class HttpBackend:
 
     def _limits(self, answer: Answer) -> dict[str, str]:
         """What the answer's headers say of limits, under the names that harness/limits/headers.py knows."""
-        said = {known: value for name, value in answer.headers.items() if (known := name.lower()).startswith(LIMIT_HEADERS)}
+        said = {known: value for name, value in answer.headers.items() if (known := _of_limits(name))}
         if not self._row.limit_names:
             return said
         named = ((self._row.limit_names.get(name, name), value) for name, value in said.items())

@@ -6,6 +6,7 @@ and when published transcripts are imported."""
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 from harness.core.vocabulary import Message, digest
 
@@ -19,11 +20,9 @@ class SeatHistory:
 
     def advance(self, messages: tuple[Message, ...]) -> int:
         """Takes the next ask's messages; returns how many of the previous ask's still stand at the front."""
-        kept = 0
-        for old, new in zip(self.messages, messages, strict=False):
-            if old is not new and old != new:
-                break
-            kept += 1
+        kept = len(self.messages)
+        if messages[:kept] != self.messages:
+            kept = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(self.messages, messages, strict=False)))
         del self.chain[kept + 1 :]
         for message in messages[kept:]:
             self.chain.append(digest(self.chain[-1], message.role, message.text))

@@ -33,6 +33,8 @@ from harness.engine.watchdog import Watchdog
 from harness.limits.estimates import Cost
 from harness.limits.gate import Answer, Gate
 
+NOTHING_SAID = Answer(kind="other")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
@@ -145,14 +147,14 @@ class Caller:
         try:
             self.purse.may_call(route.method.name)  # it may have been spent while this turn waited
         except BudgetSpent:
-            gate.leave(admission, Answer(kind="other"))
+            gate.leave(admission, NOTHING_SAID)
             raise
         self.purse.begin_call(route.method.name)
         sent = clock.now()
         sent_at = clock.wall()
         under_way = self.watchdog.left(gate, route.method.name, place.episode_id, place.turn, sent)
         completion, failure = None, None
-        answer = Answer(kind="other")
+        answer = NOTHING_SAID
         try:
             completion = await route.backend.complete(prompt)
             answer = _good(completion)

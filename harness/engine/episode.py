@@ -93,15 +93,16 @@ class _Episode:
         while True:
             history = self._histories[ask.seat]
             kept = history.advance(ask.messages)
-            reply, stored = self._replayed(history.ask_hash)
+            ask_hash = history.ask_hash
+            reply, stored = self._replayed(ask_hash)
             if reply is None:
                 try:
-                    reply = await self._ask(ask, history.ask_hash)
+                    reply = await self._ask(ask, ask_hash)
                 except GateClosing:
                     raise
                 except CallError as error:
-                    return await self.fail(f"{type(error).__name__}: {error}", self._turn_record(ask, kept, history.ask_hash, None))
-            turn = (ask, kept, history.ask_hash)
+                    return await self.fail(f"{type(error).__name__}: {error}", self._turn_record(ask, kept, ask_hash, None))
+            turn = (ask, kept, ask_hash)
             try:
                 ask = play.send(reply.strip())
             except StopIteration as end:

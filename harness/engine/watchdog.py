@@ -6,7 +6,6 @@ passed, which ones are on their way to it. Each is named once."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from harness.core.protocols import Clock
 from harness.limits.gate import Gate
@@ -15,14 +14,8 @@ LOOK_S = 10.0
 LONG_S = 60.0  # slow models take seconds, full queues a minute
 
 
-class UnderWay(NamedTuple):
-    """A call that was sent and has not come home."""
-
-    gate: Gate
-    method: str
-    episode_id: str
-    turn: int
-    sent_s: float
+UnderWay = tuple[Gate, str, str, int, float]
+"""A call that was sent and has not come home: gate, method, episode, turn, when it was sent."""
 
 
 class Watchdog:
@@ -37,7 +30,7 @@ class Watchdog:
     def left(self, gate: Gate, method: str, episode_id: str, turn: int, sent_s: float) -> int:
         """A call was sent; hand the number back when it comes home."""
         self._sent += 1
-        self._under_way[self._sent] = UnderWay(gate, method, episode_id, turn, sent_s)
+        self._under_way[self._sent] = (gate, method, episode_id, turn, sent_s)
         return self._sent
 
     def came_home(self, number: int) -> None:
@@ -57,16 +50,16 @@ class Watchdog:
     def _name_late_calls(self, now_s: float) -> None:
         late: dict[str, list[UnderWay]] = {}
         for number, call in self._under_way.items():
-            if now_s - call.sent_s < LONG_S:
+            _, method, _, _, sent_s = call
+            if now_s - sent_s < LONG_S:
                 break
             if number > self._told:
-                late.setdefault(call.method, []).append(call)
+                late.setdefault(method, []).append(call)
                 self._told = number
         for method, calls in late.items():
-            first = calls[0]
+            gate, _, episode_id, turn, sent_s = calls[0]
             more = f", and {len(calls) - 1} more" if len(calls) > 1 else ""
-            where = f"episode {first.episode_id}, turn {first.turn}{more}"
-            first.gate.note("stuck", f"{method}: no answer for {now_s - first.sent_s:.0f} s: {where}")
+            gate.note("stuck", f"{method}: no answer for {now_s - sent_s:.0f} s: episode {episode_id}, turn {turn}{more}")
 
     def _name_still_gates(self, gates: Sequence[Gate]) -> None:
         for gate in gates:
