@@ -2,7 +2,7 @@
 
 A separate process answers on loopback as fast as a small program can. On one core we play episodes of taboo and wordle through it
 (gates, retries, rows in DuckDB, the writer's thread included); on the same core a bare aiohttp + orjson + uvloop loop posts the
-very bodies that play sent. Interleaved pairs; medians.
+very bodies that play sent, right before each play and right after it; medians. bench.instructions counts the same without a clock.
 
     python -m bench.overhead [--episodes 2000] [--pairs 5]
     python -m bench.overhead --live 10000       so many episodes at once, answered after 5 to 25 s: memory, lag of the event loop"""
@@ -12,7 +12,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import functools
 import multiprocessing
+import operator
 import os
 import resource
 import statistics
@@ -263,13 +265,35 @@ async def bare(url: str, *, bodies: list[bytes], window: int) -> Measured:
         return Measured(turns=len(bodies), wall_s=time.perf_counter() - began, cpu_s=time.process_time() - cpu)
 
 
-def measure_round(url: str, bodies: list[bytes], *, episodes: int, window: int, store: Path) -> tuple[Measured, Measured, Measured]:
-    """The bare loop; all on; without the store."""
-    return (
-        uvloop.run(bare(url, bodies=bodies, window=window)),
-        in_real_time(lambda: ours(url, episodes=episodes, window=window, store=store)),
-        in_real_time(lambda: ours(url, episodes=episodes, window=window, store=None)),
-    )
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """A play of ours, and the bare loop right before and right after it: a machine whose pace drifts moves all three."""
+
+    ours: Measured
+    bares: tuple[Measured, Measured]
+
+    @property
+    def ratio(self) -> float:
+        """Of the bare loop's turns a second."""
+        return self.ours.per_second / statistics.mean(one.per_second for one in self.bares)
+
+    @property
+    def beyond(self) -> float:
+        """CPU that a turn takes beyond the bare loop's, in units of that."""
+        return self.ours.cpu_us / statistics.mean(one.cpu_us for one in self.bares) - 1.0
+
+
+def measure(url: str, bodies: list[bytes], *, episodes: int, window: int, pairs: int, folder: Path) -> dict[str, list[Beside]]:
+    """All on, and without the store, so many times each."""
+    found: dict[str, list[Beside]] = {"all on": [], "without": []}
+    before = uvloop.run(bare(url, bodies=bodies, window=window))
+    for pair in range(pairs):
+        for kind, store in (("all on", folder / f"{window}-{pair}.duckdb"), ("without", None)):
+            own = in_real_time(functools.partial(ours, url, episodes=episodes, window=window, store=store))
+            after = uvloop.run(bare(url, bodies=bodies, window=window))
+            found[kind].append(Beside(own, (before, after)))
+            before = after
+    return found
 
 
 @dataclass(slots=True)
@@ -312,6 +336,9 @@ def measure_crowd(live: int) -> None:
     print(f"| {live:,} | {measured.per_second:,.0f} | {measured.cpu_us:.0f} | {memory_mib:,.0f} | {lag} |")
 
 
+PER_SECOND, CPU_US = operator.attrgetter("per_second"), operator.attrgetter("cpu_us")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--episodes", type=int, default=2000)
@@ -326,20 +353,17 @@ def main() -> None:
         os.sched_setaffinity(0, {cores[0]})
         bodies: list[bytes] = []
         in_real_time(lambda: ours(url, episodes=arguments.episodes, window=64, store=None, tap=bodies))
-        print("| in flight | bare turns/s | all on | ratio | without the store | ratio | CPU µs a turn: bare | all on | without |")
-        print("|---|---|---|---|---|---|---|---|---|")
+        print("| in flight | | turns/s | of the bare loop | CPU µs a turn | bare | beyond it, of it |")
+        print("|---|---|---|---|---|---|---|")
         for window in (256, 1024):
-            rounds = []
-            for pair in range(arguments.pairs):
-                store = Path(folder) / f"{window}-{pair}.duckdb"
-                rounds.append(measure_round(url, bodies, episodes=arguments.episodes, window=window, store=store))
-            speeds = [statistics.median(one[column].per_second for one in rounds) for column in range(3)]
-            costs = [statistics.median(one[column].cpu_us for one in rounds) for column in range(3)]
-            ratios = [statistics.median(one[column].per_second / one[0].per_second for one in rounds) for column in range(3)]
-            print(
-                f"| {window} | {speeds[0]:,.0f} | {speeds[1]:,.0f} | {ratios[1]:.2f} | {speeds[2]:,.0f} | {ratios[2]:.2f}"
-                f" | {costs[0]:.0f} | {costs[1]:.0f} | {costs[2]:.0f} |"
-            )
+            found = measure(url, bodies, episodes=arguments.episodes, window=window, pairs=arguments.pairs, folder=Path(folder))
+            for kind, runs in found.items():
+                speed, cpu_us = (statistics.median(figure(run.ours) for run in runs) for figure in (PER_SECOND, CPU_US))
+                bare_us = statistics.median(one.cpu_us for run in runs for one in run.bares)
+                ratios = sorted(run.ratio for run in runs)
+                ratio = f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+                beyond = statistics.median(run.beyond for run in runs)
+                print(f"| {window:,} | {kind} | {speed:,.0f} | {ratio} | {cpu_us:.0f} | {bare_us:.0f} | {beyond:.2f} |", flush=True)
 
 
 if __name__ == "__main__":
