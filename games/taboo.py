@@ -139,8 +139,9 @@ def _stemmer() -> Callable[[str], str]:
             except ImportError:
                 pass  # an nltk whose stemmer needs more of it
             finally:
-                for name in [name for name in sys.modules if name.partition(".")[0] == "nltk"]:
-                    del sys.modules[name]
+                for name in list(sys.modules):  # a list at once: other threads may be importing
+                    if name.partition(".")[0] == "nltk":
+                        del sys.modules[name]
         return _snowball()
 
 
