@@ -18,7 +18,7 @@ from harness.core.errors import (
     Unavailable,
     Unreachable,
 )
-from harness.core.vocabulary import Completion, Form, Message, Prompt
+from harness.core.vocabulary import Completion, Form, Message, Pace, Prompt
 from harness.engine.call import CallPlace, RetryPolicy
 from tests.world import Counter, World, run
 
@@ -51,6 +51,36 @@ def test_a_call_that_succeeds_at_once_leaves_one_row() -> None:
     assert isinstance(met, Completion)
     assert (row.reply, row.error_class, row.try_number, row.latency_s, row.queue_s) == (" 1\n", None, 0, 1.0, 0.0)
     assert (row.prompt_tokens, row.completion_tokens, row.finish_reason, row.http_status) == (3, 1, "stop", 200)
+
+
+def test_each_column_holds_what_it_is_named_after() -> None:
+    """Rows are made by position: what came back, each part unlike all others, is found under its own name."""
+    came = Completion(
+        text="reply", finish_reason="length", prompt_tokens=31, completion_tokens=17, served_model="served", request_id="request",
+        http_status=201, reasoning="thoughts", reasoning_tokens=7, cached_tokens=5, upstream="upstream", system_fingerprint="print",
+        cost_usd=0.25, held_s=2.0, pace=Pace(ttft_s=0.1, chunks=4, gap_s_median=0.2, gap_s_p95=0.3, gap_s_max=0.4),
+    )  # fmt: skip
+
+    class Answering:
+        async def complete(self, prompt: Prompt) -> Completion:
+            return came
+
+    async def scenario() -> World:
+        world = World()
+        route = world.add(backend=Answering())
+        place = CallPlace(run_id="run", episode_id="episode", attempt=2, turn=9, ask_hash="hash")
+        async with world.keeping():
+            await world.caller().call(route, PROMPT, place, remainder=1.0, chance=lambda: Random(1))
+        return world
+
+    world = run(scenario)
+    (row,) = world.rows.calls
+    told = came._asdict() | {"reply": came.text, "episode_id": "episode", "attempt": 2, "turn": 9, "run_id": "run", "ask_hash": "hash"}
+    told |= {name: getattr(came.pace, name) for name in ("ttft_s", "chunks", "gap_s_median", "gap_s_p95", "gap_s_max")}
+    told |= {"try_number": 0, "error_class": None, "error_text": None, "queue_s": 2.0, "quota_s": 2.0, "rest_s": 0.0, "latency_s": -2.0}
+    found = row._asdict()
+    assert found.pop("method") == next(iter(world.routes)) and found.pop("sent_at") > 0
+    assert found == {name: told[name] for name in found}
 
 
 def test_passing_trouble_is_tried_again_and_each_try_is_a_row() -> None:
