@@ -16,7 +16,7 @@ from harness.core.records import CallRecord, EpisodeRecord, TurnRecord
 from harness.store import schema
 from harness.store.file import open_to_read, open_to_write
 from harness.store.reader import Which, stored_cells, unfinished_turns
-from harness.store.writer import write_batch, writing
+from harness.store.writer import BATCH_PERIOD_S, write_batch, writing
 from tests.disk import small_disk
 
 CALL = CallRecord(
@@ -94,7 +94,9 @@ def test_rows_come_back_as_they_went_in(tmp_path: Path) -> None:
 
 
 def test_rows_that_are_behind_no_more_are_on_disk(tmp_path: Path) -> None:
-    """Another process that takes over the file after a kill finds what the writer, left alone for a while, had committed."""
+    """Another process that takes over the file after a kill finds what the writer, left alone, had committed; it takes up what waits
+    twice in the second for which rows may be lost."""
+    assert 2 * BATCH_PERIOD_S <= 1.0
     store = tmp_path / "s.duckdb"
     script = f"""
 import anyio, os
