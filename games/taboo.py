@@ -154,14 +154,14 @@ def _snowball() -> Callable[[str], str]:
 
 
 def _empty_parents() -> Iterator[tuple[str, ModuleType]]:
-    """Packages that are where nltk's are, and have run nothing; and its stop words, which the stemmer names but does not ask for."""
+    """Packages that are where nltk's are, and have run nothing; its stop words the stemmer names but does not ask for."""
     found = find_spec("nltk")
     folder = Path(found.origin).parent if found and found.origin else Path()
-    for name, at in {"nltk": folder, "nltk.stem": folder / "stem", "nltk.corpus": folder / "corpus"}.items():
+    for name in ("nltk", "nltk.stem", "nltk.corpus"):
         package = ModuleType(name)
-        package.__path__ = [str(at)]
+        package.__path__ = [str(folder.joinpath(*name.split(".")[1:]))]
+        package.stopwords = None  # type: ignore[attr-defined]
         yield name, package
-    package.stopwords = None  # type: ignore[attr-defined]
 
 
 # ── scores ───────────────────────────────────────────────────────────────────────────────────────────────────────────

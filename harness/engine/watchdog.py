@@ -13,7 +13,6 @@ from harness.limits.gate import Gate
 LOOK_S = 10.0
 LONG_S = 60.0  # slow models take seconds, full queues a minute
 
-
 UnderWay = tuple[Gate, str, str, int, float]
 """A call that was sent and has not come home: gate, method, episode, turn, when it was sent."""
 
