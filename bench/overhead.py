@@ -19,7 +19,7 @@ import os
 import resource
 import statistics
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -263,6 +263,24 @@ async def bare(url: str, *, bodies: list[bytes], window: int) -> Measured:
             for _ in range(window):
                 workers.create_task(worker())
         return Measured(turns=len(bodies), wall_s=time.perf_counter() - began, cpu_s=time.process_time() - cpu)
+
+
+@contextlib.contextmanager
+def pace() -> Iterator[Callable[[], float]]:
+    """This machine's, whenever asked for: CPU µs that a turn of the bare loop takes on one core, its other side on another."""
+    cores = os.sched_getaffinity(0)
+    with responder(max(cores)) as url:
+        bodies: list[bytes] = []
+        in_real_time(lambda: ours(url, episodes=200, window=64, store=None, tap=bodies))
+
+        def measured() -> float:
+            os.sched_setaffinity(0, {min(cores)})
+            try:
+                return uvloop.run(bare(url, bodies=bodies, window=256)).cpu_us
+            finally:
+                os.sched_setaffinity(0, cores)
+
+        yield measured
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,8 @@ The writer: rows as a sweep makes them (for each turn a call and a turn, for ten
 and as fast as it takes them, with the loop's lag measured beside it. Resuming: a store of a million calls under the plan of the reference
 sweep (10 models x 6 access methods x 5 repeats), one episode in a hundred missing and some cut off in mid-play, all methods behind HTTP.
 From the command's start to the first prompt that comes to the server, against the same on a new store: the difference is what the
-million calls cost. Beside both, what Python takes to import the libraries and nothing else.
+million calls cost. Beside both, what Python takes to import the libraries and nothing else; and how many turns of bench.overhead's bare
+loop the machine could do meanwhile, as it is timed before and after: where the goals were set, a second is 11,500 of them.
 
     python -m bench.storage [--seconds 20] [--starts 3]"""
 
@@ -22,13 +23,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from itertools import cycle
+from itertools import cycle, pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import anyio
 import duckdb
 
+from bench.overhead import pace
 from bench.startup import ENVIRON
 from games import GAMES
 from harness.compose.puzzles import game_sets
@@ -338,18 +340,20 @@ def print_cpu_of_resuming(sweep: Path, store: Path) -> None:
 
 
 def measure_resume(starts: int, folder: Path) -> None:
-    with listening() as server:
+    with listening() as server, pace() as bare_turn_us:
         sweep = write_reference_sweep(folder, server.server_port)
         full = folder / "full.duckdb"
         episodes, calls = fill(sweep, full)
         print_cpu_of_resuming(sweep, full)
         times: dict[str, list[float]] = {"the libraries alone": [], "a new store": [], "the full store": []}
+        paces_us = [bare_turn_us()]
         for number in range(starts):
             new, copy = folder / f"new{number}.duckdb", folder / "copy.duckdb"
             shutil.copyfile(full, copy)
             times["the libraries alone"].append(seconds_of_imports())
             times["a new store"].append(start_to_first_request(sweep, new, server))
             times["the full store"].append(start_to_first_request(sweep, copy, server))
+            paces_us.append(bare_turn_us())
     print(f"\n{episodes:,} episodes, {calls:,} calls, {full.stat().st_size / 1e6:.0f} MB; seconds from start to first prompt:\n")
     for name, seconds in times.items():
         print(f"- {name}: median {statistics.median(seconds):.2f} ({', '.join(f'{one:.2f}' for one in seconds)})")
@@ -357,6 +361,10 @@ def measure_resume(starts: int, folder: Path) -> None:
     extra = [b - a for _, a, b in zip(*times.values(), strict=True)]
     print(f"- what the store costs: median {statistics.median(extra):.2f}")
     print(f"- the full store against the libraries alone: median {statistics.median(against):.2f}x")
+    turns = sorted(2e6 * one / sum(around) for one, around in zip(times["the full store"], pairwise(paces_us), strict=True))
+    each = ", ".join(f"{one:,.0f}" for one in turns)
+    bare_us = statistics.median(paces_us)
+    print(f"- the full store in turns of the bare loop ({bare_us:.0f} µs): median {statistics.median(turns):,.0f} ({each})")
 
 
 def main() -> None:
