@@ -330,10 +330,16 @@ def storable(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
-def digest(*parts: str, bytes_of_digest: int = 16) -> str:
-    """A hash of texts in hexadecimal; the boundary between two parts counts."""
-    hashed = hashlib.blake2b(digest_size=bytes_of_digest)
-    for part in parts:
-        raw = part.encode("utf-8", "surrogatepass")
-        hashed.update(len(raw).to_bytes(8, "big") + raw)
-    return hashed.hexdigest()
+def digest(*parts: str, then: bytes = b"", bytes_of_digest: int = 16) -> str:
+    """A hash of texts in hexadecimal; the boundary between two parts counts. then: more parts, framed already"""
+    return hashlib.blake2b(framed(parts) + then, digest_size=bytes_of_digest).hexdigest()
+
+
+def framed(parts: Iterable[str]) -> bytes:
+    """The texts one after the other, each behind its length."""
+    return b"".join(map(_framed, parts))
+
+
+def _framed(part: str) -> bytes:
+    raw = part.encode("utf-8", "surrogatepass")
+    return len(raw).to_bytes(8, "big") + raw
