@@ -39,7 +39,8 @@ def sql(
     engine_samples; views: scores, clemscores, calls_by_method, time_by_method, transcripts, last_episodes.
 
     Example: lightbulb sql demo.duckdb "SELECT method, avg(score) FROM scores GROUP BY ALL" """
-    from harness.report.text import table, told_apart
+    from harness.report.table import table
+    from harness.report.text import told_apart
     from harness.store.file import open_to_read, translated
 
     with open_to_read(store) as connection, translated(store):

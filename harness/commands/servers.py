@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from harness.commands.arguments import AsJson, SweepFile, load, numbers
-from harness.commands.terminal import on_stderr, on_stdout, say, write
+from harness.commands.terminal import on_stdout, say, write
 from harness.core.errors import SpecError
 
 engines = typer.Typer(help="Environments for local engines.", no_args_is_help=True, add_completion=False, rich_markup_mode=None)
@@ -59,7 +59,7 @@ def bench(
         tokens_max=tokens_max,
         stream=stream,
     )
-    setting = Setting(source=sweep, store=store or beside(sweep, spec), environ=os.environ, console=on_stderr(), say=say)
+    setting = Setting(source=sweep, store=store or beside(sweep, spec), environ=os.environ, say=say)
     found = in_real_time(lambda: measured(spec, plan, setting))
     if html is not None:
         write(html, bench_page(found, plan.objective, sweep.name))
@@ -119,7 +119,7 @@ def engine_list() -> None:
 
     Example: lightbulb engine list"""
     from backends.engines import installed
-    from harness.report.text import table
+    from harness.report.table import table
 
     rows = [(one.kind, one.version, one.python_version, one.folder) for one in installed()]
     on_stdout().print(table(("engine", "version", "python", "folder"), rows, left=4))

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from harness.report.page import render, seconds
-from harness.report.text import table
+from harness.report.table import table
 from harness.throughput.figures import Measured, Objective
 from harness.throughput.measure import MethodBench
 

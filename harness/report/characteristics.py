@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.text import Text
 
 from harness.audit.characteristics import Characteristics, Fit
-from harness.report.text import harmless, table
+from harness.report.table import table
+from harness.report.text import harmless
 
 
 def print_characteristics(found: Characteristics, console: Console) -> None:

@@ -9,7 +9,8 @@ from rich.text import Text
 
 from harness.audit.treatment import Answer, ProbeFinding
 from harness.checking import Look, Spent, summed
-from harness.report.text import harmless, table
+from harness.report.table import table
+from harness.report.text import harmless
 
 _MARKS: Mapping[Answer, str] = {"kept": "yes", "broken": "NO", "unclear": "unclear", "untested": "-"}
 _STYLES: Mapping[Answer, str] = {"kept": "", "broken": "bold red", "unclear": "yellow", "untested": "dim"}

@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.text import Text
 
 from harness.analysis.days import MethodDrift
-from harness.report.text import harmless, table
+from harness.report.table import table
+from harness.report.text import harmless
 
 
 def print_drift(found: Sequence[MethodDrift], console: Console) -> None:

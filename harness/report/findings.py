@@ -11,7 +11,8 @@ from harness.analysis.one_store import ModelAudit, ModelScores
 from harness.audit.composite import MethodFigures
 from harness.audit.findings import Comparison
 from harness.report import plain
-from harness.report.text import harmless, table
+from harness.report.table import table
+from harness.report.text import harmless
 
 COLUMNS = ("method", "episodes", "aborted", "unscored", "failed", "clemscore", "% played", "quality", "on common support")
 _STYLES = {"EQUIVALENT": "bold green", "DIFFERENT": "bold red", "INCONCLUSIVE": "bold yellow"}

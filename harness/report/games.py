@@ -11,7 +11,8 @@ from rich.text import Text
 
 from harness.core.protocols import Game
 from harness.core.vocabulary import Ask, Instance, Outcome
-from harness.report.text import harmless, table
+from harness.report.table import table
+from harness.report.text import harmless
 
 
 def print_games(games: Sequence[Game], console: Console, *, as_json: bool) -> None:

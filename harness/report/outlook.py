@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.text import Text
 
 from harness.analysis.outlook import Outlook, sentences
-from harness.report.text import harmless, table
+from harness.report.table import table
+from harness.report.text import harmless
 
 
 def print_outlook(found: Sequence[Outlook], console: Console) -> None:

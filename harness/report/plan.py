@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.text import Text
 
 from harness.planning.findings import MethodPlan, Span, SweepPlan
-from harness.report.text import harmless, table
+from harness.report.table import table
+from harness.report.text import harmless
 
 COLUMNS = ("method", "episodes", "calls", "tokens in", "out", "cost", "time [80 %]", "most used", "without it")
 

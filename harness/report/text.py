@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Sequence
-
-from rich.table import Table
-from rich.text import Text
+from collections.abc import Sequence
 
 _SHOWN_AS_IS = "\n\t"
 
@@ -18,16 +15,6 @@ def harmless(text: str) -> str:
 
 def _escaped(character: str) -> str:
     return character.encode("unicode_escape").decode()
-
-
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, left: int = 1) -> Table:
-    """A plain table: the first `left` columns flush left, the others flush right."""
-    made = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for place, name in enumerate(columns):
-        made.add_column(name, justify="left" if place < left else "right", overflow="fold")
-    for row in rows:
-        made.add_row(*(Text(harmless("-" if cell is None else str(cell))) for cell in row))
-    return made
 
 
 def told_apart(names: Sequence[str]) -> list[str]:

@@ -8,7 +8,7 @@ from functools import partial
 from rich.console import Console
 
 from harness.analysis.one_store import TimeShares
-from harness.report.text import table
+from harness.report.table import table
 
 _WORDS = {
     "provider": "provider latency: it answers no faster with the calls it is given at once",
