@@ -1,12 +1,11 @@
-"""Rows out of a store: what a resumed run needs, what scores and audits are made of, one transcript.
+"""Rows out of a store: what scores and audits are made of, one transcript.
 
-Knows the tables; computes nothing."""
+Knows the tables; computes nothing. What a run needs that goes on: resuming.py."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Literal
 
 import orjson
 
@@ -14,101 +13,6 @@ from harness.core.errors import StoreError
 from harness.core.records import LookRecord, ProbeRecord, SummaryRecord, Transcript, TranscriptTurn
 from harness.core.vocabulary import Message
 from harness.store.live import Readable
-
-Which = Literal["ended", "finished", "failed"]
-
-_WHICH: dict[Which, str] = {
-    "ended": "status <> 'abandoned'",
-    "finished": "status = 'finished'",
-    "failed": "status = 'failed' AND episode_id NOT IN (SELECT episode_id FROM episodes WHERE status = 'finished')",
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredCells:
-    """Episodes of one seating and arm that the store holds.
-
-    method   a pair's names, joined by +, where two played together
-    held     "1" for an episode that is there, "0" for one that is not: item by item, of each all repeats"""
-
-    method: str
-    arm: str
-    held: str
-
-
-def stored_cells(
-    connection: Readable, which: Which, *, items: Sequence[tuple[str, ...]], seats: Sequence[int], repeats: int
-) -> list[StoredCells]:
-    """Of the episodes of these items, each with so many seats, at these many repeats: those that the store holds.
-
-    The plan is compared with the store here, in SQL: by the parts of its keys, item by item, not key by key.
-
-    which   "ended": finished or failed; "failed": not finished since
-    items   (game, rules, instance set, experiment, instance, content hash) each; their places here are their numbers"""
-    if not items:
-        return []
-    rows = connection.execute(
-        f"""
-        WITH items AS (
-            SELECT unnest(CAST($1 AS VARCHAR[][])) AS item, unnest(CAST($2 AS BIGINT[])) AS seats, unnest(range(len($2))) AS number
-        ), parts AS (
-            SELECT item[1] AS game, item[2] AS rules, item[3] AS instance_set, item[4] AS experiment, item[5] AS instance,
-                   item[6] AS content_hash, seats, number
-            FROM items
-        )
-        SELECT method, arm, bitstring_agg(number * $3 + repeat, 0, {len(items) * repeats - 1})
-        FROM episodes JOIN parts USING (content_hash, instance, experiment, instance_set, rules, game)
-        WHERE {_WHICH[which]} AND batch = repeat AND repeat < $3
-              AND (seating = repeat(method || '+', seats - 1) || method OR seating = method AND seats > 1)
-        GROUP BY method, arm""",
-        [[list(item) for item in items], list(seats), repeats],
-    ).fetchall()
-    return [StoredCells(method=method, arm=arm, held=held) for method, arm, held in rows]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredTurn:
-    """A recorded reply of an unfinished play; has_row: its turn row is stored too."""
-
-    attempt: int
-    turn: int
-    ask_hash: str
-    reply: str
-    has_row: bool
-
-
-def unfinished_turns(connection: Readable) -> dict[str, list[StoredTurn]]:
-    """Episode id -> the turns of its last play, in order, for plays that a stop cut short.
-
-    First which they are, from the few columns of first turns, then their rows: among a million calls they are few."""
-    cut_off = dict(
-        connection.execute("""
-            SELECT episode_id, max(attempt) FROM calls ANTI JOIN episodes USING (episode_id, attempt)
-            WHERE turn = 0 AND error_class IS NULL GROUP BY episode_id""").fetchall()
-    )
-    ids = list(cut_off)
-    rows = connection.execute(
-        "SELECT episode_id, turn, attempt, ask_hash, reply FROM calls WHERE error_class IS NULL AND episode_id IN (SELECT unnest(?))",
-        [ids],
-    ).fetchall()
-    with_row = set(
-        connection.execute("SELECT episode_id, turn, attempt FROM turns WHERE episode_id IN (SELECT unnest(?))", [ids]).fetchall()
-    )
-    turns: dict[str, list[StoredTurn]] = {}
-    for episode_id, turn, attempt, ask_hash, reply in sorted(rows):
-        known = turns.setdefault(episode_id, [])
-        if attempt == cut_off[episode_id] and turn == len(known):  # a gap would mean a lost call; play on from before it
-            has_row = (episode_id, turn, attempt) in with_row
-            known.append(StoredTurn(attempt=attempt, turn=turn, ask_hash=ask_hash, reply=reply, has_row=has_row))
-    return turns
-
-
-def last_attempts(connection: Readable, status: str) -> dict[str, int]:
-    """Episode id -> the number of its last attempt, for episodes whose last attempt ended so."""
-    rows = connection.execute(
-        "SELECT episode_id, attempt FROM episodes QUALIFY attempt = max(attempt) OVER (PARTITION BY episode_id) AND status = ?", [status]
-    ).fetchall()
-    return dict(rows)
 
 
 def methods_of_models(connection: Readable) -> dict[str, list[str]]:
@@ -118,23 +22,6 @@ def methods_of_models(connection: Readable) -> dict[str, list[str]]:
     for model, method in dict.fromkeys(rows):
         models.setdefault(model, []).append(method)
     return models
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MethodSpent:
-    """What a method's calls cost in all runs, as far as its provider counted."""
-
-    method: str
-    calls: int
-    tokens: int
-    cost_usd: float
-
-
-def spent_by_method(connection: Readable) -> list[MethodSpent]:
-    rows = connection.execute("""
-        SELECT method, count(*), coalesce(sum(prompt_tokens + completion_tokens), 0)::BIGINT, coalesce(sum(cost_usd), 0)
-        FROM calls GROUP BY method""").fetchall()
-    return [MethodSpent(method=method, calls=calls, tokens=tokens, cost_usd=cost_usd) for method, calls, tokens, cost_usd in rows]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,12 +116,6 @@ def game_lengths(connection: Readable) -> dict[str, GameLength]:
         FROM calls JOIN last_episodes USING (episode_id, attempt)
         WHERE status = 'finished' GROUP BY game HAVING count(prompt_tokens) > 0""").fetchall()
     return {game: GameLength(calls=calls, prompt_tokens=read, reply_tokens=written) for game, calls, read, written in rows}
-
-
-def latest_spec(connection: Readable) -> tuple[int, dict[str, object]]:
-    """How many sweeps and imports this store has seen, and the specification of the last; empty where there is none."""
-    rows = connection.execute("SELECT spec_json FROM sweeps ORDER BY run_id").fetchall()
-    return len(rows), orjson.loads(rows[-1][0]) if rows else {}
 
 
 def known_outcomes(connection: Readable, instance_set: str) -> dict[tuple[str, ...], tuple[object, ...]]:
@@ -338,13 +219,6 @@ def _number(columns: str) -> str:
     """SQL for a number that stands for these columns: 63 bits of a hash, so that it is an int64 to all who read it. Two of a million texts
     share one with a chance of one in eighteen million."""
     return f"CAST(hash({columns}) >> 1 AS BIGINT)"
-
-
-def points_by_game(connection: Readable) -> list[tuple[str, str, int, float]]:
-    """(method, game, finished episodes, sum of their scores): aborted and unscored ones earned nothing."""
-    return connection.execute(
-        "SELECT method, game, count(*), coalesce(sum(score), 0) FROM episodes WHERE status = 'finished' AND arm = 'main' GROUP BY ALL"
-    ).fetchall()
 
 
 def nothing_but_aborts(connection: Readable) -> list[tuple[str, int, str, str]]:

@@ -19,7 +19,8 @@ from harness.core.records import EpisodeRecord, ModelRecord, Record, SummaryReco
 from harness.core.vocabulary import digest
 from harness.spec.sweep import AuditPart
 from harness.store.file import open_to_write
-from harness.store.reader import known_outcomes, latest_spec, methods_of_models, summaries
+from harness.store.reader import known_outcomes, methods_of_models, summaries
+from harness.store.resuming import latest_spec
 from harness.store.writer import write_batch
 from harness.transfer.clembench_results import Broken, Pair, PublishedEpisode, PublishedFigures, Results, open_results
 from harness.transfer.rows import INSTANCE_SET, episode_rows, method_row, summary_row

@@ -15,7 +15,7 @@ from harness.core.errors import StoreError
 from harness.core.records import CallRecord, EpisodeRecord, TurnRecord
 from harness.store import schema
 from harness.store.file import open_to_read, open_to_write
-from harness.store.reader import Which, stored_cells, unfinished_turns
+from harness.store.resuming import Which, stored_cells, unfinished_turns
 from harness.store.writer import BATCH_PERIOD_S, write_batch, writing
 from tests.disk import small_disk
 
