@@ -23,7 +23,6 @@ from tempfile import TemporaryDirectory
 import anyio
 import duckdb
 import numpy as np
-from rich.console import Console
 
 from backends.engine_kinds import engine_kind
 from backends.engines import Engine, EngineSpec, environ_of_others, install, this_machine
@@ -114,7 +113,7 @@ async def played(url: str, folder: Path, name: str, *, in_flight: int | None, ep
     )
     spec = parse_sweep(text, source="bench", known_games=list(GAMES))
     store = folder / f"{name}.duckdb"
-    await run_sweep(spec, Setting(source=folder / "serving.toml", store=store, environ={}, console=Console(stderr=True), say=say))
+    await run_sweep(spec, Setting(source=folder / "serving.toml", store=store, environ={}, say=say))
     with duckdb.connect(str(store), read_only=True) as connection:
         columns = "sent_at, sent_at + latency_s AS answered, completion_tokens"
         rows = connection.execute(f"SELECT {columns} FROM calls WHERE error_class IS NULL").fetchnumpy()
@@ -222,7 +221,7 @@ async def ours_once(url: str, folder: Path, prompts: Path, requests: int) -> tup
         tokens_max=TOKENS_MAX,
         stream=True,
     )
-    setting = Setting(source=folder / "serving.toml", store=folder / "bench.duckdb", environ={}, console=Console(stderr=True), say=say)
+    setting = Setting(source=folder / "serving.toml", store=folder / "bench.duckdb", environ={}, say=say)
     ((stage,),) = [found.stages for found in await bench(spec, plan, setting)]
     assert stage.figures is not None, stage.refused
     assert stage.figures.output_tokens_per_s is not None

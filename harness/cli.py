@@ -7,6 +7,7 @@ be imported, 4 stopped by a budget, 5 a difference was found (only with --fail-o
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -99,6 +100,7 @@ def lightbulb() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The console script: errors with a remedy become one paragraph and exit code 2; ours keep their traceback."""
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # or it looks for some in every installed package, at each start
     words = sys.argv[1:] if arguments is None else list(arguments)
     code = 0
     try:

@@ -19,7 +19,6 @@ from typing import Any
 
 import anyio
 import anyio.from_thread
-from rich.console import Console
 
 from games import GAMES
 from harness.analysis.one_store import ModelAudit, store_audit, store_scores
@@ -108,7 +107,7 @@ async def play(sweep: Sweep, *, store: Path | str | None = None, retry_failed: b
     raises  SpecError, EngineError: before anything is played; StoreError"""
     spec, source = _read(sweep)
     where = Path(store) if store is not None else beside(source, spec)
-    setting = Setting(source=source, store=where, environ=os.environ, console=Console(stderr=True), say=_say)
+    setting = Setting(source=source, store=where, environ=os.environ, say=_say)
     return Played(end=await run_sweep(spec, setting, retry_failed=retry_failed), store=Store(where))
 
 

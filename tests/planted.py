@@ -4,14 +4,12 @@ The emulator serves bots at temperature 0 on loopback; the reference is played t
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
-from rich.console import Console
 
 from games import GAMES
 from harness.analysis.one_store import ModelAudit, store_audit
@@ -74,7 +72,6 @@ def play(seed: int, *, repeats: int, taboo: int, referencegame: int) -> ModelAud
             source=sweep,
             store=sweep.with_suffix(".duckdb"),
             environ={},
-            console=Console(file=sys.stderr, quiet=True),
             say=lambda line: None,
         )
         end = anyio.run(lambda: run_sweep(spec, setting))

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from harness.commands.arguments import AsJson, SweepFile, load
-from harness.commands.terminal import FAILED, on_stderr, on_stdout, say, write
+from harness.commands.terminal import FAILED, on_stdout, say, write
 from harness.core.errors import SpecError
 
 
@@ -140,7 +140,7 @@ def check(
     from harness.report.check import cost_lines, cost_words, looks_as_json, print_looks
 
     spec = load(sweep)
-    setting = Setting(source=sweep, store=store or beside(sweep, spec), environ=os.environ, console=on_stderr(), say=say)
+    setting = Setting(source=sweep, store=store or beside(sweep, spec), environ=os.environ, say=say)
     for line in cost_lines(costs_before(spec, probing=probes)):
         say(line)
     end = in_real_time(lambda: check_and_keep(spec, setting, probing=probes, keeping=store is not None))

@@ -6,10 +6,9 @@ import json
 import os
 import shlex
 import signal
+import sys
 from collections.abc import Mapping
-from importlib import import_module
 from pathlib import Path
-from threading import Thread
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,8 +17,6 @@ from harness.commands.arguments import AsJson, SweepFile, load
 from harness.commands.terminal import BUDGET, FAILED, INTERRUPTED, command, on_stderr, say
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from harness.engine.run import RunEnd
     from harness.progress.views import Emit
     from harness.spec.sweep import SweepSpec
@@ -40,7 +37,7 @@ def demo(
     sweep = write_sweep(folder)
     spec = load(sweep)
     store = next_store(folder, lambda path: episodes_left(spec, source=sweep, store=path))
-    code = _play(spec, sweep, store, retry_failed=False, console=console)
+    code = _play(spec, sweep, store, retry_failed=False)
     if code == INTERRUPTED:
         raise typer.Exit(code)
     print_scores(store_scores(store), console)
@@ -68,7 +65,6 @@ def run(
     person; "end" with the counts of episodes and the exit code.
 
     Example: lightbulb run bench/sweeps/bots.toml --store /tmp/bots.duckdb"""
-    Thread(target=import_module, args=["backends.http"]).start()  # TLS certificates and all, while the sweep and its store are read
     from harness.loop import rare_collections
 
     with rare_collections():  # a start makes many objects, and all stay
@@ -76,14 +72,14 @@ def run(
 
         spec = load(sweep)
         path = store or beside(sweep, spec)
-        raise typer.Exit(_play(spec, sweep, path, retry_failed=retry_failed, console=on_stderr(), emit=_emit if as_json else None))
+        raise typer.Exit(_play(spec, sweep, path, retry_failed=retry_failed, emit=_emit if as_json else None))
 
 
 def _emit(event: Mapping[str, object]) -> None:
     print(json.dumps(event), flush=True)
 
 
-def _play(spec: SweepSpec, sweep: Path, store: Path, *, retry_failed: bool, console: Console, emit: Emit | None = None) -> int:
+def _play(spec: SweepSpec, sweep: Path, store: Path, *, retry_failed: bool, emit: Emit | None = None) -> int:
     from harness.compose.setting import Setting
     from harness.compose.sweep import run_sweep
     from harness.loop import in_real_time
@@ -93,7 +89,7 @@ def _play(spec: SweepSpec, sweep: Path, store: Path, *, retry_failed: bool, cons
         if emit is not None:
             emit({"event": "said", "text": line})
 
-    setting = Setting(source=sweep, store=store, environ=os.environ, console=console, say=tell, emit=emit)
+    setting = Setting(source=sweep, store=store, environ=os.environ, say=tell, live=sys.stderr.isatty(), emit=emit)
     async def played() -> RunEnd:
         try:
             return await run_sweep(spec, setting, retry_failed=retry_failed)

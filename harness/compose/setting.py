@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-
-from harness.progress.views import Emit
-from harness.spec.sweep import SweepSpec
+if TYPE_CHECKING:
+    from harness.progress.views import Emit
+    from harness.spec.sweep import SweepSpec
 
 Say = Callable[[str], None]
 
@@ -21,15 +21,15 @@ class Setting:
     source    the sweep file: errors name it, a .env beside it is read, relative paths start there
     store     the DuckDB file
     environ   where keys come from
-    console   for the live view: a table on a terminal, plain lines elsewhere
-    emit      takes events for machines, which come instead of the live view; None: nobody wants them
-    say       takes one line for a person"""
+    say       takes one line for a person
+    live      how it goes is a table on stderr that changes in place; else a few lines now and then
+    emit      takes events for machines, which come instead of either; None: nobody wants them"""
 
     source: Path
     store: Path
     environ: Mapping[str, str]
-    console: Console
     say: Say
+    live: bool = False
     emit: Emit | None = None
 
     @property

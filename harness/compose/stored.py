@@ -15,7 +15,7 @@ from harness.spec.plan import Cells, GameSet, numbered, planned
 from harness.spec.sweep import SweepSpec
 from harness.store.file import open_to_read
 from harness.store.live import Readable
-from harness.store.reader import Which, last_attempts, points_by_game, spent_by_method, stored_cells, unfinished_turns
+from harness.store.resuming import Which, last_attempts, latest_spec, points_by_game, spent_by_method, stored_cells, unfinished_turns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,7 @@ def read_stored(connection: Readable, spec: SweepSpec, sets: Mapping[str, GameSe
             attempt=turns[0].attempt,
             turns=[RecordedTurn(ask_hash=turn.ask_hash, reply=turn.reply, stored=turn.has_row) for turn in turns],
         )
-    runs = len(connection.execute("SELECT run_id FROM sweeps").fetchall())
+    runs, _ = latest_spec(connection)
     ended = cells_of(connection, "finished" if retry_failed else "ended", spec, sets)
     spent = {row.method: Spent(calls=row.calls, tokens=row.tokens, cost_usd=row.cost_usd) for row in spent_by_method(connection)}
     points = {(method, game): Points(episodes=count, points=total) for method, game, count, total in points_by_game(connection)}
@@ -65,14 +65,15 @@ def cells_of(connection: Readable, which: Which, spec: SweepSpec, sets: Mapping[
     return cells
 
 
-def episodes_planned(spec: SweepSpec, sets: Mapping[str, GameSet], seating: str) -> int:
-    return planned(spec.seatings()[seating], sets, repeats=spec.repeats, arms=spec.arms(seating))
+def episodes_planned(spec: SweepSpec, sets: Mapping[str, GameSet]) -> dict[str, int]:
+    """Seating -> how many episodes it has in all."""
+    return {name: planned(seating, sets, repeats=spec.repeats, arms=spec.arms(name)) for name, seating in spec.seatings().items()}
 
 
 def episodes_left(spec: SweepSpec, *, source: Path, store: Path) -> int:
     """How many episodes of the sweep the store does not hold; an absent store holds none."""
     sets = game_sets(spec, source)
-    total = sum(episodes_planned(spec, sets, seating) for seating in spec.seatings())
+    total = sum(episodes_planned(spec, sets).values())
     if not store.exists():
         return total
     with open_to_read(store) as connection:

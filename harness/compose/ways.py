@@ -116,6 +116,7 @@ class Ways:
         gates = {door: self.gate(door, sink) for door in doors}
         gate_of = {name: gate for door, gate in gates.items() for name in door.methods}
         await servers.start(background, gate_of)
+        models = {name: model for name, (model, _) in self.spec.methods().items()}
         routes: dict[str, Route] = {}
         wired: dict[str, HttpBackend] = {}
         for door, gate in gates.items():
@@ -123,8 +124,8 @@ class Ways:
             for name in door.methods:
                 part, server = self.methods[name], servers.started.get(name)
                 address = await self.address(part, server, servers, open_things)
-                model = self.spec.methods()[name][0]
-                method = access_method(name, model, part, server, address, concurrency=door.limits.concurrency, source=self.setting.source)
+                concurrency, source = door.limits.concurrency, self.setting.source
+                method = access_method(name, models[name], part, server, address, concurrency=concurrency, source=source)
                 alone = await self.backend(method, part, open_things)
                 if not isinstance(alone, BotsBackend):
                     wired[name] = alone
@@ -161,8 +162,9 @@ class Ways:
         def weights(text: str) -> str:
             return text if text.startswith("bundled:") else str(user_path(text, self.setting.source, ("models",)))
 
+        known = self.spec.methods()
         return Servers(
-            methods={name: self.spec.methods()[name] for name in (*self.methods, *self.behind()) if name in self.spec.methods()},
+            methods={name: known[name] for name in (*self.methods, *self.behind()) if name in known},
             store=self.setting.store,
             run_id=self.run_id,
             clock=self.clock,

@@ -1,4 +1,4 @@
-"""What is seen of a sweep while it runs: a live table on a terminal, plain lines now and then elsewhere, or events for machines.
+"""What is seen of a sweep while it runs: plain lines now and then, events for machines, or (table.py) a table on a terminal.
 
 Knows lanes, gates, what has passed the meters and how late the loop is; changes nothing. A `Picture` is what all three show."""
 
@@ -7,18 +7,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from rich.console import Console, Group
-from rich.live import Live
-from rich.table import Table
-from rich.text import Text
-
 from harness.core.protocols import Clock
 from harness.engine.scheduler import Tally
 from harness.limits.gate import Gate, GateStatistics
 from harness.progress.meters import Meters
 from harness.progress.pulse import Pulse
 
-TERMINAL_PERIOD_S = 0.5
 PLAIN_PERIOD_S = 10.0
 EVENT_PERIOD_S = 1.0
 NO_GATE = GateStatistics(calls=0, in_flight=0, waiting=0, resting=0, window=0)
@@ -112,19 +106,12 @@ class Progress:
             games=self._games(),
         )
 
-    async def live(self, console: Console) -> None:
-        """A table that changes in place, until cancelled."""
-        with Live(_table(self.picture()), console=console, auto_refresh=False, transient=True) as live:
-            while True:
-                await self._clock.sleep(TERMINAL_PERIOD_S)
-                live.update(_table(self.picture()), refresh=True)
-
-    async def lines(self, console: Console) -> None:
+    async def lines(self, say: Callable[[str], None]) -> None:
         """Some plain lines now and then, until cancelled."""
         while True:
             await self._clock.sleep(PLAIN_PERIOD_S)
             for line in plain_lines(self.picture()):
-                console.print(line, highlight=False, soft_wrap=True)
+                say(line)
 
     async def events(self, emit: Emit) -> None:
         """A picture a second, until cancelled."""
@@ -170,24 +157,14 @@ class Progress:
 
 def plain_lines(picture: Picture) -> list[str]:
     """One line an access method, one for the scores, one for ourselves."""
-    lines = [", ".join(f"{name} {value}" for name, value in _cells(lane).items()) for lane in picture.methods]
+    lines = [", ".join(f"{name} {value}" for name, value in cells(lane).items()) for lane in picture.methods]
     if picture.games:
-        lines.append(f"points: {_points(picture)}")
-    return [*lines, _ourselves(picture)]
+        lines.append(points(picture))
+    return [*lines, ourselves(picture)]
 
 
-def _table(picture: Picture) -> Group:
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    rows = [_cells(lane) for lane in picture.methods]
-    for name in rows[0] if rows else ():
-        table.add_column(name, justify="left" if name == "method" else "right")
-    for row in rows:
-        table.add_row(*row.values())
-    points = [Text(f"points: {_points(picture)}")] if picture.games else []
-    return Group(table, *points, Text(_ourselves(picture), style="dim"))
-
-
-def _cells(lane: LanePicture) -> Mapping[str, str]:
+def cells(lane: LanePicture) -> Mapping[str, str]:
+    """What is told of an access method, each under its name."""
     tokens = lane.limits.get("tokens") or sum(lane.limits.get(name, 0.0) for name in ("input_tokens", "output_tokens")) or None
     return {
         "method": lane.method,
@@ -210,16 +187,17 @@ def _of_limit(rate: float, limit: float | None) -> str:
     return f"{rate:.0f}" if limit is None else f"{rate:.0f}/{limit:.0f}"
 
 
-def _points(picture: Picture) -> str:
+def points(picture: Picture) -> str:
     """Each game's mean over the access methods and, where there are several, how far they lie apart."""
     of_game = []
     for one in picture.games:
         apart = "" if one.spread is None else f" (spread {one.spread:.1f} over {len(one.points)} access methods)"
         of_game.append(f"{one.model} {one.game} {sum(one.points.values()) / len(one.points):.1f}{apart}")
-    return "; ".join(of_game)
+    return f"points: {'; '.join(of_game)}"
 
 
-def _ourselves(picture: Picture) -> str:
+def ourselves(picture: Picture) -> str:
+    """How the harness itself is doing."""
     lag = f"event loop {1e3 * picture.lag_s:.1f} ms late, at worst {1e3 * picture.lag_s_max:.1f}"
     return f"{picture.elapsed_s:.0f} s; {lag}; {picture.rows_behind} rows on their way to the store"
 

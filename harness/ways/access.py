@@ -8,17 +8,20 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import orjson
 
 from backends import DIALECTS
-from backends.local_server import LocalServer
 from backends.providers import PROVIDERS, Provider, provider, unheeded
 from harness.core.errors import SpecError
 from harness.core.vocabulary import AccessMethod, ChatTemplate, Form, Prices, Prompt, Sampling
 from harness.spec.load import Key, spec_error, suggest
 from harness.spec.sweep import MethodPart, SweepSpec
 from harness.ways.doors import on_this_machine
+
+if TYPE_CHECKING:
+    from backends.local_server import LocalServer
 
 
 def resolved(spec: SweepSpec, *, source: Path) -> SweepSpec:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pty
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -55,11 +57,39 @@ def test_help_for_a_command_needs_its_family_alone() -> None:
 
 
 def test_a_run_loads_nothing_that_only_others_need(tmp_path: Path) -> None:
-    """Neither statistics nor figures, nor a provider of our own: it begins, and goes on, that much sooner."""
+    """Neither statistics nor figures, nor a provider of our own, nor a table where no terminal is: it begins that much sooner."""
     sweep = tmp_path / "small.toml"
     sweep.write_text('name = "small"\n[games.taboo]\nitems = 1\n[models.m.methods.a]\nbots = { skill = 1.0 }\n')
     _, imported = imported_by("run", str(sweep))
-    assert {name.split(".")[0] for name in imported} == {"harness", "rich", "pydantic", "pydantic_core", "duckdb", "aiohttp", "anyio"}
+    assert {name.split(".")[0] for name in imported} == {"harness", "pydantic", "pydantic_core", "duckdb", "aiohttp", "anyio"}
+
+
+def on_a_terminal(*words: str) -> str:
+    """What a command writes to a real terminal of 200 columns."""
+    screen, terminal = pty.openpty()
+    environ = {**os.environ, "TERM": "xterm", "COLUMNS": "200"}
+    shown = b""
+    with subprocess.Popen([sys.executable, "-m", "harness", *words], stdout=subprocess.DEVNULL, stderr=terminal, env=environ) as running:
+        os.close(terminal)
+        try:
+            while some := os.read(screen, 65536):
+                shown += some
+        except OSError:  # nobody writes any more
+            assert running.wait(30) == 0
+        finally:
+            os.close(screen)
+    return shown.decode()
+
+
+def test_a_run_on_a_terminal_shows_a_table(tmp_path: Path) -> None:
+    """One that changes in place; what it says besides stays."""
+    sweep = tmp_path / "small.toml"
+    sweep.write_text('name = "small"\n[games.taboo]\nitems = 6\n[models.m.methods.a]\nbots = { skill = 1.0, latency_s = 0.4 }\n')
+    shown = on_a_terminal("run", str(sweep))
+    assert "in flight" in shown
+    assert "/6" in shown
+    assert "\x1b[1A" in shown  # the cursor went up a line
+    assert "6 episodes finished, 0 failed, 0 pending" in shown
 
 
 def test_a_misspelt_command_is_corrected() -> None:

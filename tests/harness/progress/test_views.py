@@ -14,6 +14,7 @@ from harness.engine.scheduler import Tally
 from harness.limits.gate import Gate, GateLimits
 from harness.progress.meters import Meters, Points
 from harness.progress.pulse import Pulse
+from harness.progress.table import live
 from harness.progress.views import EVENT_PERIOD_S, PLAIN_PERIOD_S, LaneView, Progress, plain_lines
 from tests.harness.store.test_store import CALL, EPISODE
 from tests.world import Rows, run
@@ -102,21 +103,23 @@ def test_a_picture_tells_all() -> None:
 
 
 def test_each_shows_the_same_in_its_way() -> None:
-    """Lines on a console that is none, a table on one that is, events that are JSON: all until they are cancelled."""
+    """Lines for who has no terminal, a table for who has, events that are JSON: all until they are cancelled."""
 
-    async def scenario() -> tuple[str, str, list[str]]:
-        _, progress = watching(Rows(), LoopClock())
-        plain, terminal, events = io.StringIO(), io.StringIO(), []
+    async def scenario() -> tuple[list[str], str, list[str]]:
+        clock = LoopClock()
+        _, progress = watching(Rows(), clock)
+        plain: list[str] = []
+        terminal, events = io.StringIO(), []
         with anyio.move_on_after(2.5 * PLAIN_PERIOD_S):
-            await progress.lines(Console(file=plain, width=500))
+            await progress.lines(plain.append)
         with anyio.move_on_after(1.0):
-            await progress.live(Console(file=terminal, width=200, force_terminal=True))
+            await live(progress, clock=clock, console=Console(file=terminal, width=200, force_terminal=True))
         with anyio.move_on_after(3.5 * EVENT_PERIOD_S):
             await progress.events(lambda event: events.append(json.dumps(event)))
-        return plain.getvalue(), terminal.getvalue(), events
+        return plain, terminal.getvalue(), events
 
     plain, terminal, events = run(scenario)
-    assert plain.count("method m/a, done 60/100") == 2
+    assert sum(line.startswith("method m/a, done 60/100") for line in plain) == 2
     assert "tokens/min" in terminal
     assert "60/100" in terminal
     assert len(events) == 3
