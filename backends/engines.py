@@ -374,7 +374,7 @@ def environ_of_others() -> dict[str, str]:
     """Our environment for an engine's Python: what is set for ours is not for it, and providers' keys are none of its business.
 
     A path of ours would lead into it, a user's site out of it, and forbidden bytecode cost 40 s a start."""
-    ours = re.compile("PYTHON.*|.*(KEY|SECRET|PASSWORD).*")
+    ours = re.compile("PYTHON.*|PYDANTIC_DISABLE_PLUGINS|.*(KEY|SECRET|PASSWORD).*")
     return {name: value for name, value in os.environ.items() if not ours.fullmatch(name)} | {"PYTHONNOUSERSITE": "1"}
 
 

@@ -47,7 +47,7 @@ from harness.store.writer import write_batch, writing
 
 TURNS = 10
 REPLY = "CLUE: a thing that people carry when it rains, made of cloth and thin metal, which is easily left behind on trains"
-LIBRARIES = "aiohttp, anyio, asyncio_throttle, duckdb, orjson, pydantic, rich.live, tenacity, typer._adapters, uvloop"
+LIBRARIES = "aiohttp, anyio, asyncio_throttle, duckdb, orjson, pydantic, tenacity, typer._adapters, uvloop"
 ADDED = json.dumps([{"role": "user", "text": "You are playing a guessing game. " + REPLY * 4}])
 METHOD = MethodRecord(
     run_id="0001",

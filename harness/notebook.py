@@ -107,7 +107,7 @@ async def play(sweep: Sweep, *, store: Path | str | None = None, retry_failed: b
     raises  SpecError, EngineError: before anything is played; StoreError"""
     spec, source = _read(sweep)
     where = Path(store) if store is not None else beside(source, spec)
-    setting = Setting(source=source, store=where, environ=os.environ, say=_say)
+    setting = Setting(source=source, store=where, environ=os.environ, say=_say, live=sys.stderr.isatty())
     return Played(end=await run_sweep(spec, setting, retry_failed=retry_failed), store=Store(where))
 
 

@@ -178,9 +178,13 @@ class SweepRun:
         items = sum(len(chosen.instances) for chosen in self.sets.values())
         turns_typical = sum(GAMES[name].turns_typical * len(chosen.instances) for name, chosen in self.sets.items()) / items
         ways = {
-            name: Way(methods=seating.methods, planned=all_of, begun=all_of - self.left[name], turns_typical=turns_typical)
+            name: Way(
+                methods=seating.methods,
+                planned=self.planned[name],
+                begun=self.planned[name] - self.left[name],
+                turns_typical=turns_typical,
+            )
             for name, seating in self.seatings.items()
-            for all_of in (self.planned[name],)
         }
         gates = {name: route.gate for name, route in routes.items()}
         return Purse(self.scopes, ways=ways, spent=self.stored.spent, gates=gates, clock=self.clock)
@@ -199,14 +203,13 @@ class SweepRun:
         )
 
     async def show(self, progress: Progress) -> None:
-        """Whoever looks on sees how it goes, until cancelled."""
+        """Whoever looks on sees how it goes, until cancelled: lines where a table cannot be."""
         if self.setting.emit is not None:
             await progress.events(self.setting.emit)
-        elif self.setting.live:
+        if self.setting.live:
             table = await anyio.to_thread.run_sync(import_module, "harness.progress.table")  # calls need not wait for it
             await table.live(progress, clock=self.clock)
-        else:
-            await progress.lines(self.setting.say)
+        await progress.lines(self.setting.say)
 
     async def play_routes(self, routes: Mapping[str, Route], background: TaskGroup, writer: StoreWriter) -> RunEnd:
         expected = ExpectedTurns(GAMES)

@@ -22,7 +22,7 @@ class Setting:
     store     the DuckDB file
     environ   where keys come from
     say       takes one line for a person
-    live      how it goes is a table on stderr that changes in place; else a few lines now and then
+    live      stderr is a terminal: how it goes is a table there that changes in place; else a few lines now and then
     emit      takes events for machines, which come instead of either; None: nobody wants them"""
 
     source: Path

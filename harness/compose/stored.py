@@ -15,7 +15,7 @@ from harness.spec.plan import Cells, GameSet, numbered, planned
 from harness.spec.sweep import SweepSpec
 from harness.store.file import open_to_read
 from harness.store.live import Readable
-from harness.store.resuming import Which, last_attempts, latest_spec, points_by_game, spent_by_method, stored_cells, unfinished_turns
+from harness.store.resuming import Which, last_attempts, points_by_game, spent_by_method, stored_cells, unfinished_turns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +25,6 @@ class Stored:
     ended: Mapping[str, Cells]
     failed: int
     beginnings: dict[str, Beginning]
-    runs: int
     spent: dict[str, Spent]
     points: dict[tuple[str, str], Points]
 
@@ -46,11 +45,10 @@ def read_stored(connection: Readable, spec: SweepSpec, sets: Mapping[str, GameSe
             attempt=turns[0].attempt,
             turns=[RecordedTurn(ask_hash=turn.ask_hash, reply=turn.reply, stored=turn.has_row) for turn in turns],
         )
-    runs, _ = latest_spec(connection)
     ended = cells_of(connection, "finished" if retry_failed else "ended", spec, sets)
     spent = {row.method: Spent(calls=row.calls, tokens=row.tokens, cost_usd=row.cost_usd) for row in spent_by_method(connection)}
     points = {(method, game): Points(episodes=count, points=total) for method, game, count, total in points_by_game(connection)}
-    return Stored(ended=ended, failed=failed, beginnings=beginnings, runs=runs, spent=spent, points=points)
+    return Stored(ended=ended, failed=failed, beginnings=beginnings, spent=spent, points=points)
 
 
 def cells_of(connection: Readable, which: Which, spec: SweepSpec, sets: Mapping[str, GameSet]) -> dict[str, Cells]:

@@ -31,12 +31,12 @@ async def run_sweep(spec: SweepSpec, setting: Setting, *, retry_failed: bool = F
     fresh, sweep = not setting.store.exists(), None
     try:
         with open_to_write(setting.store, say=setting.say) as connection:
-            _, earlier = latest_spec(connection)
+            runs, earlier = latest_spec(connection)
             refuse_changes(spec, setting.source, earlier)
             stored = read_stored(connection, spec, sets, retry_failed=retry_failed)
             from harness.compose.playing import SweepRun
 
-            sweep = SweepRun(spec=spec, setting=setting, sets=sets, keys=keys, stored=stored, run_id=f"{stored.runs + 1:04}")
+            sweep = SweepRun(spec=spec, setting=setting, sets=sets, keys=keys, stored=stored, run_id=f"{runs + 1:04}")
             if spec.audit.stop == "early":
                 from harness.analysis.stopping import early_stopping
 

@@ -14,8 +14,12 @@ PERIOD_S = 0.5
 
 
 async def live(progress: Progress, *, clock: Clock, console: Console | None = None) -> None:
-    """Shows until cancelled. console: None: on stderr"""
+    """Shows until cancelled; returns at once where nothing can change in place after all, as rich is told by TERM and its like.
+
+    console   None: on stderr"""
     shown = console or Console(stderr=True)
+    if not shown.is_terminal or shown.is_dumb_terminal:
+        return
     with Live(_table(progress.picture()), console=shown, auto_refresh=False, transient=True) as view:
         while True:
             await clock.sleep(PERIOD_S)

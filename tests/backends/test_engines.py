@@ -158,11 +158,11 @@ def test_what_an_engine_cannot_do_is_refused() -> None:
 
 def test_an_engine_sees_neither_our_python_s_settings_nor_anybody_s_key(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is other people's code: what it does not need it does not get."""
-    for name in ("PYTHONPATH", "GROQ_API_KEY", "MY_SECRET", "LANG_OF_MINE"):
+    for name in ("PYTHONPATH", "PYDANTIC_DISABLE_PLUGINS", "GROQ_API_KEY", "MY_SECRET", "LANG_OF_MINE"):
         monkeypatch.setenv(name, "x")
     seen = environ_of_others()
     assert "LANG_OF_MINE" in seen
-    assert not {"PYTHONPATH", "GROQ_API_KEY", "MY_SECRET"} & seen.keys()
+    assert not {"PYTHONPATH", "PYDANTIC_DISABLE_PLUGINS", "GROQ_API_KEY", "MY_SECRET"} & seen.keys()
 
 
 def test_an_environment_that_changed_is_refused() -> None:

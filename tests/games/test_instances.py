@@ -119,6 +119,12 @@ def test_private_values() -> None:
             assert value.lower() not in prompt.lower()
 
 
+def test_content_hashes_stay() -> None:
+    """Stores are resumed by them: as long as the set has its version, so has this one its hash, ten thousand words included."""
+    first = GAMES["wordle"].instances()[0]
+    assert (first.set_name, first.content_hash) == ("own-1", "b070f2be6986e69d71711263366f121e")
+
+
 def test_content_hash(tmp_path: Path) -> None:
     """A puzzle's hash follows its own fields, what its experiment shares and the words it accepts, and not the spacing of the file."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.core.seeds import derive_seed, stream
-from harness.core.vocabulary import Message, Prices, digest, normalised
+from harness.core.vocabulary import Message, Prices, digest, framed, normalised
 
 
 def test_neighbours_of_one_role_are_joined_by_a_blank_line() -> None:
@@ -21,6 +21,12 @@ def test_a_digest_knows_where_its_parts_end() -> None:
     assert digest("ab", "c") != digest("a", "bc") != digest("abc")
     assert digest("\ud83d") != digest("�")
     assert len(digest("a", bytes_of_digest=8)) == 16
+
+
+def test_a_digest_is_the_same_in_every_version() -> None:
+    """Stores are resumed by later ones: this value may never change, and parts may come framed."""
+    assert digest("a", "b") == "4fc56058b4df0ca122be9a2e429541d6"
+    assert digest("a", then=framed(["b", "\ud83d", ""])) == digest("a", "b", "\ud83d", "")
 
 
 def test_a_seed_is_the_same_on_every_machine() -> None:

@@ -114,6 +114,7 @@ def test_each_shows_the_same_in_its_way() -> None:
             await progress.lines(plain.append)
         with anyio.move_on_after(1.0):
             await live(progress, clock=clock, console=Console(file=terminal, width=200, force_terminal=True))
+        await live(progress, clock=clock, console=Console(file=terminal, force_terminal=False))  # which is none, so there is no waiting
         with anyio.move_on_after(3.5 * EVENT_PERIOD_S):
             await progress.events(lambda event: events.append(json.dumps(event)))
         return plain, terminal.getvalue(), events
