@@ -76,7 +76,11 @@ def run(
 
 
 def _emit(event: Mapping[str, object]) -> None:
-    print(json.dumps(event), flush=True)
+    try:
+        print(json.dumps(event), flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else every line would fail so, and the last flush too
+        say("nobody reads the events any more; the run goes on without them")
 
 
 def _play(spec: SweepSpec, sweep: Path, store: Path, *, retry_failed: bool, emit: Emit | None = None) -> int:

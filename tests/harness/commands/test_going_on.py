@@ -55,6 +55,20 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path, undisturbed: list[tup
     assert rows(store, RESULTS) == undisturbed
 
 
+def test_a_run_does_not_end_with_who_reads_its_events(tmp_path: Path) -> None:
+    """A pipe that is closed, as by head: one line says so, and all is played."""
+    sweep = bots_sweep(tmp_path, latency=0.1)
+    with subprocess.Popen(command("run", sweep, "--json"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert json.loads(process.stdout.readline())["event"]
+        process.stdout.close()
+        told = process.stderr.read()
+    assert process.returncode == 0, told
+    assert told.count("nobody reads the events any more") == 1
+    assert "54 episodes finished, 0 failed, 0 pending" in told
+
+
 def test_ctrl_c_drains_and_says_how_to_go_on(tmp_path: Path) -> None:
     """One interrupt: calls in flight come home, exit code 130, the command that resumes; and it does."""
     sweep = bots_sweep(tmp_path, repeats=2, latency=0.05)
