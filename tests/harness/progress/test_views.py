@@ -105,23 +105,28 @@ def test_a_picture_tells_all() -> None:
 def test_each_shows_the_same_in_its_way() -> None:
     """Lines for who has no terminal, a table for who has, events that are JSON: all until they are cancelled."""
 
-    async def scenario() -> tuple[list[str], str, list[str]]:
+    async def scenario() -> tuple[list[str], str, str, list[str]]:
         clock = LoopClock()
         _, progress = watching(Rows(), clock)
         plain: list[str] = []
-        terminal, events = io.StringIO(), []
+        terminal, narrow, events = io.StringIO(), io.StringIO(), []
         with anyio.move_on_after(2.5 * PLAIN_PERIOD_S):
             await progress.lines(plain.append)
         with anyio.move_on_after(1.0):
             await live(progress, clock=clock, console=Console(file=terminal, width=200, force_terminal=True))
+        with anyio.move_on_after(1.0):
+            await live(progress, clock=clock, console=Console(file=narrow, width=80, force_terminal=True))
         await live(progress, clock=clock, console=Console(file=terminal, force_terminal=False))  # which is none, so there is no waiting
         with anyio.move_on_after(3.5 * EVENT_PERIOD_S):
             await progress.events(lambda event: events.append(json.dumps(event)))
-        return plain, terminal.getvalue(), events
+        return plain, terminal.getvalue(), narrow.getvalue(), events
 
-    plain, terminal, events = run(scenario)
+    plain, terminal, narrow, events = run(scenario)
     assert sum(line.startswith("method m/a, done 60/100") for line in plain) == 2
     assert "tokens/min" in terminal
     assert "60/100" in terminal
+    assert "tokens/min" not in narrow
+    assert all(name in narrow for name in ("m/a", "60/100", "in flight", "errors", "score", "to go"))
+    assert "…" not in narrow
     assert len(events) == 3
     assert json.loads(events[0])["methods"][0]["limits"] == {"requests": 60.0, "tokens": 9000.0}
