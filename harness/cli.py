@@ -2,8 +2,9 @@
 
 A command's module is imported when the command is called, and what it works with when it works: help waits for neither.
 
-Exit codes: 0 done, 1 a mistake of ours, 2 the user's file or arguments, 3 done but some episodes failed, stay pending or could not
-be imported, 4 stopped by a budget, 5 a difference was found (only with --fail-on-difference), 130 interrupted and resumable."""
+Exit codes: 0 done, 1 a mistake of ours (or nobody read an answer to its end), 2 the user's file or arguments, 3 done but some episodes
+failed, stay pending or could not be imported, 4 stopped by a budget, 5 a difference was found (only with --fail-on-difference), 130
+interrupted and resumable."""
 
 from __future__ import annotations
 
