@@ -19,10 +19,11 @@ import orjson
 from asyncio_throttle import Throttler
 from yarl import URL
 
-from backends import Dialect, asks, sse
-from backends.answers import Answer, thoughts_apart
-from backends.patience import Deadlines, Limit, Patience, Wait
-from backends.providers import provider
+from backends import turn_header
+from backends.deadlines import Deadlines, Limit, Patience, Wait
+from backends.dialects import Dialect, sse
+from backends.dialects.providers import provider
+from backends.dialects.responses import Answer, thoughts_apart
 from harness.core.addresses import why_unconnected
 from harness.core.errors import CallError, ConnectFailed, Garbled, Rejected, TimedOut, Unavailable, Unreachable
 from harness.core.protocols import Clock
@@ -217,7 +218,7 @@ class HttpBackend:
         self._key = key
         self._raw_key = key.encode() if key else b""
         self._clock = clock
-        self._tells_turns = asks.may_be_told(method)
+        self._tells_turns = turn_header.may_be_told(method)
         self._row = provider(method.provider)
         self._body = dialect.bodies(method)
         self._url = URL(method.base_url.rstrip("/") + dialect.path(method), encoded=True)
@@ -227,7 +228,7 @@ class HttpBackend:
         """See Backend."""
         body = self.request_body(prompt)
         limits: dict[str, str] = {}
-        headers = {**self._headers, asks.HEADER: asks.written(prompt)} if self._tells_turns and prompt.item else self._headers
+        headers = {**self._headers, turn_header.HEADER: turn_header.written(prompt)} if self._tells_turns and prompt.item else self._headers
         held_s = await self._wire.wait_turn(self._clock)
         try:
             if self._method.stream:
@@ -253,7 +254,7 @@ class HttpBackend:
         return orjson.dumps(self._body(prompt))
 
     def asking(self, method: AccessMethod) -> HttpBackend:
-        """The same server over the same wire, asked as this method asks."""
+        """The same server over the same wire, asked as this method turn_header."""
         return HttpBackend(method, self._dialect, self._wire, key=self._key, clock=self._clock)
 
     async def served_models(self) -> tuple[str, ...] | None:

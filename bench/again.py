@@ -15,23 +15,23 @@ from dataclasses import dataclass
 import numpy as np
 
 from backends.bots import BotsBackend
-from backends.simulated import Behaviour, SimulatedBackend, SimulatedProvider, Tempo, Trouble
+from backends.emulator.simulated import Behaviour, SimulatedBackend, SimulatedProvider, Tempo, Trouble
 from games import GAMES
-from harness.audit.contrasts import ENDPOINTS, pair
-from harness.audit.flips import flip_test
-from harness.audit.replies import ReplyColumns, compare_replies
-from harness.audit.scores import EpisodeColumns, score_array
+from harness.audit.replies.reply_audit import ReplyColumns, compare_replies
+from harness.audit.scores.arrays import EpisodeColumns, score_array
+from harness.audit.scores.contrasts import ENDPOINTS, pair
+from harness.audit.scores.sign_flips import flip_test
+from harness.config.episode_plans import GameSet, choose_instances, lane
+from harness.config.sweep import Seating
 from harness.core.clock import LoopClock
 from harness.core.records import CallRecord, EpisodeRecord, Record
 from harness.core.vocabulary import EpisodePlan
-from harness.engine.call import Caller, RetryPolicy, Route
-from harness.engine.episode import Beginning, Player
-from harness.engine.purse import Purse
-from harness.engine.scheduler import ExpectedTurns, Lane, Scheduler
 from harness.limits.gate import Gate, GateLimits
+from harness.scheduler.call import Caller, RetryPolicy, Route
+from harness.scheduler.episode import Beginning, Player
+from harness.scheduler.scheduler import ExpectedTurns, Lane, Scheduler
+from harness.scheduler.spending import Purse
 from harness.simulation import simulate
-from harness.spec.plan import GameSet, choose_instances, lane
-from harness.spec.sweep import Seating
 from tests.world import Rows, method
 
 ITEMS = {"taboo": 12, "referencegame": 18}

@@ -16,15 +16,15 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.analysis.one_store import store_audit
-from harness.audit.composite import common_support, supported_difference
-from harness.audit.contrasts import ENDPOINTS, PairedGame, pair
-from harness.audit.flips import FlipFindings, flip_test
-from harness.audit.intervals import equivalence_p, strata, t_interval, total
-from harness.audit.judgement import audit
-from harness.audit.kernels import KERNELS
-from harness.audit.replies import compare_replies
-from harness.audit.scores import EpisodeColumns, ScoreArray, score_array
+from harness.analysis.store_audit import store_audit
+from harness.audit.replies.kernels import KERNELS
+from harness.audit.replies.reply_audit import compare_replies
+from harness.audit.scores.arrays import EpisodeColumns, ScoreArray, score_array
+from harness.audit.scores.clemscore import common_support, supported_difference
+from harness.audit.scores.contrasts import ENDPOINTS, PairedGame, pair
+from harness.audit.scores.intervals import equivalence_p, strata, t_interval, total
+from harness.audit.scores.score_audit import audit
+from harness.audit.scores.sign_flips import FlipFindings, flip_test
 from harness.audit.verdicts import holm
 from harness.core.seeds import derive_seed
 from harness.store.file import open_to_write

@@ -14,13 +14,13 @@ from math import log, sqrt
 import numpy as np
 from scipy import stats
 
-from harness.audit.contrasts import pair
-from harness.audit.drift import Day, Reply, drift
-from harness.audit.intervals import equivalence_p, strata
-from harness.audit.looks import Rules, Tripwire, first_items, spending, take_look
-from harness.audit.planning import reach
-from harness.audit.prospect import PlannedGame, measured, prospect
-from harness.audit.scores import FloatArray, ScoreArray
+from harness.audit.replies.drift import Day, Reply, drift
+from harness.audit.scores.arrays import FloatArray, ScoreArray
+from harness.audit.scores.contrasts import pair
+from harness.audit.scores.interim import Rules, Tripwire, first_items, spending, take_look
+from harness.audit.scores.intervals import equivalence_p, strata
+from harness.audit.scores.power import PlannedGame, measured, prospect
+from harness.audit.scores.sample_size import reach
 from harness.core.seeds import derive_seed
 from tests.harness.audit.simulator import (
     CLEAN,

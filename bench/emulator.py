@@ -25,8 +25,8 @@ import orjson
 import uvloop
 from aiohttp import web
 
-from backends import asks
-from backends.emulator import serving
+from backends import turn_header
+from backends.emulator.server import serving
 from games import GAMES
 from harness.core.emulation import Emulation, Faults, Quotas
 from harness.core.vocabulary import EpisodePlan, Prompt
@@ -125,7 +125,7 @@ def requests() -> list[bytes]:
                     "temperature": 0.0,
                 }
             )
-            head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: here\r\n{asks.HEADER}: {asks.written(prompt)}\r\n"
+            head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: here\r\n{turn_header.HEADER}: {turn_header.written(prompt)}\r\n"
             made.append(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
     return made
 

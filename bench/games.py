@@ -16,7 +16,7 @@ from pathlib import Path
 from time import perf_counter
 
 from games import GAMES
-from games.plays import played_by_bots
+from games.playthrough import played_by_bots
 from harness.core.protocols import Game
 from harness.core.seeds import stream
 from harness.core.vocabulary import Ask, Instance, Play

@@ -21,7 +21,7 @@ from tempfile import TemporaryDirectory
 import uvloop
 
 from bench.overhead import Measured, bare, ours, responder
-from harness.loop import in_real_time
+from harness.core.event_loop import in_real_time
 from harness.store import writer
 
 LENGTHS = {"bare": (1_000, 3_000), "on": (170, 510), "off": (170, 510)}  # requests; episodes

@@ -23,7 +23,8 @@ import anyio
 import anyio.to_thread
 import duckdb
 
-from backends.emulator import Statistics, serving
+from backends.emulator.provider import Statistics
+from backends.emulator.server import serving
 from harness.core.emulation import Emulation, Latency
 
 SWEEP = """

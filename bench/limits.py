@@ -20,7 +20,7 @@ import anyio
 import anyio.to_thread
 import duckdb
 
-from backends.emulator import Emulator, serving
+from backends.emulator.server import Emulator, serving
 from harness.core.emulation import Emulation, Faults, Latency, Quotas
 
 QUOTA = 600

@@ -32,20 +32,20 @@ import anyio
 import orjson
 import uvloop
 
-from backends import DIALECTS
+from backends.deadlines import Deadlines
+from backends.dialects import DIALECTS
 from backends.http import HttpBackend, open_wire
-from backends.patience import Deadlines
 from games import GAMES
 from harness.core.clock import RealClock
+from harness.core.event_loop import in_real_time
 from harness.core.protocols import RecordSink
 from harness.core.records import Record
 from harness.core.vocabulary import AccessMethod, Completion, EpisodePlan, Prompt, Sampling
-from harness.engine.call import Caller, RetryPolicy, Route
-from harness.engine.episode import Beginning, Player
-from harness.engine.purse import Purse
-from harness.engine.scheduler import ExpectedTurns, Lane, Scheduler
 from harness.limits.gate import WINDOW_START, Gate, GateLimits
-from harness.loop import in_real_time
+from harness.scheduler.call import Caller, RetryPolicy, Route
+from harness.scheduler.episode import Beginning, Player
+from harness.scheduler.scheduler import ExpectedTurns, Lane, Scheduler
+from harness.scheduler.spending import Purse
 from harness.store.file import open_to_write
 from harness.store.writer import writing
 

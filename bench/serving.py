@@ -24,16 +24,16 @@ import anyio
 import duckdb
 import numpy as np
 
-from backends.engine_kinds import engine_kind
-from backends.engines import Engine, EngineSpec, environ_of_others, install, this_machine
-from backends.local_server import LocalServer, serve
+from backends.local.engine_kinds import engine_kind
+from backends.local.environments import Engine, EngineSpec, environ_of_others, install, this_machine
+from backends.local.local_server import LocalServer, serve
 from games import GAMES
-from harness.compose.setting import Setting
-from harness.compose.sweep import run_sweep
-from harness.spec.load import parse_sweep
-from harness.throughput.figures import Objective
-from harness.throughput.load import Stage
-from harness.throughput.measure import BenchPlan, bench
+from harness.access.context import Setting
+from harness.config.load import parse_sweep
+from harness.loadtest.generator import Stage
+from harness.loadtest.loadtest_sweep import BenchPlan, bench
+from harness.loadtest.metrics import Objective
+from harness.running.run_sweep import run_sweep
 
 SWEEP = """
 name = "serving"

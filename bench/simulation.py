@@ -26,18 +26,18 @@ from statistics import median
 import altair as alt
 import duckdb
 
-from backends.simulated import Behaviour, Tempo
+from backends.emulator.simulated import Behaviour, Tempo
 from games import GAMES
+from harness.config.episode_plans import GameSet, lane
+from harness.config.load import load_sweep
+from harness.config.sweep import Seating
 from harness.core.seeds import stream
 from harness.core.vocabulary import EpisodePlan, Instance
-from harness.engine.call import RetryPolicy
 from harness.limits.gate import GateLimits
-from harness.planning.answer import plan_sweep
-from harness.planning.shapes import Shape, TurnSize, shape_of
-from harness.planning.stage import Group, Part, play
-from harness.spec.load import load_sweep
-from harness.spec.plan import GameSet, lane
-from harness.spec.sweep import Seating
+from harness.planning.episode_lengths import Shape, TurnSize, shape_of
+from harness.planning.plan_sweep import plan_sweep
+from harness.planning.simulate import Group, Part, play
+from harness.scheduler.call import RetryPolicy
 from tests.simulation.laws import breaches
 from tests.world import method
 

@@ -33,15 +33,15 @@ import duckdb
 from bench.overhead import pace
 from bench.startup import ENVIRON
 from games import GAMES
-from harness.compose.puzzles import game_sets
-from harness.compose.stored import read_stored
+from harness.access.game_sets import game_sets
+from harness.config.episode_plans import lane
+from harness.config.load import load_sweep
+from harness.config.sweep import Seating
 from harness.core.clock import RealClock
 from harness.core.records import CallRecord, EpisodeRecord, MethodRecord, PulseRecord, Record, SweepRecord, TurnRecord
 from harness.core.vocabulary import EpisodePlan
 from harness.progress.pulse import BEAT_S
-from harness.spec.load import load_sweep
-from harness.spec.plan import lane
-from harness.spec.sweep import Seating
+from harness.running.resume import read_stored
 from harness.store.file import open_to_write
 from harness.store.writer import write_batch, writing
 

@@ -21,9 +21,9 @@ import aiohttp
 import orjson
 import uvloop
 
-from backends import DIALECTS
+from backends.deadlines import Deadlines
+from backends.dialects import DIALECTS
 from backends.http import HttpBackend, open_wire
-from backends.patience import Deadlines
 from harness.core.clock import RealClock
 from harness.core.vocabulary import AccessMethod, Form, Message, Prompt, Sampling
 

@@ -27,7 +27,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from harness.notebook import Played, Store, open_store, play, run
+    from harness.api import Played, Store, open_store, play, run
 
 __all__ = ["Played", "Store", "open_store", "play", "run"]
 
@@ -35,5 +35,5 @@ __all__ = ["Played", "Store", "open_store", "play", "run"]
 def __getattr__(name: str) -> object:
     """Imported when first used: the command's help must not wait for engines and statistics."""
     if name in __all__:
-        return getattr(import_module("harness.notebook"), name)
+        return getattr(import_module("harness.api"), name)
     raise AttributeError(f"module 'harness' has no attribute {name!r}")

@@ -15,7 +15,7 @@ import trio
 import trio.testing
 from trio._core import _run as trio_run
 
-from harness.loop import rare_collections
+from harness.core.event_loop import rare_collections
 
 Result = TypeVar("Result")
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import anyio
 
 from games import GAMES
-from harness.analysis.one_store import ModelAudit, store_audit
-from harness.compose.check import check_and_keep
-from harness.compose.setting import Setting
-from harness.compose.sweep import run_sweep
-from harness.spec.load import load_sweep
+from harness.access.context import Setting
+from harness.analysis.store_audit import ModelAudit, store_audit
+from harness.checking.check_sweep import check_and_keep
+from harness.config.load import load_sweep
+from harness.running.run_sweep import run_sweep
 
 SWEEP = """
 name = "planted"

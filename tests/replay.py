@@ -7,7 +7,7 @@ from pathlib import Path
 import duckdb
 
 from games import GAMES
-from games.plays import replay
+from games.playthrough import replay
 from harness.core.history import SeatHistory
 from harness.core.vocabulary import EpisodePlan, Instance, Outcome
 

@@ -11,9 +11,9 @@ import typer
 
 from games import GAMES
 from harness.cli import app
+from harness.config.load import parse_sweep
+from harness.config.sweep import AuditPart, BotPart, EnginePart, ExpectPart, GamePart, MethodPart, ModelPart, RetryPart, SweepSpec
 from harness.core.emulation import Defects, Emulation, Faults, Latency, Quotas
-from harness.spec.load import parse_sweep
-from harness.spec.sweep import AuditPart, BotPart, EnginePart, ExpectPart, GamePart, MethodPart, ModelPart, RetryPart, SweepSpec
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")

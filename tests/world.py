@@ -29,11 +29,11 @@ from harness.core.vocabulary import (
     Requests,
     Sampling,
 )
-from harness.engine.call import Caller, RetryPolicy, Route
-from harness.engine.episode import Beginning, Player
-from harness.engine.purse import Purse
-from harness.engine.scheduler import ExpectedTurns, Lane, Scheduler
 from harness.limits.gate import Gate, GateLimits
+from harness.scheduler.call import Caller, RetryPolicy, Route
+from harness.scheduler.episode import Beginning, Player
+from harness.scheduler.scheduler import ExpectedTurns, Lane, Scheduler
+from harness.scheduler.spending import Purse
 from harness.simulation import simulate
 
 T = TypeVar("T")

@@ -2,7 +2,7 @@
 
 In a test or a bench, on asyncio:
 
-    from backends.emulator import serving
+    from backends.emulator.server import serving
     from harness.core.emulation import Emulation, Faults, Latency, Quotas
 
     async with serving(Emulation(quotas=Quotas(requests=300), latency=Latency(first_s=0.05, spread=0.5), skill=0.8)) as emulator:
@@ -18,10 +18,3 @@ emulation.py describes every knob. Pure: luck.py, quota.py, speech.py, formats.p
 
 Same seed and same requests, same bytes: what befalls a request depends on what is asked and how often it was asked before, not on the
 order in which different requests arrive. Quotas, deaths and the queue follow the clock and are the exception."""
-
-from __future__ import annotations
-
-from backends.emulator.provider import Provider, Statistics
-from backends.emulator.server import Emulator, serving
-
-__all__ = ["Emulator", "Provider", "Statistics", "serving"]

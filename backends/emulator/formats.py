@@ -12,7 +12,7 @@ from typing import Any, Literal, cast
 import orjson
 
 from backends.emulator.quota import Told
-from backends.emulator.speech import Token
+from backends.emulator.toy_model import Token
 from harness.core.vocabulary import Message, Role
 
 Stop = Literal["ended", "stopped", "cut"]  # by itself, at a stop text, at max_tokens

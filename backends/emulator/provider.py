@@ -14,17 +14,17 @@ from typing import Any
 
 import orjson
 
-from backends import asks
+from backends import turn_header
 from backends.bots import bot_reply, with_form_errors
-from backends.emulator import behind
+from backends.emulator import upstream
 from backends.emulator.formats import FORMATS, Asked, BadRequest, Format, Said, Stop
-from backends.emulator.luck import digest8, normal, uniforms
+from backends.emulator.hash_random import digest8, normal, uniforms
 from backends.emulator.quota import Ledger
-from backends.emulator.speech import CHARACTERS_A_TOKEN, LONGEST, Sampler, Token, manner, prompt_tokens, talk, tokens_in, told
+from backends.emulator.toy_model import CHARACTERS_A_TOKEN, LONGEST, Sampler, Token, manner, prompt_tokens, talk, tokens_in, told
 from harness.core.emulation import Defects, Emulation, Fault
 from harness.core.vocabulary import Instance, Message, normalised
 
-_ASK_HEADER = asks.HEADER.encode()
+_ASK_HEADER = turn_header.HEADER.encode()
 MANNER_WORDS = 4
 CREATED = 1_700_000_000  # the second in which every answer says it was made: same requests, same bytes
 HTML = b"<!DOCTYPE html><html><body><h1>Service temporarily unavailable</h1></body></html>"
@@ -136,7 +136,7 @@ class _Taken:
     speaks: Format
     asked: Asked
     heard: _Heard
-    turn: asks.Turn | None
+    turn: turn_header.Turn | None
     instance: Instance | None
     luck: bytes
     chance: tuple[bytes, bytes]
@@ -181,7 +181,7 @@ class Provider:
                 raise BadRequest("the body is no JSON object")
             asked = speaks.read(body)
             header = request.headers.get(_ASK_HEADER)
-            turn = None if header is None else asks.read(header.decode("latin-1"))
+            turn = None if header is None else turn_header.read(header.decode("latin-1"))
             instance = self._find_instance(turn.item) if turn is not None and self.emulation.behind is None else None
         except (BadRequest, ValueError) as error:
             return _error(speaks, 400, "invalid_request", str(error))
@@ -297,7 +297,7 @@ class Provider:
         )
 
     def _played(
-        self, turn: asks.Turn, instance: Instance, messages: tuple[Message, ...], sampler: Sampler, start: bytes, skill: float
+        self, turn: turn_header.Turn, instance: Instance, messages: tuple[Message, ...], sampler: Sampler, start: bytes, skill: float
     ) -> str:
         """A bot's reply. At temperature 0 its play hangs on the puzzle alone, so that it repeats; else on this very episode or the seed.
 
@@ -312,7 +312,7 @@ class Provider:
     def _forwarded(self, taken: _Taken, body: Mapping[str, Any], key: bytes | None, headers: str) -> Forward:
         asked = taken.asked
         defects = self.emulation.defects
-        wanted = behind.Wanted(
+        wanted = upstream.Wanted(
             model=defects.routed_model if defects.routed_model and self._routed(taken.luck) else asked.model,
             messages=normalised(taken.heard.messages),
             temperature=self._temperature(asked),
@@ -327,7 +327,7 @@ class Provider:
             if status != 200:
                 return Response(status, (answer,), headers)
             try:
-                said = behind.said_in(answer)
+                said = upstream.said_in(answer)
             except ValueError as error:
                 return _error(taken.speaks, 502, "bad_gateway", str(error))
             self._ledger.settle(said.completion_tokens, now_s)
@@ -336,7 +336,7 @@ class Provider:
             return self._brought(taken, replace(said, text=_spoilt(text, defects)), headers)
 
         along = {"Content-Type": "application/json", **({"Authorization": key.decode("latin-1")} if key else {})}
-        return Forward(behind.body_for(wanted, body, other_template=defects.template == "other"), along, finish)
+        return Forward(upstream.body_for(wanted, body, other_template=defects.template == "other"), along, finish)
 
     # --- how it is brought ----------------------------------------------------------------------------------------------------
 

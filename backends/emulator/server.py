@@ -15,11 +15,11 @@ from typing import cast
 from yarl import URL
 
 from backends.bots import own_instance
-from backends.emulator import behind
+from backends.deadlines import Deadlines
+from backends.emulator import upstream
 from backends.emulator.formats import FORMATS
 from backends.emulator.provider import Forward, Provider, Request, Response, Statistics
 from backends.http import Wire, open_wire
-from backends.patience import Deadlines
 from harness.core.clock import RealClock
 from harness.core.emulation import Emulation
 from harness.core.errors import CallError
@@ -93,7 +93,7 @@ class Emulator:
         """The answer of the server behind, as ours; 502 if it gave none."""
         assert self.wire is not None
         assert self.provider.emulation.behind is not None
-        url = URL(self.provider.emulation.behind.rstrip("/") + behind.PATH)
+        url = URL(self.provider.emulation.behind.rstrip("/") + upstream.PATH)
         try:
             answer = await self.wire.exchange("POST", url, headers=forward.headers, body=forward.body)
         except CallError as error:

@@ -13,8 +13,8 @@ from math import log10, sqrt
 
 import numpy as np
 
-from harness.audit.composite import SUPPORT_EPISODES, SUPPORT_SHARE
-from harness.audit.scores import FloatArray
+from harness.audit.scores.arrays import FloatArray
+from harness.audit.scores.clemscore import SUPPORT_EPISODES, SUPPORT_SHARE
 from harness.core.errors import AuditError
 from harness.core.seeds import derive_seed
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from harness.audit.planning import Plan
+from harness.audit.scores.sample_size import Plan
 
 Verdict = Literal["DIFFERENT", "EQUIVALENT", "INCONCLUSIVE"]
 Scope = Literal["these runs", "the access method"]

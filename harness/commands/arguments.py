@@ -10,7 +10,7 @@ import typer
 from harness.core.errors import SpecError
 
 if TYPE_CHECKING:
-    from harness.spec.sweep import SweepSpec
+    from harness.config.sweep import SweepSpec
 
 SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP.toml", help="The sweep file.")]
 StoreFile = Annotated[Path, typer.Argument(metavar="STORE", help="The DuckDB file that a run wrote.")]
@@ -20,8 +20,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable lines on 
 def load(sweep: Path) -> SweepSpec:
     """The sweep in this file, every default filled in."""
     from games import GAMES
-    from harness.spec.load import load_sweep
-    from harness.ways.access import resolved
+    from harness.access.methods import resolved
+    from harness.config.load import load_sweep
 
     return resolved(load_sweep(sweep, known_games=list(GAMES)), source=sweep)
 

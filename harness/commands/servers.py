@@ -37,14 +37,14 @@ def bench(
     server. A stage that this client itself limited has no figures, only the reason. Rows: bench_stages and bench_requests.
 
     Example: lightbulb bench mine.toml --method llama/here --concurrency 1,8,64 --rates 2,8"""
-    from harness.audit.findings import as_json as plain
-    from harness.compose.setting import Setting, beside
-    from harness.loop import in_real_time
-    from harness.report.bench import bench_page, print_bench
-    from harness.throughput.figures import Objective
-    from harness.throughput.load import Stage
-    from harness.throughput.measure import BenchPlan
-    from harness.throughput.measure import bench as measured
+    from harness.access.context import Setting, beside
+    from harness.audit.scores.findings import as_json as plain
+    from harness.core.event_loop import in_real_time
+    from harness.loadtest.generator import Stage
+    from harness.loadtest.loadtest_sweep import BenchPlan
+    from harness.loadtest.loadtest_sweep import bench as measured
+    from harness.loadtest.metrics import Objective
+    from harness.report.loadtest import bench_page, print_bench
 
     spec = load(sweep)
     at_once, a_second = numbers(concurrency, "--concurrency", whole=True), numbers(rates, "--rates", whole=False)
@@ -82,10 +82,10 @@ def emulate(
     is printed once it serves; what it has seen is at /emulator/statistics.
 
     Example: lightbulb emulate --port 8080 skill=0.8 quotas.requests=300 latency.first_s=0.05 faults.rate=0.2 defects.seed_ignored=true"""
-    from harness.compose.puzzles import known_instances
-    from harness.emulate import emulate as serve
-    from harness.loop import in_real_time
-    from harness.spec.load import parse_emulation
+    from backends.emulator.process import emulate as serve
+    from harness.access.game_sets import known_instances
+    from harness.config.load import parse_emulation
+    from harness.core.event_loop import in_real_time
 
     emulation = parse_emulation(settings or [])
     key = os.environ.get(key_env) if key_env else None
@@ -106,8 +106,8 @@ def engine_install(kind: Annotated[str, typer.Argument(help="vllm, transformers 
     """Make the environment of a local engine, unless it is there already.
 
     Example: lightbulb engine install vllm"""
-    from backends.engine_kinds import engine_kind
-    from backends.engines import install, this_machine
+    from backends.local.engine_kinds import engine_kind
+    from backends.local.environments import install, this_machine
 
     engine = install(engine_kind(kind, this_machine()), say)
     print(engine.python)
@@ -118,7 +118,7 @@ def engine_list() -> None:
     """The environments that are installed.
 
     Example: lightbulb engine list"""
-    from backends.engines import installed
+    from backends.local.environments import installed
     from harness.report.table import table
 
     rows = [(one.kind, one.version, one.python_version, one.folder) for one in installed()]

@@ -20,10 +20,10 @@ import anyio
 from harness.core.errors import GateClosing, Unreachable
 from harness.core.protocols import Clock
 from harness.limits.breaker import Breaker
-from harness.limits.budget import Budget
 from harness.limits.estimates import Cost, Estimates
 from harness.limits.headers import Quota, read_reports
-from harness.limits.learned import LearnedQuota
+from harness.limits.learned_quota import LearnedQuota
+from harness.limits.token_bucket import Budget
 from harness.limits.waits import NOT_AT_ALL, Cause, Waited, Waits
 from harness.limits.window import Window
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Literal
 
-from harness.limits.budget import Report
+from harness.limits.token_bucket import Report
 
 Quota = Literal["requests", "tokens", "input_tokens", "output_tokens"]
 _QUOTAS: dict[str, Quota] = {

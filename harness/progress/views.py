@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from harness.core.protocols import Clock
-from harness.engine.scheduler import Tally
 from harness.limits.gate import Gate, GateStatistics
 from harness.progress.meters import Meters
 from harness.progress.pulse import Pulse
+from harness.scheduler.scheduler import Tally
 
 PLAIN_PERIOD_S = 10.0
 EVENT_PERIOD_S = 1.0

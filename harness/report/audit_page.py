@@ -7,7 +7,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator, Sequence
 
-from harness.analysis.one_store import ModelAudit
+from harness.analysis.store_audit import ModelAudit
 from harness.report import figures, plain
 from harness.report.page import render
 from harness.report.text import harmless

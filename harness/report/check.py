@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from rich.console import Console
 from rich.text import Text
 
-from harness.audit.treatment import Answer, ProbeFinding
-from harness.checking import Look, Spent, summed
+from harness.audit.probes.interpret import Answer, ProbeFinding
+from harness.checking.check_method import Look, Spent, summed
 from harness.report.table import table
 from harness.report.text import harmless
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
-from harness.analysis.days import MethodDrift
+from harness.analysis.store_drift import MethodDrift
 from harness.report.table import table
 from harness.report.text import harmless
 

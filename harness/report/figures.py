@@ -11,10 +11,10 @@ from typing import Any
 import altair as alt
 import vl_convert
 
-from harness.audit.findings import Audit, Comparison, GameFinding
-from harness.audit.pairs import PairFinding
-from harness.audit.replies import CrossMatch
-from harness.audit.variance import VarianceParts
+from harness.audit.replies.reply_audit import CrossMatch
+from harness.audit.scores.findings import Audit, Comparison, GameFinding
+from harness.audit.scores.pairs import PairFinding
+from harness.audit.scores.variance import VarianceParts
 from harness.report.text import harmless
 
 ROWS_MAX = 40

@@ -18,13 +18,13 @@ from math import log10
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from harness.analysis.one_store import ModelAudit
-from harness.analysis.story import Story
+from harness.analysis.report_data import Story
+from harness.analysis.store_audit import ModelAudit
 from harness.audit.characteristics import Fit, Point
 from harness.report import figures
 from harness.report.drawing import Axis, decades, heat, histogram
 from harness.report.text import harmless
-from harness.store.tallies import BINS_A_DECADE, QUANTILES, MethodTally, ShownEpisode
+from harness.store.report_queries import BINS_A_DECADE, QUANTILES, MethodTally, ShownEpisode
 
 METHODS_DRAWN = 6  # of a model, in figures of their own; the tables have them all
 CLUSTERS_MAX = 60  # rows of the table of causes; the rest are counted

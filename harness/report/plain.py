@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from harness.analysis.one_store import ModelAudit
-from harness.audit.findings import Comparison, GameFinding
-from harness.audit.replies import CrossMatch, ReplyFindings
+from harness.analysis.store_audit import ModelAudit
+from harness.audit.replies.reply_audit import CrossMatch, ReplyFindings
+from harness.audit.scores.findings import Comparison, GameFinding
 
 READING = (
     "DIFFERENT: more than luck explains. EQUIVALENT: whatever difference there is, it is smaller than what was declared not to matter."

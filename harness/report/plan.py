@@ -7,7 +7,7 @@ from collections.abc import Callable
 from rich.console import Console
 from rich.text import Text
 
-from harness.planning.findings import MethodPlan, Span, SweepPlan
+from harness.planning.results import MethodPlan, Span, SweepPlan
 from harness.report.table import table
 from harness.report.text import harmless
 

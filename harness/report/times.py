@@ -7,7 +7,7 @@ from functools import partial
 
 from rich.console import Console
 
-from harness.analysis.one_store import TimeShares
+from harness.analysis.store_audit import TimeShares
 from harness.report.table import table
 
 _WORDS = {

@@ -11,8 +11,8 @@ import duckdb
 
 from harness.core.errors import StoreError, StoreInUse
 from harness.store import schema
-from harness.store.live import Readable, RunningStore, socket_path
 from harness.store.migration import bring_up_to_date, read_as_this_version
+from harness.store.query_server import Readable, RunningStore, socket_path
 
 
 def _unsaid(line: str) -> None:

@@ -12,7 +12,7 @@ import orjson
 from harness.core.errors import StoreError
 from harness.core.records import LookRecord, ProbeRecord, SummaryRecord, Transcript, TranscriptTurn
 from harness.core.vocabulary import Message
-from harness.store.live import Readable
+from harness.store.query_server import Readable
 
 
 def methods_of_models(connection: Readable) -> dict[str, list[str]]:

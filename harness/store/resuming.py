@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 import orjson
 
-from harness.store.live import Readable
+from harness.store.query_server import Readable
 
 Which = Literal["ended", "finished", "failed"]
 

@@ -26,7 +26,7 @@ from harness.core.records import (
     SweepRecord,
     TurnRecord,
 )
-from harness.store.why import TIME_BY_METHOD
+from harness.store.time_breakdown import TIME_BY_METHOD
 
 VERSION = 2
 

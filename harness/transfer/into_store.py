@@ -14,10 +14,10 @@ from pathlib import Path
 
 import orjson
 
+from harness.config.sweep import AuditPart
 from harness.core.errors import SpecError
 from harness.core.records import EpisodeRecord, ModelRecord, Record, SummaryRecord, SweepRecord
 from harness.core.vocabulary import digest
-from harness.spec.sweep import AuditPart
 from harness.store.file import open_to_write
 from harness.store.reader import known_outcomes, methods_of_models, summaries
 from harness.store.resuming import latest_spec

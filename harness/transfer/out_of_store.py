@@ -11,9 +11,9 @@ import orjson
 
 from harness.core.errors import SpecError
 from harness.core.vocabulary import Message
-from harness.store.copies import FileFormat, copy_tables
+from harness.store.export import FileFormat, copy_tables
 from harness.store.file import open_to_read
-from harness.store.live import Readable
+from harness.store.query_server import Readable
 from harness.transfer.clembench_export import ExportedEpisode, write_episode
 from harness.transfer.clembench_transcripts import Exchange
 

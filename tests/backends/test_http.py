@@ -17,9 +17,9 @@ import orjson
 import pytest
 from aiohttp import web
 
-from backends import DIALECTS
+from backends.deadlines import Deadlines
+from backends.dialects import DIALECTS
 from backends.http import ANSWER_BYTES_MAX, HttpBackend, open_wire
-from backends.patience import Deadlines
 from harness.core.clock import RealClock
 from harness.core.errors import (
     AccountRefused,
@@ -32,8 +32,8 @@ from harness.core.errors import (
     Unreachable,
 )
 from harness.core.vocabulary import Completion, Form, Message, Prompt
-from harness.limits.budget import Report
 from harness.limits.headers import read_reports
+from harness.limits.token_bucket import Report
 from tests.world import method
 
 PROMPT = Prompt(messages=(Message("user", "Hi"),), form=Form(regex="[a-z]+"), episode="e", item="i", seat="s", turn=0)

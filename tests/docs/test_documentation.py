@@ -15,7 +15,7 @@ import typer
 
 from games import GAMES
 from harness.cli import app
-from harness.spec.load import parse_sweep
+from harness.config.load import parse_sweep
 from harness.store import schema
 
 ROOT = Path(__file__).parents[2]

@@ -8,7 +8,7 @@ import pytest
 
 from games import GAMES
 from games.clembench import read_instances
-from games.plays import played_by_bots
+from games.playthrough import played_by_bots
 from harness.core.errors import SpecError
 from harness.core.seeds import stream
 

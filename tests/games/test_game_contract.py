@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from games import GAMES
 from games.bots import with_form_errors
 from games.grids import EMPTY
-from games.plays import Transcript, played_by_bots, replay
+from games.playthrough import Transcript, played_by_bots, replay
 from harness.core.protocols import Game
 from harness.core.seeds import stream
 from harness.core.vocabulary import Instance, Outcome, normalised

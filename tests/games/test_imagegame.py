@@ -5,7 +5,7 @@ import pytest
 from games.clembench import read_instances
 from games.grids import EMPTY
 from games.imagegame import likeness, play
-from games.plays import Transcript, replay
+from games.playthrough import Transcript, replay
 from harness.core.errors import SpecError
 from harness.core.vocabulary import Instance, Message, Requests
 

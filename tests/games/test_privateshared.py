@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from games.clembench import read_instances
-from games.plays import Transcript, replay
+from games.playthrough import Transcript, replay
 from games.privateshared import ASIDE_FORM, cohens_kappa, play
 from harness.core.errors import SpecError
 from harness.core.vocabulary import Ask, Instance, Message, Requests

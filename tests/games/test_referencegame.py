@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from games.clembench import read_instances
-from games.plays import Transcript, replay
+from games.playthrough import Transcript, replay
 from games.referencegame import play
 from harness.core.errors import SpecError
 from harness.core.vocabulary import Instance, Message, Requests

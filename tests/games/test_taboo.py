@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from games.clembench import read_instances
-from games.plays import Transcript, replay
+from games.playthrough import Transcript, replay
 from games.taboo import play, stem
 from harness.core.errors import SpecError
 from harness.core.vocabulary import Instance, Message, Requests

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import pytest
 
 from games.clembench import read_instances
-from games.plays import Transcript, replay
+from games.playthrough import Transcript, replay
 from games.wordle import REPROMPTS, feedback, play
 from harness.core.errors import SpecError
 from harness.core.vocabulary import KEPT, Instance, Message, Requests

@@ -55,7 +55,7 @@ def test_help_for_a_command_needs_its_family_alone() -> None:
     """Not what it works with."""
     said, imported = imported_by("run", "--help")
     assert said[0].startswith("Usage: lightbulb run [OPTIONS]")
-    assert imported == {"harness.commands.terminal", "harness.commands.arguments", "harness.commands.play"}
+    assert imported == {"harness.commands.terminal", "harness.commands.arguments", "harness.commands.run"}
 
 
 def test_a_run_loads_nothing_that_only_others_need(tmp_path: Path) -> None:

@@ -10,14 +10,14 @@ from pathlib import Path
 import anyio
 import pytest
 
-from backends import DIALECTS
+from backends.deadlines import Deadlines
+from backends.dialects import DIALECTS
+from backends.dialects.providers import PROVIDERS
 from backends.http import HttpBackend, open_wire
-from backends.patience import Deadlines
-from backends.providers import PROVIDERS
+from harness.access.methods import access_method, resolved
+from harness.config.load import parse_sweep
 from harness.core.clock import RealClock
 from harness.core.vocabulary import Completion, Form, Message, Prompt
-from harness.spec.load import parse_sweep
-from harness.ways.access import access_method, resolved
 
 pytestmark = pytest.mark.live
 

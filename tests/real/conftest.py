@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 from anyio.from_thread import start_blocking_portal
 
-from backends.engine_kinds import engine_kind
-from backends.engines import EngineSpec, install, this_machine
-from backends.local_server import LocalServer, serve
+from backends.local.engine_kinds import engine_kind
+from backends.local.environments import EngineSpec, install, this_machine
+from backends.local.local_server import LocalServer, serve
 
 
 @pytest.fixture(scope="session")

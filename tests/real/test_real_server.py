@@ -8,8 +8,8 @@ import urllib.request
 
 import pytest
 
-from backends.local_server import LocalServer
-from backends.metrics import read_load
+from backends.local.local_server import LocalServer
+from backends.local.server_metrics import read_load
 
 CLUE = r"CLUE: [A-Za-z ,]{1,80}"
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from backends.local_server import LocalServer
+from backends.local.local_server import LocalServer
 from tests.replay import disagreements
 
 SWEEP = """

@@ -10,18 +10,18 @@ from collections.abc import Iterator
 import anyio
 
 from backends.bots import BotsBackend
-from backends.simulated import Behaviour, SimulatedBackend, SimulatedProvider, Tempo, Trouble
+from backends.emulator.simulated import Behaviour, SimulatedBackend, SimulatedProvider, Tempo, Trouble
 from games import GAMES
+from harness.config.episode_plans import GameSet, choose_instances, lane
+from harness.config.sweep import Seating
 from harness.core.clock import LoopClock
 from harness.core.vocabulary import EpisodePlan
-from harness.engine.call import Caller, RetryPolicy, Route
-from harness.engine.episode import Beginning, Player
-from harness.engine.purse import Purse
-from harness.engine.scheduler import ExpectedTurns, Lane, Scheduler
 from harness.limits.gate import Gate, GateLimits
+from harness.scheduler.call import Caller, RetryPolicy, Route
+from harness.scheduler.episode import Beginning, Player
+from harness.scheduler.scheduler import ExpectedTurns, Lane, Scheduler
+from harness.scheduler.spending import Purse
 from harness.simulation import simulate
-from harness.spec.plan import GameSet, choose_instances, lane
-from harness.spec.sweep import Seating
 from tests.world import Rows, method
 
 

@@ -18,21 +18,21 @@ from typing import TypeVar
 import anyio
 
 from backends.bots import BotsBackend
-from backends.simulated import FAULTS, Behaviour, Enforcement, Quota, SimulatedBackend, SimulatedProvider, Tempo, Trouble
+from backends.emulator.simulated import FAULTS, Behaviour, Enforcement, Quota, SimulatedBackend, SimulatedProvider, Tempo, Trouble
 from games import GAMES
-from games.plays import replay
+from games.playthrough import replay
+from harness.config.episode_plans import GameSet, choose_instances, lane
+from harness.config.sweep import Seating
 from harness.core.errors import Stopped
 from harness.core.records import CallRecord, EpisodeRecord, Record, TurnRecord
 from harness.core.seeds import stream
 from harness.core.vocabulary import Completion, EpisodePlan, Instance, Outcome, Prompt
-from harness.engine.call import Caller, RetryPolicy, Route
-from harness.engine.episode import Beginning, Player, RecordedTurn
-from harness.engine.purse import Purse
-from harness.engine.scheduler import ExpectedTurns, Lane, Scheduler
 from harness.limits.gate import Gate, GateLimits
+from harness.scheduler.call import Caller, RetryPolicy, Route
+from harness.scheduler.episode import Beginning, Player, RecordedTurn
+from harness.scheduler.scheduler import ExpectedTurns, Lane, Scheduler
+from harness.scheduler.spending import Purse
 from harness.simulation import VirtualClock, simulate
-from harness.spec.plan import GameSet, choose_instances, lane
-from harness.spec.sweep import Seating
 from tests.world import method
 
 Kind = TypeVar("Kind")

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from backends.simulated import Behaviour
+from backends.emulator.simulated import Behaviour
 from harness.core.records import CallRecord, EpisodeRecord
 from harness.limits.gate import GateLimits
 from harness.simulation import simulate

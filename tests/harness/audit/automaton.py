@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.audit.replies import ReplyColumns
-from harness.audit.scores import FloatArray, IntArray
+from harness.audit.replies.reply_audit import ReplyColumns
+from harness.audit.scores.arrays import FloatArray, IntArray
 
 STATES, TOKENS = 3_001, 48
 LETTERS = np.frombuffer(b"\0      abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNO", dtype=np.uint8)  # 0 ends the reply, six are spaces

@@ -8,13 +8,12 @@ from functools import cache
 
 import orjson
 
-from backends import DIALECTS
-from backends.answers import Answer
 from backends.bots import own_instance
-from backends.emulator import Provider
-from backends.emulator.provider import Request, Response
-from backends.providers import provider as row_of
-from harness.audit.probes import ProbeAsk, first_asks, later_asks
+from backends.dialects import DIALECTS
+from backends.dialects.providers import provider as row_of
+from backends.dialects.responses import Answer
+from backends.emulator.provider import Provider, Request, Response
+from harness.audit.probes.asks import ProbeAsk, first_asks, later_asks
 from harness.core.emulation import Emulation
 from harness.core.records import ProbeRecord
 from harness.core.vocabulary import Form, Prompt

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from harness.audit.scores import ABORTED, LOST, SUCCESS, FloatArray, GameScores, ScoreArray
+from harness.audit.scores.arrays import ABORTED, LOST, SUCCESS, FloatArray, GameScores, ScoreArray
 
 GAMES = ("imagegame", "privateshared", "referencegame", "taboo", "wordle", "wordle_withclue", "wordle_withcritic")
 ITEMS = (40, 50, 180, 60, 30, 30, 30)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from harness.audit.composite import common_support, supported_difference
-from harness.audit.contrasts import ENDPOINTS, pair
-from harness.audit.flips import flip_test
-from harness.audit.intervals import equivalence_p, strata, t_interval, total
-from harness.audit.judgement import audit
-from harness.audit.scores import FloatArray, ScoreArray
+from harness.audit.scores.arrays import FloatArray, ScoreArray
+from harness.audit.scores.clemscore import common_support, supported_difference
+from harness.audit.scores.contrasts import ENDPOINTS, pair
+from harness.audit.scores.intervals import equivalence_p, strata, t_interval, total
+from harness.audit.scores.score_audit import audit
+from harness.audit.scores.sign_flips import flip_test
 from tests.harness.audit.simulator import CLEAN, NEW_ABORTS, ONE_GAME, QUANTISATION, Defect, simulate
 
 AUDITS = 100

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.analysis.tables import model_facts, score_rows
+from harness.analysis.csv_tables import model_facts, score_rows
 from harness.audit.characteristics import Characteristics, GameAverages, MethodDifference, ModelFacts, ScoreRow, by_size, characterise
 from harness.core.errors import AuditError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.audit import verdicts
-from harness.audit.planning import Plan
+from harness.audit.scores.sample_size import Plan
 from harness.audit.verdicts import decide, holm, label
 
 PLAN = Plan(repeats=5, items=None, factor=1.0, episodes=4200, margins_smallest=(1.2, 0.4), calls=12600, cost_usd=None)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from harness.limits.budget import Report
 from harness.limits.headers import read_reports
+from harness.limits.token_bucket import Report
 
 NOW_S = datetime(2026, 11, 22, 10, 0, 0, tzinfo=UTC).timestamp()
 

@@ -10,12 +10,12 @@ from rich.console import Console
 
 from harness.core.clock import LoopClock
 from harness.core.records import EpisodeRecord
-from harness.engine.scheduler import Tally
 from harness.limits.gate import Gate, GateLimits
+from harness.progress.live_table import live
 from harness.progress.meters import Meters, Points
 from harness.progress.pulse import Pulse
-from harness.progress.table import live
 from harness.progress.views import EVENT_PERIOD_S, PLAIN_PERIOD_S, LaneView, Progress, plain_lines
+from harness.scheduler.scheduler import Tally
 from tests.harness.store.test_store import CALL, EPISODE
 from tests.world import Rows, run
 

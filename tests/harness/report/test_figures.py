@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from harness.audit.findings import Audit
-from harness.audit.judgement import audit
-from harness.audit.replies import compare_replies
+from harness.audit.replies.reply_audit import compare_replies
+from harness.audit.scores.findings import Audit
+from harness.audit.scores.score_audit import audit
 from harness.report import figures
 from tests.harness.audit.automaton import FOUR_BIT, TRUE, ask
 from tests.harness.audit.simulator import CLEAN, DEAD_GAME, NEW_ABORTS, simulate

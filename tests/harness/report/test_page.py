@@ -14,11 +14,11 @@ import duckdb
 import pytest
 
 from games import GAMES
-from harness.analysis.story import store_story
+from harness.analysis.report_data import store_story
 from harness.core.errors import AuditError
 from harness.report.page import page
 from harness.store.file import open_to_read
-from harness.store.tallies import chosen_episodes, endings, method_tallies
+from harness.store.report_queries import chosen_episodes, endings, method_tallies
 from harness.transfer.into_store import Grouping, import_results
 from tests.harness.report.telling import HOSTILE, ITEMS, PREFIX, REPEATS, telling_store
 from tests.harness.transfer.published import write_results

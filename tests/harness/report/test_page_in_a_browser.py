@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page
 
-from harness.analysis.story import store_story
+from harness.analysis.report_data import store_story
 from harness.report.page import page
 from tests.harness.report.browser import chromium, opened
 from tests.harness.report.telling import HOSTILE, ITEMS, PREFIX, REPEATS, telling_store

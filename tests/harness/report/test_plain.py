@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from harness.analysis.one_store import ModelAudit, PlanQuote
-from harness.audit.judgement import audit
-from harness.audit.replies import compare_replies
+from harness.analysis.store_audit import ModelAudit, PlanQuote
+from harness.audit.replies.reply_audit import compare_replies
+from harness.audit.scores.score_audit import audit
 from harness.report import plain
 from harness.report.audit_page import audit_page
-from harness.report.findings import print_audit
+from harness.report.audit_tables import print_audit
 from tests.harness.audit.automaton import FOUR_BIT, TRUE, ask
 from tests.harness.audit.simulator import CLEAN, NEW_ABORTS, simulate
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from harness.analysis.one_store import store_scores
+from harness.analysis.store_audit import store_scores
 from harness.core.errors import StoreError
 from harness.store import schema
 from harness.store.file import open_to_read, open_to_write

@@ -10,7 +10,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from harness.analysis.one_store import ModelScores, store_audit, store_scores
+from harness.analysis.store_audit import ModelScores, store_audit, store_scores
 from harness.core.errors import AuditError, SpecError
 from harness.store.file import open_to_write
 from harness.transfer.into_store import Grouping, ImportEnd, import_results

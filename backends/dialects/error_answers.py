@@ -1,0 +1,134 @@
+"""What a provider means by an error: status, code and words -> the CallError whose class says who must act. Pure.
+
+One order for all dialects: what the content did, whose account, how long the messages, which model, how fast, what else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from backends.dialects.providers import Provider
+from backends.dialects.responses import Answer
+from harness.core.errors import (
+    AccountRefused,
+    CallError,
+    ContentRefused,
+    ContextExceeded,
+    FinalCallError,
+    Garbled,
+    ModelUnknown,
+    RateLimited,
+    Rejected,
+    TimedOut,
+    TransientCallError,
+    Unavailable,
+)
+
+_TOO_LONG = (
+    "context_length_exceeded",
+    "maximum context length",
+    "context window",
+    "context size",
+    "prompt is too long",
+    "string_above_max_length",
+    "too many tokens",
+    "exceed_context_size",
+    "context length of the model",
+    "input token count",
+)
+_TOO_FAST = ("rate_limit_exceeded", "rate_limit_error", "resource_exhausted")
+_NO_MODEL = ("model_not_found", "not_found_error", "server is pinned to")
+_TIME_IS_UP = ("timeout_error", "deadline_exceeded")
+
+
+def refusal(answer: Answer, wall_s: float, row: Provider) -> CallError:
+    """The error in this answer, of any status.
+
+    wall_s   now, in seconds since 1970: a Retry-After may be a date"""
+    error, said = _said(answer)
+    codes = [str(error[name]) for name in ("code", "type", "status") if error.get(name) not in (None, "", "error")]
+    said_more = str(error.get("metadata") or error.get("details") or error.get("innererror") or "")
+    words = " ".join((*codes, said, said_more)).lower()
+    status = _status(answer.status, codes)
+    message = f"HTTP {answer.status}: {said}"
+    pause_s = answer.retry_after_s(wall_s)
+    if pause_s is None:
+        pause_s = _retry_delay_s(error)
+
+    def holds(signs: tuple[str, ...]) -> bool:
+        return any(sign in words for sign in signs)
+
+    def final(kind: type[FinalCallError]) -> CallError:
+        return kind(message, status=answer.status, request_id=_request_id(answer))
+
+    def transient(kind: type[TransientCallError]) -> CallError:
+        return kind(message, status=answer.status, request_id=_request_id(answer), retry_after_s=pause_s)
+
+    if status < 500 and holds(row.refused):
+        return final(ContentRefused)
+    if status not in (401, 429) and status < 500 and holds(_TOO_LONG):
+        return final(ContextExceeded)
+    if status == 402 and pause_s is not None and not holds(row.account):  # a budget of what is under way
+        return transient(RateLimited)
+    if holds(row.account) or status in (401, 402, 403, *row.account_statuses):
+        return final(AccountRefused)
+    if status == 404 or holds(_NO_MODEL):
+        return final(ModelUnknown)
+    if status == 413:  # also where it is said to be too many tokens a minute: it will be so the next time
+        return final(Rejected)
+    if status == 429 or holds(_TOO_FAST):
+        return transient(RateLimited)
+    if status in (408, 504) or holds(_TIME_IS_UP):
+        return transient(TimedOut)
+    if status in (200, 409, 425, 498) or status >= 500:  # 498: Groq is full
+        return transient(Unavailable)
+    return final(Rejected)
+
+
+def _said(answer: Answer) -> tuple[Mapping[str, object], str]:
+    """The error object and its message, from the shapes that servers use."""
+    try:
+        body = answer.json()
+    except Garbled:
+        return {}, start(answer)
+    if isinstance(body, list) and body:  # Gemini's compatible endpoint wraps it so
+        body = body[0]
+    error = body.get("error", body) if isinstance(body, dict) else body
+    if isinstance(error, dict):
+        message = error.get("message") or error.get("detail") or start(answer)
+        whole = {**{name: body[name] for name in ("code", "type") if isinstance(body, dict) and name in body}, **error}
+        return whole, one_line(str(message))
+    return {"code": body.get("code")} if isinstance(body, dict) else {}, one_line(str(error))
+
+
+def _status(status: int, codes: list[str]) -> int:
+    """An error that comes under status 200 may hold a status of its own."""
+    if status != 200:
+        return status
+    return next((int(code) for code in codes if code.isdigit() and 400 <= int(code) < 600), status)
+
+
+def _retry_delay_s(error: Mapping[str, object]) -> float | None:
+    """Google says it in the body: details[].retryDelay = "34s"."""
+    details = error.get("details")
+    for detail in details if isinstance(details, list) else ():
+        delay = detail.get("retryDelay") if isinstance(detail, dict) else None
+        if isinstance(delay, str) and delay.endswith("s"):
+            try:
+                return max(0.0, float(delay[:-1]))
+            except ValueError:
+                return None
+    return None
+
+
+def _request_id(answer: Answer) -> str | None:
+    return answer.headers.get("x-request-id") or answer.headers.get("request-id")
+
+
+def one_line(text: str) -> str:
+    """A provider's words stay within the line that quotes them, and cannot colour it."""
+    return " ".join("".join(one if one.isprintable() or one.isspace() else "�" for one in text[:2000]).split())
+
+
+def start(answer: Answer) -> str:
+    """How the body begins."""
+    return one_line(answer.body[:200].decode("utf-8", "replace")) or "(empty body)"

@@ -1,0 +1,222 @@
+"""A model server of our own: started as a child process, waited for, proved, watched and stopped.
+
+Knows an engine's command line, a port on 127.0.0.1, plain requests to it, and the proofs that the engine's kind asks for.
+Keeps: what is yielded has given those proofs: it serves the weights that were asked for, under its name, by the engine's version; whatever
+becomes of us or of the server, no process of it is left behind (keeper.py), and stopping takes bounded time.
+Does not promise: that a server which is ready stays alive; `wait_dead` tells."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import socket
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import anyio
+from anyio.abc import Process
+from anyio.to_thread import run_sync
+
+from backends.local.environments import Engine, EngineSpec, Launch, Proof, Say, check_version, check_wishes, environ_of_others
+from backends.local.weights import prepare, weights_hash
+from harness.core.errors import EngineError
+
+REAPER = Path(__file__).with_name("reaper.py")
+STOP_S = 20.0                   # what the keeper may take after the grace: its 10 s of killing, and room to spare
+LOOK_EVERY_S = 0.25
+SPEAK_EVERY_S = 15.0
+GET_S = 5.0
+REPLY_S = 120.0                 # a first reply, from a model that may have to warm up
+BODY_BYTES_MAX = 1 << 20
+SECRETS = ("_KEY", "_TOKEN", "_SECRET", "_PASSWORD")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalServer:
+    """A server that is ready.
+
+    base_url   as OpenAI's dialect wants it, without a slash at the end
+    load_path  where it tells how busy it is; None: nowhere
+    seqs_max   replies it makes at once
+    facts      what an audit wants to know of it, flat"""
+
+    port: int
+    base_url: str
+    served_name: str
+    load_path: str | None
+    seqs_max: int
+    facts: Mapping[str, str | int | float]
+    log: Path
+    process: Process = field(repr=False, compare=False)
+
+    async def wait_dead(self) -> EngineError:
+        """Returns when the server has ended without being asked to; the error holds the last lines of its log."""
+        code = await self.process.wait()
+        return EngineError(f"The server of {self.served_name} died ({in_words(code)}). {tail(self.log)}")
+
+
+@asynccontextmanager
+async def serve(
+    spec: EngineSpec, engine: Engine, *, log: Path, port: int | None = None, ready_s: float = 600.0, say: Say
+) -> AsyncIterator[LocalServer]:
+    """One server, ready on entry and gone on exit.
+
+    log      its output, begun anew
+    port     where it listens; None: where nobody does
+    ready_s  it has this long to become ready
+    raises   EngineError: the weights are not there, it died, it was not ready in time, or it serves something else"""
+    kind = engine.kind
+    check_wishes(kind, spec)
+    await run_sync(check_version, engine)
+    weights = await run_sync(prepare, spec.weights, engine, say)
+    content = await run_sync(weights_hash, weights)
+    launch = Launch(python=engine.python, spec=spec, weights=weights, seqs_max=kind.seqs_max, port=port or free_port())
+    command, environ = kind.command(launch), kind.environ(launch)
+    name = f"{spec.served_name} ({kind.name}, {spec.dtype})"
+    say(f"{name}: starting {kind.name} {engine.version} on port {launch.port}; its log is {log}")
+    async with kept(command, environ, kind.grace_s, log) as process:
+        begun = anyio.current_time()
+        await until_ready(name, launch.port, process, log, ready_s, say)
+        for proof in kind.proofs:
+            await prove(proof, launch, engine)
+        took_s = anyio.current_time() - begun
+        say(f"{name}: ready after {took_s:.0f} s")
+        facts: dict[str, str | int | float] = {
+            "engine": kind.name,
+            "engine_version": engine.version,
+            "packages": " ".join(kind.packages),
+            "weights": spec.weights,
+            "weights_root": str(weights),
+            "weights_sha256": content,
+            "dtype": spec.dtype,
+            "quantisation": spec.quantisation or "none asked for",
+            "context_max": spec.context_max,
+            "command": shlex.join(command),
+            "environment": shlex.join(f"{name}={value}" for name, value in environ.items()),
+            "log": str(log),
+            "ready_s": round(took_s, 3),
+        }
+        yield LocalServer(
+            port=launch.port,
+            base_url=f"http://127.0.0.1:{launch.port}/v1",
+            served_name=kind.served_name(launch),
+            load_path=kind.load_path,
+            seqs_max=launch.seqs_max,
+            facts=facts,
+            log=log,
+            process=process,
+        )
+
+
+@asynccontextmanager
+async def kept(command: tuple[str, ...], environ: Mapping[str, str], grace_s: float, log: Path) -> AsyncIterator[Process]:
+    """A process under a keeper, which lives no longer than this block and no longer than we do."""
+    # No key of ours reaches the server: it needs none, might log it, and VLLM_API_KEY would make it ask for one.
+    ours = {name: value for name, value in environ_of_others().items() if not name.endswith(SECRETS)}
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as output:
+        process = await anyio.open_process(
+            (sys.executable, "-I", str(REAPER), str(grace_s), *command),
+            stdout=output,
+            stderr=output,
+            env={**ours, "PYTHONUNBUFFERED": "1", **environ},
+            start_new_session=True,     # a terminal's Ctrl-C is for us; the server ends when we say so
+        )
+    try:
+        yield process
+    finally:
+        with anyio.CancelScope(shield=True):
+            assert process.stdin is not None
+            await process.stdin.aclose()
+            with anyio.move_on_after(grace_s + STOP_S):
+                await process.wait()
+            await process.aclose()      # kills the keeper should it be stuck, and with it the server
+
+
+async def until_ready(name: str, port: int, process: Process, log: Path, ready_s: float, say: Say) -> None:
+    begun = anyio.current_time()
+    spoken = begun
+    while (now := anyio.current_time()) - begun < ready_s:
+        if process.returncode is not None:
+            raise EngineError(f"The server of {name} died before it was ready ({in_words(process.returncode)}). {tail(log)}")
+        status, _ = await exchange(port, "/health")
+        if status == 200:
+            return
+        if now - spoken >= SPEAK_EVERY_S:
+            spoken = now
+            say(f"{name}: still starting after {now - begun:.0f} s")
+        await anyio.sleep(LOOK_EVERY_S)
+    raise EngineError(f"The server of {name} was not ready within {ready_s:g} s. {tail(log)}")
+
+
+async def prove(proof: Proof, launch: Launch, engine: Engine) -> None:
+    """Raises EngineError unless what answers at the port says what the server that was asked for would say."""
+    body = None if proof.body is None else json.dumps(proof.body).encode()
+    status, answer = await exchange(launch.port, proof.path, body, within_s=GET_S if body is None else REPLY_S)
+    expected = proof.expected(launch, engine.version)
+    try:
+        said = json.loads(answer) if status == 200 else None
+        for key in proof.keys:
+            said = said[key]        # type: ignore[index]  # whatever it is: if it has no such part it is not our server
+    except (ValueError, LookupError, TypeError):
+        raise EngineError(
+            f"The {engine.kind.name} server at port {launch.port} does not say {proof.word} at {proof.path} (status {status})."
+        ) from None
+    if said != expected:
+        raise EngineError(
+            f"The {engine.kind.name} server at port {launch.port} is not the one asked for: {proof.word} is {said}, not {expected}."
+        )
+
+
+async def exchange(port: int, path: str, body: bytes | None = None, *, within_s: float = GET_S) -> tuple[int | None, bytes]:
+    """Status and body of the answer to one plain request to 127.0.0.1; None when nobody answers.
+
+    body  sent as JSON; None: nothing is sent, only asked"""
+    verb = "GET" if body is None else "POST"
+    # HTTP/1.0, so that the answer ends with the connection and comes in one piece.
+    head = f"{verb} {path} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\n"
+    if body is not None:
+        head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+    answer = bytearray()
+    with anyio.move_on_after(within_s) as patience:
+        try:
+            async with await anyio.connect_tcp("127.0.0.1", port) as stream:
+                await stream.send(head.encode("ascii") + b"\r\n" + (body or b""))
+                async for piece in stream:
+                    answer += piece
+                    if len(answer) > BODY_BYTES_MAX:
+                        return None, b""
+        except (OSError, anyio.BrokenResourceError):
+            return None, b""
+    if patience.cancelled_caught:
+        return None, b""
+    top, _, content = bytes(answer).partition(b"\r\n\r\n")
+    words = top.split(maxsplit=2)
+    if len(words) < 2 or not words[0].startswith(b"HTTP/") or not words[1].isdigit():
+        return None, b""
+    return int(words[1]), content
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody holds at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def tail(log: Path, lines: int = 20) -> str:
+    """Where a log is and how it ends, for an error's text."""
+    with open(log, "rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 8192))
+        last = file.read().decode("utf-8", "replace").splitlines()[-lines:]
+    return f"Its log {log} ends:\n" + "\n".join(last) if last else f"Its log {log} is empty."
+
+
+def in_words(code: int) -> str:
+    return f"exit code {code}" if code <= 128 else f"signal {code - 128}"

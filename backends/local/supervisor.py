@@ -1,0 +1,119 @@
+"""A local server kept alive: when it dies it is started again on the same port, as often as it may.
+
+Knows one server and the backend that calls it; nothing of gates or episodes.
+Keeps: a call that was in flight when the server died fails as worth another try; one that comes while it is down waits until it is up;
+once no restart is left every call is told why. A restarted server gives all proofs anew, its weights' hash among them.
+Does not promise: that a server which hangs is noticed; the calls' own deadlines do that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+
+import anyio
+from anyio.abc import TaskStatus
+
+from backends.local.environments import Engine, EngineSpec, Say
+from backends.local.local_server import LocalServer, serve
+from harness.core.errors import CallError, ConnectFailed, EngineError, Unavailable, Unreachable
+from harness.core.protocols import Backend, Clock
+from harness.core.vocabulary import Completion, Prompt
+
+HEARSAY_S = 10.0    # a lost connection is known at once, a death when the keeper has buried the dead
+
+
+class Host:
+    """One server and its lives.
+
+    log            of its first life; later ones have their number before the suffix
+    restarts_max   how often it is started again in all
+    on_death       hears why it died, before it is started again"""
+
+    def __init__(
+        self, spec: EngineSpec, engine: Engine, *, log: Path, restarts_max: int, on_death: Callable[[EngineError], None], say: Say
+    ) -> None:
+        self._spec = spec
+        self._engine = engine
+        self._log = log
+        self._restarts_max = restarts_max
+        self._on_death = on_death
+        self._say = say
+        self._up, self._down = anyio.Event(), anyio.Event()
+        self._lost: EngineError | None = None
+
+    async def keep(self, *, task_status: TaskStatus[LocalServer]) -> EngineError:
+        """Serves until it is cancelled; reports its first life as started, and returns the last death once no restart is left.
+
+        raises  EngineError if the first life does not come to be"""
+        first: LocalServer | None = None
+        for life in count(1):
+            log = self._log if life == 1 else self._log.with_suffix(f".{life}{self._log.suffix}")
+            port = first.port if first else None
+            try:
+                async with serve(self._spec, self._engine, log=log, port=port, say=self._say) as server:
+                    if first is None:
+                        first = server
+                        task_status.started(server)
+                    self._check_same(first, server)
+                    self._up.set()
+                    self._down = anyio.Event()
+                    death = await server.wait_dead()
+            except EngineError as error:
+                if first is None:
+                    raise
+                death = error
+            if life > self._restarts_max:
+                break
+            if self._up.is_set():
+                self._up = anyio.Event()
+            self._down.set()
+            self._on_death(death)
+            self._say(f"{self._spec.served_name} ({self._engine.kind.name}): starting again ({life} of {self._restarts_max})")
+        self._lost = death
+        self._up.set()
+        self._down.set()
+        return death
+
+    def _check_same(self, first: LocalServer, now: LocalServer) -> None:
+        if now.facts["weights_sha256"] != first.facts["weights_sha256"]:
+            raise EngineError(f"The weights of {self._spec.served_name} changed on disk while they were served.")
+
+    async def wait_down(self, within_s: float) -> None:
+        """Until the server is known to be dead, if that becomes known so soon."""
+        with anyio.move_on_after(within_s):
+            await self._down.wait()
+
+    async def wait_up(self) -> None:
+        """Until the server can be called.
+
+        raises  Unreachable once it is lost for good"""
+        while not self._up.is_set():
+            await self._up.wait()
+        if self._lost is not None:
+            raise Unreachable(str(self._lost))
+
+
+class HostedBackend:
+    """A Backend over a server that may be down for a while."""
+
+    def __init__(self, backend: Backend, host: Host, *, clock: Clock) -> None:
+        self._backend = backend
+        self._host = host
+        self._clock = clock
+
+    async def complete(self, prompt: Prompt) -> Completion:
+        """See Backend."""
+        ready_s = self._clock.now()
+        await self._host.wait_up()
+        held_s = self._clock.now() - ready_s
+        try:
+            completion = await self._backend.complete(prompt)
+        except CallError as error:
+            if isinstance(error, Unavailable) and error.status is None:     # the connection was lost or refused: tries are not for that
+                await self._host.wait_down(HEARSAY_S)
+            if isinstance(error, ConnectFailed):
+                error = Unavailable(str(error), request_id=error.request_id)
+            error.held_s += held_s
+            raise error
+        return completion._replace(held_s=completion.held_s + held_s)

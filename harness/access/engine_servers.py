@@ -1,0 +1,148 @@
+"""The model servers on this machine that a sweep uses: starts those it names, finds those that run, follows the queues of both.
+
+Knows engines and their hosts, gates, and where the sweep keeps its files; nothing of prompts.
+Keeps: a server that dies is started again as its sweep allows; when it is lost for good its gates close with its log's last words."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import anyio
+import anyio.to_thread
+from anyio.abc import TaskGroup, TaskStatus
+
+from backends.local.engine_kinds import engine_kind
+from backends.local.environments import EngineSpec, install, this_machine
+from backends.local.local_server import LocalServer, exchange
+from backends.local.server_metrics import read_load
+from backends.local.supervisor import Host
+from harness.access.gates import on_this_machine
+from harness.access.server_load import follow
+from harness.config.sweep import MethodPart
+from harness.core.clock import RealClock
+from harness.core.errors import EngineError, Unreachable
+from harness.core.protocols import RecordSink
+from harness.core.records import GateEvent
+from harness.core.vocabulary import ServerLoad
+from harness.limits.gate import Gate
+
+LOAD_PATH = "/metrics"
+
+
+@dataclass(slots=True, kw_only=True)
+class Servers:
+    """See the module's header.
+
+    methods   name -> (model, description), of all that will be played, and of those whose engines stand behind one of them
+    weights   a path as the sweep file has it -> where it is
+    started   method -> its server, once it has been started
+    hosts     method -> what keeps that server alive
+    told      addresses of servers that run already and tell their load"""
+
+    methods: Mapping[str, tuple[str, MethodPart]]
+    store: Path
+    run_id: str
+    clock: RealClock
+    sink: RecordSink
+    say: Callable[[str], None]
+    weights: Callable[[str], str]
+    started: dict[str, LocalServer] = field(default_factory=dict)
+    hosts: dict[str, Host] = field(default_factory=dict)
+    told: frozenset[str] = frozenset()
+
+    # --- those that run already -----------------------------------------------------------------------------------------------
+
+    async def look_around(self) -> None:
+        """Finds the servers that run on this machine and tell their load."""
+        known = {part.base_url for _, part in self.methods.values() if part.base_url is not None}
+        urls = {url for url in known if on_this_machine(url) and urlsplit(url).scheme == "http"}
+        telling = set()
+
+        async def look(url: str) -> None:
+            if await asker(url)() is not None:
+                telling.add(url)
+
+        async with anyio.create_task_group() as looking:
+            for url in urls:
+                looking.start_soon(look, url)
+        self.told = frozenset(telling)
+
+    # --- those that the sweep names -------------------------------------------------------------------------------------------
+
+    async def start(self, background: TaskGroup, gates: Mapping[str, Gate]) -> None:
+        """All of them side by side. Methods that differ only in what they ask of the server share one."""
+        users: dict[tuple[EngineSpec, int], list[str]] = {}
+        for name, (model, part) in self.methods.items():
+            if part.engine is not None:
+                spec = EngineSpec(
+                    kind=part.engine.kind,
+                    weights=self.weights(part.engine.weights),
+                    served_name=part.served_name or model,
+                    dtype=part.engine.dtype,
+                    quantisation=part.engine.quantisation,
+                    context_max=part.engine.context_max,
+                    flags=part.engine.flags,
+                )
+                users.setdefault((spec, part.engine.restarts_max), []).append(name)
+
+        async def start(spec: EngineSpec, restarts_max: int, names: Sequence[str]) -> None:
+            server = await background.start(self._keep, spec, restarts_max, names, [gates[name] for name in names if name in gates])
+            self.started.update(dict.fromkeys(names, server))
+
+        async with anyio.create_task_group() as starting:
+            for (spec, restarts_max), names in users.items():
+                starting.start_soon(start, spec, restarts_max, names)
+
+    async def _keep(
+        self, spec: EngineSpec, restarts_max: int, names: Sequence[str], gates: Sequence[Gate], *, task_status: TaskStatus[LocalServer]
+    ) -> None:
+        """Keeps one server until the run ends; if it is lost first, its gates close."""
+        engine = await anyio.to_thread.run_sync(install, engine_kind(spec.kind, this_machine()), self.say)
+
+        def on_death(death: EngineError) -> None:
+            self.say(f"{' '.join(names)}: {death}")
+            for gate in dict.fromkeys(gates):
+                event = GateEvent(run_id=self.run_id, gate=gate.name, kind="server died", detail=str(death), at=self.clock.wall())
+                self.sink.put_nowait(event)
+
+        log = self.store.with_name(f"{self.store.stem}-{names[0].replace('/', '-')}.log")
+        host = Host(spec, engine, log=log, restarts_max=restarts_max, on_death=on_death, say=self.say)
+        self.hosts.update(dict.fromkeys(names, host))
+        death = await host.keep(task_status=task_status)
+        for gate in gates:
+            gate.close(Unreachable(str(death)))
+
+    # --- queues ---------------------------------------------------------------------------------------------------------------
+
+    def follow(self, background: TaskGroup, gates: Mapping[str, Gate]) -> None:
+        """Each server's word reaches the gates of all methods that use it, as long as the run lasts."""
+        users: dict[str, list[Gate]] = {}
+        for name in self.methods:
+            if name in gates and (url := self._telling(name)) is not None:
+                users.setdefault(url, []).append(gates[name])
+        for url, at in users.items():
+            background.start_soon(self._follow, url, list(dict.fromkeys(at)))
+
+    def _telling(self, name: str) -> str | None:
+        """The address of a method's server, if that tells its load."""
+        if (server := self.started.get(name)) is not None:
+            return server.base_url if server.load_path is not None else None
+        url = self.methods[name][1].base_url
+        return url if url in self.told else None
+
+    async def _follow(self, url: str, gates: Sequence[Gate]) -> None:
+        await follow(asker(url), gates, run_id=self.run_id, base_url=url, sink=self.sink, clock=self.clock)
+
+
+def asker(base_url: str) -> Callable[[], Awaitable[ServerLoad | None]]:
+    """What asks the server at this address for its load; None if it does not tell."""
+    port = urlsplit(base_url).port or 80
+
+    async def ask() -> ServerLoad | None:
+        status, page = await exchange(port, LOAD_PATH)
+        return read_load(page) if status == 200 else None
+
+    return ask

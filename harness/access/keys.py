@@ -1,0 +1,33 @@
+"""Keys: from the environment, or from a .env file beside the sweep; the environment wins. Values go to backends and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from dotenv import dotenv_values
+
+from harness.config.load import Key, spec_error
+from harness.config.sweep import SweepSpec
+
+
+def read_keys(spec: SweepSpec, *, source: Path, environ: Mapping[str, str]) -> dict[str, str | None]:
+    """Method name -> its key, None for methods that need none. source: the sweep file, for the .env beside it and for errors.
+
+    raises  SpecError naming every variable that is missing or cannot be a key"""
+    file = source.parent / ".env"
+    known = {**dotenv_values(file, interpolate=False), **environ}
+    keys: dict[str, str | None] = {}
+    problems: list[tuple[Key, str]] = []
+    for name, (model, method) in spec.methods().items():
+        variable = method.key_env
+        key = (known.get(variable) or "").strip() if variable else None
+        place: Key = ("models", model, "methods", name.removeprefix(f"{model}/"), "key_env")
+        if variable and not key:
+            problems.append((place, f"the environment variable {variable} is not set; export it, or write it into {file}"))
+        elif key and not (key.isascii() and key.isprintable()):
+            problems.append((place, f"{variable} holds a character that no key has; set it anew"))
+        keys[name] = key
+    if problems:
+        raise spec_error(source, problems)
+    return keys

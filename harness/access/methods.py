@@ -1,0 +1,179 @@
+"""From what a sweep says of a method to an AccessMethod with every default filled in, by the table of providers.
+
+What a provider is known to refuse or to drop is refused here, before anything is sent, unless the sweep says allow_dropped. Reads chat
+templates; sends nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import orjson
+
+from backends.dialects import DIALECTS
+from backends.dialects.providers import PROVIDERS, Provider, provider, unheeded
+from harness.access.gates import on_this_machine
+from harness.config.load import Key, spec_error, suggest
+from harness.config.sweep import MethodPart, SweepSpec
+from harness.core.errors import SpecError
+from harness.core.vocabulary import AccessMethod, ChatTemplate, Form, Prices, Prompt, Sampling
+
+if TYPE_CHECKING:
+    from backends.local.local_server import LocalServer
+
+
+def resolved(spec: SweepSpec, *, source: Path) -> SweepSpec:
+    """The sweep with addresses, dialects and key variables as their providers have them.
+
+    raises  SpecError naming every method that its provider would not serve as it is meant"""
+    problems: list[tuple[Key, str]] = []
+    models = {}
+    for model, model_part in spec.models.items():
+        methods = {}
+        for way, part in model_part.methods.items():
+            full = _filled_in(part)
+            methods[way] = full
+            at: Key = ("models", model, "methods", way)
+            problems += [((*at, *key), problem) for key, problem in _problems(full, full.served_name or model)]
+        models[model] = dataclasses.replace(model_part, methods=methods)
+    if problems:
+        raise spec_error(source, problems)
+    return dataclasses.replace(spec, models=models)
+
+
+def _filled_in(part: MethodPart) -> MethodPart:
+    row = provider(provider_name(part))
+    part = dataclasses.replace(part, dialect=part.dialect or row.dialect)
+    if not (part.engine is None and part.bots is None and part.emulator is None):
+        return part
+    if part.base_url is None or row.base_url is None:  # a key goes where its provider is, and to no other address unasked
+        part = dataclasses.replace(part, key_env=part.key_env or row.key_env)
+    return dataclasses.replace(part, base_url=part.base_url or row.base_url)
+
+
+def provider_name(part: MethodPart) -> str:
+    return "bots" if part.bots else "emulator" if part.emulator else part.engine.kind if part.engine else part.provider
+
+
+def _problems(part: MethodPart, served_name: str) -> Iterator[tuple[Key, str]]:
+    if part.bots is not None:
+        return
+    name = provider_name(part)
+    row = provider(name)
+    if part.engine is None and part.emulator is None and part.base_url is None:
+        if name in PROVIDERS:
+            yield ("base_url",), f"is needed: {name} gives every user an address of their own ({row.docs})"
+        else:
+            yield ("provider",), f"no row of backends/dialects/providers.py{suggest(name, list(PROVIDERS))}; or give a base_url"
+        return
+    if part.dialect not in DIALECTS:
+        yield ("dialect",), f"no such dialect{suggest(part.dialect or '', list(DIALECTS))}"
+    yield from _routing(part, row)
+    yield from _templates(part)
+    if part.allow_dropped:
+        return
+    for parameter, why in unheeded(row, sampling(part), served_name):
+        left_out = 'temperature = "unset"' if parameter == "temperature" else "leave it out"
+        yield (parameter,), f"{why}; {left_out}, or say allow_dropped = true"
+    if part.constrain and row.constrain is None:
+        yield ("constrain",), f"{name} enforces no regular expressions ({row.docs}); leave it out, or say allow_dropped = true"
+
+
+def _routing(part: MethodPart, row: Provider) -> Iterator[tuple[Key, str]]:
+    if row.router and not part.upstreams and not part.allow_fallbacks:
+        yield (), "whoever is free would answer, a different one each time; name upstreams = [...], or say allow_fallbacks = true"
+    if not row.router and (part.upstreams or part.allow_fallbacks):
+        yield ("upstreams" if part.upstreams else "allow_fallbacks",), "is for routers; this provider answers itself"
+
+
+def _templates(part: MethodPart) -> Iterator[tuple[Key, str]]:
+    if part.dialect == "completions" and part.chat_template is None and part.engine is None:
+        yield (), "sends plain text; name a chat_template: a model folder, a tokenizer_config.json or a .jinja file"
+    if part.dialect != "completions" and part.chat_template is not None:
+        yield ("chat_template",), 'is for dialect = "completions"; in this one the server applies its own'
+
+
+def access_method(
+    name: str, model: str, part: MethodPart, server: LocalServer | None, address: str, *, concurrency: int, source: Path
+) -> AccessMethod:
+    """The method with every default filled in. address: its base URL, found or made; concurrency: its door's.
+
+    raises  SpecError if its chat template cannot be read"""
+    ceiling = part.requests_per_second_max
+    if ceiling is None and part.requests_per_minute is not None and not on_this_machine(address):
+        ceiling = 2 * part.requests_per_minute / 60  # a minute's quota is often enforced by the second
+    row = provider(provider_name(part))
+    dialect = part.dialect or row.dialect
+    return AccessMethod(
+        name=name,
+        model=model,
+        provider=provider_name(part),
+        dialect=dialect,
+        base_url=address,
+        served_name=server.served_name if server else part.served_name or model,
+        key_env=part.key_env,
+        sampling=sampling(part),
+        constrain=part.constrain and row.constrain is not None,
+        concurrency=concurrency,
+        requests_per_second_max=ceiling,
+        stream=part.stream,
+        prices=prices(part),
+        upstreams=part.upstreams,
+        allow_fallbacks=part.allow_fallbacks,
+        thinks_aloud=part.thinks_aloud,
+        template=read_template(name, part, server, source) if dialect == "completions" else None,
+    )
+
+
+def sampling(part: MethodPart) -> Sampling:
+    return Sampling(**{field.name: getattr(part, field.name) for field in dataclasses.fields(Sampling)})
+
+
+def prices(part: MethodPart) -> Prices | None:
+    if part.price_input_usd_per_mtok is None or part.price_output_usd_per_mtok is None:
+        return None
+    return Prices(input=part.price_input_usd_per_mtok, output=part.price_output_usd_per_mtok, cached=part.price_cached_usd_per_mtok)
+
+
+def read_template(name: str, part: MethodPart, server: LocalServer | None, source: Path) -> ChatTemplate:
+    """The template that the sweep names, or that of the weights that the engine serves.
+
+    raises  SpecError"""
+    from backends.dialects.chat_templates import chat_template
+
+    model, way = name.split("/", 1)
+    key = ("models", model, "methods", way, "chat_template")
+    try:
+        if part.chat_template is not None:
+            place = source.parent / Path(part.chat_template).expanduser()
+        else:
+            assert server is not None, "resolved() wants a chat_template of who has no engine"
+            place = Path(str(server.facts["weights_root"]))
+        folder = place if place.is_dir() else place.parent
+        config, jinja = folder / "tokenizer_config.json", folder / "chat_template.jinja"
+        if place.suffix == ".json":
+            config, text = place, ""
+        else:
+            jinja = jinja if place.is_dir() else place
+            text = jinja.read_text("utf-8") if jinja.exists() or not place.is_dir() else ""
+        known = orjson.loads(config.read_bytes()) if config.exists() else {}
+        return chat_template(text, known if isinstance(known, dict) else {})
+    except (OSError, RuntimeError, UnicodeDecodeError, orjson.JSONDecodeError) as error:
+        raise spec_error(source, [(key, f"cannot be read: {error}")]) from error
+    except SpecError as error:
+        raise spec_error(source, [(key, f"{place} {error}")]) from error
+
+
+def request_json(method: AccessMethod) -> str | None:
+    """What every request of this method says besides its prompt, for the store; None of methods that send none."""
+    if method.dialect not in DIALECTS or not method.base_url:
+        return None
+    ask = Prompt(messages=(), form=Form(regex=""), episode="", item="", seat="", turn=0)
+    plain = dataclasses.replace(method, constrain=False, template=ChatTemplate(text="") if method.template else None)
+    body = DIALECTS[method.dialect].request_body(plain, ask)
+    kept = {name: value for name, value in body.items() if name not in ("messages", "contents", "prompt")}
+    if method.template is not None:
+        kept["template"] = dataclasses.asdict(method.template)
+    return orjson.dumps(kept).decode()

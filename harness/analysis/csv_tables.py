@@ -1,0 +1,198 @@
+"""A score table and a table of model facts: CSV files, or a store, as the audit room wants them.
+
+Knows columns and their names. Keeps: every problem of a file is told at once, with its line, its column and what would be right; a column
+that nobody asks for is nobody's problem."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from math import isfinite
+from pathlib import Path
+
+from harness.analysis.store_audit import ModelScores, store_scores
+from harness.audit.characteristics import GameAverages, ModelFacts, ScoreRow
+from harness.audit.scores.clemscore import MethodFigures
+from harness.config.load import suggest
+from harness.core.errors import SpecError
+
+METHOD_COLUMNS = ("method", "backend")
+SIZE, TOKENS = "parameters_billions", "training_tokens_trillions"
+GUESSED_COLUMNS = ("parameters_guessed", "commercial")  # commercial models do not state their size: what is told of it is rumour
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One line of a table, and the place where its problems are told."""
+
+    line: int
+    cells: dict[str, str]
+    problems: list[str]
+
+    def number(self, column: str, *, low: float, high: float, unit: str) -> float | None:
+        """The cell as a number within bounds; None if it is empty or the table has no such column, and after a problem."""
+        text = self.cells.get(column, "").strip()
+        if not text:
+            return None
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not isfinite(value) or not low <= value <= high:
+            bounds = f"from {low:g} to {high:g}" if isfinite(high) else f"of at least {low:g}"
+            self.problem(column, f"{text!r} is not {unit}; write a number {bounds}, or nothing where it is not known")
+            return None
+        return value
+
+    def needed(self, column: str) -> str:
+        """The cell's text; empty after a problem."""
+        text = self.cells[column].strip()
+        if not text:
+            self.problem(column, "is empty; every line needs one")
+        return text
+
+    def flag(self, column: str) -> bool:
+        text = self.cells.get(column, "").strip().lower()
+        if text not in ("", "0", "1", "no", "yes", "false", "true"):
+            self.problem(column, f"{text!r} is neither 0 nor 1")
+        return text in ("1", "yes", "true")
+
+    def problem(self, column: str, what: str) -> None:
+        self.problems.append(f"line {self.line}, column {column}: {what}")
+
+
+@dataclass(slots=True)
+class _Table:
+    """A CSV file with a header line."""
+
+    path: Path
+    columns: list[str]
+    rows: list[_Row]
+    problems: list[str] = field(default_factory=list)
+
+    def refuse_problems(self) -> None:
+        if self.problems:
+            raise SpecError("\n".join(f"{self.path}: {problem}" for problem in self.problems))
+
+    def require(self, column: str, *, what: str) -> None:
+        if column not in self.columns:
+            raise SpecError(f"{self.path}: line 1: no column {column!r}, {what}{suggest(column, self.columns)}")
+
+    def first_of(self, columns: Sequence[str]) -> str | None:
+        return next((column for column in columns if column in self.columns), None)
+
+
+def score_rows(source: Path) -> tuple[ScoreRow, ...]:
+    """A score table: a store, or a CSV file with the columns model, method (or backend), clemscore and, for each game that it knows,
+    GAME_played, GAME_quality, GAME_std and GAME_episodes.
+
+    raises  SpecError, StoreError"""
+    if source.suffix.lower() in (".duckdb", ".db"):
+        return tuple(rows_of(store_scores(source)))
+    table = _read(source)
+    table.require("model", what="the model's name, as in the table of facts")
+    table.require("clemscore", what="the score, from 0 to 100")
+    way = table.first_of(METHOD_COLUMNS)
+    games = [column.removesuffix("_played") for column in table.columns if column.endswith("_played") and column != "avg_played"]
+    found: list[ScoreRow] = []
+    seen: dict[tuple[str, str], int] = {}
+    for row in table.rows:
+        model, method = row.needed("model"), row.needed(way) if way else "-"
+        before = seen.setdefault((model, method), row.line)
+        if model and before != row.line:
+            row.problem("model", f"{model} through {method} stands in line {before} already; keep one of them")
+        score, averages = row.number("clemscore", low=0, high=100, unit="a clemscore"), tuple(_games(row, games))
+        if score is not None:
+            found.append(ScoreRow(model=model, method=method, clemscore=score, games=averages))
+    table.refuse_problems()
+    return tuple(found)
+
+
+def _games(row: _Row, games: Sequence[str]) -> Iterator[GameAverages]:
+    for game in games:
+        played = row.number(f"{game}_played", low=0, high=100, unit="a percentage")
+        episodes = row.number(f"{game}_episodes", low=1, high=float("inf"), unit="a number of episodes")
+        quality = row.number(f"{game}_quality", low=0, high=100, unit="a mean main score")
+        std = row.number(f"{game}_std", low=0, high=100, unit="a standard deviation")
+        if played is not None:
+            yield GameAverages(
+                game=game, played=played, quality=quality, std=std, episodes=None if episodes is None else round(episodes)
+            )
+
+
+def rows_of(scores: Iterable[ModelScores]) -> Iterator[ScoreRow]:
+    """What a store says, as a score table: averages that were imported stand for methods without episodes."""
+    for part in scores:
+        played = {method.method for method in part.methods}
+        for figures in (*part.methods, *(method for method in part.summaries if method.method not in played)):
+            if figures.clemscore.value is not None:
+                yield ScoreRow(
+                    model=part.model,
+                    method=figures.method.removeprefix(f"{part.model}/"),
+                    clemscore=figures.clemscore.value,
+                    games=tuple(_averages(figures)),
+                )
+
+
+def _averages(figures: MethodFigures) -> Iterator[GameAverages]:
+    for game in figures.games:
+        if game.played is not None:
+            yield GameAverages(game=game.game, played=game.played, quality=game.quality, std=game.std, episodes=game.episodes or None)
+
+
+def model_facts(source: Path) -> tuple[ModelFacts, ...]:
+    """A table of facts: a CSV file with the columns model, parameters_billions and, where known, training_tokens_trillions and
+    parameters_guessed (or commercial: sizes of commercial models count as guessed).
+
+    raises  SpecError"""
+    table = _read(source)
+    table.require("model", what="the model's name, as in the score table")
+    table.require(SIZE, what="how many parameters, in billions")
+    guessed = table.first_of(GUESSED_COLUMNS)
+    found: dict[str, ModelFacts] = {}
+    seen: dict[str, int] = {}
+    for row in table.rows:
+        model = row.needed("model")
+        before = seen.setdefault(model, row.line)
+        if model and before != row.line:
+            row.problem("model", f"{model} stands in line {before} already; keep one of them")
+        found[model] = ModelFacts(
+            model=model,
+            parameters_billions=row.number(SIZE, low=1e-6, high=1e6, unit="a number of parameters in billions"),
+            tokens_trillions=row.number(TOKENS, low=1e-6, high=1e6, unit="a number of training tokens in trillions"),
+            guessed=row.flag(guessed) if guessed else False,
+        )
+    table.refuse_problems()
+    return tuple(found.values())
+
+
+def _read(path: Path) -> _Table:
+    try:
+        text = path.read_text("utf-8-sig")
+    except OSError as error:
+        raise SpecError(f"{path}: cannot be read ({error.strerror}); name a CSV file, or a store (.duckdb)") from error
+    except UnicodeDecodeError as error:
+        raise SpecError(f"{path}: is not UTF-8 text (byte {error.start}); a table is a CSV file, a store ends in .duckdb") from error
+    reader = csv.reader(text.splitlines(), strict=True)
+    lines: list[tuple[int, list[str]]] = []
+    try:
+        lines.extend((reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells))
+    except csv.Error as error:
+        raise SpecError(f"{path}: line {reader.line_num}: is not CSV ({error}); quote a cell that holds commas or quotes") from error
+    if not lines:
+        raise SpecError(f"{path}: is empty; a table has a header line and a line for each model")
+    columns = [cell.strip() for cell in lines[0][1]]
+    twice = sorted({column for column in columns if columns.count(column) > 1})
+    if twice:
+        raise SpecError(f"{path}: line 1: the column {twice[0]!r} stands there twice; give each its own name")
+    table = _Table(path, columns, [])
+    for line, cells in lines[1:]:
+        if len(cells) != len(columns):
+            table.problems.append(f"line {line}: has {len(cells)} cells, the header {len(columns)}; write a comma for each empty cell")
+        else:
+            table.rows.append(_Row(line, dict(zip(columns, cells, strict=True)), table.problems))
+    if not table.rows:
+        table.problems.append("has no lines below its header")
+        table.refuse_problems()
+    return table

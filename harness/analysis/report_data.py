@@ -1,0 +1,87 @@
+"""Everything one page tells of a store, gathered once: scores, verdicts, costs, endings, transcripts.
+
+Knows who computes what; computes nothing itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.analysis.csv_tables import rows_of
+from harness.analysis.store_audit import ModelAudit, ModelScores, store_audit, store_scores
+from harness.audit.characteristics import Fit, ModelFacts, Point, by_size
+from harness.core.errors import AuditError
+from harness.store.file import open_to_read
+from harness.store.query_server import Readable
+from harness.store.report_queries import (
+    Cluster,
+    MethodTally,
+    ShownEpisode,
+    SweepLine,
+    chosen_episodes,
+    endings,
+    method_tallies,
+    sweep_lines,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Story:
+    """One store as a page tells it.
+
+    made_at        seconds since 1970
+    episodes       in the store; `shown` holds the transcripts of some
+    audits         empty where the rows cannot be audited; why_no_audit then says why
+    sizes          models and the line through them; None where too few say how many parameters they have"""
+
+    store: str
+    made_at: float
+    sweeps: tuple[SweepLine, ...]
+    episodes: int
+    scores: tuple[ModelScores, ...]
+    audits: tuple[ModelAudit, ...]
+    why_no_audit: str | None
+    sizes: tuple[tuple[Point, ...], Fit] | None
+    tallies: tuple[MethodTally, ...]
+    endings: tuple[Cluster, ...]
+    shown: tuple[ShownEpisode, ...]
+
+
+def store_story(store: Path, *, reference: str | None, margin: float | None, transcript_bytes: int, made_at: float) -> Story:
+    """raises  AuditError if no episode has ended; StoreError"""
+    scores = store_scores(store)
+    audits, why_no_audit = _audits(store, reference, margin)
+    with open_to_read(store) as connection:
+        clusters = endings(connection)
+        examples = [example for cluster in clusters for _, _, example in cluster.methods]
+        return Story(
+            store=store.name,
+            made_at=made_at,
+            sweeps=sweep_lines(connection),
+            episodes=connection.execute("SELECT count(*) FROM last_episodes").fetchall()[0][0],
+            scores=scores,
+            audits=audits,
+            why_no_audit=why_no_audit,
+            sizes=by_size(tuple(rows_of(scores)), _facts(connection)),
+            tallies=method_tallies(connection),
+            endings=clusters,
+            shown=chosen_episodes(connection, bytes_max=transcript_bytes, first=examples),
+        )
+
+
+def _audits(store: Path, reference: str | None, margin: float | None) -> tuple[tuple[ModelAudit, ...], str | None]:
+    """A store that cannot be audited has a page all the same; a reference that is not in it is the user's mistake."""
+    try:
+        return store_audit(store, reference=reference, margin=margin), None
+    except AuditError as error:
+        if reference is not None:
+            raise
+        return (), str(error).removeprefix(f"{store}: ")
+
+
+def _facts(connection: Readable) -> list[ModelFacts]:
+    rows = connection.execute("SELECT model, parameters FROM models WHERE parameters IS NOT NULL ORDER BY run_id").fetchall()
+    return [
+        ModelFacts(model=model, parameters_billions=parameters / 1e9, tokens_trillions=None, guessed=False)
+        for model, parameters in dict(rows).items()
+    ]

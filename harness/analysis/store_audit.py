@@ -1,0 +1,308 @@
+"""From a store's rows to findings: hands the columns to the audit room, with the margins that the sweep fixed before it was played."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.audit.probes.causes import Attribution, Symptoms, attribute, symptoms_of
+from harness.audit.probes.interpret import judge
+from harness.audit.replies.reply_audit import ReplyColumns, ReplyFindings, compare_replies
+from harness.audit.scores.arrays import EpisodeColumns, score_array
+from harness.audit.scores.clemscore import GameFigures, MethodFigures, common_support, method_figures, summary_figures
+from harness.audit.scores.findings import Audit
+from harness.audit.scores.interim import after_looks
+from harness.audit.scores.score_audit import audit
+from harness.core.errors import AuditError
+from harness.core.records import ProbeRecord, SummaryRecord
+from harness.store.file import open_to_read
+from harness.store.reader import (
+    AuditChoices,
+    EpisodeRows,
+    ReplyRows,
+    StoredPlan,
+    audit_choices,
+    audit_plans,
+    episode_rows,
+    looks,
+    methods_of_models,
+    probes,
+    reply_rows,
+    summaries,
+    time_by_method,
+)
+
+ALPHA = 0.05
+AGAIN = "again"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelScores:
+    """One model's access methods, and the games that every one of them could play.
+
+    summaries   the methods of which averages were imported, beside or instead of episodes"""
+
+    model: str
+    methods: tuple[MethodFigures, ...]
+    summaries: tuple[MethodFigures, ...]
+    supported_games: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanQuote:
+    """What a verdict quotes of its plan.
+
+    plan_hash   of the newest plan; None where the store has none: its margins were chosen with the data at hand
+    made_at     seconds since 1970; before_calls: before the first call of its run
+    plans       how many the store has: games, items and methods may be added, margins may not change
+    overruled   what the command said otherwise than the plan"""
+
+    plan_hash: str | None
+    made_at: float | None
+    before_calls: bool
+    plans: int
+    overruled: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelAudit:
+    """One model's verdicts: on scores, and on the replies to identical prompts (None where there were none).
+
+    causes   of every method that `lightbulb check` has probed into this store"""
+
+    model: str
+    plan: PlanQuote
+    scores: Audit
+    replies: ReplyFindings | None
+    causes: tuple[Attribution, ...] = ()
+
+    @property
+    def differs(self) -> bool:
+        """Some verdict is DIFFERENT, or the reference differs from itself."""
+        found = [one.verdict for one in self.scores.comparisons]
+        found += [match.verdict for match in self.replies.across if match.verdict] if self.replies else []
+        return "DIFFERENT" in found or not self.calibrated
+
+    @property
+    def calibrated(self) -> bool:
+        return self.scores.calibrated and (self.replies is None or self.replies.calibrated)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimeShares:
+    """What an access method's wall time went to, over all runs: fractions of the seconds, which sum to 1."""
+
+    method: str
+    seconds: float
+    provider: float
+    quota: float
+    backing_off: float
+    own_cpu: float
+    starved: float
+
+
+def store_scores(store: Path) -> tuple[ModelScores, ...]:
+    """The score table of a store, a part for each model."""
+    with open_to_read(store) as connection:
+        rows = episode_rows(connection)
+        models = methods_of_models(connection)
+        averages = summaries(connection)
+    if not averages:
+        _refuse_empty(rows, store)
+    ended = set(rows.method)
+    pairs = ended.difference(*models.values())
+    models |= {pair: [pair] for pair in sorted(pairs)}  # those who played together are a player of their own
+    parts = []
+    for model, methods in models.items():
+        published = _published(averages, methods)
+        played = [method for method in methods if method in ended]
+        if played:
+            array = score_array(_columns(rows), played)
+            support = common_support(array, array.methods)
+            parts.append(
+                ModelScores(
+                    model=model,
+                    methods=tuple(method_figures(array, method, support, ALPHA) for method in played),
+                    summaries=published,
+                    supported_games=tuple(game.game for game, inside in zip(array.games, support, strict=True) if inside),
+                )
+            )
+        elif published:
+            parts.append(ModelScores(model=model, methods=(), summaries=published, supported_games=()))
+    return tuple(parts)
+
+
+def store_times(store: Path) -> tuple[TimeShares, ...]:
+    """What each access method's time went to; why it was slow.
+
+    raises  AuditError if no call was timed: nothing was played, or only results were imported"""
+    with open_to_read(store) as connection:
+        times = time_by_method(connection)
+    if not times:
+        raise AuditError(f"{store}: no call in this store has a time: nothing was played yet, or everything was imported")
+    return tuple(
+        TimeShares(
+            method=one.method,
+            seconds=one.seconds,
+            provider=one.provider_s / one.seconds,
+            quota=one.quota_s / one.seconds,
+            backing_off=one.backing_off_s / one.seconds,
+            own_cpu=one.own_cpu_s / one.seconds,
+            starved=one.starved_s / one.seconds,
+        )
+        for one in times
+    )
+
+
+def _published(averages: Sequence[SummaryRecord], methods: Sequence[str]) -> tuple[MethodFigures, ...]:
+    return tuple(
+        summary_figures(method, [_game(row) for row in averages if row.method == method])
+        for method in methods
+        if any(row.method == method for row in averages)
+    )
+
+
+def _game(row: SummaryRecord) -> GameFigures:
+    return GameFigures(
+        game=row.game, episodes=None, aborted=None, unscored=None, played=row.played, quality=row.quality, std=row.quality_std
+    )
+
+
+def store_audit(store: Path, *, reference: str | None, margin: float | None) -> tuple[ModelAudit, ...]:
+    """A verdict for every access method of every model that was reached in more than one way.
+
+    reference, margin   None: as the sweep fixed them
+    raises  AuditError if no model was, the reference was not played, or only averages are known"""
+    with open_to_read(store) as connection:
+        rows = episode_rows(connection)
+        models = methods_of_models(connection)
+        choices = audit_choices(connection)
+        replies = reply_rows(connection)
+        plan = _quoted(audit_plans(connection), choices, reference, margin)
+        averages = summaries(connection)
+        taken = looks(connection) if choices.stop == "early" and reference is None and margin is None else None
+        probed = probes(connection)
+    if averages and not rows.method:
+        raise _averages_only(store)
+    _refuse_empty(rows, store)
+
+    def seen(found: Audit) -> Audit:
+        return found if taken is None else after_looks(found, taken)
+
+    wanted = reference or choices.reference
+    played = set(rows.method)
+    if reference is not None and reference not in played:
+        raise AuditError(f"{store}: no episodes of the reference {reference!r}; there are episodes of {', '.join(sorted(played))}")
+    columns = _columns(rows)
+    parts = []
+    for model, all_methods in models.items():
+        methods = [method for method in all_methods if method in played]
+        if len(methods) < 2:
+            continue
+        held_against = wanted if wanted in methods else methods[0]
+        again = second_self(held_against) if second_self(held_against) in columns.method else None
+        scores = seen(
+            audit(
+                score_array(columns, [*methods, again] if again else methods),
+                held_against,
+                again=again,
+                margin=margin or choices.margin,
+                margin_played=choices.margin_played,
+                margin_game=choices.margin_game,
+                alpha=choices.alpha,
+                seed=choices.seed,
+            )
+        )
+        found = _replies(replies, held_against, methods, choices)
+        parts.append(ModelAudit(model=model, plan=plan, scores=scores, replies=found, causes=_causes(probed, scores, found)))
+    if not parts and averages:
+        raise _averages_only(store)
+    if not parts:
+        raise AuditError(f"{store}: nothing to compare: no model in it was played through two access methods")
+    return tuple(parts)
+
+
+def _causes(probed: Sequence[ProbeRecord], scores: Audit, replies: ReplyFindings | None) -> tuple[Attribution, ...]:
+    """Why the methods differ that were probed, the reference with them: it may be the one at fault."""
+    told = {match.method: {"DIFFERENT": True, "EQUIVALENT": False}.get(str(match.verdict)) for match in (replies.across if replies else ())}
+    symptoms = {one.method: symptoms_of(one, told.get(one.method)) for one in scores.comparisons}
+    of_model = [row for row in probed if row.method == scores.reference or row.method in symptoms]
+    findings = judge(of_model, dict.fromkeys(symptoms, scores.reference))
+    methods = dict.fromkeys(row.method for row in of_model)
+    return tuple(attribute(method, findings, of_model, symptoms.get(method, Symptoms())) for method in methods)
+
+
+def _quoted(plans: Sequence[StoredPlan], choices: AuditChoices, reference: str | None, margin: float | None) -> PlanQuote:
+    overruled = []
+    if margin is not None and margin != choices.margin:
+        overruled.append(f"margin {margin:g} instead of {choices.margin:g}")
+    if reference is not None and choices.reference is not None and reference != choices.reference:
+        overruled.append(f"reference {reference} instead of {choices.reference}")
+    last = plans[-1] if plans else None
+    return PlanQuote(
+        plan_hash=last.plan_hash if last else None,
+        made_at=last.made_at if last else None,
+        before_calls=last is not None and (last.first_call_at is None or last.made_at <= last.first_call_at),
+        plans=len(plans),
+        overruled=tuple(overruled),
+    )
+
+
+def _refuse_empty(rows: EpisodeRows, store: Path) -> None:
+    if not rows.method:
+        raise AuditError(f"{store}: no episode has ended in this store yet")
+
+
+def _averages_only(store: Path) -> AuditError:
+    return AuditError(
+        f"{store}: published averages alone cannot say whether access methods differ, for they hide which items each method lost;"
+        " import the same results' raw.csv or episode folders"
+    )
+
+
+def second_self(method: str) -> str:
+    """The name under which the second play of a reference is audited."""
+    return f"{method} ({AGAIN})"
+
+
+def _columns(rows: EpisodeRows) -> EpisodeColumns:
+    """The rows by method, a second self apart: it is never pooled with the reference."""
+    return EpisodeColumns(
+        method=[second_self(method) if arm == AGAIN else method for method, arm in zip(rows.method, rows.arm, strict=True)],
+        game=rows.game,
+        item=rows.item,
+        repeat=rows.repeat,
+        outcome=rows.outcome,
+        score=rows.score,
+        batch=rows.batch,
+        calls=rows.calls,
+    )
+
+
+def _replies(rows: ReplyRows, reference: str, methods: Sequence[str], choices: AuditChoices) -> ReplyFindings | None:
+    """None where the reference has no reply."""
+    again = second_self(reference)
+    named = {number: second_self(method) if arm == AGAIN else method for number, (method, arm) in rows.players.items()}
+    wanted = {number: name for number, name in named.items() if name in {*methods, again}}
+    if not any(name == reference and number in rows.player for number, name in wanted.items()):
+        return None
+    return compare_replies(
+        ReplyColumns(
+            method=rows.player,
+            item=rows.item,
+            turn=rows.turn,
+            ask_hash=rows.ask,
+            reply=rows.reply,
+            size=rows.size,
+            ending=rows.ending,
+            names=wanted,
+            endings=rows.endings,
+            texts=rows.texts,
+        ),
+        reference,
+        again=again,
+        margin=choices.margin_replies,
+        alpha=choices.alpha,
+        seed=choices.seed,
+    )

@@ -1,0 +1,128 @@
+"""Stores of different days, side by side: has a method changed since?
+
+Joins stores to the audit room. A store is a day: the same sweep played again into a store of its own. First asks are held against those of
+all earlier days; scores of equal items, if episodes ended, against those of the first day."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from harness.audit.replies.drift import Day, Drift, Reply, drift
+from harness.audit.scores.arrays import EpisodeColumns, score_array
+from harness.audit.scores.findings import Audit
+from harness.audit.scores.score_audit import audit
+from harness.core.errors import AuditError, StoreError
+from harness.store.file import open_to_read
+from harness.store.reader import AuditChoices, EpisodeRows, FirstReply, audit_choices, episode_rows, replies_to_first_asks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MethodDrift:
+    """One method: its replies day by day, and its scores, each later day against the first; None where scores cannot be compared."""
+
+    replies: Drift
+    scores: Audit | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Store:
+    label: str
+    first_at: float
+    replies: Sequence[FirstReply]
+    episodes: EpisodeRows
+    choices: AuditChoices
+
+
+def store_drift(stores: Sequence[Path], *, days_mean: float) -> tuple[MethodDrift, ...]:
+    """Every method that was asked on two of these days, in order of name.
+
+    stores  in any order: their first calls say when they were
+    raises  AuditError if no method was; StoreError"""
+    days = sorted(map(_read, _distinct(stores)), key=lambda day: day.first_at)
+    methods = sorted({reply.method for day in days for reply in day.replies})
+    found = []
+    for method in methods:
+        asked = [day for day in days if any(reply.method == method for reply in day.replies)]
+        if len(asked) > 1:
+            seed = asked[0].choices.seed
+            told = drift(method, [_day(day, method) for day in asked], days_mean=days_mean, seed=seed)
+            found.append(MethodDrift(replies=told, scores=_scores(asked, method)))
+    if not found:
+        raise AuditError(f"no access method was asked in two of these stores; they hold {', '.join(methods) or 'no replies'}")
+    return tuple(found)
+
+
+def _distinct(stores: Sequence[Path]) -> Sequence[Path]:
+    if len({store.resolve() for store in stores}) < len(stores):
+        raise AuditError("a store is named twice; drift compares stores of different days")
+    return stores
+
+
+def _read(store: Path) -> _Store:
+    with open_to_read(store) as connection:
+        replies = replies_to_first_asks(connection)
+        if not replies:
+            raise StoreError(f"{store}: no reply in this store yet; drift compares replies of different days")
+        first = min(reply.sent_at for reply in replies)
+        return _Store(
+            label=f"{datetime.fromtimestamp(first, UTC):%Y-%m-%d} {store.stem}",
+            first_at=first,
+            replies=replies,
+            episodes=episode_rows(connection),
+            choices=audit_choices(connection),
+        )
+
+
+def _day(day: _Store, method: str) -> Day:
+    replies = [reply for reply in day.replies if reply.method == method]
+    tokens: dict[str, list[int]] = {}
+    for reply in replies:
+        if reply.prompt_tokens is not None:
+            tokens.setdefault(reply.ask_hash, []).append(reply.prompt_tokens)
+    facts = {
+        "served model": tuple(sorted({reply.served_model for reply in replies if reply.served_model})),
+        "system fingerprint": tuple(sorted({reply.fingerprint for reply in replies if reply.fingerprint})),
+    }
+    return Day(
+        label=day.label,
+        replies=tuple(Reply(item=reply.item, ask=reply.ask_hash, text=reply.reply, ending=reply.ending) for reply in replies),
+        facts={name: values for name, values in facts.items() if values},
+        prompt_tokens={ask: sum(counts) / len(counts) for ask, counts in tokens.items()},
+    )
+
+
+def _scores(days: Sequence[_Store], method: str) -> Audit | None:
+    """Each later day against the first, as if days were access methods; None if no item was finished on both."""
+    rows = [row for day in days for row in _episodes(day, method)]
+    if not rows:
+        return None
+    label, game, item, repeat, batch, outcome, score, calls = zip(*rows, strict=True)
+    columns = EpisodeColumns(
+        method=label, game=game, item=item, repeat=repeat, batch=batch, outcome=outcome, score=score, calls=calls
+    )
+    chosen = days[0].choices
+    try:
+        return audit(
+            score_array(columns),
+            days[0].label,
+            margin=chosen.margin,
+            margin_played=chosen.margin_played,
+            margin_game=chosen.margin_game,
+            alpha=chosen.alpha,
+            seed=chosen.seed,
+        )
+    except AuditError:
+        return None
+
+
+def _episodes(day: _Store, method: str) -> Iterator[tuple[object, ...]]:
+    rows = day.episodes
+    columns = zip(
+        rows.method, rows.arm, rows.game, rows.item, rows.repeat, rows.batch, rows.outcome, rows.score, rows.calls, strict=True
+    )
+    for name, arm, *rest in columns:
+        if name == method and arm == "main":
+            yield day.label, *rest

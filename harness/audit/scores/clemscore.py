@@ -1,0 +1,264 @@
+"""Clemscore: as published, and on a support that two methods have in common.
+
+Knows the published rule and its two traps: it rounds before it averages, and a game nobody could play leaves the average of qualities,
+so that one lucky episode brings it back with full weight. Keeps: both figures, never one alone.
+Does not promise: that clemscore differences are small when score differences are; test the latter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from harness.audit.scores.arrays import ABORTED, FAILED, UNSCORED, BoolArray, FloatArray, GameScores, ScoreArray
+from harness.audit.scores.contrasts import PairedGame
+from harness.audit.scores.intervals import POINTS_MAX, mean_interval, share_interval, strata, total
+
+SUPPORT_EPISODES = 5  # below five played episodes a game's quality is hearsay
+SUPPORT_SHARE = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clemscore:
+    """The published figure; None where the rule leaves nothing to average.
+
+    played   mean over games of the percentage played
+    quality  mean over games with a played episode of the mean main score"""
+
+    value: float | None
+    played: float | None
+    quality: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GameFigures:
+    """One game through one method as the published tables print it, with 1 - alpha intervals over items.
+
+    episodes  scored ones, aborted included; 0 leaves the game out of clemscore; None, like the two below, where only averages are known
+    aborted   of these; unscored: finished beyond these, without a score
+    played    percent, quality in [0, 100]: rounded; quality None when nothing was played
+    std       sample standard deviation of the main score over played episodes, None below two"""
+
+    game: str
+    episodes: int | None = 0
+    aborted: int | None = 0
+    unscored: int | None = 0
+    played: float | None = None
+    played_low: float | None = None
+    played_high: float | None = None
+    quality: float | None = None
+    quality_low: float | None = None
+    quality_high: float | None = None
+    std: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MethodFigures:
+    """One method's scores.
+
+    episodes   finished ones, aborted and unscored included; None, like the other counts, where only averages are known
+    low, high  1 - alpha interval of the published clemscore, for the games it was averaged over
+    supported  clemscore over the games every compared method could play, not rounded"""
+
+    method: str
+    episodes: int | None
+    aborted: int | None
+    unscored: int | None
+    failed: int | None
+    clemscore: Clemscore
+    low: float | None
+    high: float | None
+    supported: float | None
+    games: tuple[GameFigures, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClemscoreDifference:
+    """Method minus reference in clemscore points: as published, and on common support with its 1 - alpha interval."""
+
+    published: float | None
+    supported: float | None
+    low: float | None
+    high: float | None
+
+
+def round2(x: FloatArray) -> FloatArray:
+    """Two decimals, ties to even on the product with 100: numpy's and pandas' rounding, not Python's."""
+    return np.rint(100 * x) / 100
+
+
+def _rounded(x: float) -> float:
+    return float(round2(np.array(float(x))))
+
+
+def clemscore(played: FloatArray, quality: FloatArray) -> Clemscore:
+    """Clemscore from each game's percentage played and mean main score, both unrounded or already rounded.
+
+    played   (games,), NaN for a game without scored episodes: it is skipped
+    quality  (games,), NaN for a game without played episodes: it is skipped in the second average only
+    source   clembench v1.6 evaluation; identical in clemcore 3.7.2"""
+    counted = np.isfinite(played)
+    good = counted & np.isfinite(quality)
+    if not counted.any():
+        return Clemscore(value=None, played=None, quality=None)
+    mean_played = _rounded(round2(played[counted]).mean())
+    if not good.any():
+        return Clemscore(value=None, played=mean_played, quality=None)
+    mean_quality = _rounded(round2(quality[good]).mean())
+    value = _rounded(mean_played / 100 * mean_quality)
+    return Clemscore(value=value, played=mean_played, quality=mean_quality)
+
+
+def method_figures(scores: ScoreArray, method: str, support: BoolArray, alpha: float) -> MethodFigures:
+    """A method's table row: each game, clemscore as published with its interval, clemscore on the common support.
+
+    source  percentage played: Wilson at the effective sample size; quality: ratio estimator linearised over items; clemscore: influence
+            values of its product of averages (delta method). Items are the sampling units, repeats never are."""
+    m = scores.index(method)
+    sums = [_item_sums(game, m) for game in scores.games]
+    games = tuple(_game_figures(game, m, item_sums, alpha) for game, item_sums in zip(scores.games, sums, strict=True))
+    published = clemscore(*_figures(games))
+    shares = [(played / tries, points / tries) for tries, played, points in sums]
+    present = [(p, q) for p, q in shares if len(p)]
+    low = high = None
+    if published.value is not None:
+        _, influence = _influence(present, np.array([p.sum() > 0 for p, _ in present]))
+        reach = _reach(influence, alpha)
+        low, high = max(0.0, published.value - reach), min(POINTS_MAX, published.value + reach)
+    own = support & np.array([len(p) > 0 for p, _ in shares])
+    return MethodFigures(
+        method=method,
+        episodes=sum(int(game.finished[m].sum()) for game in scores.games),
+        aborted=_count(scores, m, ABORTED),
+        unscored=_count(scores, m, UNSCORED),
+        failed=_count(scores, m, FAILED),
+        clemscore=published,
+        low=low,
+        high=high,
+        supported=_influence(present, own[[len(p) > 0 for p, _ in shares]])[0] if own.any() else None,
+        games=games,
+    )
+
+
+def _count(scores: ScoreArray, m: int, code: int) -> int:
+    return sum(int((game.outcome[m] == code).sum()) for game in scores.games)
+
+
+def summary_figures(method: str, games: Sequence[GameFigures]) -> MethodFigures:
+    """A method's table row where only each game's averages are known: clemscore follows from them, intervals and common support do not."""
+    return MethodFigures(
+        method=method,
+        episodes=None,
+        aborted=None,
+        unscored=None,
+        failed=None,
+        clemscore=clemscore(*_figures(games)),
+        low=None,
+        high=None,
+        supported=None,
+        games=tuple(games),
+    )
+
+
+def _item_sums(game: GameScores, m: int) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Scored episodes, played ones and the sum of their scores, each (items with a scored episode,)."""
+    scored = game.scored[m]
+    tries = scored.sum(axis=1).astype(np.float64)
+    played = (scored & (game.outcome[m] != ABORTED)).sum(axis=1).astype(np.float64)
+    points = np.nan_to_num(np.where(scored, game.score[m], 0.0)).sum(axis=1)
+    kept = tries > 0
+    return tries[kept], played[kept], points[kept]
+
+
+def _game_figures(game: GameScores, m: int, sums: tuple[FloatArray, FloatArray, FloatArray], alpha: float) -> GameFigures:
+    tries, played, points = sums
+    unscored = int((game.outcome[m] == UNSCORED).sum())
+    if not len(tries):
+        return GameFigures(game=game.game, unscored=unscored)
+    share = played.sum() / tries.sum()
+    low, high = share_interval(played, tries, alpha)
+    quality = std = None
+    quality_low = quality_high = None
+    if played.sum() > 0:
+        mean = float(points.sum() / played.sum())
+        reached = played > 0
+        influence = (points - mean * played)[reached] / (played[reached].mean())
+        quality_low, quality_high = mean_interval(mean, influence, alpha)
+        quality = _rounded(mean)
+        values = game.score[m][np.isfinite(game.score[m])]
+        std = _rounded(values.std(ddof=1)) if len(values) > 1 else None
+    return GameFigures(
+        game=game.game,
+        episodes=int(tries.sum()),
+        aborted=int((game.outcome[m] == ABORTED).sum()),
+        unscored=unscored,
+        played=_rounded(100 * share),
+        played_low=100 * low,
+        played_high=100 * high,
+        quality=quality,
+        quality_low=quality_low,
+        quality_high=quality_high,
+        std=std,
+    )
+
+
+def _figures(games: Sequence[GameFigures]) -> tuple[FloatArray, FloatArray]:
+    played = np.array([np.nan if game.played is None else game.played for game in games])
+    quality = np.array([np.nan if game.quality is None else game.quality for game in games])
+    return played, quality
+
+
+def common_support(scores: ScoreArray, methods: Sequence[str]) -> BoolArray:
+    """Games in which every one of these methods played at least five episodes and 5 % of those it finished, (games,)."""
+    index = [scores.index(method) for method in methods]
+    finished = np.stack([game.finished[index].sum(axis=(1, 2)) for game in scores.games])
+    played = np.stack([np.nan_to_num(game.played[index]).sum(axis=(1, 2)) for game in scores.games])
+    return np.asarray((played >= np.maximum(SUPPORT_EPISODES, SUPPORT_SHARE * finished)).all(axis=1), dtype=np.bool_)
+
+
+def supported_difference(
+    games: Sequence[PairedGame], contrast: int, support: BoolArray, alpha: float
+) -> tuple[float, float, float] | None:
+    """Difference of clemscores over the supported games, with its interval; None if no supported game has a common item.
+
+    source  influence values of the product of averages, then the stratified t"""
+    pairs_a, pairs_b, kept = [], [], []
+    for game, supported in zip(games, support, strict=True):
+        shared = game.shared[contrast]
+        if shared.any():
+            pairs_a.append((game.played_a[contrast, shared], game.points_a[contrast, shared]))
+            pairs_b.append((game.played_b[contrast, shared], game.points_b[contrast, shared]))
+            kept.append(supported and game.played_a[contrast].any() and game.played_b[contrast].any())
+    if not any(kept):
+        return None
+    value_a, influence_a = _influence(pairs_a, np.array(kept))
+    value_b, influence_b = _influence(pairs_b, np.array(kept))
+    reach = _reach([b - a for a, b in zip(influence_a, influence_b, strict=True)], alpha)
+    difference = value_b - value_a
+    return difference, max(-POINTS_MAX, difference - reach), min(POINTS_MAX, difference + reach)
+
+
+def _influence(games: Sequence[tuple[FloatArray, FloatArray]], support: BoolArray) -> tuple[float, list[FloatArray]]:
+    """Clemscore over the supported games, and what each item adds to it, a game each.
+
+    games  (share of repeats played in [0, 1], mean points) per item, every game of the average played; support as bool, at least one"""
+    played = np.array([p.mean() for p, _ in games])
+    points = np.array([q.mean() for _, q in games])
+    quality = np.divide(points, played, out=np.zeros(len(games)), where=support)
+    mean_played, mean_quality, supported = played.mean(), quality.sum() / support.sum(), support.sum()
+    influence = []
+    for (p, q), p_mean, q_mean, inside in zip(games, played, quality, support, strict=True):
+        value = mean_quality * (p - p_mean) / len(games)
+        if inside:
+            value = value + mean_played * (q - q_mean * p) / (p_mean * supported)
+        influence.append(value)
+    return float(mean_played * mean_quality), influence
+
+
+def _reach(influence: Sequence[FloatArray], alpha: float) -> float:
+    """Half the width of Student's interval for a sum of per-game means of these values."""
+    scaled = [(value * len(influence))[None] for value in influence]
+    whole = total(strata(scaled, [np.ones(value.shape, dtype=np.bool_) for value in scaled]))
+    return float(stats.t.ppf(1 - alpha / 2, whole.df[0]) * whole.se[0])

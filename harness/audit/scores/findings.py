@@ -1,0 +1,177 @@
+"""What an audit of scores finds, as frozen shapes: one Audit holds everything. Knows no estimate and no test."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, is_dataclass
+from math import isfinite
+
+from harness.audit.scores.clemscore import ClemscoreDifference, MethodFigures
+from harness.audit.scores.contrasts import (
+    Discordance,
+)
+from harness.audit.scores.pairs import PairFinding
+from harness.audit.scores.sample_size import Plan
+from harness.audit.scores.variance import SelfAgreement, VarianceParts
+from harness.audit.verdicts import Scope, Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """One macro endpoint of one method less the reference: points, or percent of episodes played.
+
+    low, high                          1 - alpha interval: Student's; where all differences are alike, what may hide
+    equivalence_low, equivalence_high  1 - 2 alpha interval of the equivalence claim, what may hide included
+    open_low, open_high                what an inconclusive verdict leaves open: the same at 1 - alpha / methods
+    hidden                             how far games whose differences are all alike may move the whole, at level alpha
+    p                                  adjusted p of the macro statistic
+    p_equivalence                      p of "at or beyond the margin" """
+
+    difference: float
+    se: float
+    df: float
+    low: float
+    high: float
+    equivalence_low: float
+    equivalence_high: float
+    open_low: float
+    open_high: float
+    hidden: float
+    margin: float
+    p: float
+    p_equivalence: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GameFinding:
+    """One game of one contrast; differences in points of that game, method less reference.
+
+    low, high   1 - alpha interval
+    p_points, p_played  adjusted over all games and both endpoints
+    form, play  the two parts of the difference
+    played_*    percent of episodes; quality_* mean main score of those played, None where none was
+    beyond      p_points is at most alpha and the difference larger than the margin for one game
+    played_discordance, success_discordance  exact McNemar counts; None with repeats"""
+
+    game: str
+    items: int
+    difference: float
+    low: float
+    high: float
+    p_points: float
+    p_played: float
+    form: float
+    play: float
+    played_reference: float
+    played_method: float
+    quality_reference: float | None
+    quality_method: float | None
+    beyond: bool
+    played_discordance: Discordance | None
+    success_discordance: Discordance | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemFinding:
+    """One item: mean points over the repeats that both finished, and the share of them that was played, through either."""
+
+    label: str
+    reference: float
+    method: float
+    played_reference: float
+    played_method: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Missing:
+    """What failed episodes may have hidden; only where failures are many or uneven.
+
+    worst, best      the difference had they ended worst or best for the method
+    verdict_worst, verdict_best  the verdicts then"""
+
+    failed_reference: int
+    failed_method: int
+    p_uneven: float
+    worst: float
+    best: float
+    verdict_worst: Verdict
+    verdict_best: Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """One method against the reference.
+
+    items          compared; items_dropped: finished by only one of the two
+    p_joint        of "nothing differs", by relabelling within items; p_difference after Holm over methods
+    p_equivalence  the larger of both endpoints'; p_equivalence_holm after Holm over methods
+    p_batches      of "the batches' differences centre on 0"; None below three batches
+    plan           what would settle it; only when inconclusive
+    agreement      how often repeats disagree; None with one repeat
+    repeats_effective  how many independent repeats the repeats are worth; None with one
+    furthest       the items that moved most, at most 40, from most lost to most gained"""
+
+    method: str
+    items: int
+    items_dropped: int
+    repeats: int
+    points: Estimate
+    played: Estimate
+    clemscore: ClemscoreDifference
+    games: tuple[GameFinding, ...]
+    p_joint: float
+    p_difference: float
+    p_equivalence: float
+    p_equivalence_holm: float
+    p_batches: float | None
+    agreement: SelfAgreement | None
+    repeats_effective: float | None
+    furthest: tuple[ItemFinding, ...]
+    verdict: Verdict
+    label: str
+    scope: Scope
+    sentence: str
+    plan: Plan | None
+    missing: Missing | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audit:
+    """Everything the scores say.
+
+    methods               every method's own figures, the reference first
+    comparisons           every other method against the reference, in order of name
+    again                 the reference against its second self; None where it was not played
+    calibrated            False if the reference differs from itself: then no verdict deserves belief
+    support               games in which every compared method played enough for clemscore on common support
+    unsupported           the other games: they still count in the percentage played and in points
+    spread                where the variance of points lives; None with gaps or one repeat
+    pairs                 every two methods in every game, for looking only"""
+
+    reference: str
+    alpha: float
+    margin: float
+    margin_played: float
+    margin_game: float
+    seed: int
+    draws: int
+    repeats: int
+    batches: int
+    methods: tuple[MethodFigures, ...]
+    comparisons: tuple[Comparison, ...]
+    again: Comparison | None
+    calibrated: bool
+    support: tuple[str, ...]
+    unsupported: tuple[str, ...]
+    spread: VarianceParts | None
+    pairs: tuple[PairFinding, ...]
+
+
+def as_json(value: object) -> object:
+    """Findings as plain data: dataclasses become dicts, tuples lists, numbers that are not finite None."""
+    if is_dataclass(value):
+        return {field.name: as_json(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, tuple):
+        return [as_json(part) for part in value]
+    if isinstance(value, float):
+        return value if isfinite(value) else None
+    return value

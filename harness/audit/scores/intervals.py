@@ -1,0 +1,226 @@
+"""Intervals and equivalence tests for weighted sums of per-game means, and intervals for shares.
+
+Knows numbers only: a stratum is a game, a unit an item, a row of an array one contrast.
+Keeps: a game whose differences are all alike has an unknown variance, not none; no equivalence is claimed past what may hide there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from harness.audit.scores.arrays import BoolArray, FloatArray
+
+POINTS_MAX = 100.0
+LEVELS = np.geomspace(1e-6, 1.0, 1201)  # chances to see nothing of what hides, tried in steps of 1.2 %
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Strata:
+    """What inference needs of the differences, each array (contrasts, games).
+
+    n         items in the game that both methods of the contrast finished
+    mean      of the differences, 0 where n = 0
+    variance  their sample variance; with one item the largest possible, POINTS_MAX squared
+    third     their unbiased third central moment, 0 below three items
+    weight    of the game: equal over games with items, summing to 1"""
+
+    n: FloatArray
+    mean: FloatArray
+    variance: FloatArray
+    third: FloatArray
+    weight: FloatArray
+
+    def only(self, contrast: int) -> Strata:
+        """One contrast of these, still (1, games)."""
+        row = slice(contrast, contrast + 1)
+        return Strata(
+            n=self.n[row], mean=self.mean[row], variance=self.variance[row], third=self.third[row], weight=self.weight[row]
+        )
+
+    def grown(self, factor: float) -> Strata:
+        """The same differences from `factor` times as many items."""
+        return Strata(n=self.n * factor, mean=self.mean, variance=self.variance, third=self.third, weight=self.weight)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Total:
+    """A weighted sum of per-game means, each array (contrasts,).
+
+    se    its standard error; 0 when every game's differences are all alike
+    df    Welch-Satterthwaite degrees of freedom, infinite when se is 0
+    skew  third moment of the estimate over se cubed"""
+
+    estimate: FloatArray
+    se: FloatArray
+    df: FloatArray
+    skew: FloatArray
+
+
+def strata(values: Sequence[FloatArray], shared: Sequence[BoolArray]) -> Strata:
+    """Per-game moments.
+
+    values  a game each: (contrasts, items), 0 where not shared
+    shared  a game each: (contrasts, items)"""
+    n = np.stack([mask.sum(axis=1) for mask in shared], axis=1).astype(np.float64)
+    count = np.maximum(n, 1)
+    mean = np.stack([x.sum(axis=1) for x in values], axis=1) / count
+    centred = [np.where(mask, x - mean[:, g, None], 0.0) for g, (x, mask) in enumerate(zip(values, shared, strict=True))]
+    square = np.stack([(x**2).sum(axis=1) for x in centred], axis=1)
+    cube = np.stack([(x**3).sum(axis=1) for x in centred], axis=1)
+    variance = np.where(n > 1, square / np.maximum(n - 1, 1), POINTS_MAX**2)
+    variance[variance <= 1e-12 * (1 + mean**2)] = 0.0
+    third = np.where(n > 2, count * cube / np.maximum((n - 1) * (n - 2), 1), 0.0)
+    return Strata(n=n, mean=mean, variance=variance, third=third, weight=equal_weights(n))
+
+
+def equal_weights(n: FloatArray) -> FloatArray:
+    """1/G for each of a contrast's G games that have items, 0 for the others."""
+    present = n > 0
+    return np.asarray(present / np.maximum(present.sum(axis=1, keepdims=True), 1), dtype=np.float64)
+
+
+def total(parts: Strata) -> Total:
+    """The stratified estimate with its error.
+
+    source  variance of a stratified mean; degrees of freedom by Satterthwaite (1946), Welch (1947)"""
+    count = np.maximum(parts.n, 1)
+    share = parts.weight**2 * parts.variance / count
+    variance = share.sum(axis=1)
+    spread = (share**2 / np.maximum(parts.n - 1, 1)).sum(axis=1)
+    known = variance > 0
+    df = np.full(len(variance), np.inf)
+    np.divide(variance**2, spread, out=df, where=known)
+    se = np.sqrt(variance)
+    skew = np.zeros(len(variance))
+    np.divide((parts.weight**3 * parts.third / count**2).sum(axis=1), se**3, out=skew, where=known)
+    return Total(estimate=(parts.weight * parts.mean).sum(axis=1), se=se, df=df, skew=skew)
+
+
+def t_interval(whole: Total, level: float) -> tuple[FloatArray, FloatArray]:
+    """Student's interval at this level, (contrasts,) each."""
+    reach = stats.t.ppf(0.5 + level / 2, whole.df) * whole.se
+    return whole.estimate - reach, whole.estimate + reach
+
+
+def equivalence_interval(parts: Strata, tail: float) -> tuple[FloatArray, FloatArray]:
+    """Bounds each passed by the truth with at most this chance, (contrasts,): inside +-margin exactly when `equivalence_p` <= tail.
+
+    The outer of Student's and of Hall's skewness-corrected bounds. Where a game's differences are all alike, two kinds of luck would be
+    needed: to see none of what hides there (chance L), and a bound off by tail / L; the bound is the worst over all L.
+    source  Hall (1992), On the removal of skewness by transformation, J. R. Statist. Soc. B 54"""
+    whole = total(parts)
+    hidden = hidden_bound(parts, LEVELS)
+    low, high = whole.estimate.copy(), whole.estimate.copy()
+    for contrast in range(len(low)):
+        levels = LEVELS if hidden[contrast].any() else LEVELS[-1:]
+        possible = levels > tail
+        unseen = hidden[contrast, -len(levels) :][possible]
+        t = stats.t.ppf(1 - tail / levels[possible], whole.df[contrast])
+        se, skew = whole.se[contrast], np.full(len(t), whole.skew[contrast])
+        low[contrast] -= (unseen + se * np.maximum(t, _unskewed(t, skew))).max()
+        high[contrast] += (unseen + se * np.maximum(t, -_unskewed(-t, skew))).max()
+    return low, high
+
+
+def _unskewed(x: FloatArray, skew: FloatArray) -> FloatArray:
+    """Hall's inverse transformation: where a studentised mean stands when its transform is at x."""
+    safe = np.where(np.abs(skew) < 1e-8, 1.0, skew)
+    return np.where(np.abs(skew) < 1e-8, x, 3 / safe * (np.cbrt(1 + safe * (x - safe / 6)) - 1))
+
+
+def _skewed(y: FloatArray, skew: FloatArray) -> FloatArray:
+    """Hall's transformation of a studentised mean: monotone, close to a normal score."""
+    return y + skew * y**2 / 3 + skew**2 * y**3 / 27 + skew / 6
+
+
+def equivalence_p(parts: Strata, margin: float) -> FloatArray:
+    """p of "the weighted sum lies at or beyond +-margin", (contrasts,): two one-sided tests, each by the larger p of t and Hall's t.
+
+    Where a game's differences are all alike, a difference at the margin may be partly hidden there: then the p is the chance to see none
+    of the hidden part times the p of the part left, for the hidden part that makes it largest.
+    source  Schuirmann (1987), J. Pharmacokin. Biopharm. 15; Hall (1992)"""
+    whole = total(parts)
+    hidden = hidden_bound(parts, LEVELS)
+    return np.array(
+        [
+            (LEVELS * _two_sided(whole, contrast, margin - hidden[contrast])).max()
+            if hidden[contrast].any()
+            else _two_sided(whole, contrast, np.array([margin]))[0]
+            for contrast in range(len(whole.estimate))
+        ]
+    )
+
+
+def _two_sided(whole: Total, contrast: int, room: FloatArray) -> FloatArray:
+    """The larger p of both sides and both t's at these margins."""
+    estimate, se, df, skew = whole.estimate[contrast], whole.se[contrast], whole.df[contrast], whole.skew[contrast]
+    if se == 0:
+        return np.where(np.abs(estimate) < room, 0.0, 1.0)
+    below, above = (estimate - room) / se, (estimate + room) / se
+    tails = [
+        stats.t.cdf(below, df),
+        stats.t.cdf(_skewed(below, skew), df),
+        stats.t.sf(above, df),
+        stats.t.sf(_skewed(above, skew), df),
+    ]
+    return np.asarray(np.max(tails, axis=0), dtype=np.float64)
+
+
+def hidden_bound(parts: Strata, level: FloatArray) -> FloatArray:
+    """How far games whose differences are all alike may still move the weighted sum, (contrasts, levels).
+
+    If a share pi_g of game g's items would have come out otherwise, n_g items show none of them with probability (1 - pi_g)^n_g. The
+    bound is the largest sum of w_g (100 + |mean_g|) pi_g for which the product of these probabilities is still at least the level: for
+    one game 100 (1 - level^(1/n)) w, for several less than the sum of their separate bounds, and as exact."""
+    alike = (parts.variance == 0) & (parts.weight > 0)
+    bound = np.zeros((len(parts.n), len(level)))
+    for contrast in np.flatnonzero(alike.any(axis=1)):
+        games = alike[contrast]
+        reach = parts.weight[contrast, games] * (POINTS_MAX + np.abs(parts.mean[contrast, games]))
+        bound[contrast] = _largest_hidden(parts.n[contrast, games], reach, level)
+    return bound
+
+
+def _largest_hidden(n: FloatArray, reach: FloatArray, level: FloatArray) -> FloatArray:
+    """max sum reach (1 - x) subject to sum n log x >= log level, 0 < x <= 1: x = min(1, lambda n / reach), games that pay most first."""
+    order = np.argsort(n / reach)
+    n, reach = n[order], reach[order]
+    offset = np.log(n / reach)
+    log_lambda = (np.log(level)[:, None] - np.cumsum(n * offset)) / np.cumsum(n)
+    used = np.maximum((log_lambda + offset < 0).sum(axis=1), 1) - 1
+    chosen = np.take_along_axis(log_lambda, used[:, None], axis=1)
+    x = np.exp(np.minimum(chosen + offset, 0.0))
+    return np.asarray((reach * (1 - x)).sum(axis=1), dtype=np.float64)
+
+
+def share_interval(hits: FloatArray, tries: FloatArray, alpha: float) -> tuple[float, float]:
+    """Wilson's interval for a share, with tries clustered in units: the sample size is the effective one.
+
+    hits, tries  (units,); with one try a unit this is Wilson's interval itself; a unit counts for at least one try
+    source       Wilson (1927); effective size as in Dean & Pagano (2015), J. Survey Statist. Methodol. 3"""
+    share = hits.sum() / tries.sum()
+    units, spread = float((tries > 0).sum()), share * (1 - share)
+    variance = ((hits - share * tries) ** 2).sum() / tries.sum() ** 2
+    size = max(units, float(spread / variance)) if variance > 0 else units
+    z2 = stats.norm.ppf(1 - alpha / 2) ** 2
+    centre = (share + z2 / (2 * size)) / (1 + z2 / size)
+    reach = np.sqrt(z2 * spread / size + z2**2 / (4 * size**2)) / (1 + z2 / size)
+    return max(0.0, float(centre - reach)), min(1.0, float(centre + reach))
+
+
+def mean_interval(mean: float, influence: FloatArray, alpha: float) -> tuple[float, float]:
+    """Student's interval for a mean or ratio in [0, 100] from its influence values, a unit each.
+
+    One unit tells nothing of spread: [0, 100]. All alike: as far as 1 - alpha^(1/n) of the units may have hidden."""
+    n = len(influence)
+    if n < 2:
+        return 0.0, POINTS_MAX
+    variance = float((influence**2).sum() / (n - 1))
+    if variance <= 1e-12:
+        hidden = 1 - alpha ** (1 / n)
+        return mean * (1 - hidden), mean + (POINTS_MAX - mean) * hidden
+    reach = float(stats.t.ppf(1 - alpha / 2, n - 1)) * np.sqrt(variance / n)
+    return max(0.0, float(mean - reach)), min(POINTS_MAX, float(mean + reach))

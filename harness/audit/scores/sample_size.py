@@ -1,0 +1,206 @@
+"""What it takes to settle the question: repeats, items, calls.
+
+Knows the variance of paired differences and a margin. Keeps: what more repeats cannot buy is said, not promised.
+Does not promise: a verdict; forecasts hold for methods that are truly alike, four times in five."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import ceil, inf, isfinite, sqrt
+
+import numpy as np
+from scipy import stats
+
+from harness.audit.scores.arrays import FloatArray
+from harness.audit.scores.intervals import LEVELS, Strata, hidden_bound, total
+
+Aim = Callable[[Strata, float, float], float]  # moments, margin, alpha -> the standard error wanted
+POWER = 0.8
+FACTOR_MAX = 1e6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noise:
+    """The variance of a macro difference, split by what shrinks it.
+
+    chance  times 1/R: from repeats;  items  whatever R is: from items that respond to the method
+    None    one repeat cannot tell them apart"""
+
+    chance: float
+    items: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """One endpoint of one contrast, as far as it is settled.
+
+    parts   its per-game moments, one contrast
+    noise   None with one repeat
+    margin  in the endpoint's unit"""
+
+    parts: Strata
+    noise: Noise | None
+    margin: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What would settle the margin, in all and for both methods together; exactly one of repeats and items is what must grow.
+
+    repeats          in all, on the same items; None: repeats alone cannot do it, or one repeat cannot tell
+    items            in all, at the repeats of now; None when repeats do it
+    factor           items needed over items present
+    margins_smallest the least margin of each endpoint that repeats alone can prove on these items; None where unknown
+    calls, cost_usd  None where not counted"""
+
+    repeats: int | None
+    items: int | None
+    factor: float
+    episodes: int
+    margins_smallest: tuple[float | None, ...]
+    calls: int | None
+    cost_usd: float | None
+
+
+def noise_of(
+    reference: Sequence[FloatArray], method: Sequence[FloatArray], parts: Strata
+) -> Noise | None:
+    """Splits the variance of a paired macro difference.
+
+    reference, method  a game each: (items, repeats), NaN where missing
+    parts              moments of the item differences of the same two methods
+    returns            None when no item has two repeats finished by both
+    source             the two-way model of variance.py for two methods: the variance of an item's difference is interaction + chance / R"""
+    chance = items = 0.0
+    known = False
+    for g, (a, b) in enumerate(zip(reference, method, strict=True)):
+        both = np.isfinite(a) & np.isfinite(b)
+        repeats = both.sum(axis=1)
+        several = repeats >= 2
+        n, weight, variance = parts.n[0, g], parts.weight[0, g], parts.variance[0, g]
+        if n == 0:
+            continue
+        within = 0.0
+        if several.any():
+            known = True
+            within = float((_within(a, both)[several] + _within(b, both)[several]).mean())
+        shared = repeats > 0
+        chance += weight**2 * within / n
+        items += weight**2 * (variance - within * float((1 / repeats[shared]).mean())) / n
+    return Noise(chance=float(chance), items=max(0.0, float(items))) if known else None
+
+
+def _within(values: FloatArray, both: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> FloatArray:
+    """Sample variance over the repeats both methods finished, (items,); 0 below two."""
+    count = both.sum(axis=1)
+    mean = np.where(both, values, 0.0).sum(axis=1) / np.maximum(count, 1)
+    square = (np.where(both, values - mean[:, None], 0.0) ** 2).sum(axis=1)
+    return np.asarray(square / np.maximum(count - 1, 1))
+
+
+def reach(alpha: float) -> float:
+    """Standard errors a margin must hold for "equivalent" to be earned with 80 % power by methods truly alike."""
+    return float(stats.norm.ppf(1 - alpha) + stats.norm.ppf(1 - (1 - POWER) / 2))
+
+
+def plan(
+    questions: Sequence[Question], *, repeats: int, items: int, alpha: float, calls: float | None, cost_usd: float | None
+) -> Plan:
+    """What settles all these endpoints at once.
+
+    repeats, items   of now
+    alpha            after Holm
+    calls, cost_usd  of one play of one item through both methods; None where not counted
+    source           sample size of two one-sided tests at true difference 0; where that is already held and the verdict still open, at
+                     the difference seen: to prove it inside the margin, or to prove it at all, whichever is cheaper"""
+    aims: list[Aim] = [_aim_at_none] * len(questions)
+    if all(_error(question.parts) <= _aim_at_none(question.parts, question.margin, alpha) for question in questions):
+        aims = [_aim_at_seen] * len(questions)
+    wanted = [aim(question.parts, question.margin, alpha) for aim, question in zip(aims, questions, strict=True)]
+    needed = max(_repeats_for(question, want) for question, want in zip(questions, wanted, strict=True))
+    smallest = tuple(_smallest_margin(question, alpha) for question in questions)
+    if isfinite(needed):
+        more = max(ceil(needed), repeats + 1)
+        return _costed(more, None, 1.0, more * items, smallest, calls, cost_usd)
+    factor = max(_factor_for(question, aim, alpha) for question, aim in zip(questions, aims, strict=True))
+    grown = max(ceil(factor * items), items + 1)
+    return _costed(None, grown, grown / items, repeats * grown, smallest, calls, cost_usd)
+
+
+def _error(parts: Strata) -> float:
+    return float(total(parts).se[0])
+
+
+def _aim_at_none(parts: Strata, margin: float, alpha: float) -> float:
+    """The standard error at which methods truly alike are proved so, whatever hides in games all alike; at most 0 if too much may hide."""
+    power = float(stats.norm.ppf(1 - (1 - POWER) / 2))
+    if _hidden(parts, alpha) >= margin:
+        return 0.0
+    errors = stats.norm.ppf(1 - alpha / LEVELS[alpha < LEVELS]) + power
+    room = margin - hidden_bound(parts, LEVELS[alpha < LEVELS])[0]
+    return float((room[errors > 0] / errors[errors > 0]).min())
+
+
+def _aim_at_seen(parts: Strata, margin: float, alpha: float) -> float:
+    """The standard error at which the difference seen would be proved inside the margin or proved at all, in four audits of five."""
+    seen = abs(float(total(parts).estimate[0]))
+    power = float(stats.norm.ppf(POWER))
+    inside = (margin - _hidden(parts, alpha) - seen) / (float(stats.norm.ppf(1 - alpha)) + power)
+    beyond = seen / (float(stats.norm.ppf(1 - alpha / 2)) + power)
+    return max(inside, beyond)
+
+
+def _hidden(parts: Strata, alpha: float) -> float:
+    return float(hidden_bound(parts, np.array([alpha]))[0, 0])
+
+
+def _repeats_for(question: Question, error: float) -> float:
+    """Repeats that bring the standard error down to this; infinite if none do or nobody can tell."""
+    if question.noise is None or error <= 0:
+        return inf
+    left = error**2 - question.noise.items
+    return question.noise.chance / left if left > 0 else inf
+
+
+def _smallest_margin(question: Question, alpha: float) -> float | None:
+    if question.noise is None:
+        return None
+    return reach(alpha) * sqrt(question.noise.items) + _hidden(question.parts, alpha)
+
+
+def _factor_for(question: Question, aim: Aim, alpha: float) -> float:
+    """How many times the items bring the standard error to what is aimed at, what hides shrinking along; by bisection."""
+
+    def enough(factor: float) -> bool:
+        grown = question.parts.grown(factor)
+        wanted = aim(grown, question.margin, alpha)
+        return wanted > 0 and _error(grown) <= wanted
+
+    low, high = 1.0, FACTOR_MAX
+    if enough(low):
+        return low
+    for _ in range(50):
+        middle = sqrt(low * high)
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return high
+
+
+def _costed(
+    repeats: int | None,
+    items: int | None,
+    factor: float,
+    plays: int,
+    smallest: tuple[float | None, ...],
+    calls: float | None,
+    cost_usd: float | None,
+) -> Plan:
+    return Plan(
+        repeats=repeats,
+        items=items,
+        factor=factor,
+        episodes=2 * plays,
+        margins_smallest=smallest,
+        calls=None if calls is None else ceil(plays * calls),
+        cost_usd=None if cost_usd is None else plays * cost_usd,
+    )

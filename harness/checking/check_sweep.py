@@ -1,0 +1,63 @@
+"""What `lightbulb check` does: what it will cost, the look itself, and the rows it leaves for an audit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.access.connect import check_sweep
+from harness.access.context import Setting
+from harness.access.methods import prices
+from harness.audit.probes.asks import expected_cost
+from harness.audit.probes.interpret import ProbeFinding, judge
+from harness.checking.check_method import Look, Spent, summed
+from harness.config.sweep import MethodPart, SweepSpec
+from harness.store.file import open_to_write
+from harness.store.writer import writing
+
+HELLO_TOKENS = (12, 16)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckEnd:
+    """What came of a check. findings: empty without probes."""
+
+    looks: tuple[Look, ...]
+    findings: tuple[ProbeFinding, ...]
+    spent: Spent
+
+
+def costs_before(spec: SweepSpec, *, probing: bool) -> dict[str, Spent | None]:
+    """Method -> what looking at it may cost at most; None for bots: inside this program there is nothing to reach."""
+    return {name: None if part.bots is not None else _most(part, probing=probing) for name, (_, part) in spec.methods().items()}
+
+
+def _most(part: MethodPart, *, probing: bool) -> Spent:
+    calls, heard, spoken = expected_cost() if probing else (0, 0, 0)
+    heard, spoken = heard + HELLO_TOKENS[0], spoken + HELLO_TOKENS[1]
+    price = prices(part)
+    cost = price.cost_usd(prompt_tokens=heard, cached_tokens=None, completion_tokens=spoken) if price is not None else None
+    return Spent(calls=calls + 1, prompt_tokens=heard, completion_tokens=spoken, cost_usd=cost)
+
+
+def references(spec: SweepSpec) -> dict[str, str]:
+    """Method -> the one it is held against: the audit's reference, or its model's first."""
+    chosen: dict[str, str] = {}
+    for model, part in spec.models.items():
+        names = [f"{model}/{way}" for way in part.methods if part.methods[way].bots is None]
+        held = spec.audit.reference if spec.audit.reference in names else names[0] if names else None
+        if held is not None:
+            chosen.update(dict.fromkeys(names, held))
+    return chosen
+
+
+async def check_and_keep(spec: SweepSpec, setting: Setting, *, probing: bool, keeping: bool) -> CheckEnd:
+    """Looks at every method; keeps the probes' rows in the setting's store if asked to.
+
+    raises  SpecError, EngineError, StoreError"""
+    looks = await check_sweep(spec, setting, probing=probing)
+    rows = [row for look in looks for row in look.probes]
+    if keeping and rows:
+        with open_to_write(setting.store) as connection:
+            async with writing(connection, setting.store) as writer:
+                await writer.put(*rows)
+    return CheckEnd(looks=looks, findings=judge(rows, references(spec)), spent=summed([look.spent for look in looks]))

@@ -1,0 +1,151 @@
+"""Commands that say what came of sweeps: scores, verdicts, pages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.commands.arguments import AsJson, StoreFile, load
+from harness.commands.terminal import DIFFERENT, answer, say, write
+from harness.core.errors import SpecError
+
+
+def scores(
+    store: StoreFile,
+    why: Annotated[bool, typer.Option("--why", help="Instead: what each access method's time went to.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Clemscore, share played and quality, with 95 % intervals, per model and access method.
+
+    With --why, why it was slow: the share of each access method's wall time that went to the provider's latency, to waiting for a quota,
+    to backing off after errors, to our own CPU, and to places that stood empty for want of ready turns.
+
+    Example: lightbulb scores demo.duckdb"""
+    from harness.analysis.store_audit import store_scores, store_times
+    from harness.report.audit_tables import print_scores
+    from harness.report.times import print_times
+
+    if why:
+        answer(store_times(store), print_times, as_json=as_json)
+    else:
+        answer(store_scores(store), print_scores, as_json=as_json)
+
+
+def audit(
+    store: Annotated[Path | None, typer.Argument(metavar="STORE", help="The DuckDB file that a run wrote.")] = None,
+    reference: Annotated[str | None, typer.Option(help='"model/method" that the others are held against; default: the sweep\'s.')] = None,
+    margin: Annotated[float | None, typer.Option(help="Points too few to matter; default: the sweep's.", min=0.01, max=100)] = None,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the verdicts and their figures as one page.")] = None,
+    fail_on_difference: Annotated[
+        bool, typer.Option("--fail-on-difference", help="Exit with 5 if a verdict is DIFFERENT, or the reference differs from itself.")
+    ] = False,
+    as_json: AsJson = False,
+    plan: Annotated[
+        Path | None, typer.Option("--plan", metavar="SWEEP.toml", help="Before any call: what will this sweep's audit be able to say?")
+    ] = None,
+    earlier: Annotated[
+        Path | None, typer.Option("--from", metavar="STORE", help="With --plan: episodes that tell how much scores spread and cost.")
+    ] = None,
+) -> None:
+    """Is it the same model? Two verdicts for each access method, on its scores and on its replies, held against the reference. With --plan:
+    what a sweep that is not played yet will be able to say, and how many repeats settle its margins, at what cost.
+
+    Example: lightbulb audit demo.duckdb --html audit.html --fail-on-difference"""
+    from harness.analysis.store_audit import store_audit
+    from harness.core.clock import RealClock
+    from harness.report.audit_tables import print_audit
+
+    if plan is not None:
+        if store is not None or reference is not None or margin is not None or html is not None:
+            raise SpecError("--plan takes a sweep file, whose [audit] holds reference and margin; --from STORE names earlier episodes")
+        _foretell(plan, earlier, as_json=as_json)
+        return
+    if store is None or earlier is not None:
+        raise SpecError("name a store, as: lightbulb audit demo.duckdb; or a sweep to be played: lightbulb audit --plan demo.toml")
+    found = store_audit(store, reference=reference, margin=margin)
+    if html is not None:
+        from harness.report.audit_page import audit_page
+
+        write(html, audit_page(found, store=store.name, made_at=RealClock().wall()))
+        say(f"{html}: {html.stat().st_size / 1e6:.1f} MB")
+    answer(found, print_audit, as_json=as_json)
+    raise typer.Exit(DIFFERENT if fail_on_difference and any(part.differs for part in found) else 0)
+
+
+def report(
+    store: StoreFile,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The page to write.")] = Path("report.html"),
+    reference: Annotated[str | None, typer.Option(help='"model/method" that the others are held against; default: the sweep\'s.')] = None,
+    margin: Annotated[float | None, typer.Option(help="Points too few to matter; default: the sweep's.", min=0.01, max=100)] = None,
+    transcripts: Annotated[float, typer.Option(help="Megabytes of transcripts in the page, at most.", min=0, max=100)] = 6.0,
+) -> None:
+    """The whole story in one HTML file that needs no network: verdicts, scores, cost, latency, causes, transcripts side by side.
+
+    Example: lightbulb report demo.duckdb -o demo.html"""
+    from harness.analysis.report_data import store_story
+    from harness.core.clock import RealClock
+    from harness.report.page import page
+
+    made_at = RealClock().wall()
+    told = store_story(store, reference=reference, margin=margin, transcript_bytes=int(transcripts * 1e6), made_at=made_at)
+    write(output, page(told))
+    say(f"{output}: {output.stat().st_size / 1e6:.1f} MB, {len(told.shown)} of {told.episodes} transcripts in it")
+
+
+def drift(
+    stores: Annotated[list[Path], typer.Argument(metavar="STORE...", help="The same sweep, played on different days, a store each.")],
+    days_mean: Annotated[float, typer.Option(help="Days between two false alarms, on average.", min=2, max=100_000)] = 365.0,
+    fail_on_difference: Annotated[bool, typer.Option("--fail-on-difference", help="Exit code 5 if a change is announced.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Has a method changed since? First replies of each day against those of all earlier days, scores against the first day's.
+
+    Example: lightbulb drift monday.duckdb tuesday.duckdb wednesday.duckdb"""
+    from harness.analysis.store_drift import store_drift
+    from harness.report.drift import print_drift
+
+    found = store_drift(stores, days_mean=days_mean)
+    answer(found, print_drift, as_json=as_json)
+    if fail_on_difference and any(one.replies.changed for one in found):
+        raise typer.Exit(DIFFERENT)
+
+
+def characteristics(
+    scores: Annotated[Path, typer.Argument(metavar="SCORES", help="A store, or a CSV file: model, method (or backend), clemscore.")],
+    facts: Annotated[
+        Path, typer.Argument(metavar="FACTS.csv", help="model, parameters_billions, training_tokens_trillions, parameters_guessed.")
+    ],
+    reference: Annotated[
+        str | None, typer.Option(metavar="METHOD", help="Stands for every model that has it; default: the mean of those not quantised.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """What size, training and quantisation say of scores: shares of variance with intervals, brackets, each model's access methods.
+
+    Example: lightbulb characteristics scores.csv models.csv --reference huggingface-local"""
+    from harness.analysis.csv_tables import model_facts, score_rows
+    from harness.audit.characteristics import characterise
+    from harness.report.characteristics import print_characteristics
+
+    found = characterise(score_rows(scores), model_facts(facts), reference=reference)
+    answer(found, print_characteristics, as_json=as_json)
+
+
+def _foretell(sweep: Path, earlier: Path | None, *, as_json: bool) -> None:
+    """What the audit of a sweep that is not played yet will be able to say."""
+    from dataclasses import asdict
+
+    from games import GAMES
+    from games.bot_lengths import length_by_bots
+    from harness.access.game_sets import game_sets
+    from harness.planning.power import outlook
+    from harness.report.power import print_outlook
+    from harness.store.reader import GameLength
+
+    spec = load(sweep)
+    sets = game_sets(spec, sweep)
+    played = {name: GameLength(**asdict(length_by_bots(GAMES[name], chosen.instances, chosen.rules))) for name, chosen in sets.items()}
+    found = outlook(spec, items={name: len(chosen.instances) for name, chosen in sets.items()}, lengths=played, earlier=earlier)
+    answer(found, print_outlook, as_json=as_json)

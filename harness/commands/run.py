@@ -1,0 +1,146 @@
+"""Commands that play: a sweep of the user's, or the demonstration."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.commands.arguments import AsJson, SweepFile, load
+from harness.commands.terminal import BUDGET, FAILED, INTERRUPTED, command, on_stderr, say
+
+if TYPE_CHECKING:
+    from harness.config.sweep import SweepSpec
+    from harness.progress.views import Emit
+    from harness.scheduler.shutdown import RunEnd
+
+
+def demo(
+    folder: Annotated[Path, typer.Option(help="Where the sweep, its store and the servers' logs go.")] = Path("lightbulb-demo"),
+) -> None:
+    """The whole job on a small real model: two games through two access methods, scores and verdict. No key, no GPU.
+
+    Example: lightbulb demo --folder /tmp/demo"""
+    from harness.analysis.store_audit import store_audit, store_scores
+    from harness.commands.demo_sweep import next_store, write_sweep
+    from harness.report.audit_tables import print_audit, print_scores
+    from harness.running.resume import episodes_left
+
+    console = on_stderr()
+    sweep = write_sweep(folder)
+    spec = load(sweep)
+    store = next_store(folder, lambda path: episodes_left(spec, source=sweep, store=path))
+    code = _play(spec, sweep, store, retry_failed=False)
+    if code == INTERRUPTED:
+        raise typer.Exit(code)
+    print_scores(store_scores(store), console)
+    console.print()
+    print_audit(store_audit(store, reference=None, margin=None), console)
+    console.print(f"\nThe store is {store}. Three questions to put to it:\n", highlight=False)
+    for query in (
+        "SELECT method, outcome, count(*) FROM scores GROUP BY ALL ORDER BY ALL",
+        "FROM calls_by_method",
+        "SELECT reason, count(*) FROM scores GROUP BY ALL ORDER BY 2 DESC",
+    ):
+        console.print(f'  {command()} sql {store} "{query}"', highlight=False, soft_wrap=True)
+    raise typer.Exit(code)
+
+
+def run(
+    sweep: SweepFile,
+    store: Annotated[Path | None, typer.Option(help="The DuckDB file; default: beside the sweep, named after it.")] = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Play failed episodes once more.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Play a sweep. Run it again to go on where it stopped: only what is missing is played.
+
+    With --json, events on stdout, an object a line: "progress" every second, with what the live view shows; "said" with each line for a
+    person; "end" with the counts of episodes and the exit code.
+
+    Example: lightbulb run bench/sweeps/bots.toml --store /tmp/bots.duckdb"""
+    from harness.core.event_loop import rare_collections
+
+    with rare_collections():  # a start makes many objects, and all stay
+        from harness.access.context import beside
+
+        spec = load(sweep)
+        path = store or beside(sweep, spec)
+        raise typer.Exit(_play(spec, sweep, path, retry_failed=retry_failed, emit=_emit if as_json else None))
+
+
+def _emit(event: Mapping[str, object]) -> None:
+    try:
+        print(json.dumps(event), flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else every line would fail so, and the last flush too
+        say("nobody reads the events any more; the run goes on without them")
+
+
+def _play(spec: SweepSpec, sweep: Path, store: Path, *, retry_failed: bool, emit: Emit | None = None) -> int:
+    from harness.access.context import Setting
+    from harness.core.event_loop import in_real_time
+    from harness.running.run_sweep import run_sweep
+
+    def tell(line: str) -> None:
+        say(line)
+        if emit is not None:
+            emit({"event": "said", "text": line})
+
+    setting = Setting(source=sweep, store=store, environ=os.environ, say=tell, live=sys.stderr.isatty(), emit=emit)
+    async def played() -> RunEnd:
+        try:
+            return await run_sweep(spec, setting, retry_failed=retry_failed)
+        finally:  # nobody listens any more, and the end of a loop does not bear a KeyboardInterrupt
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    resume = f"{command()} {shlex.join(['run', str(sweep), '--store', str(store)])}"
+    try:
+        end = in_real_time(played)
+    except KeyboardInterrupt:  # in the moment before the run listens, or after: all that came home is stored
+        say(f"interrupted; go on with: {resume}")
+        return INTERRUPTED
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # what is left is to say how it went
+    code = _report_end(end, store, resume=resume, retrying=retry_failed)
+    if emit is not None:
+        emit({"event": "end", "finished": end.finished, "failed": end.failed, "pending": end.pending, "exit_code": code})
+    return code
+
+
+def _report_end(end: RunEnd, store: Path, *, resume: str, retrying: bool) -> int:
+    say(f"{end.finished} episodes finished, {end.failed} failed, {end.pending} pending; the store is {store}")
+    for method, why in end.closings.items():
+        say(f"{method}: stopped early: {why}")
+    for why, count in end.failures:
+        say(f"{count} failed: {why}")
+    if end.finished:
+        _say_what_only_aborts(store)
+    if end.failed:
+        say(f"failed episodes are played again by: {resume} --retry-failed")
+    go_on = f"{resume} --retry-failed" if retrying else resume
+    if end.interrupted:
+        say(f"interrupted; go on with: {go_on}")
+        return INTERRUPTED
+    if end.budget and not end.failed:
+        say(f"stopped by its budget; raise it, and go on with: {go_on}")
+        return BUDGET
+    if end.pending:
+        say(f"go on with: {go_on}")
+    return FAILED if end.failed or end.pending else 0
+
+
+def _say_what_only_aborts(store: Path) -> None:
+    """A way by which no episode keeps its form has more often been set up wrongly than found a model that cannot."""
+    from harness.store.file import open_to_read
+    from harness.store.reader import nothing_but_aborts
+
+    with open_to_read(store) as connection:
+        for method, episodes, reason, episode in nothing_but_aborts(connection):
+            say(f"{method}: all {episodes} episodes aborted, most of them: {reason}; see one: {command()} show {store} {episode}")

@@ -1,0 +1,44 @@
+"""What an audit decides before the first call, as one text with one hash: margins, reference, items, what is tested and how often.
+
+Knows the sweep and its chosen instances. Keeps: the same decisions have the same hash, on any machine; how hard a method is driven is
+no decision. A verdict quotes the hash, so margins chosen after the data are seen as such."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+
+from harness.config.episode_plans import LOOKS, GameSet
+from harness.config.sweep import SweepSpec
+from harness.core.vocabulary import EpisodePlan, digest
+
+ENDPOINTS = ("points of an episode, 0 when aborted", "percent of episodes played", "replies to identical prompts")
+FAMILIES = (
+    "each method against its reference: Holm over methods, apart for different and equivalent, apart for scores and replies",
+    "games of one method: Westfall-Young over games and both endpoints",
+    "every pair in every game: Benjamini-Hochberg at 0.10, exploratory",
+)
+
+
+def audit_plan(spec: SweepSpec, sets: Mapping[str, GameSet]) -> str:
+    """The plan as JSON; its hash is `digest` of it."""
+    return json.dumps(
+        {
+            "audit": dataclasses.asdict(spec.audit),
+            "references": spec.references(),
+            "methods": sorted(spec.methods()),
+            "games": {name: _game(chosen) for name, chosen in sets.items()},
+            "repeats": spec.repeats,
+            "seed": spec.seed,
+            "looks": LOOKS,
+            "endpoints": ENDPOINTS,
+            "families": FAMILIES,
+        },
+        sort_keys=True,
+    )
+
+
+def _game(chosen: GameSet) -> dict[str, object]:
+    items = sorted(EpisodePlan(instance=one, rules=chosen.rules, seating=()).item for one in chosen.instances)
+    return {"rules": chosen.rules, "items": len(items), "items_hash": digest(*items)}

@@ -1,0 +1,285 @@
+"""TOML -> SweepSpec, or one SpecError listing every problem with its line and key, and what would be right."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import re
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
+
+from harness.config.sweep import (
+    ANY_PROVIDER,
+    UNSET,
+    AuditPart,
+    BotPart,
+    EnginePart,
+    ExpectPart,
+    GamePart,
+    MethodPart,
+    ModelPart,
+    RetryPart,
+    SweepSpec,
+)
+from harness.core.addresses import is_loopback
+from harness.core.emulation import Defects, Emulation, Faults, Latency, Quotas
+from harness.core.errors import SpecError
+
+Key = tuple[str | int, ...]
+_EMULATION: Mapping[str, type] = {"quotas": Quotas, "latency": Latency, "faults": Faults, "defects": Defects}
+NAME = re.compile(r"[^\s/+|\x00-\x1f\x7f-\x9f]+")
+
+
+def load_sweep(path: Path, *, known_games: Sequence[str]) -> SweepSpec:
+    """The sweep this file describes; known_games are the names that [games.NAME] may use."""
+    try:
+        text = path.read_text("utf-8-sig")
+    except OSError as error:
+        raise SpecError(f"{path}: cannot be read ({error.strerror}); name a sweep file") from error
+    except UnicodeDecodeError as error:
+        raise SpecError(f"{path}: is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
+    return parse_sweep(text, source=str(path), known_games=known_games)
+
+
+def parse_sweep(text: str, *, source: str, known_games: Sequence[str]) -> SweepSpec:
+    """As load_sweep, from text; source names it in errors."""
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SpecError(f"{source}: not valid TOML: {error}") from error
+    return read_sweep(raw, source=source, known_games=known_games, text=text)
+
+
+def read_sweep(raw: Mapping[str, object], *, source: str, known_games: Sequence[str], text: str = "") -> SweepSpec:
+    """As load_sweep, from the tables that the file holds; text: the file's own, where there is one, for line numbers."""
+    _unset(raw)
+    try:
+        spec = TypeAdapter(SweepSpec).validate_json(json.dumps(raw, default=str), strict=True)  # as JSON: strict, and lists are lists
+    except ValidationError as error:
+        games = raw.get("games")
+        problems = [*_unknown_games(games if isinstance(games, dict) else (), known_games)]
+        problems += [(_own_key(e["loc"]), _plain(e)) for e in error.errors()]
+        raise SpecError(_told(source, text, problems)) from error
+    problems = list(_contradictions(spec, known_games))
+    if problems:
+        raise SpecError(_told(source, text, problems))
+    return spec
+
+
+def parse_emulation(settings: Sequence[str]) -> Emulation:
+    """What `lightbulb emulate` is told: KEY=VALUE each, keys dotted as in quotas.requests=300, values as in TOML; plain words are text."""
+    lines = []
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        if not equals:
+            raise SpecError(f"{setting!r} is no setting; write KEY=VALUE, as quotas.requests=300")
+        try:
+            tomllib.loads(f"value = {value}")
+        except tomllib.TOMLDecodeError:
+            value = json.dumps(value)
+        lines.append(f"{name} = {value}")
+    try:
+        raw = tomllib.loads("\n".join(lines))
+        emulation = TypeAdapter(Emulation).validate_json(json.dumps(raw, default=str), strict=True)
+    except tomllib.TOMLDecodeError as error:
+        raise SpecError(f"settings: {error}; write KEY=VALUE, as quotas.requests=300") from error
+    except ValidationError as error:
+        problems = ((_own_key(e["loc"]), _plain(e, ("models", "", "methods", "", "emulator"))) for e in error.errors())
+        raise SpecError("\n".join(f"{'.'.join(map(str, key))}: {problem}" for key, problem in problems)) from error
+    contradictions = [f"{'.'.join(map(str, key))}: {problem}" for key, problem in _emulation_contradictions(emulation, False)]
+    if contradictions:
+        raise SpecError("\n".join(contradictions))
+    return emulation
+
+
+def spec_error(source: Path, problems: Sequence[tuple[Key, str]]) -> SpecError:
+    """What is wrong with this sweep file, each problem with its line and key."""
+    try:
+        text = source.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError):  # it was read before; without it the keys must do
+        text = ""
+    return SpecError(_told(str(source), text, problems))
+
+
+def _unknown_games(games: Iterable[str], known_games: Sequence[str]) -> Iterator[tuple[Key, str]]:
+    for game in games:
+        if game not in known_games:
+            yield ("games", game), f"no such game{suggest(game, known_games)}; `lightbulb games` lists them"
+
+
+def _contradictions(spec: SweepSpec, known_games: Sequence[str]) -> Iterator[tuple[Key, str]]:
+    if not re.fullmatch(r"[^\W_][\w. -]*", spec.name):
+        yield ("name",), f"{spec.name!r} is no name for the store's file; letters, digits, . _ - and spaces, a letter or digit first"
+    yield from _unknown_games(spec.games, known_games)
+    engines = [name for name, (_, part) in spec.methods().items() if part.engine is not None]
+    for model, model_part in spec.models.items():
+        if not NAME.fullmatch(model):
+            yield ("models", model), "a model's name is printable, without spaces and / + |, which join names in the store"
+        for way, method in model_part.methods.items():
+            at: Key = ("models", model, "methods", way)
+            if not NAME.fullmatch(way):
+                yield at, "a method's name is printable, without spaces and / + |, which join names in the store"
+            yield from ((at + key, problem) for key, problem in _method_contradictions(method, engines))
+    reference = spec.audit.reference
+    if reference is not None and reference not in spec.methods():
+        yield ("audit", "reference"), f"no such access method{suggest(reference, list(spec.methods()))}; written as model/method"
+    yield from _bad_pairs(spec)
+
+
+def _bad_pairs(spec: SweepSpec) -> Iterator[tuple[Key, str]]:
+    known = list(spec.methods())
+    for number, pair in enumerate(spec.pairs):
+        for name in pair.seats:
+            if name not in known:
+                yield ("pairs", number, "seats"), f"{name!r} is no access method{suggest(name, known)}; written as model/method"
+        if pair.seats[0] == pair.seats[1]:
+            yield ("pairs", number, "seats"), "names one method twice; every method plays with itself anyway"
+        if pair.seats in [other.seats for other in spec.pairs[:number]]:
+            yield ("pairs", number, "seats"), "stands there already; keep one of them"
+        for game in pair.games:
+            if game not in spec.games:
+                yield ("pairs", number, "games"), f"the sweep does not play {game!r}{suggest(game, list(spec.games))}"
+
+
+def _unset(raw: Mapping[str, Any]) -> None:
+    """TOML has no word for nothing; temperature, which has a default, needs one."""
+    tables = raw.get("models")
+    for model in tables.values() if isinstance(tables, dict) else ():
+        methods = model.get("methods") if isinstance(model, dict) else None
+        for method in methods.values() if isinstance(methods, dict) else ():
+            if isinstance(method, dict) and method.get("temperature") == UNSET:
+                method["temperature"] = None
+
+
+def _method_contradictions(method: MethodPart, engines: Sequence[str]) -> Iterator[tuple[Key, str]]:
+    places = [name for name in ("base_url", "engine", "bots", "emulator") if getattr(method, name) is not None]
+    if not places and method.provider == ANY_PROVIDER:
+        where = 'base_url = "https://...", engine = { kind = "vllm", ... }, bots = {}, emulator = {} or a provider'
+        yield (), f"says nowhere where the model is; give {where}"
+    if len(places) > 1:
+        yield (places[0],), f"stands beside {' and '.join(places[1:])}; keep one of them: each says where the model is"
+    if (method.price_input_usd_per_mtok is None) != (method.price_output_usd_per_mtok is None):
+        yield (), "has one price of two; give price_input_usd_per_mtok and price_output_usd_per_mtok"
+    elif method.price_cached_usd_per_mtok is not None and method.price_input_usd_per_mtok is None:
+        yield ("price_cached_usd_per_mtok",), "stands alone; give price_input_usd_per_mtok and price_output_usd_per_mtok too"
+    if method.engine is not None:
+        yield from ((("engine", *key), problem) for key, problem in _engine_contradictions(method.engine))
+    if method.base_url is not None:
+        yield from ((("base_url",), problem) for problem in _bad_address(method.base_url, plain_http=method.allow_plain_http))
+    if method.emulator is not None:
+        found = _emulation_contradictions(method.emulator, method.allow_plain_http, engines)
+        yield from ((("emulator", *key), problem) for key, problem in found)
+
+
+def _engine_contradictions(engine: EnginePart) -> Iterator[tuple[Key, str]]:
+    if engine.kind == "llamacpp" and engine.dtype != "auto":
+        yield ("dtype",), f"is {engine.dtype!r}, but llamacpp takes the weights as their file has them; leave it out"
+    if engine.kind == "llamacpp" and engine.quantisation is not None:
+        yield ("quantisation",), "is for other engines: llamacpp takes the weights as their file has them; name another file"
+
+
+def _bad_address(address: str, *, plain_http: bool) -> Iterator[str]:
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        yield f"{address!r} is not a web address; write https://host/v1"
+        return
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        yield f"{address!r} is not a web address; write https://host/v1"
+    elif parts.scheme == "http" and not is_loopback(parts.hostname) and not plain_http:
+        yield "would send prompts and key unencrypted; use https, or say allow_plain_http = true"
+    if parts.username or parts.password:
+        yield "holds a password; keys come from the environment variable that key_env names"
+
+
+def _emulation_contradictions(emulation: Emulation, plain_http: bool, engines: Sequence[str] = ()) -> Iterator[tuple[Key, str]]:
+    if emulation.behind is None:
+        if emulation.defects.routed_model is not None:
+            yield ("defects", "routed_model"), "needs a real server behind; bots are routed by routed_skill"
+        return
+    if emulation.behind not in engines:
+        yield from ((("behind",), problem) for problem in _bad_address(emulation.behind, plain_http=plain_http))
+    if emulation.defects.weights_noise:
+        yield ("defects", "weights_noise"), "cannot be planted in the model behind: its weights are its own"
+    if emulation.noise:
+        yield ("noise",), "cannot be planted in the model behind: its noise is its own"
+
+
+# --- errors a person can act on -----------------------------------------------------------------------------------------------
+
+
+def _told(source: str, text: str, problems: Sequence[tuple[Key, str]]) -> str:
+    lines = []
+    for key, problem in problems:
+        line = _line_of(text, key)
+        lines.append(f"{source}{f':{line}' if line else ''}: {'.'.join(map(str, key)) or 'the file'}: {problem}")
+    return "\n".join(lines)
+
+
+def _own_key(location: Sequence[str | int]) -> Key:
+    """Without pydantic's own mark of a dict's key."""
+    return tuple(part for part in location if part != "[key]")
+
+
+def _plain(error: ErrorDetails, within: Key = ()) -> str:
+    kind, context = error["type"], error.get("ctx", {})
+    last = str(error["loc"][-1]) if error["loc"] else ""
+    if kind in ("unexpected_keyword_argument", "extra_forbidden"):
+        return f"unknown key{suggest(last, _keys_at(within + _own_key(error['loc'][:-1])))}"
+    if kind in ("missing", "missing_argument", "missing_keyword_only_argument"):
+        return "is required and missing"
+    if kind == "literal_error":
+        return f"is {error['input']!r}; may be {context['expected']}"
+    return f"{error['msg'][0].lower()}{error['msg'][1:]}, not {error['input']!r}"
+
+
+def _keys_at(key: Key) -> list[str]:
+    """The keys that a user may write in the table at this place."""
+    tables: Mapping[str, type] = {"games": GamePart, "retry": RetryPart, "audit": AuditPart}
+    if not key:
+        part: type = SweepSpec
+    elif key[0] == "models":
+        inside: Mapping[str, type] = {"engine": EnginePart, "bots": BotPart, "emulator": Emulation, "expect": ExpectPart, **_EMULATION}
+        part = ModelPart if len(key) <= 2 else MethodPart if len(key) <= 4 else inside[str(key[-1])]
+    else:
+        part = tables[str(key[0])]
+    return [field.name for field in dataclasses.fields(part)]
+
+
+def suggest(word: str, known: Sequence[str]) -> str:
+    """A clause that ends an error about this word: the nearest known one, or all of them."""
+    near = difflib.get_close_matches(word, known, n=1)
+    if near:
+        return f'; did you mean "{near[0]}"?'
+    return f"; known: {', '.join(known) or 'none'}"
+
+
+def _line_of(text: str, key: Key) -> int | None:
+    """The line that writes this key, or the nearest table around it; None if the whole file is meant."""
+    best: tuple[int, int] | None = None
+    table: tuple[str, ...] = ()
+    wanted = tuple(map(str, key))
+    for number, line in enumerate(text.splitlines(), 1):
+        header = re.match(r"\s*\[+\s*([^\]]+?)\s*\]+", line)
+        assignment = re.match(r"\s*([\w.\"'-]+)\s*=", line)
+        if header:
+            table = _parts(header[1])
+            here = table
+        elif assignment:
+            here = table + _parts(assignment[1])
+        else:
+            continue
+        if here == wanted[: len(here)] and (best is None or len(here) > best[0]):
+            best = (len(here), number)
+    return best[1] if best else None
+
+
+def _parts(dotted: str) -> tuple[str, ...]:
+    return tuple(part.strip().strip("\"'") for part in dotted.split("."))

@@ -1,0 +1,179 @@
+"""Wires `lightbulb bench`: a sweep's access methods, prompts of its games, stages of load, rows in the store.
+
+Gates are not asked and nothing is tried again: what is measured is the server under the load that was told, refusals included. A
+declared ceiling on requests a second is kept all the same."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from games import GAMES
+from games.playthrough import played_by_bots
+from harness.access.connect import connected
+from harness.access.context import Setting
+from harness.config.episode_plans import GameSet
+from harness.config.load import suggest
+from harness.config.sweep import SweepSpec
+from harness.core.clock import RealClock
+from harness.core.errors import SpecError
+from harness.core.protocols import Backend, Clock
+from harness.core.records import BenchRequest, BenchStage
+from harness.core.seeds import stream
+from harness.core.vocabulary import EpisodePlan, Prompt
+from harness.loadtest.generator import Offered, Stage, offer
+from harness.loadtest.metrics import Measured, Objective, knee, measure
+from harness.loadtest.prompts import endless, read_prompts
+from harness.store.file import open_to_write
+from harness.store.writer import StoreWriter, writing
+
+WARM_REQUESTS = 4
+BOT_SKILL = 0.8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchPlan:
+    """What is measured.
+
+    methods       names; empty: all of the sweep's
+    prompts       a file of them; None: those of the sweep's games, as bots play them
+    stream        ask for streamed replies: without it there is no time to first token"""
+
+    methods: Sequence[str]
+    stages: Sequence[Stage]
+    objective: Objective
+    prompts: Path | None
+    tokens_max: int
+    stream: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MethodBench:
+    """One method's stages; knee: the least concurrency that reaches nine tenths of the best throughput."""
+
+    method: str
+    stages: tuple[Measured, ...]
+    knee: float | None
+
+
+async def bench(spec: SweepSpec, plan: BenchPlan, setting: Setting) -> tuple[MethodBench, ...]:
+    """Every method, one after the other, stage by stage.
+
+    raises  SpecError, EngineError before anything is measured; StoreError"""
+    for name in plan.methods:
+        if name not in spec.methods():
+            raise SpecError(f"--method {name}: the sweep has no such access method{suggest(name, list(spec.methods()))}")
+    chosen = _only(spec, plan)
+    clock = RealClock()
+    with open_to_write(setting.store, say=setting.say) as connection:
+        ((before,),) = connection.execute("SELECT count(DISTINCT run_id) FROM bench_stages").fetchall()
+        async with writing(connection, setting.store) as writer, connected(chosen, setting, writer) as (routes, sets):
+            told = read_prompts(plan.prompts, tokens_max=plan.tokens_max) if plan.prompts else game_prompts(sets, spec.seed)
+            return tuple(
+                [
+                    await _Bench(name, route.backend, told, plan, setting, writer, clock, spec.seed, f"bench-{before + 1:04}").run()
+                    for name, route in routes.items()
+                ]
+            )
+
+
+def _only(spec: SweepSpec, plan: BenchPlan) -> SweepSpec:
+    """The sweep with these methods alone, each by itself, their replies streamed; bots answer the prompts of games only."""
+    models = {}
+    for model, part in spec.models.items():
+        ways = {}
+        for way, method in part.methods.items():
+            name = f"{model}/{way}"
+            if plan.methods and name not in plan.methods:
+                continue
+            if plan.prompts is not None and (method.bots is not None or method.emulator is not None):
+                raise SpecError(f"--prompts: {name} is played by bots, which answer games only; name other methods by --method")
+            ways[way] = dataclasses.replace(method, stream=plan.stream and method.bots is None)
+        if ways:
+            models[model] = dataclasses.replace(part, methods=ways)
+    return dataclasses.replace(spec, models=models, pairs=(), audit=dataclasses.replace(spec.audit, reference=None, again=False))
+
+
+def game_prompts(sets: Mapping[str, GameSet], seed: int) -> list[Prompt]:
+    """Every ask of every puzzle, as it comes when bots play: prompts as long, and as alike, as in a sweep."""
+    prompts = []
+    for game, chosen in sets.items():
+        for instance in chosen.instances:
+            plan = EpisodePlan(instance=instance, rules=chosen.rules, seating=("bench",))
+            played = played_by_bots(
+                GAMES[game], instance, chosen.rules, skill=BOT_SKILL, chance=stream(seed, "bench", instance.content_hash)
+            )
+            prompts += [
+                Prompt(messages=ask.messages, form=ask.form, episode=plan.key, item=plan.item, seat=ask.seat, turn=turn)
+                for turn, ask in enumerate(played.asks)
+            ]
+    return prompts
+
+
+class _Bench:
+    """One method under every stage."""
+
+    def __init__(
+        self,
+        name: str,
+        backend: Backend,
+        prompts: Sequence[Prompt],
+        plan: BenchPlan,
+        setting: Setting,
+        writer: StoreWriter,
+        clock: Clock,
+        seed: int,
+        run_id: str,
+    ) -> None:
+        self._name, self._backend, self._plan, self._run_id = name, backend, plan, run_id
+        self._setting, self._writer, self._clock, self._seed = setting, writer, clock, seed
+        self._prompts = endless(prompts, seed=seed)
+
+    async def run(self) -> MethodBench:
+        warm = Stage(loop="closed", level=WARM_REQUESTS, requests=WARM_REQUESTS)
+        await offer(warm, self._backend, self._prompts, clock=self._clock, seed=self._seed)
+        measured = []
+        for number, stage in enumerate(self._plan.stages):
+            of = f"{stage.level:g} {'in flight' if stage.loop == 'closed' else 'requests a second'}"
+            self._setting.say(f"{self._name}: {stage.requests} requests, {of}")
+            offered = await offer(stage, self._backend, self._prompts, clock=self._clock, seed=self._seed)
+            measured.append(measure(offered, self._plan.objective))
+            await self._keep(number, offered, measured[-1])
+        return MethodBench(method=self._name, stages=tuple(measured), knee=knee(measured))
+
+    async def _keep(self, number: int, offered: Offered, measured: Measured) -> None:
+        stage, began_at = offered.stage, offered.began_at
+        await self._writer.put(
+            BenchStage(
+                run_id=self._run_id,
+                stage=number,
+                method=self._name,
+                loop=stage.loop,
+                level=stage.level,
+                requests=stage.requests,
+                wall_s=offered.wall_s,
+                cpu_share=offered.cpu_share,
+                lag_s=offered.lag_s,
+                lag_s_max=offered.lag_s_max,
+                refused=measured.refused,
+                at=self._clock.wall(),
+            ),
+            *(
+                BenchRequest(
+                    run_id=self._run_id,
+                    stage=number,
+                    method=self._name,
+                    due_s=shot.due_at - began_at,
+                    sent_s=shot.sent_at - began_at,
+                    first_s=None if shot.first_at is None else shot.first_at - began_at,
+                    done_s=shot.done_at - began_at,
+                    prompt_tokens=shot.prompt_tokens,
+                    completion_tokens=shot.completion_tokens,
+                    gap_s_median=shot.gap_s_median,
+                    error_class=shot.error,
+                )
+                for shot in offered.shots
+            ),
+        )

@@ -1,0 +1,168 @@
+"""Scores and verdicts as a terminal shows them: the answer first, in words, then the figures it rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rich.console import Console
+from rich.text import Text
+
+from harness.analysis.store_audit import ModelAudit, ModelScores
+from harness.audit.scores.clemscore import MethodFigures
+from harness.audit.scores.findings import Comparison
+from harness.report import plain
+from harness.report.table import table
+from harness.report.text import harmless
+
+COLUMNS = ("method", "episodes", "aborted", "unscored", "failed", "clemscore", "% played", "quality", "on common support")
+_STYLES = {"EQUIVALENT": "bold green", "DIFFERENT": "bold red", "INCONCLUSIVE": "bold yellow"}
+
+
+def print_scores(models: Sequence[ModelScores], console: Console) -> None:
+    """A line for each access method and one for each of its games; intervals are 95 %, over items. A dash: not known, or nothing there."""
+    for part in models:
+        rows: list[Sequence[object]] = []
+        for method in part.methods:
+            rows += _method_rows(method, method.method)
+        for method in part.summaries:
+            rows += _method_rows(method, f"{method.method} (published averages)")
+        console.print(Text(part.model, style="bold"))
+        console.print(table(COLUMNS, rows))
+        if part.methods and len(part.supported_games) < len(part.methods[0].games):
+            left_out = [game.game for game in part.methods[0].games if game.game not in part.supported_games]
+            console.print(
+                f"Common support leaves out {', '.join(left_out)}: some method played fewer than five of it, or 5 %.", highlight=False
+            )
+
+
+def _method_rows(method: MethodFigures, name: str) -> Iterator[Sequence[object]]:
+    score = method.clemscore
+    yield (
+        name,
+        method.episodes,
+        method.aborted,
+        method.unscored,
+        method.failed,
+        _span(score.value, method.low, method.high),
+        score.played,
+        score.quality,
+        None if method.supported is None else f"{method.supported:.2f}",
+    )
+    for game in method.games:
+        yield (
+            f"  {game.game}",
+            game.episodes,
+            game.aborted,
+            game.unscored,
+            None,
+            None,
+            _span(game.played, game.played_low, game.played_high),
+            _span(game.quality, game.quality_low, game.quality_high),
+            None,
+        )
+
+
+def print_audit(models: Sequence[ModelAudit], console: Console) -> None:
+    """First what was found, in words for anyone; then the evidence for those who want it."""
+    for part in models:
+        _print_answer(part, console)
+    for part in models:
+        _print_evidence(part, console)
+
+
+def _print_answer(part: ModelAudit, console: Console) -> None:
+    console.print(Text(harmless(plain.opening(part)), style="bold"), soft_wrap=True)
+    if (alarm := plain.alarm(part)) is not None:
+        console.print(Text(alarm, style="bold red"), soft_wrap=True)
+    for one in plain.told(part):
+        console.print()
+        verdicts = [Text(f"{harmless(one.method)}   scores: "), Text(one.scores, style=_STYLES[one.scores]), Text("   replies: ")]
+        verdicts.append(Text(one.replies, style=_STYLES[one.replies]) if one.replies else Text("not compared", style="dim"))
+        console.print(Text.assemble(*verdicts), soft_wrap=True)
+        for line in one.said:
+            console.print(Text(f"  {harmless(line)}"), soft_wrap=True)
+        for cause in part.causes:
+            if cause.named and cause.method == one.method:
+                console.print(Text(f"  {harmless(cause.sentence)}"), soft_wrap=True)
+    console.print()
+    if (noise := plain.noise(part)) is not None:
+        console.print(Text(harmless(noise)), soft_wrap=True)
+    console.print(Text(plain.READING, style="dim"), soft_wrap=True)
+    console.print(Text(harmless(plain.plan(part)), style="dim"), soft_wrap=True)
+    console.print()
+
+
+def _print_evidence(part: ModelAudit, console: Console) -> None:
+    scores, replies = part.scores, part.replies
+    console.print(Text(f"The evidence: {harmless(part.model)}", style="bold"), soft_wrap=True)
+    across = {match.method: match for match in replies.across} if replies else {}
+    causes = {cause.method: cause for cause in part.causes}
+    if scores.reference in causes and causes[scores.reference].named:
+        console.print(Text(harmless(causes[scores.reference].sentence)), soft_wrap=True)
+    for comparison in scores.comparisons:
+        console.print()
+        label = Text(comparison.label, style=_STYLES[comparison.verdict])
+        console.print(Text.assemble(label, f"  {harmless(comparison.method)}", (f"  plan {_hash(part)}", "dim")), soft_wrap=True)
+        console.print(Text(harmless(comparison.sentence)), soft_wrap=True)
+        match = across.get(comparison.method)
+        words = match.sentence if match else "Replies to identical prompts were not compared: there are none in common."
+        console.print(Text(harmless(words)), soft_wrap=True)
+        cause = causes.get(comparison.method)
+        if cause is not None and (cause.named or comparison.verdict == "DIFFERENT" or (match and match.verdict == "DIFFERENT")):
+            console.print(Text(harmless(cause.sentence)), soft_wrap=True)
+        if comparison.repeats_effective is not None:
+            worth = f"{comparison.repeats} repeats are worth {comparison.repeats_effective:.1f} independent ones."
+            agreement = comparison.agreement
+            if agreement is not None:
+                worth += (
+                    f" Two plays of one puzzle end otherwise in {100 * agreement.flips_reference:.0f} % of cases through the reference,"
+                    f" {100 * agreement.flips_method:.0f} % through this method, {100 * agreement.across:.0f} % across the two."
+                )
+            console.print(Text(worth), soft_wrap=True)
+        _print_games(comparison, console)
+    console.print()
+    for words in (scores.again.sentence if scores.again else "", replies.again.sentence if replies and replies.again else ""):
+        if words:
+            console.print(Text(harmless(words)), soft_wrap=True)
+
+
+def _hash(part: ModelAudit) -> str:
+    return part.plan.plan_hash[:8] if part.plan.plan_hash else "none"
+
+
+def _print_games(comparison: Comparison, console: Console) -> None:
+    rows = [
+        (
+            game.game,
+            game.items,
+            _signed(game.difference, game.low, game.high),
+            f"{game.p_points:.4f}",
+            f"{game.form:+.1f}",
+            f"{game.play:+.1f}",
+            f"{game.played_reference:.1f} → {game.played_method:.1f}",
+        )
+        for game in comparison.games
+    ]
+    macro = comparison.points
+    rows.append(
+        (
+            "all games",
+            comparison.items,
+            _signed(macro.difference, macro.low, macro.high),
+            f"{comparison.p_difference:.4f}",
+            "",
+            "",
+            "",
+        )
+    )
+    console.print(table(("game", "items", "points [95 %]", "p", "by form", "by play", "% played"), rows))
+
+
+def _span(value: float | None, low: float | None, high: float | None) -> str | None:
+    if value is None:
+        return None
+    return f"{value:.2f}" if low is None or high is None else f"{value:.2f} [{low:.1f}, {high:.1f}]"
+
+
+def _signed(value: float, low: float, high: float) -> str:
+    return f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"

@@ -1,0 +1,78 @@
+"""What the store knows before a run: which planned episodes ended, and how far the others came."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.access.game_sets import game_sets
+from harness.config.episode_plans import Cells, GameSet, numbered, planned
+from harness.config.sweep import SweepSpec
+from harness.core.vocabulary import EpisodePlan, item_key
+from harness.progress.meters import Points
+from harness.scheduler.episode import Beginning, RecordedTurn
+from harness.scheduler.spending import Spent
+from harness.store.file import open_to_read
+from harness.store.query_server import Readable
+from harness.store.resuming import Which, last_attempts, points_by_game, spent_by_method, stored_cells, unfinished_turns
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """What the store knows before the run: which planned episodes ended, how many of them failed, and how far unfinished ones came."""
+
+    ended: Mapping[str, Cells]
+    failed: int
+    beginnings: dict[str, Beginning]
+    spent: dict[str, Spent]
+    points: dict[tuple[str, str], Points]
+
+    def beginning(self, plan: EpisodePlan) -> Beginning:
+        return self.beginnings.pop(plan.episode_id, Beginning())
+
+
+def read_stored(connection: Readable, spec: SweepSpec, sets: Mapping[str, GameSet], *, retry_failed: bool) -> Stored:
+    again = last_attempts(connection, "abandoned")
+    failures, failed = last_attempts(connection, "failed"), 0
+    if retry_failed:
+        again |= failures
+    elif failures:
+        failed = sum(map(len, cells_of(connection, "failed", spec, sets).values()))
+    beginnings = {episode: Beginning(attempt=last + 1) for episode, last in again.items()}
+    for episode, turns in unfinished_turns(connection).items():
+        beginnings[episode] = Beginning(
+            attempt=turns[0].attempt,
+            turns=[RecordedTurn(ask_hash=turn.ask_hash, reply=turn.reply, stored=turn.has_row) for turn in turns],
+        )
+    ended = cells_of(connection, "finished" if retry_failed else "ended", spec, sets)
+    spent = {row.method: Spent(calls=row.calls, tokens=row.tokens, cost_usd=row.cost_usd) for row in spent_by_method(connection)}
+    points = {(method, game): Points(episodes=count, points=total) for method, game, count, total in points_by_game(connection)}
+    return Stored(ended=ended, failed=failed, beginnings=beginnings, spent=spent, points=points)
+
+
+def cells_of(connection: Readable, which: Which, spec: SweepSpec, sets: Mapping[str, GameSet]) -> dict[str, Cells]:
+    """Seating -> which of its planned episodes the store holds."""
+    items = numbered(sets)
+    cells = {name: Cells(items=len(items), repeats=spec.repeats, arms=spec.arms(name)) for name in spec.seatings()}
+    keys = [item_key(one.instance, one.chosen.rules) for one in items]
+    seats = [one.chosen.seats for one in items]
+    for found in stored_cells(connection, which, items=keys, seats=seats, repeats=spec.repeats):
+        if found.method in cells:
+            cells[found.method].hold(found.arm, found.held)
+    return cells
+
+
+def episodes_planned(spec: SweepSpec, sets: Mapping[str, GameSet]) -> dict[str, int]:
+    """Seating -> how many episodes it has in all."""
+    return {name: planned(seating, sets, repeats=spec.repeats, arms=spec.arms(name)) for name, seating in spec.seatings().items()}
+
+
+def episodes_left(spec: SweepSpec, *, source: Path, store: Path) -> int:
+    """How many episodes of the sweep the store does not hold; an absent store holds none."""
+    sets = game_sets(spec, source)
+    total = sum(episodes_planned(spec, sets).values())
+    if not store.exists():
+        return total
+    with open_to_read(store) as connection:
+        return total - sum(map(len, cells_of(connection, "ended", spec, sets).values()))

@@ -1,0 +1,269 @@
+"""One call: through the gate, to the backend, and perhaps again. Each try leaves a CallRecord.
+
+The only place that retries. tenacity owns the loop from the first failure on (a call that succeeds at once never enters it); the
+pauses are full jitter from the call's own random stream with the provider's Retry-After as a floor, on the clock that is handed in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random
+from typing import Literal, NamedTuple
+
+import tenacity
+
+from harness.core.errors import (
+    AccountRefused,
+    BudgetSpent,
+    CallError,
+    ConnectFailed,
+    GateClosing,
+    ModelUnknown,
+    RateLimited,
+    TimedOut,
+    TransientCallError,
+    Unavailable,
+    Unreachable,
+)
+from harness.core.protocols import Backend, Clock, RecordSink
+from harness.core.records import CallRecord
+from harness.core.vocabulary import AccessMethod, Completion, Prompt, storable
+from harness.limits.estimates import Cost
+from harness.limits.gate import Answer, Gate
+from harness.scheduler.spending import Purse
+from harness.scheduler.watchdog import Watchdog
+
+NOTHING_SAID = Answer(kind="other")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """How long one call is tried.
+
+    tries_max    requests a call may cost
+    deadline_s   no new try later than this after the first began
+    wait_max_s   ceiling of the jittered pause; Retry-After may exceed it
+    wait_first_s ceiling of the first pause; it doubles from try to try"""
+
+    tries_max: int = 6
+    deadline_s: float = 600.0
+    wait_max_s: float = 30.0
+    wait_first_s: float = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """An access method made live.
+
+    gate      of the quota it draws on; other methods of the account may share it
+    account   all gates that the same key opens: a refused account closes them all
+    alone     whether every method at this gate asks for this model: only then does an unknown model close it"""
+
+    method: AccessMethod
+    gate: Gate
+    backend: Backend
+    account: tuple[Gate, ...] = ()
+    alone: bool = True
+
+    def close(self, reason: GateClosing) -> None:
+        """Closes what the reason concerns, no more."""
+        if isinstance(reason, ModelUnknown) and not self.alone:
+            return
+        self.gate.close(reason)
+        if isinstance(reason, AccountRefused):
+            for gate in self.account:
+                gate.close(reason)
+
+
+class CallPlace(NamedTuple):
+    """Where in the sweep a call belongs."""
+
+    run_id: str
+    episode_id: str
+    attempt: int
+    turn: int
+    ask_hash: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Makes calls: what all of a run's calls have in common."""
+
+    sink: RecordSink
+    clock: Clock
+    policy: RetryPolicy
+    purse: Purse
+    watchdog: Watchdog = field(default_factory=Watchdog)
+
+    async def call(
+        self, route: Route, prompt: Prompt, place: CallPlace, *, remainder: float, chance: Callable[[], Random]
+    ) -> Completion:
+        """The provider's completion.
+
+        remainder  turns this episode has ahead: its priority at the gate
+        chance     makes the stream of the pauses, if one is needed
+        raises     CallError: what the last try met; GateClosing also when the gate is closed"""
+        started = self.clock.now()
+        try:
+            return await self._try(route, prompt, place, 0, remainder, started)
+        except TransientCallError as error:
+            failures = [error]  # tenacity is told of it as its own first attempt's
+        tries = 1
+        jitter = chance()
+
+        async def once_more() -> Completion:
+            nonlocal tries
+            if failures:
+                raise failures.pop()
+            tries += 1
+            return await self._try(route, prompt, place, tries - 1, remainder, self.clock.now())
+
+        def pause(state: tenacity.RetryCallState) -> float:
+            ceiling = min(self.policy.wait_max_s, self.policy.wait_first_s * 2.0 ** (state.attempt_number - 1))
+            return max(_retry_after_s(state), jitter.uniform(0.0, ceiling))
+
+        def stop(state: tenacity.RetryCallState) -> bool:
+            spent_s = self.clock.now() - started + state.upcoming_sleep
+            return state.attempt_number >= self.policy.tries_max or spent_s > self.policy.deadline_s
+
+        retrying = tenacity.AsyncRetrying(
+            sleep=route.gate.rest, wait=pause, stop=stop, retry=tenacity.retry_if_exception_type(TransientCallError), reraise=True
+        )
+        try:
+            return await retrying(once_more)
+        except ConnectFailed as error:
+            gone = Unreachable(f"{error}; gave up after {tries} tries")
+            route.gate.close(gone)
+            raise gone from error
+
+    async def _try(
+        self, route: Route, prompt: Prompt, place: CallPlace, number: int, remainder: float, ready: float
+    ) -> Completion:
+        clock, gate = self.clock, route.gate
+        size, kind = _size(prompt), prompt.kind
+        tokens_max = route.method.sampling.tokens_max or prompt.form.tokens_max
+        self.purse.may_call(route.method.name)
+        admission = await gate.enter(remainder, gate.estimates.expect(kind, characters=size, tokens_max=tokens_max))
+        try:
+            self.purse.may_call(route.method.name)  # it may have been spent while this turn waited
+        except BudgetSpent:
+            gate.leave(admission, NOTHING_SAID)
+            raise
+        self.purse.begin_call(route.method.name)
+        sent = clock.now()
+        sent_at = clock.wall()
+        under_way = self.watchdog.left(gate, route.method.name, place.episode_id, place.turn, sent)
+        completion, failure = None, None
+        answer = NOTHING_SAID
+        try:
+            completion = await route.backend.complete(prompt)
+            answer = _good(completion)
+        except CallError as error:
+            failure = error
+            answer = _bad(error)
+        finally:
+            answered = clock.now()
+            self.watchdog.came_home(under_way)
+            gate.leave(admission, answer)
+        if answer.cost is not None:
+            gate.estimates.learn(kind, characters=size, cost=answer.cost)
+        if isinstance(failure, GateClosing):
+            route.close(failure)
+        cost_usd = _cost_usd(route.method, completion) if completion else None
+        self.purse.end_call(route.method.name, tokens=int(answer.cost.tokens) if answer.cost else 0, cost_usd=cost_usd or 0.0)
+        held_s = completion.held_s if completion else failure.held_s if failure else 0.0
+        queue_s, latency_s = sent - ready + held_s, answered - sent - held_s
+        await self.sink.put(
+            _record(
+                route,
+                place,
+                number,
+                completion,
+                failure,
+                queue_s=queue_s,
+                quota_s=admission.waited.quota_s + held_s,
+                rest_s=admission.waited.rest_s,
+                latency_s=latency_s,
+                sent_at=sent_at + held_s,
+                cost_usd=cost_usd,
+            )
+        )
+        if failure is not None:
+            raise failure
+        assert completion is not None
+        return completion
+
+
+def _size(prompt: Prompt) -> int:
+    return sum([len(text) for _, text in prompt.messages])
+
+
+def _good(completion: Completion) -> Answer:
+    cost = None
+    if completion.prompt_tokens is not None and completion.completion_tokens is not None:
+        cost = Cost(1.0, float(completion.prompt_tokens), float(completion.completion_tokens))
+    return Answer("clean", cost, completion.headers)
+
+
+def _bad(error: CallError) -> Answer:
+    """What a failure says of limits: too fast, no service, or nothing. A garbled answer was served."""
+    pause_s = error.retry_after_s if isinstance(error, TransientCallError) else None
+    kind: Literal["limited", "unserved", "other"] = (
+        "limited" if isinstance(error, RateLimited) else "unserved" if isinstance(error, (Unavailable, TimedOut)) else "other"
+    )
+    return Answer(kind=kind, headers=error.headers, retry_after_s=pause_s)
+
+
+def _retry_after_s(state: tenacity.RetryCallState) -> float:
+    failure = state.outcome.exception() if state.outcome else None
+    return (failure.retry_after_s or 0.0) if isinstance(failure, TransientCallError) else 0.0
+
+
+def _record(
+    route: Route,
+    place: CallPlace,
+    number: int,
+    completion: Completion | None,
+    failure: CallError | None,
+    *,
+    queue_s: float,
+    quota_s: float,
+    rest_s: float,
+    latency_s: float,
+    sent_at: float,
+    cost_usd: float | None,
+) -> CallRecord:
+    met = completion or Completion(
+        text="", http_status=failure.status if failure else None, request_id=failure.request_id if failure else None
+    )
+    record = CallRecord(  # by position: it is made for every call, and names would take twice as long
+        place.episode_id, place.attempt, place.turn, number, place.run_id, route.method.name, place.ask_hash,
+        storable(completion.text) if completion else None,
+        met.finish_reason and storable(met.finish_reason),
+        met.prompt_tokens, met.completion_tokens,
+        met.served_model and storable(met.served_model),
+        met.request_id and storable(met.request_id),
+        met.http_status,
+        type(failure).__name__ if failure else None,
+        storable(str(failure)) if failure else None,
+        queue_s, latency_s, sent_at, quota_s, rest_s,
+        met.reasoning and storable(met.reasoning),
+        met.reasoning_tokens, met.cached_tokens,
+        met.upstream and storable(met.upstream),
+        met.system_fingerprint and storable(met.system_fingerprint),
+        cost_usd,
+    )
+    if (pace := met.pace) is None:
+        return record
+    return record._replace(
+        ttft_s=pace.ttft_s, chunks=pace.chunks, gap_s_median=pace.gap_s_median, gap_s_p95=pace.gap_s_p95, gap_s_max=pace.gap_s_max
+    )
+
+
+def _cost_usd(method: AccessMethod, met: Completion) -> float | None:
+    """By the sweep's prices if it has any: they are what the user pays."""
+    if method.prices is None:
+        return met.cost_usd
+    return method.prices.cost_usd(
+        prompt_tokens=met.prompt_tokens, cached_tokens=met.cached_tokens, completion_tokens=met.completion_tokens
+    )

@@ -1,0 +1,196 @@
+"""One game from first ask to outcome, replayed first where the store knows its beginning.
+
+A game is a pure function of its instance and the replies, so replay is the resume: recorded replies are fed back as long as the
+asks agree with the recorded ones, and play goes on from there. The only place that turns an error into an episode's end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+
+import orjson
+
+from harness.core.errors import CallError, GateClosing
+from harness.core.history import SeatHistory
+from harness.core.protocols import Game
+from harness.core.records import EpisodeRecord, TurnRecord
+from harness.core.seeds import stream
+from harness.core.vocabulary import Ask, EpisodePlan, Outcome, Prompt, storable
+from harness.scheduler.call import Caller, CallPlace, Route
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedTurn:
+    """A turn that an interrupted play left in the store. `stored`: its turn row is there too, not only its call's."""
+
+    ask_hash: str
+    reply: str
+    stored: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beginning:
+    """What the store knows of an unfinished episode: attempt is the play's number, turns its replies so far."""
+
+    attempt: int = 0
+    turns: Sequence[RecordedTurn] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Player:
+    """Plays episodes: what all of a run's episodes have in common.
+
+    expected_turns   (game, experiment) -> how many turns such an episode takes, as far as is known
+    seed             root of the random streams"""
+
+    run_id: str
+    caller: Caller
+    games: Mapping[str, Game]
+    routes: Mapping[str, Route]
+    expected_turns: Callable[[str, str], float]
+    seed: int
+
+    async def play(self, plan: EpisodePlan, beginning: Beginning, on_ask: Callable[[], None]) -> EpisodeRecord | GateClosing:
+        """The finished or failed episode's row, already on its way to the store; or what left it pending.
+
+        on_ask   called, without a wait in between, whenever a turn takes its place at a gate"""
+        while True:
+            episode = _Episode(self, plan, beginning, on_ask)
+            try:
+                return await episode.play()
+            except GateClosing as closing:
+                return closing
+            except _RulesChanged as change:
+                await episode.abandon(str(change))
+                beginning = Beginning(attempt=beginning.attempt + 1)
+
+
+class _RulesChanged(Exception):
+    """The recorded asks are not those that the game makes today."""
+
+
+class _Episode:
+    """One play of one plan."""
+
+    def __init__(self, player: Player, plan: EpisodePlan, beginning: Beginning, on_ask: Callable[[], None]) -> None:
+        self._player = player
+        self._on_ask = on_ask
+        self._plan = plan
+        self._key = plan.key
+        self._item = plan.item
+        self._episode_id = plan.episode_id
+        self._beginning = beginning
+        self._game = player.games[plan.instance.game]
+        self._methods = dict(zip(self._game.seats, plan.seating, strict=True))
+        self._histories = {seat: SeatHistory() for seat in self._game.seats}
+        self._turn = 0
+        self._started_at = player.caller.clock.wall()
+
+    async def play(self) -> EpisodeRecord:
+        play = self._game.play(self._plan.instance, self._plan.rules)
+        ask = next(play)
+        while True:
+            history = self._histories[ask.seat]
+            kept = history.advance(ask.messages)
+            ask_hash = history.ask_hash
+            reply, stored = self._replayed(ask_hash)
+            if reply is None:
+                try:
+                    reply = await self._ask(ask, ask_hash)
+                except GateClosing:
+                    raise
+                except CallError as error:
+                    return await self.fail(f"{type(error).__name__}: {error}", self._turn_record(ask, kept, ask_hash, None))
+            turn = (ask, kept, ask_hash)
+            try:
+                ask = play.send(reply.strip())
+            except StopIteration as end:
+                outcome: Outcome = end.value
+                last = () if stored else (self._turn_record(*turn, outcome.last_parse.violation),)
+                self._turn += 1
+                record = self._finished(outcome)
+                await self._player.caller.sink.put(*last, record)
+                return record
+            if not stored:
+                await self._player.caller.sink.put(self._turn_record(*turn, ask.last_parse.violation))
+            self._turn += 1
+
+    def _replayed(self, ask_hash: str) -> tuple[str | None, bool]:
+        """The recorded reply to this turn's ask, and whether the turn's row is stored; (None, False) past the record's end."""
+        if self._turn >= len(self._beginning.turns):
+            return None, False
+        recorded = self._beginning.turns[self._turn]
+        if recorded.ask_hash != ask_hash:
+            raise _RulesChanged(f"started over: the ask of turn {self._turn} is no longer the recorded one")
+        return recorded.reply, recorded.stored
+
+    async def _ask(self, ask: Ask, ask_hash: str) -> str:
+        player, plan = self._player, self._plan
+        place = CallPlace(player.run_id, self._episode_id, self._beginning.attempt, self._turn, ask_hash)
+        expected = player.expected_turns(plan.instance.game, plan.instance.experiment)
+
+        def chance() -> Random:
+            return stream(player.seed, "pause", self._episode_id, self._beginning.attempt, self._turn)
+
+        self._on_ask()
+        completion = await player.caller.call(
+            player.routes[self._methods[ask.seat]],
+            Prompt(ask.messages, ask.form, self._key, self._item, ask.seat, self._turn),
+            place,
+            remainder=max(1.0, expected - self._turn),
+            chance=chance,
+        )
+        return completion.text
+
+    def _turn_record(self, ask: Ask, kept: int, ask_hash: str, violation: str | None) -> TurnRecord:
+        added = [{"role": role, "text": text} for role, text in ask.messages[kept:]]
+        attempt, method, added_json = self._beginning.attempt, self._methods[ask.seat], orjson.dumps(added).decode()
+        return TurnRecord(self._episode_id, attempt, self._turn, ask.seat, method, ask_hash, kept, added_json, violation)
+
+    async def fail(self, reason: str, unanswered: TurnRecord) -> EpisodeRecord:
+        """The provider's doing: a row of its own kind, never a score, beside the turn that it left without a reply."""
+        record = self._record(status="failed", reason=storable(reason), outcome=None)
+        await self._player.caller.sink.put(unanswered, record)
+        return record
+
+    async def abandon(self, reason: str) -> None:
+        """A row that says why this play ends and another begins; it is no episode's end."""
+        await self._player.caller.sink.put(self._record(status="abandoned", reason=reason, outcome=None))
+
+    def _finished(self, outcome: Outcome) -> EpisodeRecord:
+        return self._record(status="finished", reason=outcome.reason, outcome=outcome)
+
+    def _record(self, *, status: str, reason: str, outcome: Outcome | None) -> EpisodeRecord:
+        plan, puzzle, player = self._plan, self._plan.instance, self._player
+        methods = tuple(dict.fromkeys(plan.seating))
+        models = tuple(dict.fromkeys(player.routes[method].method.model for method in methods))
+        return EpisodeRecord(
+            episode_id=self._episode_id,
+            attempt=self._beginning.attempt,
+            run_id=player.run_id,
+            key=self._key,
+            game=puzzle.game,
+            rules=plan.rules,
+            instance_set=puzzle.set_name,
+            experiment=puzzle.experiment,
+            instance=puzzle.id,
+            content_hash=puzzle.content_hash,
+            method="+".join(methods),
+            model="+".join(models),
+            seating="+".join(plan.seating),
+            arm=plan.arm,
+            batch=plan.batch,
+            repeat=plan.repeat,
+            status=status,
+            outcome=outcome.state if outcome else None,
+            score=outcome.score if outcome else None,
+            reason=reason,
+            requests=outcome.requests.total if outcome else 0,
+            parsed=outcome.requests.parsed if outcome else 0,
+            violated=outcome.requests.violated if outcome else 0,
+            metrics_json=orjson.dumps(dict(outcome.metrics)).decode() if outcome else "{}",
+            turns=self._turn,
+            started_at=self._started_at,
+            finished_at=player.caller.clock.wall(),
+        )

@@ -1,0 +1,146 @@
+"""Many episodes at once: bounded, independent between access methods, cancellable.
+
+Each lane (the plans of one seating) admits its next episode when the gates it needs run low on ready turns; so memory is bounded
+by what keeps the gates full, not by the size of the sweep, and there is no barrier anywhere. A lane ends when its gate closes, one of
+its episodes finds the way barred, or the purse permits no further one; the others do not notice."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import anyio
+import anyio.lowlevel
+from anyio.abc import TaskGroup
+
+from harness.core.errors import GateClosing
+from harness.core.protocols import Game
+from harness.core.records import EpisodeRecord
+from harness.core.vocabulary import EpisodePlan
+from harness.limits.gate import Gate
+from harness.scheduler.episode import Beginning, Player
+from harness.scheduler.spending import Purse
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lane:
+    """The episodes of one seating, in playing order, and the gates that its seats call through.
+
+    pace   awaited before each episode, with the lane's tally: a sweep that may stop early keeps its lanes in step"""
+
+    name: str
+    plans: Iterator[EpisodePlan]
+    gates: Sequence[Gate]
+    pace: Callable[[EpisodePlan, Tally], Awaitable[None]] | None = None
+
+
+class ExpectedTurns:
+    """How many turns an episode takes: the running mean per game and experiment, from the game's own estimate on."""
+
+    def __init__(self, games: Mapping[str, Game]) -> None:
+        self._games = games
+        self._seen: dict[tuple[str, str], tuple[int, int]] = {}
+
+    def __call__(self, game: str, experiment: str) -> float:
+        count, total = self._seen.get((game, experiment), (0, 0))
+        prior = self._games[game].turns_typical
+        return (total + prior) / (count + 1)
+
+    def learn(self, game: str, experiment: str, turns: int) -> None:
+        count, total = self._seen.get((game, experiment), (0, 0))
+        self._seen[game, experiment] = (count + 1, total + turns)
+
+
+@dataclass(slots=True)
+class Tally:
+    """Running counts of one lane.
+
+    pending   episodes that were begun or planned and left for a later run
+    closing   why there are such, None while nothing bars the way"""
+
+    finished: int = 0
+    failed: int = 0
+    pending: int = 0
+    live: int = 0
+    closing: GateClosing | None = None
+    failures: Counter[str] = field(default_factory=Counter)
+    score_sum: float = 0.0
+    scored: int = 0
+
+    def count(self, record: EpisodeRecord | GateClosing) -> None:
+        if isinstance(record, GateClosing):
+            self.pending += 1
+            self.closing = self.closing or record
+        elif record.status == "failed":
+            self.failed += 1
+            self.failures[record.reason] += 1
+        else:
+            self.finished += 1
+            if record.score is not None:
+                self.score_sum += record.score
+                self.scored += 1
+
+
+class Scheduler:
+    """See the module's header.
+
+    beginning   what the store knows of an unfinished episode
+    tallies     lane -> its running counts"""
+
+    def __init__(
+        self, lanes: Sequence[Lane], *, player: Player, expected: ExpectedTurns, beginning: Callable[[EpisodePlan], Beginning]
+    ) -> None:
+        self.lanes = lanes
+        self.tallies = {lane.name: Tally() for lane in lanes}
+        self._player = player
+        self._purse: Purse = player.caller.purse
+        self._expected = expected
+        self._beginning = beginning
+
+    async def play_all(self) -> None:
+        """Plays every lane to its end, or to the closing of its gates."""
+        async with anyio.create_task_group() as gates:
+            all_gates = tuple({id(gate): gate for lane in self.lanes for gate in lane.gates}.values())
+            for gate in all_gates:
+                gates.start_soon(gate.keep)
+            gates.start_soon(self._player.caller.watchdog.watch, all_gates, self._player.caller.clock)
+            gates.start_soon(self._purse.watch_clock)
+            async with anyio.create_task_group() as episodes:
+                for lane in self.lanes:
+                    episodes.start_soon(self._feed, lane, episodes)
+                    await anyio.lowlevel.checkpoint()  # its first request need not wait until all lanes are dealt out
+            gates.cancel_scope.cancel()
+
+    async def _feed(self, lane: Lane, episodes: TaskGroup) -> None:
+        tally = self.tallies[lane.name]
+        for plan in lane.plans:
+            try:
+                if lane.pace is not None:
+                    await lane.pace(plan, tally)
+                for gate in lane.gates:
+                    await gate.wait_hungry()
+                await self._purse.permit(lane.name)
+            except GateClosing as closing:
+                tally.closing = tally.closing or closing
+            if tally.closing:
+                tally.pending += 1 + sum(1 for _ in lane.plans)
+                break
+            tally.live += 1
+            self._purse.begin(lane.name)
+            asks = anyio.Event()
+            episodes.start_soon(self._play, lane.name, plan, asks)
+            await asks.wait()  # only once the new episode waits at a gate is the gate's hunger true again
+        self._purse.leave(lane.name)
+
+    async def _play(self, lane: str, plan: EpisodePlan, asks: anyio.Event) -> None:
+        tally = self.tallies[lane]
+        began_s = self._player.caller.clock.now()
+        record = await self._player.play(plan, self._beginning(plan), asks.set)
+        asks.set()  # it may have ended without a question
+        turns = record.turns if isinstance(record, EpisodeRecord) else 0
+        self._purse.end(lane, turns=turns, seconds=self._player.caller.clock.now() - began_s)
+        tally.live -= 1
+        tally.count(record)
+        if isinstance(record, EpisodeRecord) and record.status == "finished":
+            self._expected.learn(record.game, record.experiment, record.turns)

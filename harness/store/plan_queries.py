@@ -1,0 +1,110 @@
+"""What a store's calls tell of sweeps to come: how long episodes are, how quick servers were, what quotas they named.
+
+Knows the tables; computes nothing beyond sums."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from harness.store.query_server import Readable
+
+PLAYS_MAX = 20  # of one item by one method: more of them change a plan by nothing
+_QUOTA = re.compile(r"(\w+): ([\d.e+]+) a minute")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlayRow:
+    """One finished episode: its turns' seats and tokens, in order. item as EpisodePlan words it."""
+
+    method: str
+    model: str
+    game: str
+    experiment: str
+    item: str
+    seats: Sequence[str]
+    prompt_tokens: Sequence[int]
+    reply_tokens: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerRows:
+    """The answered calls behind one gate as columns, in the order in which they were sent.
+
+    failed   share of its calls that failed for another reason than a quota
+    quotas   quota -> a minute, as the gate learned it last"""
+
+    gate: str
+    methods: tuple[str, ...]
+    sent_at: Sequence[float]
+    latency_s: Sequence[float]
+    prompt_tokens: Sequence[int]
+    reply_tokens: Sequence[int]
+    failed: float
+    quotas: dict[str, float]
+
+
+def plays(connection: Readable) -> list[PlayRow]:
+    """Up to PLAYS_MAX finished episodes of each item by each method. Where a provider did not count tokens, four characters are one."""
+    rows = connection.execute(f"""
+        WITH chosen AS (
+            SELECT episode_id, attempt, method, model, game, experiment,
+                   concat_ws(':', game, rules, instance_set, experiment, instance, content_hash) AS item
+            FROM last_episodes WHERE status = 'finished'
+            QUALIFY row_number() OVER (PARTITION BY method, item ORDER BY episode_id) <= {PLAYS_MAX})
+        SELECT chosen.method, model, game, experiment, item, list(seat ORDER BY calls.turn),
+               list(coalesce(prompt_tokens, 0) ORDER BY calls.turn),
+               list(coalesce(completion_tokens, ceil(length(reply) / 4), 0)::BIGINT ORDER BY calls.turn)
+        FROM chosen JOIN calls USING (episode_id, attempt)
+        JOIN turns ON turns.episode_id = calls.episode_id AND turns.attempt = calls.attempt AND turns.turn = calls.turn
+        WHERE calls.error_class IS NULL
+        GROUP BY chosen.episode_id, chosen.method, model, game, experiment, item
+        ORDER BY chosen.method, item, chosen.episode_id""").fetchall()
+    return [
+        PlayRow(
+            method=method,
+            model=model,
+            game=game,
+            experiment=experiment,
+            item=item,
+            seats=seats,
+            prompt_tokens=prompt_tokens,
+            reply_tokens=reply_tokens,
+        )
+        for method, model, game, experiment, item, seats, prompt_tokens, reply_tokens in rows
+    ]
+
+
+def servers(connection: Readable) -> list[ServerRows]:
+    """One for each gate that the store's methods went through."""
+    gates: dict[str, list[str]] = {}
+    for method, gate in connection.execute("SELECT method, max(coalesce(gate, method)) FROM methods GROUP BY method ORDER BY 1").fetchall():
+        gates.setdefault(gate, []).append(method)
+    return [rows for gate, methods in gates.items() if (rows := _server(connection, gate, methods)) is not None]
+
+
+def _server(connection: Readable, gate: str, methods: Sequence[str]) -> ServerRows | None:
+    mine = f"method IN ({', '.join('?' * len(methods))})"
+    rows = connection.execute(
+        "SELECT sent_at, latency_s, coalesce(prompt_tokens, 0), coalesce(completion_tokens, ceil(length(reply) / 4), 0)::BIGINT"
+        f" FROM calls WHERE error_class IS NULL AND {mine} ORDER BY ALL",
+        list(methods),
+    ).fetchall()
+    if not rows:
+        return None
+    failed = connection.execute(
+        f"SELECT avg((error_class IS NOT NULL AND error_class <> 'RateLimited')::INT) FROM calls WHERE {mine}", list(methods)
+    ).fetchall()
+    told = connection.execute("SELECT detail FROM gate_events WHERE kind = 'quota' AND gate = ? ORDER BY \"at\"", [gate]).fetchall()
+    sent_at, latency_s, prompt_tokens, reply_tokens = zip(*rows, strict=True)
+    return ServerRows(
+        gate=gate,
+        methods=tuple(methods),
+        sent_at=sent_at,
+        latency_s=latency_s,
+        prompt_tokens=prompt_tokens,
+        reply_tokens=reply_tokens,
+        failed=failed[0][0],
+        quotas={match[1]: float(match[2]) for (detail,) in told if (match := _QUOTA.match(detail))},
+    )

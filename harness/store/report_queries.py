@@ -1,0 +1,236 @@
+"""A store's rows counted, for pages: calls by access method, how episodes ended and why, and the transcripts worth showing.
+
+Knows the tables; judges nothing. Keeps: whatever the store's size, what is returned is bounded by methods, games, reasons, and the bytes
+asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import orjson
+
+from harness.core.vocabulary import Message
+from harness.store.query_server import Readable
+
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
+BINS_A_DECADE = 8
+BIN_FIRST, BIN_LAST = -3 * BINS_A_DECADE, 4 * BINS_A_DECADE  # a millisecond to three hours
+REPEATS_SHOWN = 3  # of one item by one method; more of the same are for `lightbulb show`
+
+# What differs between two failures of one cause: counts, times, request ids.
+_CAUSE = r"regexp_replace(reason, '[0-9a-fA-F]{8}[0-9a-fA-F-]*|\d+(\.\d+)?', '#', 'g')"
+_ITEM = "concat_ws(':', game, rules, instance_set, experiment, instance, content_hash)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepLine:
+    """One run, or import, over this store."""
+
+    run_id: str
+    name: str
+    version: str
+    started_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MethodTally:
+    """One access method's calls.
+
+    tokens        reported by the provider; None where it reported none
+    cost_usd      None where no price is known
+    busy_s        from the first call sent to the last answer
+    latency_s     at QUANTILES, of answered calls; empty where no time was recorded
+    histogram     calls by latency, in bins of equal width on a logarithmic scale: (lower edge in seconds, calls)"""
+
+    method: str
+    model: str
+    provider: str
+    dialect: str
+    base_url: str
+    sampling_json: str
+    calls: int
+    errors: int
+    retries: int
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    cost_usd: float | None
+    busy_s: float | None
+    queue_s_mean: float | None
+    latency_s: tuple[float, ...]
+    histogram: tuple[tuple[float, int], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cluster:
+    """Episodes of one game that ended alike for one cause. methods: (access method, how many, an example's id)."""
+
+    game: str
+    ended: str
+    cause: str
+    count: int
+    methods: tuple[tuple[str, int, str], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShownTurn:
+    seat: str
+    added: tuple[Message, ...]
+    reply: str
+    violation: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShownEpisode:
+    """One episode with its transcript. item: alike for plays of one puzzle."""
+
+    episode_id: str
+    model: str
+    method: str
+    game: str
+    item: str
+    puzzle: str
+    repeat: int
+    arm: str
+    ended: str
+    score: float | None
+    reason: str
+    turns: tuple[ShownTurn, ...]
+
+
+def sweep_lines(connection: Readable) -> tuple[SweepLine, ...]:
+    rows = connection.execute("SELECT run_id, name, version, started_at FROM sweeps ORDER BY run_id").fetchall()
+    return tuple(SweepLine(run_id=run, name=name, version=version, started_at=at) for run, name, version, at in rows)
+
+
+def method_tallies(connection: Readable) -> tuple[MethodTally, ...]:
+    """Every access method that the store names, in the order in which sweeps named them."""
+    facts = connection.execute("""
+        SELECT method, model, provider, dialect, base_url, sampling_json FROM methods
+        QUALIFY run_id = max(run_id) OVER (PARTITION BY method) ORDER BY rowid""").fetchall()
+    columns = connection.execute("SELECT column_name FROM duckdb_columns() WHERE table_name = 'calls'").fetchall()
+    cost = "sum(cost_usd)" if ("cost_usd",) in columns else "NULL::DOUBLE"
+    counts = {
+        row[0]: row[1:]
+        for row in connection.execute(f"""
+        SELECT method, count(*), count(error_class), count(*) FILTER (try_number > 0), sum(prompt_tokens)::BIGINT,
+               sum(completion_tokens)::BIGINT, {cost},
+               max(sent_at + latency_s) FILTER (sent_at > 0) - min(sent_at) FILTER (sent_at > 0), avg(queue_s) FILTER (sent_at > 0),
+               quantile_cont(latency_s, {list(QUANTILES)}) FILTER (error_class IS NULL AND latency_s > 0)
+        FROM calls GROUP BY method""").fetchall()
+    }
+    histograms: dict[str, list[tuple[float, int]]] = {}
+    for method, place, count in connection.execute(
+        f"""
+        SELECT method, least(greatest(floor(log10(latency_s) * {BINS_A_DECADE})::BIGINT, {BIN_FIRST}), {BIN_LAST}) AS place, count(*)
+        FROM calls WHERE error_class IS NULL AND latency_s > 0 GROUP BY ALL ORDER BY ALL"""
+    ).fetchall():
+        histograms.setdefault(method, []).append((10 ** (place / BINS_A_DECADE), count))
+    return tuple(_tally(fact, counts.get(fact[0]), histograms.get(fact[0], [])) for fact in facts)
+
+
+def _tally(fact: Sequence[str], counts: Sequence[object] | None, histogram: Sequence[tuple[float, int]]) -> MethodTally:
+    method, model, provider, dialect, base_url, sampling_json = fact
+    calls, errors, retries, prompt_tokens, completion_tokens, cost_usd, busy_s, queue_s, latency = counts or (0, 0, 0, *[None] * 6)
+    return MethodTally(
+        method=method,
+        model=model,
+        provider=provider,
+        dialect=dialect,
+        base_url=base_url,
+        sampling_json=sampling_json,
+        calls=_int(calls) or 0,
+        errors=_int(errors) or 0,
+        retries=_int(retries) or 0,
+        prompt_tokens=_int(prompt_tokens),
+        completion_tokens=_int(completion_tokens),
+        cost_usd=_float(cost_usd),
+        busy_s=_float(busy_s),
+        queue_s_mean=_float(queue_s),
+        latency_s=tuple(latency) if isinstance(latency, list | tuple) else (),
+        histogram=tuple(histogram),
+    )
+
+
+def _int(value: object) -> int | None:
+    return value if isinstance(value, int) else None
+
+
+def _float(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
+
+
+def endings(connection: Readable) -> tuple[Cluster, ...]:
+    """Every way in which episodes were lost to the form or to a provider: aborted, failed, unscored; the commonest first."""
+    rows = connection.execute(f"""
+        SELECT game, coalesce(outcome, status) AS ended, {_CAUSE} AS cause, method, count(*), min(episode_id)
+        FROM last_episodes WHERE coalesce(outcome, status) NOT IN ('success', 'lost')
+        GROUP BY ALL ORDER BY 5 DESC, 1, 2, 3, 4""").fetchall()
+    clusters: dict[tuple[str, str, str], list[tuple[str, int, str]]] = {}
+    for game, ended, cause, method, count, example in rows:
+        clusters.setdefault((game, ended, cause), []).append((method, count, example))
+    made = [
+        Cluster(game=game, ended=ended, cause=cause, count=sum(one[1] for one in methods), methods=tuple(methods))
+        for (game, ended, cause), methods in clusters.items()
+    ]
+    return tuple(sorted(made, key=lambda one: -one.count))
+
+
+def chosen_episodes(connection: Readable, *, bytes_max: int, first: Sequence[str] = ()) -> tuple[ShownEpisode, ...]:
+    """Transcripts that fit: those asked for first, then whole items, every method's plays of them, those that ended differently first.
+
+    bytes_max  of the transcripts' text, as UTF-8; items are taken game by game in turn, in an order that no score decides"""
+    rows = connection.execute(
+        f"""
+        WITH sizes AS (SELECT episode_id, attempt, sum(strlen(added_json) + strlen(reply)) AS bytes FROM transcripts GROUP BY ALL),
+        known AS (
+            SELECT episode_id, model, game, {_ITEM} AS item, coalesce(outcome, status) AS ended, bytes
+            FROM last_episodes JOIN sizes USING (episode_id, attempt) WHERE repeat < {REPEATS_SHOWN}),
+        items AS (SELECT model, game, item, sum(bytes) AS bytes, count(DISTINCT ended) AS ends FROM known GROUP BY model, game, item),
+        placed AS (
+            SELECT *, row_number() OVER (PARTITION BY model, game ORDER BY ends > 1 DESC, md5(item)) AS place FROM items),
+        fitting AS (
+            SELECT model, item FROM placed
+            QUALIFY sum(bytes) OVER (ORDER BY place, model, game ROWS UNBOUNDED PRECEDING) <= ?)
+        SELECT episode_id FROM known SEMI JOIN fitting USING (model, item)
+        UNION SELECT episode_id FROM known WHERE list_contains(?, episode_id) ORDER BY 1""",
+        [bytes_max, list(first)],
+    ).fetchall()
+    wanted = [row[0] for row in rows]
+    return _episodes(connection, wanted) if wanted else ()
+
+
+def _episodes(connection: Readable, wanted: Sequence[str]) -> tuple[ShownEpisode, ...]:
+    turns: dict[str, list[ShownTurn]] = {}
+    for episode_id, seat, added, reply, violation in connection.execute(
+        """
+        SELECT episode_id, seat, added_json, reply, violation FROM transcripts JOIN last_episodes USING (episode_id, attempt)
+        WHERE list_contains(?, episode_id) ORDER BY episode_id, turn""",
+        [list(wanted)],
+    ).fetchall():
+        messages = tuple(Message(one["role"], one["text"]) for one in orjson.loads(added))
+        turns.setdefault(episode_id, []).append(ShownTurn(seat=seat, added=messages, reply=reply, violation=violation))
+    heads = connection.execute(
+        f"""
+        SELECT episode_id, model, method, game, {_ITEM}, experiment || ' ' || instance, repeat, arm, coalesce(outcome, status),
+               score, reason
+        FROM last_episodes WHERE list_contains(?, episode_id) ORDER BY model, game, 5, arm DESC, method, repeat""",
+        [list(wanted)],
+    ).fetchall()
+    return tuple(
+        ShownEpisode(
+            episode_id=episode_id,
+            model=model,
+            method=method,
+            game=game,
+            item=item,
+            puzzle=puzzle,
+            repeat=repeat,
+            arm=arm,
+            ended=ended,
+            score=score,
+            reason=reason,
+            turns=tuple(turns.get(episode_id, ())),
+        )
+        for episode_id, model, method, game, item, puzzle, repeat, arm, ended, score, reason in heads
+    )

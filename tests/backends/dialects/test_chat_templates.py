@@ -1,0 +1,59 @@
+"""Chat templates: what they are told, and what they cannot do."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from backends.dialects.chat_templates import chat_template, rendered
+from harness.core.errors import Rejected, SpecError
+from harness.core.vocabulary import ChatTemplate, Message
+
+SAID = (Message("system", "Be brief."), Message("user", "Hi <b>"), Message("assistant", "Yes."), Message("user", "Go."))
+
+
+def test_a_template_makes_the_prompt_that_the_server_would() -> None:
+    """That of SmolLM2 gave vLLM's plain completions as many tokens and the same reply as its chat had: both are recorded."""
+    golden = Path(__file__).parent / "golden"
+    usage = [json.loads((golden / way / "vllm" / "success.json").read_text("utf-8"))["expected"] for way in ("completions", "openai_chat")]
+    assert usage[0]["prompt_tokens"] == usage[1]["prompt_tokens"]
+    assert usage[0]["text"] == usage[1]["text"]
+    template = ChatTemplate(**json.loads((golden / "completions" / "vllm" / "request.json").read_text("utf-8"))["method"]["template"])
+    assert rendered(template, SAID) == (
+        "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi <b><|im_end|>\n<|im_start|>assistant\nYes.<|im_end|>\n"
+        "<|im_start|>user\nGo.<|im_end|>\n<|im_start|>assistant\n"
+    )
+
+
+def test_what_templates_of_model_folders_use_is_there() -> None:
+    """Loop controls, tojson that leaves text as it is, and a way to refuse."""
+    text = "{% for m in messages %}{% if loop.index > 2 %}{% break %}{% endif %}{{ m | tojson }}{% endfor %}"
+    assert rendered(ChatTemplate(text=text), SAID) == '{"role": "system", "content": "Be brief."}{"role": "user", "content": "Hi <b>"}'
+    refusing = ChatTemplate(text="{{ raise_exception('no system messages here') }}")
+    with pytest.raises(Rejected, match="no system messages here"):
+        rendered(refusing, SAID)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{ messages.append(1) }}",
+        "{{ ''.__class__.__mro__ }}",
+        "{{ raise_exception.__globals__['os'].getcwd() }}",
+        "{% include '/etc/passwd' %}",
+        "{{ messages[9].role.x }}",
+        "{% for a in range(10000000) %}{% endfor %}",
+    ],
+)
+def test_a_template_can_do_nothing_else(text: str) -> None:
+    """It neither changes what it is given, nor reaches Python, files, or an endless loop; that is a refusal, not a crash."""
+    with pytest.raises(Rejected):
+        rendered(ChatTemplate(text=text), SAID)
+
+
+def test_a_folder_without_a_template_is_told() -> None:
+    """A base model has none."""
+    with pytest.raises(SpecError, match="has no chat template"):
+        chat_template("", {"bos_token": "<s>"})

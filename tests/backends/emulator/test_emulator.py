@@ -1,0 +1,480 @@
+"""The emulator, over real sockets where sockets matter: quotas, faults, defects, and that it says the same thing twice."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+import anyio
+import pytest
+
+from backends.bots import own_instance
+from backends.deadlines import Deadlines
+from backends.dialects import DIALECTS
+from backends.emulator.provider import Provider, Request, Response
+from backends.emulator.quota import Bucket, Fixed, Law, Sliding
+from backends.emulator.server import Emulator, serving
+from backends.http import HttpBackend, open_wire
+from games import GAMES
+from games.bots import words_may_follow
+from games.playthrough import played_by_bots, replay
+from harness.core.clock import RealClock
+from harness.core.emulation import FAULTS, Defects, Emulation, Fault, Faults, Latency, Quotas
+from harness.core.errors import CallError, ConnectFailed, Garbled, ModelUnknown, RateLimited, TimedOut, Unavailable
+from harness.core.seeds import stream
+from harness.core.vocabulary import Completion, EpisodePlan, Prompt, Sampling
+from tests.world import method
+
+T = TypeVar("T")
+CHAT = "/v1/chat/completions"
+TABOO = EpisodePlan(instance=GAMES["taboo"].instances()[0], rules="v1.6b", seating=("m/a", "m/a"))
+
+
+def on_sockets(scenario: Callable[[], Awaitable[T]]) -> T:
+    return anyio.run(scenario)
+
+
+async def replies(
+    emulator: Emulator, prompts: list[Prompt], *, sampling: Sampling | None = None, silence_s: float = 5.0, provider: str = "emulator"
+) -> list[Completion | CallError]:
+    """What these prompts get, one after the other, through our own client."""
+    way = replace(method(), base_url=emulator.base_url, provider=provider, sampling=sampling or Sampling())
+    met: list[Completion | CallError] = []
+    async with open_wire(requests_per_second_max=None, deadlines=Deadlines(first_byte_s=silence_s)) as wire:
+        backend = HttpBackend(way, DIALECTS["openai_chat"], wire, key=None, clock=RealClock())
+        for prompt in prompts:
+            try:
+                met.append(await backend.complete(prompt))
+            except CallError as error:
+                met.append(error)
+    return met
+
+
+def clue(repeat: int = 0) -> Prompt:
+    """A describer's first ask, in one of many plays of one puzzle."""
+    plan = replace(TABOO, repeat=repeat)
+    ask = next(GAMES["taboo"].play(plan.instance, plan.rules))
+    return Prompt(messages=ask.messages, form=ask.form, episode=plan.key, item=plan.item, seat=ask.seat, turn=0)
+
+
+def provider(emulation: Emulation) -> Provider:
+    return Provider(emulation, find_instance=own_instance, key=None, now_s=0.0)
+
+
+def asked(at: Provider, text: str = "Tell me something.", *, now_s: float = 0.0, path: str = CHAT, **fields: object) -> Response:
+    body = {"model": "m", "messages": [{"role": "user", "content": text}], "max_tokens": 60, **fields}
+    response = at.respond(Request(b"POST", path, {}, json.dumps(body).encode()), now_s, 1_700_000_000.0 + now_s)
+    assert isinstance(response, Response)
+    return response
+
+
+def told(response: Response) -> Mapping[str, object]:
+    found = json.loads(b"".join(response.pieces))
+    assert isinstance(found, dict)
+    return found
+
+
+def text_of(response: Response) -> str:
+    return str(told(response)["choices"][0]["message"]["content"])  # type: ignore[index]
+
+
+# --- bots ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_bots_answer_over_the_socket() -> None:
+    """A clue comes for a clue, with the tokens it cost; without the header that names the turn, no bot speaks."""
+
+    async def scenario() -> None:
+        async with serving(Emulation()) as emulator:
+            (clued,) = await replies(emulator, [clue()])
+            (talked,) = await replies(emulator, [clue()], provider="somebody")
+            assert isinstance(clued, Completion)
+            assert isinstance(talked, Completion)
+            assert clued.text.startswith("CLUE: ")
+            assert clued.prompt_tokens is not None
+            assert clued.prompt_tokens > 100
+            assert not talked.text.startswith("CLUE")
+
+    on_sockets(scenario)
+
+
+@pytest.mark.parametrize("dialect", ["openai_chat", "anthropic_messages"])
+@pytest.mark.parametrize("stream", [False, True])
+def test_our_client_is_understood_in_both_dialects(dialect: str, stream: bool) -> None:
+    """The same clue with the same counts, whichever dialect asks, whole or streamed."""
+
+    async def scenario() -> Completion:
+        async with serving(Emulation()) as emulator:
+            way = replace(method(), base_url=emulator.base_url, provider="emulator", dialect=dialect, stream=stream)
+            async with open_wire(requests_per_second_max=None, deadlines=Deadlines()) as wire:
+                return await HttpBackend(way, DIALECTS[dialect], wire, key=None, clock=RealClock()).complete(clue())
+
+    met = on_sockets(scenario)
+    assert met.text.startswith("CLUE: ")
+    assert met.completion_tokens == -(-len(met.text) // 4)
+    assert met.prompt_tokens is not None
+    assert (met.pace is not None) == stream
+
+
+def test_words_after_a_bots_reply_change_no_game() -> None:
+    """Where the bots' manners let words follow, every own puzzle ends as it did without them; elsewhere white space does no harm."""
+    for game in GAMES.values():
+        for instance in game.instances()[::7]:
+            played = played_by_bots(game, instance, "v1.6b", skill=0.7, chance=stream(1, instance.content_hash))
+            mannered = (reply + (" and the few were not" if words_may_follow(reply) else "\n\n").rstrip() for reply in played.replies)
+            again = replay(game.play(instance, "v1.6b"), mannered)
+            assert again.outcome is not None
+            assert played.outcome is not None
+            assert (again.outcome.state, again.outcome.score) == (played.outcome.state, played.outcome.score)
+
+
+def test_a_greedy_model_repeats_itself_and_a_warm_one_does_not() -> None:
+    """Five plays of one puzzle at temperature 0 begin with one reply; at 1 they differ; and another provider of the model says the same."""
+
+    async def scenario() -> None:
+        async with serving(Emulation()) as here, serving(Emulation(seed=7)) as there:
+            greedy = [met.text for met in await replies(here, [clue(n) for n in range(5)]) if isinstance(met, Completion)]
+            warm = await replies(here, [clue(n) for n in range(5)], sampling=Sampling(temperature=1.0))
+            elsewhere = await replies(there, [clue()])
+            assert len(greedy) == 5
+            assert len(set(greedy)) == 1
+            assert len({met.text for met in warm if isinstance(met, Completion)}) > 1
+            assert [met.text for met in elsewhere if isinstance(met, Completion)] == greedy[:1]
+
+    on_sockets(scenario)
+
+
+# --- quotas -------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("law", [Sliding(10, 60.0), Fixed(10, 60.0, 7.0), Bucket(10, 60.0, 0.0)])
+def test_a_refused_request_is_told_the_moment_it_would_pass(law: Law) -> None:
+    """Whoever waits as long as he is told is let in, and a moment earlier he is not."""
+    now_s, waited = 0.0, 0
+    for _ in range(35):
+        wait_s = law.wait_s(1.0, now_s)
+        if wait_s > 0:
+            waited += 1
+            assert law.wait_s(1.0, now_s + 0.9 * wait_s) > 0
+            now_s += wait_s
+            assert law.wait_s(1.0, now_s) <= 1e-6
+        law.take(1.0, now_s)
+        now_s += 0.5
+    assert waited
+
+
+def test_no_window_holds_more_than_the_quota() -> None:
+    """A client that asks ten times a second for three minutes gets 20 a minute, and no 60 s hold 21."""
+    at = provider(Emulation(quotas=Quotas(requests=20)))
+    statuses = [asked(at, now_s=tick / 10).status for tick in range(1800)]
+    assert statuses.count(200) == 60
+    assert at.statistics.refused == 1740
+    assert at.statistics.peak(60.0) == 20
+
+
+def test_tokens_are_a_quota_too() -> None:
+    """A minute of 100 output tokens lets one reply of sixty pass, not two, and says when."""
+    at = provider(Emulation(quotas=Quotas(output_tokens=100)))
+    first = told(asked(at, temperature=0))["usage"]
+    second = asked(at, now_s=1.0, temperature=0)
+    assert first["completion_tokens"] > 50  # type: ignore[index]
+    assert second.status == 429
+    assert "retry-after: 59\r\n" in second.headers
+    assert asked(at, now_s=60.0, temperature=0).status == 200
+
+
+def test_headers_say_what_is_left() -> None:
+    """Limit, remaining and reset, in each dialect's own words; an unknown quota is not told."""
+    openai = asked(provider(Emulation(quotas=Quotas(requests=20))))
+    anthropic = asked(provider(Emulation(quotas=Quotas(requests=20))), path="/v1/messages")
+    silent = asked(provider(Emulation(quotas=Quotas(requests=20, told=False))))
+    assert "x-ratelimit-limit-requests: 20\r\nx-ratelimit-remaining-requests: 19\r\nx-ratelimit-reset-requests: 60000ms" in openai.headers
+    assert "anthropic-ratelimit-requests-remaining: 19\r\n" in anthropic.headers
+    assert "ratelimit" not in silent.headers
+
+
+# --- faults -------------------------------------------------------------------------------------------------------------------
+
+BECOMES: dict[Fault, type[CallError] | None] = {
+    "429": RateLimited,
+    "500": Unavailable,
+    "503": Unavailable,
+    "reset_before_headers": Unavailable,
+    "reset_in_body": Garbled,
+    "truncated_json": Garbled,
+    "html": Garbled,
+    "error_in_200": Unavailable,
+    "stall": TimedOut,
+    "wrong_usage": None,
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_every_fault_reaches_our_client_as_what_it_is(fault: Fault) -> None:
+    """Each fault, planted alone, becomes the class that says who must act; a wrong usage spoils the counts and not the reply."""
+
+    async def scenario() -> None:
+        faults = Faults(rate=1.0, kinds=(fault,), stall_s=30.0)
+        async with serving(Emulation(faults=faults)) as emulator:
+            (met,) = await replies(emulator, [clue()], silence_s=0.3)
+            expected = BECOMES[fault]
+            if expected is None:
+                assert isinstance(met, Completion)
+                assert met.text.startswith("CLUE: ")
+                assert met.completion_tokens is None
+            else:
+                assert type(met) is expected
+            assert emulator.statistics.faults == {fault: 1}
+
+    on_sockets(scenario)
+
+
+def test_faults_follow_what_is_asked_not_who_comes_first() -> None:
+    """The same requests in another order meet the same faults, and a second try has luck of its own."""
+    texts = [f"question {number}" for number in range(200)]
+    faults = Emulation(faults=Faults(rate=0.2, kinds=("500",)))
+    forwards, backwards = provider(faults), provider(faults)
+    one = {text: asked(forwards, text).status for text in texts}
+    other = {text: asked(backwards, text).status for text in reversed(texts)}
+    again = {text: asked(forwards, text).status for text in texts}
+    assert one == other
+    assert 20 <= sum(status == 500 for status in one.values()) <= 60
+    assert one != again
+
+
+@pytest.mark.parametrize("head", ["GET /v1/models HTTP/1.0\r\n\r\n", "GET /v1/models HTTP/1.1\r\nConnection: close\r\n\r\n"])
+def test_an_answer_ends_its_connection_where_the_client_waits_for_that(head: str) -> None:
+    """As HTTP/1.0 does, and later versions when asked to: who reads to the end would wait in vain."""
+
+    async def main() -> bytes:
+        async with serving(Emulation()) as emulator:
+            answer = b""
+            async with await anyio.connect_tcp("127.0.0.1", urlsplit(emulator.base_url).port or 0) as stream:
+                await stream.send(head.encode())
+                async for piece in stream:
+                    answer += piece
+            return answer
+
+    assert anyio.run(main).endswith(b"}}")
+
+
+def test_a_provider_that_dies_is_gone() -> None:
+    """After its last request it answers nobody, and nobody can connect."""
+
+    async def scenario() -> None:
+        async with serving(Emulation(faults=Faults(dies_after=2))) as emulator:
+            met = await replies(emulator, [clue(), clue(), clue()])
+            with anyio.fail_after(5):
+                await emulator.dead.wait()
+            gone = await replies(emulator, [clue()])
+            assert [type(one) for one in met] == [Completion, Completion, Unavailable]
+            assert [type(one) for one in gone] == [ConnectFailed]
+
+    on_sockets(scenario)
+
+
+def test_a_full_queue_refuses() -> None:
+    """One worker, one place in line: of five at once two are served."""
+
+    async def scenario() -> None:
+        async with serving(Emulation(latency=Latency(first_s=0.05, workers=1, queue_max=1))) as emulator:
+            met: list[Completion | CallError] = []
+
+            async def one(number: int) -> None:
+                met.extend(await replies(emulator, [clue(number)]))
+
+            async with anyio.create_task_group() as tasks:
+                for number in range(5):
+                    tasks.start_soon(one, number)
+            assert sorted(type(one).__name__ for one in met) == ["Completion", "Completion", *["Unavailable"] * 3]
+
+    on_sockets(scenario)
+
+
+def test_a_name_that_is_not_served_is_unknown() -> None:
+    """A provider that serves one model knows no other."""
+
+    async def scenario() -> None:
+        async with serving(Emulation(served="light-7b")) as emulator:
+            (met,) = await replies(emulator, [clue()])
+            assert isinstance(met, ModelUnknown)
+
+    on_sockets(scenario)
+
+
+# --- the same bytes -----------------------------------------------------------------------------------------------------------
+
+
+def test_same_seed_and_requests_same_bytes() -> None:
+    """Two emulators that are asked the same answer the same, to the byte, faults and warm talk included; another seed does not."""
+    texts = [f"question {number % 7}" for number in range(40)]
+
+    def run(seed: int) -> list[tuple[int, tuple[bytes, ...], str]]:
+        at = provider(Emulation(seed=seed, faults=Faults(rate=0.2), latency=Latency(first_s=1.0, spread=0.5)))
+        answers = [asked(at, text, temperature=1.0, now_s=float(number)) for number, text in enumerate(texts)]
+        return [(one.status, one.pieces, f"{one.headers}{one.first_s}{one.cut_at}") for one in answers]
+
+    assert run(1) == run(1)
+    assert run(1) != run(2)
+
+
+# --- defects ------------------------------------------------------------------------------------------------------------------
+
+
+def both(defects: Defects, **fields: object) -> tuple[Response, Response]:
+    """One question to an honest provider and to this one."""
+    return asked(provider(Emulation()), **fields), asked(provider(Emulation(defects=defects)), **fields)  # type: ignore[arg-type]
+
+
+def test_temperature_may_be_ignored() -> None:
+    """Asked for 0 it is served at another: what should repeat does not; a floor does the same."""
+    for defects in (Defects(temperature=1.0), Defects(temperature_min=0.8)):
+        at = provider(Emulation(defects=defects))
+        assert len({text_of(asked(at, temperature=0)) for _ in range(5)}) > 1
+    greedy = provider(Emulation(defects=Defects(temperature=0.0)))
+    assert len({text_of(asked(greedy, temperature=1.5)) for _ in range(5)}) == 1
+
+
+def test_a_seed_may_be_ignored() -> None:
+    """At temperature 1 a seed makes replies repeat, unless it is not looked at."""
+    honest, deaf = provider(Emulation()), provider(Emulation(defects=Defects(seed_ignored=True)))
+    assert len({text_of(asked(honest, temperature=1, seed=3)) for _ in range(5)}) == 1
+    assert len({text_of(asked(honest, temperature=1, seed=number)) for number in range(5)}) > 1
+    assert len({text_of(asked(deaf, temperature=1, seed=3)) for _ in range(5)}) > 1
+
+
+def test_max_tokens_may_be_ignored_or_capped() -> None:
+    """Five tokens asked for are five tokens; without the limit more come; under a cap fewer, and the answer says it was cut."""
+    honest, deaf = both(Defects(max_tokens_ignored=True), max_tokens=5, temperature=0)
+    assert told(honest)["usage"]["completion_tokens"] == 5  # type: ignore[index]
+    assert told(deaf)["usage"]["completion_tokens"] > 5  # type: ignore[index]
+    _, capped = both(Defects(output_tokens_max=8), max_tokens=50, temperature=0)
+    assert told(capped)["usage"]["completion_tokens"] == 8  # type: ignore[index]
+    assert told(capped)["choices"][0]["finish_reason"] == "length"  # type: ignore[index]
+
+
+def test_a_stop_may_be_ignored() -> None:
+    """The text ends before the stop, unless it is not looked at."""
+    word = text_of(both(Defects(), temperature=0)[0]).split(" ")[5]
+    honest, deaf = both(Defects(stop_ignored=True), temperature=0, stop=[f" {word}"])
+    assert f" {word}" not in text_of(honest)
+    assert f" {word}" in text_of(deaf)
+
+
+def test_a_hidden_system_prompt_is_counted_and_heard() -> None:
+    """It costs its tokens and changes what is said."""
+    honest, told_more = both(Defects(system_prompt="x" * 40), temperature=0)
+    assert told(told_more)["usage"]["prompt_tokens"] == told(honest)["usage"]["prompt_tokens"] + 14  # type: ignore[index]
+    assert text_of(told_more) != text_of(honest)
+
+
+def test_a_cut_context_forgets_its_beginning() -> None:
+    """Two long conversations that begin differently sound the same to it, and are counted short."""
+    at = provider(Emulation(defects=Defects(context_tokens_max=100)))
+    one, other = (asked(at, start + " and so on" * 100, temperature=0) for start in ("Red", "Blue"))
+    assert text_of(one) == text_of(other)
+    assert told(one)["usage"]["prompt_tokens"] == 100  # type: ignore[index]
+
+
+def test_another_template_counts_otherwise_and_leaks() -> None:
+    """Every message costs more, and now and then a special token shows."""
+    honest, swapped = both(Defects(template="other"), temperature=0)
+    assert told(swapped)["usage"]["prompt_tokens"] == told(honest)["usage"]["prompt_tokens"] + 3  # type: ignore[index]
+    at = provider(Emulation(defects=Defects(template="other")))
+    assert any("<|im_start|>" in text_of(asked(at, f"question {number}", temperature=0)) for number in range(100))
+
+
+def test_a_share_of_the_traffic_goes_elsewhere() -> None:
+    """About as many requests as planted are answered by another model, also of one that is put again; admitted, their fingerprint tells."""
+    texts = [f"question {number // 2}" for number in range(300)]
+    routed = provider(Emulation(defects=Defects(routed_share=0.2, routed_admitted=True)))
+    said = [told(asked(routed, text, temperature=0)) for text in texts]
+    own = provider(Emulation())
+    expected = [told(asked(own, text, temperature=0)) for text in texts]
+    elsewhere = [one["system_fingerprint"] != other["system_fingerprint"] for one, other in zip(said, expected, strict=True)]
+    assert elsewhere == [one["choices"] != other["choices"] for one, other in zip(said, expected, strict=True)]
+    assert 35 <= sum(elsewhere) <= 85
+    assert any(first != second for first, second in zip(elsewhere[::2], elsewhere[1::2], strict=True))
+
+
+def test_letters_and_white_space_may_be_lost() -> None:
+    """The first letter is small; what stood around a reply is gone."""
+    honest, small = both(Defects(lowercase_first=True), temperature=0)
+    assert text_of(small) == text_of(honest)[0].lower() + text_of(honest)[1:]
+    honest, bare = both(Defects(strip_whitespace=True), temperature=0, stop=["\n"], max_tokens=40)
+    assert text_of(bare) == text_of(honest).strip()
+
+
+def test_noise_in_the_weights_flips_some_greedy_words() -> None:
+    """A little of it changes few replies, much of it most, and the same ones each time."""
+    texts = [f"question {number}" for number in range(100)]
+
+    def differing(noise: float) -> int:
+        honest, noisy = provider(Emulation()), provider(Emulation(defects=Defects(weights_noise=noise)))
+        return sum(
+            text_of(asked(honest, text, temperature=0, max_tokens=10)) != text_of(asked(noisy, text, temperature=0, max_tokens=10))
+            for text in texts
+        )
+
+    assert 0 < differing(0.02) < 40 < differing(0.5)
+
+
+# --- a real server behind -----------------------------------------------------------------------------------------------------
+
+
+def test_a_real_server_may_stand_behind() -> None:
+    """What the server behind says comes through with its counts; quota, faults and defects are added on the way."""
+
+    async def scenario() -> None:
+        async with serving(Emulation(weights="real")) as real:
+            spoilt = Defects(lowercase_first=True, max_tokens_ignored=True, system_prompt="Be brief.")
+            async with serving(Emulation(behind=real.base_url, quotas=Quotas(requests=2), defects=spoilt)) as front:
+                (straight,) = await replies(real, [clue()], provider="somebody")
+                first, second, third = await replies(front, [clue(), clue(1), clue(2)], provider="somebody")
+                assert isinstance(straight, Completion)
+                assert isinstance(first, Completion)
+                assert isinstance(second, Completion)
+                assert isinstance(third, RateLimited)
+                assert first.text[0].islower()
+                assert first.completion_tokens is not None
+                assert straight.completion_tokens is not None
+                assert (first.prompt_tokens or 0) > (straight.prompt_tokens or 0)
+                assert real.statistics.requests == 3
+        async with serving(Emulation(behind=real.base_url)) as orphan:
+            (nobody,) = await replies(orphan, [clue()])
+            assert isinstance(nobody, Unavailable)
+            assert nobody.status == 502
+
+    on_sockets(scenario)
+
+
+def test_what_is_streamed_adds_up() -> None:
+    """The pieces of a streamed reply are the reply that comes whole, in both dialects, and the counts come last."""
+    whole = text_of(asked(provider(Emulation()), temperature=0))
+    openai = asked(provider(Emulation()), temperature=0, stream=True, stream_options={"include_usage": True})
+    chunks = [json.loads(piece[6:]) for piece in openai.pieces if not piece.startswith(b"data: [DONE]")]
+    assert "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks if chunk["choices"]) == whole
+    assert chunks[-1]["usage"]["completion_tokens"] == -(-len(whole) // 4)
+    anthropic = asked(provider(Emulation()), temperature=0, stream=True, path="/v1/messages")
+    events = [json.loads(piece.partition(b"\ndata: ")[2]) for piece in anthropic.pieces]
+    assert "".join(event["delta"]["text"] for event in events if event["type"] == "content_block_delta") == whole
+    assert [event["type"] for event in events][-2:] == ["message_delta", "message_stop"]
+
+
+def test_log_probabilities_are_those_it_draws_by() -> None:
+    """At temperature 1 the top candidate of a token comes as often as its probability says."""
+    at = provider(Emulation())
+    came, expected, variance = 0, 0.0, 0.0
+    for number in range(400):
+        answer = told(asked(at, f"question {number}", temperature=1, max_tokens=1, logprobs=True, top_logprobs=4))
+        (token,) = answer["choices"][0]["logprobs"]["content"]  # type: ignore[index]
+        probability = math.exp(token["top_logprobs"][0]["logprob"])
+        assert math.isclose(sum(math.exp(one["logprob"]) for one in token["top_logprobs"]), 1.0)
+        came += token["token"] == token["top_logprobs"][0]["token"]
+        expected += probability
+        variance += probability * (1 - probability)
+    assert abs(came - expected) < 4 * math.sqrt(variance)

@@ -1,0 +1,158 @@
+"""The keeper leaves no process behind, however things end. Real processes, small ones."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from backends.local import reaper
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="descendants are found by Linux's /proc")
+
+# A server with a child that leaves its session and a grandchild there, both deaf to SIGTERM; all pids are written once all are up.
+SERVER = """
+import os, signal, sys, time
+mode, path = sys.argv[1:]
+if mode == "deaf":
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if mode == "polite":
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(5))
+if os.fork() == 0:
+    os.setsid()
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    grandchild = os.fork()
+    if grandchild == 0:
+        time.sleep(600)
+    with open(path + ".part", "w") as file:
+        file.write(f"{os.getppid()} {os.getpid()} {grandchild}")
+    os.rename(path + ".part", path)
+    time.sleep(600)
+while not os.path.exists(path):
+    time.sleep(0.01)
+if mode == "dies":
+    sys.exit(7)
+if mode == "crashes":
+    os.kill(os.getpid(), signal.SIGABRT)
+while True:
+    time.sleep(600)
+"""
+
+Kept = tuple[subprocess.Popen[bytes], list[int]]
+
+
+def living(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def pids_in(path: Path) -> list[int]:
+    until(path.exists)
+    return [int(word) for word in path.read_text(encoding="utf-8").split()]
+
+
+def begin(tmp_path: Path, mode: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        (sys.executable, "-I", reaper.__file__, "0.5", sys.executable, "-c", SERVER, mode, str(tmp_path / "pids")),
+        stdin=subprocess.PIPE,
+        start_new_session=True,
+    )
+
+
+@pytest.fixture
+def kept(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Kept]:
+    process = begin(tmp_path, request.param)
+    pids: list[int] = []
+    try:
+        pids = pids_in(tmp_path / "pids")
+        yield process, pids
+    finally:
+        process.kill()
+        process.wait()
+        assert process.stdin is not None
+        process.stdin.close()
+        for pid in pids:
+            if living(pid):
+                os.kill(pid, signal.SIGKILL)
+
+
+def nobody_lives(pids: list[int]) -> bool:
+    return not any(living(pid) for pid in pids)
+
+
+@pytest.mark.parametrize(("kept", "code"), [("dies", 7), ("crashes", 128 + signal.SIGABRT)], indirect=["kept"])
+def test_a_dead_server_gives_its_code_and_leaves_nobody(kept: Kept, code: int) -> None:
+    """A server that ends by itself: the keeper ends what it left behind, deaf or not, and exits with the server's code."""
+    process, pids = kept
+    assert process.wait(30) == code
+    assert nobody_lives(pids)
+
+
+@pytest.mark.parametrize(("kept", "code"), [("polite", 5), ("deaf", 128 + signal.SIGKILL)], indirect=["kept"])
+def test_a_closed_input_ends_everything(kept: Kept, code: int) -> None:
+    """Whoever held the keeper's input is gone: the server is asked first, and killed with all its descendants after the grace."""
+    process, pids = kept
+    assert process.stdin is not None
+    process.stdin.close()
+    assert process.wait(30) == code
+    assert nobody_lives(pids)
+
+
+@pytest.mark.parametrize("kept", ["deaf"], indirect=True)
+def test_sigterm_ends_everything(kept: Kept) -> None:
+    """SIGTERM to the keeper does what a closed input does."""
+    process, pids = kept
+    process.terminate()
+    assert process.wait(30) == 128 + signal.SIGKILL
+    assert nobody_lives(pids)
+
+
+@pytest.mark.parametrize("kept", ["polite"], indirect=True)
+def test_a_terminals_interrupt_is_not_for_the_server(kept: Kept) -> None:
+    """SIGINT and SIGHUP change nothing: who holds the input decides when the server ends."""
+    process, pids = kept
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGHUP)
+    assert process.stdin is not None
+    process.stdin.write(b"words on the input mean nothing either")
+    process.stdin.flush()
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.3)
+    assert all(living(pid) for pid in pids)
+
+
+@pytest.mark.parametrize("kept", ["deaf"], indirect=True)
+def test_a_killed_keeper_takes_the_server_with_it(kept: Kept) -> None:
+    """Should the keeper itself be killed, the server, which nobody could stop any more, dies at once."""
+    process, pids = kept
+    process.kill()
+    process.wait()
+    until(lambda: not living(pids[0]))
+
+
+def test_a_command_that_is_not_there(tmp_path: Path) -> None:
+    """The keeper does not hang on a server that could not be started."""
+    done = subprocess.run(
+        (sys.executable, "-I", reaper.__file__, "0.5", str(tmp_path / "nothing")),
+        stdin=subprocess.PIPE,
+        capture_output=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert b"nothing" in done.stderr

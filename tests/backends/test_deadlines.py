@@ -1,0 +1,127 @@
+"""Deadlines of many requests under one timer, on a real loop."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from backends.deadlines import Deadlines, Limit, Patience
+
+QUICK = Deadlines(first_byte_s=0.2, between_chunks_s=0.3, timeout_s=0.8)
+CALM = Deadlines(first_byte_s=1.0, between_chunks_s=1.0, timeout_s=3.0)  # no busy machine stands still so long by itself
+
+
+async def ended(patience: Patience, pieces: int, every_s: float) -> Limit | None:
+    """The deadline that a request met whose answer comes in so many pieces, so far apart; None if it came whole."""
+    wait = patience.begin()
+    try:
+        with wait:
+            for _ in range(pieces):
+                await asyncio.sleep(every_s)
+                patience.heard(wait)
+    except TimeoutError:
+        return wait.limit
+    return None
+
+
+def test_each_request_meets_its_own_deadline() -> None:
+    """Under way together: one never begins, one falls silent, one goes on for too long, and one is well."""
+
+    async def scenario() -> list[Limit | None]:
+        patience = Patience(QUICK)
+
+        async def falls_silent() -> Limit | None:
+            wait = patience.begin()
+            patience.heard(wait)
+            with pytest.raises(TimeoutError), wait:
+                await asyncio.sleep(5)
+            return wait.limit
+
+        return list(await asyncio.gather(ended(patience, 1, 5.0), falls_silent(), ended(patience, 100, 0.06), ended(patience, 3, 0.03)))
+
+    assert asyncio.run(scenario()) == ["first_byte_s", "between_chunks_s", "timeout_s", None]
+
+
+def test_who_is_cancelled_is_not_told_of_a_deadline() -> None:
+    """Both at once: the cancellation stands, as whoever asked for it waits for the end."""
+
+    async def scenario() -> bool:
+        patience = Patience(QUICK)
+        task = asyncio.create_task(ended(patience, 1, 5.0))
+        await asyncio.sleep(0.05)
+        task.cancel()
+        await asyncio.wait([task])
+        return task.cancelled()
+
+    assert asyncio.run(scenario())
+
+
+def test_held_again_within_it_ends_there() -> None:
+    """A stream that fell silent is not lost: the outer hold goes on."""
+
+    async def scenario() -> list[str]:
+        heard = []
+        wait = Patience(QUICK).begin()
+        with wait:
+            heard.append("head")
+            with pytest.raises(TimeoutError), wait:
+                await asyncio.sleep(5)
+            await asyncio.sleep(0.4)
+            heard.append("end")
+        return heard
+
+    assert asyncio.run(scenario()) == ["head", "end"]
+
+
+def test_a_task_whose_deadline_passed_can_go_on() -> None:
+    """Its cancellation was ours, and is taken back: the next request is not cut short by it."""
+
+    async def scenario() -> list[Limit | None]:
+        patience = Patience(QUICK)
+        return [await ended(patience, 1, 5.0), await ended(patience, 2, 0.02)]
+
+    assert asyncio.run(scenario()) == ["first_byte_s", None]
+
+
+def test_a_loop_that_stood_still_ends_nobody() -> None:
+    """What came while it was held up is heard before anybody is judged."""
+
+    async def scenario() -> Limit | None:
+        patience = Patience(CALM)
+        came = asyncio.Event()
+
+        async def request() -> Limit | None:
+            wait = patience.begin()
+            try:
+                with wait:
+                    await came.wait()
+            except TimeoutError:
+                return wait.limit
+            return None
+
+        task = asyncio.create_task(request())
+        await asyncio.sleep(0.05)
+        time.sleep(1.2)  # noqa: ASYNC251  the loop is held up on purpose
+        asyncio.get_running_loop().call_soon(came.set)  # as bytes that waited: who reads them wakes after what was due meanwhile
+        return await task
+
+    assert asyncio.run(scenario()) is None
+
+
+def test_a_loop_that_always_lags_still_ends_who_waits_in_vain() -> None:
+    """Every look comes late, and yet nobody waits for ever."""
+
+    async def scenario() -> Limit | None:
+        patience = Patience(QUICK)
+        request = asyncio.create_task(ended(patience, 1, 5.0))
+        for _ in range(100):
+            time.sleep(0.03)  # noqa: ASYNC251  a loop with too much to do
+            await asyncio.sleep(0)
+            if request.done():
+                break
+        assert request.done()
+        return request.result()
+
+    assert asyncio.run(scenario()) == "first_byte_s"

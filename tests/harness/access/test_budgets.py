@@ -1,0 +1,82 @@
+"""Whose calls a budget counts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.access.budgets import find_scopes
+from harness.config.load import parse_sweep
+from harness.core.errors import SpecError
+from harness.scheduler.spending import Allowance, Scope
+
+REMOTE = 'base_url = "https://api.example.com/v1"\n'
+
+
+def scopes(tmp_path: Path, text: str) -> list[Scope]:
+    file = tmp_path / "s.toml"
+    file.write_text(text)
+    spec = parse_sweep(text, source=str(file), known_games=["taboo"])
+    return find_scopes(spec, spec.seatings(), source=file)
+
+
+def test_a_method_s_budget_governs_its_model_and_the_sweep_s_all(tmp_path: Path) -> None:
+    """Who pays and who stops are two things: a method pays alone, the methods of its model stop with it."""
+    found = scopes(
+        tmp_path,
+        f"""
+name = "s"
+[games.taboo]
+[budget]
+calls = 1000
+wall_s = 60
+[models.m.methods.a]
+{REMOTE}budget = {{ tokens = 500 }}
+[models.m.methods.b]
+bots = {{}}
+[models.n.methods.a]
+bots = {{}}
+""",
+    )
+    everyone = frozenset({"m/a", "m/b", "n/a"})
+    assert found == [
+        Scope(name="the sweep", allowance=Allowance(calls=1000, wall_s=60), payers=everyone, lanes=everyone),
+        Scope(name="m/a", allowance=Allowance(tokens=500), payers=frozenset({"m/a"}), lanes=frozenset({"m/a", "m/b"})),
+    ]
+
+
+def test_a_pair_stops_with_each_of_its_players(tmp_path: Path) -> None:
+    """A method whose own budget is spent plays nowhere any more; a pair of others goes on."""
+    found = scopes(
+        tmp_path,
+        f"""
+name = "s"
+[games.taboo]
+[models.m.methods.a]
+{REMOTE}budget = {{ tokens = 500 }}
+[models.n.methods.a]
+bots = {{}}
+[models.o.methods.a]
+bots = {{}}
+[[pairs]]
+seats = ["n/a", "m/a"]
+[[pairs]]
+seats = ["n/a", "o/a"]
+""",
+    )
+    assert [scope.lanes for scope in found] == [frozenset({"m/a", "n/a+m/a"})]
+
+
+def test_dollars_need_prices(tmp_path: Path) -> None:
+    """A budget that could not count is refused, not ignored; what runs here costs nothing."""
+    text = f"""name = "s"
+[games.taboo]
+[budget]
+cost_usd = 5
+[models.m.methods.a]
+{REMOTE}[models.m.methods.b]
+bots = {{}}
+"""
+    with pytest.raises(SpecError, match=r"s\.toml:5: models\.m\.methods\.a: has a budget in dollars and no price"):
+        scopes(tmp_path, text)

@@ -1,0 +1,73 @@
+"""Servers on this machine: those that run already are found by what they tell."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import anyio
+import pytest
+
+from harness.access.engine_servers import Servers, asker
+from harness.config.load import parse_sweep
+from harness.core.clock import RealClock
+from tests.world import Rows
+
+PAGE = (Path(__file__).parents[2] / "backends" / "local" / "load_pages" / "vllm.txt").read_bytes()
+
+
+class Telling(BaseHTTPRequestHandler):
+    """A server that is running already and tells its load."""
+
+    def do_GET(self) -> None:
+        self.send_response(200 if self.path == "/metrics" else 404)
+        self.end_headers()
+        if self.path == "/metrics":
+            self.wfile.write(PAGE)
+
+    def log_message(self, *_: object) -> None:
+        """Nobody listens."""
+
+
+@pytest.fixture
+def telling() -> Iterator[str]:
+    with HTTPServer(("127.0.0.1", 0), Telling) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/v1"
+        server.shutdown()
+        thread.join()
+
+
+def sweep(methods: str) -> str:
+    return f'name = "s"\n[games.taboo]\n{methods}'
+
+
+def test_who_tells_its_load_is_found(telling: str, tmp_path: Path) -> None:
+    """An attached server on this machine is asked once, and one that does not answer or is elsewhere is none that tells."""
+    spec = parse_sweep(
+        sweep(f"""
+[models.m.methods.here]
+base_url = "{telling}"
+[models.m.methods.silent]
+base_url = "http://127.0.0.1:9/v1"
+[models.m.methods.far]
+base_url = "https://api.example.com/v1"
+"""),
+        source="s.toml",
+        known_games=["taboo"],
+    )
+
+    async def main() -> None:
+        servers = Servers(
+            methods=spec.methods(), store=tmp_path / "s.duckdb", run_id="1", clock=RealClock(), sink=Rows(), say=print, weights=str
+        )
+        await servers.look_around()
+        assert servers.told == {telling}
+        load = await asker(telling)()
+        assert load is not None
+        assert load.running == 24
+
+    anyio.run(main)

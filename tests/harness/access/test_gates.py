@@ -1,0 +1,122 @@
+"""Which methods share a gate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.access.gates import find_doors
+from harness.config.load import parse_sweep
+from harness.core.errors import SpecError
+
+HEAD = 'name = "s"\n[games.taboo]\n'
+REMOTE = 'base_url = "https://api.example.com/v1"\nkey_env = "EXAMPLE_KEY"\n'
+
+
+def ceilings(tmp_path: Path, text: str, told: tuple[str, ...] = ()) -> list[int]:
+    file = tmp_path / "s.toml"
+    file.write_text(HEAD + text)
+    spec = parse_sweep(HEAD + text, source=str(file), known_games=["taboo"])
+    return [door.limits.concurrency for door in find_doors(spec, spec.methods(), source=file, told=told)]
+
+
+def test_what_is_in_flight_at_most_where_the_sweep_does_not_say(tmp_path: Path) -> None:
+    """Wide where the provider or our own server would tell of trouble or a queue, narrow at a local server that queues in silence."""
+    text = f"""
+[models.m.methods.far]
+{REMOTE}
+[models.m.methods.said]
+{REMOTE}concurrency = 7
+quota_group = "other"
+[models.m.methods.near]
+base_url = "http://127.0.0.1:11434/v1"
+[models.m.methods.nearer]
+base_url = "http://127.0.0.1:8000/v1"
+[models.m.methods.vllm]
+engine = {{ kind = "vllm", weights = "w" }}
+[models.m.methods.transformers]
+engine = {{ kind = "transformers", weights = "w" }}
+"""
+    assert ceilings(tmp_path, text, told=("http://127.0.0.1:8000/v1",)) == [1024, 7, 32, 1024, 1024, 2]
+
+
+def test_a_figure_for_a_server_of_ones_own_holds_from_the_start(tmp_path: Path) -> None:
+    """As many calls go at once to a server on this machine as the sweep says, within bounds; elsewhere, and unless it says, a few."""
+    text = f"""
+[models.m.methods.far]
+{REMOTE}concurrency = 32
+[models.m.methods.near]
+base_url = "http://127.0.0.1:8000/v1"
+concurrency = 32
+[models.m.methods.vllm]
+engine = {{ kind = "vllm", weights = "w" }}
+concurrency = 500
+[models.m.methods.unsaid]
+base_url = "http://127.0.0.1:8001/v1"
+"""
+    file = tmp_path / "s.toml"
+    file.write_text(HEAD + text)
+    spec = parse_sweep(HEAD + text, source=str(file), known_games=["taboo"])
+    assert [door.limits.at_once for door in find_doors(spec, spec.methods(), source=file)] == [8, 32, 64, 8]
+
+
+def doors(tmp_path: Path, text: str) -> list[tuple[tuple[str, ...], bool, float | None]]:
+    file = tmp_path / "s.toml"
+    file.write_text(HEAD + text)
+    spec = parse_sweep(HEAD + text, source=str(file), known_games=["taboo"])
+    return [(door.methods, door.alone, door.limits.requests) for door in find_doors(spec, spec.methods(), source=file)]
+
+
+def test_methods_of_one_account_and_model_draw_on_one_quota(tmp_path: Path) -> None:
+    """Hot and cold sampling of one served model share a gate and its quota, said once; another model has its own."""
+    text = f"""
+[models.m.methods.cold]
+{REMOTE}served_name = "x"
+requests_per_minute = 60
+[models.m.methods.hot]
+{REMOTE}served_name = "x"
+temperature = 1
+[models.n.methods.a]
+{REMOTE}
+"""
+    assert doors(tmp_path, text) == [(("m/cold", "m/hot"), True, 60.0), (("n/a",), True, None)]
+
+
+def test_a_quota_group_joins_models(tmp_path: Path) -> None:
+    """An account whose quota covers all models is one gate; an unknown model must not close it."""
+    text = f"""
+[models.m.methods.a]
+{REMOTE}quota_group = "all"
+[models.n.methods.a]
+{REMOTE}quota_group = "all"
+"""
+    assert doors(tmp_path, text) == [(("m/a", "n/a"), False, None)]
+
+
+def test_two_quotas_for_one_door_are_refused(tmp_path: Path) -> None:
+    """Which of two figures would hold is not ours to guess: the error names both, and what to do."""
+    text = f"""
+[models.m.methods.a]
+{REMOTE}requests_per_minute = 60
+[models.m.methods.b]
+{REMOTE}requests_per_minute = 90
+"""
+    with pytest.raises(SpecError, match=r"b\.requests_per_minute: 90 here and 60 for m/a, which draws on the same quota; say it once"):
+        doors(tmp_path, text)
+
+
+def test_bots_and_keyless_methods_are_their_own_account(tmp_path: Path) -> None:
+    """Nothing joins two bots; two keyless methods at one address and model share a gate, for they share a server."""
+    text = """
+[models.m.methods.a]
+bots = {}
+[models.m.methods.b]
+bots = {}
+[models.m.methods.c]
+base_url = "http://127.0.0.1:8000/v1"
+[models.m.methods.d]
+base_url = "http://127.0.0.1:8000/v1"
+temperature = 1
+"""
+    assert [methods for methods, _, _ in doors(tmp_path, text)] == [("m/a",), ("m/b",), ("m/c", "m/d")]

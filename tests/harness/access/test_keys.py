@@ -1,0 +1,47 @@
+"""Keys come from the environment or a .env beside the sweep."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.access.keys import read_keys
+from harness.config.load import parse_sweep
+from harness.config.sweep import SweepSpec
+from harness.core.errors import SpecError
+
+
+def spec() -> SweepSpec:
+    text = """
+name = "x"
+[games.taboo]
+[models.m.methods.a]
+base_url = "https://a.example/v1"
+key_env = "A_KEY"
+[models.m.methods.b]
+base_url = "https://b.example/v1"
+"""
+    return parse_sweep(text, source="s", known_games=["taboo"])
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
+    """A method without key_env has no key; an exported variable is stronger than the file."""
+    (tmp_path / ".env").write_text('# ours\nA_KEY="from $HOME file"\n')
+    assert read_keys(spec(), source=tmp_path / "s.toml", environ={}) == {"m/a": "from $HOME file", "m/b": None}
+    assert read_keys(spec(), source=tmp_path / "s.toml", environ={"A_KEY": "exported"})["m/a"] == "exported"
+
+
+def test_a_key_is_stripped_and_checked(tmp_path: Path) -> None:
+    """A line end that came with it is not part of it; a control character inside is told without showing the key."""
+    assert read_keys(spec(), source=tmp_path / "s.toml", environ={"A_KEY": " sk-1\r\n"})["m/a"] == "sk-1"
+    with pytest.raises(SpecError, match="A_KEY holds a character that no key has") as caught:
+        read_keys(spec(), source=tmp_path / "s.toml", environ={"A_KEY": "planted\n7"})
+    assert "planted" not in str(caught.value)
+
+
+@pytest.mark.parametrize("environ", [{}, {"A_KEY": ""}])
+def test_a_missing_key_is_named_with_its_remedy(tmp_path: Path, environ: dict[str, str]) -> None:
+    """The variable, who wants it, and where it may be written; an empty one is missing."""
+    with pytest.raises(SpecError, match=r"models\.m\.methods\.a\.key_env: the environment variable A_KEY is not set"):
+        read_keys(spec(), source=tmp_path / "s.toml", environ=environ)

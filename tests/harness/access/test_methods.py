@@ -1,0 +1,162 @@
+"""A method with its provider's defaults, and what is refused at the door."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from backends.dialects.providers import PROVIDERS
+from harness.access.methods import access_method, request_json, resolved
+from harness.config.load import parse_sweep
+from harness.config.sweep import MethodPart
+from harness.core.errors import SpecError
+from harness.core.vocabulary import AccessMethod, Sampling
+
+HEAD = 'name = "x"\n[games.taboo]\n[models.m.methods.a]\n'
+TEMPLATE = "{{ bos_token }}{% for one in messages %}[{{ one.role }}]{{ one.content }}{% endfor %}{{ eos_token }}"
+
+
+def part(text: str, source: Path = Path("s.toml")) -> MethodPart:
+    spec = parse_sweep(HEAD + text, source="s.toml", known_games=["taboo"])
+    return resolved(spec, source=source).methods()["m/a"][1]
+
+
+def problems(tmp_path: Path, text: str) -> str:
+    source = tmp_path / "s.toml"
+    source.write_text(HEAD + text)
+    with pytest.raises(SpecError) as caught:
+        part(text, source)
+    return str(caught.value).replace(str(source), "s.toml")
+
+
+def made(text: str, source: Path = Path("s.toml")) -> AccessMethod:
+    one = part(text, source)
+    return access_method("m/a", "m", one, None, one.base_url or "", source=source, concurrency=one.concurrency or 8)
+
+
+@pytest.mark.parametrize("name", sorted(PROVIDERS.keys() - {"openai-compatible", "azure", "openrouter"}))
+def test_a_providers_name_is_enough(name: str) -> None:
+    """Address, dialect and key variable come from its row."""
+    row = PROVIDERS[name]
+    one = part(f'provider = "{name}"\ntemperature = "unset"\n')
+    assert (one.base_url, one.dialect, one.key_env) == (row.base_url, row.dialect, row.key_env)
+    assert one.base_url is not None
+    assert one.base_url.startswith(("https://", "http://127.0.0.1:"))
+
+
+def test_a_key_goes_to_its_provider_and_nowhere_else_unasked() -> None:
+    """Under another address the sweep must name the variable itself."""
+    assert part('provider = "openai"\nbase_url = "https://proxy.example/v1"\n').key_env is None
+    assert part('provider = "openai"\nbase_url = "https://proxy.example/v1"\nkey_env = "MINE"\n').key_env == "MINE"
+    assert part('provider = "azure"\nbase_url = "https://me.openai.azure.com/openai/v1"\n').key_env == "AZURE_OPENAI_API_KEY"
+
+
+def test_a_name_of_ones_own_needs_an_address(tmp_path: Path) -> None:
+    """And is then read as OpenAI's reference has it."""
+    assert part('provider = "ours"\nbase_url = "https://ours.example/v1"\n').dialect == "openai_chat"
+    assert 's.toml:4: models.m.methods.a.provider: no row of backends/dialects/providers.py; did you mean "groq"?' in problems(
+        tmp_path, 'provider = "grok"\n'
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('provider = "azure"\n', "base_url: is needed: azure gives every user an address of their own"),
+        ('base_url = "https://a.example"\ndialect = "soap"\n', "s.toml:5: models.m.methods.a.dialect: no such dialect; known"),
+        ('provider = "openrouter"\n', "a: whoever is free would answer, a different one each time; name upstreams"),
+        ('provider = "groq"\nupstreams = ["x"]\n', "upstreams: is for routers"),
+        ('provider = "groq"\ntop_k = 5\n', "s.toml:5: models.m.methods.a.top_k: is not in its reference (refused"),
+        ('provider = "groq"\nfrequency_penalty = 1.0\n', "is not yet supported by any of its models (dropped without a word"),
+        ('provider = "openai"\nserved_name = "o3"\n', 'temperature: is not for reasoning models (refused: https://platform.openai.com'),
+        ('provider = "openai"\nserved_name = "o3"\n', 'temperature = "unset", or say allow_dropped = true'),
+        ('provider = "openai"\nserved_name = "o3"\nstop = ["x"]\n', "stop: is not for reasoning models"),
+        ('provider = "anthropic"\nseed = 7\n', "seed: is no parameter of its messages"),
+        ('provider = "anthropic"\ntemperature = 1.5\n', "temperature: goes up to 1"),
+        ('provider = "anthropic"\nserved_name = "claude-sonnet-4-5"\ntop_p = 0.9\n', "top_p: cannot stand beside temperature"),
+        ('provider = "anthropic"\nserved_name = "claude-opus-5-5"\n', "temperature: was taken away from these models"),
+        ('provider = "deepseek"\nserved_name = "deepseek-v4-flash"\n', "temperature: has no effect while the model thinks"),
+        ('provider = "xai"\nserved_name = "grok-4"\nstop = ["x"]\n', "stop: is not for reasoning models"),
+        ('provider = "cohere"\nfrequency_penalty = 0.5\npresence_penalty = 0.5\n', "penalty: cannot stand beside frequency_penalty"),
+        ('provider = "groq"\nconstrain = true\n', "constrain: groq enforces no regular expressions"),
+        ('base_url = "https://a.example"\ndialect = "completions"\n', "a: sends plain text; name a chat_template"),
+        ('base_url = "https://a.example"\nchat_template = "t"\n', 'chat_template: is for dialect = "completions"'),
+    ],
+)
+def test_what_would_not_be_served_as_meant_is_refused(tmp_path: Path, text: str, words: str) -> None:
+    """Before anything is sent, with its place, the page that says so, and what would do."""
+    assert words in problems(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'provider = "openai"\nserved_name = "o3"\ntemperature = "unset"\n',
+        'provider = "openai"\nserved_name = "gpt-5.4"\nreasoning_effort = "none"\n',
+        'provider = "deepseek"\nserved_name = "deepseek-v4-flash"\nreasoning_effort = "none"\n',
+        'provider = "deepseek"\nserved_name = "deepseek-chat"\n',
+        'provider = "anthropic"\nserved_name = "claude-sonnet-4-5"\ntop_p = 0.9\ntemperature = "unset"\n',
+        'provider = "cohere"\nfrequency_penalty = 0.5\n',
+        'provider = "openrouter"\nupstreams = ["deepinfra"]\n',
+        'provider = "openrouter"\nallow_fallbacks = true\n',
+    ],
+)
+def test_rules_hold_where_they_hold_only(text: str) -> None:
+    """For these models, with this effort, beside that parameter."""
+    assert part(text)
+
+
+def test_allow_dropped_leaves_out_what_would_not_be_heeded() -> None:
+    """The store says both: what was asked and what is sent."""
+    one = made('provider = "groq"\ntop_k = 5\nseed = 7\nconstrain = true\nallow_dropped = true\n')
+    assert one.sampling == Sampling(top_k=5, seed=7)
+    assert not one.constrain
+    assert json.loads(request_json(one) or "") == {"model": "m", "max_completion_tokens": 100, "temperature": 0.0, "seed": 7}
+
+
+def test_what_is_sent_is_recorded_without_any_prompt() -> None:
+    """With the provider's names, the routing, and the form's place left open."""
+    one = made(
+        'provider = "openrouter"\nupstreams = ["deepinfra/fp8"]\nstream = true\ntokens_max = 2000\nstop = ["\\n"]\ntemperature = "unset"\n'
+    )
+    assert json.loads(request_json(one) or "") == {
+        "model": "m",
+        "max_tokens": 2000,
+        "stop": ["\n"],
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "provider": {"order": ["deepinfra/fp8"], "allow_fallbacks": False, "require_parameters": True},
+    }
+
+
+@pytest.mark.parametrize("given", ["folder", "folder/tokenizer_config.json", "folder/chat_template.jinja", "only"])
+def test_a_template_is_found_where_the_sweep_says(tmp_path: Path, given: str) -> None:
+    """A model folder with either file, or one of the files; special tokens come from the folder."""
+    for name in ("folder", "only"):
+        (tmp_path / name).mkdir()
+    config = {"bos_token": {"content": "<s>"}, "eos_token": "</s>", "chat_template": [{"name": "default", "template": TEMPLATE}]}
+    (tmp_path / "folder" / "tokenizer_config.json").write_text(json.dumps(config))
+    (tmp_path / "only" / "tokenizer_config.json").write_text(json.dumps(config))
+    (tmp_path / "folder" / "chat_template.jinja").write_text(TEMPLATE)
+    one = made(f'base_url = "https://a.example"\ndialect = "completions"\nchat_template = "{given}"\n', tmp_path / "s.toml")
+    assert one.template is not None
+    assert (one.template.text, one.template.beginning, one.template.end) == (TEMPLATE, "<s>", "</s>")
+    assert json.loads(request_json(one) or "")["template"]["text"] == TEMPLATE
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(None, "chat_template: cannot be read"), ("{% for %}", "t.jinja is no chat template"), ("", "has no chat template")],
+)
+def test_a_template_that_is_none_is_told(tmp_path: Path, content: str | None, words: str) -> None:
+    """Missing, broken, or empty."""
+    source = tmp_path / "s.toml"
+    text = 'base_url = "https://a.example"\ndialect = "completions"\nchat_template = "t.jinja"\n'
+    source.write_text(HEAD + text)
+    if content is not None:
+        (tmp_path / "t.jinja").write_text(content)
+    with pytest.raises(SpecError, match=r"s\.toml:6: models\.m\.methods\.a\.chat_template:") as caught:
+        made(text, source)
+    assert words in str(caught.value)

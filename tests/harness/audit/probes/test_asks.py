@@ -1,0 +1,98 @@
+"""Probes against planted defects: each is found by its own probe, and nothing is found where nothing was planted."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.audit.probes.asks import expected_cost, first_asks, later_asks
+from harness.audit.probes.interpret import Answer, ProbeFinding, judge
+from harness.core.emulation import Defects, Emulation
+from tests.harness.audit.probed import probed
+
+HONEST = probed(Emulation(), "m/reference")
+
+# A planted defect, and all subjects that are then not kept; "words" are not as the reference's wherever what is read or drawn differs.
+PLANTED: dict[str, tuple[Defects, dict[str, Answer]]] = {
+    "temperature ignored": (Defects(temperature=1.0), {"temperature": "broken", "words": "broken", "stop": "unclear"}),
+    "always greedy": (Defects(temperature=0.0), {"temperature": "broken", "seed": "unclear"}),
+    "seed ignored": (Defects(seed_ignored=True), {"seed": "broken"}),
+    "max tokens ignored": (Defects(max_tokens_ignored=True), {"max tokens": "broken"}),
+    "capped": (Defects(output_tokens_max=100), {"output cap": "broken"}),
+    "stop ignored": (Defects(stop_ignored=True), {"stop": "broken"}),
+    "hidden prompt": (Defects(system_prompt="You are a pirate."), {"prompt": "broken", "words": "broken"}),
+    "other template": (Defects(template="other"), {"template": "broken", "words": "broken"}),
+    "context cut": (Defects(context_tokens_max=500), {"context": "broken", "prompt": "unclear", "template": "unclear"}),
+    "small letters": (Defects(lowercase_first=True), {"letters": "broken", "words": "broken"}),
+    "routed, admitted": (
+        Defects(routed_share=0.3, routed_admitted=True),
+        {"one server": "broken", "one model": "broken", "words": "broken", "temperature": "unclear", "stop": "unclear", "seed": "unclear"},
+    ),
+    "routed": (
+        Defects(routed_share=0.2),
+        {"one model": "broken", "words": "unclear", "temperature": "unclear", "stop": "unclear", "seed": "unclear"},
+    ),
+    "noise in the weights": (Defects(weights_noise=0.3), {"words": "broken"}),
+}
+
+
+def findings(emulation: Emulation, name: str = "m/here") -> dict[str, ProbeFinding]:
+    rows = probed(emulation, name)
+    return {one.subject: one for one in judge([*HONEST, *rows], {name: "m/reference"}) if one.method == name}
+
+
+def not_kept(found: dict[str, ProbeFinding]) -> dict[str, Answer]:
+    return {subject: one.answer for subject, one in found.items() if one.answer != "kept"}
+
+
+@pytest.mark.parametrize("planted", PLANTED)
+def test_a_planted_defect_is_found_by_its_probe(planted: str) -> None:
+    """Planted alone it breaks its own subject, and no other but those that follow from it."""
+    defects, expected = PLANTED[planted]
+    found = not_kept(findings(Emulation(defects=defects)))
+    assert found.items() >= {subject: answer for subject, answer in expected.items() if answer == "broken"}.items()
+    assert found.keys() <= expected.keys(), found
+
+
+def test_nothing_is_found_where_nothing_was_planted() -> None:
+    """Eight other providers of the model, half of them with noisy batches, keep all that they are asked."""
+    for seed in range(8):
+        found = findings(Emulation(seed=seed, noise=0.05 * (seed % 2)))
+        broken = {subject: one.sentence for subject, one in found.items() if one.answer == "broken"}
+        assert not broken
+
+
+def test_another_model_keeps_what_it_is_asked_and_says_other_things() -> None:
+    """Other weights break no parameter; only their words differ."""
+    assert not_kept(findings(Emulation(weights="another"))) == {"words": "broken"}
+
+
+def test_a_method_without_a_reference_is_judged_alone() -> None:
+    """What needs a comparison is untested, the rest is not."""
+    found = {one.subject: one.answer for one in judge(HONEST, {"m/reference": "m/reference"})}
+    assert {subject for subject, answer in found.items() if answer == "untested"} == {"prompt", "template", "words"}
+
+
+def test_what_was_not_answered_is_untested_and_says_why() -> None:
+    """A provider that takes no seed is not blamed for it."""
+    refused = [
+        row._replace(reply=None, error_class="Rejected", error_text="seed is no parameter here") if row.kind == "seed" else row
+        for row in HONEST
+    ]
+    (seed,) = (one for one in judge(refused, {}) if one.subject == "seed")
+    assert seed.answer == "untested"
+    assert "seed is no parameter here" in seed.sentence
+
+
+def test_uncounted_answers_are_named() -> None:
+    """A provider that does not say what a reply cost is told so, before money rests on it."""
+    silent = [row._replace(prompt_tokens=None, completion_tokens=None) for row in HONEST]
+    usage = next(one for one in judge(silent, {}) if one.subject == "usage")
+    assert usage.answer == "broken"
+
+
+def test_the_cost_said_before_is_no_less_than_the_cost_after() -> None:
+    """What is announced covers what an obedient provider then takes."""
+    calls, heard, spoken = expected_cost()
+    assert calls >= len(first_asks()) + len(later_asks(HONEST)) == len(HONEST)
+    assert spoken >= sum(row.completion_tokens or 0 for row in HONEST)
+    assert heard >= 0.8 * sum(row.prompt_tokens or 0 for row in HONEST)  # templates differ; the text itself is counted

@@ -1,0 +1,149 @@
+"""A sweep file becomes typed data, or one error that lists every problem."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from games import GAMES as KNOWN
+from harness.config.load import load_sweep, parse_sweep
+from harness.config.sweep import SweepSpec
+from harness.core.errors import SpecError
+
+GAMES = ["taboo", "wordle"]
+GOOD = """
+name = "x"
+[games.taboo]
+items = 3
+[models.m.methods.a]
+base_url = "https://api.example/v1"
+"""
+
+
+def parse(text: str) -> SweepSpec:
+    return parse_sweep(text, source="s.toml", known_games=GAMES)
+
+
+def problems(text: str) -> str:
+    with pytest.raises(SpecError) as caught:
+        parse(text)
+    return str(caught.value)
+
+
+def test_defaults_are_filled_in() -> None:
+    """What a file leaves out has one stated default."""
+    spec = parse(GOOD)
+    assert (spec.repeats, spec.seed, spec.audit.margin, spec.retry.tries_max) == (1, 0, 3.0, 6)
+    (model, method) = spec.methods()["m/a"]
+    assert (model, method.temperature, method.concurrency, method.constrain, method.key_env) == ("m", 0.0, None, False, None)
+
+
+def test_all_problems_are_told_at_once() -> None:
+    """Each with its line, its key, and what would be right."""
+    text = GOOD.replace("items = 3", "itmes = 3\nitems = 0") + "concurency = 4\n[audit]\nmargin = 'wide'\n"
+    told = problems(text).splitlines()
+    assert len(told) == 4
+    assert 's.toml:4: games.taboo.itmes: unknown key; did you mean "items"?' in told
+    assert "s.toml:5: games.taboo.items: input should be greater than or equal to 1, not 0" in told
+    assert 's.toml:8: models.m.methods.a.concurency: unknown key; did you mean "concurrency"?' in told
+    assert told[-1].startswith("s.toml:10: audit.margin: input should be a valid number")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("games.taboo", "games.tabu", 'no such game; did you mean "taboo"?'),
+        ('base_url = "https://api.example/v1"', "", "models.m.methods.a: says nowhere where the model is"),
+        ("https://api.example", "http://api.example", "would send prompts and key unencrypted"),
+        ("https://api.example", "https://me:secret@api.example", "holds a password"),
+        ("https://api.example/v1", "api.example", "is not a web address"),
+        ("models.m.", 'models."a/b".', "without spaces and / + |, which join names"),
+        ('name = "x"\n', "", "s.toml: name: is required and missing"),
+        ('name = "x"', 'name = "x', "not valid TOML"),
+        ("items = 3", "[audit]\nreference = 'm/b'", 'no such access method; did you mean "m/a"?'),
+        ("items = 3", "[[pairs]]\nseats = ['m/a', 'm/c']", "'m/c' is no access method; did you mean \"m/a\"?"),
+        ("items = 3", "[[pairs]]\nseats = ['m/a', 'm/a']", "names one method twice; every method plays with itself anyway"),
+        ("items = 3", 'items = "3"', "games.taboo.items: input should be a valid integer, not '3'"),
+        ('name = "x"', 'name = "x"\nseed = 99999999999999999999', "seed: "),
+        ('name = "x"', 'name = "../x"', "is no name for the store's file"),
+        ('name = "x"', 'name = "x"\nrepeats = 1000000000', "repeats: "),
+        ('name = "x"', 'name = "x"\nrepeatz = 1', 'repeatz: unknown key; did you mean "repeats"?'),
+        ("https://api.example/v1", "http://[::1", "is not a web address"),
+        ("methods.a]", 'methods."a b"]', "without spaces"),
+        ("items = 3", "items = 3\n[models.m]\nparameters = inf\n", "models.m.parameters: input should be a finite number"),
+        ("items = 3", "items = 3\n[models.m]\nparameters = -1\n", "models.m.parameters: input should be greater than 0, not -1"),
+    ],
+)
+def test_a_mistake_is_told_with_its_remedy(old: str, new: str, words: str) -> None:
+    """One mistake in an otherwise good file is found and explained."""
+    assert old in GOOD
+    assert words in problems(GOOD.replace(old, new))
+
+
+def test_an_unknown_game_is_told_beside_other_mistakes() -> None:
+    """Whoever mends one is not sent back for the next."""
+    told = problems(GOOD.replace("games.taboo", "games.tabu").replace("base_url", "base_ulr"))
+    assert 'no such game; did you mean "taboo"?' in told
+    assert 'did you mean "base_url"?' in told
+
+
+def test_a_method_may_be_called_like_a_key() -> None:
+    """Hints come from the place, not from the name: a method called bots has a method's keys."""
+    told = problems(GOOD.replace("methods.a]", "methods.bots]").replace("base_url", "base_ulr"))
+    assert 'models.m.methods.bots.base_ulr: unknown key; did you mean "base_url"?' in told
+
+
+def test_plain_http_stays_on_this_machine() -> None:
+    """http:// is for loopback, or by name and on purpose."""
+    for address in ("http://127.0.0.1:8000/v1", "http://localhost/v1", "http://[::1]:8000/v1"):
+        assert parse(GOOD.replace("https://api.example/v1", address))
+    assert parse(GOOD.replace("https://api.example/v1", "http://box.lan/v1") + "allow_plain_http = true\n")
+
+
+def test_an_address_and_an_engine_exclude_each_other() -> None:
+    """Two places for one model are one too many."""
+    assert "keep one of them" in problems(GOOD + 'engine = { kind = "vllm", weights = "w" }\n')
+
+
+def test_what_an_engine_cannot_do_is_told() -> None:
+    """llamacpp has its weights as they are in their file."""
+    at = 'base_url = "https://api.example/v1"'
+
+    def told(engine: str) -> str:
+        return problems(GOOD.replace(at, f'engine = {{ weights = "w", {engine} }}'))
+
+    assert "engine.dtype: is 'float32', but llamacpp takes" in told('kind = "llamacpp", dtype = "float32"')
+    assert "engine.quantisation: is for other engines" in told('kind = "llamacpp", quantisation = "q4"')
+    assert "may be 'vllm', 'transformers' or 'llamacpp'" in told('kind = "ollama"')
+
+
+def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    """Missing files and files that are not text."""
+    with pytest.raises(SpecError, match="cannot be read"):
+        load_sweep(tmp_path / "none.toml", known_games=GAMES)
+    (tmp_path / "bytes.toml").write_bytes(b"name = '\xff'")
+    with pytest.raises(SpecError, match="not UTF-8"):
+        load_sweep(tmp_path / "bytes.toml", known_games=GAMES)
+
+
+@pytest.mark.parametrize("sweep", sorted((Path(__file__).parents[3] / "bench" / "sweeps").glob("*.toml")), ids=lambda path: path.stem)
+def test_our_own_sweeps_load(sweep: Path) -> None:
+    """Every sweep file in the repository is a good one."""
+    assert load_sweep(sweep, known_games=list(KNOWN)).methods()
+
+
+def test_an_emulator_may_stand_before_an_engine_of_the_sweep() -> None:
+    """`behind` takes the name of a method with an engine, or an address; a method without an engine is neither."""
+    before = """
+name = "s"
+[games.taboo]
+[models.m.methods.real]
+engine = { kind = "vllm", weights = "bundled:smollm2-135m-instruct" }
+[models.m.methods.front]
+emulator = { behind = "m/BEHIND", quotas = { requests = 300 } }
+"""
+    spec = parse_sweep(before.replace("BEHIND", "real"), source="s.toml", known_games=["taboo"])
+    assert spec.methods()["m/front"][1].emulator is not None
+    with pytest.raises(SpecError, match=r"m\.methods\.front\.emulator\.behind: 'm/front' is not a web address"):
+        parse_sweep(before.replace("BEHIND", "front"), source="s.toml", known_games=["taboo"])

@@ -1,0 +1,83 @@
+"""The sweep file that `lightbulb init` writes, and the schema that editors check it by."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from games import GAMES
+from harness.config.json_schema import sweep_schema
+from harness.config.load import parse_sweep
+from harness.config.template import Choices, read_method, sweep_text
+from harness.core.errors import SpecError
+
+WAYS = ("a=http://127.0.0.1:8000/v1", "b=https://api.example.com/v1", "c=vllm:bundled:smollm2-135m-instruct", "d=bots")
+SWEEPS = sorted((Path(__file__).parents[3] / "bench" / "sweeps").glob("*.toml"))
+
+
+def written(*, model: str = "llama-3-8b", key_env: str | None = "KEY") -> str:
+    choices = Choices(
+        name="mine", games=["taboo", "wordle"], model=model, methods=[read_method(way) for way in WAYS], key_env=key_env
+    )
+    return sweep_text(choices)
+
+
+@pytest.mark.parametrize("model", ["llama-3-8b", "llama-3.1:8b", 'a"quote', "模型"])
+def test_what_it_writes_loads(model: str) -> None:
+    """As it stands, whatever the model's name; every chosen way is there."""
+    spec = parse_sweep(written(model=model), source="new", known_games=list(GAMES))
+    assert list(spec.methods()) == [f"{model}/{way}" for way in "abcd"]
+    assert (spec.audit.reference, spec.repeats) == (f"{model}/a", 3)
+
+
+def test_what_stands_behind_a_mark_is_right_too() -> None:
+    """Every key that is commented out loads when the # is taken away, with the value that a reader finds there."""
+    bare = re.sub(r"^# (?=[\w.]+ = |\[)", "", written(), flags=re.MULTILINE)
+    assert "\n# items" not in bare
+    spec = parse_sweep(bare, source="new", known_games=list(GAMES))
+    assert spec.games["taboo"].items == 30
+    assert spec.models["llama-3-8b"].methods["a"].requests_per_minute == 60
+    assert spec.retry.tries_max == 6
+    keyless = written(key_env=None)
+    assert [part.key_env for _, part in parse_sweep(keyless, source="new", known_games=list(GAMES)).methods().values()] == [None] * 4
+    assert keyless.count('# key_env = "MY_API_KEY"') == written().count('\nkey_env = "KEY"')
+
+
+@pytest.mark.parametrize("option", ["here", "=bots", "here=ftp://x", "here=vlm:x"])
+def test_a_method_that_says_nowhere_is_refused(option: str) -> None:
+    with pytest.raises(SpecError, match="NAME=https://host/v1"):
+        read_method(option)
+
+
+@pytest.mark.parametrize("text", [written(), *(path.read_text() for path in SWEEPS)])
+def test_the_schema_takes_good_sweeps(text: str) -> None:
+    """It is a schema, and what loads it takes."""
+    schema = sweep_schema(known_games=list(GAMES))
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(tomllib.loads(text), schema)
+
+
+@pytest.mark.parametrize(
+    ("was", "now"),
+    [("repeats = 3", "repeats = 0"), ("[games.wordle]", "[games.wordel]"), ("margin = 3.0", "marign = 3.0"), ("key_env", "kye_env")],
+)
+def test_the_schema_refuses_what_the_loader_refuses(was: str, now: str) -> None:
+    """Unknown keys, unknown games and values out of range, by both."""
+    wrong = written().replace(was, now)
+    assert wrong != written()
+    with pytest.raises(SpecError):
+        parse_sweep(wrong, source="new", known_games=list(GAMES))
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(tomllib.loads(wrong), sweep_schema(known_games=list(GAMES)))
+
+
+def test_the_schema_explains_keys() -> None:
+    """An editor shows the classes' own words."""
+    parts = json.loads(json.dumps(sweep_schema(known_games=list(GAMES))))["$defs"]
+    assert parts["MethodPart"]["properties"]["concurrency"]["description"].startswith("calls in flight at most")
+    assert parts["GamePart"]["properties"]["items"]["description"].startswith("at most so many instances")

@@ -1,0 +1,37 @@
+"""What a store that is begun refuses: another method under an old name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import orjson
+import pytest
+
+from harness.config.load import parse_sweep
+from harness.core.errors import SpecError
+from harness.running.locked_keys import refuse_changes, spec_json
+
+SWEEP = """
+name = "s"
+[games.taboo]
+[models.m.methods.a]
+"""
+
+
+def test_an_engine_stays_what_it_is(tmp_path: Path) -> None:
+    """Another dtype is another access method; how often it may be restarted is not, nor is a key that an older store does not know."""
+    file = tmp_path / "s.toml"
+    engine = 'engine = { kind = "vllm", weights = "w", dtype = "%s", restarts_max = %d }'
+
+    def changed(dtype: str, restarts_max: int) -> None:
+        text = SWEEP + engine % (dtype, restarts_max)
+        file.write_text(text)
+        spec = parse_sweep(text, source=str(file), known_games=["taboo"])
+        refuse_changes(spec, file, earlier)
+
+    before = parse_sweep(SWEEP + engine % ("float32", 3), source="s", known_games=["taboo"])
+    earlier = orjson.loads(spec_json(before))
+    del earlier["models"]["m"]["methods"]["a"]["engine"]["quantisation"]
+    changed("float32", 0)
+    with pytest.raises(SpecError, match=r"a\.engine\.dtype: was 'float32' when this store was begun and is 'bfloat16' now"):
+        changed("bfloat16", 3)

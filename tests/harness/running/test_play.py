@@ -1,0 +1,26 @@
+"""What is seen of a sweep that is played."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.access.context import Setting
+from harness.config.load import load_sweep
+from harness.core.event_loop import in_real_time
+from harness.progress import views
+from harness.running.run_sweep import run_sweep
+
+
+def test_lines_come_where_a_table_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal on which nothing changes in place is told as much as a pipe."""
+    monkeypatch.setenv("TTY_COMPATIBLE", "0")
+    monkeypatch.setattr(views, "PLAIN_PERIOD_S", 0.1)
+    sweep = tmp_path / "small.toml"
+    sweep.write_text('name = "small"\n[games.taboo]\nitems = 6\n[models.m.methods.a]\nbots = { skill = 1.0, latency_s = 0.4 }\n')
+    said: list[str] = []
+    setting = Setting(source=sweep, store=tmp_path / "s.duckdb", environ={}, say=said.append, live=True)
+    spec = load_sweep(sweep, known_games=["taboo"])
+    in_real_time(lambda: run_sweep(spec, setting))
+    assert any(line.startswith("method m/a, done ") and "in flight" in line for line in said)

@@ -1,0 +1,165 @@
+"""One call: tries, pauses, rows."""
+
+from __future__ import annotations
+
+from random import Random
+
+import anyio
+import pytest
+
+from harness.core.errors import (
+    AccountRefused,
+    CallError,
+    ConnectFailed,
+    ContextExceeded,
+    Garbled,
+    GateClosing,
+    RateLimited,
+    Unavailable,
+    Unreachable,
+)
+from harness.core.vocabulary import Completion, Form, Message, Pace, Prompt
+from harness.scheduler.call import CallPlace, RetryPolicy
+from tests.world import Counter, World, run
+
+PROMPT = Prompt(messages=(Message("user", "after 0?"),), form=Form(regex="[0-9]+"), episode="e", item="i", seat="odd", turn=0)
+PLACE = CallPlace(run_id="1", episode_id="e", attempt=0, turn=0, ask_hash="h")
+
+
+def outcome_of(errors: list[CallError], policy: RetryPolicy | None = None) -> tuple[World, Completion | CallError, float]:
+    """What a call meets whose first tries meet these errors: the world after it, its completion or error, and when it ended."""
+
+    async def scenario() -> tuple[World, Completion | CallError, float]:
+        world = World(policy=policy)
+        left = list(errors)
+        route = world.add(backend=Counter(world.clock, trouble=lambda prompt, number: left.pop(0) if left else None))
+        met: list[Completion | CallError] = []
+        async with world.keeping():
+            try:
+                met.append(await world.caller().call(route, PROMPT, PLACE, remainder=1.0, chance=lambda: Random(1)))
+            except CallError as error:
+                met.append(error)
+        return world, met[0], world.clock.now()
+
+    return run(scenario)
+
+
+def test_a_call_that_succeeds_at_once_leaves_one_row() -> None:
+    """The row holds what came back and how long it took."""
+    world, met, _ = outcome_of([])
+    (row,) = world.rows.calls
+    assert isinstance(met, Completion)
+    assert (row.reply, row.error_class, row.try_number, row.latency_s, row.queue_s) == (" 1\n", None, 0, 1.0, 0.0)
+    assert (row.prompt_tokens, row.completion_tokens, row.finish_reason, row.http_status) == (3, 1, "stop", 200)
+
+
+def test_each_column_holds_what_it_is_named_after() -> None:
+    """Rows are made by position: what came back, each part unlike all others, is found under its own name."""
+    came = Completion(
+        text="reply", finish_reason="length", prompt_tokens=31, completion_tokens=17, served_model="served", request_id="request",
+        http_status=201, reasoning="thoughts", reasoning_tokens=7, cached_tokens=5, upstream="upstream", system_fingerprint="print",
+        cost_usd=0.25, held_s=2.0, pace=Pace(ttft_s=0.1, chunks=4, gap_s_median=0.2, gap_s_p95=0.3, gap_s_max=0.4),
+    )  # fmt: skip
+
+    class Answering:
+        async def complete(self, prompt: Prompt) -> Completion:
+            return came
+
+    async def scenario() -> World:
+        world = World()
+        route = world.add(backend=Answering())
+        place = CallPlace(run_id="run", episode_id="episode", attempt=2, turn=9, ask_hash="hash")
+        async with world.keeping():
+            await world.caller().call(route, PROMPT, place, remainder=1.0, chance=lambda: Random(1))
+        return world
+
+    world = run(scenario)
+    (row,) = world.rows.calls
+    told = came._asdict() | {"reply": came.text, "episode_id": "episode", "attempt": 2, "turn": 9, "run_id": "run", "ask_hash": "hash"}
+    told |= {name: getattr(came.pace, name) for name in ("ttft_s", "chunks", "gap_s_median", "gap_s_p95", "gap_s_max")}
+    told |= {"try_number": 0, "error_class": None, "error_text": None, "queue_s": 2.0, "quota_s": 2.0, "rest_s": 0.0, "latency_s": -2.0}
+    found = row._asdict()
+    assert found.pop("method") == next(iter(world.routes))
+    assert found.pop("sent_at") > 0
+    assert found == {name: told[name] for name in found}
+
+
+def test_passing_trouble_is_tried_again_and_each_try_is_a_row() -> None:
+    """Two failures and a success are three rows, numbered, with their classes."""
+    world, met, _ = outcome_of([Unavailable("busy", status=503), RateLimited("slow down", status=429)])
+    assert isinstance(met, Completion)
+    assert [(row.try_number, row.error_class, row.http_status) for row in world.rows.calls] == [
+        (0, "Unavailable", 503),
+        (1, "RateLimited", 429),
+        (2, None, 200),
+    ]
+
+
+def test_retry_after_is_a_floor() -> None:
+    """A pause is never shorter than the provider asks, even beyond our own ceiling."""
+    _, _, ended = outcome_of([RateLimited("slow down", status=429, retry_after_s=100.0)], RetryPolicy(wait_max_s=2.0))
+    assert ended >= 102.0  # two calls of a second each, and the pause
+
+
+def test_a_call_that_rests_holds_no_place() -> None:
+    """While one call waits for its next try, another passes a window of one."""
+
+    passed_at = []
+
+    async def scenario() -> None:
+        world = World(policy=RetryPolicy(wait_first_s=100.0, wait_max_s=100.0))
+        backend = Counter(world.clock, trouble=lambda prompt, number: Garbled("cut off") if number == 1 else None)
+        route = world.add(backend=backend, window=1)
+        async with anyio.create_task_group() as tasks:
+
+            async def first() -> None:
+                await world.caller().call(route, PROMPT, PLACE, remainder=1.0, chance=lambda: Random(1))
+
+            tasks.start_soon(first)
+            await anyio.sleep(2)
+            await world.caller().call(route, PROMPT, PLACE, remainder=1.0, chance=lambda: Random(2))
+            passed_at.append(world.clock.now())
+
+    run(scenario)
+    assert passed_at == [3.0]
+
+
+def test_tries_end() -> None:
+    """After tries_max requests the last error is the answer."""
+    world, met, _ = outcome_of([Unavailable("busy", status=503)] * 10, RetryPolicy(tries_max=4))
+    assert isinstance(met, Unavailable)
+    assert len(world.rows.calls) == 4
+
+
+def test_the_deadline_ends_tries() -> None:
+    """No try begins after the deadline, however many are left."""
+    _, met, ended = outcome_of(
+        [RateLimited("x", retry_after_s=40.0)] * 10, RetryPolicy(tries_max=10, deadline_s=100.0)
+    )
+    assert isinstance(met, RateLimited)
+    assert ended <= 101.0
+
+
+def test_final_errors_are_not_tried_again() -> None:
+    """The same answer tomorrow: one row."""
+    world, met, _ = outcome_of([ContextExceeded("too long", status=400)])
+    assert isinstance(met, ContextExceeded)
+    assert len(world.rows.calls) == 1
+    assert world.routes["m/a"].gate.closed is None
+
+
+@pytest.mark.parametrize("error", [AccountRefused("no credit", status=429)])
+def test_what_concerns_the_account_closes_the_gate(error: GateClosing) -> None:
+    """A refused account closes its gate at once, with the provider's words."""
+    world, met, _ = outcome_of([error])
+    assert isinstance(met, AccountRefused)
+    assert len(world.rows.calls) == 1
+    (event,) = world.rows.gate_events
+    assert (event.kind, event.detail) == ("closed", "no credit")
+
+
+def test_an_address_where_nobody_answers_closes_the_gate() -> None:
+    """Connections refused to the last try make the method unreachable: its episodes stay pending instead of failing one by one."""
+    world, met, _ = outcome_of([ConnectFailed("refused")] * 10, RetryPolicy(tries_max=3))
+    assert isinstance(met, Unreachable)
+    assert isinstance(world.routes["m/a"].gate.closed, Unreachable)

@@ -1,0 +1,112 @@
+"""One episode: play, replay, failure."""
+
+from __future__ import annotations
+
+from harness.core.errors import AccountRefused, CallError, GateClosing, Rejected
+from harness.core.records import EpisodeRecord
+from harness.core.vocabulary import Prompt
+from harness.scheduler.episode import Beginning, RecordedTurn
+from tests.world import Counter, World, plan, run
+
+
+def play(
+    goal: int, beginning: Beginning | None = None, trouble: dict[int, CallError | str] | None = None
+) -> tuple[World, EpisodeRecord | GateClosing, Counter]:
+    """One episode of the toy; trouble: number of the call -> what it meets."""
+
+    async def scenario() -> tuple[World, EpisodeRecord | GateClosing, Counter]:
+        world = World()
+        backend = Counter(world.clock, trouble=lambda prompt, number: (trouble or {}).get(number))
+        world.add(backend=backend)
+        records = []
+        async with world.keeping():
+            records.append(await world.player().play(plan(goal=goal), beginning or Beginning(), lambda: None))
+        return world, records[0], backend
+
+    return run(scenario)
+
+
+def test_an_episode_leaves_its_rows_in_order() -> None:
+    """A call and a turn for each ask, then the episode; replies are stored raw and played stripped."""
+    world, record, _ = play(3)
+    assert isinstance(record, EpisodeRecord)
+    assert [type(row).__name__ for row in world.rows.all] == ["CallRecord", "TurnRecord"] * 3 + ["EpisodeRecord"]
+    assert [row.reply for row in world.rows.calls] == [" 1\n", " 2\n", " 3\n"]
+    assert (record.status, record.outcome, record.score, record.turns, record.requests) == ("finished", "success", 100.0, 3, 3)
+
+
+def test_history_is_stored_once() -> None:
+    """A turn's row holds what its seat newly saw, and how much of the earlier messages still stands."""
+    world, _, _ = play(4)
+    assert [(row.seat, row.history_kept) for row in world.rows.turns] == [("odd", 0), ("even", 0), ("odd", 1), ("even", 1)]
+    assert world.rows.turns[2].added_json == '[{"role":"assistant","text":"1"},{"role":"user","text":"after 2?"}]'
+
+
+def test_a_broken_form_is_on_its_turn() -> None:
+    """The game's word on a reply lands on that reply's turn row."""
+    world, record, _ = play(3, trouble={2: "seven"})
+    assert isinstance(record, EpisodeRecord)
+    assert [row.violation for row in world.rows.turns] == [None, "not 2"]
+    assert (record.outcome, record.score, record.reason) == ("aborted", None, "miscounted")
+
+
+def recorded(world: World, turns: int, *, stored: bool) -> Beginning:
+    calls = world.rows.calls[:turns]
+    return Beginning(turns=[RecordedTurn(ask_hash=row.ask_hash, reply=row.reply or "", stored=stored) for row in calls])
+
+
+def test_replay_is_the_resume() -> None:
+    """A play cut short after two turns goes on with the third call; the two are neither asked nor stored again."""
+    whole, _, _ = play(4)
+    world, record, backend = play(4, recorded(whole, 2, stored=True))
+    assert isinstance(record, EpisodeRecord)
+    assert [prompt.turn for prompt in backend.prompts] == [2, 3]
+    assert [row.turn for row in world.rows.turns] == [2, 3]
+    assert [row.ask_hash for row in world.rows.turns] == [row.ask_hash for row in whole.rows.turns][2:]
+    assert (record.turns, record.score) == (4, 100.0)
+
+
+def test_a_turn_row_lost_with_its_call_kept_is_written_again() -> None:
+    """A call is durable before its turn is judged; the replay judges it and adds the missing row."""
+    whole, _, _ = play(3)
+    world, _, _ = play(3, recorded(whole, 1, stored=False))
+    assert [row.turn for row in world.rows.turns] == [0, 1, 2]
+
+
+def test_changed_rules_start_the_episode_over_and_say_so() -> None:
+    """When a recorded ask is no longer the game's, the old play is closed as abandoned and a new attempt begins."""
+    stale = Beginning(turns=[RecordedTurn(ask_hash="of another rule set", reply="1", stored=True)])
+    world, record, _ = play(2, stale)
+    assert isinstance(record, EpisodeRecord)
+    first, second = world.rows.episodes
+    assert (first.attempt, first.status, first.reason) == (
+        0,
+        "abandoned",
+        "started over: the ask of turn 0 is no longer the recorded one",
+    )
+    assert (second.attempt, second.status, second.score) == (1, "finished", 100.0)
+    assert {row.attempt for row in world.rows.calls} == {1}
+
+
+def test_a_provider_failure_is_no_score() -> None:
+    """A final error ends the episode as failed: no outcome, no score, the class and words as reason; the ask it died on is kept."""
+    world, record, _ = play(3, trouble={2: Rejected("HTTP 400: no", status=400)})
+    assert isinstance(record, EpisodeRecord)
+    assert (record.status, record.outcome, record.score, record.reason) == ("failed", None, None, "Rejected: HTTP 400: no")
+    assert [row.turn for row in world.rows.turns] == [0, 1]
+    assert record.turns == 1
+
+
+def test_a_closed_gate_leaves_the_episode_pending() -> None:
+    """No row: the episode is neither finished nor failed, and its first turn is kept for the resume."""
+    world, record, _ = play(3, trouble={2: AccountRefused("no credit", status=402)})
+    assert isinstance(record, AccountRefused)
+    assert world.rows.episodes == []
+    assert len(world.rows.turns) == 1
+
+
+def test_a_prompt_says_where_it_is_asked() -> None:
+    """Bots find their puzzle and their luck by episode, item, seat and turn."""
+    _, _, backend = play(2)
+    first: Prompt = backend.prompts[0]
+    assert (first.episode, first.item, first.seat, first.turn) == (plan(goal=2).key, plan(goal=2).item, "odd", 0)

@@ -1,0 +1,139 @@
+"""Budgets: kept, and every method stopped at the same place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from harness.core.errors import AccountRefused, BudgetSpent
+from harness.core.vocabulary import Completion, EpisodePlan, Prompt
+from harness.scheduler.scheduler import Scheduler
+from harness.scheduler.spending import Allowance, Purse, Scope, Spent, Way
+from tests.world import Counter, World, plan, run
+
+METHODS = ("m/quick", "m/slow")
+
+
+def puzzles(name: str, count: int, goal: int | None) -> Iterator[EpisodePlan]:
+    return (plan(number, goal=goal, method=name) for number in range(count))
+
+
+class Dear(Counter):
+    """Every call takes ten tokens."""
+
+    async def complete(self, prompt: Prompt) -> Completion:
+        return (await super().complete(prompt))._replace(prompt_tokens=7, completion_tokens=3)
+
+
+def purse(world: World, allowance: Allowance, payers: tuple[str, ...], episodes: int, spent: dict[str, Spent]) -> Purse:
+    return Purse(
+        [Scope(name="the sweep", allowance=allowance, payers=frozenset(payers), lanes=frozenset(METHODS))],
+        ways={name: Way(methods=(name,), planned=episodes, begun=0, turns_typical=4) for name in METHODS},
+        spent=spent,
+        gates={name: world.routes[name].gate for name in METHODS},
+        clock=world.clock,
+    )
+
+
+def play(
+    allowance: Allowance,
+    *,
+    payers: tuple[str, ...] = METHODS,
+    episodes: int = 100,
+    goal: int | None = None,
+    spent: dict[str, Spent] | None = None,
+    slow_s: float = 4.0,
+) -> tuple[World, Scheduler]:
+    """Two methods of one model, one of them four times as slow, both with the same puzzles, on one budget."""
+
+    async def scenario() -> tuple[World, Scheduler]:
+        world = World()
+        for name, latency_s in zip(METHODS, (1.0, slow_s), strict=True):
+            world.add(name, backend=Dear(world.clock, latency_s=latency_s), window=8)
+        world.purse = purse(world, allowance, payers, episodes, spent or {})
+        scheduler = world.scheduler({name: puzzles(name, episodes, goal) for name in METHODS})
+        await scheduler.play_all()
+        return world, scheduler
+
+    return run(scenario)
+
+
+def finished(world: World) -> dict[str, set[str]]:
+    return {name: {row.instance for row in world.rows.episodes if row.method == name} for name in METHODS}
+
+
+@pytest.mark.parametrize(
+    "allowance", [Allowance(calls=400), Allowance(tokens=4_000), Allowance(calls=400, tokens=4_400), Allowance(cost_usd=1e-9, tokens=4_000)]
+)
+def test_a_budget_is_kept_used_and_stops_both_methods_at_the_same_puzzles(allowance: Allowance) -> None:
+    """Half of what the sweep would take: not exceeded, nine tenths used, and although one method is four times as quick both have
+    played the same puzzles, but for two; every episode begun was played to its end."""
+    world, scheduler = play(allowance)
+    assert 360 <= len(world.rows.calls) <= 400
+    played = finished(world)
+    assert len(played["m/quick"] ^ played["m/slow"]) <= 2
+    for name, tally in scheduler.tallies.items():
+        assert isinstance(tally.closing, BudgetSpent)
+        assert tally.finished + tally.pending == 100
+        assert tally.finished == len(played[name])
+    assert {row.status for row in world.rows.episodes} == {"finished"}
+
+
+def test_a_budget_that_is_not_reached_changes_nothing() -> None:
+    """More than it takes: both plays end, as quickly as without a budget."""
+    with_budget, _ = play(Allowance(calls=10_000, tokens=10**6, wall_s=10**6))
+    without, _ = play(Allowance())
+    assert len(with_budget.rows.episodes) == len(without.rows.episodes) == 200
+    assert max(row.finished_at for row in with_budget.rows.episodes) <= 1.01 * max(row.finished_at for row in without.rows.episodes)
+
+
+def test_one_method_s_budget_stops_those_it_is_compared_with() -> None:
+    """Only the slow method's calls are paid for: the quick one stops with it, for what it played beyond nobody could compare."""
+    world, _ = play(Allowance(calls=200), payers=("m/slow",))
+    played = finished(world)
+    assert len([row for row in world.rows.calls if row.method == "m/slow"]) <= 200
+    assert len(played["m/quick"] ^ played["m/slow"]) <= 2
+    assert len(played["m/slow"]) >= 44
+
+
+def test_time_is_a_budget() -> None:
+    """100 s are over: calls in flight come home, nothing more is sent, and the quick method did not run ahead."""
+    world, scheduler = play(Allowance(wall_s=100.0), episodes=1_000, goal=4)
+    assert max(row.sent_at + row.latency_s for row in world.rows.calls) - min(row.sent_at for row in world.rows.calls) <= 104.0
+    played = finished(world)
+    assert len(played["m/slow"]) >= 0.8 * 100 / 4 / 4 * 8
+    assert len(played["m/quick"] - played["m/slow"]) <= 12
+    assert all(isinstance(tally.closing, BudgetSpent) for tally in scheduler.tallies.values())
+
+
+def test_what_earlier_runs_spent_counts() -> None:
+    """A resumed sweep does not get its budget twice."""
+    world, _ = play(Allowance(calls=400), spent={"m/quick": Spent(calls=150), "m/slow": Spent(calls=150)})
+    assert 60 <= len(world.rows.calls) <= 100
+
+
+def test_a_budget_too_small_for_its_first_episodes_is_kept_all_the_same() -> None:
+    """Ten calls: calls beyond those in flight are not made, episodes stay pending, and the reason says so."""
+    world, scheduler = play(Allowance(calls=10), goal=30)
+    assert len(world.rows.calls) <= 10 + len(METHODS)
+    assert world.rows.episodes == []
+    assert "the sweep has spent its budget: 10 of 10 calls" in str(scheduler.tallies["m/quick"].closing)
+
+
+def test_a_method_that_ends_early_leaves_its_share_to_the_others() -> None:
+    """The slow method's key is refused: the quick one goes on with what that leaves."""
+
+    async def scenario() -> dict[str, int]:
+        world = World()
+        world.add("m/quick", backend=Counter(world.clock))
+        refused = AccountRefused("no credit", status=402)
+        world.add("m/slow", backend=Counter(world.clock, trouble=lambda prompt, number: refused if number == 20 else None))
+        world.purse = purse(world, Allowance(calls=240), METHODS, 100, {})
+        scheduler = world.scheduler({name: puzzles(name, 100, 4) for name in METHODS})
+        await scheduler.play_all()
+        return {name: tally.finished for name, tally in scheduler.tallies.items()}
+
+    ends = run(scenario)
+    assert ends["m/slow"] <= 5
+    assert 50 <= ends["m/quick"] <= 55
