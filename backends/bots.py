@@ -10,7 +10,9 @@ from functools import cache
 from random import Random
 
 from games import GAMES
-from games.bots import with_form_errors as with_form_errors  # the emulator breaks the forms of real models so too
+from games.bots import (
+    with_form_errors as with_form_errors,
+)  # the emulator breaks the forms of real models so too
 from games.bots import words_may_follow
 from harness.core.protocols import Clock
 from harness.core.seeds import stream
@@ -41,7 +43,12 @@ class BotsBackend:
         chance = stream(self.seed, "bot", *place)
         instance = self.find_instance(prompt.item)
         reply, _ = bot_reply(
-            instance, prompt.seat, prompt.messages, skill=self.skill, form_errors=self.form_errors, chance=chance
+            instance,
+            prompt.seat,
+            prompt.messages,
+            skill=self.skill,
+            form_errors=self.form_errors,
+            chance=chance,
         )
         return Completion(
             text=reply,
@@ -53,7 +60,13 @@ class BotsBackend:
 
 
 def bot_reply(
-    instance: Instance, seat: str, heard: tuple[Message, ...], *, skill: float, form_errors: float, chance: Random
+    instance: Instance,
+    seat: str,
+    heard: tuple[Message, ...],
+    *,
+    skill: float,
+    form_errors: float,
+    chance: Random,
 ) -> tuple[str, bool]:
     """What the bot in this seat says, and whether words that mean nothing may follow it."""
     reply = GAMES[instance.game].bots[seat](instance, heard, skill, chance)

@@ -25,7 +25,7 @@ class Deadlines:
     timeout_s: float = 300.0
 
 
-class Wait:
+class DeadlineGuard:
     """One request's, to be held with `with` around what is waited for: TimeoutError leaves it once a deadline has passed. Held again
     within, it ends there, and is watched no longer: what came before is kept.
 
@@ -33,9 +33,20 @@ class Wait:
 
     limit   the deadline it waits under, and in the end the one that passed"""
 
-    __slots__ = ("_cancelled_before", "_overdue", "_passed", "_task", "_under_way", "due_s", "limit", "over_s")
+    __slots__ = (
+        "_cancelled_before",
+        "_overdue",
+        "_passed",
+        "_task",
+        "_under_way",
+        "due_s",
+        "limit",
+        "over_s",
+    )
 
-    def __init__(self, under_way: set[Wait], task: asyncio.Task[object], due_s: float, over_s: float) -> None:
+    def __init__(
+        self, under_way: set[DeadlineGuard], task: asyncio.Task[object], due_s: float, over_s: float
+    ) -> None:
         self.limit: Limit = "first_byte_s"
         self.due_s = due_s
         self.over_s = over_s
@@ -66,7 +77,7 @@ class Wait:
             self._task.cancel()
 
 
-class Patience:
+class DeadlineTimer:
     """The requests under way. To be used in one event loop only."""
 
     def __init__(self, deadlines: Deadlines) -> None:
@@ -74,19 +85,21 @@ class Patience:
         shortest_s = min(deadlines.first_byte_s, deadlines.between_chunks_s, deadlines.timeout_s)
         self._look_s = min(LOOK_S_MAX, shortest_s / LOOKS)
         self._loop = asyncio.get_running_loop()
-        self._under_way: set[Wait] = set()
+        self._under_way: set[DeadlineGuard] = set()
         self._timer: asyncio.TimerHandle | None = None
 
-    def begin(self) -> Wait:
+    def begin(self) -> DeadlineGuard:
         """For a request that this task is about to send."""
         task = asyncio.current_task(self._loop)
         assert task is not None, "requests are sent by tasks"
         now_s = self._loop.time()
         if self._timer is None:
             self._timer = self._loop.call_later(self._look_s, self._look)
-        return Wait(self._under_way, task, now_s + self.deadlines.first_byte_s, now_s + self.deadlines.timeout_s)
+        return DeadlineGuard(
+            self._under_way, task, now_s + self.deadlines.first_byte_s, now_s + self.deadlines.timeout_s
+        )
 
-    def heard(self, wait: Wait) -> None:
+    def heard(self, wait: DeadlineGuard) -> None:
         """A piece of the answer came."""
         wait.limit = "between_chunks_s"
         wait.due_s = self._loop.time() + self.deadlines.between_chunks_s

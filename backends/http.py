@@ -20,12 +20,20 @@ from asyncio_throttle import Throttler
 from yarl import URL
 
 from backends import turn_header
-from backends.deadlines import Deadlines, Limit, Patience, Wait
+from backends.deadlines import DeadlineGuard, Deadlines, DeadlineTimer, Limit
 from backends.dialects import Dialect, sse
 from backends.dialects.providers import provider
-from backends.dialects.responses import Answer, thoughts_apart
+from backends.dialects.responses import HttpResponse, thoughts_apart
 from harness.core.addresses import why_unconnected
-from harness.core.errors import CallError, ConnectFailed, Garbled, Rejected, TimedOut, Unavailable, Unreachable
+from harness.core.errors import (
+    CallError,
+    ConnectFailed,
+    Garbled,
+    Rejected,
+    TimedOut,
+    Unavailable,
+    Unreachable,
+)
 from harness.core.protocols import Clock
 from harness.core.vocabulary import AccessMethod, Completion, Prompt
 
@@ -40,7 +48,7 @@ def _of_limits(name: str) -> str | None:
     return known if known.startswith(LIMIT_HEADERS) else None
 
 
-class Ceiling:
+class RequestRateLimiter:
     """At most so many requests a second leave for a host; first come, first sent."""
 
     def __init__(self, requests_per_second: float) -> None:
@@ -69,10 +77,16 @@ class Ceiling:
                     break
 
 
-class Wire:
+class ConnectionPool:
     """The connections to one host; make it with `open_wire`."""
 
-    def __init__(self, session: aiohttp.ClientSession, ceiling: Ceiling | None, patience: Patience, bytes_max: int) -> None:
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        ceiling: RequestRateLimiter | None,
+        patience: DeadlineTimer,
+        bytes_max: int,
+    ) -> None:
         self._session = session
         self._ceiling = ceiling
         self._patience = patience
@@ -86,20 +100,26 @@ class Wire:
         await self._ceiling.wait_turn()
         return clock.now() - ready_s
 
-    async def exchange(self, verb: str, url: URL, *, headers: Mapping[str, str], body: bytes | None) -> Answer:
+    async def exchange(
+        self, verb: str, url: URL, *, headers: Mapping[str, str], body: bytes | None
+    ) -> HttpResponse:
         """One request, one answer, whatever its status.
 
         raises  ConnectFailed, TimedOut, Unavailable, Garbled, Rejected (a redirect)"""
         wait = self._patience.begin()
         try:
             with wait:
-                async with self._session.request(verb, url, data=body, headers=headers, allow_redirects=False) as response:
+                async with self._session.request(
+                    verb, url, data=body, headers=headers, allow_redirects=False
+                ) as response:
                     _refuse_redirect(response)
-                    return Answer(response.status, response.headers, await self._bounded(response, wait))
+                    return HttpResponse(
+                        response.status, response.headers, await self._bounded(response, wait)
+                    )
         except (aiohttp.ClientError, OSError) as error:  # a TimeoutError is an OSError
             raise self._call_error(error, url, wait) from error
 
-    async def _bounded(self, response: aiohttp.ClientResponse, wait: Wait) -> bytes:
+    async def _bounded(self, response: aiohttp.ClientResponse, wait: DeadlineGuard) -> bytes:
         if response.content.is_eof():  # all of it came with its head
             body = response.content.read_nowait()
             if len(body) > self._bytes_max:
@@ -115,7 +135,9 @@ class Wire:
             pieces.append(piece)
         return b"".join(pieces)
 
-    async def listen(self, verb: str, url: URL, *, headers: Mapping[str, str], body: bytes, clock: Clock) -> sse.Streamed | Answer:
+    async def listen(
+        self, verb: str, url: URL, *, headers: Mapping[str, str], body: bytes, clock: Clock
+    ) -> sse.EventStream | HttpResponse:
         """One request, and its answer piece by piece with the time of each; whole if it is a refusal or no stream.
 
         raises  as exchange"""
@@ -123,15 +145,23 @@ class Wire:
         wait = self._patience.begin()
         try:
             with wait:
-                async with self._session.request(verb, url, data=body, headers=headers, allow_redirects=False) as response:
+                async with self._session.request(
+                    verb, url, data=body, headers=headers, allow_redirects=False
+                ) as response:
                     _refuse_redirect(response)
                     if response.status != 200 or response.content_type != sse.CONTENT_TYPE:
-                        return Answer(status=response.status, headers=response.headers, body=await self._bounded(response, wait))
+                        return HttpResponse(
+                            status=response.status,
+                            headers=response.headers,
+                            body=await self._bounded(response, wait),
+                        )
                     return await self._pieces(response, wait, sent_s, clock)
         except (aiohttp.ClientError, OSError) as error:
             raise self._call_error(error, url, wait) from error
 
-    async def _pieces(self, response: aiohttp.ClientResponse, wait: Wait, sent_s: float, clock: Clock) -> sse.Streamed:
+    async def _pieces(
+        self, response: aiohttp.ClientResponse, wait: DeadlineGuard, sent_s: float, clock: Clock
+    ) -> sse.EventStream:
         """A head alone is no beginning, servers send it at once: only a piece is."""
         pieces: list[bytes] = []
         ends: list[int] = []
@@ -148,16 +178,20 @@ class Wire:
                     pieces.append(piece)
                     ends.append(size)
         except (TimeoutError, aiohttp.ClientPayloadError):
-            if not (pieces and sse.ENDED in pieces[-1]):  # who has said all and does not hang up properly has said all
+            if not (
+                pieces and sse.ENDED in pieces[-1]
+            ):  # who has said all and does not hang up properly has said all
                 raise
-        answer = Answer(status=response.status, headers=response.headers, body=b"".join(pieces))
-        return sse.Streamed(answer=answer, ends=ends, came_s=came_s)
+        answer = HttpResponse(status=response.status, headers=response.headers, body=b"".join(pieces))
+        return sse.EventStream(answer=answer, ends=ends, came_s=came_s)
 
     # --- what went wrong ------------------------------------------------------------------------------------------------------
 
-    def _call_error(self, error: aiohttp.ClientError | OSError, url: URL, wait: Wait) -> CallError:
+    def _call_error(self, error: aiohttp.ClientError | OSError, url: URL, wait: DeadlineGuard) -> CallError:
         if isinstance(error, aiohttp.ConnectionTimeoutError):
-            return TimedOut(f"no connection to {url} within connect_s = {self._patience.deadlines.connect_s:g}")
+            return TimedOut(
+                f"no connection to {url} within connect_s = {self._patience.deadlines.connect_s:g}"
+            )
         if isinstance(error, TimeoutError):
             return self._timed_out(wait.limit, url)
         if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
@@ -179,46 +213,54 @@ class Wire:
                 return TimedOut(f"the answer of {url} was not whole within {within}")
 
     def _too_long(self, response: aiohttp.ClientResponse) -> Garbled:
-        return Garbled(f"the answer is longer than reply_bytes_max = {self._bytes_max}", status=response.status)
+        return Garbled(
+            f"the answer is longer than reply_bytes_max = {self._bytes_max}", status=response.status
+        )
 
 
 def _refuse_redirect(response: aiohttp.ClientResponse) -> None:
     if 300 <= response.status < 400:
         where = response.headers.get("location", "nowhere")
-        raise Rejected(f"{response.url} redirects to {where}; name that address if you trust it", status=response.status)
+        raise Rejected(
+            f"{response.url} redirects to {where}; name that address if you trust it", status=response.status
+        )
 
 
 @asynccontextmanager
-async def open_wire(
+async def open_connection_pool(
     *, requests_per_second_max: float | None, deadlines: Deadlines, bytes_max: int = ANSWER_BYTES_MAX
-) -> AsyncIterator[Wire]:
+) -> AsyncIterator[ConnectionPool]:
     """Connections to one host, closed on leaving. bytes_max: a longer answer is not read."""
-    patience = Patience(deadlines)
+    patience = DeadlineTimer(deadlines)
     timeout = aiohttp.ClientTimeout(total=None, connect=deadlines.connect_s)
     connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=300)
     forgetful = aiohttp.DummyCookieJar()  # a cookie could tie all later calls to one of a provider's machines
-    async with aiohttp.ClientSession(connector=connector, timeout=timeout, cookie_jar=forgetful, auto_decompress=True) as session:
+    async with aiohttp.ClientSession(
+        connector=connector, timeout=timeout, cookie_jar=forgetful, auto_decompress=True
+    ) as session:
         if requests_per_second_max is None:
-            yield Wire(session, None, patience, bytes_max)
+            yield ConnectionPool(session, None, patience, bytes_max)
             return
-        ceiling = Ceiling(requests_per_second_max)
+        ceiling = RequestRateLimiter(requests_per_second_max)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(ceiling.dispatch)
-            yield Wire(session, ceiling, patience, bytes_max)
+            yield ConnectionPool(session, ceiling, patience, bytes_max)
             tasks.cancel_scope.cancel()
 
 
 class HttpBackend:
     """One access method over a wire: a Backend."""
 
-    def __init__(self, method: AccessMethod, dialect: Dialect, wire: Wire, *, key: str | None, clock: Clock) -> None:
+    def __init__(
+        self, method: AccessMethod, dialect: Dialect, wire: ConnectionPool, *, key: str | None, clock: Clock
+    ) -> None:
         self._method = method
         self._dialect = dialect
         self._wire = wire
         self._key = key
         self._raw_key = key.encode() if key else b""
         self._clock = clock
-        self._tells_turns = turn_header.may_be_told(method)
+        self._tells_turns = turn_header.accepts_turn_header(method)
         self._row = provider(method.provider)
         self._body = dialect.bodies(method)
         self._url = URL(method.base_url.rstrip("/") + dialect.path(method), encoded=True)
@@ -228,12 +270,18 @@ class HttpBackend:
         """See Backend."""
         body = self.request_body(prompt)
         limits: dict[str, str] = {}
-        headers = {**self._headers, turn_header.HEADER: turn_header.written(prompt)} if self._tells_turns and prompt.item else self._headers
+        headers = (
+            {**self._headers, turn_header.HEADER: turn_header.header_value(prompt)}
+            if self._tells_turns and prompt.item
+            else self._headers
+        )
         held_s = await self._wire.wait_turn(self._clock)
         try:
             if self._method.stream:
-                met = await self._wire.listen("POST", self._url, headers=headers, body=body, clock=self._clock)
-                limits = self._limits(met.answer if isinstance(met, sse.Streamed) else met)
+                met = await self._wire.listen(
+                    "POST", self._url, headers=headers, body=body, clock=self._clock
+                )
+                limits = self._limits(met.answer if isinstance(met, sse.EventStream) else met)
                 completion = self._read_streamed(met)
             else:
                 answer = await self._wire.exchange("POST", self._url, headers=headers, body=body)
@@ -242,9 +290,13 @@ class HttpBackend:
         except CallError as error:
             error.headers, error.held_s = limits, held_s
             raise self._without_key(error) from error.__cause__
-        if self._key and (self._key in completion.text or self._key in (completion.reasoning or "")):  # it was spelled with escapes
+        if self._key and (
+            self._key in completion.text or self._key in (completion.reasoning or "")
+        ):  # it was spelled with escapes
             thoughts = completion.reasoning and completion.reasoning.replace(self._key, "[key]")
-            completion = completion._replace(text=completion.text.replace(self._key, "[key]"), reasoning=thoughts)
+            completion = completion._replace(
+                text=completion.text.replace(self._key, "[key]"), reasoning=thoughts
+            )
         if self._method.thinks_aloud:
             completion = thoughts_apart(completion)
         return completion._replace(headers=limits, held_s=held_s) if limits or held_s else completion
@@ -269,7 +321,7 @@ class HttpBackend:
             raise self._without_key(error) from error.__cause__
         return served if self._row.lists_models or self._method.served_name in (served or ()) else None
 
-    def _limits(self, answer: Answer) -> dict[str, str]:
+    def _limits(self, answer: HttpResponse) -> dict[str, str]:
         """What the answer's headers say of limits, under the names that harness/limits/headers.py knows."""
         said = {known: value for name, value in answer.headers.items() if (known := _of_limits(name))}
         if not self._row.limit_names:
@@ -277,12 +329,14 @@ class HttpBackend:
         named = ((self._row.limit_names.get(name, name), value) for name, value in said.items())
         return {name: value for name, value in named if name is not None}
 
-    def _read_streamed(self, met: sse.Streamed | Answer) -> Completion:
-        if isinstance(met, Answer):
+    def _read_streamed(self, met: sse.EventStream | HttpResponse) -> Completion:
+        if isinstance(met, HttpResponse):
             return self._dialect.read_answer(self._cleared(met), self._clock.wall(), self._row)
-        return self._dialect.read_stream(replace(met, answer=self._cleared(met.answer)), self._clock.wall(), self._row)
+        return self._dialect.read_stream(
+            replace(met, answer=self._cleared(met.answer)), self._clock.wall(), self._row
+        )
 
-    def _cleared(self, answer: Answer) -> Answer:
+    def _cleared(self, answer: HttpResponse) -> HttpResponse:
         """The answer without our key: nobody may bring it into the store by quoting it."""
         if self._key is None:
             return answer

@@ -15,7 +15,7 @@ TOLD_PROVIDERS = frozenset({"emulator", "bots"})
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class TurnReference:
     """One turn of one episode, and the puzzle it is about."""
 
     item: str
@@ -24,17 +24,17 @@ class Turn:
     number: int
 
 
-def may_be_told(method: AccessMethod) -> bool:
+def accepts_turn_header(method: AccessMethod) -> bool:
     """Whether what answers there is ours."""
     return method.provider in TOLD_PROVIDERS and is_loopback(urlsplit(method.base_url).hostname or "")
 
 
-def written(prompt: Prompt) -> str:
+def header_value(prompt: Prompt) -> str:
     """The header's value."""
     return f"{quote(prompt.episode, safe='|:/+')} {quote(prompt.seat)} {prompt.turn}"
 
 
-def read(value: str) -> Turn:
+def parse_header(value: str) -> TurnReference:
     """raises  ValueError if that is no turn"""
     episode, seat, number = (unquote(part) if "%" in part else part for part in value.split(" "))
-    return Turn(episode.rsplit("|", 4)[0], episode, seat, int(number))
+    return TurnReference(episode.rsplit("|", 4)[0], episode, seat, int(number))

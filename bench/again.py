@@ -15,12 +15,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from backends.bots import BotsBackend
-from backends.emulator.simulated import Behaviour, SimulatedBackend, SimulatedProvider, Tempo, Trouble
+from backends.emulator.simulated import (
+    Behaviour,
+    FaultModel,
+    LatencyModel,
+    SimulatedBackend,
+    SimulatedProvider,
+)
 from games import GAMES
 from harness.audit.replies.reply_audit import ReplyColumns, compare_replies
 from harness.audit.scores.arrays import EpisodeColumns, score_array
 from harness.audit.scores.contrasts import ENDPOINTS, pair
-from harness.audit.scores.sign_flips import flip_test
+from harness.audit.scores.sign_flips import sign_flip_test
 from harness.config.episode_plans import GameSet, choose_instances, lane
 from harness.config.sweep import Seating
 from harness.core.clock import LoopClock
@@ -30,7 +36,7 @@ from harness.limits.gate import Gate, GateLimits
 from harness.scheduler.call import Caller, RetryPolicy, Route
 from harness.scheduler.episode import Beginning, Player
 from harness.scheduler.scheduler import ExpectedTurns, Lane, Scheduler
-from harness.scheduler.spending import Purse
+from harness.scheduler.spending import SpendingBudget
 from harness.simulation import simulate
 from tests.world import Rows, method
 
@@ -49,18 +55,24 @@ class Found:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--sweeps", type=int, default=200)
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     arguments = parser.parse_args()
     found = [again(seed) for seed in range(arguments.first, arguments.first + arguments.sweeps)]
     for one in found:
         print(f"{one.scores:.4f} {one.replies:.4f}", file=sys.stderr)
-    print(f"\n### The reference against itself, {arguments.sweeps} sweeps through the scheduler on virtual time\n")
+    print(
+        f"\n### The reference against itself, {arguments.sweeps} sweeps through the scheduler on virtual time\n"
+    )
     print("| p at most | scores | replies |")
     print("|---|---|---|")
     for level in LEVELS:
-        scores, replies = (np.mean([getattr(one, kind) <= level for one in found]) for kind in ("scores", "replies"))
+        scores, replies = (
+            np.mean([getattr(one, kind) <= level for one in found]) for kind in ("scores", "replies")
+        )
         print(f"| {level} | {scores:.3f} | {replies:.3f} |")
 
 
@@ -86,18 +98,26 @@ async def _play(rows: Rows, seed: int) -> None:
         for name, items in ITEMS.items()
     }
     instances = {
-        EpisodePlan(instance=one, rules=chosen.rules, seating=()).item: one for chosen in sets.values() for one in chosen.instances
+        EpisodePlan(instance=one, rules=chosen.rules, seating=()).item: one
+        for chosen in sets.values()
+        for one in chosen.instances
     }
-    bots = BotsBackend(find_instance=instances.__getitem__, clock=clock, seed=seed, skill=0.7, form_errors=0.03)
-    behaviour = Behaviour(tempo=Tempo(first_s=0.5, spread=0.8), trouble=Trouble(fault_rate=0.05))
+    bots = BotsBackend(
+        find_instance=instances.__getitem__, clock=clock, seed=seed, skill=0.7, form_errors=0.03
+    )
+    behaviour = Behaviour(tempo=LatencyModel(first_s=0.5, spread=0.8), trouble=FaultModel(fault_rate=0.05))
     gate = Gate("m/a", GateLimits(concurrency=16), clock=clock, on_event=lambda kind, detail: None)
     route = Route(
-        method=method("m/a"), gate=gate, backend=SimulatedBackend(bots, SimulatedProvider(behaviour, clock, seed=seed, name="m/a"))
+        method=method("m/a"),
+        gate=gate,
+        backend=SimulatedBackend(bots, SimulatedProvider(behaviour, clock, seed=seed, name="m/a")),
     )
     expected = ExpectedTurns(GAMES)
     player = Player(
         run_id="0001",
-        caller=Caller(sink=rows, clock=clock, policy=RetryPolicy(tries_max=20), purse=Purse.bottomless(clock)),
+        caller=Caller(
+            sink=rows, clock=clock, policy=RetryPolicy(tries_max=20), budget=SpendingBudget.unlimited(clock)
+        ),
         games=GAMES,
         routes={"m/a": route},
         expected_turns=expected,
@@ -124,9 +144,15 @@ def audited(rows: list[Record], seed: int) -> Found:
     )
     games = pair(scores, "main", ("again",))
     differences = [[game.difference(endpoint) for game in games] for endpoint in ENDPOINTS]
-    flips = flip_test(differences, [game.shared for game in games], [game.game for game in games], seed, DRAWS)
+    flips = sign_flip_test(
+        differences, [game.shared for game in games], [game.game for game in games], seed, DRAWS
+    )
     of = {one.episode_id: one for one in episodes}
-    calls = [row for row in rows if isinstance(row, CallRecord) and row.error_class is None and row.episode_id in of]
+    calls = [
+        row
+        for row in rows
+        if isinstance(row, CallRecord) and row.error_class is None and row.episode_id in of
+    ]
     replies = compare_replies(
         ReplyColumns(
             method=[of[call.episode_id].arm for call in calls],

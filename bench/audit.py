@@ -24,7 +24,7 @@ from harness.audit.scores.clemscore import common_support, supported_difference
 from harness.audit.scores.contrasts import ENDPOINTS, PairedGame, pair
 from harness.audit.scores.intervals import equivalence_p, strata, t_interval, total
 from harness.audit.scores.score_audit import audit
-from harness.audit.scores.sign_flips import FlipFindings, flip_test
+from harness.audit.scores.sign_flips import SignFlipResult, sign_flip_test
 from harness.audit.verdicts import holm
 from harness.core.seeds import derive_seed
 from harness.store.file import open_to_write
@@ -42,9 +42,19 @@ from tests.harness.audit.simulator import (
 
 DRAWS = 999  # enough for a test at .05: resolution .001
 DESIGNS = [(1, True), (1, False), (3, True), (5, True), (5, False)]
-MARGIN_ROWS = ((30, 0.0, 0.8), (30, 1.0, 0.8), (60, 0.5, 0.4), (60, 1.0, 0.4), (60, 2.5, 0.4), (180, 0.5, 0.4), (180, 3.0, 0.4))
+MARGIN_ROWS = (
+    (30, 0.0, 0.8),
+    (30, 1.0, 0.8),
+    (60, 0.5, 0.4),
+    (60, 1.0, 0.4),
+    (60, 2.5, 0.4),
+    (180, 0.5, 0.4),
+    (180, 3.0, 0.4),
+)
 PROFILES = ("strong", "mid", "weak")
-FAMILY_DRAWS = 9_999  # the joint p cannot be smaller than its statistics over the draws, and Holm wants an eighth of .05
+FAMILY_DRAWS = (
+    9_999  # the joint p cannot be smaller than its statistics over the draws, and Holm wants an eighth of .05
+)
 REPLY_DRAWS = 499
 REPLY_DEFECTS = {
     "8-bit-like weights": (EIGHT_BIT, 0.90),
@@ -87,11 +97,17 @@ DEFECTS = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--audits", type=int, default=400, help="simulated audits a row")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--items", type=int, default=60, help="items a game in the store that is made and audited")
-    parser.add_argument("--tables", nargs="*", help="only these: null, power, margin, replies, family, size, store")
+    parser.add_argument(
+        "--items", type=int, default=60, help="items a game in the store that is made and audited"
+    )
+    parser.add_argument(
+        "--tables", nargs="*", help="only these: null, power, margin, replies, family, size, store"
+    )
     parser.add_argument("--rows", nargs="*", default=[], help='only these of null, such as "mid 1 T>0"')
     arguments = parser.parse_args()
     audits, seed, rows = arguments.audits, arguments.seed, arguments.rows
@@ -111,14 +127,21 @@ def main() -> None:
 def null_table(audits: int, seed: int, only: Sequence[str]) -> None:
     """One model through both methods."""
     print(f"\n### One model twice ({audits} audits a row, {DRAWS} draws)\n")
-    print("| profile | R, chance | joint .05 | joint .10 | a game .05 | cover Delta | cover played | cover clemscore | equivalent |")
+    print(
+        "| profile | R, chance | joint .05 | joint .10 | a game .05 | cover Delta | cover played | cover clemscore | equivalent |"
+    )
     print("|---|---|---|---|---|---|---|---|---|")
     for profile in PROFILES:
         for repeats, greedy in DESIGNS:
             if only and f"{profile} {repeats} {_chance(greedy)}" not in only:
                 continue
             rng = np.random.default_rng(derive_seed(seed, "null", profile, repeats, int(greedy)))
-            rows = np.array([_null_row(simulate(profile, [CLEAN, CLEAN], rng, repeats=repeats, greedy=greedy), i) for i in range(audits)])
+            rows = np.array(
+                [
+                    _null_row(simulate(profile, [CLEAN, CLEAN], rng, repeats=repeats, greedy=greedy), i)
+                    for i in range(audits)
+                ]
+            )
             rates = " | ".join(f"{rate:.3f}" for rate in rows.mean(axis=0))
             print(f"| {profile} | {repeats} {_chance(greedy)} | {rates} |", flush=True)
 
@@ -126,7 +149,9 @@ def null_table(audits: int, seed: int, only: Sequence[str]) -> None:
 def _null_row(scores: ScoreArray, seed: int) -> tuple[float, ...]:
     games, flips = _flips(scores, seed)
     shared = [game.shared for game in games]
-    parts = {endpoint: strata([game.difference(endpoint) for game in games], shared) for endpoint in ENDPOINTS}
+    parts = {
+        endpoint: strata([game.difference(endpoint) for game in games], shared) for endpoint in ENDPOINTS
+    }
     held = []
     for endpoint in ENDPOINTS:
         low, high = t_interval(total(parts[endpoint]), 0.95)
@@ -154,10 +179,15 @@ def power_table(audits: int, seed: int) -> None:
             rng = np.random.default_rng(derive_seed(seed, "power", name, repeats, int(greedy)))
             rows = np.array([_power_row(defect, rng, repeats, greedy, i) for i in range(audits)])
             mean = rows.mean(axis=0)
-            print(f"| {name} | {repeats} {_chance(greedy)} | {mean[0]:+.1f} | {mean[1]:.3f} | {mean[2]:.3f} |", flush=True)
+            print(
+                f"| {name} | {repeats} {_chance(greedy)} | {mean[0]:+.1f} | {mean[1]:.3f} | {mean[2]:.3f} |",
+                flush=True,
+            )
 
 
-def _power_row(defect: Defect, rng: np.random.Generator, repeats: int, greedy: bool, seed: int) -> tuple[float, ...]:
+def _power_row(
+    defect: Defect, rng: np.random.Generator, repeats: int, greedy: bool, seed: int
+) -> tuple[float, ...]:
     games, flips = _flips(simulate("strong", [CLEAN, defect], rng, repeats=repeats, greedy=greedy), seed)
     whole = total(strata([game.difference("points") for game in games], [game.shared for game in games]))
     low, high = t_interval(whole, 0.95)
@@ -167,7 +197,9 @@ def _power_row(defect: Defect, rng: np.random.Generator, repeats: int, greedy: b
 def margin_table(audits: int, seed: int) -> None:
     """A method that lost exactly the margin of 3 points: how often it is called equivalent at .05."""
     print(f"\n### False equivalence at the margin ({audits} audits a row)\n")
-    print("| items of the game with rare losses | points lost there | error of the rest | called equivalent |")
+    print(
+        "| items of the game with rare losses | points lost there | error of the rest | called equivalent |"
+    )
     print("|---|---|---|---|")
     for items, hidden, error in MARGIN_ROWS:
         rng = np.random.default_rng(derive_seed(seed, "margin", items, int(100 * hidden), int(100 * error)))
@@ -182,7 +214,9 @@ def margin_table(audits: int, seed: int) -> None:
 def reply_table(audits: int, seed: int) -> None:
     """The greedy panel of 60 asks x 5: one model through both ways, and planted defects."""
     print(f"\n### Replies: 60 asks x 5, {audits} audits a row, {REPLY_DRAWS} relabellings\n")
-    print(f"| served | wanted | largest of all | {' | '.join(KERNELS)} | rho | its interval holds 1 | EQUIVALENT | DIFFERENT |")
+    print(
+        f"| served | wanted | largest of all | {' | '.join(KERNELS)} | rho | its interval holds 1 | EQUIVALENT | DIFFERENT |"
+    )
     print("|---|---|---|" + "---|" * (len(KERNELS) + 4))
     rows: list[tuple[str, Served, Served, str]] = [
         ("one model, T 0", TRUE, TRUE, ".03-.07"),
@@ -190,10 +224,15 @@ def reply_table(audits: int, seed: int) -> None:
         *((name, TRUE, defect, f">= {wanted:.2f}") for name, (defect, wanted) in REPLY_DEFECTS.items()),
     ]
     for name, one, other, wanted in rows:
-        found = [_reply_row(one, other, derive_seed(seed, "replies", name, audit) % 2**32) for audit in range(audits)]
+        found = [
+            _reply_row(one, other, derive_seed(seed, "replies", name, audit) % 2**32)
+            for audit in range(audits)
+        ]
         p, kernels, rho, held, verdicts = zip(*found, strict=True)
         rates = " | ".join(f"{rate:.2f}" for rate in (np.array(kernels) <= 0.05).mean(axis=0))
-        shares = " | ".join(f"{verdicts.count(verdict) / audits:.2f}" for verdict in ("EQUIVALENT", "DIFFERENT"))
+        shares = " | ".join(
+            f"{verdicts.count(verdict) / audits:.2f}" for verdict in ("EQUIVALENT", "DIFFERENT")
+        )
         print(
             f"| {name} | {wanted} | {np.mean(np.array(p) <= 0.05):.3f} | {rates} | {np.median(rho):.2f} | {np.mean(held):.2f} | {shares} |",
             flush=True,
@@ -201,17 +240,27 @@ def reply_table(audits: int, seed: int) -> None:
 
 
 def _reply_row(one: Served, other: Served, seed: int) -> tuple[float, list[float], float, bool, str | None]:
-    (match,) = compare_replies(ask([one, other], prompts=60, repeats=5, seed=seed), "m0", seed=seed, draws=REPLY_DRAWS).across
+    (match,) = compare_replies(
+        ask([one, other], prompts=60, repeats=5, seed=seed), "m0", seed=seed, draws=REPLY_DRAWS
+    ).across
     assert match.p is not None
     assert match.divergence is not None
     found = match.divergence
     kernels = {kernel.kernel: kernel.p for kernel in match.turns[0].kernels}  # none where every reply agreed
-    return match.p, [kernels.get(name, 1.0) for name in KERNELS], found.rho, found.low <= 1 <= found.high, match.verdict
+    return (
+        match.p,
+        [kernels.get(name, 1.0) for name in KERNELS],
+        found.rho,
+        found.low <= 1 <= found.high,
+        match.verdict,
+    )
 
 
 def family_table(audits: int, seed: int) -> None:
     """Eight methods that all are the reference: how often is any called different, after Holm."""
-    print(f"\n### Eight methods, all the same model ({audits} audits a row, {FAMILY_DRAWS:,} draws): any DIFFERENT\n")
+    print(
+        f"\n### Eight methods, all the same model ({audits} audits a row, {FAMILY_DRAWS:,} draws): any DIFFERENT\n"
+    )
     print("| profile | R, chance | any |")
     print("|---|---|---|")
     for profile, repeats, greedy in (("strong", 1, True), ("mid", 3, False)):
@@ -221,7 +270,13 @@ def family_table(audits: int, seed: int) -> None:
             scores = simulate(profile, [CLEAN] * 9, rng, repeats=repeats, greedy=greedy)
             games = pair(scores, "m0", scores.methods[1:])
             differences = [[game.difference(endpoint) for game in games] for endpoint in ENDPOINTS]
-            flips = flip_test(differences, [game.shared for game in games], [game.game for game in games], audit_number, FAMILY_DRAWS)
+            flips = sign_flip_test(
+                differences,
+                [game.shared for game in games],
+                [game.game for game in games],
+                audit_number,
+                FAMILY_DRAWS,
+            )
             alarms += min(holm(flips.joint.tolist())) <= 0.05
         print(f"| {profile} | {repeats} {_chance(greedy)} | {alarms / audits:.3f} |", flush=True)
 
@@ -232,7 +287,10 @@ def big_store(store: Path, *, items: int) -> tuple[int, int]:
     with open_to_write(store) as connection:
         for statement in BIG_STORE:
             connection.execute(statement.replace("{items}", str(items)))
-        (calls,), (episodes,) = (connection.execute(f"SELECT count(*) FROM {table}").fetchall()[0] for table in ("calls", "episodes"))
+        (calls,), (episodes,) = (
+            connection.execute(f"SELECT count(*) FROM {table}").fetchall()[0]
+            for table in ("calls", "episodes")
+        )
     return int(calls), int(episodes)
 
 
@@ -245,16 +303,20 @@ def from_a_store(items: int) -> None:
         store_audit(store, reference=None, margin=None)
         wall, cpu = time.perf_counter() - start[0], time.process_time() - start[1]
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"\n### From the file: {episodes:,} episodes, {calls:,} calls, 9 methods against a reference played twice\n")
+    print(
+        f"\n### From the file: {episodes:,} episodes, {calls:,} calls, 9 methods against a reference played twice\n"
+    )
     print("| wall s | processor s | peak MB, the making of the store included |")
     print("|---|---|---|")
     print(f"| {wall:.1f} | {cpu:.1f} | {memory:.0f} |", flush=True)
 
 
-def _flips(scores: ScoreArray, seed: int) -> tuple[tuple[PairedGame, ...], FlipFindings]:
+def _flips(scores: ScoreArray, seed: int) -> tuple[tuple[PairedGame, ...], SignFlipResult]:
     games = pair(scores, "m0", ("m1",))
     differences = [[game.difference(endpoint) for game in games] for endpoint in ENDPOINTS]
-    return games, flip_test(differences, [game.shared for game in games], [game.game for game in games], seed, DRAWS)
+    return games, sign_flip_test(
+        differences, [game.shared for game in games], [game.game for game in games], seed, DRAWS
+    )
 
 
 def full_size() -> None:
@@ -279,8 +341,18 @@ def _columns(scores: ScoreArray) -> EpisodeColumns:
     places = [np.indices(game.outcome.shape).reshape(3, -1) for game in scores.games]
     return EpisodeColumns(
         method=np.concatenate([methods[m] for m, _, _ in places]),
-        game=np.concatenate([np.full(place.shape[1], game.game, dtype=object) for game, place in zip(scores.games, places, strict=True)]),
-        item=np.concatenate([np.array(game.items, dtype=object)[i] for game, (_, i, _) in zip(scores.games, places, strict=True)]),
+        game=np.concatenate(
+            [
+                np.full(place.shape[1], game.game, dtype=object)
+                for game, place in zip(scores.games, places, strict=True)
+            ]
+        ),
+        item=np.concatenate(
+            [
+                np.array(game.items, dtype=object)[i]
+                for game, (_, i, _) in zip(scores.games, places, strict=True)
+            ]
+        ),
         repeat=np.concatenate([r for _, _, r in places]),
         batch=np.concatenate([r for _, _, r in places]),
         outcome=np.concatenate([words[game.outcome.reshape(-1)] for game in scores.games]),

@@ -14,12 +14,12 @@ from math import log, sqrt
 import numpy as np
 from scipy import stats
 
-from harness.audit.replies.drift import Day, Reply, drift
+from harness.audit.replies.drift import Day, PanelReply, drift
 from harness.audit.scores.arrays import FloatArray, ScoreArray
 from harness.audit.scores.contrasts import pair
-from harness.audit.scores.interim import Rules, Tripwire, first_items, spending, take_look
+from harness.audit.scores.interim import Rules, SequentialMonitor, first_items, interim_analysis, spending
 from harness.audit.scores.intervals import equivalence_p, strata
-from harness.audit.scores.power import PlannedGame, measured, prospect
+from harness.audit.scores.power import PlannedGame, estimate_power, measured
 from harness.audit.scores.sample_size import reach
 from harness.core.seeds import derive_seed
 from tests.harness.audit.simulator import (
@@ -40,7 +40,9 @@ QUARTERS = (0.25, 0.5, 0.75, 1.0)
 SPENT = spending(QUARTERS, 0.05)
 RULES = Rules(margin=3.0, margin_played=5.0, margin_game=10.0, alpha=0.05, seed=1)
 DRAWS = 1_999
-MACRO = 2.066 / np.sqrt(np.array(QUARTERS))  # O'Brien and Fleming's bounds at .045, for the stratified t alone
+MACRO = 2.066 / np.sqrt(
+    np.array(QUARTERS)
+)  # O'Brien and Fleming's bounds at .045, for the stratified t alone
 BLOCKS = 30
 DESIGNS = ((1, True), (5, True), (3, False))
 DEFECTS = {
@@ -55,7 +57,9 @@ DEFECTS = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--audits", type=int, default=60, help="simulated audits a row")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
@@ -79,14 +83,23 @@ def _chance(greedy: bool) -> str:
 
 def look_table(audits: int, seed: int) -> None:
     """Where four looks end, beside all played and one look, beside the stratified t alone, and beside a confidence sequence."""
-    print(f"\n### Four looks ({audits} audits a row, {DRAWS} draws; share: of the items played when it ended)\n")
-    print("| defect | profile | R, chance | fixed: DIFF, EQ | looks: DIFF, EQ, share | macro t: DIFF, EQ, share | sequence: EQ, share |")
+    print(
+        f"\n### Four looks ({audits} audits a row, {DRAWS} draws; share: of the items played when it ended)\n"
+    )
+    print(
+        "| defect | profile | R, chance | fixed: DIFF, EQ | looks: DIFF, EQ, share | macro t: DIFF, EQ, share | sequence: EQ, share |"
+    )
     print("|---|---|---|---|---|---|---|")
     for name, defect in DEFECTS.items():
         for profile in PROFILES if defect is CLEAN else ("strong",):
             for repeats, greedy in DESIGNS:
                 rng = _rng(seed, "looks", name, profile, repeats, int(greedy))
-                rows = np.array([_looked(simulate(profile, [CLEAN, defect], rng, repeats=repeats, greedy=greedy)) for _ in range(audits)])
+                rows = np.array(
+                    [
+                        _looked(simulate(profile, [CLEAN, defect], rng, repeats=repeats, greedy=greedy))
+                        for _ in range(audits)
+                    ]
+                )
                 a = rows.mean(axis=0)
                 print(
                     f"| {name} | {profile} | {repeats} {_chance(greedy)} | {a[0]:.2f}, {a[1]:.2f} | {a[2]:.2f}, {a[3]:.2f}, {a[4]:.2f} "
@@ -96,14 +109,16 @@ def look_table(audits: int, seed: int) -> None:
 
 
 def _blocks(scores: ScoreArray) -> list[list[str]]:
-    places = [(4 * place // len(game.items), item) for game in scores.games for place, item in enumerate(game.items)]
+    places = [
+        (4 * place // len(game.items), item) for game in scores.games for place, item in enumerate(game.items)
+    ]
     return [[item for at, item in places if at == block] for block in range(4)]
 
 
 def _looked(scores: ScoreArray) -> tuple[float, ...]:
     blocks = _blocks(scores)
     looks = [
-        take_look(
+        interim_analysis(
             first_items(scores, blocks, number), "m0", "m1", number=number, spent=SPENT, rules=RULES,
             open_difference=1, open_equivalence=1, e_value=1.0, draws=DRAWS,
         )
@@ -134,7 +149,9 @@ def _looked(scores: ScoreArray) -> tuple[float, ...]:
 def _sequence_share(scores: ScoreArray) -> float | None:
     """Share of the items at which the asymptotic confidence sequence over 30 block means lies inside +-3, asked after every block."""
     games = pair(scores, "m0", ("m1",))
-    means = np.array([[part.mean() for part in np.array_split(game.difference("points")[0], BLOCKS)] for game in games]).mean(axis=0)
+    means = np.array(
+        [[part.mean() for part in np.array_split(game.difference("points")[0], BLOCKS)] for game in games]
+    ).mean(axis=0)
     q2 = (-2 * log(0.1) + log(-2 * log(0.1)) + 1) / (BLOCKS / 2)
     for t in range(10, BLOCKS + 1):
         sd = float(means[:t].std(ddof=1))
@@ -146,7 +163,9 @@ def _sequence_share(scores: ScoreArray) -> float | None:
 
 def margin_table(audits: int, seed: int) -> None:
     """A method that lost exactly the margin: how often some look calls it equivalent."""
-    print(f"\n### False equivalence at the margin, over four looks ({audits} audits a row; wanted: at most .08)\n")
+    print(
+        f"\n### False equivalence at the margin, over four looks ({audits} audits a row; wanted: at most .08)\n"
+    )
     print("| differences | R's worth of noise | called equivalent |")
     print("|---|---|---|")
     for kind in ("normal", "rare losses"):
@@ -172,7 +191,10 @@ def _at_margin(rng: np.random.Generator, kind: str, sd: float, shape: tuple[int,
 
 def tripwire_table(audits: int, seed: int) -> None:
     """Read after every item's first play."""
-    print(f"\n### Tripwire, read after every item ({audits} audits a row, strong profile; share: of first plays when it reached 200)\n")
+    print(
+        f"\n### Sequential monitor, read after every item ({audits} audits a row, strong profile;"
+        " share: of first plays when it reached 200)\n"
+    )
     print("| defect | chance | ever 20 | ever 200 | median share |")
     print("|---|---|---|---|---|")
     for name, defect in DEFECTS.items():
@@ -181,13 +203,16 @@ def tripwire_table(audits: int, seed: int) -> None:
             rows = np.array([_tripped(rng, defect, greedy) for _ in range(audits)])
             reached = rows[:, 1] <= 1
             share = f"{np.median(rows[reached, 1]):.2f}" if reached.any() else "-"
-            print(f"| {name} | {_chance(greedy)} | {(rows[:, 0] >= 20).mean():.3f} | {reached.mean():.3f} | {share} |", flush=True)
+            print(
+                f"| {name} | {_chance(greedy)} | {(rows[:, 0] >= 20).mean():.3f} | {reached.mean():.3f} | {share} |",
+                flush=True,
+            )
 
 
 def _tripped(rng: np.random.Generator, defect: Defect, greedy: bool) -> tuple[float, float]:
     scores = simulate("strong", [CLEAN, defect], rng, repeats=1, greedy=greedy)
     plays = [iter((game.points[1, :, 0] - game.points[0, :, 0]).tolist()) for game in scores.games]
-    wire, at = Tripwire(ITEMS), 2.0
+    wire, at = SequentialMonitor(ITEMS), 2.0
     order = rng.permutation(np.repeat(np.arange(len(GAMES)), ITEMS)).tolist()
     for place, game in enumerate(order, 1):
         wire.add(game, next(plays[game]))
@@ -201,26 +226,38 @@ def _tripped(rng: np.random.Generator, defect: Defect, greedy: bool) -> tuple[fl
 
 def planning_table(audits: int, seed: int) -> None:
     """Forecasts from one pilot of three repeats, against what audits of the same design then found."""
-    print(f"\n### Planning ({audits} audits a row; pilot of 3 repeats; forecast and found: share proved equivalent within the margin)\n")
-    print("| profile | R, chance | margin | forecast | found | found with the forecast repeats (wanted .78) |")
+    print(
+        f"\n### Planning ({audits} audits a row; pilot of 3 repeats; forecast and found: share proved equivalent within the margin)\n"
+    )
+    print(
+        "| profile | R, chance | margin | forecast | found | found with the forecast repeats (wanted .78) |"
+    )
     print("|---|---|---|---|---|---|")
     for profile in PROFILES:
         for repeats, greedy, margin in ((1, True, 3.0), (3, True, 2.0), (3, False, 3.0), (5, False, 3.0)):
             rng = _rng(seed, "planning", profile, repeats, int(greedy))
             spreads = measured(simulate(profile, [CLEAN, CLEAN, CLEAN], rng, repeats=3, greedy=greedy))
-            games = [PlannedGame(game=game, items=n, spread=spreads[game], source="pilot") for game, n in zip(GAMES, ITEMS, strict=True)]
-            told = prospect(games, repeats=repeats, methods=1, margins={"points": margin}, alpha=0.05)
+            games = [
+                PlannedGame(game=game, items=n, spread=spreads[game], source="pilot")
+                for game, n in zip(GAMES, ITEMS, strict=True)
+            ]
+            told = estimate_power(games, repeats=repeats, methods=1, margins={"points": margin}, alpha=0.05)
             (points,) = told.endpoints
             forecast = max(0.0, 2 * float(stats.norm.cdf(margin / points.se - stats.norm.ppf(0.95))) - 1)
             found = _proved(rng, profile, repeats, greedy, margin, audits)
             needed = "-"
             if points.repeats is not None:
                 needed = f"{_proved(rng, profile, points.repeats, greedy, margin, audits):.2f} (R {points.repeats})"
-            print(f"| {profile} | {repeats} {_chance(greedy)} | {margin:g} | {forecast:.2f} | {found:.2f} | {needed} |", flush=True)
+            print(
+                f"| {profile} | {repeats} {_chance(greedy)} | {margin:g} | {forecast:.2f} | {found:.2f} | {needed} |",
+                flush=True,
+            )
     print(f"\nA margin is provable when it holds {reach(0.05):.2f} standard errors.")
 
 
-def _proved(rng: np.random.Generator, profile: str, repeats: int, greedy: bool, margin: float, audits: int) -> float:
+def _proved(
+    rng: np.random.Generator, profile: str, repeats: int, greedy: bool, margin: float, audits: int
+) -> float:
     proved = 0
     for _ in range(audits):
         games = pair(simulate(profile, [CLEAN, CLEAN], rng, repeats=repeats, greedy=greedy), "m0", ("m1",))
@@ -235,7 +272,9 @@ def _proved(rng: np.random.Generator, profile: str, repeats: int, greedy: bool, 
 def drift_table(runs: int, seed: int) -> None:
     """A panel of 30 asks, 5 replies on the first day and 2 a day from then on; a share of the asks is answered otherwise from day 11 on."""
     print(f"\n### Drift ({runs} runs a row of 40 days; alarm at 365)\n")
-    print("| asks changed | p at most .05 before | alarms before day 11 | announced within 30 days | median days |")
+    print(
+        "| asks changed | p at most .05 before | alarms before day 11 | announced within 30 days | median days |"
+    )
     print("|---|---|---|---|---|")
     for share in (0.0, 0.05, 0.1, 0.3):
         rng = _rng(seed, "drift", int(100 * share))
@@ -247,7 +286,10 @@ def drift_table(runs: int, seed: int) -> None:
             early += any(day.alarm for day in before)
             delays += [place + 1 for place, day in enumerate(found.days[10:]) if day.alarm][:1]
         median = f"{np.median(delays):g}" if delays else "-"
-        print(f"| {100 * share:.0f} % | {np.mean(small):.3f} | {early} | {len(delays) / runs:.2f} | {median} |", flush=True)
+        print(
+            f"| {100 * share:.0f} % | {np.mean(small):.3f} | {early} | {len(delays) / runs:.2f} | {median} |",
+            flush=True,
+        )
 
 
 def _days(rng: np.random.Generator, share: float, days: int) -> Sequence[Day]:
@@ -257,8 +299,12 @@ def _days(rng: np.random.Generator, share: float, days: int) -> Sequence[Day]:
         Day(
             label=f"day {day + 1}",
             replies=tuple(
-                Reply(item=f"i{ask}", ask=f"a{ask}", text=f"{words} answer {one} to {ask}", ending="stop")
-                for ask, words in enumerate("new" if change and day >= 10 else "old" for change in changed.tolist())
+                PanelReply(
+                    item=f"i{ask}", ask=f"a{ask}", text=f"{words} answer {one} to {ask}", ending="stop"
+                )
+                for ask, words in enumerate(
+                    "new" if change and day >= 10 else "old" for change in changed.tolist()
+                )
                 for one in rng.choice(3, size=5 if day == 0 else 2, p=[0.85, 0.10, 0.05]).tolist()
             ),
             facts={},

@@ -40,7 +40,13 @@ CONSTANT = orjson.dumps(
         "object": "chat.completion",
         "created": 1,
         "model": "toy",
-        "choices": [{"index": 0, "message": {"role": "assistant", "content": "CLUE: a thing like others"}, "finish_reason": "stop"}],
+        "choices": [
+            {
+                "index": 0,
+                "message": {"role": "assistant", "content": "CLUE: a thing like others"},
+                "finish_reason": "stop",
+            }
+        ],
         "usage": {"prompt_tokens": 300, "completion_tokens": 12, "total_tokens": 312},
     }
 )
@@ -67,7 +73,9 @@ async def answer_constantly(ready: Callable[[int], None]) -> None:
         orjson.loads(await request.read())
         return web.Response(body=CONSTANT, content_type="application/json")
 
-    server = await asyncio.get_running_loop().create_server(web.Server(constant), "127.0.0.1", 0, backlog=4096)
+    server = await asyncio.get_running_loop().create_server(
+        web.Server(constant), "127.0.0.1", 0, backlog=4096
+    )
     ready(server.sockets[0].getsockname()[1])
     await server.serve_forever()
 
@@ -89,10 +97,14 @@ def serve(what: Callable[[Callable[[int], None]], Awaitable[None]], pipe: Connec
 
 
 @contextlib.contextmanager
-def served(what: Callable[[Callable[[int], None]], Awaitable[None]], core: int) -> Iterator[tuple[int, Callable[[], float]]]:
+def served(
+    what: Callable[[Callable[[int], None]], Awaitable[None]], core: int
+) -> Iterator[tuple[int, Callable[[], float]]]:
     """The server's port, and what asks it for the CPU time it has used."""
     ours, theirs = multiprocessing.Pipe()
-    process = multiprocessing.get_context("spawn").Process(target=serve, args=(what, theirs, core), daemon=True)
+    process = multiprocessing.get_context("spawn").Process(
+        target=serve, args=(what, theirs, core), daemon=True
+    )
     process.start()
 
     def cpu_s() -> float:
@@ -116,16 +128,23 @@ def requests() -> list[bytes]:
         for instance in GAMES[game].instances():
             ask = next(GAMES[game].play(instance, "v1.6b"))
             plan = EpisodePlan(instance=instance, rules="v1.6b", seating=("m/a",) * len(GAMES[game].seats))
-            prompt = Prompt(messages=ask.messages, form=ask.form, episode=plan.key, item=plan.item, seat=ask.seat, turn=0)
+            prompt = Prompt(
+                messages=ask.messages,
+                reply_format=ask.reply_format,
+                episode=plan.key,
+                item=plan.item,
+                seat=ask.seat,
+                turn=0,
+            )
             body = orjson.dumps(
                 {
                     "model": "toy",
                     "messages": [{"role": message.role, "content": message.text} for message in ask.messages],
-                    "max_tokens": ask.form.tokens_max,
+                    "max_tokens": ask.reply_format.tokens_max,
                     "temperature": 0.0,
                 }
             )
-            head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: here\r\n{turn_header.HEADER}: {turn_header.written(prompt)}\r\n"
+            head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: here\r\n{turn_header.HEADER}: {turn_header.header_value(prompt)}\r\n"
             made.append(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
     return made
 
@@ -171,11 +190,15 @@ class Poster(asyncio.Protocol):
 
 async def post(port: int, seconds: float, cpu_s: Callable[[], float]) -> Measured:
     load, loop = Load(), asyncio.get_running_loop()
-    transports = [(await loop.create_connection(lambda: Poster(load), "127.0.0.1", port))[0] for _ in range(IN_FLIGHT)]
+    transports = [
+        (await loop.create_connection(lambda: Poster(load), "127.0.0.1", port))[0] for _ in range(IN_FLIGHT)
+    ]
     await load.warm.wait()
     answered, began, used = load.answered, time.perf_counter(), cpu_s()
     await asyncio.sleep(seconds)
-    measured = Measured(requests=load.answered - answered, wall_s=time.perf_counter() - began, cpu_s=cpu_s() - used)
+    measured = Measured(
+        requests=load.answered - answered, wall_s=time.perf_counter() - began, cpu_s=cpu_s() - used
+    )
     for transport in transports:
         transport.abort()
     return measured
@@ -188,7 +211,9 @@ def measure(what: Callable[[Callable[[int], None]], Awaitable[None]], seconds: f
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--pairs", type=int, default=5)
     arguments = parser.parse_args()
@@ -202,7 +227,9 @@ def main() -> None:
                 f" {1e6 * one.cpu_s / one.requests:6.0f} us each",
                 flush=True,
             )
-    print(f"emulator / bare aiohttp, by CPU: median {statistics.median(ratios):.2f} [{min(ratios):.2f}, {max(ratios):.2f}]")
+    print(
+        f"emulator / bare aiohttp, by CPU: median {statistics.median(ratios):.2f} [{min(ratios):.2f}, {max(ratios):.2f}]"
+    )
 
 
 if __name__ == "__main__":

@@ -34,12 +34,21 @@ def main() -> None:
     for name, plays in prepared.items():
         print_speed(name, plays)
     print_speed("mix", [play for plays in prepared.values() for play in plays])
-    print(subprocess.run([sys.executable, "-m", "bench.games", "memory"], check=True, capture_output=True, text=True).stdout, end="")
+    print(
+        subprocess.run(
+            [sys.executable, "-m", "bench.games", "memory"], check=True, capture_output=True, text=True
+        ).stdout,
+        end="",
+    )
 
 
 def prepare(game: Game) -> list[Prepared]:
     return [
-        (game, instance, played_by_bots(game, instance, "v1.6b", skill=SKILL, chance=stream(0, game.name, number)).replies)
+        (
+            game,
+            instance,
+            played_by_bots(game, instance, "v1.6b", skill=SKILL, chance=stream(0, game.name, number)).replies,
+        )
         for number, instance in enumerate(game.instances())
     ]
 

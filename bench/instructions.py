@@ -21,7 +21,7 @@ from tempfile import TemporaryDirectory
 import uvloop
 
 from bench.overhead import Measured, bare, ours, responder
-from harness.core.event_loop import in_real_time
+from harness.core.event_loop import run_async
 from harness.store import writer
 
 LENGTHS = {"bare": (1_000, 3_000), "on": (170, 510), "off": (170, 510)}  # requests; episodes
@@ -31,26 +31,36 @@ NAMES = {"bare": "the bare loop", "on": "all on", "off": "without the store"}
 def play(kind: str, url: str, length: int, window: int) -> Measured:
     if kind == "bare":
         bodies: list[bytes] = []
-        in_real_time(lambda: ours(url, episodes=20, window=64, store=None, tap=bodies))
+        run_async(lambda: ours(url, episodes=20, window=64, store=None, tap=bodies))
         return uvloop.run(bare(url, bodies=list(islice(cycle(bodies), length)), window=window))
     writer.BATCH_PERIOD_S = 600.0
     with TemporaryDirectory() as folder:
         store = Path(folder) / "s.duckdb" if kind == "on" else None
-        return in_real_time(lambda: ours(url, episodes=length, window=window, store=store))
+        return run_async(lambda: ours(url, episodes=length, window=window, store=store))
 
 
 def counted(kind: str, url: str, length: int, window: int) -> tuple[int, int]:
     """Instructions and turns of one run."""
-    command = ["valgrind", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null", sys.executable]
+    command = [
+        "valgrind",
+        "--tool=cachegrind",
+        "--cache-sim=no",
+        "--cachegrind-out-file=/dev/null",
+        sys.executable,
+    ]
     command += ["-m", "bench.instructions", "--window", str(window), "--play", kind, url, str(length)]
-    ended = subprocess.run(command, env={**os.environ, "PYTHONHASHSEED": "0"}, capture_output=True, text=True, check=True)
+    ended = subprocess.run(
+        command, env={**os.environ, "PYTHONHASHSEED": "0"}, capture_output=True, text=True, check=True
+    )
     instructions = re.search(r"I +refs: +([\d,]+)", ended.stderr)
     assert instructions is not None, ended.stderr
     return int(instructions[1].replace(",", "")), int(ended.stdout)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--window", type=int, default=256)
     parser.add_argument("--play", nargs=3, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -63,9 +73,13 @@ def main() -> None:
     costs: dict[str, float] = {}
     with responder(max(os.sched_getaffinity(0))) as url:
         for kind, (short, long) in LENGTHS.items():
-            (few, few_turns), (many, many_turns) = (counted(kind, url, length, arguments.window) for length in (short, long))
+            (few, few_turns), (many, many_turns) = (
+                counted(kind, url, length, arguments.window) for length in (short, long)
+            )
             costs[kind] = (many - few) / (many_turns - few_turns)
-            print(f"{NAMES[kind]}: {costs[kind] / 1000:,.0f} thousand a turn, {costs['bare'] / costs[kind]:.2f} of the bare loop's pace")
+            print(
+                f"{NAMES[kind]}: {costs[kind] / 1000:,.0f} thousand a turn, {costs['bare'] / costs[kind]:.2f} of the bare loop's pace"
+            )
 
 
 if __name__ == "__main__":

@@ -102,7 +102,9 @@ async def killed(folder: Path, *, kills: int, repeats: int, seed: int, slack_s: 
                 killed_s = time.monotonic()
                 account.lives_s.append(killed_s - born_s)
             await settled(seen)
-            young = sum(1 for at_s in seen.arrivals[before:] if at_s > killed_s - began_s - DURABLE_S - slack_s)
+            young = sum(
+                1 for at_s in seen.arrivals[before:] if at_s > killed_s - began_s - DURABLE_S - slack_s
+            )
             account.excused += young
             account.lost += max(0, seen.requests - before - young - (calls_in(store) - stored_before))
         account.kept = calls_in(store)
@@ -122,7 +124,11 @@ async def to_its_end(sweep: Path, store: Path) -> None:
 @contextlib.contextmanager
 def sweep_process(sweep: Path, store: Path) -> Iterator[subprocess.Popen[bytes]]:
     with store.with_suffix(".log").open("ab") as log:
-        process = subprocess.Popen([sys.executable, "-m", "harness", "run", str(sweep), "--store", str(store)], stdout=log, stderr=log)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "harness", "run", str(sweep), "--store", str(store)],
+            stdout=log,
+            stderr=log,
+        )
         try:
             yield process
         finally:
@@ -148,7 +154,9 @@ async def settled(seen: Statistics) -> None:
 
 
 def rows(store: Path, query: str) -> list[tuple[object, ...]]:
-    with duckdb.connect(str(store)) as connection:  # not read only: what a kill left in the write-ahead log is brought in
+    with duckdb.connect(
+        str(store)
+    ) as connection:  # not read only: what a kill left in the write-ahead log is brought in
         return connection.execute(query).fetchall()
 
 
@@ -161,18 +169,26 @@ def calls_in(store: Path) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--repeats", type=int, default=45)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     with TemporaryDirectory() as folder:
-        account = anyio.run(lambda: killed(Path(folder), kills=arguments.kills, repeats=arguments.repeats, seed=arguments.seed))
+        account = anyio.run(
+            lambda: killed(
+                Path(folder), kills=arguments.kills, repeats=arguments.repeats, seed=arguments.seed
+            )
+        )
     lives = sorted(account.lives_s)
     print(f"{len(lives)} kills; a process lived {lives[0]:.1f} to {lives[-1]:.1f} s")
     print(f"kept by the killed: {account.kept} calls")
     print(f"answers older than a second lost: {account.lost}; rows there twice: {account.duplicates}")
-    print(f"asked {account.asked} where {account.needed} were needed: {account.asked - account.needed} twice, {account.excused} excused")
+    print(
+        f"asked {account.asked} where {account.needed} were needed: {account.asked - account.needed} twice, {account.excused} excused"
+    )
     print(f"results as undisturbed: {account.agrees}")
 
 

@@ -37,9 +37,13 @@ class Case:
 
 CASES = {
     "known-sliding": Case(quotas=Quotas(requests=QUOTA, told=False), method=f"requests_per_minute = {QUOTA}"),
-    "known-fixed": Case(quotas=Quotas(requests=QUOTA, told=False, law="fixed", phase_s=17.0), method=f"requests_per_minute = {QUOTA}"),
+    "known-fixed": Case(
+        quotas=Quotas(requests=QUOTA, told=False, law="fixed", phase_s=17.0),
+        method=f"requests_per_minute = {QUOTA}",
+    ),
     "known-ceiling": Case(
-        quotas=Quotas(requests=QUOTA, told=False), method=f"requests_per_minute = {QUOTA}\nrequests_per_second_max = {2 * QUOTA / 60}"
+        quotas=Quotas(requests=QUOTA, told=False),
+        method=f"requests_per_minute = {QUOTA}\nrequests_per_second_max = {2 * QUOTA / 60}",
     ),
     "told-sliding": Case(quotas=Quotas(requests=QUOTA)),
     "told-fixed": Case(quotas=Quotas(requests=QUOTA, law="fixed", phase_s=17.0)),
@@ -91,7 +95,9 @@ async def measure_quota(folder: Path, name: str, case: Case, minutes: float) -> 
     provider = Emulation(skill=0.4, quotas=case.quotas, latency=Latency(first_s=0.4, spread=0.4))
     async with serving(provider) as emulator:
         repeats = max(1, round(minutes * QUOTA / CALLS_AN_EPISODE / 30))
-        text = SWEEP.format(repeats=repeats) + METHOD.format(name="a", base_url=emulator.base_url, more=case.method)
+        text = SWEEP.format(repeats=repeats) + METHOD.format(
+            name="a", base_url=emulator.base_url, more=case.method
+        )
         store = await run_sweep(folder, name, text)
         seconds, answered, refused = ask(store, STEADY)
         assert seconds, f"{name}: no whole minute of steady state; give it more --minutes"
@@ -117,7 +123,8 @@ async def measure_makespan(folder: Path) -> list[str]:
         for name, provider in providers.items():
             emulators[name] = await stack.enter_async_context(serving(provider))
         text = SWEEP.format(repeats=8) + "".join(
-            METHOD.format(name=name, base_url=emulator.base_url, more="concurrency = 16") for name, emulator in emulators.items()
+            METHOD.format(name=name, base_url=emulator.base_url, more="concurrency = 16")
+            for name, emulator in emulators.items()
         )
         store = await run_sweep(folder, "makespan", text)
     lines = []
@@ -146,15 +153,21 @@ async def measure(minutes: float, only: list[str]) -> None:
             for name, case in CASES.items():
                 if not only or name in only:
                     tasks.start_soon(one, name, case)
-    print("\n| quota | steady s | of it used | refused | refused ever | most admitted in a minute | most asked in a second |")
+    print(
+        "\n| quota | steady s | of it used | refused | refused ever | most admitted in a minute | most asked in a second |"
+    )
     print("|---|---|---|---|---|---|---|")
     print("\n".join(sorted(lines)))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--minutes", type=float, default=6.0)
-    parser.add_argument("--only", nargs="*", default=[], metavar="CASE", help=f"of makespan {' '.join(CASES)}")
+    parser.add_argument(
+        "--only", nargs="*", default=[], metavar="CASE", help=f"of makespan {' '.join(CASES)}"
+    )
     arguments = parser.parse_args()
     anyio.run(measure, arguments.minutes, arguments.only)
 

@@ -34,10 +34,10 @@ import uvloop
 
 from backends.deadlines import Deadlines
 from backends.dialects import DIALECTS
-from backends.http import HttpBackend, open_wire
+from backends.http import HttpBackend, open_connection_pool
 from games import GAMES
 from harness.core.clock import RealClock
-from harness.core.event_loop import in_real_time
+from harness.core.event_loop import run_async
 from harness.core.protocols import RecordSink
 from harness.core.records import Record
 from harness.core.vocabulary import AccessMethod, Completion, EpisodePlan, Prompt, Sampling
@@ -45,11 +45,15 @@ from harness.limits.gate import WINDOW_START, Gate, GateLimits
 from harness.scheduler.call import Caller, RetryPolicy, Route
 from harness.scheduler.episode import Beginning, Player
 from harness.scheduler.scheduler import ExpectedTurns, Lane, Scheduler
-from harness.scheduler.spending import Purse
+from harness.scheduler.spending import SpendingBudget
 from harness.store.file import open_to_write
 from harness.store.writer import writing
 
-REPLIES = {"describer": "CLUE: a thing like others", "guesser": "GUESS: nothing", "wordle": "guess: crane\nexplanation: a start"}
+REPLIES = {
+    "describer": "CLUE: a thing like others",
+    "guesser": "GUESS: nothing",
+    "wordle": "guess: crane\nexplanation: a start",
+}
 MEMBERS = ("taboo", "wordle")
 CHANCE = Random(0)  # of the responder's delays: answers that all come at one moment are no provider's
 OPENING_S = 30.0  # of a crowd: until its first answers are there
@@ -82,11 +86,16 @@ def _answer(reply: str) -> bytes:
             "object": "chat.completion",
             "created": 1,
             "model": "toy",
-            "choices": [{"index": 0, "message": {"role": "assistant", "content": reply}, "finish_reason": "stop"}],
+            "choices": [
+                {"index": 0, "message": {"role": "assistant", "content": reply}, "finish_reason": "stop"}
+            ],
             "usage": {"prompt_tokens": 300, "completion_tokens": 12, "total_tokens": 312},
         }
     )
-    return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+    return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (
+        len(body),
+        body,
+    )
 
 
 class Responder(asyncio.Protocol):
@@ -111,7 +120,9 @@ class Responder(asyncio.Protocol):
             request, self._buffer = self._buffer[:end], self._buffer[end:]
             answer = next(answer for mark, answer in self._answers if mark in request)
             if self._delay_s:
-                asyncio.get_running_loop().call_later(CHANCE.uniform(1 / 3, 5 / 3) * self._delay_s, self._transport.write, answer)
+                asyncio.get_running_loop().call_later(
+                    CHANCE.uniform(1 / 3, 5 / 3) * self._delay_s, self._transport.write, answer
+                )
             else:
                 self._transport.write(answer)
 
@@ -120,7 +131,9 @@ def respond(answers: list[tuple[bytes, bytes]], port: Connection, core: int, del
     os.sched_setaffinity(0, {core})
 
     async def serve() -> None:
-        server = await asyncio.get_running_loop().create_server(lambda: Responder(answers, delay_s), "127.0.0.1", 0, backlog=4096)
+        server = await asyncio.get_running_loop().create_server(
+            lambda: Responder(answers, delay_s), "127.0.0.1", 0, backlog=4096
+        )
         port.send(server.sockets[0].getsockname()[1])
         await server.serve_forever()
 
@@ -131,7 +144,9 @@ def respond(answers: list[tuple[bytes, bytes]], port: Connection, core: int, del
 @contextlib.contextmanager
 def responder(core: int, delay_s: float = 0.0) -> Iterator[str]:
     ours, theirs = multiprocessing.Pipe()
-    process = multiprocessing.get_context("spawn").Process(target=respond, args=(marks(), theirs, core, delay_s), daemon=True)
+    process = multiprocessing.get_context("spawn").Process(
+        target=respond, args=(marks(), theirs, core, delay_s), daemon=True
+    )
     process.start()
     try:
         yield f"http://127.0.0.1:{ours.recv()}/v1"
@@ -188,7 +203,10 @@ def plans(episodes: int, method: str) -> Iterator[EpisodePlan]:
     for number in range(episodes):
         game, instance = pool[number % len(pool)]
         yield EpisodePlan(
-            instance=instance, rules=GAMES[game].rule_sets[0], seating=(method,) * len(GAMES[game].seats), repeat=number // len(pool)
+            instance=instance,
+            rules=GAMES[game].rule_sets[0],
+            seating=(method,) * len(GAMES[game].seats),
+            repeat=number // len(pool),
         )
 
 
@@ -203,7 +221,13 @@ async def sink(store: Path | None) -> AsyncIterator[RecordSink]:
 
 
 async def ours(
-    url: str, *, episodes: int, window: int, store: Path | None, tap: list[bytes] | None = None, at_once: int = WINDOW_START
+    url: str,
+    *,
+    episodes: int,
+    window: int,
+    store: Path | None,
+    tap: list[bytes] | None = None,
+    at_once: int = WINDOW_START,
 ) -> Measured:
     """Whole episodes, everything on. Opening the file is not measured, as no turn makes it dearer; the writer's last commit is."""
     method = AccessMethod(
@@ -220,8 +244,13 @@ async def ours(
         requests_per_second_max=None,
     )
     clock = RealClock()
-    gate = Gate("m/a", GateLimits(concurrency=window, at_once=at_once), clock=clock, on_event=lambda kind, detail: None)
-    async with open_wire(requests_per_second_max=None, deadlines=Deadlines()) as wire:
+    gate = Gate(
+        "m/a",
+        GateLimits(concurrency=window, at_once=at_once),
+        clock=clock,
+        on_event=lambda kind, detail: None,
+    )
+    async with open_connection_pool(requests_per_second_max=None, deadlines=Deadlines()) as wire:
         backend = HttpBackend(method, DIALECTS["openai_chat"], wire, key=None, clock=clock)
         tapped = Tapped(backend, method)
         async with sink(store) as rows:
@@ -230,7 +259,9 @@ async def ours(
             expected = ExpectedTurns(GAMES)
             player = Player(
                 run_id="1",
-                caller=Caller(sink=rows, clock=clock, policy=RetryPolicy(), purse=Purse.bottomless(clock)),
+                caller=Caller(
+                    sink=rows, clock=clock, policy=RetryPolicy(), budget=SpendingBudget.unlimited(clock)
+                ),
                 games=GAMES,
                 routes={"m/a": route},
                 expected_turns=expected,
@@ -255,14 +286,18 @@ async def bare(url: str, *, bodies: list[bytes], window: int) -> Measured:
 
         async def worker() -> None:
             for body in left:
-                async with session.post(address, data=orjson.dumps(orjson.Fragment(body)), headers=headers) as response:
+                async with session.post(
+                    address, data=orjson.dumps(orjson.Fragment(body)), headers=headers
+                ) as response:
                     orjson.loads(await response.read())["choices"][0]["message"]["content"]
 
         began, cpu = time.perf_counter(), time.process_time()
         async with asyncio.TaskGroup() as workers:
             for _ in range(window):
                 workers.create_task(worker())
-        return Measured(turns=len(bodies), wall_s=time.perf_counter() - began, cpu_s=time.process_time() - cpu)
+        return Measured(
+            turns=len(bodies), wall_s=time.perf_counter() - began, cpu_s=time.process_time() - cpu
+        )
 
 
 @contextlib.contextmanager
@@ -271,7 +306,7 @@ def pace() -> Iterator[Callable[[], float]]:
     cores = os.sched_getaffinity(0)
     with responder(max(cores)) as url:
         bodies: list[bytes] = []
-        in_real_time(lambda: ours(url, episodes=200, window=64, store=None, tap=bodies))
+        run_async(lambda: ours(url, episodes=200, window=64, store=None, tap=bodies))
 
         def measured() -> float:
             os.sched_setaffinity(0, {min(cores)})
@@ -301,13 +336,15 @@ class Beside:
         return self.ours.cpu_us / statistics.mean(one.cpu_us for one in self.bares) - 1.0
 
 
-def measure(url: str, bodies: list[bytes], *, episodes: int, window: int, pairs: int, folder: Path) -> dict[str, list[Beside]]:
+def measure(
+    url: str, bodies: list[bytes], *, episodes: int, window: int, pairs: int, folder: Path
+) -> dict[str, list[Beside]]:
     """All on, and without the store, so many times each."""
     found: dict[str, list[Beside]] = {"all on": [], "without": []}
     before = uvloop.run(bare(url, bodies=bodies, window=window))
     for pair in range(pairs):
         for kind, store in (("all on", folder / f"{window}-{pair}.duckdb"), ("without", None)):
-            own = in_real_time(functools.partial(ours, url, episodes=episodes, window=window, store=store))
+            own = run_async(functools.partial(ours, url, episodes=episodes, window=window, store=store))
             after = uvloop.run(bare(url, bodies=bodies, window=window))
             found[kind].append(Beside(own, (before, after)))
             before = after
@@ -346,9 +383,11 @@ def measure_crowd(live: int) -> None:
     with responder(cores[-1], delay_s=15.0) as url, TemporaryDirectory() as folder:
         os.sched_setaffinity(0, {cores[0]})
         store = Path(folder) / "crowd.duckdb"
-        measured, lags = in_real_time(lambda: crowded(url, live=live, store=store))
+        measured, lags = run_async(lambda: crowded(url, live=live, store=store))
     memory_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print("| live episodes | turns/s | CPU µs a turn | memory MiB | loop lag p50 ms | p99 ms | p99.9 ms | worst ms |")
+    print(
+        "| live episodes | turns/s | CPU µs a turn | memory MiB | loop lag p50 ms | p99 ms | p99.9 ms | worst ms |"
+    )
     print("|---|---|---|---|---|---|---|---|")
     lag = " | ".join(f"{1000 * lags.percentile(share):.1f}" for share in (0.5, 0.99, 0.999, 1.0))
     print(f"| {live:,} | {measured.per_second:,.0f} | {measured.cpu_us:.0f} | {memory_mib:,.0f} | {lag} |")
@@ -358,7 +397,9 @@ PER_SECOND, CPU_US = operator.attrgetter("per_second"), operator.attrgetter("cpu
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--episodes", type=int, default=2000)
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--live", type=int, metavar="EPISODES")
@@ -370,18 +411,30 @@ def main() -> None:
     with responder(cores[-1]) as url, TemporaryDirectory() as folder:
         os.sched_setaffinity(0, {cores[0]})
         bodies: list[bytes] = []
-        in_real_time(lambda: ours(url, episodes=arguments.episodes, window=64, store=None, tap=bodies))
+        run_async(lambda: ours(url, episodes=arguments.episodes, window=64, store=None, tap=bodies))
         print("| in flight | | turns/s | of the bare loop | CPU µs a turn | bare | beyond it, of it |")
         print("|---|---|---|---|---|---|---|")
         for window in (256, 1024):
-            found = measure(url, bodies, episodes=arguments.episodes, window=window, pairs=arguments.pairs, folder=Path(folder))
+            found = measure(
+                url,
+                bodies,
+                episodes=arguments.episodes,
+                window=window,
+                pairs=arguments.pairs,
+                folder=Path(folder),
+            )
             for kind, runs in found.items():
-                speed, cpu_us = (statistics.median(figure(run.ours) for run in runs) for figure in (PER_SECOND, CPU_US))
+                speed, cpu_us = (
+                    statistics.median(figure(run.ours) for run in runs) for figure in (PER_SECOND, CPU_US)
+                )
                 bare_us = statistics.median(one.cpu_us for run in runs for one in run.bares)
                 ratios = sorted(run.ratio for run in runs)
                 ratio = f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
                 beyond = statistics.median(run.beyond for run in runs)
-                print(f"| {window:,} | {kind} | {speed:,.0f} | {ratio} | {cpu_us:.0f} | {bare_us:.0f} | {beyond:.2f} |", flush=True)
+                print(
+                    f"| {window:,} | {kind} | {speed:,.0f} | {ratio} | {cpu_us:.0f} | {bare_us:.0f} | {beyond:.2f} |",
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":

@@ -19,7 +19,9 @@ VERDICTS = ("DIFFERENT", "INCONCLUSIVE", "EQUIVALENT")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--first", type=int, default=1, help="the first seed")
     parser.add_argument("--repeats", type=int, default=3)
@@ -32,22 +34,39 @@ def main() -> None:
     calibrated = 0
     for seed in range(arguments.first, arguments.first + arguments.seeds):
         start = time.process_time()
-        part = play(seed, repeats=arguments.repeats, taboo=arguments.taboo, referencegame=arguments.referencegame)
+        part = play(
+            seed, repeats=arguments.repeats, taboo=arguments.taboo, referencegame=arguments.referencegame
+        )
         verdicts = verdicts_of(part)
         calibrated += part.calibrated
         seen.update((way, level, verdict) for (way, level), verdict in verdicts.items())
         causes = causes_of(part)
         rightly.update(way for way in WAYS if rightly_named(way, causes[way]))
-        misled += [f"seed {seed}: {way}: {name}" for way, planted in WAYS.items() for name in causes[way] if name != planted.cause]
-        told = ", ".join(f"{way} {verdicts[way, 'scores'][:4]}/{verdicts[way, 'replies'][:4]}" for way in WAYS)
+        misled += [
+            f"seed {seed}: {way}: {name}"
+            for way, planted in WAYS.items()
+            for name in causes[way]
+            if name != planted.cause
+        ]
+        told = ", ".join(
+            f"{way} {verdicts[way, 'scores'][:4]}/{verdicts[way, 'replies'][:4]}" for way in WAYS
+        )
         unnamed = [way for way in WAYS if not rightly_named(way, causes[way])]
         told += f"; cause wrong or not named: {', '.join(unnamed) or 'none'}"
-        print(f"seed {seed}: {told}; calibrated {part.calibrated}; {time.process_time() - start:.0f} s of CPU", flush=True)
+        print(
+            f"seed {seed}: {told}; calibrated {part.calibrated}; {time.process_time() - start:.0f} s of CPU",
+            flush=True,
+        )
     print(f"\nThe reference with itself: believable in {calibrated} of {arguments.seeds}.\n")
-    print("| way | touches | scores: DIFFERENT, INCONCLUSIVE, EQUIVALENT | replies: the same | cause | it alone named |")
+    print(
+        "| way | touches | scores: DIFFERENT, INCONCLUSIVE, EQUIVALENT | replies: the same | cause | it alone named |"
+    )
     print("|---|---|---|---|---|---|")
     for way, planted in WAYS.items():
-        cells = [", ".join(str(seen[way, level, verdict]) for verdict in VERDICTS) for level in ("scores", "replies")]
+        cells = [
+            ", ".join(str(seen[way, level, verdict]) for verdict in VERDICTS)
+            for level in ("scores", "replies")
+        ]
         named = f"{planted.cause or 'none'} | {rightly[way]} of {arguments.seeds}"
         print(f"| {way} | {planted.touches or 'nothing'} | {cells[0]} | {cells[1]} | {named} |")
     print(*misled, sep="\n")

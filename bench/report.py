@@ -61,8 +61,14 @@ def large_store(folder: Path, episodes: int) -> Path:
         ((played,),) = connection.execute("SELECT count(*) FROM episodes").fetchall()
         copies = -(-episodes // played) - 1
         for table, more in (
-            ("episodes", "key || '#' || n AS key, instance || '-' || n AS instance, content_hash || n AS content_hash"),
-            ("turns", """ask_hash || n AS ask_hash, replace(added_json, '"text":"', '"text":"(' || n || ') ') AS added_json"""),
+            (
+                "episodes",
+                "key || '#' || n AS key, instance || '-' || n AS instance, content_hash || n AS content_hash",
+            ),
+            (
+                "turns",
+                """ask_hash || n AS ask_hash, replace(added_json, '"text":"', '"text":"(' || n || ') ') AS added_json""",
+            ),
             ("calls", "ask_hash || n AS ask_hash, reply || ' (' || n || ')' AS reply"),
         ):
             connection.execute(

@@ -28,10 +28,10 @@ from backends.local.engine_kinds import engine_kind
 from backends.local.environments import Engine, EngineSpec, environ_of_others, install, this_machine
 from backends.local.local_server import LocalServer, serve
 from games import GAMES
-from harness.access.context import Setting
+from harness.access.context import RunContext
 from harness.config.load import parse_sweep
 from harness.loadtest.generator import Stage
-from harness.loadtest.loadtest_sweep import BenchPlan, bench
+from harness.loadtest.loadtest_sweep import BenchPlan, loadtest_sweep
 from harness.loadtest.metrics import Objective
 from harness.running.run_sweep import run_sweep
 
@@ -96,12 +96,20 @@ def say(line: str) -> None:
 @asynccontextmanager
 async def a_server(dtype: str, folder: Path, *flags: str) -> AsyncIterator[tuple[Engine, LocalServer]]:
     engine = await anyio.to_thread.run_sync(install, engine_kind("vllm", this_machine()), say)
-    wanted = EngineSpec(kind="vllm", weights="bundled:smollm2-135m-instruct", served_name="smollm2-135m", dtype=dtype, flags=flags)
+    wanted = EngineSpec(
+        kind="vllm",
+        weights="bundled:smollm2-135m-instruct",
+        served_name="smollm2-135m",
+        dtype=dtype,
+        flags=flags,
+    )
     async with serve(wanted, engine, log=folder / "vllm.log", say=say) as server:
         yield engine, server
 
 
-async def played(url: str, folder: Path, name: str, *, in_flight: int | None, episodes: int, constrain: bool = False) -> Played:
+async def played(
+    url: str, folder: Path, name: str, *, in_flight: int | None, episodes: int, constrain: bool = False
+) -> Played:
     """in_flight: at most; None: left to the window."""
     repeats = -(-episodes // 60)
     text = SWEEP.format(
@@ -113,7 +121,7 @@ async def played(url: str, folder: Path, name: str, *, in_flight: int | None, ep
     )
     spec = parse_sweep(text, source="bench", known_games=list(GAMES))
     store = folder / f"{name}.duckdb"
-    await run_sweep(spec, Setting(source=folder / "serving.toml", store=store, environ={}, say=say))
+    await run_sweep(spec, RunContext(source=folder / "serving.toml", store=store, environ={}, say=say))
     with duckdb.connect(str(store), read_only=True) as connection:
         columns = "sent_at, sent_at + latency_s AS answered, completion_tokens"
         rows = connection.execute(f"SELECT {columns} FROM calls WHERE error_class IS NULL").fetchnumpy()
@@ -133,13 +141,20 @@ async def played(url: str, folder: Path, name: str, *, in_flight: int | None, ep
 
 async def many(dtype: str, episodes: int, pairs: int, folder: Path) -> None:
     async with a_server(dtype, folder) as (_, server):
-        print("| replies | in flight | calls | calls/s | output tokens/s | latency s | against one at a time |")
+        print(
+            "| replies | in flight | calls | calls/s | output tokens/s | latency s | against one at a time |"
+        )
         print("|---|---|---|---|---|---|---|")
         for constrain in (False, True):
             base = 0.0
             for in_flight, count in ((1, max(4, episodes // 24)), (64, episodes)):
                 one = await played(
-                    server.base_url, folder, f"{in_flight}-{constrain}", in_flight=in_flight, episodes=count, constrain=constrain
+                    server.base_url,
+                    folder,
+                    f"{in_flight}-{constrain}",
+                    in_flight=in_flight,
+                    episodes=count,
+                    constrain=constrain,
                 )
                 base = base or one.tokens_per_s
                 print(
@@ -158,14 +173,18 @@ async def client(dtype: str, episodes: int, pairs: int, folder: Path) -> None:
         ratios = []
         with their_client(engine, server, prompts, folder) as theirs_once:
             await anyio.to_thread.run_sync(theirs_once)  # it warms up, too
-            print("| pair | calls | harness: calls/s | output tokens | client: calls/s | output tokens | ratio |")
+            print(
+                "| pair | calls | harness: calls/s | output tokens | client: calls/s | output tokens | ratio |"
+            )
             print("|---|---|---|---|---|---|---|", flush=True)
             for pair in range(pairs):
                 ours: Played | None = None
                 theirs: dict[str, float] = {}
                 for turn in (0, 1):
                     if (pair + turn) % 2:
-                        ours = await played(server.base_url, folder, f"pair-{pair}", in_flight=64, episodes=episodes)
+                        ours = await played(
+                            server.base_url, folder, f"pair-{pair}", in_flight=64, episodes=episodes
+                        )
                     else:
                         theirs = await anyio.to_thread.run_sync(theirs_once)
                 assert ours is not None
@@ -176,7 +195,9 @@ async def client(dtype: str, episodes: int, pairs: int, folder: Path) -> None:
                     flush=True,
                 )
     low, high = interval(ratios)
-    print(f"\nmedian {statistics.median(ratios):.3f}, 95 % of bootstrapped medians in {low:.3f} to {high:.3f}")
+    print(
+        f"\nmedian {statistics.median(ratios):.3f}, 95 % of bootstrapped medians in {low:.3f} to {high:.3f}"
+    )
 
 
 async def benchmark(dtype: str, episodes: int, pairs: int, folder: Path) -> None:
@@ -188,17 +209,24 @@ async def benchmark(dtype: str, episodes: int, pairs: int, folder: Path) -> None
         ratios: list[list[float]] = []
         with their_client(engine, server, prompts, folder) as theirs_once:
             await anyio.to_thread.run_sync(theirs_once)
-            print("| pair | by | requests/s | output tokens/s | first token s | a further token s | to the end s |")
+            print(
+                "| pair | by | requests/s | output tokens/s | first token s | a further token s | to the end s |"
+            )
             print("|---|---|---|---|---|---|---|", flush=True)
             for pair in range(pairs):
                 found: dict[str, tuple[float, ...]] = {}
                 for turn in (0, 1):
                     if (pair + turn) % 2:
-                        found["lightbulb bench"] = await ours_once(server.base_url, folder, prompts, first.calls)
+                        found["lightbulb bench"] = await ours_once(
+                            server.base_url, folder, prompts, first.calls
+                        )
                     else:
                         found["vllm bench serve"] = figures_of(await anyio.to_thread.run_sync(theirs_once))
                 for name, figures in found.items():
-                    print(f"| {pair + 1} | {name} | {' | '.join(f'{value:.3g}' for value in figures)} |", flush=True)
+                    print(
+                        f"| {pair + 1} | {name} | {' | '.join(f'{value:.3g}' for value in figures)} |",
+                        flush=True,
+                    )
                 pairs_of = zip(found["lightbulb bench"], found["vllm bench serve"], strict=True)
                 ratios.append([ours / theirs for ours, theirs in pairs_of])
     medians = (statistics.median(column) for column in zip(*ratios, strict=True))
@@ -221,8 +249,8 @@ async def ours_once(url: str, folder: Path, prompts: Path, requests: int) -> tup
         tokens_max=TOKENS_MAX,
         stream=True,
     )
-    setting = Setting(source=folder / "serving.toml", store=folder / "bench.duckdb", environ={}, say=say)
-    ((stage,),) = [found.stages for found in await bench(spec, plan, setting)]
+    setting = RunContext(source=folder / "serving.toml", store=folder / "bench.duckdb", environ={}, say=say)
+    ((stage,),) = [found.stages for found in await loadtest_sweep(spec, plan, setting)]
     assert stage.figures is not None, stage.refused
     assert stage.figures.output_tokens_per_s is not None
     medians = (values[0] for values in (stage.figures.ttft_s, stage.figures.tpot_s, stage.figures.e2e_s))
@@ -236,12 +264,16 @@ def write_prompts(store: Path, file: Path) -> None:
         ).fetchall()
     with file.open("w", encoding="utf-8") as lines:
         for (added,) in asked:
-            (message,) = json.loads(added)  # free of constraint this model's first reply ends every game: one message, one call
+            (message,) = json.loads(
+                added
+            )  # free of constraint this model's first reply ends every game: one message, one call
             lines.write(json.dumps({"prompt": message["text"], "output_tokens": TOKENS_MAX}) + "\n")
 
 
 @contextmanager
-def their_client(engine: Engine, server: LocalServer, prompts: Path, folder: Path) -> Iterator[Callable[[], dict[str, float]]]:
+def their_client(
+    engine: Engine, server: LocalServer, prompts: Path, folder: Path
+) -> Iterator[Callable[[], dict[str, float]]]:
     """Each time it is called: what the client says of a run of its own."""
     result = folder / "client.json"
     command = (
@@ -255,7 +287,9 @@ def their_client(engine: Engine, server: LocalServer, prompts: Path, folder: Pat
     )  # fmt: skip
     environ = environ_of_others() | {"HF_HUB_OFFLINE": "1"}
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, env=environ, text=True) as process:
+    with subprocess.Popen(
+        command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, env=environ, text=True
+    ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         asked, answers = process.stdin, process.stdout
@@ -293,18 +327,36 @@ async def window(dtype: str, episodes: int, rounds: int, folder: Path) -> None:
                     name = f"{turn}-{fixed}-{in_flight}"
                     one = await played(server.base_url, folder, name, in_flight=in_flight, episodes=episodes)
                     rates.setdefault(in_flight, []).append(one)
-                    say(f"{name}: {one.tokens_per_s_at_end:.1f} output tokens/s at the end, {one.tokens_per_s:.1f} in all")
+                    say(
+                        f"{name}: {one.tokens_per_s_at_end:.1f} output tokens/s at the end, {one.tokens_per_s:.1f} in all"
+                    )
                     if in_flight is None:
                         ends.append(most_in_flight(one.store))
     print("| window | runs | output tokens/s of whole runs, median | least | most | late in a run, median |")
     print("|---|---|---|---|---|---|")
     for in_flight, runs in rates.items():
-        label = f"left to itself (most in flight late: {statistics.median(ends):.0f})" if in_flight is None else str(in_flight)
-        whole, late = [one.tokens_per_s for one in runs], statistics.median(one.tokens_per_s_at_end for one in runs)
-        print(f"| {label} | {len(runs)} | {statistics.median(whole):.1f} | {min(whole):.1f} | {max(whole):.1f} | {late:.1f} |")
-    for name, rate in (("whole runs", lambda one: one.tokens_per_s), ("late in a run", lambda one: one.tokens_per_s_at_end)):
-        best = max(statistics.median(map(rate, runs)) for in_flight, runs in rates.items() if in_flight is not None)
-        print(f"left to itself against the best fixed, {name}: {statistics.median(map(rate, rates[None])) / best:.3f}")
+        label = (
+            f"left to itself (most in flight late: {statistics.median(ends):.0f})"
+            if in_flight is None
+            else str(in_flight)
+        )
+        whole, late = (
+            [one.tokens_per_s for one in runs],
+            statistics.median(one.tokens_per_s_at_end for one in runs),
+        )
+        print(
+            f"| {label} | {len(runs)} | {statistics.median(whole):.1f} | {min(whole):.1f} | {max(whole):.1f} | {late:.1f} |"
+        )
+    for name, rate in (
+        ("whole runs", lambda one: one.tokens_per_s),
+        ("late in a run", lambda one: one.tokens_per_s_at_end),
+    ):
+        best = max(
+            statistics.median(map(rate, runs)) for in_flight, runs in rates.items() if in_flight is not None
+        )
+        print(
+            f"left to itself against the best fixed, {name}: {statistics.median(map(rate, rates[None])) / best:.3f}"
+        )
 
 
 def most_in_flight(store: Path) -> int:
@@ -323,9 +375,13 @@ QUESTIONS = {"many": many, "client": client, "bench": benchmark, "window": windo
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("question", choices=QUESTIONS)
-    parser.add_argument("--dtype", default="float32", help="bfloat16 is slow on processors that have to imitate it")
+    parser.add_argument(
+        "--dtype", default="float32", help="bfloat16 is slow on processors that have to imitate it"
+    )
     parser.add_argument("--episodes", type=int, default=192, help="of one sweep")
     parser.add_argument("--rounds", type=int, default=5, help="pairs, or times each window is tried")
     arguments = parser.parse_args()

@@ -26,7 +26,7 @@ from statistics import median
 import altair as alt
 import duckdb
 
-from backends.emulator.simulated import Behaviour, Tempo
+from backends.emulator.simulated import Behaviour, LatencyModel
 from games import GAMES
 from harness.config.episode_plans import GameSet, lane
 from harness.config.load import load_sweep
@@ -36,7 +36,7 @@ from harness.core.vocabulary import EpisodePlan, Instance
 from harness.limits.gate import GateLimits
 from harness.planning.episode_lengths import Shape, TurnSize, shape_of
 from harness.planning.plan_sweep import plan_sweep
-from harness.planning.simulate import Group, Part, play
+from harness.planning.simulate import SimulatedGate, SimulatedMethod, simulate_gates
 from harness.scheduler.call import RetryPolicy
 from tests.simulation.laws import breaches
 from tests.world import method
@@ -49,7 +49,11 @@ FIGURE = Path(__file__).parents[1] / "docs" / "figures" / "planned.svg"
 def laws(seeds: int, first: int, processes: int) -> None:
     began, broken = time.process_time(), 0
     with ProcessPoolExecutor(processes) as pool:
-        for seed, found in zip(range(first, first + seeds), pool.map(breaches, range(first, first + seeds), chunksize=50), strict=True):
+        for seed, found in zip(
+            range(first, first + seeds),
+            pool.map(breaches, range(first, first + seeds), chunksize=50),
+            strict=True,
+        ):
             if found:
                 broken += 1
                 print(f"python -m tests.simulation.laws {seed}   # {'; '.join(found[:3])}", flush=True)
@@ -153,7 +157,7 @@ def makespans(seed: int) -> tuple[float, float, float]:
     episodes = _episodes(chance, seed)
     lengths = [length for _, length in episodes]
     groups = [_group(f"m/{place}", server, episodes) for place, server in enumerate(servers)]
-    played = play(groups, _GAMES, policy=RetryPolicy(), seed=seed)
+    played = simulate_gates(groups, _GAMES, policy=RetryPolicy(), seed=seed)
     bounds, ours, rounds, slots = [], [], [], []
     for place, server in enumerate(servers):
         mean_s = server.call_s * exp(server.spread**2 / 2)
@@ -168,30 +172,48 @@ def makespans(seed: int) -> tuple[float, float, float]:
 
 
 TURNS = {"short": 2, "middle": 6, "long": 20}
-_GAMES = {name: replace(GAMES["taboo"], name=name, seats=("odd",), turns_typical=turns) for name, turns in TURNS.items()}
+_GAMES = {
+    name: replace(GAMES["taboo"], name=name, seats=("odd",), turns_typical=turns)
+    for name, turns in TURNS.items()
+}
 
 
 def _episodes(chance: Random, seed: int) -> list[tuple[EpisodePlan, int]]:
     """In the order in which a sweep has them, each with its turns: the game's own, a quarter more or less."""
     chosen = Counter(chance.choice(list(TURNS)) for _ in range(600))
     sets = {
-        game: GameSet(rules="plain", seats=1, instances=tuple(_puzzle(game, number) for number in range(count)), turns=TURNS[game])
+        game: GameSet(
+            rules="plain",
+            seats=1,
+            instances=tuple(_puzzle(game, number) for number in range(count)),
+            turns=TURNS[game],
+        )
         for game, count in chosen.items()
     }
     plans = lane(Seating(("m/0",)), sets, repeats=1, seed=seed, stored=())
-    return [(one, max(1, round(chance.gauss(TURNS[one.instance.game], 0.25 * TURNS[one.instance.game])))) for one in plans]
+    return [
+        (one, max(1, round(chance.gauss(TURNS[one.instance.game], 0.25 * TURNS[one.instance.game]))))
+        for one in plans
+    ]
 
 
 def _puzzle(game: str, number: int) -> Instance:
-    return Instance(game=game, set_name="s", experiment="e", id=str(number), fields={}, content_hash=str(number))
+    return Instance(
+        game=game, set_name="s", experiment="e", id=str(number), fields={}, content_hash=str(number)
+    )
 
 
-def _group(name: str, server: Server, episodes: Sequence[tuple[EpisodePlan, int]]) -> Group:
-    return Group(
+def _group(name: str, server: Server, episodes: Sequence[tuple[EpisodePlan, int]]) -> SimulatedGate:
+    return SimulatedGate(
         name=name,
         limits=GateLimits(concurrency=server.in_flight, requests=server.per_minute),
-        behaviour=Behaviour(tempo=Tempo(first_s=server.call_s, spread=server.spread)),
-        parts=(Part(method=method(name), episodes=[(replace(one, seating=(name,)), _line(length)) for one, length in episodes]),),
+        behaviour=Behaviour(tempo=LatencyModel(first_s=server.call_s, spread=server.spread)),
+        parts=(
+            SimulatedMethod(
+                method=method(name),
+                episodes=[(replace(one, seating=(name,)), _line(length)) for one, length in episodes],
+            ),
+        ),
     )
 
 
@@ -244,9 +266,13 @@ def makespan(sweeps: int, processes: int) -> None:
     with ProcessPoolExecutor(processes) as pool:
         found = list(pool.map(makespans, range(sweeps), chunksize=5))
     print("| of the lower bound | median | 95 % | worst |\n|---|---|---|---|")
-    for name, ratios in zip(("the engine", "lock-step rounds", "a slot an episode"), zip(*found, strict=True), strict=True):
+    for name, ratios in zip(
+        ("the engine", "lock-step rounds", "a slot an episode"), zip(*found, strict=True), strict=True
+    ):
         in_order = sorted(ratios)
-        print(f"| {name} | {median(in_order):.3f} | {in_order[int(0.95 * len(in_order))]:.3f} | {in_order[-1]:.3f} |")
+        print(
+            f"| {name} | {median(in_order):.3f} | {in_order[int(0.95 * len(in_order))]:.3f} | {in_order[-1]:.3f} |"
+        )
 
 
 # --- backtest -----------------------------------------------------------------------------------------------------------------
@@ -288,7 +314,9 @@ def backtest(names: Sequence[str], folder: Path) -> list[dict[str, float | str]]
     """For each kind: an earlier run, a plan of a larger later one from its store alone, the later run; a line each."""
     rows: list[dict[str, float | str]] = []
     folder.mkdir(parents=True, exist_ok=True)
-    print("| sweep | wall s planned | measured | off | calls planned | measured | off | tokens off |\n|---|---|---|---|---|---|---|---|")
+    print(
+        "| sweep | wall s planned | measured | off | calls planned | measured | off | tokens off |\n|---|---|---|---|---|---|---|---|"
+    )
     for name in names:
         kind, stem = KINDS[name], name.replace(" ", "-")
         earlier, later = folder / f"{stem}-earlier.toml", folder / f"{stem}-later.toml"
@@ -350,7 +378,12 @@ def draw(rows: Sequence[dict[str, float | str]], path: Path) -> None:
     ).properties(
         width=560,
         height=150,
-        padding={"left": 30, "right": 15, "top": 5, "bottom": 5},  # names are wider in some fonts than in the one that it measures with
+        padding={
+            "left": 30,
+            "right": 15,
+            "top": 5,
+            "bottom": 5,
+        },  # names are wider in some fonts than in the one that it measures with
         title="Planned from an earlier run (blue, 80 %) and measured (orange)",
     )
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -358,7 +391,9 @@ def draw(rows: Sequence[dict[str, float | str]], path: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     what = parser.add_subparsers(dest="what", required=True)
     chosen = what.add_parser("laws")
     chosen.add_argument("--seeds", type=int, default=20_000)
@@ -370,7 +405,11 @@ def main() -> None:
     chosen.add_argument("--sweeps", type=int, default=1_000)
     chosen.add_argument("--processes", type=int, default=2)
     chosen = what.add_parser("backtest")
-    chosen.add_argument("--keep", type=Path, help="a folder for the sweeps and stores; what is played there already is not played again")
+    chosen.add_argument(
+        "--keep",
+        type=Path,
+        help="a folder for the sweeps and stores; what is played there already is not played again",
+    )
     chosen.add_argument("--vllm", action="store_true", help="the real model too")
     told = parser.parse_args()
     if told.what == "laws":
@@ -379,12 +418,17 @@ def main() -> None:
         reference(full=told.only == "full")
     elif told.what == "reference":
         for only in ("short", "full"):  # each in a process of its own: memory is a process's
-            subprocess.run([sys.executable, "-m", "bench.simulation", "reference", "--only", only], check=True)
+            subprocess.run(
+                [sys.executable, "-m", "bench.simulation", "reference", "--only", only], check=True
+            )
     elif told.what == "makespan":
         makespan(told.sweeps, told.processes)
     else:
         with tempfile.TemporaryDirectory() as folder:
-            draw(backtest([name for name in KINDS if told.vllm or name != "vLLM"], told.keep or Path(folder)), FIGURE)
+            draw(
+                backtest([name for name in KINDS if told.vllm or name != "vLLM"], told.keep or Path(folder)),
+                FIGURE,
+            )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """How soon `lightbulb --help` answers, beside Python alone and Python with typer.
 
-    python -m bench.startup [--times 20]"""
+python -m bench.startup [--times 20]"""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ STARTS = {
     "lightbulb --help": ["-m", "harness", "--help"],
     "lightbulb run --help": ["-m", "harness", "run", "--help"],
 }
-ENVIRON = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}  # as installed: compiled once
+ENVIRON = {
+    name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"
+}  # as installed: compiled once
 
 
 def main() -> None:

@@ -38,7 +38,15 @@ from harness.config.episode_plans import lane
 from harness.config.load import load_sweep
 from harness.config.sweep import Seating
 from harness.core.clock import RealClock
-from harness.core.records import CallRecord, EpisodeRecord, MethodRecord, PulseRecord, Record, SweepRecord, TurnRecord
+from harness.core.records import (
+    CallRecord,
+    EpisodeRecord,
+    MethodRecord,
+    PulseRecord,
+    Record,
+    SweepRecord,
+    TurnRecord,
+)
 from harness.core.vocabulary import EpisodePlan
 from harness.progress.pulse import BEAT_S
 from harness.running.resume import read_stored
@@ -143,7 +151,9 @@ def episode_row(plan: EpisodePlan) -> EpisodeRecord:
 def rows_of_a_sweep(episodes: int) -> Iterator[tuple[Record, ...]]:
     """What is put at once: a call; a turn; at an episode's end its last turn with its row."""
     game = GAMES["taboo"]
-    ended = episode_row(EpisodePlan(instance=game.instances()[0], rules=game.rule_sets[0], seating=("m/a", "m/a")))
+    ended = episode_row(
+        EpisodePlan(instance=game.instances()[0], rules=game.rule_sets[0], seating=("m/a", "m/a"))
+    )
     for number in range(episodes):
         name = f"{number:016x}"
         for turn in range(TURNS):
@@ -197,7 +207,9 @@ def measure_writer(seconds: float, folder: Path) -> None:
         speed, late, most = anyio.run(write_for, seconds, store, rate, backend_options={"use_uvloop": True})
         p50, p99 = late[len(late) // 2], late[int(len(late) * 0.99)]
         asked = "all it takes" if rate is None else f"{rate:,.0f}"
-        print(f"| {asked} | {speed:,.0f} | {1e3 * p50:.1f} | {1e3 * p99:.1f} | {1e3 * late[-1]:.1f} | {most:,.0f} |")
+        print(
+            f"| {asked} | {speed:,.0f} | {1e3 * p50:.1f} | {1e3 * p99:.1f} | {1e3 * late[-1]:.1f} | {most:,.0f} |"
+        )
         store.unlink()
 
 
@@ -229,7 +241,9 @@ class Answering(BaseHTTPRequestHandler):
             self.server.heard = time.time()
         self.server.anything.set()
         self.rfile.read(int(self.headers["Content-Length"]))
-        self._answer(200, {"model": "m", "choices": [{"message": {"content": REPLY}, "finish_reason": "stop"}]})
+        self._answer(
+            200, {"model": "m", "choices": [{"message": {"content": REPLY}, "finish_reason": "stop"}]}
+        )
 
     def _answer(self, status: int, answer: object) -> None:
         body = json.dumps(answer).encode()
@@ -275,7 +289,15 @@ def fill(sweep: Path, store: Path) -> tuple[int, int]:
             connection,
             store,
             [
-                SweepRecord(run_id="0001", name="s", spec_json=spec_json, spec_hash="", seed=0, version="0", started_at=0.0),
+                SweepRecord(
+                    run_id="0001",
+                    name="s",
+                    spec_json=spec_json,
+                    spec_hash="",
+                    seed=0,
+                    version="0",
+                    started_at=0.0,
+                ),
                 PulseRecord(run_id="0001", at=0.0, lag_s=0.0, lag_s_max=0.0),
             ],
         )
@@ -336,7 +358,9 @@ def print_cpu_of_resuming(sweep: Path, store: Path) -> None:
         for method, ended in stored.ended.items():
             next(lane(Seating((method,)), sets, repeats=spec.repeats, seed=spec.seed, stored=ended))
         found = time.process_time()
-    print(f"\nCPU s: open {opened - began:.2f}, what is left {read - opened:.2f}, each lane's first episode {found - read:.2f}")
+    print(
+        f"\nCPU s: open {opened - began:.2f}, what is left {read - opened:.2f}, each lane's first episode {found - read:.2f}"
+    )
 
 
 def measure_resume(starts: int, folder: Path) -> None:
@@ -354,21 +378,32 @@ def measure_resume(starts: int, folder: Path) -> None:
             times["a new store"].append(start_to_first_request(sweep, new, server))
             times["the full store"].append(start_to_first_request(sweep, copy, server))
             paces_us.append(bare_turn_us())
-    print(f"\n{episodes:,} episodes, {calls:,} calls, {full.stat().st_size / 1e6:.0f} MB; seconds from start to first prompt:\n")
+    print(
+        f"\n{episodes:,} episodes, {calls:,} calls, {full.stat().st_size / 1e6:.0f} MB; seconds from start to first prompt:\n"
+    )
     for name, seconds in times.items():
-        print(f"- {name}: median {statistics.median(seconds):.2f} ({', '.join(f'{one:.2f}' for one in seconds)})")
+        print(
+            f"- {name}: median {statistics.median(seconds):.2f} ({', '.join(f'{one:.2f}' for one in seconds)})"
+        )
     against = [b / a for a, _, b in zip(*times.values(), strict=True)]
     extra = [b - a for _, a, b in zip(*times.values(), strict=True)]
     print(f"- what the store costs: median {statistics.median(extra):.2f}")
     print(f"- the full store against the libraries alone: median {statistics.median(against):.2f}x")
-    turns = sorted(2e6 * one / sum(around) for one, around in zip(times["the full store"], pairwise(paces_us), strict=True))
+    turns = sorted(
+        2e6 * one / sum(around)
+        for one, around in zip(times["the full store"], pairwise(paces_us), strict=True)
+    )
     each = ", ".join(f"{one:,.0f}" for one in turns)
     bare_us = statistics.median(paces_us)
-    print(f"- the full store in turns of the bare loop ({bare_us:.0f} µs): median {statistics.median(turns):,.0f} ({each})")
+    print(
+        f"- the full store in turns of the bare loop ({bare_us:.0f} µs): median {statistics.median(turns):,.0f} ({each})"
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--starts", type=int, default=3)
     arguments = parser.parse_args()

@@ -23,17 +23,30 @@ import uvloop
 
 from backends.deadlines import Deadlines
 from backends.dialects import DIALECTS
-from backends.http import HttpBackend, open_wire
+from backends.http import HttpBackend, open_connection_pool
 from harness.core.clock import RealClock
-from harness.core.vocabulary import AccessMethod, Form, Message, Prompt, Sampling
+from harness.core.vocabulary import AccessMethod, Message, Prompt, ReplyFormat, Sampling
 
 PAUSE_S = 0.005
 PATIENCE = aiohttp.ClientTimeout(total=300, sock_read=60)  # our deadlines, by timers of aiohttp's own
-PROMPT = Prompt(messages=(Message("user", "Hi"),), form=Form(regex="[a-z]+"), episode="e", item="i", seat="s", turn=0)
+PROMPT = Prompt(
+    messages=(Message("user", "Hi"),),
+    reply_format=ReplyFormat(regex="[a-z]+"),
+    episode="e",
+    item="i",
+    seat="s",
+    turn=0,
+)
 
 
 def piece(**said: object) -> bytes:
-    chunk = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "toy", "choices": [{"index": 0, "delta": said}]}
+    chunk = {
+        "id": "1",
+        "object": "chat.completion.chunk",
+        "created": 1,
+        "model": "toy",
+        "choices": [{"index": 0, "delta": said}],
+    }
     raw = b"data: " + orjson.dumps(chunk) + b"\n\n"
     return b"%x\r\n%s\r\n" % (len(raw), raw)
 
@@ -64,7 +77,9 @@ class Streamer(asyncio.Protocol):
 
 def serve(pieces: int, port: Connection) -> None:
     async def forever() -> None:
-        server = await asyncio.get_running_loop().create_server(lambda: Streamer(pieces), "127.0.0.1", 0, backlog=1024)
+        server = await asyncio.get_running_loop().create_server(
+            lambda: Streamer(pieces), "127.0.0.1", 0, backlog=1024
+        )
         port.send(server.sockets[0].getsockname()[1])
         await server.serve_forever()
 
@@ -121,13 +136,15 @@ async def ours(url: str, streams: int) -> None:
         requests_per_second_max=None,
         stream=True,
     )
-    async with open_wire(requests_per_second_max=None, deadlines=Deadlines()) as wire:
+    async with open_connection_pool(requests_per_second_max=None, deadlines=Deadlines()) as wire:
         backend = HttpBackend(method, DIALECTS["openai_chat"], wire, key=None, clock=RealClock())
         await asyncio.gather(*(backend.complete(PROMPT) for _ in range(streams)))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--streams", type=int, default=64)
     parser.add_argument("--pieces", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=5)
@@ -139,11 +156,17 @@ def main() -> None:
             for name, way in ways.items():
                 before = time.process_time()
                 uvloop.run(way(url, options.streams))
-                spent_us[name].append(1e6 * (time.process_time() - before) / (options.streams * options.pieces))
-    print(f"{options.streams} streams of {options.pieces} pieces, {options.rounds} rounds; CPU µs a piece, median (range)")
+                spent_us[name].append(
+                    1e6 * (time.process_time() - before) / (options.streams * options.pieces)
+                )
+    print(
+        f"{options.streams} streams of {options.pieces} pieces, {options.rounds} rounds; CPU µs a piece, median (range)"
+    )
     for name, each in spent_us.items():
         ratio = statistics.median(mine / base for mine, base in zip(each, spent_us["bare"], strict=True))
-        print(f"{name:6} {statistics.median(each):6.1f} ({min(each):.1f} - {max(each):.1f})  {ratio:.2f}x bare")
+        print(
+            f"{name:6} {statistics.median(each):6.1f} ({min(each):.1f} - {max(each):.1f})  {ratio:.2f}x bare"
+        )
 
 
 if __name__ == "__main__":

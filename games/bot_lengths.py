@@ -32,11 +32,15 @@ def length_by_bots(game: Game, instances: Sequence[Instance], rules: str) -> Len
     chosen = instances[:: max(1, len(instances) // PLAYS)][:PLAYS]
     calls = read = written = 0
     for instance in chosen:
-        play = played_by_bots(game, instance, rules, skill=SKILL, chance=stream(0, "lengths", instance.content_hash))
+        play = played_by_bots(
+            game, instance, rules, skill=SKILL, chance=stream(0, "lengths", instance.content_hash)
+        )
         calls += len(play.replies)
         read += sum(len(message.text) for ask in play.asks for message in ask.messages)
         written += sum(map(len, play.replies))
     count = max(1, len(chosen))
     return Length(
-        calls=calls / count, prompt_tokens=read / count / CHARACTERS_A_TOKEN, reply_tokens=written / count / CHARACTERS_A_TOKEN
+        calls=calls / count,
+        prompt_tokens=read / count / CHARACTERS_A_TOKEN,
+        reply_tokens=written / count / CHARACTERS_A_TOKEN,
     )

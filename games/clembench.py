@@ -17,13 +17,13 @@ from harness.core.vocabulary import Instance
 SET_NAME = "clembench-v1.6"
 
 READERS: Mapping[str, Callable[[Instance], object]] = {
-    "taboo": taboo.Puzzle.read,
-    "wordle": wordle.Puzzle.read,
-    "wordle_withclue": wordle.Puzzle.read,
-    "wordle_withcritic": wordle.Puzzle.read,
-    "imagegame": imagegame.Puzzle.read,
-    "referencegame": referencegame.Puzzle.read,
-    "privateshared": privateshared.Puzzle.read,
+    "taboo": taboo.TabooItem.read,
+    "wordle": wordle.WordleItem.read,
+    "wordle_withclue": wordle.WordleItem.read,
+    "wordle_withcritic": wordle.WordleItem.read,
+    "imagegame": imagegame.ImagegameItem.read,
+    "referencegame": referencegame.ReferencegameItem.read,
+    "privateshared": privateshared.PrivatesharedItem.read,
 }
 
 LATER_KEYS = {
@@ -40,7 +40,9 @@ def read_instances(root: Path, game: str) -> tuple[Instance, ...]:
     folder = _game_folder(root, game)
     path = folder / "in" / "instances.json"
     experiments = json_object(path).get("experiments")
-    if not isinstance(experiments, list) or not all(isinstance(experiment, dict) for experiment in experiments):
+    if not isinstance(experiments, list) or not all(
+        isinstance(experiment, dict) for experiment in experiments
+    ):
         raise SpecError(f"{path}: key 'experiments' is missing or not a list of objects.")
     _refuse_later_version(path, experiments)
     if game == "privateshared":
@@ -59,7 +61,9 @@ def _game_folder(root: Path, game: str) -> Path:
     for folder in (root / "games" / game, root / game):
         if folder.is_dir():
             return folder
-    raise SpecError(f"{root}: holds neither games/{game} nor {game}; is it a clembench checkout at its v1.6 state?")
+    raise SpecError(
+        f"{root}: holds neither games/{game} nor {game}; is it a clembench checkout at its v1.6 state?"
+    )
 
 
 def _refuse_later_version(path: Path, experiments: list[Mapping[str, object]]) -> None:
@@ -68,7 +72,9 @@ def _refuse_later_version(path: Path, experiments: list[Mapping[str, object]]) -
             if key in holder:
                 raise SpecError(f"{path}: is of a later version than v1.6: {reason}.")
         if str(holder.get("player_1_response_pattern", "")).startswith(LATER_PATTERN):
-            raise SpecError(f"{path}: is of a later version than v1.6: its instructions start with 'command:', not 'instruction:'.")
+            raise SpecError(
+                f"{path}: is of a later version than v1.6: its instructions start with 'command:', not 'instruction:'."
+            )
 
 
 def _objects(experiments: list[Mapping[str, object]]) -> Iterator[Mapping[str, object]]:
@@ -76,7 +82,9 @@ def _objects(experiments: list[Mapping[str, object]]) -> Iterator[Mapping[str, o
     for experiment in experiments:
         yield experiment
         puzzles = experiment.get("game_instances")
-        yield from (puzzle for puzzle in (puzzles if isinstance(puzzles, list) else ()) if isinstance(puzzle, dict))
+        yield from (
+            puzzle for puzzle in (puzzles if isinstance(puzzles, list) else ()) if isinstance(puzzle, dict)
+        )
 
 
 def _with_resources(folder: Path, path: Path, experiment: Mapping[str, object]) -> Mapping[str, object]:
@@ -87,7 +95,9 @@ def _with_resources(folder: Path, path: Path, experiment: Mapping[str, object]) 
     words, reprompts = json_object(words_path), json_object(resources / "texts" / "reprompts.json")
     for marker in ("ANSWER", "ASIDE"):
         if str(words.get(marker, "")).strip() != f"{marker}:":
-            raise SpecError(f"{words_path}: key {marker!r} is not '{marker}:', which the published rules look for.")
+            raise SpecError(
+                f"{words_path}: key {marker!r} is not '{marker}:', which the published rules look for."
+            )
     return {
         **experiment,
         "request_sentences": json_object(texts / "requests.json"),
@@ -104,7 +114,9 @@ def _language(path: Path, experiment: Mapping[str, object]) -> str:
         case [str(language)]:
             return language
         case _:
-            raise SpecError(f"{path}: experiment {experiment.get('name')}: key 'lang' does not name one language for all its instances.")
+            raise SpecError(
+                f"{path}: experiment {experiment.get('name')}: key 'lang' does not name one language for all its instances."
+            )
 
 
 def _required(holder: Mapping[str, object], key: str, path: Path) -> object:

@@ -13,7 +13,9 @@ from harness.core.vocabulary import Instance
 class Fields:
     """The fields of one instance, or of one object inside it, read by name."""
 
-    def __init__(self, instance: Instance, inside: Mapping[str, object] | None = None, path: str = "") -> None:
+    def __init__(
+        self, instance: Instance, inside: Mapping[str, object] | None = None, path: str = ""
+    ) -> None:
         self._instance = instance
         self._values = instance.fields if inside is None else inside
         self._path = path

@@ -15,7 +15,7 @@ from games.grids import EMPTY, SIDE, Rows, rows_of, text_of
 from games.instances import own_set
 from games.rulesets import RULE_SETS, TOKENS_MAX
 from harness.core.protocols import Game
-from harness.core.vocabulary import Ask, Form, Instance, Message, Outcome, Parse, Play, Requests
+from harness.core.vocabulary import Ask, Instance, Message, Outcome, Parse, Play, ReplyFormat, Requests
 
 DESCRIBER = "describer"
 DRAWER = "drawer"
@@ -33,7 +33,7 @@ PUBLISHED_PATTERNS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Puzzle:
+class ImagegameItem:
     """A grid to describe and what each seat is told at the start."""
 
     target: str
@@ -42,7 +42,7 @@ class Puzzle:
     drawer_prompt: str
 
     @classmethod
-    def read(cls, instance: Instance) -> Puzzle:
+    def read(cls, instance: Instance) -> ImagegameItem:
         fields = Fields(instance)
         for name, published in PUBLISHED_PATTERNS.items():
             if name in fields and fields.text(name) != published:
@@ -59,8 +59,8 @@ class Puzzle:
 
 # ── forms ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-INSTRUCTION_FORM = Form(regex="Instruction: [!-~][ -~]{0,79}", tokens_max=TOKENS_MAX)
-GRID_FORM = Form(regex="\n".join([f"([A-Z{EMPTY}] ){{4}}[A-Z{EMPTY}]"] * SIDE), tokens_max=TOKENS_MAX)
+INSTRUCTION_FORM = ReplyFormat(regex="Instruction: [!-~][ -~]{0,79}", tokens_max=TOKENS_MAX)
+GRID_FORM = ReplyFormat(regex="\n".join([f"([A-Z{EMPTY}] ){{4}}[A-Z{EMPTY}]"] * SIDE), tokens_max=TOKENS_MAX)
 
 # The published patterns: what they let pass is the rule. None of them can take more than linear time.
 DONE = re.compile(r"\s*instruction\s*:\s*done\s*$", re.IGNORECASE)
@@ -72,15 +72,17 @@ GRID = re.compile(r"\n*" + "\n".join([rf"(?:[A-Z{EMPTY}]\s){{4}}[A-Z{EMPTY}]"] *
 
 def play(instance: Instance, rules: str) -> Play:
     """Up to 25 rounds of an instruction and a drawing. Both rule sets play alike."""
-    puzzle = Puzzle.read(instance)
+    puzzle = ImagegameItem.read(instance)
     question = Message("user", puzzle.question)
     describer_hears = [Message("user", f"{puzzle.describer_prompt}\n{puzzle.target}\n{puzzle.question}\n")]
     drawer_hears: list[Message] = []
     opening = f"{puzzle.drawer_prompt}\n"
-    sheet = ScoreSheet(puzzle.target)
+    sheet = ImagegameScores(puzzle.target)
 
     for _ in range(ROUNDS_MAX):
-        instruction = yield Ask(seat=DESCRIBER, messages=tuple(describer_hears), form=INSTRUCTION_FORM)
+        instruction = yield Ask(
+            seat=DESCRIBER, messages=tuple(describer_hears), reply_format=INSTRUCTION_FORM
+        )
         if DONE.match(instruction):
             return sheet.ended("describer is done")
         if not INSTRUCTION.match(instruction):
@@ -90,7 +92,7 @@ def play(instance: Instance, rules: str) -> Play:
         forwarded = instruction.split("\n", 1)[0]
         drawer_hears.append(Message("user", opening + forwarded))
         opening = ""
-        drawing = yield Ask(seat=DRAWER, messages=tuple(drawer_hears), form=GRID_FORM)
+        drawing = yield Ask(seat=DRAWER, messages=tuple(drawer_hears), reply_format=GRID_FORM)
         if not GRID.match(drawing):
             return sheet.aborted("drawing is not five rows of five cells and nothing else", calls=2)
         drawer_hears.append(Message("assistant", drawing))
@@ -115,7 +117,11 @@ def likeness(target: str, drawing: str) -> Likeness | None:
         return 0.0, 0.0, 0.0
     if any(len(row) < len(wanted[0]) for row in drawn):
         return None
-    pairs = [(want.lower(), draw.lower()) for row, other in zip(wanted, drawn, strict=True) for want, draw in zip(row, other, strict=False)]
+    pairs = [
+        (want.lower(), draw.lower())
+        for row, other in zip(wanted, drawn, strict=True)
+        for want, draw in zip(row, other, strict=False)
+    ]
     to_fill = sum(want != EMPTY for want, _ in pairs)
     filled = sum(draw != EMPTY for _, draw in pairs)
     if not to_fill or not filled:
@@ -126,7 +132,7 @@ def likeness(target: str, drawing: str) -> Likeness | None:
     return float(round(100 * precision)), float(round(100 * recall)), float(round(100 * f1))
 
 
-class ScoreSheet:
+class ImagegameScores:
     """The figures of the rounds so far. The last drawing counts, not the best."""
 
     __slots__ = ("_cells", "_changed", "_characters", "_last", "_rounds", "_target", "_tokens")
@@ -172,7 +178,9 @@ class ScoreSheet:
         """`calls`: those of the round that broke off, the last of them in bad form."""
         total = 2 * self._rounds + calls
         requests = Requests(total=total, parsed=total - 1, violated=1)
-        return Outcome(state="aborted", score=None, reason=reason, requests=requests, last_parse=Parse(violation=reason))
+        return Outcome(
+            state="aborted", score=None, reason=reason, requests=requests, last_parse=Parse(violation=reason)
+        )
 
 
 # ── bots ─────────────────────────────────────────────────────────────────────────────────────────────────────────────

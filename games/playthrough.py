@@ -13,7 +13,7 @@ from harness.core.vocabulary import Ask, Instance, Outcome, Play
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Transcript:
+class Playthrough:
     """What was asked and answered, in order; `outcome` is None where the replies ran out, and then one ask has no reply."""
 
     asks: tuple[Ask, ...]
@@ -21,24 +21,28 @@ class Transcript:
     outcome: Outcome | None
 
 
-def replay(play: Play, replies: Iterable[str]) -> Transcript:
+def replay(play: Play, replies: Iterable[str]) -> Playthrough:
     """The play with these replies; those left over when it ends are not looked at."""
     left = iter(replies)
     return _transcript(play, lambda ask: next(left, None))
 
 
-def played_by_bots(game: Game, instance: Instance, rules: str, *, skill: float, chance: Random) -> Transcript:
+def played_by_bots(
+    game: Game, instance: Instance, rules: str, *, skill: float, chance: Random
+) -> Playthrough:
     """The play with a bot of this skill in every seat."""
-    return _transcript(game.play(instance, rules), lambda ask: game.bots[ask.seat](instance, ask.messages, skill, chance))
+    return _transcript(
+        game.play(instance, rules), lambda ask: game.bots[ask.seat](instance, ask.messages, skill, chance)
+    )
 
 
-def _transcript(play: Play, reply_to: Callable[[Ask], str | None]) -> Transcript:
+def _transcript(play: Play, reply_to: Callable[[Ask], str | None]) -> Playthrough:
     asks, replies = [next(play)], list[str]()
     while (reply := reply_to(asks[-1])) is not None:
         replies.append(reply)
         try:
             asks.append(play.send(reply))
         except StopIteration as ended:
-            return Transcript(asks=tuple(asks), replies=tuple(replies), outcome=ended.value)
+            return Playthrough(asks=tuple(asks), replies=tuple(replies), outcome=ended.value)
     play.close()
-    return Transcript(asks=tuple(asks), replies=tuple(replies), outcome=None)
+    return Playthrough(asks=tuple(asks), replies=tuple(replies), outcome=None)

@@ -13,7 +13,7 @@ from games.fields import Fields
 from games.instances import own_set
 from games.rulesets import RULE_SETS, TOKENS_MAX
 from harness.core.protocols import Game
-from harness.core.vocabulary import KEPT, Ask, Form, Instance, Message, Outcome, Parse, Play, Requests
+from harness.core.vocabulary import KEPT, Ask, Instance, Message, Outcome, Parse, Play, ReplyFormat, Requests
 
 ANSWERER = "answerer"
 
@@ -21,7 +21,7 @@ ANSWERER = "answerer"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Puzzle:
+class PrivatesharedItem:
     """Facts to give away, in the order in which they are asked for, and the questions about them.
 
     values    slot -> what is to be said of it
@@ -41,7 +41,7 @@ class Puzzle:
     marker: str
 
     @classmethod
-    def read(cls, instance: Instance) -> Puzzle:
+    def read(cls, instance: Instance) -> PrivatesharedItem:
         fields = Fields(instance)
         slots = fields.within("slots")
         order = fields.texts("request_order")
@@ -66,7 +66,9 @@ class Puzzle:
         return asked.replace(self.marker, f"{self.marker}{self.suffixes[attempt]} ")
 
 
-def _round(questions: Fields, probes: Fields, number: str, order: Sequence[str]) -> tuple[tuple[str, str], ...]:
+def _round(
+    questions: Fields, probes: Fields, number: str, order: Sequence[str]
+) -> tuple[tuple[str, str], ...]:
     """One question for each slot, in the order of the file."""
     chosen = probes.within(number)
     if sorted(chosen) != sorted(order):
@@ -83,19 +85,21 @@ def _chosen(texts: Fields, slot: str, chosen: Fields) -> str:
 
 # ── forms ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-ANSWER_FORM = Form(
+ANSWER_FORM = ReplyFormat(
     # Any line but NA, which the rules take for no answer; without colons, so that no second tag can hide one.
     regex="ANSWER: ([!-9;-MO-~][ -9;-~]{0,79}|N|N[ -9;-@B-~][ -9;-~]{0,78}|NA[ -9;-~]{0,77}[!-9;-~])",
     tokens_max=TOKENS_MAX,
 )
-ASIDE_FORM = Form(regex="ASIDE: (yes|no)", tokens_max=TOKENS_MAX)
+ASIDE_FORM = ReplyFormat(regex="ASIDE: (yes|no)", tokens_max=TOKENS_MAX)
 
 INVALID = "NA"
 """The published game's own mark for an invalid answer, so that a player who answers just this is taken to have broken the form."""
 
 
 def is_answer(reply: str) -> bool:
-    return reply.startswith("ANSWER:") and is_one_line(reply) and reply.replace("ANSWER:", "").strip() != INVALID
+    return (
+        reply.startswith("ANSWER:") and is_one_line(reply) and reply.replace("ANSWER:", "").strip() != INVALID
+    )
 
 
 def aside_of(reply: str) -> bool | None:
@@ -117,20 +121,22 @@ def is_one_line(reply: str) -> bool:
 
 def play(instance: Instance, rules: str) -> Play:
     """A round of asides, then for each slot a request, its answer and another round of asides. Both rule sets play alike."""
-    puzzle = Puzzle.read(instance)
+    puzzle = PrivatesharedItem.read(instance)
     history = [Message("user", puzzle.prompt), Message("assistant", "Ok.")]
     # From this turn on a slot counts as given away, whatever was answered: an evasive answer does not put it off.
     revealed = {slot: turn for turn, (slot, _) in enumerate(puzzle.requests)}
-    sheet = ScoreSheet()
+    sheet = PrivatesharedScores()
 
     try:
         yield from asides(puzzle, 0, history, revealed, sheet)
         for turn, (slot, sentence) in enumerate(puzzle.requests):
             history.append(Message("user", f"{puzzle.tag}: {sentence}"))
-            answer = yield Ask(seat=ANSWERER, messages=tuple(history), form=ANSWER_FORM, last_parse=sheet.parse)
+            answer = yield Ask(
+                seat=ANSWERER, messages=tuple(history), reply_format=ANSWER_FORM, last_parse=sheet.parse
+            )
             if not is_answer(answer):
                 sheet.judge("answer is not one line that starts with ANSWER:, or is NA")
-                raise BrokenForm("invalid answer to a request")
+                raise PrivatesharedViolation("invalid answer to a request")
             sheet.judge(None)
             history.append(Message("assistant", answer))
             said = answer.lower()
@@ -138,37 +144,43 @@ def play(instance: Instance, rules: str) -> Play:
             sheet.note_answer(filled=slot in named)
             revealed.update({other: turn for other in named if revealed[other] > turn})
             yield from asides(puzzle, turn + 1, history, revealed, sheet)
-    except BrokenForm as broken:
+    except PrivatesharedViolation as broken:
         return sheet.aborted(str(broken))
     return sheet.ended()
 
 
 def asides(
-    puzzle: Puzzle, number: int, history: Sequence[Message], revealed: Mapping[str, int], sheet: ScoreSheet
+    puzzle: PrivatesharedItem,
+    number: int,
+    history: Sequence[Message],
+    revealed: Mapping[str, int],
+    sheet: PrivatesharedScores,
 ) -> Generator[Ask, str, None]:
     """Asks of every slot whether it has been given away. Neither question nor aside enters the history, nor does a retry."""
     history = tuple(history)
     for slot, question in puzzle.rounds[number]:
         for attempt in range(len(puzzle.suffixes)):
             messages = (*history, Message("user", puzzle.question(question, attempt)))
-            aside = aside_of((yield Ask(seat=ANSWERER, messages=messages, form=ASIDE_FORM, last_parse=sheet.parse)))
+            aside = aside_of(
+                (yield Ask(seat=ANSWERER, messages=messages, reply_format=ASIDE_FORM, last_parse=sheet.parse))
+            )
             if aside is not None:
                 sheet.judge(None)
                 sheet.note_aside(number, expected=number > revealed[slot], said=aside)
                 break
             sheet.judge("aside is not one line that starts with ASIDE: and yes or no")
         else:
-            raise BrokenForm("no valid aside in five tries")
+            raise PrivatesharedViolation("no valid aside in five tries")
 
 
-class BrokenForm(Exception):
+class PrivatesharedViolation(Exception):
     """The answerer broke the form more often than the rules forgive; its text is the outcome's reason."""
 
 
 # ── scores ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class ScoreSheet:
+class PrivatesharedScores:
     """How every reply was judged, and what the answers and asides were worth."""
 
     __slots__ = ("_answers", "_asides", "_filled", "_parsed", "_total", "parse")
@@ -213,7 +225,9 @@ class ScoreSheet:
         )
 
     def aborted(self, reason: str) -> Outcome:
-        return Outcome(state="aborted", score=None, reason=reason, requests=self._requests(), last_parse=self.parse)
+        return Outcome(
+            state="aborted", score=None, reason=reason, requests=self._requests(), last_parse=self.parse
+        )
 
     def _requests(self) -> Requests:
         return Requests(total=self._total, parsed=self._parsed, violated=self._total - self._parsed)
@@ -228,7 +242,10 @@ def cohens_kappa(pairs: Sequence[tuple[bool, bool]]) -> float:
 
     source   Cohen (1960); summed in the order in which the published scores were, so that they agree to the last bit"""
     count = {cell: pairs.count(cell) for cell in ((False, False), (False, True), (True, False), (True, True))}
-    expected_no, expected_yes = count[False, False] + count[False, True], count[True, False] + count[True, True]
+    expected_no, expected_yes = (
+        count[False, False] + count[False, True],
+        count[True, False] + count[True, True],
+    )
     said_no, said_yes = count[False, False] + count[True, False], count[False, True] + count[True, True]
     by_chance = expected_no * said_yes / len(pairs) + expected_yes * said_no / len(pairs)
     return 1 - (count[False, True] + count[True, False]) / by_chance
@@ -244,7 +261,11 @@ def answer(instance: Instance, heard: tuple[Message, ...], skill: float, chance:
     answered = sum(message.role == "assistant" for message in heard) - 1
     attentive = chance.random() < skill
     if heard[-1].text.startswith(f"{fields.text('tag')}: "):
-        return f"ANSWER: {fields.within('slots').text(order[answered])}" if attentive else "ANSWER: I would rather not say."
+        return (
+            f"ANSWER: {fields.within('slots').text(order[answered])}"
+            if attentive
+            else "ANSWER: I would rather not say."
+        )
     if not attentive:
         return f"ASIDE: {chance.choice(('yes', 'no'))}"
     return f"ASIDE: {'yes' if _asked_about(fields, answered, heard[-1].text) in order[:answered] else 'no'}"
@@ -254,7 +275,9 @@ def _asked_about(fields: Fields, number: int, asked: str) -> str | None:
     """The slot whose question this is."""
     tail = fields.text("probe_template").partition("{}")[2]
     questions, chosen = fields.within("probing_questions"), fields.within("probes").within(str(number))
-    return next((slot for slot in chosen if asked.endswith(f" {_chosen(questions, slot, chosen)}{tail}")), None)
+    return next(
+        (slot for slot in chosen if asked.endswith(f" {_chosen(questions, slot, chosen)}{tail}")), None
+    )
 
 
 GAME = Game(

@@ -14,7 +14,7 @@ from games.grids import EMPTY, SIDE, rows_of
 from games.instances import own_set
 from games.rulesets import RULE_SETS, TOKENS_MAX
 from harness.core.protocols import Game
-from harness.core.vocabulary import Ask, Form, Instance, Message, Outcome, Parse, Play, Requests
+from harness.core.vocabulary import Ask, Instance, Message, Outcome, Parse, Play, ReplyFormat, Requests
 
 DESCRIBER = "describer"
 SELECTOR = "selector"
@@ -34,7 +34,7 @@ SELECTOR_GRIDS = ("player_2_first_grid", "player_2_second_grid", "player_2_third
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Puzzle:
+class ReferencegameItem:
     """What each seat is told; `right_answers` are the words for the target's place among the selector's grids."""
 
     describer_prompt: str
@@ -42,7 +42,7 @@ class Puzzle:
     right_answers: tuple[str, ...]
 
     @classmethod
-    def read(cls, instance: Instance) -> Puzzle:
+    def read(cls, instance: Instance) -> ReferencegameItem:
         fields = Fields(instance)
         for name, published in PUBLISHED_PATTERNS.items():
             if name in fields and fields.text(name) != published:
@@ -64,8 +64,8 @@ def _with_grids(fields: Fields, prompt: str, grids: tuple[str, ...]) -> str:
 
 # ── forms ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-EXPRESSION_FORM = Form(regex="Expression: [!-~][ -~]{0,79}", tokens_max=TOKENS_MAX)
-ANSWER_FORM = Form(regex="Answer: (first|second|third)", tokens_max=TOKENS_MAX)
+EXPRESSION_FORM = ReplyFormat(regex="Expression: [!-~][ -~]{0,79}", tokens_max=TOKENS_MAX)
+ANSWER_FORM = ReplyFormat(regex="Answer: (first|second|third)", tokens_max=TOKENS_MAX)
 
 # The published patterns: what they let pass is the rule. Neither can take more than linear time.
 EXPRESSION = re.compile(r"expression:\s(?P<content>.+)\n*(?P<remainder>.*)", re.IGNORECASE)
@@ -76,20 +76,24 @@ ANSWER = re.compile(r"answer:\s(?P<label>first|second|third|1|2|3)", re.IGNORECA
 
 def play(instance: Instance, rules: str) -> Play:
     """One expression and one answer. Both rule sets play alike."""
-    puzzle = Puzzle.read(instance)
+    puzzle = ReferencegameItem.read(instance)
 
-    expression = yield Ask(seat=DESCRIBER, messages=(Message("user", puzzle.describer_prompt),), form=EXPRESSION_FORM)
+    expression = yield Ask(
+        seat=DESCRIBER, messages=(Message("user", puzzle.describer_prompt),), reply_format=EXPRESSION_FORM
+    )
     described = EXPRESSION.match(expression)
     if not described or described["remainder"]:
         return aborted_at_describer("expression is not one line that starts with Expression:")
 
     # The selector reads the whole reply, its tag included; the published game pasted it so.
     heard = puzzle.selector_prompt.replace("TARGET_EXPRESSION", expression)
-    answer = yield Ask(seat=SELECTOR, messages=(Message("user", heard),), form=ANSWER_FORM)
+    answer = yield Ask(seat=SELECTOR, messages=(Message("user", heard),), reply_format=ANSWER_FORM)
     # The published scorer looks at the first word only and lets anything follow: "Answer: firstly" is first, "Answer: 12" is 1.
     chosen = ANSWER.match(answer)
     if not chosen:
-        return aborted_at_selector("answer does not start with Answer: and first, second or third", described["content"])
+        return aborted_at_selector(
+            "answer does not start with Answer: and first, second or third", described["content"]
+        )
     return answered(chosen["label"].lower() in puzzle.right_answers, described["content"])
 
 
@@ -103,7 +107,12 @@ def answered(right: bool, content: str) -> Outcome:
         score=100.0 if right else 0.0,
         reason="right grid chosen" if right else "wrong grid chosen",
         requests=Requests(total=2, parsed=2),
-        metrics={"Lose": float(not right), "Aborted at Player 1": 0.0, "Aborted at Player 2": 0.0, **lengths(content)},
+        metrics={
+            "Lose": float(not right),
+            "Aborted at Player 1": 0.0,
+            "Aborted at Player 2": 0.0,
+            **lengths(content),
+        },
     )
 
 

@@ -22,7 +22,7 @@ from games.fields import Fields
 from games.instances import own_set, stop_words
 from games.rulesets import RULE_SETS, TOKENS_MAX
 from harness.core.protocols import Game
-from harness.core.vocabulary import KEPT, Ask, Form, Instance, Message, Outcome, Parse, Play, Requests
+from harness.core.vocabulary import KEPT, Ask, Instance, Message, Outcome, Parse, Play, ReplyFormat, Requests
 
 DESCRIBER = "describer"
 GUESSER = "guesser"
@@ -31,7 +31,7 @@ GUESSER = "guesser"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Puzzle:
+class TabooItem:
     """A word to describe, the stems forbidden in its description, and what each seat is told at the start.
 
     The first one read loads the stemmer: better before a game than in it."""
@@ -43,7 +43,7 @@ class Puzzle:
     guesser_prompt: str
 
     @classmethod
-    def read(cls, instance: Instance) -> Puzzle:
+    def read(cls, instance: Instance) -> TabooItem:
         fields = Fields(instance)
         target = fields.text("target_word")
         related = fields.texts("related_word")
@@ -61,21 +61,21 @@ class Puzzle:
 
 # ── forms ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-CLUE_FORM = Form(regex="CLUE: [!-~][ -~]{0,79}", tokens_max=TOKENS_MAX)
-GUESS_FORM = Form(regex="GUESS: [a-z]{1,24}", tokens_max=TOKENS_MAX)
+CLUE_FORM = ReplyFormat(regex="CLUE: [!-~][ -~]{0,79}", tokens_max=TOKENS_MAX)
+GUESS_FORM = ReplyFormat(regex="GUESS: [a-z]{1,24}", tokens_max=TOKENS_MAX)
 
 # ── play ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def play(instance: Instance, rules: str) -> Play:
     """Up to three rounds of a clue and a guess. Both rule sets play alike."""
-    puzzle = Puzzle.read(instance)
+    puzzle = TabooItem.read(instance)
     describer_hears = [Message("user", puzzle.describer_prompt)]
     guesser_hears: list[Message] = []
     opening = f"{puzzle.guesser_prompt}\n\n"
 
     for round_number in range(1, puzzle.rounds_max + 1):
-        clue = yield Ask(seat=DESCRIBER, messages=tuple(describer_hears), form=CLUE_FORM)
+        clue = yield Ask(seat=DESCRIBER, messages=tuple(describer_hears), reply_format=CLUE_FORM)
         if not clue.startswith("CLUE:"):
             return aborted("clue does not start with CLUE:", round_number)
         if names_forbidden_word(clue, puzzle):
@@ -84,7 +84,7 @@ def play(instance: Instance, rules: str) -> Play:
 
         guesser_hears.append(Message("user", opening + clue))
         opening = ""
-        guess = yield Ask(seat=GUESSER, messages=tuple(guesser_hears), form=GUESS_FORM)
+        guess = yield Ask(seat=GUESSER, messages=tuple(guesser_hears), reply_format=GUESS_FORM)
         if not guess.startswith("GUESS:"):
             return aborted("guess does not start with GUESS:", round_number)
         if bare(guess, tag="GUESS:") == puzzle.target:
@@ -106,7 +106,7 @@ def bare(reply: str, *, tag: str) -> str:
 WITHOUT_PUNCTUATION = str.maketrans("", "", punctuation)
 
 
-def names_forbidden_word(clue: str, puzzle: Puzzle) -> bool:
+def names_forbidden_word(clue: str, puzzle: TabooItem) -> bool:
     """Whether a word of the clue has the stem of the target or of a related word.
 
     Words are what single spaces separate: tabs, line ends and dashes hide one. A stop word is never looked at, so a related word that
@@ -170,17 +170,32 @@ def _empty_parents() -> Iterator[tuple[str, ModuleType]]:
 
 def success(rounds: int) -> Outcome:
     requests = Requests(total=rounds, parsed=rounds)
-    return Outcome(state="success", score=100 / rounds, reason="word guessed", requests=requests, metrics={"Rounds": float(rounds)})
+    return Outcome(
+        state="success",
+        score=100 / rounds,
+        reason="word guessed",
+        requests=requests,
+        metrics={"Rounds": float(rounds)},
+    )
 
 
 def lost(reason: str, rounds: int) -> Outcome:
     requests = Requests(total=rounds, parsed=rounds)
-    return Outcome(state="lost", score=0.0, reason=reason, requests=requests, metrics={"Rounds": float(rounds)}, last_parse=KEPT)
+    return Outcome(
+        state="lost",
+        score=0.0,
+        reason=reason,
+        requests=requests,
+        metrics={"Rounds": float(rounds)},
+        last_parse=KEPT,
+    )
 
 
 def aborted(reason: str, rounds: int) -> Outcome:
     requests = Requests(total=rounds, parsed=rounds - 1, violated=1)
-    return Outcome(state="aborted", score=None, reason=reason, requests=requests, last_parse=Parse(violation=reason))
+    return Outcome(
+        state="aborted", score=None, reason=reason, requests=requests, last_parse=Parse(violation=reason)
+    )
 
 
 # ── bots ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -190,7 +205,11 @@ def describe(instance: Instance, heard: tuple[Message, ...], skill: float, chanc
     """Says words associated with the target where the instance lists some; unskilled, says something vague or blurts a forbidden word."""
     if chance.random() < skill:
         associations = _associations(instance)
-        return "CLUE: " + ", ".join(chance.sample(associations, min(2, len(associations)))) if associations else "CLUE: you know it"
+        return (
+            "CLUE: " + ", ".join(chance.sample(associations, min(2, len(associations))))
+            if associations
+            else "CLUE: you know it"
+        )
     blurted = Fields(instance).texts("related_word")[0]
     return f"CLUE: {blurted}" if chance.random() < 0.5 else "CLUE: something"
 

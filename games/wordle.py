@@ -15,7 +15,18 @@ from games.fields import Fields
 from games.instances import WordList, own_set
 from games.rulesets import RULE_SETS, TOKENS_MAX
 from harness.core.protocols import Bot, Game
-from harness.core.vocabulary import KEPT, Ask, Form, Instance, Message, Outcome, Parse, Play, Requests, normalised
+from harness.core.vocabulary import (
+    KEPT,
+    Ask,
+    Instance,
+    Message,
+    Outcome,
+    Parse,
+    Play,
+    ReplyFormat,
+    Requests,
+    normalised,
+)
 
 GUESSER = "guesser"
 CRITIC = "critic"
@@ -46,7 +57,7 @@ REPROMPTS: Mapping[str, str] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Puzzle:
+class WordleItem:
     """A word to find, the words that may be tried, and what each seat is told at the start.
 
     clue            None where the variant has none
@@ -60,7 +71,7 @@ class Puzzle:
     reprompts: Mapping[str, str]
 
     @classmethod
-    def read(cls, instance: Instance) -> Puzzle:
+    def read(cls, instance: Instance) -> WordleItem:
         fields = Fields(instance)
         _check_configuration(fields)
         clue = _clue(fields)
@@ -70,7 +81,9 @@ class Puzzle:
             words=_words(fields),
             clue=clue,
             guesser_prompt=prompt if clue is None else f"{prompt}clue:{clue}\n",
-            critic_prompt=_only_message(fields, "guesser_critic_prompt") if fields.flag("use_critic") else None,
+            critic_prompt=_only_message(fields, "guesser_critic_prompt")
+            if fields.flag("use_critic")
+            else None,
             reprompts=_reprompts(fields),
         )
 
@@ -85,7 +98,9 @@ def _check_configuration(fields: Fields) -> None:
     configuration = fields.within("common_config")
     for name, ours in CONFIGURED.items():
         if name in configuration and configuration.number(name) != ours:
-            raise configuration.wrong(name, f"is {configuration.number(name)}; the published rules play with {ours}")
+            raise configuration.wrong(
+                name, f"is {configuration.number(name)}; the published rules play with {ours}"
+            )
 
 
 def _clue(fields: Fields) -> str | None:
@@ -121,8 +136,8 @@ def _reprompts(fields: Fields) -> Mapping[str, str]:
 # ── forms ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 EXPLANATION = "explanation: [!-~][ -~]{0,59}"
-GUESS_FORM = Form(regex=f"guess: [a-z]{{5}}\n{EXPLANATION}", tokens_max=TOKENS_MAX)
-OPINION_FORM = Form(regex=f"agreement: (yes|no)\n{EXPLANATION}", tokens_max=TOKENS_MAX)
+GUESS_FORM = ReplyFormat(regex=f"guess: [a-z]{{5}}\n{EXPLANATION}", tokens_max=TOKENS_MAX)
+OPINION_FORM = ReplyFormat(regex=f"agreement: (yes|no)\n{EXPLANATION}", tokens_max=TOKENS_MAX)
 
 AGREEMENTS = frozenset({"yes", "no", "Yes", "No", "YES", "NO"})
 MISSING = "INVALID_FORMAT"
@@ -173,7 +188,7 @@ CRITIC_TRIES_MAX: Mapping[str, int | None] = {"v1.6b": 3, "v1.6": None}
 
 def play(instance: Instance, rules: str) -> Play:
     """Six attempts; only a guess that is a known word counts as one."""
-    puzzle = Puzzle.read(instance)
+    puzzle = WordleItem.read(instance)
     table = Table(puzzle)
     attempts: list[Attempt] = []
 
@@ -189,7 +204,7 @@ def play(instance: Instance, rules: str) -> Play:
             if word == puzzle.target:
                 return success(table, attempts)
             table.tell_feedback(word, colours)
-    except BrokenForm as broken:
+    except WordleViolation as broken:
         return aborted(table, attempts, str(broken))
     return lost(table, attempts)
 
@@ -210,11 +225,11 @@ def known_word(table: Table) -> Generator[Ask, str, tuple[str, str]]:
             return word, explanation
         if flaw == "unknown":
             if unknown == UNKNOWN_RETRIES:
-                raise BrokenForm("too many unknown words")
+                raise WordleViolation("too many unknown words")
             unknown, malformed = unknown + 1, 0
         else:
             if malformed == MALFORMED_RETRIES:
-                raise BrokenForm("three malformed guesses in a row")
+                raise WordleViolation("three malformed guesses in a row")
             malformed += 1
         table.ask_again(word, explanation, flaw)
 
@@ -239,11 +254,11 @@ def criticise(table: Table, tries_max: int | None) -> Generator[Ask, str, bool]:
         table.judge(Parse(violation=VIOLATIONS["critic"]))
         tries += 1
         if tries == tries_max:
-            raise BrokenForm("three invalid opinions in a row")
+            raise WordleViolation("three invalid opinions in a row")
         table.ask_critic_again(explanation)
 
 
-class BrokenForm(Exception):
+class WordleViolation(Exception):
     """A seat broke the form more often than the rules forgive; its text is the outcome's reason."""
 
 
@@ -262,7 +277,7 @@ class Table:
 
     __slots__ = ("_critic", "_guesser", "_last_feedback", "parse", "parsed", "puzzle", "total")
 
-    def __init__(self, puzzle: Puzzle) -> None:
+    def __init__(self, puzzle: WordleItem) -> None:
         self.puzzle = puzzle
         self.parse = KEPT
         self.total = 0
@@ -272,10 +287,14 @@ class Table:
         self._last_feedback = ""
 
     def ask_guesser(self) -> Ask:
-        return Ask(seat=GUESSER, messages=tuple(self._guesser), form=GUESS_FORM, last_parse=self.parse)
+        return Ask(
+            seat=GUESSER, messages=tuple(self._guesser), reply_format=GUESS_FORM, last_parse=self.parse
+        )
 
     def ask_critic(self) -> Ask:
-        return Ask(seat=CRITIC, messages=normalised(self._critic), form=OPINION_FORM, last_parse=self.parse)
+        return Ask(
+            seat=CRITIC, messages=normalised(self._critic), reply_format=OPINION_FORM, last_parse=self.parse
+        )
 
     def judge(self, parse: Parse) -> None:
         self.parse = parse
@@ -296,7 +315,9 @@ class Table:
         self._guesser.append(Message("user", self.puzzle.reprompts[flaw]))
 
     def tell_feedback(self, word: str, colours: Sequence[str]) -> None:
-        self._last_feedback = "guess_feedback: " + " ".join(f"{letter}<{colour}>" for letter, colour in zip(word, colours, strict=True))
+        self._last_feedback = "guess_feedback: " + " ".join(
+            f"{letter}<{colour}>" for letter, colour in zip(word, colours, strict=True)
+        )
         self._guesser.append(Message("user", self._last_feedback))
 
     def show_critic(self, word: str, explanation: str) -> None:
@@ -345,11 +366,23 @@ REUSE: Mapping[str, int] = {"green": 20, "yellow": 10, "red": -20}
 def success(table: Table, attempts: Sequence[Attempt]) -> Outcome:
     needed = len(attempts)
     score = SPEED_WITHOUT_CLUE[needed] if table.puzzle.clue is None else round(100 / needed, 2)
-    return Outcome(state="success", score=score, reason="word found", requests=table.requests(), metrics=metrics(attempts, complete=True))
+    return Outcome(
+        state="success",
+        score=score,
+        reason="word found",
+        requests=table.requests(),
+        metrics=metrics(attempts, complete=True),
+    )
 
 
 def lost(table: Table, attempts: Sequence[Attempt]) -> Outcome:
-    return Outcome(state="lost", score=0.0, reason="six wrong guesses", requests=table.requests(), metrics=metrics(attempts, complete=True))
+    return Outcome(
+        state="lost",
+        score=0.0,
+        reason="six wrong guesses",
+        requests=table.requests(),
+        metrics=metrics(attempts, complete=True),
+    )
 
 
 def aborted(table: Table, attempts: Sequence[Attempt], reason: str) -> Outcome:
@@ -451,7 +484,12 @@ def _game(name: str, summary: str, turns_typical: int, bots: Mapping[str, Bot]) 
     )
 
 
-GAME = _game("wordle", "Find a five-letter word in six attempts from the colours of the last ones.", 6, {GUESSER: guess})
+GAME = _game(
+    "wordle",
+    "Find a five-letter word in six attempts from the colours of the last ones.",
+    6,
+    {GUESSER: guess},
+)
 WITH_CLUE = _game("wordle_withclue", "Wordle with a riddle to start from.", 5, {GUESSER: guess})
 WITH_CRITIC = _game(
     "wordle_withcritic",

@@ -21,23 +21,35 @@ import anyio
 import anyio.from_thread
 
 from games import GAMES
-from harness.access.context import Setting, beside
+from harness.access.context import RunContext, default_store_path
 from harness.access.methods import resolved
 from harness.analysis.store_audit import ModelAudit, store_audit, store_scores
 from harness.config.load import load_sweep, read_sweep
 from harness.config.sweep import SweepSpec
-from harness.core.event_loop import OPTIONS, in_real_time
+from harness.core.event_loop import OPTIONS, run_async
 from harness.core.records import Transcript
-from harness.report.text import harmless
+from harness.report.text import escape_control
 from harness.running.run_sweep import run_sweep
 from harness.scheduler.shutdown import RunEnd
 from harness.store.file import open_to_read
-from harness.store.query import Answer, Figures
+from harness.store.query import QueryResult, RowTable
 from harness.store.reader import transcript
 
 Sweep = SweepSpec | Mapping[str, Any] | Path | str
 
-SCORE_COLUMNS = ("model", "method", "game", "episodes", "aborted", "clemscore", "low", "high", "supported", "played", "quality")
+SCORE_COLUMNS = (
+    "model",
+    "method",
+    "game",
+    "episodes",
+    "aborted",
+    "clemscore",
+    "low",
+    "high",
+    "supported",
+    "played",
+    "quality",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +58,19 @@ class Store:
 
     path: Path
 
-    def sql(self, query: str, *parameters: object) -> Answer:
+    def sql(self, query: str, *parameters: object) -> QueryResult:
         """One statement that reads; ? stands for a parameter."""
-        return Answer(self.path, query, parameters)
+        return QueryResult(self.path, query, parameters)
 
-    def episodes(self) -> Answer:
+    def episodes(self) -> QueryResult:
         """The last attempt of every episode, finished or failed."""
-        return Answer(self.path, "FROM last_episodes")
+        return QueryResult(self.path, "FROM last_episodes")
 
-    def calls(self) -> Answer:
+    def calls(self) -> QueryResult:
         """Every request on the wire."""
-        return Answer(self.path, "FROM calls")
+        return QueryResult(self.path, "FROM calls")
 
-    def scores(self) -> Figures:
+    def scores(self) -> RowTable:
         """Clemscore with its 95 % interval for each access method (game None), and percent played and quality for each of its games.
 
         raises  AuditError if no episode has ended"""
@@ -66,12 +78,21 @@ class Store:
         for part in store_scores(self.path):
             for one in (*part.methods, *part.summaries):
                 score = one.clemscore
-                whole = (one.episodes, one.aborted, score.value, one.low, one.high, one.supported, score.played, score.quality)
+                whole = (
+                    one.episodes,
+                    one.aborted,
+                    score.value,
+                    one.low,
+                    one.high,
+                    one.supported,
+                    score.played,
+                    score.quality,
+                )
                 rows.append((part.model, one.method, None, *whole))
                 for game in one.games:
                     of_game = (game.episodes, game.aborted, None, None, None, None, game.played, game.quality)
                     rows.append((part.model, one.method, game.game, *of_game))
-        return Figures(SCORE_COLUMNS, tuple(rows))
+        return RowTable(SCORE_COLUMNS, tuple(rows))
 
     def audit(self, *, reference: str | None = None, margin: float | None = None) -> tuple[ModelAudit, ...]:
         """The verdicts, a part for each model reached in more than one way; as the sweep fixed them unless said otherwise.
@@ -106,8 +127,8 @@ async def play(sweep: Sweep, *, store: Path | str | None = None, retry_failed: b
     store   default: beside the sweep file, after the sweep's name; for a sweep that is no file, in the current folder
     raises  SpecError, EngineError: before anything is played; StoreError"""
     spec, source = _read(sweep)
-    where = Path(store) if store is not None else beside(source, spec)
-    setting = Setting(source=source, store=where, environ=os.environ, say=_say, live=sys.stderr.isatty())
+    where = Path(store) if store is not None else default_store_path(source, spec)
+    setting = RunContext(source=source, store=where, environ=os.environ, say=_say, live=sys.stderr.isatty())
     return Played(end=await run_sweep(spec, setting, retry_failed=retry_failed), store=Store(where))
 
 
@@ -120,7 +141,7 @@ def run(sweep: Sweep, *, store: Path | str | None = None, retry_failed: bool = F
         return await play(sweep, store=store, retry_failed=retry_failed)
 
     if not _inside_a_loop():
-        return in_real_time(whole)
+        return run_async(whole)
     with anyio.from_thread.start_blocking_portal(backend_options=OPTIONS) as portal:
         playing = portal.start_task_soon(whole)
         try:
@@ -142,8 +163,10 @@ def _read(sweep: Sweep) -> tuple[SweepSpec, Path]:
     if isinstance(sweep, Path | str):
         return resolved(load_sweep(Path(sweep), known_games=list(GAMES)), source=Path(sweep)), Path(sweep)
     raw = dataclasses.asdict(sweep) if isinstance(sweep, SweepSpec) else sweep
-    return resolved(read_sweep(raw, source="the sweep", known_games=list(GAMES)), source=Path("the sweep")), Path("the sweep")
+    return resolved(
+        read_sweep(raw, source="the sweep", known_games=list(GAMES)), source=Path("the sweep")
+    ), Path("the sweep")
 
 
 def _say(line: str) -> None:
-    print(harmless(line), file=sys.stderr, flush=True)
+    print(escape_control(line), file=sys.stderr, flush=True)

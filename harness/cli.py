@@ -18,12 +18,12 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from harness.commands.terminal import INTERRUPTED, say
+from harness.commands.terminal import INTERRUPTED, notify
 from harness.core.errors import HarnessError
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class CommandEntry:
     """Where in harness.commands a command is, and the line that the list of commands has for it."""
 
     module: str
@@ -32,25 +32,27 @@ class Place:
 
 
 COMMANDS = {
-    "demo": Place("run", "demo", "The whole job on a small real model: no key, no GPU."),
-    "init": Place("plan", "init", "Write a commented sweep file to start from."),
-    "schema": Place("plan", "schema", "The JSON Schema of a sweep file, for editors."),
-    "games": Place("plan", "games", "The games, their rule sets and instances."),
-    "check": Place("plan", "check", "Reach every access method of a sweep once."),
-    "plan": Place("plan", "plan", "What a sweep will take: hours, calls, tokens, money."),
-    "run": Place("run", "run", "Play a sweep, or go on with it."),
-    "bench": Place("servers", "bench", "Latency and throughput of each access method under load."),
-    "scores": Place("audit", "scores", "Clemscore, share played and quality, with intervals."),
-    "audit": Place("audit", "audit", "Is it the same model? Verdicts with their intervals."),
-    "report": Place("audit", "report", "The whole story in one HTML file."),
-    "drift": Place("audit", "drift", "Has a method changed since? Stores of different days."),
-    "characteristics": Place("audit", "characteristics", "What size, training and quantisation say of scores."),
-    "show": Place("data", "show", "One transcript, as each seat saw it."),
-    "sql": Place("data", "sql", "Ask the store in SQL."),
-    "import": Place("data", "import_results", "Bring published clembench results into a store."),
-    "export": Place("data", "export_store", "Bring a store's rows into files for other programs."),
-    "emulate": Place("servers", "emulate", "A provider of our own on this machine."),
-    "engine": Place("servers", "engines", "Environments for local engines."),
+    "demo": CommandEntry("run", "demo", "The whole job on a small real model: no key, no GPU."),
+    "init": CommandEntry("plan", "init", "Write a commented sweep file to start from."),
+    "schema": CommandEntry("plan", "schema", "The JSON Schema of a sweep file, for editors."),
+    "games": CommandEntry("plan", "games", "The games, their rule sets and instances."),
+    "check": CommandEntry("plan", "check", "Reach every access method of a sweep once."),
+    "plan": CommandEntry("plan", "plan", "What a sweep will take: hours, calls, tokens, money."),
+    "run": CommandEntry("run", "run", "Play a sweep, or go on with it."),
+    "bench": CommandEntry("servers", "bench", "Latency and throughput of each access method under load."),
+    "scores": CommandEntry("audit", "scores", "Clemscore, share played and quality, with intervals."),
+    "audit": CommandEntry("audit", "audit", "Is it the same model? Verdicts with their intervals."),
+    "report": CommandEntry("audit", "report", "The whole story in one HTML file."),
+    "drift": CommandEntry("audit", "drift", "Has a method changed since? Stores of different days."),
+    "characteristics": CommandEntry(
+        "audit", "characteristics", "What size, training and quantisation say of scores."
+    ),
+    "show": CommandEntry("data", "show", "One transcript, as each seat saw it."),
+    "sql": CommandEntry("data", "sql", "Ask the store in SQL."),
+    "import": CommandEntry("data", "import_results", "Bring published clembench results into a store."),
+    "export": CommandEntry("data", "export_store", "Bring a store's rows into files for other programs."),
+    "emulate": CommandEntry("servers", "emulate", "A provider of our own on this machine."),
+    "engine": CommandEntry("servers", "engines", "Environments for local engines."),
 }
 
 
@@ -81,7 +83,7 @@ class _Commands(Mapping[str, Any]):
         return len(COMMANDS)
 
 
-def command(place: Place, name: str) -> Any:
+def command(place: CommandEntry, name: str) -> Any:
     found = getattr(import_module(f"harness.commands.{place.module}"), place.name)
     if isinstance(found, typer.Typer):
         return typer.main.get_command(found)
@@ -101,16 +103,20 @@ def lightbulb() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The console script: errors with a remedy become one paragraph and exit code 2; ours keep their traceback."""
-    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # or it looks for some in every installed package, at each start
+    os.environ.setdefault(
+        "PYDANTIC_DISABLE_PLUGINS", "__all__"
+    )  # or it looks for some in every installed package, at each start
     words = sys.argv[1:] if arguments is None else list(arguments)
     code = 0
     try:
-        if words and words[0] in COMMANDS:  # at once: the list would first read options of its own, which costs more than typer itself
+        if (
+            words and words[0] in COMMANDS
+        ):  # at once: the list would first read options of its own, which costs more than typer itself
             command(COMMANDS[words[0]], words[0])(words[1:], prog_name=f"lightbulb {words[0]}")
         else:
             app(words, prog_name="lightbulb")
     except* HarnessError as group:
-        say(f"lightbulb: {_first(group)}")
+        notify(f"lightbulb: {_first(group)}")
         code = 2
     except* KeyboardInterrupt:
         code = INTERRUPTED

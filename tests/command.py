@@ -47,11 +47,15 @@ def command(*arguments: object) -> list[str]:
 
 def apart(*arguments: object, env: Mapping[str, str] | None = None) -> Ended:
     """The command in a process of its own."""
-    ended = subprocess.run(command(*arguments), capture_output=True, text=True, timeout=120, env={**os.environ, **(env or {})})
+    ended = subprocess.run(
+        command(*arguments), capture_output=True, text=True, timeout=120, env={**os.environ, **(env or {})}
+    )
     return Ended(returncode=ended.returncode, stdout=ended.stdout, stderr=ended.stderr)
 
 
-def refused(sweep: Path, *words: str, store: Path | None = None, by: Callable[..., Ended] = lightbulb) -> None:
+def refused(
+    sweep: Path, *words: str, store: Path | None = None, by: Callable[..., Ended] = lightbulb
+) -> None:
     """Exit code 2, these words, no traceback."""
     ended = by("run", sweep, *(("--store", store) if store else ()))
     assert ended.returncode == 2, ended.stderr

@@ -12,9 +12,9 @@ from pathlib import Path
 import anyio
 
 from games import GAMES
-from harness.access.context import Setting
+from harness.access.context import RunContext
 from harness.analysis.store_audit import ModelAudit, store_audit
-from harness.checking.check_sweep import check_and_keep
+from harness.checking.check_sweep import check_and_store
 from harness.config.load import load_sweep
 from harness.running.run_sweep import run_sweep
 
@@ -51,11 +51,19 @@ class Planted:
 WAYS = {
     "clean": Planted(defects="", touches=None, cause=None),
     "form-errors": Planted(defects="form_errors = 0.05", touches="scores", cause="replies broken in form"),
-    "temperature-ignored": Planted(defects="temperature = 1.0", touches="replies", cause="temperature not served"),
-    "hidden-prompt": Planted(
-        defects='system_prompt = "You are a helpful assistant. Be brief."', touches="replies", cause="a prompt of its own"
+    "temperature-ignored": Planted(
+        defects="temperature = 1.0", touches="replies", cause="temperature not served"
     ),
-    "routed": Planted(defects="routed_share = 0.2, routed_skill = 0.1", touches="scores", cause="several models behind one name"),
+    "hidden-prompt": Planted(
+        defects='system_prompt = "You are a helpful assistant. Be brief."',
+        touches="replies",
+        cause="a prompt of its own",
+    ),
+    "routed": Planted(
+        defects="routed_share = 0.2, routed_skill = 0.1",
+        touches="scores",
+        cause="several models behind one name",
+    ),
 }
 
 
@@ -63,12 +71,15 @@ def play(seed: int, *, repeats: int, taboo: int, referencegame: int) -> ModelAud
     """One sweep through all ways over sockets, a check of all of them, and the audit of both."""
     text = SWEEP.format(seed=seed, repeats=repeats, taboo=taboo, referencegame=referencegame)
     text += WAY.format(name="reference", seed=0, defects="")
-    text += "".join(WAY.format(name=name, seed=place + 1, defects=way.defects) for place, (name, way) in enumerate(WAYS.items()))
+    text += "".join(
+        WAY.format(name=name, seed=place + 1, defects=way.defects)
+        for place, (name, way) in enumerate(WAYS.items())
+    )
     with tempfile.TemporaryDirectory() as folder:
         sweep = Path(folder) / "planted.toml"
         sweep.write_text(text, "utf-8")
         spec = load_sweep(sweep, known_games=list(GAMES))
-        setting = Setting(
+        setting = RunContext(
             source=sweep,
             store=sweep.with_suffix(".duckdb"),
             environ={},
@@ -76,7 +87,7 @@ def play(seed: int, *, repeats: int, taboo: int, referencegame: int) -> ModelAud
         )
         end = anyio.run(lambda: run_sweep(spec, setting))
         assert (end.failed, end.pending) == (0, 0)
-        anyio.run(lambda: check_and_keep(spec, setting, probing=True, keeping=True))
+        anyio.run(lambda: check_and_store(spec, setting, probing=True, keeping=True))
         (part,) = store_audit(setting.store, reference=None, margin=None)
     return part
 
@@ -85,7 +96,9 @@ def verdicts_of(part: ModelAudit) -> dict[tuple[str, str], str]:
     """(way, level) -> verdict."""
     assert part.replies is not None
     found = {(one.method.split("/")[1], "scores"): str(one.verdict) for one in part.scores.comparisons}
-    return found | {(match.method.split("/")[1], "replies"): str(match.verdict) for match in part.replies.across}
+    return found | {
+        (match.method.split("/")[1], "replies"): str(match.verdict) for match in part.replies.across
+    }
 
 
 def causes_of(part: ModelAudit) -> dict[str, tuple[str, ...]]:
@@ -104,5 +117,6 @@ def contradicted(verdicts: Iterable[tuple[str, str, str]]) -> list[tuple[str, st
     return [
         (way, level, verdict)
         for way, level, verdict in verdicts
-        if (WAYS[way].touches is None and verdict == "DIFFERENT") or (WAYS[way].touches == level and verdict == "EQUIVALENT")
+        if (WAYS[way].touches is None and verdict == "DIFFERENT")
+        or (WAYS[way].touches == level and verdict == "EQUIVALENT")
     ]

@@ -24,14 +24,18 @@ def disagreements(store: Path) -> list[str]:
             "SELECT episode_id, split_part(key, '|', 1), game, rules, outcome, score, reason, requests, parsed, violated, turns"
             " FROM last_episodes WHERE status = 'finished'"
         ).fetchall()
-        turns = connection.execute("SELECT episode_id, ask_hash, reply, violation FROM transcripts ORDER BY episode_id, turn").fetchall()
+        turns = connection.execute(
+            "SELECT episode_id, ask_hash, reply, violation FROM transcripts ORDER BY episode_id, turn"
+        ).fetchall()
     replies: dict[str, list[tuple[str, str, str | None]]] = {}
     for episode_id, ask_hash, reply, violation in turns:
         replies.setdefault(episode_id, []).append((ask_hash, reply, violation))
     assert episodes
     wrong = []
     for episode_id, item, name, rules, *stored in episodes:
-        hashes, outcome, parses = replayed(name, rules, puzzles[item], [reply for _, reply, _ in replies[episode_id]])
+        hashes, outcome, parses = replayed(
+            name, rules, puzzles[item], [reply for _, reply, _ in replies[episode_id]]
+        )
         again = [
             outcome.state,
             outcome.score,
@@ -50,7 +54,9 @@ def disagreements(store: Path) -> list[str]:
     return wrong
 
 
-def replayed(game: str, rules: str, instance: Instance, replies: list[str]) -> tuple[list[str], Outcome, list[str | None]]:
+def replayed(
+    game: str, rules: str, instance: Instance, replies: list[str]
+) -> tuple[list[str], Outcome, list[str | None]]:
     """The asks' hashes, the outcome, and the word on each reply."""
     transcript = replay(GAMES[game].play(instance, rules), (reply.strip() for reply in replies))
     assert transcript.outcome is not None, "the stored replies do not end the episode"
@@ -59,5 +65,8 @@ def replayed(game: str, rules: str, instance: Instance, replies: list[str]) -> t
     for ask in transcript.asks:
         histories[ask.seat].advance(ask.messages)
         hashes.append(histories[ask.seat].ask_hash)
-    parses = [*(ask.last_parse.violation for ask in transcript.asks[1:]), transcript.outcome.last_parse.violation]
+    parses = [
+        *(ask.last_parse.violation for ask in transcript.asks[1:]),
+        transcript.outcome.last_parse.violation,
+    ]
     return hashes, transcript.outcome, parses

@@ -27,11 +27,33 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "harness.access.context": ("harness.config", "harness.progress"),
     "harness.access.connect": ("harness", "games", "backends"),
     "harness.analysis": ("harness.core", "harness.audit", "harness.store"),
-    "harness.analysis.csv_tables": ("harness.core", "harness.audit", "harness.config"),  # one error style for files
+    "harness.analysis.csv_tables": (
+        "harness.core",
+        "harness.audit",
+        "harness.config",
+    ),  # one error style for files
     "harness.planning": ("harness.core", "harness.limits", "harness.scheduler"),
-    "harness.planning.simulate": ("harness.core", "harness.scheduler", "harness.limits", "harness.simulation", "backends"),
-    "harness.planning.provider_model": ("harness.core", "harness.limits", "harness.config", "harness.access", "backends"),
-    "harness.planning.power": ("harness.core", "harness.audit", "harness.analysis", "harness.config", "harness.store"),
+    "harness.planning.simulate": (
+        "harness.core",
+        "harness.scheduler",
+        "harness.limits",
+        "harness.simulation",
+        "backends",
+    ),
+    "harness.planning.provider_model": (
+        "harness.core",
+        "harness.limits",
+        "harness.config",
+        "harness.access",
+        "backends",
+    ),
+    "harness.planning.power": (
+        "harness.core",
+        "harness.audit",
+        "harness.analysis",
+        "harness.config",
+        "harness.store",
+    ),
     "harness.planning.plan_sweep": ("harness", "games"),  # wires the room
     "harness.checking": ("harness.core", "harness.audit.probes", "harness.scheduler", "harness.limits"),
     "harness.checking.check_sweep": ("harness", "games", "backends"),  # wires the room
@@ -40,7 +62,11 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "harness.running": ("harness", "games", "backends"),
     "harness.running.early_stopping": ("harness.core", "harness.audit", "harness.config", "harness.store"),
     "harness.transfer": ("harness.core",),
-    "harness.transfer.into_store": ("harness.core", "harness.config", "harness.store"),  # joins readers and store
+    "harness.transfer.into_store": (
+        "harness.core",
+        "harness.config",
+        "harness.store",
+    ),  # joins readers and store
     "harness.transfer.out_of_store": ("harness.core", "harness.store"),
     "harness.report": ("harness.core", "harness.audit", "harness.analysis"),
     "harness.report.page": ("harness.core", "harness.audit", "harness.analysis", "harness.store"),
@@ -107,7 +133,9 @@ def package_of(room: str) -> str:
     return ".".join(parts[:2]) if len(parts) > 2 else room
 
 
-@pytest.mark.parametrize(("module", "imported"), list(modules()), ids=lambda value: value if isinstance(value, str) else "")
+@pytest.mark.parametrize(
+    ("module", "imported"), list(modules()), ids=lambda value: value if isinstance(value, str) else ""
+)
 def test_imports_follow_the_arrows(module: str, imported: set[str]) -> None:
     """A room knows only the rooms it is allowed to know, and no package that another place keeps to itself."""
     room = room_of(module)

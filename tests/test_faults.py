@@ -54,9 +54,14 @@ def faulty(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_failure_is_a_call_row_with_its_class(faulty: Path) -> None:
     """429, 500, 503, resets, cut and foreign bodies, errors in a 200 and stalls: a fifth of all calls, each with the class that says who
     must act, its status and its words; a wrong usage field is no failure, but it is not counted as a cost either way."""
-    failed = rows(faulty, "SELECT error_class, http_status, count(*) FROM calls WHERE error_class IS NOT NULL GROUP BY ALL")
+    failed = rows(
+        faulty,
+        "SELECT error_class, http_status, count(*) FROM calls WHERE error_class IS NOT NULL GROUP BY ALL",
+    )
     (answered,) = rows(faulty, "SELECT count(*) FROM calls WHERE error_class IS NULL")[0]
-    share = sum(int(str(number)) for _, _, number in failed) / (int(str(answered)) + sum(int(str(number)) for _, _, number in failed))
+    share = sum(int(str(number)) for _, _, number in failed) / (
+        int(str(answered)) + sum(int(str(number)) for _, _, number in failed)
+    )
     assert 0.1 <= share <= 0.3
     kinds = {(str(error), status) for error, status, _ in failed}
     expected = {
@@ -69,7 +74,10 @@ def test_every_failure_is_a_call_row_with_its_class(faulty: Path) -> None:
     }
     assert expected <= kinds, kinds
     assert {error for error, _ in kinds} <= {"RateLimited", "Unavailable", "Garbled", "TimedOut"}
-    assert rows(faulty, "SELECT count(*) FROM calls WHERE error_class IS NOT NULL AND (error_text IS NULL OR error_text = '')") == [(0,)]
+    assert rows(
+        faulty,
+        "SELECT count(*) FROM calls WHERE error_class IS NOT NULL AND (error_text IS NULL OR error_text = '')",
+    ) == [(0,)]
 
 
 def test_no_score_differs_from_the_undisturbed_run_s(faulty: Path, tmp_path: Path) -> None:

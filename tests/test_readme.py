@@ -12,7 +12,17 @@ import typer
 from games import GAMES
 from harness.cli import app
 from harness.config.load import parse_sweep
-from harness.config.sweep import AuditPart, BotPart, EnginePart, ExpectPart, GamePart, MethodPart, ModelPart, RetryPart, SweepSpec
+from harness.config.sweep import (
+    AuditPart,
+    BotPart,
+    EnginePart,
+    ExpectPart,
+    GamePart,
+    MethodPart,
+    ModelPart,
+    RetryPart,
+    SweepSpec,
+)
 from harness.core.emulation import Defects, Emulation, Faults, Latency, Quotas
 
 ROOT = Path(__file__).parents[1]
@@ -29,12 +39,26 @@ def test_its_sweep_is_a_good_one() -> None:
 
 def test_it_names_every_key() -> None:
     """Each key that a sweep may hold is in the table of docs/sweep-file.md."""
-    for part in (SweepSpec, GamePart, ModelPart, MethodPart, EnginePart, BotPart, ExpectPart, RetryPart, AuditPart):
+    for part in (
+        SweepSpec,
+        GamePart,
+        ModelPart,
+        MethodPart,
+        EnginePart,
+        BotPart,
+        ExpectPart,
+        RetryPart,
+        AuditPart,
+    ):
         for field in dataclasses.fields(part):
-            assert re.search(rf"`[^`]*\b{field.name}\b[^`]*`", SWEEP_FILE), f"{part.__name__}.{field.name} is not in docs/sweep-file.md"
+            assert re.search(rf"`[^`]*\b{field.name}\b[^`]*`", SWEEP_FILE), (
+                f"{part.__name__}.{field.name} is not in docs/sweep-file.md"
+            )
 
 
-@pytest.mark.parametrize("command", sorted(set(re.findall(r"^ +lightbulb (\w+)|`lightbulb (\w+)", README, re.MULTILINE))))
+@pytest.mark.parametrize(
+    "command", sorted(set(re.findall(r"^ +lightbulb (\w+)|`lightbulb (\w+)", README, re.MULTILINE)))
+)
 def test_its_commands_exist(command: tuple[str, str]) -> None:
     """Every command it shows is one."""
     group = typer.main.get_command(app)
@@ -46,4 +70,6 @@ def test_every_knob_of_the_emulator_is_named() -> None:
     page = (Path(__file__).parents[1] / "docs" / "emulator.md").read_text("utf-8")
     for part in (Emulation, Quotas, Latency, Faults, Defects):
         for field in dataclasses.fields(part):
-            assert re.search(rf"`{field.name}\b", page), f"{part.__name__}.{field.name} is not in docs/emulator.md"
+            assert re.search(rf"`{field.name}\b", page), (
+                f"{part.__name__}.{field.name} is not in docs/emulator.md"
+            )

@@ -19,13 +19,13 @@ from harness.core.vocabulary import (
     Ask,
     Completion,
     EpisodePlan,
-    Form,
     Instance,
     Message,
     Outcome,
     Parse,
     Play,
     Prompt,
+    ReplyFormat,
     Requests,
     Sampling,
 )
@@ -33,7 +33,7 @@ from harness.limits.gate import Gate, GateLimits
 from harness.scheduler.call import Caller, RetryPolicy, Route
 from harness.scheduler.episode import Beginning, Player
 from harness.scheduler.scheduler import ExpectedTurns, Lane, Scheduler
-from harness.scheduler.spending import Purse
+from harness.scheduler.spending import SpendingBudget
 from harness.simulation import simulate
 
 T = TypeVar("T")
@@ -47,7 +47,12 @@ def count_up(instance: Instance, rules: str) -> Play:
     for number in range(1, goal + 1):
         seat = "odd" if number % 2 else "even"
         histories[seat] += (Message("user", f"after {number - 1}?"),)
-        reply = yield Ask(seat=seat, messages=histories[seat], form=Form(regex="[0-9]+"), last_parse=last_parse)
+        reply = yield Ask(
+            seat=seat,
+            messages=histories[seat],
+            reply_format=ReplyFormat(regex="[0-9]+"),
+            last_parse=last_parse,
+        )
         histories[seat] += (Message("assistant", reply),)
         if reply != str(number):
             wrong = Parse(violation=f"not {number}")
@@ -71,7 +76,12 @@ GAMES: Mapping[str, Game] = {"count": COUNT}
 def puzzle(number: int, *, goal: int | None = None) -> Instance:
     goal = goal if goal is not None else 2 + number % 5
     return Instance(
-        game="count", set_name="toy", experiment="all", id=str(number), fields={"goal": goal}, content_hash=f"{number:02}-{goal}"
+        game="count",
+        set_name="toy",
+        experiment="all",
+        id=str(number),
+        fields={"goal": goal},
+        content_hash=f"{number:02}-{goal}",
     )
 
 
@@ -119,7 +129,9 @@ class Counter:
         if isinstance(met, CallError):
             raise met
         answer = met if met is not None else str(int(prompt.messages[-1].text.split()[1].rstrip("?")) + 1)
-        return Completion(text=f" {answer}\n", finish_reason="stop", prompt_tokens=3, completion_tokens=1, http_status=200)
+        return Completion(
+            text=f" {answer}\n", finish_reason="stop", prompt_tokens=3, completion_tokens=1, http_status=200
+        )
 
 
 class Rows:
@@ -158,15 +170,34 @@ class World:
         self.clock = LoopClock()
         self.rows = Rows()
         self.policy = policy or RetryPolicy()
-        self.purse: Purse | None = None
+        self.budget: SpendingBudget | None = None
         self.routes: dict[str, Route] = {}
 
-    def add(self, name: str = "m/a", *, backend: Backend | None = None, window: int = 4, limits: GateLimits | None = None) -> Route:
+    def add(
+        self,
+        name: str = "m/a",
+        *,
+        backend: Backend | None = None,
+        window: int = 4,
+        limits: GateLimits | None = None,
+    ) -> Route:
         return self.add_at(self.gate(name, limits or GateLimits(concurrency=window)), name, backend=backend)
 
-    def add_at(self, gate: Gate, name: str, *, backend: Backend | None = None, account: tuple[Gate, ...] = (), alone: bool = True) -> Route:
+    def add_at(
+        self,
+        gate: Gate,
+        name: str,
+        *,
+        backend: Backend | None = None,
+        account: tuple[Gate, ...] = (),
+        alone: bool = True,
+    ) -> Route:
         self.routes[name] = Route(
-            method=method(name), gate=gate, backend=backend or Counter(self.clock), account=account, alone=alone
+            method=method(name),
+            gate=gate,
+            backend=backend or Counter(self.clock),
+            account=account,
+            alone=alone,
         )
         return self.routes[name]
 
@@ -190,12 +221,26 @@ class World:
             tasks.cancel_scope.cancel()
 
     def caller(self) -> Caller:
-        return Caller(sink=self.rows, clock=self.clock, policy=self.policy, purse=self.purse or Purse.bottomless(self.clock))
+        return Caller(
+            sink=self.rows,
+            clock=self.clock,
+            policy=self.policy,
+            budget=self.budget or SpendingBudget.unlimited(self.clock),
+        )
 
     def player(self) -> Player:
-        return Player(run_id="1", caller=self.caller(), games=GAMES, routes=self.routes, expected_turns=ExpectedTurns(GAMES), seed=1)
+        return Player(
+            run_id="1",
+            caller=self.caller(),
+            games=GAMES,
+            routes=self.routes,
+            expected_turns=ExpectedTurns(GAMES),
+            seed=1,
+        )
 
-    def scheduler(self, lanes: Mapping[str, Iterator[EpisodePlan]], beginnings: Mapping[str, Beginning] | None = None) -> Scheduler:
+    def scheduler(
+        self, lanes: Mapping[str, Iterator[EpisodePlan]], beginnings: Mapping[str, Beginning] | None = None
+    ) -> Scheduler:
         known = beginnings or {}
         return Scheduler(
             [Lane(name=name, plans=plans, gates=(self.routes[name].gate,)) for name, plans in lanes.items()],

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from backends.dialects import anthropic_messages, completions, gemini, openai_chat
 from backends.dialects.providers import Provider
-from backends.dialects.responses import Answer
-from backends.dialects.sse import Streamed
+from backends.dialects.responses import HttpResponse
+from backends.dialects.sse import EventStream
 from harness.core.vocabulary import AccessMethod, Completion, Prompt
 
 
@@ -20,9 +20,9 @@ class Dialect:
     models_path: str
     headers: Callable[[Provider, str | None], dict[str, str]]
     bodies: Callable[[AccessMethod], Callable[[Prompt], dict[str, object]]]
-    read_answer: Callable[[Answer, float, Provider], Completion]
-    read_stream: Callable[[Streamed, float, Provider], Completion]
-    read_models: Callable[[Answer, Provider], tuple[str, ...] | None]
+    read_answer: Callable[[HttpResponse, float, Provider], Completion]
+    read_stream: Callable[[EventStream, float, Provider], Completion]
+    read_models: Callable[[HttpResponse, Provider], tuple[str, ...] | None]
 
     def request_body(self, method: AccessMethod, prompt: Prompt) -> dict[str, object]:
         """One body; whoever sends many keeps `bodies(method)`."""

@@ -1,6 +1,6 @@
 """The dialect of Anthropic's Messages.
 
-Pure: Prompt -> body, Answer -> Completion or the CallError it means. An empty message, which this API refuses, is left out; system
+Pure: Prompt -> body, HttpResponse -> Completion or the CallError it means. An empty message, which this API refuses, is left out; system
 messages, wherever they stand, become its `system`. Source: the API reference of /v1/messages, version 2023-06-01, and its pages on
 streaming and errors."""
 
@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from backends.dialects import sse
-from backends.dialects.error_answers import refusal, start
+from backends.dialects.error_answers import error_from_response, start
 from backends.dialects.providers import PROVIDERS, Provider, merge, worded
-from backends.dialects.responses import Answer, count_in, mapping_in, text_in
+from backends.dialects.responses import HttpResponse, count_in, mapping_in, text_in
 from harness.core.errors import ContentRefused, Garbled
 from harness.core.vocabulary import AccessMethod, Completion, Prompt
 
@@ -46,7 +46,9 @@ def bodies(method: AccessMethod) -> Callable[[Prompt], dict[str, object]]:
         same["stream"] = True
 
     def body(prompt: Prompt) -> dict[str, object]:
-        system = "\n\n".join(message.text for message in prompt.messages if message.role == "system" and message.text)
+        system = "\n\n".join(
+            message.text for message in prompt.messages if message.role == "system" and message.text
+        )
         return {
             "model": method.served_name,
             "messages": [
@@ -54,7 +56,7 @@ def bodies(method: AccessMethod) -> Callable[[Prompt], dict[str, object]]:
                 for message in prompt.messages
                 if message.role != "system" and message.text.strip()
             ],
-            "max_tokens": method.sampling.tokens_max or prompt.form.tokens_max,
+            "max_tokens": method.sampling.tokens_max or prompt.reply_format.tokens_max,
             **({"system": system} if system else {}),
             **same,
         }
@@ -62,28 +64,34 @@ def bodies(method: AccessMethod) -> Callable[[Prompt], dict[str, object]]:
     return body
 
 
-def read_answer(answer: Answer, wall_s: float, row: Provider = _ROW) -> Completion:
+def read_answer(answer: HttpResponse, wall_s: float, row: Provider = _ROW) -> Completion:
     """The completion in this answer.
 
     wall_s  now, in seconds since 1970: a Retry-After may be a date
     raises  the CallError that the answer means"""
     if answer.status != 200:
-        raise refusal(answer, wall_s, row)
+        raise error_from_response(answer, wall_s, row)
     body = answer.json()
     if not isinstance(body, dict):
         raise Garbled("the answer is JSON but no object", status=200)
     if body.get("type") == "error":
-        raise refusal(answer, wall_s, row)
+        raise error_from_response(answer, wall_s, row)
     content = body.get("content")
     if not isinstance(content, list):
-        raise Garbled(f"the answer holds no content: {start(answer)}", status=200, request_id=text_in(body.get("id")))
+        raise Garbled(
+            f"the answer holds no content: {start(answer)}", status=200, request_id=text_in(body.get("id"))
+        )
     blocks = [block for block in content if isinstance(block, dict)]
     texts = [text for block in blocks if block.get("type") == "text" and (text := text_in(block.get("text")))]
-    thoughts = [text for block in blocks if block.get("type") == "thinking" and (text := text_in(block.get("thinking")))]
+    thoughts = [
+        text
+        for block in blocks
+        if block.get("type") == "thinking" and (text := text_in(block.get("thinking")))
+    ]
     return _completion(body, texts, thoughts, text_in(body.get("stop_reason")), body.get("usage"))
 
 
-def read_stream(streamed: sse.Streamed, wall_s: float, row: Provider = _ROW) -> Completion:
+def read_stream(streamed: sse.EventStream, wall_s: float, row: Provider = _ROW) -> Completion:
     """The completion that these events spell, with its pace; see read_answer.
 
     raises  the CallError that the answer means; Garbled also where it ends before message_stop"""
@@ -98,7 +106,9 @@ def read_stream(streamed: sse.Streamed, wall_s: float, row: Provider = _ROW) -> 
         delta = said.get("delta")
         match said.get("type"):
             case "error":
-                raise refusal(Answer(status=200, headers=streamed.answer.headers, body=event.data), wall_s, row)
+                raise error_from_response(
+                    HttpResponse(status=200, headers=streamed.answer.headers, body=event.data), wall_s, row
+                )
             case "message_start" if isinstance(begun := said.get("message"), dict):
                 message = begun
                 usage |= mapping_in(begun.get("usage"))
@@ -110,11 +120,17 @@ def read_stream(streamed: sse.Streamed, wall_s: float, row: Provider = _ROW) -> 
                     thoughts.append(thought or "")
             case "message_delta":
                 stop_reason = text_in(mapping_in(delta).get("stop_reason")) or stop_reason
-                usage |= {name: count for name, count in mapping_in(said.get("usage")).items() if count is not None}
+                usage |= {
+                    name: count for name, count in mapping_in(said.get("usage")).items() if count is not None
+                }
             case "message_stop":
                 done = True
     if not done:
-        raise Garbled("the stream broke off before the reply was done", status=200, request_id=text_in(message.get("id")))
+        raise Garbled(
+            "the stream broke off before the reply was done",
+            status=200,
+            request_id=text_in(message.get("id")),
+        )
     return _completion(message, texts, thoughts, stop_reason, usage)._replace(pace=sse.pace(times_s))
 
 
@@ -125,7 +141,10 @@ def _completion(
     if stop_reason == "refusal":
         raise ContentRefused("the provider's safeguards cut the reply (stop_reason refusal)", status=200)
     counts = mapping_in(usage)
-    parts = [count_in(counts.get(name)) for name in ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")]
+    parts = [
+        count_in(counts.get(name))
+        for name in ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
+    ]
     return Completion(
         text="".join(texts),
         finish_reason=stop_reason,

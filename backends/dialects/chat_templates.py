@@ -25,11 +25,22 @@ def chat_template(text: str, config: Mapping[str, object]) -> ChatTemplate:
     if not text:
         named = config.get("chat_template")
         if isinstance(named, list):  # several, by name
-            named = next((one.get("template") for one in named if isinstance(one, dict) and one.get("name") == "default"), None)
+            named = next(
+                (
+                    one.get("template")
+                    for one in named
+                    if isinstance(one, dict) and one.get("name") == "default"
+                ),
+                None,
+            )
         if not isinstance(named, str):
-            raise SpecError("has no chat template: neither chat_template.jinja nor chat_template in tokenizer_config.json")
+            raise SpecError(
+                "has no chat template: neither chat_template.jinja nor chat_template in tokenizer_config.json"
+            )
         text = named
-    template = ChatTemplate(text=text, beginning=_token(config.get("bos_token")), end=_token(config.get("eos_token")))
+    template = ChatTemplate(
+        text=text, beginning=_token(config.get("bos_token")), end=_token(config.get("eos_token"))
+    )
     try:
         _compiled(text)
     except jinja2.TemplateError as error:
@@ -54,8 +65,12 @@ def rendered(template: ChatTemplate, messages: tuple[Message, ...]) -> str:
 
 @lru_cache(maxsize=64)
 def _compiled(text: str) -> jinja2.Template:
-    sandbox = jinja2.sandbox.ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
-    sandbox.filters["tojson"] = lambda value, indent=None: json.dumps(value, ensure_ascii=False, indent=indent)
+    sandbox = jinja2.sandbox.ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+    )
+    sandbox.filters["tojson"] = lambda value, indent=None: json.dumps(
+        value, ensure_ascii=False, indent=indent
+    )
     sandbox.globals["raise_exception"] = _refuse
     return sandbox.from_string(text)
 

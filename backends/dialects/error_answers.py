@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from backends.dialects.providers import Provider
-from backends.dialects.responses import Answer
+from backends.dialects.responses import HttpResponse
 from harness.core.errors import (
     AccountRefused,
     CallError,
@@ -40,12 +40,14 @@ _NO_MODEL = ("model_not_found", "not_found_error", "server is pinned to")
 _TIME_IS_UP = ("timeout_error", "deadline_exceeded")
 
 
-def refusal(answer: Answer, wall_s: float, row: Provider) -> CallError:
+def error_from_response(answer: HttpResponse, wall_s: float, row: Provider) -> CallError:
     """The error in this answer, of any status.
 
     wall_s   now, in seconds since 1970: a Retry-After may be a date"""
     error, said = _said(answer)
-    codes = [str(error[name]) for name in ("code", "type", "status") if error.get(name) not in (None, "", "error")]
+    codes = [
+        str(error[name]) for name in ("code", "type", "status") if error.get(name) not in (None, "", "error")
+    ]
     said_more = str(error.get("metadata") or error.get("details") or error.get("innererror") or "")
     words = " ".join((*codes, said, said_more)).lower()
     status = _status(answer.status, codes)
@@ -84,7 +86,7 @@ def refusal(answer: Answer, wall_s: float, row: Provider) -> CallError:
     return final(Rejected)
 
 
-def _said(answer: Answer) -> tuple[Mapping[str, object], str]:
+def _said(answer: HttpResponse) -> tuple[Mapping[str, object], str]:
     """The error object and its message, from the shapes that servers use."""
     try:
         body = answer.json()
@@ -95,7 +97,10 @@ def _said(answer: Answer) -> tuple[Mapping[str, object], str]:
     error = body.get("error", body) if isinstance(body, dict) else body
     if isinstance(error, dict):
         message = error.get("message") or error.get("detail") or start(answer)
-        whole = {**{name: body[name] for name in ("code", "type") if isinstance(body, dict) and name in body}, **error}
+        whole = {
+            **{name: body[name] for name in ("code", "type") if isinstance(body, dict) and name in body},
+            **error,
+        }
         return whole, one_line(str(message))
     return {"code": body.get("code")} if isinstance(body, dict) else {}, one_line(str(error))
 
@@ -120,15 +125,17 @@ def _retry_delay_s(error: Mapping[str, object]) -> float | None:
     return None
 
 
-def _request_id(answer: Answer) -> str | None:
+def _request_id(answer: HttpResponse) -> str | None:
     return answer.headers.get("x-request-id") or answer.headers.get("request-id")
 
 
 def one_line(text: str) -> str:
     """A provider's words stay within the line that quotes them, and cannot colour it."""
-    return " ".join("".join(one if one.isprintable() or one.isspace() else "�" for one in text[:2000]).split())
+    return " ".join(
+        "".join(one if one.isprintable() or one.isspace() else "�" for one in text[:2000]).split()
+    )
 
 
-def start(answer: Answer) -> str:
+def start(answer: HttpResponse) -> str:
     """How the body begins."""
     return one_line(answer.body[:200].decode("utf-8", "replace")) or "(empty body)"

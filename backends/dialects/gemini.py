@@ -1,6 +1,6 @@
 """The dialect of Gemini's generateContent.
 
-Pure: Prompt -> body, Answer -> Completion or the CallError it means. A reasoning_effort is its thinkingLevel; "none" is a thinking
+Pure: Prompt -> body, HttpResponse -> Completion or the CallError it means. A reasoning_effort is its thinkingLevel; "none" is a thinking
 budget of nothing, which only some models take. Source: the REST reference of models.generateContent and its page on errors."""
 
 from __future__ import annotations
@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from backends.dialects import sse
-from backends.dialects.error_answers import refusal, start
+from backends.dialects.error_answers import error_from_response, start
 from backends.dialects.providers import PROVIDERS, Provider, found, merge, worded
-from backends.dialects.responses import Answer, count_in, text_in
+from backends.dialects.responses import HttpResponse, count_in, text_in
 from harness.core.errors import ContentRefused, Garbled
 from harness.core.vocabulary import AccessMethod, Completion, Prompt
 
@@ -32,7 +32,11 @@ _BLOCKED = ("SAFETY", "RECITATION", "LANGUAGE", "BLOCKLIST", "PROHIBITED_CONTENT
 def path(method: AccessMethod) -> str:
     """After the base URL: the model is part of it."""
     model = method.served_name.removeprefix("models/")
-    return f"/models/{model}:streamGenerateContent?alt=sse" if method.stream else f"/models/{model}:generateContent"
+    return (
+        f"/models/{model}:streamGenerateContent?alt=sse"
+        if method.stream
+        else f"/models/{model}:generateContent"
+    )
 
 
 def headers(row: Provider, key: str | None) -> dict[str, str]:
@@ -50,12 +54,17 @@ def bodies(method: AccessMethod) -> Callable[[Prompt], dict[str, object]]:
         system = [{"text": message.text} for message in prompt.messages if message.role == "system"]
         made: dict[str, object] = {
             "contents": [
-                {"role": "model" if message.role == "assistant" else "user", "parts": [{"text": message.text}]}
+                {
+                    "role": "model" if message.role == "assistant" else "user",
+                    "parts": [{"text": message.text}],
+                }
                 for message in prompt.messages
                 if message.role != "system"
             ],
             **({"systemInstruction": {"parts": system}} if system else {}),
-            "generationConfig": {"maxOutputTokens": method.sampling.tokens_max or prompt.form.tokens_max},
+            "generationConfig": {
+                "maxOutputTokens": method.sampling.tokens_max or prompt.reply_format.tokens_max
+            },
         }
         merge(made, same)
         return made
@@ -63,26 +72,30 @@ def bodies(method: AccessMethod) -> Callable[[Prompt], dict[str, object]]:
     return body
 
 
-def read_answer(answer: Answer, wall_s: float, row: Provider = _ROW) -> Completion:
+def read_answer(answer: HttpResponse, wall_s: float, row: Provider = _ROW) -> Completion:
     """The completion in this answer.
 
     wall_s  now, in seconds since 1970: a Retry-After may be a date
     raises  the CallError that the answer means"""
     if answer.status != 200:
-        raise refusal(answer, wall_s, row)
+        raise error_from_response(answer, wall_s, row)
     body = answer.json()
     if not isinstance(body, dict):
         raise Garbled("the answer is JSON but no object", status=200)
     if body.get("error"):
-        raise refusal(answer, wall_s, row)
+        raise error_from_response(answer, wall_s, row)
     candidate = _candidate(body)
     if candidate is None:
-        raise Garbled(f"the answer holds no candidates: {start(answer)}", status=200, request_id=text_in(body.get("responseId")))
+        raise Garbled(
+            f"the answer holds no candidates: {start(answer)}",
+            status=200,
+            request_id=text_in(body.get("responseId")),
+        )
     text, thoughts = _spoken(candidate)
     return _completion(body, text, thoughts, _finish(candidate))
 
 
-def read_stream(streamed: sse.Streamed, wall_s: float, row: Provider = _ROW) -> Completion:
+def read_stream(streamed: sse.EventStream, wall_s: float, row: Provider = _ROW) -> Completion:
     """The completion that these events spell, with its pace; see read_answer.
 
     raises  the CallError that the answer means; Garbled also where it ends before a finishReason"""
@@ -94,8 +107,12 @@ def read_stream(streamed: sse.Streamed, wall_s: float, row: Provider = _ROW) -> 
     for event in streamed.events():
         chunk = event.json()
         if chunk.get("error"):
-            raise refusal(Answer(status=200, headers=streamed.answer.headers, body=event.data), wall_s, row)
-        told |= {name: chunk[name] for name in ("usageMetadata", "modelVersion", "responseId") if name in chunk}
+            raise error_from_response(
+                HttpResponse(status=200, headers=streamed.answer.headers, body=event.data), wall_s, row
+            )
+        told |= {
+            name: chunk[name] for name in ("usageMetadata", "modelVersion", "responseId") if name in chunk
+        }
         candidate = _candidate(chunk)
         if candidate is None:
             continue
@@ -106,16 +123,22 @@ def read_stream(streamed: sse.Streamed, wall_s: float, row: Provider = _ROW) -> 
             texts.append(text)
             thoughts.append(thought or "")
     if finish_reason is None:
-        raise Garbled("the stream broke off before the reply was done", status=200, request_id=text_in(told.get("responseId")))
-    return _completion(told, "".join(texts), "".join(thoughts) or None, finish_reason)._replace(pace=sse.pace(times_s))
+        raise Garbled(
+            "the stream broke off before the reply was done",
+            status=200,
+            request_id=text_in(told.get("responseId")),
+        )
+    return _completion(told, "".join(texts), "".join(thoughts) or None, finish_reason)._replace(
+        pace=sse.pace(times_s)
+    )
 
 
-def read_models(answer: Answer, row: Provider = _ROW) -> tuple[str, ...] | None:
+def read_models(answer: HttpResponse, row: Provider = _ROW) -> tuple[str, ...] | None:
     """The names the server says it serves; None if it does not say.
 
     raises  AccountRefused and its kin where the answer means them"""
     if answer.status in (400, 401, 402, 403):
-        raise refusal(answer, 0.0, row)
+        raise error_from_response(answer, 0.0, row)
     if answer.status != 200:
         return None
     body = answer.json()
@@ -153,7 +176,9 @@ def _finish(candidate: Mapping[str, object]) -> str | None:
     return reason
 
 
-def _completion(body: Mapping[str, object], text: str, thoughts: str | None, finish_reason: str | None) -> Completion:
+def _completion(
+    body: Mapping[str, object], text: str, thoughts: str | None, finish_reason: str | None
+) -> Completion:
     """Its candidatesTokenCount leaves thoughts out, our completion_tokens do not."""
     usage = body.get("usageMetadata")
     reasoning_tokens = count_in(found("thoughtsTokenCount", usage))

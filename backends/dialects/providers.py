@@ -96,7 +96,12 @@ class Provider:
     reasoning: tuple[str, ...] = ("reasoning_content", "reasoning")
     cached: str = "prompt_tokens_details.cached_tokens"
     thoughts_apart: bool = False
-    account: tuple[str, ...] = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "insufficient_credits")
+    account: tuple[str, ...] = (
+        "insufficient_quota",
+        "billing_hard_limit_reached",
+        "billing_not_active",
+        "insufficient_credits",
+    )
     account_statuses: tuple[int, ...] = ()
     refused: tuple[str, ...] = ("content_filter", "content_policy_violation")
 
@@ -121,7 +126,7 @@ _OPENAI_RULES = (
     ),
     _refuses("stop", models=r"^o\d", why="is not for reasoning models"),
 )
-_THINKING = "has no effect while the model thinks; reasoning_effort = \"none\" stops that"
+_THINKING = 'has no effect while the model thinks; reasoning_effort = "none" stops that'
 _NO_FIELD = "is not in its reference"
 
 GENERIC = Provider(docs="https://platform.openai.com/docs/api-reference/chat", constrain="structured_outputs")
@@ -204,7 +209,14 @@ PROVIDERS: dict[str, Provider] = {
         base_url="https://api.deepseek.com",
         key_env="DEEPSEEK_API_KEY",
         rules=(
-            _drops("temperature", "top_p", *PENALTIES, models=r"^(?!deepseek-chat$)", unless_effort="none", why=_THINKING),
+            _drops(
+                "temperature",
+                "top_p",
+                *PENALTIES,
+                models=r"^(?!deepseek-chat$)",
+                unless_effort="none",
+                why=_THINKING,
+            ),
             _drops("seed", "top_k", why=_NO_FIELD),
         ),
         efforts={"none": {"thinking": {"type": "disabled"}}},
@@ -321,7 +333,11 @@ PROVIDERS: dict[str, Provider] = {
     "ollama": Provider(
         docs="https://docs.ollama.com/api/openai-compatibility",
         base_url="http://127.0.0.1:11434/v1",
-        rules=(_drops("top_k", why="is not among the fields of its compatible endpoint; set it in the Modelfile"),),
+        rules=(
+            _drops(
+                "top_k", why="is not among the fields of its compatible endpoint; set it in the Modelfile"
+            ),
+        ),
         lists_models=False,  # a name without its tag is served too
     ),
     "lmstudio": Provider(
@@ -349,7 +365,10 @@ def unheeded(row: Provider, sampling: Sampling, served_name: str) -> Iterator[tu
             continue
         rule = next((rule for rule in row.rules if rule.holds(parameter, value, sampling, served_name)), None)
         if rule is not None:
-            yield parameter, f"{rule.why} ({'refused' if rule.does == 'refuses' else 'dropped without a word'}: {row.docs})"
+            yield (
+                parameter,
+                f"{rule.why} ({'refused' if rule.does == 'refuses' else 'dropped without a word'}: {row.docs})",
+            )
 
 
 def worded(method: AccessMethod, names: Mapping[str, str]) -> dict[str, object]:

@@ -17,7 +17,7 @@ PAUSE_S_MAX = 86_400.0  # whoever asks for a longer one made a mistake
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-class Answer(NamedTuple):
+class HttpResponse(NamedTuple):
     """headers: a mapping that does not mind the case of names, or has them in lower case."""
 
     status: int
@@ -48,7 +48,9 @@ class Answer(NamedTuple):
                 continue
             return min(max(seconds, 0.0), PAUSE_S_MAX) if seconds == seconds else None
         try:
-            return min(max(0.0, parsedate_to_datetime(self.headers["retry-after"]).timestamp() - wall_s), PAUSE_S_MAX)
+            return min(
+                max(0.0, parsedate_to_datetime(self.headers["retry-after"]).timestamp() - wall_s), PAUSE_S_MAX
+            )
         except (KeyError, ValueError, TypeError):
             return None
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import orjson
 
-from backends.dialects.responses import Answer
+from backends.dialects.responses import HttpResponse
 from harness.core.errors import Garbled
 from harness.core.vocabulary import Pace
 
@@ -22,7 +22,7 @@ CONTENT_TYPE = "text/event-stream"
 ENDED = b"[DONE]"  # what OpenAI's dialect says last
 
 
-class Event(NamedTuple):
+class ServerSentEvent(NamedTuple):
     """data: its lines joined; at_s: when the last of them had come, in seconds after the request was sent. One for every token."""
 
     name: str
@@ -36,25 +36,25 @@ class Event(NamedTuple):
         try:
             body = orjson.loads(self.data)
         except orjson.JSONDecodeError:
-            body = Answer(status=200, headers={}, body=self.data).json()
+            body = HttpResponse(status=200, headers={}, body=self.data).json()
         if not isinstance(body, dict):
             raise Garbled("an event of the stream is JSON but no object", status=200)
         return body
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Streamed:
+class EventStream:
     """An answer of status 200 that came in pieces.
 
     answer   its headers, and all pieces joined
     ends     where in the body each piece ends
     came_s   when each piece came, in seconds after the request was sent"""
 
-    answer: Answer
+    answer: HttpResponse
     ends: Sequence[int]
     came_s: Sequence[float]
 
-    def events(self) -> Iterator[Event]:
+    def events(self) -> Iterator[ServerSentEvent]:
         """Those with data, in order; one that its blank line does not end counts too."""
         data: list[bytes] = []
         name, offset, last = "", 0, 0
@@ -67,13 +67,15 @@ class Streamed:
                 last = offset
             elif not line:
                 if data:
-                    yield Event(name, data[0] if len(data) == 1 else b"\n".join(data), self._came_s(last))
+                    yield ServerSentEvent(
+                        name, data[0] if len(data) == 1 else b"\n".join(data), self._came_s(last)
+                    )
                     data = []
                 name = ""
             elif line.startswith(b"event:"):
                 name = line[6:].strip().decode("utf-8", "replace")
         if data:
-            yield Event(name, b"\n".join(data), self._came_s(last))
+            yield ServerSentEvent(name, b"\n".join(data), self._came_s(last))
 
     def _came_s(self, end: int) -> float:
         return self.came_s[min(bisect_left(self.ends, end), len(self.ends) - 1)]

@@ -11,7 +11,7 @@ from typing import Any, Literal, cast
 
 import orjson
 
-from backends.emulator.quota import Told
+from backends.emulator.quota import QuotaState
 from backends.emulator.toy_model import Token
 from harness.core.vocabulary import Message, Role
 
@@ -20,7 +20,7 @@ TEMPERATURE_UNASKED = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class ChatRequest:
     """One request as it was asked. tokens_max, seed: None where it does not say."""
 
     model: str
@@ -36,7 +36,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
+class ChatReply:
     """One reply as it is served. tokens: as drawn, where the automaton talked."""
 
     text: str
@@ -55,18 +55,18 @@ class BadRequest(Exception):
 class Format:
     """A dialect seen from the provider. `answer`, `events`: (id, second since 1970, asked, said)."""
 
-    read: Callable[[Mapping[str, Any]], Asked]
-    answer: Callable[[str, int, Asked, Said], bytes]
-    events: Callable[[str, int, Asked, Said], Sequence[bytes]]
+    read: Callable[[Mapping[str, Any]], ChatRequest]
+    answer: Callable[[str, int, ChatRequest, ChatReply], bytes]
+    events: Callable[[str, int, ChatRequest, ChatReply], Sequence[bytes]]
     error: Callable[[int, str, str], bytes]
-    headers: Callable[[Mapping[str, Told], float], str]
+    headers: Callable[[Mapping[str, QuotaState], float], str]
     key_header: str
 
 
 # --- what is asked ------------------------------------------------------------------------------------------------------------
 
 
-def _read_openai(body: Mapping[str, Any]) -> Asked:
+def _read_openai(body: Mapping[str, Any]) -> ChatRequest:
     most = body.get("max_completion_tokens", body.get("max_tokens"))
     options = body.get("stream_options") or {}
     stop = body.get("stop") or ()
@@ -80,7 +80,7 @@ def _read_openai(body: Mapping[str, Any]) -> Asked:
     )
 
 
-def _read_anthropic(body: Mapping[str, Any]) -> Asked:
+def _read_anthropic(body: Mapping[str, Any]) -> ChatRequest:
     if body.get("max_tokens") is None:
         raise BadRequest("max_tokens: Field required")
     return _checked(
@@ -93,12 +93,20 @@ def _read_anthropic(body: Mapping[str, Any]) -> Asked:
     )
 
 
-def _checked(body: Mapping[str, Any], *, system: object, tokens_max: Any, stop: Any, usage_in_stream: bool, logprobs: int | None) -> Asked:
+def _checked(
+    body: Mapping[str, Any],
+    *,
+    system: object,
+    tokens_max: Any,
+    stop: Any,
+    usage_in_stream: bool,
+    logprobs: int | None,
+) -> ChatRequest:
     try:
         messages = [Message("system", _text_of(system))] if system else []
         messages += [Message(cast(Role, one["role"]), _text_of(one["content"])) for one in body["messages"]]
         temperature, top_p, seed = body.get("temperature"), body.get("top_p"), body.get("seed")
-        asked = Asked(
+        asked = ChatRequest(
             model=str(body["model"]),
             messages=tuple(messages),
             temperature=TEMPERATURE_UNASKED if temperature is None else float(temperature),
@@ -136,7 +144,7 @@ def _text_of(content: object) -> str:
 _OPENAI_ENDS: dict[Stop, str] = {"ended": "stop", "stopped": "stop", "cut": "length"}
 
 
-def _openai_answer(name: str, second: int, asked: Asked, said: Said) -> bytes:
+def _openai_answer(name: str, second: int, asked: ChatRequest, said: ChatReply) -> bytes:
     choice: dict[str, object] = {
         "index": 0,
         "message": {"role": "assistant", "content": said.text},
@@ -156,7 +164,7 @@ def _openai_answer(name: str, second: int, asked: Asked, said: Said) -> bytes:
     )
 
 
-def _openai_usage(said: Said) -> dict[str, int]:
+def _openai_usage(said: ChatReply) -> dict[str, int]:
     return {
         "prompt_tokens": said.prompt_tokens,
         "completion_tokens": said.completion_tokens,
@@ -164,7 +172,7 @@ def _openai_usage(said: Said) -> dict[str, int]:
     }
 
 
-def _openai_logprobs(asked: Asked, said: Said) -> object:
+def _openai_logprobs(asked: ChatRequest, said: ChatReply) -> object:
     if asked.logprobs is None or not said.tokens:
         return None
 
@@ -173,13 +181,16 @@ def _openai_logprobs(asked: Asked, said: Said) -> object:
 
     return {
         "content": [
-            {**entry(token.text, token.logprob()), "top_logprobs": [entry(*one) for one in token.logprobs()[: asked.logprobs]]}
+            {
+                **entry(token.text, token.logprob()),
+                "top_logprobs": [entry(*one) for one in token.logprobs()[: asked.logprobs]],
+            }
             for token in said.tokens
         ]
     }
 
 
-def _openai_events(name: str, second: int, asked: Asked, said: Said) -> Sequence[bytes]:
+def _openai_events(name: str, second: int, asked: ChatRequest, said: ChatReply) -> Sequence[bytes]:
     head = {
         "id": f"chatcmpl-{name}",
         "object": "chat.completion.chunk",
@@ -201,11 +212,13 @@ def _openai_events(name: str, second: int, asked: Asked, said: Said) -> Sequence
 
 
 def _openai_error(status: int, code: str, message: str) -> bytes:
-    kind = "invalid_request_error" if status < 429 else "rate_limit_error" if status == 429 else "server_error"
+    kind = (
+        "invalid_request_error" if status < 429 else "rate_limit_error" if status == 429 else "server_error"
+    )
     return orjson.dumps({"error": {"message": message, "type": kind, "param": None, "code": code}})
 
 
-def _openai_headers(told: Mapping[str, Told], wall_s: float) -> str:
+def _openai_headers(told: Mapping[str, QuotaState], wall_s: float) -> str:
     """As OpenAI does: resets as durations."""
     return "".join(
         f"x-ratelimit-limit-{kind}: {_whole(quota.limit)}\r\nx-ratelimit-remaining-{kind}: {_whole(quota.remaining)}\r\n"
@@ -231,11 +244,17 @@ _ANTHROPIC_ERRORS = {
 }
 
 
-def _anthropic_answer(name: str, second: int, asked: Asked, said: Said) -> bytes:
-    return orjson.dumps(_anthropic_message(name, asked, said, [{"type": "text", "text": said.text}], _ANTHROPIC_ENDS[said.ended]))
+def _anthropic_answer(name: str, second: int, asked: ChatRequest, said: ChatReply) -> bytes:
+    return orjson.dumps(
+        _anthropic_message(
+            name, asked, said, [{"type": "text", "text": said.text}], _ANTHROPIC_ENDS[said.ended]
+        )
+    )
 
 
-def _anthropic_message(name: str, asked: Asked, said: Said, content: object, end: str | None) -> dict[str, object]:
+def _anthropic_message(
+    name: str, asked: ChatRequest, said: ChatReply, content: object, end: str | None
+) -> dict[str, object]:
     return {
         "id": f"msg_{name}",
         "type": "message",
@@ -248,7 +267,7 @@ def _anthropic_message(name: str, asked: Asked, said: Said, content: object, end
     }
 
 
-def _anthropic_events(name: str, second: int, asked: Asked, said: Said) -> Sequence[bytes]:
+def _anthropic_events(name: str, second: int, asked: ChatRequest, said: ChatReply) -> Sequence[bytes]:
     def event(kind: str, **fields: object) -> bytes:
         return b"event: " + kind.encode() + b"\n" + _event({"type": kind, **fields})
 
@@ -256,7 +275,10 @@ def _anthropic_events(name: str, second: int, asked: Asked, said: Said) -> Seque
         event("message_start", message=_anthropic_message(name, asked, said, [], None)),
         event("content_block_start", index=0, content_block={"type": "text", "text": ""}),
     ]
-    events += [event("content_block_delta", index=0, delta={"type": "text_delta", "text": piece}) for piece in pieces(said.text)]
+    events += [
+        event("content_block_delta", index=0, delta={"type": "text_delta", "text": piece})
+        for piece in pieces(said.text)
+    ]
     end = {"stop_reason": _ANTHROPIC_ENDS[said.ended], "stop_sequence": None}
     events.append(event("content_block_stop", index=0))
     events.append(event("message_delta", delta=end, usage={"output_tokens": said.completion_tokens}))
@@ -265,10 +287,12 @@ def _anthropic_events(name: str, second: int, asked: Asked, said: Said) -> Seque
 
 
 def _anthropic_error(status: int, code: str, message: str) -> bytes:
-    return orjson.dumps({"type": "error", "error": {"type": _ANTHROPIC_ERRORS.get(status, "api_error"), "message": message}})
+    return orjson.dumps(
+        {"type": "error", "error": {"type": _ANTHROPIC_ERRORS.get(status, "api_error"), "message": message}}
+    )
 
 
-def _anthropic_headers(told: Mapping[str, Told], wall_s: float) -> str:
+def _anthropic_headers(told: Mapping[str, QuotaState], wall_s: float) -> str:
     """As Anthropic does: resets as moments, in whole seconds."""
     return "".join(
         f"anthropic-ratelimit-{kind}-limit: {_whole(quota.limit)}\r\nanthropic-ratelimit-{kind}-remaining: {_whole(quota.remaining)}\r\n"

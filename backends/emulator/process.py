@@ -28,7 +28,10 @@ async def emulate(
     on_ready   takes the base URL once connections are taken
     raises     SpecError if the port is not to be had"""
     try:
-        async with serving(emulation, port=port, key=key, find_instance=find_instance) as emulator, anyio.create_task_group() as tasks:
+        async with (
+            serving(emulation, port=port, key=key, find_instance=find_instance) as emulator,
+            anyio.create_task_group() as tasks,
+        ):
 
             async def until_ended() -> None:
                 with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:

@@ -17,10 +17,20 @@ import orjson
 from backends import turn_header
 from backends.bots import bot_reply, with_form_errors
 from backends.emulator import upstream
-from backends.emulator.formats import FORMATS, Asked, BadRequest, Format, Said, Stop
+from backends.emulator.formats import FORMATS, BadRequest, ChatReply, ChatRequest, Format, Stop
 from backends.emulator.hash_random import digest8, normal, uniforms
 from backends.emulator.quota import Ledger
-from backends.emulator.toy_model import CHARACTERS_A_TOKEN, LONGEST, Sampler, Token, manner, prompt_tokens, talk, tokens_in, told
+from backends.emulator.toy_model import (
+    CHARACTERS_A_TOKEN,
+    LONGEST,
+    Sampler,
+    Token,
+    manner,
+    prompt_tokens,
+    talk,
+    tokens_in,
+    told,
+)
 from harness.core.emulation import Defects, Emulation, Fault
 from harness.core.vocabulary import Instance, Message, normalised
 
@@ -134,21 +144,23 @@ class _Taken:
     chance   names the chance of what befalls it: who asks, and how often that was asked before"""
 
     speaks: Format
-    asked: Asked
+    asked: ChatRequest
     heard: _Heard
-    turn: turn_header.Turn | None
+    turn: turn_header.TurnReference | None
     instance: Instance | None
     luck: bytes
     chance: tuple[bytes, bytes]
 
 
-class Provider:
+class EmulatedProvider:
     """One account at one emulated provider. now_s: seconds on any clock that runs evenly; wall_s: since 1970.
 
     find_instance   the puzzle behind an item
     key             what a client must present; None: nothing"""
 
-    def __init__(self, emulation: Emulation, *, find_instance: Callable[[str], Instance], key: str | None, now_s: float) -> None:
+    def __init__(
+        self, emulation: Emulation, *, find_instance: Callable[[str], Instance], key: str | None, now_s: float
+    ) -> None:
         self.emulation = emulation
         self.statistics = Statistics()
         self._find_instance = find_instance
@@ -181,18 +193,32 @@ class Provider:
                 raise BadRequest("the body is no JSON object")
             asked = speaks.read(body)
             header = request.headers.get(_ASK_HEADER)
-            turn = None if header is None else turn_header.read(header.decode("latin-1"))
-            instance = self._find_instance(turn.item) if turn is not None and self.emulation.behind is None else None
+            turn = None if header is None else turn_header.parse_header(header.decode("latin-1"))
+            instance = (
+                self._find_instance(turn.item) if turn is not None and self.emulation.behind is None else None
+            )
         except (BadRequest, ValueError) as error:
             return _error(speaks, 400, "invalid_request", str(error))
         except KeyError as error:
-            return _error(speaks, 400, "invalid_request", f"the bots do not know {error}; `lightbulb emulate --sweep` tells them")
+            return _error(
+                speaks,
+                400,
+                "invalid_request",
+                f"the bots do not know {error}; `lightbulb emulate --sweep` tells them",
+            )
         if self.emulation.served is not None and asked.model != self.emulation.served:
-            return _error(speaks, 404, "model_not_found", f"The model `{asked.model}` does not exist or you do not have access to it.")
+            return _error(
+                speaks,
+                404,
+                "model_not_found",
+                f"The model `{asked.model}` does not exist or you do not have access to it.",
+            )
         identity = digest8(request.body if header is None else header)
         times = self._asked_before.get(identity, 0)
         number = times.to_bytes(4, "big")
-        luck = identity if turn is not None else identity + number  # a game's turn that is tried again says the same again
+        luck = (
+            identity if turn is not None else identity + number
+        )  # a game's turn that is tried again says the same again
         taken = _Taken(speaks, asked, self._heard(asked), turn, instance, luck, (identity, number))
         said = self._reply(taken) if self._ledger.counts_output and self.emulation.behind is None else None
         spoken = said.completion_tokens if said is not None else 0
@@ -203,7 +229,9 @@ class Provider:
             return _refused(speaks, *refusal, headers=headers)
         self._asked_before[identity] = times + 1
         seen.admitted.append(now_s - self._started_s)
-        if self.emulation.behind is not None and (self.emulation.defects.routed_model or not self._routed(luck)):
+        if self.emulation.behind is not None and (
+            self.emulation.defects.routed_model or not self._routed(luck)
+        ):
             return self._forwarded(taken, body, request.headers.get(b"authorization"), headers)
         return self._brought(taken, said or self._reply(taken), headers)
 
@@ -222,41 +250,62 @@ class Provider:
                 return _error(speaks, 401, "invalid_api_key", "Incorrect API key provided.")
             if self.emulation.served is None:
                 return _error(speaks, 404, "not_found", "any model's name is taken here")
-            model = {"id": self.emulation.served, "object": "model", "created": CREATED, "owned_by": "lightbulb"}
+            model = {
+                "id": self.emulation.served,
+                "object": "model",
+                "created": CREATED,
+                "owned_by": "lightbulb",
+            }
             return Response(200, (orjson.dumps({"object": "list", "data": [model]}),))
         if request.path == "/emulator/statistics":
             return Response(200, (self.statistics.as_json(),))
         if request.path == "/health":
             return Response(200, (b"{}",))
-        return _error(speaks, 404, "not_found", f"{request.path} is none of /v1/chat/completions, /v1/messages, /v1/models")
+        return _error(
+            speaks,
+            404,
+            "not_found",
+            f"{request.path} is none of /v1/chat/completions, /v1/messages, /v1/models",
+        )
 
     # --- the reply ------------------------------------------------------------------------------------------------------------
 
-    def _heard(self, asked: Asked) -> _Heard:
+    def _heard(self, asked: ChatRequest) -> _Heard:
         defects = self.emulation.defects
         strange = defects.template == "other"
-        whole = (Message("system", defects.system_prompt), *asked.messages) if defects.system_prompt else asked.messages
+        whole = (
+            (Message("system", defects.system_prompt), *asked.messages)
+            if defects.system_prompt
+            else asked.messages
+        )
         kept = _within(whole, defects.context_tokens_max)
-        return _Heard(kept, told(kept, other_template=strange), prompt_tokens(kept, other_template=strange), kept is not whole)
+        return _Heard(
+            kept,
+            told(kept, other_template=strange),
+            prompt_tokens(kept, other_template=strange),
+            kept is not whole,
+        )
 
     def _routed(self, luck: bytes) -> bool:
         share = self.emulation.defects.routed_share
         return bool(share) and uniforms(self._root, b"routed", luck)[0] < share
 
-    def _temperature(self, asked: Asked) -> float:
+    def _temperature(self, asked: ChatRequest) -> float:
         fixed = self.emulation.defects.temperature
         return fixed if fixed is not None else max(asked.temperature, self.emulation.defects.temperature_min)
 
-    def _tokens_max(self, asked: Asked) -> int:
+    def _tokens_max(self, asked: ChatRequest) -> int:
         wanted = None if self.emulation.defects.max_tokens_ignored else asked.tokens_max
         return min(wanted or LONGEST, self.emulation.defects.output_tokens_max or LONGEST)
 
-    def _reply(self, taken: _Taken) -> Said:
+    def _reply(self, taken: _Taken) -> ChatReply:
         emulation, defects = self.emulation, self.emulation.defects
         asked, turn, luck, start = taken.asked, taken.turn, taken.luck, taken.heard.state
         temperature, tokens_max = self._temperature(asked), self._tokens_max(asked)
         skill, weights = (
-            (defects.routed_skill, f"{emulation.weights} routed") if self._routed(luck) else (emulation.skill, emulation.weights)
+            (defects.routed_skill, f"{emulation.weights} routed")
+            if self._routed(luck)
+            else (emulation.skill, emulation.weights)
         )
         if temperature <= 0 and emulation.noise and uniforms(self._root, b"noise", luck)[0] < emulation.noise:
             temperature = 1.0
@@ -275,19 +324,25 @@ class Provider:
             text = "".join(token.text for token in tokens)
             ended: Stop = "cut" if len(tokens) == tokens_max else "ended"
         else:
-            text = self._played(turn, taken.instance, asked.messages, sampler, start, 0.0 if taken.heard.cut else skill)
+            text = self._played(
+                turn, taken.instance, asked.messages, sampler, start, 0.0 if taken.heard.cut else skill
+            )
             ended = "ended"
         if defects.template == "other" and uniforms(b"leak", start)[0] < LEAK_SHARE:
             text = LEAK + text
         if len(text) > tokens_max * CHARACTERS_A_TOKEN:
             text, ended = text[: tokens_max * CHARACTERS_A_TOKEN], "cut"
         spoken = tokens_in(text)
-        stops = [place for stop in asked.stop if (place := text.find(stop)) >= 0] if not defects.stop_ignored else []
+        stops = (
+            [place for stop in asked.stop if (place := text.find(stop)) >= 0]
+            if not defects.stop_ignored
+            else []
+        )
         if stops:
             text, ended = text[: min(stops)], "stopped"
             spoken = tokens_in(text) + 1
         shown = weights if defects.routed_admitted else emulation.weights
-        return Said(
+        return ChatReply(
             text=_spoilt(text, defects),
             ended=ended,
             prompt_tokens=taken.heard.tokens,
@@ -297,7 +352,13 @@ class Provider:
         )
 
     def _played(
-        self, turn: turn_header.Turn, instance: Instance, messages: tuple[Message, ...], sampler: Sampler, start: bytes, skill: float
+        self,
+        turn: turn_header.TurnReference,
+        instance: Instance,
+        messages: tuple[Message, ...],
+        sampler: Sampler,
+        start: bytes,
+        skill: float,
     ) -> str:
         """A bot's reply. At temperature 0 its play hangs on the puzzle alone, so that it repeats; else on this very episode or the seed.
 
@@ -306,13 +367,15 @@ class Provider:
         luck = sampler.luck if sampler.temperature > 0 else b""
         place = f"{turn.item} {turn.seat} {turn.number}".encode("utf-8", "surrogatepass")
         chance = Random(int.from_bytes(digest8(b"play", sampler.weights, place, luck), "big"))
-        reply, words_may_follow = bot_reply(instance, turn.seat, messages, skill=skill, form_errors=errors, chance=chance)
+        reply, words_may_follow = bot_reply(
+            instance, turn.seat, messages, skill=skill, form_errors=errors, chance=chance
+        )
         return reply + manner(sampler, start, words=MANNER_WORDS if words_may_follow else 0)
 
     def _forwarded(self, taken: _Taken, body: Mapping[str, Any], key: bytes | None, headers: str) -> Forward:
         asked = taken.asked
         defects = self.emulation.defects
-        wanted = upstream.Wanted(
+        wanted = upstream.UpstreamRequest(
             model=defects.routed_model if defects.routed_model and self._routed(taken.luck) else asked.model,
             messages=normalised(taken.heard.messages),
             temperature=self._temperature(asked),
@@ -335,12 +398,17 @@ class Provider:
             text = with_form_errors(text, defects.form_errors, errors)
             return self._brought(taken, replace(said, text=_spoilt(text, defects)), headers)
 
-        along = {"Content-Type": "application/json", **({"Authorization": key.decode("latin-1")} if key else {})}
-        return Forward(upstream.body_for(wanted, body, other_template=defects.template == "other"), along, finish)
+        along = {
+            "Content-Type": "application/json",
+            **({"Authorization": key.decode("latin-1")} if key else {}),
+        }
+        return Forward(
+            upstream.body_for(wanted, body, other_template=defects.template == "other"), along, finish
+        )
 
     # --- how it is brought ----------------------------------------------------------------------------------------------------
 
-    def _brought(self, taken: _Taken, said: Said, headers: str) -> Response:
+    def _brought(self, taken: _Taken, said: ChatReply, headers: str) -> Response:
         speaks, asked, chance = taken.speaks, taken.asked, taken.chance
         seen, faults = self.statistics, self.emulation.faults
         name = "".join(part.hex() for part in chance)
@@ -357,7 +425,10 @@ class Provider:
         seen.completion_tokens += said.completion_tokens
         response = Response(200, (), headers, works=True, stream=asked.stream)
         if asked.stream:
-            response.pieces, response.content_type = tuple(speaks.events(name, CREATED, asked, said)), "text/event-stream; charset=utf-8"
+            response.pieces, response.content_type = (
+                tuple(speaks.events(name, CREATED, asked, said)),
+                "text/event-stream; charset=utf-8",
+            )
         else:
             response.pieces = (speaks.answer(name, CREATED, asked, said),)
         self._timed(response, said, chance)
@@ -365,11 +436,13 @@ class Provider:
             _strike(response, fault, struck[2], speaks, stall_s=faults.stall_s)
         return response
 
-    def _timed(self, response: Response, said: Said, chance: tuple[bytes, bytes]) -> None:
+    def _timed(self, response: Response, said: ChatReply, chance: tuple[bytes, bytes]) -> None:
         latency = self.emulation.latency
         if latency.first_s:
             drawn = uniforms(self._root, b"latency", *chance)
-            response.first_s = latency.first_s * 2.718281828459045 ** (latency.spread * normal(drawn[0], drawn[1]))
+            response.first_s = latency.first_s * 2.718281828459045 ** (
+                latency.spread * normal(drawn[0], drawn[1])
+            )
         if latency.tokens_per_s is not None:
             if response.stream:
                 response.gap_s = 1.0 / latency.tokens_per_s
@@ -445,4 +518,7 @@ def _strike(response: Response, fault: Fault, place: float, speaks: Format, *, s
         told = speaks.error(503, "overloaded", "Upstream error, please try again.")
         response.pieces = (b"data: " + told + b"\n\n" if response.stream else told,)
     elif fault == "wrong_usage":
-        response.pieces = tuple(piece.replace(b'_tokens":', b'_tokens":-') if b'_tokens"' in piece else piece for piece in response.pieces)
+        response.pieces = tuple(
+            piece.replace(b'_tokens":', b'_tokens":-') if b'_tokens"' in piece else piece
+            for piece in response.pieces
+        )

@@ -13,7 +13,7 @@ from harness.core.emulation import Quotas
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class QuotaState:
     """What a provider says of one quota: a limit, what is left of it, and seconds until all of it is back."""
 
     limit: float
@@ -26,7 +26,7 @@ class Law(Protocol):
 
     def wait_s(self, cost: float, now_s: float) -> float: ...
     def take(self, cost: float, now_s: float) -> None: ...
-    def told(self, now_s: float) -> Told: ...
+    def told(self, now_s: float) -> QuotaState: ...
 
 
 class Sliding:
@@ -54,10 +54,10 @@ class Sliding:
         self._taken.append((now_s + self._window_s, cost))
         self._sum += cost
 
-    def told(self, now_s: float) -> Told:
+    def told(self, now_s: float) -> QuotaState:
         self._forget(now_s)
         reset_s = self._taken[-1][0] - now_s if self._taken else 0.0
-        return Told(limit=self._quota, remaining=max(0.0, self._quota - self._sum), reset_s=reset_s)
+        return QuotaState(limit=self._quota, remaining=max(0.0, self._quota - self._sum), reset_s=reset_s)
 
     def _forget(self, now_s: float) -> None:
         while self._taken and self._taken[0][0] <= now_s:
@@ -83,9 +83,11 @@ class Fixed:
         self._turn(now_s)
         self._sum += cost
 
-    def told(self, now_s: float) -> Told:
+    def told(self, now_s: float) -> QuotaState:
         self._turn(now_s)
-        return Told(limit=self._quota, remaining=max(0.0, self._quota - self._sum), reset_s=self._left_s(now_s))
+        return QuotaState(
+            limit=self._quota, remaining=max(0.0, self._quota - self._sum), reset_s=self._left_s(now_s)
+        )
 
     def _turn(self, now_s: float) -> None:
         number = (now_s - self._phase_s) // self._window_s
@@ -114,9 +116,13 @@ class Bucket:
         self._flow(now_s)
         self._level -= cost
 
-    def told(self, now_s: float) -> Told:
+    def told(self, now_s: float) -> QuotaState:
         self._flow(now_s)
-        return Told(limit=self._quota, remaining=max(0.0, self._level), reset_s=(self._quota - self._level) / self._per_s)
+        return QuotaState(
+            limit=self._quota,
+            remaining=max(0.0, self._level),
+            reset_s=(self._quota - self._level) / self._per_s,
+        )
 
     def _flow(self, now_s: float) -> None:
         self._level = min(self._quota, self._level + (now_s - self._at_s) * self._per_s)
@@ -141,7 +147,11 @@ class Ledger:
             "output-tokens": quotas.output_tokens,
         }
         self._laws = {kind: law(quota) for kind, quota in kinds.items() if quota is not None}
-        self._second = Sliding(max(1.0, quotas.per_second * quotas.requests), 1.0) if quotas.per_second and quotas.requests else None
+        self._second = (
+            Sliding(max(1.0, quotas.per_second * quotas.requests), 1.0)
+            if quotas.per_second and quotas.requests
+            else None
+        )
 
     @property
     def counts_output(self) -> bool:
@@ -175,6 +185,6 @@ class Ledger:
             if kind in self._laws:
                 self._laws[kind].take(output_tokens, now_s)
 
-    def told(self, now_s: float) -> dict[str, Told]:
+    def told(self, now_s: float) -> dict[str, QuotaState]:
         """What the account's headers say, by quota."""
         return {kind: law.told(now_s) for kind, law in self._laws.items()}

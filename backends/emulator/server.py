@@ -18,8 +18,8 @@ from backends.bots import own_instance
 from backends.deadlines import Deadlines
 from backends.emulator import upstream
 from backends.emulator.formats import FORMATS
-from backends.emulator.provider import Forward, Provider, Request, Response, Statistics
-from backends.http import Wire, open_wire
+from backends.emulator.provider import EmulatedProvider, Forward, Request, Response, Statistics
+from backends.http import ConnectionPool, open_connection_pool
 from harness.core.clock import RealClock
 from harness.core.emulation import Emulation
 from harness.core.errors import CallError
@@ -64,7 +64,7 @@ class Emulator:
     base_url    what a sweep's base_url says
     dead        set once the provider has died, as its faults may ask"""
 
-    def __init__(self, provider: Provider, workers: Workers, wire: Wire | None) -> None:
+    def __init__(self, provider: EmulatedProvider, workers: Workers, wire: ConnectionPool | None) -> None:
         self.base_url = ""
         self.wire = wire
         self.dead = asyncio.Event()
@@ -150,7 +150,11 @@ class Connection(asyncio.Protocol):
         try:
             request = self._parsed()
         except ValueError as error:
-            refusal = Response(400, (FORMATS["/v1/chat/completions"].error(400, "bad_request", str(error)),), "connection: close\r\n")
+            refusal = Response(
+                400,
+                (FORMATS["/v1/chat/completions"].error(400, "bad_request", str(error)),),
+                "connection: close\r\n",
+            )
             self._write(_head(refusal) + refusal.pieces[0])
             self._transport.close()
             return
@@ -224,12 +228,16 @@ class Connection(asyncio.Protocol):
         body = response.pieces[0] if len(response.pieces) == 1 else b"".join(response.pieces)
         if response.cut_at is not None:
             self._write(_head(response) + _framed(response, body[: response.cut_at]))
-            self._timer = asyncio.get_running_loop().call_later(0.01, self.abort)  # once what was written is on its way
+            self._timer = asyncio.get_running_loop().call_later(
+                0.01, self.abort
+            )  # once what was written is on its way
         elif response.gap_s > 0:
             self._write(_head(response))
             self._send_piece(response, 0)
         else:
-            self._write(_head(response) + _framed(response, body) + (b"0\r\n\r\n" if response.stream else b""))
+            self._write(
+                _head(response) + _framed(response, body) + (b"0\r\n\r\n" if response.stream else b"")
+            )
             self._done()
 
     def _send_piece(self, response: Response, number: int) -> None:
@@ -238,7 +246,9 @@ class Connection(asyncio.Protocol):
             self._done()
             return
         self._write(_framed(response, response.pieces[number]))
-        self._timer = asyncio.get_running_loop().call_later(response.gap_s, self._send_piece, response, number + 1)
+        self._timer = asyncio.get_running_loop().call_later(
+            response.gap_s, self._send_piece, response, number + 1
+        )
 
     def _write(self, data: bytes) -> None:
         if not self._gone:
@@ -260,7 +270,11 @@ class Connection(asyncio.Protocol):
 
 
 def _head(response: Response) -> bytes:
-    framing = "transfer-encoding: chunked" if response.stream else f"content-length: {sum(map(len, response.pieces))}"
+    framing = (
+        "transfer-encoding: chunked"
+        if response.stream
+        else f"content-length: {sum(map(len, response.pieces))}"
+    )
     return (
         f"HTTP/1.1 {response.status} {_REASONS[response.status]}\r\ncontent-type: {response.content_type}\r\n"
         f"{framing}\r\n{response.headers}\r\n"
@@ -295,17 +309,23 @@ def _unchunked(buffer: bytearray, start: int) -> tuple[bytes, int] | None:
 
 @asynccontextmanager
 async def serving(
-    emulation: Emulation, *, port: int = 0, key: str | None = None, find_instance: Callable[[str], Instance] = own_instance
+    emulation: Emulation,
+    *,
+    port: int = 0,
+    key: str | None = None,
+    find_instance: Callable[[str], Instance] = own_instance,
 ) -> AsyncIterator[Emulator]:
     """An emulated provider on 127.0.0.1; port 0: any that is free. See the package's header."""
     clock = RealClock()
     loop = asyncio.get_running_loop()
-    provider = Provider(emulation, find_instance=find_instance, key=key, now_s=clock.now())
+    provider = EmulatedProvider(emulation, find_instance=find_instance, key=key, now_s=clock.now())
     workers = Workers(emulation.latency.workers, emulation.latency.queue_max)
     async with AsyncExitStack() as open_things:
         wire = None
         if emulation.behind is not None:
-            wire = await open_things.enter_async_context(open_wire(requests_per_second_max=None, deadlines=Deadlines()))
+            wire = await open_things.enter_async_context(
+                open_connection_pool(requests_per_second_max=None, deadlines=Deadlines())
+            )
         emulator = Emulator(provider, workers, wire)
         server = await loop.create_server(lambda: Connection(emulator), "127.0.0.1", port, backlog=4096)
         emulator.base_url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"

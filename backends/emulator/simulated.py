@@ -27,7 +27,7 @@ REFUSAL_S = 0.05  # a refusal is quick
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tempo:
+class LatencyModel:
     """How long an answer takes.
 
     first_s   until anything happens: network and queue
@@ -50,7 +50,7 @@ class Tempo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Enforcement:
+class QuotaModel:
     """What a provider allows a minute, and how it counts.
 
     limits        quota -> so many a minute
@@ -72,7 +72,7 @@ FAULTS: tuple[FaultKind, ...] = ("limited", "overloaded", "garbled", "reset", "s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trouble:
+class FaultModel:
     """What goes wrong.
 
     fault_rate   share of calls that fail
@@ -92,9 +92,9 @@ class Trouble:
 class Behaviour:
     """How a provider behaves."""
 
-    tempo: Tempo = Tempo()
-    enforcement: Enforcement = Enforcement()
-    trouble: Trouble = Trouble()
+    tempo: LatencyModel = LatencyModel()
+    enforcement: QuotaModel = QuotaModel()
+    trouble: FaultModel = FaultModel()
 
 
 class SimulatedProvider:
@@ -114,7 +114,9 @@ class SimulatedProvider:
         by_second = enforcement.per_second is not None and "requests" in enforcement.limits
         self._second = _Fixed(1.0, enforcement.phase_s) if by_second else None
         self._warm = False
-        self._batch = _Batch(behaviour.tempo, clock) if behaviour.tempo.load_s or behaviour.tempo.slots else None
+        self._batch = (
+            _Batch(behaviour.tempo, clock) if behaviour.tempo.load_s or behaviour.tempo.slots else None
+        )
 
     async def serve(self, inner: Backend, prompt: Prompt) -> Completion:
         """The inner backend's answer in this provider's time, if it gives one."""
@@ -132,7 +134,11 @@ class SimulatedProvider:
             raise
         self.arrivals.append(now_s)
         self._count("requests", 1.0, now_s)
-        fault = trouble.faults[self._chance.randrange(len(trouble.faults))] if self._chance.random() < trouble.fault_rate else None
+        fault = (
+            trouble.faults[self._chance.randrange(len(trouble.faults))]
+            if self._chance.random() < trouble.fault_rate
+            else None
+        )
         if fault == "stall":
             await clock.sleep(trouble.stall_s)
             raise TimedOut("simulated: silence")
@@ -141,15 +147,23 @@ class SimulatedProvider:
         await self._compute(completion.prompt_tokens or 0, completion.completion_tokens or 0)
         if fault is not None:
             raise self._said(_fault(fault))
-        return completion._replace(headers=self._headers()) if self.behaviour.enforcement.headers else completion
+        return (
+            completion._replace(headers=self._headers()) if self.behaviour.enforcement.headers else completion
+        )
 
     async def _compute(self, prompt_tokens: int, reply_tokens: int) -> None:
         tempo = self.behaviour.tempo
-        factor = self._chance.choice(tempo.factors) if tempo.factors else self._chance.lognormvariate(0.0, tempo.spread)
+        factor = (
+            self._chance.choice(tempo.factors)
+            if tempo.factors
+            else self._chance.lognormvariate(0.0, tempo.spread)
+        )
         if not self._warm:
             factor *= tempo.cold
         if self._batch is None:
-            await self._clock.sleep(factor * (tempo.first_s + tempo.prompt_s * prompt_tokens + tempo.token_s * reply_tokens))
+            await self._clock.sleep(
+                factor * (tempo.first_s + tempo.prompt_s * prompt_tokens + tempo.token_s * reply_tokens)
+            )
         else:
             await self._clock.sleep(factor * (tempo.first_s + tempo.prompt_s * prompt_tokens))
             await self._batch.write(factor * reply_tokens)
@@ -273,7 +287,7 @@ class _Sliding:
         return self._used, self._spent[0][0] + self._length_s - now_s if self._spent else 0.0
 
 
-def _count_of(enforcement: Enforcement) -> _Fixed | _Sliding:
+def _count_of(enforcement: QuotaModel) -> _Fixed | _Sliding:
     return _Fixed(MINUTE_S, enforcement.phase_s) if enforcement.window == "fixed" else _Sliding(MINUTE_S)
 
 
@@ -291,7 +305,7 @@ class _Batch:
 
     All replies advance at one pace, so who ends first is known on arrival; that call alone watches the time."""
 
-    def __init__(self, tempo: Tempo, clock: Clock) -> None:
+    def __init__(self, tempo: LatencyModel, clock: Clock) -> None:
         self._tempo = tempo
         self._clock = clock
         self._done = 0.0  # tokens that a call present from the beginning would have by now

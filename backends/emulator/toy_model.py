@@ -19,7 +19,24 @@ START_TOKENS = 3  # what a template costs a conversation,
 MESSAGE_TOKENS = 4  # and each of its messages
 OTHER_MESSAGE_TOKENS = 7  # under another template
 
-OPENERS = ("Well", "Then", "Once", "Just", "Here", "When", "What", "Some", "Most", "Both", "Each", "Such", "This", "That", "Over", "With")
+OPENERS = (
+    "Well",
+    "Then",
+    "Once",
+    "Just",
+    "Here",
+    "When",
+    "What",
+    "Some",
+    "Most",
+    "Both",
+    "Each",
+    "Such",
+    "This",
+    "That",
+    "Over",
+    "With",
+)
 _STOP_WORDS = (
     *("the", "and", "but", "for", "out", "off", "why", "how", "all", "any", "few", "nor", "not", "own"),
     *("too", "can", "now", "you", "him", "his", "she", "her", "its", "who", "are", "was", "has"),
@@ -60,7 +77,10 @@ class Token:
     def logprobs(self) -> list[tuple[str, float]]:
         """The candidates with their log-probabilities under the model, the likeliest first."""
         logsum = math.log(sum(map(math.exp, self.logits)))
-        return sorted(((word, logit - logsum) for word, logit in zip(self.candidates, self.logits, strict=True)), key=lambda pair: -pair[1])
+        return sorted(
+            ((word, logit - logsum) for word, logit in zip(self.candidates, self.logits, strict=True)),
+            key=lambda pair: -pair[1],
+        )
 
     def logprob(self) -> float:
         """Its own."""
@@ -81,7 +101,9 @@ def prompt_tokens(messages: Sequence[Message], *, other_template: bool = False) 
 def told(messages: Sequence[Message], *, other_template: bool = False) -> bytes:
     """What the model has been told, as the state its words start from."""
     layout = b"other" if other_template else b"own"
-    return digest8(layout, *(f"{message.role}\n{message.text}".encode("utf-8", "surrogatepass") for message in messages))
+    return digest8(
+        layout, *(f"{message.role}\n{message.text}".encode("utf-8", "surrogatepass") for message in messages)
+    )
 
 
 class _State:
@@ -94,13 +116,19 @@ class _State:
     def draw(self, words: Sequence[str]) -> Token:
         sampler = self._sampler
         drawn = blake2b(self._at, digest_size=24).digest()
-        place, stride = int.from_bytes(drawn[:4], "big"), 1 + drawn[4] % 3  # distinct: four strides are fewer than any list of words
+        place, stride = (
+            int.from_bytes(drawn[:4], "big"),
+            1 + drawn[4] % 3,
+        )  # distinct: four strides are fewer than any list of words
         many = len(words)
         candidates = [words[(place + step) % many] for step in (0, stride, 2 * stride, 3 * stride)]
         logits = [0.0, -2.2 * drawn[5] / 256, -1.1 - 2.2 * drawn[6] / 256, -2.2 - 2.2 * drawn[7] / 256]
         if sampler.weights_noise:
             one, other = uniforms(b"noise", self._at), uniforms(b"more noise", self._at)
-            logits = [logit + sampler.weights_noise * normal(*pair) for logit, *pair in zip(logits, one, other, strict=True)]
+            logits = [
+                logit + sampler.weights_noise * normal(*pair)
+                for logit, *pair in zip(logits, one, other, strict=True)
+            ]
         chosen = self._chosen(logits)
         self._at = drawn[8:16] if chosen == 0 else digest8(drawn[8:16], chosen.to_bytes(1, "big"))
         return Token(candidates[chosen], chosen, candidates, logits)
@@ -125,7 +153,11 @@ class _State:
         weights = [math.exp((logit - top) / sampler.temperature) for logit in logits]
         if sampler.top_p < 1:
             weights = _nucleus(weights, sampler.top_p)
-        left = int.from_bytes(blake2b(self._at + sampler.luck, digest_size=8).digest(), "big") / 2**64 * sum(weights)
+        left = (
+            int.from_bytes(blake2b(self._at + sampler.luck, digest_size=8).digest(), "big")
+            / 2**64
+            * sum(weights)
+        )
         for place, weight in enumerate(weights):
             left -= weight
             if left < 0:

@@ -12,17 +12,29 @@ from typing import Any
 
 import orjson
 
-from backends.emulator.formats import Said, Stop
+from backends.emulator.formats import ChatReply, Stop
 from harness.core.vocabulary import Message
 
 PATH = "/chat/completions"
-_OURS = frozenset({"model", "messages", "max_tokens", "max_completion_tokens", "temperature", "top_p", "seed", "stop", "stream"})
+_OURS = frozenset(
+    {
+        "model",
+        "messages",
+        "max_tokens",
+        "max_completion_tokens",
+        "temperature",
+        "top_p",
+        "seed",
+        "stop",
+        "stream",
+    }
+)
 _NOT_THEIRS = frozenset({"stream_options", "stop_sequences", "system", "logprobs", "top_logprobs", "n"})
 _ENDS: Mapping[object, Stop] = {"stop": "ended", "length": "cut"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class UpstreamRequest:
     """One request with the defects in it. None: not said."""
 
     model: str
@@ -34,7 +46,7 @@ class Wanted:
     stop: tuple[str, ...]
 
 
-def body_for(wanted: Wanted, as_asked: Mapping[str, Any], *, other_template: bool) -> bytes:
+def body_for(wanted: UpstreamRequest, as_asked: Mapping[str, Any], *, other_template: bool) -> bytes:
     """What the server behind is sent; fields that we do not know go along as they are."""
     extra = {name: value for name, value in as_asked.items() if name not in _OURS and name not in _NOT_THEIRS}
     messages = _as_one(wanted.messages) if other_template else wanted.messages
@@ -56,14 +68,14 @@ def _as_one(messages: tuple[Message, ...]) -> tuple[Message, ...]:
     return (Message("user", "\n".join([*lines, "<|assistant|>\n"])),)
 
 
-def said_in(body: bytes) -> Said:
+def said_in(body: bytes) -> ChatReply:
     """The reply in the server's answer.
 
     raises  ValueError if it holds none"""
     found = orjson.loads(body)
     try:
         choice, usage = found["choices"][0], found["usage"]
-        return Said(
+        return ChatReply(
             text=choice["message"]["content"] or "",
             ended=_ENDS.get(choice.get("finish_reason"), "ended"),
             prompt_tokens=int(usage["prompt_tokens"]),

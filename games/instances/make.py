@@ -30,11 +30,17 @@ SCOWL_SIZES = (10, 20, 35, 40, 50, 55, 60, 70, 80)
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description="Writes our instance sets anew.")
-    arguments.add_argument("--scowl", type=Path, help="a folder of SCOWL word lists: make the list of five-letter words first")
-    arguments.add_argument("--out", type=Path, default=HERE, help="where to write; the sets' own folder if not given")
+    arguments.add_argument(
+        "--scowl", type=Path, help="a folder of SCOWL word lists: make the list of five-letter words first"
+    )
+    arguments.add_argument(
+        "--out", type=Path, default=HERE, help="where to write; the sets' own folder if not given"
+    )
     chosen = arguments.parse_args()
     if chosen.scowl is not None:
-        (chosen.out / "five_letter_words.txt").write_text(five_letter_words_of(chosen.scowl), encoding="utf-8")
+        (chosen.out / "five_letter_words.txt").write_text(
+            five_letter_words_of(chosen.scowl), encoding="utf-8"
+        )
     for game, text in every_set():
         (chosen.out / f"{game}.json").write_text(text, encoding="utf-8")
 
@@ -114,19 +120,25 @@ def taboo_experiments() -> list[Experiment]:
             "guesser_initial_prompt": TABOO_GUESSER,
             "game_instances": [
                 taboo_instance(number, target, words_in(related), words_in(associations))
-                for number, (_, target, related, associations) in enumerate(of_level(records("taboo_words.txt"), level))
+                for number, (_, target, related, associations) in enumerate(
+                    of_level(records("taboo_words.txt"), level)
+                )
             ],
         }
         for level in ("everyday", "familiar", "rare")
     ]
 
 
-def taboo_instance(number: int, target: str, related: Sequence[str], associations: Sequence[str]) -> Mapping[str, object]:
+def taboo_instance(
+    number: int, target: str, related: Sequence[str], associations: Sequence[str]
+) -> Mapping[str, object]:
     forbidden = [stem(word) for word in (target, *related)]
     assert len(related) == 3, f"{target}: not three related words"
     assert len(set(forbidden)) == 4, f"{target}: two forbidden words are one to the rules"
     assert not stop_words() & {target, *related}, f"{target}: a forbidden word that the rules overlook"
-    assert not {stem(word) for word in associations} & set(forbidden), f"{target}: an associated word is forbidden"
+    assert not {stem(word) for word in associations} & set(forbidden), (
+        f"{target}: an associated word is forbidden"
+    )
     return {"game_id": number, "target_word": target, "related_word": related, "associations": associations}
 
 
@@ -196,7 +208,13 @@ Suggest no words yourself, and write nothing else.
 
 def wordle_experiments(game: str) -> list[Experiment]:
     with_clue, with_critic = game != "wordle", game == "wordle_withcritic"
-    task = WORDLE_TASK + (WORDLE_CLUE if with_clue else "") + (WORDLE_CRITIC if with_critic else "") + WORDLE_FEEDBACK + WORDLE_START
+    task = (
+        WORDLE_TASK
+        + (WORDLE_CLUE if with_clue else "")
+        + (WORDLE_CRITIC if with_critic else "")
+        + WORDLE_FEEDBACK
+        + WORDLE_START
+    )
     return [
         {
             "name": level,
@@ -235,8 +253,12 @@ def five_letter_words_of(scowl: Path) -> str:
     ]
     listed: set[str] = set()
     for size in SCOWL_SIZES:
-        files = [path for kind in ("english", "american") if (path := scowl / f"{kind}-words.{size}").exists()]
-        words = {word for path in files for word in path.read_text(encoding="latin-1").split() if fits_wordle(word)}
+        files = [
+            path for kind in ("english", "american") if (path := scowl / f"{kind}-words.{size}").exists()
+        ]
+        words = {
+            word for path in files for word in path.read_text(encoding="latin-1").split() if fits_wordle(word)
+        }
         lines += [f"# size {size}", *sorted(words - listed)]
         listed |= words
     return "\n".join(lines) + "\n"
@@ -270,7 +292,9 @@ def grid(cells: Cells, letter: str = "X") -> str:
 
 def filled(places: Iterable[tuple[int, int]]) -> Cells:
     chosen = set(places)
-    return tuple("".join("X" if (row, column) in chosen else "." for column in range(SIDE)) for row in range(SIDE))
+    return tuple(
+        "".join("X" if (row, column) in chosen else "." for column in range(SIDE)) for row in range(SIDE)
+    )
 
 
 # ── imagegame ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -322,7 +346,10 @@ Keep what was drawn before, and write nothing but the grid.
 
 def imagegame_experiments() -> list[Experiment]:
     chance = stream(VERSION, "imagegame")
-    drawn = [grid(picture, chance.choice(ascii_uppercase)) for picture in pictures("letters")[:10] + pictures("figures")[:10]]
+    drawn = [
+        grid(picture, chance.choice(ascii_uppercase))
+        for picture in pictures("letters")[:10] + pictures("figures")[:10]
+    ]
     # The first ten scattered grids have one letter, the others two.
     scattered = [scattered_grid(chance, letters=1 + number // 10) for number in range(20)]
     return [imagegame_experiment("pictures", drawn), imagegame_experiment("scattered", scattered)]
@@ -344,7 +371,9 @@ def imagegame_experiment(name: str, targets: Sequence[str]) -> Experiment:
         "player_1_question": IMAGE_QUESTION,
         "player_2_prompt_header": IMAGE_DRAWER,
         "grid_dimension": SIDE,
-        "game_instances": [{"game_id": number, "target_grid": target} for number, target in enumerate(targets)],
+        "game_instances": [
+            {"game_id": number, "target_grid": target} for number, target in enumerate(targets)
+        ],
     }
 
 
@@ -411,9 +440,15 @@ def referencegame_experiments() -> list[Experiment]:
 
 def diagonals() -> list[Cells]:
     """One or two diagonals, which run on at the other edge."""
-    falling = [{place for place in EVERYWHERE if (place[0] - place[1]) % SIDE == shift} for shift in range(SIDE)]
-    rising = [{place for place in EVERYWHERE if (place[0] + place[1]) % SIDE == shift} for shift in range(SIDE)]
-    return [filled(set().union(*chosen)) for size in (1, 2) for chosen in combinations(falling + rising, size)]
+    falling = [
+        {place for place in EVERYWHERE if (place[0] - place[1]) % SIDE == shift} for shift in range(SIDE)
+    ]
+    rising = [
+        {place for place in EVERYWHERE if (place[0] + place[1]) % SIDE == shift} for shift in range(SIDE)
+    ]
+    return [
+        filled(set().union(*chosen)) for size in (1, 2) for chosen in combinations(falling + rising, size)
+    ]
 
 
 def triplets(family: Sequence[Cells], chance: Random) -> list[Triplet]:
@@ -446,7 +481,9 @@ def referencegame_experiment(name: str, chosen: Sequence[Triplet]) -> Experiment
         "player_1_prompt_header": REFERENCE_DESCRIBER,
         "player_2_prompt_header": REFERENCE_SELECTOR,
         "game_instances": [
-            referencegame_instance(3 * number + place, triplet, place) for number, triplet in enumerate(chosen) for place in range(3)
+            referencegame_instance(3 * number + place, triplet, place)
+            for number, triplet in enumerate(chosen)
+            for place in range(3)
         ],
     }
 
@@ -495,7 +532,7 @@ PRIVATE_INSTANCES = 10
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scene:
+class SlotScene:
     """One experiment of privateshared: who asks about what, and what may be the case."""
 
     name: str
@@ -511,10 +548,13 @@ class Scene:
 def privateshared_experiments() -> list[Experiment]:
     sources = json.loads((HERE / "privateshared_facts.json").read_text(encoding="utf-8"))
     chance = stream(VERSION, "privateshared")
-    return [privateshared_experiment(scene_of(source), sources["suffixes"], chance) for source in sources["experiments"]]
+    return [
+        privateshared_experiment(scene_of(source), sources["suffixes"], chance)
+        for source in sources["experiments"]
+    ]
 
 
-def scene_of(source: Mapping[str, Any]) -> Scene:
+def scene_of(source: Mapping[str, Any]) -> SlotScene:
     """A scene lists its slots one by one, or the names of slots that are all alike and what may stand for any of them."""
     if "slots" in source:
         values = {slot: about["values"] for slot, about in source["slots"].items()}
@@ -524,17 +564,22 @@ def scene_of(source: Mapping[str, Any]) -> Scene:
         values = dict.fromkeys(source["alike"], source["values"])
         requests = {slot: [source["request"].replace("{}", slot)] for slot in source["alike"]}
         topics = {slot: source["topic"].replace("{}", slot) for slot in source["alike"]}
-    return Scene(
+    return SlotScene(
         **{key: source[key] for key in ("name", "tag", "what", "asker", "situation")},
         values=values,
         requests=requests,
-        questions={slot: [text.format(asker=source["asker"], topic=topic) for text in TOPIC_QUESTIONS] for slot, topic in topics.items()},
+        questions={
+            slot: [text.format(asker=source["asker"], topic=topic) for text in TOPIC_QUESTIONS]
+            for slot, topic in topics.items()
+        },
     )
 
 
-def privateshared_experiment(scene: Scene, suffixes: Sequence[str], chance: Random) -> Experiment:
+def privateshared_experiment(scene: SlotScene, suffixes: Sequence[str], chance: Random) -> Experiment:
     puzzles = [privateshared_instance(number, scene, chance) for number in range(PRIVATE_INSTANCES)]
-    assert len({canonical(puzzle["slots"]) for puzzle in puzzles}) == len(puzzles), f"{scene.name}: an instance twice"
+    assert len({canonical(puzzle["slots"]) for puzzle in puzzles}) == len(puzzles), (
+        f"{scene.name}: an instance twice"
+    )
     return {
         "name": scene.name,
         "tag": scene.tag,
@@ -548,7 +593,7 @@ def privateshared_experiment(scene: Scene, suffixes: Sequence[str], chance: Rand
     }
 
 
-def privateshared_instance(number: int, scene: Scene, chance: Random) -> dict[str, object]:
+def privateshared_instance(number: int, scene: SlotScene, chance: Random) -> dict[str, object]:
     slots = values_drawn(scene, chance)
     order = list(slots)
     chance.shuffle(order)
@@ -556,7 +601,9 @@ def privateshared_instance(number: int, scene: Scene, chance: Random) -> dict[st
     return {
         "game_id": number,
         "slots": slots,
-        "initial_prompt": PRIVATE_RULES.format(situation=scene.situation, facts=facts, asker=scene.asker, tag=scene.tag),
+        "initial_prompt": PRIVATE_RULES.format(
+            situation=scene.situation, facts=facts, asker=scene.asker, tag=scene.tag
+        ),
         "request_order": order,
         "requests": {slot: chance.randrange(len(scene.requests[slot])) for slot in slots},
         "probes": {
@@ -566,7 +613,7 @@ def privateshared_instance(number: int, scene: Scene, chance: Random) -> dict[st
     }
 
 
-def values_drawn(scene: Scene, chance: Random) -> dict[str, str]:
+def values_drawn(scene: SlotScene, chance: Random) -> dict[str, str]:
     """A value for each slot, none of which gives away another by standing inside it or in what is said in the game."""
     slots: dict[str, str] = {}
     for slot, values in scene.values.items():

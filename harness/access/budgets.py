@@ -17,17 +17,30 @@ def find_scopes(spec: SweepSpec, seatings: Mapping[str, Seating], *, source: Pat
     """The allowances of those who play.
 
     raises   SpecError if dollars are to be counted where no price is known"""
-    parts, playing = spec.methods(), frozenset(name for seating in seatings.values() for name in seating.methods)
+    parts, playing = (
+        spec.methods(),
+        frozenset(name for seating in seatings.values() for name in seating.methods),
+    )
     scopes, unpriced = [], set()
     if spec.budget != BudgetPart():
-        scopes.append(Scope(name="the sweep", allowance=_allowance(spec.budget), payers=playing, lanes=frozenset(seatings)))
+        scopes.append(
+            Scope(
+                name="the sweep", allowance=_allowance(spec.budget), payers=playing, lanes=frozenset(seatings)
+            )
+        )
         if spec.budget.cost_usd is not None:
             unpriced |= {name for name in playing if not _priced(parts[name][1])}
     for name, (model, part) in parts.items():
         if name in playing and part.budget is not None:
             compared = {one for one in playing if parts[one][0] == model}
-            lanes = frozenset(one for one, who in seatings.items() if name in who.methods or compared.issuperset(who.methods))
-            scopes.append(Scope(name=name, allowance=_allowance(part.budget), payers=frozenset({name}), lanes=lanes))
+            lanes = frozenset(
+                one
+                for one, who in seatings.items()
+                if name in who.methods or compared.issuperset(who.methods)
+            )
+            scopes.append(
+                Scope(name=name, allowance=_allowance(part.budget), payers=frozenset({name}), lanes=lanes)
+            )
             if part.budget.cost_usd is not None and not _priced(part):
                 unpriced.add(name)
     if unpriced:
@@ -38,7 +51,12 @@ def find_scopes(spec: SweepSpec, seatings: Mapping[str, Seating], *, source: Pat
 
 def _priced(part: MethodPart) -> bool:
     """Whether it is known what its calls cost; what runs on this machine costs nothing."""
-    return part.price_input_usd_per_mtok is not None or part.bots is not None or part.engine is not None or part.emulator is not None
+    return (
+        part.price_input_usd_per_mtok is not None
+        or part.bots is not None
+        or part.engine is not None
+        or part.emulator is not None
+    )
 
 
 def _allowance(part: BudgetPart) -> Allowance:

@@ -18,15 +18,15 @@ from backends.bots import BotsBackend
 from backends.deadlines import Deadlines
 from backends.dialects import DIALECTS
 from backends.local.local_server import LocalServer
-from backends.local.supervisor import HostedBackend
+from backends.local.supervisor import SupervisedBackend
 from harness.access.budgets import find_scopes
-from harness.access.context import Setting
-from harness.access.engine_servers import Servers
-from harness.access.game_sets import game_sets, items_of, user_path, warm
-from harness.access.gates import Door, find_doors
+from harness.access.context import RunContext
+from harness.access.engine_servers import EngineServers
+from harness.access.game_sets import game_sets, items_of, user_path, warm_up
+from harness.access.gates import GateSpec, group_by_quota
 from harness.access.keys import read_keys
 from harness.access.methods import access_method
-from harness.checking.check_method import Doorway, Look, Nowhere, look_at
+from harness.checking.check_method import CheckTarget, MethodCheck, NullSink, check_method
 from harness.config.episode_plans import GameSet
 from harness.config.load import Key, spec_error, suggest
 from harness.config.sweep import MethodPart, SweepSpec
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from backends.http import HttpBackend
 
 
-async def check_sweep(spec: SweepSpec, setting: Setting, *, probing: bool) -> tuple[Look, ...]:
+async def check_sweep(spec: SweepSpec, setting: RunContext, *, probing: bool) -> tuple[MethodCheck, ...]:
     """A look at every access method that has a server, all at the same time; nothing is played or stored.
 
     raises  SpecError, EngineError; what a provider does wrong is in its look"""
@@ -52,7 +52,7 @@ async def check_sweep(spec: SweepSpec, setting: Setting, *, probing: bool) -> tu
 
 @asynccontextmanager
 async def connected(
-    spec: SweepSpec, setting: Setting, sink: RecordSink
+    spec: SweepSpec, setting: RunContext, sink: RecordSink
 ) -> AsyncIterator[tuple[Mapping[str, Route], Mapping[str, GameSet]]]:
     """A proved route to every method, engines started, for as long as the block lasts; and the puzzles. Nothing is played.
 
@@ -60,39 +60,47 @@ async def connected(
     ways, sets = _unplayed(spec, setting, "bench")
     async with ways.opened(sink) as (open_ways, _):
         await ways.prove(open_ways)
-        await anyio.to_thread.run_sync(warm, sets)
+        await anyio.to_thread.run_sync(warm_up, sets)
         yield open_ways.routes, sets
 
 
-def _unplayed(spec: SweepSpec, setting: Setting, run_id: str) -> tuple[Ways, Mapping[str, GameSet]]:
+def _unplayed(spec: SweepSpec, setting: RunContext, run_id: str) -> tuple[Connector, Mapping[str, GameSet]]:
     """The ways to all methods, for those who play no episodes; and the puzzles."""
     keys = read_keys(spec, source=setting.source, environ=setting.environ)
     sets = game_sets(spec, setting.source)
     methods = {name: part for name, (_, part) in spec.methods().items()}
     find_scopes(spec, spec.seatings(), source=setting.source)  # a budget that cannot be kept is told here too
-    ways = Ways(spec=spec, setting=setting, methods=methods, instances=items_of(sets), keys=keys, run_id=run_id, clock=RealClock())
+    ways = Connector(
+        spec=spec,
+        setting=setting,
+        methods=methods,
+        instances=items_of(sets),
+        keys=keys,
+        run_id=run_id,
+        clock=RealClock(),
+    )
     return ways, sets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OpenWays:
+class OpenRoutes:
     """All methods of a run, made live. wired: the backends with sockets, under whatever hosts them; gate_of: by method."""
 
     routes: dict[str, Route]
     wired: dict[str, HttpBackend]
-    servers: Servers
+    servers: EngineServers
     gate_of: dict[str, Gate]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ways:
+class Connector:
     """The ways to these methods, in one run.
 
     instances   item -> puzzle, for bots and emulators
     keys        method -> the value of its key"""
 
     spec: SweepSpec
-    setting: Setting
+    setting: RunContext
     methods: Mapping[str, MethodPart]
     instances: Mapping[str, Instance]
     keys: Mapping[str, str | None]
@@ -100,7 +108,7 @@ class Ways:
     clock: RealClock
 
     @asynccontextmanager
-    async def opened(self, sink: RecordSink) -> AsyncIterator[tuple[OpenWays, TaskGroup]]:
+    async def opened(self, sink: RecordSink) -> AsyncIterator[tuple[OpenRoutes, TaskGroup]]:
         """The ways for as long as the block lasts, and a group for tasks that end with it: last, for closing has to wait, and who is
         cancelled cannot."""
         async with anyio.create_task_group() as background:
@@ -108,11 +116,13 @@ class Ways:
                 yield await self.connect(background, open_things, sink), background
             background.cancel_scope.cancel()
 
-    async def connect(self, background: TaskGroup, open_things: AsyncExitStack, sink: RecordSink) -> OpenWays:
+    async def connect(
+        self, background: TaskGroup, open_things: AsyncExitStack, sink: RecordSink
+    ) -> OpenRoutes:
         """Engines started, emulators too, a gate for every quota and a route for every method."""
         servers = self.servers(sink)
         await servers.look_around()
-        doors = find_doors(self.spec, self.methods, source=self.setting.source, told=servers.told)
+        doors = group_by_quota(self.spec, self.methods, source=self.setting.source, told=servers.told)
         gates = {door: self.gate(door, sink) for door in doors}
         gate_of = {name: gate for door, gate in gates.items() for name in door.methods}
         await servers.start(background, gate_of)
@@ -125,25 +135,31 @@ class Ways:
                 part, server = self.methods[name], servers.started.get(name)
                 address = await self.address(part, server, servers, open_things)
                 concurrency, source = door.limits.concurrency, self.setting.source
-                method = access_method(name, models[name], part, server, address, concurrency=concurrency, source=source)
+                method = access_method(
+                    name, models[name], part, server, address, concurrency=concurrency, source=source
+                )
                 alone = await self.backend(method, part, open_things)
                 if not isinstance(alone, BotsBackend):
                     wired[name] = alone
                 host = servers.hosts.get(name)
-                backend: Backend = alone if host is None else HostedBackend(alone, host, clock=self.clock)
-                routes[name] = Route(method=method, gate=gate, backend=backend, account=account, alone=door.alone)
-        return OpenWays(routes=routes, wired=wired, servers=servers, gate_of=gate_of)
+                backend: Backend = alone if host is None else SupervisedBackend(alone, host, clock=self.clock)
+                routes[name] = Route(
+                    method=method, gate=gate, backend=backend, account=account, alone=door.alone
+                )
+        return OpenRoutes(routes=routes, wired=wired, servers=servers, gate_of=gate_of)
 
-    async def look(self, *, probing: bool) -> tuple[Look, ...]:
+    async def look(self, *, probing: bool) -> tuple[MethodCheck, ...]:
         """See check_sweep."""
-        looks: dict[str, Look] = {}
+        looks: dict[str, MethodCheck] = {}
         check_at = self.clock.wall()
 
         async def look(name: str, route: Route, wired: HttpBackend) -> None:
-            doorway = Doorway(route=route, server=wired)
-            looks[name] = await look_at(doorway, clock=self.clock, policy=retry_policy(self.spec), check_at=check_at, probing=probing)
+            target = CheckTarget(route=route, server=wired)
+            looks[name] = await check_method(
+                target, clock=self.clock, policy=retry_policy(self.spec), check_at=check_at, probing=probing
+            )
 
-        async with self.opened(Nowhere()) as (open_ways, background):
+        async with self.opened(NullSink()) as (open_ways, background):
             for gate in dict.fromkeys(open_ways.gate_of.values()):
                 background.start_soon(gate.keep)
             async with anyio.create_task_group() as looking:
@@ -151,19 +167,25 @@ class Ways:
                     looking.start_soon(look, name, open_ways.routes[name], wired)
         return tuple(looks[name] for name in self.methods if name in looks)
 
-    def gate(self, door: Door, sink: RecordSink) -> Gate:
+    def gate(self, door: GateSpec, sink: RecordSink) -> Gate:
         def on_event(kind: str, detail: str) -> None:
             self.setting.say(f"{door.name}: gate {kind}: {detail}")
-            sink.put_nowait(GateEvent(run_id=self.run_id, gate=door.name, kind=kind, detail=detail, at=self.clock.wall()))
+            sink.put_nowait(
+                GateEvent(run_id=self.run_id, gate=door.name, kind=kind, detail=detail, at=self.clock.wall())
+            )
 
         return Gate(door.name, door.limits, clock=self.clock, on_event=on_event)
 
-    def servers(self, sink: RecordSink) -> Servers:
+    def servers(self, sink: RecordSink) -> EngineServers:
         def weights(text: str) -> str:
-            return text if text.startswith("bundled:") else str(user_path(text, self.setting.source, ("models",)))
+            return (
+                text
+                if text.startswith("bundled:")
+                else str(user_path(text, self.setting.source, ("models",)))
+            )
 
         known = self.spec.methods()
-        return Servers(
+        return EngineServers(
             methods={name: known[name] for name in (*self.methods, *self.behind()) if name in known},
             store=self.setting.store,
             run_id=self.run_id,
@@ -175,9 +197,19 @@ class Ways:
 
     def behind(self) -> set[str]:
         """What stands behind the emulators: methods with an engine of their own, where no address is given."""
-        return {part.emulator.behind for part in self.methods.values() if part.emulator is not None and part.emulator.behind is not None}
+        return {
+            part.emulator.behind
+            for part in self.methods.values()
+            if part.emulator is not None and part.emulator.behind is not None
+        }
 
-    async def address(self, part: MethodPart, server: LocalServer | None, servers: Servers, open_things: AsyncExitStack) -> str:
+    async def address(
+        self,
+        part: MethodPart,
+        server: LocalServer | None,
+        servers: EngineServers,
+        open_things: AsyncExitStack,
+    ) -> str:
         """Where the model answers. An emulator lives in this very loop: it costs it about as much as the calls to it do, and needs no
         second process that would have to learn the sweep's instances; who measures speed runs `lightbulb emulate` beside."""
         if part.emulator is not None:
@@ -186,11 +218,15 @@ class Ways:
             emulation = part.emulator
             if (engine := servers.started.get(emulation.behind or "")) is not None:
                 emulation = dataclasses.replace(emulation, behind=engine.base_url)
-            emulator = await open_things.enter_async_context(serving(emulation, find_instance=self.instances.__getitem__))
+            emulator = await open_things.enter_async_context(
+                serving(emulation, find_instance=self.instances.__getitem__)
+            )
             return emulator.base_url
         return server.base_url if server else part.base_url or ""
 
-    async def backend(self, method: AccessMethod, part: MethodPart, open_things: AsyncExitStack) -> BotsBackend | HttpBackend:
+    async def backend(
+        self, method: AccessMethod, part: MethodPart, open_things: AsyncExitStack
+    ) -> BotsBackend | HttpBackend:
         if part.bots is not None:
             return BotsBackend(
                 find_instance=self.instances.__getitem__,
@@ -200,11 +236,11 @@ class Ways:
                 form_errors=part.bots.form_errors,
                 latency_s=part.bots.latency_s,
             )
-        from backends.http import HttpBackend, open_wire  # slow to load, and not needed before
+        from backends.http import HttpBackend, open_connection_pool  # slow to load, and not needed before
 
         retry = self.spec.retry
         wire = await open_things.enter_async_context(
-            open_wire(
+            open_connection_pool(
                 requests_per_second_max=method.requests_per_second_max,
                 deadlines=Deadlines(
                     connect_s=retry.connect_s,
@@ -215,9 +251,11 @@ class Ways:
                 bytes_max=part.reply_bytes_max,
             )
         )
-        return HttpBackend(method, DIALECTS[method.dialect], wire, key=self.keys[method.name], clock=self.clock)
+        return HttpBackend(
+            method, DIALECTS[method.dialect], wire, key=self.keys[method.name], clock=self.clock
+        )
 
-    async def prove(self, open_ways: OpenWays) -> None:
+    async def prove(self, open_ways: OpenRoutes) -> None:
         """Every server is there, takes the key and serves the model. Those that we started have proved more than that.
 
         raises  SpecError listing all that is not so"""
@@ -227,7 +265,12 @@ class Ways:
             try:
                 served = await backend.served_models()
             except CallError as error:
-                problems.append((place_of(name), f"{error}; check base_url{', key_env' if self.keys[name] else ''} and the server"))
+                problems.append(
+                    (
+                        place_of(name),
+                        f"{error}; check base_url{', key_env' if self.keys[name] else ''} and the server",
+                    )
+                )
                 return
             if served is not None and method.served_name not in served:
                 hint = suggest(method.served_name, served[:20])

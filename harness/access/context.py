@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from harness.config.sweep import SweepSpec
     from harness.progress.views import Emit
 
-Say = Callable[[str], None]
+Notify = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
+class RunContext:
     """Where a sweep is played.
 
     source    the sweep file: errors name it, a .env beside it is read, relative paths start there
@@ -28,7 +28,7 @@ class Setting:
     source: Path
     store: Path
     environ: Mapping[str, str]
-    say: Say
+    say: Notify
     live: bool = False
     emit: Emit | None = None
 
@@ -37,6 +37,6 @@ class Setting:
         return self.source.parent
 
 
-def beside(source: Path, spec: SweepSpec) -> Path:
+def default_store_path(source: Path, spec: SweepSpec) -> Path:
     """The store of a sweep for which none is named."""
     return source.parent / f"{spec.name}.duckdb"

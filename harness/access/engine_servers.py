@@ -18,9 +18,9 @@ from backends.local.engine_kinds import engine_kind
 from backends.local.environments import EngineSpec, install, this_machine
 from backends.local.local_server import LocalServer, exchange
 from backends.local.server_metrics import read_load
-from backends.local.supervisor import Host
+from backends.local.supervisor import SupervisedServer
 from harness.access.gates import on_this_machine
-from harness.access.server_load import follow
+from harness.access.server_load import follow_load
 from harness.config.sweep import MethodPart
 from harness.core.clock import RealClock
 from harness.core.errors import EngineError, Unreachable
@@ -33,7 +33,7 @@ LOAD_PATH = "/metrics"
 
 
 @dataclass(slots=True, kw_only=True)
-class Servers:
+class EngineServers:
     """See the module's header.
 
     methods   name -> (model, description), of all that will be played, and of those whose engines stand behind one of them
@@ -50,7 +50,7 @@ class Servers:
     say: Callable[[str], None]
     weights: Callable[[str], str]
     started: dict[str, LocalServer] = field(default_factory=dict)
-    hosts: dict[str, Host] = field(default_factory=dict)
+    hosts: dict[str, SupervisedServer] = field(default_factory=dict)
     told: frozenset[str] = frozenset()
 
     # --- those that run already -----------------------------------------------------------------------------------------------
@@ -89,7 +89,9 @@ class Servers:
                 users.setdefault((spec, part.engine.restarts_max), []).append(name)
 
         async def start(spec: EngineSpec, restarts_max: int, names: Sequence[str]) -> None:
-            server = await background.start(self._keep, spec, restarts_max, names, [gates[name] for name in names if name in gates])
+            server = await background.start(
+                self._keep, spec, restarts_max, names, [gates[name] for name in names if name in gates]
+            )
             self.started.update(dict.fromkeys(names, server))
 
         async with anyio.create_task_group() as starting:
@@ -97,7 +99,13 @@ class Servers:
                 starting.start_soon(start, spec, restarts_max, names)
 
     async def _keep(
-        self, spec: EngineSpec, restarts_max: int, names: Sequence[str], gates: Sequence[Gate], *, task_status: TaskStatus[LocalServer]
+        self,
+        spec: EngineSpec,
+        restarts_max: int,
+        names: Sequence[str],
+        gates: Sequence[Gate],
+        *,
+        task_status: TaskStatus[LocalServer],
     ) -> None:
         """Keeps one server until the run ends; if it is lost first, its gates close."""
         engine = await anyio.to_thread.run_sync(install, engine_kind(spec.kind, this_machine()), self.say)
@@ -105,11 +113,19 @@ class Servers:
         def on_death(death: EngineError) -> None:
             self.say(f"{' '.join(names)}: {death}")
             for gate in dict.fromkeys(gates):
-                event = GateEvent(run_id=self.run_id, gate=gate.name, kind="server died", detail=str(death), at=self.clock.wall())
+                event = GateEvent(
+                    run_id=self.run_id,
+                    gate=gate.name,
+                    kind="server died",
+                    detail=str(death),
+                    at=self.clock.wall(),
+                )
                 self.sink.put_nowait(event)
 
         log = self.store.with_name(f"{self.store.stem}-{names[0].replace('/', '-')}.log")
-        host = Host(spec, engine, log=log, restarts_max=restarts_max, on_death=on_death, say=self.say)
+        host = SupervisedServer(
+            spec, engine, log=log, restarts_max=restarts_max, on_death=on_death, say=self.say
+        )
         self.hosts.update(dict.fromkeys(names, host))
         death = await host.keep(task_status=task_status)
         for gate in gates:
@@ -117,7 +133,7 @@ class Servers:
 
     # --- queues ---------------------------------------------------------------------------------------------------------------
 
-    def follow(self, background: TaskGroup, gates: Mapping[str, Gate]) -> None:
+    def follow_load(self, background: TaskGroup, gates: Mapping[str, Gate]) -> None:
         """Each server's word reaches the gates of all methods that use it, as long as the run lasts."""
         users: dict[str, list[Gate]] = {}
         for name in self.methods:
@@ -134,7 +150,9 @@ class Servers:
         return url if url in self.told else None
 
     async def _follow(self, url: str, gates: Sequence[Gate]) -> None:
-        await follow(asker(url), gates, run_id=self.run_id, base_url=url, sink=self.sink, clock=self.clock)
+        await follow_load(
+            asker(url), gates, run_id=self.run_id, base_url=url, sink=self.sink, clock=self.clock
+        )
 
 
 def asker(base_url: str) -> Callable[[], Awaitable[ServerLoad | None]]:

@@ -25,7 +25,9 @@ def game_sets(spec: SweepSpec, source: Path) -> dict[str, GameSet]:
         if part.instances == "own":
             instances: Sequence[Instance] = game.instances()
         elif part.instances.startswith("clembench:"):
-            checkout = user_path(part.instances.removeprefix("clembench:"), source, ("games", name, "instances"))
+            checkout = user_path(
+                part.instances.removeprefix("clembench:"), source, ("games", name, "instances")
+            )
             instances = read_instances(checkout, name)
         else:
             why = f'{part.instances!r} is neither "own" nor "clembench:/path/to/checkout"'
@@ -57,11 +59,23 @@ def _refuse_idle_pairs(spec: SweepSpec, sets: Mapping[str, GameSet], source: Pat
         for name in pair.games:
             if name not in two:
                 raise spec_error(
-                    source, [(("pairs", number, "games"), f"{name!r} is played alone; two play {', '.join(two) or 'none here'}")]
+                    source,
+                    [
+                        (
+                            ("pairs", number, "games"),
+                            f"{name!r} is played alone; two play {', '.join(two) or 'none here'}",
+                        )
+                    ],
                 )
         if not two:
             raise spec_error(
-                source, [(("pairs", number), "the sweep has no game of two seats; take taboo, imagegame or referencegame too")]
+                source,
+                [
+                    (
+                        ("pairs", number),
+                        "the sweep has no game of two seats; take taboo, imagegame or referencegame too",
+                    )
+                ],
             )
 
 
@@ -78,7 +92,9 @@ def reworded(instance: Instance, reprompts: Mapping[str, str]) -> Instance:
     return dataclasses.replace(
         instance,
         fields={**instance.fields, "reprompts": dict(reprompts)},
-        content_hash=digest(instance.content_hash, *(text for pair in sorted(reprompts.items()) for text in pair)),
+        content_hash=digest(
+            instance.content_hash, *(text for pair in sorted(reprompts.items()) for text in pair)
+        ),
     )
 
 
@@ -94,10 +110,14 @@ def known_instances(spec: SweepSpec | None, source: Path | None) -> Callable[[st
 
 def items_of(sets: Mapping[str, GameSet]) -> dict[str, Instance]:
     """Item -> its instance."""
-    return {EpisodePlan(instance=one, rules=chosen.rules, seating=()).item: one for chosen in sets.values() for one in chosen.instances}
+    return {
+        EpisodePlan(instance=one, rules=chosen.rules, seating=()).item: one
+        for chosen in sets.values()
+        for one in chosen.instances
+    }
 
 
-def warm(sets: Mapping[str, GameSet]) -> None:
+def warm_up(sets: Mapping[str, GameSet]) -> None:
     """Games load words and a stemmer with their first puzzle: seconds that must not fall while calls are in flight."""
     for name, chosen in sets.items():
         if chosen.instances:

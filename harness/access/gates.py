@@ -23,14 +23,14 @@ _QUOTAS = {
 }
 
 
-CEILING = 1024          # a provider that has enough says so, a server of ours tells its queue
-CEILING_UNTOLD = 32     # a server on this machine that tells nothing queues in silence
-AT_ONCE_HERE = 64       # as many as the sweep says go to a server on this machine at once; more sockets at a time would stall both ends
+CEILING = 1024  # a provider that has enough says so, a server of ours tells its queue
+CEILING_UNTOLD = 32  # a server on this machine that tells nothing queues in silence
+AT_ONCE_HERE = 64  # as many as the sweep says go to a server on this machine at once; more sockets at a time would stall both ends
 CEILING_ONE_BY_ONE = 2  # transformers makes one reply at a time: one in work and one at hand
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Door:
+class GateSpec:
     """A gate to be made.
 
     name      its one method's, or all of theirs
@@ -44,7 +44,9 @@ class Door:
     limits: GateLimits
 
 
-def find_doors(spec: SweepSpec, methods: Iterable[str], *, source: Path, told: Container[str] = ()) -> tuple[Door, ...]:
+def group_by_quota(
+    spec: SweepSpec, methods: Iterable[str], *, source: Path, told: Container[str] = ()
+) -> tuple[GateSpec, ...]:
     """The doors of these methods, in their order.
 
     told    addresses of servers on this machine that run already and tell their load
@@ -59,14 +61,14 @@ def find_doors(spec: SweepSpec, methods: Iterable[str], *, source: Path, told: C
         of_door = {name: parts[name][1] for name in names}
         problems += _disagreements(of_door, names[0])
         doors.append(
-            Door(
+            GateSpec(
                 name=" ".join(names),
                 methods=tuple(names),
                 account=_account(names[0], of_door[names[0]]),
                 alone=len({part.served_name or parts[name][0] for name, part in of_door.items()}) == 1,
                 limits=GateLimits(
-                    concurrency=ceiling(tuple(of_door.values()), told),
-                    at_once=at_once(tuple(of_door.values())),
+                    concurrency=concurrency_limit(tuple(of_door.values()), told),
+                    at_once=initial_concurrency(tuple(of_door.values())),
                     **{quota: _stated(of_door.values(), key) for quota, key in _QUOTAS.items()},
                 ),
             )
@@ -76,7 +78,7 @@ def find_doors(spec: SweepSpec, methods: Iterable[str], *, source: Path, told: C
     return tuple(doors)
 
 
-def ceiling(parts: Sequence[MethodPart], told: Container[str]) -> int:
+def concurrency_limit(parts: Sequence[MethodPart], told: Container[str]) -> int:
     """Calls in flight at most through a door of these methods: as the sweep says, else so many that the window has to find out."""
     if stated := [part.concurrency for part in parts if part.concurrency is not None]:
         return max(stated)
@@ -86,7 +88,7 @@ def ceiling(parts: Sequence[MethodPart], told: Container[str]) -> int:
     return CEILING_UNTOLD if on_this_machine(part.base_url) and part.base_url not in told else CEILING
 
 
-def at_once(parts: Sequence[MethodPart]) -> int:
+def initial_concurrency(parts: Sequence[MethodPart]) -> int:
     """Calls in flight from the start: whoever states a figure for a server of their own need not wait until it is found."""
     stated = max((part.concurrency for part in parts if part.concurrency is not None), default=0)
     here = parts[0].engine is not None or on_this_machine(parts[0].base_url)

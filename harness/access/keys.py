@@ -24,7 +24,9 @@ def read_keys(spec: SweepSpec, *, source: Path, environ: Mapping[str, str]) -> d
         key = (known.get(variable) or "").strip() if variable else None
         place: Key = ("models", model, "methods", name.removeprefix(f"{model}/"), "key_env")
         if variable and not key:
-            problems.append((place, f"the environment variable {variable} is not set; export it, or write it into {file}"))
+            problems.append(
+                (place, f"the environment variable {variable} is not set; export it, or write it into {file}")
+            )
         elif key and not (key.isascii() and key.isprintable()):
             problems.append((place, f"{variable} holds a character that no key has; set it anew"))
         keys[name] = key

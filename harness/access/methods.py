@@ -18,7 +18,7 @@ from harness.access.gates import on_this_machine
 from harness.config.load import Key, spec_error, suggest
 from harness.config.sweep import MethodPart, SweepSpec
 from harness.core.errors import SpecError
-from harness.core.vocabulary import AccessMethod, ChatTemplate, Form, Prices, Prompt, Sampling
+from harness.core.vocabulary import AccessMethod, ChatTemplate, Prices, Prompt, ReplyFormat, Sampling
 
 if TYPE_CHECKING:
     from backends.local.local_server import LocalServer
@@ -36,7 +36,9 @@ def resolved(spec: SweepSpec, *, source: Path) -> SweepSpec:
             full = _filled_in(part)
             methods[way] = full
             at: Key = ("models", model, "methods", way)
-            problems += [((*at, *key), problem) for key, problem in _problems(full, full.served_name or model)]
+            problems += [
+                ((*at, *key), problem) for key, problem in _problems(full, full.served_name or model)
+            ]
         models[model] = dataclasses.replace(model_part, methods=methods)
     if problems:
         raise spec_error(source, problems)
@@ -48,13 +50,23 @@ def _filled_in(part: MethodPart) -> MethodPart:
     part = dataclasses.replace(part, dialect=part.dialect or row.dialect)
     if not (part.engine is None and part.bots is None and part.emulator is None):
         return part
-    if part.base_url is None or row.base_url is None:  # a key goes where its provider is, and to no other address unasked
+    if (
+        part.base_url is None or row.base_url is None
+    ):  # a key goes where its provider is, and to no other address unasked
         part = dataclasses.replace(part, key_env=part.key_env or row.key_env)
     return dataclasses.replace(part, base_url=part.base_url or row.base_url)
 
 
 def provider_name(part: MethodPart) -> str:
-    return "bots" if part.bots else "emulator" if part.emulator else part.engine.kind if part.engine else part.provider
+    return (
+        "bots"
+        if part.bots
+        else "emulator"
+        if part.emulator
+        else part.engine.kind
+        if part.engine
+        else part.provider
+    )
 
 
 def _problems(part: MethodPart, served_name: str) -> Iterator[tuple[Key, str]]:
@@ -66,7 +78,10 @@ def _problems(part: MethodPart, served_name: str) -> Iterator[tuple[Key, str]]:
         if name in PROVIDERS:
             yield ("base_url",), f"is needed: {name} gives every user an address of their own ({row.docs})"
         else:
-            yield ("provider",), f"no row of backends/dialects/providers.py{suggest(name, list(PROVIDERS))}; or give a base_url"
+            yield (
+                ("provider",),
+                f"no row of backends/dialects/providers.py{suggest(name, list(PROVIDERS))}; or give a base_url",
+            )
         return
     if part.dialect not in DIALECTS:
         yield ("dialect",), f"no such dialect{suggest(part.dialect or '', list(DIALECTS))}"
@@ -78,25 +93,44 @@ def _problems(part: MethodPart, served_name: str) -> Iterator[tuple[Key, str]]:
         left_out = 'temperature = "unset"' if parameter == "temperature" else "leave it out"
         yield (parameter,), f"{why}; {left_out}, or say allow_dropped = true"
     if part.constrain and row.constrain is None:
-        yield ("constrain",), f"{name} enforces no regular expressions ({row.docs}); leave it out, or say allow_dropped = true"
+        yield (
+            ("constrain",),
+            f"{name} enforces no regular expressions ({row.docs}); leave it out, or say allow_dropped = true",
+        )
 
 
 def _routing(part: MethodPart, row: Provider) -> Iterator[tuple[Key, str]]:
     if row.router and not part.upstreams and not part.allow_fallbacks:
-        yield (), "whoever is free would answer, a different one each time; name upstreams = [...], or say allow_fallbacks = true"
+        yield (
+            (),
+            "whoever is free would answer, a different one each time; name upstreams = [...], or say allow_fallbacks = true",
+        )
     if not row.router and (part.upstreams or part.allow_fallbacks):
-        yield ("upstreams" if part.upstreams else "allow_fallbacks",), "is for routers; this provider answers itself"
+        yield (
+            ("upstreams" if part.upstreams else "allow_fallbacks",),
+            "is for routers; this provider answers itself",
+        )
 
 
 def _templates(part: MethodPart) -> Iterator[tuple[Key, str]]:
     if part.dialect == "completions" and part.chat_template is None and part.engine is None:
-        yield (), "sends plain text; name a chat_template: a model folder, a tokenizer_config.json or a .jinja file"
+        yield (
+            (),
+            "sends plain text; name a chat_template: a model folder, a tokenizer_config.json or a .jinja file",
+        )
     if part.dialect != "completions" and part.chat_template is not None:
         yield ("chat_template",), 'is for dialect = "completions"; in this one the server applies its own'
 
 
 def access_method(
-    name: str, model: str, part: MethodPart, server: LocalServer | None, address: str, *, concurrency: int, source: Path
+    name: str,
+    model: str,
+    part: MethodPart,
+    server: LocalServer | None,
+    address: str,
+    *,
+    concurrency: int,
+    source: Path,
 ) -> AccessMethod:
     """The method with every default filled in. address: its base URL, found or made; concurrency: its door's.
 
@@ -134,7 +168,11 @@ def sampling(part: MethodPart) -> Sampling:
 def prices(part: MethodPart) -> Prices | None:
     if part.price_input_usd_per_mtok is None or part.price_output_usd_per_mtok is None:
         return None
-    return Prices(input=part.price_input_usd_per_mtok, output=part.price_output_usd_per_mtok, cached=part.price_cached_usd_per_mtok)
+    return Prices(
+        input=part.price_input_usd_per_mtok,
+        output=part.price_output_usd_per_mtok,
+        cached=part.price_cached_usd_per_mtok,
+    )
 
 
 def read_template(name: str, part: MethodPart, server: LocalServer | None, source: Path) -> ChatTemplate:
@@ -170,8 +208,10 @@ def request_json(method: AccessMethod) -> str | None:
     """What every request of this method says besides its prompt, for the store; None of methods that send none."""
     if method.dialect not in DIALECTS or not method.base_url:
         return None
-    ask = Prompt(messages=(), form=Form(regex=""), episode="", item="", seat="", turn=0)
-    plain = dataclasses.replace(method, constrain=False, template=ChatTemplate(text="") if method.template else None)
+    ask = Prompt(messages=(), reply_format=ReplyFormat(regex=""), episode="", item="", seat="", turn=0)
+    plain = dataclasses.replace(
+        method, constrain=False, template=ChatTemplate(text="") if method.template else None
+    )
     body = DIALECTS[method.dialect].request_body(plain, ask)
     kept = {name: value for name, value in body.items() if name not in ("messages", "contents", "prompt")}
     if method.template is not None:

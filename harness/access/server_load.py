@@ -10,17 +10,23 @@ from harness.core.protocols import Clock, RecordSink
 from harness.core.records import EngineSample
 from harness.core.vocabulary import ServerLoad
 from harness.limits.gate import Gate
-from harness.limits.queue_delay import StandingQueue
+from harness.limits.queue_delay import QueueDelay
 
-LOOK_EVERY_S = 1.0      # a look costs vLLM's front about 12 ms
-STORE_EVERY = 5         # looks
+LOOK_EVERY_S = 1.0  # a look costs vLLM's front about 12 ms
+STORE_EVERY = 5  # looks
 
 
-async def follow(
-    ask: Callable[[], Awaitable[ServerLoad | None]], gates: Sequence[Gate], *, run_id: str, base_url: str, sink: RecordSink, clock: Clock
+async def follow_load(
+    ask: Callable[[], Awaitable[ServerLoad | None]],
+    gates: Sequence[Gate],
+    *,
+    run_id: str,
+    base_url: str,
+    sink: RecordSink,
+    clock: Clock,
 ) -> None:
     """Until it is cancelled. ask: what the server tells now; None if it does not answer."""
-    queue = StandingQueue()
+    queue = QueueDelay()
     looks = 0
     while True:
         load = await ask()
@@ -28,7 +34,7 @@ async def follow(
             waiting = queue.hear(load)
             if waiting is not None:
                 for gate in gates:
-                    gate.hear_load(load.running, waiting)
+                    gate.update_load(load.running, waiting)
             if looks % STORE_EVERY == 0:
                 sink.put_nowait(
                     EngineSample(

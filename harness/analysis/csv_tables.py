@@ -19,7 +19,10 @@ from harness.core.errors import SpecError
 
 METHOD_COLUMNS = ("method", "backend")
 SIZE, TOKENS = "parameters_billions", "training_tokens_trillions"
-GUESSED_COLUMNS = ("parameters_guessed", "commercial")  # commercial models do not state their size: what is told of it is rumour
+GUESSED_COLUMNS = (
+    "parameters_guessed",
+    "commercial",
+)  # commercial models do not state their size: what is told of it is rumour
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,9 @@ class _Row:
             value = float("nan")
         if not isfinite(value) or not low <= value <= high:
             bounds = f"from {low:g} to {high:g}" if isfinite(high) else f"of at least {low:g}"
-            self.problem(column, f"{text!r} is not {unit}; write a number {bounds}, or nothing where it is not known")
+            self.problem(
+                column, f"{text!r} is not {unit}; write a number {bounds}, or nothing where it is not known"
+            )
             return None
         return value
 
@@ -77,7 +82,9 @@ class _Table:
 
     def require(self, column: str, *, what: str) -> None:
         if column not in self.columns:
-            raise SpecError(f"{self.path}: line 1: no column {column!r}, {what}{suggest(column, self.columns)}")
+            raise SpecError(
+                f"{self.path}: line 1: no column {column!r}, {what}{suggest(column, self.columns)}"
+            )
 
     def first_of(self, columns: Sequence[str]) -> str | None:
         return next((column for column in columns if column in self.columns), None)
@@ -94,15 +101,24 @@ def score_rows(source: Path) -> tuple[ScoreRow, ...]:
     table.require("model", what="the model's name, as in the table of facts")
     table.require("clemscore", what="the score, from 0 to 100")
     way = table.first_of(METHOD_COLUMNS)
-    games = [column.removesuffix("_played") for column in table.columns if column.endswith("_played") and column != "avg_played"]
+    games = [
+        column.removesuffix("_played")
+        for column in table.columns
+        if column.endswith("_played") and column != "avg_played"
+    ]
     found: list[ScoreRow] = []
     seen: dict[tuple[str, str], int] = {}
     for row in table.rows:
         model, method = row.needed("model"), row.needed(way) if way else "-"
         before = seen.setdefault((model, method), row.line)
         if model and before != row.line:
-            row.problem("model", f"{model} through {method} stands in line {before} already; keep one of them")
-        score, averages = row.number("clemscore", low=0, high=100, unit="a clemscore"), tuple(_games(row, games))
+            row.problem(
+                "model", f"{model} through {method} stands in line {before} already; keep one of them"
+            )
+        score, averages = (
+            row.number("clemscore", low=0, high=100, unit="a clemscore"),
+            tuple(_games(row, games)),
+        )
         if score is not None:
             found.append(ScoreRow(model=model, method=method, clemscore=score, games=averages))
     table.refuse_problems()
@@ -117,7 +133,11 @@ def _games(row: _Row, games: Sequence[str]) -> Iterator[GameAverages]:
         std = row.number(f"{game}_std", low=0, high=100, unit="a standard deviation")
         if played is not None:
             yield GameAverages(
-                game=game, played=played, quality=quality, std=std, episodes=None if episodes is None else round(episodes)
+                game=game,
+                played=played,
+                quality=quality,
+                std=std,
+                episodes=None if episodes is None else round(episodes),
             )
 
 
@@ -138,7 +158,13 @@ def rows_of(scores: Iterable[ModelScores]) -> Iterator[ScoreRow]:
 def _averages(figures: MethodFigures) -> Iterator[GameAverages]:
     for game in figures.games:
         if game.played is not None:
-            yield GameAverages(game=game.game, played=game.played, quality=game.quality, std=game.std, episodes=game.episodes or None)
+            yield GameAverages(
+                game=game.game,
+                played=game.played,
+                quality=game.quality,
+                std=game.std,
+                episodes=game.episodes or None,
+            )
 
 
 def model_facts(source: Path) -> tuple[ModelFacts, ...]:
@@ -159,8 +185,12 @@ def model_facts(source: Path) -> tuple[ModelFacts, ...]:
             row.problem("model", f"{model} stands in line {before} already; keep one of them")
         found[model] = ModelFacts(
             model=model,
-            parameters_billions=row.number(SIZE, low=1e-6, high=1e6, unit="a number of parameters in billions"),
-            tokens_trillions=row.number(TOKENS, low=1e-6, high=1e6, unit="a number of training tokens in trillions"),
+            parameters_billions=row.number(
+                SIZE, low=1e-6, high=1e6, unit="a number of parameters in billions"
+            ),
+            tokens_trillions=row.number(
+                TOKENS, low=1e-6, high=1e6, unit="a number of training tokens in trillions"
+            ),
             guessed=row.flag(guessed) if guessed else False,
         )
     table.refuse_problems()
@@ -171,15 +201,21 @@ def _read(path: Path) -> _Table:
     try:
         text = path.read_text("utf-8-sig")
     except OSError as error:
-        raise SpecError(f"{path}: cannot be read ({error.strerror}); name a CSV file, or a store (.duckdb)") from error
+        raise SpecError(
+            f"{path}: cannot be read ({error.strerror}); name a CSV file, or a store (.duckdb)"
+        ) from error
     except UnicodeDecodeError as error:
-        raise SpecError(f"{path}: is not UTF-8 text (byte {error.start}); a table is a CSV file, a store ends in .duckdb") from error
+        raise SpecError(
+            f"{path}: is not UTF-8 text (byte {error.start}); a table is a CSV file, a store ends in .duckdb"
+        ) from error
     reader = csv.reader(text.splitlines(), strict=True)
     lines: list[tuple[int, list[str]]] = []
     try:
         lines.extend((reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells))
     except csv.Error as error:
-        raise SpecError(f"{path}: line {reader.line_num}: is not CSV ({error}); quote a cell that holds commas or quotes") from error
+        raise SpecError(
+            f"{path}: line {reader.line_num}: is not CSV ({error}); quote a cell that holds commas or quotes"
+        ) from error
     if not lines:
         raise SpecError(f"{path}: is empty; a table has a header line and a line for each model")
     columns = [cell.strip() for cell in lines[0][1]]
@@ -189,7 +225,9 @@ def _read(path: Path) -> _Table:
     table = _Table(path, columns, [])
     for line, cells in lines[1:]:
         if len(cells) != len(columns):
-            table.problems.append(f"line {line}: has {len(cells)} cells, the header {len(columns)}; write a comma for each empty cell")
+            table.problems.append(
+                f"line {line}: has {len(cells)} cells, the header {len(columns)}; write a comma for each empty cell"
+            )
         else:
             table.rows.append(_Row(line, dict(zip(columns, cells, strict=True)), table.problems))
     if not table.rows:

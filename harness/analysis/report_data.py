@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness.analysis.csv_tables import rows_of
 from harness.analysis.store_audit import ModelAudit, ModelScores, store_audit, store_scores
-from harness.audit.characteristics import Fit, ModelFacts, Point, by_size
+from harness.audit.characteristics import ModelFacts, Point, Regression, by_size
 from harness.core.errors import AuditError
 from harness.store.file import open_to_read
 from harness.store.query_server import Readable
@@ -41,13 +41,15 @@ class Story:
     scores: tuple[ModelScores, ...]
     audits: tuple[ModelAudit, ...]
     why_no_audit: str | None
-    sizes: tuple[tuple[Point, ...], Fit] | None
+    sizes: tuple[tuple[Point, ...], Regression] | None
     tallies: tuple[MethodTally, ...]
     endings: tuple[Cluster, ...]
     shown: tuple[ShownEpisode, ...]
 
 
-def store_story(store: Path, *, reference: str | None, margin: float | None, transcript_bytes: int, made_at: float) -> Story:
+def store_story(
+    store: Path, *, reference: str | None, margin: float | None, transcript_bytes: int, made_at: float
+) -> Story:
     """raises  AuditError if no episode has ended; StoreError"""
     scores = store_scores(store)
     audits, why_no_audit = _audits(store, reference, margin)
@@ -69,7 +71,9 @@ def store_story(store: Path, *, reference: str | None, margin: float | None, tra
         )
 
 
-def _audits(store: Path, reference: str | None, margin: float | None) -> tuple[tuple[ModelAudit, ...], str | None]:
+def _audits(
+    store: Path, reference: str | None, margin: float | None
+) -> tuple[tuple[ModelAudit, ...], str | None]:
     """A store that cannot be audited has a page all the same; a reference that is not in it is the user's mistake."""
     try:
         return store_audit(store, reference=reference, margin=margin), None
@@ -80,7 +84,9 @@ def _audits(store: Path, reference: str | None, margin: float | None) -> tuple[t
 
 
 def _facts(connection: Readable) -> list[ModelFacts]:
-    rows = connection.execute("SELECT model, parameters FROM models WHERE parameters IS NOT NULL ORDER BY run_id").fetchall()
+    rows = connection.execute(
+        "SELECT model, parameters FROM models WHERE parameters IS NOT NULL ORDER BY run_id"
+    ).fetchall()
     return [
         ModelFacts(model=model, parameters_billions=parameters / 1e9, tokens_trillions=None, guessed=False)
         for model, parameters in dict(rows).items()

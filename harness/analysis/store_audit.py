@@ -7,10 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.audit.probes.causes import Attribution, Symptoms, attribute, symptoms_of
-from harness.audit.probes.interpret import judge
+from harness.audit.probes.interpret import interpret_probes
 from harness.audit.replies.reply_audit import ReplyColumns, ReplyFindings, compare_replies
 from harness.audit.scores.arrays import EpisodeColumns, score_array
-from harness.audit.scores.clemscore import GameFigures, MethodFigures, common_support, method_figures, summary_figures
+from harness.audit.scores.clemscore import (
+    GameFigures,
+    MethodFigures,
+    common_support,
+    method_figures,
+    summary_figures,
+)
 from harness.audit.scores.findings import Audit
 from harness.audit.scores.interim import after_looks
 from harness.audit.scores.score_audit import audit
@@ -125,7 +131,9 @@ def store_scores(store: Path) -> tuple[ModelScores, ...]:
                     model=model,
                     methods=tuple(method_figures(array, method, support, ALPHA) for method in played),
                     summaries=published,
-                    supported_games=tuple(game.game for game, inside in zip(array.games, support, strict=True) if inside),
+                    supported_games=tuple(
+                        game.game for game, inside in zip(array.games, support, strict=True) if inside
+                    ),
                 )
             )
         elif published:
@@ -140,7 +148,9 @@ def store_times(store: Path) -> tuple[TimeShares, ...]:
     with open_to_read(store) as connection:
         times = time_by_method(connection)
     if not times:
-        raise AuditError(f"{store}: no call in this store has a time: nothing was played yet, or everything was imported")
+        raise AuditError(
+            f"{store}: no call in this store has a time: nothing was played yet, or everything was imported"
+        )
     return tuple(
         TimeShares(
             method=one.method,
@@ -165,7 +175,13 @@ def _published(averages: Sequence[SummaryRecord], methods: Sequence[str]) -> tup
 
 def _game(row: SummaryRecord) -> GameFigures:
     return GameFigures(
-        game=row.game, episodes=None, aborted=None, unscored=None, played=row.played, quality=row.quality, std=row.quality_std
+        game=row.game,
+        episodes=None,
+        aborted=None,
+        unscored=None,
+        played=row.played,
+        quality=row.quality,
+        std=row.quality_std,
     )
 
 
@@ -181,7 +197,9 @@ def store_audit(store: Path, *, reference: str | None, margin: float | None) -> 
         replies = reply_rows(connection)
         plan = _quoted(audit_plans(connection), choices, reference, margin)
         averages = summaries(connection)
-        taken = looks(connection) if choices.stop == "early" and reference is None and margin is None else None
+        taken = (
+            looks(connection) if choices.stop == "early" and reference is None and margin is None else None
+        )
         probed = probes(connection)
     if averages and not rows.method:
         raise _averages_only(store)
@@ -193,7 +211,9 @@ def store_audit(store: Path, *, reference: str | None, margin: float | None) -> 
     wanted = reference or choices.reference
     played = set(rows.method)
     if reference is not None and reference not in played:
-        raise AuditError(f"{store}: no episodes of the reference {reference!r}; there are episodes of {', '.join(sorted(played))}")
+        raise AuditError(
+            f"{store}: no episodes of the reference {reference!r}; there are episodes of {', '.join(sorted(played))}"
+        )
     columns = _columns(rows)
     parts = []
     for model, all_methods in models.items():
@@ -215,7 +235,11 @@ def store_audit(store: Path, *, reference: str | None, margin: float | None) -> 
             )
         )
         found = _replies(replies, held_against, methods, choices)
-        parts.append(ModelAudit(model=model, plan=plan, scores=scores, replies=found, causes=_causes(probed, scores, found)))
+        parts.append(
+            ModelAudit(
+                model=model, plan=plan, scores=scores, replies=found, causes=_causes(probed, scores, found)
+            )
+        )
     if not parts and averages:
         raise _averages_only(store)
     if not parts:
@@ -223,17 +247,26 @@ def store_audit(store: Path, *, reference: str | None, margin: float | None) -> 
     return tuple(parts)
 
 
-def _causes(probed: Sequence[ProbeRecord], scores: Audit, replies: ReplyFindings | None) -> tuple[Attribution, ...]:
+def _causes(
+    probed: Sequence[ProbeRecord], scores: Audit, replies: ReplyFindings | None
+) -> tuple[Attribution, ...]:
     """Why the methods differ that were probed, the reference with them: it may be the one at fault."""
-    told = {match.method: {"DIFFERENT": True, "EQUIVALENT": False}.get(str(match.verdict)) for match in (replies.across if replies else ())}
+    told = {
+        match.method: {"DIFFERENT": True, "EQUIVALENT": False}.get(str(match.verdict))
+        for match in (replies.across if replies else ())
+    }
     symptoms = {one.method: symptoms_of(one, told.get(one.method)) for one in scores.comparisons}
     of_model = [row for row in probed if row.method == scores.reference or row.method in symptoms]
-    findings = judge(of_model, dict.fromkeys(symptoms, scores.reference))
+    findings = interpret_probes(of_model, dict.fromkeys(symptoms, scores.reference))
     methods = dict.fromkeys(row.method for row in of_model)
-    return tuple(attribute(method, findings, of_model, symptoms.get(method, Symptoms())) for method in methods)
+    return tuple(
+        attribute(method, findings, of_model, symptoms.get(method, Symptoms())) for method in methods
+    )
 
 
-def _quoted(plans: Sequence[StoredPlan], choices: AuditChoices, reference: str | None, margin: float | None) -> PlanQuote:
+def _quoted(
+    plans: Sequence[StoredPlan], choices: AuditChoices, reference: str | None, margin: float | None
+) -> PlanQuote:
     overruled = []
     if margin is not None and margin != choices.margin:
         overruled.append(f"margin {margin:g} instead of {choices.margin:g}")
@@ -269,7 +302,10 @@ def second_self(method: str) -> str:
 def _columns(rows: EpisodeRows) -> EpisodeColumns:
     """The rows by method, a second self apart: it is never pooled with the reference."""
     return EpisodeColumns(
-        method=[second_self(method) if arm == AGAIN else method for method, arm in zip(rows.method, rows.arm, strict=True)],
+        method=[
+            second_self(method) if arm == AGAIN else method
+            for method, arm in zip(rows.method, rows.arm, strict=True)
+        ],
         game=rows.game,
         item=rows.item,
         repeat=rows.repeat,
@@ -280,10 +316,15 @@ def _columns(rows: EpisodeRows) -> EpisodeColumns:
     )
 
 
-def _replies(rows: ReplyRows, reference: str, methods: Sequence[str], choices: AuditChoices) -> ReplyFindings | None:
+def _replies(
+    rows: ReplyRows, reference: str, methods: Sequence[str], choices: AuditChoices
+) -> ReplyFindings | None:
     """None where the reference has no reply."""
     again = second_self(reference)
-    named = {number: second_self(method) if arm == AGAIN else method for number, (method, arm) in rows.players.items()}
+    named = {
+        number: second_self(method) if arm == AGAIN else method
+        for number, (method, arm) in rows.players.items()
+    }
     wanted = {number: name for number, name in named.items() if name in {*methods, again}}
     if not any(name == reference and number in rows.player for number, name in wanted.items()):
         return None

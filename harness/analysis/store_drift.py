@@ -10,13 +10,20 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from harness.audit.replies.drift import Day, Drift, Reply, drift
+from harness.audit.replies.drift import Day, Drift, PanelReply, drift
 from harness.audit.scores.arrays import EpisodeColumns, score_array
 from harness.audit.scores.findings import Audit
 from harness.audit.scores.score_audit import audit
 from harness.core.errors import AuditError, StoreError
 from harness.store.file import open_to_read
-from harness.store.reader import AuditChoices, EpisodeRows, FirstReply, audit_choices, episode_rows, replies_to_first_asks
+from harness.store.reader import (
+    AuditChoices,
+    EpisodeRows,
+    FirstReply,
+    audit_choices,
+    episode_rows,
+    replies_to_first_asks,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +58,9 @@ def store_drift(stores: Sequence[Path], *, days_mean: float) -> tuple[MethodDrif
             told = drift(method, [_day(day, method) for day in asked], days_mean=days_mean, seed=seed)
             found.append(MethodDrift(replies=told, scores=_scores(asked, method)))
     if not found:
-        raise AuditError(f"no access method was asked in two of these stores; they hold {', '.join(methods) or 'no replies'}")
+        raise AuditError(
+            f"no access method was asked in two of these stores; they hold {', '.join(methods) or 'no replies'}"
+        )
     return tuple(found)
 
 
@@ -88,7 +97,10 @@ def _day(day: _Store, method: str) -> Day:
     }
     return Day(
         label=day.label,
-        replies=tuple(Reply(item=reply.item, ask=reply.ask_hash, text=reply.reply, ending=reply.ending) for reply in replies),
+        replies=tuple(
+            PanelReply(item=reply.item, ask=reply.ask_hash, text=reply.reply, ending=reply.ending)
+            for reply in replies
+        ),
         facts={name: values for name, values in facts.items() if values},
         prompt_tokens={ask: sum(counts) / len(counts) for ask, counts in tokens.items()},
     )
@@ -101,7 +113,14 @@ def _scores(days: Sequence[_Store], method: str) -> Audit | None:
         return None
     label, game, item, repeat, batch, outcome, score, calls = zip(*rows, strict=True)
     columns = EpisodeColumns(
-        method=label, game=game, item=item, repeat=repeat, batch=batch, outcome=outcome, score=score, calls=calls
+        method=label,
+        game=game,
+        item=item,
+        repeat=repeat,
+        batch=batch,
+        outcome=outcome,
+        score=score,
+        calls=calls,
     )
     chosen = days[0].choices
     try:
@@ -121,7 +140,16 @@ def _scores(days: Sequence[_Store], method: str) -> Audit | None:
 def _episodes(day: _Store, method: str) -> Iterator[tuple[object, ...]]:
     rows = day.episodes
     columns = zip(
-        rows.method, rows.arm, rows.game, rows.item, rows.repeat, rows.batch, rows.outcome, rows.score, rows.calls, strict=True
+        rows.method,
+        rows.arm,
+        rows.game,
+        rows.item,
+        rows.repeat,
+        rows.batch,
+        rows.outcome,
+        rows.score,
+        rows.calls,
+        strict=True,
     )
     for name, arm, *rest in columns:
         if name == method and arm == "main":

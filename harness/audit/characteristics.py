@@ -22,7 +22,8 @@ DRAWS = 5_000
 ROWS_MIN = 5  # fewer models than this carry no line
 BRACKETS = ((0.0, 10.0), (10.0, 50.0), (50.0, 100.0), (100.0, float("inf")))  # billions of parameters
 _QUANTISED = re.compile(
-    r"(?:^|[^a-z0-9])(i?q[2-8](?:_[a-z0-9_]+)?|int[248]|fp[48]|nf4|awq|gptq|[248]-?bits?)(?:$|[^a-z0-9])", re.IGNORECASE
+    r"(?:^|[^a-z0-9])(i?q[2-8](?:_[a-z0-9_]+)?|int[248]|fp[48]|nf4|awq|gptq|[248]-?bits?)(?:$|[^a-z0-9])",
+    re.IGNORECASE,
 )
 
 
@@ -98,7 +99,7 @@ class Influence:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fit:
+class Regression:
     """Clemscore on one or two facts, ordinary least squares.
 
     over        which models
@@ -157,7 +158,7 @@ class Characteristics:
     without_facts, without_size  models in the score table that no fit could use"""
 
     points: tuple[Point, ...]
-    fits: tuple[Fit, ...]
+    fits: tuple[Regression, ...]
     brackets: tuple[Bracket, ...]
     within: float
     methods: tuple[MethodDifference, ...]
@@ -166,7 +167,12 @@ class Characteristics:
 
 
 def characterise(
-    scores: Sequence[ScoreRow], facts: Iterable[ModelFacts], *, reference: str | None, seed: int = 0, draws: int = DRAWS
+    scores: Sequence[ScoreRow],
+    facts: Iterable[ModelFacts],
+    *,
+    reference: str | None,
+    seed: int = 0,
+    draws: int = DRAWS,
 ) -> Characteristics:
     """Size and training against score, brackets of size, and each model's access methods against its reference.
 
@@ -187,18 +193,26 @@ def characterise(
         fits=fits,
         brackets=brackets,
         within=within,
-        methods=tuple(difference for rows in by_model.values() for difference in _differences(rows, reference)),
+        methods=tuple(
+            difference for rows in by_model.values() for difference in _differences(rows, reference)
+        ),
         without_facts=tuple(model for model in by_model if model not in known),
-        without_size=tuple(model for model in by_model if model in known and known[model].parameters_billions is None),
+        without_size=tuple(
+            model for model in by_model if model in known and known[model].parameters_billions is None
+        ),
     )
 
 
 def by_size(
     scores: Sequence[ScoreRow], facts: Iterable[ModelFacts], *, seed: int = 0, draws: int = DRAWS
-) -> tuple[tuple[Point, ...], Fit] | None:
+) -> tuple[tuple[Point, ...], Regression] | None:
     """Size alone against score; None where fewer than five models, or models of one size or one score, carry no line."""
     points = tuple(_points(_by_model(scores), {one.model: one for one in facts}, None))
-    if len(points) < ROWS_MIN or len({one.parameters_billions for one in points}) < 2 or len({one.score for one in points}) < 2:
+    if (
+        len(points) < ROWS_MIN
+        or len({one.parameters_billions for one in points}) < 2
+        or len({one.score for one in points}) < 2
+    ):
         return None
     return points, _fit("models with a size", points, [SIZE], seed, draws)
 
@@ -210,7 +224,9 @@ def _by_model(scores: Iterable[ScoreRow]) -> dict[str, list[ScoreRow]]:
     return found
 
 
-def _points(by_model: Mapping[str, Sequence[ScoreRow]], known: Mapping[str, ModelFacts], reference: str | None) -> Iterable[Point]:
+def _points(
+    by_model: Mapping[str, Sequence[ScoreRow]], known: Mapping[str, ModelFacts], reference: str | None
+) -> Iterable[Point]:
     for model, rows in by_model.items():
         fact = known.get(model)
         if fact is not None and fact.parameters_billions is not None:
@@ -225,7 +241,11 @@ def _points(by_model: Mapping[str, Sequence[ScoreRow]], known: Mapping[str, Mode
 
 
 def _standing_for(rows: Sequence[ScoreRow], reference: str | None) -> Sequence[ScoreRow]:
-    return [row for row in rows if row.method == reference] or [row for row in rows if row.quantisation is None] or rows
+    return (
+        [row for row in rows if row.method == reference]
+        or [row for row in rows if row.quantisation is None]
+        or rows
+    )
 
 
 SIZE, TOKENS = "log10 parameters", "training tokens (trillions)"
@@ -238,7 +258,7 @@ _FACTS: Mapping[str, Callable[[Point], float | None]] = {
 # --- fits ---------------------------------------------------------------------------------------------------------------------
 
 
-def _fits(points: Sequence[Point], seed: int, draws: int) -> Iterable[Fit]:
+def _fits(points: Sequence[Point], seed: int, draws: int) -> Iterable[Regression]:
     trained = [point for point in points if point.tokens_trillions is not None]
     stated = [point for point in points if not point.guessed]
     if len(trained) >= ROWS_MIN:
@@ -249,9 +269,12 @@ def _fits(points: Sequence[Point], seed: int, draws: int) -> Iterable[Fit]:
         yield _fit("models with a stated size", stated, [SIZE], seed, draws)
 
 
-def _fit(over: str, points: Sequence[Point], terms: Sequence[str], seed: int, draws: int) -> Fit:
+def _fit(over: str, points: Sequence[Point], terms: Sequence[str], seed: int, draws: int) -> Regression:
     """source  HC3: MacKinnon & White (1985), J. Econometrics 29; Q2 = 1 - PRESS / SST: Allen (1974), Technometrics 16"""
-    columns = [np.ones(len(points)), *(np.array([_FACTS[term](point) for point in points], dtype=np.float64) for term in terms)]
+    columns = [
+        np.ones(len(points)),
+        *(np.array([_FACTS[term](point) for point in points], dtype=np.float64) for term in terms),
+    ]
     x, y = np.stack(columns, axis=1), np.array([point.score for point in points])
     n, k = x.shape
     if np.linalg.matrix_rank(x) < k or n <= k:
@@ -269,12 +292,18 @@ def _fit(over: str, points: Sequence[Point], terms: Sequence[str], seed: int, dr
     low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
     r2_low, r2_high = np.quantile(r2_drawn, [0.025, 0.975])
     without = [_r2(np.delete(x, i, axis=0), np.delete(y, i)) for i in range(n)]
-    return Fit(
+    return Regression(
         over=over,
         models=n,
         intercept=float(slopes[0]),
         slopes=tuple(
-            Slope(term=term, value=float(slopes[i]), se=float(sqrt(robust[i, i])), low=float(low[i]), high=float(high[i]))
+            Slope(
+                term=term,
+                value=float(slopes[i]),
+                se=float(sqrt(robust[i, i])),
+                low=float(low[i]),
+                high=float(high[i]),
+            )
             for i, term in enumerate(terms, 1)
         ),
         r2=_r2(x, y),
@@ -283,7 +312,9 @@ def _fit(over: str, points: Sequence[Point], terms: Sequence[str], seed: int, dr
         r2_without=(min(without), max(without)),
         q2=1 - float((left_out**2).sum()) / whole,
         influential=tuple(
-            Influence(model=points[i].model, cook=float(cook[i])) for i in np.argsort(-cook).tolist() if cook[i] > 4 / n
+            Influence(model=points[i].model, cook=float(cook[i]))
+            for i in np.argsort(-cook).tolist()
+            if cook[i] > 4 / n
         ),
     )
 
@@ -298,7 +329,9 @@ def _resampled(x: FloatArray, y: FloatArray, seed: int, draws: int) -> tuple[Flo
     rng = np.random.default_rng(seed)
     weight = rng.multinomial(len(y), np.full(len(y), 1 / len(y)), size=draws).astype(np.float64)
     moments = np.einsum("di,ij,ik->djk", weight, x, x)
-    slopes = np.einsum("djk,dk->dj", np.linalg.pinv(moments, hermitian=True), np.einsum("di,ij,i->dj", weight, x, y))
+    slopes = np.einsum(
+        "djk,dk->dj", np.linalg.pinv(moments, hermitian=True), np.einsum("di,ij,i->dj", weight, x, y)
+    )
     residual = (weight * (y - slopes @ x.T) ** 2).sum(axis=1)
     mean = weight @ y / len(y)
     whole = (weight * (y - mean[:, None]) ** 2).sum(axis=1)

@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from harness.audit.scores.sample_size import Plan
+from harness.audit.scores.sample_size import SampleSizePlan
 
 Verdict = Literal["DIFFERENT", "EQUIVALENT", "INCONCLUSIVE"]
 Scope = Literal["these runs", "the access method"]
@@ -101,7 +101,7 @@ def inconclusive(
     high: float,
     margin: float,
     repeats: int,
-    plan: Plan,
+    plan: SampleSizePlan,
     margin_smallest: float | None,
     scope: Scope,
 ) -> str:
@@ -153,7 +153,11 @@ def replies(
         return f"Replies to identical prompts are as alike across methods as within {ratio}{said}."
     if verdict == "DIFFERENT":
         return f"Replies to identical prompts differ ({f'rho {_rho(rho, low, high)}, ' if rho is not None else ''}p {_p(p)})."
-    needed = "two repeats of each method" if prompts_to_settle is None else f"about {prompts_to_settle:,} prompts asked as often as now"
+    needed = (
+        "two repeats of each method"
+        if prompts_to_settle is None
+        else f"about {prompts_to_settle:,} prompts asked as often as now"
+    )
     return (
         f"Replies to identical prompts may or may not be as alike across methods as within "
         f"({f'rho {_rho(rho, low, high)}, ' if rho is not None else ''}p {_p(p)}). To settle {margin:g} times: {needed}."
@@ -186,7 +190,7 @@ def _runs_only(scope: Scope) -> str:
     return " Scope: these runs." if scope == "these runs" else ""
 
 
-def _price(plan: Plan) -> str:
+def _price(plan: SampleSizePlan) -> str:
     parts = [f"{plan.calls:,} calls"] if plan.calls is not None else []
     parts += [f"${plan.cost_usd:,.2f}"] if plan.cost_usd is not None else []
     return f" ({', '.join(parts)})" if parts else ""

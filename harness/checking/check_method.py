@@ -23,13 +23,13 @@ from harness.core.addresses import why_unconnected
 from harness.core.errors import CallError, Rejected
 from harness.core.protocols import Backend, Clock
 from harness.core.records import CallRecord, ProbeRecord, Record
-from harness.core.vocabulary import AccessMethod, Form, Message, Prompt, digest
+from harness.core.vocabulary import AccessMethod, Message, Prompt, ReplyFormat, digest
 from harness.limits.headers import read_reports
 from harness.scheduler.call import Caller, CallPlace, RetryPolicy, Route
-from harness.scheduler.spending import Purse
+from harness.scheduler.spending import SpendingBudget
 
 CONNECT_S = 15.0
-ANYTHING = Form(regex="[ -~\n]{1,4000}", tokens_max=16)
+ANYTHING = ReplyFormat(regex="[ -~\n]{1,4000}", tokens_max=16)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +43,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Spent:
+class CheckCost:
     """What a check cost. cost_usd: None where a price or a count is not known."""
 
     calls: int
@@ -52,10 +52,10 @@ class Spent:
     cost_usd: float | None
 
 
-def summed(spents: Sequence[Spent]) -> Spent:
+def total_cost(spents: Sequence[CheckCost]) -> CheckCost:
     """All together; the price is known if it is known of each."""
     costs = [spent.cost_usd for spent in spents]
-    return Spent(
+    return CheckCost(
         calls=sum(spent.calls for spent in spents),
         prompt_tokens=sum(spent.prompt_tokens for spent in spents),
         completion_tokens=sum(spent.completion_tokens for spent in spents),
@@ -64,7 +64,7 @@ def summed(spents: Sequence[Spent]) -> Spent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class MethodCheck:
     """What a check saw of one method.
 
     limits   a minute, by quota, as the provider says them
@@ -75,7 +75,7 @@ class Look:
     limits: Mapping[str, float]
     first_answer_s: float | None
     probes: tuple[ProbeRecord, ...]
-    spent: Spent
+    spent: CheckCost
 
     @property
     def reached(self) -> bool:
@@ -91,7 +91,7 @@ class Server(Backend, Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Doorway:
+class CheckTarget:
     """A method to look at.
 
     route    its method, gate and backend
@@ -101,7 +101,7 @@ class Doorway:
     server: Server
 
 
-class Nowhere:
+class NullSink:
     """A sink for gate events that somebody else says aloud."""
 
     def put_nowait(self, record: Record) -> None:
@@ -111,7 +111,7 @@ class Nowhere:
         return
 
 
-class _Last:
+class _LastCalls:
     """A sink that keeps the last call row of each place."""
 
     def __init__(self) -> None:
@@ -128,22 +128,29 @@ class _Last:
             self.put_nowait(record)
 
 
-async def look_at(doorway: Doorway, *, clock: Clock, policy: RetryPolicy, check_at: float, probing: bool) -> Look:
+async def check_method(
+    target: CheckTarget, *, clock: Clock, policy: RetryPolicy, check_at: float, probing: bool
+) -> MethodCheck:
     """What can be seen of one method; its probes are asked as fast as its gate, whose clock must run, lets them through."""
-    method = doorway.route.method
+    method = target.route.method
     steps: list[Step] = []
-    kept = _Last()
-    caller = Caller(sink=kept, clock=clock, policy=policy, purse=Purse.bottomless(clock))
+    kept = _LastCalls()
+    caller = Caller(sink=kept, clock=clock, policy=policy, budget=SpendingBudget.unlimited(clock))
     limits: Mapping[str, float] = {}
     first_s: float | None = None
     probes: list[ProbeRecord] = []
-    if await _there(method, steps, clock) and await _serves(doorway, steps, clock):
-        first_s, limits = await _first_answer(doorway, steps, caller, clock)
+    if await _there(method, steps, clock) and await _serves(target, steps, clock):
+        first_s, limits = await _first_answer(target, steps, caller, clock)
         if first_s is not None and probing:
-            probes = await _probed(doorway, caller, kept, first_asks(), check_at)
-            probes += await _probed(doorway, caller, kept, later_asks(probes), check_at)
-    return Look(
-        method=method, steps=tuple(steps), limits=limits, first_answer_s=first_s, probes=tuple(probes), spent=_spent(method, kept.rows)
+            probes = await _probed(target, caller, kept, first_asks(), check_at)
+            probes += await _probed(target, caller, kept, later_asks(probes), check_at)
+    return MethodCheck(
+        method=method,
+        steps=tuple(steps),
+        limits=limits,
+        first_answer_s=first_s,
+        probes=tuple(probes),
+        spent=_spent(method, kept.rows),
     )
 
 
@@ -161,7 +168,9 @@ async def _there(method: AccessMethod, steps: list[Step], clock: Clock) -> bool:
     except (gaierror, UnicodeError) as error:
         steps.append(Step(name="name", good=False, seen=f"{host}: {error}", seconds=clock.now() - began))
         return False
-    steps.append(Step(name="name", good=True, seen=f"{host} is {found[0][4][0]}", seconds=clock.now() - began))
+    steps.append(
+        Step(name="name", good=True, seen=f"{host} is {found[0][4][0]}", seconds=clock.now() - began)
+    )
     began = clock.now()
     try:
         with anyio.fail_after(CONNECT_S):
@@ -170,10 +179,16 @@ async def _there(method: AccessMethod, steps: list[Step], clock: Clock) -> bool:
         steps.append(Step(name="TLS", good=False, seen=str(error), seconds=clock.now() - began))
         return False
     except (OSError, TimeoutError) as error:
-        said = f"{host}:{port}: {why_unconnected(error)}" if str(error) else f"no connection to {host}:{port} in {CONNECT_S:.0f} s"
+        said = (
+            f"{host}:{port}: {why_unconnected(error)}"
+            if str(error)
+            else f"no connection to {host}:{port} in {CONNECT_S:.0f} s"
+        )
         steps.append(Step(name="connection", good=False, seen=said, seconds=clock.now() - began))
         return False
-    steps.append(Step(name="TLS" if secure else "connection", good=True, seen=seen, seconds=clock.now() - began))
+    steps.append(
+        Step(name="TLS" if secure else "connection", good=True, seen=seen, seconds=clock.now() - began)
+    )
     return True
 
 
@@ -188,36 +203,55 @@ async def _connected(host: str, port: int, secure: bool) -> str:
     return f"port {port}, {version}"
 
 
-async def _serves(doorway: Doorway, steps: list[Step], clock: Clock) -> bool:
+async def _serves(target: CheckTarget, steps: list[Step], clock: Clock) -> bool:
     """The key and the model's name."""
-    method, began = doorway.route.method, clock.now()
+    method, began = target.route.method, clock.now()
     try:
-        served = await doorway.server.served_models()
+        served = await target.server.served_models()
     except CallError as error:
         steps.append(Step(name="models", good=False, seen=str(error), seconds=clock.now() - began))
         return False
     took_s = clock.now() - began
     if served is None:
-        steps.append(Step(name="model", good=True, seen="the server does not list its models", seconds=took_s))
+        steps.append(
+            Step(name="model", good=True, seen="the server does not list its models", seconds=took_s)
+        )
         return True
     good = method.served_name in served
-    seen = f"serves {method.served_name}" if good else f"serves {', '.join(served[:5]) or 'nothing'}, not {method.served_name}"
+    seen = (
+        f"serves {method.served_name}"
+        if good
+        else f"serves {', '.join(served[:5]) or 'nothing'}, not {method.served_name}"
+    )
     steps.append(Step(name="model", good=good, seen=seen, seconds=took_s))
     return good
 
 
-async def _first_answer(doorway: Doorway, steps: list[Step], caller: Caller, clock: Clock) -> tuple[float | None, Mapping[str, float]]:
+async def _first_answer(
+    target: CheckTarget, steps: list[Step], caller: Caller, clock: Clock
+) -> tuple[float | None, Mapping[str, float]]:
     """One question as the sweep would put it: key, model and parameters are proved by an answer alone."""
-    route = doorway.route
+    route = target.route
     prompt = _prompt((Message("user", "Say hello."),), ANYTHING.tokens_max)
     began = clock.now()
     try:
-        completion = await caller.call(route, prompt, _place("hello"), remainder=1.0, chance=lambda: Random(0))
+        completion = await caller.call(
+            route, prompt, _place("hello"), remainder=1.0, chance=lambda: Random(0)
+        )
     except CallError as error:
-        steps.append(Step(name="answer", good=False, seen=f"{type(error).__name__}: {error}", seconds=clock.now() - began))
+        steps.append(
+            Step(
+                name="answer",
+                good=False,
+                seen=f"{type(error).__name__}: {error}",
+                seconds=clock.now() - began,
+            )
+        )
         return None, {}
     took_s = clock.now() - began
-    steps.append(Step(name="answer", good=True, seen=completion.served_model or "no model named", seconds=took_s))
+    steps.append(
+        Step(name="answer", good=True, seen=completion.served_model or "no model named", seconds=took_s)
+    )
     reports = read_reports(completion.headers, clock.wall())
     return took_s, {str(quota): report.limit for quota, report in reports.items() if report.limit is not None}
 
@@ -225,18 +259,26 @@ async def _first_answer(doorway: Doorway, steps: list[Step], caller: Caller, clo
 # --- the probes ---------------------------------------------------------------------------------------------------------------
 
 
-async def _probed(doorway: Doorway, caller: Caller, kept: _Last, asks: Sequence[ProbeAsk], check_at: float) -> list[ProbeRecord]:
+async def _probed(
+    target: CheckTarget, caller: Caller, kept: _LastCalls, asks: Sequence[ProbeAsk], check_at: float
+) -> list[ProbeRecord]:
     rows: dict[str, ProbeRecord] = {}
 
     async def put(ask: ProbeAsk) -> None:
-        method = dataclasses.replace(doorway.route.method, sampling=ask.sampling, constrain=False, stream=False)
-        server, prompt = doorway.server.asking(method), _prompt(ask.messages, ask.tokens_max)
+        method = dataclasses.replace(
+            target.route.method, sampling=ask.sampling, constrain=False, stream=False
+        )
+        server, prompt = target.server.asking(method), _prompt(ask.messages, ask.tokens_max)
         for unsaid in _unsaid(server, method, prompt):
-            rows[ask.place] = _row(ask, method, None, check_at, Rejected(f"this provider is not told a {unsaid}"))
+            rows[ask.place] = _row(
+                ask, method, None, check_at, Rejected(f"this provider is not told a {unsaid}")
+            )
             return
-        route = dataclasses.replace(doorway.route, method=method, backend=server)
+        route = dataclasses.replace(target.route, method=method, backend=server)
         try:
-            await caller.call(route, prompt, _place(ask.place), remainder=1.0, chance=lambda: Random(digest(ask.place)))
+            await caller.call(
+                route, prompt, _place(ask.place), remainder=1.0, chance=lambda: Random(digest(ask.place))
+            )
         except CallError as error:
             rows[ask.place] = _row(ask, method, kept.calls.get(ask.place), check_at, error)
         else:
@@ -254,11 +296,16 @@ def _unsaid(server: Server, method: AccessMethod, prompt: Prompt) -> Iterator[st
     unset: Mapping[str, Any] = {"temperature": None, "seed": None, "stop": ()}
     for name, nothing in unset.items():
         bare = dataclasses.replace(method.sampling, **{name: nothing})
-        if bare != method.sampling and server.asking(dataclasses.replace(method, sampling=bare)).request_body(prompt) == said:
+        if (
+            bare != method.sampling
+            and server.asking(dataclasses.replace(method, sampling=bare)).request_body(prompt) == said
+        ):
             yield name
 
 
-def _row(ask: ProbeAsk, method: AccessMethod, call: CallRecord | None, check_at: float, error: CallError | None) -> ProbeRecord:
+def _row(
+    ask: ProbeAsk, method: AccessMethod, call: CallRecord | None, check_at: float, error: CallError | None
+) -> ProbeRecord:
     return ProbeRecord(
         check_at=check_at,
         method=method.name,
@@ -287,7 +334,12 @@ def _row(ask: ProbeAsk, method: AccessMethod, call: CallRecord | None, check_at:
 def _prompt(messages: tuple[Message, ...], tokens_max: int) -> Prompt:
     """A prompt of no game: without an item, nobody is told a turn."""
     return Prompt(
-        messages=messages, form=dataclasses.replace(ANYTHING, tokens_max=tokens_max), episode="check", item="", seat="probe", turn=0
+        messages=messages,
+        reply_format=dataclasses.replace(ANYTHING, tokens_max=tokens_max),
+        episode="check",
+        item="",
+        seat="probe",
+        turn=0,
     )
 
 
@@ -295,11 +347,13 @@ def _place(name: str) -> CallPlace:
     return CallPlace(run_id="check", episode_id=name, attempt=0, turn=0, ask_hash="")
 
 
-def _spent(method: AccessMethod, calls: Sequence[CallRecord]) -> Spent:
+def _spent(method: AccessMethod, calls: Sequence[CallRecord]) -> CheckCost:
     costs = [call.cost_usd for call in calls if call.error_class is None]
-    return Spent(
+    return CheckCost(
         calls=len(calls),
         prompt_tokens=sum(call.prompt_tokens or 0 for call in calls),
         completion_tokens=sum(call.completion_tokens or 0 for call in calls),
-        cost_usd=None if method.prices is None or None in costs else sum(cost for cost in costs if cost is not None),
+        cost_usd=None
+        if method.prices is None or None in costs
+        else sum(cost for cost in costs if cost is not None),
     )

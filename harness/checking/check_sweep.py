@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.access.connect import check_sweep
-from harness.access.context import Setting
+from harness.access.context import RunContext
 from harness.access.methods import prices
 from harness.audit.probes.asks import expected_cost
-from harness.audit.probes.interpret import ProbeFinding, judge
-from harness.checking.check_method import Look, Spent, summed
+from harness.audit.probes.interpret import ProbeFinding, interpret_probes
+from harness.checking.check_method import CheckCost, MethodCheck, total_cost
 from harness.config.sweep import MethodPart, SweepSpec
 from harness.store.file import open_to_write
 from harness.store.writer import writing
@@ -18,28 +18,35 @@ HELLO_TOKENS = (12, 16)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CheckEnd:
+class CheckResult:
     """What came of a check. findings: empty without probes."""
 
-    looks: tuple[Look, ...]
+    looks: tuple[MethodCheck, ...]
     findings: tuple[ProbeFinding, ...]
-    spent: Spent
+    spent: CheckCost
 
 
-def costs_before(spec: SweepSpec, *, probing: bool) -> dict[str, Spent | None]:
+def expected_costs(spec: SweepSpec, *, probing: bool) -> dict[str, CheckCost | None]:
     """Method -> what looking at it may cost at most; None for bots: inside this program there is nothing to reach."""
-    return {name: None if part.bots is not None else _most(part, probing=probing) for name, (_, part) in spec.methods().items()}
+    return {
+        name: None if part.bots is not None else _most(part, probing=probing)
+        for name, (_, part) in spec.methods().items()
+    }
 
 
-def _most(part: MethodPart, *, probing: bool) -> Spent:
+def _most(part: MethodPart, *, probing: bool) -> CheckCost:
     calls, heard, spoken = expected_cost() if probing else (0, 0, 0)
     heard, spoken = heard + HELLO_TOKENS[0], spoken + HELLO_TOKENS[1]
     price = prices(part)
-    cost = price.cost_usd(prompt_tokens=heard, cached_tokens=None, completion_tokens=spoken) if price is not None else None
-    return Spent(calls=calls + 1, prompt_tokens=heard, completion_tokens=spoken, cost_usd=cost)
+    cost = (
+        price.cost_usd(prompt_tokens=heard, cached_tokens=None, completion_tokens=spoken)
+        if price is not None
+        else None
+    )
+    return CheckCost(calls=calls + 1, prompt_tokens=heard, completion_tokens=spoken, cost_usd=cost)
 
 
-def references(spec: SweepSpec) -> dict[str, str]:
+def reference_of_each(spec: SweepSpec) -> dict[str, str]:
     """Method -> the one it is held against: the audit's reference, or its model's first."""
     chosen: dict[str, str] = {}
     for model, part in spec.models.items():
@@ -50,7 +57,9 @@ def references(spec: SweepSpec) -> dict[str, str]:
     return chosen
 
 
-async def check_and_keep(spec: SweepSpec, setting: Setting, *, probing: bool, keeping: bool) -> CheckEnd:
+async def check_and_store(
+    spec: SweepSpec, setting: RunContext, *, probing: bool, keeping: bool
+) -> CheckResult:
     """Looks at every method; keeps the probes' rows in the setting's store if asked to.
 
     raises  SpecError, EngineError, StoreError"""
@@ -60,4 +69,8 @@ async def check_and_keep(spec: SweepSpec, setting: Setting, *, probing: bool, ke
         with open_to_write(setting.store) as connection:
             async with writing(connection, setting.store) as writer:
                 await writer.put(*rows)
-    return CheckEnd(looks=looks, findings=judge(rows, references(spec)), spent=summed([look.spent for look in looks]))
+    return CheckResult(
+        looks=looks,
+        findings=interpret_probes(rows, reference_of_each(spec)),
+        spent=total_cost([look.spent for look in looks]),
+    )

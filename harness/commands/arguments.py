@@ -33,5 +33,7 @@ def numbers(text: str, option: str, *, whole: bool) -> list[float]:
     except ValueError as error:
         raise SpecError(f"{option} {text!r}: write numbers with commas between, as 1,4,16") from error
     if any(not 0 < value <= 100_000 or (whole and value != int(value)) for value in values):
-        raise SpecError(f"{option} {text!r}: each {'a whole number ' if whole else ''}above 0 and at most 100,000")
+        raise SpecError(
+            f"{option} {text!r}: each {'a whole number ' if whole else ''}above 0 and at most 100,000"
+        )
     return values

@@ -8,13 +8,15 @@ from typing import Annotated
 import typer
 
 from harness.commands.arguments import AsJson, StoreFile, load
-from harness.commands.terminal import DIFFERENT, answer, say, write
+from harness.commands.terminal import DIFFERENT, notify, print_result, write
 from harness.core.errors import SpecError
 
 
 def scores(
     store: StoreFile,
-    why: Annotated[bool, typer.Option("--why", help="Instead: what each access method's time went to.")] = False,
+    why: Annotated[
+        bool, typer.Option("--why", help="Instead: what each access method's time went to.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Clemscore, share played and quality, with 95 % intervals, per model and access method.
@@ -28,25 +30,46 @@ def scores(
     from harness.report.times import print_times
 
     if why:
-        answer(store_times(store), print_times, as_json=as_json)
+        print_result(store_times(store), print_times, as_json=as_json)
     else:
-        answer(store_scores(store), print_scores, as_json=as_json)
+        print_result(store_scores(store), print_scores, as_json=as_json)
 
 
 def audit(
-    store: Annotated[Path | None, typer.Argument(metavar="STORE", help="The DuckDB file that a run wrote.")] = None,
-    reference: Annotated[str | None, typer.Option(help='"model/method" that the others are held against; default: the sweep\'s.')] = None,
-    margin: Annotated[float | None, typer.Option(help="Points too few to matter; default: the sweep's.", min=0.01, max=100)] = None,
-    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the verdicts and their figures as one page.")] = None,
+    store: Annotated[
+        Path | None, typer.Argument(metavar="STORE", help="The DuckDB file that a run wrote.")
+    ] = None,
+    reference: Annotated[
+        str | None,
+        typer.Option(help='"model/method" that the others are held against; default: the sweep\'s.'),
+    ] = None,
+    margin: Annotated[
+        float | None, typer.Option(help="Points too few to matter; default: the sweep's.", min=0.01, max=100)
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the verdicts and their figures as one page.")
+    ] = None,
     fail_on_difference: Annotated[
-        bool, typer.Option("--fail-on-difference", help="Exit with 5 if a verdict is DIFFERENT, or the reference differs from itself.")
+        bool,
+        typer.Option(
+            "--fail-on-difference",
+            help="Exit with 5 if a verdict is DIFFERENT, or the reference differs from itself.",
+        ),
     ] = False,
     as_json: AsJson = False,
     plan: Annotated[
-        Path | None, typer.Option("--plan", metavar="SWEEP.toml", help="Before any call: what will this sweep's audit be able to say?")
+        Path | None,
+        typer.Option(
+            "--plan",
+            metavar="SWEEP.toml",
+            help="Before any call: what will this sweep's audit be able to say?",
+        ),
     ] = None,
     earlier: Annotated[
-        Path | None, typer.Option("--from", metavar="STORE", help="With --plan: episodes that tell how much scores spread and cost.")
+        Path | None,
+        typer.Option(
+            "--from", metavar="STORE", help="With --plan: episodes that tell how much scores spread and cost."
+        ),
     ] = None,
 ) -> None:
     """Is it the same model? Two verdicts for each access method, on its scores and on its replies, held against the reference. With --plan:
@@ -59,27 +82,38 @@ def audit(
 
     if plan is not None:
         if store is not None or reference is not None or margin is not None or html is not None:
-            raise SpecError("--plan takes a sweep file, whose [audit] holds reference and margin; --from STORE names earlier episodes")
+            raise SpecError(
+                "--plan takes a sweep file, whose [audit] holds reference and margin; --from STORE names earlier episodes"
+            )
         _foretell(plan, earlier, as_json=as_json)
         return
     if store is None or earlier is not None:
-        raise SpecError("name a store, as: lightbulb audit demo.duckdb; or a sweep to be played: lightbulb audit --plan demo.toml")
+        raise SpecError(
+            "name a store, as: lightbulb audit demo.duckdb; or a sweep to be played: lightbulb audit --plan demo.toml"
+        )
     found = store_audit(store, reference=reference, margin=margin)
     if html is not None:
         from harness.report.audit_page import audit_page
 
         write(html, audit_page(found, store=store.name, made_at=RealClock().wall()))
-        say(f"{html}: {html.stat().st_size / 1e6:.1f} MB")
-    answer(found, print_audit, as_json=as_json)
+        notify(f"{html}: {html.stat().st_size / 1e6:.1f} MB")
+    print_result(found, print_audit, as_json=as_json)
     raise typer.Exit(DIFFERENT if fail_on_difference and any(part.differs for part in found) else 0)
 
 
 def report(
     store: StoreFile,
     output: Annotated[Path, typer.Option("--output", "-o", help="The page to write.")] = Path("report.html"),
-    reference: Annotated[str | None, typer.Option(help='"model/method" that the others are held against; default: the sweep\'s.')] = None,
-    margin: Annotated[float | None, typer.Option(help="Points too few to matter; default: the sweep's.", min=0.01, max=100)] = None,
-    transcripts: Annotated[float, typer.Option(help="Megabytes of transcripts in the page, at most.", min=0, max=100)] = 6.0,
+    reference: Annotated[
+        str | None,
+        typer.Option(help='"model/method" that the others are held against; default: the sweep\'s.'),
+    ] = None,
+    margin: Annotated[
+        float | None, typer.Option(help="Points too few to matter; default: the sweep's.", min=0.01, max=100)
+    ] = None,
+    transcripts: Annotated[
+        float, typer.Option(help="Megabytes of transcripts in the page, at most.", min=0, max=100)
+    ] = 6.0,
 ) -> None:
     """The whole story in one HTML file that needs no network: verdicts, scores, cost, latency, causes, transcripts side by side.
 
@@ -89,15 +123,26 @@ def report(
     from harness.report.page import page
 
     made_at = RealClock().wall()
-    told = store_story(store, reference=reference, margin=margin, transcript_bytes=int(transcripts * 1e6), made_at=made_at)
+    told = store_story(
+        store, reference=reference, margin=margin, transcript_bytes=int(transcripts * 1e6), made_at=made_at
+    )
     write(output, page(told))
-    say(f"{output}: {output.stat().st_size / 1e6:.1f} MB, {len(told.shown)} of {told.episodes} transcripts in it")
+    notify(
+        f"{output}: {output.stat().st_size / 1e6:.1f} MB, {len(told.shown)} of {told.episodes} transcripts in it"
+    )
 
 
 def drift(
-    stores: Annotated[list[Path], typer.Argument(metavar="STORE...", help="The same sweep, played on different days, a store each.")],
-    days_mean: Annotated[float, typer.Option(help="Days between two false alarms, on average.", min=2, max=100_000)] = 365.0,
-    fail_on_difference: Annotated[bool, typer.Option("--fail-on-difference", help="Exit code 5 if a change is announced.")] = False,
+    stores: Annotated[
+        list[Path],
+        typer.Argument(metavar="STORE...", help="The same sweep, played on different days, a store each."),
+    ],
+    days_mean: Annotated[
+        float, typer.Option(help="Days between two false alarms, on average.", min=2, max=100_000)
+    ] = 365.0,
+    fail_on_difference: Annotated[
+        bool, typer.Option("--fail-on-difference", help="Exit code 5 if a change is announced.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Has a method changed since? First replies of each day against those of all earlier days, scores against the first day's.
@@ -107,18 +152,31 @@ def drift(
     from harness.report.drift import print_drift
 
     found = store_drift(stores, days_mean=days_mean)
-    answer(found, print_drift, as_json=as_json)
+    print_result(found, print_drift, as_json=as_json)
     if fail_on_difference and any(one.replies.changed for one in found):
         raise typer.Exit(DIFFERENT)
 
 
 def characteristics(
-    scores: Annotated[Path, typer.Argument(metavar="SCORES", help="A store, or a CSV file: model, method (or backend), clemscore.")],
+    scores: Annotated[
+        Path,
+        typer.Argument(
+            metavar="SCORES", help="A store, or a CSV file: model, method (or backend), clemscore."
+        ),
+    ],
     facts: Annotated[
-        Path, typer.Argument(metavar="FACTS.csv", help="model, parameters_billions, training_tokens_trillions, parameters_guessed.")
+        Path,
+        typer.Argument(
+            metavar="FACTS.csv",
+            help="model, parameters_billions, training_tokens_trillions, parameters_guessed.",
+        ),
     ],
     reference: Annotated[
-        str | None, typer.Option(metavar="METHOD", help="Stands for every model that has it; default: the mean of those not quantised.")
+        str | None,
+        typer.Option(
+            metavar="METHOD",
+            help="Stands for every model that has it; default: the mean of those not quantised.",
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -130,7 +188,7 @@ def characteristics(
     from harness.report.characteristics import print_characteristics
 
     found = characterise(score_rows(scores), model_facts(facts), reference=reference)
-    answer(found, print_characteristics, as_json=as_json)
+    print_result(found, print_characteristics, as_json=as_json)
 
 
 def _foretell(sweep: Path, earlier: Path | None, *, as_json: bool) -> None:
@@ -140,12 +198,20 @@ def _foretell(sweep: Path, earlier: Path | None, *, as_json: bool) -> None:
     from games import GAMES
     from games.bot_lengths import length_by_bots
     from harness.access.game_sets import game_sets
-    from harness.planning.power import outlook
+    from harness.planning.power import analyse_power
     from harness.report.power import print_outlook
     from harness.store.reader import GameLength
 
     spec = load(sweep)
     sets = game_sets(spec, sweep)
-    played = {name: GameLength(**asdict(length_by_bots(GAMES[name], chosen.instances, chosen.rules))) for name, chosen in sets.items()}
-    found = outlook(spec, items={name: len(chosen.instances) for name, chosen in sets.items()}, lengths=played, earlier=earlier)
-    answer(found, print_outlook, as_json=as_json)
+    played = {
+        name: GameLength(**asdict(length_by_bots(GAMES[name], chosen.instances, chosen.rules)))
+        for name, chosen in sets.items()
+    }
+    found = analyse_power(
+        spec,
+        items={name: len(chosen.instances) for name, chosen in sets.items()},
+        lengths=played,
+        earlier=earlier,
+    )
+    print_result(found, print_outlook, as_json=as_json)

@@ -9,13 +9,16 @@ from typing import Annotated, Literal
 import typer
 
 from harness.commands.arguments import AsJson, StoreFile
-from harness.commands.terminal import FAILED, on_stdout, say
+from harness.commands.terminal import FAILED, notify, on_stdout
 from harness.core.errors import SpecError
 
 ExportForm = Literal["parquet", "csv", "clembench", "hub"]
 
 
-def show(store: StoreFile, episode: Annotated[str, typer.Argument(help="An episode's id or key, or the beginning of one.")] = "") -> None:
+def show(
+    store: StoreFile,
+    episode: Annotated[str, typer.Argument(help="An episode's id or key, or the beginning of one.")] = "",
+) -> None:
     """One transcript, as each seat saw it.
 
     Example: lightbulb show demo.duckdb 3f2a"""
@@ -40,7 +43,7 @@ def sql(
 
     Example: lightbulb sql demo.duckdb "SELECT method, avg(score) FROM scores GROUP BY ALL" """
     from harness.report.table import table
-    from harness.report.text import told_apart
+    from harness.report.text import unique_names
     from harness.store.file import open_to_read, translated
 
     with open_to_read(store) as connection, translated(store):
@@ -51,19 +54,25 @@ def sql(
         rows = cursor.fetchall()
     if as_json:
         for row in rows:
-            print(json.dumps(dict(zip(told_apart(names), row, strict=True)), default=str))
+            print(json.dumps(dict(zip(unique_names(names), row, strict=True)), default=str))
     else:
         on_stdout().print(table(names, rows, left=len(names)))
 
 
 def import_results(
     results: Annotated[
-        list[Path], typer.Argument(metavar="RESULTS", help="Folders of published clembench results, raw.csv or results.csv.")
+        list[Path],
+        typer.Argument(
+            metavar="RESULTS", help="Folders of published clembench results, raw.csv or results.csv."
+        ),
     ],
     store: Annotated[Path, typer.Option(help="The DuckDB file; made if it is not there.")],
     model: Annotated[
         list[str] | None,
-        typer.Option(metavar="MODEL[=PAIRS]", help="These pairs are access methods of one model; repeatable. Default: each its own model."),
+        typer.Option(
+            metavar="MODEL[=PAIRS]",
+            help="These pairs are access methods of one model; repeatable. Default: each its own model.",
+        ),
     ] = None,
 ) -> None:
     """Bring published clembench results into a store, for scores and audits. Import again to add more: no episode is added twice.
@@ -76,10 +85,12 @@ def import_results(
     from harness.core.clock import RealClock
     from harness.transfer import into_store
 
-    end = into_store.import_results(results, store, into_store.Grouping.read(model or []), wall_s=RealClock().wall(), say=say)
+    end = into_store.import_results(
+        results, store, into_store.Grouping.read(model or []), wall_s=RealClock().wall(), say=notify
+    )
     for line in end.broken:
-        say(f"not imported: {line}")
-    say(
+        notify(f"not imported: {line}")
+    notify(
         f"{end.episodes} episodes imported, {end.aborted} of them aborted and {end.unscored} unscored, and {end.summaries} averages, of"
         f" {len(end.methods)} access methods; {end.known} were in the store already; {len(end.broken)} not imported; the store is {store}"
     )
@@ -89,7 +100,12 @@ def import_results(
 def export_store(
     store: StoreFile,
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write; new, or empty.")],
-    form: Annotated[ExportForm, typer.Option("--as", help="parquet, csv: a file a table; clembench: its results folders; hub: a dataset.")],
+    form: Annotated[
+        ExportForm,
+        typer.Option(
+            "--as", help="parquet, csv: a file a table; clembench: its results folders; hub: a dataset."
+        ),
+    ],
 ) -> None:
     """Bring a store's rows into files that other programs read.
 
@@ -102,11 +118,17 @@ def export_store(
     from harness.transfer import out_of_store
 
     if form == "clembench":
-        end = out_of_store.export_clembench(store, output, seats={game.name: game.seats for game in GAMES.values()})
-        say(
+        end = out_of_store.export_clembench(
+            store, output, seats={game.name: game.seats for game in GAMES.values()}
+        )
+        notify(
             f"{end.episodes} episodes in {', '.join(map(str, end.folders)) or 'no folder'}; left out: {end.failed} failed and"
             f" {end.again} of the reference's second self"
         )
         return
-    rows = out_of_store.export_hub(store, output) if form == "hub" else out_of_store.export_tables(store, output, form)
-    say(f"{output}: {', '.join(f'{table} {count}' for table, count in rows.items())}")
+    rows = (
+        out_of_store.export_hub(store, output)
+        if form == "hub"
+        else out_of_store.export_tables(store, output, form)
+    )
+    notify(f"{output}: {', '.join(f'{table} {count}' for table, count in rows.items())}")

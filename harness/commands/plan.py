@@ -10,20 +10,29 @@ from typing import Annotated
 import typer
 
 from harness.commands.arguments import AsJson, SweepFile, load
-from harness.commands.terminal import FAILED, on_stdout, say, write
+from harness.commands.terminal import FAILED, notify, on_stdout, write
 from harness.core.errors import SpecError
 
 
 def init(
-    sweep: Annotated[Path, typer.Argument(metavar="SWEEP.toml", help="The file to write.")] = Path("sweep.toml"),
+    sweep: Annotated[Path, typer.Argument(metavar="SWEEP.toml", help="The file to write.")] = Path(
+        "sweep.toml"
+    ),
     name: Annotated[str | None, typer.Option(help="The sweep's name; default: the file's.")] = None,
-    game: Annotated[list[str] | None, typer.Option(help="A game; repeatable. Default: taboo and wordle.")] = None,
+    game: Annotated[
+        list[str] | None, typer.Option(help="A game; repeatable. Default: taboo and wordle.")
+    ] = None,
     model: Annotated[str, typer.Option(help="The model under audit.")] = "my-model",
     method: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=WHERE", help="A way to reach it: NAME=https://host/v1, NAME=vllm:WEIGHTS or NAME=bots; repeatable."),
+        typer.Option(
+            metavar="NAME=WHERE",
+            help="A way to reach it: NAME=https://host/v1, NAME=vllm:WEIGHTS or NAME=bots; repeatable.",
+        ),
     ] = None,
-    key_env: Annotated[str | None, typer.Option(help="The variable that holds the key of methods with an address.")] = None,
+    key_env: Annotated[
+        str | None, typer.Option(help="The variable that holds the key of methods with an address.")
+    ] = None,
     repeats: Annotated[int, typer.Option(help="Plays of each puzzle by each method.", min=1)] = 3,
 ) -> None:
     """Write a commented sweep file to start from. A file that is there is left alone.
@@ -40,14 +49,17 @@ def init(
             name=name or sweep.stem,
             games=game or ["taboo", "wordle"],
             model=model,
-            methods=[read_method(one) for one in method or ("here=http://127.0.0.1:8000/v1", "there=https://api.example.com/v1")],
+            methods=[
+                read_method(one)
+                for one in method or ("here=http://127.0.0.1:8000/v1", "there=https://api.example.com/v1")
+            ],
             key_env=key_env,
             repeats=repeats,
         )
     )
     parse_sweep(text, source=str(sweep), known_games=list(GAMES))
     write(sweep, text)
-    say(f"{sweep}: edit it, then: lightbulb run {sweep}")
+    notify(f"{sweep}: edit it, then: lightbulb run {sweep}")
 
 
 def schema() -> None:
@@ -62,7 +74,9 @@ def schema() -> None:
 
 def games(
     name: Annotated[str | None, typer.Argument(help="A game; none: all.")] = None,
-    instance: Annotated[int | None, typer.Option(help="The n-th instance of its own set, as each seat sees it.", min=0)] = None,
+    instance: Annotated[
+        int | None, typer.Option(help="The n-th instance of its own set, as each seat sees it.", min=0)
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """The games, their rule sets and instances; or one instance, played by bots, as each seat sees it.
@@ -85,7 +99,9 @@ def games(
     if instance >= len(instances):
         raise SpecError(f"--instance {instance}: {name} has instances 0 to {len(instances) - 1}")
     puzzle = instances[instance]
-    played = played_by_bots(GAMES[name], puzzle, GAMES[name].rule_sets[0], skill=1.0, chance=stream(0, puzzle.content_hash))
+    played = played_by_bots(
+        GAMES[name], puzzle, GAMES[name].rule_sets[0], skill=1.0, chance=stream(0, puzzle.content_hash)
+    )
     assert played.outcome is not None
     print_instance(puzzle, played.asks, played.replies, played.outcome, on_stdout())
 
@@ -94,11 +110,19 @@ def plan(
     sweep: SweepFile,
     from_stores: Annotated[
         list[Path] | None,
-        typer.Option("--from", metavar="STORE", help="Lengths, speeds and quotas from this store's calls; repeatable."),
+        typer.Option(
+            "--from", metavar="STORE", help="Lengths, speeds and quotas from this store's calls; repeatable."
+        ),
     ] = None,
-    full: Annotated[bool, typer.Option("--full", help="Simulate every call instead of a smaller sweep.")] = False,
-    seeds: Annotated[int | None, typer.Option(help="Simulations; default: 4, with --full 1.", min=1, max=100)] = None,
-    figure: Annotated[Path | None, typer.Option(help="Write the timeline there: .svg, .png or .html.")] = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="Simulate every call instead of a smaller sweep.")
+    ] = False,
+    seeds: Annotated[
+        int | None, typer.Option(help="Simulations; default: 4, with --full 1.", min=1, max=100)
+    ] = None,
+    figure: Annotated[
+        Path | None, typer.Option(help="Write the timeline there: .svg, .png or .html.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """What a sweep will take, before anything is spent: hours, calls, tokens, money, and what sets the pace.
@@ -112,7 +136,9 @@ def plan(
     from harness.report.plan import print_plan
 
     if figure is not None and figure.suffix not in (".svg", ".png", ".html"):
-        raise SpecError(f"--figure {figure}: ends in none of .svg, .png and .html, which say what is to be drawn")
+        raise SpecError(
+            f"--figure {figure}: ends in none of .svg, .png and .html, which say what is to be drawn"
+        )
     found = plan_sweep(load(sweep), source=sweep, stores=from_stores or (), full=full, seeds=seeds)
     if figure is not None:
         from harness.report.plan_chart import draw_timeline
@@ -126,28 +152,35 @@ def plan(
 
 def check(
     sweep: SweepFile,
-    store: Annotated[Path | None, typer.Option(help="Keep the probes' rows there, so that `audit` can read causes from them.")] = None,
-    probes: Annotated[bool, typer.Option("--probes/--no-probes", help="Ask short questions, or only look who is there.")] = True,
+    store: Annotated[
+        Path | None,
+        typer.Option(help="Keep the probes' rows there, so that `audit` can read causes from them."),
+    ] = None,
+    probes: Annotated[
+        bool, typer.Option("--probes/--no-probes", help="Ask short questions, or only look who is there.")
+    ] = True,
     as_json: AsJson = False,
 ) -> None:
     """Reach every access method of a sweep once: name, TLS, key, model, limits, latency; and whether it does what it is asked:
     temperature, seed, max tokens, stop, honest counts, no prompt of its own, no cut context. What that costs is said before and after.
 
     Example: lightbulb check bench/sweeps/emulated.toml"""
-    from harness.access.context import Setting, beside
-    from harness.checking.check_sweep import check_and_keep, costs_before
-    from harness.core.event_loop import in_real_time
+    from harness.access.context import RunContext, default_store_path
+    from harness.checking.check_sweep import check_and_store, expected_costs
+    from harness.core.event_loop import run_async
     from harness.report.check import cost_lines, cost_words, looks_as_json, print_looks
 
     spec = load(sweep)
-    setting = Setting(source=sweep, store=store or beside(sweep, spec), environ=os.environ, say=say)
-    for line in cost_lines(costs_before(spec, probing=probes)):
-        say(line)
-    end = in_real_time(lambda: check_and_keep(spec, setting, probing=probes, keeping=store is not None))
+    setting = RunContext(
+        source=sweep, store=store or default_store_path(sweep, spec), environ=os.environ, say=notify
+    )
+    for line in cost_lines(expected_costs(spec, probing=probes)):
+        notify(line)
+    end = run_async(lambda: check_and_store(spec, setting, probing=probes, keeping=store is not None))
     if as_json:
         for look in looks_as_json(end.looks, end.findings):
             print(json.dumps(look))
     else:
         print_looks(end.looks, end.findings, on_stdout())
-    say(f"this check took {cost_words(end.spent)}")
+    notify(f"this check took {cost_words(end.spent)}")
     raise typer.Exit(0 if all(look.reached for look in end.looks) else FAILED)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.commands.arguments import AsJson, SweepFile, load
-from harness.commands.terminal import BUDGET, FAILED, INTERRUPTED, command, on_stderr, say
+from harness.commands.terminal import BUDGET, FAILED, INTERRUPTED, command, notify, on_stderr
 
 if TYPE_CHECKING:
     from harness.config.sweep import SweepSpec
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 
 def demo(
-    folder: Annotated[Path, typer.Option(help="Where the sweep, its store and the servers' logs go.")] = Path("lightbulb-demo"),
+    folder: Annotated[Path, typer.Option(help="Where the sweep, its store and the servers' logs go.")] = Path(
+        "lightbulb-demo"
+    ),
 ) -> None:
     """The whole job on a small real model: two games through two access methods, scores and verdict. No key, no GPU.
 
@@ -55,8 +57,12 @@ def demo(
 
 def run(
     sweep: SweepFile,
-    store: Annotated[Path | None, typer.Option(help="The DuckDB file; default: beside the sweep, named after it.")] = None,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Play failed episodes once more.")] = False,
+    store: Annotated[
+        Path | None, typer.Option(help="The DuckDB file; default: beside the sweep, named after it.")
+    ] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Play failed episodes once more.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Play a sweep. Run it again to go on where it stopped: only what is missing is played.
@@ -68,10 +74,10 @@ def run(
     from harness.core.event_loop import rare_collections
 
     with rare_collections():  # a start makes many objects, and all stay
-        from harness.access.context import beside
+        from harness.access.context import default_store_path
 
         spec = load(sweep)
-        path = store or beside(sweep, spec)
+        path = store or default_store_path(sweep, spec)
         raise typer.Exit(_play(spec, sweep, path, retry_failed=retry_failed, emit=_emit if as_json else None))
 
 
@@ -79,21 +85,26 @@ def _emit(event: Mapping[str, object]) -> None:
     try:
         print(json.dumps(event), flush=True)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else every line would fail so, and the last flush too
-        say("nobody reads the events any more; the run goes on without them")
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+        )  # else every line would fail so, and the last flush too
+        notify("nobody reads the events any more; the run goes on without them")
 
 
 def _play(spec: SweepSpec, sweep: Path, store: Path, *, retry_failed: bool, emit: Emit | None = None) -> int:
-    from harness.access.context import Setting
-    from harness.core.event_loop import in_real_time
+    from harness.access.context import RunContext
+    from harness.core.event_loop import run_async
     from harness.running.run_sweep import run_sweep
 
     def tell(line: str) -> None:
-        say(line)
+        notify(line)
         if emit is not None:
             emit({"event": "said", "text": line})
 
-    setting = Setting(source=sweep, store=store, environ=os.environ, say=tell, live=sys.stderr.isatty(), emit=emit)
+    setting = RunContext(
+        source=sweep, store=store, environ=os.environ, say=tell, live=sys.stderr.isatty(), emit=emit
+    )
+
     async def played() -> RunEnd:
         try:
             return await run_sweep(spec, setting, retry_failed=retry_failed)
@@ -102,37 +113,47 @@ def _play(spec: SweepSpec, sweep: Path, store: Path, *, retry_failed: bool, emit
 
     resume = f"{command()} {shlex.join(['run', str(sweep), '--store', str(store)])}"
     try:
-        end = in_real_time(played)
+        end = run_async(played)
     except KeyboardInterrupt:  # in the moment before the run listens, or after: all that came home is stored
-        say(f"interrupted; go on with: {resume}")
+        notify(f"interrupted; go on with: {resume}")
         return INTERRUPTED
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # what is left is to say how it went
     code = _report_end(end, store, resume=resume, retrying=retry_failed)
     if emit is not None:
-        emit({"event": "end", "finished": end.finished, "failed": end.failed, "pending": end.pending, "exit_code": code})
+        emit(
+            {
+                "event": "end",
+                "finished": end.finished,
+                "failed": end.failed,
+                "pending": end.pending,
+                "exit_code": code,
+            }
+        )
     return code
 
 
 def _report_end(end: RunEnd, store: Path, *, resume: str, retrying: bool) -> int:
-    say(f"{end.finished} episodes finished, {end.failed} failed, {end.pending} pending; the store is {store}")
+    notify(
+        f"{end.finished} episodes finished, {end.failed} failed, {end.pending} pending; the store is {store}"
+    )
     for method, why in end.closings.items():
-        say(f"{method}: stopped early: {why}")
+        notify(f"{method}: stopped early: {why}")
     for why, count in end.failures:
-        say(f"{count} failed: {why}")
+        notify(f"{count} failed: {why}")
     if end.finished:
         _say_what_only_aborts(store)
     if end.failed:
-        say(f"failed episodes are played again by: {resume} --retry-failed")
+        notify(f"failed episodes are played again by: {resume} --retry-failed")
     go_on = f"{resume} --retry-failed" if retrying else resume
     if end.interrupted:
-        say(f"interrupted; go on with: {go_on}")
+        notify(f"interrupted; go on with: {go_on}")
         return INTERRUPTED
     if end.budget and not end.failed:
-        say(f"stopped by its budget; raise it, and go on with: {go_on}")
+        notify(f"stopped by its budget; raise it, and go on with: {go_on}")
         return BUDGET
     if end.pending:
-        say(f"go on with: {go_on}")
+        notify(f"go on with: {go_on}")
     return FAILED if end.failed or end.pending else 0
 
 
@@ -143,4 +164,6 @@ def _say_what_only_aborts(store: Path) -> None:
 
     with open_to_read(store) as connection:
         for method, episodes, reason, episode in nothing_but_aborts(connection):
-            say(f"{method}: all {episodes} episodes aborted, most of them: {reason}; see one: {command()} show {store} {episode}")
+            notify(
+                f"{method}: all {episodes} episodes aborted, most of them: {reason}; see one: {command()} show {store} {episode}"
+            )

@@ -10,24 +10,39 @@ from typing import Annotated
 import typer
 
 from harness.commands.arguments import AsJson, SweepFile, load, numbers
-from harness.commands.terminal import on_stdout, say, write
+from harness.commands.terminal import notify, on_stdout, write
 from harness.core.errors import SpecError
 
-engines = typer.Typer(help="Environments for local engines.", no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+engines = typer.Typer(
+    help="Environments for local engines.", no_args_is_help=True, add_completion=False, rich_markup_mode=None
+)
 
 
 def bench(
     sweep: SweepFile,
-    method: Annotated[list[str] | None, typer.Option(help="Only this access method, as model/way; repeatable.")] = None,
-    concurrency: Annotated[str, typer.Option(help="Closed loop: calls in flight, a stage each.")] = "1,4,16,64",
-    rates: Annotated[str, typer.Option(help="Open loop: requests a second at Poisson moments, a stage each.")] = "",
-    requests: Annotated[int, typer.Option(help="Requests a stage; more where more are in flight.", min=2)] = 64,
-    prompts: Annotated[Path | None, typer.Option(help="One prompt a line, text or JSON; default: those of the sweep's games.")] = None,
+    method: Annotated[
+        list[str] | None, typer.Option(help="Only this access method, as model/way; repeatable.")
+    ] = None,
+    concurrency: Annotated[
+        str, typer.Option(help="Closed loop: calls in flight, a stage each.")
+    ] = "1,4,16,64",
+    rates: Annotated[
+        str, typer.Option(help="Open loop: requests a second at Poisson moments, a stage each.")
+    ] = "",
+    requests: Annotated[
+        int, typer.Option(help="Requests a stage; more where more are in flight.", min=2)
+    ] = 64,
+    prompts: Annotated[
+        Path | None,
+        typer.Option(help="One prompt a line, text or JSON; default: those of the sweep's games."),
+    ] = None,
     tokens_max: Annotated[int, typer.Option(help="Longest reply to a prompt of that file.", min=1)] = 128,
     slo_ttft: Annotated[float, typer.Option(help="Goodput: seconds to the first token.", min=0.001)] = 2.0,
     slo_e2e: Annotated[float, typer.Option(help="Goodput: seconds to the end.", min=0.001)] = 30.0,
     stream: Annotated[bool, typer.Option("--stream/--no-stream", help="Ask for streamed replies.")] = True,
-    store: Annotated[Path | None, typer.Option(help="The DuckDB file; default: beside the sweep, named after it.")] = None,
+    store: Annotated[
+        Path | None, typer.Option(help="The DuckDB file; default: beside the sweep, named after it.")
+    ] = None,
     html: Annotated[Path | None, typer.Option(help="Write a page too.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -37,17 +52,20 @@ def bench(
     server. A stage that this client itself limited has no figures, only the reason. Rows: bench_stages and bench_requests.
 
     Example: lightbulb bench mine.toml --method llama/here --concurrency 1,8,64 --rates 2,8"""
-    from harness.access.context import Setting, beside
+    from harness.access.context import RunContext, default_store_path
     from harness.audit.scores.findings import as_json as plain
-    from harness.core.event_loop import in_real_time
+    from harness.core.event_loop import run_async
     from harness.loadtest.generator import Stage
     from harness.loadtest.loadtest_sweep import BenchPlan
-    from harness.loadtest.loadtest_sweep import bench as measured
+    from harness.loadtest.loadtest_sweep import loadtest_sweep as measured
     from harness.loadtest.metrics import Objective
     from harness.report.loadtest import bench_page, print_bench
 
     spec = load(sweep)
-    at_once, a_second = numbers(concurrency, "--concurrency", whole=True), numbers(rates, "--rates", whole=False)
+    at_once, a_second = (
+        numbers(concurrency, "--concurrency", whole=True),
+        numbers(rates, "--rates", whole=False),
+    )
     plan = BenchPlan(
         methods=method or (),
         stages=[
@@ -59,8 +77,10 @@ def bench(
         tokens_max=tokens_max,
         stream=stream,
     )
-    setting = Setting(source=sweep, store=store or beside(sweep, spec), environ=os.environ, say=say)
-    found = in_real_time(lambda: measured(spec, plan, setting))
+    setting = RunContext(
+        source=sweep, store=store or default_store_path(sweep, spec), environ=os.environ, say=notify
+    )
+    found = run_async(lambda: measured(spec, plan, setting))
     if html is not None:
         write(html, bench_page(found, plan.objective, sweep.name))
     if as_json:
@@ -71,11 +91,18 @@ def bench(
 
 def emulate(
     settings: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="As in a sweep's emulator = { ... }; quotas.requests=300")
+        list[str] | None,
+        typer.Argument(
+            metavar="[KEY=VALUE]...", help="As in a sweep's emulator = { ... }; quotas.requests=300"
+        ),
     ] = None,
     port: Annotated[int, typer.Option(help="On 127.0.0.1; 0: any that is free.", min=0, max=65535)] = 8080,
-    sweep: Annotated[Path | None, typer.Option(help="The bots know this sweep's instances too, beside our own sets.")] = None,
-    key_env: Annotated[str | None, typer.Option(help="The variable that holds the key clients must present; default: none.")] = None,
+    sweep: Annotated[
+        Path | None, typer.Option(help="The bots know this sweep's instances too, beside our own sets.")
+    ] = None,
+    key_env: Annotated[
+        str | None, typer.Option(help="The variable that holds the key clients must present; default: none.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """A provider of our own on this machine: quotas, latency, faults and planted defects; bots or a real server behind it. Its base_url
@@ -85,7 +112,7 @@ def emulate(
     from backends.emulator.process import emulate as serve
     from harness.access.game_sets import known_instances
     from harness.config.load import parse_emulation
-    from harness.core.event_loop import in_real_time
+    from harness.core.event_loop import run_async
 
     emulation = parse_emulation(settings or [])
     key = os.environ.get(key_env) if key_env else None
@@ -96,9 +123,15 @@ def emulate(
     def on_ready(url: str) -> None:
         print(json.dumps({"base_url": url}) if as_json else url, flush=True)
         if emulation.behind is None:
-            say(f'its bots play for a method with provider = "emulator" and base_url = "{url}"; any other finds no player here')
+            notify(
+                f'its bots play for a method with provider = "emulator" and base_url = "{url}"; any other finds no player here'
+            )
 
-    in_real_time(lambda: serve(emulation, port=port, key=key, find_instance=find_instance, on_ready=on_ready, say=say))
+    run_async(
+        lambda: serve(
+            emulation, port=port, key=key, find_instance=find_instance, on_ready=on_ready, say=notify
+        )
+    )
 
 
 @engines.command("install")
@@ -109,7 +142,7 @@ def engine_install(kind: Annotated[str, typer.Argument(help="vllm, transformers 
     from backends.local.engine_kinds import engine_kind
     from backends.local.environments import install, this_machine
 
-    engine = install(engine_kind(kind, this_machine()), say)
+    engine = install(engine_kind(kind, this_machine()), notify)
     print(engine.python)
 
 

@@ -19,20 +19,22 @@ FAILED, BUDGET, DIFFERENT, INTERRUPTED = 3, 4, 5, 130
 Found = TypeVar("Found")
 
 
-def say(line: str) -> None:
+def notify(line: str) -> None:
     """One line for a person."""
-    from harness.report.text import harmless
+    from harness.report.text import escape_control
 
-    print(harmless(line), file=sys.stderr, flush=True)  # some of it may be a provider's words
+    print(escape_control(line), file=sys.stderr, flush=True)  # some of it may be a provider's words
 
 
 def command() -> str:
     """What this person types for lightbulb: its name, or where it is not on the path, as after `make demo`, where it lies."""
     asked = Path(sys.argv[0])
-    return shlex.quote(sys.argv[0]) if asked.name == "lightbulb" and which("lightbulb") is None else "lightbulb"
+    return (
+        shlex.quote(sys.argv[0]) if asked.name == "lightbulb" and which("lightbulb") is None else "lightbulb"
+    )
 
 
-def answer(found: Found, printed: Callable[[Found, Console], None], *, as_json: bool) -> None:
+def print_result(found: Found, printed: Callable[[Found, Console], None], *, as_json: bool) -> None:
     """What a command found out: a line of JSON, or as a person reads it."""
     if as_json:
         from harness.audit.scores.findings import as_json as plain
@@ -61,4 +63,6 @@ def write(path: Path, text: str) -> None:
     try:
         path.write_text(text, "utf-8")
     except OSError as error:
-        raise SpecError(f"{path}: cannot be written ({error.strerror}); name a file in a folder that exists") from error
+        raise SpecError(
+            f"{path}: cannot be written ({error.strerror}); name a file in a folder that exists"
+        ) from error

@@ -13,7 +13,11 @@ from harness.config.episode_plans import LOOKS, GameSet
 from harness.config.sweep import SweepSpec
 from harness.core.vocabulary import EpisodePlan, digest
 
-ENDPOINTS = ("points of an episode, 0 when aborted", "percent of episodes played", "replies to identical prompts")
+ENDPOINTS = (
+    "points of an episode, 0 when aborted",
+    "percent of episodes played",
+    "replies to identical prompts",
+)
 FAMILIES = (
     "each method against its reference: Holm over methods, apart for different and equivalent, apart for scores and replies",
     "games of one method: Westfall-Young over games and both endpoints",

@@ -32,7 +32,9 @@ class GameSet:
     turns: float = 1.0
 
 
-def choose_instances(instances: Sequence[Instance], *, experiments: Sequence[str], items: int | None) -> tuple[Instance, ...]:
+def choose_instances(
+    instances: Sequence[Instance], *, experiments: Sequence[str], items: int | None
+) -> tuple[Instance, ...]:
     """At most `items` of the named experiments (all if none is named), taken evenly over the experiments, in their order."""
     wanted = [one for one in instances if not experiments or one.experiment in experiments]
     if items is None or items >= len(wanted):
@@ -45,7 +47,9 @@ def choose_instances(instances: Sequence[Instance], *, experiments: Sequence[str
     return tuple(wanted[index] for index in sorted(index for _, index in sorted(ranks)[:items]))
 
 
-def planned(seating: Seating, sets: Mapping[str, GameSet], *, repeats: int, arms: Sequence[Arm] = ("main",)) -> int:
+def planned(
+    seating: Seating, sets: Mapping[str, GameSet], *, repeats: int, arms: Sequence[Arm] = ("main",)
+) -> int:
     """How many episodes a seating has in all."""
     playable = [chosen for game, chosen in sets.items() if seating.seats(game, chosen.seats)]
     return len(arms) * repeats * sum(len(chosen.instances) for chosen in playable)
@@ -107,7 +111,9 @@ def looked_at(sets: Mapping[str, GameSet], *, seed: int) -> tuple[tuple[str, ...
     blocks = [list(block) for block in look_blocks(sets, seed=seed)]
     for look, block in enumerate(blocks):
         stream(seed, "order", look, 0).shuffle(block)
-    return tuple(tuple(":".join(item_key(item.instance, item.chosen.rules)) for item in block) for block in blocks)
+    return tuple(
+        tuple(":".join(item_key(item.instance, item.chosen.rules)) for item in block) for block in blocks
+    )
 
 
 def lane(
@@ -135,4 +141,11 @@ def lane(
                 for arm in coin.sample(arms, len(arms)) if len(arms) > 1 else arms:
                     if (number, arm, repeat) not in stored:
                         who = seats[instance.game]
-                        yield EpisodePlan(instance=instance, rules=chosen.rules, seating=who, arm=arm, batch=repeat, repeat=repeat)
+                        yield EpisodePlan(
+                            instance=instance,
+                            rules=chosen.rules,
+                            seating=who,
+                            arm=arm,
+                            batch=repeat,
+                            repeat=repeat,
+                        )

@@ -57,11 +57,15 @@ def parse_sweep(text: str, *, source: str, known_games: Sequence[str]) -> SweepS
     return read_sweep(raw, source=source, known_games=known_games, text=text)
 
 
-def read_sweep(raw: Mapping[str, object], *, source: str, known_games: Sequence[str], text: str = "") -> SweepSpec:
+def read_sweep(
+    raw: Mapping[str, object], *, source: str, known_games: Sequence[str], text: str = ""
+) -> SweepSpec:
     """As load_sweep, from the tables that the file holds; text: the file's own, where there is one, for line numbers."""
     _unset(raw)
     try:
-        spec = TypeAdapter(SweepSpec).validate_json(json.dumps(raw, default=str), strict=True)  # as JSON: strict, and lists are lists
+        spec = TypeAdapter(SweepSpec).validate_json(
+            json.dumps(raw, default=str), strict=True
+        )  # as JSON: strict, and lists are lists
     except ValidationError as error:
         games = raw.get("games")
         problems = [*_unknown_games(games if isinstance(games, dict) else (), known_games)]
@@ -91,9 +95,16 @@ def parse_emulation(settings: Sequence[str]) -> Emulation:
     except tomllib.TOMLDecodeError as error:
         raise SpecError(f"settings: {error}; write KEY=VALUE, as quotas.requests=300") from error
     except ValidationError as error:
-        problems = ((_own_key(e["loc"]), _plain(e, ("models", "", "methods", "", "emulator"))) for e in error.errors())
-        raise SpecError("\n".join(f"{'.'.join(map(str, key))}: {problem}" for key, problem in problems)) from error
-    contradictions = [f"{'.'.join(map(str, key))}: {problem}" for key, problem in _emulation_contradictions(emulation, False)]
+        problems = (
+            (_own_key(e["loc"]), _plain(e, ("models", "", "methods", "", "emulator"))) for e in error.errors()
+        )
+        raise SpecError(
+            "\n".join(f"{'.'.join(map(str, key))}: {problem}" for key, problem in problems)
+        ) from error
+    contradictions = [
+        f"{'.'.join(map(str, key))}: {problem}"
+        for key, problem in _emulation_contradictions(emulation, False)
+    ]
     if contradictions:
         raise SpecError("\n".join(contradictions))
     return emulation
@@ -116,20 +127,32 @@ def _unknown_games(games: Iterable[str], known_games: Sequence[str]) -> Iterator
 
 def _contradictions(spec: SweepSpec, known_games: Sequence[str]) -> Iterator[tuple[Key, str]]:
     if not re.fullmatch(r"[^\W_][\w. -]*", spec.name):
-        yield ("name",), f"{spec.name!r} is no name for the store's file; letters, digits, . _ - and spaces, a letter or digit first"
+        yield (
+            ("name",),
+            f"{spec.name!r} is no name for the store's file; letters, digits, . _ - and spaces, a letter or digit first",
+        )
     yield from _unknown_games(spec.games, known_games)
     engines = [name for name, (_, part) in spec.methods().items() if part.engine is not None]
     for model, model_part in spec.models.items():
         if not NAME.fullmatch(model):
-            yield ("models", model), "a model's name is printable, without spaces and / + |, which join names in the store"
+            yield (
+                ("models", model),
+                "a model's name is printable, without spaces and / + |, which join names in the store",
+            )
         for way, method in model_part.methods.items():
             at: Key = ("models", model, "methods", way)
             if not NAME.fullmatch(way):
-                yield at, "a method's name is printable, without spaces and / + |, which join names in the store"
+                yield (
+                    at,
+                    "a method's name is printable, without spaces and / + |, which join names in the store",
+                )
             yield from ((at + key, problem) for key, problem in _method_contradictions(method, engines))
     reference = spec.audit.reference
     if reference is not None and reference not in spec.methods():
-        yield ("audit", "reference"), f"no such access method{suggest(reference, list(spec.methods()))}; written as model/method"
+        yield (
+            ("audit", "reference"),
+            f"no such access method{suggest(reference, list(spec.methods()))}; written as model/method",
+        )
     yield from _bad_pairs(spec)
 
 
@@ -138,14 +161,20 @@ def _bad_pairs(spec: SweepSpec) -> Iterator[tuple[Key, str]]:
     for number, pair in enumerate(spec.pairs):
         for name in pair.seats:
             if name not in known:
-                yield ("pairs", number, "seats"), f"{name!r} is no access method{suggest(name, known)}; written as model/method"
+                yield (
+                    ("pairs", number, "seats"),
+                    f"{name!r} is no access method{suggest(name, known)}; written as model/method",
+                )
         if pair.seats[0] == pair.seats[1]:
             yield ("pairs", number, "seats"), "names one method twice; every method plays with itself anyway"
         if pair.seats in [other.seats for other in spec.pairs[:number]]:
             yield ("pairs", number, "seats"), "stands there already; keep one of them"
         for game in pair.games:
             if game not in spec.games:
-                yield ("pairs", number, "games"), f"the sweep does not play {game!r}{suggest(game, list(spec.games))}"
+                yield (
+                    ("pairs", number, "games"),
+                    f"the sweep does not play {game!r}{suggest(game, list(spec.games))}",
+                )
 
 
 def _unset(raw: Mapping[str, Any]) -> None:
@@ -159,20 +188,31 @@ def _unset(raw: Mapping[str, Any]) -> None:
 
 
 def _method_contradictions(method: MethodPart, engines: Sequence[str]) -> Iterator[tuple[Key, str]]:
-    places = [name for name in ("base_url", "engine", "bots", "emulator") if getattr(method, name) is not None]
+    places = [
+        name for name in ("base_url", "engine", "bots", "emulator") if getattr(method, name) is not None
+    ]
     if not places and method.provider == ANY_PROVIDER:
         where = 'base_url = "https://...", engine = { kind = "vllm", ... }, bots = {}, emulator = {} or a provider'
         yield (), f"says nowhere where the model is; give {where}"
     if len(places) > 1:
-        yield (places[0],), f"stands beside {' and '.join(places[1:])}; keep one of them: each says where the model is"
+        yield (
+            (places[0],),
+            f"stands beside {' and '.join(places[1:])}; keep one of them: each says where the model is",
+        )
     if (method.price_input_usd_per_mtok is None) != (method.price_output_usd_per_mtok is None):
         yield (), "has one price of two; give price_input_usd_per_mtok and price_output_usd_per_mtok"
     elif method.price_cached_usd_per_mtok is not None and method.price_input_usd_per_mtok is None:
-        yield ("price_cached_usd_per_mtok",), "stands alone; give price_input_usd_per_mtok and price_output_usd_per_mtok too"
+        yield (
+            ("price_cached_usd_per_mtok",),
+            "stands alone; give price_input_usd_per_mtok and price_output_usd_per_mtok too",
+        )
     if method.engine is not None:
         yield from ((("engine", *key), problem) for key, problem in _engine_contradictions(method.engine))
     if method.base_url is not None:
-        yield from ((("base_url",), problem) for problem in _bad_address(method.base_url, plain_http=method.allow_plain_http))
+        yield from (
+            (("base_url",), problem)
+            for problem in _bad_address(method.base_url, plain_http=method.allow_plain_http)
+        )
     if method.emulator is not None:
         found = _emulation_contradictions(method.emulator, method.allow_plain_http, engines)
         yield from ((("emulator", *key), problem) for key, problem in found)
@@ -180,9 +220,15 @@ def _method_contradictions(method: MethodPart, engines: Sequence[str]) -> Iterat
 
 def _engine_contradictions(engine: EnginePart) -> Iterator[tuple[Key, str]]:
     if engine.kind == "llamacpp" and engine.dtype != "auto":
-        yield ("dtype",), f"is {engine.dtype!r}, but llamacpp takes the weights as their file has them; leave it out"
+        yield (
+            ("dtype",),
+            f"is {engine.dtype!r}, but llamacpp takes the weights as their file has them; leave it out",
+        )
     if engine.kind == "llamacpp" and engine.quantisation is not None:
-        yield ("quantisation",), "is for other engines: llamacpp takes the weights as their file has them; name another file"
+        yield (
+            ("quantisation",),
+            "is for other engines: llamacpp takes the weights as their file has them; name another file",
+        )
 
 
 def _bad_address(address: str, *, plain_http: bool) -> Iterator[str]:
@@ -199,13 +245,17 @@ def _bad_address(address: str, *, plain_http: bool) -> Iterator[str]:
         yield "holds a password; keys come from the environment variable that key_env names"
 
 
-def _emulation_contradictions(emulation: Emulation, plain_http: bool, engines: Sequence[str] = ()) -> Iterator[tuple[Key, str]]:
+def _emulation_contradictions(
+    emulation: Emulation, plain_http: bool, engines: Sequence[str] = ()
+) -> Iterator[tuple[Key, str]]:
     if emulation.behind is None:
         if emulation.defects.routed_model is not None:
             yield ("defects", "routed_model"), "needs a real server behind; bots are routed by routed_skill"
         return
     if emulation.behind not in engines:
-        yield from ((("behind",), problem) for problem in _bad_address(emulation.behind, plain_http=plain_http))
+        yield from (
+            (("behind",), problem) for problem in _bad_address(emulation.behind, plain_http=plain_http)
+        )
     if emulation.defects.weights_noise:
         yield ("defects", "weights_noise"), "cannot be planted in the model behind: its weights are its own"
     if emulation.noise:
@@ -219,7 +269,9 @@ def _told(source: str, text: str, problems: Sequence[tuple[Key, str]]) -> str:
     lines = []
     for key, problem in problems:
         line = _line_of(text, key)
-        lines.append(f"{source}{f':{line}' if line else ''}: {'.'.join(map(str, key)) or 'the file'}: {problem}")
+        lines.append(
+            f"{source}{f':{line}' if line else ''}: {'.'.join(map(str, key)) or 'the file'}: {problem}"
+        )
     return "\n".join(lines)
 
 
@@ -246,7 +298,13 @@ def _keys_at(key: Key) -> list[str]:
     if not key:
         part: type = SweepSpec
     elif key[0] == "models":
-        inside: Mapping[str, type] = {"engine": EnginePart, "bots": BotPart, "emulator": Emulation, "expect": ExpectPart, **_EMULATION}
+        inside: Mapping[str, type] = {
+            "engine": EnginePart,
+            "bots": BotPart,
+            "emulator": Emulation,
+            "expect": ExpectPart,
+            **_EMULATION,
+        }
         part = ModelPart if len(key) <= 2 else MethodPart if len(key) <= 4 else inside[str(key[-1])]
     else:
         part = tables[str(key[0])]

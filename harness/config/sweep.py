@@ -306,7 +306,11 @@ class SweepSpec:
 
     def methods(self) -> dict[str, tuple[str, MethodPart]]:
         """Full method name -> (model, method), in the file's order."""
-        return {f"{model}/{way}": (model, part) for model, model_part in self.models.items() for way, part in model_part.methods.items()}
+        return {
+            f"{model}/{way}": (model, part)
+            for model, model_part in self.models.items()
+            for way, part in model_part.methods.items()
+        }
 
     def seatings(self) -> dict[str, Seating]:
         """All who play: every method with itself, then the pairs; by name, in the file's order."""

@@ -44,7 +44,10 @@ def sweep_text(choices: Choices) -> str:
     parts = [_HEAD.format(name=_text(choices.name), repeats=choices.repeats)]
     parts += [_FIRST_GAME.format(game=choices.games[0]), *(f"[games.{game}]\n" for game in choices.games[1:])]
     parts.append(_MODEL.format(model=model))
-    parts += [_method(model, name, where, choices.key_env, first=place == 0) for place, (name, where) in enumerate(choices.methods)]
+    parts += [
+        _method(model, name, where, choices.key_env, first=place == 0)
+        for place, (name, where) in enumerate(choices.methods)
+    ]
     parts.append(_TAIL.format(reference=_text(f"{choices.model}/{choices.methods[0][0]}")))
     return "\n".join(parts)
 
@@ -52,10 +55,14 @@ def sweep_text(choices: Choices) -> str:
 def _method(model: str, name: str, where: str, key_env: str | None, *, first: bool) -> str:
     lines = [f"[models.{model}.methods.{_key(name)}]"]
     if where == "bots":
-        lines += ["bots = { skill = 0.9, form_errors = 0.02 }   # the games' own programmatic players, no model at all"]
+        lines += [
+            "bots = { skill = 0.9, form_errors = 0.02 }   # the games' own programmatic players, no model at all"
+        ]
     elif where.startswith("vllm:"):
         weights = _text(where.removeprefix("vllm:"))
-        lines += [f'engine = {{ kind = "vllm", weights = {weights}, dtype = "auto" }}   # a server that the run starts and stops']
+        lines += [
+            f'engine = {{ kind = "vllm", weights = {weights}, dtype = "auto" }}   # a server that the run starts and stops'
+        ]
     else:
         lines += [f"base_url = {_text(where)}"]
         lines += [f"{'' if key_env else '# '}key_env = {_text(key_env or 'MY_API_KEY')}   # {_KEY}"]

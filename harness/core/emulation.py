@@ -15,7 +15,16 @@ Share = Annotated[float, Ge(0), Le(1)]
 Seconds = Annotated[float, Ge(0), Le(86_400)]
 Count = Annotated[int, Ge(1), Le(2**31 - 1)]
 Fault = Literal[
-    "429", "500", "503", "reset_before_headers", "reset_in_body", "truncated_json", "html", "error_in_200", "stall", "wrong_usage"
+    "429",
+    "500",
+    "503",
+    "reset_before_headers",
+    "reset_in_body",
+    "truncated_json",
+    "html",
+    "error_in_200",
+    "stall",
+    "wrong_usage",
 ]
 FAULTS: tuple[Fault, ...] = (
     "429", "500", "503", "reset_before_headers", "reset_in_body", "truncated_json", "html", "error_in_200", "stall", "wrong_usage"

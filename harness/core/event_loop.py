@@ -16,7 +16,7 @@ OPTIONS = {"use_uvloop": sys.platform != "win32"}
 COLLECTED_AFTER = (10_000, 20, 50)  # new objects, and younger collections, as gc.set_threshold takes them
 
 
-def in_real_time(function: Callable[[], Awaitable[Result]]) -> Result:
+def run_async(function: Callable[[], Awaitable[Result]]) -> Result:
     """What the function comes to, on a loop of its own in this thread."""
     with rare_collections():
         return anyio.run(function, backend_options=OPTIONS)

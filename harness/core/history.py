@@ -22,7 +22,12 @@ class SeatHistory:
         """Takes the next ask's messages; returns how many of the previous ask's still stand at the front."""
         kept = len(self.messages)
         if messages[:kept] != self.messages:
-            kept = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(self.messages, messages, strict=False)))
+            kept = sum(
+                1
+                for _ in takewhile(
+                    lambda pair: pair[0] == pair[1], zip(self.messages, messages, strict=False)
+                )
+            )
         del self.chain[kept + 1 :]
         for message in messages[kept:]:
             self.chain.append(digest(self.chain[-1], message.role, message.text))

@@ -39,7 +39,7 @@ def normalised(messages: Iterable[Message]) -> tuple[Message, ...]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Form:
+class ReplyFormat:
     """The shape of a well-formed reply.
 
     regex       the whole reply matches it; written in the subset that constrained decoders share: literals, classes, groups,
@@ -67,7 +67,7 @@ class Ask(NamedTuple):
 
     seat: str
     messages: tuple[Message, ...]
-    form: Form
+    reply_format: ReplyFormat
     last_parse: Parse = KEPT
 
 
@@ -156,7 +156,9 @@ class Prices:
     output: float
     cached: float | None = None
 
-    def cost_usd(self, *, prompt_tokens: int | None, cached_tokens: int | None, completion_tokens: int | None) -> float | None:
+    def cost_usd(
+        self, *, prompt_tokens: int | None, cached_tokens: int | None, completion_tokens: int | None
+    ) -> float | None:
         """What a call with this usage costs; None where the provider did not count."""
         if prompt_tokens is None or completion_tokens is None:
             return None
@@ -217,7 +219,7 @@ class Prompt(NamedTuple):
     episode, item, seat, turn   where in the sweep it is asked: a bot must know; a real model is never told"""
 
     messages: tuple[Message, ...]
-    form: Form
+    reply_format: ReplyFormat
     episode: str
     item: str
     seat: str

@@ -20,11 +20,11 @@ import anyio
 from harness.core.errors import GateClosing, Unreachable
 from harness.core.protocols import Clock
 from harness.limits.breaker import Breaker
-from harness.limits.estimates import Cost, Estimates
+from harness.limits.estimates import CallCost, Estimates
 from harness.limits.headers import Quota, read_reports
 from harness.limits.learned_quota import LearnedQuota
-from harness.limits.token_bucket import Budget
-from harness.limits.waits import NOT_AT_ALL, Cause, Waited, Waits
+from harness.limits.token_bucket import TokenBucket
+from harness.limits.waits import NO_WAIT, Cause, WaitSums, WaitTimes
 from harness.limits.window import Window
 
 WINDOW_START = 8
@@ -61,13 +61,13 @@ class GateStatistics:
 class Admission(NamedTuple):
     """A place in the window, what was reserved for it, and for what it had to wait. sent: what this gate let pass so far, this included."""
 
-    cost: Cost
+    cost: CallCost
     sent_s: float
-    sent: Cost
-    waited: Waited = NOT_AT_ALL
+    sent: CallCost
+    waited: WaitTimes = NO_WAIT
 
 
-class Answer(NamedTuple):
+class CallResult(NamedTuple):
     """How an admitted call ended, as far as limits go.
 
     kind           "clean"; "limited": too fast; "unserved": no service; "other": says nothing of limits
@@ -76,7 +76,7 @@ class Answer(NamedTuple):
     retry_after_s  how long the provider asked to be left alone"""
 
     kind: Literal["clean", "limited", "unserved", "other"]
-    cost: Cost | None = None
+    cost: CallCost | None = None
     headers: Mapping[str, str] = MappingProxyType({})
     retry_after_s: float | None = None
 
@@ -85,9 +85,9 @@ class Answer(NamedTuple):
 class _Ticket:
     """A turn that waits."""
 
-    cost: Cost
+    cost: CallCost
     called: anyio.Event
-    came: Waited
+    came: WaitTimes
     admission: Admission | None = None
     left: bool = False
 
@@ -98,7 +98,9 @@ class Gate:
     on_event(kind, detail)   hears of every change of mind
     estimates                what calls will cost, learned from what they did"""
 
-    def __init__(self, name: str, limits: GateLimits, *, clock: Clock, on_event: Callable[[str, str], None]) -> None:
+    def __init__(
+        self, name: str, limits: GateLimits, *, clock: Clock, on_event: Callable[[str, str], None]
+    ) -> None:
         self.name = name
         self.estimates = Estimates()
         self._clock = clock
@@ -114,25 +116,29 @@ class Gate:
             "output_tokens": limits.output_tokens,
         }
         now_s = clock.now()
-        self._budgets: dict[Quota, Budget] = {quota: Budget(limit, now_s) for quota, limit in quotas.items() if limit is not None}
-        self._queue: list[tuple[float, int, _Ticket]] = []  # a heap: the longest remainder first, then who came first
-        self._waits = Waits(now_s)
+        self._budgets: dict[Quota, TokenBucket] = {
+            quota: TokenBucket(limit, now_s) for quota, limit in quotas.items() if limit is not None
+        }
+        self._queue: list[
+            tuple[float, int, _Ticket]
+        ] = []  # a heap: the longest remainder first, then who came first
+        self._waits = WaitSums(now_s)
         self._numbers = 0
         self._waiting = 0
         self._in_flight = 0
-        self._sent = Cost(requests=0.0)
+        self._sent = CallCost(requests=0.0)
         self._calls = 0
         self._resting = 0
         self._rest_until_s = now_s
         self._closed: GateClosing | None = None
         self._closing = anyio.Event()
-        self._hunger = anyio.Event()
+        self._wanting = anyio.Event()
         self._due_s: float | None = None
         self._alarm = anyio.Event()
 
     # --- turns ----------------------------------------------------------------------------------------------------------------
 
-    async def enter(self, remainder: float, cost: Cost) -> Admission:
+    async def enter(self, remainder: float, cost: CallCost) -> Admission:
         """Waits for a place in the window and for the budgets; the turn with the most turns ahead of its episode goes first.
 
         raises  GateClosing once the gate is closed"""
@@ -150,7 +156,7 @@ class Gate:
             await ticket.called.wait()
         except BaseException:
             if ticket.admission is not None:
-                self.leave(ticket.admission, Answer(kind="other"))
+                self.leave(ticket.admission, CallResult(kind="other"))
             else:
                 ticket.left = True
                 self._waiting -= 1
@@ -159,7 +165,7 @@ class Gate:
             raise self._refusal()
         return ticket.admission
 
-    def leave(self, admission: Admission, answer: Answer) -> None:
+    def leave(self, admission: Admission, answer: CallResult) -> None:
         """Gives the place back, learns from the answer, and calls the next turns."""
         now_s = self._clock.now()
         self._calls += 1
@@ -167,9 +173,9 @@ class Gate:
             self._window.clean(sent_s=admission.sent_s, now_s=now_s, in_flight=self._in_flight)
             self._breaker.success()
             if self._learned.taken(sent_s=admission.sent_s):
-                self._tell_learned()
+                self._announce_learned_quota()
         elif answer.kind in ("limited", "unserved"):
-            self._suffer(admission, answer, now_s)
+            self._record_trouble(admission, answer, now_s)
         self._in_flight -= 1
         if answer.cost is not None:
             for quota, budget in self._budgets.items():
@@ -178,7 +184,7 @@ class Gate:
             self._hear(admission, answer.headers, now_s)
         if self._queue:
             self._admit(now_s)
-        self._feel_hunger()
+        self._signal_if_wanting()
 
     async def rest(self, seconds: float) -> None:
         """The pause before another try: outside the window, still work to come.
@@ -190,7 +196,7 @@ class Gate:
                 await self._closing.wait()
         finally:
             self._resting -= 1
-            self._feel_hunger()
+            self._signal_if_wanting()
         if self._closed:
             raise self._refusal()
 
@@ -222,7 +228,9 @@ class Gate:
                     due_s = now_s + wait_s
                     break
                 self._waiting -= 1
-                ticket.admission = self._reserve(ticket.cost, now_s, self._waits.so_far(now_s).since(ticket.came))
+                ticket.admission = self._reserve(
+                    ticket.cost, now_s, self._waits.so_far(now_s).since(ticket.came)
+                )
                 ticket.called.set()
             heapq.heappop(self._queue)
         self._waits.held_up_by(self._cause(due_s, now_s), now_s)
@@ -230,7 +238,7 @@ class Gate:
             self._due_s = due_s
             self._alarm.set()
 
-    def _wait_s(self, cost: Cost, now_s: float) -> float:
+    def _wait_s(self, cost: CallCost, now_s: float) -> float:
         wait_s = max(self._rest_until_s - now_s, self._learned.wait_s(now_s))
         for quota, budget in self._budgets.items():
             wait_s = max(wait_s, budget.wait_s(getattr(cost, quota), now_s))
@@ -242,11 +250,13 @@ class Gate:
             return "rest" if self._breaker.probing else "place"
         return "rest" if now_s < due_s <= self._rest_until_s + 1e-9 else "quota"
 
-    def _reserve(self, cost: Cost, now_s: float, waited: Waited = NOT_AT_ALL) -> Admission:
+    def _reserve(self, cost: CallCost, now_s: float, waited: WaitTimes = NO_WAIT) -> Admission:
         self._in_flight += 1
         so_far = self._sent
-        self._sent = sent = Cost(
-            so_far.requests + cost.requests, so_far.input_tokens + cost.input_tokens, so_far.output_tokens + cost.output_tokens
+        self._sent = sent = CallCost(
+            so_far.requests + cost.requests,
+            so_far.input_tokens + cost.input_tokens,
+            so_far.output_tokens + cost.output_tokens,
         )
         self._learned.sent(now_s)
         for quota, budget in self._budgets.items():
@@ -255,7 +265,7 @@ class Gate:
 
     # --- learning -------------------------------------------------------------------------------------------------------------
 
-    def _suffer(self, admission: Admission, answer: Answer, now_s: float) -> None:
+    def _record_trouble(self, admission: Admission, answer: CallResult, now_s: float) -> None:
         paced = answer.kind == "limited" and not self._told and self._pace(admission, answer, now_s)
         probing = self._breaker.probing
         if not paced and not probing and self._window.trouble(sent_s=admission.sent_s, now_s=now_s):
@@ -267,19 +277,21 @@ class Gate:
                 self._window.restart(now_s=now_s)
             rest_s = max(rest_s, storm_s or 0.0)
             if self._breaker.silent_s(now_s) > PATIENCE_S:
-                self.close(Unreachable(f"no call was served for {self._breaker.silent_s(now_s) / 60:.0f} minutes"))
+                self.close(
+                    Unreachable(f"no call was served for {self._breaker.silent_s(now_s) / 60:.0f} minutes")
+                )
         if rest_s > 0.0 and now_s + rest_s > self._rest_until_s:
             self._rest_until_s = now_s + rest_s
             self._on_event("rest", f"{answer.kind}: {rest_s:.2f} s")
 
-    def _pace(self, admission: Admission, answer: Answer, now_s: float) -> bool:
+    def _pace(self, admission: Admission, answer: CallResult, now_s: float) -> bool:
         """Learns from a refusal; True if calls were paced already, so that the pace was to blame and not their number."""
         paced = self._learned.per_minute is not None
         if self._learned.refused(sent_s=admission.sent_s, now_s=now_s, retry_after_s=answer.retry_after_s):
-            self._tell_learned()
+            self._announce_learned_quota()
         return paced
 
-    def _tell_learned(self) -> None:
+    def _announce_learned_quota(self) -> None:
         self._on_event("quota", f"requests: {self._learned.per_minute:.0f} a minute, by what was refused")
 
     def _hear(self, admission: Admission, headers: Mapping[str, str], now_s: float) -> None:
@@ -288,39 +300,41 @@ class Gate:
             if quota not in self._budgets:
                 if report.limit is None or report.limit < 1.0:
                     continue
-                self._budgets[quota] = Budget(report.limit, now_s)
+                self._budgets[quota] = TokenBucket(report.limit, now_s)
                 self._on_event("quota", f"{quota}: {report.limit:g} a minute, by the provider's word")
             spent_since = getattr(self._sent, quota) - getattr(admission.sent, quota)
-            if self._budgets[quota].hear(report, spent_since=spent_since, sent_s=admission.sent_s, now_s=now_s):
+            if self._budgets[quota].hear(
+                report, spent_since=spent_since, sent_s=admission.sent_s, now_s=now_s
+            ):
                 self._on_event("quota", f"{quota}: {report.limit:g} a minute, by the provider's word")
 
-    def hear_load(self, running: int, waiting: int) -> None:
+    def update_load(self, running: int, waiting: int) -> None:
         """What the server tells of itself: so many requests in the making, so long a queue that stands. The window follows."""
-        self._window.hear_load(running=running, waiting=waiting, in_flight=self._in_flight)
+        self._window.update_load(running=running, waiting=waiting, in_flight=self._in_flight)
         self._admit(self._clock.now())
-        self._feel_hunger()
+        self._signal_if_wanting()
 
     # --- episodes -------------------------------------------------------------------------------------------------------------
 
-    async def wait_hungry(self) -> None:
+    async def wait_until_wants_episodes(self) -> None:
         """Until the turns at hand no longer suffice to keep the window full.
 
         raises  GateClosing once the gate is closed"""
-        while not self.hungry:
-            if self._hunger.is_set():
-                self._hunger = anyio.Event()
-            await self._hunger.wait()
+        while not self.wants_episodes:
+            if self._wanting.is_set():
+                self._wanting = anyio.Event()
+            await self._wanting.wait()
         if self._closed:
             raise self._refusal()
 
     @property
-    def hungry(self) -> bool:
+    def wants_episodes(self) -> bool:
         """Fewer turns are ready, or soon will be, than a quarter of the window. A closed gate is hungry: come and be told."""
         return self._closed is not None or self._waiting + self._resting < max(1, self._window.size // 4)
 
-    def _feel_hunger(self) -> None:
-        if self.hungry:
-            self._hunger.set()
+    def _signal_if_wanting(self) -> None:
+        if self.wants_episodes:
+            self._wanting.set()
 
     # --- the end --------------------------------------------------------------------------------------------------------------
 
@@ -336,12 +350,14 @@ class Gate:
                 self._waiting -= 1
                 ticket.called.set()
         self._queue.clear()
-        self._feel_hunger()
+        self._signal_if_wanting()
 
     def _refusal(self) -> GateClosing:
         """A fresh copy of the reason: one exception raised in a thousand tasks would collect a thousand tracebacks."""
         assert self._closed is not None
-        return type(self._closed)(str(self._closed), status=self._closed.status, request_id=self._closed.request_id)
+        return type(self._closed)(
+            str(self._closed), status=self._closed.status, request_id=self._closed.request_id
+        )
 
     def note(self, kind: str, detail: str) -> None:
         """Something that others saw of this gate and that belongs among its events."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Literal
 
-from harness.limits.token_bucket import Report
+from harness.limits.token_bucket import QuotaReport
 
 Quota = Literal["requests", "tokens", "input_tokens", "output_tokens"]
 _QUOTAS: dict[str, Quota] = {
@@ -25,18 +25,22 @@ _PIECE = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
 
-def read_reports(headers: Mapping[str, str], wall_s: float) -> dict[Quota, Report]:
+def read_reports(headers: Mapping[str, str], wall_s: float) -> dict[Quota, QuotaReport]:
     """Quota -> what these headers (names in lower case) say of it; what cannot be read is not said.
 
     wall_s   now, in seconds since 1970"""
-    reports: dict[Quota, Report] = {}
+    reports: dict[Quota, QuotaReport] = {}
     for word, quota in _QUOTAS.items():
         said = {
             what: headers.get(f"x-ratelimit-{what}-{word}", headers.get(f"anthropic-ratelimit-{word}-{what}"))
             for what in ("limit", "remaining", "reset")
         }
-        report = Report(limit=_number(said["limit"]), remaining=_number(said["remaining"]), reset_s=_seconds(said["reset"], wall_s))
-        if report != Report():
+        report = QuotaReport(
+            limit=_number(said["limit"]),
+            remaining=_number(said["remaining"]),
+            reset_s=_seconds(said["reset"], wall_s),
+        )
+        if report != QuotaReport():
             reports[quota] = report
     return reports
 

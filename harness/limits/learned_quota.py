@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from harness.limits.token_bucket import MINUTE_S, Budget
+from harness.limits.token_bucket import MINUTE_S, TokenBucket
 
 IN_A_ROW = 3
 SHARE_THAT_COUNTS, LEAST_THAT_COUNT = 0.05, 10  # of all that was sent in a period
@@ -27,7 +27,9 @@ SHARE_THAT_DOES_NOT = 0.005
 USED_SHARE = 0.8
 PERIOD_S = 30.0
 RECENT_S = 180.0  # a quota that was lowered is noticed after so long
-SHORT_PAUSE_S = 5.0  # a provider that counts by the minute asks for longer ones, unless the minute is nearly over
+SHORT_PAUSE_S = (
+    5.0  # a provider that counts by the minute asks for longer ones, unless the minute is nearly over
+)
 SETTLED_S = 3.0
 LEAST_SUSPECTED = 60  # a minute: of fewer, any moment may seem the one when room was made
 FIRST_RAISE, LARGEST_RAISE = 0.005, 0.5
@@ -58,7 +60,7 @@ class LearnedQuota:
         self._trial_at_s = float("inf")
         self._trial: _Trial | None = None
         self._suspected = 0.0
-        self._budget: Budget | None = None
+        self._budget: TokenBucket | None = None
 
     @property
     def per_minute(self) -> float | None:
@@ -95,7 +97,7 @@ class LearnedQuota:
             return False
         trial, self._trial = self._trial, None
         if self._budget is None and trial.just_freed:
-            self._budget = Budget(self._suspected, sent_s)
+            self._budget = TokenBucket(self._suspected, sent_s)
             return True
         if self._budget is None or trial.full:
             self._looking_back_until_s = float("-inf")
@@ -117,7 +119,7 @@ class LearnedQuota:
                     self._suspected = figure
                     self._look_back(now_s, retry_after_s)
                 return False
-            self._budget = Budget(figure, now_s)
+            self._budget = TokenBucket(figure, now_s)
         elif figure >= self._budget.per_minute:
             return False
         else:
@@ -135,7 +137,9 @@ class LearnedQuota:
         """The request that was just sent is the one."""
         start_s, figure = now_s - MINUTE_S, self.per_minute or self._suspected
         before = sum(count for second, count in self._by_second.items() if second > start_s) - 1
-        just_left = sum(count for second, count in self._by_second.items() if start_s - 1.0 < second <= start_s)
+        just_left = sum(
+            count for second, count in self._by_second.items() if start_s - 1.0 < second <= start_s
+        )
         self._trial = _Trial(now_s, full=before >= figure, just_freed=before < figure <= before + just_left)
         self._trial_at_s = float("inf")
 
@@ -143,7 +147,9 @@ class LearnedQuota:
         """Seconds until the last minute, to the second, holds fewer requests than the figure."""
         if now_s >= self._trial_at_s:
             return 0.0
-        recent = [(second, count) for second, count in self._by_second.items() if second + 1.0 > now_s - MINUTE_S]
+        recent = [
+            (second, count) for second, count in self._by_second.items() if second + 1.0 > now_s - MINUTE_S
+        ]
         too_many = sum(count for _, count in recent) + 1.0 - (self.per_minute or self._suspected)
         wait_s = 0.0
         for second, count in recent:

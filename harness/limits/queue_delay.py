@@ -12,7 +12,7 @@ from harness.core.vocabulary import ServerLoad
 LOOKS = 3
 
 
-class StandingQueue:
+class QueueDelay:
     """Hears loads in order."""
 
     def __init__(self) -> None:

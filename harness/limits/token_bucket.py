@@ -11,11 +11,13 @@ from dataclasses import dataclass
 MINUTE_S = 60.0
 JITTER_S = 0.5  # how much later than another a request may arrive, on networks we plan for
 RESET_ROUNDING_S = 1.5  # resets are told in whole seconds by some
-BURST_SHARE = 0.005  # of the quota; the rest of it, less the jitter, is what steady use reaches: 98.7 % and more
+BURST_SHARE = (
+    0.005  # of the quota; the rest of it, less the jitter, is what steady use reaches: 98.7 % and more
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class QuotaReport:
     """What a provider says of one of its quotas.
 
     limit      a minute, None if it does not say
@@ -27,7 +29,7 @@ class Report:
     reset_s: float | None = None
 
 
-class Budget:
+class TokenBucket:
     """One quota. Costs are in its unit: requests or tokens."""
 
     def __init__(self, per_minute: float, now_s: float) -> None:
@@ -85,7 +87,7 @@ class Budget:
         self._quota = per_minute
         self._level = min(self._level, self._burst)
 
-    def hear(self, report: Report, *, spent_since: float, sent_s: float, now_s: float) -> bool:
+    def hear(self, report: QuotaReport, *, spent_since: float, sent_s: float, now_s: float) -> bool:
         """Takes the provider's word; True if it changed the quota.
 
         spent_since   by calls that were sent after the one that brought the word: it may not count them in `remaining`
@@ -106,7 +108,9 @@ class Budget:
     def _learn_law(self, remaining: float, reset_at_s: float) -> None:
         """A reset that moves on although nothing came back at once is no window's end: what was spent comes back bit by bit."""
         if self._reset_at_s is None or reset_at_s > self._reset_at_s + RESET_ROUNDING_S:
-            self._gradual = self._reset_at_s is not None and remaining < (self._reset_remaining + self._quota) / 2
+            self._gradual = (
+                self._reset_at_s is not None and remaining < (self._reset_remaining + self._quota) / 2
+            )
             self._reset_at_s, self._reset_remaining = reset_at_s, remaining
 
     def _advance(self, now_s: float) -> None:

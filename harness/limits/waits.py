@@ -9,20 +9,20 @@ from typing import Literal, NamedTuple
 Cause = Literal["place", "quota", "rest"]
 
 
-class Waited(NamedTuple):
+class WaitTimes(NamedTuple):
     """Seconds held up by a quota and by a rest; whatever else a turn waited, it waited for a place."""
 
     quota_s: float = 0.0
     rest_s: float = 0.0
 
-    def since(self, earlier: Waited) -> Waited:
-        return Waited(self.quota_s - earlier.quota_s, self.rest_s - earlier.rest_s)
+    def since(self, earlier: WaitTimes) -> WaitTimes:
+        return WaitTimes(self.quota_s - earlier.quota_s, self.rest_s - earlier.rest_s)
 
 
-NOT_AT_ALL = Waited()
+NO_WAIT = WaitTimes()
 
 
-class Waits:
+class WaitSums:
     """The running sums of one gate."""
 
     def __init__(self, now_s: float) -> None:
@@ -31,9 +31,9 @@ class Waits:
         self._cause: Cause = "place"
         self._since_s = now_s
 
-    def so_far(self, now_s: float) -> Waited:
+    def so_far(self, now_s: float) -> WaitTimes:
         passed_s = now_s - self._since_s
-        return Waited(
+        return WaitTimes(
             self._quota_s + (passed_s if self._cause == "quota" else 0.0),
             self._rest_s + (passed_s if self._cause == "rest" else 0.0),
         )

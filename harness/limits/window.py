@@ -12,10 +12,12 @@ from __future__ import annotations
 
 CUT = 0.7
 USED_SHARE = 0.8
-QUEUE_SHARE = 0.1   # of what is in the making may wait, so that a place that comes free is taken at once
+QUEUE_SHARE = 0.1  # of what is in the making may wait, so that a place that comes free is taken at once
 QUEUE_MIN = 2
 STEP = 0.125
-RAMP_PER_S = 200.0  # opening 1,000 sockets at once stalled a loop for up to a second; providers punish ramps, too
+RAMP_PER_S = (
+    200.0  # opening 1,000 sockets at once stalled a loop for up to a second; providers punish ramps, too
+)
 
 
 class Window:
@@ -42,7 +44,7 @@ class Window:
         grown = self._size + (1.0 if self._size < self._threshold else 1.0 / self._size)
         self._become(min(self._ceiling, self._ramp_size + RAMP_PER_S, grown))
 
-    def hear_load(self, *, running: int, waiting: int, in_flight: int) -> None:
+    def update_load(self, *, running: int, waiting: int, in_flight: int) -> None:
         """The server's word: so many in the making, so long a queue that stands. Of both, so many are ours."""
         self._told = True
         spare = max(QUEUE_MIN, QUEUE_SHARE * running)
@@ -51,7 +53,9 @@ class Window:
             self._threshold = max(1.0, min(self._size, in_flight - share * (waiting - spare)))
             self._become(self._threshold)
         elif waiting == 0 and in_flight >= USED_SHARE * self.size and running >= USED_SHARE * in_flight:
-            more = min(self._size, RAMP_PER_S) if self._size < self._threshold else max(1.0, STEP * self._size)
+            more = (
+                min(self._size, RAMP_PER_S) if self._size < self._threshold else max(1.0, STEP * self._size)
+            )
             self._become(min(self._ceiling, self._size + more))
 
     def trouble(self, *, sent_s: float, now_s: float) -> bool:

@@ -32,7 +32,7 @@ class Stage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shot:
+class TimedRequest:
     """One request; moments are seconds on the clock.
 
     due_at     when it was to be sent: its Poisson moment, or when its place was free
@@ -52,7 +52,7 @@ class Shot:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Offered:
+class StageLoad:
     """One stage with what came of it.
 
     began_at   on the clock
@@ -60,7 +60,7 @@ class Offered:
     lag_s      how late the event loop woke those who asked: mean and worst, of so many beats"""
 
     stage: Stage
-    shots: tuple[Shot, ...]
+    shots: tuple[TimedRequest, ...]
     began_at: float
     wall_s: float
     cpu_share: float
@@ -69,11 +69,13 @@ class Offered:
     beats: int
 
 
-async def offer(stage: Stage, backend: Backend, prompts: Iterator[Prompt], *, clock: Clock, seed: int) -> Offered:
+async def generate_load(
+    stage: Stage, backend: Backend, prompts: Iterator[Prompt], *, clock: Clock, seed: int
+) -> StageLoad:
     """One stage to its end; prompts must not run out."""
     lags: list[float] = []
     began_at, cpu_before = clock.now(), _cpu_s()
-    shots: list[Shot] = []
+    shots: list[TimedRequest] = []
 
     async def shoot(due_at: float) -> None:
         shots.append(await _shot(backend, next(prompts), due_at, clock))
@@ -83,7 +85,7 @@ async def offer(stage: Stage, backend: Backend, prompts: Iterator[Prompt], *, cl
         await (_closed(stage, shoot, clock) if stage.loop == "closed" else _open(stage, shoot, clock, seed))
         beside.cancel_scope.cancel()
     wall_s = clock.now() - began_at
-    return Offered(
+    return StageLoad(
         stage=stage,
         shots=tuple(shots),
         began_at=began_at,
@@ -120,7 +122,7 @@ async def _open(stage: Stage, shoot: Shoot, clock: Clock, seed: int) -> None:
             arrivals.start_soon(shoot, due_at)
 
 
-async def _shot(backend: Backend, prompt: Prompt, due_at: float, clock: Clock) -> Shot:
+async def _shot(backend: Backend, prompt: Prompt, due_at: float, clock: Clock) -> TimedRequest:
     called_at = clock.now()
     completion, error, held_s = Completion(text=""), None, 0.0
     try:
@@ -129,7 +131,7 @@ async def _shot(backend: Backend, prompt: Prompt, due_at: float, clock: Clock) -
     except CallError as failed:
         error, held_s = type(failed).__name__, failed.held_s
     sent_at, pace = called_at + held_s, completion.pace
-    return Shot(
+    return TimedRequest(
         due_at=due_at,
         sent_at=sent_at,
         first_at=sent_at + pace.ttft_s if pace else None,

@@ -13,7 +13,7 @@ from pathlib import Path
 from games import GAMES
 from games.playthrough import played_by_bots
 from harness.access.connect import connected
-from harness.access.context import Setting
+from harness.access.context import RunContext
 from harness.config.episode_plans import GameSet
 from harness.config.load import suggest
 from harness.config.sweep import SweepSpec
@@ -23,9 +23,9 @@ from harness.core.protocols import Backend, Clock
 from harness.core.records import BenchRequest, BenchStage
 from harness.core.seeds import stream
 from harness.core.vocabulary import EpisodePlan, Prompt
-from harness.loadtest.generator import Offered, Stage, offer
-from harness.loadtest.metrics import Measured, Objective, knee, measure
-from harness.loadtest.prompts import endless, read_prompts
+from harness.loadtest.generator import Stage, StageLoad, generate_load
+from harness.loadtest.metrics import Objective, StageResult, knee, summarise_stage
+from harness.loadtest.prompts import read_prompts, repeat_shuffled
 from harness.store.file import open_to_write
 from harness.store.writer import StoreWriter, writing
 
@@ -54,26 +54,45 @@ class MethodBench:
     """One method's stages; knee: the least concurrency that reaches nine tenths of the best throughput."""
 
     method: str
-    stages: tuple[Measured, ...]
+    stages: tuple[StageResult, ...]
     knee: float | None
 
 
-async def bench(spec: SweepSpec, plan: BenchPlan, setting: Setting) -> tuple[MethodBench, ...]:
+async def loadtest_sweep(spec: SweepSpec, plan: BenchPlan, setting: RunContext) -> tuple[MethodBench, ...]:
     """Every method, one after the other, stage by stage.
 
     raises  SpecError, EngineError before anything is measured; StoreError"""
     for name in plan.methods:
         if name not in spec.methods():
-            raise SpecError(f"--method {name}: the sweep has no such access method{suggest(name, list(spec.methods()))}")
+            raise SpecError(
+                f"--method {name}: the sweep has no such access method{suggest(name, list(spec.methods()))}"
+            )
     chosen = _only(spec, plan)
     clock = RealClock()
     with open_to_write(setting.store, say=setting.say) as connection:
         ((before,),) = connection.execute("SELECT count(DISTINCT run_id) FROM bench_stages").fetchall()
-        async with writing(connection, setting.store) as writer, connected(chosen, setting, writer) as (routes, sets):
-            told = read_prompts(plan.prompts, tokens_max=plan.tokens_max) if plan.prompts else game_prompts(sets, spec.seed)
+        async with (
+            writing(connection, setting.store) as writer,
+            connected(chosen, setting, writer) as (routes, sets),
+        ):
+            told = (
+                read_prompts(plan.prompts, tokens_max=plan.tokens_max)
+                if plan.prompts
+                else game_prompts(sets, spec.seed)
+            )
             return tuple(
                 [
-                    await _Bench(name, route.backend, told, plan, setting, writer, clock, spec.seed, f"bench-{before + 1:04}").run()
+                    await _Bench(
+                        name,
+                        route.backend,
+                        told,
+                        plan,
+                        setting,
+                        writer,
+                        clock,
+                        spec.seed,
+                        f"bench-{before + 1:04}",
+                    ).run()
                     for name, route in routes.items()
                 ]
             )
@@ -89,11 +108,15 @@ def _only(spec: SweepSpec, plan: BenchPlan) -> SweepSpec:
             if plan.methods and name not in plan.methods:
                 continue
             if plan.prompts is not None and (method.bots is not None or method.emulator is not None):
-                raise SpecError(f"--prompts: {name} is played by bots, which answer games only; name other methods by --method")
+                raise SpecError(
+                    f"--prompts: {name} is played by bots, which answer games only; name other methods by --method"
+                )
             ways[way] = dataclasses.replace(method, stream=plan.stream and method.bots is None)
         if ways:
             models[model] = dataclasses.replace(part, methods=ways)
-    return dataclasses.replace(spec, models=models, pairs=(), audit=dataclasses.replace(spec.audit, reference=None, again=False))
+    return dataclasses.replace(
+        spec, models=models, pairs=(), audit=dataclasses.replace(spec.audit, reference=None, again=False)
+    )
 
 
 def game_prompts(sets: Mapping[str, GameSet], seed: int) -> list[Prompt]:
@@ -103,10 +126,21 @@ def game_prompts(sets: Mapping[str, GameSet], seed: int) -> list[Prompt]:
         for instance in chosen.instances:
             plan = EpisodePlan(instance=instance, rules=chosen.rules, seating=("bench",))
             played = played_by_bots(
-                GAMES[game], instance, chosen.rules, skill=BOT_SKILL, chance=stream(seed, "bench", instance.content_hash)
+                GAMES[game],
+                instance,
+                chosen.rules,
+                skill=BOT_SKILL,
+                chance=stream(seed, "bench", instance.content_hash),
             )
             prompts += [
-                Prompt(messages=ask.messages, form=ask.form, episode=plan.key, item=plan.item, seat=ask.seat, turn=turn)
+                Prompt(
+                    messages=ask.messages,
+                    reply_format=ask.reply_format,
+                    episode=plan.key,
+                    item=plan.item,
+                    seat=ask.seat,
+                    turn=turn,
+                )
                 for turn, ask in enumerate(played.asks)
             ]
     return prompts
@@ -121,7 +155,7 @@ class _Bench:
         backend: Backend,
         prompts: Sequence[Prompt],
         plan: BenchPlan,
-        setting: Setting,
+        setting: RunContext,
         writer: StoreWriter,
         clock: Clock,
         seed: int,
@@ -129,21 +163,23 @@ class _Bench:
     ) -> None:
         self._name, self._backend, self._plan, self._run_id = name, backend, plan, run_id
         self._setting, self._writer, self._clock, self._seed = setting, writer, clock, seed
-        self._prompts = endless(prompts, seed=seed)
+        self._prompts = repeat_shuffled(prompts, seed=seed)
 
     async def run(self) -> MethodBench:
         warm = Stage(loop="closed", level=WARM_REQUESTS, requests=WARM_REQUESTS)
-        await offer(warm, self._backend, self._prompts, clock=self._clock, seed=self._seed)
+        await generate_load(warm, self._backend, self._prompts, clock=self._clock, seed=self._seed)
         measured = []
         for number, stage in enumerate(self._plan.stages):
             of = f"{stage.level:g} {'in flight' if stage.loop == 'closed' else 'requests a second'}"
             self._setting.say(f"{self._name}: {stage.requests} requests, {of}")
-            offered = await offer(stage, self._backend, self._prompts, clock=self._clock, seed=self._seed)
-            measured.append(measure(offered, self._plan.objective))
+            offered = await generate_load(
+                stage, self._backend, self._prompts, clock=self._clock, seed=self._seed
+            )
+            measured.append(summarise_stage(offered, self._plan.objective))
             await self._keep(number, offered, measured[-1])
         return MethodBench(method=self._name, stages=tuple(measured), knee=knee(measured))
 
-    async def _keep(self, number: int, offered: Offered, measured: Measured) -> None:
+    async def _keep(self, number: int, offered: StageLoad, measured: StageResult) -> None:
         stage, began_at = offered.stage, offered.began_at
         await self._writer.put(
             BenchStage(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.loadtest.generator import Offered, Shot, Stage
+from harness.loadtest.generator import Stage, StageLoad, TimedRequest
 
 QUANTILES = (0.5, 0.9, 0.95, 0.99)
 BEATS_MIN = 10  # fewer say nothing of the client
@@ -26,7 +26,7 @@ class Objective:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Figures:
+class LoadMetrics:
     """Seconds at QUANTILES; empty where nothing was streamed, or nobody counted tokens.
 
     ttft_s   from due to the first piece
@@ -48,7 +48,7 @@ class Figures:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
+class StageResult:
     """A stage, what the client spent on it, and its figures, or why there are none."""
 
     stage: Stage
@@ -58,14 +58,14 @@ class Measured:
     cpu_share: float
     lag_s: float
     lag_s_max: float
-    figures: Figures | None
+    figures: LoadMetrics | None
     refused: str | None
 
 
-def measure(offered: Offered, objective: Objective) -> Measured:
+def summarise_stage(offered: StageLoad, objective: Objective) -> StageResult:
     good = [shot for shot in offered.shots if shot.error is None]
     refused = _why_not(offered, good)
-    return Measured(
+    return StageResult(
         stage=offered.stage,
         answered=len(good),
         errors=len(offered.shots) - len(good),
@@ -78,9 +78,13 @@ def measure(offered: Offered, objective: Objective) -> Measured:
     )
 
 
-def knee(stages: Sequence[Measured]) -> float | None:
+def knee(stages: Sequence[StageResult]) -> float | None:
     """The least level of a closed loop that reaches nine tenths of the best throughput; None without two levels that have figures."""
-    known = [(one.stage.level, one.figures.requests_per_s) for one in stages if one.figures and one.stage.loop == "closed"]
+    known = [
+        (one.stage.level, one.figures.requests_per_s)
+        for one in stages
+        if one.figures and one.stage.loop == "closed"
+    ]
     if len(known) < 2:
         return None
     best = max(rate for _, rate in known)
@@ -101,7 +105,7 @@ def quantiles(values: Sequence[float]) -> tuple[float, ...]:
     return tuple(found)
 
 
-def _why_not(offered: Offered, good: Sequence[Shot]) -> str | None:
+def _why_not(offered: StageLoad, good: Sequence[TimedRequest]) -> str | None:
     if not good:
         return "no request was answered"
     if offered.beats < BEATS_MIN:
@@ -117,7 +121,7 @@ def _why_not(offered: Offered, good: Sequence[Shot]) -> str | None:
     return None
 
 
-def _figures(good: Sequence[Shot], objective: Objective) -> Figures:
+def _figures(good: Sequence[TimedRequest], objective: Objective) -> LoadMetrics:
     span_s = max(shot.done_at for shot in good) - min(shot.sent_at for shot in good)
     counted = [shot for shot in good if shot.completion_tokens is not None]
     kept = [shot for shot in good if _keeps(shot, objective)]
@@ -126,9 +130,11 @@ def _figures(good: Sequence[Shot], objective: Objective) -> Figures:
         for shot in good
         if shot.first_at is not None and shot.completion_tokens is not None and shot.completion_tokens > 1
     ]
-    return Figures(
+    return LoadMetrics(
         requests_per_s=len(good) / span_s,
-        output_tokens_per_s=sum(shot.completion_tokens or 0 for shot in counted) / span_s if counted else None,
+        output_tokens_per_s=sum(shot.completion_tokens or 0 for shot in counted) / span_s
+        if counted
+        else None,
         input_tokens_per_s=sum(shot.prompt_tokens or 0 for shot in counted) / span_s if counted else None,
         goodput_per_s=len(kept) / span_s,
         ttft_s=quantiles([shot.first_at - shot.due_at for shot in good if shot.first_at is not None]),
@@ -139,6 +145,6 @@ def _figures(good: Sequence[Shot], objective: Objective) -> Figures:
     )
 
 
-def _keeps(shot: Shot, objective: Objective) -> bool:
+def _keeps(shot: TimedRequest, objective: Objective) -> bool:
     in_time = shot.first_at is None or shot.first_at - shot.due_at <= objective.ttft_s
     return in_time and shot.done_at - shot.due_at <= objective.e2e_s

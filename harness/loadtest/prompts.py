@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness.core.errors import SpecError
 from harness.core.seeds import stream
-from harness.core.vocabulary import Form, Message, Prompt
+from harness.core.vocabulary import Message, Prompt, ReplyFormat
 
 
 def read_prompts(path: Path, *, tokens_max: int) -> list[Prompt]:
@@ -23,7 +23,7 @@ def read_prompts(path: Path, *, tokens_max: int) -> list[Prompt]:
     prompts = [
         Prompt(
             messages=_messages(line, f"{path}:{number}"),
-            form=Form(regex=".*", tokens_max=tokens_max),
+            reply_format=ReplyFormat(regex=".*", tokens_max=tokens_max),
             episode=f"bench-{number}",
             item=f"prompts:{number}",
             seat="asker",
@@ -47,11 +47,13 @@ def _messages(line: str, where: str) -> tuple[Message, ...]:
             case {"prompt": str(text)}:
                 return (Message("user", text),)
     except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise SpecError(f"{where}: not a prompt ({error}); write text, or JSON with messages or prompt") from error
+        raise SpecError(
+            f"{where}: not a prompt ({error}); write text, or JSON with messages or prompt"
+        ) from error
     raise SpecError(f"{where}: JSON without messages or prompt")
 
 
-def endless(prompts: Sequence[Prompt], *, seed: int) -> Iterator[Prompt]:
+def repeat_shuffled(prompts: Sequence[Prompt], *, seed: int) -> Iterator[Prompt]:
     """All of them in a shuffled order, and again: a server that remembers prefixes then remembers these."""
     order = list(prompts)
     stream(seed, "traffic").shuffle(order)

@@ -12,7 +12,17 @@ from random import Random
 
 from harness.core.protocols import Game
 from harness.core.seeds import stream
-from harness.core.vocabulary import Ask, Completion, EpisodePlan, Form, Instance, Message, Outcome, Play, Prompt
+from harness.core.vocabulary import (
+    Ask,
+    Completion,
+    EpisodePlan,
+    Instance,
+    Message,
+    Outcome,
+    Play,
+    Prompt,
+    ReplyFormat,
+)
 
 CHARACTERS_A_TOKEN = 4  # as the gates begin to reckon with
 LUCK = 3  # plays of each item by bots
@@ -28,7 +38,7 @@ class TurnSize:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured(Form):
+class MeasuredFormat(ReplyFormat):
     """A form whose reply's length is known beforehand."""
 
     prompt_tokens: int
@@ -60,8 +70,8 @@ def shape_of(sizes: Sequence[TurnSize]) -> Shape:
         if grown or not messages:
             messages = (*messages, _message(grown))
         histories[size.seat] = (size.prompt_tokens, messages)
-        form = _measured(size.prompt_tokens, size.reply_tokens)
-        asks.append(Ask(seat=size.seat, messages=messages, form=form))
+        reply_format = _measured(size.prompt_tokens, size.reply_tokens)
+        asks.append(Ask(seat=size.seat, messages=messages, reply_format=reply_format))
     return Shape(
         asks=tuple(asks),
         prompt_tokens=sum(size.prompt_tokens for size in sizes),
@@ -75,8 +85,8 @@ def _message(tokens: int) -> Message:
 
 
 @lru_cache(4096)
-def _measured(prompt_tokens: int, reply_tokens: int) -> Measured:
-    return Measured(regex="x", prompt_tokens=prompt_tokens, reply_tokens=reply_tokens)
+def _measured(prompt_tokens: int, reply_tokens: int) -> MeasuredFormat:
+    return MeasuredFormat(regex="x", prompt_tokens=prompt_tokens, reply_tokens=reply_tokens)
 
 
 def stand_ins(games: Mapping[str, Game]) -> dict[str, Game]:
@@ -105,14 +115,16 @@ class MeasuredBackend:
 
     async def complete(self, prompt: Prompt) -> Completion:
         """See Backend; never fails."""
-        form = prompt.form
-        assert isinstance(form, Measured)
-        return _answer(form.prompt_tokens, form.reply_tokens)
+        reply_format = prompt.reply_format
+        assert isinstance(reply_format, MeasuredFormat)
+        return _answer(reply_format.prompt_tokens, reply_format.reply_tokens)
 
 
 @lru_cache(4096)
 def _answer(prompt_tokens: int, reply_tokens: int) -> Completion:
-    return Completion(text="x", finish_reason="stop", prompt_tokens=prompt_tokens, completion_tokens=reply_tokens)
+    return Completion(
+        text="x", finish_reason="stop", prompt_tokens=prompt_tokens, completion_tokens=reply_tokens
+    )
 
 
 # --- which shape an episode takes ---------------------------------------------------------------------------------------------
@@ -136,14 +148,20 @@ class Shapes:
 
     by_bots   (instance, rules, chance) -> the lengths of one play by bots"""
 
-    def __init__(self, plays: Sequence[StoredPlay], by_bots: Callable[[Instance, str, Random], Sequence[TurnSize]]) -> None:
+    def __init__(
+        self, plays: Sequence[StoredPlay], by_bots: Callable[[Instance, str, Random], Sequence[TurnSize]]
+    ) -> None:
         self._by_bots = by_bots
         self._stored: dict[tuple[str, ...], list[Shape]] = {}
         self._made: dict[tuple[str, str], list[Shape]] = {}
         for play in plays:
             shape = shape_of(play.sizes)
             for who in (("method", play.method), ("model", play.model)):
-                for what in ((play.game, play.experiment, play.item), (play.game, play.experiment), (play.game,)):
+                for what in (
+                    (play.game, play.experiment, play.item),
+                    (play.game, play.experiment),
+                    (play.game,),
+                ):
                     self._stored.setdefault((*who, *what), []).append(shape)
 
     def of(self, method: str, model: str, plan: EpisodePlan, *, repeats: int, seed: int) -> Sequence[Shape]:
@@ -185,6 +203,7 @@ class Shapes:
         key = (plan.item, plan.rules)
         if key not in self._made:
             self._made[key] = [
-                shape_of(self._by_bots(plan.instance, plan.rules, stream(number, "lengths", plan.item))) for number in range(LUCK)
+                shape_of(self._by_bots(plan.instance, plan.rules, stream(number, "lengths", plan.item)))
+                for number in range(LUCK)
             ]
         return self._made[key]

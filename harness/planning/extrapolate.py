@@ -16,7 +16,7 @@ from harness.core.protocols import Game
 from harness.core.seeds import stream
 from harness.core.vocabulary import AccessMethod, EpisodePlan
 from harness.planning.episode_lengths import Shape, Shapes
-from harness.planning.simulate import Group, Part, Played, play
+from harness.planning.simulate import SimulatedGate, SimulatedMethod, SimulatedPlay, simulate_gates
 from harness.scheduler.call import RetryPolicy
 
 SEEDS = 4
@@ -28,12 +28,17 @@ THINNED = 0.25  # of the full company: who is left, on average, when the last ep
 NEARLY = 0.85  # of the longest time: such gates may be the last
 BINDING = 0.85  # of a limit: from here on it sets the pace
 SLOTS_MIN = 4  # calls in flight in a small play: fewer would leave more idle than many do
-LIMITS = {"requests": "requests", "tokens": "tokens", "input_tokens": "input tokens", "output_tokens": "output tokens"}
+LIMITS = {
+    "requests": "requests",
+    "tokens": "tokens",
+    "input_tokens": "input tokens",
+    "output_tokens": "output tokens",
+}
 IN_FLIGHT = "calls in flight"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Script:
+class MethodWorkload:
     """One method's episodes.
 
     items    one plan for each of its items
@@ -55,16 +60,16 @@ class Script:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scene:
+class GateWorkload:
     """A gate to be forecast: the group without its episodes, its scripts, and in words where its pace comes from."""
 
-    group: Group
-    scripts: tuple[Script, ...]
+    group: SimulatedGate
+    scripts: tuple[MethodWorkload, ...]
     source: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Work:
+class Demand:
     """What episodes ask for, or what was done of it."""
 
     turns: int
@@ -86,7 +91,7 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SceneForecast:
+class GateForecast:
     """What a gate will take.
 
     walls_s    its time under each seed
@@ -96,13 +101,13 @@ class SceneForecast:
     played     method -> one simulated play
     scale      of how many episodes one was played"""
 
-    scene: Scene
+    scene: GateWorkload
     walls_s: tuple[float, ...]
     uses: Mapping[str, float]
     most: str
     doubled_s: float | None
-    works: Mapping[str, Work]
-    played: Mapping[str, Played]
+    works: Mapping[str, Demand]
+    played: Mapping[str, SimulatedPlay]
     scale: float
 
 
@@ -110,23 +115,23 @@ Drawn = Sequence[tuple[EpisodePlan, Shape]]
 
 
 @dataclass(slots=True)
-class _Company:
+class _Cohort:
     """Scenes whose gates are alike: the first is played for all.
 
     calls   of the whole;  scale: how much smaller its limits are;  share: of its episodes that are played"""
 
-    scenes: list[Scene]
+    scenes: list[GateWorkload]
     calls: int = 0
     scale: float = 1.0
     share: float = 1.0
 
     @property
-    def first(self) -> Scene:
+    def first(self) -> GateWorkload:
         return self.scenes[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Seen:
+class _PlayResult:
     """One play.
 
     wall_s   its own time
@@ -138,9 +143,9 @@ class _Seen:
     wall_s: float
     uses: dict[str, float]
     rates: dict[str, float]
-    left: Work
-    asked: Work
-    played: dict[str, Played]
+    left: Demand
+    asked: Demand
+    played: dict[str, SimulatedPlay]
 
 
 class Forecast:
@@ -149,7 +154,15 @@ class Forecast:
     shapes     how long episodes are
     simulated  calls that were simulated so far"""
 
-    def __init__(self, scenes: Sequence[Scene], shapes: Shapes, games: Mapping[str, Game], *, policy: RetryPolicy, seed: int) -> None:
+    def __init__(
+        self,
+        scenes: Sequence[GateWorkload],
+        shapes: Shapes,
+        games: Mapping[str, Game],
+        *,
+        policy: RetryPolicy,
+        seed: int,
+    ) -> None:
         self.simulated = 0
         self._scenes = scenes
         self._shapes = shapes
@@ -159,7 +172,7 @@ class Forecast:
         self._plans: dict[str, list[EpisodePlan]] = {}
         self._drawn: dict[tuple[str, int], Drawn] = {}
 
-    def quick(self, *, seeds: int = SEEDS, calls_max: int = CALLS_MAX) -> tuple[SceneForecast, ...]:
+    def quick(self, *, seeds: int = SEEDS, calls_max: int = CALLS_MAX) -> tuple[GateForecast, ...]:
         """An answer within seconds, whatever the sweep's size.
 
         Every company is played under the first seed; those that may be the last to end under the others too, and with twice as much of
@@ -190,15 +203,17 @@ class Forecast:
                 told[id(scene)] = self._told(scene, company, seen[key][0], walls[key], doubled_s)
         return tuple(told[id(scene)] for scene in self._scenes)
 
-    def full(self, *, seeds: int = 1) -> tuple[SceneForecast, ...]:
+    def full(self, *, seeds: int = 1) -> tuple[GateForecast, ...]:
         """Every episode of every gate, all of them side by side."""
-        companies = [_Company([scene]) for scene in self._scenes]
-        seen: list[list[_Seen]] = [[] for _ in companies]
+        companies = [_Cohort([scene]) for scene in self._scenes]
+        seen: list[list[_PlayResult]] = [[] for _ in companies]
         for seed in range(seeds):
             groups = [replace(scene.group, parts=self._parts(scene, seed, 1.0)) for scene in self._scenes]
-            played = play(groups, self._games, policy=self._policy, seed=self._seed + seed)
+            played = simulate_gates(groups, self._games, policy=self._policy, seed=self._seed + seed)
             for place, group in enumerate(groups):
-                seen[place].append(self._seen(group, {part.method.name: played[part.method.name] for part in group.parts}))
+                seen[place].append(
+                    self._seen(group, {part.method.name: played[part.method.name] for part in group.parts})
+                )
         return tuple(
             self._told(company.first, company, plays[0], [one.wall_s for one in plays], None)
             for company, plays in zip(companies, seen, strict=True)
@@ -206,23 +221,26 @@ class Forecast:
 
     # --- which gates are alike, and how small they are played ----------------------------------------------------------------
 
-    def _gathered(self) -> list[_Company]:
-        found: dict[object, _Company] = {}
+    def _gathered(self) -> list[_Cohort]:
+        found: dict[object, _Cohort] = {}
         for scene in self._scenes:
-            found.setdefault(self._likeness(scene), _Company([])).scenes.append(scene)
+            found.setdefault(self._likeness(scene), _Cohort([])).scenes.append(scene)
         for company in found.values():
             company.calls = sum(_work(self._drawn_of(script, 0)).turns for script in company.first.scripts)
         return list(found.values())
 
-    def _likeness(self, scene: Scene) -> object:
+    def _likeness(self, scene: GateWorkload) -> object:
         """Equal for gates that have equal chances."""
         lengths = tuple(
-            (script.copies, tuple(self._shapes.signature(script.method, script.model, plan) for plan in script.items))
+            (
+                script.copies,
+                tuple(self._shapes.signature(script.method, script.model, plan) for plan in script.items),
+            )
             for script in scene.scripts
         )
         return (scene.group.limits, repr(scene.group.behaviour), lengths)
 
-    def _shrink(self, company: _Company, calls_max: float) -> None:
+    def _shrink(self, company: _Cohort, calls_max: float) -> None:
         """So few episodes that they make about so many calls, and limits so small that they fill them several times over."""
         if company.calls <= WHOLE * calls_max:
             return
@@ -242,29 +260,36 @@ class Forecast:
 
     # --- plays ----------------------------------------------------------------------------------------------------------------
 
-    def _drawn_of(self, script: Script, seed: int) -> Drawn:
+    def _drawn_of(self, script: MethodWorkload, seed: int) -> Drawn:
         """The script's episodes, in order, each with the shape it takes under this seed."""
         key = (script.method, seed)
         if key not in self._drawn:
             if script.method not in self._plans:
                 self._plans[script.method] = list(script.plans())
             made = {
-                plan.item: iter(self._shapes.of(script.method, script.model, plan, repeats=script.copies, seed=seed))
+                plan.item: iter(
+                    self._shapes.of(script.method, script.model, plan, repeats=script.copies, seed=seed)
+                )
                 for plan in script.items
             }
             self._drawn[key] = [(plan, next(made[plan.item])) for plan in self._plans[script.method]]
         return self._drawn[key]
 
-    def _parts(self, scene: Scene, seed: int, share: float) -> tuple[Part, ...]:
+    def _parts(self, scene: GateWorkload, seed: int, share: float) -> tuple[SimulatedMethod, ...]:
         return tuple(
-            Part(method=script.access, episodes=_thinned(self._drawn_of(script, seed), share, seed)) for script in scene.scripts
+            SimulatedMethod(
+                method=script.access, episodes=_thinned(self._drawn_of(script, seed), share, seed)
+            )
+            for script in scene.scripts
         )
 
-    def _played(self, company: _Company, seed: int, group: Group) -> _Seen:
+    def _played(self, company: _Cohort, seed: int, group: SimulatedGate) -> _PlayResult:
         small = replace(group.scaled(company.scale), parts=self._parts(company.first, seed, company.share))
-        return self._seen(small, play([small], self._games, policy=self._policy, seed=self._seed + seed))
+        return self._seen(
+            small, simulate_gates([small], self._games, policy=self._policy, seed=self._seed + seed)
+        )
 
-    def _seen(self, group: Group, played: dict[str, Played]) -> _Seen:
+    def _seen(self, group: SimulatedGate, played: dict[str, SimulatedPlay]) -> _PlayResult:
         self.simulated += sum(one.calls for one in played.values())
         asked = _work(pair for part in group.parts for pair in part.episodes)
         busy_s = sum(one.busy_s for one in played.values())
@@ -282,11 +307,11 @@ class Forecast:
         for name, words in LIMITS.items():
             if (limit := getattr(group.limits, name)) is not None:
                 uses[words] = rates[words] / (limit / 60.0)
-        return _Seen(
+        return _PlayResult(
             wall_s=max((one.ended_s for one in played.values()), default=0.0),
             uses=uses,
             rates=rates,
-            left=Work(
+            left=Demand(
                 turns=max(0, asked.turns - done.calls),
                 prompt_tokens=max(0, asked.prompt_tokens - done.prompt_tokens),
                 reply_tokens=max(0, asked.reply_tokens - done.reply_tokens),
@@ -296,7 +321,7 @@ class Forecast:
             played=played,
         )
 
-    def _wall_s(self, company: _Company, seen: Sequence[_Seen], seed: int) -> float:
+    def _wall_s(self, company: _Cohort, seen: Sequence[_PlayResult], seed: int) -> float:
         """What the whole takes under this seed: its work at the pace seen, or until the last long episode is over.
 
         The pace varies less over a whole sweep than over a short one, by the root of its share."""
@@ -310,29 +335,40 @@ class Forecast:
         busy_of = mine.asked.busy_s / max(1e-9, _asked_s(group, mine.asked))
         factor = mean_factor(group)
         a_second = rate * company.scale
-        whole: list[tuple[float, Work]] = []
+        whole: list[tuple[float, Demand]] = []
         done = 0.0
         for _, shape in _merged([self._drawn_of(script, seed) for script in company.first.scripts]):
             work = _work([(None, shape)])
             whole.append((done, work))
             done += busy_of * _asked_s(group, work) if most == IN_FLIGHT else work.spent(most)
         left = mine.left.spent(most) * company.scale
-        thins_s = max(0.0, (done - left) / a_second)  # the last one begins: from then on the company grows smaller
+        thins_s = max(
+            0.0, (done - left) / a_second
+        )  # the last one begins: from then on the company grows smaller
         last_s = 0.0
         for before, work in whole:
             begins_s = max(0.0, (before - left) / a_second)
             asked_s = factor * _asked_s(group, work)
             over_s = begins_s + asked_s - thins_s
             if over_s > 0.0:
-                last_s = max(last_s, thins_s + over_s / asked_s * factor * _asked_s(group, work, company=THINNED))
+                last_s = max(
+                    last_s, thins_s + over_s / asked_s * factor * _asked_s(group, work, company=THINNED)
+                )
         return max(last_s, done / a_second)
 
     def _told(
-        self, scene: Scene, company: _Company, seen: _Seen, walls_s: Sequence[float], doubled_s: float | None
-    ) -> SceneForecast:
+        self,
+        scene: GateWorkload,
+        company: _Cohort,
+        seen: _PlayResult,
+        walls_s: Sequence[float],
+        doubled_s: float | None,
+    ) -> GateForecast:
         first = company.first.scripts
-        named = dict(zip((script.method for script in first), (script.method for script in scene.scripts), strict=True))
-        return SceneForecast(
+        named = dict(
+            zip((script.method for script in first), (script.method for script in scene.scripts), strict=True)
+        )
+        return GateForecast(
             scene=scene,
             walls_s=tuple(walls_s),
             uses=seen.uses,
@@ -344,23 +380,25 @@ class Forecast:
         )
 
 
-def _work(episodes: Iterable[tuple[object, Shape]]) -> Work:
+def _work(episodes: Iterable[tuple[object, Shape]]) -> Demand:
     turns = prompt_tokens = reply_tokens = 0
     for _, shape in episodes:
         turns += shape.turns
         prompt_tokens += shape.prompt_tokens
         reply_tokens += shape.reply_tokens
-    return Work(turns=turns, prompt_tokens=prompt_tokens, reply_tokens=reply_tokens)
+    return Demand(turns=turns, prompt_tokens=prompt_tokens, reply_tokens=reply_tokens)
 
 
-def _asked_s(group: Group, work: Work, company: float = 1.0) -> float:
+def _asked_s(group: SimulatedGate, work: Demand, company: float = 1.0) -> float:
     """Seconds in flight that this work would take beside this share of the group's full company, spread apart."""
     tempo = group.behaviour.tempo
     token_s = tempo.token_s + company * tempo.load_s * (group.limits.concurrency - 1)
-    return work.turns * tempo.first_s + work.prompt_tokens * tempo.prompt_s + work.reply_tokens * token_s + 1e-9
+    return (
+        work.turns * tempo.first_s + work.prompt_tokens * tempo.prompt_s + work.reply_tokens * token_s + 1e-9
+    )
 
 
-def mean_factor(group: Group) -> float:
+def mean_factor(group: SimulatedGate) -> float:
     """Mean of what a call's duration is multiplied by."""
     tempo = group.behaviour.tempo
     return fmean(tempo.factors) if tempo.factors else exp(tempo.spread**2 / 2)
@@ -377,13 +415,16 @@ def _thinned(episodes: Drawn, share: float, seed: int) -> Drawn:
     if share >= 1.0:
         return episodes
     count = max(1, round(share * len(episodes)))
-    order = sorted(range(len(episodes)), key=lambda place: (episodes[place][1].turns, episodes[place][1].reply_tokens, place))
+    order = sorted(
+        range(len(episodes)),
+        key=lambda place: (episodes[place][1].turns, episodes[place][1].reply_tokens, place),
+    )
     step = len(order) / count
     start = stream(seed, "thinned").random() * step
     return [episodes[place] for place in sorted(order[int(start + number * step)] for number in range(count))]
 
 
-def _doubled(group: Group, limit: str) -> Group:
+def _doubled(group: SimulatedGate, limit: str) -> SimulatedGate:
     """The group with twice as much of this limit."""
     if limit == IN_FLIGHT:
         return replace(group, limits=replace(group.limits, concurrency=2 * group.limits.concurrency))

@@ -19,7 +19,9 @@ Floats = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 
 CALLS_MIN = 20  # fewer say too little; the provider's kind is then the better guess
 FACTORS_MAX = 400
-COLD_MIN = 1.5  # a first wave that took less than so many times what later calls would have taken is like them
+COLD_MIN = (
+    1.5  # a first wave that took less than so many times what later calls would have taken is like them
+)
 LOAD_GAIN = 0.9  # the load must explain a tenth of what is otherwise left over, or calls are taken not to notice each other
 
 
@@ -34,7 +36,7 @@ class TimedCalls:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fit:
+class LatencyFit:
     """latency = first_s + prompt_s * prompt tokens + reply tokens * (token_s + load_s * other calls under way), times a factor.
 
     factors   measured over expected, evenly over their distribution
@@ -52,28 +54,36 @@ class Fit:
     calls: int
 
 
-def fit(calls: TimedCalls) -> Fit | None:
+def fit(calls: TimedCalls) -> LatencyFit | None:
     """The fit to these calls; None if they are too few to say anything."""
     latency = np.asarray(calls.latency_s, dtype=np.float64)
     if len(latency) < CALLS_MIN or float(latency.sum()) <= 0.0:
         return None
-    sent, prompt, reply = (np.asarray(column, dtype=np.float64) for column in (calls.sent_at, calls.prompt_tokens, calls.reply_tokens))
+    sent, prompt, reply = (
+        np.asarray(column, dtype=np.float64)
+        for column in (calls.sent_at, calls.prompt_tokens, calls.reply_tokens)
+    )
     others = _others(sent, latency)
     first = sent < (sent + latency).min()
     if (~first).sum() >= CALLS_MIN:
         warm = _fit(*(column[~first] for column in (latency, prompt, reply, others)))
-        cold = float(latency[first].sum() / max(_expected(warm, prompt[first], reply[first], others[first]).sum(), 1e-9))
+        cold = float(
+            latency[first].sum()
+            / max(_expected(warm, prompt[first], reply[first], others[first]).sum(), 1e-9)
+        )
         if cold >= COLD_MIN:
             return replace(warm, cold=cold)
     return _fit(latency, prompt, reply, others)
 
 
-def _fit(latency: Floats, prompt: Floats, reply: Floats, others: Floats) -> Fit:
+def _fit(latency: Floats, prompt: Floats, reply: Floats, others: Floats) -> LatencyFit:
     ones = np.ones_like(latency)
     plain = _solve([ones, prompt, reply], latency)
     loaded = _solve([ones, prompt, reply, reply * (1.0 + others)], latency)
-    first_s, prompt_s, token_s, load_s = (*plain.weights, 0.0) if loaded.left > LOAD_GAIN * plain.left else loaded.weights
-    found = Fit(
+    first_s, prompt_s, token_s, load_s = (
+        (*plain.weights, 0.0) if loaded.left > LOAD_GAIN * plain.left else loaded.weights
+    )
+    found = LatencyFit(
         first_s=float(first_s),
         prompt_s=float(prompt_s),
         token_s=float(token_s + load_s),
@@ -88,8 +98,10 @@ def _fit(latency: Floats, prompt: Floats, reply: Floats, others: Floats) -> Fit:
     return replace(found, factors=_factors(latency, expected), error=error)
 
 
-def _expected(found: Fit, prompt: Floats, reply: Floats, others: Floats) -> Floats:
-    return np.asarray(found.first_s + found.prompt_s * prompt + reply * (found.token_s + found.load_s * others))
+def _expected(found: LatencyFit, prompt: Floats, reply: Floats, others: Floats) -> Floats:
+    return np.asarray(
+        found.first_s + found.prompt_s * prompt + reply * (found.token_s + found.load_s * others)
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,18 +14,29 @@ from scipy import stats
 from games import GAMES
 from games.playthrough import played_by_bots
 from harness.access.game_sets import game_sets
-from harness.access.gates import Door, find_doors
+from harness.access.gates import GateSpec, group_by_quota
 from harness.access.methods import access_method, resolved
 from harness.config.episode_plans import GameSet, lane, planned
 from harness.config.sweep import BudgetPart, Seating, SweepSpec
 from harness.core.vocabulary import EpisodePlan, Instance, Prices
 from harness.planning.episode_lengths import CHARACTERS_A_TOKEN, Shapes, StoredPlay, TurnSize
-from harness.planning.extrapolate import BINDING, CALLS_MAX, IN_FLIGHT, LIMITS, SEEDS, Forecast, Scene, SceneForecast, Script, Work
+from harness.planning.extrapolate import (
+    BINDING,
+    CALLS_MAX,
+    IN_FLIGHT,
+    LIMITS,
+    SEEDS,
+    Demand,
+    Forecast,
+    GateForecast,
+    GateWorkload,
+    MethodWorkload,
+)
 from harness.planning.latency_fit import TimedCalls, fit
 from harness.planning.power import foretold, too_small
-from harness.planning.provider_model import Known, cast
+from harness.planning.provider_model import StoredBehaviour, model_gate
 from harness.planning.results import MethodPlan, Span, SweepPlan, Use
-from harness.planning.simulate import BIN_S, Group
+from harness.planning.simulate import BIN_S, SimulatedGate
 from harness.scheduler.call import RetryPolicy
 from harness.store.file import open_to_read
 from harness.store.plan_queries import PlayRow, ServerRows, plays, servers
@@ -39,7 +50,7 @@ class History:
     """What the stores tell."""
 
     plays: tuple[StoredPlay, ...]
-    known: Mapping[str, Known]
+    known: Mapping[str, StoredBehaviour]
 
 
 def plan_sweep(
@@ -62,11 +73,15 @@ def plan_sweep(
     sets = game_sets(spec, source)
     history = read_history(stores)
     shapes = Shapes(history.plays, lengths_by_bots)
-    doors = find_doors(spec, spec.methods(), source=source)
+    doors = group_by_quota(spec, spec.methods(), source=source)
     scenes = [_scene(spec, sets, door, history, source) for door in doors]
-    policy = RetryPolicy(tries_max=spec.retry.tries_max, deadline_s=spec.retry.deadline_s, wait_max_s=spec.retry.wait_max_s)
+    policy = RetryPolicy(
+        tries_max=spec.retry.tries_max, deadline_s=spec.retry.deadline_s, wait_max_s=spec.retry.wait_max_s
+    )
     forecast = Forecast(scenes, shapes, GAMES, policy=policy, seed=spec.seed % 2**32)
-    told = forecast.full(seeds=seeds or 1) if full else forecast.quick(seeds=seeds or SEEDS, calls_max=calls_max)
+    told = (
+        forecast.full(seeds=seeds or 1) if full else forecast.quick(seeds=seeds or SEEDS, calls_max=calls_max)
+    )
     return _answer(spec, sets, told, shapes, simulated=forecast.simulated)
 
 
@@ -77,7 +92,11 @@ def lengths_by_bots(instance: Instance, rules: str, chance: Random) -> list[Turn
     """One play by the game's own bots, in tokens as a rule of thumb has them."""
     play = played_by_bots(GAMES[instance.game], instance, rules, skill=SKILL, chance=chance)
     return [
-        TurnSize(seat=ask.seat, prompt_tokens=sum(_tokens(message.text) for message in ask.messages), reply_tokens=_tokens(reply))
+        TurnSize(
+            seat=ask.seat,
+            prompt_tokens=sum(_tokens(message.text) for message in ask.messages),
+            reply_tokens=_tokens(reply),
+        )
         for ask, reply in zip(play.asks, play.replies, strict=True)
     ]
 
@@ -89,7 +108,7 @@ def _tokens(text: str) -> int:
 def read_history(stores: Sequence[Path]) -> History:
     """What these stores hold, the later ones before the earlier where both know a server."""
     rows: list[PlayRow] = []
-    known: dict[str, Known] = {}
+    known: dict[str, StoredBehaviour] = {}
     for store in stores:
         with open_to_read(store) as connection:
             rows += plays(connection)
@@ -98,9 +117,14 @@ def read_history(stores: Sequence[Path]) -> History:
     return History(plays=tuple(map(_stored_play, rows)), known=known)
 
 
-def _known(store: Path, rows: ServerRows) -> Known:
-    calls = TimedCalls(sent_at=rows.sent_at, latency_s=rows.latency_s, prompt_tokens=rows.prompt_tokens, reply_tokens=rows.reply_tokens)
-    return Known(store=store.name, fit=fit(calls), failed=rows.failed, quotas=rows.quotas)
+def _known(store: Path, rows: ServerRows) -> StoredBehaviour:
+    calls = TimedCalls(
+        sent_at=rows.sent_at,
+        latency_s=rows.latency_s,
+        prompt_tokens=rows.prompt_tokens,
+        reply_tokens=rows.reply_tokens,
+    )
+    return StoredBehaviour(store=store.name, fit=fit(calls), failed=rows.failed, quotas=rows.quotas)
 
 
 def _stored_play(row: PlayRow) -> StoredPlay:
@@ -117,47 +141,69 @@ def _stored_play(row: PlayRow) -> StoredPlay:
     )
 
 
-def _scene(spec: SweepSpec, sets: Mapping[str, GameSet], door: Door, history: History, source: Path) -> Scene:
+def _scene(
+    spec: SweepSpec, sets: Mapping[str, GameSet], door: GateSpec, history: History, source: Path
+) -> GateWorkload:
     parts = [spec.methods()[name][1] for name in door.methods]
     known = next((history.known[name] for name in door.methods if name in history.known), None)
-    role = cast(door, parts, known)
+    role = model_gate(door, parts, known)
 
-    def script(name: str) -> Script:
+    def script(name: str) -> MethodWorkload:
         model, part = spec.methods()[name]
         address = part.base_url or ""
-        access = access_method(name, model, part, None, address, concurrency=door.limits.concurrency, source=source)
+        access = access_method(
+            name, model, part, None, address, concurrency=door.limits.concurrency, source=source
+        )
         items = [
             EpisodePlan(instance=one, rules=chosen.rules, seating=(name,) * chosen.seats)
             for chosen in sets.values()
             for one in chosen.instances
         ]
         copies = spec.repeats * len(spec.arms(name))
-        return Script(access=access, items=items, plans=_plans(spec, sets, name), copies=copies)
+        return MethodWorkload(access=access, items=items, plans=_plans(spec, sets, name), copies=copies)
 
-    group = Group(name=door.name, limits=role.limits, behaviour=role.behaviour, parts=())
-    return Scene(group=group, scripts=tuple(map(script, door.methods)), source=role.source)
+    group = SimulatedGate(name=door.name, limits=role.limits, behaviour=role.behaviour, parts=())
+    return GateWorkload(group=group, scripts=tuple(map(script, door.methods)), source=role.source)
 
 
 def _plans(spec: SweepSpec, sets: Mapping[str, GameSet], name: str) -> Callable[[], Iterator[EpisodePlan]]:
-    return lambda: lane(Seating((name,)), sets, repeats=spec.repeats, seed=spec.seed, stored=(), arms=spec.arms(name))
+    return lambda: lane(
+        Seating((name,)), sets, repeats=spec.repeats, seed=spec.seed, stored=(), arms=spec.arms(name)
+    )
 
 
 # --- the answer ---------------------------------------------------------------------------------------------------------------
 
 
-def _answer(spec: SweepSpec, sets: Mapping[str, GameSet], told: Sequence[SceneForecast], shapes: Shapes, *, simulated: int) -> SweepPlan:
+def _answer(
+    spec: SweepSpec,
+    sets: Mapping[str, GameSet],
+    told: Sequence[GateForecast],
+    shapes: Shapes,
+    *,
+    simulated: int,
+) -> SweepPlan:
     seeds = max(len(one.walls_s) for one in told)
     walls = [[one.walls_s[min(seed, len(one.walls_s) - 1)] for one in told] for seed in range(seeds)]
     wall = span([max(of_seed) for of_seed in walls])
     longest = max(told, key=lambda one: median(one.walls_s))
     methods = tuple(
-        _method(one, script, shapes, whole_s=wall.value, others_s=_longest([other for other in told if other is not one]))
+        _method(
+            one,
+            script,
+            shapes,
+            whole_s=wall.value,
+            others_s=_longest([other for other in told if other is not one]),
+        )
         for one in told
         for script in one.scene.scripts
     )
     by_name = {method.method: method for method in methods}
     in_order = tuple(by_name[name] for name in spec.methods())
-    bottleneck = max((by_name[script.method] for script in longest.scene.scripts), key=lambda method: (method.wall.value, method.calls))
+    bottleneck = max(
+        (by_name[script.method] for script in longest.scene.scripts),
+        key=lambda method: (method.wall.value, method.calls),
+    )
     costs = [method.cost_usd for method in in_order if method.cost_usd is not None]
     return SweepPlan(
         name=spec.name,
@@ -172,18 +218,24 @@ def _answer(spec: SweepSpec, sets: Mapping[str, GameSet], told: Sequence[SceneFo
         wall=wall,
         bottleneck=bottleneck.method,
         summary=in_words(bottleneck),
-        warnings=(*_budget_warnings(spec, in_order, wall), *_margin_warnings(spec, sets), *_pair_warnings(spec, sets)),
+        warnings=(
+            *_budget_warnings(spec, in_order, wall),
+            *_margin_warnings(spec, sets),
+            *_pair_warnings(spec, sets),
+        ),
         scale=max(one.scale for one in told),
         simulated=simulated,
         seeds=seeds,
     )
 
 
-def _longest(told: Sequence[SceneForecast]) -> float:
+def _longest(told: Sequence[GateForecast]) -> float:
     return max((fmean(one.walls_s) for one in told), default=0.0)
 
 
-def _method(one: SceneForecast, script: Script, shapes: Shapes, *, whole_s: float, others_s: float) -> MethodPlan:
+def _method(
+    one: GateForecast, script: MethodWorkload, shapes: Shapes, *, whole_s: float, others_s: float
+) -> MethodPlan:
     work, played = one.works[script.method], one.played[script.method]
     wall = span(one.walls_s)
     per_turn = played.calls / max(1, played.turns)
@@ -220,14 +272,14 @@ def _method(one: SceneForecast, script: Script, shapes: Shapes, *, whole_s: floa
     )
 
 
-def _without(one: SceneForecast, script: Script, wall_s: float) -> float:
+def _without(one: GateForecast, script: MethodWorkload, wall_s: float) -> float:
     """The gate's time without this method: what the others at the gate ask for, at the same pace."""
     unit = one.most if one.most != IN_FLIGHT else "requests"
     whole = sum(work.spent(unit) for work in one.works.values())
     return wall_s * (1.0 - one.works[script.method].spent(unit) / max(1e-9, whole))
 
 
-def _allowed(group: Group, limit: str) -> float:
+def _allowed(group: SimulatedGate, limit: str) -> float:
     if limit == IN_FLIGHT:
         return group.limits.concurrency
     name = next(name for name, words in LIMITS.items() if words == limit)
@@ -235,13 +287,15 @@ def _allowed(group: Group, limit: str) -> float:
     return allowed
 
 
-def _cost_usd(prices: Prices, work: Work) -> float:
-    cost = prices.cost_usd(prompt_tokens=work.prompt_tokens, cached_tokens=None, completion_tokens=work.reply_tokens)
+def _cost_usd(prices: Prices, work: Demand) -> float:
+    cost = prices.cost_usd(
+        prompt_tokens=work.prompt_tokens, cached_tokens=None, completion_tokens=work.reply_tokens
+    )
     assert cost is not None
     return cost
 
 
-def _rate(one: SceneForecast, script: Script, wall_s: float) -> tuple[float, ...]:
+def _rate(one: GateForecast, script: MethodWorkload, wall_s: float) -> tuple[float, ...]:
     """Calls a minute in STEPS equal steps of the method's time; a short play's course is stretched to the whole's."""
     played = one.played[script.method]
     if not played.bins:

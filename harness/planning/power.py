@@ -10,7 +10,15 @@ from pathlib import Path
 
 from harness.analysis.store_audit import second_self
 from harness.audit.scores.arrays import EpisodeColumns, score_array
-from harness.audit.scores.power import EndpointProspect, PlannedGame, Prospect, Spread, guessed, measured, prospect
+from harness.audit.scores.power import (
+    EndpointPower,
+    PlannedGame,
+    PowerEstimate,
+    Spread,
+    estimate_power,
+    guessed,
+    measured,
+)
 from harness.config.sweep import MethodPart, SweepSpec
 from harness.core.errors import AuditError
 from harness.store.file import open_to_read
@@ -18,7 +26,7 @@ from harness.store.reader import EpisodeRows, GameLength, episode_rows, game_len
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cost:
+class SettlingCost:
     """Of so many repeats through all methods of a model, a second self included.
 
     tokens    prompts and replies
@@ -32,7 +40,7 @@ class Cost:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outlook:
+class PowerAnalysis:
     """One model of a sweep.
 
     planned   the cost of the sweep as it stands; needed: of the repeats that settle its margins, None where repeats do not
@@ -42,15 +50,17 @@ class Outlook:
     reference: str
     again: bool
     methods: tuple[str, ...]
-    prospect: Prospect
-    planned: Cost
-    needed: Cost | None
+    prospect: PowerEstimate
+    planned: SettlingCost
+    needed: SettlingCost | None
     lengths: str
     unpriced: tuple[str, ...]
     stops_early: bool
 
 
-def outlook(spec: SweepSpec, *, items: Mapping[str, int], lengths: Mapping[str, GameLength], earlier: Path | None) -> tuple[Outlook, ...]:
+def analyse_power(
+    spec: SweepSpec, *, items: Mapping[str, int], lengths: Mapping[str, GameLength], earlier: Path | None
+) -> tuple[PowerAnalysis, ...]:
     """A forecast for every model that the sweep reaches in more than one way.
 
     items    of each game;  lengths  of an episode of each game, where the store of earlier episodes does not know better
@@ -61,33 +71,49 @@ def outlook(spec: SweepSpec, *, items: Mapping[str, int], lengths: Mapping[str, 
         with open_to_read(earlier) as connection:
             rows, known = episode_rows(connection), game_lengths(connection)
         if not rows.method:
-            raise AuditError(f"{earlier}: no episode has ended in this store yet: nothing to take the spread of scores from")
+            raise AuditError(
+                f"{earlier}: no episode has ended in this store yet: nothing to take the spread of scores from"
+            )
         spreads, lengths = _spreads(rows), {**lengths, **known}
     references = spec.references()
     if not references:
         raise AuditError("an audit compares access methods: no model of this sweep has two")
     counted = earlier is not None and all(game in known for game in items)
     return tuple(
-        _outlook(spec, model, reference, items, lengths, spreads, f"as in {earlier}", counted) for model, reference in references.items()
+        _outlook(spec, model, reference, items, lengths, spreads, f"as in {earlier}", counted)
+        for model, reference in references.items()
     )
 
 
 def _spreads(rows: EpisodeRows) -> dict[str, Spread]:
-    method = [second_self(name) if arm == "again" else name for name, arm in zip(rows.method, rows.arm, strict=True)]
+    method = [
+        second_self(name) if arm == "again" else name for name, arm in zip(rows.method, rows.arm, strict=True)
+    ]
     columns = EpisodeColumns(
-        method=method, game=rows.game, item=rows.item, repeat=rows.repeat, outcome=rows.outcome, score=rows.score, batch=rows.batch
+        method=method,
+        game=rows.game,
+        item=rows.item,
+        repeat=rows.repeat,
+        outcome=rows.outcome,
+        score=rows.score,
+        batch=rows.batch,
     )
     return measured(score_array(columns))
 
 
 def foretold(
-    spec: SweepSpec, model: str, items: Mapping[str, int], *, spreads: Mapping[str, Spread] | None = None, source: str = "guessed"
-) -> Prospect:
+    spec: SweepSpec,
+    model: str,
+    items: Mapping[str, int],
+    *,
+    spreads: Mapping[str, Spread] | None = None,
+    source: str = "guessed",
+) -> PowerEstimate:
     """What the audit of this model will be able to say; spreads: of games whose episodes were played, by that source."""
     known = spreads or {}
     parts = spec.models[model].methods.values()
     greedy = all(part.temperature == 0 for part in parts)
-    return prospect(
+    return estimate_power(
         [
             PlannedGame(
                 game=game,
@@ -114,11 +140,11 @@ def _outlook(
     spreads: Mapping[str, Spread],
     source: str,
     counted: bool,
-) -> Outlook:
+) -> PowerAnalysis:
     parts = {name: part for name, (of, part) in spec.methods().items() if of == model}
     found = foretold(spec, model, items, spreads=spreads, source=source)
     plays = {name: len(spec.arms(name)) for name in parts}
-    return Outlook(
+    return PowerAnalysis(
         model=model,
         reference=reference,
         again=plays[reference] > 1,
@@ -137,10 +163,16 @@ def _priced(part: MethodPart) -> bool:
 
 
 def _cost(
-    parts: Mapping[str, MethodPart], plays: Mapping[str, int], items: Mapping[str, int], lengths: Mapping[str, GameLength], repeats: int
-) -> Cost:
+    parts: Mapping[str, MethodPart],
+    plays: Mapping[str, int],
+    items: Mapping[str, int],
+    lengths: Mapping[str, GameLength],
+    repeats: int,
+) -> SettlingCost:
     def one(what: str) -> float:
-        return repeats * sum(count * float(getattr(lengths[game], what)) for game, count in items.items() if count)
+        return repeats * sum(
+            count * float(getattr(lengths[game], what)) for game, count in items.items() if count
+        )
 
     read, written, passes = one("prompt_tokens"), one("reply_tokens"), sum(plays.values())
     dollars = [
@@ -148,7 +180,7 @@ def _cost(
         for name, part in parts.items()
         if part.price_input_usd_per_mtok is not None and part.price_output_usd_per_mtok is not None
     ]
-    return Cost(
+    return SettlingCost(
         repeats=repeats,
         episodes=repeats * sum(items.values()) * passes,
         calls=round(one("calls") * passes),
@@ -157,12 +189,12 @@ def _cost(
     )
 
 
-def sentences(found: Sequence[Outlook]) -> list[str]:
+def sentences(found: Sequence[PowerAnalysis]) -> list[str]:
     """The forecasts in words, a warning first where a sweep is too small."""
     return [sentence for one in found for sentence in _sentences(one)]
 
 
-def _sentences(one: Outlook) -> list[str]:
+def _sentences(one: PowerAnalysis) -> list[str]:
     points, played = one.prospect.endpoints
     items = sum(game.items for game in one.prospect.games)
     twice = f", {one.reference} twice" if one.again else ""
@@ -180,7 +212,7 @@ def _sentences(one: Outlook) -> list[str]:
     return [*said, f"WARNING: {too_small(one.prospect)}{cost}."]
 
 
-def too_small(found: Prospect) -> str:
+def too_small(found: PowerEstimate) -> str:
     """For what, and what would settle it."""
     small = f"too small for its margins of {_margins(found)}"
     if found.needed is not None:
@@ -188,16 +220,16 @@ def too_small(found: Prospect) -> str:
     return f"{small}, and no number of repeats settles them: it takes about {found.factor:.1f} times the items x {found.repeats}"
 
 
-def _margins(found: Prospect) -> str:
+def _margins(found: PowerEstimate) -> str:
     points, played = found.endpoints
     return f"{points.margin:g} points and {played.margin:g} % played"
 
 
-def _provable(endpoint: EndpointProspect) -> str:
+def _provable(endpoint: EndpointPower) -> str:
     return f"{max(endpoint.provable, endpoint.floor):.1f}"
 
 
-def _priced_as(cost: Cost) -> str:
+def _priced_as(cost: SettlingCost) -> str:
     dollars = "" if cost.cost_usd is None else f", ${cost.cost_usd:,.2f}"
     return f"{cost.episodes:,} episodes, about {cost.calls:,} calls and {_round(cost.tokens)} tokens{dollars}"
 

@@ -18,7 +18,7 @@ from harness.planning.episode_lengths import MeasuredBackend, Shape, shaped, sta
 from harness.scheduler.call import Caller, RetryPolicy, Route
 from harness.scheduler.episode import Beginning, Player
 from harness.scheduler.scheduler import ExpectedTurns, Lane, Scheduler
-from harness.scheduler.spending import Purse
+from harness.scheduler.spending import SpendingBudget
 from harness.simulation import VirtualClock, simulate
 
 BIN_S = 5.0
@@ -26,7 +26,7 @@ BEGUN = 0.4  # of the episodes: those that come then meet a gate in its usual st
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class SimulatedMethod:
     """One access method in a play: its episodes in order, with their shapes."""
 
     method: AccessMethod
@@ -34,15 +34,15 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
+class SimulatedGate:
     """One gate, the provider behind it, and the methods that share both."""
 
     name: str
     limits: GateLimits
     behaviour: Behaviour
-    parts: tuple[Part, ...]
+    parts: tuple[SimulatedMethod, ...]
 
-    def scaled(self, scale: float) -> Group:
+    def scaled(self, scale: float) -> SimulatedGate:
         """The group under limits that are so many times smaller; its server is as much smaller. Quotas that the gate knows are left to it:
         where one call is a fair share of a minute's quota, a provider's own counting would refuse what it allows in the large."""
         if scale == 1.0:
@@ -63,7 +63,9 @@ class Group:
                 tempo=replace(
                     behaviour.tempo,
                     load_s=behaviour.tempo.load_s * scale,
-                    slots=None if behaviour.tempo.slots is None else max(1, round(behaviour.tempo.slots / scale)),
+                    slots=None
+                    if behaviour.tempo.slots is None
+                    else max(1, round(behaviour.tempo.slots / scale)),
                 ),
                 enforcement=replace(
                     behaviour.enforcement,
@@ -82,7 +84,7 @@ def _divided(limit: float | None, scale: float) -> float | None:
 
 
 @dataclass(slots=True)
-class Played:
+class SimulatedPlay:
     """What one method's play came to.
 
     busy_s   seconds its calls were in flight, added up
@@ -118,7 +120,7 @@ class _Counts:
     """A RecordSink that counts and keeps nothing."""
 
     def __init__(self, methods: Sequence[str]) -> None:
-        self.played = {method: Played() for method in methods}
+        self.played = {method: SimulatedPlay() for method in methods}
 
     async def put(self, *records: Record) -> None:
         for record in records:
@@ -163,14 +165,22 @@ class _Counts:
         played.ended_s = max(played.ended_s, episode.finished_at)
 
 
-def play(groups: Sequence[Group], games: Mapping[str, Game], *, policy: RetryPolicy, seed: int) -> dict[str, Played]:
+def simulate_gates(
+    groups: Sequence[SimulatedGate], games: Mapping[str, Game], *, policy: RetryPolicy, seed: int
+) -> dict[str, SimulatedPlay]:
     """Method -> what its play came to. All groups side by side from second 0."""
     counts = _Counts([part.method.name for group in groups for part in group.parts])
     simulate(lambda: _play(groups, games, counts, policy, seed), seed=derive_seed(seed, "stage") % 2**32)
     return counts.played
 
 
-async def _play(groups: Sequence[Group], games: Mapping[str, Game], counts: _Counts, policy: RetryPolicy, seed: int) -> None:
+async def _play(
+    groups: Sequence[SimulatedGate],
+    games: Mapping[str, Game],
+    counts: _Counts,
+    policy: RetryPolicy,
+    seed: int,
+) -> None:
     clock = VirtualClock(epoch=0.0)
     routes: dict[str, Route] = {}
     lanes = []
@@ -179,13 +189,15 @@ async def _play(groups: Sequence[Group], games: Mapping[str, Game], counts: _Cou
         provider = SimulatedProvider(group.behaviour, clock, seed=seed, name=group.name)
         for part in group.parts:
             name = part.method.name
-            routes[name] = Route(method=part.method, gate=gate, backend=SimulatedBackend(MeasuredBackend(), provider))
+            routes[name] = Route(
+                method=part.method, gate=gate, backend=SimulatedBackend(MeasuredBackend(), provider)
+            )
             lanes.append(Lane(name=name, plans=_plans(part, group, counts, clock), gates=(gate,)))
     standing = stand_ins(games)
     expected = ExpectedTurns(standing)
     player = Player(
         run_id="plan",
-        caller=Caller(sink=counts, clock=clock, policy=policy, purse=Purse.bottomless(clock)),
+        caller=Caller(sink=counts, clock=clock, policy=policy, budget=SpendingBudget.unlimited(clock)),
         games=standing,
         routes=routes,
         expected_turns=expected,
@@ -194,7 +206,9 @@ async def _play(groups: Sequence[Group], games: Mapping[str, Game], counts: _Cou
     await Scheduler(lanes, player=player, expected=expected, beginning=lambda plan: Beginning()).play_all()
 
 
-def _plans(part: Part, group: Group, counts: _Counts, clock: VirtualClock) -> Iterator[EpisodePlan]:
+def _plans(
+    part: SimulatedMethod, group: SimulatedGate, counts: _Counts, clock: VirtualClock
+) -> Iterator[EpisodePlan]:
     """The part's plans for the engine. It asks for one whenever an episode may begin: that is when marks are made."""
     methods, marks = [one.method.name for one in group.parts], counts.played[part.method.name].marks
     for number, (plan, shape) in enumerate(part.episodes):

@@ -14,7 +14,14 @@ from harness.progress.views import Picture, Progress, cells, ourselves, points
 
 PERIOD_S = 0.5
 GAP = 2  # characters between columns
-LESS_TOLD = ("calls", "queue", "retrying", "tokens/min", "requests/min", "cost")  # where a terminal is too narrow for all: these go first
+LESS_TOLD = (
+    "calls",
+    "queue",
+    "retrying",
+    "tokens/min",
+    "requests/min",
+    "cost",
+)  # where a terminal is too narrow for all: these go first
 
 
 async def live(progress: Progress, *, clock: Clock, console: Console | None = None) -> None:
@@ -24,7 +31,9 @@ async def live(progress: Progress, *, clock: Clock, console: Console | None = No
     shown = console or Console(stderr=True)
     if not shown.is_terminal or shown.is_dumb_terminal:
         return
-    with Live(_table(progress.picture(), shown.width), console=shown, auto_refresh=False, transient=True) as view:
+    with Live(
+        _table(progress.picture(), shown.width), console=shown, auto_refresh=False, transient=True
+    ) as view:
         while True:
             await clock.sleep(PERIOD_S)
             view.update(_table(progress.picture(), shown.width), refresh=True)
@@ -44,7 +53,9 @@ def _table(picture: Picture, width: int) -> Group:
 
 def _fitting(rows: Sequence[Mapping[str, str]], width: int) -> list[str]:
     """The columns for which there is room."""
-    widths = {name: max(len(name), *(len(row[name]) for row in rows)) + GAP for name in (rows[0] if rows else ())}
+    widths = {
+        name: max(len(name), *(len(row[name]) for row in rows)) + GAP for name in (rows[0] if rows else ())
+    }
     for name in LESS_TOLD:
         if sum(widths.values()) > width:
             widths.pop(name, None)

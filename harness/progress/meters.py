@@ -76,10 +76,18 @@ class Meters:
         self._sink.put_nowait(record)
 
     def requests_a_minute(self, method: str) -> float:
-        return self.traffic[method].requests.a_minute(self._clock.now(), self._began_s) if method in self.traffic else 0.0
+        return (
+            self.traffic[method].requests.a_minute(self._clock.now(), self._began_s)
+            if method in self.traffic
+            else 0.0
+        )
 
     def tokens_a_minute(self, method: str) -> float:
-        return self.traffic[method].tokens.a_minute(self._clock.now(), self._began_s) if method in self.traffic else 0.0
+        return (
+            self.traffic[method].tokens.a_minute(self._clock.now(), self._began_s)
+            if method in self.traffic
+            else 0.0
+        )
 
     def _count(self, record: Record) -> None:
         if isinstance(record, CallRecord):

@@ -41,5 +41,7 @@ class Pulse:
                 late.append(max(0.0, clock.now() - due_s))
             self.lag = Lag(mean_s=sum(late) / len(late), max_s=max(late))
             self._sink.put_nowait(
-                PulseRecord(run_id=self._run_id, at=clock.wall(), lag_s=self.lag.mean_s, lag_s_max=self.lag.max_s)
+                PulseRecord(
+                    run_id=self._run_id, at=clock.wall(), lag_s=self.lag.mean_s, lag_s_max=self.lag.max_s
+                )
             )

@@ -88,7 +88,15 @@ class Picture:
 class Progress:
     """Takes pictures of lanes."""
 
-    def __init__(self, lanes: Sequence[LaneView], *, clock: Clock, meters: Meters, pulse: Pulse, rows_behind: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        lanes: Sequence[LaneView],
+        *,
+        clock: Clock,
+        meters: Meters,
+        pulse: Pulse,
+        rows_behind: Callable[[], int],
+    ) -> None:
         self._lanes = lanes
         self._clock = clock
         self._meters = meters
@@ -147,10 +155,17 @@ class Progress:
     def _games(self) -> tuple[GamePicture, ...]:
         means: dict[tuple[str, str], dict[str, float]] = {}
         for (method, game), points in sorted(self._meters.points.items()):
-            whose = method if "+" in method else method.split("/", 1)[0]  # a pair is no access method of either model
+            whose = (
+                method if "+" in method else method.split("/", 1)[0]
+            )  # a pair is no access method of either model
             means.setdefault((whose, game), {})[method] = points.points / points.episodes
         return tuple(
-            GamePicture(model=model, game=game, points=of, spread=max(of.values()) - min(of.values()) if len(of) > 1 else None)
+            GamePicture(
+                model=model,
+                game=game,
+                points=of,
+                spread=max(of.values()) - min(of.values()) if len(of) > 1 else None,
+            )
             for (model, game), of in sorted(means.items())
         )
 
@@ -165,7 +180,11 @@ def plain_lines(picture: Picture) -> list[str]:
 
 def cells(lane: LanePicture) -> Mapping[str, str]:
     """What is told of an access method, each under its name."""
-    tokens = lane.limits.get("tokens") or sum(lane.limits.get(name, 0.0) for name in ("input_tokens", "output_tokens")) or None
+    tokens = (
+        lane.limits.get("tokens")
+        or sum(lane.limits.get(name, 0.0) for name in ("input_tokens", "output_tokens"))
+        or None
+    )
     return {
         "method": lane.method,
         "done": f"{lane.done}/{lane.planned}",
@@ -179,7 +198,11 @@ def cells(lane: LanePicture) -> Mapping[str, str]:
         "tokens/min": _of_limit(lane.tokens_a_minute, tokens),
         "cost": "-" if lane.cost_usd is None else f"${lane.cost_usd:.2f}",
         "score": "-" if lane.score is None else f"{lane.score:.1f}",
-        "to go": "-" if lane.to_go_s is None else _duration(lane.to_go_s) if lane.done < lane.planned else "done",
+        "to go": "-"
+        if lane.to_go_s is None
+        else _duration(lane.to_go_s)
+        if lane.done < lane.planned
+        else "done",
     }
 
 
@@ -191,7 +214,9 @@ def points(picture: Picture) -> str:
     """Each game's mean over the access methods and, where there are several, how far they lie apart."""
     of_game = []
     for one in picture.games:
-        apart = "" if one.spread is None else f" (spread {one.spread:.1f} over {len(one.points)} access methods)"
+        apart = (
+            "" if one.spread is None else f" (spread {one.spread:.1f} over {len(one.points)} access methods)"
+        )
         of_game.append(f"{one.model} {one.game} {sum(one.points.values()) / len(one.points):.1f}{apart}")
     return f"points: {'; '.join(of_game)}"
 

@@ -10,13 +10,17 @@ from collections.abc import Iterator, Sequence
 from harness.analysis.store_audit import ModelAudit
 from harness.report import figures, plain
 from harness.report.page import render
-from harness.report.text import harmless
+from harness.report.text import escape_control
 
 
 def audit_page(models: Sequence[ModelAudit], *, store: str, made_at: float) -> str:
     """The page's text."""
     return render(
-        "audit.html.j2", store=store, made_at=made_at, reading=plain.READING, parts=[_part(part) for part in models]
+        "audit.html.j2",
+        store=store,
+        made_at=made_at,
+        reading=plain.READING,
+        parts=[_part(part) for part in models],
     )
 
 
@@ -26,13 +30,15 @@ def _part(part: ModelAudit) -> dict[str, object]:
         "model": part.model,
         "opening": plain.opening(part),
         "alarm": plain.alarm(part),
-        "told": list(plain.told(part)),
+        "told": list(plain.summarise_methods(part)),
         "noise": plain.noise(part),
         "plan": plain.plan(part),
         "forest": _image(figures.forest(audit)),
         "heat": _image(figures.heat_map(audit)),
         "moved": [
-            {"method": one.method, "figure": _image(figures.dumbbell(one, audit.reference))} for one in audit.comparisons if one.furthest
+            {"method": one.method, "figure": _image(figures.dumbbell(one, audit.reference))}
+            for one in audit.comparisons
+            if one.furthest
         ],
         "curves": list(_curves(part)),
         "spread": _image(figures.variance_shares(audit.spread)) if audit.spread else None,
@@ -52,7 +58,7 @@ def _curves(part: ModelAudit) -> Iterator[dict[str, str]]:
     for match in (*([replies.again] if replies.again else []), *replies.across) if replies else ():
         if match.divergence is not None:
             words = (
-                f"{harmless(match.method)}: how many pairs of replies to one prompt still agree after so many bytes;"
+                f"{escape_control(match.method)}: how many pairs of replies to one prompt still agree after so many bytes;"
                 f" rho {match.divergence.rho:.2f} [{match.divergence.low:.2f}, {match.divergence.high:.2f}]"
             )
             yield {"figure": _image(figures.survival(match)), "words": words}

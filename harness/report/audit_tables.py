@@ -12,9 +12,19 @@ from harness.audit.scores.clemscore import MethodFigures
 from harness.audit.scores.findings import Comparison
 from harness.report import plain
 from harness.report.table import table
-from harness.report.text import harmless
+from harness.report.text import escape_control
 
-COLUMNS = ("method", "episodes", "aborted", "unscored", "failed", "clemscore", "% played", "quality", "on common support")
+COLUMNS = (
+    "method",
+    "episodes",
+    "aborted",
+    "unscored",
+    "failed",
+    "clemscore",
+    "% played",
+    "quality",
+    "on common support",
+)
 _STYLES = {"EQUIVALENT": "bold green", "DIFFERENT": "bold red", "INCONCLUSIVE": "bold yellow"}
 
 
@@ -31,7 +41,8 @@ def print_scores(models: Sequence[ModelScores], console: Console) -> None:
         if part.methods and len(part.supported_games) < len(part.methods[0].games):
             left_out = [game.game for game in part.methods[0].games if game.game not in part.supported_games]
             console.print(
-                f"Common support leaves out {', '.join(left_out)}: some method played fewer than five of it, or 5 %.", highlight=False
+                f"Common support leaves out {', '.join(left_out)}: some method played fewer than five of it, or 5 %.",
+                highlight=False,
             )
 
 
@@ -71,47 +82,66 @@ def print_audit(models: Sequence[ModelAudit], console: Console) -> None:
 
 
 def _print_answer(part: ModelAudit, console: Console) -> None:
-    console.print(Text(harmless(plain.opening(part)), style="bold"), soft_wrap=True)
+    console.print(Text(escape_control(plain.opening(part)), style="bold"), soft_wrap=True)
     if (alarm := plain.alarm(part)) is not None:
         console.print(Text(alarm, style="bold red"), soft_wrap=True)
-    for one in plain.told(part):
+    for one in plain.summarise_methods(part):
         console.print()
-        verdicts = [Text(f"{harmless(one.method)}   scores: "), Text(one.scores, style=_STYLES[one.scores]), Text("   replies: ")]
-        verdicts.append(Text(one.replies, style=_STYLES[one.replies]) if one.replies else Text("not compared", style="dim"))
+        verdicts = [
+            Text(f"{escape_control(one.method)}   scores: "),
+            Text(one.scores, style=_STYLES[one.scores]),
+            Text("   replies: "),
+        ]
+        verdicts.append(
+            Text(one.replies, style=_STYLES[one.replies])
+            if one.replies
+            else Text("not compared", style="dim")
+        )
         console.print(Text.assemble(*verdicts), soft_wrap=True)
         for line in one.said:
-            console.print(Text(f"  {harmless(line)}"), soft_wrap=True)
+            console.print(Text(f"  {escape_control(line)}"), soft_wrap=True)
         for cause in part.causes:
             if cause.named and cause.method == one.method:
-                console.print(Text(f"  {harmless(cause.sentence)}"), soft_wrap=True)
+                console.print(Text(f"  {escape_control(cause.sentence)}"), soft_wrap=True)
     console.print()
     if (noise := plain.noise(part)) is not None:
-        console.print(Text(harmless(noise)), soft_wrap=True)
+        console.print(Text(escape_control(noise)), soft_wrap=True)
     console.print(Text(plain.READING, style="dim"), soft_wrap=True)
-    console.print(Text(harmless(plain.plan(part)), style="dim"), soft_wrap=True)
+    console.print(Text(escape_control(plain.plan(part)), style="dim"), soft_wrap=True)
     console.print()
 
 
 def _print_evidence(part: ModelAudit, console: Console) -> None:
     scores, replies = part.scores, part.replies
-    console.print(Text(f"The evidence: {harmless(part.model)}", style="bold"), soft_wrap=True)
+    console.print(Text(f"The evidence: {escape_control(part.model)}", style="bold"), soft_wrap=True)
     across = {match.method: match for match in replies.across} if replies else {}
     causes = {cause.method: cause for cause in part.causes}
     if scores.reference in causes and causes[scores.reference].named:
-        console.print(Text(harmless(causes[scores.reference].sentence)), soft_wrap=True)
+        console.print(Text(escape_control(causes[scores.reference].sentence)), soft_wrap=True)
     for comparison in scores.comparisons:
         console.print()
         label = Text(comparison.label, style=_STYLES[comparison.verdict])
-        console.print(Text.assemble(label, f"  {harmless(comparison.method)}", (f"  plan {_hash(part)}", "dim")), soft_wrap=True)
-        console.print(Text(harmless(comparison.sentence)), soft_wrap=True)
+        console.print(
+            Text.assemble(label, f"  {escape_control(comparison.method)}", (f"  plan {_hash(part)}", "dim")),
+            soft_wrap=True,
+        )
+        console.print(Text(escape_control(comparison.sentence)), soft_wrap=True)
         match = across.get(comparison.method)
-        words = match.sentence if match else "Replies to identical prompts were not compared: there are none in common."
-        console.print(Text(harmless(words)), soft_wrap=True)
+        words = (
+            match.sentence
+            if match
+            else "Replies to identical prompts were not compared: there are none in common."
+        )
+        console.print(Text(escape_control(words)), soft_wrap=True)
         cause = causes.get(comparison.method)
-        if cause is not None and (cause.named or comparison.verdict == "DIFFERENT" or (match and match.verdict == "DIFFERENT")):
-            console.print(Text(harmless(cause.sentence)), soft_wrap=True)
+        if cause is not None and (
+            cause.named or comparison.verdict == "DIFFERENT" or (match and match.verdict == "DIFFERENT")
+        ):
+            console.print(Text(escape_control(cause.sentence)), soft_wrap=True)
         if comparison.repeats_effective is not None:
-            worth = f"{comparison.repeats} repeats are worth {comparison.repeats_effective:.1f} independent ones."
+            worth = (
+                f"{comparison.repeats} repeats are worth {comparison.repeats_effective:.1f} independent ones."
+            )
             agreement = comparison.agreement
             if agreement is not None:
                 worth += (
@@ -121,9 +151,12 @@ def _print_evidence(part: ModelAudit, console: Console) -> None:
             console.print(Text(worth), soft_wrap=True)
         _print_games(comparison, console)
     console.print()
-    for words in (scores.again.sentence if scores.again else "", replies.again.sentence if replies and replies.again else ""):
+    for words in (
+        scores.again.sentence if scores.again else "",
+        replies.again.sentence if replies and replies.again else "",
+    ):
         if words:
-            console.print(Text(harmless(words)), soft_wrap=True)
+            console.print(Text(escape_control(words)), soft_wrap=True)
 
 
 def _hash(part: ModelAudit) -> str:

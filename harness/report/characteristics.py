@@ -7,15 +7,15 @@ from collections.abc import Iterator, Sequence
 from rich.console import Console
 from rich.text import Text
 
-from harness.audit.characteristics import Characteristics, Fit
+from harness.audit.characteristics import Characteristics, Regression
 from harness.report.table import table
-from harness.report.text import harmless
+from harness.report.text import escape_control
 
 
 def print_characteristics(found: Characteristics, console: Console) -> None:
     """Sentences, then three tables: fits, brackets of size, access methods of one model."""
     for sentence in sentences(found):
-        console.print(Text(harmless(sentence)), soft_wrap=True)
+        console.print(Text(escape_control(sentence)), soft_wrap=True)
     console.print()
     columns: tuple[str, ...] = (
         *("fit over", "term", "slope [95 %]", "HC3 error"),
@@ -25,7 +25,9 @@ def print_characteristics(found: Characteristics, console: Console) -> None:
     console.print()
     console.print(table(("billions of parameters", "models", "scores", "sd"), _bracket_rows(found)))
     if found.methods:
-        console.print("\nAccess methods of one model, less its reference; averages of one run each, unpaired:")
+        console.print(
+            "\nAccess methods of one model, less its reference; averages of one run each, unpaired:"
+        )
         columns = ("model", "method", "against", "clemscore", "on common support", "points earned (error)")
         console.print(table(columns, _method_rows(found), left=3))
 
@@ -41,12 +43,15 @@ def sentences(found: Characteristics) -> Iterator[str]:
     yield f"{_percent(found.within)} % of the spread lies between models of one class of size."
     if any(method.quantisation for method in found.methods):
         yield "Averages cannot say that quantisation changes nothing: play both ways and ask `lightbulb audit`."
-    for models, why in ((found.without_facts, "not in the table of facts"), (found.without_size, "of unknown size")):
+    for models, why in (
+        (found.without_facts, "not in the table of facts"),
+        (found.without_size, "of unknown size"),
+    ):
         if models:
             yield f"Left out, {why}: {', '.join(models)}."
 
 
-def _foretold(fit: Fit) -> str:
+def _foretold(fit: Regression) -> str:
     return f"it foretells {_percent(fit.q2)} %" if fit.q2 > 0 else "it foretells nothing"
 
 
@@ -54,20 +59,32 @@ def _percent(share: float) -> str:
     return f"{100 * share:.0f}"
 
 
-def _fit_rows(fit: Fit) -> Iterator[Sequence[object]]:
+def _fit_rows(fit: Regression) -> Iterator[Sequence[object]]:
     low, high = fit.r2_without
     leaning = ", ".join(f"{one.model} ({one.cook:.2f})" for one in fit.influential[:3]) or "-"
     share = f"{fit.r2:.3f} [{fit.r2_low:.2f}, {fit.r2_high:.2f}]"
     whole: Sequence[str] = (share, f"{low:.2f} to {high:.2f}", f"{fit.q2:.2f}", leaning)
     for place, slope in enumerate(fit.slopes):
-        slope_cells = (slope.term, f"{slope.value:+.2f} [{slope.low:+.2f}, {slope.high:+.2f}]", f"{slope.se:.2f}")
-        yield (f"{fit.models} {fit.over}", *slope_cells, *whole) if place == 0 else ("", *slope_cells, "", "", "", "")
+        slope_cells = (
+            slope.term,
+            f"{slope.value:+.2f} [{slope.low:+.2f}, {slope.high:+.2f}]",
+            f"{slope.se:.2f}",
+        )
+        yield (
+            (f"{fit.models} {fit.over}", *slope_cells, *whole)
+            if place == 0
+            else ("", *slope_cells, "", "", "", "")
+        )
 
 
 def _bracket_rows(found: Characteristics) -> Iterator[Sequence[object]]:
     for bracket in found.brackets:
         high = bracket.high_billions
-        name = f"{bracket.low_billions:g} or more" if high == float("inf") else f"{bracket.low_billions:g} to below {high:g}"
+        name = (
+            f"{bracket.low_billions:g} or more"
+            if high == float("inf")
+            else f"{bracket.low_billions:g} to below {high:g}"
+        )
         sd = None if bracket.sd is None else f"{bracket.sd:.1f}"
         yield name, bracket.models, f"{bracket.score_min:.1f} to {bracket.score_max:.1f}", sd
 

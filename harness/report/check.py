@@ -8,15 +8,15 @@ from rich.console import Console
 from rich.text import Text
 
 from harness.audit.probes.interpret import Answer, ProbeFinding
-from harness.checking.check_method import Look, Spent, summed
+from harness.checking.check_method import CheckCost, MethodCheck, total_cost
 from harness.report.table import table
-from harness.report.text import harmless
+from harness.report.text import escape_control
 
 _MARKS: Mapping[Answer, str] = {"kept": "yes", "broken": "NO", "unclear": "unclear", "untested": "-"}
 _STYLES: Mapping[Answer, str] = {"kept": "", "broken": "bold red", "unclear": "yellow", "untested": "dim"}
 
 
-def print_looks(looks: Sequence[Look], findings: Sequence[ProbeFinding], console: Console) -> None:
+def print_looks(looks: Sequence[MethodCheck], findings: Sequence[ProbeFinding], console: Console) -> None:
     """A line for each method, then what each does not do as it is asked, then one column a subject."""
     rows = [
         (
@@ -29,17 +29,21 @@ def print_looks(looks: Sequence[Look], findings: Sequence[ProbeFinding], console
         )
         for look in looks
     ]
-    console.print(table(("method", "address", "", "limits, as it says", "first answer", "calls"), rows, left=4))
+    console.print(
+        table(("method", "address", "", "limits, as it says", "first answer", "calls"), rows, left=4)
+    )
     for look in looks:
         for step in look.steps:
             if not step.good:
-                console.print(Text(f"{look.method.name}: {step.name}: {harmless(step.seen)}", style="bold red"))
+                console.print(
+                    Text(f"{look.method.name}: {step.name}: {escape_control(step.seen)}", style="bold red")
+                )
     for answer, title in (("broken", "Not as asked"), ("unclear", "Unclear")):
         chosen = [finding for finding in findings if finding.answer == answer]
         if chosen:
             console.print(Text(f"\n{title}:", style="bold"))
         for finding in chosen:
-            words = f"  {finding.method}: {finding.subject}: {harmless(finding.sentence)}"
+            words = f"  {finding.method}: {finding.subject}: {escape_control(finding.sentence)}"
             console.print(Text(words, style=_STYLES[finding.answer]), soft_wrap=True)
     if findings:
         subjects = list(dict.fromkeys(finding.subject for finding in findings))
@@ -50,30 +54,33 @@ def print_looks(looks: Sequence[Look], findings: Sequence[ProbeFinding], console
         console.print(table(("method", *subjects), lines))
 
 
-def cost_lines(costs: Mapping[str, Spent | None]) -> Iterator[str]:
+def cost_lines(costs: Mapping[str, CheckCost | None]) -> Iterator[str]:
     """What a check may cost, for all methods together."""
     spents = [spent for spent in costs.values() if spent is not None]
     if len(spents) < len(costs):
         bots = [name for name, spent in costs.items() if spent is None]
         yield f"{', '.join(bots)}: bots inside this program; there is nothing to reach"
     if spents:
-        yield f"{len(spents)} access methods: at most about {cost_words(summed(spents))}"
+        yield f"{len(spents)} access methods: at most about {cost_words(total_cost(spents))}"
 
 
-def cost_words(spent: Spent) -> str:
+def cost_words(spent: CheckCost) -> str:
     """What so many calls and tokens are, in one line."""
     words = f"{spent.calls} calls, {spent.prompt_tokens:,} tokens in, {spent.completion_tokens:,} out"
     return f"{words}, ${spent.cost_usd:.4f}" if spent.cost_usd is not None else f"{words}, no price known"
 
 
-def looks_as_json(looks: Sequence[Look], findings: Sequence[ProbeFinding]) -> list[dict[str, object]]:
+def looks_as_json(looks: Sequence[MethodCheck], findings: Sequence[ProbeFinding]) -> list[dict[str, object]]:
     """One object a method."""
     return [
         {
             "method": look.method.name,
             "base_url": look.method.base_url,
             "reached": look.reached,
-            "steps": [{"name": step.name, "good": step.good, "seen": step.seen, "seconds": step.seconds} for step in look.steps],
+            "steps": [
+                {"name": step.name, "good": step.good, "seen": step.seen, "seconds": step.seconds}
+                for step in look.steps
+            ],
             "limits": dict(look.limits),
             "first_answer_s": look.first_answer_s,
             "spent": {
@@ -83,7 +90,12 @@ def looks_as_json(looks: Sequence[Look], findings: Sequence[ProbeFinding]) -> li
                 "cost_usd": look.spent.cost_usd,
             },
             "findings": [
-                {"subject": one.subject, "answer": one.answer, "sentence": one.sentence, "figures": dict(one.figures)}
+                {
+                    "subject": one.subject,
+                    "answer": one.answer,
+                    "sentence": one.sentence,
+                    "figures": dict(one.figures),
+                }
                 for one in findings
                 if one.method == look.method.name
             ],

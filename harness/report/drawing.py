@@ -51,7 +51,9 @@ def histogram(bins: Sequence[tuple[float, int]], axis: Axis, bins_a_decade: int)
     for edge, count in bins:
         left, right = log10(edge), log10(edge) + 1 / bins_a_decade
         height = round(96 * count / highest, 2)
-        bars.append(Bar(x=axis.at(left), y=round(100 - height, 2), width=axis.width(left, right), height=height))
+        bars.append(
+            Bar(x=axis.at(left), y=round(100 - height, 2), width=axis.width(left, right), height=height)
+        )
     return tuple(bars)
 
 

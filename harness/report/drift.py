@@ -9,7 +9,7 @@ from rich.text import Text
 
 from harness.analysis.store_drift import MethodDrift
 from harness.report.table import table
-from harness.report.text import harmless
+from harness.report.text import escape_control
 
 
 def print_drift(found: Sequence[MethodDrift], console: Console) -> None:
@@ -18,14 +18,25 @@ def print_drift(found: Sequence[MethodDrift], console: Console) -> None:
         if place:
             console.print()
         told = one.replies
-        console.print(Text(harmless(told.sentence), style="bold red" if told.changed else "bold"), soft_wrap=True)
+        console.print(
+            Text(escape_control(told.sentence), style="bold red" if told.changed else "bold"), soft_wrap=True
+        )
         rows = [
-            (day.label, day.asks or None, None if day.p is None else f"{day.p:.3f}", f"{day.evidence:.2f}", "ALARM" if day.alarm else "")
+            (
+                day.label,
+                day.asks or None,
+                None if day.p is None else f"{day.p:.3f}",
+                f"{day.evidence:.2f}",
+                "ALARM" if day.alarm else "",
+            )
             for day in told.days
         ]
         console.print(table(("day", "asks in common", "p", f"evidence of {told.days_mean:g}", ""), rows))
         for event in told.events:
-            console.print(Text(harmless(f"{event.label}: {event.fact}: {event.before} -> {event.after}")), soft_wrap=True)
+            console.print(
+                Text(escape_control(f"{event.label}: {event.fact}: {event.before} -> {event.after}")),
+                soft_wrap=True,
+            )
         if one.scores is not None:
             for comparison in one.scores.comparisons:
-                console.print(Text(harmless(f"Scores: {comparison.sentence}")), soft_wrap=True)
+                console.print(Text(escape_control(f"Scores: {comparison.sentence}")), soft_wrap=True)

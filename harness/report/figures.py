@@ -15,14 +15,24 @@ from harness.audit.replies.reply_audit import CrossMatch
 from harness.audit.scores.findings import Audit, Comparison, GameFinding
 from harness.audit.scores.pairs import PairFinding
 from harness.audit.scores.variance import VarianceParts
-from harness.report.text import harmless
+from harness.report.text import escape_control
 
 ROWS_MAX = 40
 PLAYED_MIN = 5  # below so many played episodes a game's quality is hearsay
 GOOD, BAD, OPEN, INK, BAND = "#19733c", "#b3261e", "#8a5a00", "#1b1d21", "#cfe6d6"
-COLOURS = {"EQUIVALENT": GOOD, "DIFFERENT": BAD, "INCONCLUSIVE": OPEN, "the reference, played again": "#5d636e"}
+COLOURS = {
+    "EQUIVALENT": GOOD,
+    "DIFFERENT": BAD,
+    "INCONCLUSIVE": OPEN,
+    "the reference, played again": "#5d636e",
+}
 WIDTH = 520
-PADDING = {"left": 36, "right": 40, "top": 5, "bottom": 5}  # the reader's letters may be wider than those it was drawn with
+PADDING = {
+    "left": 36,
+    "right": 40,
+    "top": 5,
+    "bottom": 5,
+}  # the reader's letters may be wider than those it was drawn with
 Rows = list[dict[str, Any]]
 Figure = alt.Chart | alt.LayerChart | alt.FacetChart
 
@@ -30,7 +40,9 @@ Figure = alt.Chart | alt.LayerChart | alt.FacetChart
 def as_svg(chart: Figure) -> str:
     """The chart as an SVG document."""
     spec = {**chart.to_dict(), "padding": PADDING}
-    return str(vl_convert.vegalite_to_svg(spec, vl_version=".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])))
+    return str(
+        vl_convert.vegalite_to_svg(spec, vl_version=".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2]))
+    )
 
 
 def _chart(rows: Rows) -> alt.Chart:
@@ -46,7 +58,10 @@ def forest(audit: Audit) -> Figure:
     rows += [_forest_row(one, one.verdict) for one in audit.comparisons[:ROWS_MAX]]
     y = alt.Y("method:N", sort=[row["method"] for row in rows], title=None, axis=alt.Axis(labelLimit=260))
     colour = alt.Color(
-        "verdict:N", title=None, scale=alt.Scale(domain=list(COLOURS), range=list(COLOURS.values())), legend=alt.Legend(orient="bottom")
+        "verdict:N",
+        title=None,
+        scale=alt.Scale(domain=list(COLOURS), range=list(COLOURS.values())),
+        legend=alt.Legend(orient="bottom"),
     )
     base = _chart(rows)
     band = (
@@ -64,7 +79,7 @@ def forest(audit: Audit) -> Figure:
 def _forest_row(one: Comparison, verdict: str) -> dict[str, Any]:
     points = one.points
     return {
-        "method": harmless(one.method),
+        "method": escape_control(one.method),
         "verdict": verdict,
         "difference": points.difference,
         "low": points.low,
@@ -78,7 +93,7 @@ def heat_map(audit: Audit) -> Figure:
     """Every method's difference in every game; a dot: surely so; a cross: too few episodes played to say."""
     rows: Rows = [
         {
-            "row": harmless(one.method),
+            "row": escape_control(one.method),
             "game": game.game,
             "difference": round(game.difference, 2),
             "mark": _mark(game, one.repeats, audit.alpha),
@@ -86,7 +101,7 @@ def heat_map(audit: Audit) -> Figure:
         for one in audit.comparisons[:ROWS_MAX]
         for game in one.games
     ]
-    return _heat(rows, [harmless(one.method) for one in audit.comparisons[:ROWS_MAX]])
+    return _heat(rows, [escape_control(one.method) for one in audit.comparisons[:ROWS_MAX]])
 
 
 def _mark(game: GameFinding, repeats: int, alpha: float) -> str:
@@ -98,10 +113,12 @@ def _mark(game: GameFinding, repeats: int, alpha: float) -> str:
 
 def pair_map(pairs: Sequence[PairFinding]) -> Figure:
     """Every pair of methods in every game, for looking only; a dot: among the differences of which one in ten may be chance."""
-    names = list(dict.fromkeys(f"{harmless(one.second)} − {harmless(one.first)}" for one in pairs))[:ROWS_MAX]
+    names = list(
+        dict.fromkeys(f"{escape_control(one.second)} − {escape_control(one.first)}" for one in pairs)
+    )[:ROWS_MAX]
     rows: Rows = [
         {
-            "row": f"{harmless(one.second)} − {harmless(one.first)}",
+            "row": f"{escape_control(one.second)} − {escape_control(one.first)}",
             "game": one.game,
             "difference": round(one.difference, 2),
             "mark": "●" if one.found else "",
@@ -118,7 +135,9 @@ def _heat(rows: Rows, order: list[str]) -> Figure:
         y=alt.Y("row:N", sort=order, title=None, axis=alt.Axis(labelLimit=260)),
     )
     colour = alt.Color(
-        "difference:Q", title="points", scale=alt.Scale(scheme="redblue", domain=[-furthest, furthest], domainMid=0)
+        "difference:Q",
+        title="points",
+        scale=alt.Scale(scheme="redblue", domain=[-furthest, furthest], domainMid=0),
     )
     cells = base.mark_rect(stroke="#dcdfe4").encode(color=colour)
     marks = base.mark_text(fontSize=13, color=INK).encode(text="mark:N")
@@ -131,11 +150,21 @@ def dumbbell(one: Comparison, reference: str) -> Figure:
     spans: Rows = []
     order = []
     for item in one.furthest[:ROWS_MAX]:
-        label = _short(harmless(item.label))
+        label = _short(escape_control(item.label))
         order.append(label)
         spans.append({"item": label, "from": item.reference, "to": item.method})
-        for who, value, played in ((reference, item.reference, item.played_reference), (one.method, item.method, item.played_method)):
-            ends.append({"item": label, "points": value, "through": harmless(who), "ended": "aborted" if played < 0.5 else "played"})
+        for who, value, played in (
+            (reference, item.reference, item.played_reference),
+            (one.method, item.method, item.played_method),
+        ):
+            ends.append(
+                {
+                    "item": label,
+                    "points": value,
+                    "through": escape_control(who),
+                    "ended": "aborted" if played < 0.5 else "played",
+                }
+            )
     y = alt.Y("item:N", sort=order, title=None, axis=alt.Axis(labelLimit=260))
     legend = alt.Legend(orient="bottom", labelLimit=260)
     rule = (
@@ -199,13 +228,19 @@ def variance_shares(parts: VarianceParts) -> Figure:
         ("chance between repeats", parts.chance),
     )
     rows: Rows = [
-        {"part": name, "share": value / whole if whole > 0 else 0.0, "order": place} for place, (name, value) in enumerate(named)
+        {"part": name, "share": value / whole if whole > 0 else 0.0, "order": place}
+        for place, (name, value) in enumerate(named)
     ]
     figure: alt.Chart = (
         _chart(rows)
         .mark_bar(stroke="white")
         .encode(
-            x=alt.X("share:Q", title="share of the variance of points", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])),
+            x=alt.X(
+                "share:Q",
+                title="share of the variance of points",
+                axis=alt.Axis(format="%"),
+                scale=alt.Scale(domain=[0, 1]),
+            ),
             color=alt.Color(
                 "part:N",
                 title=None,

@@ -12,7 +12,7 @@ from rich.text import Text
 from harness.core.protocols import Game
 from harness.core.vocabulary import Ask, Instance, Outcome
 from harness.report.table import table
-from harness.report.text import harmless
+from harness.report.text import escape_control
 
 
 def print_games(games: Sequence[Game], console: Console, *, as_json: bool) -> None:
@@ -21,7 +21,9 @@ def print_games(games: Sequence[Game], console: Console, *, as_json: bool) -> No
     for game in games:
         counts = Counter((one.set_name, one.experiment) for one in game.instances())
         for (set_name, experiment), count in counts.items():
-            rows.append((game.name, ", ".join(game.rule_sets), ", ".join(game.seats), set_name, experiment, count))
+            rows.append(
+                (game.name, ", ".join(game.rule_sets), ", ".join(game.seats), set_name, experiment, count)
+            )
     names = ("game", "rules", "seats", "set", "experiment", "instances")
     if as_json:
         for row in rows:
@@ -38,16 +40,22 @@ def print_instance(
     """The asks of one instance as each seat sees them, and the replies of a play."""
 
     def line(text: str, style: str = "") -> None:
-        console.print(Text(harmless(text), style=style), soft_wrap=True)
+        console.print(Text(escape_control(text), style=style), soft_wrap=True)
 
     line(f"{instance.game}, {instance.set_name}, {instance.experiment}, instance {instance.id}", "bold")
     seen: dict[str, int] = {}
     for turn, (ask, reply) in enumerate(zip(asks, replies, strict=True)):
-        line(f"\n── turn {turn}: {ask.seat} sees, and should answer in the form {ask.form.regex}", "bold")
+        line(
+            f"\n── turn {turn}: {ask.seat} sees, and should answer in the form {ask.reply_format.regex}",
+            "bold",
+        )
         for message in ask.messages[min(seen.get(ask.seat, 0), len(ask.messages) - 1) :]:
             line(f"[{message.role}]", "dim")
             line(message.text)
         seen[ask.seat] = len(ask.messages)
         line("[a bot's reply]", "dim")
         line(reply, "green")
-    line(f"\n{outcome.state}{'' if outcome.score is None else f', score {outcome.score:g}'}: {outcome.reason}", "bold")
+    line(
+        f"\n{outcome.state}{'' if outcome.score is None else f', score {outcome.score:g}'}: {outcome.reason}",
+        "bold",
+    )

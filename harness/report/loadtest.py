@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from harness.loadtest.loadtest_sweep import MethodBench
-from harness.loadtest.metrics import Measured, Objective
+from harness.loadtest.metrics import Objective, StageResult
 from harness.report.page import render, seconds
 from harness.report.table import table
 
@@ -25,7 +25,9 @@ def print_bench(benches: Sequence[MethodBench], objective: Objective, console: C
         console.print(table(COLUMNS, [cells(stage) for stage in one.stages]))
         for stage in one.stages:
             if stage.refused:
-                console.print(Text(f"{offered(stage)}: no figures: {stage.refused}.", style="yellow"), soft_wrap=True)
+                console.print(
+                    Text(f"{offered(stage)}: no figures: {stage.refused}.", style="yellow"), soft_wrap=True
+                )
         console.print(knee_said(one), soft_wrap=True, highlight=False)
     console.print(objective_said(objective), soft_wrap=True, highlight=False)
 
@@ -35,17 +37,23 @@ def bench_page(benches: Sequence[MethodBench], objective: Objective, sweep: str)
     return render(
         "bench.html.j2",
         sweep=sweep,
-        parts=[(one, knee_said(one), [(cells(stage), stage.refused) for stage in one.stages]) for one in benches],
+        parts=[
+            (one, knee_said(one), [(cells(stage), stage.refused) for stage in one.stages]) for one in benches
+        ],
         columns=COLUMNS,
         objective=objective_said(objective),
     )
 
 
-def offered(stage: Measured) -> str:
-    return f"{stage.stage.level:g} in flight" if stage.stage.loop == "closed" else f"{stage.stage.level:g} a second"
+def offered(stage: StageResult) -> str:
+    return (
+        f"{stage.stage.level:g} in flight"
+        if stage.stage.loop == "closed"
+        else f"{stage.stage.level:g} a second"
+    )
 
 
-def cells(stage: Measured) -> tuple[str, ...]:
+def cells(stage: StageResult) -> tuple[str, ...]:
     """One line of the table; figures that are not the server's are not in it."""
     found = stage.figures
     own = (f"{stage.errors}", f"{100 * stage.cpu_share:.0f} %", seconds(stage.lag_s))
@@ -71,7 +79,9 @@ def _ends(quantiles: tuple[float, ...]) -> tuple[str, str]:
 def knee_said(one: MethodBench) -> str:
     if one.knee is None:
         return "The knee: not known; it takes two stages of the closed loop with figures."
-    return f"The knee: {one.knee:g} in flight is the least that reaches nine tenths of the best throughput seen."
+    return (
+        f"The knee: {one.knee:g} in flight is the least that reaches nine tenths of the best throughput seen."
+    )
 
 
 def objective_said(objective: Objective) -> str:

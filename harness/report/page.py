@@ -20,10 +20,10 @@ from markupsafe import Markup
 
 from harness.analysis.report_data import Story
 from harness.analysis.store_audit import ModelAudit
-from harness.audit.characteristics import Fit, Point
+from harness.audit.characteristics import Point, Regression
 from harness.report import figures
 from harness.report.drawing import Axis, decades, heat, histogram
-from harness.report.text import harmless
+from harness.report.text import escape_control
 from harness.store.report_queries import BINS_A_DECADE, QUANTILES, MethodTally, ShownEpisode
 
 METHODS_DRAWN = 6  # of a model, in figures of their own; the tables have them all
@@ -53,13 +53,28 @@ def page(story: Story) -> str:
 def render(template: str, *, script: str = "", **values: object) -> str:
     """One of our templates with the page's style and this script; both are named by hash in its content policy."""
     environment = Environment(
-        loader=PackageLoader("harness.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("harness.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    environment.filters |= {"number": number, "count": count, "seconds": seconds, "day": day, "plain": harmless, "heat": heat}
+    environment.filters |= {
+        "number": number,
+        "count": count,
+        "seconds": seconds,
+        "day": day,
+        "plain": escape_control,
+        "heat": heat,
+    }
     environment.globals |= {"histogram": histogram, "decades": decades, "log10": log10}
     style = _asset("page.css")
     return environment.get_template(template).render(
-        style=Markup(style), script=Markup(script), style_hash=_hash(style), script_hash=_hash(script), **values
+        style=Markup(style),
+        script=Markup(script),
+        style_hash=_hash(style),
+        script_hash=_hash(script),
+        **values,
     )
 
 
@@ -122,8 +137,13 @@ def _more_figures(part: ModelAudit) -> list[tuple[str, str]]:
         if match.divergence is not None
     ]
     if scores.spread is not None:
-        drawn.append(("What the spread of one episode's points is made of", figures.variance_shares(scores.spread)))
-    return [(said, f"data:image/svg+xml;base64,{base64.b64encode(figures.as_svg(one).encode()).decode()}") for said, one in drawn]
+        drawn.append(
+            ("What the spread of one episode's points is made of", figures.variance_shares(scores.spread))
+        )
+    return [
+        (said, f"data:image/svg+xml;base64,{base64.b64encode(figures.as_svg(one).encode()).decode()}")
+        for said, one in drawn
+    ]
 
 
 def _latency_axis(tallies: Sequence[MethodTally]) -> Axis | None:
@@ -142,14 +162,15 @@ class Scatter:
     ticks_y: tuple[tuple[str, float], ...]
 
 
-def _scatter(models: Sequence[Point], fit: Fit) -> Scatter:
+def _scatter(models: Sequence[Point], fit: Regression) -> Scatter:
     sizes = [one.parameters_billions * 1e9 for one in models]
     x = Axis.around([log10(size) for size in sizes])
     y = Axis(0.0, 100.0)
     heights = [100 - y.at(fit.intercept + fit.slopes[0].value * end) for end in (x.low, x.high)]
     return Scatter(
         dots=tuple(
-            (one.model, x.at(log10(size)), 100 - y.at(one.score), size, one.score) for one, size in zip(models, sizes, strict=True)
+            (one.model, x.at(log10(size)), 100 - y.at(one.score), size, one.score)
+            for one, size in zip(models, sizes, strict=True)
         ),
         line=(0.0, heights[0], 100.0, heights[1]),
         ticks_x=tuple((_power(one), x.at(one)) for one in decades(x)),
@@ -159,7 +180,11 @@ def _scatter(models: Sequence[Point], fit: Fit) -> Scatter:
 
 def _power(exponent: int) -> str:
     """10^9 as 1B."""
-    unit, name = max((power, letter) for power, letter in ((0, ""), (3, "k"), (6, "M"), (9, "B"), (12, "T")) if power <= max(exponent, 0))
+    unit, name = max(
+        (power, letter)
+        for power, letter in ((0, ""), (3, "k"), (6, "M"), (9, "B"), (12, "T"))
+        if power <= max(exponent, 0)
+    )
     return f"{10 ** (exponent - unit):g}{name}"
 
 
@@ -171,7 +196,7 @@ def transcripts(shown: Sequence[ShownEpisode]) -> dict[str, object]:
     places: dict[str, int] = {}
 
     def place(text: str) -> int:
-        return places.setdefault(harmless(text), len(places))
+        return places.setdefault(escape_control(text), len(places))
 
     episodes = [
         {
@@ -180,18 +205,22 @@ def transcripts(shown: Sequence[ShownEpisode]) -> dict[str, object]:
             "method": one.method,
             "game": one.game,
             "item": place(one.item),
-            "puzzle": harmless(one.puzzle),
+            "puzzle": escape_control(one.puzzle),
             "repeat": one.repeat,
             "arm": one.arm,
             "ended": one.ended,
             "score": one.score,
-            "reason": harmless(one.reason),
+            "reason": escape_control(one.reason),
             "turns": [
                 [
                     turn.seat,
-                    [[message.role, place(message.text)] for message in turn.added if message.role != "assistant"],
+                    [
+                        [message.role, place(message.text)]
+                        for message in turn.added
+                        if message.role != "assistant"
+                    ],
                     place(turn.reply),
-                    turn.violation and harmless(turn.violation),
+                    turn.violation and escape_control(turn.violation),
                 ]
                 for turn in one.turns
             ],
@@ -204,4 +233,9 @@ def transcripts(shown: Sequence[ShownEpisode]) -> dict[str, object]:
 def as_data(value: object) -> Markup:
     """JSON that may stand in a script element: no text in it can end the element or open another."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return Markup(text.replace("&", r"\u0026").replace("<", r"\u003c").replace(">", r"\u003e").replace("\u2028", r"\u2028"))
+    return Markup(
+        text.replace("&", r"\u0026")
+        .replace("<", r"\u003c")
+        .replace(">", r"\u003e")
+        .replace("\u2028", r"\u2028")
+    )

@@ -19,7 +19,7 @@ READING = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class MethodSummary:
     """One access method: its two verdicts (None: not compared) and what they mean."""
 
     method: str
@@ -36,7 +36,7 @@ def opening(part: ModelAudit) -> str:
     return f"Is {part.model} the same model, however it is reached? Held against {audit.reference}; {items} puzzles, each played {times}."
 
 
-def told(part: ModelAudit) -> Iterator[Told]:
+def summarise_methods(part: ModelAudit) -> Iterator[MethodSummary]:
     """Every method, in order."""
     across = {match.method: match for match in part.replies.across} if part.replies else {}
     for one in part.scores.comparisons:
@@ -44,7 +44,9 @@ def told(part: ModelAudit) -> Iterator[Told]:
         said = [_scores(one, part.scores.margin)]
         if match is not None and part.replies is not None:
             said.append(_replies(match, part.replies))
-        yield Told(method=one.method, scores=one.verdict, replies=match.verdict if match else None, said=tuple(said))
+        yield MethodSummary(
+            method=one.method, scores=one.verdict, replies=match.verdict if match else None, said=tuple(said)
+        )
 
 
 def alarm(part: ModelAudit) -> str | None:
@@ -80,13 +82,19 @@ def noise(part: ModelAudit) -> str | None:
 
 def _agreement(replies: ReplyFindings | None) -> str:
     share = replies.again.share if replies and replies.again else None
-    return "" if share is None else f" and gives the same reply to the same prompt in {100 * share:.0f} of 100 cases"
+    return (
+        ""
+        if share is None
+        else f" and gives the same reply to the same prompt in {100 * share:.0f} of 100 cases"
+    )
 
 
 def _scores(one: Comparison, margin: float) -> str:
     points = one.points
     if one.missing is not None and one.label.endswith("(missing data)"):
-        return "Too many of its games failed for technical reasons to judge its scores; play those again first."
+        return (
+            "Too many of its games failed for technical reasons to judge its scores; play those again first."
+        )
     if one.verdict == "EQUIVALENT":
         return f"Scores: at most {margin:g} points of 100 apart; {_amount(points.difference)} was seen."
     if one.verdict == "INCONCLUSIVE":

@@ -38,8 +38,14 @@ def draw_timeline(plan: SweepPlan, path: Path, *, in_words: Callable[[MethodPlan
             x=alt.X("from:Q", title="minutes"),
             x2="to:Q",
             y=alt.Y("method:N", sort=[method.method for method in plan.methods], title=None),
-            color=alt.Color("share:Q", title="of its busiest", scale=alt.Scale(scheme="blues", domain=[0, 1])),
-            tooltip=["method:N", alt.Tooltip("calls:Q", title="calls a minute"), alt.Tooltip("pace:N", title="set by")],
+            color=alt.Color(
+                "share:Q", title="of its busiest", scale=alt.Scale(scheme="blues", domain=[0, 1])
+            ),
+            tooltip=[
+                "method:N",
+                alt.Tooltip("calls:Q", title="calls a minute"),
+                alt.Tooltip("pace:N", title="set by"),
+            ],
         )
         .properties(width=720)
     )

@@ -7,23 +7,28 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
-from harness.planning.power import Outlook, sentences
+from harness.planning.power import PowerAnalysis, sentences
 from harness.report.table import table
-from harness.report.text import harmless
+from harness.report.text import escape_control
 
 
-def print_outlook(found: Sequence[Outlook], console: Console) -> None:
+def print_outlook(found: Sequence[PowerAnalysis], console: Console) -> None:
     """Sentences, then a line a game: the spread that the forecast takes for true."""
     for place, one in enumerate(found):
         if place:
             console.print()
         for sentence in sentences([one]):
             style = "bold yellow" if sentence.startswith("WARNING") else ""
-            console.print(Text(harmless(sentence), style=style), soft_wrap=True)
+            console.print(Text(escape_control(sentence), style=style), soft_wrap=True)
         if one.stops_early:
-            console.print("It may stop early: these are the costs if no look settles anything.", soft_wrap=True)
+            console.print(
+                "It may stop early: these are the costs if no look settles anything.", soft_wrap=True
+            )
         if one.unpriced and one.planned.cost_usd is not None:
-            console.print(Text(harmless(f"Without prices, and not in the dollars: {', '.join(one.unpriced)}.")), soft_wrap=True)
+            console.print(
+                Text(escape_control(f"Without prices, and not in the dollars: {', '.join(one.unpriced)}.")),
+                soft_wrap=True,
+            )
         rows = [
             (
                 game.game,
@@ -35,8 +40,18 @@ def print_outlook(found: Sequence[Outlook], console: Console) -> None:
             )
             for game in one.prospect.games
         ]
-        columns = ("game", "items", "sd of chance, points", "of response, points", "of chance, % played", "spread")
+        columns = (
+            "game",
+            "items",
+            "sd of chance, points",
+            "of response, points",
+            "of chance, % played",
+            "spread",
+        )
         console.print(table(columns, rows))
         console.print(Text(f"Calls and tokens are {one.lengths}."), soft_wrap=True)
         if any(game.source == "guessed" for game in one.prospect.games):
-            console.print("A guess is a capable model's: `--from STORE` takes the spread from episodes that were played.", soft_wrap=True)
+            console.print(
+                "A guess is a capable model's: `--from STORE` takes the spread from episodes that were played.",
+                soft_wrap=True,
+            )

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from rich.table import Table
 from rich.text import Text
 
-from harness.report.text import harmless
+from harness.report.text import escape_control
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, left: int = 1) -> Table:
@@ -16,5 +16,5 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, left: int
     for place, name in enumerate(columns):
         made.add_column(name, justify="left" if place < left else "right", overflow="fold")
     for row in rows:
-        made.add_row(*(Text(harmless("-" if cell is None else str(cell))) for cell in row))
+        made.add_row(*(Text(escape_control("-" if cell is None else str(cell))) for cell in row))
     return made

@@ -22,7 +22,13 @@ _WORDS = {
 def print_times(times: Sequence[TimeShares], console: Console) -> None:
     """A line for each access method, then what it chiefly waited for."""
     columns = ("method", "wall s", "provider", "quota", "backing off", "own CPU", "starved")
-    rows = [(one.method, f"{one.seconds:.1f}", *(f"{getattr(one, name):.1%}" for name in _WORDS)) for one in times]
+    rows = [
+        (one.method, f"{one.seconds:.1f}", *(f"{getattr(one, name):.1%}" for name in _WORDS)) for one in times
+    ]
     console.print(table(columns, rows))
     for one in times:
-        console.print(f"{one.method}: mostly {_WORDS[max(_WORDS, key=partial(getattr, one))]}.", highlight=False, soft_wrap=True)
+        console.print(
+            f"{one.method}: mostly {_WORDS[max(_WORDS, key=partial(getattr, one))]}.",
+            highlight=False,
+            soft_wrap=True,
+        )

@@ -6,14 +6,14 @@ from rich.console import Console
 from rich.text import Text
 
 from harness.core.records import Transcript, TranscriptTurn
-from harness.report.text import harmless
+from harness.report.text import escape_control
 
 
 def print_transcript(transcript: Transcript, console: Console) -> None:
     """Every message once: what a seat newly saw, then its reply and, if the form was broken, how."""
 
     def line(text: str, style: str = "") -> None:
-        console.print(Text(harmless(text), style=style), soft_wrap=True)
+        console.print(Text(escape_control(text), style=style), soft_wrap=True)
 
     def asked(number: int, turn: TranscriptTurn) -> None:
         line(f"\n── turn {number}: {turn.seat} · {turn.method}", "bold")
@@ -33,4 +33,7 @@ def print_transcript(transcript: Transcript, console: Console) -> None:
         asked(len(transcript.turns), transcript.unanswered)
         line("[no reply]", "red")
     end = transcript.outcome or transcript.status
-    line(f"\n{end}{'' if transcript.score is None else f', score {transcript.score:g}'}: {transcript.reason}", "bold")
+    line(
+        f"\n{end}{'' if transcript.score is None else f', score {transcript.score:g}'}: {transcript.reason}",
+        "bold",
+    )

@@ -16,7 +16,17 @@ import anyio
 import anyio.to_thread
 
 from harness.audit.scores.arrays import EpisodeColumns, ScoreArray, score_array
-from harness.audit.scores.interim import Look, Rules, Spending, Tripwire, first_items, sentence, spending, take_alarm, take_look
+from harness.audit.scores.interim import (
+    AlphaSpending,
+    InterimResult,
+    Rules,
+    SequentialMonitor,
+    first_items,
+    interim_analysis,
+    sentence,
+    sequential_alarm,
+    spending,
+)
 from harness.config.episode_plans import GameSet, looked_at
 from harness.config.sweep import SweepSpec
 from harness.core.errors import AuditError
@@ -72,22 +82,24 @@ class Design:
     rules: Rules
 
 
-class ModelLooks:
+class ModelInterimAnalyses:
     """One model's methods against its reference, as far as they have been played.
 
     verdicts  method -> its last look, once it is settled or was the last"""
 
     def __init__(self, design: Design) -> None:
         self.design = design
-        self.verdicts: dict[str, Look | LookRecord] = {}
+        self.verdicts: dict[str, InterimResult | LookRecord] = {}
         self._ended: dict[Cell, Ended] = {}
-        self._missing = {method: [len(block) * design.repeats for block in design.blocks] for method in self._played}
+        self._missing = {
+            method: [len(block) * design.repeats for block in design.blocks] for method in self._played
+        }
         self._block = {item: number for number, block in enumerate(design.blocks) for item in block}
         self._taken: Counter[str] = Counter()
         self._left: set[str] = set()
         sizes = Counter(_game(item) for item in self._block)
         self._games = {game: place for place, game in enumerate(sizes)}
-        self._tripwires = {method: Tripwire(list(sizes.values())) for method in design.methods}
+        self._tripwires = {method: SequentialMonitor(list(sizes.values())) for method in design.methods}
         self._first_plays = [item for block in design.blocks for item in block]
         self._reached = dict.fromkeys(design.methods, 0)
         self._spent = _spending(design)
@@ -127,7 +139,9 @@ class ModelLooks:
         if idle and self._waits_for(method, block):
             return False  # what is missing will not come in this run
         if method != self.design.reference:
-            reference_ended = self.design.reference in self._left and self._waits_for(self.design.reference, block)
+            reference_ended = self.design.reference in self._left and self._waits_for(
+                self.design.reference, block
+            )
             return method not in self.verdicts and self._taken[method] < block and not reference_ended
         others = [one for one in self.design.methods if one not in self.verdicts and one not in self._left]
         return bool(others) and all(self._taken[one] < block for one in others)
@@ -141,9 +155,11 @@ class ModelLooks:
             return bool(self.design.methods) and all(one in self.verdicts for one in self.design.methods)
         return method in self.verdicts
 
-    def take_due(self) -> list[tuple[str, Look]]:
+    def take_due(self) -> list[tuple[str, InterimResult]]:
         """All looks that are due; takes a second of processor time, or some."""
-        found = [(method, self._keep(method, self._alarm(method, number))) for method, number in self._alarmed()]
+        found = [
+            (method, self._keep(method, self._alarm(method, number))) for method, number in self._alarmed()
+        ]
         while due := self._due():
             for method, number in due:
                 try:
@@ -182,16 +198,16 @@ class ModelLooks:
                     wire.add(self._games[_game(item)], b.points - a.points)
         return bool(self._alarmed())
 
-    def _keep(self, method: str, look: Look) -> Look:
+    def _keep(self, method: str, look: InterimResult) -> InterimResult:
         self._taken[method] = look.look
         if look.last:
             self.verdicts[method] = look
         return look
 
-    def _look(self, method: str, number: int) -> Look:
+    def _look(self, method: str, number: int) -> InterimResult:
         scores = first_items(self._array(method, range(self.design.repeats)), self.design.blocks, number)
         equivalent = sum(1 for look in self.verdicts.values() if look.verdict == "EQUIVALENT")
-        return take_look(
+        return interim_analysis(
             scores,
             self.design.reference,
             method,
@@ -203,9 +219,9 @@ class ModelLooks:
             e_value=self._tripwires[method].highest,
         )
 
-    def _alarm(self, method: str, number: int) -> Look:
+    def _alarm(self, method: str, number: int) -> InterimResult:
         reached = self._reached[method]
-        return take_alarm(
+        return sequential_alarm(
             first_items(self._array(method, range(1)), [self._first_plays[:reached]], 1),
             self.design.reference,
             method,
@@ -217,11 +233,17 @@ class ModelLooks:
         )
 
     def _open_difference(self) -> int:
-        return len(self.design.methods) - sum(1 for look in self.verdicts.values() if look.verdict == "DIFFERENT")
+        return len(self.design.methods) - sum(
+            1 for look in self.verdicts.values() if look.verdict == "DIFFERENT"
+        )
 
     def _array(self, method: str, repeats: range) -> ScoreArray:
         both = (self.design.reference, method)
-        rows = [(cell, ended) for cell, ended in list(self._ended.items()) if cell[0] in both and cell[2] in repeats]
+        rows = [
+            (cell, ended)
+            for cell, ended in list(self._ended.items())
+            if cell[0] in both and cell[2] in repeats
+        ]
         return score_array(
             EpisodeColumns(
                 method=[cell[0] for cell, _ in rows],
@@ -238,7 +260,7 @@ def _game(item: str) -> str:
     return item.partition(":")[0]
 
 
-def _spending(design: Design) -> Spending:
+def _spending(design: Design) -> AlphaSpending:
     sizes = [len(block) for block in design.blocks if block]
     shares = tuple(sum(sizes[: number + 1]) / sum(sizes) for number in range(len(sizes)))
     return spending(shares, design.rules.alpha)
@@ -252,24 +274,30 @@ def early_stopping(
     run_id: str,
     wall: Callable[[], float],
     say: Callable[[str], None],
-) -> Stopping:
+) -> EarlyStopping:
     """What may end this sweep before its end, knowing what earlier runs left in the store."""
     chosen = spec.audit
     rules = Rules(
-        margin=chosen.margin, margin_played=chosen.margin_played, margin_game=chosen.margin_game, alpha=chosen.alpha, seed=spec.seed
+        margin=chosen.margin,
+        margin_played=chosen.margin_played,
+        margin_game=chosen.margin_game,
+        alpha=chosen.alpha,
+        seed=spec.seed,
     )
     designs = [
         Design(
             model=model,
             reference=reference,
-            methods=tuple(name for name, (of, _) in spec.methods().items() if of == model and name != reference),
+            methods=tuple(
+                name for name, (of, _) in spec.methods().items() if of == model and name != reference
+            ),
             blocks=looked_at(sets, seed=spec.seed),
             repeats=spec.repeats,
             rules=rules,
         )
         for model, reference in spec.references().items()
     ]
-    stopping = Stopping(designs, run_id=run_id, wall=wall, say=say)
+    stopping = EarlyStopping(designs, run_id=run_id, wall=wall, say=say)
     rows = episode_rows(connection)
     ended = (Ended(outcome, score) for outcome, score in zip(rows.outcome, rows.score, strict=True))
     cells = zip(rows.method, rows.item, rows.repeat, ended, rows.arm, strict=True)
@@ -277,12 +305,16 @@ def early_stopping(
     return stopping
 
 
-class Stopping:
+class EarlyStopping:
     """All models of a sweep; the seam between what comes home and what is still to be played."""
 
-    def __init__(self, designs: Sequence[Design], *, run_id: str, wall: Callable[[], float], say: Callable[[str], None]) -> None:
-        self._models = [ModelLooks(design) for design in designs]
-        self._of = {name: model for model in self._models for name in (model.design.reference, *model.design.methods)}
+    def __init__(
+        self, designs: Sequence[Design], *, run_id: str, wall: Callable[[], float], say: Callable[[str], None]
+    ) -> None:
+        self._models = [ModelInterimAnalyses(design) for design in designs]
+        self._of = {
+            name: model for model in self._models for name in (model.design.reference, *model.design.methods)
+        }
         self._run_id = run_id
         self._wall = wall
         self._say = say
@@ -319,7 +351,11 @@ class Stopping:
     async def in_step(self, method: str, plan: EpisodePlan, tally: Underway, gate: Closable) -> None:
         """Waits while the method would run ahead of its looks; a lane that is closing need not."""
         model = self._of.get(method)
-        while model is not None and not (tally.closing or gate.closed) and model.ahead(method, plan.item, idle=tally.live == 0):
+        while (
+            model is not None
+            and not (tally.closing or gate.closed)
+            and model.ahead(method, plan.item, idle=tally.live == 0)
+        ):
             with anyio.move_on_after(LOOK_AGAIN_S):  # what closes a lane tells nobody here
                 await self._moved.wait()
 
@@ -329,11 +365,25 @@ class Stopping:
 
     def listening(self, sink: RecordSink) -> RecordSink:
         """The sink, with an ear for episodes that end."""
-        return _Ear(sink, self.hear)
+        return _RecordTap(sink, self.hear)
 
     def hear(self, record: Record) -> None:
-        if isinstance(record, EpisodeRecord) and record.arm == "main" and record.status != "abandoned" and record.method in self._of:
-            item = ":".join((record.game, record.rules, record.instance_set, record.experiment, record.instance, record.content_hash))
+        if (
+            isinstance(record, EpisodeRecord)
+            and record.arm == "main"
+            and record.status != "abandoned"
+            and record.method in self._of
+        ):
+            item = ":".join(
+                (
+                    record.game,
+                    record.rules,
+                    record.instance_set,
+                    record.experiment,
+                    record.instance,
+                    record.content_hash,
+                )
+            )
             ended = Ended(record.outcome if record.status == "finished" else None, record.score)
             if self._of[record.method].hear(record.method, item, record.repeat, ended):
                 self._wake.set()
@@ -352,7 +402,7 @@ class Stopping:
                 await self._take_due(model, sink)
         self._move()
 
-    async def _take_due(self, model: ModelLooks, sink: RecordSink) -> None:
+    async def _take_due(self, model: ModelInterimAnalyses, sink: RecordSink) -> None:
         design = model.design
         for method, look in await anyio.to_thread.run_sync(model.take_due):
             await sink.put(look_record(look, design, method, run_id=self._run_id, at=self._wall()))
@@ -360,7 +410,7 @@ class Stopping:
             self._say(f"{said} It is played no further." if look.settled and look.share < 1 else said)
 
 
-class _Ear:
+class _RecordTap:
     """A RecordSink that lets another hear."""
 
     def __init__(self, sink: RecordSink, hear: Callable[[Record], None]) -> None:
@@ -377,6 +427,8 @@ class _Ear:
         self._hear(record)
 
 
-def look_record(look: Look, design: Design, method: str, *, run_id: str, at: float) -> LookRecord:
+def look_record(look: InterimResult, design: Design, method: str, *, run_id: str, at: float) -> LookRecord:
     """The look as a row."""
-    return LookRecord(run_id=run_id, model=design.model, method=method, reference=design.reference, at=at, **asdict(look))
+    return LookRecord(
+        run_id=run_id, model=design.model, method=method, reference=design.reference, at=at, **asdict(look)
+    )

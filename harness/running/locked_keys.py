@@ -51,26 +51,45 @@ def refuse_changes(spec: SweepSpec, source: Path, earlier: Mapping[str, Any]) ->
             if name == "engine" and value and was.get(name):
                 compare((*key, name), was[name], value, remedy)
                 continue
-            moved = name == "base_url" and on_this_machine(was.get(name)) and on_this_machine(value)  # a port is no identity
+            moved = (
+                name == "base_url" and on_this_machine(was.get(name)) and on_this_machine(value)
+            )  # a port is no identity
             if name == "emulator":
                 moved = identity_of(was.get(name)) == identity_of(value)
             if name not in TUNABLE and not moved and was.get(name, value) != value:
-                problems.append(((*key, name), f"was {was[name]!r} when this store was begun and is {value!r} now; {remedy}"))
+                problems.append(
+                    (
+                        (*key, name),
+                        f"was {was[name]!r} when this store was begun and is {value!r} now; {remedy}",
+                    )
+                )
 
     now = orjson.loads(spec_json(spec))
-    compare(("audit",), earlier["audit"], now["audit"], "margins chosen after the data prove nothing: keep it, or take another --store")
+    compare(
+        ("audit",),
+        earlier["audit"],
+        now["audit"],
+        "margins chosen after the data prove nothing: keep it, or take another --store",
+    )
     for model, part in now["models"].items():
         for way, method in part["methods"].items():
             before = earlier["models"].get(model, {}).get("methods", {}).get(way)
             if before is not None:
-                compare(("models", model, "methods", way), before, method, "that is another access method: give it a name of its own")
+                compare(
+                    ("models", model, "methods", way),
+                    before,
+                    method,
+                    "that is another access method: give it a name of its own",
+                )
     if problems:
         raise spec_error(source, problems)
 
 
 def identity_of(emulator: Mapping[str, Any] | None) -> dict[str, Any]:
     """What makes an emulated model what it is: not how fast it answers, how often, or how often not."""
-    return {key: value for key, value in (emulator or {}).items() if key not in ("quotas", "latency", "faults")}
+    return {
+        key: value for key, value in (emulator or {}).items() if key not in ("quotas", "latency", "faults")
+    }
 
 
 def spec_json(spec: SweepSpec) -> str:

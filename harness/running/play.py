@@ -20,9 +20,9 @@ from anyio.abc import TaskGroup
 from backends.local.local_server import LocalServer
 from games import GAMES
 from harness.access.budgets import find_scopes
-from harness.access.connect import Ways, retry_policy
-from harness.access.context import Setting
-from harness.access.game_sets import items_of, warm
+from harness.access.connect import Connector, retry_policy
+from harness.access.context import RunContext
+from harness.access.game_sets import items_of, warm_up
 from harness.access.methods import request_json
 from harness.config.audit_plan import audit_plan
 from harness.config.episode_plans import GameSet, lane
@@ -39,12 +39,12 @@ from harness.scheduler.call import Caller, Route
 from harness.scheduler.episode import Player
 from harness.scheduler.scheduler import ExpectedTurns, Lane, Scheduler
 from harness.scheduler.shutdown import Interrupts, RunEnd, play_until_done_or_stopped
-from harness.scheduler.spending import Purse, Way
-from harness.store.query_server import answering
+from harness.scheduler.spending import LaneProgress, SpendingBudget
+from harness.store.query_server import serve_queries
 from harness.store.writer import StoreWriter, writing
 
 if TYPE_CHECKING:
-    from harness.running.early_stopping import Stopping
+    from harness.running.early_stopping import EarlyStopping
 
 
 class SweepRun:
@@ -54,7 +54,7 @@ class SweepRun:
         self,
         *,
         spec: SweepSpec,
-        setting: Setting,
+        setting: RunContext,
         sets: Mapping[str, GameSet],
         keys: Mapping[str, str | None],
         stored: Stored,
@@ -69,15 +69,18 @@ class SweepRun:
         self.interrupts = Interrupts(setting.say)
         self.began = False
         self.clock = RealClock()
-        self.stopping: Stopping | None = None
+        self.stopping: EarlyStopping | None = None
         self.planned = episodes_planned(spec, sets)
         self.left = {name: planned - len(stored.ended[name]) for name, planned in self.planned.items()}
         self.open_lanes()
 
-    def stop_early(self, stopping: Stopping) -> None:
+    def stop_early(self, stopping: EarlyStopping) -> None:
         """From here on methods whose question is settled have nothing left to play."""
         self.stopping = stopping
-        self.left = {name: 0 if name in self.spec.methods() and stopping.over(name) else left for name, left in self.left.items()}
+        self.left = {
+            name: 0 if name in self.spec.methods() and stopping.over(name) else left
+            for name, left in self.left.items()
+        }
         self.open_lanes()
 
     def open_lanes(self) -> None:
@@ -90,7 +93,14 @@ class SweepRun:
     def plans(self, seating: Seating) -> Iterator[EpisodePlan]:
         """What these have to play, in order."""
         spec, name = self.spec, seating.name
-        return lane(seating, self.sets, repeats=spec.repeats, seed=spec.seed, stored=self.stored.ended[name], arms=spec.arms(name))
+        return lane(
+            seating,
+            self.sets,
+            repeats=spec.repeats,
+            seed=spec.seed,
+            stored=self.stored.ended[name],
+            arms=spec.arms(name),
+        )
 
     async def run(self, connection: duckdb.DuckDBPyConnection) -> RunEnd:
         failed = self.stored.failed
@@ -98,7 +108,9 @@ class SweepRun:
             if self.stopping:
                 async with writing(connection, self.setting.store) as writer:
                     await self.stopping.take_due(writer)
-            self.setting.say(f"nothing is left to play{f', but {failed} episodes failed in earlier runs' if failed else ''}")
+            self.setting.say(
+                f"nothing is left to play{f', but {failed} episodes failed in earlier runs' if failed else ''}"
+            )
             return RunEnd(finished=0, failed=failed, pending=0, interrupted=False)
         for name, chosen in self.sets.items():
             of = chosen.instances[0].set_name if chosen.instances else "nothing"
@@ -107,16 +119,19 @@ class SweepRun:
         async with anyio.create_task_group() as listening:
             await listening.start(self.interrupts.listen)
             with self.interrupts.preparing():
-                await anyio.to_thread.run_sync(warm, self.sets)
-                async with writing(connection, self.setting.store) as writer, answering(connection, self.setting.store):
+                await anyio.to_thread.run_sync(warm_up, self.sets)
+                async with (
+                    writing(connection, self.setting.store) as writer,
+                    serve_queries(connection, self.setting.store),
+                ):
                     end = await self.play(writer)
             listening.cancel_scope.cancel()
         if end is None:
             return RunEnd(finished=0, failed=0, pending=sum(self.left.values()), interrupted=True)
         return dataclasses.replace(end, failed=end.failed + failed)
 
-    def ways(self) -> Ways:
-        return Ways(
+    def ways(self) -> Connector:
+        return Connector(
             spec=self.spec,
             setting=self.setting,
             methods=self.methods,
@@ -133,7 +148,7 @@ class SweepRun:
             await ways.prove(open_ways)
             await writer.put(*self.opening_rows(routes, servers.started))
             self.began = True
-            servers.follow(background, open_ways.gate_of)
+            servers.follow_load(background, open_ways.gate_of)
             return await self.play_routes(routes, background, writer)
 
     def opening_rows(self, routes: Mapping[str, Route], servers: Mapping[str, LocalServer]) -> list[Record]:
@@ -151,8 +166,15 @@ class SweepRun:
         ]
         if self.spec.references():
             plan = audit_plan(self.spec, self.sets)
-            rows.append(AuditPlanRecord(run_id=self.run_id, plan_hash=digest(plan), plan_json=plan, made_at=self.clock.wall()))
-        rows += [ModelRecord(run_id=self.run_id, model=name, parameters=part.parameters) for name, part in self.spec.models.items()]
+            rows.append(
+                AuditPlanRecord(
+                    run_id=self.run_id, plan_hash=digest(plan), plan_json=plan, made_at=self.clock.wall()
+                )
+            )
+        rows += [
+            ModelRecord(run_id=self.run_id, model=name, parameters=part.parameters)
+            for name, part in self.spec.models.items()
+        ]
         for name, route in routes.items():
             method, server = route.method, servers.get(name)
             rows.append(
@@ -174,11 +196,14 @@ class SweepRun:
             )
         return rows
 
-    def purse(self, routes: Mapping[str, Route]) -> Purse:
+    def budget(self, routes: Mapping[str, Route]) -> SpendingBudget:
         items = sum(len(chosen.instances) for chosen in self.sets.values())
-        turns_typical = sum(GAMES[name].turns_typical * len(chosen.instances) for name, chosen in self.sets.items()) / items
+        turns_typical = (
+            sum(GAMES[name].turns_typical * len(chosen.instances) for name, chosen in self.sets.items())
+            / items
+        )
         ways = {
-            name: Way(
+            name: LaneProgress(
                 methods=seating.methods,
                 planned=self.planned[name],
                 begun=self.planned[name] - self.left[name],
@@ -187,7 +212,7 @@ class SweepRun:
             for name, seating in self.seatings.items()
         }
         gates = {name: route.gate for name, route in routes.items()}
-        return Purse(self.scopes, ways=ways, spent=self.stored.spent, gates=gates, clock=self.clock)
+        return SpendingBudget(self.scopes, ways=ways, spent=self.stored.spent, gates=gates, clock=self.clock)
 
     def lane(self, seating: Seating, routes: Mapping[str, Route]) -> Lane:
         name, plans, stopping = seating.name, self.plans(seating), self.stopping
@@ -199,7 +224,9 @@ class SweepRun:
             plans=stopping.playing(name, stopping.until_over(name, plans)),
             gates=gates,
             # A budget keeps its lanes in step by itself; two of a mind would wait for each other.
-            pace=None if self.scopes else lambda plan, tally: stopping.in_step(name, plan, tally, routes[name].gate),
+            pace=None
+            if self.scopes
+            else lambda plan, tally: stopping.in_step(name, plan, tally, routes[name].gate),
         )
 
     async def show(self, progress: Progress) -> None:
@@ -207,11 +234,15 @@ class SweepRun:
         if self.setting.emit is not None:
             await progress.events(self.setting.emit)
         if self.setting.live:
-            table = await anyio.to_thread.run_sync(import_module, "harness.progress.live_table")  # calls need not wait for it
+            table = await anyio.to_thread.run_sync(
+                import_module, "harness.progress.live_table"
+            )  # calls need not wait for it
             await table.live(progress, clock=self.clock)
         await progress.lines(self.setting.say)
 
-    async def play_routes(self, routes: Mapping[str, Route], background: TaskGroup, writer: StoreWriter) -> RunEnd:
+    async def play_routes(
+        self, routes: Mapping[str, Route], background: TaskGroup, writer: StoreWriter
+    ) -> RunEnd:
         expected = ExpectedTurns(GAMES)
         meters = Meters(writer, self.clock, points=self.stored.points)
         player = Player(
@@ -220,7 +251,7 @@ class SweepRun:
                 sink=self.stopping.listening(meters) if self.stopping else meters,
                 clock=self.clock,
                 policy=retry_policy(self.spec),
-                purse=self.purse(routes),
+                budget=self.budget(routes),
             ),
             games=GAMES,
             routes=routes,
@@ -240,7 +271,9 @@ class SweepRun:
             for name in self.seatings
         ]
         pulse = Pulse(run_id=self.run_id, clock=self.clock, sink=writer)
-        progress = Progress(views, clock=self.clock, meters=meters, pulse=pulse, rows_behind=lambda: writer.rows_behind)
+        progress = Progress(
+            views, clock=self.clock, meters=meters, pulse=pulse, rows_behind=lambda: writer.rows_behind
+        )
         background.start_soon(pulse.beat)
         background.start_soon(self.show, progress)
         if self.stopping is None:

@@ -12,10 +12,17 @@ from harness.config.sweep import SweepSpec
 from harness.core.vocabulary import EpisodePlan, item_key
 from harness.progress.meters import Points
 from harness.scheduler.episode import Beginning, RecordedTurn
-from harness.scheduler.spending import Spent
+from harness.scheduler.spending import Spending
 from harness.store.file import open_to_read
 from harness.store.query_server import Readable
-from harness.store.resuming import Which, last_attempts, points_by_game, spent_by_method, stored_cells, unfinished_turns
+from harness.store.resuming import (
+    Which,
+    last_attempts,
+    points_by_game,
+    spent_by_method,
+    stored_cells,
+    unfinished_turns,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,14 +32,16 @@ class Stored:
     ended: Mapping[str, Cells]
     failed: int
     beginnings: dict[str, Beginning]
-    spent: dict[str, Spent]
+    spent: dict[str, Spending]
     points: dict[tuple[str, str], Points]
 
     def beginning(self, plan: EpisodePlan) -> Beginning:
         return self.beginnings.pop(plan.episode_id, Beginning())
 
 
-def read_stored(connection: Readable, spec: SweepSpec, sets: Mapping[str, GameSet], *, retry_failed: bool) -> Stored:
+def read_stored(
+    connection: Readable, spec: SweepSpec, sets: Mapping[str, GameSet], *, retry_failed: bool
+) -> Stored:
     again = last_attempts(connection, "abandoned")
     failures, failed = last_attempts(connection, "failed"), 0
     if retry_failed:
@@ -43,18 +52,30 @@ def read_stored(connection: Readable, spec: SweepSpec, sets: Mapping[str, GameSe
     for episode, turns in unfinished_turns(connection).items():
         beginnings[episode] = Beginning(
             attempt=turns[0].attempt,
-            turns=[RecordedTurn(ask_hash=turn.ask_hash, reply=turn.reply, stored=turn.has_row) for turn in turns],
+            turns=[
+                RecordedTurn(ask_hash=turn.ask_hash, reply=turn.reply, stored=turn.has_row) for turn in turns
+            ],
         )
     ended = cells_of(connection, "finished" if retry_failed else "ended", spec, sets)
-    spent = {row.method: Spent(calls=row.calls, tokens=row.tokens, cost_usd=row.cost_usd) for row in spent_by_method(connection)}
-    points = {(method, game): Points(episodes=count, points=total) for method, game, count, total in points_by_game(connection)}
+    spent = {
+        row.method: Spending(calls=row.calls, tokens=row.tokens, cost_usd=row.cost_usd)
+        for row in spent_by_method(connection)
+    }
+    points = {
+        (method, game): Points(episodes=count, points=total)
+        for method, game, count, total in points_by_game(connection)
+    }
     return Stored(ended=ended, failed=failed, beginnings=beginnings, spent=spent, points=points)
 
 
-def cells_of(connection: Readable, which: Which, spec: SweepSpec, sets: Mapping[str, GameSet]) -> dict[str, Cells]:
+def cells_of(
+    connection: Readable, which: Which, spec: SweepSpec, sets: Mapping[str, GameSet]
+) -> dict[str, Cells]:
     """Seating -> which of its planned episodes the store holds."""
     items = numbered(sets)
-    cells = {name: Cells(items=len(items), repeats=spec.repeats, arms=spec.arms(name)) for name in spec.seatings()}
+    cells = {
+        name: Cells(items=len(items), repeats=spec.repeats, arms=spec.arms(name)) for name in spec.seatings()
+    }
     keys = [item_key(one.instance, one.chosen.rules) for one in items]
     seats = [one.chosen.seats for one in items]
     for found in stored_cells(connection, which, items=keys, seats=seats, repeats=spec.repeats):
@@ -65,7 +86,10 @@ def cells_of(connection: Readable, which: Which, spec: SweepSpec, sets: Mapping[
 
 def episodes_planned(spec: SweepSpec, sets: Mapping[str, GameSet]) -> dict[str, int]:
     """Seating -> how many episodes it has in all."""
-    return {name: planned(seating, sets, repeats=spec.repeats, arms=spec.arms(name)) for name, seating in spec.seatings().items()}
+    return {
+        name: planned(seating, sets, repeats=spec.repeats, arms=spec.arms(name))
+        for name, seating in spec.seatings().items()
+    }
 
 
 def episodes_left(spec: SweepSpec, *, source: Path, store: Path) -> int:

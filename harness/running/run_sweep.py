@@ -16,12 +16,12 @@ from harness.store.file import open_to_write
 from harness.store.resuming import latest_spec
 
 if TYPE_CHECKING:
-    from harness.access.context import Setting
+    from harness.access.context import RunContext
     from harness.config.sweep import SweepSpec
     from harness.scheduler.shutdown import RunEnd
 
 
-async def run_sweep(spec: SweepSpec, setting: Setting, *, retry_failed: bool = False) -> RunEnd:
+async def run_sweep(spec: SweepSpec, setting: RunContext, *, retry_failed: bool = False) -> RunEnd:
     """Plays what the store does not hold yet.
 
     raises  SpecError, EngineError: before anything is played; StoreError: what was committed stays"""
@@ -36,14 +36,22 @@ async def run_sweep(spec: SweepSpec, setting: Setting, *, retry_failed: bool = F
             stored = read_stored(connection, spec, sets, retry_failed=retry_failed)
             from harness.running.play import SweepRun
 
-            sweep = SweepRun(spec=spec, setting=setting, sets=sets, keys=keys, stored=stored, run_id=f"{runs + 1:04}")
+            sweep = SweepRun(
+                spec=spec, setting=setting, sets=sets, keys=keys, stored=stored, run_id=f"{runs + 1:04}"
+            )
             if spec.audit.stop == "early":
                 from harness.running.early_stopping import early_stopping
 
-                sweep.stop_early(early_stopping(spec, sets, connection, run_id=sweep.run_id, wall=sweep.clock.wall, say=setting.say))
+                sweep.stop_early(
+                    early_stopping(
+                        spec, sets, connection, run_id=sweep.run_id, wall=sweep.clock.wall, say=setting.say
+                    )
+                )
             return await sweep.run(connection)
     finally:
-        if fresh and sweep is not None and not sweep.began:  # we made the file and nothing was played: it would say nothing
+        if (
+            fresh and sweep is not None and not sweep.began
+        ):  # we made the file and nothing was played: it would say nothing
             setting.store.unlink(missing_ok=True)
 
 

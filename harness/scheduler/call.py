@@ -28,12 +28,12 @@ from harness.core.errors import (
 from harness.core.protocols import Backend, Clock, RecordSink
 from harness.core.records import CallRecord
 from harness.core.vocabulary import AccessMethod, Completion, Prompt, storable
-from harness.limits.estimates import Cost
-from harness.limits.gate import Answer, Gate
-from harness.scheduler.spending import Purse
+from harness.limits.estimates import CallCost
+from harness.limits.gate import CallResult, Gate
+from harness.scheduler.spending import SpendingBudget
 from harness.scheduler.watchdog import Watchdog
 
-NOTHING_SAID = Answer(kind="other")
+NOTHING_SAID = CallResult(kind="other")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,11 +92,17 @@ class Caller:
     sink: RecordSink
     clock: Clock
     policy: RetryPolicy
-    purse: Purse
+    budget: SpendingBudget
     watchdog: Watchdog = field(default_factory=Watchdog)
 
     async def call(
-        self, route: Route, prompt: Prompt, place: CallPlace, *, remainder: float, chance: Callable[[], Random]
+        self,
+        route: Route,
+        prompt: Prompt,
+        place: CallPlace,
+        *,
+        remainder: float,
+        chance: Callable[[], Random],
     ) -> Completion:
         """The provider's completion.
 
@@ -119,7 +125,9 @@ class Caller:
             return await self._try(route, prompt, place, tries - 1, remainder, self.clock.now())
 
         def pause(state: tenacity.RetryCallState) -> float:
-            ceiling = min(self.policy.wait_max_s, self.policy.wait_first_s * 2.0 ** (state.attempt_number - 1))
+            ceiling = min(
+                self.policy.wait_max_s, self.policy.wait_first_s * 2.0 ** (state.attempt_number - 1)
+            )
             return max(_retry_after_s(state), jitter.uniform(0.0, ceiling))
 
         def stop(state: tenacity.RetryCallState) -> bool:
@@ -127,7 +135,11 @@ class Caller:
             return state.attempt_number >= self.policy.tries_max or spent_s > self.policy.deadline_s
 
         retrying = tenacity.AsyncRetrying(
-            sleep=route.gate.rest, wait=pause, stop=stop, retry=tenacity.retry_if_exception_type(TransientCallError), reraise=True
+            sleep=route.gate.rest,
+            wait=pause,
+            stop=stop,
+            retry=tenacity.retry_if_exception_type(TransientCallError),
+            reraise=True,
         )
         try:
             return await retrying(once_more)
@@ -141,15 +153,17 @@ class Caller:
     ) -> Completion:
         clock, gate = self.clock, route.gate
         size, kind = _size(prompt), prompt.kind
-        tokens_max = route.method.sampling.tokens_max or prompt.form.tokens_max
-        self.purse.may_call(route.method.name)
-        admission = await gate.enter(remainder, gate.estimates.expect(kind, characters=size, tokens_max=tokens_max))
+        tokens_max = route.method.sampling.tokens_max or prompt.reply_format.tokens_max
+        self.budget.may_call(route.method.name)
+        admission = await gate.enter(
+            remainder, gate.estimates.expect(kind, characters=size, tokens_max=tokens_max)
+        )
         try:
-            self.purse.may_call(route.method.name)  # it may have been spent while this turn waited
+            self.budget.may_call(route.method.name)  # it may have been spent while this turn waited
         except BudgetSpent:
             gate.leave(admission, NOTHING_SAID)
             raise
-        self.purse.begin_call(route.method.name)
+        self.budget.begin_call(route.method.name)
         sent = clock.now()
         sent_at = clock.wall()
         under_way = self.watchdog.left(gate, route.method.name, place.episode_id, place.turn, sent)
@@ -163,14 +177,16 @@ class Caller:
             answer = _bad(error)
         finally:
             answered = clock.now()
-            self.watchdog.came_home(under_way)
+            self.watchdog.call_returned(under_way)
             gate.leave(admission, answer)
         if answer.cost is not None:
             gate.estimates.learn(kind, characters=size, cost=answer.cost)
         if isinstance(failure, GateClosing):
             route.close(failure)
         cost_usd = _cost_usd(route.method, completion) if completion else None
-        self.purse.end_call(route.method.name, tokens=int(answer.cost.tokens) if answer.cost else 0, cost_usd=cost_usd or 0.0)
+        self.budget.end_call(
+            route.method.name, tokens=int(answer.cost.tokens) if answer.cost else 0, cost_usd=cost_usd or 0.0
+        )
         held_s = completion.held_s if completion else failure.held_s if failure else 0.0
         queue_s, latency_s = sent - ready + held_s, answered - sent - held_s
         await self.sink.put(
@@ -198,20 +214,24 @@ def _size(prompt: Prompt) -> int:
     return sum([len(text) for _, text in prompt.messages])
 
 
-def _good(completion: Completion) -> Answer:
+def _good(completion: Completion) -> CallResult:
     cost = None
     if completion.prompt_tokens is not None and completion.completion_tokens is not None:
-        cost = Cost(1.0, float(completion.prompt_tokens), float(completion.completion_tokens))
-    return Answer("clean", cost, completion.headers)
+        cost = CallCost(1.0, float(completion.prompt_tokens), float(completion.completion_tokens))
+    return CallResult("clean", cost, completion.headers)
 
 
-def _bad(error: CallError) -> Answer:
+def _bad(error: CallError) -> CallResult:
     """What a failure says of limits: too fast, no service, or nothing. A garbled answer was served."""
     pause_s = error.retry_after_s if isinstance(error, TransientCallError) else None
     kind: Literal["limited", "unserved", "other"] = (
-        "limited" if isinstance(error, RateLimited) else "unserved" if isinstance(error, (Unavailable, TimedOut)) else "other"
+        "limited"
+        if isinstance(error, RateLimited)
+        else "unserved"
+        if isinstance(error, (Unavailable, TimedOut))
+        else "other"
     )
-    return Answer(kind=kind, headers=error.headers, retry_after_s=pause_s)
+    return CallResult(kind=kind, headers=error.headers, retry_after_s=pause_s)
 
 
 def _retry_after_s(state: tenacity.RetryCallState) -> float:
@@ -234,7 +254,9 @@ def _record(
     cost_usd: float | None,
 ) -> CallRecord:
     met = completion or Completion(
-        text="", http_status=failure.status if failure else None, request_id=failure.request_id if failure else None
+        text="",
+        http_status=failure.status if failure else None,
+        request_id=failure.request_id if failure else None,
     )
     record = CallRecord(  # by position: it is made for every call, and names would take twice as long
         place.episode_id, place.attempt, place.turn, number, place.run_id, route.method.name, place.ask_hash,
@@ -252,11 +274,15 @@ def _record(
         met.upstream and storable(met.upstream),
         met.system_fingerprint and storable(met.system_fingerprint),
         cost_usd,
-    )
+    )  # fmt: skip
     if (pace := met.pace) is None:
         return record
     return record._replace(
-        ttft_s=pace.ttft_s, chunks=pace.chunks, gap_s_median=pace.gap_s_median, gap_s_p95=pace.gap_s_p95, gap_s_max=pace.gap_s_max
+        ttft_s=pace.ttft_s,
+        chunks=pace.chunks,
+        gap_s_median=pace.gap_s_median,
+        gap_s_p95=pace.gap_s_p95,
+        gap_s_max=pace.gap_s_max,
     )
 
 
@@ -265,5 +291,7 @@ def _cost_usd(method: AccessMethod, met: Completion) -> float | None:
     if method.prices is None:
         return met.cost_usd
     return method.prices.cost_usd(
-        prompt_tokens=met.prompt_tokens, cached_tokens=met.cached_tokens, completion_tokens=met.completion_tokens
+        prompt_tokens=met.prompt_tokens,
+        cached_tokens=met.cached_tokens,
+        completion_tokens=met.completion_tokens,
     )

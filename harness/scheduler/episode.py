@@ -51,7 +51,9 @@ class Player:
     expected_turns: Callable[[str, str], float]
     seed: int
 
-    async def play(self, plan: EpisodePlan, beginning: Beginning, on_ask: Callable[[], None]) -> EpisodeRecord | GateClosing:
+    async def play(
+        self, plan: EpisodePlan, beginning: Beginning, on_ask: Callable[[], None]
+    ) -> EpisodeRecord | GateClosing:
         """The finished or failed episode's row, already on its way to the store; or what left it pending.
 
         on_ask   called, without a wait in between, whenever a turn takes its place at a gate"""
@@ -73,7 +75,9 @@ class _RulesChanged(Exception):
 class _Episode:
     """One play of one plan."""
 
-    def __init__(self, player: Player, plan: EpisodePlan, beginning: Beginning, on_ask: Callable[[], None]) -> None:
+    def __init__(
+        self, player: Player, plan: EpisodePlan, beginning: Beginning, on_ask: Callable[[], None]
+    ) -> None:
         self._player = player
         self._on_ask = on_ask
         self._plan = plan
@@ -101,7 +105,9 @@ class _Episode:
                 except GateClosing:
                     raise
                 except CallError as error:
-                    return await self.fail(f"{type(error).__name__}: {error}", self._turn_record(ask, kept, ask_hash, None))
+                    return await self.fail(
+                        f"{type(error).__name__}: {error}", self._turn_record(ask, kept, ask_hash, None)
+                    )
             turn = (ask, kept, ask_hash)
             try:
                 ask = play.send(reply.strip())
@@ -136,7 +142,7 @@ class _Episode:
         self._on_ask()
         completion = await player.caller.call(
             player.routes[self._methods[ask.seat]],
-            Prompt(ask.messages, ask.form, self._key, self._item, ask.seat, self._turn),
+            Prompt(ask.messages, ask.reply_format, self._key, self._item, ask.seat, self._turn),
             place,
             remainder=max(1.0, expected - self._turn),
             chance=chance,
@@ -145,8 +151,14 @@ class _Episode:
 
     def _turn_record(self, ask: Ask, kept: int, ask_hash: str, violation: str | None) -> TurnRecord:
         added = [{"role": role, "text": text} for role, text in ask.messages[kept:]]
-        attempt, method, added_json = self._beginning.attempt, self._methods[ask.seat], orjson.dumps(added).decode()
-        return TurnRecord(self._episode_id, attempt, self._turn, ask.seat, method, ask_hash, kept, added_json, violation)
+        attempt, method, added_json = (
+            self._beginning.attempt,
+            self._methods[ask.seat],
+            orjson.dumps(added).decode(),
+        )
+        return TurnRecord(
+            self._episode_id, attempt, self._turn, ask.seat, method, ask_hash, kept, added_json, violation
+        )
 
     async def fail(self, reason: str, unanswered: TurnRecord) -> EpisodeRecord:
         """The provider's doing: a row of its own kind, never a score, beside the turn that it left without a reply."""

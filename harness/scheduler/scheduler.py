@@ -20,7 +20,7 @@ from harness.core.records import EpisodeRecord
 from harness.core.vocabulary import EpisodePlan
 from harness.limits.gate import Gate
 from harness.scheduler.episode import Beginning, Player
-from harness.scheduler.spending import Purse
+from harness.scheduler.spending import SpendingBudget
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,12 +89,17 @@ class Scheduler:
     tallies     lane -> its running counts"""
 
     def __init__(
-        self, lanes: Sequence[Lane], *, player: Player, expected: ExpectedTurns, beginning: Callable[[EpisodePlan], Beginning]
+        self,
+        lanes: Sequence[Lane],
+        *,
+        player: Player,
+        expected: ExpectedTurns,
+        beginning: Callable[[EpisodePlan], Beginning],
     ) -> None:
         self.lanes = lanes
         self.tallies = {lane.name: Tally() for lane in lanes}
         self._player = player
-        self._purse: Purse = player.caller.purse
+        self._purse: SpendingBudget = player.caller.budget
         self._expected = expected
         self._beginning = beginning
 
@@ -109,7 +114,9 @@ class Scheduler:
             async with anyio.create_task_group() as episodes:
                 for lane in self.lanes:
                     episodes.start_soon(self._feed, lane, episodes)
-                    await anyio.lowlevel.checkpoint()  # its first request need not wait until all lanes are dealt out
+                    await (
+                        anyio.lowlevel.checkpoint()
+                    )  # its first request need not wait until all lanes are dealt out
             gates.cancel_scope.cancel()
 
     async def _feed(self, lane: Lane, episodes: TaskGroup) -> None:
@@ -119,8 +126,8 @@ class Scheduler:
                 if lane.pace is not None:
                     await lane.pace(plan, tally)
                 for gate in lane.gates:
-                    await gate.wait_hungry()
-                await self._purse.permit(lane.name)
+                    await gate.wait_until_wants_episodes()
+                await self._purse.wait_until_affordable(lane.name)
             except GateClosing as closing:
                 tally.closing = tally.closing or closing
             if tally.closing:

@@ -92,7 +92,11 @@ async def play_until_done_or_stopped(scheduler: Scheduler, interrupts: Interrupt
     with interrupts.playing(tuple(gates.values())):
         await scheduler.play_all()
     tallies = scheduler.tallies.values()
-    barred = {name: tally.closing for name, tally in scheduler.tallies.items() if tally.closing and not isinstance(tally.closing, Stopped)}
+    barred = {
+        name: tally.closing
+        for name, tally in scheduler.tallies.items()
+        if tally.closing and not isinstance(tally.closing, Stopped)
+    }
     reasons: Counter[str] = Counter()
     for tally in tallies:
         reasons.update(tally.failures)

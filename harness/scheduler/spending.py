@@ -36,7 +36,7 @@ class Allowance:
 
 
 @dataclass(slots=True)
-class Spent:
+class Spending:
     """What calls cost so far."""
 
     calls: int = 0
@@ -64,7 +64,7 @@ class Scope:
 
 
 @dataclass(slots=True, kw_only=True)
-class Way:
+class LaneProgress:
     """How far a lane has come.
 
     planned         all of its episodes
@@ -100,7 +100,7 @@ class _Account:
     """A scope, what was spent of its allowance, and where its line is drawn."""
 
     scope: Scope
-    total: Spent
+    total: Spending
     line: float = 1.0
     drawn_s: float = float("-inf")
 
@@ -124,7 +124,7 @@ class _Account:
         return ", ".join(told)
 
 
-class Purse:
+class SpendingBudget:
     """See the module's header.
 
     ways    lane -> how far it has come
@@ -132,20 +132,29 @@ class Purse:
     gates   method -> its gate, closed once none of its methods may call any more"""
 
     def __init__(
-        self, scopes: Sequence[Scope], *, ways: Mapping[str, Way], spent: Mapping[str, Spent], gates: Mapping[str, Gate], clock: Clock
+        self,
+        scopes: Sequence[Scope],
+        *,
+        ways: Mapping[str, LaneProgress],
+        spent: Mapping[str, Spending],
+        gates: Mapping[str, Gate],
+        clock: Clock,
     ) -> None:
-        self._accounts = [_Account(scope=scope, total=_sum(spent[one] for one in scope.payers if one in spent)) for scope in scopes]
+        self._accounts = [
+            _Account(scope=scope, total=_sum(spent[one] for one in scope.payers if one in spent))
+            for scope in scopes
+        ]
         self._ways = ways
         self._gates = gates
         self._clock = clock
         self._began_s = clock.now()
-        self._spent = {name: Spent() for name in gates}
+        self._spent = {name: Spending() for name in gates}
         self._broke: dict[str, str] = {}
         self._changed = anyio.Event()
         self._waiting: set[str] = set()
 
     @classmethod
-    def bottomless(cls, clock: Clock) -> Purse:
+    def unlimited(cls, clock: Clock) -> SpendingBudget:
         """For those who count nothing."""
         return cls((), ways={}, spent={}, gates={}, clock=clock)
 
@@ -172,7 +181,9 @@ class Purse:
             if method in account.scope.payers:
                 account.total.add(calls, tokens, cost_usd)
                 if kind := account.exhausted():
-                    self._end(account.scope, f"{account.scope.name} has spent its budget: {account.told(kind)}")
+                    self._end(
+                        account.scope, f"{account.scope.name} has spent its budget: {account.told(kind)}"
+                    )
 
     async def watch_clock(self) -> None:
         """Ends every scope whose time is over; runs as long as the sweep."""
@@ -194,7 +205,7 @@ class Purse:
 
     # --- episodes -------------------------------------------------------------------------------------------------------------
 
-    async def permit(self, lane: str) -> None:
+    async def wait_until_affordable(self, lane: str) -> None:
         """Until the lane may begin its next episode.
 
         raises  BudgetSpent once it is certain that it never will"""
@@ -241,7 +252,9 @@ class Purse:
 
     def _nothing_can_change(self) -> bool:
         """No episode is live, and every lane that has more to play waits."""
-        return self._idle() and all(not way.feeding or lane in self._waiting for lane, way in self._ways.items())
+        return self._idle() and all(
+            not way.feeding or lane in self._waiting for lane, way in self._ways.items()
+        )
 
     def _idle(self) -> bool:
         return all(way.begun_now == way.ended for way in self._ways.values())
@@ -254,7 +267,9 @@ class Purse:
             if lane not in account.scope.lanes:
                 continue
             way = self._ways[lane]
-            if way.begun_now >= max(1.0, UNSEEN_SHARE * way.planned) and not any(self._ways[one].ended for one in account.scope.lanes):
+            if way.begun_now >= max(1.0, UNSEEN_SHARE * way.planned) and not any(
+                self._ways[one].ended for one in account.scope.lanes
+            ):
                 return f"{account.scope.name}: what an episode costs is not known yet"
             now_s = self._clock.now()
             if now_s - account.drawn_s >= REDRAWN_S or self._idle():
@@ -287,13 +302,16 @@ class Purse:
             limit = getattr(account.scope.allowance, kind)
             if limit is not None:
                 prices = {method: self._price(method, kind) for method in account.scope.payers}
-                ahead = sum(max(0.0, calls[method] - self._spent[method].calls) * price for method, price in prices.items())
+                ahead = sum(
+                    max(0.0, calls[method] - self._spent[method].calls) * price
+                    for method, price in prices.items()
+                )
                 doubt = math.sqrt(sum(squares[method] * price**2 for method, price in prices.items()))
                 if getattr(account.total, kind) + ahead + doubt > limit:
                     return False
         return True
 
-    def _episode_turns(self, way: Way) -> float:
+    def _episode_turns(self, way: LaneProgress) -> float:
         """Turns of an episode: all turns so far over the episodes that ended.
 
         Were only the turns of ended episodes counted, the short ones, which end first, would speak for all (so the maximum likelihood
@@ -323,8 +341,8 @@ class Purse:
         return line
 
 
-def _sum(spent: Iterable[Spent]) -> Spent:
-    total = Spent()
+def _sum(spent: Iterable[Spending]) -> Spending:
+    total = Spending()
     for one in spent:
         total.add(one.calls, one.tokens, one.cost_usd)
     return total

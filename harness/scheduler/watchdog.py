@@ -32,7 +32,7 @@ class Watchdog:
         self._under_way[self._sent] = (gate, method, episode_id, turn, sent_s)
         return self._sent
 
-    def came_home(self, number: int) -> None:
+    def call_returned(self, number: int) -> None:
         self._home += 1
         del self._under_way[number]
 
@@ -58,7 +58,10 @@ class Watchdog:
         for method, calls in late.items():
             gate, _, episode_id, turn, sent_s = calls[0]
             more = f", and {len(calls) - 1} more" if len(calls) > 1 else ""
-            gate.note("stuck", f"{method}: no answer for {now_s - sent_s:.0f} s: episode {episode_id}, turn {turn}{more}")
+            gate.note(
+                "stuck",
+                f"{method}: no answer for {now_s - sent_s:.0f} s: episode {episode_id}, turn {turn}{more}",
+            )
 
     def _name_still_gates(self, gates: Sequence[Gate]) -> None:
         for gate in gates:

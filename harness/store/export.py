@@ -13,7 +13,9 @@ VIEWS = ("scores", "transcripts")
 _OPTIONS: dict[str, str] = {"parquet": "FORMAT parquet, COMPRESSION zstd", "csv": "FORMAT csv, HEADER"}
 
 
-def copy_tables(store: Path, folder: Path, form: FileFormat, *, names: tuple[str, ...] = ()) -> dict[str, int]:
+def copy_tables(
+    store: Path, folder: Path, form: FileFormat, *, names: tuple[str, ...] = ()
+) -> dict[str, int]:
     """Every table, and the views that people read, into this folder; returns the rows of each. Of `names` only, if any are given.
 
     raises  StoreError: the store cannot be read, or the folder not be written"""
@@ -21,5 +23,7 @@ def copy_tables(store: Path, folder: Path, form: FileFormat, *, names: tuple[str
     with open_to_copy(store, folder) as connection, translated(store):
         for name in names or (*schema.TABLES.values(), *VIEWS):
             target = str(folder.absolute() / f"{name}.{form}").replace("'", "''")
-            ((written[name],),) = connection.execute(f"COPY (FROM {name}) TO '{target}' ({_OPTIONS[form]})").fetchall()
+            ((written[name],),) = connection.execute(
+                f"COPY (FROM {name}) TO '{target}' ({_OPTIONS[form]})"
+            ).fetchall()
     return written

@@ -88,7 +88,9 @@ def _connected(path: Path, *, read_only: bool) -> Iterator[duckdb.DuckDBPyConnec
         "lock_configuration": True,
     }
     with translated(path):
-        connection = duckdb.connect(str(path.absolute()), read_only=read_only, config=closed_in if read_only else {})
+        connection = duckdb.connect(
+            str(path.absolute()), read_only=read_only, config=closed_in if read_only else {}
+        )
     try:
         yield connection
     finally:
@@ -103,7 +105,9 @@ def _version(connection: duckdb.DuckDBPyConnection, path: Path) -> int:
     """The version of the store's tables.
 
     raises  StoreError if it is no store, or one of a version to come"""
-    columns = connection.execute("SELECT column_name FROM duckdb_columns() WHERE table_name = 'store'").fetchall()
+    columns = connection.execute(
+        "SELECT column_name FROM duckdb_columns() WHERE table_name = 'store'"
+    ).fetchall()
     found = connection.execute("SELECT version FROM store").fetchall() if columns == [("version",)] else []
     if len(found) != 1:
         raise StoreError(f"{path}: a DuckDB file, but not a store of lightbulb; name another")
@@ -126,10 +130,14 @@ def translated(path: Path) -> Iterator[None]:
         holder = re.search(r"\(PID (\d+)\)", text)
         if "lock" in text.lower():
             who = f"process {holder[1]}" if holder else "another process"
-            raise StoreInUse(f"{path}: is in use by {who}; wait until that run has ended, or stop it") from error
+            raise StoreInUse(
+                f"{path}: is in use by {who}; wait until that run has ended, or stop it"
+            ) from error
         if "not a valid DuckDB" in text:
             raise StoreError(f"{path}: is not a DuckDB file; name another") from error
-        raise StoreError(f"{path}: cannot be used: {text.splitlines()[0]}; check the folder, its rights and the disk's space") from error
+        raise StoreError(
+            f"{path}: cannot be used: {text.splitlines()[0]}; check the folder, its rights and the disk's space"
+        ) from error
     except duckdb.Error as error:
         said = str(error).split("\n\n", 1)[0]  # then comes the query again
         raise StoreError(f"{path}: {' '.join(said.splitlines())}") from error

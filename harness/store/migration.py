@@ -30,7 +30,10 @@ class Lack:
 
     def __str__(self) -> str:
         columns = [f"{schema.TABLES[record]}.{name}" for record, name in self.columns]
-        return ", ".join([*columns, *(schema.TABLES[record] for record in self.tables), *self.views]) or "nothing but the version"
+        return (
+            ", ".join([*columns, *(schema.TABLES[record] for record in self.tables), *self.views])
+            or "nothing but the version"
+        )
 
 
 def lack(connection: duckdb.DuckDBPyConnection) -> Lack:
@@ -51,7 +54,9 @@ def lack(connection: duckdb.DuckDBPyConnection) -> Lack:
     )
 
 
-def bring_up_to_date(connection: duckdb.DuckDBPyConnection, *, version: int, say: Callable[[str], None]) -> None:
+def bring_up_to_date(
+    connection: duckdb.DuckDBPyConnection, *, version: int, say: Callable[[str], None]
+) -> None:
     """Adds what the file lacks and stamps it with this version; `say` hears of it, once it is done."""
     missing = lack(connection)
     if version == schema.VERSION and not missing:
@@ -59,7 +64,9 @@ def bring_up_to_date(connection: duckdb.DuckDBPyConnection, *, version: int, say
     connection.begin()
     try:
         for record, name in missing.columns:
-            connection.execute(f'ALTER TABLE {schema.TABLES[record]} ADD COLUMN "{name}" {schema.nullable_type(record, name)}')
+            connection.execute(
+                f'ALTER TABLE {schema.TABLES[record]} ADD COLUMN "{name}" {schema.nullable_type(record, name)}'
+            )
         for record in missing.tables:
             connection.execute(f"CREATE TABLE {schema.described(record)}")
         for name, query in schema.VIEWS.items():
@@ -83,7 +90,11 @@ def read_as_this_version(connection: duckdb.DuckDBPyConnection, *, version: int)
     ((database,),) = connection.execute("SELECT current_database()").fetchall()
     for record in {record for record, _ in missing.columns}:
         table = schema.TABLES[record]
-        added = ", ".join(f'CAST(NULL AS {schema.nullable_type(record, name)}) AS "{name}"' for of, name in missing.columns if of is record)
+        added = ", ".join(
+            f'CAST(NULL AS {schema.nullable_type(record, name)}) AS "{name}"'
+            for of, name in missing.columns
+            if of is record
+        )
         connection.execute(f'CREATE TEMP VIEW {table} AS SELECT *, {added} FROM "{database}".main.{table}')
     for record in missing.tables:
         connection.execute(f"CREATE TEMP TABLE {schema.described(record)}")

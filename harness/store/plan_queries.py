@@ -79,9 +79,13 @@ def plays(connection: Readable) -> list[PlayRow]:
 def servers(connection: Readable) -> list[ServerRows]:
     """One for each gate that the store's methods went through."""
     gates: dict[str, list[str]] = {}
-    for method, gate in connection.execute("SELECT method, max(coalesce(gate, method)) FROM methods GROUP BY method ORDER BY 1").fetchall():
+    for method, gate in connection.execute(
+        "SELECT method, max(coalesce(gate, method)) FROM methods GROUP BY method ORDER BY 1"
+    ).fetchall():
         gates.setdefault(gate, []).append(method)
-    return [rows for gate, methods in gates.items() if (rows := _server(connection, gate, methods)) is not None]
+    return [
+        rows for gate, methods in gates.items() if (rows := _server(connection, gate, methods)) is not None
+    ]
 
 
 def _server(connection: Readable, gate: str, methods: Sequence[str]) -> ServerRows | None:
@@ -94,9 +98,12 @@ def _server(connection: Readable, gate: str, methods: Sequence[str]) -> ServerRo
     if not rows:
         return None
     failed = connection.execute(
-        f"SELECT avg((error_class IS NOT NULL AND error_class <> 'RateLimited')::INT) FROM calls WHERE {mine}", list(methods)
+        f"SELECT avg((error_class IS NOT NULL AND error_class <> 'RateLimited')::INT) FROM calls WHERE {mine}",
+        list(methods),
     ).fetchall()
-    told = connection.execute("SELECT detail FROM gate_events WHERE kind = 'quota' AND gate = ? ORDER BY \"at\"", [gate]).fetchall()
+    told = connection.execute(
+        "SELECT detail FROM gate_events WHERE kind = 'quota' AND gate = ? ORDER BY \"at\"", [gate]
+    ).fetchall()
     sent_at, latency_s, prompt_tokens, reply_tokens = zip(*rows, strict=True)
     return ServerRows(
         gate=gate,

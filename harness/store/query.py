@@ -19,7 +19,7 @@ from harness.store.query_server import Readable
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class QueryResult:
     """One question to one store. Iterating gives a dict for each row."""
 
     store: Path
@@ -39,7 +39,11 @@ class Answer:
 
     def to_arrow(self) -> Any:
         """A pyarrow.Table."""
-        return self._shaped("pyarrow", "to_arrow_table", lambda arrow, names, rows: arrow.Table.from_pylist(_dicts(names, rows)))
+        return self._shaped(
+            "pyarrow",
+            "to_arrow_table",
+            lambda arrow, names, rows: arrow.Table.from_pylist(_dicts(names, rows)),
+        )
 
     def to_pandas(self) -> Any:
         """A pandas.DataFrame."""
@@ -62,8 +66,8 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
-    """Rows that were computed, not asked for; read like an Answer."""
+class RowTable:
+    """Rows that were computed, not asked for; read like an QueryResult."""
 
     names: tuple[str, ...]
     figures: tuple[tuple[object, ...], ...]

@@ -43,7 +43,7 @@ def socket_path(store: Path) -> Path:
 
 
 @asynccontextmanager
-async def answering(connection: duckdb.DuckDBPyConnection, store: Path) -> AsyncIterator[None]:
+async def serve_queries(connection: duckdb.DuckDBPyConnection, store: Path) -> AsyncIterator[None]:
     """Answers questions about the store as long as the block lasts."""
     path = socket_path(store)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -84,7 +84,11 @@ def _answer(connection: duckdb.DuckDBPyConnection, line: bytes) -> bytes:
         with connection.cursor() as cursor:
             kinds = [statement.type for statement in cursor.extract_statements(question["query"])]
             if kinds != [duckdb.StatementType.SELECT]:
-                return orjson.dumps({"error": "a running sweep answers one SELECT at a time, and nothing that writes (it is read-only)"})
+                return orjson.dumps(
+                    {
+                        "error": "a running sweep answers one SELECT at a time, and nothing that writes (it is read-only)"
+                    }
+                )
             cursor.execute("BEGIN TRANSACTION READ ONLY")
             answered = cursor.execute(question["query"], question["parameters"])
             columns = [column[0] for column in answered.description or []]
@@ -133,7 +137,9 @@ class RunningStore:
                 while piece := asking.recv(1 << 16):
                     pieces.append(piece)
             except OSError as error:
-                raise StoreError(f"{self._store}: is in use by a process that answers no questions ({error.strerror})") from error
+                raise StoreError(
+                    f"{self._store}: is in use by a process that answers no questions ({error.strerror})"
+                ) from error
         return b"".join(pieces)
 
 

@@ -17,7 +17,9 @@ from harness.store.query_server import Readable
 
 def methods_of_models(connection: Readable) -> dict[str, list[str]]:
     """Model -> its access methods, both in the order in which sweeps named them."""
-    rows = connection.execute("SELECT model, method FROM methods").fetchall()  # DuckDB keeps the order in which rows came
+    rows = connection.execute(
+        "SELECT model, method FROM methods"
+    ).fetchall()  # DuckDB keeps the order in which rows came
     models: dict[str, list[str]] = {}
     for model, method in dict.fromkeys(rows):
         models.setdefault(model, []).append(method)
@@ -45,7 +47,9 @@ def audit_choices(connection: Readable) -> AuditChoices:
         raise StoreError("the store holds no sweep yet; `lightbulb run SWEEP.toml` plays one")
     spec = orjson.loads(rows[0][0])
     known = {field.name for field in fields(AuditChoices)}
-    return AuditChoices(seed=spec["seed"], **{name: value for name, value in spec["audit"].items() if name in known})
+    return AuditChoices(
+        seed=spec["seed"], **{name: value for name, value in spec["audit"].items() if name in known}
+    )
 
 
 def looks(connection: Readable) -> list[LookRecord]:
@@ -70,7 +74,9 @@ def audit_plans(connection: Readable) -> list[StoredPlan]:
         SELECT plan_hash, min(made_at) AS made,
                (SELECT min(sent_at) FROM calls WHERE calls.run_id >= min(audit_plans.run_id))
         FROM audit_plans GROUP BY plan_hash ORDER BY made""").fetchall()
-    return [StoredPlan(plan_hash=plan_hash, made_at=made, first_call_at=first) for plan_hash, made, first in rows]
+    return [
+        StoredPlan(plan_hash=plan_hash, made_at=made, first_call_at=first) for plan_hash, made, first in rows
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,13 +121,17 @@ def game_lengths(connection: Readable) -> dict[str, GameLength]:
                coalesce(sum(completion_tokens), 0) / count(DISTINCT episode_id)
         FROM calls JOIN last_episodes USING (episode_id, attempt)
         WHERE status = 'finished' GROUP BY game HAVING count(prompt_tokens) > 0""").fetchall()
-    return {game: GameLength(calls=calls, prompt_tokens=read, reply_tokens=written) for game, calls, read, written in rows}
+    return {
+        game: GameLength(calls=calls, prompt_tokens=read, reply_tokens=written)
+        for game, calls, read, written in rows
+    }
 
 
 def known_outcomes(connection: Readable, instance_set: str) -> dict[tuple[str, ...], tuple[object, ...]]:
     """(method, game, rules, experiment, instance) -> (outcome, score), for every episode of this instance set."""
     rows = connection.execute(
-        "SELECT method, game, rules, experiment, instance, outcome, score FROM episodes WHERE instance_set = ?", [instance_set]
+        "SELECT method, game, rules, experiment, instance, outcome, score FROM episodes WHERE instance_set = ?",
+        [instance_set],
     ).fetchall()
     return {tuple(row[:5]): tuple(row[5:]) for row in rows}
 
@@ -202,7 +212,9 @@ def reply_rows(connection: Readable) -> ReplyRows:
     players = connection.execute(f"""
         SELECT {_number("method, arm")}, method, arm
         FROM (SELECT DISTINCT method FROM calls), (SELECT DISTINCT arm FROM episodes)""").fetchall()
-    endings = connection.execute(f"SELECT {_number('finish_reason')}, finish_reason FROM calls GROUP BY finish_reason").fetchall()
+    endings = connection.execute(
+        f"SELECT {_number('finish_reason')}, finish_reason FROM calls GROUP BY finish_reason"
+    ).fetchall()
     told = connection.execute(f"""
         WITH replies AS (SELECT ask_hash, reply, {_number("reply")} AS said FROM calls WHERE error_class IS NULL),
         varied AS (SELECT ask_hash FROM replies GROUP BY ask_hash HAVING count(*) > 2 AND min(said) <> max(said))
@@ -251,7 +263,9 @@ class MethodTime:
 def time_by_method(connection: Readable) -> list[MethodTime]:
     names = [field.name for field in fields(MethodTime)]
     sums = ", ".join(f"sum({name})" for name in names[1:])
-    rows = connection.execute(f"SELECT method, {sums} FROM time_by_method GROUP BY method ORDER BY method").fetchall()
+    rows = connection.execute(
+        f"SELECT method, {sums} FROM time_by_method GROUP BY method ORDER BY method"
+    ).fetchall()
     return [MethodTime(**dict(zip(names, row, strict=True))) for row in rows]
 
 
@@ -265,15 +279,29 @@ def transcript(connection: Readable, episode: str) -> Transcript:
         [episode, episode],
     ).fetchall()
     if not found:
-        raise StoreError(f"no episode's id or key starts with {episode!r}; `lightbulb sql STORE 'FROM scores'` lists them")
+        raise StoreError(
+            f"no episode's id or key starts with {episode!r}; `lightbulb sql STORE 'FROM scores'` lists them"
+        )
     if len(found) > 1:
         some = "\n".join(f"  {row[0]}  {row[2]}" for row in found[:5])
         raise StoreError(f"several episodes start with {episode!r}; give more of the id:\n{some}")
     episode_id, attempt, key, status, outcome, score, reason = found[0]
-    turns = [_transcript_turn(*row) for row in connection.execute(_ANSWERED, [episode_id, attempt]).fetchall()]
-    left = [_transcript_turn(*row) for row in connection.execute(_UNANSWERED, [episode_id, attempt]).fetchall()]
+    turns = [
+        _transcript_turn(*row) for row in connection.execute(_ANSWERED, [episode_id, attempt]).fetchall()
+    ]
+    left = [
+        _transcript_turn(*row) for row in connection.execute(_UNANSWERED, [episode_id, attempt]).fetchall()
+    ]
     unanswered = left[-1] if left and status == "failed" else None
-    return Transcript(key=key, status=status, outcome=outcome, score=score, reason=reason, turns=tuple(turns), unanswered=unanswered)
+    return Transcript(
+        key=key,
+        status=status,
+        outcome=outcome,
+        score=score,
+        reason=reason,
+        turns=tuple(turns),
+        unanswered=unanswered,
+    )
 
 
 _ANSWERED = "SELECT seat, method, added_json, reply, violation FROM transcripts WHERE episode_id = ? AND attempt = ? ORDER BY turn"

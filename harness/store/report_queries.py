@@ -99,8 +99,12 @@ class ShownEpisode:
 
 
 def sweep_lines(connection: Readable) -> tuple[SweepLine, ...]:
-    rows = connection.execute("SELECT run_id, name, version, started_at FROM sweeps ORDER BY run_id").fetchall()
-    return tuple(SweepLine(run_id=run, name=name, version=version, started_at=at) for run, name, version, at in rows)
+    rows = connection.execute(
+        "SELECT run_id, name, version, started_at FROM sweeps ORDER BY run_id"
+    ).fetchall()
+    return tuple(
+        SweepLine(run_id=run, name=name, version=version, started_at=at) for run, name, version, at in rows
+    )
 
 
 def method_tallies(connection: Readable) -> tuple[MethodTally, ...]:
@@ -108,7 +112,9 @@ def method_tallies(connection: Readable) -> tuple[MethodTally, ...]:
     facts = connection.execute("""
         SELECT method, model, provider, dialect, base_url, sampling_json FROM methods
         QUALIFY run_id = max(run_id) OVER (PARTITION BY method) ORDER BY rowid""").fetchall()
-    columns = connection.execute("SELECT column_name FROM duckdb_columns() WHERE table_name = 'calls'").fetchall()
+    columns = connection.execute(
+        "SELECT column_name FROM duckdb_columns() WHERE table_name = 'calls'"
+    ).fetchall()
     cost = "sum(cost_usd)" if ("cost_usd",) in columns else "NULL::DOUBLE"
     counts = {
         row[0]: row[1:]
@@ -129,9 +135,16 @@ def method_tallies(connection: Readable) -> tuple[MethodTally, ...]:
     return tuple(_tally(fact, counts.get(fact[0]), histograms.get(fact[0], [])) for fact in facts)
 
 
-def _tally(fact: Sequence[str], counts: Sequence[object] | None, histogram: Sequence[tuple[float, int]]) -> MethodTally:
+def _tally(
+    fact: Sequence[str], counts: Sequence[object] | None, histogram: Sequence[tuple[float, int]]
+) -> MethodTally:
     method, model, provider, dialect, base_url, sampling_json = fact
-    calls, errors, retries, prompt_tokens, completion_tokens, cost_usd, busy_s, queue_s, latency = counts or (0, 0, 0, *[None] * 6)
+    calls, errors, retries, prompt_tokens, completion_tokens, cost_usd, busy_s, queue_s, latency = counts or (
+        0,
+        0,
+        0,
+        *[None] * 6,
+    )
     return MethodTally(
         method=method,
         model=model,
@@ -170,13 +183,17 @@ def endings(connection: Readable) -> tuple[Cluster, ...]:
     for game, ended, cause, method, count, example in rows:
         clusters.setdefault((game, ended, cause), []).append((method, count, example))
     made = [
-        Cluster(game=game, ended=ended, cause=cause, count=sum(one[1] for one in methods), methods=tuple(methods))
+        Cluster(
+            game=game, ended=ended, cause=cause, count=sum(one[1] for one in methods), methods=tuple(methods)
+        )
         for (game, ended, cause), methods in clusters.items()
     ]
     return tuple(sorted(made, key=lambda one: -one.count))
 
 
-def chosen_episodes(connection: Readable, *, bytes_max: int, first: Sequence[str] = ()) -> tuple[ShownEpisode, ...]:
+def chosen_episodes(
+    connection: Readable, *, bytes_max: int, first: Sequence[str] = ()
+) -> tuple[ShownEpisode, ...]:
     """Transcripts that fit: those asked for first, then whole items, every method's plays of them, those that ended differently first.
 
     bytes_max  of the transcripts' text, as UTF-8; items are taken game by game in turn, in an order that no score decides"""
@@ -209,7 +226,9 @@ def _episodes(connection: Readable, wanted: Sequence[str]) -> tuple[ShownEpisode
         [list(wanted)],
     ).fetchall():
         messages = tuple(Message(one["role"], one["text"]) for one in orjson.loads(added))
-        turns.setdefault(episode_id, []).append(ShownTurn(seat=seat, added=messages, reply=reply, violation=violation))
+        turns.setdefault(episode_id, []).append(
+            ShownTurn(seat=seat, added=messages, reply=reply, violation=violation)
+        )
     heads = connection.execute(
         f"""
         SELECT episode_id, model, method, game, {_ITEM}, experiment || ' ' || instance, repeat, arm, coalesce(outcome, status),

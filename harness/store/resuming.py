@@ -32,7 +32,12 @@ class StoredCells(NamedTuple):
 
 
 def stored_cells(
-    connection: Readable, which: Which, *, items: Sequence[tuple[str, ...]], seats: Sequence[int], repeats: int
+    connection: Readable,
+    which: Which,
+    *,
+    items: Sequence[tuple[str, ...]],
+    seats: Sequence[int],
+    repeats: int,
 ) -> list[StoredCells]:
     """Of the episodes of these items, each with so many seats, at these many repeats: those that the store holds.
 
@@ -89,21 +94,28 @@ def unfinished_turns(connection: Readable) -> dict[str, list[StoredTurn]]:
         [ids],
     ).fetchall()
     with_row = set(
-        connection.execute("SELECT episode_id, turn, attempt FROM turns WHERE episode_id IN (SELECT unnest(?))", [ids]).fetchall()
+        connection.execute(
+            "SELECT episode_id, turn, attempt FROM turns WHERE episode_id IN (SELECT unnest(?))", [ids]
+        ).fetchall()
     )
     turns: dict[str, list[StoredTurn]] = {}
     for episode_id, turn, attempt, ask_hash, reply in sorted(rows):
         known = turns.setdefault(episode_id, [])
-        if attempt == cut_off[episode_id] and turn == len(known):  # a gap would mean a lost call; play on from before it
+        if attempt == cut_off[episode_id] and turn == len(
+            known
+        ):  # a gap would mean a lost call; play on from before it
             has_row = (episode_id, turn, attempt) in with_row
-            known.append(StoredTurn(attempt=attempt, turn=turn, ask_hash=ask_hash, reply=reply, has_row=has_row))
+            known.append(
+                StoredTurn(attempt=attempt, turn=turn, ask_hash=ask_hash, reply=reply, has_row=has_row)
+            )
     return turns
 
 
 def last_attempts(connection: Readable, status: str) -> dict[str, int]:
     """Episode id -> the number of its last attempt, for episodes whose last attempt ended so."""
     rows = connection.execute(
-        "SELECT episode_id, attempt FROM episodes QUALIFY attempt = max(attempt) OVER (PARTITION BY episode_id) AND status = ?", [status]
+        "SELECT episode_id, attempt FROM episodes QUALIFY attempt = max(attempt) OVER (PARTITION BY episode_id) AND status = ?",
+        [status],
     ).fetchall()
     return dict(rows)
 

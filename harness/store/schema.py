@@ -99,13 +99,21 @@ def statements() -> list[str]:
     """What makes an empty file a store of this version."""
     tables = [f"CREATE TABLE {described(record)}" for record in TABLES]
     views = [f"CREATE VIEW {name} AS {query}" for name, query in VIEWS.items()]
-    return ["CREATE TABLE store (version BIGINT NOT NULL)", f"INSERT INTO store VALUES ({VERSION})", *tables, *views]
+    return [
+        "CREATE TABLE store (version BIGINT NOT NULL)",
+        f"INSERT INTO store VALUES ({VERSION})",
+        *tables,
+        *views,
+    ]
 
 
 def described(record: type[Record]) -> str:
     """The table's name with its columns, as CREATE TABLE takes them."""
     hints = typing.get_type_hints(record)
-    each = (f'"{name}" {_type_of(hints[name])}{"" if _may_be_none(hints[name]) else " NOT NULL"}' for name in columns(record))
+    each = (
+        f'"{name}" {_type_of(hints[name])}{"" if _may_be_none(hints[name]) else " NOT NULL"}'
+        for name in columns(record)
+    )
     return f"{TABLES[record]} ({', '.join(each)})"
 
 

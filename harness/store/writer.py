@@ -23,7 +23,9 @@ from harness.store import schema
 from harness.store.file import translated
 
 CHUNK_ROWS = 100  # about a millisecond's work, which holds the interpreter; then the event loop may have it
-BATCH_PERIOD_S = 0.5  # with DuckDB's commit well under half a second, everything older than a second is on disk
+BATCH_PERIOD_S = (
+    0.5  # with DuckDB's commit well under half a second, everything older than a second is on disk
+)
 
 
 class StoreWriter:
@@ -76,7 +78,9 @@ class StoreWriter:
                 try:
                     self._batches.write(batch)
                 except StoreError as error:
-                    self._failure = f"{error}; what was committed before is safe, and the same command resumes from it"
+                    self._failure = (
+                        f"{error}; what was committed before is safe, and the same command resumes from it"
+                    )
             self._writing = 0
             if self._relief is not None:
                 anyio.from_thread.run_sync(self._relief.set)
@@ -124,9 +128,13 @@ class Batches:
 
     def _append(self, kind: type[Record], records: list[Record]) -> None:
         if kind not in self._appenders:
-            self._appenders[kind] = self._connection.appender(schema.TABLES[kind], columns=schema.columns(kind))
+            self._appenders[kind] = self._connection.appender(
+                schema.TABLES[kind], columns=schema.columns(kind)
+            )
         for start in range(0, len(records), CHUNK_ROWS):
-            self._appenders[kind].append_rows(map(tuple, records[start : start + CHUNK_ROWS]))  # of plain tuples it reads faster
+            self._appenders[kind].append_rows(
+                map(tuple, records[start : start + CHUNK_ROWS])
+            )  # of plain tuples it reads faster
             step_aside()
         self._appenders[kind].flush()
 
@@ -137,7 +145,9 @@ def write_batch(connection: duckdb.DuckDBPyConnection, path: Path, batch: list[R
 
 
 @asynccontextmanager
-async def writing(connection: duckdb.DuckDBPyConnection, path: Path, *, behind_rows_max: int = 50_000) -> AsyncIterator[StoreWriter]:
+async def writing(
+    connection: duckdb.DuckDBPyConnection, path: Path, *, behind_rows_max: int = 50_000
+) -> AsyncIterator[StoreWriter]:
     """A writer with its thread; on leaving, everything taken is committed, also when leaving by an error or cancellation."""
     writer = StoreWriter(connection, path, behind_rows_max=behind_rows_max)
     done = anyio.Event()

@@ -55,7 +55,10 @@ def write_episode(root: Path, episode: ExportedEpisode, seats: Sequence[str]) ->
     stamps = list(_stamps(episode.turns))
     _write(folder / "scores.json", {"turn scores": {}, "episode scores": scores(episode)})
     if episode.turns:
-        _write(folder / "requests.json", [_request(turn, stamp) for turn, stamp in zip(episode.turns, stamps, strict=True)])
+        _write(
+            folder / "requests.json",
+            [_request(turn, stamp) for turn, stamp in zip(episode.turns, stamps, strict=True)],
+        )
         _write(folder / "interactions.json", _interactions(episode, players, stamps))
     return folder
 
@@ -113,10 +116,14 @@ def _iso(at: float) -> str:
 def _request(turn: Exchange, stamp: str) -> dict[str, object]:
     return {
         "timestamp": stamp,
-        "manipulated_prompt_obj": [{"role": message.role, "content": message.text} for message in turn.messages],
+        "manipulated_prompt_obj": [
+            {"role": message.role, "content": message.text} for message in turn.messages
+        ],
         "raw_response_obj": {
             "model": turn.served_model,
-            "choices": [{"message": {"role": "assistant", "content": turn.reply}, "finish_reason": turn.finish_reason}],
+            "choices": [
+                {"message": {"role": "assistant", "content": turn.reply}, "finish_reason": turn.finish_reason}
+            ],
             "usage": {"prompt_tokens": turn.prompt_tokens, "completion_tokens": turn.completion_tokens},
             "clem_player": {
                 "call_start": _iso(turn.sent_at) if turn.sent_at else None,
@@ -135,7 +142,9 @@ def _duration(seconds: float) -> str:
     return f"{hours}:{rest // 60:02}:{rest % 60:02}.{whole.microseconds:06}"
 
 
-def _interactions(episode: ExportedEpisode, players: Mapping[str, str], stamps: Sequence[str]) -> dict[str, object]:
+def _interactions(
+    episode: ExportedEpisode, players: Mapping[str, str], stamps: Sequence[str]
+) -> dict[str, object]:
     turns = []
     for turn, stamp in zip(episode.turns, stamps, strict=True):
         player = players.get(turn.seat, turn.seat)

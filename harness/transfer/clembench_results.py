@@ -29,7 +29,15 @@ TEMPERATURE = re.compile(r"(.+)-t(\d+(?:\.\d+)?)")
 TWO_TEMPERATURES = re.compile(r"(.+-t\d+(?:\.\d+)?)--(.+)")
 PLAYED = ", % Played"
 RAW_COLUMNS = ("game", "model", "experiment", "episode", "metric", "value")
-OUTCOME_METRICS = ("Aborted", "Main Score", "Success", "Lose", "Request Count", "Parsed Request Count", "Violated Request Count")
+OUTCOME_METRICS = (
+    "Aborted",
+    "Main Score",
+    "Success",
+    "Lose",
+    "Request Count",
+    "Parsed Request Count",
+    "Violated Request Count",
+)
 DERIVED_METRIC = "Played"  # clembench appends it to raw.csv
 
 
@@ -50,7 +58,7 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class ResultPlace:
     """Which episode it is: of one pair, no two have the same. `experiment` is without v1.6's leading index."""
 
     pair: Pair
@@ -64,7 +72,7 @@ class Place:
 class PublishedEpisode:
     """content_hash: of the instance where it was published, else of its name; exchanges: none where it has no transcript."""
 
-    place: Place
+    place: ResultPlace
     content_hash: str
     outcome: Outcome
     exchanges: tuple[Exchange, ...] = ()
@@ -104,11 +112,15 @@ def open_results(path: Path) -> Results:
     if path.is_file():
         return _open_table(path)
     if not path.is_dir():
-        raise SpecError(f"{path}: no such file or folder; name a folder of results, or its raw.csv or results.csv")
+        raise SpecError(
+            f"{path}: no such file or folder; name a folder of results, or its raw.csv or results.csv"
+        )
     found = list(_find_episodes(path))
     if found:
-        pairs = {one.pair for _, one in found if isinstance(one, Place)}
-        return Results(pairs=tuple(sorted(pairs)), episodes=(_read_episode(folder, place) for folder, place in found))
+        pairs = {one.pair for _, one in found if isinstance(one, ResultPlace)}
+        return Results(
+            pairs=tuple(sorted(pairs)), episodes=(_read_episode(folder, place) for folder, place in found)
+        )
     for name in ("raw.csv", "results.csv"):
         if (path / name).is_file():
             return _open_table(path / name)
@@ -130,7 +142,9 @@ def read_pair(name: str) -> Pair:
     temperatures = {float(one[2]) if one else None for one in told}
     return Pair(
         name=name,
-        players=tuple(one[1] if one and float(one[2]) == 0 else half for one, half in zip(told, halves, strict=True)),
+        players=tuple(
+            one[1] if one and float(one[2]) == 0 else half for one, half in zip(told, halves, strict=True)
+        ),
         temperature=temperatures.pop() if len(temperatures) == 1 else None,
     )
 
@@ -138,7 +152,7 @@ def read_pair(name: str) -> Pair:
 # --- episode folders ----------------------------------------------------------------------------------------------------------
 
 
-def _find_episodes(root: Path) -> Iterator[tuple[Path, Place | Broken]]:
+def _find_episodes(root: Path) -> Iterator[tuple[Path, ResultPlace | Broken]]:
     for name, folders, _ in os.walk(root.resolve()):
         folder = Path(name)
         if EPISODE_FOLDER.fullmatch(folder.name) and len(folder.parts) > 4:
@@ -147,24 +161,28 @@ def _find_episodes(root: Path) -> Iterator[tuple[Path, Place | Broken]]:
         folders.sort()
 
 
-def _folder_place(folder: Path, inner: Sequence[str]) -> Place | Broken:
+def _folder_place(folder: Path, inner: Sequence[str]) -> ResultPlace | Broken:
     pair, game, experiment, episode = folder.parts[-4:]
     if any(map(REPEATED_PLAYS.fullmatch, (pair, game, experiment, *inner))):
-        return Broken(f"{folder}: one of several plays of an instance; import reads results with one play of each")
+        return Broken(
+            f"{folder}: one of several plays of an instance; import reads results with one play of each"
+        )
     place = _place(pair, game, experiment, episode)
     assert place is not None, "only folders with such a name are looked at"
     if place.rules == "v1.6" and (folder.parent / "experiment.json").is_file():  # clembench 2.2 to 3.2
-        return Place(pair=place.pair, game=game, rules="clemcore", experiment=place.experiment, instance=place.instance)
+        return ResultPlace(
+            pair=place.pair, game=game, rules="clemcore", experiment=place.experiment, instance=place.instance
+        )
     return place
 
 
-def _place(pair: str, game: str, experiment: str, episode: str) -> Place | None:
+def _place(pair: str, game: str, experiment: str, episode: str) -> ResultPlace | None:
     """From the folders' names; None if the last is not that of an episode."""
     named = EPISODE_FOLDER.fullmatch(episode)
     if not named:
         return None
     early = named[1] == "episode"
-    return Place(
+    return ResultPlace(
         pair=read_pair(pair),
         game=game,
         rules="v1.6" if early else "clemcore",
@@ -173,7 +191,7 @@ def _place(pair: str, game: str, experiment: str, episode: str) -> Place | None:
     )
 
 
-def _read_episode(folder: Path, place: Place | Broken) -> PublishedEpisode | Broken:
+def _read_episode(folder: Path, place: ResultPlace | Broken) -> PublishedEpisode | Broken:
     if isinstance(place, Broken):
         return place
     try:
@@ -187,7 +205,7 @@ def _read_episode(folder: Path, place: Place | Broken) -> PublishedEpisode | Bro
         return Broken(str(error))
 
 
-def _content_hash(path: Path, place: Place) -> str:
+def _content_hash(path: Path, place: ResultPlace) -> str:
     """Of the published instance, however its file is laid out; of its name where there is none."""
     if not path.is_file():
         return digest(place.game, place.experiment, place.instance)
@@ -200,10 +218,16 @@ def _folder_outcome(folder: Path) -> Outcome:
         scores = json_object(path).get("episode scores")
         if not isinstance(scores, dict):
             raise SpecError(f"{path}: key 'episode scores' is missing or not an object")
-        return read_outcome({name: _number(value, f"{path}: {name}") for name, value in scores.items()}, str(path))
+        return read_outcome(
+            {name: _number(value, f"{path}: {name}") for name, value in scores.items()}, str(path)
+        )
     failure = folder / "error.json"
     if failure.is_file():
-        return Outcome(state="unscored", score=None, reason=f"no scores: the play ended in {as_object(json_value(failure)).get('error')}")
+        return Outcome(
+            state="unscored",
+            score=None,
+            reason=f"no scores: the play ended in {as_object(json_value(failure)).get('error')}",
+        )
     return Outcome(state="unscored", score=None, reason="no scores were published")
 
 
@@ -270,7 +294,9 @@ def _open_table(path: Path) -> Results:
         return _raw_results(path, ((line, dict(zip(columns, row, strict=False))) for line, row in rows))
     games = [column.removesuffix(PLAYED) for column in columns if column.endswith(PLAYED)]
     if games:
-        return _figures(path, columns[0], games, ((line, dict(zip(columns, row, strict=False))) for line, row in rows))
+        return _figures(
+            path, columns[0], games, ((line, dict(zip(columns, row, strict=False))) for line, row in rows)
+        )
     raise SpecError(
         f"{path}: line 1: neither the columns of raw.csv ({', '.join(RAW_COLUMNS)}) nor those of results.csv (<game>{PLAYED}; ...)"
     )
@@ -287,14 +313,18 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 def _raw_results(path: Path, rows: Iterable[tuple[int, Mapping[str, str]]]) -> Results:
     """Rows of one episode may stand anywhere: the derived ones come last."""
-    metrics: dict[Place, dict[str, float]] = {}
-    broken: dict[Place, Broken] = {}
+    metrics: dict[ResultPlace, dict[str, float]] = {}
+    broken: dict[ResultPlace, Broken] = {}
     lost: list[Broken] = []
     for line, row in rows:
         place = _place(*(row.get(column, "") for column in ("model", "game", "experiment", "episode")))
         metric, where = row.get("metric", ""), f"{path}: line {line}"
         if place is None:
-            lost.append(Broken(f"{where}: episode is {row.get('episode', '')!r}, neither episode_<k> nor instance_<id>"))
+            lost.append(
+                Broken(
+                    f"{where}: episode is {row.get('episode', '')!r}, neither episode_<k> nor instance_<id>"
+                )
+            )
         elif metric in metrics.setdefault(place, {}):
             broken.setdefault(place, Broken(f"{where}: a second {metric} of {_named(place)}"))
         elif metric != DERIVED_METRIC:
@@ -304,23 +334,30 @@ def _raw_results(path: Path, rows: Iterable[tuple[int, Mapping[str, str]]]) -> R
                 broken.setdefault(place, Broken(str(error)))
     return Results(
         pairs=tuple(sorted({place.pair for place in metrics})),
-        episodes=(*lost, *(broken.get(place) or _raw_episode(path, place, found) for place, found in metrics.items())),
+        episodes=(
+            *lost,
+            *(broken.get(place) or _raw_episode(path, place, found) for place, found in metrics.items()),
+        ),
     )
 
 
-def _raw_episode(path: Path, place: Place, metrics: Mapping[str, float]) -> PublishedEpisode | Broken:
+def _raw_episode(path: Path, place: ResultPlace, metrics: Mapping[str, float]) -> PublishedEpisode | Broken:
     try:
         outcome = read_outcome(metrics, f"{path}: {_named(place)}")
     except SpecError as error:
         return Broken(str(error))
-    return PublishedEpisode(place=place, content_hash=digest(place.game, place.experiment, place.instance), outcome=outcome)
+    return PublishedEpisode(
+        place=place, content_hash=digest(place.game, place.experiment, place.instance), outcome=outcome
+    )
 
 
-def _named(place: Place) -> str:
+def _named(place: ResultPlace) -> str:
     return f"{place.pair.name}/{place.game}/{place.experiment}/{place.instance}"
 
 
-def _figures(path: Path, name_column: str, games: Sequence[str], rows: Iterable[tuple[int, Mapping[str, str]]]) -> Results:
+def _figures(
+    path: Path, name_column: str, games: Sequence[str], rows: Iterable[tuple[int, Mapping[str, str]]]
+) -> Results:
     figures: list[PublishedFigures | Broken] = []
     pairs: set[Pair] = set()
     for line, row in rows:

@@ -16,7 +16,9 @@ def json_value(path: Path) -> object:
     try:
         return json.loads(read_text(path))
     except json.JSONDecodeError as error:
-        raise SpecError(f"{path}: line {error.lineno}, column {error.colno}: not JSON: {error.msg}") from error
+        raise SpecError(
+            f"{path}: line {error.lineno}, column {error.colno}: not JSON: {error.msg}"
+        ) from error
     except RecursionError as error:
         raise SpecError(f"{path}: not usable: it is nested too deeply") from error
 

@@ -22,7 +22,14 @@ from harness.store.file import open_to_write
 from harness.store.reader import known_outcomes, methods_of_models, summaries
 from harness.store.resuming import latest_spec
 from harness.store.writer import write_batch
-from harness.transfer.clembench_results import Broken, Pair, PublishedEpisode, PublishedFigures, Results, open_results
+from harness.transfer.clembench_results import (
+    Broken,
+    Pair,
+    PublishedEpisode,
+    PublishedFigures,
+    Results,
+    open_results,
+)
 from harness.transfer.rows import INSTANCE_SET, episode_rows, method_row, summary_row
 
 BATCH_ROWS = 20_000
@@ -59,7 +66,9 @@ class Grouping:
         for option in options:
             model, _, pattern = option.partition("=")
             if not model or option.endswith("="):
-                raise SpecError(f"--model {option!r}: write MODEL=PAIRS, such as 'llama-3-70b=Llama-3-70B-*', or MODEL for all pairs")
+                raise SpecError(
+                    f"--model {option!r}: write MODEL=PAIRS, such as 'llama-3-70b=Llama-3-70B-*', or MODEL for all pairs"
+                )
             rules.append((model, pattern or "*"))
         return cls(tuple(rules))
 
@@ -69,13 +78,17 @@ class Grouping:
         raises  SpecError if a pattern names no pair, or two of them give one pair to two models"""
         for model, pattern in self.rules:
             if not any(_named_by(pattern, pair) for pair in pairs):
-                raise SpecError(f"--model {model}={pattern}: names no pair; there are {', '.join(sorted({one.method for one in pairs}))}")
+                raise SpecError(
+                    f"--model {model}={pattern}: names no pair; there are {', '.join(sorted({one.method for one in pairs}))}"
+                )
         return {pair.method: self._model(pair) for pair in pairs}
 
     def _model(self, pair: Pair) -> str:
         models = list(dict.fromkeys(model for model, pattern in self.rules if _named_by(pattern, pair)))
         if len(models) > 1:
-            raise SpecError(f"--model: {pair.method} is given to {models[0]} and to {models[1]}; it can belong to one model only")
+            raise SpecError(
+                f"--model: {pair.method} is given to {models[0]} and to {models[1]}; it can belong to one model only"
+            )
         return models[0] if models else pair.method
 
 
@@ -84,7 +97,9 @@ def _named_by(pattern: str, pair: Pair) -> bool:
     return any(fnmatchcase(name.casefold(), pattern.casefold()) for name in (pair.name, pair.method))
 
 
-def import_results(paths: Sequence[Path], store: Path, grouping: Grouping, *, wall_s: float, say: Callable[[str], None]) -> ImportEnd:
+def import_results(
+    paths: Sequence[Path], store: Path, grouping: Grouping, *, wall_s: float, say: Callable[[str], None]
+) -> ImportEnd:
     """Everything at these paths that the store does not hold yet.
 
     wall_s  the time of the import, for its row
@@ -104,10 +119,14 @@ def _refuse_other_models(models: dict[str, str], stored: dict[str, list[str]], s
     for other, methods in stored.items():
         for method in methods:
             if models.get(method, other) != other:
-                raise SpecError(f"{store}: holds {method} as an access method of {other}, not of {models[method]}; import into a new store")
+                raise SpecError(
+                    f"{store}: holds {method} as an access method of {other}, not of {models[method]}; import into a new store"
+                )
 
 
-def _opening(run_id: str, paths: Sequence[Path], models: dict[str, str], last_spec: dict[str, object], wall_s: float) -> SweepRecord:
+def _opening(
+    run_id: str, paths: Sequence[Path], models: dict[str, str], last_spec: dict[str, object], wall_s: float
+) -> SweepRecord:
     """The import's row among the sweeps: how the store is audited does not change by it."""
     spec_json = orjson.dumps(
         {
@@ -181,16 +200,26 @@ class _Import:
             case PublishedEpisode(place=place, outcome=end):
                 key = (place.pair.method, place.game, place.rules, place.experiment, place.instance)
                 if self._is_new(key, (end.state, end.score)):
-                    self._add(place.pair, episode_rows(found, run_id=self._opening.run_id, model=self._models[place.pair.method]))
+                    self._add(
+                        place.pair,
+                        episode_rows(
+                            found, run_id=self._opening.run_id, model=self._models[place.pair.method]
+                        ),
+                    )
             case PublishedFigures(pair=pair):
                 key_of_figures = (pair.method, found.game)
                 if self._is_new(key_of_figures, (found.played, found.quality, found.quality_std)):
-                    self._add(pair, [summary_row(found, run_id=self._opening.run_id, model=self._models[pair.method])])
+                    self._add(
+                        pair,
+                        [summary_row(found, run_id=self._opening.run_id, model=self._models[pair.method])],
+                    )
 
     def _is_new(self, key: tuple[str, ...], said: tuple[object, ...]) -> bool:
         name = "/".join(key)
         if key in self._seen:
-            self._broken.append(f"{name}: stands twice in these results; the first is imported, this one is not")
+            self._broken.append(
+                f"{name}: stands twice in these results; the first is imported, this one is not"
+            )
             return False
         self._seen.add(key)
         if key not in self._known:
@@ -198,7 +227,9 @@ class _Import:
         if self._known[key] == said:
             self._already += 1
         else:
-            self._broken.append(f"{name}: the store has it as {self._known[key]}, these results as {said}; import into a new store")
+            self._broken.append(
+                f"{name}: the store has it as {self._known[key]}, these results as {said}; import into a new store"
+            )
         return False
 
     def _add(self, pair: Pair, rows: Iterable[Record]) -> None:

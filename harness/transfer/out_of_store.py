@@ -102,7 +102,9 @@ def _episodes(connection: Readable, method: str, repeat: int) -> Iterator[Export
         [method, repeat],
     ).fetchall():
         finish_reason, prompt_tokens, completion_tokens, served_model, sent_at, latency_s = usage
-        messages = seen.get((episode_id, seat), ())[:kept] + tuple(Message(one["role"], one["text"]) for one in orjson.loads(added))
+        messages = seen.get((episode_id, seat), ())[:kept] + tuple(
+            Message(one["role"], one["text"]) for one in orjson.loads(added)
+        )
         seen[episode_id, seat] = messages
         turns.setdefault(episode_id, []).append(
             Exchange(
@@ -147,7 +149,9 @@ def _episodes(connection: Readable, method: str, repeat: int) -> Iterator[Export
 
 def _number(instance: str, game: str) -> str:
     if not (instance.isascii() and instance.isdigit()):
-        raise SpecError(f"{game}: instance {instance!r} is no number, and clembench names episodes by number; export as parquet or csv")
+        raise SpecError(
+            f"{game}: instance {instance!r} is no number, and clembench names episodes by number; export as parquet or csv"
+        )
     return instance
 
 

@@ -12,7 +12,7 @@ import orjson
 from harness.core.history import SeatHistory
 from harness.core.records import CallRecord, EpisodeRecord, MethodRecord, Record, SummaryRecord, TurnRecord
 from harness.core.vocabulary import EpisodePlan, Instance
-from harness.transfer.clembench_results import Pair, Place, PublishedEpisode, PublishedFigures
+from harness.transfer.clembench_results import Pair, PublishedEpisode, PublishedFigures, ResultPlace
 from harness.transfer.clembench_transcripts import Exchange
 
 INSTANCE_SET = "clembench-results"
@@ -113,7 +113,9 @@ def _turns(episode: PublishedEpisode, episode_id: str, run_id: str) -> Iterator[
         yield _turn_row(said, episode_id, number, method, history.ask_hash, kept)
 
 
-def _turn_row(said: Exchange, episode_id: str, number: int, method: str, ask_hash: str, kept: int) -> TurnRecord:
+def _turn_row(
+    said: Exchange, episode_id: str, number: int, method: str, ask_hash: str, kept: int
+) -> TurnRecord:
     added = [{"role": message.role, "text": message.text} for message in said.messages[kept:]]
     return TurnRecord(
         episode_id=episode_id,
@@ -128,7 +130,7 @@ def _turn_row(said: Exchange, episode_id: str, number: int, method: str, ask_has
     )
 
 
-def _player(place: Place, seat: str) -> str:
+def _player(place: ResultPlace, seat: str) -> str:
     """Who sits there: "Player 2" is the pair's second, anyone else its first."""
     return place.pair.players[-1] if seat == "Player 2" else place.pair.players[0]
 

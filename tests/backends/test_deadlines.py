@@ -7,13 +7,15 @@ import time
 
 import pytest
 
-from backends.deadlines import Deadlines, Limit, Patience
+from backends.deadlines import Deadlines, DeadlineTimer, Limit
 
 QUICK = Deadlines(first_byte_s=0.2, between_chunks_s=0.3, timeout_s=0.8)
-CALM = Deadlines(first_byte_s=1.0, between_chunks_s=1.0, timeout_s=3.0)  # no busy machine stands still so long by itself
+CALM = Deadlines(
+    first_byte_s=1.0, between_chunks_s=1.0, timeout_s=3.0
+)  # no busy machine stands still so long by itself
 
 
-async def ended(patience: Patience, pieces: int, every_s: float) -> Limit | None:
+async def ended(patience: DeadlineTimer, pieces: int, every_s: float) -> Limit | None:
     """The deadline that a request met whose answer comes in so many pieces, so far apart; None if it came whole."""
     wait = patience.begin()
     try:
@@ -30,7 +32,7 @@ def test_each_request_meets_its_own_deadline() -> None:
     """Under way together: one never begins, one falls silent, one goes on for too long, and one is well."""
 
     async def scenario() -> list[Limit | None]:
-        patience = Patience(QUICK)
+        patience = DeadlineTimer(QUICK)
 
         async def falls_silent() -> Limit | None:
             wait = patience.begin()
@@ -39,7 +41,11 @@ def test_each_request_meets_its_own_deadline() -> None:
                 await asyncio.sleep(5)
             return wait.limit
 
-        return list(await asyncio.gather(ended(patience, 1, 5.0), falls_silent(), ended(patience, 100, 0.06), ended(patience, 3, 0.03)))
+        return list(
+            await asyncio.gather(
+                ended(patience, 1, 5.0), falls_silent(), ended(patience, 100, 0.06), ended(patience, 3, 0.03)
+            )
+        )
 
     assert asyncio.run(scenario()) == ["first_byte_s", "between_chunks_s", "timeout_s", None]
 
@@ -48,7 +54,7 @@ def test_who_is_cancelled_is_not_told_of_a_deadline() -> None:
     """Both at once: the cancellation stands, as whoever asked for it waits for the end."""
 
     async def scenario() -> bool:
-        patience = Patience(QUICK)
+        patience = DeadlineTimer(QUICK)
         task = asyncio.create_task(ended(patience, 1, 5.0))
         await asyncio.sleep(0.05)
         task.cancel()
@@ -63,7 +69,7 @@ def test_held_again_within_it_ends_there() -> None:
 
     async def scenario() -> list[str]:
         heard = []
-        wait = Patience(QUICK).begin()
+        wait = DeadlineTimer(QUICK).begin()
         with wait:
             heard.append("head")
             with pytest.raises(TimeoutError), wait:
@@ -79,7 +85,7 @@ def test_a_task_whose_deadline_passed_can_go_on() -> None:
     """Its cancellation was ours, and is taken back: the next request is not cut short by it."""
 
     async def scenario() -> list[Limit | None]:
-        patience = Patience(QUICK)
+        patience = DeadlineTimer(QUICK)
         return [await ended(patience, 1, 5.0), await ended(patience, 2, 0.02)]
 
     assert asyncio.run(scenario()) == ["first_byte_s", None]
@@ -89,7 +95,7 @@ def test_a_loop_that_stood_still_ends_nobody() -> None:
     """What came while it was held up is heard before anybody is judged."""
 
     async def scenario() -> Limit | None:
-        patience = Patience(CALM)
+        patience = DeadlineTimer(CALM)
         came = asyncio.Event()
 
         async def request() -> Limit | None:
@@ -104,7 +110,9 @@ def test_a_loop_that_stood_still_ends_nobody() -> None:
         task = asyncio.create_task(request())
         await asyncio.sleep(0.05)
         time.sleep(1.2)  # noqa: ASYNC251  the loop is held up on purpose
-        asyncio.get_running_loop().call_soon(came.set)  # as bytes that waited: who reads them wakes after what was due meanwhile
+        asyncio.get_running_loop().call_soon(
+            came.set
+        )  # as bytes that waited: who reads them wakes after what was due meanwhile
         return await task
 
     assert asyncio.run(scenario()) is None
@@ -114,7 +122,7 @@ def test_a_loop_that_always_lags_still_ends_who_waits_in_vain() -> None:
     """Every look comes late, and yet nobody waits for ever."""
 
     async def scenario() -> Limit | None:
-        patience = Patience(QUICK)
+        patience = DeadlineTimer(QUICK)
         request = asyncio.create_task(ended(patience, 1, 5.0))
         for _ in range(100):
             time.sleep(0.03)  # noqa: ASYNC251  a loop with too much to do

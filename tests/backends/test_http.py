@@ -19,7 +19,7 @@ from aiohttp import web
 
 from backends.deadlines import Deadlines
 from backends.dialects import DIALECTS
-from backends.http import ANSWER_BYTES_MAX, HttpBackend, open_wire
+from backends.http import ANSWER_BYTES_MAX, HttpBackend, open_connection_pool
 from harness.core.clock import RealClock
 from harness.core.errors import (
     AccountRefused,
@@ -31,12 +31,19 @@ from harness.core.errors import (
     Unavailable,
     Unreachable,
 )
-from harness.core.vocabulary import Completion, Form, Message, Prompt
+from harness.core.vocabulary import Completion, Message, Prompt, ReplyFormat
 from harness.limits.headers import read_reports
-from harness.limits.token_bucket import Report
+from harness.limits.token_bucket import QuotaReport
 from tests.world import method
 
-PROMPT = Prompt(messages=(Message("user", "Hi"),), form=Form(regex="[a-z]+"), episode="e", item="i", seat="s", turn=0)
+PROMPT = Prompt(
+    messages=(Message("user", "Hi"),),
+    reply_format=ReplyFormat(regex="[a-z]+"),
+    episode="e",
+    item="i",
+    seat="s",
+    turn=0,
+)
 GOOD = b'{"id": "1", "model": "toy", "choices": [{"message": {"content": "hello"}, "finish_reason": "stop"}]}'
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -59,10 +66,23 @@ async def serving(handler: Handler, *, tls: ssl.SSLContext | None = None) -> Asy
 
 @asynccontextmanager
 async def backend(
-    base_url: str, *, key: str | None = None, deadlines: Deadlines | None = None, per_second: float | None = None, **of_method: Any
+    base_url: str,
+    *,
+    key: str | None = None,
+    deadlines: Deadlines | None = None,
+    per_second: float | None = None,
+    **of_method: Any,
 ) -> AsyncIterator[HttpBackend]:
-    async with open_wire(requests_per_second_max=per_second, deadlines=deadlines or Deadlines()) as wire:
-        yield HttpBackend(replace(method(), base_url=base_url, **of_method), DIALECTS["openai_chat"], wire, key=key, clock=RealClock())
+    async with open_connection_pool(
+        requests_per_second_max=per_second, deadlines=deadlines or Deadlines()
+    ) as wire:
+        yield HttpBackend(
+            replace(method(), base_url=base_url, **of_method),
+            DIALECTS["openai_chat"],
+            wire,
+            key=key,
+            clock=RealClock(),
+        )
 
 
 def met(handler: Handler, *, deadlines: Deadlines | None = None, key: str | None = None) -> str | CallError:
@@ -123,7 +143,9 @@ def speaking(pieces: Sequence[bytes], pause_s: float = 0.0, *, hang: bool = Fals
     """A server that streams these pieces."""
 
     async def handler(request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "x-ratelimit-remaining-requests": "7"})
+        response = web.StreamResponse(
+            headers={"Content-Type": "text/event-stream", "x-ratelimit-remaining-requests": "7"}
+        )
         await response.prepare(request)
         for piece in pieces:
             await asyncio.sleep(pause_s)
@@ -135,9 +157,14 @@ def speaking(pieces: Sequence[bytes], pause_s: float = 0.0, *, hang: bool = Fals
     return handler
 
 
-def streamed(handler: Handler, *, deadlines: Deadlines | None = None, key: str | None = None) -> Completion | CallError:
+def streamed(
+    handler: Handler, *, deadlines: Deadlines | None = None, key: str | None = None
+) -> Completion | CallError:
     async def scenario() -> Completion | CallError:
-        async with serving(handler) as url, backend(url, deadlines=deadlines, key=key, stream=True) as through:
+        async with (
+            serving(handler) as url,
+            backend(url, deadlines=deadlines, key=key, stream=True) as through,
+        ):
             try:
                 return await through.complete(PROMPT)
             except CallError as error:
@@ -223,8 +250,15 @@ def test_thoughts_spoken_aloud_are_kept_apart(said: str, text: str, thoughts: st
 def test_limits_are_read_in_the_providers_own_names() -> None:
     """Groq's requests are a day's and say nothing of a minute; Fireworks counts tokens of prompts and replies apart."""
     told = {
-        "groq": {"x-ratelimit-limit-requests": "14400", "x-ratelimit-limit-tokens": "6000", "x-ratelimit-remaining-tokens": "10"},
-        "fireworks": {"x-ratelimit-limit-tokens-prompt": "60000", "x-ratelimit-limit-tokens-generated": "900"},
+        "groq": {
+            "x-ratelimit-limit-requests": "14400",
+            "x-ratelimit-limit-tokens": "6000",
+            "x-ratelimit-remaining-tokens": "10",
+        },
+        "fireworks": {
+            "x-ratelimit-limit-tokens-prompt": "60000",
+            "x-ratelimit-limit-tokens-generated": "900",
+        },
     }
 
     async def scenario(name: str) -> Mapping[str, str]:
@@ -234,8 +268,11 @@ def test_limits_are_read_in_the_providers_own_names() -> None:
         async with serving(answer) as url, backend(url, provider=name) as through:
             return (await through.complete(PROMPT)).headers
 
-    assert read_reports(anyio.run(scenario, "groq"), 0.0) == {"tokens": Report(limit=6000, remaining=10)}
-    assert read_reports(anyio.run(scenario, "fireworks"), 0.0) == {"input_tokens": Report(limit=60000), "output_tokens": Report(limit=900)}
+    assert read_reports(anyio.run(scenario, "groq"), 0.0) == {"tokens": QuotaReport(limit=6000, remaining=10)}
+    assert read_reports(anyio.run(scenario, "fireworks"), 0.0) == {
+        "input_tokens": QuotaReport(limit=60000),
+        "output_tokens": QuotaReport(limit=900),
+    }
 
 
 def test_events_may_be_cut_anywhere() -> None:
@@ -257,13 +294,18 @@ def test_a_key_that_is_quoted_does_not_come_through() -> None:
     """Neither in a whole reply nor in a streamed one."""
 
     async def quote(request: web.Request) -> web.StreamResponse:
-        return web.Response(body=GOOD.replace(b"hello", request.headers["Authorization"].encode()), content_type="application/json")
+        return web.Response(
+            body=GOOD.replace(b"hello", request.headers["Authorization"].encode()),
+            content_type="application/json",
+        )
 
     assert met(quote, key="sk-very-secret") == "Bearer [key]"
 
     async def quote_with_escapes(request: web.Request) -> web.StreamResponse:
         reply = GOOD.replace(b"hello", b"sk-very\\u002dsecret").replace(b'"1"', b"null")
-        return web.Response(body=reply, content_type="application/json", headers={"x-request-id": "for sk-very-secret"})
+        return web.Response(
+            body=reply, content_type="application/json", headers={"x-request-id": "for sk-very-secret"}
+        )
 
     async def scenario() -> Completion:
         async with serving(quote_with_escapes) as url, backend(url, key="sk-very-secret") as through:
@@ -303,7 +345,9 @@ def test_a_connection_that_is_not_taken_up_has_its_own_deadline() -> None:
                 other = sockets.enter_context(socket.socket())
                 other.setblocking(False)
                 other.connect_ex(full.getsockname())
-            async with backend(f"http://127.0.0.1:{full.getsockname()[1]}/v1", deadlines=Deadlines(connect_s=0.2)) as through:
+            async with backend(
+                f"http://127.0.0.1:{full.getsockname()[1]}/v1", deadlines=Deadlines(connect_s=0.2)
+            ) as through:
                 with pytest.raises(TimedOut, match=r"no connection .* within connect_s = 0\.2"):
                     await through.complete(PROMPT)
 

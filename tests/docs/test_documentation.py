@@ -52,7 +52,9 @@ def path(tmp_path: Path) -> str:
 
 @pytest.mark.docs
 @pytest.mark.timeout(960)  # a page is many commands; on a busy machine they add up
-@pytest.mark.parametrize("page", [one for one in PAGES if "```sh" in one.read_text("utf-8")], ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page", [one for one in PAGES if "```sh" in one.read_text("utf-8")], ids=lambda page: page.stem
+)
 def test_a_page_does_what_it_says(page: Path, tmp_path: Path, path: str) -> None:
     """Played as it stands, no step fails and nothing is left running."""
     work = tmp_path / "work"

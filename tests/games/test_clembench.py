@@ -63,20 +63,32 @@ def test_layout(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("game", "change", "complaint"),
     [
-        ("taboo", {"max_turns": "3"}, "instance 0 of e in clembench-v1.6: field 'max_turns' is not a whole number"),
+        (
+            "taboo",
+            {"max_turns": "3"},
+            "instance 0 of e in clembench-v1.6: field 'max_turns' is not a whole number",
+        ),
         ("taboo", {"game_instances": [{"game_id": 1}, {"game_id": 1}]}, "has game_id 1 twice"),
         ("taboo", {"game_instances": None}, "key 'game_instances' is missing"),
         ("taboo", {"game_instances": [{}]}, "without a whole number as 'game_id'"),
         ("taboo", {"name": 1}, "without a 'name'"),
         ("wordle", {"lang_keywords": {}}, "later version than v1.6.*lang_keywords"),
-        ("referencegame", {"game_instances": [{"game_id": 0, "p1_mode": "strict"}]}, "later version than v1.6.*p1_mode"),
+        (
+            "referencegame",
+            {"game_instances": [{"game_id": 0, "p1_mode": "strict"}]},
+            "later version than v1.6.*p1_mode",
+        ),
         (
             "imagegame",
             {"game_instances": [{"game_id": 0, "player_1_response_pattern": "^command: [^\n]+$"}]},
             "later version than v1.6.*'command:'",
         ),
         ("privateshared", {}, "does not name one language"),
-        ("privateshared", {"game_instances": [{"game_id": 0, "lang": "en"}]}, "en_words.json: cannot be read"),
+        (
+            "privateshared",
+            {"game_instances": [{"game_id": 0, "lang": "en"}]},
+            "en_words.json: cannot be read",
+        ),
     ],
 )
 def test_refusals(tmp_path: Path, game: str, change: dict[str, Any], complaint: str) -> None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from games import GAMES
 from games.bots import with_form_errors
 from games.grids import EMPTY
-from games.playthrough import Transcript, played_by_bots, replay
+from games.playthrough import Playthrough, played_by_bots, replay
 from harness.core.protocols import Game
 from harness.core.seeds import stream
 from harness.core.vocabulary import Instance, Outcome, normalised
@@ -27,9 +27,55 @@ BOUNDED = settings(max_examples=25, deadline=None, derandomize=True)
 sre: Any = import_module("re._constants")
 parser: Any = import_module("re._parser")
 
-TAGS = ["CLUE:", "GUESS:", "guess:", "explanation:", "agreement:", "Instruction:", "Expression:", "Answer:", "ANSWER:", "ASIDE:", "ME:"]
-WORDS = ["yes", "no", "DONE", "first", "NA", "start", "crane", "STOP", "x", EMPTY, "X X X X X", "$1$", "TARGET_EXPRESSION", "{}", "%s"]
-ODD = ["", "\0", "\x1c", "\x85", "\u2028", "\udc80", "\ud800\udc00", "שלום", "\u202e", "ſ", "İ", "K", "’", "\ufeff", "\r\n", "\n", "\t"]
+TAGS = [
+    "CLUE:",
+    "GUESS:",
+    "guess:",
+    "explanation:",
+    "agreement:",
+    "Instruction:",
+    "Expression:",
+    "Answer:",
+    "ANSWER:",
+    "ASIDE:",
+    "ME:",
+]
+WORDS = [
+    "yes",
+    "no",
+    "DONE",
+    "first",
+    "NA",
+    "start",
+    "crane",
+    "STOP",
+    "x",
+    EMPTY,
+    "X X X X X",
+    "$1$",
+    "TARGET_EXPRESSION",
+    "{}",
+    "%s",
+]
+ODD = [
+    "",
+    "\0",
+    "\x1c",
+    "\x85",
+    "\u2028",
+    "\udc80",
+    "\ud800\udc00",
+    "שלום",
+    "\u202e",
+    "ſ",
+    "İ",
+    "K",
+    "’",
+    "\ufeff",
+    "\r\n",
+    "\n",
+    "\t",
+]
 PIECES = st.lists(st.sampled_from(TAGS + WORDS + ODD) | st.text(max_size=20), max_size=8).map(" ".join)
 CHEAP = {"privateshared": "hotel-booking"}
 
@@ -39,7 +85,9 @@ def some_instance(game: Game) -> Instance:
     return next(one for one in game.instances() if one.experiment == CHEAP.get(game.name, one.experiment))
 
 
-def spoiled(game: Game, instance: Instance, rules: str, rate: float, chance: Random, other: list[str]) -> Transcript:
+def spoiled(
+    game: Game, instance: Instance, rules: str, rate: float, chance: Random, other: list[str]
+) -> Playthrough:
     """A play by middling bots, some of whose replies are replaced by others or broken in form."""
 
     def reply(seat: str, heard: Any) -> str:
@@ -53,10 +101,10 @@ def spoiled(game: Game, instance: Instance, rules: str, rate: float, chance: Ran
             replies.append(reply(asks[-1].seat, asks[-1].messages))
             asks.append(play.send(replies[-1]))
     except StopIteration as ended:
-        return Transcript(asks=tuple(asks), replies=tuple(replies), outcome=ended.value)
+        return Playthrough(asks=tuple(asks), replies=tuple(replies), outcome=ended.value)
 
 
-def check(game: Game, transcript: Transcript) -> None:
+def check(game: Game, transcript: Playthrough) -> None:
     """The laws that hold of any finished play."""
     outcome = transcript.outcome
     assert isinstance(outcome, Outcome)
@@ -68,17 +116,23 @@ def check(game: Game, transcript: Transcript) -> None:
     assert outcome.reason
     assert len(outcome.reason) < 80
     assert all(isinstance(figure, float) for figure in outcome.metrics.values())
-    assert (outcome.last_parse.violation is not None) is (outcome.state == "aborted" and outcome.reason != "too many unknown words")
+    assert (outcome.last_parse.violation is not None) is (
+        outcome.state == "aborted" and outcome.reason != "too many unknown words"
+    )
     for ask in transcript.asks:
         assert ask.seat in game.seats
         assert ask.messages == normalised(ask.messages)
         assert ask.messages[-1].role == "user"
-        assert ask.form.tokens_max == 100
+        assert ask.reply_format.tokens_max == 100
 
 
 @EVERY_GAME
 @BOUNDED
-@given(replies=st.lists(PIECES, min_size=1, max_size=6), seed=st.integers(0, 1 << 32), rate=st.sampled_from([0.05, 0.3, 1.0]))
+@given(
+    replies=st.lists(PIECES, min_size=1, max_size=6),
+    seed=st.integers(0, 1 << 32),
+    rate=st.sampled_from([0.05, 0.3, 1.0]),
+)
 def test_every_episode_ends(game: Game, replies: list[str], seed: int, rate: float) -> None:
     """No replies crash a game or keep it going for ever, and its outcome is in order; played again they bring the same asks and outcome."""
     instance = some_instance(game)
@@ -131,10 +185,12 @@ def test_hostile_replies(game: Game, text: str) -> None:
 @given(data=st.data())
 def test_forms_are_accepted(game: Game, data: st.DataObject) -> None:
     """Whatever matches an ask's form is a reply in good form to the game, and no longer than the token limit allows."""
-    for form, (instance, before) in _every_form(game.name).items():
-        reply = data.draw(st.from_regex(re.compile(form), fullmatch=True))
+    for reply_format, (instance, before) in _every_form(game.name).items():
+        reply = data.draw(st.from_regex(re.compile(reply_format), fullmatch=True))
         transcript = replay(game.play(instance, "v1.6b"), [*before, reply.strip()])
-        parse = transcript.asks[-1].last_parse if transcript.outcome is None else transcript.outcome.last_parse
+        parse = (
+            transcript.asks[-1].last_parse if transcript.outcome is None else transcript.outcome.last_parse
+        )
         assert parse.violation is None
         # A printable ASCII character is at most one token, an empty cell at most its three bytes.
         assert len(reply.encode()) < 100
@@ -146,7 +202,10 @@ def _every_form(name: str) -> dict[str, tuple[Instance, tuple[str, ...]]]:
     game = GAMES[name]
     instance = some_instance(game)
     transcript = played_by_bots(game, instance, "v1.6b", skill=0.5, chance=stream(0))
-    places = {ask.form.regex: (instance, transcript.replies[:number]) for number, ask in reversed(list(enumerate(transcript.asks)))}
+    places = {
+        ask.reply_format.regex: (instance, transcript.replies[:number])
+        for number, ask in reversed(list(enumerate(transcript.asks)))
+    }
     assert {ask.seat for ask in transcript.asks} == set(game.seats)
     return places
 
@@ -154,16 +213,18 @@ def _every_form(name: str) -> dict[str, tuple[Instance, tuple[str, ...]]]:
 @pytest.mark.parametrize("reply", ["NA", "NA ", "N", "NAB", "NA b", "N A", "Nothing"])
 def test_the_answer_that_the_form_leaves_out(reply: str) -> None:
     """The form of an answer matches every line without a colon but the one that the rules take for none."""
-    form = next(form for form in _every_form("privateshared") if form.startswith("ANSWER"))
-    assert bool(re.fullmatch(form, f"ANSWER: {reply}")) is (reply.strip() != "NA")
+    reply_format = next(
+        reply_format for reply_format in _every_form("privateshared") if reply_format.startswith("ANSWER")
+    )
+    assert bool(re.fullmatch(reply_format, f"ANSWER: {reply}")) is (reply.strip() != "NA")
 
 
 @EVERY_GAME
 def test_forms_are_portable(game: Game) -> None:
     """Forms use only what constrained decoders share: literals, classes, groups, alternation and bounded repeats."""
-    for form in _every_form(game.name):
-        assert form.replace(EMPTY, "").isascii()
-        _check_portable(parser.parse(form))
+    for reply_format in _every_form(game.name):
+        assert reply_format.replace(EMPTY, "").isascii()
+        _check_portable(parser.parse(reply_format))
 
 
 def _check_portable(parsed: Iterable[tuple[Any, Any]]) -> None:
@@ -191,7 +252,9 @@ def _check_portable(parsed: Iterable[tuple[Any, Any]]) -> None:
 def test_perfect_bots(game: Game) -> None:
     """Perfect bots reach 100 on every instance of ours."""
     for instance in game.instances():
-        transcript = played_by_bots(game, instance, "v1.6b", skill=1, chance=stream(0, instance.experiment, instance.id))
+        transcript = played_by_bots(
+            game, instance, "v1.6b", skill=1, chance=stream(0, instance.experiment, instance.id)
+        )
         check(game, transcript)
         assert transcript.outcome is not None
         assert transcript.outcome.score == 100
@@ -204,7 +267,9 @@ def test_bots_by_skill(game: Game) -> None:
     means = []
     for skill in (0.0, 0.4, 0.8, 1.0):
         outcomes = [
-            played_by_bots(game, instance, "v1.6b", skill=skill, chance=stream(repeat, instance.experiment, instance.id)).outcome
+            played_by_bots(
+                game, instance, "v1.6b", skill=skill, chance=stream(repeat, instance.experiment, instance.id)
+            ).outcome
             for instance in instances
             for repeat in range(2)
         ]
@@ -222,7 +287,7 @@ def test_replies_of_bots_match_the_form(game: Game) -> None:
     for number, instance in enumerate(game.instances()[::7]):
         transcript = played_by_bots(game, instance, "v1.6b", skill=0.7, chance=stream(number))
         for place, (ask, reply) in enumerate(zip(transcript.asks, transcript.replies, strict=True)):
-            assert re.fullmatch(ask.form.regex, reply)
+            assert re.fullmatch(ask.reply_format.regex, reply)
             if place < 8:
                 broken = with_form_errors(reply, 1.0, stream(0))
                 after = replay(game.play(instance, "v1.6b"), [*transcript.replies[:place], broken])

@@ -5,7 +5,7 @@ import pytest
 from games.clembench import read_instances
 from games.grids import EMPTY
 from games.imagegame import likeness, play
-from games.playthrough import Transcript, replay
+from games.playthrough import Playthrough, replay
 from harness.core.errors import SpecError
 from harness.core.vocabulary import Instance, Message, Requests
 
@@ -29,7 +29,14 @@ def puzzle(**fields: object) -> Instance:
         "grid_dimension": 5,
         "target_grid": TARGET,
     }
-    return Instance(game="imagegame", set_name="test", experiment="test", id="0", fields={**own, **fields}, content_hash="")
+    return Instance(
+        game="imagegame",
+        set_name="test",
+        experiment="test",
+        id="0",
+        fields={**own, **fields},
+        content_hash="",
+    )
 
 
 @pytest.fixture(params=["literal", "checkout"])
@@ -41,7 +48,7 @@ def instance(request: pytest.FixtureRequest) -> Instance:
     return found
 
 
-def played(instance: Instance, *replies: str) -> Transcript:
+def played(instance: Instance, *replies: str) -> Playthrough:
     return replay(play(instance, "v1.6"), replies)
 
 
@@ -74,7 +81,13 @@ CASES = [
 
 @pytest.mark.parametrize(("replies", "state", "score", "total", "parsed", "violated"), CASES)
 def test_published_rules(
-    instance: Instance, replies: list[str], state: str, score: float | None, total: int, parsed: int, violated: int
+    instance: Instance,
+    replies: list[str],
+    state: str,
+    score: float | None,
+    total: int,
+    parsed: int,
+    violated: int,
 ) -> None:
     """The image game ends as the published one does for these replies, its traps included."""
     outcome = played(instance, *replies, DONE).outcome
@@ -114,7 +127,11 @@ def test_what_each_seat_hears() -> None:
     assert asks[0].messages == (told,)
     assert asks[1].messages == (Message("user", f"draw\n{SAY}"),)
     assert asks[2].messages == (told, Message("assistant", SAY), Message("user", "next?"))
-    assert asks[3].messages == (*asks[1].messages, Message("assistant", T), Message("user", "Instruction: bar"))
+    assert asks[3].messages == (
+        *asks[1].messages,
+        Message("assistant", T),
+        Message("user", "Instruction: bar"),
+    )
 
 
 def test_averages() -> None:
@@ -129,7 +146,11 @@ def test_averages() -> None:
 @pytest.mark.parametrize(
     ("field", "value", "complaint"),
     [
-        ("player_1_response_pattern", "^(a+)+$", "'player_1_response_pattern' is not the published v1.6 pattern"),
+        (
+            "player_1_response_pattern",
+            "^(a+)+$",
+            "'player_1_response_pattern' is not the published v1.6 pattern",
+        ),
         ("grid_dimension", 4, "'grid_dimension' is not 5"),
     ],
 )

@@ -23,7 +23,9 @@ PUBLISHED_COUNTS = {
     "wordle_withcritic": {"common": 10, "medium": 20},
     "imagegame": {"pictures": 20, "scattered": 20},
     "referencegame": dict.fromkeys(("rows", "columns", "diagonals", "letters", "figures", "scattered"), 30),
-    "privateshared": dict.fromkeys(("hotel-booking", "pet-adoption", "bike-repair", "museum-rooms", "locker-codes"), 10),
+    "privateshared": dict.fromkeys(
+        ("hotel-booking", "pet-adoption", "bike-repair", "museum-rooms", "locker-codes"), 10
+    ),
 }
 
 
@@ -37,7 +39,10 @@ def values(instance: Instance, name: str) -> list[str]:
 def test_as_many_as_published(game: str) -> None:
     """Each game has as many instances of ours as the published set has, in as many experiments, none twice."""
     instances = GAMES[game].instances()
-    counts = {name: sum(one.experiment == name for one in instances) for name in dict.fromkeys(one.experiment for one in instances)}
+    counts = {
+        name: sum(one.experiment == name for one in instances)
+        for name in dict.fromkeys(one.experiment for one in instances)
+    }
     assert counts == PUBLISHED_COUNTS[game]
     assert len({one.content_hash for one in instances}) == len(instances)
     assert {one.set_name for one in instances} == {"own-1"}
@@ -55,7 +60,11 @@ def test_made_again() -> None:
 
 def test_made_by_command(tmp_path: Path) -> None:
     """The command writes the same files, whatever the hash seed."""
-    run([sys.executable, "-m", "games.instances.make", "--out", str(tmp_path)], check=True, env={"PYTHONHASHSEED": "7"})
+    run(
+        [sys.executable, "-m", "games.instances.make", "--out", str(tmp_path)],
+        check=True,
+        env={"PYTHONHASHSEED": "7"},
+    )
     for path in tmp_path.iterdir():
         assert path.read_bytes() == (HERE / path.name).read_bytes()
     assert len(list(tmp_path.iterdir())) == len(GAMES)
@@ -86,13 +95,17 @@ def test_stop_words() -> None:
 
 def test_wordle_words() -> None:
     """Targets are accepted words, differ, and are not told by their clues; the variants share them."""
-    plain, clued, criticised = (GAMES[game].instances() for game in ("wordle", "wordle_withclue", "wordle_withcritic"))
+    plain, clued, criticised = (
+        GAMES[game].instances() for game in ("wordle", "wordle_withclue", "wordle_withcritic")
+    )
     targets = [str(one.fields["target_word"]) for one in plain]
     assert len(set(targets)) == 30
     assert set(targets) <= set(five_letter_words())
     for variant in (clued, criticised):
         assert [one.fields["target_word"] for one in variant] == targets
-        assert all(str(one.fields["target_word"]) not in str(one.fields["target_word_clue"]) for one in variant)
+        assert all(
+            str(one.fields["target_word"]) not in str(one.fields["target_word_clue"]) for one in variant
+        )
     assert plain[0].fields["english_words"] is criticised[29].fields["english_words"]
     assert len(five_letter_words()) > 10_000
 

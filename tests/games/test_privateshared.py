@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from games.clembench import read_instances
-from games.playthrough import Transcript, replay
+from games.playthrough import Playthrough, replay
 from games.privateshared import ASIDE_FORM, cohens_kappa, play
 from harness.core.errors import SpecError
 from harness.core.vocabulary import Ask, Instance, Message, Requests
@@ -28,7 +28,14 @@ def puzzle(**fields: object) -> Instance:
         "probe_template": "ME: {} Say yes or no.",
         "probe_marker": "ME: ",
     }
-    return Instance(game="privateshared", set_name="test", experiment="test", id="0", fields={**own, **fields}, content_hash="")
+    return Instance(
+        game="privateshared",
+        set_name="test",
+        experiment="test",
+        id="0",
+        fields={**own, **fields},
+        content_hash="",
+    )
 
 
 @pytest.fixture(params=["literal", "checkout"])
@@ -66,7 +73,7 @@ def always(slot: str, number: int) -> str:
 PERFECT = answers(SLOTS.__getitem__, told)
 
 
-def played(instance: Instance, replies: list[str]) -> Transcript:
+def played(instance: Instance, replies: list[str]) -> Playthrough:
     return replay(play(instance, "v1.6"), replies)
 
 
@@ -82,7 +89,15 @@ def played(instance: Instance, replies: list[str]) -> Transcript:
     ],
     ids=["perfect", "always yes", "inverted", "evasive", "all at once", "capitals"],
 )
-def test_scores(travel: Instance, replies: list[str], state: str, score: float, accuracy: float, kappa: float, filled: float) -> None:
+def test_scores(
+    travel: Instance,
+    replies: list[str],
+    state: str,
+    score: float,
+    accuracy: float,
+    kappa: float,
+    filled: float,
+) -> None:
     """The score is the harmonic mean of slots filled and of kappa, and what was given away early counts as known."""
     outcome = played(travel, replies).outcome
     assert outcome is not None
@@ -97,7 +112,11 @@ def test_scores(travel: Instance, replies: list[str], state: str, score: float, 
 
 def test_retries(travel: Instance) -> None:
     """An aside may fail four times."""
-    replies = [each for reply in PERFECT for each in ([*["yes"] * 4, reply] if reply.startswith("ASIDE") else [reply])]
+    replies = [
+        each
+        for reply in PERFECT
+        for each in ([*["yes"] * 4, reply] if reply.startswith("ASIDE") else [reply])
+    ]
     outcome = played(travel, replies).outcome
     assert outcome is not None
     assert outcome.score == 100.0
@@ -166,7 +185,7 @@ def test_what_the_answerer_hears() -> None:
 def test_what_the_answerer_hears_of_the_checkout(travel: Instance) -> None:
     """A request carries its tag and no plea for brevity."""
     asks: tuple[Ask, ...] = played(travel, PERFECT).asks
-    request = next(ask for ask in asks if ask.form != ASIDE_FORM)
+    request = next(ask for ask in asks if ask.reply_format != ASIDE_FORM)
     sentences = travel.fields["request_sentences"]
     assert isinstance(sentences, dict)
     assert request.messages[-1].text.removeprefix("TRAVEL-AGENT: ") in sentences["when"]

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from games.clembench import read_instances
-from games.playthrough import Transcript, replay
+from games.playthrough import Playthrough, replay
 from games.referencegame import play
 from harness.core.errors import SpecError
 from harness.core.vocabulary import Instance, Message, Requests
@@ -21,16 +21,27 @@ def puzzle(**fields: object) -> Instance:
         "player_2_third_grid": "c",
         "target_grid_name": ["first", "1st", "1"],
     }
-    return Instance(game="referencegame", set_name="test", experiment="test", id="0", fields={**own, **fields}, content_hash="")
+    return Instance(
+        game="referencegame",
+        set_name="test",
+        experiment="test",
+        id="0",
+        fields={**own, **fields},
+        content_hash="",
+    )
 
 
 @pytest.fixture(params=["literal", "checkout"])
 def first(request: pytest.FixtureRequest) -> Instance:
     """A puzzle whose target is the selector's first grid."""
-    return puzzle() if request.param == "literal" else read_instances(request.getfixturevalue("clembench"), "referencegame")[0]
+    return (
+        puzzle()
+        if request.param == "literal"
+        else read_instances(request.getfixturevalue("clembench"), "referencegame")[0]
+    )
 
 
-def played(instance: Instance, *replies: str) -> Transcript:
+def played(instance: Instance, *replies: str) -> Playthrough:
     return replay(play(instance, "v1.6"), replies)
 
 
@@ -95,7 +106,9 @@ def test_aborts_at_the_describer(first: Instance, expression: str) -> None:
     assert transcript.outcome.requests == Requests(total=1, parsed=0, violated=1)
 
 
-@pytest.mark.parametrize("expression", ["Expression:\nfoo", "Expression: foo\n\n", "EXPRESSION:  foo", "expression:\tfoo"])
+@pytest.mark.parametrize(
+    "expression", ["Expression:\nfoo", "Expression: foo\n\n", "EXPRESSION:  foo", "expression:\tfoo"]
+)
 def test_accepted_expressions(first: Instance, expression: str) -> None:
     """A line end counts as the white space after the tag, and may follow the line."""
     assert [ask.seat for ask in played(first, expression).asks] == ["describer", "selector"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from games.clembench import read_instances
-from games.playthrough import Transcript, replay
+from games.playthrough import Playthrough, replay
 from games.taboo import play, stem
 from harness.core.errors import SpecError
 from harness.core.vocabulary import Instance, Message, Requests
@@ -31,7 +31,7 @@ def responsibility(request: pytest.FixtureRequest) -> Instance:
     return read_instances(request.getfixturevalue("clembench"), "taboo")[0]
 
 
-def played(instance: Instance, *replies: str) -> Transcript:
+def played(instance: Instance, *replies: str) -> Playthrough:
     return replay(play(instance, "v1.6"), replies)
 
 
@@ -58,7 +58,14 @@ CASES = [
     (["CLUE: x", "GUESS: responsibility .", "CLUE: y", 'GUESS: "responsibility".'], "success", 50.0, 2, 2, 0),
     (["CLUE: x", "GUESS:responsibility"], "success", 100.0, 1, 1, 0),
     (
-        ["CLUE: x", "GUESS: the responsibility", "CLUE: y", "GUESS: “responsibility”", "CLUE: z", "GUESS: responsibility…"],
+        [
+            "CLUE: x",
+            "GUESS: the responsibility",
+            "CLUE: y",
+            "GUESS: “responsibility”",
+            "CLUE: z",
+            "GUESS: responsibility…",
+        ],
         "lost",
         0.0,
         3,
@@ -85,7 +92,13 @@ CASES = [
 
 @pytest.mark.parametrize(("replies", "state", "score", "total", "parsed", "violated"), CASES)
 def test_published_rules(
-    responsibility: Instance, replies: list[str], state: str, score: float | None, total: int, parsed: int, violated: int
+    responsibility: Instance,
+    replies: list[str],
+    state: str,
+    score: float | None,
+    total: int,
+    parsed: int,
+    violated: int,
 ) -> None:
     """Taboo ends as the published game does for these replies, its traps included."""
     transcript = played(responsibility, *replies)
@@ -133,12 +146,22 @@ def test_what_each_seat_hears() -> None:
     assert asks[0].messages == (prompt,)
     assert asks[1].messages == (Message("user", "guess in 3\n\nCLUE: x"),)
     assert asks[2].messages == (prompt, Message("assistant", "CLUE: x"), Message("user", "GUESS: y"))
-    assert asks[3].messages == (*asks[1].messages, Message("assistant", "GUESS: y"), Message("user", "CLUE: z"))
+    assert asks[3].messages == (
+        *asks[1].messages,
+        Message("assistant", "GUESS: y"),
+        Message("user", "CLUE: z"),
+    )
 
 
 @pytest.mark.parametrize(
     ("word", "expected"),
-    [("international", "intern"), ("organization", "organ"), ("universal", "univers"), ("added", "ad"), ("responsible", "respons")],
+    [
+        ("international", "intern"),
+        ("organization", "organ"),
+        ("universal", "univers"),
+        ("added", "ad"),
+        ("responsible", "respons"),
+    ],
 )
 def test_stemmer(word: str, expected: str) -> None:
     """Stems are those of nltk's Snowball stemmer, from which newer ones of the same name differ."""
@@ -165,7 +188,9 @@ print(BigramAssocMeasures.fisher(20, (42, 20), 14307668))
 def test_stemming_leaves_others_their_nltk(refused: str) -> None:
     """It loads neither scipy nor numpy, and whoever imports nltk after it has what needs them; an nltk that cannot be loaded in part is
     loaded whole."""
-    ended = subprocess.run([sys.executable, "-c", f"REFUSED = {refused!r}\n{STEMMING}"], capture_output=True, text=True)
+    ended = subprocess.run(
+        [sys.executable, "-c", f"REFUSED = {refused!r}\n{STEMMING}"], capture_output=True, text=True
+    )
     assert ended.returncode == 0, ended.stderr
     assert 0.0 <= float(ended.stdout) <= 1.0
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import pytest
 
 from games.clembench import read_instances
-from games.playthrough import Transcript, replay
+from games.playthrough import Playthrough, replay
 from games.wordle import REPROMPTS, feedback, play
 from harness.core.errors import SpecError
 from harness.core.vocabulary import KEPT, Instance, Message, Requests
@@ -21,11 +21,15 @@ def puzzle(game: str, **fields: object) -> Instance:
         "use_critic": game == "wordle_withcritic",
         "system_definition": "You guess.",
         "guesser_prompt": [{"role": "user", "content": " Guess!\n"}],
-        "guesser_critic_prompt": [{"role": "user", "content": "Criticise!\n"}] if game == "wordle_withcritic" else [],
+        "guesser_critic_prompt": [{"role": "user", "content": "Criticise!\n"}]
+        if game == "wordle_withcritic"
+        else [],
         "target_word": "start",
         "target_word_clue": "embark",
     }
-    return Instance(game=game, set_name="test", experiment="test", id="1", fields={**shared, **fields}, content_hash="")
+    return Instance(
+        game=game, set_name="test", experiment="test", id="1", fields={**shared, **fields}, content_hash=""
+    )
 
 
 Puzzles = Callable[[str], Instance]
@@ -40,7 +44,7 @@ def start(request: pytest.FixtureRequest) -> Puzzles:
     return lambda game: read_instances(checkout, game)[0]
 
 
-def played(instance: Instance, *replies: str, rules: str = "v1.6") -> Transcript:
+def played(instance: Instance, *replies: str, rules: str = "v1.6") -> Playthrough:
     return replay(play(instance, rules), replies)
 
 
@@ -81,7 +85,13 @@ CASES = [
 
 @pytest.mark.parametrize(("replies", "state", "score", "total", "parsed", "violated"), CASES)
 def test_published_rules(
-    start: Puzzles, replies: list[str], state: str, score: float | None, total: int, parsed: int, violated: int
+    start: Puzzles,
+    replies: list[str],
+    state: str,
+    score: float | None,
+    total: int,
+    parsed: int,
+    violated: int,
 ) -> None:
     """Wordle ends as the published game does for these replies, its counters and traps included."""
     transcript = played(start("wordle"), *replies)
@@ -121,7 +131,8 @@ def test_feedback(target: str, guess: str, colours: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "score"), [("crane shirt start", 33.33), ("crane shirt burst smart stark start", 16.67), ("start", 100.0)]
+    ("words", "score"),
+    [("crane shirt start", 33.33), ("crane shirt burst smart stark start", 16.67), ("start", 100.0)],
 )
 def test_clue_variant(start: Puzzles, words: str, score: float) -> None:
     """With a clue the score is 100 over the attempts, and the clue ends the first message."""
@@ -150,7 +161,14 @@ CRITIC_CASES = [
 
 @pytest.mark.parametrize(("rules", "replies", "state", "score", "total", "parsed", "violated"), CRITIC_CASES)
 def test_critic_variant(
-    start: Puzzles, rules: str, replies: list[str], state: str, score: float | None, total: int, parsed: int, violated: int
+    start: Puzzles,
+    rules: str,
+    replies: list[str],
+    state: str,
+    score: float | None,
+    total: int,
+    parsed: int,
+    violated: int,
 ) -> None:
     """Only the guess after the critic's opinion counts; how long a critic may ramble is all that tells v1.6 from v1.6b."""
     transcript = played(start("wordle_withcritic"), *replies, rules=rules)
@@ -175,13 +193,20 @@ def test_what_the_critic_hears(start: Puzzles) -> None:
 def test_what_the_guesser_hears_of_the_critic() -> None:
     """The guesser is told clue and opinion after a proposal, and only feedback after the guess that counts."""
     asks = played(puzzle("wordle_withcritic"), CRANE, "agreement: No", CRANE, RIGHT).asks
-    assert asks[2].messages[-1] == Message("user", "clue:embark\nguess_agreement:No\nagreement_explanation:INVALID_FORMAT\n")
+    assert asks[2].messages[-1] == Message(
+        "user", "clue:embark\nguess_agreement:No\nagreement_explanation:INVALID_FORMAT\n"
+    )
     assert asks[3].messages[-1] == Message("user", "guess_feedback: c<red> r<yellow> a<green> n<red> e<red>")
 
 
 def test_reprompts() -> None:
     """Each flaw has a text of its own; with a critic the remembered reply then starts with the clue."""
-    replies = {"format": "no tag", "letters": "guess: st4rt", "length": "guess: cat", "unknown": "guess: qqqqq"}
+    replies = {
+        "format": "no tag",
+        "letters": "guess: st4rt",
+        "length": "guess: cat",
+        "unknown": "guess: qqqqq",
+    }
     for kind, reply in replies.items():
         asks = played(puzzle("wordle_withclue"), reply).asks
         assert asks[1].messages[-1].text == REPROMPTS[kind]
@@ -212,7 +237,9 @@ def test_sub_scores() -> None:
     # crane against start: three red letters, a yellow r, a green a; then start reuses r and a.
     assert [outcome.metrics[f"strategy score {number}"] for number in (1, 2, 3)] == [0.0, -30.0, 30.0]
 
-    outcome = played(puzzle("wordle_withcritic"), CRANE, NO, CRANE, CRANE, YES, CRANE, CRANE, YES, RIGHT).outcome
+    outcome = played(
+        puzzle("wordle_withcritic"), CRANE, NO, CRANE, CRANE, YES, CRANE, CRANE, YES, RIGHT
+    ).outcome
     assert outcome is not None
     assert outcome.metrics["Repetition-Guesser-On-Critic-Agreement"] == 0.5
     assert outcome.metrics["Non-Repetition-Guesser-On-Critic-Agreement"] == 0.5

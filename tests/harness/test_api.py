@@ -16,7 +16,14 @@ SWEEP = {
     "name": "notes",
     "seed": 5,
     "games": {"taboo": {"items": 12}},
-    "models": {"bots": {"methods": {"good": {"bots": {"skill": 0.7}}, "sloppy": {"bots": {"skill": 0.7, "form_errors": 0.1}}}}},
+    "models": {
+        "bots": {
+            "methods": {
+                "good": {"bots": {"skill": 0.7}},
+                "sloppy": {"bots": {"skill": 0.7, "form_errors": 0.1}},
+            }
+        }
+    },
 }
 
 
@@ -37,11 +44,15 @@ def test_a_dict_is_played(played: harness.Played) -> None:
 def test_it_works_inside_a_running_loop(tmp_path: Path) -> None:
     """As in a notebook: `run` from a coroutine and `await play` both play, the file of a spec and the spec itself."""
     spec = SweepSpec(
-        name="inside", games={"taboo": GamePart(items=2)}, models={"m": ModelPart(methods={"w": MethodPart(bots=BotPart())})}
+        name="inside",
+        games={"taboo": GamePart(items=2)},
+        models={"m": ModelPart(methods={"w": MethodPart(bots=BotPart())})},
     )
 
     async def cell() -> tuple[harness.Played, harness.Played]:
-        return harness.run(spec, store=tmp_path / "a.duckdb"), await harness.play(spec, store=tmp_path / "b.duckdb")
+        return harness.run(spec, store=tmp_path / "a.duckdb"), await harness.play(
+            spec, store=tmp_path / "b.duckdb"
+        )
 
     one, other = asyncio.run(cell())
     assert one.end == other.end
@@ -54,7 +65,9 @@ def test_a_sweep_is_checked_whoever_wrote_it(tmp_path: Path) -> None:
     """A dict with a misspelt key and a SweepSpec that contradicts itself get the errors that a file gets."""
     with pytest.raises(SpecError, match=r'games\.taboo\.itmes: unknown key; did you mean "items"'):
         harness.run({**SWEEP, "games": {"taboo": {"itmes": 4}}}, store=tmp_path / "no.duckdb")
-    nowhere = SweepSpec(name="x", games={"taboo": GamePart()}, models={"m": ModelPart(methods={"w": MethodPart()})})
+    nowhere = SweepSpec(
+        name="x", games={"taboo": GamePart()}, models={"m": ModelPart(methods={"w": MethodPart()})}
+    )
     with pytest.raises(SpecError, match="says nowhere where the model is"):
         harness.run(nowhere, store=tmp_path / "no.duckdb")
     assert not (tmp_path / "no.duckdb").exists()
@@ -62,7 +75,9 @@ def test_a_sweep_is_checked_whoever_wrote_it(tmp_path: Path) -> None:
 
 def test_answers_take_the_shape_asked_for(played: harness.Played) -> None:
     """Rows, dicts, Arrow and DataFrame of one question hold the same; ? takes a parameter."""
-    asked = harness.open_store(played.store.path).sql("SELECT game, turns FROM last_episodes WHERE method = ? ORDER BY key", "bots/good")
+    asked = harness.open_store(played.store.path).sql(
+        "SELECT game, turns FROM last_episodes WHERE method = ? ORDER BY key", "bots/good"
+    )
     assert asked.columns() == ["game", "turns"]
     assert [tuple(row.values()) for row in asked] == asked.rows()
     assert asked.to_arrow().to_pylist() == list(asked)
@@ -91,7 +106,9 @@ def test_verdicts_and_transcripts(played: harness.Played) -> None:
         played.store.audit(reference="bots/best")
 
 
-def test_what_is_not_there_is_said(tmp_path: Path, played: harness.Played, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_not_there_is_said(
+    tmp_path: Path, played: harness.Played, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """No store, SQL that is none, a name that the package has not, pandas not installed: each its own clear error."""
     with pytest.raises(StoreError, match="no such store"):
         harness.open_store(tmp_path / "none.duckdb")

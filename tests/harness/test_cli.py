@@ -36,7 +36,9 @@ def test_every_command_has_an_example(name: str, text: str) -> None:
 def imported_by(*words: str) -> tuple[list[str], set[str]]:
     """What a command says in a process of its own, and what it has imported by then of what takes time."""
     script = f"import sys\nfrom harness.cli import main\ntry:\n    main({list(words)})\nexcept SystemExit:\n    print(*sys.modules)"
-    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    ended = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+    )
     *said, modules = ended.stdout.splitlines()
     of_all = ("harness.commands.", "rich", "pydantic", "duckdb", "aiohttp", "anyio")
     slow = (*of_all, "numpy", "scipy", "altair", "jinja2", "backends.emulator")
@@ -61,9 +63,18 @@ def test_help_for_a_command_needs_its_family_alone() -> None:
 def test_a_run_loads_nothing_that_only_others_need(tmp_path: Path) -> None:
     """Neither statistics nor figures, nor a provider of our own, nor a table where no terminal is: it begins that much sooner."""
     sweep = tmp_path / "small.toml"
-    sweep.write_text('name = "small"\n[games.taboo]\nitems = 1\n[models.m.methods.a]\nbots = { skill = 1.0 }\n')
+    sweep.write_text(
+        'name = "small"\n[games.taboo]\nitems = 1\n[models.m.methods.a]\nbots = { skill = 1.0 }\n'
+    )
     _, imported = imported_by("run", str(sweep))
-    assert {name.split(".")[0] for name in imported} == {"harness", "pydantic", "pydantic_core", "duckdb", "aiohttp", "anyio"}
+    assert {name.split(".")[0] for name in imported} == {
+        "harness",
+        "pydantic",
+        "pydantic_core",
+        "duckdb",
+        "aiohttp",
+        "anyio",
+    }
 
 
 def on_a_terminal(*words: str, **of_terminal: str) -> str:
@@ -71,7 +82,9 @@ def on_a_terminal(*words: str, **of_terminal: str) -> str:
     screen, terminal = pty.openpty()
     told = {"COLUMNS": "200", "TERM": "xterm", "TTY_COMPATIBLE": "1"} | of_terminal
     command = [sys.executable, "-m", "harness", *words]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=terminal, env=os.environ | told) as running:
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=terminal, env=os.environ | told
+    ) as running:
         os.close(terminal)
         late = Timer(60.0, running.kill)
         late.start()
@@ -93,7 +106,9 @@ def read_to_the_end(screen: int) -> Iterator[bytes]:
 def test_a_run_on_a_terminal_shows_a_table(tmp_path: Path, terminal: str, in_place: bool) -> None:
     """One that changes in place, where the terminal can; what it says besides stays."""
     sweep = tmp_path / "small.toml"
-    sweep.write_text('name = "small"\n[games.taboo]\nitems = 6\n[models.m.methods.a]\nbots = { skill = 1.0, latency_s = 0.4 }\n')
+    sweep.write_text(
+        'name = "small"\n[games.taboo]\nitems = 6\n[models.m.methods.a]\nbots = { skill = 1.0, latency_s = 0.4 }\n'
+    )
     shown = on_a_terminal("run", str(sweep), TERM=terminal)
     assert ("in flight" in shown) == in_place
     assert ("\x1b[1A" in shown) == in_place  # the cursor went up a line

@@ -55,12 +55,26 @@ class Quoting(BaseHTTPRequestHandler):
             message = {"content": f"CLUE: it is {key}", "reasoning": f"I know {key}"}
             choice = {"message": message, "finish_reason": key}
             usage = {"prompt_tokens": 3, "completion_tokens": 5}
-            self.answer(200, {"id": key, "model": key, "provider": key, "system_fingerprint": key, "choices": [choice], "usage": usage})
+            self.answer(
+                200,
+                {
+                    "id": key,
+                    "model": key,
+                    "provider": key,
+                    "system_fingerprint": key,
+                    "choices": [choice],
+                    "usage": usage,
+                },
+            )
 
     def answer(self, status: int, body: object) -> None:
         raw = json.dumps(body).encode()
         self.send_response(status)
-        for name, value in {"x-request-id": KEY, "x-ratelimit-limit-requests": KEY, "Content-Length": str(len(raw))}.items():
+        for name, value in {
+            "x-request-id": KEY,
+            "x-ratelimit-limit-requests": KEY,
+            "Content-Length": str(len(raw)),
+        }.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(raw)
@@ -103,7 +117,9 @@ def texts_in(store: Path) -> str:
     """Every value of every table: the file itself is packed."""
     with duckdb.connect(str(store), read_only=True) as connection:
         tables = [row[0] for row in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()]
-        return json.dumps({table: connection.execute(f'FROM "{table}"').fetchall() for table in tables}, default=str)
+        return json.dumps(
+            {table: connection.execute(f'FROM "{table}"').fetchall() for table in tables}, default=str
+        )
 
 
 def test_the_key_is_nowhere(tmp_path: Path) -> None:

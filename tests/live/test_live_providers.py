@@ -13,11 +13,11 @@ import pytest
 from backends.deadlines import Deadlines
 from backends.dialects import DIALECTS
 from backends.dialects.providers import PROVIDERS
-from backends.http import HttpBackend, open_wire
+from backends.http import HttpBackend, open_connection_pool
 from harness.access.methods import access_method, resolved
 from harness.config.load import parse_sweep
 from harness.core.clock import RealClock
-from harness.core.vocabulary import Completion, Form, Message, Prompt
+from harness.core.vocabulary import Completion, Message, Prompt, ReplyFormat
 
 pytestmark = pytest.mark.live
 
@@ -35,10 +35,14 @@ MODELS = {
     "gemini-compat": "gemini-2.5-flash-lite",
     "anthropic": "claude-haiku-4-5",
 }
-MORE = {"openrouter": "allow_fallbacks = true", "deepseek": 'reasoning_effort = "none"', "xai": "tokens_max = 500"}
+MORE = {
+    "openrouter": "allow_fallbacks = true",
+    "deepseek": 'reasoning_effort = "none"',
+    "xai": "tokens_max = 500",
+}
 PROMPT = Prompt(
     messages=(Message("system", "Answer with one word."), Message("user", "What colour is a clear sky?")),
-    form=Form(regex="[A-Za-z]+", tokens_max=16),
+    reply_format=ReplyFormat(regex="[A-Za-z]+", tokens_max=16),
     episode="e",
     item="i",
     seat="s",
@@ -56,14 +60,22 @@ def test_a_provider_answers_as_its_row_says(name: str, stream: bool) -> None:
     if not key:
         pytest.skip(f"{variable} is not set")
     model = os.environ.get(f"LIGHTBULB_LIVE_MODEL_{name.upper().replace('-', '_')}", MODELS[name])
-    text = f'name = "live"\n[games.taboo]\n[models.m.methods.a]\nprovider = "{name}"\nserved_name = "{model}"\n'
+    text = (
+        f'name = "live"\n[games.taboo]\n[models.m.methods.a]\nprovider = "{name}"\nserved_name = "{model}"\n'
+    )
     text += f"stream = {str(stream).lower()}\n{MORE.get(name, '')}\n"
-    (_, part) = resolved(parse_sweep(text, source="live", known_games=["taboo"]), source=Path("live")).methods()["m/a"]
+    (_, part) = resolved(
+        parse_sweep(text, source="live", known_games=["taboo"]), source=Path("live")
+    ).methods()["m/a"]
     method = access_method("m/a", "m", part, None, part.base_url or "", source=Path("live"), concurrency=1)
 
     async def ask() -> Completion:
-        async with open_wire(requests_per_second_max=None, deadlines=Deadlines(timeout_s=60, first_byte_s=60)) as wire:
-            return await HttpBackend(method, DIALECTS[method.dialect], wire, key=key, clock=RealClock()).complete(PROMPT)
+        async with open_connection_pool(
+            requests_per_second_max=None, deadlines=Deadlines(timeout_s=60, first_byte_s=60)
+        ) as wire:
+            return await HttpBackend(
+                method, DIALECTS[method.dialect], wire, key=key, clock=RealClock()
+            ).complete(PROMPT)
 
     completion = anyio.run(ask)
     assert "blue" in completion.text.lower()

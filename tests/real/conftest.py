@@ -15,7 +15,12 @@ from backends.local.local_server import LocalServer, serve
 @pytest.fixture(scope="session")
 def vllm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
     engine = install(engine_kind("vllm", this_machine()), print)
-    spec = EngineSpec(kind="vllm", weights="bundled:smollm2-135m-instruct", served_name="smollm2-135m", dtype="bfloat16")
+    spec = EngineSpec(
+        kind="vllm", weights="bundled:smollm2-135m-instruct", served_name="smollm2-135m", dtype="bfloat16"
+    )
     log = tmp_path_factory.mktemp("vllm") / "vllm.log"
-    with start_blocking_portal() as portal, portal.wrap_async_context_manager(serve(spec, engine, log=log, say=print)) as server:
+    with (
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(serve(spec, engine, log=log, say=print)) as server,
+    ):
         yield server

@@ -16,7 +16,9 @@ CLUE = r"CLUE: [A-Za-z ,]{1,80}"
 
 def complete(base_url: str, body: dict[str, object]) -> dict[str, object]:
     request = urllib.request.Request(
-        f"{base_url}/chat/completions", data=json.dumps(body).encode(), headers={"content-type": "application/json"}
+        f"{base_url}/chat/completions",
+        data=json.dumps(body).encode(),
+        headers={"content-type": "application/json"},
     )
     with urllib.request.urlopen(request, timeout=300) as response:
         answer: dict[str, object] = json.load(response)

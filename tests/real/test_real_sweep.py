@@ -61,13 +61,17 @@ EPISODES = 5
 
 
 def lightbulb(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "harness", *map(str, arguments)], capture_output=True, text=True, timeout=600)
+    return subprocess.run(
+        [sys.executable, "-m", "harness", *map(str, arguments)], capture_output=True, text=True, timeout=600
+    )
 
 
 @contextmanager
 def running(sweep: Path) -> Iterator[subprocess.Popen[str]]:
     """A run of the sweep that does not outlive the block."""
-    with subprocess.Popen([sys.executable, "-m", "harness", "run", str(sweep)], stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [sys.executable, "-m", "harness", "run", str(sweep)], stderr=subprocess.PIPE, text=True
+    ) as process:
         try:
             yield process
         finally:
@@ -105,7 +109,10 @@ def processes(*words: str) -> list[int]:
 
 def servers(store: Path) -> list[int]:
     """Processes that serve this store's sweep: found by the command lines that its rows name."""
-    commands = {json.loads(str(facts))["command"] for (facts,) in rows(store, "SELECT engine_json FROM methods WHERE engine_json NOT NULL")}
+    commands = {
+        json.loads(str(facts))["command"]
+        for (facts,) in rows(store, "SELECT engine_json FROM methods WHERE engine_json NOT NULL")
+    }
     assert len(commands) >= 3
     return [process for command in commands for process in processes(*shlex.split(command))]
 
@@ -147,22 +154,41 @@ def test_a_real_sweep_killed_resumed_and_judged(vllm: LocalServer, tmp_path: Pat
 
 
 def check_store(store: Path, *, attached: str) -> None:
-    assert rows(store, "SELECT method, count(*), count(DISTINCT episode_id) FROM episodes GROUP BY ALL ORDER BY ALL") == [
-        (f"smollm2-135m/{way}", EPISODES, EPISODES) for way in METHODS
-    ]
+    assert rows(
+        store, "SELECT method, count(*), count(DISTINCT episode_id) FROM episodes GROUP BY ALL ORDER BY ALL"
+    ) == [(f"smollm2-135m/{way}", EPISODES, EPISODES) for way in METHODS]
     assert rows(store, "SELECT count(*) FROM episodes WHERE status <> 'finished'") == [(0,)]
-    assert rows(store, "SELECT count(*) FROM gate_events WHERE kind = 'server died' AND detail LIKE '%signal 9%'") == [(1,)]
+    assert rows(
+        store, "SELECT count(*) FROM gate_events WHERE kind = 'server died' AND detail LIKE '%signal 9%'"
+    ) == [(1,)]
 
-    again = rows(store, "SELECT episode_id, turn FROM calls WHERE error_class IS NULL GROUP BY ALL HAVING count(*) > 1")
+    again = rows(
+        store, "SELECT episode_id, turn FROM calls WHERE error_class IS NULL GROUP BY ALL HAVING count(*) > 1"
+    )
     assert again == [], "a stored reply was asked for again"
     assert disagreements(store) == []
-    broken = rows(store, "SELECT DISTINCT violation FROM turns WHERE violation NOT NULL AND method LIKE '%/held'")
+    broken = rows(
+        store, "SELECT DISTINCT violation FROM turns WHERE violation NOT NULL AND method LIKE '%/held'"
+    )
     assert not any("CLUE:" in str(why) or "GUESS:" in str(why) for (why,) in broken)
-    for column in ("ask_hash", "reply", "finish_reason", "prompt_tokens", "completion_tokens", "http_status", "served_model"):
-        assert rows(store, f"SELECT count(*) FROM calls WHERE {column} IS NULL AND error_class IS NULL") == [(0,)]
+    for column in (
+        "ask_hash",
+        "reply",
+        "finish_reason",
+        "prompt_tokens",
+        "completion_tokens",
+        "http_status",
+        "served_model",
+    ):
+        assert rows(store, f"SELECT count(*) FROM calls WHERE {column} IS NULL AND error_class IS NULL") == [
+            (0,)
+        ]
     assert rows(store, "SELECT count(*) FROM calls WHERE queue_s < 0 OR latency_s <= 0") == [(0,)]
 
-    facts = [json.loads(str(one)) for (one,) in rows(store, "SELECT engine_json FROM methods WHERE engine_json NOT NULL")]
+    facts = [
+        json.loads(str(one))
+        for (one,) in rows(store, "SELECT engine_json FROM methods WHERE engine_json NOT NULL")
+    ]
     assert {fact["engine"] for fact in facts} == {"vllm", "transformers", "llamacpp"}
     assert len({fact["weights_sha256"] for fact in facts}) == 2  # the folder's and the file's
     samples = rows(store, "SELECT base_url, max(prefix_queries) FROM engine_samples GROUP BY ALL")
@@ -176,7 +202,10 @@ def check_store(store: Path, *, attached: str) -> None:
         )
         for way in ("quota", "hidden")
     }
-    assert others == {"quota": [(True,)], "hidden": [(False,)]}  # the chat template has a system prompt of its own where there is none
+    assert others == {
+        "quota": [(True,)],
+        "hidden": [(False,)],
+    }  # the chat template has a system prompt of its own where there is none
 
 
 def check_verdicts(store: Path) -> None:

@@ -10,7 +10,13 @@ from collections.abc import Iterator
 import anyio
 
 from backends.bots import BotsBackend
-from backends.emulator.simulated import Behaviour, SimulatedBackend, SimulatedProvider, Tempo, Trouble
+from backends.emulator.simulated import (
+    Behaviour,
+    FaultModel,
+    LatencyModel,
+    SimulatedBackend,
+    SimulatedProvider,
+)
 from games import GAMES
 from harness.config.episode_plans import GameSet, choose_instances, lane
 from harness.config.sweep import Seating
@@ -20,7 +26,7 @@ from harness.limits.gate import Gate, GateLimits
 from harness.scheduler.call import Caller, RetryPolicy, Route
 from harness.scheduler.episode import Beginning, Player
 from harness.scheduler.scheduler import ExpectedTurns, Lane, Scheduler
-from harness.scheduler.spending import Purse
+from harness.scheduler.spending import SpendingBudget
 from harness.simulation import simulate
 from tests.world import Rows, method
 
@@ -28,19 +34,29 @@ from tests.world import Rows, method
 async def play(rows: Rows, seed: int, speed: float) -> None:
     clock = LoopClock()
     sets = {
-        name: GameSet(rules=game.rule_sets[0], seats=len(game.seats), instances=choose_instances(game.instances(), experiments=(), items=9))
+        name: GameSet(
+            rules=game.rule_sets[0],
+            seats=len(game.seats),
+            instances=choose_instances(game.instances(), experiments=(), items=9),
+        )
         for name, game in GAMES.items()
         if name in ("taboo", "wordle")
     }
     instances = {
-        EpisodePlan(instance=one, rules=chosen.rules, seating=()).item: one for chosen in sets.values() for one in chosen.instances
+        EpisodePlan(instance=one, rules=chosen.rules, seating=()).item: one
+        for chosen in sets.values()
+        for one in chosen.instances
     }
     routes = {}
     for name, behaviour in {
-        "m/quick": Behaviour(tempo=Tempo(first_s=0.5 * speed, spread=0.6), trouble=Trouble(fault_rate=0.1)),
-        "m/slow": Behaviour(tempo=Tempo(first_s=3.0 * speed, spread=1.0)),
+        "m/quick": Behaviour(
+            tempo=LatencyModel(first_s=0.5 * speed, spread=0.6), trouble=FaultModel(fault_rate=0.1)
+        ),
+        "m/slow": Behaviour(tempo=LatencyModel(first_s=3.0 * speed, spread=1.0)),
     }.items():
-        bots = BotsBackend(find_instance=instances.__getitem__, clock=clock, seed=seed, skill=0.6, form_errors=0.05)
+        bots = BotsBackend(
+            find_instance=instances.__getitem__, clock=clock, seed=seed, skill=0.6, form_errors=0.05
+        )
         backend = SimulatedBackend(bots, SimulatedProvider(behaviour, clock, seed=seed, name=name))
         gate = Gate(name, GateLimits(concurrency=5), clock=clock, on_event=lambda kind, detail: None)
         routes[name] = Route(method=method(name), gate=gate, backend=backend)
@@ -48,14 +64,18 @@ async def play(rows: Rows, seed: int, speed: float) -> None:
     policy = RetryPolicy(tries_max=20, wait_first_s=0.5 * speed)
     player = Player(
         run_id="0001",
-        caller=Caller(sink=rows, clock=clock, policy=policy, purse=Purse.bottomless(clock)),
+        caller=Caller(sink=rows, clock=clock, policy=policy, budget=SpendingBudget.unlimited(clock)),
         games=GAMES,
         routes=routes,
         expected_turns=expected,
         seed=seed,
     )
     lanes = [
-        Lane(name=name, plans=lane(Seating((name,)), sets, repeats=2, seed=seed, stored=set()), gates=(route.gate,))
+        Lane(
+            name=name,
+            plans=lane(Seating((name,)), sets, repeats=2, seed=seed, stored=set()),
+            gates=(route.gate,),
+        )
         for name, route in routes.items()
     ]
     await Scheduler(lanes, player=player, expected=expected, beginning=lambda plan: Beginning()).play_all()
@@ -66,9 +86,16 @@ def printed(rows: Rows, *, whole: bool) -> Iterator[str]:
         yield from map(repr, map(tuple, rows.all))
         return
     timeless = [
-        *((e.episode_id, e.key, e.status, e.outcome, e.score, e.reason, e.requests, e.metrics_json, e.turns) for e in rows.episodes),
+        *(
+            (e.episode_id, e.key, e.status, e.outcome, e.score, e.reason, e.requests, e.metrics_json, e.turns)
+            for e in rows.episodes
+        ),
         *(tuple(turn) for turn in rows.turns),
-        *((c.episode_id, c.turn, c.method, c.ask_hash, c.reply, c.prompt_tokens) for c in rows.calls if c.error_class is None),
+        *(
+            (c.episode_id, c.turn, c.method, c.ask_hash, c.reply, c.prompt_tokens)
+            for c in rows.calls
+            if c.error_class is None
+        ),
     ]
     yield from sorted(map(repr, timeless))
 

@@ -18,7 +18,16 @@ from typing import TypeVar
 import anyio
 
 from backends.bots import BotsBackend
-from backends.emulator.simulated import FAULTS, Behaviour, Enforcement, Quota, SimulatedBackend, SimulatedProvider, Tempo, Trouble
+from backends.emulator.simulated import (
+    FAULTS,
+    Behaviour,
+    FaultModel,
+    LatencyModel,
+    Quota,
+    QuotaModel,
+    SimulatedBackend,
+    SimulatedProvider,
+)
 from games import GAMES
 from games.playthrough import replay
 from harness.config.episode_plans import GameSet, choose_instances, lane
@@ -31,7 +40,7 @@ from harness.limits.gate import Gate, GateLimits
 from harness.scheduler.call import Caller, RetryPolicy, Route
 from harness.scheduler.episode import Beginning, Player, RecordedTurn
 from harness.scheduler.scheduler import ExpectedTurns, Lane, Scheduler
-from harness.scheduler.spending import Purse
+from harness.scheduler.spending import SpendingBudget
 from harness.simulation import VirtualClock, simulate
 from tests.world import method
 
@@ -74,7 +83,10 @@ def case_of(seed: int) -> Case:
         repeats=chance.randint(1, 2),
         methods={f"m/{place}": _method(chance) for place in range(chance.randint(1, 3))},
         cuts=[(chance.expovariate(1 / 40), chance.random() < 0.7) for _ in range(chance.randint(0, 3))],
-        jumps=[(chance.uniform(0, 200), chance.choice([-3600.0, -5.0, 2.0, 90.0, 86_400.0])) for _ in range(chance.randint(0, 2))],
+        jumps=[
+            (chance.uniform(0, 200), chance.choice([-3600.0, -5.0, 2.0, 90.0, 86_400.0]))
+            for _ in range(chance.randint(0, 2))
+        ],
         skill=chance.uniform(0.3, 1.0),
         form_errors=chance.choice([0.0, 0.1]),
     )
@@ -84,7 +96,9 @@ def case_of(seed: int) -> Case:
 def _set(name: str, items: int) -> GameSet:
     game = GAMES[name]
     return GameSet(
-        rules=game.rule_sets[0], seats=len(game.seats), instances=choose_instances(game.instances(), experiments=(), items=items)
+        rules=game.rule_sets[0],
+        seats=len(game.seats),
+        instances=choose_instances(game.instances(), experiments=(), items=items),
     )
 
 
@@ -96,22 +110,24 @@ def _method(chance: Random) -> tuple[GateLimits, Behaviour]:
         limits["tokens"] = chance.choice([4_000.0, 20_000.0])
     declared = limits if chance.random() < 0.7 else {}
     behaviour = Behaviour(
-        tempo=Tempo(
+        tempo=LatencyModel(
             first_s=chance.choice([0.05, 0.5, 3.0]),
             token_s=chance.choice([0.0, 0.02]),
             load_s=chance.choice([0.0, 0.0, 0.002]),
             slots=chance.choice([None, None, 3]),
             spread=chance.choice([0.0, 0.5, 1.2]),
         ),
-        enforcement=Enforcement(
+        enforcement=QuotaModel(
             limits=limits,
             window=chance.choice(["fixed", "sliding"]),
             phase_s=chance.uniform(0.0, 60.0),
             per_second=chance.choice([None, None, 0.1]),
             headers=chance.random() < 0.5,
-            changes=[(chance.uniform(20.0, 120.0), chance.choice([0.5, 2.0]))] if chance.random() < 0.3 else [],
+            changes=[(chance.uniform(20.0, 120.0), chance.choice([0.5, 2.0]))]
+            if chance.random() < 0.3
+            else [],
         ),
-        trouble=Trouble(
+        trouble=FaultModel(
             fault_rate=chance.choice([0.0, 0.05, 0.2]),
             faults=chance.sample(FAULTS, chance.randint(1, len(FAULTS))),
             outages=_outages(chance),
@@ -119,7 +135,11 @@ def _method(chance: Random) -> tuple[GateLimits, Behaviour]:
             jitter_s=chance.choice([0.0, 0.5]),
         ),
     )
-    gate = GateLimits(concurrency=chance.choice([1, 4, 32]), requests=declared.get("requests"), tokens=declared.get("tokens"))
+    gate = GateLimits(
+        concurrency=chance.choice([1, 4, 32]),
+        requests=declared.get("requests"),
+        tokens=declared.get("tokens"),
+    )
     return gate, behaviour
 
 
@@ -180,7 +200,10 @@ async def play(case: Case) -> Left:
     """All runs of the case, until nothing is left to play."""
     clock = VirtualClock()
     disk, breaches, chance = Disk(clock), list[str](), stream(case.seed, "cuts")
-    providers = {name: SimulatedProvider(behaviour, clock, seed=case.seed, name=name) for name, (_, behaviour) in case.methods.items()}
+    providers = {
+        name: SimulatedProvider(behaviour, clock, seed=case.seed, name=name)
+        for name, (_, behaviour) in case.methods.items()
+    }
     runs = 0
     async with anyio.create_task_group() as world:
         for at_s, by_s in case.jumps:
@@ -191,7 +214,9 @@ async def play(case: Case) -> Left:
             await _run(case, disk, clock, providers, breaches, cut, chance)
             await clock.sleep(RESTART_S + chance.uniform(0.0, 30.0))
         world.cancel_scope.cancel()
-    return Left(case=case, rows=[record for _, record in disk.rows], providers=providers, runs=runs, breaches=breaches)
+    return Left(
+        case=case, rows=[record for _, record in disk.rows], providers=providers, runs=runs, breaches=breaches
+    )
 
 
 async def _jump(clock: VirtualClock, at_s: float, by_s: float) -> None:
@@ -217,13 +242,23 @@ async def _run(
     ended = {row.episode_id for row in disk.of(EpisodeRecord) if row.status == "finished"}
     beginnings = _beginnings(disk, ended)
     keys = {plan.episode_id: plan.key for name in case.methods for plan in case.plans(name, set())}
-    stored = {(keys[episode], turn) for episode, known in beginnings.items() for turn in range(len(known.turns))}
+    stored = {
+        (keys[episode], turn) for episode, known in beginnings.items() for turn in range(len(known.turns))
+    }
     instances = {
-        EpisodePlan(instance=one, rules=chosen.rules, seating=()).item: one for chosen in case.sets.values() for one in chosen.instances
+        EpisodePlan(instance=one, rules=chosen.rules, seating=()).item: one
+        for chosen in case.sets.values()
+        for one in chosen.instances
     }
     routes, lanes = {}, []
     for name, (limits, _) in case.methods.items():
-        bots = BotsBackend(find_instance=instances.__getitem__, clock=clock, seed=case.seed, skill=case.skill, form_errors=case.form_errors)
+        bots = BotsBackend(
+            find_instance=instances.__getitem__,
+            clock=clock,
+            seed=case.seed,
+            skill=case.skill,
+            form_errors=case.form_errors,
+        )
         gate = Gate(name, limits, clock=clock, on_event=lambda kind, detail: None)
         watched = Watched(SimulatedBackend(bots, providers[name]), stored, breaches)
         routes[name] = Route(method=method(name), gate=gate, backend=watched)
@@ -231,13 +266,18 @@ async def _run(
     expected = ExpectedTurns(GAMES)
     player = Player(
         run_id=f"{case.seed}",
-        caller=Caller(sink=disk, clock=clock, policy=_RETRY, purse=Purse.bottomless(clock)),
+        caller=Caller(sink=disk, clock=clock, policy=_RETRY, budget=SpendingBudget.unlimited(clock)),
         games=GAMES,
         routes=routes,
         expected_turns=expected,
         seed=case.seed,
     )
-    scheduler = Scheduler(lanes, player=player, expected=expected, beginning=lambda plan: beginnings.get(plan.episode_id, Beginning()))
+    scheduler = Scheduler(
+        lanes,
+        player=player,
+        expected=expected,
+        beginning=lambda plan: beginnings.get(plan.episode_id, Beginning()),
+    )
     async with anyio.create_task_group() as tasks:
 
         async def end() -> None:
@@ -264,13 +304,21 @@ def _beginnings(disk: Disk, ended: set[str]) -> dict[str, Beginning]:
     stored_turns = {(row.episode_id, row.attempt, row.turn) for row in disk.of(TurnRecord)}
     replies: dict[str, dict[int, list[CallRecord]]] = {}
     for call in disk.of(CallRecord):
-        if call.error_class is None and call.episode_id not in ended and call.attempt > over.get(call.episode_id, -1):
+        if (
+            call.error_class is None
+            and call.episode_id not in ended
+            and call.attempt > over.get(call.episode_id, -1)
+        ):
             replies.setdefault(call.episode_id, {}).setdefault(call.attempt, []).append(call)
     for episode, attempts in replies.items():
         attempt = max(attempts)
         calls = sorted(attempts[attempt], key=lambda call: call.turn)
         turns = [
-            RecordedTurn(ask_hash=call.ask_hash, reply=call.reply or "", stored=(episode, attempt, call.turn) in stored_turns)
+            RecordedTurn(
+                ask_hash=call.ask_hash,
+                reply=call.reply or "",
+                stored=(episode, attempt, call.turn) in stored_turns,
+            )
             for place, call in enumerate(calls)
             if call.turn == place
         ]
@@ -306,8 +354,16 @@ def broken(left: Left) -> Iterator[str]:
 def _duplicates(rows: Sequence[Record], episodes: Sequence[EpisodeRecord]) -> Iterator[str]:
     ends = Counter((row.episode_id, row.attempt) for row in episodes)
     turns = Counter((row.episode_id, row.attempt, row.turn) for row in rows if isinstance(row, TurnRecord))
-    replies = Counter((row.episode_id, row.attempt, row.turn) for row in rows if isinstance(row, CallRecord) and row.error_class is None)
-    for what, counts in (("ends of an attempt", ends), ("rows of a turn", turns), ("replies of a turn", replies)):
+    replies = Counter(
+        (row.episode_id, row.attempt, row.turn)
+        for row in rows
+        if isinstance(row, CallRecord) and row.error_class is None
+    )
+    for what, counts in (
+        ("ends of an attempt", ends),
+        ("rows of a turn", turns),
+        ("replies of a turn", replies),
+    ):
         for key, count in counts.items():
             if count > 1:
                 yield f"{count} {what}: {key}"
@@ -333,9 +389,17 @@ def _scores(left: Left, episodes: Sequence[EpisodeRecord], plans: Mapping[str, E
         undisturbed, outcome = _alone(left.case, plan)
         if in_order != undisturbed:
             yield f"replies are not those of an undisturbed play: {episode.key}"
-        again = replay(GAMES[plan.instance.game].play(plan.instance, plan.rules), (reply.strip() for reply in in_order)).outcome
+        again = replay(
+            GAMES[plan.instance.game].play(plan.instance, plan.rules), (reply.strip() for reply in in_order)
+        ).outcome
         for what, other in (("replayed", again), ("undisturbed", outcome)):
-            if other is None or _seen(other) != (episode.outcome, episode.score, episode.reason, episode.requests, episode.violated):
+            if other is None or _seen(other) != (
+                episode.outcome,
+                episode.score,
+                episode.reason,
+                episode.requests,
+                episode.violated,
+            ):
                 yield f"{what}, it ends otherwise: {episode.key}"
 
 
@@ -349,11 +413,20 @@ def _alone(case: Case, plan: EpisodePlan) -> tuple[list[str], Outcome]:
     def find(item: str) -> Instance:
         return plan.instance
 
-    bots = BotsBackend(find_instance=find, clock=_NOBODYS, seed=case.seed, skill=case.skill, form_errors=case.form_errors)
+    bots = BotsBackend(
+        find_instance=find, clock=_NOBODYS, seed=case.seed, skill=case.skill, form_errors=case.form_errors
+    )
     game = GAMES[plan.instance.game].play(plan.instance, plan.rules)
     ask, replies = next(game), list[str]()
     while True:
-        prompt = Prompt(messages=ask.messages, form=ask.form, episode=plan.key, item=plan.item, seat=ask.seat, turn=len(replies))
+        prompt = Prompt(
+            messages=ask.messages,
+            reply_format=ask.reply_format,
+            episode=plan.key,
+            item=plan.item,
+            seat=ask.seat,
+            turn=len(replies),
+        )
         try:
             bots.complete(prompt).send(None)
         except StopIteration as answered:

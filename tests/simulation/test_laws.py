@@ -47,21 +47,29 @@ def test_a_row_twice_is_found(left: Left) -> None:
 def test_a_lost_row_is_found(left: Left) -> None:
     """Without its last reply an episode's turns are not all there."""
     last = next(row for row in reversed(left.rows) if isinstance(row, CallRecord) and row.error_class is None)
-    assert any("have replies" in law for law in broken(replace(left, rows=[row for row in left.rows if row is not last])))
+    assert any(
+        "have replies" in law
+        for law in broken(replace(left, rows=[row for row in left.rows if row is not last]))
+    )
 
 
 def test_another_score_is_found(left: Left) -> None:
     """A score that its replies do not earn."""
     row = next(row for row in left.rows if isinstance(row, EpisodeRecord) and row.status == "finished")
     wrong = row._replace(score=(row.score or 0.0) + 1.0)
-    assert any("it ends otherwise" in law for law in broken(replace(left, rows=[wrong if one is row else one for one in left.rows])))
+    assert any(
+        "it ends otherwise" in law
+        for law in broken(replace(left, rows=[wrong if one is row else one for one in left.rows]))
+    )
 
 
 def test_a_failure_with_a_score_is_found(left: Left) -> None:
     """A provider's failure may not earn 0 either."""
     row = next(row for row in left.rows if isinstance(row, EpisodeRecord))
     wrong = row._replace(status="failed", score=0.0)
-    assert any("a failed episode has a score" in law for law in broken(replace(left, rows=[*left.rows, wrong])))
+    assert any(
+        "a failed episode has a score" in law for law in broken(replace(left, rows=[*left.rows, wrong]))
+    )
 
 
 def declared(limits: GateLimits, behaviour: Behaviour) -> bool:
@@ -70,7 +78,11 @@ def declared(limits: GateLimits, behaviour: Behaviour) -> bool:
 
 def test_a_spent_quota_is_found() -> None:
     """One request too many in some 60 seconds."""
-    case = next(case for case in map(case_of, range(100)) if all(declared(*method) for method in case.methods.values()))
+    case = next(
+        case
+        for case in map(case_of, range(100))
+        if all(declared(*method) for method in case.methods.values())
+    )
     left = simulate(lambda: play(case), seed=case.seed)
     assert not list(broken(left))
     for name, (limits, _) in case.methods.items():

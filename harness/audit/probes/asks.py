@@ -20,7 +20,10 @@ TOPICS = (
     "Explain to a curious child how bread is made, from the field to the table, in many sentences.",
     "Write a long letter from a traveller who has reached the mountains after a hard winter.",
 )
-REPEATS, GREEDY_REPEATS = 4, 16  # of five replies that one in five requests gets elsewhere, two are to one of four prompts: hence sixteen
+REPEATS, GREEDY_REPEATS = (
+    4,
+    16,
+)  # of five replies that one in five requests gets elsewhere, two are to one of four prompts: hence sixteen
 TALK_TOKENS, SHORT_TOKENS, LONG_TOKENS = 24, 6, 300
 SEED = 11
 LENGTHS = (1, 10, 100, 1000)
@@ -56,9 +59,14 @@ def first_asks() -> tuple[ProbeAsk, ...]:
         for topic in range(len(TOPICS))
         for number in range(repeats)
     ]
-    asks += [_ask("seed", str(SEED), number, Sampling(temperature=1.0, seed=SEED), TALK_TOKENS, TOPICS[0]) for number in range(REPEATS)]
     asks += [
-        _ask("seed", str(SEED + other), 0, Sampling(temperature=1.0, seed=SEED + other), TALK_TOKENS, TOPICS[0])
+        _ask("seed", str(SEED), number, Sampling(temperature=1.0, seed=SEED), TALK_TOKENS, TOPICS[0])
+        for number in range(REPEATS)
+    ]
+    asks += [
+        _ask(
+            "seed", str(SEED + other), 0, Sampling(temperature=1.0, seed=SEED + other), TALK_TOKENS, TOPICS[0]
+        )
         for other in range(1, 1 + REPEATS)
     ]
     asks += [_ask("short", str(topic), 0, greedy, SHORT_TOKENS, TOPICS[topic]) for topic in (0, 1)]
@@ -67,7 +75,14 @@ def first_asks() -> tuple[ProbeAsk, ...]:
     asks.append(_ask("length", "three messages", 0, greedy, 1, "word word.", "word word.", "word word."))
     asks.append(_ask("length", "one of them", 0, greedy, 1, "word word."))
     asks += [
-        _ask("beginning", f"{name} {which}", 0, greedy, TALK_TOKENS, f"{beginning} {FILLER * fillers}Now go on.")
+        _ask(
+            "beginning",
+            f"{name} {which}",
+            0,
+            greedy,
+            TALK_TOKENS,
+            f"{beginning} {FILLER * fillers}Now go on.",
+        )
         for name, fillers in (("near", 1), ("far", LATE))
         for which, beginning in enumerate(BEGINNINGS)
     ]
@@ -81,7 +96,11 @@ def later_asks(rows: Sequence[ProbeRecord]) -> tuple[ProbeAsk, ...]:
         known = [row.reply for row in rows if row.kind == "greedy" and row.name == str(topic) and row.reply]
         stop = _stop_in(known[0]) if known else None
         if stop is not None:
-            asks.append(_ask("stop", str(topic), 0, Sampling(temperature=0.0, stop=(stop,)), TALK_TOKENS, TOPICS[topic]))
+            asks.append(
+                _ask(
+                    "stop", str(topic), 0, Sampling(temperature=0.0, stop=(stop,)), TALK_TOKENS, TOPICS[topic]
+                )
+            )
     return tuple(asks)
 
 
@@ -97,7 +116,9 @@ def expected_cost(characters_a_token: float = 4.0) -> tuple[int, int, int]:
 def _ask(kind: str, name: str, number: int, sampling: Sampling, tokens_max: int, *texts: str) -> ProbeAsk:
     roles: tuple[Literal["user", "assistant"], ...] = ("user", "assistant")
     messages = tuple(Message(roles[place % 2], text) for place, text in enumerate(texts))
-    return ProbeAsk(kind=kind, name=name, number=number, messages=messages, sampling=sampling, tokens_max=tokens_max)
+    return ProbeAsk(
+        kind=kind, name=name, number=number, messages=messages, sampling=sampling, tokens_max=tokens_max
+    )
 
 
 def _stop_in(reply: str) -> str | None:

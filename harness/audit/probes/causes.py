@@ -63,7 +63,9 @@ def symptoms_of(comparison: Comparison, replies_differ: bool | None) -> Symptoms
     )
 
 
-def attribute(method: str, findings: Sequence[ProbeFinding], rows: Sequence[ProbeRecord], symptoms: Symptoms) -> Attribution:
+def attribute(
+    method: str, findings: Sequence[ProbeFinding], rows: Sequence[ProbeRecord], symptoms: Symptoms
+) -> Attribution:
     """How each cause stands.
 
     findings   of all methods' probes; rows: the probes themselves"""
@@ -107,7 +109,12 @@ class _Evidence:
         finding = self.by_subject.get(subject)
         if finding is None:
             return "untested", "not probed"
-        states: Mapping[str, State] = {"broken": "supported", "kept": "refuted", "unclear": "consistent", "untested": "untested"}
+        states: Mapping[str, State] = {
+            "broken": "supported",
+            "kept": "refuted",
+            "unclear": "consistent",
+            "untested": "untested",
+        }
         return states[finding.answer], finding.sentence
 
     def figure(self, subject: str, name: str) -> float | None:
@@ -170,13 +177,17 @@ def _forms(evidence: _Evidence, earlier: Sequence[CauseFinding]) -> CauseFinding
     if form is None or play is None:
         return CauseFinding(cause=_FORMS, state="untested", why="no games were compared")
     if form > -STEADY:
-        return CauseFinding(cause=_FORMS, state="refuted", why=f"forms are kept as at the reference ({form:+.1f} points)")
+        return CauseFinding(
+            cause=_FORMS, state="refuted", why=f"forms are kept as at the reference ({form:+.1f} points)"
+        )
     seen = f"forms break ({form:+.1f} points)"
     if abs(play) >= max(STEADY, abs(form) / 2):
         return CauseFinding(cause=_FORMS, state="consistent", why=f"{seen}, but so does play ({play:+.1f})")
     standing = [one.cause for one in earlier if one.cause not in _KEEP_FORMS and one.state != "refuted"]
     if standing:
-        return CauseFinding(cause=_FORMS, state="consistent", why=f"{seen}, but so they would by: {', '.join(standing)}")
+        return CauseFinding(
+            cause=_FORMS, state="consistent", why=f"{seen}, but so they would by: {', '.join(standing)}"
+        )
     why = f"{seen} while play is steady ({play:+.1f}), and whatever is asked outside of games is answered as at the reference"
     return CauseFinding(cause=_FORMS, state="supported", why=why)
 
@@ -202,7 +213,9 @@ _CAUSES: tuple[tuple[str, Callable[[_Evidence], tuple[State, str]]], ...] = (
 _KEEP_FORMS = frozenset({"provider trouble", "max tokens ignored", "seed ignored"})
 
 # Those that leave the words of a short greedy reply as they are; whether they are refuted says nothing about weights.
-_LEAVE_WORDS = frozenset({"provider trouble", "max tokens ignored", "a cap on output", "stop ignored", "seed ignored", _FORMS})
+_LEAVE_WORDS = frozenset(
+    {"provider trouble", "max tokens ignored", "a cap on output", "stop ignored", "seed ignored", _FORMS}
+)
 
 
 def _weights(evidence: _Evidence, earlier: Sequence[CauseFinding]) -> CauseFinding:
@@ -215,5 +228,9 @@ def _weights(evidence: _Evidence, earlier: Sequence[CauseFinding]) -> CauseFindi
         return CauseFinding(cause=_WORDS, state="refuted", why=sentence)
     standing = [one.cause for one in earlier if one.cause not in _LEAVE_WORDS and one.state != "refuted"]
     if standing:
-        return CauseFinding(cause=_WORDS, state="consistent", why=f"words differ, but so they would by: {', '.join(standing)}")
-    return CauseFinding(cause=_WORDS, state="supported", why=f"{sentence}, and every other cause of that is refuted")
+        return CauseFinding(
+            cause=_WORDS, state="consistent", why=f"words differ, but so they would by: {', '.join(standing)}"
+        )
+    return CauseFinding(
+        cause=_WORDS, state="supported", why=f"{sentence}, and every other cause of that is refuted"
+    )

@@ -39,7 +39,7 @@ class ProbeFinding:
     figures: Mapping[str, float]
 
 
-def judge(rows: Sequence[ProbeRecord], references: Mapping[str, str]) -> tuple[ProbeFinding, ...]:
+def interpret_probes(rows: Sequence[ProbeRecord], references: Mapping[str, str]) -> tuple[ProbeFinding, ...]:
     """The findings of every method, in the order of the rows.
 
     references   method -> the method it is held against; one that is absent, or held against itself, is judged alone"""
@@ -54,7 +54,9 @@ def judge(rows: Sequence[ProbeRecord], references: Mapping[str, str]) -> tuple[P
     return tuple(found)
 
 
-def _judge_one(method: str, own: Sequence[ProbeRecord], beside: Sequence[ProbeRecord]) -> Iterable[ProbeFinding]:
+def _judge_one(
+    method: str, own: Sequence[ProbeRecord], beside: Sequence[ProbeRecord]
+) -> Iterable[ProbeFinding]:
     verdicts: list[tuple[str, Answer, str, Mapping[str, float]]] = [
         ("usage", *_usage(own)),
         ("max tokens", *_max_tokens(own)),
@@ -97,7 +99,11 @@ def _usage(rows: Sequence[ProbeRecord]) -> _Verdict:
         return "untested", _refused(rows, "length"), {}
     uncounted = sum(row.prompt_tokens is None or row.completion_tokens is None for row in answered)
     if uncounted:
-        return "broken", f"{uncounted} of {len(answered)} answers do not say what they cost", {"uncounted": uncounted}
+        return (
+            "broken",
+            f"{uncounted} of {len(answered)} answers do not say what they cost",
+            {"uncounted": uncounted},
+        )
     empty = sum(bool(row.reply) and not row.completion_tokens for row in answered)
     if empty:
         return "broken", f"{empty} of {len(answered)} replies are counted as no tokens", {"empty": empty}
@@ -108,15 +114,31 @@ def _max_tokens(rows: Sequence[ProbeRecord]) -> _Verdict:
     short = _of(rows, "short")
     if not short:
         return "untested", _refused(rows, "short"), {}
-    over = [row for row in short if row.completion_tokens is not None and row.completion_tokens > row.tokens_max]
+    over = [
+        row for row in short if row.completion_tokens is not None and row.completion_tokens > row.tokens_max
+    ]
     if over:
         most = max(row.completion_tokens or 0 for row in over)
-        return "broken", f"asked for {SHORT_TOKENS} tokens, it gave {most}", {"asked": SHORT_TOKENS, "given": most}
+        return (
+            "broken",
+            f"asked for {SHORT_TOKENS} tokens, it gave {most}",
+            {"asked": SHORT_TOKENS, "given": most},
+        )
     lengths = {row.name: len(row.reply or "") for row in _of(rows, "greedy")}
-    longer = [row for row in short if row.name in lengths and len(row.reply or "") >= lengths[row.name] > 0 and row.finish_reason != "stop"]
+    longer = [
+        row
+        for row in short
+        if row.name in lengths
+        and len(row.reply or "") >= lengths[row.name] > 0
+        and row.finish_reason != "stop"
+    ]
     if longer:
         given = len(longer[0].reply or "")
-        return "broken", f"asked for {SHORT_TOKENS} tokens, it gave {given} characters and counts them as fewer tokens", {"given": given}
+        return (
+            "broken",
+            f"asked for {SHORT_TOKENS} tokens, it gave {given} characters and counts them as fewer tokens",
+            {"given": given},
+        )
     return "kept", f"no reply was longer than the {SHORT_TOKENS} tokens asked for", {}
 
 
@@ -128,12 +150,18 @@ def _cap(rows: Sequence[ProbeRecord]) -> _Verdict:
     if not long:
         return "untested", _refused(rows, "long"), {}
     counts = [row.completion_tokens or 0 for row in long]
-    cut_early = [row for row in long if row.finish_reason in _CUT and (row.completion_tokens or 0) < row.tokens_max]
+    cut_early = [
+        row for row in long if row.finish_reason in _CUT and (row.completion_tokens or 0) < row.tokens_max
+    ]
     if cut_early:
         cap = max(row.completion_tokens or 0 for row in cut_early)
         return "broken", f"allowed {LONG_TOKENS} tokens, replies were cut at {cap}", {"cap": cap}
     if len(counts) > 1 and len(set(counts)) == 1 and counts[0] < LONG_TOKENS:
-        return "unclear", f"every long reply has {counts[0]} tokens and claims to have ended by itself", {"cap": counts[0]}
+        return (
+            "unclear",
+            f"every long reply has {counts[0]} tokens and claims to have ended by itself",
+            {"cap": counts[0]},
+        )
     return "kept", f"replies of up to {max(counts)} tokens came whole", {"longest": max(counts)}
 
 
@@ -148,11 +176,21 @@ def _stop(rows: Sequence[ProbeRecord]) -> _Verdict:
         expected = {text[: text.find(stop)] for text in known if stop in text}
         if stop in reply:
             kept_in = reply.endswith(stop)
-            words = "ends with the stop text, which should not come" if kept_in else "goes on after the stop text"
+            words = (
+                "ends with the stop text, which should not come" if kept_in else "goes on after the stop text"
+            )
             return "broken", f"a reply {words} ({stop.strip()!r})", {}
-        verdicts.append("kept" if reply in expected or reply.rstrip() in {text.rstrip() for text in expected} else "unclear")
+        verdicts.append(
+            "kept"
+            if reply in expected or reply.rstrip() in {text.rstrip() for text in expected}
+            else "unclear"
+        )
     if "unclear" in verdicts:
-        return "unclear", "replies differ before the stop text could come: ask again where temperature 0 repeats", {}
+        return (
+            "unclear",
+            "replies differ before the stop text could come: ask again where temperature 0 repeats",
+            {},
+        )
     return "kept", "replies end where the stop text would have come", {}
 
 
@@ -166,17 +204,35 @@ def _context(rows: Sequence[ProbeRecord]) -> _Verdict:
         ten, hundred, thousand = (counts[str(words)] for words in LENGTHS[1:])
         grown, expected = thousand - hundred, 10 * (hundred - ten)
         if grown < 0.8 * expected:
-            words = "and what a long prompt begins with changes nothing" if forgets else "though its beginning still matters"
-            return "broken", f"a prompt ten times as long counts only {thousand} tokens, {words}", {"tokens": thousand}
+            words = (
+                "and what a long prompt begins with changes nothing"
+                if forgets
+                else "though its beginning still matters"
+            )
+            return (
+                "broken",
+                f"a prompt ten times as long counts only {thousand} tokens, {words}",
+                {"tokens": thousand},
+            )
         if forgets:
-            return "unclear", f"{thousand} tokens are counted, but what a long prompt begins with changes nothing", {"tokens": thousand}
+            return (
+                "unclear",
+                f"{thousand} tokens are counted, but what a long prompt begins with changes nothing",
+                {"tokens": thousand},
+            )
         if len(far) == 2 and None not in far:
-            return "kept", f"what stands before a thousand tokens still changes the reply; {thousand} tokens were counted", {}
+            return (
+                "kept",
+                f"what stands before a thousand tokens still changes the reply; {thousand} tokens were counted",
+                {},
+            )
         return "unclear", "counts grow as they should; whether the beginning is read could not be seen", {}
     return "untested", _refused(rows, "length"), {}
 
 
-def _prompt_and_template(own: Sequence[ProbeRecord], beside: Sequence[ProbeRecord]) -> list[tuple[str, Answer, str, Mapping[str, float]]]:
+def _prompt_and_template(
+    own: Sequence[ProbeRecord], beside: Sequence[ProbeRecord]
+) -> list[tuple[str, Answer, str, Mapping[str, float]]]:
     """prompt_tokens here = alpha + beta x there + gamma x messages, in whole tokens: alpha is a prompt, gamma a template."""
     here, there = _lengths(own), _lengths(beside)
     if not here:
@@ -186,7 +242,10 @@ def _prompt_and_template(own: Sequence[ProbeRecord], beside: Sequence[ProbeRecor
     if not set(here) <= set(there):
         before = here.get("1", 0) - 1 - 1
         words = f"a one-word message costs {here.get('1', 0)} tokens; without a reference's count that says little"
-        return [("prompt", "untested", words, {"before": before}), ("template", "untested", "needs a reference", {})]
+        return [
+            ("prompt", "untested", words, {"before": before}),
+            ("template", "untested", "needs a reference", {}),
+        ]
     more = [here[name] - there[name] for name in single]
     figures = {"one word": more[0], "a thousand": more[-1], "three messages": here[three] - there[three]}
     if len(set(more)) > 1:
@@ -259,7 +318,9 @@ def _p_colder(prompts: Sequence[tuple[Sequence[str], Sequence[str]]]) -> float:
         alike = np.array([[one == other for other in replies] for one in replies], dtype=float)
         np.fill_diagonal(alike, 0.0)
 
-        def excess(chosen: np.ndarray, alike: np.ndarray = alike, size: int = size, rest: int = len(second)) -> np.ndarray:
+        def excess(
+            chosen: np.ndarray, alike: np.ndarray = alike, size: int = size, rest: int = len(second)
+        ) -> np.ndarray:
             inside = np.einsum("di,ij,dj->d", chosen, alike, chosen) / (size * (size - 1))
             outside = np.einsum("di,ij,dj->d", 1 - chosen, alike, 1 - chosen) / (rest * (rest - 1))
             return np.asarray(inside - outside)
@@ -297,12 +358,18 @@ def _letters(own: Sequence[ProbeRecord], beside: Sequence[ProbeRecord]) -> _Verd
         return "kept", f"{_percent(1 - share)} of the replies begin with a capital", {"small": share}
     said = f"{_percent(share)} of the replies begin with a small letter"
     if len(there) >= 10 and sum(there) / len(there) <= 0.5:
-        return "broken", f"{said}, and {_percent(sum(there) / len(there))} of the reference's", {"small": share}
+        return (
+            "broken",
+            f"{said}, and {_percent(sum(there) / len(there))} of the reference's",
+            {"small": share},
+        )
     return "unclear", said, {"small": share}
 
 
 def _small_first(rows: Sequence[ProbeRecord]) -> list[bool]:
-    replies = [row.reply.strip() for row in rows if row.reply and row.kind in ("greedy", "warm", "seed", "long")]
+    replies = [
+        row.reply.strip() for row in rows if row.reply and row.kind in ("greedy", "warm", "seed", "long")
+    ]
     return [reply[0].islower() for reply in replies if reply and reply[0].isalpha()]
 
 
@@ -317,7 +384,11 @@ def _one_server(rows: Sequence[ProbeRecord]) -> _Verdict:
     (only,) = named
     if not only[1] and not only[2]:
         return "untested", "answers do not say which configuration gave them", {}
-    return "kept", f"all answers name one configuration: {' '.join(filter(None, only))}", {"configurations": 1}
+    return (
+        "kept",
+        f"all answers name one configuration: {' '.join(filter(None, only))}",
+        {"configurations": 1},
+    )
 
 
 def _one_model(own: Sequence[ProbeRecord], beside: Sequence[ProbeRecord]) -> _Verdict:
@@ -336,7 +407,12 @@ def _one_model(own: Sequence[ProbeRecord], beside: Sequence[ProbeRecord]) -> _Ve
         (other, times), here = others[0], sum(count for _, count in others)
         strays += here
         noisy += times == 1 < here
-        if times >= 2 and 2 * times > here and _common(usual or "", other or "") < EARLY * len(usual or "") and not known >= {usual, other}:
+        if (
+            times >= 2
+            and 2 * times > here
+            and _common(usual or "", other or "") < EARLY * len(usual or "")
+            and not known >= {usual, other}
+        ):
             second, times_second = second + 1, times_second + times
     if asked < 2:
         return "untested", _refused(own, "greedy"), {}
@@ -346,12 +422,19 @@ def _one_model(own: Sequence[ProbeRecord], beside: Sequence[ProbeRecord]) -> _Ve
         return "broken", said, figures
     if not second and (strays <= asked * STRAYS or noisy):
         return "kept", f"of {asked} greedy replies {strays} were not the usual one: no second model", figures
-    return "unclear", f"of {asked} greedy replies {strays} were not the usual one: several models, or noisy batches", figures
+    return (
+        "unclear",
+        f"of {asked} greedy replies {strays} were not the usual one: several models, or noisy batches",
+        figures,
+    )
 
 
 def _common(one: str, other: str) -> int:
     """Characters on which two texts agree from the start."""
-    return next((place for place, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+    return next(
+        (place for place, (a, b) in enumerate(zip(one, other, strict=False)) if a != b),
+        min(len(one), len(other)),
+    )
 
 
 def _words(own: Sequence[ProbeRecord], beside: Sequence[ProbeRecord]) -> _Verdict:
@@ -366,7 +449,9 @@ def _words(own: Sequence[ProbeRecord], beside: Sequence[ProbeRecord]) -> _Verdic
     if not prompts:
         return "untested", "needs a reference's replies to the same prompts", {}
     within = float(np.mean([(_match(here) + _match(there)) / 2 for here, there in prompts]))
-    across = float(np.mean([np.mean([one == other for one in here for other in there]) for here, there in prompts]))
+    across = float(
+        np.mean([np.mean([one == other for one in here for other in there]) for here, there in prompts])
+    )
     p = _p_apart(prompts)
     figures = {"within": within, "across": across, "p": p}
     said = f"at temperature 0 replies agree in {_percent(within)} within and in {_percent(across)} across the two methods (p = {p:.3f})"

@@ -15,7 +15,9 @@ from harness.audit.scores.arrays import BoolArray, FloatArray, IntArray
 RESAMPLES = 999
 _AT_ONCE = 100  # resamples drawn together: bounds memory at some 10 MB for 3,000 items
 CURVE_POINTS = 60
-MARGIN_MATCH = 0.05  # how much rarer replies may agree across methods than within them and still be called as alike
+MARGIN_MATCH = (
+    0.05  # how much rarer replies may agree across methods than within them and still be called as alike
+)
 HALF = 0.5  # added to every count of partings: a hazard of nothing seen is small, not none
 
 
@@ -70,7 +72,9 @@ class Pairs:
     parted: BoolArray
 
 
-def diverge(pairs: Pairs, item_of_prompt: IntArray, margin: float, alpha: float, rng: np.random.Generator) -> Divergence:
+def diverge(
+    pairs: Pairs, item_of_prompt: IntArray, margin: float, alpha: float, rng: np.random.Generator
+) -> Divergence:
     """Hazards and their ratio; every prompt must have pairs of all three kinds.
 
     item_of_prompt  (prompts,)
@@ -84,14 +88,20 @@ def diverge(pairs: Pairs, item_of_prompt: IntArray, margin: float, alpha: float,
     )
     items, item = np.unique(item_of_prompt, return_inverse=True)
     both = np.concatenate([partings, exposure])
-    of_item = np.stack([np.bincount(item, weights=row, minlength=len(items)) for row in both]).astype(np.float64)
+    of_item = np.stack([np.bincount(item, weights=row, minlength=len(items)) for row in both]).astype(
+        np.float64
+    )
     drawn = np.log(_ratio(_resampled(of_item, rng)))
     hazard = _hazards(of_item.sum(axis=1)[None])[0]
     rho = float(_ratio(of_item.sum(axis=1)[None])[0])
     low, high = np.exp(np.quantile(drawn, [alpha / 2, 1 - alpha / 2]))
     p_ratio = float((1 + (drawn >= np.log(margin)).sum()) / (RESAMPLES + 1)) if partings.any() else 0.0
     excess = np.bincount(item, weights=partings[2] - partings[:2].mean(axis=0)) / np.bincount(item)
-    reach = float(stats.t.ppf(1 - alpha, len(items) - 1) * excess.std(ddof=1) / np.sqrt(len(items))) if len(items) > 1 else 1.0
+    reach = (
+        float(stats.t.ppf(1 - alpha, len(items) - 1) * excess.std(ddof=1) / np.sqrt(len(items)))
+        if len(items) > 1
+        else 1.0
+    )
     return Divergence(
         prompts=prompts,
         items=len(items),
@@ -150,7 +160,9 @@ def _curve(pairs: Pairs, cell: IntArray, count: IntArray) -> tuple[CurvePoint, .
     weight = 1 / count[cell]
     last = int(pairs.common.max(initial=0))
     positions = np.unique(np.linspace(0, last, CURVE_POINTS).astype(np.int64))
-    within, across = (_survival(pairs, weight, chosen, last)[positions] for chosen in (pairs.kind < 2, pairs.kind == 2))
+    within, across = (
+        _survival(pairs, weight, chosen, last)[positions] for chosen in (pairs.kind < 2, pairs.kind == 2)
+    )
     return tuple(
         CurvePoint(position=int(position), within=float(a), across=float(b))
         for position, a, b in zip(positions, within, across, strict=True)
@@ -163,4 +175,6 @@ def _survival(pairs: Pairs, weight: FloatArray, chosen: BoolArray, last: int) ->
     ended = np.bincount(common, weights=weight[chosen], minlength=last + 1)
     parting = np.bincount(common[parted], weights=weight[chosen][parted], minlength=last + 1)
     at_risk = np.cumsum(ended[::-1])[::-1]
-    return np.asarray(np.cumprod(1 - np.divide(parting, at_risk, out=np.zeros(last + 1), where=at_risk > 1e-12)))
+    return np.asarray(
+        np.cumprod(1 - np.divide(parting, at_risk, out=np.zeros(last + 1), where=at_risk > 1e-12))
+    )

@@ -23,7 +23,7 @@ TODAY, EARLIER = "today", "earlier"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
+class PanelReply:
     """One reply to one first ask.
 
     ask   of its whole prompt: equal hash, identical prompt;  ending  why it ended, in its provider's words"""
@@ -42,7 +42,7 @@ class Day:
     prompt_tokens  of each ask, as the provider counted them"""
 
     label: str
-    replies: tuple[Reply, ...]
+    replies: tuple[PanelReply, ...]
     facts: Mapping[str, tuple[str, ...]]
     prompt_tokens: Mapping[str, float]
 
@@ -63,7 +63,7 @@ class DayFinding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+class DriftEvent:
     """A step in what the provider tells of itself: seen, not tested."""
 
     label: str
@@ -78,7 +78,7 @@ class Drift:
 
     method: str
     days: tuple[DayFinding, ...]
-    events: tuple[Event, ...]
+    events: tuple[DriftEvent, ...]
     days_mean: float
     sentence: str
 
@@ -87,7 +87,9 @@ class Drift:
         return any(day.alarm for day in self.days)
 
 
-def drift(method: str, days: Sequence[Day], *, days_mean: float = DAYS_MEAN, seed: int = 0, draws: int = DRAWS) -> Drift:
+def drift(
+    method: str, days: Sequence[Day], *, days_mean: float = DAYS_MEAN, seed: int = 0, draws: int = DRAWS
+) -> Drift:
     """The days in order, each against those before it.
 
     days_mean  mean number of days to a false alarm
@@ -98,12 +100,20 @@ def drift(method: str, days: Sequence[Day], *, days_mean: float = DAYS_MEAN, see
         raise AuditError(f"{method}: drift needs two days at least")
     found = tuple(_findings(method, days, days_mean, seed, draws))
     if all(day.p is None for day in found):
-        raise AuditError(f"{method}: no ask was put on two of these days; play the same sweep again, into a store of its own")
-    return Drift(method=method, days=found, events=tuple(_events(days)), days_mean=days_mean, sentence=_sentence(method, found, days_mean))
+        raise AuditError(
+            f"{method}: no ask was put on two of these days; play the same sweep again, into a store of its own"
+        )
+    return Drift(
+        method=method,
+        days=found,
+        events=tuple(_events(days)),
+        days_mean=days_mean,
+        sentence=_sentence(method, found, days_mean),
+    )
 
 
 def _findings(method: str, days: Sequence[Day], days_mean: float, seed: int, draws: int) -> list[DayFinding]:
-    pool: list[Reply] = []
+    pool: list[PanelReply] = []
     evidence = 0.0
     found = []
     for day in days:
@@ -120,7 +130,7 @@ def _findings(method: str, days: Sequence[Day], days_mean: float, seed: int, dra
     return found
 
 
-def _day_p(pool: Sequence[Reply], today: Sequence[Reply], seed: int, draws: int) -> float | None:
+def _day_p(pool: Sequence[PanelReply], today: Sequence[PanelReply], seed: int, draws: int) -> float | None:
     rows = [(EARLIER, reply) for reply in pool] + [(TODAY, reply) for reply in today]
     columns = ReplyColumns(
         method=[when for when, _ in rows],
@@ -134,18 +144,23 @@ def _day_p(pool: Sequence[Reply], today: Sequence[Reply], seed: int, draws: int)
     return sample_p(columns, TODAY, EARLIER, np.random.default_rng(seed), draws)
 
 
-def _events(days: Sequence[Day]) -> list[Event]:
+def _events(days: Sequence[Day]) -> list[DriftEvent]:
     found = []
     for before, after in pairwise(days):
         for fact in sorted({*before.facts, *after.facts}):
             was, now = (", ".join(day.facts.get(fact, ())) or "not said" for day in (before, after))
             if was != now:
-                found.append(Event(label=after.label, fact=fact, before=was, after=now))
+                found.append(DriftEvent(label=after.label, fact=fact, before=was, after=now))
         common = sorted(before.prompt_tokens.keys() & after.prompt_tokens.keys())
         moved = [after.prompt_tokens[ask] - before.prompt_tokens[ask] for ask in common]
         if any(moved):
-            was, now = (f"{sum(day.prompt_tokens[ask] for ask in common) / len(common):.1f}" for day in (before, after))
-            found.append(Event(label=after.label, fact="tokens of identical prompts", before=was, after=now))
+            was, now = (
+                f"{sum(day.prompt_tokens[ask] for ask in common) / len(common):.1f}"
+                for day in (before, after)
+            )
+            found.append(
+                DriftEvent(label=after.label, fact="tokens of identical prompts", before=was, after=now)
+            )
     return found
 
 

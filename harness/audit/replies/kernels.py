@@ -66,24 +66,37 @@ def _words(raw: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     inside = np.flatnonzero(flat > ord(" "))
     if not len(inside):
         return np.zeros((len(raw), WORD_PLACES), dtype=np.float32)
-    begins = np.flatnonzero(np.diff(inside, prepend=-2) > 1)  # of each word, among the bytes that are inside one
+    begins = np.flatnonzero(
+        np.diff(inside, prepend=-2) > 1
+    )  # of each word, among the bytes that are inside one
     first = inside[begins]
     place_in_word = inside - np.repeat(first, np.diff(begins, append=len(inside)))
     factor = np.asarray(np.random.default_rng(0).integers(1, 2**63, size=raw.shape[1]), dtype=np.uint64)
     hashed = np.add.reduceat(flat[inside].astype(np.uint64) * factor[place_in_word], begins)
     places = (first // raw.shape[1]) * WORD_PLACES + (hashed >> np.uint64(_PLACE_BITS)).astype(np.int64)
-    counts = np.bincount(places, minlength=len(raw) * WORD_PLACES).reshape(len(raw), WORD_PLACES).astype(np.float32)
+    counts = (
+        np.bincount(places, minlength=len(raw) * WORD_PLACES)
+        .reshape(len(raw), WORD_PLACES)
+        .astype(np.float32)
+    )
     return np.asarray(np.sqrt(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)))
 
 
 def likeness(texts: Texts, one: IntArray, other: IntArray) -> Likeness:
     """Of the pairs (one[i], other[i]) of different texts."""
-    parts = [_likeness(texts, one[start : start + _PAIRS], other[start : start + _PAIRS]) for start in range(0, len(one), _PAIRS)]
-    common, prefix, position, words = (np.concatenate([part[k] for part in parts]) if parts else np.zeros(0) for k in range(4))
+    parts = [
+        _likeness(texts, one[start : start + _PAIRS], other[start : start + _PAIRS])
+        for start in range(0, len(one), _PAIRS)
+    ]
+    common, prefix, position, words = (
+        np.concatenate([part[k] for part in parts]) if parts else np.zeros(0) for k in range(4)
+    )
     return Likeness(common=common.astype(np.int64), prefix=prefix, position=position, words=words)
 
 
-def _likeness(texts: Texts, one: IntArray, other: IntArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+def _likeness(
+    texts: Texts, one: IntArray, other: IntArray
+) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
     width = texts.raw.shape[1]
     agree = texts.raw[one] == texts.raw[other]
     size_one, size_other = (np.minimum(texts.size[place], width - 1) for place in (one, other))

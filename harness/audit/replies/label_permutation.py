@@ -35,7 +35,7 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Relabelled:
+class PermutationResult:
     """What relabelling says: the maximum mean discrepancy of each kernel (its square, mean over strata), a p each, and the p of the
     largest standardised one."""
 
@@ -50,13 +50,15 @@ def pairs_of(values: int) -> tuple[IntArray, IntArray]:
     return one.astype(np.int64), other.astype(np.int64)
 
 
-def relabel(blocks: Sequence[Block], rng: np.random.Generator, draws: int = DRAWS) -> Relabelled:
+def permutation_test(
+    blocks: Sequence[Block], rng: np.random.Generator, draws: int = DRAWS
+) -> PermutationResult:
     """Tests that both samples come from one source, stratum by stratum, with every kernel on the same relabellings.
 
     source  unbiased MMD: Gretton et al. (2012), JMLR 13; length as an energy distance: Székely & Rizzo (2013); the largest of several
             standardised statistics calibrated by the same draws: Westfall & Young (1993)"""
     sums, largest = _drawn(blocks, rng, draws)
-    return Relabelled(
+    return PermutationResult(
         discrepancy=tuple(sums[0].tolist()),
         p_kernels=tuple((sums >= sums[0]).mean(axis=0).tolist()),
         p=float((largest >= largest[0]).mean()),
@@ -86,13 +88,20 @@ def _add_draws(sums: FloatArray, block: Block, rng: np.random.Generator) -> None
     weight = pair_weights(_labellings(block.first, block.second, rng), block.first, block.second)
     labellings, draws, kernels = weight.shape[1], len(sums) - 1, sums.shape[1]
     for start in range(0, len(block.similarity), _STRATA):
-        tables = np.ascontiguousarray((block.similarity[start : start + _STRATA].transpose(0, 2, 1) @ weight).transpose(0, 2, 1))
+        tables = np.ascontiguousarray(
+            (block.similarity[start : start + _STRATA].transpose(0, 2, 1) @ weight).transpose(0, 2, 1)
+        )
         sums[0] += tables[:, 0].sum(axis=0)
         strata = len(tables)
-        choices = rng.integers(labellings, size=(draws, strata), dtype=np.uint16) + np.arange(strata, dtype=np.int32) * labellings
+        choices = (
+            rng.integers(labellings, size=(draws, strata), dtype=np.uint16)
+            + np.arange(strata, dtype=np.int32) * labellings
+        )
         ends = np.arange(0, draws * strata + 1, strata, dtype=np.int32)
         # A draw adds up one row of each stratum's table: a matrix of ones, so many a row, which scipy multiplies without making it dense.
-        chosen = csr_array((np.ones(draws * strata), choices.reshape(-1), ends), shape=(draws, strata * labellings))
+        chosen = csr_array(
+            (np.ones(draws * strata), choices.reshape(-1), ends), shape=(draws, strata * labellings)
+        )
         sums[1:] += chosen @ tables.reshape(-1, kernels)
 
 

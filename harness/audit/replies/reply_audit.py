@@ -16,7 +16,7 @@ from scipy import stats
 from harness.audit import verdicts
 from harness.audit.replies.divergence import MARGIN_MATCH, Divergence, Pairs, diverge, items_to_prove_alike
 from harness.audit.replies.kernels import KERNELS, Texts, likeness, prepare
-from harness.audit.replies.label_permutation import DRAWS, Block, pairs_of, randomised_p, relabel
+from harness.audit.replies.label_permutation import DRAWS, Block, pairs_of, permutation_test, randomised_p
 from harness.audit.scores.arrays import BoolArray, Column, FloatArray, IntArray
 from harness.audit.scores.intervals import share_interval
 from harness.audit.verdicts import Verdict
@@ -165,7 +165,9 @@ class _Replies:
         times = [np.bincount(self.reply[self.method == m], minlength=answers) for m in (a, b)]
         prompt_of = np.zeros(answers, dtype=np.int64)
         prompt_of[self.reply] = np.repeat(np.arange(self.asked.shape[1]), self.asked.sum(axis=0))
-        return np.bincount(prompt_of, weights=times[0] * times[1], minlength=self.asked.shape[1]).astype(np.float64)
+        return np.bincount(prompt_of, weights=times[0] * times[1], minlength=self.asked.shape[1]).astype(
+            np.float64
+        )
 
 
 def compare_replies(
@@ -214,7 +216,9 @@ def compare_replies(
 # --- rows become prompts ------------------------------------------------------------------------------------------------------
 
 
-def sample_p(columns: ReplyColumns, one: str, other: str, rng: np.random.Generator, draws: int = DRAWS) -> float | None:
+def sample_p(
+    columns: ReplyColumns, one: str, other: str, rng: np.random.Generator, draws: int = DRAWS
+) -> float | None:
     """p of "the replies under both names come from one source", for names that are samples of one method; exactly uniform if so.
 
     returns  None where no prompt has a reply of each and three in all; by a coin where all replies agree: then anything is as likely"""
@@ -226,7 +230,9 @@ def sample_p(columns: ReplyColumns, one: str, other: str, rng: np.random.Generat
     informative = testable & _told_apart(replies, a, b)
     if not informative.any():
         return 1 - float(rng.random()) if testable.any() else None
-    return randomised_p(_blocks(_compared(replies, a, b, np.flatnonzero(informative)), informative), rng, draws)
+    return randomised_p(
+        _blocks(_compared(replies, a, b, np.flatnonzero(informative)), informative), rng, draws
+    )
 
 
 def _gather(columns: ReplyColumns) -> _Replies:
@@ -239,9 +245,13 @@ def _gather(columns: ReplyColumns) -> _Replies:
     _, item = _coded(columns.item, came)
     answers, answer = _coded(columns.reply, came)
     turn, size = (np.asarray(column, dtype=np.int64)[came] for column in (columns.turn, columns.size))
-    _, first, prompt = np.unique(asked * (item.max(initial=0) + 1) + item, return_index=True, return_inverse=True)
+    _, first, prompt = np.unique(
+        asked * (item.max(initial=0) + 1) + item, return_index=True, return_inverse=True
+    )
     order = np.argsort((prompt * len(names) + method) * len(answers) + answer, kind="stable")
-    counts = np.bincount(method * len(first) + prompt, minlength=len(names) * len(first)).reshape(len(names), len(first))
+    counts = np.bincount(method * len(first) + prompt, minlength=len(names) * len(first)).reshape(
+        len(names), len(first)
+    )
     start = (np.concatenate([[0], np.cumsum(counts.T.reshape(-1))[:-1]])).reshape(len(first), len(names)).T
     said = np.unique(prompt * (len(answers) + 1) + answer, return_inverse=True)[1].reshape(-1)
     told = _varied(prompt, answer, len(first)) & (counts.sum(axis=0) > 2)
@@ -266,10 +276,16 @@ def _came(column: Column) -> BoolArray:
     """Rows that have a reply."""
     if isinstance(column, np.ndarray) and column.dtype != np.object_:
         return ~np.ma.getmaskarray(column)
-    return np.fromiter((reply is not None and reply is not np.ma.masked for reply in column), dtype=np.bool_, count=len(column))
+    return np.fromiter(
+        (reply is not None and reply is not np.ma.masked for reply in column),
+        dtype=np.bool_,
+        count=len(column),
+    )
 
 
-def _named(column: Column, kept: BoolArray, behind: Mapping[Any, str | None]) -> tuple[tuple[str, ...], IntArray]:
+def _named(
+    column: Column, kept: BoolArray, behind: Mapping[Any, str | None]
+) -> tuple[tuple[str, ...], IntArray]:
     """The distinct names, sorted, and each kept row's place among them; what was not said has a name too."""
     keys, code = _coded(column if behind else [word or NOT_SAID for word in column], kept)
     words = [behind[key] or NOT_SAID for key in keys] if behind else list(keys)
@@ -298,7 +314,9 @@ def _varied(prompt: IntArray, code: IntArray, prompts: int) -> BoolArray:
     return varied
 
 
-def _texts(answers: Sequence[object], answer: IntArray, needed: BoolArray, texts: Mapping[Any, str]) -> tuple[IntArray, Texts]:
+def _texts(
+    answers: Sequence[object], answer: IntArray, needed: BoolArray, texts: Mapping[Any, str]
+) -> tuple[IntArray, Texts]:
     """Each row's place among the prepared texts, -1 where it is not needed."""
     wanted = np.unique(answer[needed])
     place = np.full(len(answers), -1, dtype=np.int64)
@@ -326,7 +344,9 @@ def _self_match(replies: _Replies, m: int, name: str, alpha: float) -> SelfMatch
         low=low,
         high=high,
         length=float(replies.size[rows].mean()),
-        endings=tuple((word, float(part)) for word, part in zip(replies.endings, ended, strict=True) if part > 0),
+        endings=tuple(
+            (word, float(part)) for word, part in zip(replies.endings, ended, strict=True) if part > 0
+        ),
     )
 
 
@@ -357,7 +377,9 @@ class _Compared:
     common: IntArray
 
 
-def _cross_match(replies: _Replies, a: int, b: int, common: BoolArray, margin: float, alpha: float, seed: int, draws: int) -> CrossMatch:
+def _cross_match(
+    replies: _Replies, a: int, b: int, common: BoolArray, margin: float, alpha: float, seed: int, draws: int
+) -> CrossMatch:
     share = replies.agreeing(a, b)[common] / (replies.asked[a] * replies.asked[b])[common]
     low, high = _prompt_interval(share, np.minimum(replies.asked[a], replies.asked[b])[common], alpha)
     informative = _testable(replies, a, b) & _told_apart(replies, a, b)
@@ -397,7 +419,9 @@ def _told_apart(replies: _Replies, a: int, b: int) -> BoolArray:
     return _varied(prompt, replies.reply[rows], prompts) | _varied(prompt, replies.ending[rows], prompts)
 
 
-def _turns(replies: _Replies, a: int, b: int, compared: Sequence[_Compared], seed: int, draws: int) -> Iterator[TurnFinding]:
+def _turns(
+    replies: _Replies, a: int, b: int, compared: Sequence[_Compared], seed: int, draws: int
+) -> Iterator[TurnFinding]:
     asked_a, asked_b = replies.asked[a], replies.asked[b]
     both, testable = (asked_a > 0) & (asked_b > 0), _testable(replies, a, b)
     for turn in range(min(TURNS_MAX, int(replies.turn_of.max(initial=-1)) + 1)):
@@ -408,8 +432,10 @@ def _turns(replies: _Replies, a: int, b: int, compared: Sequence[_Compared], see
         blocks = _blocks(compared, here)
         informative = sum(len(block.similarity) for block in blocks)
         rng = np.random.default_rng(derive_seed(seed, "audit", "replies", turn))
-        result = relabel(blocks, rng, draws) if blocks else None
-        whole = informative / max(int((here & testable).sum()), 1)  # prompts answered alike add nothing, and count
+        result = permutation_test(blocks, rng, draws) if blocks else None
+        whole = informative / max(
+            int((here & testable).sum()), 1
+        )  # prompts answered alike add nothing, and count
         yield TurnFinding(
             turn=turn,
             comparable=float(asked_b[here & both].sum() / calls),
@@ -450,7 +476,9 @@ def _compared(replies: _Replies, a: int, b: int, prompts: IntArray) -> list[_Com
 
 def _shapes(replies: _Replies, a: int, b: int, prompts: IntArray) -> Iterator[tuple[int, int, IntArray]]:
     """The prompts by how often each method was asked, in pieces that fit into memory."""
-    shape, group = np.unique(np.stack([replies.asked[a][prompts], replies.asked[b][prompts]]), axis=1, return_inverse=True)
+    shape, group = np.unique(
+        np.stack([replies.asked[a][prompts], replies.asked[b][prompts]]), axis=1, return_inverse=True
+    )
     for index, (first, second) in enumerate(shape.T.tolist()):
         chosen = prompts[group.reshape(-1) == index]
         step = max(1, _PAIRS_AT_ONCE // max(1, (first + second) * (first + second - 1) // 2))
@@ -461,7 +489,11 @@ def _shapes(replies: _Replies, a: int, b: int, prompts: IntArray) -> Iterator[tu
 def _compare(replies: _Replies, a: int, b: int, first: int, second: int, prompts: IntArray) -> _Compared:
     """The rows of each prompt, the reference's before the method's, pair by pair."""
     rows = np.concatenate(
-        [replies.start[a][prompts][:, None] + np.arange(first), replies.start[b][prompts][:, None] + np.arange(second)], axis=1
+        [
+            replies.start[a][prompts][:, None] + np.arange(first),
+            replies.start[b][prompts][:, None] + np.arange(second),
+        ],
+        axis=1,
     )
     left, right = (rows[:, place].reshape(-1) for place in pairs_of(first + second))
     shape = (len(prompts), -1)
@@ -483,7 +515,9 @@ def _similarity(replies: _Replies, left: IntArray, right: IntArray) -> tuple[Flo
     apart = np.flatnonzero(replies.reply[left] != replies.reply[right])
     one, other = replies.place[left[apart]], replies.place[right[apart]]
     texts = len(replies.texts.size)
-    key, where = np.unique(np.minimum(one, other) * max(texts, 1) + np.maximum(one, other), return_inverse=True)
+    key, where = np.unique(
+        np.minimum(one, other) * max(texts, 1) + np.maximum(one, other), return_inverse=True
+    )
     found = likeness(replies.texts, key // max(texts, 1), key % max(texts, 1))
     where = where.reshape(-1)
     table[apart, 0] = 0.0
@@ -506,7 +540,11 @@ def _divergence(
     alike = twice.copy()
     for one in compared:
         alike[one.prompts] = False
-    parts = [_pairs(one.first, one.second, one.prompts, one.common, ~one.agree) for one in compared if min(one.first, one.second) >= 2]
+    parts = [
+        _pairs(one.first, one.second, one.prompts, one.common, ~one.agree)
+        for one in compared
+        if min(one.first, one.second) >= 2
+    ]
     for first, second, prompts in _shapes(replies, a, b, np.flatnonzero(alike)):
         size = replies.size[replies.start[a][prompts]][:, None]
         parts.append(_pairs(first, second, prompts, size, np.zeros_like(size, dtype=np.bool_)))
@@ -537,15 +575,31 @@ def _pairs(
 def _judged(found: Sequence[CrossMatch], reference: str, margin: float, alpha: float) -> Iterator[CrossMatch]:
     """The comparisons with their verdicts, by Holm over the methods that could be compared."""
     tested = [match for match in found if match.p is not None]
-    different = dict(zip([match.method for match in tested], verdicts.holm([match.p or 0.0 for match in tested]), strict=True))
+    different = dict(
+        zip(
+            [match.method for match in tested],
+            verdicts.holm([match.p or 0.0 for match in tested]),
+            strict=True,
+        )
+    )
     known = [match for match in tested if match.p_equivalence is not None]
-    alike = dict(zip([match.method for match in known], verdicts.holm([match.p_equivalence or 0.0 for match in known]), strict=True))
+    alike = dict(
+        zip(
+            [match.method for match in known],
+            verdicts.holm([match.p_equivalence or 0.0 for match in known]),
+            strict=True,
+        )
+    )
     for match in found:
         if match.method not in different:
-            yield replace(match, sentence=verdicts.replies_not_compared(reference, match.share, match.prompts))
+            yield replace(
+                match, sentence=verdicts.replies_not_compared(reference, match.share, match.prompts)
+            )
             continue
         p_difference, p_equivalence = different[match.method], alike.get(match.method, 1.0)
-        verdict = verdicts.decide(p_difference=p_difference, p_equivalence=p_equivalence, alpha=alpha, game_beyond=False)
+        verdict = verdicts.decide(
+            p_difference=p_difference, p_equivalence=p_equivalence, alpha=alpha, game_beyond=False
+        )
         needed = _prompts_to_settle(match, margin, alpha / len(tested)) if verdict == "INCONCLUSIVE" else None
         yield replace(
             match,
@@ -555,7 +609,12 @@ def _judged(found: Sequence[CrossMatch], reference: str, margin: float, alpha: f
             label=f"EQUIVALENT within {margin:g} times" if verdict == "EQUIVALENT" else verdict,
             prompts_to_settle=needed,
             sentence=verdicts.replies(
-                verdict, *_rho(match), p=p_difference, detectable=p_difference <= alpha, margin=margin, prompts_to_settle=needed
+                verdict,
+                *_rho(match),
+                p=p_difference,
+                detectable=p_difference <= alpha,
+                margin=margin,
+                prompts_to_settle=needed,
             ),
         )
 

@@ -110,7 +110,9 @@ class ScoreArray:
     def index(self, method: str) -> int:
         """Where a method stands; AuditError if nobody played through it."""
         if method not in self.methods:
-            raise AuditError(f"There are no episodes of the access method {method!r}; there are episodes of {', '.join(self.methods)}.")
+            raise AuditError(
+                f"There are no episodes of the access method {method!r}; there are episodes of {', '.join(self.methods)}."
+            )
         return self.methods.index(method)
 
 
@@ -134,7 +136,9 @@ def score_array(columns: EpisodeColumns, methods: Sequence[str] | None = None) -
     shape = (len(method_names), len(items), len(batch_of_slot))
     flat = (method * shape[1] + place) * shape[2] + slot
     if np.bincount(flat, minlength=1).max() > 1:
-        raise AuditError("Two rows claim the same method, item, batch and repeat; hand over the last attempt of each episode only.")
+        raise AuditError(
+            "Two rows claim the same method, item, batch and repeat; hand over the last attempt of each episode only."
+        )
     outcome_cube = np.full(shape, ABSENT, dtype=np.int8)
     score_cube = np.full(shape, np.nan)
     outcome_cube.reshape(-1)[flat] = outcome
@@ -190,7 +194,9 @@ def _coded(column: Column, chosen: BoolArray) -> tuple[tuple[str, ...], IntArray
 def _slots(columns: EpisodeColumns, chosen: BoolArray) -> tuple[tuple[int, ...], IntArray]:
     """The batch of each (batch, repeat) that occurs, in order, and each row's place among them."""
     repeat = np.asarray(columns.repeat, dtype=np.int64)[chosen]
-    batch = np.zeros_like(repeat) if columns.batch is None else np.asarray(columns.batch, dtype=np.int64)[chosen]
+    batch = (
+        np.zeros_like(repeat) if columns.batch is None else np.asarray(columns.batch, dtype=np.int64)[chosen]
+    )
     span = int(repeat.max()) + 1
     slots, slot = np.unique(batch * span + repeat, return_inverse=True)
     return tuple((slots // span).tolist()), slot.astype(np.int64)
@@ -201,7 +207,9 @@ def _outcomes(column: Column, chosen: BoolArray) -> npt.NDArray[np.int8]:
     unknown = set(values) - CODES.keys()
     if unknown:
         first = sorted(map(str, unknown))[0]
-        raise AuditError(f"Unknown outcome {first!r}: an episode is success, lost, aborted, unscored, or None if failed.")
+        raise AuditError(
+            f"Unknown outcome {first!r}: an episode is success, lost, aborted, unscored, or None if failed."
+        )
     return np.fromiter(map(CODES.__getitem__, values), dtype=np.int8, count=len(values))[chosen]
 
 

@@ -12,7 +12,15 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from harness.audit.scores.arrays import ABORTED, FAILED, UNSCORED, BoolArray, FloatArray, GameScores, ScoreArray
+from harness.audit.scores.arrays import (
+    ABORTED,
+    FAILED,
+    UNSCORED,
+    BoolArray,
+    FloatArray,
+    GameScores,
+    ScoreArray,
+)
 from harness.audit.scores.contrasts import PairedGame
 from harness.audit.scores.intervals import POINTS_MAX, mean_interval, share_interval, strata, total
 
@@ -118,7 +126,9 @@ def method_figures(scores: ScoreArray, method: str, support: BoolArray, alpha: f
             values of its product of averages (delta method). Items are the sampling units, repeats never are."""
     m = scores.index(method)
     sums = [_item_sums(game, m) for game in scores.games]
-    games = tuple(_game_figures(game, m, item_sums, alpha) for game, item_sums in zip(scores.games, sums, strict=True))
+    games = tuple(
+        _game_figures(game, m, item_sums, alpha) for game, item_sums in zip(scores.games, sums, strict=True)
+    )
     published = clemscore(*_figures(games))
     shares = [(played / tries, points / tries) for tries, played, points in sums]
     present = [(p, q) for p, q in shares if len(p)]
@@ -172,7 +182,9 @@ def _item_sums(game: GameScores, m: int) -> tuple[FloatArray, FloatArray, FloatA
     return tries[kept], played[kept], points[kept]
 
 
-def _game_figures(game: GameScores, m: int, sums: tuple[FloatArray, FloatArray, FloatArray], alpha: float) -> GameFigures:
+def _game_figures(
+    game: GameScores, m: int, sums: tuple[FloatArray, FloatArray, FloatArray], alpha: float
+) -> GameFigures:
     tries, played, points = sums
     unscored = int((game.outcome[m] == UNSCORED).sum())
     if not len(tries):
@@ -215,7 +227,9 @@ def common_support(scores: ScoreArray, methods: Sequence[str]) -> BoolArray:
     index = [scores.index(method) for method in methods]
     finished = np.stack([game.finished[index].sum(axis=(1, 2)) for game in scores.games])
     played = np.stack([np.nan_to_num(game.played[index]).sum(axis=(1, 2)) for game in scores.games])
-    return np.asarray((played >= np.maximum(SUPPORT_EPISODES, SUPPORT_SHARE * finished)).all(axis=1), dtype=np.bool_)
+    return np.asarray(
+        (played >= np.maximum(SUPPORT_EPISODES, SUPPORT_SHARE * finished)).all(axis=1), dtype=np.bool_
+    )
 
 
 def supported_difference(
@@ -240,7 +254,9 @@ def supported_difference(
     return difference, max(-POINTS_MAX, difference - reach), min(POINTS_MAX, difference + reach)
 
 
-def _influence(games: Sequence[tuple[FloatArray, FloatArray]], support: BoolArray) -> tuple[float, list[FloatArray]]:
+def _influence(
+    games: Sequence[tuple[FloatArray, FloatArray]], support: BoolArray
+) -> tuple[float, list[FloatArray]]:
     """Clemscore over the supported games, and what each item adds to it, a game each.
 
     games  (share of repeats played in [0, 1], mean points) per item, every game of the average played; support as bool, at least one"""

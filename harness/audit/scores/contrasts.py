@@ -113,7 +113,10 @@ def split(points_a: float, points_b: float, played_a: float, played_b: float) ->
     quality_b = points_b / played_b if played_b > 0 else None
     known_a = quality_a if quality_a is not None else (quality_b or 0.0)
     known_b = quality_b if quality_b is not None else (quality_a or 0.0)
-    return Split(form=(played_b - played_a) * (known_a + known_b) / 2, play=(known_b - known_a) * (played_a + played_b) / 2)
+    return Split(
+        form=(played_b - played_a) * (known_a + known_b) / 2,
+        play=(known_b - known_a) * (played_a + played_b) / 2,
+    )
 
 
 def discordance(reference: FloatArray, method: FloatArray) -> Discordance:
@@ -128,7 +131,9 @@ def discordance(reference: FloatArray, method: FloatArray) -> Discordance:
     return Discordance(only_reference=only_reference, only_method=only_method, p=p)
 
 
-def batch_differences(scores: ScoreArray, reference: str, methods: tuple[str, ...], endpoint: str) -> FloatArray:
+def batch_differences(
+    scores: ScoreArray, reference: str, methods: tuple[str, ...], endpoint: str
+) -> FloatArray:
     """The macro difference in each batch, (contrasts, batches), from episodes both finished; NaN for a batch without any."""
     a, b = scores.index(reference), [scores.index(method) for method in methods]
     labels, batch = np.unique(np.array(scores.batches), return_inverse=True)

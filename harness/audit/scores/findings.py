@@ -10,7 +10,7 @@ from harness.audit.scores.contrasts import (
     Discordance,
 )
 from harness.audit.scores.pairs import PairFinding
-from harness.audit.scores.sample_size import Plan
+from harness.audit.scores.sample_size import SampleSizePlan
 from harness.audit.scores.variance import SelfAgreement, VarianceParts
 from harness.audit.verdicts import Scope, Verdict
 
@@ -130,7 +130,7 @@ class Comparison:
     label: str
     scope: Scope
     sentence: str
-    plan: Plan | None
+    plan: SampleSizePlan | None
     missing: Missing | None
 
 

@@ -19,19 +19,23 @@ from harness.audit.scores.arrays import FloatArray, GameScores, ScoreArray
 from harness.audit.scores.contrasts import ENDPOINTS, pair
 from harness.audit.scores.findings import Audit, Comparison
 from harness.audit.scores.intervals import Strata, equivalence_interval, equivalence_p, strata, total
-from harness.audit.scores.sign_flips import DRAWS, flip_test
+from harness.audit.scores.sign_flips import DRAWS, sign_flip_test
 from harness.audit.verdicts import Verdict, decide, label
 from harness.core.records import LookRecord
 
 TRIPWIRE_SHARE = 0.1  # of alpha
 DRAWS_MAX = 49_999  # the first look's level is 3 in 100,000: below it there is the tripwire
-DIFFERENCE_SD = 25.0  # points: an item's typical difference between two plays of one model; only tunes the tripwire
-EQUIVALENCE_SHARE = 1 / 3  # before it, rare losses may not have shown at all: no tail of a t is right so far out
+DIFFERENCE_SD = (
+    25.0  # points: an item's typical difference between two plays of one model; only tunes the tripwire
+)
+EQUIVALENCE_SHARE = (
+    1 / 3
+)  # before it, rare losses may not have shown at all: no tail of a t is right so far out
 GRID = 241  # nodes of the recursive integration: constants are right to four digits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Spending:
+class AlphaSpending:
     """What each look may spend, for one method.
 
     shares       of the items that are played at each look, rising to 1
@@ -59,7 +63,7 @@ class Rules:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class InterimResult:
     """One look at one method against the reference; differences in points.
 
     kind            "look", or "tripwire" where the e-process stopped the play before the look
@@ -99,17 +103,20 @@ class Look:
 
 
 @cache
-def spending(shares: tuple[float, ...], alpha: float) -> Spending:
+def spending(shares: tuple[float, ...], alpha: float) -> AlphaSpending:
     """How alpha is spent over looks at these shares of the items: little at first, nearly all of it at the end.
 
     source  O'Brien & Fleming (1979), Biometrics 35; levels by the recursion of Armitage, McPherson & Rowe (1969)"""
     time = np.array(shares, dtype=np.float64)
     early = int((time < EQUIVALENCE_SHARE).sum())
     late = 2 * stats.norm.sf(_constant(time, (1 - TRIPWIRE_SHARE) * alpha, two_sided=True) / np.sqrt(time))
-    return Spending(
+    return AlphaSpending(
         shares=tuple(time.tolist()),
         difference=tuple(((1 - TRIPWIRE_SHARE) * alpha * late / late.sum()).tolist()),
-        equivalence=(*[0.0] * early, *stats.norm.sf(_constant(time[early:], alpha, two_sided=False) / np.sqrt(time[early:])).tolist()),
+        equivalence=(
+            *[0.0] * early,
+            *stats.norm.sf(_constant(time[early:], alpha, two_sided=False) / np.sqrt(time[early:])).tolist(),
+        ),
         repeated=tuple((2 * stats.norm.sf(_constant(time, alpha, two_sided=True) / np.sqrt(time))).tolist()),
         tripwire=TRIPWIRE_SHARE * alpha,
     )
@@ -132,24 +139,26 @@ def _crossing(time: FloatArray, c: float, two_sided: bool) -> float:
         crossed += float((inside * stats.norm.sf((c - came_from) / sd)).sum())
         if two_sided:
             crossed += float((inside * stats.norm.cdf((-c - came_from) / sd)).sum())
-        inside = weight * (np.exp(-(((node[:, None] - came_from) / sd) ** 2) / 2) / (sd * sqrt(2 * pi)) @ inside)
+        inside = weight * (
+            np.exp(-(((node[:, None] - came_from) / sd) ** 2) / 2) / (sd * sqrt(2 * pi)) @ inside
+        )
         came_from = node
     return crossed
 
 
-def take_look(
+def interim_analysis(
     scores: ScoreArray,
     reference: str,
     method: str,
     *,
     number: int,
-    spent: Spending,
+    spent: AlphaSpending,
     rules: Rules,
     open_difference: int,
     open_equivalence: int,
     e_value: float,
     draws: int | None = None,
-) -> Look:
+) -> InterimResult:
     """One look at the items that both methods have played to the end.
 
     scores            of these items only, both methods
@@ -165,9 +174,11 @@ def take_look(
     shared = [game.shared for game in games]
     differences = [[game.difference(endpoint) for game in games] for endpoint in ENDPOINTS]
     enough = draws or min(DRAWS_MAX, max(DRAWS, round(2 / level_difference)))
-    flips = flip_test(differences, shared, [game.game for game in games], rules.seed, enough)
+    flips = sign_flip_test(differences, shared, [game.game for game in games], rules.seed, enough)
     points, played = (strata(values, shared) for values in differences)
-    p_equivalence = max(float(equivalence_p(points, rules.margin)[0]), float(equivalence_p(played, rules.margin_played)[0]))
+    p_equivalence = max(
+        float(equivalence_p(points, rules.margin)[0]), float(equivalence_p(played, rules.margin_played)[0])
+    )
     beyond = (flips.adjusted[0, 0, 1:] <= level_difference) & (np.abs(points.mean[0]) > rules.margin_game)
     p_difference = float(flips.joint[0])
     found = _measured(points, spent, number, level_equivalence)
@@ -187,9 +198,17 @@ def take_look(
     )
 
 
-def take_alarm(
-    scores: ScoreArray, reference: str, method: str, *, number: int, spent: Spending, share: float, e_value: float, open_difference: int
-) -> Look:
+def sequential_alarm(
+    scores: ScoreArray,
+    reference: str,
+    method: str,
+    *,
+    number: int,
+    spent: AlphaSpending,
+    share: float,
+    e_value: float,
+    open_difference: int,
+) -> InterimResult:
     """The tripwire's finding: different, whatever the next look would say.
 
     scores  of the items' first plays
@@ -199,14 +218,16 @@ def take_alarm(
     level = 2 * float(stats.norm.sf(_z(spent.repeated[-1]) / sqrt(share)))
     early = replace(spent, repeated=(level,) * len(spent.shares), shares=(share,) * len(spent.shares))
     found = _measured(points, early, number, spent.equivalence[0])
-    return replace(found, kind="tripwire", e_value=e_value, e_stop=open_difference / spent.tripwire, verdict="DIFFERENT")
+    return replace(
+        found, kind="tripwire", e_value=e_value, e_stop=open_difference / spent.tripwire, verdict="DIFFERENT"
+    )
 
 
 def _z(two_sided: float) -> float:
     return float(stats.norm.isf(two_sided / 2))
 
 
-def _measured(points: Strata, spent: Spending, number: int, level_equivalence: float) -> Look:
+def _measured(points: Strata, spent: AlphaSpending, number: int, level_equivalence: float) -> InterimResult:
     """Estimate and intervals; what tests say is filled in by who made them."""
     whole = total(points)
     tail = spent.repeated[number - 1] / 2
@@ -216,8 +237,10 @@ def _measured(points: Strata, spent: Spending, number: int, level_equivalence: f
         low, high = (float(bound[0]) for bound in equivalence_interval(points, tail))
     equivalence_low, equivalence_high = -100.0, 100.0
     if level_equivalence > 0:
-        equivalence_low, equivalence_high = (float(bound[0]) for bound in equivalence_interval(points, level_equivalence))
-    return Look(
+        equivalence_low, equivalence_high = (
+            float(bound[0]) for bound in equivalence_interval(points, level_equivalence)
+        )
+    return InterimResult(
         kind="look",
         look=number,
         looks=len(spent.shares),
@@ -239,7 +262,7 @@ def _measured(points: Strata, spent: Spending, number: int, level_equivalence: f
     )
 
 
-def sentence(look: Look, *, method: str, reference: str, margin: float) -> str:
+def sentence(look: InterimResult, *, method: str, reference: str, margin: float) -> str:
     """What a look says."""
     when = f"at look {look.look} of {look.looks}, {100 * look.share:.0f} % of the items"
     span = f"[{look.low:+.1f}, {look.high:+.1f}]"
@@ -256,7 +279,9 @@ def sentence(look: Look, *, method: str, reference: str, margin: float) -> str:
     if look.verdict == "EQUIVALENT":
         open_span = f"[{look.equivalence_low:+.1f}, {look.equivalence_high:+.1f}]"
         return f"{method} is equivalent to {reference} within {margin:g} points: {look.difference:+.1f} {open_span} {when}."
-    return f"{method} may lie anywhere from {look.low:+.1f} to {look.high:+.1f} points off {reference} {when}."
+    return (
+        f"{method} may lie anywhere from {look.low:+.1f} to {look.high:+.1f} points off {reference} {when}."
+    )
 
 
 def after_looks(found: Audit, taken: Sequence[LookRecord]) -> Audit:
@@ -264,7 +289,9 @@ def after_looks(found: Audit, taken: Sequence[LookRecord]) -> Audit:
 
     taken  in order; what failed episodes may hide still speaks first"""
     last = {row.method: row for row in taken if row.reference == found.reference}
-    return replace(found, comparisons=tuple(_as_seen(found, one, last.get(one.method)) for one in found.comparisons))
+    return replace(
+        found, comparisons=tuple(_as_seen(found, one, last.get(one.method)) for one in found.comparisons)
+    )
 
 
 def _as_seen(found: Audit, comparison: Comparison, row: LookRecord | None) -> Comparison:
@@ -273,11 +300,22 @@ def _as_seen(found: Audit, comparison: Comparison, row: LookRecord | None) -> Co
     if row is None:
         waiting = f"{comparison.method} has not been looked at yet: a quarter of the items has to be played through both ways first."
         return replace(comparison, verdict="INCONCLUSIVE", label="INCONCLUSIVE", sentence=waiting, plan=None)
-    look = Look(**{name: getattr(row, name) for name in Look.__slots__})
-    of_method = comparison.p_batches is not None and (look.verdict != "DIFFERENT" or comparison.p_batches <= found.alpha)
+    look = InterimResult(**{name: getattr(row, name) for name in InterimResult.__slots__})
+    of_method = comparison.p_batches is not None and (
+        look.verdict != "DIFFERENT" or comparison.p_batches <= found.alpha
+    )
     said = sentence(look, method=comparison.method, reference=found.reference, margin=found.margin)
-    more = " Its play is not over." if not look.last else "" if of_method or not look.settled else " Scope: these runs."
-    shown = {name: getattr(look, name) for name in ("difference", "se", "low", "high", "equivalence_low", "equivalence_high")}
+    more = (
+        " Its play is not over."
+        if not look.last
+        else ""
+        if of_method or not look.settled
+        else " Scope: these runs."
+    )
+    shown = {
+        name: getattr(look, name)
+        for name in ("difference", "se", "low", "high", "equivalence_low", "equivalence_high")
+    }
     return replace(
         comparison,
         points=replace(comparison.points, **shown),
@@ -290,7 +328,7 @@ def _as_seen(found: Audit, comparison: Comparison, row: LookRecord | None) -> Co
     )
 
 
-class Tripwire:
+class SequentialMonitor:
     """An e-process against "labels do not matter": it may be read after every item, and rarely rises if they do not.
 
     Each item adds the weighted difference of its first plays, in the order of the plan: an order that no outcome can change.
@@ -302,7 +340,9 @@ class Tripwire:
     def __init__(self, items: Sequence[int]) -> None:
         games = sum(count > 0 for count in items)
         self._weights = [sum(items) / (games * count) if count else 0.0 for count in items]
-        planned = sum(count * (weight * DIFFERENCE_SD) ** 2 for count, weight in zip(items, self._weights, strict=True))
+        planned = sum(
+            count * (weight * DIFFERENCE_SD) ** 2 for count, weight in zip(items, self._weights, strict=True)
+        )
         self._rate = 6 / planned
         self._sum = 0.0
         self._square = 0.0
@@ -330,5 +370,9 @@ def first_items(scores: ScoreArray, blocks: Sequence[Iterable[str]], number: int
         kept = np.array([item in wanted for item in game.items], dtype=np.bool_)
         if kept.any():
             items = tuple(item for item, inside in zip(game.items, kept.tolist(), strict=True) if inside)
-            games.append(GameScores(game=game.game, items=items, outcome=game.outcome[:, kept], score=game.score[:, kept]))
+            games.append(
+                GameScores(
+                    game=game.game, items=items, outcome=game.outcome[:, kept], score=game.score[:, kept]
+                )
+            )
     return replace(scores, games=tuple(games))

@@ -37,12 +37,18 @@ class Strata:
         """One contrast of these, still (1, games)."""
         row = slice(contrast, contrast + 1)
         return Strata(
-            n=self.n[row], mean=self.mean[row], variance=self.variance[row], third=self.third[row], weight=self.weight[row]
+            n=self.n[row],
+            mean=self.mean[row],
+            variance=self.variance[row],
+            third=self.third[row],
+            weight=self.weight[row],
         )
 
     def grown(self, factor: float) -> Strata:
         """The same differences from `factor` times as many items."""
-        return Strata(n=self.n * factor, mean=self.mean, variance=self.variance, third=self.third, weight=self.weight)
+        return Strata(
+            n=self.n * factor, mean=self.mean, variance=self.variance, third=self.third, weight=self.weight
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +73,10 @@ def strata(values: Sequence[FloatArray], shared: Sequence[BoolArray]) -> Strata:
     n = np.stack([mask.sum(axis=1) for mask in shared], axis=1).astype(np.float64)
     count = np.maximum(n, 1)
     mean = np.stack([x.sum(axis=1) for x in values], axis=1) / count
-    centred = [np.where(mask, x - mean[:, g, None], 0.0) for g, (x, mask) in enumerate(zip(values, shared, strict=True))]
+    centred = [
+        np.where(mask, x - mean[:, g, None], 0.0)
+        for g, (x, mask) in enumerate(zip(values, shared, strict=True))
+    ]
     square = np.stack([(x**2).sum(axis=1) for x in centred], axis=1)
     cube = np.stack([(x**3).sum(axis=1) for x in centred], axis=1)
     variance = np.where(n > 1, square / np.maximum(n - 1, 1), POINTS_MAX**2)
@@ -156,7 +165,12 @@ def equivalence_p(parts: Strata, margin: float) -> FloatArray:
 
 def _two_sided(whole: Total, contrast: int, room: FloatArray) -> FloatArray:
     """The larger p of both sides and both t's at these margins."""
-    estimate, se, df, skew = whole.estimate[contrast], whole.se[contrast], whole.df[contrast], whole.skew[contrast]
+    estimate, se, df, skew = (
+        whole.estimate[contrast],
+        whole.se[contrast],
+        whole.df[contrast],
+        whole.skew[contrast],
+    )
     if se == 0:
         return np.where(np.abs(estimate) < room, 0.0, 1.0)
     below, above = (estimate - room) / se, (estimate + room) / se

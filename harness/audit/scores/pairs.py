@@ -30,7 +30,9 @@ class PairFinding:
     found: bool
 
 
-def all_pairs(scores: ScoreArray, methods: Sequence[str], seed: int, draws: int = DRAWS) -> tuple[PairFinding, ...]:
+def compare_all_pairs(
+    scores: ScoreArray, methods: Sequence[str], seed: int, draws: int = DRAWS
+) -> tuple[PairFinding, ...]:
     """Every pair and game with an item finished through both.
 
     source  Benjamini & Hochberg (1995), J. R. Statist. Soc. B 57"""
@@ -43,7 +45,9 @@ def all_pairs(scores: ScoreArray, methods: Sequence[str], seed: int, draws: int 
     for game in scores.games:
         both = game.finished[first] & game.finished[second]
         plays = both.sum(axis=2)
-        sums = np.where(both, np.nan_to_num(game.points[second]) - np.nan_to_num(game.points[first]), 0.0).sum(axis=2)
+        sums = np.where(
+            both, np.nan_to_num(game.points[second]) - np.nan_to_num(game.points[first]), 0.0
+        ).sum(axis=2)
         differences.append(np.round(sums / np.maximum(plays, 1), 9))
         shared.append(plays > 0)
     p = single_p(differences, shared, [game.game for game in scores.games], seed, draws)

@@ -64,7 +64,9 @@ FRESH = {
 def guessed(game: str, *, greedy: bool) -> Spread:
     """What to expect of a game before anybody has played it."""
     known = GREEDY if greedy else FRESH
-    worst = _guess(max(one.chance for one in known.values()), max(one.chance_played for one in known.values()))
+    worst = _guess(
+        max(one.chance for one in known.values()), max(one.chance_played for one in known.values())
+    )
     return known.get(game, worst)
 
 
@@ -77,7 +79,9 @@ def measured(scores: ScoreArray) -> dict[str, Spread]:
         points = _split(game.points)
         played = _split(np.where(game.finished, 100.0 * (game.outcome != ABORTED), np.nan))
         if points is not None and played is not None:
-            found[game.game] = Spread(chance=points[0], items=points[1], chance_played=played[0], items_played=played[1])
+            found[game.game] = Spread(
+                chance=points[0], items=points[1], chance_played=played[0], items_played=played[1]
+            )
     return found
 
 
@@ -115,7 +119,7 @@ class PlannedGame:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EndpointProspect:
+class EndpointPower:
     """One endpoint of one contrast, in its own unit.
 
     found     the least difference that four audits in five find
@@ -139,7 +143,7 @@ class EndpointProspect:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Prospect:
+class PowerEstimate:
     """What a sweep's audit of one model will be able to say.
 
     methods   held against the reference; repeats: planned
@@ -149,7 +153,7 @@ class Prospect:
     methods: int
     repeats: int
     alpha: float
-    endpoints: tuple[EndpointProspect, ...]
+    endpoints: tuple[EndpointPower, ...]
 
     @property
     def enough(self) -> bool:
@@ -165,20 +169,25 @@ class Prospect:
         return max(endpoint.factor for endpoint in self.endpoints)
 
 
-def prospect(
+def estimate_power(
     games: Sequence[PlannedGame], *, repeats: int, methods: int, margins: Mapping[str, float], alpha: float
-) -> Prospect:
+) -> PowerEstimate:
     """The forecast for these games.
 
     margins  endpoint -> margin, "points" and "played"
     source   variance of a stratified mean of paired differences: (2 response + 2 chance / R) / n, weighted; Holm's first step"""
     endpoints = tuple(
-        _endpoint(games, endpoint, repeats, margin, alpha / max(1, methods)) for endpoint, margin in margins.items()
+        _endpoint(games, endpoint, repeats, margin, alpha / max(1, methods))
+        for endpoint, margin in margins.items()
     )
-    return Prospect(games=tuple(games), methods=methods, repeats=repeats, alpha=alpha, endpoints=endpoints)
+    return PowerEstimate(
+        games=tuple(games), methods=methods, repeats=repeats, alpha=alpha, endpoints=endpoints
+    )
 
 
-def _endpoint(games: Sequence[PlannedGame], endpoint: str, repeats: int, margin: float, alpha: float) -> EndpointProspect:
+def _endpoint(
+    games: Sequence[PlannedGame], endpoint: str, repeats: int, margin: float, alpha: float
+) -> EndpointPower:
     weight = 1 / len(games)
     chance = sum(2 * game.spread.of(endpoint)[0] * weight**2 / game.items for game in games)
     items = sum(2 * game.spread.of(endpoint)[1] * weight**2 / game.items for game in games)
@@ -186,7 +195,7 @@ def _endpoint(games: Sequence[PlannedGame], endpoint: str, repeats: int, margin:
     floor = _floor(games, endpoint, alpha, 1.0)
     want = margin / reach(alpha)
     needed = _repeats(chance, want**2 - items) if floor <= margin else None
-    return EndpointProspect(
+    return EndpointPower(
         endpoint=endpoint,
         margin=margin,
         se=se,
@@ -194,7 +203,9 @@ def _endpoint(games: Sequence[PlannedGame], endpoint: str, repeats: int, margin:
         provable=reach(alpha) * se,
         floor=floor,
         repeats=needed,
-        factor=1.0 if needed is not None else _factor(games, endpoint, (items + chance / repeats) / want**2, margin, alpha),
+        factor=1.0
+        if needed is not None
+        else _factor(games, endpoint, (items + chance / repeats) / want**2, margin, alpha),
     )
 
 
@@ -209,11 +220,19 @@ def _floor(games: Sequence[PlannedGame], endpoint: str, alpha: float, factor: fl
     """How much may hide in the games without any spread, whose items will all come out alike."""
     n = np.array([[game.items * factor for game in games]])
     spread = np.array([[sum(game.spread.of(endpoint)) for game in games]])
-    expected = Strata(n=n, mean=np.zeros_like(n), variance=spread, third=np.zeros_like(n), weight=np.full_like(n, 1 / len(games)))
+    expected = Strata(
+        n=n,
+        mean=np.zeros_like(n),
+        variance=spread,
+        third=np.zeros_like(n),
+        weight=np.full_like(n, 1 / len(games)),
+    )
     return float(hidden_bound(expected, np.array([alpha]))[0, 0])
 
 
-def _factor(games: Sequence[PlannedGame], endpoint: str, by_error: float, margin: float, alpha: float) -> float:
+def _factor(
+    games: Sequence[PlannedGame], endpoint: str, by_error: float, margin: float, alpha: float
+) -> float:
     """How many times the items settle the margin: by the error, and by what may hide; by bisection."""
     low, high = max(1.0, by_error), 1e6
     if _floor(games, endpoint, alpha, low) <= margin:

@@ -21,7 +21,7 @@ FACTOR_MAX = 1e6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Noise:
+class NoiseLevel:
     """The variance of a macro difference, split by what shrinks it.
 
     chance  times 1/R: from repeats;  items  whatever R is: from items that respond to the method
@@ -40,12 +40,12 @@ class Question:
     margin  in the endpoint's unit"""
 
     parts: Strata
-    noise: Noise | None
+    noise: NoiseLevel | None
     margin: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class SampleSizePlan:
     """What would settle the margin, in all and for both methods together; exactly one of repeats and items is what must grow.
 
     repeats          in all, on the same items; None: repeats alone cannot do it, or one repeat cannot tell
@@ -65,7 +65,7 @@ class Plan:
 
 def noise_of(
     reference: Sequence[FloatArray], method: Sequence[FloatArray], parts: Strata
-) -> Noise | None:
+) -> NoiseLevel | None:
     """Splits the variance of a paired macro difference.
 
     reference, method  a game each: (items, repeats), NaN where missing
@@ -88,7 +88,7 @@ def noise_of(
         shared = repeats > 0
         chance += weight**2 * within / n
         items += weight**2 * (variance - within * float((1 / repeats[shared]).mean())) / n
-    return Noise(chance=float(chance), items=max(0.0, float(items))) if known else None
+    return NoiseLevel(chance=float(chance), items=max(0.0, float(items))) if known else None
 
 
 def _within(values: FloatArray, both: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> FloatArray:
@@ -105,8 +105,14 @@ def reach(alpha: float) -> float:
 
 
 def plan(
-    questions: Sequence[Question], *, repeats: int, items: int, alpha: float, calls: float | None, cost_usd: float | None
-) -> Plan:
+    questions: Sequence[Question],
+    *,
+    repeats: int,
+    items: int,
+    alpha: float,
+    calls: float | None,
+    cost_usd: float | None,
+) -> SampleSizePlan:
     """What settles all these endpoints at once.
 
     repeats, items   of now
@@ -115,9 +121,14 @@ def plan(
     source           sample size of two one-sided tests at true difference 0; where that is already held and the verdict still open, at
                      the difference seen: to prove it inside the margin, or to prove it at all, whichever is cheaper"""
     aims: list[Aim] = [_aim_at_none] * len(questions)
-    if all(_error(question.parts) <= _aim_at_none(question.parts, question.margin, alpha) for question in questions):
+    if all(
+        _error(question.parts) <= _aim_at_none(question.parts, question.margin, alpha)
+        for question in questions
+    ):
         aims = [_aim_at_seen] * len(questions)
-    wanted = [aim(question.parts, question.margin, alpha) for aim, question in zip(aims, questions, strict=True)]
+    wanted = [
+        aim(question.parts, question.margin, alpha) for aim, question in zip(aims, questions, strict=True)
+    ]
     needed = max(_repeats_for(question, want) for question, want in zip(questions, wanted, strict=True))
     smallest = tuple(_smallest_margin(question, alpha) for question in questions)
     if isfinite(needed):
@@ -194,8 +205,8 @@ def _costed(
     smallest: tuple[float | None, ...],
     calls: float | None,
     cost_usd: float | None,
-) -> Plan:
-    return Plan(
+) -> SampleSizePlan:
+    return SampleSizePlan(
         repeats=repeats,
         items=items,
         factor=factor,

@@ -13,8 +13,22 @@ import numpy as np
 from scipy import stats
 
 from harness.audit import verdicts
-from harness.audit.scores.arrays import ABORTED, FAILED, SUCCESS, BoolArray, FloatArray, GameScores, ScoreArray
-from harness.audit.scores.clemscore import ClemscoreDifference, MethodFigures, common_support, method_figures, supported_difference
+from harness.audit.scores.arrays import (
+    ABORTED,
+    FAILED,
+    SUCCESS,
+    BoolArray,
+    FloatArray,
+    GameScores,
+    ScoreArray,
+)
+from harness.audit.scores.clemscore import (
+    ClemscoreDifference,
+    MethodFigures,
+    common_support,
+    method_figures,
+    supported_difference,
+)
 from harness.audit.scores.contrasts import (
     ENDPOINTS,
     PairedGame,
@@ -25,11 +39,26 @@ from harness.audit.scores.contrasts import (
     split,
 )
 from harness.audit.scores.findings import Audit, Comparison, Estimate, GameFinding, ItemFinding, Missing
-from harness.audit.scores.intervals import POINTS_MAX, Strata, equivalence_interval, equivalence_p, hidden_bound, strata, t_interval, total
-from harness.audit.scores.pairs import all_pairs
-from harness.audit.scores.sample_size import Noise, Plan, Question, noise_of, plan
-from harness.audit.scores.sign_flips import DRAWS, FlipFindings, flip_test
-from harness.audit.scores.variance import SelfAgreement, VarianceParts, complete_items, self_agreement, split_variance
+from harness.audit.scores.intervals import (
+    POINTS_MAX,
+    Strata,
+    equivalence_interval,
+    equivalence_p,
+    hidden_bound,
+    strata,
+    t_interval,
+    total,
+)
+from harness.audit.scores.pairs import compare_all_pairs
+from harness.audit.scores.sample_size import NoiseLevel, Question, SampleSizePlan, noise_of, plan
+from harness.audit.scores.sign_flips import DRAWS, SignFlipResult, sign_flip_test
+from harness.audit.scores.variance import (
+    SelfAgreement,
+    VarianceParts,
+    complete_items,
+    self_agreement,
+    split_variance,
+)
 from harness.audit.verdicts import Verdict
 from harness.core.errors import AuditError
 
@@ -64,7 +93,7 @@ class _Evidence:
     rules: _Rules
     games: tuple[PairedGame, ...]
     parts: Mapping[str, Strata]
-    flips: FlipFindings
+    flips: SignFlipResult
     p_equivalence: Mapping[str, FloatArray]
     p_batches: tuple[float | None, ...]
     p_difference: tuple[float, ...]
@@ -92,14 +121,19 @@ def audit(
     if not methods:
         raise AuditError(f"An audit compares access methods: there are no episodes of any but {reference!r}.")
     rules = _Rules(
-        margins={"points": margin, "played": margin_played}, margin_game=margin_game, alpha=alpha, seed=seed, draws=draws
+        margins={"points": margin, "played": margin_played},
+        margin_game=margin_game,
+        alpha=alpha,
+        seed=seed,
+        draws=draws,
     )
     contrasts = (*methods, again) if again is not None else methods
     support = common_support(scores, (reference, *methods))
     figures = {name: method_figures(scores, name, support, alpha) for name in (reference, *contrasts)}
     evidence = _gather(scores, reference, contrasts, len(methods), rules)
     compared = tuple(
-        _comparison(evidence, index, _clemscore_difference(evidence, index, support, figures)) for index in range(len(contrasts))
+        _comparison(evidence, index, _clemscore_difference(evidence, index, support, figures))
+        for index in range(len(contrasts))
     )
     twin = _twin(compared[-1]) if again is not None else None
     return Audit(
@@ -117,20 +151,28 @@ def audit(
         again=twin,
         calibrated=twin is None or twin.p_joint >= verdicts.CALIBRATION_ALPHA,
         support=tuple(game.game for game, inside in zip(scores.games, support, strict=True) if inside),
-        unsupported=tuple(game.game for game, inside in zip(scores.games, support, strict=True) if not inside),
+        unsupported=tuple(
+            game.game for game, inside in zip(scores.games, support, strict=True) if not inside
+        ),
         spread=_spread(scores, (reference, *methods)),
-        pairs=all_pairs(scores, (reference, *methods), seed),
+        pairs=compare_all_pairs(scores, (reference, *methods), seed),
     )
 
 
-def _gather(scores: ScoreArray, reference: str, contrasts: tuple[str, ...], methods: int, rules: _Rules) -> _Evidence:
+def _gather(
+    scores: ScoreArray, reference: str, contrasts: tuple[str, ...], methods: int, rules: _Rules
+) -> _Evidence:
     games = pair(scores, reference, contrasts)
     shared = [game.shared for game in games]
     differences = [[game.difference(endpoint) for game in games] for endpoint in ENDPOINTS]
-    parts = {endpoint: strata(values, shared) for endpoint, values in zip(ENDPOINTS, differences, strict=True)}
+    parts = {
+        endpoint: strata(values, shared) for endpoint, values in zip(ENDPOINTS, differences, strict=True)
+    }
     batches = [batch_differences(scores, reference, contrasts, endpoint) for endpoint in ENDPOINTS]
-    flips = flip_test(differences, shared, [game.game for game in games], rules.seed, rules.draws)
-    p_equivalence = {endpoint: equivalence_p(parts[endpoint], rules.margins[endpoint]) for endpoint in ENDPOINTS}
+    flips = sign_flip_test(differences, shared, [game.game for game in games], rules.seed, rules.draws)
+    p_equivalence = {
+        endpoint: equivalence_p(parts[endpoint], rules.margins[endpoint]) for endpoint in ENDPOINTS
+    }
     return _Evidence(
         scores=scores,
         reference=reference,
@@ -171,7 +213,9 @@ def _verdict(evidence: _Evidence, index: int) -> Verdict:
 
 def _comparison(evidence: _Evidence, index: int, clemscore: ClemscoreDifference) -> Comparison:
     points, played = (_estimate(evidence, endpoint, index) for endpoint in ENDPOINTS)
-    games = tuple(_game(evidence, index, g) for g in range(len(evidence.games)) if evidence.games[g].shared[index].any())
+    games = tuple(
+        _game(evidence, index, g) for g in range(len(evidence.games)) if evidence.games[g].shared[index].any()
+    )
     items = sum(game.items for game in games)
     verdict, p_batches = _verdict(evidence, index), evidence.p_batches[index]
     of_method = p_batches is not None and (verdict != "DIFFERENT" or p_batches <= evidence.rules.alpha)
@@ -193,7 +237,9 @@ def _comparison(evidence: _Evidence, index: int, clemscore: ClemscoreDifference)
         repeats_effective=_repeats_effective(evidence, index),
         furthest=_furthest(evidence, index),
         verdict=verdict,
-        label=verdicts.label(verdict, margin=points.margin, low=points.low, high=points.high, missing_data=False),
+        label=verdicts.label(
+            verdict, margin=points.margin, low=points.low, high=points.high, missing_data=False
+        ),
         scope="the access method" if of_method else "these runs",
         sentence="",
         plan=_plan(evidence, index, items) if verdict == "INCONCLUSIVE" else None,
@@ -236,8 +282,14 @@ def _game(evidence: _Evidence, index: int, g: int) -> GameFinding:
     game = evidence.games[g]
     shared = game.shared[index]
     low, high = _game_interval(evidence, index, g)
-    points_a, points_b = float(game.points_a[index, shared].mean()), float(game.points_b[index, shared].mean())
-    played_a, played_b = float(game.played_a[index, shared].mean()), float(game.played_b[index, shared].mean())
+    points_a, points_b = (
+        float(game.points_a[index, shared].mean()),
+        float(game.points_b[index, shared].mean()),
+    )
+    played_a, played_b = (
+        float(game.played_a[index, shared].mean()),
+        float(game.played_b[index, shared].mean()),
+    )
     parts = split(points_a, points_b, played_a, played_b)
     a, b, cells = *_places(evidence, index), evidence.scores.games[g]
     once = evidence.scores.repeats == 1
@@ -265,7 +317,11 @@ def _game_interval(evidence: _Evidence, index: int, g: int) -> tuple[float, floa
     """Student's interval of one game's difference; as far as what may hide there when its items are all alike."""
     alone = replace(evidence.parts["points"].only(index), weight=np.eye(len(evidence.games))[[g]])
     whole = total(alone)
-    low, high = t_interval(whole, 1 - evidence.rules.alpha) if whole.se[0] > 0 else equivalence_interval(alone, evidence.rules.alpha / 2)
+    low, high = (
+        t_interval(whole, 1 - evidence.rules.alpha)
+        if whole.se[0] > 0
+        else equivalence_interval(alone, evidence.rules.alpha / 2)
+    )
     return _cut(float(low[0])), _cut(float(high[0]))
 
 
@@ -303,10 +359,12 @@ def _repeats_effective(evidence: _Evidence, index: int) -> float | None:
     return evidence.scores.repeats / (1 + (evidence.scores.repeats - 1) * alike)
 
 
-def _noise(evidence: _Evidence, endpoint: str, index: int) -> Noise | None:
+def _noise(evidence: _Evidence, endpoint: str, index: int) -> NoiseLevel | None:
     a, b = _places(evidence, index)
     values = [game.points if endpoint == "points" else 100 * game.played for game in evidence.scores.games]
-    return noise_of([game[a] for game in values], [game[b] for game in values], evidence.parts[endpoint].only(index))
+    return noise_of(
+        [game[a] for game in values], [game[b] for game in values], evidence.parts[endpoint].only(index)
+    )
 
 
 def _furthest(evidence: _Evidence, index: int) -> tuple[ItemFinding, ...]:
@@ -337,11 +395,15 @@ def _items_dropped(evidence: _Evidence, index: int, items: int) -> int:
 def _mostly(games: Sequence[GameFinding], alpha: float) -> tuple[str, str, float]:
     """The game and part that moved most points, among the games that differ for sure if there are any."""
     sure = [game for game in games if min(game.p_points, game.p_played) <= alpha] or games
-    parts = [(game.game, name, value) for game in sure for name, value in (("form", game.form), ("play", game.play))]
+    parts = [
+        (game.game, name, value)
+        for game in sure
+        for name, value in (("form", game.form), ("play", game.play))
+    ]
     return max(parts, key=lambda part: abs(part[2]))
 
 
-def _plan(evidence: _Evidence, index: int, items: int) -> Plan:
+def _plan(evidence: _Evidence, index: int, items: int) -> SampleSizePlan:
     (a, b), scores = _places(evidence, index), evidence.scores
     questions = [
         Question(
@@ -351,7 +413,9 @@ def _plan(evidence: _Evidence, index: int, items: int) -> Plan:
         )
         for endpoint in ENDPOINTS
     ]
-    calls, cost = (float(values[a] + values[b]) for values in (scores.calls_per_episode, scores.cost_per_episode_usd))
+    calls, cost = (
+        float(values[a] + values[b]) for values in (scores.calls_per_episode, scores.cost_per_episode_usd)
+    )
     return plan(
         questions,
         repeats=scores.repeats,
@@ -430,7 +494,9 @@ def _with_missing(evidence: _Evidence, compared: tuple[Comparison, ...]) -> tupl
 def _failures(scores: ScoreArray, method: str) -> tuple[int, int]:
     """Failed and finished episodes of a method."""
     m = scores.index(method)
-    return sum(int(game.failed[m].sum()) for game in scores.games), sum(int(game.finished[m].sum()) for game in scores.games)
+    return sum(int(game.failed[m].sum()) for game in scores.games), sum(
+        int(game.finished[m].sum()) for game in scores.games
+    )
 
 
 def _p_uneven(evidence: _Evidence, index: int) -> float | None:
@@ -460,7 +526,12 @@ def _imagined(scores: ScoreArray, reference: str, *, best: bool) -> ScoreArray:
 
 
 def _judged_with(
-    evidence: _Evidence, comparison: Comparison, index: int, p_uneven: float, worst: _Evidence, best: _Evidence
+    evidence: _Evidence,
+    comparison: Comparison,
+    index: int,
+    p_uneven: float,
+    worst: _Evidence,
+    best: _Evidence,
 ) -> Comparison:
     """The comparison, inconclusive if either extreme turns its verdict."""
     differences = [float(total(extreme.parts["points"].only(index)).estimate[0]) for extreme in (worst, best)]
@@ -480,9 +551,19 @@ def _judged_with(
         comparison,
         missing=missing,
         verdict="INCONCLUSIVE",
-        label=verdicts.label("INCONCLUSIVE", margin=comparison.points.margin, low=missing.worst, high=missing.best, missing_data=True),
+        label=verdicts.label(
+            "INCONCLUSIVE",
+            margin=comparison.points.margin,
+            low=missing.worst,
+            high=missing.best,
+            missing_data=True,
+        ),
         sentence=verdicts.missing_data(
-            method=comparison.method, reference=evidence.reference, worst=missing.worst, best=missing.best, failed=sum(failed)
+            method=comparison.method,
+            reference=evidence.reference,
+            worst=missing.worst,
+            best=missing.best,
+            failed=sum(failed),
         ),
     )
 
@@ -492,7 +573,9 @@ def _twin(comparison: Comparison) -> Comparison:
     points = comparison.points
     return replace(
         comparison,
-        sentence=verdicts.again(difference=points.difference, low=points.low, high=points.high, p=comparison.p_joint),
+        sentence=verdicts.again(
+            difference=points.difference, low=points.low, high=points.high, p=comparison.p_joint
+        ),
     )
 
 

@@ -21,7 +21,7 @@ CHUNK = 2_500  # draws whose signs are held at once: bounds memory at some 10 MB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FlipFindings:
+class SignFlipResult:
     """What relabelling says of each contrast.
 
     joint     (contrasts,): p of "nothing differs, on no endpoint, in no game"
@@ -31,13 +31,13 @@ class FlipFindings:
     adjusted: FloatArray
 
 
-def flip_test(
+def sign_flip_test(
     differences: Sequence[Sequence[FloatArray]],
     shared: Sequence[BoolArray],
     names: Sequence[str],
     seed: int,
     draws: int = DRAWS,
-) -> FlipFindings:
+) -> SignFlipResult:
     """Joint sign flips of studentised differences, smallest p over endpoints x (1 + games).
 
     differences  [endpoint][game]: (contrasts, items), 0 where not shared
@@ -49,11 +49,15 @@ def flip_test(
     # How many draws are at least as large, per column: a p in units of 1/(draws + 1). Ties count against us.
     counts = stats.rankdata(-observed_first, method="max", axis=0).astype(np.int32)
     adjusted = np.stack([_step_down(counts[:, contrast]) for contrast in range(counts.shape[1])])
-    return FlipFindings(joint=adjusted.min(axis=1), adjusted=adjusted.reshape(statistics.shape[1:]))
+    return SignFlipResult(joint=adjusted.min(axis=1), adjusted=adjusted.reshape(statistics.shape[1:]))
 
 
 def single_p(
-    differences: Sequence[FloatArray], shared: Sequence[BoolArray], names: Sequence[str], seed: int, draws: int = DRAWS
+    differences: Sequence[FloatArray],
+    shared: Sequence[BoolArray],
+    names: Sequence[str],
+    seed: int,
+    draws: int = DRAWS,
 ) -> FloatArray:
     """p of "nothing differs" in each game by itself, not adjusted for being several, (contrasts, games)."""
     statistics = _statistics([differences], shared, names, seed, draws)[:, :, 0, 1:]
@@ -61,7 +65,11 @@ def single_p(
 
 
 def _statistics(
-    differences: Sequence[Sequence[FloatArray]], shared: Sequence[BoolArray], names: Sequence[str], seed: int, draws: int
+    differences: Sequence[Sequence[FloatArray]],
+    shared: Sequence[BoolArray],
+    names: Sequence[str],
+    seed: int,
+    draws: int,
 ) -> FloatArray:
     """|mean| / se of every draw, (1 + draws, contrasts, endpoints, 1 + games); the first row is what was observed."""
     contrasts, endpoints, games = len(shared[0]), len(differences), len(shared)
@@ -90,7 +98,9 @@ def _flipped_sums(columns: FloatArray, rng: np.random.Generator, draws: int) -> 
     items = columns.shape[1]
     blocks = [columns.sum(axis=1)[None]]
     for start in range(0, draws, CHUNK):
-        signs: npt.NDArray[np.int8] = 2 * rng.integers(0, 2, size=(min(CHUNK, draws - start), items), dtype=np.int8) - 1
+        signs: npt.NDArray[np.int8] = (
+            2 * rng.integers(0, 2, size=(min(CHUNK, draws - start), items), dtype=np.int8) - 1
+        )
         blocks.append(signs.astype(np.float64) @ columns.T)
     return np.round(np.concatenate(blocks), 7)
 

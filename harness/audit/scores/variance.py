@@ -98,7 +98,9 @@ def complete_items(points: FloatArray) -> FloatArray:
     return points[:, np.isfinite(points).all(axis=(0, 2))]
 
 
-def self_agreement(reference: Sequence[FloatArray], method: Sequence[FloatArray], alpha: float) -> SelfAgreement | None:
+def self_agreement(
+    reference: Sequence[FloatArray], method: Sequence[FloatArray], alpha: float
+) -> SelfAgreement | None:
     """How much oftener repeats disagree across two methods than within them.
 
     reference, method  a game each: (items, repeats) points, NaN where missing
@@ -108,7 +110,11 @@ def self_agreement(reference: Sequence[FloatArray], method: Sequence[FloatArray]
     kept = (np.isfinite(a).sum(axis=1) >= 2) & (np.isfinite(b).sum(axis=1) >= 2)
     if kept.sum() < 2:
         return None
-    within_a, within_b, across = _disagreement(a[kept], a[kept]), _disagreement(b[kept], b[kept]), _disagreement(a[kept], b[kept])
+    within_a, within_b, across = (
+        _disagreement(a[kept], a[kept]),
+        _disagreement(b[kept], b[kept]),
+        _disagreement(a[kept], b[kept]),
+    )
     n_a, n_b = np.isfinite(a[kept]).sum(axis=1), np.isfinite(b[kept]).sum(axis=1)
     within_a, within_b = within_a * n_a / (n_a - 1), within_b * n_b / (n_b - 1)
     excess = across - (within_a + within_b) / 2

@@ -11,16 +11,28 @@ from backends.dialects.chat_templates import chat_template, rendered
 from harness.core.errors import Rejected, SpecError
 from harness.core.vocabulary import ChatTemplate, Message
 
-SAID = (Message("system", "Be brief."), Message("user", "Hi <b>"), Message("assistant", "Yes."), Message("user", "Go."))
+SAID = (
+    Message("system", "Be brief."),
+    Message("user", "Hi <b>"),
+    Message("assistant", "Yes."),
+    Message("user", "Go."),
+)
 
 
 def test_a_template_makes_the_prompt_that_the_server_would() -> None:
     """That of SmolLM2 gave vLLM's plain completions as many tokens and the same reply as its chat had: both are recorded."""
     golden = Path(__file__).parent / "golden"
-    usage = [json.loads((golden / way / "vllm" / "success.json").read_text("utf-8"))["expected"] for way in ("completions", "openai_chat")]
+    usage = [
+        json.loads((golden / way / "vllm" / "success.json").read_text("utf-8"))["expected"]
+        for way in ("completions", "openai_chat")
+    ]
     assert usage[0]["prompt_tokens"] == usage[1]["prompt_tokens"]
     assert usage[0]["text"] == usage[1]["text"]
-    template = ChatTemplate(**json.loads((golden / "completions" / "vllm" / "request.json").read_text("utf-8"))["method"]["template"])
+    template = ChatTemplate(
+        **json.loads((golden / "completions" / "vllm" / "request.json").read_text("utf-8"))["method"][
+            "template"
+        ]
+    )
     assert rendered(template, SAID) == (
         "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi <b><|im_end|>\n<|im_start|>assistant\nYes.<|im_end|>\n"
         "<|im_start|>user\nGo.<|im_end|>\n<|im_start|>assistant\n"
@@ -30,7 +42,10 @@ def test_a_template_makes_the_prompt_that_the_server_would() -> None:
 def test_what_templates_of_model_folders_use_is_there() -> None:
     """Loop controls, tojson that leaves text as it is, and a way to refuse."""
     text = "{% for m in messages %}{% if loop.index > 2 %}{% break %}{% endif %}{{ m | tojson }}{% endfor %}"
-    assert rendered(ChatTemplate(text=text), SAID) == '{"role": "system", "content": "Be brief."}{"role": "user", "content": "Hi <b>"}'
+    assert (
+        rendered(ChatTemplate(text=text), SAID)
+        == '{"role": "system", "content": "Be brief."}{"role": "user", "content": "Hi <b>"}'
+    )
     refusing = ChatTemplate(text="{{ raise_exception('no system messages here') }}")
     with pytest.raises(Rejected, match="no system messages here"):
         rendered(refusing, SAID)

@@ -18,19 +18,32 @@ from aiohttp import web
 from backends.deadlines import Deadlines
 from backends.dialects import DIALECTS
 from backends.dialects.providers import PROVIDERS, provider
-from backends.dialects.responses import Answer
-from backends.dialects.sse import Streamed
-from backends.http import HttpBackend, open_wire
+from backends.dialects.responses import HttpResponse
+from backends.dialects.sse import EventStream
+from backends.http import HttpBackend, open_connection_pool
 from harness.core.clock import RealClock
 from harness.core.errors import CallError, TransientCallError
-from harness.core.vocabulary import AccessMethod, ChatTemplate, Completion, Form, Message, Prompt, Sampling
+from harness.core.vocabulary import (
+    AccessMethod,
+    ChatTemplate,
+    Completion,
+    Message,
+    Prompt,
+    ReplyFormat,
+    Sampling,
+)
 from tests.backends.test_http import serving
 from tests.world import method
 
 GOLDEN = Path(__file__).parent / "golden"
 PROMPT = Prompt(
-    messages=(Message("system", "Be brief."), Message("user", "Say hello."), Message("assistant", "Hello."), Message("user", "Again.")),
-    form=Form(regex="[a-z]+", tokens_max=100),
+    messages=(
+        Message("system", "Be brief."),
+        Message("user", "Say hello."),
+        Message("assistant", "Hello."),
+        Message("user", "Again."),
+    ),
+    reply_format=ReplyFormat(regex="[a-z]+", tokens_max=100),
     episode="e",
     item="i",
     seat="s",
@@ -65,7 +78,9 @@ def test_no_row_is_without_golden_files() -> None:
     """Each provider has every kind of answer that it can give and documents."""
     for name in PROVIDERS.keys() - {"openai-compatible"}:
         there = {path.stem for path in (GOLDEN / PROVIDERS[name].dialect / name).glob("*.json")}
-        missing = {"refused", "rate_limited", "out_of_credit"} if name in LOCAL else UNDOCUMENTED.get(name, set())
+        missing = (
+            {"refused", "rate_limited", "out_of_credit"} if name in LOCAL else UNDOCUMENTED.get(name, set())
+        )
         assert WANTED - missing <= there, name
         assert not there & missing, f"{name}: it is documented after all"
 
@@ -79,7 +94,12 @@ def asked(dialect: str, name: str, case: Case) -> AccessMethod:
     if "upstreams" in said:
         said["upstreams"] = tuple(said["upstreams"])
     return replace(
-        method(), dialect=dialect, provider=name, served_name=case["served_name"], sampling=replace(Sampling(), **sampling), **said
+        method(),
+        dialect=dialect,
+        provider=name,
+        served_name=case["served_name"],
+        sampling=replace(Sampling(), **sampling),
+        **said,
     )
 
 
@@ -116,9 +136,17 @@ def test_an_answer_is_read_as_what_it_means(path: Path) -> None:
         chunks = expected.pop("chunks", None)
         assert (met.pace.chunks if met.pace else None) == chunks
         unsaid = {"cached_tokens", "reasoning_tokens"} - expected.keys()  # many say 0 there, some nothing
-        said = {name: value for name, value in met._asdict().items() if name not in ("pace", "headers", "http_status", "held_s")}
+        said = {
+            name: value
+            for name, value in met._asdict().items()
+            if name not in ("pace", "headers", "http_status", "held_s")
+        }
         defaults = {"text": None} | met._field_defaults
-        assert said == {name: said[name] if name in unsaid else expected.get(name, defaults[name]) for name in said} | expected
+        assert (
+            said
+            == {name: said[name] if name in unsaid else expected.get(name, defaults[name]) for name in said}
+            | expected
+        )
 
 
 @pytest.mark.parametrize(
@@ -152,11 +180,19 @@ def test_it_goes_over_a_real_socket_as_it_is_written(dialect: str, name: str, st
         return response
 
     async def scenario() -> Completion:
-        async with serving(answer) as url, open_wire(requests_per_second_max=None, deadlines=Deadlines()) as wire:
-            return await HttpBackend(replace(way, base_url=url), DIALECTS[dialect], wire, key="the-key", clock=RealClock()).complete(PROMPT)
+        async with (
+            serving(answer) as url,
+            open_connection_pool(requests_per_second_max=None, deadlines=Deadlines()) as wire,
+        ):
+            return await HttpBackend(
+                replace(way, base_url=url), DIALECTS[dialect], wire, key="the-key", clock=RealClock()
+            ).complete(PROMPT)
 
     completion = anyio.run(scenario)
-    assert (completion.text, completion.completion_tokens) == (case["expected"]["text"], case["expected"]["completion_tokens"])
+    assert (completion.text, completion.completion_tokens) == (
+        case["expected"]["text"],
+        case["expected"]["completion_tokens"],
+    )
     assert (completion.pace is not None) == stream
     (arrived,) = heard
     assert arrived.path_qs == f"/v1{DIALECTS[dialect].path(way)}"
@@ -169,10 +205,18 @@ def answered(dialect: str, name: str, case: Case) -> Completion:
     if "events" in case:
         pieces = [spelled(event, named=case.get("named_events", False)) for event in case["events"]]
         ends = [sum(map(len, pieces[: number + 1])) for number in range(len(pieces))]
-        answer = Answer(status=case["status"], headers=case["headers"], body=b"".join(pieces))
-        return speaks.read_stream(Streamed(answer=answer, ends=ends, came_s=[0.1 * number for number in range(1, len(ends) + 1)]), 0.0, row)
+        answer = HttpResponse(status=case["status"], headers=case["headers"], body=b"".join(pieces))
+        return speaks.read_stream(
+            EventStream(
+                answer=answer, ends=ends, came_s=[0.1 * number for number in range(1, len(ends) + 1)]
+            ),
+            0.0,
+            row,
+        )
     body = case["raw"].encode() if "raw" in case else json.dumps(case["body"]).encode()
-    return speaks.read_answer(Answer(status=case["status"], headers=case["headers"], body=body), 0.0, row)
+    return speaks.read_answer(
+        HttpResponse(status=case["status"], headers=case["headers"], body=body), 0.0, row
+    )
 
 
 def spelled(event: object, *, named: bool) -> bytes:

@@ -9,7 +9,7 @@ import pytest
 
 from backends.dialects import DIALECTS
 from backends.dialects.openai_chat import read_answer, read_models
-from backends.dialects.responses import Answer
+from backends.dialects.responses import HttpResponse
 from harness.core.errors import (
     AccountRefused,
     CallError,
@@ -22,13 +22,13 @@ from harness.core.errors import (
     TransientCallError,
     Unavailable,
 )
-from harness.core.vocabulary import Form, Message, Prompt, Sampling
+from harness.core.vocabulary import Message, Prompt, ReplyFormat, Sampling
 from tests.world import method
 
 request_body = DIALECTS["openai_chat"].request_body
 PROMPT = Prompt(
     messages=(Message("system", "Be brief."), Message("user", "Hi")),
-    form=Form(regex="[a-z]+", tokens_max=7),
+    reply_format=ReplyFormat(regex="[a-z]+", tokens_max=7),
     episode="e",
     item="i",
     seat="s",
@@ -40,14 +40,18 @@ COMPLETION = {
     "object": "chat.completion",
     "created": 1,
     "model": "toy-1",
-    "choices": [{"index": 0, "message": {"role": "assistant", "content": " hello "}, "finish_reason": "stop"}],
+    "choices": [
+        {"index": 0, "message": {"role": "assistant", "content": " hello "}, "finish_reason": "stop"}
+    ],
     "usage": {"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 11},
 }
 
 
-def answer(status: int, body: object, **headers: str) -> Answer:
+def answer(status: int, body: object, **headers: str) -> HttpResponse:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return Answer(status=status, headers={name.replace("_", "-"): value for name, value in headers.items()}, body=raw)
+    return HttpResponse(
+        status=status, headers={name.replace("_", "-"): value for name, value in headers.items()}, body=raw
+    )
 
 
 def test_the_body_says_what_the_sweep_says_and_nothing_else() -> None:
@@ -68,7 +72,12 @@ def test_the_body_says_what_the_sweep_says_and_nothing_else() -> None:
 def test_a_completion_is_read_whole_and_raw() -> None:
     """The reply is not stripped here; counts, names and finish come along."""
     got = read_answer(answer(200, COMPLETION), 0.0)
-    assert (got.text, got.finish_reason, got.prompt_tokens, got.completion_tokens) == (" hello ", "stop", 9, 2)
+    assert (got.text, got.finish_reason, got.prompt_tokens, got.completion_tokens) == (
+        " hello ",
+        "stop",
+        9,
+        2,
+    )
     assert (got.served_model, got.request_id, got.http_status) == ("toy-1", "chatcmpl-1", 200)
 
 
@@ -95,13 +104,29 @@ def test_half_a_surrogate_pair_is_mended() -> None:
 @pytest.mark.parametrize(
     ("status", "body", "expected"),
     [
-        (401, {"error": {"message": "Incorrect API key provided", "code": "invalid_api_key"}}, AccountRefused),
+        (
+            401,
+            {"error": {"message": "Incorrect API key provided", "code": "invalid_api_key"}},
+            AccountRefused,
+        ),
         (402, {"error": {"message": "Insufficient credits", "code": 402}}, AccountRefused),
         (403, {"error": {"message": "Country not supported"}}, AccountRefused),
-        (429, {"error": {"message": "You exceeded your current quota", "code": "insufficient_quota"}}, AccountRefused),
-        (404, {"error": {"message": "The model `x` does not exist.", "type": "NotFoundError", "code": 404}}, ModelUnknown),
+        (
+            429,
+            {"error": {"message": "You exceeded your current quota", "code": "insufficient_quota"}},
+            AccountRefused,
+        ),
+        (
+            404,
+            {"error": {"message": "The model `x` does not exist.", "type": "NotFoundError", "code": 404}},
+            ModelUnknown,
+        ),
         (400, {"error": {"message": "no such model", "code": "model_not_found"}}, ModelUnknown),
-        (400, {"error": {"message": "This model's maximum context length is 4096 tokens.", "code": 400}}, ContextExceeded),
+        (
+            400,
+            {"error": {"message": "This model's maximum context length is 4096 tokens.", "code": 400}},
+            ContextExceeded,
+        ),
         (400, {"error": {"message": "too long", "code": "context_length_exceeded"}}, ContextExceeded),
         (400, {"error": {"message": "temperature must be at most 2"}}, Rejected),
         (422, {"detail": [{"loc": ["body"], "msg": "field required"}]}, Rejected),

@@ -15,17 +15,24 @@ from backends.deadlines import Deadlines
 from backends.dialects import DIALECTS, Dialect, providers
 from backends.dialects.openai_chat import NAMES
 from backends.dialects.providers import PARAMETERS, PROVIDERS, Provider, Rule, provider
-from backends.http import HttpBackend, open_wire
+from backends.http import HttpBackend, open_connection_pool
 from harness.access.methods import resolved
 from harness.config.load import parse_sweep
 from harness.core.clock import RealClock
-from harness.core.vocabulary import Completion, Form, Message, Prompt
+from harness.core.vocabulary import Completion, Message, Prompt, ReplyFormat
 from tests.backends.test_http import serving
 from tests.world import method
 
 DOCS = (Path(__file__).parents[3] / "docs" / "providers.md").read_text("utf-8")
 README = (Path(__file__).parents[3] / "README.md").read_text("utf-8")
-PROMPT = Prompt(messages=(Message("user", "Hi"),), form=Form(regex="[a-z]+"), episode="e", item="i", seat="s", turn=0)
+PROMPT = Prompt(
+    messages=(Message("user", "Hi"),),
+    reply_format=ReplyFormat(regex="[a-z]+"),
+    episode="e",
+    item="i",
+    seat="s",
+    turn=0,
+)
 
 
 def test_every_row_rests_on_a_page_and_names_what_exists() -> None:
@@ -43,8 +50,14 @@ def test_every_row_rests_on_a_page_and_names_what_exists() -> None:
 def test_the_example_sweep_of_the_documentation_is_a_good_one() -> None:
     """Two ways to one model, by the names of their providers."""
     (block,) = re.findall(r"```toml\n(.*?)```", DOCS, re.DOTALL)
-    spec = resolved(parse_sweep('name = "x"\n[games.taboo]\n' + block, source="docs", known_games=["taboo"]), source=Path("docs"))
-    assert [part.base_url for _, part in spec.methods().values()] == ["https://api.groq.com/openai/v1", "https://openrouter.ai/api/v1"]
+    spec = resolved(
+        parse_sweep('name = "x"\n[games.taboo]\n' + block, source="docs", known_games=["taboo"]),
+        source=Path("docs"),
+    )
+    assert [part.base_url for _, part in spec.methods().values()] == [
+        "https://api.groq.com/openai/v1",
+        "https://openrouter.ai/api/v1",
+    ]
 
 
 def test_a_new_provider_is_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,10 +67,14 @@ def test_a_new_provider_is_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
     table = eval(f"{{{row}}}", {"Provider": Provider, "Rule": Rule})
     monkeypatch.setitem(providers.PROVIDERS, "example", table["example"])
     text = 'name = "x"\n[games.taboo]\n[models.m.methods.a]\nprovider = "example"\n'
-    (_, part) = resolved(parse_sweep(text, source="s", known_games=["taboo"]), source=Path("s")).methods()["m/a"]
+    (_, part) = resolved(parse_sweep(text, source="s", known_games=["taboo"]), source=Path("s")).methods()[
+        "m/a"
+    ]
     assert (part.base_url, part.key_env) == ("https://api.example.com/v1", "EXAMPLE_API_KEY")
     sampling = replace(method().sampling, seed=7, top_k=5)
-    body = DIALECTS["openai_chat"].request_body(replace(method(), provider="example", sampling=sampling), PROMPT)
+    body = DIALECTS["openai_chat"].request_body(
+        replace(method(), provider="example", sampling=sampling), PROMPT
+    )
     assert body.keys() == {"model", "messages", "max_completion_tokens", "temperature", "random_seed"}
 
 
@@ -83,12 +100,18 @@ def test_a_new_dialect_is_one_file_and_one_entry(tmp_path: Path, monkeypatch: py
         return web.Response(text=f"data: {said}\n\n", content_type="text/event-stream")
 
     async def scenario(words: str, *, stream: bool) -> Completion:
-        async with serving(hear) as url, open_wire(requests_per_second_max=None, deadlines=Deadlines()) as wire:
+        async with (
+            serving(hear) as url,
+            open_connection_pool(requests_per_second_max=None, deadlines=Deadlines()) as wire,
+        ):
             way = replace(method(), dialect="echo", base_url=url, stream=stream)
             through = HttpBackend(way, DIALECTS["echo"], wire, key="the-key", clock=RealClock())
             return await through.complete(PROMPT._replace(messages=(Message("user", words),)))
 
-    whole, streamed = anyio.run(lambda: scenario("Hi", stream=False)), anyio.run(lambda: scenario("You there", stream=True))
+    whole, streamed = (
+        anyio.run(lambda: scenario("Hi", stream=False)),
+        anyio.run(lambda: scenario("You there", stream=True)),
+    )
     assert whole.text == "Hi [key]"  # the key travelled; that it was quoted back is not kept
     assert streamed.text == "You there"
     assert streamed.pace is not None

@@ -6,16 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backends.dialects.responses import Answer
-from backends.dialects.sse import Event, Streamed, pace
+from backends.dialects.responses import HttpResponse
+from backends.dialects.sse import EventStream, ServerSentEvent, pace
 from harness.core.errors import Garbled
 
-BODY = b": a comment\r\nevent: greeting\r\ndata: one\r\ndata:two\r\n\r\nid: 7\n\ndata: {\"last\": 1}\n"
+BODY = b': a comment\r\nevent: greeting\r\ndata: one\r\ndata:two\r\n\r\nid: 7\n\ndata: {"last": 1}\n'
 
 
-def streamed(body: bytes, cuts: list[int]) -> Streamed:
+def streamed(body: bytes, cuts: list[int]) -> EventStream:
     ends = sorted({cut for cut in cuts if 0 < cut < len(body)} | {len(body)})
-    return Streamed(answer=Answer(status=200, headers={}, body=body), ends=ends, came_s=[float(end) for end in ends])
+    return EventStream(
+        answer=HttpResponse(status=200, headers={}, body=body), ends=ends, came_s=[float(end) for end in ends]
+    )
 
 
 @given(cuts=st.lists(st.integers(0, len(BODY)), max_size=20))
@@ -32,16 +34,22 @@ def test_events_do_not_depend_on_where_the_body_was_cut(cuts: list[int]) -> None
 def test_what_is_no_object_is_garbled() -> None:
     """An event that a cut connection left half."""
     with pytest.raises(Garbled):
-        Event(name="", data=b'{"choi', at_s=0.0).json()
+        ServerSentEvent(name="", data=b'{"choi', at_s=0.0).json()
     with pytest.raises(Garbled):
-        Event(name="", data=b"[1]", at_s=0.0).json()
+        ServerSentEvent(name="", data=b"[1]", at_s=0.0).json()
 
 
 def test_the_pace_of_a_reply() -> None:
     """Two events of one piece are one moment; gaps need two."""
     told = pace([0.5, 0.5, 0.75, 1.75])
     assert told is not None
-    assert (told.ttft_s, told.chunks, told.gap_s_median, told.gap_s_p95, told.gap_s_max) == (0.5, 3, 0.625, 1.0, 1.0)
+    assert (told.ttft_s, told.chunks, told.gap_s_median, told.gap_s_p95, told.gap_s_max) == (
+        0.5,
+        3,
+        0.625,
+        1.0,
+        1.0,
+    )
     alone = pace([0.5])
     assert alone is not None
     assert (alone.chunks, alone.gap_s_max) == (1, None)

@@ -15,16 +15,24 @@ import pytest
 from backends.bots import own_instance
 from backends.deadlines import Deadlines
 from backends.dialects import DIALECTS
-from backends.emulator.provider import Provider, Request, Response
+from backends.emulator.provider import EmulatedProvider, Request, Response
 from backends.emulator.quota import Bucket, Fixed, Law, Sliding
 from backends.emulator.server import Emulator, serving
-from backends.http import HttpBackend, open_wire
+from backends.http import HttpBackend, open_connection_pool
 from games import GAMES
 from games.bots import words_may_follow
 from games.playthrough import played_by_bots, replay
 from harness.core.clock import RealClock
 from harness.core.emulation import FAULTS, Defects, Emulation, Fault, Faults, Latency, Quotas
-from harness.core.errors import CallError, ConnectFailed, Garbled, ModelUnknown, RateLimited, TimedOut, Unavailable
+from harness.core.errors import (
+    CallError,
+    ConnectFailed,
+    Garbled,
+    ModelUnknown,
+    RateLimited,
+    TimedOut,
+    Unavailable,
+)
 from harness.core.seeds import stream
 from harness.core.vocabulary import Completion, EpisodePlan, Prompt, Sampling
 from tests.world import method
@@ -39,12 +47,19 @@ def on_sockets(scenario: Callable[[], Awaitable[T]]) -> T:
 
 
 async def replies(
-    emulator: Emulator, prompts: list[Prompt], *, sampling: Sampling | None = None, silence_s: float = 5.0, provider: str = "emulator"
+    emulator: Emulator,
+    prompts: list[Prompt],
+    *,
+    sampling: Sampling | None = None,
+    silence_s: float = 5.0,
+    provider: str = "emulator",
 ) -> list[Completion | CallError]:
     """What these prompts get, one after the other, through our own client."""
     way = replace(method(), base_url=emulator.base_url, provider=provider, sampling=sampling or Sampling())
     met: list[Completion | CallError] = []
-    async with open_wire(requests_per_second_max=None, deadlines=Deadlines(first_byte_s=silence_s)) as wire:
+    async with open_connection_pool(
+        requests_per_second_max=None, deadlines=Deadlines(first_byte_s=silence_s)
+    ) as wire:
         backend = HttpBackend(way, DIALECTS["openai_chat"], wire, key=None, clock=RealClock())
         for prompt in prompts:
             try:
@@ -58,16 +73,32 @@ def clue(repeat: int = 0) -> Prompt:
     """A describer's first ask, in one of many plays of one puzzle."""
     plan = replace(TABOO, repeat=repeat)
     ask = next(GAMES["taboo"].play(plan.instance, plan.rules))
-    return Prompt(messages=ask.messages, form=ask.form, episode=plan.key, item=plan.item, seat=ask.seat, turn=0)
+    return Prompt(
+        messages=ask.messages,
+        reply_format=ask.reply_format,
+        episode=plan.key,
+        item=plan.item,
+        seat=ask.seat,
+        turn=0,
+    )
 
 
-def provider(emulation: Emulation) -> Provider:
-    return Provider(emulation, find_instance=own_instance, key=None, now_s=0.0)
+def provider(emulation: Emulation) -> EmulatedProvider:
+    return EmulatedProvider(emulation, find_instance=own_instance, key=None, now_s=0.0)
 
 
-def asked(at: Provider, text: str = "Tell me something.", *, now_s: float = 0.0, path: str = CHAT, **fields: object) -> Response:
+def asked(
+    at: EmulatedProvider,
+    text: str = "Tell me something.",
+    *,
+    now_s: float = 0.0,
+    path: str = CHAT,
+    **fields: object,
+) -> Response:
     body = {"model": "m", "messages": [{"role": "user", "content": text}], "max_tokens": 60, **fields}
-    response = at.respond(Request(b"POST", path, {}, json.dumps(body).encode()), now_s, 1_700_000_000.0 + now_s)
+    response = at.respond(
+        Request(b"POST", path, {}, json.dumps(body).encode()), now_s, 1_700_000_000.0 + now_s
+    )
     assert isinstance(response, Response)
     return response
 
@@ -109,9 +140,13 @@ def test_our_client_is_understood_in_both_dialects(dialect: str, stream: bool) -
 
     async def scenario() -> Completion:
         async with serving(Emulation()) as emulator:
-            way = replace(method(), base_url=emulator.base_url, provider="emulator", dialect=dialect, stream=stream)
-            async with open_wire(requests_per_second_max=None, deadlines=Deadlines()) as wire:
-                return await HttpBackend(way, DIALECTS[dialect], wire, key=None, clock=RealClock()).complete(clue())
+            way = replace(
+                method(), base_url=emulator.base_url, provider="emulator", dialect=dialect, stream=stream
+            )
+            async with open_connection_pool(requests_per_second_max=None, deadlines=Deadlines()) as wire:
+                return await HttpBackend(way, DIALECTS[dialect], wire, key=None, clock=RealClock()).complete(
+                    clue()
+                )
 
     met = on_sockets(scenario)
     assert met.text.startswith("CLUE: ")
@@ -124,8 +159,13 @@ def test_words_after_a_bots_reply_change_no_game() -> None:
     """Where the bots' manners let words follow, every own puzzle ends as it did without them; elsewhere white space does no harm."""
     for game in GAMES.values():
         for instance in game.instances()[::7]:
-            played = played_by_bots(game, instance, "v1.6b", skill=0.7, chance=stream(1, instance.content_hash))
-            mannered = (reply + (" and the few were not" if words_may_follow(reply) else "\n\n").rstrip() for reply in played.replies)
+            played = played_by_bots(
+                game, instance, "v1.6b", skill=0.7, chance=stream(1, instance.content_hash)
+            )
+            mannered = (
+                reply + (" and the few were not" if words_may_follow(reply) else "\n\n").rstrip()
+                for reply in played.replies
+            )
             again = replay(game.play(instance, "v1.6b"), mannered)
             assert again.outcome is not None
             assert played.outcome is not None
@@ -137,7 +177,11 @@ def test_a_greedy_model_repeats_itself_and_a_warm_one_does_not() -> None:
 
     async def scenario() -> None:
         async with serving(Emulation()) as here, serving(Emulation(seed=7)) as there:
-            greedy = [met.text for met in await replies(here, [clue(n) for n in range(5)]) if isinstance(met, Completion)]
+            greedy = [
+                met.text
+                for met in await replies(here, [clue(n) for n in range(5)])
+                if isinstance(met, Completion)
+            ]
             warm = await replies(here, [clue(n) for n in range(5)], sampling=Sampling(temperature=1.0))
             elsewhere = await replies(there, [clue()])
             assert len(greedy) == 5
@@ -192,7 +236,10 @@ def test_headers_say_what_is_left() -> None:
     openai = asked(provider(Emulation(quotas=Quotas(requests=20))))
     anthropic = asked(provider(Emulation(quotas=Quotas(requests=20))), path="/v1/messages")
     silent = asked(provider(Emulation(quotas=Quotas(requests=20, told=False))))
-    assert "x-ratelimit-limit-requests: 20\r\nx-ratelimit-remaining-requests: 19\r\nx-ratelimit-reset-requests: 60000ms" in openai.headers
+    assert (
+        "x-ratelimit-limit-requests: 20\r\nx-ratelimit-remaining-requests: 19\r\nx-ratelimit-reset-requests: 60000ms"
+        in openai.headers
+    )
     assert "anthropic-ratelimit-requests-remaining: 19\r\n" in anthropic.headers
     assert "ratelimit" not in silent.headers
 
@@ -246,7 +293,9 @@ def test_faults_follow_what_is_asked_not_who_comes_first() -> None:
     assert one != again
 
 
-@pytest.mark.parametrize("head", ["GET /v1/models HTTP/1.0\r\n\r\n", "GET /v1/models HTTP/1.1\r\nConnection: close\r\n\r\n"])
+@pytest.mark.parametrize(
+    "head", ["GET /v1/models HTTP/1.0\r\n\r\n", "GET /v1/models HTTP/1.1\r\nConnection: close\r\n\r\n"]
+)
 def test_an_answer_ends_its_connection_where_the_client_waits_for_that(head: str) -> None:
     """As HTTP/1.0 does, and later versions when asked to: who reads to the end would wait in vain."""
 
@@ -290,7 +339,11 @@ def test_a_full_queue_refuses() -> None:
             async with anyio.create_task_group() as tasks:
                 for number in range(5):
                     tasks.start_soon(one, number)
-            assert sorted(type(one).__name__ for one in met) == ["Completion", "Completion", *["Unavailable"] * 3]
+            assert sorted(type(one).__name__ for one in met) == [
+                "Completion",
+                "Completion",
+                *["Unavailable"] * 3,
+            ]
 
     on_sockets(scenario)
 
@@ -385,7 +438,9 @@ def test_another_template_counts_otherwise_and_leaks() -> None:
     honest, swapped = both(Defects(template="other"), temperature=0)
     assert told(swapped)["usage"]["prompt_tokens"] == told(honest)["usage"]["prompt_tokens"] + 3  # type: ignore[index]
     at = provider(Emulation(defects=Defects(template="other")))
-    assert any("<|im_start|>" in text_of(asked(at, f"question {number}", temperature=0)) for number in range(100))
+    assert any(
+        "<|im_start|>" in text_of(asked(at, f"question {number}", temperature=0)) for number in range(100)
+    )
 
 
 def test_a_share_of_the_traffic_goes_elsewhere() -> None:
@@ -395,8 +450,13 @@ def test_a_share_of_the_traffic_goes_elsewhere() -> None:
     said = [told(asked(routed, text, temperature=0)) for text in texts]
     own = provider(Emulation())
     expected = [told(asked(own, text, temperature=0)) for text in texts]
-    elsewhere = [one["system_fingerprint"] != other["system_fingerprint"] for one, other in zip(said, expected, strict=True)]
-    assert elsewhere == [one["choices"] != other["choices"] for one, other in zip(said, expected, strict=True)]
+    elsewhere = [
+        one["system_fingerprint"] != other["system_fingerprint"]
+        for one, other in zip(said, expected, strict=True)
+    ]
+    assert elsewhere == [
+        one["choices"] != other["choices"] for one, other in zip(said, expected, strict=True)
+    ]
     assert 35 <= sum(elsewhere) <= 85
     assert any(first != second for first, second in zip(elsewhere[::2], elsewhere[1::2], strict=True))
 
@@ -416,7 +476,8 @@ def test_noise_in_the_weights_flips_some_greedy_words() -> None:
     def differing(noise: float) -> int:
         honest, noisy = provider(Emulation()), provider(Emulation(defects=Defects(weights_noise=noise)))
         return sum(
-            text_of(asked(honest, text, temperature=0, max_tokens=10)) != text_of(asked(noisy, text, temperature=0, max_tokens=10))
+            text_of(asked(honest, text, temperature=0, max_tokens=10))
+            != text_of(asked(noisy, text, temperature=0, max_tokens=10))
             for text in texts
         )
 
@@ -432,7 +493,9 @@ def test_a_real_server_may_stand_behind() -> None:
     async def scenario() -> None:
         async with serving(Emulation(weights="real")) as real:
             spoilt = Defects(lowercase_first=True, max_tokens_ignored=True, system_prompt="Be brief.")
-            async with serving(Emulation(behind=real.base_url, quotas=Quotas(requests=2), defects=spoilt)) as front:
+            async with serving(
+                Emulation(behind=real.base_url, quotas=Quotas(requests=2), defects=spoilt)
+            ) as front:
                 (straight,) = await replies(real, [clue()], provider="somebody")
                 first, second, third = await replies(front, [clue(), clue(1), clue(2)], provider="somebody")
                 assert isinstance(straight, Completion)
@@ -457,11 +520,16 @@ def test_what_is_streamed_adds_up() -> None:
     whole = text_of(asked(provider(Emulation()), temperature=0))
     openai = asked(provider(Emulation()), temperature=0, stream=True, stream_options={"include_usage": True})
     chunks = [json.loads(piece[6:]) for piece in openai.pieces if not piece.startswith(b"data: [DONE]")]
-    assert "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks if chunk["choices"]) == whole
+    assert (
+        "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks if chunk["choices"])
+        == whole
+    )
     assert chunks[-1]["usage"]["completion_tokens"] == -(-len(whole) // 4)
     anthropic = asked(provider(Emulation()), temperature=0, stream=True, path="/v1/messages")
     events = [json.loads(piece.partition(b"\ndata: ")[2]) for piece in anthropic.pieces]
-    assert "".join(event["delta"]["text"] for event in events if event["type"] == "content_block_delta") == whole
+    assert (
+        "".join(event["delta"]["text"] for event in events if event["type"] == "content_block_delta") == whole
+    )
     assert [event["type"] for event in events][-2:] == ["message_delta", "message_stop"]
 
 
@@ -470,7 +538,9 @@ def test_log_probabilities_are_those_it_draws_by() -> None:
     at = provider(Emulation())
     came, expected, variance = 0, 0.0, 0.0
     for number in range(400):
-        answer = told(asked(at, f"question {number}", temperature=1, max_tokens=1, logprobs=True, top_logprobs=4))
+        answer = told(
+            asked(at, f"question {number}", temperature=1, max_tokens=1, logprobs=True, top_logprobs=4)
+        )
         (token,) = answer["choices"][0]["logprobs"]["content"]  # type: ignore[index]
         probability = math.exp(token["top_logprobs"][0]["logprob"])
         assert math.isclose(sum(math.exp(one["logprob"]) for one in token["top_logprobs"]), 1.0)

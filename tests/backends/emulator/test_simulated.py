@@ -9,9 +9,16 @@ from math import isclose
 import anyio
 import pytest
 
-from backends.emulator.simulated import Behaviour, Enforcement, SimulatedBackend, SimulatedProvider, Tempo, Trouble
+from backends.emulator.simulated import (
+    Behaviour,
+    FaultModel,
+    LatencyModel,
+    QuotaModel,
+    SimulatedBackend,
+    SimulatedProvider,
+)
 from harness.core.errors import CallError, RateLimited, Unavailable
-from harness.core.vocabulary import Completion, Form, Prompt
+from harness.core.vocabulary import Completion, Prompt, ReplyFormat
 from harness.simulation import VirtualClock, simulate
 
 
@@ -23,11 +30,15 @@ class Fixed:
     completion_tokens: int
 
     async def complete(self, prompt: Prompt) -> Completion:
-        return Completion(text="x", prompt_tokens=self.prompt_tokens, completion_tokens=self.completion_tokens)
+        return Completion(
+            text="x", prompt_tokens=self.prompt_tokens, completion_tokens=self.completion_tokens
+        )
 
 
 def prompt(number: int) -> Prompt:
-    return Prompt(messages=(), form=Form(regex="x"), episode=str(number), item="toy:1", seat="a", turn=0)
+    return Prompt(
+        messages=(), reply_format=ReplyFormat(regex="x"), episode=str(number), item="toy:1", seat="a", turn=0
+    )
 
 
 def served(
@@ -37,7 +48,9 @@ def served(
 
     async def scenario() -> list[tuple[float, Completion | CallError]]:
         clock = VirtualClock()
-        backend = SimulatedBackend(Fixed(prompt_tokens, completion_tokens), SimulatedProvider(behaviour, clock, seed=1))
+        backend = SimulatedBackend(
+            Fixed(prompt_tokens, completion_tokens), SimulatedProvider(behaviour, clock, seed=1)
+        )
         ends: dict[int, tuple[float, Completion | CallError]] = {}
 
         async def call(number: int, start_s: float) -> None:
@@ -58,27 +71,31 @@ def served(
 
 def test_an_answer_takes_its_first_token_its_prompt_and_its_length() -> None:
     """Half a second, 100 tokens read at 1 ms and 50 written at 20 ms are 1.6 s, however many calls come at once."""
-    behaviour = Behaviour(tempo=Tempo(first_s=0.5, prompt_s=0.001, token_s=0.02))
+    behaviour = Behaviour(tempo=LatencyModel(first_s=0.5, prompt_s=0.001, token_s=0.02))
     assert all(isclose(at_s, 1.6) for at_s, _ in served(behaviour, [0.0] * 30))
 
 
 def test_a_batch_shares_its_server() -> None:
     """Two calls of 50 tokens at 20 ms, and 10 ms more for company: 1.5 s together, 1 s alone; who comes half-way pays for half."""
-    behaviour = Behaviour(tempo=Tempo(first_s=0.0, token_s=0.02, load_s=0.01))
+    behaviour = Behaviour(tempo=LatencyModel(first_s=0.0, token_s=0.02, load_s=0.01))
     assert [at_s for at_s, _ in served(behaviour, [0.0])] == pytest.approx([1.0])
     assert [at_s for at_s, _ in served(behaviour, [0.0, 0.0])] == pytest.approx([1.5, 1.5])
-    assert [at_s for at_s, _ in served(behaviour, [0.0, 0.5])] == pytest.approx([1.25, 1.75])  # .5 alone, .75 together, .5 alone
+    assert [at_s for at_s, _ in served(behaviour, [0.0, 0.5])] == pytest.approx(
+        [1.25, 1.75]
+    )  # .5 alone, .75 together, .5 alone
 
 
 def test_slots_are_a_queue() -> None:
     """Three calls of a second each through one slot end one after the other."""
-    behaviour = Behaviour(tempo=Tempo(first_s=0.0, token_s=0.02, slots=1))
+    behaviour = Behaviour(tempo=LatencyModel(first_s=0.0, token_s=0.02, slots=1))
     assert [at_s for at_s, _ in served(behaviour, [0.0, 0.1, 0.2])] == pytest.approx([1.0, 2.0, 3.0])
 
 
 def test_a_fixed_window_begins_at_its_phase() -> None:
     """Two a minute, minutes that begin at second 30: refused until then, with the seconds that are left."""
-    behaviour = Behaviour(tempo=Tempo(first_s=0.0), enforcement=Enforcement(limits={"requests": 2}, phase_s=30.0))
+    behaviour = Behaviour(
+        tempo=LatencyModel(first_s=0.0), enforcement=QuotaModel(limits={"requests": 2}, phase_s=30.0)
+    )
     *good, (_, refusal), (_, later) = served(behaviour, [0.0, 1.0, 10.0, 30.5])
     assert all(isinstance(met, Completion) for _, met in good)
     assert isinstance(refusal, RateLimited)
@@ -88,15 +105,22 @@ def test_a_fixed_window_begins_at_its_phase() -> None:
 
 def test_a_sliding_window_has_no_new_minute() -> None:
     """Two a minute in any 60 s: the third waits until the first is 60 s old."""
-    behaviour = Behaviour(tempo=Tempo(first_s=0.0), enforcement=Enforcement(limits={"requests": 2}, window="sliding"))
+    behaviour = Behaviour(
+        tempo=LatencyModel(first_s=0.0), enforcement=QuotaModel(limits={"requests": 2}, window="sliding")
+    )
     met = [one for _, one in served(behaviour, [0.0, 40.0, 59.0, 60.5, 61.0])]
     assert [isinstance(one, RateLimited) for one in met] == [False, False, True, False, True]
 
 
 def test_tokens_are_counted_and_limits_change() -> None:
     """300 tokens a minute let two calls of 150 through; doubled from second 10 on, two more. The headers say so."""
-    limits = Enforcement(limits={"tokens": 300}, headers=True, changes=[(10.0, 2.0)])
-    met = [one for _, one in served(Behaviour(tempo=Tempo(first_s=0.0), enforcement=limits), [0.0, 1.0, 2.0, 11.0, 12.0, 13.0])]
+    limits = QuotaModel(limits={"tokens": 300}, headers=True, changes=[(10.0, 2.0)])
+    met = [
+        one
+        for _, one in served(
+            Behaviour(tempo=LatencyModel(first_s=0.0), enforcement=limits), [0.0, 1.0, 2.0, 11.0, 12.0, 13.0]
+        )
+    ]
     assert [isinstance(one, RateLimited) for one in met] == [False, False, True, False, False, True]
     assert met[0].headers["x-ratelimit-remaining-tokens"] == "150"
     assert met[3].headers["x-ratelimit-limit-tokens"] == "600"
@@ -104,18 +128,28 @@ def test_tokens_are_counted_and_limits_change() -> None:
 
 def test_a_second_may_have_its_own_ceiling() -> None:
     """60 a minute, at most a twentieth of them in one second: the fourth in one second is refused, the next second's is not."""
-    enforcement = Enforcement(limits={"requests": 60}, per_second=1 / 20)
-    met = [one for _, one in served(Behaviour(tempo=Tempo(first_s=0.0), enforcement=enforcement), [0.1, 0.2, 0.3, 0.4, 1.1])]
+    enforcement = QuotaModel(limits={"requests": 60}, per_second=1 / 20)
+    met = [
+        one
+        for _, one in served(
+            Behaviour(tempo=LatencyModel(first_s=0.0), enforcement=enforcement), [0.1, 0.2, 0.3, 0.4, 1.1]
+        )
+    ]
     assert [isinstance(one, RateLimited) for one in met] == [False, False, False, True, False]
 
 
 def test_an_outage_refuses_everything_for_its_time() -> None:
     """From second 10 to second 20 there is no service."""
-    behaviour = Behaviour(tempo=Tempo(first_s=0.0), trouble=Trouble(outages=[(10.0, 20.0)]))
-    assert [type(met) for _, met in served(behaviour, [9.0, 10.0, 19.0, 20.0])] == [Completion, Unavailable, Unavailable, Completion]
+    behaviour = Behaviour(tempo=LatencyModel(first_s=0.0), trouble=FaultModel(outages=[(10.0, 20.0)]))
+    assert [type(met) for _, met in served(behaviour, [9.0, 10.0, 19.0, 20.0])] == [
+        Completion,
+        Unavailable,
+        Unavailable,
+        Completion,
+    ]
 
 
 def test_measured_factors_are_drawn_as_they_were_measured() -> None:
     """Latencies are the expected one times one of the factors."""
-    behaviour = Behaviour(tempo=Tempo(first_s=1.0, factors=(0.5, 2.0)))
+    behaviour = Behaviour(tempo=LatencyModel(first_s=1.0, factors=(0.5, 2.0)))
     assert {round(at_s, 6) for at_s, _ in served(behaviour, [0.0] * 40)} == {0.5, 2.0}

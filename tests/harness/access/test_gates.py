@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.access.gates import find_doors
+from harness.access.gates import group_by_quota
 from harness.config.load import parse_sweep
 from harness.core.errors import SpecError
 
@@ -18,7 +18,7 @@ def ceilings(tmp_path: Path, text: str, told: tuple[str, ...] = ()) -> list[int]
     file = tmp_path / "s.toml"
     file.write_text(HEAD + text)
     spec = parse_sweep(HEAD + text, source=str(file), known_games=["taboo"])
-    return [door.limits.concurrency for door in find_doors(spec, spec.methods(), source=file, told=told)]
+    return [door.limits.concurrency for door in group_by_quota(spec, spec.methods(), source=file, told=told)]
 
 
 def test_what_is_in_flight_at_most_where_the_sweep_does_not_say(tmp_path: Path) -> None:
@@ -58,14 +58,22 @@ base_url = "http://127.0.0.1:8001/v1"
     file = tmp_path / "s.toml"
     file.write_text(HEAD + text)
     spec = parse_sweep(HEAD + text, source=str(file), known_games=["taboo"])
-    assert [door.limits.at_once for door in find_doors(spec, spec.methods(), source=file)] == [8, 32, 64, 8]
+    assert [door.limits.at_once for door in group_by_quota(spec, spec.methods(), source=file)] == [
+        8,
+        32,
+        64,
+        8,
+    ]
 
 
 def doors(tmp_path: Path, text: str) -> list[tuple[tuple[str, ...], bool, float | None]]:
     file = tmp_path / "s.toml"
     file.write_text(HEAD + text)
     spec = parse_sweep(HEAD + text, source=str(file), known_games=["taboo"])
-    return [(door.methods, door.alone, door.limits.requests) for door in find_doors(spec, spec.methods(), source=file)]
+    return [
+        (door.methods, door.alone, door.limits.requests)
+        for door in group_by_quota(spec, spec.methods(), source=file)
+    ]
 
 
 def test_methods_of_one_account_and_model_draw_on_one_quota(tmp_path: Path) -> None:
@@ -102,7 +110,10 @@ def test_two_quotas_for_one_door_are_refused(tmp_path: Path) -> None:
 [models.m.methods.b]
 {REMOTE}requests_per_minute = 90
 """
-    with pytest.raises(SpecError, match=r"b\.requests_per_minute: 90 here and 60 for m/a, which draws on the same quota; say it once"):
+    with pytest.raises(
+        SpecError,
+        match=r"b\.requests_per_minute: 90 here and 60 for m/a, which draws on the same quota; say it once",
+    ):
         doors(tmp_path, text)
 
 

@@ -28,7 +28,10 @@ base_url = "https://b.example/v1"
 def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
     """A method without key_env has no key; an exported variable is stronger than the file."""
     (tmp_path / ".env").write_text('# ours\nA_KEY="from $HOME file"\n')
-    assert read_keys(spec(), source=tmp_path / "s.toml", environ={}) == {"m/a": "from $HOME file", "m/b": None}
+    assert read_keys(spec(), source=tmp_path / "s.toml", environ={}) == {
+        "m/a": "from $HOME file",
+        "m/b": None,
+    }
     assert read_keys(spec(), source=tmp_path / "s.toml", environ={"A_KEY": "exported"})["m/a"] == "exported"
 
 
@@ -43,5 +46,7 @@ def test_a_key_is_stripped_and_checked(tmp_path: Path) -> None:
 @pytest.mark.parametrize("environ", [{}, {"A_KEY": ""}])
 def test_a_missing_key_is_named_with_its_remedy(tmp_path: Path, environ: dict[str, str]) -> None:
     """The variable, who wants it, and where it may be written; an empty one is missing."""
-    with pytest.raises(SpecError, match=r"models\.m\.methods\.a\.key_env: the environment variable A_KEY is not set"):
+    with pytest.raises(
+        SpecError, match=r"models\.m\.methods\.a\.key_env: the environment variable A_KEY is not set"
+    ):
         read_keys(spec(), source=tmp_path / "s.toml", environ=environ)

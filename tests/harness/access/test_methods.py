@@ -15,7 +15,9 @@ from harness.core.errors import SpecError
 from harness.core.vocabulary import AccessMethod, Sampling
 
 HEAD = 'name = "x"\n[games.taboo]\n[models.m.methods.a]\n'
-TEMPLATE = "{{ bos_token }}{% for one in messages %}[{{ one.role }}]{{ one.content }}{% endfor %}{{ eos_token }}"
+TEMPLATE = (
+    "{{ bos_token }}{% for one in messages %}[{{ one.role }}]{{ one.content }}{% endfor %}{{ eos_token }}"
+)
 
 
 def part(text: str, source: Path = Path("s.toml")) -> MethodPart:
@@ -33,7 +35,9 @@ def problems(tmp_path: Path, text: str) -> str:
 
 def made(text: str, source: Path = Path("s.toml")) -> AccessMethod:
     one = part(text, source)
-    return access_method("m/a", "m", one, None, one.base_url or "", source=source, concurrency=one.concurrency or 8)
+    return access_method(
+        "m/a", "m", one, None, one.base_url or "", source=source, concurrency=one.concurrency or 8
+    )
 
 
 @pytest.mark.parametrize("name", sorted(PROVIDERS.keys() - {"openai-compatible", "azure", "openrouter"}))
@@ -49,15 +53,22 @@ def test_a_providers_name_is_enough(name: str) -> None:
 def test_a_key_goes_to_its_provider_and_nowhere_else_unasked() -> None:
     """Under another address the sweep must name the variable itself."""
     assert part('provider = "openai"\nbase_url = "https://proxy.example/v1"\n').key_env is None
-    assert part('provider = "openai"\nbase_url = "https://proxy.example/v1"\nkey_env = "MINE"\n').key_env == "MINE"
-    assert part('provider = "azure"\nbase_url = "https://me.openai.azure.com/openai/v1"\n').key_env == "AZURE_OPENAI_API_KEY"
+    assert (
+        part('provider = "openai"\nbase_url = "https://proxy.example/v1"\nkey_env = "MINE"\n').key_env
+        == "MINE"
+    )
+    assert (
+        part('provider = "azure"\nbase_url = "https://me.openai.azure.com/openai/v1"\n').key_env
+        == "AZURE_OPENAI_API_KEY"
+    )
 
 
 def test_a_name_of_ones_own_needs_an_address(tmp_path: Path) -> None:
     """And is then read as OpenAI's reference has it."""
     assert part('provider = "ours"\nbase_url = "https://ours.example/v1"\n').dialect == "openai_chat"
-    assert 's.toml:4: models.m.methods.a.provider: no row of backends/dialects/providers.py; did you mean "groq"?' in problems(
-        tmp_path, 'provider = "grok"\n'
+    assert (
+        's.toml:4: models.m.methods.a.provider: no row of backends/dialects/providers.py; did you mean "groq"?'
+        in problems(tmp_path, 'provider = "grok"\n')
     )
 
 
@@ -65,24 +76,57 @@ def test_a_name_of_ones_own_needs_an_address(tmp_path: Path) -> None:
     ("text", "words"),
     [
         ('provider = "azure"\n', "base_url: is needed: azure gives every user an address of their own"),
-        ('base_url = "https://a.example"\ndialect = "soap"\n', "s.toml:5: models.m.methods.a.dialect: no such dialect; known"),
-        ('provider = "openrouter"\n', "a: whoever is free would answer, a different one each time; name upstreams"),
+        (
+            'base_url = "https://a.example"\ndialect = "soap"\n',
+            "s.toml:5: models.m.methods.a.dialect: no such dialect; known",
+        ),
+        (
+            'provider = "openrouter"\n',
+            "a: whoever is free would answer, a different one each time; name upstreams",
+        ),
         ('provider = "groq"\nupstreams = ["x"]\n', "upstreams: is for routers"),
-        ('provider = "groq"\ntop_k = 5\n', "s.toml:5: models.m.methods.a.top_k: is not in its reference (refused"),
-        ('provider = "groq"\nfrequency_penalty = 1.0\n', "is not yet supported by any of its models (dropped without a word"),
-        ('provider = "openai"\nserved_name = "o3"\n', 'temperature: is not for reasoning models (refused: https://platform.openai.com'),
+        (
+            'provider = "groq"\ntop_k = 5\n',
+            "s.toml:5: models.m.methods.a.top_k: is not in its reference (refused",
+        ),
+        (
+            'provider = "groq"\nfrequency_penalty = 1.0\n',
+            "is not yet supported by any of its models (dropped without a word",
+        ),
+        (
+            'provider = "openai"\nserved_name = "o3"\n',
+            "temperature: is not for reasoning models (refused: https://platform.openai.com",
+        ),
         ('provider = "openai"\nserved_name = "o3"\n', 'temperature = "unset", or say allow_dropped = true'),
         ('provider = "openai"\nserved_name = "o3"\nstop = ["x"]\n', "stop: is not for reasoning models"),
         ('provider = "anthropic"\nseed = 7\n', "seed: is no parameter of its messages"),
         ('provider = "anthropic"\ntemperature = 1.5\n', "temperature: goes up to 1"),
-        ('provider = "anthropic"\nserved_name = "claude-sonnet-4-5"\ntop_p = 0.9\n', "top_p: cannot stand beside temperature"),
-        ('provider = "anthropic"\nserved_name = "claude-opus-5-5"\n', "temperature: was taken away from these models"),
-        ('provider = "deepseek"\nserved_name = "deepseek-v4-flash"\n', "temperature: has no effect while the model thinks"),
+        (
+            'provider = "anthropic"\nserved_name = "claude-sonnet-4-5"\ntop_p = 0.9\n',
+            "top_p: cannot stand beside temperature",
+        ),
+        (
+            'provider = "anthropic"\nserved_name = "claude-opus-5-5"\n',
+            "temperature: was taken away from these models",
+        ),
+        (
+            'provider = "deepseek"\nserved_name = "deepseek-v4-flash"\n',
+            "temperature: has no effect while the model thinks",
+        ),
         ('provider = "xai"\nserved_name = "grok-4"\nstop = ["x"]\n', "stop: is not for reasoning models"),
-        ('provider = "cohere"\nfrequency_penalty = 0.5\npresence_penalty = 0.5\n', "penalty: cannot stand beside frequency_penalty"),
+        (
+            'provider = "cohere"\nfrequency_penalty = 0.5\npresence_penalty = 0.5\n',
+            "penalty: cannot stand beside frequency_penalty",
+        ),
         ('provider = "groq"\nconstrain = true\n', "constrain: groq enforces no regular expressions"),
-        ('base_url = "https://a.example"\ndialect = "completions"\n', "a: sends plain text; name a chat_template"),
-        ('base_url = "https://a.example"\nchat_template = "t"\n', 'chat_template: is for dialect = "completions"'),
+        (
+            'base_url = "https://a.example"\ndialect = "completions"\n',
+            "a: sends plain text; name a chat_template",
+        ),
+        (
+            'base_url = "https://a.example"\nchat_template = "t"\n',
+            'chat_template: is for dialect = "completions"',
+        ),
     ],
 )
 def test_what_would_not_be_served_as_meant_is_refused(tmp_path: Path, text: str, words: str) -> None:
@@ -113,7 +157,12 @@ def test_allow_dropped_leaves_out_what_would_not_be_heeded() -> None:
     one = made('provider = "groq"\ntop_k = 5\nseed = 7\nconstrain = true\nallow_dropped = true\n')
     assert one.sampling == Sampling(top_k=5, seed=7)
     assert not one.constrain
-    assert json.loads(request_json(one) or "") == {"model": "m", "max_completion_tokens": 100, "temperature": 0.0, "seed": 7}
+    assert json.loads(request_json(one) or "") == {
+        "model": "m",
+        "max_completion_tokens": 100,
+        "temperature": 0.0,
+        "seed": 7,
+    }
 
 
 def test_what_is_sent_is_recorded_without_any_prompt() -> None:
@@ -131,16 +180,25 @@ def test_what_is_sent_is_recorded_without_any_prompt() -> None:
     }
 
 
-@pytest.mark.parametrize("given", ["folder", "folder/tokenizer_config.json", "folder/chat_template.jinja", "only"])
+@pytest.mark.parametrize(
+    "given", ["folder", "folder/tokenizer_config.json", "folder/chat_template.jinja", "only"]
+)
 def test_a_template_is_found_where_the_sweep_says(tmp_path: Path, given: str) -> None:
     """A model folder with either file, or one of the files; special tokens come from the folder."""
     for name in ("folder", "only"):
         (tmp_path / name).mkdir()
-    config = {"bos_token": {"content": "<s>"}, "eos_token": "</s>", "chat_template": [{"name": "default", "template": TEMPLATE}]}
+    config = {
+        "bos_token": {"content": "<s>"},
+        "eos_token": "</s>",
+        "chat_template": [{"name": "default", "template": TEMPLATE}],
+    }
     (tmp_path / "folder" / "tokenizer_config.json").write_text(json.dumps(config))
     (tmp_path / "only" / "tokenizer_config.json").write_text(json.dumps(config))
     (tmp_path / "folder" / "chat_template.jinja").write_text(TEMPLATE)
-    one = made(f'base_url = "https://a.example"\ndialect = "completions"\nchat_template = "{given}"\n', tmp_path / "s.toml")
+    one = made(
+        f'base_url = "https://a.example"\ndialect = "completions"\nchat_template = "{given}"\n',
+        tmp_path / "s.toml",
+    )
     assert one.template is not None
     assert (one.template.text, one.template.beginning, one.template.end) == (TEMPLATE, "<s>", "</s>")
     assert json.loads(request_json(one) or "")["template"]["text"] == TEMPLATE
@@ -148,7 +206,11 @@ def test_a_template_is_found_where_the_sweep_says(tmp_path: Path, given: str) ->
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(None, "chat_template: cannot be read"), ("{% for %}", "t.jinja is no chat template"), ("", "has no chat template")],
+    [
+        (None, "chat_template: cannot be read"),
+        ("{% for %}", "t.jinja is no chat template"),
+        ("", "has no chat template"),
+    ],
 )
 def test_a_template_that_is_none_is_told(tmp_path: Path, content: str | None, words: str) -> None:
     """Missing, broken, or empty."""

@@ -8,12 +8,12 @@ from contextlib import asynccontextmanager
 import anyio
 import pytest
 
-from harness.access.server_load import LOOK_EVERY_S, STORE_EVERY, follow
+from harness.access.server_load import LOOK_EVERY_S, STORE_EVERY, follow_load
 from harness.core.clock import LoopClock
 from harness.core.records import EngineSample
 from harness.core.vocabulary import ServerLoad
-from harness.limits.estimates import Cost
-from harness.limits.gate import Answer, Gate, GateLimits
+from harness.limits.estimates import CallCost
+from harness.limits.gate import CallResult, Gate, GateLimits
 from tests.world import Rows, run
 
 
@@ -54,12 +54,14 @@ def test_the_batch_is_full_and_the_queue_short(width: int) -> None:
 
         async def turns() -> None:
             while True:
-                admission = await gate.enter(1.0, Cost())
+                admission = await gate.enter(1.0, CallCost())
                 await server.reply()
-                gate.leave(admission, Answer(kind="clean"))
+                gate.leave(admission, CallResult(kind="clean"))
 
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(lambda: follow(server.ask, [gate], run_id="1", base_url="u", sink=rows, clock=clock))
+            tasks.start_soon(
+                lambda: follow_load(server.ask, [gate], run_id="1", base_url="u", sink=rows, clock=clock)
+            )
             for _ in range(1000):
                 tasks.start_soon(turns)
             await anyio.sleep(90.5)
@@ -85,7 +87,7 @@ def test_a_silent_server_changes_nothing() -> None:
         clock, rows = LoopClock(), Rows()
         gate = Gate("g", GateLimits(concurrency=1024), clock=clock, on_event=lambda kind, detail: None)
         with anyio.move_on_after(20):
-            await follow(nothing, [gate], run_id="1", base_url="u", sink=rows, clock=clock)
+            await follow_load(nothing, [gate], run_id="1", base_url="u", sink=rows, clock=clock)
         return gate.statistics().window, rows
 
     window, rows = run(scenario)

@@ -29,7 +29,9 @@ def _refusal(folder: Path, text: str, *, of_facts: bool = False) -> str:
 
 def test_every_problem_is_told_with_its_place(tmp_path: Path) -> None:
     """Line, column and what would be right, all at once: no number, out of range, empty, twice the same, too few cells."""
-    told = _refusal(tmp_path, "model,method,clemscore,g_played\na,x,12,50\na,x,13,50\n,y,abc,\nb,y,130,200\nc,z\n")
+    told = _refusal(
+        tmp_path, "model,method,clemscore,g_played\na,x,12,50\na,x,13,50\n,y,abc,\nb,y,130,200\nc,z\n"
+    )
     lines = told.splitlines()
     assert [line.split(": ", 1)[1] for line in lines] == [
         "line 6: has 2 cells, the header 4; write a comma for each empty cell",
@@ -47,7 +49,10 @@ def test_every_problem_is_told_with_its_place(tmp_path: Path) -> None:
     [
         ("", "is empty"),
         ("model,clemscore\n", "no lines below its header"),
-        ("model,clemscor\na,1\n", "no column 'clemscore', the score, from 0 to 100; did you mean \"clemscor\"?"),
+        (
+            "model,clemscor\na,1\n",
+            "no column 'clemscore', the score, from 0 to 100; did you mean \"clemscor\"?",
+        ),
         ("model,model,clemscore\na,a,1\n", "the column 'model' stands there twice"),
         ('model,clemscore\n"a,1\n', "is not CSV"),
     ],
@@ -77,9 +82,17 @@ def test_a_table_without_methods_or_games_will_do(tmp_path: Path) -> None:
 
 def test_the_command_on_the_published_tables() -> None:
     """As text it begins with what size explains, in words; as JSON it holds the four fits."""
-    arguments = ["characteristics", str(DATA / "published_scores.csv"), str(DATA / "model_facts.csv"), "--reference", "huggingface-local"]
+    arguments = [
+        "characteristics",
+        str(DATA / "published_scores.csv"),
+        str(DATA / "model_facts.csv"),
+        "--reference",
+        "huggingface-local",
+    ]
     spoken = CliRunner().invoke(app, arguments)
-    assert spoken.stdout.startswith("Over 17 models with known training tokens, 57 % of the spread of scores goes with log10 parameters")
+    assert spoken.stdout.startswith(
+        "Over 17 models with known training tokens, 57 % of the spread of scores goes with log10 parameters"
+    )
     assert "llama.cpp q4" in spoken.stdout
     found = json.loads(CliRunner().invoke(app, [*arguments, "--json"]).stdout)
     assert [round(fit["r2"], 3) for fit in found["fits"]] == [0.57, 0.681, 0.73, 0.234]

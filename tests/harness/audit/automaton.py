@@ -14,7 +14,9 @@ from harness.audit.replies.reply_audit import ReplyColumns
 from harness.audit.scores.arrays import FloatArray, IntArray
 
 STATES, TOKENS = 3_001, 48
-LETTERS = np.frombuffer(b"\0      abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNO", dtype=np.uint8)  # 0 ends the reply, six are spaces
+LETTERS = np.frombuffer(
+    b"\0      abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNO", dtype=np.uint8
+)  # 0 ends the reply, six are spaces
 SHARPNESS = 12.0  # logits' sd: the likeliest token has .86 on average
 NOISE = 0.02
 
@@ -66,7 +68,10 @@ def ask(methods: Sequence[Served], *, prompts: int, repeats: int, seed: int) -> 
         ask_hash=prompt,
         reply=[text.decode() for text in texts],
         size=[len(text) for text in texts],
-        ending=["length" if len(text) >= methods[i // (prompts * repeats)].tokens_max else "stop" for i, text in enumerate(texts)],
+        ending=[
+            "length" if len(text) >= methods[i // (prompts * repeats)].tokens_max else "stop"
+            for i, text in enumerate(texts)
+        ],
     )
 
 

@@ -11,12 +11,12 @@ import orjson
 from backends.bots import own_instance
 from backends.dialects import DIALECTS
 from backends.dialects.providers import provider as row_of
-from backends.dialects.responses import Answer
-from backends.emulator.provider import Provider, Request, Response
+from backends.dialects.responses import HttpResponse
+from backends.emulator.provider import EmulatedProvider, Request, Response
 from harness.audit.probes.asks import ProbeAsk, first_asks, later_asks
 from harness.core.emulation import Emulation
 from harness.core.records import ProbeRecord
-from harness.core.vocabulary import Form, Prompt
+from harness.core.vocabulary import Prompt, ReplyFormat
 from tests.world import method
 
 _TALKS = DIALECTS["openai_chat"]
@@ -25,22 +25,26 @@ _TALKS = DIALECTS["openai_chat"]
 @cache
 def probed(emulation: Emulation, name: str = "m/here") -> tuple[ProbeRecord, ...]:
     """The rows that a check of this provider leaves."""
-    at = Provider(emulation, find_instance=own_instance, key=None, now_s=0.0)
+    at = EmulatedProvider(emulation, find_instance=own_instance, key=None, now_s=0.0)
     rows = _rows(at, first_asks(), name)
     return (*rows, *_rows(at, later_asks(rows), name))
 
 
-def _rows(at: Provider, asks: Sequence[ProbeAsk], name: str) -> list[ProbeRecord]:
+def _rows(at: EmulatedProvider, asks: Sequence[ProbeAsk], name: str) -> list[ProbeRecord]:
     return [_row(at, ask, name) for ask in asks]
 
 
-def _row(at: Provider, ask: ProbeAsk, name: str) -> ProbeRecord:
+def _row(at: EmulatedProvider, ask: ProbeAsk, name: str) -> ProbeRecord:
     way = dataclasses.replace(method(name), sampling=ask.sampling)
-    form = Form(regex="[a-z]+", tokens_max=ask.tokens_max)
-    body = _TALKS.bodies(way)(Prompt(messages=ask.messages, form=form, episode="check", item="", seat="probe", turn=0))
+    form = ReplyFormat(regex="[a-z]+", tokens_max=ask.tokens_max)
+    body = _TALKS.bodies(way)(
+        Prompt(messages=ask.messages, reply_format=form, episode="check", item="", seat="probe", turn=0)
+    )
     response = at.respond(Request(b"POST", "/v1/chat/completions", {}, orjson.dumps(body)), 0.0, 0.0)
     assert isinstance(response, Response)
-    said = _TALKS.read_answer(Answer(status=response.status, headers={}, body=response.pieces[0]), 0.0, row_of("emulator"))
+    said = _TALKS.read_answer(
+        HttpResponse(status=response.status, headers={}, body=response.pieces[0]), 0.0, row_of("emulator")
+    )
     return ProbeRecord(
         check_at=0.0,
         method=name,

@@ -13,7 +13,15 @@ import numpy.typing as npt
 
 from harness.audit.scores.arrays import ABORTED, LOST, SUCCESS, FloatArray, GameScores, ScoreArray
 
-GAMES = ("imagegame", "privateshared", "referencegame", "taboo", "wordle", "wordle_withclue", "wordle_withcritic")
+GAMES = (
+    "imagegame",
+    "privateshared",
+    "referencegame",
+    "taboo",
+    "wordle",
+    "wordle_withclue",
+    "wordle_withcritic",
+)
 ITEMS = (40, 50, 180, 60, 30, 30, 30)
 FORM_SD, QUALITY_SD, CORRELATION = 1.5, 1.8, 0.3
 COMMON_DRAW = 0.9
@@ -35,9 +43,15 @@ class Profile:
 
 
 PROFILES = {
-    "strong": Profile(played=(0.0, 1.0, 1.0, 0.967, 0.833, 0.933, 0.93), quality=(0.0, 1.6, 0.7, 1.4, -4.0, -2.0, -1.4)),
-    "mid": Profile(played=(0.25, 0.59, 1.0, 0.9, 0.8, 0.85, 0.75), quality=(-1.0, -0.5, 0.0, 0.3, -4.5, -2.5, -2.0)),
-    "weak": Profile(played=(0.01, 0.05, 0.6, 0.81, 0.5, 0.3, 0.2), quality=(-2.0, -2.0, -0.7, -2.0, -6.0, -4.0, -3.5)),
+    "strong": Profile(
+        played=(0.0, 1.0, 1.0, 0.967, 0.833, 0.933, 0.93), quality=(0.0, 1.6, 0.7, 1.4, -4.0, -2.0, -1.4)
+    ),
+    "mid": Profile(
+        played=(0.25, 0.59, 1.0, 0.9, 0.8, 0.85, 0.75), quality=(-1.0, -0.5, 0.0, 0.3, -4.5, -2.5, -2.0)
+    ),
+    "weak": Profile(
+        played=(0.01, 0.05, 0.6, 0.81, 0.5, 0.3, 0.2), quality=(-2.0, -2.0, -0.7, -2.0, -6.0, -4.0, -3.5)
+    ),
 }
 
 
@@ -65,7 +79,13 @@ DEAD_GAME = Defect(dead=("taboo",))
 
 
 def simulate(
-    profile: str, defects: Sequence[Defect], rng: np.random.Generator, *, repeats: int, greedy: bool, items: Sequence[int] = ITEMS
+    profile: str,
+    defects: Sequence[Defect],
+    rng: np.random.Generator,
+    *,
+    repeats: int,
+    greedy: bool,
+    items: Sequence[int] = ITEMS,
 ) -> ScoreArray:
     """One audit's scores, a method a defect, named m0, m1, ...; each repeat a batch of its own.
 
@@ -74,7 +94,9 @@ def simulate(
     runs = np.stack([rng.normal(0, defect.run_sd, repeats) for defect in defects])
     games = tuple(
         _game(name, n, share, quality, scale, defects, runs, rng, greedy)
-        for name, n, share, quality, scale in zip(GAMES, items, model.played, model.quality, SCALES, strict=True)
+        for name, n, share, quality, scale in zip(
+            GAMES, items, model.played, model.quality, SCALES, strict=True
+        )
     )
     return from_games(games, repeats)
 
@@ -96,7 +118,9 @@ def game_of(game: str, score: npt.ArrayLike) -> GameScores:
     """A game from its scores alone, (methods, items, repeats): NaN is aborted, 100 success."""
     values = np.asarray(score, dtype=np.float64)
     outcome = np.where(np.isnan(values), ABORTED, np.where(values == 100, SUCCESS, LOST)).astype(np.int8)
-    return GameScores(game=game, items=tuple(f"{game}:{i}" for i in range(values.shape[1])), outcome=outcome, score=values)
+    return GameScores(
+        game=game, items=tuple(f"{game}:{i}" for i in range(values.shape[1])), outcome=outcome, score=values
+    )
 
 
 def _game(
@@ -117,7 +141,9 @@ def _game(
     form_shift = np.array([defect.form.get(name, defect.form.get("all", 0.0)) for defect in defects])
     quality_shift = np.array([defect.quality.get(name, defect.quality.get("all", 0.0)) for defect in defects])
 
-    keeps = _chance(shape, rng, greedy) < _logistic(_marginal_logit(share) + of_form[:, None] + form_shift[:, None, None])
+    keeps = _chance(shape, rng, greedy) < _logistic(
+        _marginal_logit(share) + of_form[:, None] + form_shift[:, None, None]
+    )
     keeps &= rng.random(shape) >= np.array([defect.aborted for defect in defects])[:, None, None]
     keeps &= ~np.array([name in defect.dead for defect in defects])[:, None, None]
     if share == 0:

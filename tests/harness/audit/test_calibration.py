@@ -10,7 +10,7 @@ from harness.audit.scores.clemscore import common_support, supported_difference
 from harness.audit.scores.contrasts import ENDPOINTS, pair
 from harness.audit.scores.intervals import equivalence_p, strata, t_interval, total
 from harness.audit.scores.score_audit import audit
-from harness.audit.scores.sign_flips import flip_test
+from harness.audit.scores.sign_flips import sign_flip_test
 from tests.harness.audit.simulator import CLEAN, NEW_ABORTS, ONE_GAME, QUANTISATION, Defect, simulate
 
 AUDITS = 100
@@ -20,7 +20,11 @@ SETTINGS = [("strong", 1, True), ("mid", 5, False), ("weak", 1, False)]
 def _p_joint(scores: ScoreArray, seed: int) -> float:
     games = pair(scores, "m0", ("m1",))
     differences = [[game.difference(endpoint) for game in games] for endpoint in ENDPOINTS]
-    return float(flip_test(differences, [game.shared for game in games], [game.game for game in games], seed, 399).joint[0])
+    return float(
+        sign_flip_test(
+            differences, [game.shared for game in games], [game.game for game in games], seed, 399
+        ).joint[0]
+    )
 
 
 @pytest.mark.parametrize(("profile", "repeats", "greedy"), SETTINGS)
@@ -33,7 +37,10 @@ def test_one_model_twice_is_rarely_different(profile: str, repeats: int, greedy:
         scores = simulate(profile, [CLEAN, CLEAN], rng, repeats=repeats, greedy=greedy)
         rejected += _p_joint(scores, seed) <= 0.05
         games = pair(scores, "m0", ("m1",))
-        low, high = t_interval(total(strata([game.difference("points") for game in games], [game.shared for game in games])), 0.95)
+        low, high = t_interval(
+            total(strata([game.difference("points") for game in games], [game.shared for game in games])),
+            0.95,
+        )
         points_held += bool(low[0] <= 0 <= high[0])
         supported = supported_difference(games, 0, common_support(scores, scores.methods), 0.05)
         assert supported is not None
@@ -44,12 +51,16 @@ def test_one_model_twice_is_rarely_different(profile: str, repeats: int, greedy:
 
 
 @pytest.mark.parametrize(
-    ("defect", "repeats", "greedy"), [(NEW_ABORTS, 1, True), (QUANTISATION, 1, True), (QUANTISATION, 5, False), (ONE_GAME, 1, True)]
+    ("defect", "repeats", "greedy"),
+    [(NEW_ABORTS, 1, True), (QUANTISATION, 1, True), (QUANTISATION, 5, False), (ONE_GAME, 1, True)],
 )
 def test_planted_defects_are_found(defect: Defect, repeats: int, greedy: bool) -> None:
     """5 % new aborts, coarse weights, one game gone bad: the joint test finds each in at least 85 % of 40 audits."""
     rng = np.random.default_rng(21)
-    found = [_p_joint(simulate("strong", [CLEAN, defect], rng, repeats=repeats, greedy=greedy), seed) <= 0.05 for seed in range(40)]
+    found = [
+        _p_joint(simulate("strong", [CLEAN, defect], rng, repeats=repeats, greedy=greedy), seed) <= 0.05
+        for seed in range(40)
+    ]
     assert np.mean(found) >= 0.85
 
 
@@ -64,19 +75,28 @@ def test_nor_when_part_of_it_hides(hidden: float) -> None:
     """The margin lost again, now partly in a game where most audits see no loss at all: still at most 10 % of 600 audits."""
     rng = np.random.default_rng(24)
     rare = np.where(rng.random((600, 60)) < hidden * 4 / 100, -100.0, 0.0)
-    assert _equivalent([rare, *(rng.normal(-(3 - hidden) * 4 / 3, 12, (600, n)) for n in (60, 100, 180))]) <= 0.10
+    assert (
+        _equivalent([rare, *(rng.normal(-(3 - hidden) * 4 / 3, 12, (600, n)) for n in (60, 100, 180))])
+        <= 0.10
+    )
 
 
 def _equivalent(games: list[FloatArray]) -> float:
     """The share of audits, a row each, that would claim equivalence within 3 points."""
-    return float((equivalence_p(strata(games, [np.ones(game.shape, dtype=np.bool_) for game in games]), 3.0) <= 0.05).mean())
+    return float(
+        (
+            equivalence_p(strata(games, [np.ones(game.shape, dtype=np.bool_) for game in games]), 3.0) <= 0.05
+        ).mean()
+    )
 
 
 def test_identical_methods_earn_equivalence() -> None:
     """One model at temperature 0 with three repeats is judged EQUIVALENT within 3 points in at least 90 % of 40 audits."""
     rng = np.random.default_rng(23)
     earned = [
-        audit(simulate("strong", [CLEAN, CLEAN], rng, repeats=3, greedy=True), "m0", seed=seed, draws=399).comparisons[0].verdict
+        audit(simulate("strong", [CLEAN, CLEAN], rng, repeats=3, greedy=True), "m0", seed=seed, draws=399)
+        .comparisons[0]
+        .verdict
         for seed in range(40)
     ]
     assert earned.count("EQUIVALENT") >= 36

@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 
 from harness.analysis.csv_tables import model_facts, score_rows
-from harness.audit.characteristics import Characteristics, GameAverages, MethodDifference, ModelFacts, ScoreRow, by_size, characterise
+from harness.audit.characteristics import (
+    Characteristics,
+    GameAverages,
+    MethodDifference,
+    ModelFacts,
+    ScoreRow,
+    by_size,
+    characterise,
+)
 from harness.core.errors import AuditError
 
 DATA = Path(__file__).parent / "data"
@@ -41,7 +49,12 @@ def published() -> Characteristics:
 
 def test_the_published_shares_of_variance(published: Characteristics) -> None:
     """Size explains .570 over 17 models, with training tokens .681, over 39 models with rumoured sizes .730, without them .234."""
-    assert [(fit.models, round(fit.r2, 3)) for fit in published.fits] == [(17, 0.570), (17, 0.681), (39, 0.730), (30, 0.234)]
+    assert [(fit.models, round(fit.r2, 3)) for fit in published.fits] == [
+        (17, 0.570),
+        (17, 0.681),
+        (39, 0.730),
+        (30, 0.234),
+    ]
 
 
 def test_how_far_the_published_fits_can_be_believed(published: Characteristics) -> None:
@@ -49,7 +62,8 @@ def test_how_far_the_published_fits_can_be_believed(published: Characteristics) 
     them."""
     size, tokens, every, stated = published.fits
     assert [fit.r2_without for fit in published.fits] == [
-        pytest.approx(pair, abs=0.005) for pair in ((0.396, 0.705), (0.596, 0.763), (0.707, 0.771), (0.173, 0.317))
+        pytest.approx(pair, abs=0.005)
+        for pair in ((0.396, 0.705), (0.596, 0.763), (0.707, 0.771), (0.173, 0.317))
     ]
     assert [round(fit.q2, 2) for fit in published.fits] == [0.46, 0.41, 0.70, 0.13]
     assert (size.r2_low, size.r2_high) == pytest.approx((0.14, 0.85), abs=0.03)
@@ -57,8 +71,13 @@ def test_how_far_the_published_fits_can_be_believed(published: Characteristics) 
     assert (every.r2_low, every.r2_high) == pytest.approx((0.54, 0.85), abs=0.03)
     assert (stated.r2_low, stated.r2_high) == pytest.approx((0.02, 0.51), abs=0.03)
     slope = tokens.slopes[1]
-    assert (slope.value, slope.low, slope.high) == pytest.approx((0.69, -0.22, 1.64), abs=0.3)  # some draws miss the row that carries it
-    assert (tokens.influential[0].model, round(tokens.influential[0].cook, 2)) == ("gemini-1.5-pro-latest", 1.75)
+    assert (slope.value, slope.low, slope.high) == pytest.approx(
+        (0.69, -0.22, 1.64), abs=0.3
+    )  # some draws miss the row that carries it
+    assert (tokens.influential[0].model, round(tokens.influential[0].cook, 2)) == (
+        "gemini-1.5-pro-latest",
+        1.75,
+    )
 
 
 def test_the_published_brackets_of_size(published: Characteristics) -> None:
@@ -85,19 +104,39 @@ def _method(found: Characteristics, model: str, method: str) -> MethodDifference
     ],
 )
 def test_the_published_access_methods(
-    published: Characteristics, model: str, method: str, clemscore: float, supported: float, points: float, error: float
+    published: Characteristics,
+    model: str,
+    method: str,
+    clemscore: float,
+    supported: float,
+    points: float,
+    error: float,
 ) -> None:
     """Against local play: clemscore as published to two decimals, on common support and in points earned to one, with the latter's error.
 
     Llama-3-8B's Q4 file broke the form of a whole game: its -8.2 as published is -2.9 over the games that both could play."""
     found = _method(published, model, method)
-    assert (round(found.clemscore, 2), round(found.supported or 0, 1), round(found.points or 0, 1)) == (clemscore, supported, points)
+    assert (round(found.clemscore, 2), round(found.supported or 0, 1), round(found.points or 0, 1)) == (
+        clemscore,
+        supported,
+        points,
+    )
     assert round(found.se or 0, 1) == error
 
 
 def test_what_names_say_of_quantisation() -> None:
     """A level of quantisation is read as a word of its own, whatever its case; a model's version is none."""
-    names = ["llama.cpp q4", "llama.cpp Q8_0", "vllm-awq", "local 4-bit", "int8", "groq", "q-learning", "v1.5", "huggingface-local"]
+    names = [
+        "llama.cpp q4",
+        "llama.cpp Q8_0",
+        "vllm-awq",
+        "local 4-bit",
+        "int8",
+        "groq",
+        "q-learning",
+        "v1.5",
+        "huggingface-local",
+    ]
     found = [ScoreRow(model="m", method=name, clemscore=0).quantisation for name in names]
     assert found == ["q4", "q8_0", "awq", "4-bit", "int8", None, None, None, None]
 
@@ -110,11 +149,17 @@ def _planted(sd: float, seed: int) -> Characteristics:
     rng = np.random.default_rng(seed)
     sizes = 10 ** rng.uniform(-0.3, 2.3, 60)
     rows = [
-        ScoreRow(model=f"m{i}", method=method, clemscore=float(np.clip(20 + 10 * log10(size) + sd * rng.normal(), 0, 100)))
+        ScoreRow(
+            model=f"m{i}",
+            method=method,
+            clemscore=float(np.clip(20 + 10 * log10(size) + sd * rng.normal(), 0, 100)),
+        )
         for i, size in enumerate(sizes)
         for method in ("there", "q4")
     ]
-    return characterise(rows, [_facts(i, size) for i, size in enumerate(sizes.tolist())], reference=None, draws=500)
+    return characterise(
+        rows, [_facts(i, size) for i, size in enumerate(sizes.tolist())], reference=None, draws=500
+    )
 
 
 def test_a_planted_slope_is_recovered() -> None:
@@ -141,13 +186,18 @@ def test_too_few_models_carry_no_line() -> None:
     with pytest.raises(AuditError, match="do not differ enough"):
         characterise(rows, [_facts(i, 7.0) for i in range(6)], reference=None)
     with pytest.raises(AuditError, match="nothing to explain"):
-        characterise([ScoreRow(model=row.model, method="a", clemscore=5.0) for row in rows], facts, reference=None)
+        characterise(
+            [ScoreRow(model=row.model, method="a", clemscore=5.0) for row in rows], facts, reference=None
+        )
 
 
 def sized(*pairs: tuple[float, float]) -> tuple[list[ScoreRow], list[ModelFacts]]:
     """Models of so many billions of parameters, each with a score."""
     names = [f"m{place}" for place in range(len(pairs))]
-    rows = [ScoreRow(model=name, method="here", clemscore=score) for name, (_, score) in zip(names, pairs, strict=True)]
+    rows = [
+        ScoreRow(model=name, method="here", clemscore=score)
+        for name, (_, score) in zip(names, pairs, strict=True)
+    ]
     facts = [
         ModelFacts(model=name, parameters_billions=size, tokens_trillions=None, guessed=False)
         for name, (size, _) in zip(names, pairs, strict=True)
@@ -169,7 +219,11 @@ def test_size_alone_is_a_line() -> None:
 
 @pytest.mark.parametrize(
     "pairs",
-    [((1, 10), (10, 20), (20, 30), (30, 40)), ((1, 10), (1, 20), (1, 30), (1, 40), (1, 50)), ((1, 9), (2, 9), (3, 9), (4, 9), (5, 9))],
+    [
+        ((1, 10), (10, 20), (20, 30), (30, 40)),
+        ((1, 10), (1, 20), (1, 30), (1, 40), (1, 50)),
+        ((1, 9), (2, 9), (3, 9), (4, 9), (5, 9)),
+    ],
     ids=["four models", "one size", "one score"],
 )
 def test_too_little_is_no_line(pairs: tuple[tuple[float, float], ...]) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 
 from harness.audit import verdicts
-from harness.audit.scores.sample_size import Plan
+from harness.audit.scores.sample_size import SampleSizePlan
 from harness.audit.verdicts import decide, holm, label
 
-PLAN = Plan(repeats=5, items=None, factor=1.0, episodes=4200, margins_smallest=(1.2, 0.4), calls=12600, cost_usd=None)
+PLAN = SampleSizePlan(
+    repeats=5, items=None, factor=1.0, episodes=4200, margins_smallest=(1.2, 0.4), calls=12600, cost_usd=None
+)
 
 
 def test_holm_steps() -> None:
@@ -37,9 +39,15 @@ def test_the_table_of_verdicts(difference: float, same: float, game_beyond: bool
 def test_labels() -> None:
     """A table cell says the margin, or that it was left behind."""
     assert label("EQUIVALENT", margin=3.0, low=-1, high=1, missing_data=False) == "EQUIVALENT within ±3"
-    assert label("DIFFERENT", margin=3.0, low=-9, high=-3.5, missing_data=False) == "DIFFERENT by more than the margin"
+    assert (
+        label("DIFFERENT", margin=3.0, low=-9, high=-3.5, missing_data=False)
+        == "DIFFERENT by more than the margin"
+    )
     assert label("DIFFERENT", margin=3.0, low=-9, high=-2.5, missing_data=False) == "DIFFERENT"
-    assert label("INCONCLUSIVE", margin=3.0, low=-9, high=2.5, missing_data=True) == "INCONCLUSIVE (missing data)"
+    assert (
+        label("INCONCLUSIVE", margin=3.0, low=-9, high=2.5, missing_data=True)
+        == "INCONCLUSIVE (missing data)"
+    )
 
 
 def test_different_in_words() -> None:
@@ -66,11 +74,27 @@ def test_different_in_words() -> None:
 def test_equivalent_in_words() -> None:
     """The sentence of EQUIVALENT, without and with a detectable difference."""
     plain = verdicts.equivalent(
-        method="b", reference="a", margin=3.0, difference=0.2, level=90.0, low=-0.8, high=1.2, p_detectable=None, scope="the access method"
+        method="b",
+        reference="a",
+        margin=3.0,
+        difference=0.2,
+        level=90.0,
+        low=-0.8,
+        high=1.2,
+        p_detectable=None,
+        scope="the access method",
     )
     assert plain == "b is equivalent to a within 3 points: +0.2 [90 % -0.8, +1.2]."
     detectable = verdicts.equivalent(
-        method="b", reference="a", margin=3.0, difference=0.2, level=90.0, low=-0.8, high=1.2, p_detectable=0.02, scope="these runs"
+        method="b",
+        reference="a",
+        margin=3.0,
+        difference=0.2,
+        level=90.0,
+        low=-0.8,
+        high=1.2,
+        p_detectable=0.02,
+        scope="these runs",
     )
     assert detectable == (
         "b is equivalent to a within 3 points: +0.2 [90 % -0.8, +1.2]; a difference is detectable (p = 0.02). Scope: these runs."
@@ -91,7 +115,10 @@ def test_inconclusive_in_words() -> None:
         margin_smallest=1.2,
         scope="the access method",
     )
-    assert by_repeats == "b may lie anywhere from -4.2 to +2.8 points off a. To settle 3 points: 5 repeats in all (12,600 calls)."
+    assert (
+        by_repeats
+        == "b may lie anywhere from -4.2 to +2.8 points off a. To settle 3 points: 5 repeats in all (12,600 calls)."
+    )
     by_items = verdicts.inconclusive(
         method="b",
         reference="a",
@@ -100,7 +127,15 @@ def test_inconclusive_in_words() -> None:
         high=2.8,
         margin=3.0,
         repeats=3,
-        plan=Plan(repeats=None, items=900, factor=2.1, episodes=5400, margins_smallest=(4.4, 0.4), calls=None, cost_usd=12.5),
+        plan=SampleSizePlan(
+            repeats=None,
+            items=900,
+            factor=2.1,
+            episodes=5400,
+            margins_smallest=(4.4, 0.4),
+            calls=None,
+            cost_usd=12.5,
+        ),
         margin_smallest=4.4,
         scope="these runs",
     )
@@ -112,5 +147,8 @@ def test_inconclusive_in_words() -> None:
 
 def test_the_second_self_in_words() -> None:
     """The sentence of the reference against itself, and how the least p's are written."""
-    assert verdicts.again(difference=0.3, low=-1, high=1.6, p=0.61) == "The reference against itself: +0.3 [-1.0, +1.6]; joint p = 0.61."
+    assert (
+        verdicts.again(difference=0.3, low=-1, high=1.6, p=0.61)
+        == "The reference against itself: +0.3 [-1.0, +1.6]; joint p = 0.61."
+    )
     assert verdicts.again(difference=0.3, low=-1, high=1.6, p=0.00005).endswith("joint p < 0.0001.")

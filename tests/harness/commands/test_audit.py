@@ -40,8 +40,13 @@ def test_what_the_time_went_to_is_said(played: Path) -> None:
 def test_the_view_of_clemscores_is_the_score_table(played: Path) -> None:
     """The same clemscore, share played and quality as `scores` prints."""
     (model,) = json.loads(lightbulb("scores", played, "--json").stdout)
-    printed = [(one["method"], *(one["clemscore"][name] for name in ("value", "played", "quality"))) for one in model["methods"]]
-    assert rows(played, "SELECT method, clemscore, played, quality FROM clemscores ORDER BY method") == printed
+    printed = [
+        (one["method"], *(one["clemscore"][name] for name in ("value", "played", "quality")))
+        for one in model["methods"]
+    ]
+    assert (
+        rows(played, "SELECT method, clemscore, played, quality FROM clemscores ORDER BY method") == printed
+    )
 
 
 def test_a_difference_fails_on_request_and_makes_a_page(tmp_path: Path) -> None:
@@ -51,7 +56,9 @@ def test_a_difference_fails_on_request_and_makes_a_page(tmp_path: Path) -> None:
     sweep.write_text(sweep.read_text().replace("form_errors = 0.1", "form_errors = 0.9"))
     assert lightbulb("run", sweep).returncode == 0
     store, page = sweep.with_suffix(".duckdb"), tmp_path / "audit.html"
-    ((plan, before),) = rows(store, "SELECT plan_hash, made_at <= (SELECT min(sent_at) FROM calls) FROM audit_plans")
+    ((plan, before),) = rows(
+        store, "SELECT plan_hash, made_at <= (SELECT min(sent_at) FROM calls) FROM audit_plans"
+    )
     assert before
     asked = lightbulb("audit", store, "--html", page, "--fail-on-difference")
     assert asked.returncode == 5, asked.stderr

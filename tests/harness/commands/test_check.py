@@ -55,7 +55,9 @@ def emulating(*arguments: str, env: dict[str, str]) -> Iterator[str]:
         process.communicate(timeout=30)
 
 
-def test_check_names_the_defects_of_a_deaf_provider_and_the_audit_names_them_as_causes(tmp_path: Path) -> None:
+def test_check_names_the_defects_of_a_deaf_provider_and_the_audit_names_them_as_causes(
+    tmp_path: Path,
+) -> None:
     """An emulator that ignores temperature and max_tokens is found out, the honest one is not; what it cost is said before and after;
     the rows stay in the store, and once the sweep is played there `audit` says what the difference comes from."""
     path = sweep(tmp_path)
@@ -73,7 +75,10 @@ def test_check_names_the_defects_of_a_deaf_provider_and_the_audit_names_them_as_
     assert "2 access methods: at most about 210 calls" in ran.stderr
     spent = honest["spent"]
     assert spent["cost_usd"] == pytest.approx((spent["prompt_tokens"] + 2 * spent["completion_tokens"]) / 1e6)
-    assert rows(store, "SELECT method, count(*) >= 102 FROM probes GROUP BY ALL ORDER BY ALL") == [("m/deaf", True), ("m/honest", True)]
+    assert rows(store, "SELECT method, count(*) >= 102 FROM probes GROUP BY ALL ORDER BY ALL") == [
+        ("m/deaf", True),
+        ("m/honest", True),
+    ]
     assert lightbulb("run", path, "--store", store).returncode == 0
     audited = lightbulb("audit", store).stdout
     assert "Cause at m/deaf: max tokens ignored (asked for 6 tokens" in audited
@@ -108,7 +113,9 @@ base_url = "{url}"
 key_env = "LOCKED_KEY"
 """
     with emulating("--key-env", "LOCKED_KEY", env={"LOCKED_KEY": "sk-right-one"}) as url:
-        ran = lightbulb("check", sweep(tmp_path, more.format(url=url)), "--no-probes", env={"LOCKED_KEY": "sk-wrong-one"})
+        ran = lightbulb(
+            "check", sweep(tmp_path, more.format(url=url)), "--no-probes", env={"LOCKED_KEY": "sk-wrong-one"}
+        )
     assert ran.returncode == 3
     assert "m/locked: models: HTTP 401: Incorrect API key provided." in ran.stdout
     assert "sk-wrong-one" not in ran.stdout + ran.stderr

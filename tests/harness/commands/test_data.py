@@ -30,8 +30,13 @@ def test_an_episode_is_shown(played: Path) -> None:
 
 def test_sql_reads_and_cannot_write(played: Path) -> None:
     """Queries answer as a table or as JSON lines; a change is refused."""
-    answered = lightbulb("sql", played, "SELECT game, count(*) AS n FROM scores GROUP BY ALL ORDER BY ALL", "--json")
-    assert [json.loads(line) for line in answered.stdout.splitlines()] == [{"game": "taboo", "n": 24}, {"game": "wordle", "n": 12}]
+    answered = lightbulb(
+        "sql", played, "SELECT game, count(*) AS n FROM scores GROUP BY ALL ORDER BY ALL", "--json"
+    )
+    assert [json.loads(line) for line in answered.stdout.splitlines()] == [
+        {"game": "taboo", "n": 24},
+        {"game": "wordle", "n": 12},
+    ]
     alike = lightbulb("sql", played, "SELECT 1 AS n, 2 AS n, 3 AS m, 4 AS n", "--json")
     assert json.loads(alike.stdout) == {"n": 1, "n_2": 2, "m": 3, "n_3": 4}
     for harm in (
@@ -52,5 +57,15 @@ def test_sql_reads_and_cannot_write(played: Path) -> None:
         refused = lightbulb("sql", played, harm)
         assert (refused.returncode, "Traceback" in refused.stderr) == (2, False)
     with open_to_read(played) as connection:
-        for view in ("scores", "last_episodes", "calls_by_method", "transcripts", "sweeps", "models", "methods", "turns", "calls"):
+        for view in (
+            "scores",
+            "last_episodes",
+            "calls_by_method",
+            "transcripts",
+            "sweeps",
+            "models",
+            "methods",
+            "turns",
+            "calls",
+        ):
             connection.execute(f"FROM {view} LIMIT 1").fetchall()

@@ -58,7 +58,9 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path, undisturbed: list[tup
 def test_a_run_does_not_end_with_who_reads_its_events(tmp_path: Path) -> None:
     """A pipe that is closed, as by head: one line says so, and all is played."""
     sweep = bots_sweep(tmp_path, latency=0.1)
-    with subprocess.Popen(command("run", sweep, "--json"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command("run", sweep, "--json"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         assert json.loads(process.stdout.readline())["event"]
@@ -119,7 +121,9 @@ def test_a_running_sweep_answers_questions(tmp_path: Path) -> None:
         ):
             changed = lightbulb("sql", store, harm)
             assert (changed.returncode, "read-only" in changed.stderr) == (2, True), harm
-        assert int(lightbulb("sql", store, "SELECT count(*) FROM calls").stdout.split()[-1]) >= int(before.split()[-1])
+        assert int(lightbulb("sql", store, "SELECT count(*) FROM calls").stdout.split()[-1]) >= int(
+            before.split()[-1]
+        )
         assert not copied.exists()
         refused(sweep, f"is in use by process {process.pid}")
         assert process.poll() is None, "the run ended before the questions did"
@@ -131,7 +135,9 @@ def test_a_running_sweep_answers_questions(tmp_path: Path) -> None:
 def test_a_full_disk_stops_a_sweep_and_nothing_committed_is_lost(tmp_path: Path) -> None:
     """It says what happened and how to go on; after space is made the same command keeps every committed row, plays the rest, and ends
     with the results of a run that had space."""
-    sweep = bots_sweep(tmp_path, repeats=10, latency=0.03)  # seconds of play: some batches fit before one does not
+    sweep = bots_sweep(
+        tmp_path, repeats=10, latency=0.03
+    )  # seconds of play: some batches fit before one does not
     store = tmp_path / "disk" / "t.duckdb"
     kept = "SELECT episode_id, attempt, turn, try_number, reply FROM calls WHERE run_id = '0001' ORDER BY ALL"
     with small_disk(store.parent, megabytes=1) as grow:

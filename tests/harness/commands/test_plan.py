@@ -20,7 +20,18 @@ def test_games_are_listed_and_shown() -> None:
 def test_a_new_sweep_is_written_once(tmp_path: Path) -> None:
     """By choices on the command line; a file that is there stays."""
     sweep = tmp_path / "mine.toml"
-    arguments = ["init", str(sweep), "--game", "taboo", "--model", "m", "--method", "w=bots", "--repeats", "2"]
+    arguments = [
+        "init",
+        str(sweep),
+        "--game",
+        "taboo",
+        "--model",
+        "m",
+        "--method",
+        "w=bots",
+        "--repeats",
+        "2",
+    ]
     assert lightbulb(*arguments).returncode == 0
     assert tomllib.loads(sweep.read_text())["models"]["m"]["methods"]["w"]["bots"]["skill"] == 0.9
     before = sweep.read_text()

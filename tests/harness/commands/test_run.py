@@ -14,7 +14,9 @@ from tests.replay import disagreements
 
 def test_a_sweep_is_played_once(played: Path) -> None:
     """Every episode has one finished row, the reference's second plays included; running the sweep again plays nothing and adds nothing."""
-    assert rows(played, "SELECT count(*), count(DISTINCT episode_id), count(DISTINCT method) FROM episodes") == [(54, 54, 2)]
+    assert rows(
+        played, "SELECT count(*), count(DISTINCT episode_id), count(DISTINCT method) FROM episodes"
+    ) == [(54, 54, 2)]
     before = rows(played, RESULTS)
     again = lightbulb("run", played.with_name("t.toml"))
     assert again.returncode == 0
@@ -99,7 +101,10 @@ def test_two_methods_play_together(tmp_path: Path) -> None:
         "strong/bot+weak/bot",
         "weak/bot+strong/bot",
     ]
-    assert "strong/bot+weak/bot: the 8 episodes of this pair are not in the plan" in lightbulb("plan", sweep).stdout
+    assert (
+        "strong/bot+weak/bot: the 8 episodes of this pair are not in the plan"
+        in lightbulb("plan", sweep).stdout
+    )
     sweep.write_text(PAIRS.replace("[games.taboo]\nitems = 8\n", "").replace('games = ["taboo"]\n', ""))
     refused = lightbulb("run", sweep, "--store", tmp_path / "d.duckdb")
     assert refused.returncode == 2
@@ -126,7 +131,9 @@ again = false
     (named,) = [line for line in ran.stderr.splitlines() if "aborted" in line]
     assert named.startswith("m/broken: all 6 episodes aborted, most of them: ")
     episode = named.split()[-1]
-    assert rows(tmp_path / "b.duckdb", f"SELECT method, outcome FROM scores WHERE episode_id = '{episode}'") == [("m/broken", "aborted")]
+    assert rows(
+        tmp_path / "b.duckdb", f"SELECT method, outcome FROM scores WHERE episode_id = '{episode}'"
+    ) == [("m/broken", "aborted")]
 
 
 def test_a_sweep_that_may_stop_early_does(tmp_path: Path) -> None:
@@ -140,7 +147,7 @@ def test_a_sweep_that_may_stop_early_does(tmp_path: Path) -> None:
     assert "bots/sloppy differs from bots/good" in ended.stderr
     assert "It is played no further." in ended.stderr
     store = sweep.with_suffix(".duckdb")
-    assert rows(store, "SELECT verdict FROM looks ORDER BY \"at\" DESC LIMIT 1") == [("DIFFERENT",)]
+    assert rows(store, 'SELECT verdict FROM looks ORDER BY "at" DESC LIMIT 1') == [("DIFFERENT",)]
     assert rows(store, "SELECT count(*) < 54 FROM episodes WHERE method = 'bots/sloppy'") == [(True,)]
     (found,) = json.loads(lightbulb("audit", store, "--json").stdout)
     (comparison,) = found["scores"]["comparisons"]
@@ -153,7 +160,13 @@ def test_events_for_machines(tmp_path: Path) -> None:
     """`run --json` leaves an object a line on stdout: pictures of the run, what is said, and the end with its exit code."""
     ended = lightbulb("run", bots_sweep(tmp_path, repeats=2, latency=0.05), "--json")
     events = [json.loads(line) for line in ended.stdout.splitlines()]
-    assert events[-1] == {"event": "end", "finished": 108, "failed": 0, "pending": 0, "exit_code": ended.returncode}
+    assert events[-1] == {
+        "event": "end",
+        "finished": 108,
+        "failed": 0,
+        "pending": 0,
+        "exit_code": ended.returncode,
+    }
     assert any(one["event"] == "said" and "instances of" in one["text"] for one in events)
     pictures = [one for one in events if one["event"] == "progress"]
     assert {lane["method"] for lane in pictures[-1]["methods"]} == {"bots/good", "bots/sloppy"}

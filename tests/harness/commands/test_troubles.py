@@ -54,7 +54,15 @@ def provider() -> Iterator[str]:
 
 def api_sweep(folder: Path, base_url: str, *more: str, served: str = "toy-large") -> Path:
     sweep = folder / "a.toml"
-    lines = ['name = "a"', "[games.taboo]", "items = 4", "[retry]", "tries_max = 2", "wait_max_s = 0.1", "[models.m.methods.api]"]
+    lines = [
+        'name = "a"',
+        "[games.taboo]",
+        "items = 4",
+        "[retry]",
+        "tries_max = 2",
+        "wait_max_s = 0.1",
+        "[models.m.methods.api]",
+    ]
     sweep.write_text("\n".join([*lines, f'base_url = "{base_url}"', f'served_name = "{served}"', *more]))
     return sweep
 
@@ -68,14 +76,19 @@ def test_an_unknown_key_names_line_key_and_remedy(tmp_path: Path) -> None:
 def test_reprompts_are_the_users_words_and_another_puzzle(tmp_path: Path) -> None:
     """A sweep may word wordle's reprompts; the instances then count as others; an unknown kind is corrected."""
     sweep = bots_sweep(tmp_path)
-    plain = sweep.read_text().replace("[models.bots.methods.good]", 'reprompts = { length = "Five, please." }\n[models.bots.methods.good]')
+    plain = sweep.read_text().replace(
+        "[models.bots.methods.good]", 'reprompts = { length = "Five, please." }\n[models.bots.methods.good]'
+    )
     sweep.write_text(plain)
     assert lightbulb("run", sweep).returncode == 0
     sweep.write_text(plain.replace("length =", "lenght ="))
     refused(sweep, 'games.wordle.reprompts.lenght: unknown kind of mistake; did you mean "length"?')
     sweep.write_text(plain.replace("Five, please.", "Five letters."))
     assert lightbulb("run", sweep).returncode == 0
-    counts = rows(tmp_path / "t.duckdb", "SELECT game, count(DISTINCT content_hash) FROM episodes GROUP BY ALL ORDER BY ALL")
+    counts = rows(
+        tmp_path / "t.duckdb",
+        "SELECT game, count(DISTINCT content_hash) FROM episodes GROUP BY ALL ORDER BY ALL",
+    )
     assert counts == [("taboo", 12), ("wordle", 12)]
 
 
@@ -94,13 +107,18 @@ def test_what_a_verdict_rests_on_stays_as_it_was(played: Path) -> None:
 
 def test_a_provider_that_says_nonsense_breaks_nothing(tmp_path: Path, provider: str) -> None:
     """Bytes that are no text, counts that are no counts, bodies nested without end: failed or played, never a broken store."""
-    reply = {"choices": [{"message": {"content": "no clue"}}], "usage": {"prompt_tokens": 2**64 - 1}, "model": "\ud800"}
+    reply = {
+        "choices": [{"message": {"content": "no clue"}}],
+        "usage": {"prompt_tokens": 2**64 - 1},
+        "model": "\ud800",
+    }
     Provider.answers = {"POST": (200, reply)}
     sweep = api_sweep(tmp_path, provider)
     assert lightbulb("run", sweep).returncode == 0
-    assert rows(tmp_path / "a.duckdb", "SELECT DISTINCT prompt_tokens, outcome FROM calls JOIN episodes USING (episode_id)") == [
-        (None, "aborted")
-    ]
+    assert rows(
+        tmp_path / "a.duckdb",
+        "SELECT DISTINCT prompt_tokens, outcome FROM calls JOIN episodes USING (episode_id)",
+    ) == [(None, "aborted")]
     nested: object = 1
     for _ in range(900):
         nested = [nested]
@@ -134,13 +152,19 @@ def test_a_key_is_taken_from_dotenv_and_written_nowhere(tmp_path: Path, provider
 
 def test_an_unreachable_server_is_told_before_anything_is_played(tmp_path: Path) -> None:
     sweep = api_sweep(tmp_path, "http://127.0.0.1:9/v1")
-    refused(sweep, f"{sweep}:7: models.m.methods.api: cannot connect to http://127.0.0.1:9/v1/models", "check base_url")
+    refused(
+        sweep,
+        f"{sweep}:7: models.m.methods.api: cannot connect to http://127.0.0.1:9/v1/models",
+        "check base_url",
+    )
     assert not sweep.with_suffix(".duckdb").exists(), "a store that says nothing was left behind"
 
 
 def test_a_model_that_is_not_served_is_told(tmp_path: Path, provider: str) -> None:
     sweep = api_sweep(tmp_path, provider, served="toy-lagre")
-    refused(sweep, "models.m.methods.api.served_name", "does not serve 'toy-lagre'", 'did you mean "toy-large"?')
+    refused(
+        sweep, "models.m.methods.api.served_name", "does not serve 'toy-lagre'", 'did you mean "toy-large"?'
+    )
 
 
 def test_a_store_that_cannot_be_written_is_told(tmp_path: Path) -> None:
@@ -178,12 +202,19 @@ def test_failing_episodes_are_no_scores(tmp_path: Path, provider: str) -> None:
     assert "turn 0" in shown, "the ask that it died on"
     assert shown.rstrip().endswith("[no reply]\n\nfailed: Rejected: HTTP 400: temperature must be 1")
     again = lightbulb("run", sweep)
-    assert (again.returncode, "4 episodes failed in earlier runs" in again.stderr) == (3, True), "left alone unless asked for"
+    assert (again.returncode, "4 episodes failed in earlier runs" in again.stderr) == (3, True), (
+        "left alone unless asked for"
+    )
     Provider.answers = {
-        "POST": (200, {"choices": [{"message": {"content": "no clue"}, "finish_reason": "stop"}], "model": "toy-large"})
+        "POST": (
+            200,
+            {"choices": [{"message": {"content": "no clue"}, "finish_reason": "stop"}], "model": "toy-large"},
+        )
     }
     assert lightbulb("run", sweep, "--retry-failed").returncode == 0
-    assert rows(store, "SELECT attempt, status, outcome, count(*) FROM episodes GROUP BY ALL ORDER BY ALL") == [
+    assert rows(
+        store, "SELECT attempt, status, outcome, count(*) FROM episodes GROUP BY ALL ORDER BY ALL"
+    ) == [
         (0, "failed", None, 4),
         (1, "finished", "aborted", 4),
     ]

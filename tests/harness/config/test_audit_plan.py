@@ -50,6 +50,8 @@ def test_its_hash_follows_decisions_and_nothing_else() -> None:
     turned = {"count": replace(SETS["count"], instances=SETS["count"].instances[::-1])}
     driven = {way: replace(part, concurrency=99) for way, part in SPEC.models["m"].methods.items()}
     assert hashed() == hashed(sets=turned)
-    assert hashed() == hashed(replace(SPEC, models={**SPEC.models, "m": replace(SPEC.models["m"], methods=driven)}))
+    assert hashed() == hashed(
+        replace(SPEC, models={**SPEC.models, "m": replace(SPEC.models["m"], methods=driven)})
+    )
     assert hashed() != hashed(replace(SPEC, audit=replace(SPEC.audit, margin=2.9)))
     assert hashed() != hashed(sets={"count": replace(SETS["count"], instances=SETS["count"].instances[:4])})

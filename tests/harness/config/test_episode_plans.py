@@ -12,16 +12,23 @@ SETS = {"count": GameSet(rules="plain", seats=2, instances=INSTANCES)}
 
 
 def few(number: int) -> Instance:
-    return Instance(game="few", set_name="s", experiment="e", id=str(number), fields={}, content_hash=str(number))
+    return Instance(
+        game="few", set_name="s", experiment="e", id=str(number), fields={}, content_hash=str(number)
+    )
 
 
 def in_experiment(number: int, experiment: str) -> Instance:
-    return Instance(game="g", set_name="s", experiment=experiment, id=str(number), fields={}, content_hash="h")
+    return Instance(
+        game="g", set_name="s", experiment=experiment, id=str(number), fields={}, content_hash="h"
+    )
 
 
 def test_every_method_plays_the_same_items_in_the_same_order() -> None:
     """A sweep stopped half-way has played the same puzzles everywhere."""
-    one, two = ([plan.item for plan in lane(Seating((name,)), SETS, repeats=2, seed=3, stored=())] for name in ("m/a", "m/b"))
+    one, two = (
+        [plan.item for plan in lane(Seating((name,)), SETS, repeats=2, seed=3, stored=())]
+        for name in ("m/a", "m/b")
+    )
     assert one == two
     assert len(one) == planned(Seating(("m/a",)), SETS, repeats=2) == 24
     assert one[:12] != [plan.item for plan in lane(Seating(("m/a",)), SETS, repeats=1, seed=4, stored=())]
@@ -31,7 +38,9 @@ def test_the_last_batch_begins_with_the_longest_games() -> None:
     """Else a long episode, begun last, would be waited for alone. All other batches are as chance has them."""
     sets = {
         "few": GameSet(rules="plain", seats=1, instances=tuple(map(few, range(40))), turns=2.0),
-        "count": GameSet(rules="plain", seats=1, instances=tuple(puzzle(number) for number in range(40)), turns=20.0),
+        "count": GameSet(
+            rules="plain", seats=1, instances=tuple(puzzle(number) for number in range(40)), turns=20.0
+        ),
     }
     games = [plan.instance.game for plan in lane(Seating(("m/a",)), sets, repeats=2, seed=3, stored=())]
     batches = [games[start : start + 20] for start in range(0, 160, 20)]
@@ -41,10 +50,17 @@ def test_the_last_batch_begins_with_the_longest_games() -> None:
 
 def test_a_pair_sits_down_to_games_of_two_seats() -> None:
     """Each in its own seat, at the same items in the same order as others play them; at a game of one seat there is no pair."""
-    sets = {"count": SETS["count"], "few": GameSet(rules="plain", seats=1, instances=tuple(map(few, range(6))))}
+    sets = {
+        "count": SETS["count"],
+        "few": GameSet(rules="plain", seats=1, instances=tuple(map(few, range(6)))),
+    }
     pair = Seating(("m/a", "n/b"))
     plans = list(lane(pair, sets, repeats=2, seed=3, stored=()))
-    alone = [plan for plan in lane(Seating(("m/a",)), sets, repeats=2, seed=3, stored=()) if plan.instance.game == "count"]
+    alone = [
+        plan
+        for plan in lane(Seating(("m/a",)), sets, repeats=2, seed=3, stored=())
+        if plan.instance.game == "count"
+    ]
     assert len(plans) == planned(pair, sets, repeats=2) == 24
     assert {plan.seating for plan in plans} == {("m/a", "n/b")}
     assert {plan.item for plan in plans} == {plan.item for plan in alone}
@@ -53,9 +69,14 @@ def test_a_pair_sits_down_to_games_of_two_seats() -> None:
 
 def test_a_look_block_is_played_through_before_the_next() -> None:
     """A quarter of every game's items, all its batches one after the other, each in another order; then the next quarter."""
-    sets = {"count": SETS["count"], "few": GameSet(rules="plain", seats=1, instances=tuple(map(few, range(6))))}
+    sets = {
+        "count": SETS["count"],
+        "few": GameSet(rules="plain", seats=1, instances=tuple(map(few, range(6)))),
+    }
     plans = list(lane(Seating(("m/a",)), sets, repeats=2, seed=3, stored=()))
-    blocks = [{chosen.item for chosen in plans[start:end]} for start, end in ((0, 10), (10, 18), (18, 28), (28, 36))]
+    blocks = [
+        {chosen.item for chosen in plans[start:end]} for start, end in ((0, 10), (10, 18), (18, 28), (28, 36))
+    ]
     assert [len(block) for block in blocks] == [5, 4, 5, 4]
     assert [sum(item.startswith("few") for item in block) for block in blocks] == [2, 1, 2, 1]
     assert len(set.union(*blocks)) == 18
@@ -89,7 +110,10 @@ def test_what_is_stored_is_not_planned_again() -> None:
 
 def test_keys_tell_episodes_apart() -> None:
     """Method, repeat, rules and content are part of an episode's identity."""
-    plans = [*lane(Seating(("m/a",)), SETS, repeats=2, seed=0, stored=()), *lane(Seating(("m/b",)), SETS, repeats=2, seed=0, stored=())]
+    plans = [
+        *lane(Seating(("m/a",)), SETS, repeats=2, seed=0, stored=()),
+        *lane(Seating(("m/b",)), SETS, repeats=2, seed=0, stored=()),
+    ]
     other_rules = {"count": GameSet(rules="other", seats=2, instances=INSTANCES)}
     plans += lane(Seating(("m/a",)), other_rules, repeats=1, seed=0, stored=())
     assert len({plan.episode_id for plan in plans}) == len(plans) == 60
@@ -97,7 +121,9 @@ def test_keys_tell_episodes_apart() -> None:
 
 def test_items_are_taken_evenly_over_experiments() -> None:
     """Of three unequal experiments each gives its first ones in turn; order and experiment names are kept."""
-    pool = [in_experiment(number, name) for name, size in (("a", 5), ("b", 2), ("c", 9)) for number in range(size)]
+    pool = [
+        in_experiment(number, name) for name, size in (("a", 5), ("b", 2), ("c", 9)) for number in range(size)
+    ]
     chosen = choose_instances(pool, experiments=(), items=8)
     assert [(one.experiment, one.id) for one in chosen] == [
         ("a", "0"), ("a", "1"), ("a", "2"), ("b", "0"), ("b", "1"), ("c", "0"), ("c", "1"), ("c", "2"),

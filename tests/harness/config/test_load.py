@@ -36,7 +36,13 @@ def test_defaults_are_filled_in() -> None:
     spec = parse(GOOD)
     assert (spec.repeats, spec.seed, spec.audit.margin, spec.retry.tries_max) == (1, 0, 3.0, 6)
     (model, method) = spec.methods()["m/a"]
-    assert (model, method.temperature, method.concurrency, method.constrain, method.key_env) == ("m", 0.0, None, False, None)
+    assert (model, method.temperature, method.concurrency, method.constrain, method.key_env) == (
+        "m",
+        0.0,
+        None,
+        False,
+        None,
+    )
 
 
 def test_all_problems_are_told_at_once() -> None:
@@ -62,8 +68,16 @@ def test_all_problems_are_told_at_once() -> None:
         ('name = "x"\n', "", "s.toml: name: is required and missing"),
         ('name = "x"', 'name = "x', "not valid TOML"),
         ("items = 3", "[audit]\nreference = 'm/b'", 'no such access method; did you mean "m/a"?'),
-        ("items = 3", "[[pairs]]\nseats = ['m/a', 'm/c']", "'m/c' is no access method; did you mean \"m/a\"?"),
-        ("items = 3", "[[pairs]]\nseats = ['m/a', 'm/a']", "names one method twice; every method plays with itself anyway"),
+        (
+            "items = 3",
+            "[[pairs]]\nseats = ['m/a', 'm/c']",
+            "'m/c' is no access method; did you mean \"m/a\"?",
+        ),
+        (
+            "items = 3",
+            "[[pairs]]\nseats = ['m/a', 'm/a']",
+            "names one method twice; every method plays with itself anyway",
+        ),
         ("items = 3", 'items = "3"', "games.taboo.items: input should be a valid integer, not '3'"),
         ('name = "x"', 'name = "x"\nseed = 99999999999999999999', "seed: "),
         ('name = "x"', 'name = "../x"', "is no name for the store's file"),
@@ -71,8 +85,16 @@ def test_all_problems_are_told_at_once() -> None:
         ('name = "x"', 'name = "x"\nrepeatz = 1', 'repeatz: unknown key; did you mean "repeats"?'),
         ("https://api.example/v1", "http://[::1", "is not a web address"),
         ("methods.a]", 'methods."a b"]', "without spaces"),
-        ("items = 3", "items = 3\n[models.m]\nparameters = inf\n", "models.m.parameters: input should be a finite number"),
-        ("items = 3", "items = 3\n[models.m]\nparameters = -1\n", "models.m.parameters: input should be greater than 0, not -1"),
+        (
+            "items = 3",
+            "items = 3\n[models.m]\nparameters = inf\n",
+            "models.m.parameters: input should be a finite number",
+        ),
+        (
+            "items = 3",
+            "items = 3\n[models.m]\nparameters = -1\n",
+            "models.m.parameters: input should be greater than 0, not -1",
+        ),
     ],
 )
 def test_a_mistake_is_told_with_its_remedy(old: str, new: str, words: str) -> None:
@@ -127,7 +149,11 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
         load_sweep(tmp_path / "bytes.toml", known_games=GAMES)
 
 
-@pytest.mark.parametrize("sweep", sorted((Path(__file__).parents[3] / "bench" / "sweeps").glob("*.toml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "sweep",
+    sorted((Path(__file__).parents[3] / "bench" / "sweeps").glob("*.toml")),
+    ids=lambda path: path.stem,
+)
 def test_our_own_sweeps_load(sweep: Path) -> None:
     """Every sweep file in the repository is a good one."""
     assert load_sweep(sweep, known_games=list(KNOWN)).methods()
@@ -145,5 +171,7 @@ emulator = { behind = "m/BEHIND", quotas = { requests = 300 } }
 """
     spec = parse_sweep(before.replace("BEHIND", "real"), source="s.toml", known_games=["taboo"])
     assert spec.methods()["m/front"][1].emulator is not None
-    with pytest.raises(SpecError, match=r"m\.methods\.front\.emulator\.behind: 'm/front' is not a web address"):
+    with pytest.raises(
+        SpecError, match=r"m\.methods\.front\.emulator\.behind: 'm/front' is not a web address"
+    ):
         parse_sweep(before.replace("BEHIND", "front"), source="s.toml", known_games=["taboo"])

@@ -16,13 +16,22 @@ from harness.config.load import parse_sweep
 from harness.config.template import Choices, read_method, sweep_text
 from harness.core.errors import SpecError
 
-WAYS = ("a=http://127.0.0.1:8000/v1", "b=https://api.example.com/v1", "c=vllm:bundled:smollm2-135m-instruct", "d=bots")
+WAYS = (
+    "a=http://127.0.0.1:8000/v1",
+    "b=https://api.example.com/v1",
+    "c=vllm:bundled:smollm2-135m-instruct",
+    "d=bots",
+)
 SWEEPS = sorted((Path(__file__).parents[3] / "bench" / "sweeps").glob("*.toml"))
 
 
 def written(*, model: str = "llama-3-8b", key_env: str | None = "KEY") -> str:
     choices = Choices(
-        name="mine", games=["taboo", "wordle"], model=model, methods=[read_method(way) for way in WAYS], key_env=key_env
+        name="mine",
+        games=["taboo", "wordle"],
+        model=model,
+        methods=[read_method(way) for way in WAYS],
+        key_env=key_env,
     )
     return sweep_text(choices)
 
@@ -44,7 +53,10 @@ def test_what_stands_behind_a_mark_is_right_too() -> None:
     assert spec.models["llama-3-8b"].methods["a"].requests_per_minute == 60
     assert spec.retry.tries_max == 6
     keyless = written(key_env=None)
-    assert [part.key_env for _, part in parse_sweep(keyless, source="new", known_games=list(GAMES)).methods().values()] == [None] * 4
+    assert [
+        part.key_env
+        for _, part in parse_sweep(keyless, source="new", known_games=list(GAMES)).methods().values()
+    ] == [None] * 4
     assert keyless.count('# key_env = "MY_API_KEY"') == written().count('\nkey_env = "KEY"')
 
 
@@ -64,7 +76,12 @@ def test_the_schema_takes_good_sweeps(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("was", "now"),
-    [("repeats = 3", "repeats = 0"), ("[games.wordle]", "[games.wordel]"), ("margin = 3.0", "marign = 3.0"), ("key_env", "kye_env")],
+    [
+        ("repeats = 3", "repeats = 0"),
+        ("[games.wordle]", "[games.wordel]"),
+        ("margin = 3.0", "marign = 3.0"),
+        ("key_env", "kye_env"),
+    ],
 )
 def test_the_schema_refuses_what_the_loader_refuses(was: str, now: str) -> None:
     """Unknown keys, unknown games and values out of range, by both."""
@@ -79,5 +96,7 @@ def test_the_schema_refuses_what_the_loader_refuses(was: str, now: str) -> None:
 def test_the_schema_explains_keys() -> None:
     """An editor shows the classes' own words."""
     parts = json.loads(json.dumps(sweep_schema(known_games=list(GAMES))))["$defs"]
-    assert parts["MethodPart"]["properties"]["concurrency"]["description"].startswith("calls in flight at most")
+    assert parts["MethodPart"]["properties"]["concurrency"]["description"].startswith(
+        "calls in flight at most"
+    )
     assert parts["GamePart"]["properties"]["items"]["description"].startswith("at most so many instances")

@@ -10,9 +10,18 @@ from harness.core.vocabulary import Message, Prices, digest, framed, normalised
 
 def test_neighbours_of_one_role_are_joined_by_a_blank_line() -> None:
     """As published runs sent them: also around an empty message; a leading empty system message is dropped, a full one stays."""
-    said = [Message("system", ""), Message("user", "a"), Message("user", ""), Message("user", "b"), Message("assistant", "c")]
+    said = [
+        Message("system", ""),
+        Message("user", "a"),
+        Message("user", ""),
+        Message("user", "b"),
+        Message("assistant", "c"),
+    ]
     assert normalised(said) == (Message("user", "a\n\n\n\nb"), Message("assistant", "c"))
-    assert normalised([Message("system", "s"), Message("user", "a")]) == (Message("system", "s"), Message("user", "a"))
+    assert normalised([Message("system", "s"), Message("user", "a")]) == (
+        Message("system", "s"),
+        Message("user", "a"),
+    )
     assert normalised([]) == ()
 
 
@@ -55,7 +64,9 @@ def test_streams_have_names(path: tuple[str | int, ...]) -> None:
         ((7, None, None), None),
     ],
 )
-def test_a_call_costs_what_its_tokens_do(usage: tuple[int | None, int | None, int | None], expected: float | None) -> None:
+def test_a_call_costs_what_its_tokens_do(
+    usage: tuple[int | None, int | None, int | None], expected: float | None
+) -> None:
     """Cached tokens are part of the prompt and have their own price; what was not counted has no cost."""
     prompt_tokens, cached_tokens, completion_tokens = usage
     cost = Prices(input=2.0, output=8.0, cached=0.5).cost_usd(
@@ -66,4 +77,7 @@ def test_a_call_costs_what_its_tokens_do(usage: tuple[int | None, int | None, in
 
 def test_cached_tokens_without_a_price_cost_like_others() -> None:
     """The dearer guess: a budget is not overrun by it."""
-    assert Prices(input=1.0, output=1.0).cost_usd(prompt_tokens=1_000_000, cached_tokens=9, completion_tokens=0) == 1.0
+    assert (
+        Prices(input=1.0, output=1.0).cost_usd(prompt_tokens=1_000_000, cached_tokens=9, completion_tokens=0)
+        == 1.0
+    )

@@ -7,12 +7,12 @@ import pytest
 
 from harness.core.clock import LoopClock
 from harness.core.errors import AccountRefused
-from harness.limits.estimates import Cost
-from harness.limits.gate import Answer, Gate, GateLimits
+from harness.limits.estimates import CallCost
+from harness.limits.gate import CallResult, Gate, GateLimits
 from tests.world import run
 
-ONE = Cost()
-FINE = Answer(kind="clean")
+ONE = CallCost()
+FINE = CallResult(kind="clean")
 
 
 def gate(window: int) -> Gate:
@@ -55,7 +55,9 @@ def test_the_longest_remainder_goes_first() -> None:
             door.leave(admission, FINE)
 
         async with anyio.create_task_group() as tasks:
-            for place, (name, remainder) in enumerate([("first", 1), ("short", 1), ("long", 9), ("middle a", 5), ("middle b", 5)]):
+            for place, (name, remainder) in enumerate(
+                [("first", 1), ("short", 1), ("long", 9), ("middle a", 5), ("middle b", 5)]
+            ):
                 tasks.start_soon(turn, name, float(remainder), place * 0.1)
         return order
 
@@ -95,7 +97,10 @@ def test_closing_tells_all_who_wait_and_all_who_come() -> None:
     async def scenario() -> list[str]:
         events: list[str] = []
         door = Gate(
-            "g", GateLimits(concurrency=1), clock=LoopClock(), on_event=lambda kind, detail: events.append(f"{kind}: {detail}")
+            "g",
+            GateLimits(concurrency=1),
+            clock=LoopClock(),
+            on_event=lambda kind, detail: events.append(f"{kind}: {detail}"),
         )
         admission = await door.enter(1.0, ONE)
 
@@ -113,7 +118,7 @@ def test_closing_tells_all_who_wait_and_all_who_come() -> None:
         door.leave(admission, FINE)
         events.append(str(door.statistics().in_flight))
         with pytest.raises(AccountRefused):
-            await door.wait_hungry()
+            await door.wait_until_wants_episodes()
         return events
 
     assert run(scenario) == ["closed: no credit", "refused", "refused", "0"]
@@ -128,14 +133,14 @@ def test_hunger_counts_those_who_will_come_back() -> None:
         door, seen, told = gate(4), [], []
 
         async def lane() -> None:
-            await door.wait_hungry()
+            await door.wait_until_wants_episodes()
             told.append(clock.now())
 
         async with anyio.create_task_group() as tasks:
-            seen.append(door.hungry)
+            seen.append(door.wants_episodes)
             tasks.start_soon(door.rest, 10.0)
             await anyio.sleep(1)
-            seen.append(door.hungry)
+            seen.append(door.wants_episodes)
             tasks.start_soon(lane)
             tasks.start_soon(lane)
         return seen, told

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from harness.limits.headers import read_reports
-from harness.limits.token_bucket import Report
+from harness.limits.token_bucket import QuotaReport
 
 NOW_S = datetime(2026, 11, 22, 10, 0, 0, tzinfo=UTC).timestamp()
 
@@ -21,8 +21,8 @@ def test_openai_headers() -> None:
         "x-ratelimit-reset-tokens": "6m0s",
     }
     assert read_reports(headers, NOW_S) == {
-        "requests": Report(limit=60, remaining=59, reset_s=1),
-        "tokens": Report(limit=150_000, remaining=149_984, reset_s=360),
+        "requests": QuotaReport(limit=60, remaining=59, reset_s=1),
+        "tokens": QuotaReport(limit=150_000, remaining=149_984, reset_s=360),
     }
 
 
@@ -35,14 +35,30 @@ def test_anthropic_headers() -> None:
         "anthropic-ratelimit-output-tokens-remaining": "80000",
     }
     assert read_reports(headers, NOW_S) == {
-        "requests": Report(limit=4_000, remaining=3_999, reset_s=15),
-        "output_tokens": Report(remaining=80_000),
+        "requests": QuotaReport(limit=4_000, remaining=3_999, reset_s=15),
+        "output_tokens": QuotaReport(remaining=80_000),
     }
 
 
 def test_durations_in_every_unit_and_nonsense() -> None:
     """What cannot be read is not said; nothing raises."""
-    for text, seconds in {"250ms": 0.25, "7.66s": 7.66, "2m59.56s": 179.56, "1h2m": 3720.0, "12": 12.0, "soon": None, "": None}.items():
-        report = read_reports({"x-ratelimit-reset-requests": text, "x-ratelimit-limit-requests": "1"}, NOW_S)["requests"]
+    for text, seconds in {
+        "250ms": 0.25,
+        "7.66s": 7.66,
+        "2m59.56s": 179.56,
+        "1h2m": 3720.0,
+        "12": 12.0,
+        "soon": None,
+        "": None,
+    }.items():
+        report = read_reports({"x-ratelimit-reset-requests": text, "x-ratelimit-limit-requests": "1"}, NOW_S)[
+            "requests"
+        ]
         assert report.reset_s == seconds
-    assert read_reports({"x-ratelimit-limit-requests": "nan", "x-ratelimit-remaining-tokens": "-1", "content-type": "x"}, NOW_S) == {}
+    assert (
+        read_reports(
+            {"x-ratelimit-limit-requests": "nan", "x-ratelimit-remaining-tokens": "-1", "content-type": "x"},
+            NOW_S,
+        )
+        == {}
+    )

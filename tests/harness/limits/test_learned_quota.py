@@ -25,7 +25,13 @@ class Provider:
 
 
 def drive(
-    learned: LearnedQuota, provider: Provider, *, begin_s: float, end_s: float, chance: Random, noise: float = 0.0
+    learned: LearnedQuota,
+    provider: Provider,
+    *,
+    begin_s: float,
+    end_s: float,
+    chance: Random,
+    noise: float = 0.0,
 ) -> tuple[int, int]:
     """(taken, refused) of a client that sends whenever it may, up to 40 a second, and rests as it is told."""
     now_s, taken, refused = begin_s, 0, 0

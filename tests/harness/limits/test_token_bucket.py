@@ -7,12 +7,12 @@ from random import Random
 
 import pytest
 
-from harness.limits.token_bucket import Budget, Report
+from harness.limits.token_bucket import QuotaReport, TokenBucket
 
 
 def spent_at(quota: int, *, for_s: float, chance: Random | None = None) -> list[float]:
     """When a greedy client spends one each; with chance it sometimes pauses, so that bursts come at any phase."""
-    budget, now, times = Budget(quota, 0.0), 0.0, []
+    budget, now, times = TokenBucket(quota, 0.0), 0.0, []
     while now < for_s:
         wait_s = budget.wait_s(1, now)
         if wait_s == 0.0:
@@ -29,7 +29,9 @@ def test_no_sixty_seconds_hold_more_than_the_quota(quota: int) -> None:
     """Greedy or with pauses, and with every request up to half a second late on its way."""
     for chance in (None, Random(quota)):
         jitter = Random(1)
-        times = sorted(time + jitter.uniform(0.0, 0.5) for time in spent_at(quota, for_s=400.0, chance=chance))
+        times = sorted(
+            time + jitter.uniform(0.0, 0.5) for time in spent_at(quota, for_s=400.0, chance=chance)
+        )
         worst = max(bisect_left(times, start + 60.0) - index for index, start in enumerate(times))
         assert worst <= quota
 
@@ -42,7 +44,7 @@ def test_steady_use_reaches_the_quota(quota: int) -> None:
 
 def test_a_large_cost_waits_for_a_full_bucket_and_then_owes() -> None:
     """A call dearer than the burst is not shut out; the next pays for it in time."""
-    budget = Budget(6_000, 0.0)
+    budget = TokenBucket(6_000, 0.0)
     assert budget.wait_s(1_000, 0.0) == 0.0
     budget.spend(1_000, 0.0)
     assert budget.wait_s(1, 0.0) == pytest.approx((1_000 - 30 + 1) / ((6_000 - 30 + 1) / 60.5))
@@ -50,7 +52,7 @@ def test_a_large_cost_waits_for_a_full_bucket_and_then_owes() -> None:
 
 def test_settling_gives_back_and_takes() -> None:
     """An estimate that was too high shortens the wait by what it was too high, and the other way round."""
-    high, low = Budget(6_000, 0.0), Budget(6_000, 0.0)
+    high, low = TokenBucket(6_000, 0.0), TokenBucket(6_000, 0.0)
     for budget, actual in ((high, 100), (low, 900)):
         budget.spend(500, 0.0)
         budget.settle(500, actual)
@@ -59,16 +61,16 @@ def test_settling_gives_back_and_takes() -> None:
 
 def test_the_providers_limit_wins() -> None:
     """A header that names another limit changes the quota, once."""
-    budget = Budget(60, 0.0)
-    assert budget.hear(Report(limit=600), spent_since=0, sent_s=0.0, now_s=0.0)
-    assert not budget.hear(Report(limit=600), spent_since=0, sent_s=0.0, now_s=0.0)
+    budget = TokenBucket(60, 0.0)
+    assert budget.hear(QuotaReport(limit=600), spent_since=0, sent_s=0.0, now_s=0.0)
+    assert not budget.hear(QuotaReport(limit=600), spent_since=0, sent_s=0.0, now_s=0.0)
     assert budget.per_minute == 600
 
 
 def test_what_the_provider_says_is_left_is_not_overdrawn() -> None:
     """Others may share the account: with three left and two sent since, one may go; then not before the reset."""
-    budget = Budget(6_000, 0.0)
-    budget.hear(Report(remaining=3, reset_s=20.0), spent_since=2, sent_s=0.0, now_s=0.0)
+    budget = TokenBucket(6_000, 0.0)
+    budget.hear(QuotaReport(remaining=3, reset_s=20.0), spent_since=2, sent_s=0.0, now_s=0.0)
     assert budget.wait_s(1, 0.0) == 0.0
     budget.spend(1, 0.0)
     assert budget.wait_s(1, 5.0) == 15.0
@@ -79,16 +81,21 @@ def test_what_comes_back_bit_by_bit_is_not_waited_for_whole() -> None:
     """A reset that moves on while nothing comes back at once is a sliding window's: the next request waits for its share of it. A
     window's end, where all comes back at once, is waited for."""
     for moves, waits_s in ((True, 0.1), (False, 40.0)):
-        budget = Budget(600, 0.0)
+        budget = TokenBucket(600, 0.0)
         for second in range(20):
             reset_s = 60.0 if moves else 60.0 - second
-            budget.hear(Report(remaining=0.0, reset_s=reset_s), spent_since=0.0, sent_s=float(second), now_s=float(second))
+            budget.hear(
+                QuotaReport(remaining=0.0, reset_s=reset_s),
+                spent_since=0.0,
+                sent_s=float(second),
+                now_s=float(second),
+            )
         assert budget.wait_s(1, 20.0) == pytest.approx(waits_s, abs=1.1)
 
 
 def test_an_older_word_does_not_undo_a_later_one() -> None:
     """Answers overtake each other: what an earlier request heard is stale."""
-    budget = Budget(6_000, 0.0)
-    budget.hear(Report(remaining=0.0, reset_s=20.0), spent_since=0.0, sent_s=2.0, now_s=3.0)
-    budget.hear(Report(remaining=500.0, reset_s=20.0), spent_since=0.0, sent_s=1.0, now_s=4.0)
+    budget = TokenBucket(6_000, 0.0)
+    budget.hear(QuotaReport(remaining=0.0, reset_s=20.0), spent_since=0.0, sent_s=2.0, now_s=3.0)
+    budget.hear(QuotaReport(remaining=500.0, reset_s=20.0), spent_since=0.0, sent_s=1.0, now_s=4.0)
     assert budget.wait_s(1, 5.0) == pytest.approx(18.0)

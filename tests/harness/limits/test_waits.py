@@ -6,25 +6,27 @@ import anyio
 import pytest
 
 from harness.core.clock import LoopClock
-from harness.limits.estimates import Cost
-from harness.limits.gate import Answer, Gate, GateLimits
-from harness.limits.waits import NOT_AT_ALL, Waited, Waits
+from harness.limits.estimates import CallCost
+from harness.limits.gate import CallResult, Gate, GateLimits
+from harness.limits.waits import NO_WAIT, WaitSums, WaitTimes
 from tests.world import run
 
-FINE = Answer(kind="clean")
+FINE = CallResult(kind="clean")
 
 
-def waited(limits: GateLimits, answers: list[Answer], *, service_s: float) -> list[tuple[float, Waited]]:
+def waited(
+    limits: GateLimits, answers: list[CallResult], *, service_s: float
+) -> list[tuple[float, WaitTimes]]:
     """What turns that come all at once waited, in all and by cause, in the order of their admission; the n-th is answered so."""
 
-    async def scenario() -> list[tuple[float, Waited]]:
+    async def scenario() -> list[tuple[float, WaitTimes]]:
         clock = LoopClock()
         gate = Gate("g", limits, clock=clock, on_event=lambda kind, detail: None)
-        found: list[tuple[float, Waited]] = []
+        found: list[tuple[float, WaitTimes]] = []
 
         async def turn() -> None:
             came_s = clock.now()
-            admission = await gate.enter(1.0, Cost())
+            admission = await gate.enter(1.0, CallCost())
             answer = answers[len(found)]
             found.append((clock.now() - came_s, admission.waited))
             await anyio.sleep(service_s)
@@ -43,7 +45,11 @@ def waited(limits: GateLimits, answers: list[Answer], *, service_s: float) -> li
 
 def test_waiting_for_a_place() -> None:
     """With every place taken, a turn waits for neither quota nor rest."""
-    assert waited(GateLimits(concurrency=1), [FINE] * 3, service_s=5.0) == [(0.0, NOT_AT_ALL), (5.0, NOT_AT_ALL), (10.0, NOT_AT_ALL)]
+    assert waited(GateLimits(concurrency=1), [FINE] * 3, service_s=5.0) == [
+        (0.0, NO_WAIT),
+        (5.0, NO_WAIT),
+        (10.0, NO_WAIT),
+    ]
 
 
 def test_waiting_for_a_quota() -> None:
@@ -57,19 +63,19 @@ def test_waiting_for_a_quota() -> None:
 
 def test_waiting_for_a_rest() -> None:
     """A turn that waited for a place and then for the end of a rest has both in its sum, and only the rest as rest."""
-    limited = Answer(kind="limited", retry_after_s=20.0)
+    limited = CallResult(kind="limited", retry_after_s=20.0)
     first, (in_all_s, parts) = waited(GateLimits(concurrency=1), [limited, FINE], service_s=5.0)
-    assert first == (0.0, NOT_AT_ALL)
+    assert first == (0.0, NO_WAIT)
     assert (in_all_s, parts.quota_s) == (25.0, 0.0)
     assert parts.rest_s == pytest.approx(20.0)
 
 
 def test_sums_grow_by_what_holds_up() -> None:
     """Each second belongs to the cause that was named last before it."""
-    waits = Waits(10.0)
+    waits = WaitSums(10.0)
     waits.held_up_by("quota", 11.0)
     waits.held_up_by("quota", 12.0)
     waits.held_up_by("rest", 14.0)
     waits.held_up_by("place", 15.0)
-    assert waits.so_far(99.0) == Waited(3.0, 1.0)
-    assert waits.so_far(99.0).since(Waited(1.0, 1.0)) == Waited(2.0, 0.0)
+    assert waits.so_far(99.0) == WaitTimes(3.0, 1.0)
+    assert waits.so_far(99.0).since(WaitTimes(1.0, 1.0)) == WaitTimes(2.0, 0.0)

@@ -100,8 +100,16 @@ def test_where_a_server_tells_its_load_the_window_follows_its_queue() -> None:
     """It doubles while there is no queue, stays at a short one, and takes back what is too much, once; clean answers no longer count."""
     window = Window(start=8, ceiling=1024)
     sizes = []
-    for running, waiting, in_flight in [(8, 0, 8), (16, 0, 16), (32, 0, 32), (40, 24, 64), (40, 24, 64), (40, 4, 44), (40, 1, 44)]:
-        window.hear_load(running=running, waiting=waiting, in_flight=in_flight)
+    for running, waiting, in_flight in [
+        (8, 0, 8),
+        (16, 0, 16),
+        (32, 0, 32),
+        (40, 24, 64),
+        (40, 24, 64),
+        (40, 4, 44),
+        (40, 1, 44),
+    ]:
+        window.update_load(running=running, waiting=waiting, in_flight=in_flight)
         grow(window, 1)
         sizes.append(window.size)
     assert sizes == [16, 32, 64, 44, 44, 44, 44]
@@ -110,20 +118,20 @@ def test_where_a_server_tells_its_load_the_window_follows_its_queue() -> None:
 def test_after_the_first_queue_growth_is_by_an_eighth() -> None:
     """The size is known by then; what changes is how long the replies are."""
     window = Window(start=64, ceiling=1024)
-    window.hear_load(running=40, waiting=24, in_flight=64)
+    window.update_load(running=40, waiting=24, in_flight=64)
     assert window.size == 44
-    window.hear_load(running=44, waiting=0, in_flight=44)
+    window.update_load(running=44, waiting=0, in_flight=44)
     assert window.size == 49
-    window.hear_load(running=10, waiting=0, in_flight=10)
+    window.update_load(running=10, waiting=0, in_flight=10)
     assert window.size == 49  # it is not used
-    window.hear_load(running=10, waiting=0, in_flight=49)
+    window.update_load(running=10, waiting=0, in_flight=49)
     assert window.size == 49  # the server has not seen them all yet
 
 
 def test_of_a_common_queue_everyone_takes_back_his_share() -> None:
     """Who has a quarter of the requests gives up a quarter of what is too much."""
     window = Window(start=25, ceiling=100)
-    window.hear_load(running=60, waiting=40, in_flight=25)
+    window.update_load(running=60, waiting=40, in_flight=25)
     assert window.size == 16  # a quarter of 34
 
 
@@ -131,5 +139,5 @@ def test_short_queues_never_shut_the_window() -> None:
     """One long request at a time, and everything else waiting: a few may still be sent."""
     window = Window(start=8, ceiling=8)
     for _ in range(50):
-        window.hear_load(running=1, waiting=7, in_flight=8)
+        window.update_load(running=1, waiting=7, in_flight=8)
     assert window.size == 3

@@ -8,11 +8,18 @@ import pytest
 
 from harness.core.clock import LoopClock
 from harness.core.errors import Unavailable
-from harness.core.vocabulary import Completion, Form, Message, Pace, Prompt
-from harness.loadtest.generator import Offered, Stage, offer
+from harness.core.vocabulary import Completion, Message, Pace, Prompt, ReplyFormat
+from harness.loadtest.generator import Stage, StageLoad, generate_load
 from harness.simulation import simulate
 
-PROMPT = Prompt(messages=(Message("user", "?"),), form=Form(regex=".*"), episode="e", item="i", seat="s", turn=0)
+PROMPT = Prompt(
+    messages=(Message("user", "?"),),
+    reply_format=ReplyFormat(regex=".*"),
+    episode="e",
+    item="i",
+    seat="s",
+    turn=0,
+)
 
 
 class Server:
@@ -37,9 +44,9 @@ class Server:
         return Completion(text="x", prompt_tokens=5, completion_tokens=3, pace=pace, held_s=self._held_s)
 
 
-def offered(stage: Stage, server: Server, seed: int = 1) -> Offered:
-    async def whole() -> Offered:
-        return await offer(stage, server, repeat(PROMPT), clock=LoopClock(), seed=seed)
+def offered(stage: Stage, server: Server, seed: int = 1) -> StageLoad:
+    async def whole() -> StageLoad:
+        return await generate_load(stage, server, repeat(PROMPT), clock=LoopClock(), seed=seed)
 
     return simulate(whole, seed=seed)
 
@@ -61,7 +68,13 @@ def test_an_open_loop_does_not_wait_for_answers() -> None:
     assert 400 / (due[-1] - due[0]) == pytest.approx(50, rel=0.15)
     again = offered(Stage(loop="open", level=50.0, requests=400), Server())
     assert sorted(shot.due_at for shot in again.shots) == due
-    assert sorted(shot.due_at for shot in offered(Stage(loop="open", level=50.0, requests=400), Server(), seed=2).shots) != due
+    assert (
+        sorted(
+            shot.due_at
+            for shot in offered(Stage(loop="open", level=50.0, requests=400), Server(), seed=2).shots
+        )
+        != due
+    )
 
 
 def test_the_moments_are_kept_apart() -> None:

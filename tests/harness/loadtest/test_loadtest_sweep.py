@@ -26,7 +26,12 @@ base_url = "{base_url}"
 def base_url() -> Iterator[str]:
     """Eight requests at once, a tenth of a second to the first token."""
     settings = ["latency.first_s=0.1", "latency.tokens_per_s=2000", "latency.workers=8"]
-    emulator = subprocess.Popen(command("emulate", "--port", 0, *settings), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    emulator = subprocess.Popen(
+        command("emulate", "--port", 0, *settings),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
     assert emulator.stdout is not None
     yield emulator.stdout.readline().split()[-1]
     emulator.send_signal(signal.SIGINT)
@@ -53,7 +58,9 @@ def test_a_server_is_measured(base_url: str, tmp_path: Path) -> None:
             " FROM bench_requests GROUP BY ALL ORDER BY 1"
         ).fetchall()
         assert rows == [(0, 8, True, True), (1, 12, True, True), (2, 8, True, True)]
-        assert connection.execute("SELECT count(*) FROM bench_stages WHERE cpu_share > 0").fetchall() == [(3,)]
+        assert connection.execute("SELECT count(*) FROM bench_stages WHERE cpu_share > 0").fetchall() == [
+            (3,)
+        ]
     page = (tmp_path / "b.html").read_text("utf-8")
     assert "m/far" in page
     assert "default-src 'none'" in page

@@ -6,16 +6,26 @@ from dataclasses import replace
 
 import pytest
 
-from harness.loadtest.generator import Offered, Shot, Stage
-from harness.loadtest.metrics import Measured, Objective, knee, measure, quantiles
+from harness.loadtest.generator import Stage, StageLoad, TimedRequest
+from harness.loadtest.metrics import Objective, StageResult, knee, quantiles, summarise_stage
 
 OBJECTIVE = Objective(ttft_s=1.0, e2e_s=3.0)
-SHOT = Shot(
-    due_at=0.0, sent_at=0.0, first_at=0.5, done_at=2.5, prompt_tokens=10, completion_tokens=5, gap_s_median=0.5, error=None
+SHOT = TimedRequest(
+    due_at=0.0,
+    sent_at=0.0,
+    first_at=0.5,
+    done_at=2.5,
+    prompt_tokens=10,
+    completion_tokens=5,
+    gap_s_median=0.5,
+    error=None,
 )
-GOOD = Offered(
+GOOD = StageLoad(
     stage=Stage(loop="closed", level=1, requests=4),
-    shots=tuple(replace(SHOT, due_at=2.5 * n, sent_at=2.5 * n, first_at=2.5 * n + 0.5, done_at=2.5 * (n + 1)) for n in range(4)),
+    shots=tuple(
+        replace(SHOT, due_at=2.5 * n, sent_at=2.5 * n, first_at=2.5 * n + 0.5, done_at=2.5 * (n + 1))
+        for n in range(4)
+    ),
     began_at=0.0,
     wall_s=10.0,
     cpu_share=0.1,
@@ -27,13 +37,19 @@ GOOD = Offered(
 
 def test_the_figures_are_what_they_say() -> None:
     """Four requests of two and a half seconds one after the other, five tokens each, the first after half a second."""
-    figures = measure(GOOD, OBJECTIVE).figures
+    figures = summarise_stage(GOOD, OBJECTIVE).figures
     assert figures is not None
-    assert (figures.requests_per_s, figures.output_tokens_per_s, figures.input_tokens_per_s) == pytest.approx((0.4, 2.0, 4.0))
-    assert figures.goodput_per_s == pytest.approx(0.4)
-    assert (figures.ttft_s[0], figures.tpot_s[0], figures.gap_s[0], figures.e2e_s[0], figures.waited_s[0]) == pytest.approx(
-        (0.5, 0.5, 0.5, 2.5, 0.0)
+    assert (figures.requests_per_s, figures.output_tokens_per_s, figures.input_tokens_per_s) == pytest.approx(
+        (0.4, 2.0, 4.0)
     )
+    assert figures.goodput_per_s == pytest.approx(0.4)
+    assert (
+        figures.ttft_s[0],
+        figures.tpot_s[0],
+        figures.gap_s[0],
+        figures.e2e_s[0],
+        figures.waited_s[0],
+    ) == pytest.approx((0.5, 0.5, 0.5, 2.5, 0.0))
 
 
 def test_percentiles_lie_between_neighbours() -> None:
@@ -51,7 +67,7 @@ def test_goodput_counts_what_kept_the_objective() -> None:
         replace(GOOD.shots[2], due_at=4.4),
         GOOD.shots[3],
     )
-    figures = measure(replace(GOOD, shots=late), OBJECTIVE).figures
+    figures = summarise_stage(replace(GOOD, shots=late), OBJECTIVE).figures
     assert figures is not None
     assert figures.goodput_per_s == pytest.approx(0.1)
     assert figures.requests_per_s == pytest.approx(0.4)
@@ -62,14 +78,20 @@ def test_goodput_counts_what_kept_the_objective() -> None:
     [
         (replace(GOOD, cpu_share=0.97), "97 % of a core"),
         (replace(GOOD, lag_s=0.4), "event loop was 400.0 ms late"),
-        (replace(GOOD, shots=tuple(replace(shot, sent_at=shot.due_at + 1.0) for shot in GOOD.shots)), "waited 1000.0 ms in this client"),
-        (replace(GOOD, shots=tuple(replace(shot, error="Unavailable") for shot in GOOD.shots)), "no request was answered"),
+        (
+            replace(GOOD, shots=tuple(replace(shot, sent_at=shot.due_at + 1.0) for shot in GOOD.shots)),
+            "waited 1000.0 ms in this client",
+        ),
+        (
+            replace(GOOD, shots=tuple(replace(shot, error="Unavailable") for shot in GOOD.shots)),
+            "no request was answered",
+        ),
         (replace(GOOD, beats=3), "before the client's own lateness could be told"),
     ],
 )
-def test_what_the_client_limited_has_no_figures(offered: Offered, why: str) -> None:
+def test_what_the_client_limited_has_no_figures(offered: StageLoad, why: str) -> None:
     """The reason stands in their place, and what the client spent is said all the same."""
-    measured = measure(offered, OBJECTIVE)
+    measured = summarise_stage(offered, OBJECTIVE)
     assert measured.figures is None
     assert why in str(measured.refused)
     assert (measured.cpu_share, measured.lag_s) == (offered.cpu_share, offered.lag_s)
@@ -78,8 +100,8 @@ def test_what_the_client_limited_has_no_figures(offered: Offered, why: str) -> N
 def test_the_knee_is_the_least_level_that_is_nearly_best() -> None:
     """Throughput 1, 1.9, 2.0, 2.0 at 1, 2, 4, 8 in flight: 2. A refused stage and an open one do not count; one stage has no knee."""
 
-    def stage(level: float, rate: float, *, refused: bool = False) -> Measured:
-        made = measure(GOOD, OBJECTIVE)
+    def stage(level: float, rate: float, *, refused: bool = False) -> StageResult:
+        made = summarise_stage(GOOD, OBJECTIVE)
         assert made.figures is not None
         figures = None if refused else replace(made.figures, requests_per_s=rate)
         return replace(made, stage=Stage(loop="closed", level=level, requests=4), figures=figures)

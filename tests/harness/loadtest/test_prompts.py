@@ -9,20 +9,22 @@ import pytest
 
 from harness.core.errors import SpecError
 from harness.core.vocabulary import Message
-from harness.loadtest.prompts import endless, read_prompts
+from harness.loadtest.prompts import read_prompts, repeat_shuffled
 
 
 def test_lines_are_prompts(tmp_path: Path) -> None:
     """Plain text, JSON with messages, JSON with a prompt; blank lines are none."""
     file = tmp_path / "prompts.txt"
-    file.write_text('Say it.\n\n{"messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "u"}]}\n{"prompt": "p"}\n')
+    file.write_text(
+        'Say it.\n\n{"messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "u"}]}\n{"prompt": "p"}\n'
+    )
     told = read_prompts(file, tokens_max=7)
     assert [one.messages for one in told] == [
         (Message("user", "Say it."),),
         (Message("system", "s"), Message("user", "u")),
         (Message("user", "p"),),
     ]
-    assert {one.form.tokens_max for one in told} == {7}
+    assert {one.reply_format.tokens_max for one in told} == {7}
 
 
 @pytest.mark.parametrize("line", ['{"prompts": 1}', '{"messages": [1]}', "{not json", '{"messages": []}'])
@@ -41,7 +43,7 @@ def test_traffic_does_not_end(tmp_path: Path) -> None:
     file = tmp_path / "prompts.txt"
     file.write_text("\n".join(map(str, range(20))))
     told = read_prompts(file, tokens_max=7)
-    taken = list(islice(endless(told, seed=3), 40))
+    taken = list(islice(repeat_shuffled(told, seed=3), 40))
     assert sorted(one.episode for one in taken[:20]) == sorted(one.episode for one in told)
-    assert taken[:20] == taken[20:] == list(islice(endless(told, seed=3), 20))
+    assert taken[:20] == taken[20:] == list(islice(repeat_shuffled(told, seed=3), 20))
     assert taken[:20] != told

@@ -38,7 +38,9 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_plan_from_a_store_is_what_was_played(played: Path) -> None:
     """The same sweep again: its calls and tokens to a tenth, from its own calls, at the speed that was measured."""
-    plan = json.loads(output("plan", played / "b.toml", "--from", played / "b.duckdb", "--seeds", "2", "--json"))
+    plan = json.loads(
+        output("plan", played / "b.toml", "--from", played / "b.duckdb", "--seeds", "2", "--json")
+    )
     query = "SELECT count(*) AS calls, sum(prompt_tokens)::BIGINT AS taken FROM calls"
     (was,) = map(json.loads, output("sql", played / "b.duckdb", query, "--json").splitlines())
     assert plan["calls"] == pytest.approx(was["calls"], rel=0.1)

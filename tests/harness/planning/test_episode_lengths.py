@@ -5,7 +5,15 @@ from __future__ import annotations
 from random import Random
 
 from harness.core.vocabulary import EpisodePlan, Instance
-from harness.planning.episode_lengths import Measured, Shapes, StoredPlay, TurnSize, shape_of, shaped, stand_ins
+from harness.planning.episode_lengths import (
+    MeasuredFormat,
+    Shapes,
+    StoredPlay,
+    TurnSize,
+    shape_of,
+    shaped,
+    stand_ins,
+)
 from tests.world import GAMES, plan
 
 
@@ -19,7 +27,12 @@ def sizes(*pairs: tuple[int, int]) -> tuple[TurnSize, ...]:
 def stored(method: str, which: EpisodePlan, turns: int) -> StoredPlay:
     model = method.split("/")[0]
     return StoredPlay(
-        method=method, model=model, game="count", experiment="all", item=which.item, sizes=sizes(*[(10 + turn, 2) for turn in range(turns)])
+        method=method,
+        model=model,
+        game="count",
+        experiment="all",
+        item=which.item,
+        sizes=sizes(*[(10 + turn, 2) for turn in range(turns)]),
     )
 
 
@@ -35,13 +48,19 @@ def test_a_stand_in_plays_the_shape_it_is_given() -> None:
     asks = list(stand_ins(GAMES)["count"].play(played.instance, played.rules))
     assert [ask.seat for ask in asks] == ["odd", "even", "odd"]
     assert [sum(len(message.text) for message in ask.messages) for ask in asks] == [400, 200, 720]
-    forms = [ask.form for ask in asks if isinstance(ask.form, Measured)]
-    assert [(form.prompt_tokens, form.reply_tokens) for form in forms] == [(100, 7), (50, 3), (180, 9)]
+    forms = [ask.reply_format for ask in asks if isinstance(ask.reply_format, MeasuredFormat)]
+    assert [(reply_format.prompt_tokens, reply_format.reply_tokens) for reply_format in forms] == [
+        (100, 7),
+        (50, 3),
+        (180, 9),
+    ]
 
 
 def test_a_seats_history_grows_or_begins_anew() -> None:
     """What a seat has heard stands at the front of its next prompt, unless that is shorter."""
-    asks = shape_of([TurnSize(seat="odd", prompt_tokens=tokens, reply_tokens=1) for tokens in (10, 30, 20)]).asks
+    asks = shape_of(
+        [TurnSize(seat="odd", prompt_tokens=tokens, reply_tokens=1) for tokens in (10, 30, 20)]
+    ).asks
     assert asks[1].messages[0] is asks[0].messages[0]
     assert len(asks[2].messages) == 1
 
@@ -59,13 +78,18 @@ def test_the_nearest_play_counts() -> None:
     assert lengths("m/b", one) == {5}
     assert lengths("m/c", one) == {3}
     assert min(lengths("n/a", one)) >= 20
-    assert [shapes.source(method, method[0], one) for method in ("m/a", "m/c", "n/a")] == ["method", "model", "bots"]
+    assert [shapes.source(method, method[0], one) for method in ("m/a", "m/c", "n/a")] == [
+        "method",
+        "model",
+        "bots",
+    ]
 
 
 def test_the_same_seed_takes_the_same_shapes() -> None:
     """By method, item and seed alone."""
     first, second = (
-        [shape.turns for shape in Shapes([], bots).of("m/a", "m", plan(1), repeats=30, seed=7)] for _ in range(2)
+        [shape.turns for shape in Shapes([], bots).of("m/a", "m", plan(1), repeats=30, seed=7)]
+        for _ in range(2)
     )
     assert first == second
     assert len(set(first)) > 1

@@ -8,43 +8,62 @@ from random import Random
 import anyio
 import pytest
 
-from backends.emulator.simulated import Behaviour, SimulatedBackend, SimulatedProvider, Tempo
+from backends.emulator.simulated import Behaviour, LatencyModel, SimulatedBackend, SimulatedProvider
 from harness.core.vocabulary import Message, Prompt
-from harness.planning.episode_lengths import Measured, MeasuredBackend
+from harness.planning.episode_lengths import MeasuredBackend, MeasuredFormat
 from harness.planning.latency_fit import TimedCalls, fit
 from harness.simulation import VirtualClock, simulate
 
 
-def calls_of(tempo: Tempo, *, in_flight: Sequence[int], each: int = 60) -> TimedCalls:
+def calls_of(tempo: LatencyModel, *, in_flight: Sequence[int], each: int = 60) -> TimedCalls:
     """What a store would hold of calls to such a server, so many at a time, one stage after the other."""
 
     async def scenario() -> TimedCalls:
         clock, chance = VirtualClock(), Random(1)
-        backend = SimulatedBackend(MeasuredBackend(), SimulatedProvider(Behaviour(tempo=tempo), clock, seed=1))
+        backend = SimulatedBackend(
+            MeasuredBackend(), SimulatedProvider(Behaviour(tempo=tempo), clock, seed=1)
+        )
         rows: list[tuple[float, float, float, float]] = []
 
         async def user(number: int) -> None:
             for turn in range(each):
-                form = Measured(regex="x", prompt_tokens=chance.randint(50, 800), reply_tokens=chance.randint(5, 100))
+                reply_format = MeasuredFormat(
+                    regex="x", prompt_tokens=chance.randint(50, 800), reply_tokens=chance.randint(5, 100)
+                )
                 sent_at = clock.wall()
                 await backend.complete(
-                    Prompt(messages=(Message("user", "x"),), form=form, episode=str(number), item="toy:1", seat="a", turn=turn)
+                    Prompt(
+                        messages=(Message("user", "x"),),
+                        reply_format=reply_format,
+                        episode=str(number),
+                        item="toy:1",
+                        seat="a",
+                        turn=turn,
+                    )
                 )
-                rows.append((sent_at, clock.wall() - sent_at, form.prompt_tokens, form.reply_tokens))
+                rows.append(
+                    (sent_at, clock.wall() - sent_at, reply_format.prompt_tokens, reply_format.reply_tokens)
+                )
 
         for many in in_flight:
             async with anyio.create_task_group() as users:
                 for number in range(many):
                     users.start_soon(user, number)
         sent_at, latency_s, prompt_tokens, reply_tokens = zip(*rows, strict=True)
-        return TimedCalls(sent_at=sent_at, latency_s=latency_s, prompt_tokens=prompt_tokens, reply_tokens=reply_tokens)
+        return TimedCalls(
+            sent_at=sent_at, latency_s=latency_s, prompt_tokens=prompt_tokens, reply_tokens=reply_tokens
+        )
 
     return simulate(scenario, seed=1)
 
 
 def test_a_provider_whose_calls_do_not_notice_each_other() -> None:
     """Its coefficients within 5 %, its spread as factors, and no load."""
-    found = fit(calls_of(Tempo(first_s=0.4, prompt_s=0.0005, token_s=0.02, spread=0.1), in_flight=[20], each=100))
+    found = fit(
+        calls_of(
+            LatencyModel(first_s=0.4, prompt_s=0.0005, token_s=0.02, spread=0.1), in_flight=[20], each=100
+        )
+    )
     assert found is not None
     assert found.load_s == 0.0
     assert found.first_s == pytest.approx(0.4, rel=0.1)
@@ -55,7 +74,9 @@ def test_a_provider_whose_calls_do_not_notice_each_other() -> None:
 
 def test_a_batch_is_known_by_its_load() -> None:
     """From stages of 2, 8 and 24 calls at a time: seconds a token and a token's share of each other call, within 10 %."""
-    found = fit(calls_of(Tempo(first_s=0.1, prompt_s=0.0001, token_s=0.03, load_s=0.002), in_flight=[2, 8, 24]))
+    found = fit(
+        calls_of(LatencyModel(first_s=0.1, prompt_s=0.0001, token_s=0.03, load_s=0.002), in_flight=[2, 8, 24])
+    )
     assert found is not None
     assert found.token_s == pytest.approx(0.03, rel=0.1)
     assert found.load_s == pytest.approx(0.002, rel=0.1)
@@ -64,7 +85,12 @@ def test_a_batch_is_known_by_its_load() -> None:
 
 def test_a_cold_start_is_kept_apart() -> None:
     """The first calls, four times as slow while caches are empty, do not blur what later ones take."""
-    found = fit(calls_of(Tempo(first_s=0.1, prompt_s=0.0001, token_s=0.03, load_s=0.002, cold=4.0), in_flight=[24, 8, 2]))
+    found = fit(
+        calls_of(
+            LatencyModel(first_s=0.1, prompt_s=0.0001, token_s=0.03, load_s=0.002, cold=4.0),
+            in_flight=[24, 8, 2],
+        )
+    )
     assert found is not None
     assert found.cold == pytest.approx(4.0, rel=0.2)
     assert found.token_s == pytest.approx(0.03, rel=0.1)
@@ -73,7 +99,9 @@ def test_a_cold_start_is_kept_apart() -> None:
 
 def test_a_first_wave_like_the_others_is_not_cold() -> None:
     """Where nothing was cold, nothing is kept apart."""
-    found = fit(calls_of(Tempo(first_s=0.4, prompt_s=0.0005, token_s=0.02, spread=0.3), in_flight=[20]))
+    found = fit(
+        calls_of(LatencyModel(first_s=0.4, prompt_s=0.0005, token_s=0.02, spread=0.3), in_flight=[20])
+    )
     assert found is not None
     assert found.cold == 1.0
 
@@ -95,14 +123,20 @@ def test_a_call_that_was_never_seen_alone_is_not_free_there() -> None:
 
 def test_the_mean_latency_is_kept() -> None:
     """Whatever the regression makes of it, drawing factors gives back the seconds that were measured."""
-    calls = calls_of(Tempo(first_s=1.0, spread=1.2), in_flight=[10])
+    calls = calls_of(LatencyModel(first_s=1.0, spread=1.2), in_flight=[10])
     found = fit(calls)
     assert found is not None
-    expected = found.first_s + found.token_s * sum(calls.reply_tokens) / 600 + found.prompt_s * sum(calls.prompt_tokens) / 600
-    assert expected * sum(found.factors) / len(found.factors) == pytest.approx(sum(calls.latency_s) / 600, rel=0.01)
+    expected = (
+        found.first_s
+        + found.token_s * sum(calls.reply_tokens) / 600
+        + found.prompt_s * sum(calls.prompt_tokens) / 600
+    )
+    assert expected * sum(found.factors) / len(found.factors) == pytest.approx(
+        sum(calls.latency_s) / 600, rel=0.01
+    )
 
 
 def test_few_calls_say_nothing() -> None:
     """Below twenty there is no fit."""
-    calls = calls_of(Tempo(first_s=1.0), in_flight=[1], each=10)
+    calls = calls_of(LatencyModel(first_s=1.0), in_flight=[1], each=10)
     assert fit(calls) is None

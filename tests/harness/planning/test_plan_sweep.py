@@ -32,10 +32,14 @@ again = false
 """
 
 
-def planned(folder: Path, *, repeats: int, requests: int = 300, full: bool = False, seeds: int = 1) -> SweepPlan:
+def planned(
+    folder: Path, *, repeats: int, requests: int = 300, full: bool = False, seeds: int = 1
+) -> SweepPlan:
     sweep = folder / "two.toml"
     sweep.write_text(TWO.format(repeats=repeats, requests=requests))
-    return plan_sweep(load_sweep(sweep, known_games=list(GAMES)), source=sweep, full=full, seeds=seeds, calls_max=1_500)
+    return plan_sweep(
+        load_sweep(sweep, known_games=list(GAMES)), source=sweep, full=full, seeds=seeds, calls_max=1_500
+    )
 
 
 def by_name(plan: SweepPlan) -> dict[str, MethodPlan]:
@@ -96,7 +100,9 @@ def test_a_budget_that_ends_the_sweep_early_is_warned_of(tmp_path: Path) -> None
     for calls, warned in ((100, True), (100_000, False)):
         sweep.write_text(TWO.format(repeats=1, requests=300) + f"[budget]\ncalls = {calls}\n")
         plan = plan_sweep(load_sweep(sweep, known_games=list(GAMES)), source=sweep, seeds=1, calls_max=1_500)
-        assert any("the budget of 100 calls stops the sweep" in warning for warning in plan.warnings) == warned
+        assert (
+            any("the budget of 100 calls stops the sweep" in warning for warning in plan.warnings) == warned
+        )
 
 
 def test_times_as_a_person_says_them() -> None:

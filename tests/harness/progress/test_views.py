@@ -29,9 +29,21 @@ def lane(clock: LoopClock, name: str, tally: Tally, limits: GateLimits) -> LaneV
 
 def watching(rows: Rows, clock: LoopClock) -> tuple[Meters, Progress]:
     """Two access methods of one model: m/a with quotas and half done, m/b not begun."""
-    meters = Meters(rows, clock, points={("m/a", "g"): Points(episodes=1, points=50.0), ("m/b", "g"): Points(episodes=2, points=100.0)})
+    meters = Meters(
+        rows,
+        clock,
+        points={
+            ("m/a", "g"): Points(episodes=1, points=50.0),
+            ("m/b", "g"): Points(episodes=2, points=100.0),
+        },
+    )
     lanes = [
-        lane(clock, "m/a", Tally(finished=38, failed=2, score_sum=60.0, scored=2), GateLimits(concurrency=4, requests=60, tokens=9_000)),
+        lane(
+            clock,
+            "m/a",
+            Tally(finished=38, failed=2, score_sum=60.0, scored=2),
+            GateLimits(concurrency=4, requests=60, tokens=9_000),
+        ),
         lane(clock, "m/b", Tally(), GateLimits(concurrency=4)),
     ]
     pulse = Pulse(run_id="1", clock=clock, sink=rows)
@@ -43,10 +55,25 @@ def test_a_pair_has_a_line_of_its_own() -> None:
 
     async def scenario() -> tuple[str, list[str]]:
         clock, rows = LoopClock(), Rows()
-        points = {("m/a", "g"): Points(episodes=1, points=50.0), ("m/a+n/b", "g"): Points(episodes=1, points=90.0)}
+        points = {
+            ("m/a", "g"): Points(episodes=1, points=50.0),
+            ("m/a+n/b", "g"): Points(episodes=1, points=90.0),
+        }
         meters = Meters(rows, clock, points=points)
-        pair = LaneView(name="m/a+n/b", planned=10, done_before=2, tally=Tally(finished=3, score_sum=120.0, scored=3), gate=None)
-        picture = Progress([pair], clock=clock, meters=meters, pulse=Pulse(run_id="1", clock=clock, sink=rows), rows_behind=int).picture()
+        pair = LaneView(
+            name="m/a+n/b",
+            planned=10,
+            done_before=2,
+            tally=Tally(finished=3, score_sum=120.0, scored=3),
+            gate=None,
+        )
+        picture = Progress(
+            [pair],
+            clock=clock,
+            meters=meters,
+            pulse=Pulse(run_id="1", clock=clock, sink=rows),
+            rows_behind=int,
+        ).picture()
         return plain_lines(picture)[0], [f"{one.model} {one.game} {one.spread}" for one in picture.games]
 
     line, games = run(scenario)
@@ -89,7 +116,12 @@ def test_a_picture_tells_all() -> None:
         meters, progress = watching(rows, clock)
         await anyio.sleep(20)
         lost: EpisodeRecord = EPISODE._replace(outcome="aborted", score=None)
-        await meters.put(PRICED, PRICED._replace(error_class="Unavailable", cost_usd=None), lost, EPISODE._replace(status="failed"))
+        await meters.put(
+            PRICED,
+            PRICED._replace(error_class="Unavailable", cost_usd=None),
+            lost,
+            EPISODE._replace(status="failed"),
+        )
         return plain_lines(progress.picture()), progress
 
     (first, second, points, ourselves), _ = run(scenario)
@@ -116,7 +148,9 @@ def test_each_shows_the_same_in_its_way() -> None:
             await live(progress, clock=clock, console=Console(file=terminal, width=200, force_terminal=True))
         with anyio.move_on_after(1.0):
             await live(progress, clock=clock, console=Console(file=narrow, width=80, force_terminal=True))
-        await live(progress, clock=clock, console=Console(file=terminal, force_terminal=False))  # which is none, so there is no waiting
+        await live(
+            progress, clock=clock, console=Console(file=terminal, force_terminal=False)
+        )  # which is none, so there is no waiting
         with anyio.move_on_after(3.5 * EVENT_PERIOD_S):
             await progress.events(lambda event: events.append(json.dumps(event)))
         return plain, terminal.getvalue(), narrow.getvalue(), events

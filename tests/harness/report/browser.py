@@ -21,7 +21,9 @@ def chromium() -> Iterator[Browser]:
         try:
             browser = driver.chromium.launch(executable_path=installed, args=["--no-sandbox"])
         except Error as error:
-            pytest.skip(f"no Chromium here ({str(error).splitlines()[0]}): apt-get install chromium, or playwright install chromium")
+            pytest.skip(
+                f"no Chromium here ({str(error).splitlines()[0]}): apt-get install chromium, or playwright install chromium"
+            )
         yield browser
         browser.close()
 
@@ -29,9 +31,14 @@ def chromium() -> Iterator[Browser]:
 def opened(browser: Browser, page: Path, *, width: int = 1200, dark: bool = False) -> tuple[Page, list[str]]:
     """The page, and all that it complained of or asked the network for."""
     complaints: list[str] = []
-    tab = browser.new_context(viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light").new_page()
+    tab = browser.new_context(
+        viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light"
+    ).new_page()
     tab.on("console", lambda said: complaints.append(said.text))
     tab.on("pageerror", lambda error: complaints.append(str(error)))
-    tab.on("request", lambda asked: complaints.append(asked.url) if not asked.url.startswith(("file:", "data:")) else None)
+    tab.on(
+        "request",
+        lambda asked: complaints.append(asked.url) if not asked.url.startswith(("file:", "data:")) else None,
+    )
     tab.goto(page.as_uri())
     return tab, complaints

@@ -5,7 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from harness.core.records import CallRecord, EpisodeRecord, MethodRecord, ModelRecord, Record, SweepRecord, TurnRecord
+from harness.core.records import (
+    CallRecord,
+    EpisodeRecord,
+    MethodRecord,
+    ModelRecord,
+    Record,
+    SweepRecord,
+    TurnRecord,
+)
 from harness.core.vocabulary import digest
 from harness.store.file import open_to_write
 from harness.store.writer import write_batch
@@ -68,7 +76,13 @@ def _episode(method: str, item: int, repeat: int, *, second: bool) -> list[Recor
         replies[0] = "CLUE: round 🎈 thin."
     rows: list[Record] = []
     for turn, reply in enumerate(replies):
-        shared = {"episode_id": episode_id, "attempt": 0, "turn": turn, "method": method, "ask_hash": f"{item}-{turn}"}
+        shared = {
+            "episode_id": episode_id,
+            "attempt": 0,
+            "turn": turn,
+            "method": method,
+            "ask_hash": f"{item}-{turn}",
+        }
         rows.append(_call(shared, reply, repeat))
         asked = [{"role": "user", "text": f"Puzzle {item}, turn {turn}: {HOSTILE[item]}"}]
         rows.append(

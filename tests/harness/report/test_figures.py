@@ -18,7 +18,13 @@ from tests.harness.audit.simulator import CLEAN, DEAD_GAME, NEW_ABORTS, simulate
 
 @pytest.fixture(scope="module")
 def found() -> Audit:
-    scores = simulate("strong", [CLEAN, CLEAN, DEAD_GAME, NEW_ABORTS, CLEAN], np.random.default_rng(1), repeats=3, greedy=True)
+    scores = simulate(
+        "strong",
+        [CLEAN, CLEAN, DEAD_GAME, NEW_ABORTS, CLEAN],
+        np.random.default_rng(1),
+        repeats=3,
+        greedy=True,
+    )
     return audit(scores, "m0", again="m4", seed=1, draws=399)
 
 
@@ -28,7 +34,11 @@ def test_every_method_has_its_row_and_every_game_its_cell(found: Audit) -> None:
     forest_rows = next(values for values in rows.values() if len(values) == 4)
     assert [row["method"] for row in forest_rows] == ["m4", "m1", "m2", "m3"]
     for row, one in zip(forest_rows[1:], found.comparisons, strict=True):
-        assert (row["difference"], row["low"], row["high"]) == (one.points.difference, one.points.low, one.points.high)
+        assert (row["difference"], row["low"], row["high"]) == (
+            one.points.difference,
+            one.points.low,
+            one.points.high,
+        )
     cells = next(iter(figures.heat_map(found).to_dict()["datasets"].values()))
     assert len(cells) == 3 * 7
     dead = next(cell for cell in cells if (cell["row"], cell["game"]) == ("m2", "taboo"))
@@ -62,7 +72,9 @@ def test_items_that_moved_furthest_are_shown(found: Audit) -> None:
 
 def test_curves_start_together_and_part() -> None:
     """Both start at 1 or just below; with coarse weights pairs across part sooner."""
-    (match,) = compare_replies(ask([TRUE, FOUR_BIT], prompts=30, repeats=3, seed=2), "m0", seed=1, draws=99).across
+    (match,) = compare_replies(
+        ask([TRUE, FOUR_BIT], prompts=30, repeats=3, seed=2), "m0", seed=1, draws=99
+    ).across
     (rows,) = figures.survival(match).to_dict()["datasets"].values()
     last = {row["pair"]: row["share"] for row in rows}
     assert last["across the two"] < last["within a method"] - 0.2
@@ -71,7 +83,12 @@ def test_curves_start_together_and_part() -> None:
 
 def test_hostile_names_stay_text(found: Audit) -> None:
     """A method named like markup is drawn as letters."""
-    hostile = replace(found, comparisons=tuple(replace(one, method=f"m/<script>{i}\x1b") for i, one in enumerate(found.comparisons)))
+    hostile = replace(
+        found,
+        comparisons=tuple(
+            replace(one, method=f"m/<script>{i}\x1b") for i, one in enumerate(found.comparisons)
+        ),
+    )
     svg = figures.as_svg(figures.forest(hostile))
     assert "<script" not in svg
     assert "&lt;script&gt;" in svg

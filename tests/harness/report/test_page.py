@@ -38,9 +38,15 @@ def written(store: Path) -> str:
 
 def test_nothing_hostile_is_markup(written: str) -> None:
     """Names, reasons, prompts and replies stand in the page as text: it has our two scripts and not one element of theirs."""
-    assert re.findall(r"<script[^>]*>", written) == ['<script type="application/json" id="transcripts-data">', "<script>"]
+    assert re.findall(r"<script[^>]*>", written) == [
+        '<script type="application/json" id="transcripts-data">',
+        "<script>",
+    ]
     assert not re.search(r"<(iframe|b|i|textarea)\b", written.replace(_data(written), ""))
-    assert all(address.startswith("data:image/svg+xml;base64,") for address in re.findall(r"<img[^>]*? src=\"([^\"]*)", written))
+    assert all(
+        address.startswith("data:image/svg+xml;base64,")
+        for address in re.findall(r"<img[^>]*? src=\"([^\"]*)", written)
+    )
     assert "<" not in _data(written)
     assert "\x1b" not in written
     assert "\u202e" not in written
@@ -59,10 +65,18 @@ def test_it_runs_only_our_script_and_loads_nothing(written: str) -> None:
     (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', written)
     for kind, tag in (("style", "style"), ("script", "script")):
         (text,) = re.findall(rf"<{tag}>(.*?)</{tag}>", written, re.DOTALL)
-        assert f"{kind}-src 'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" in html.unescape(policy)
+        assert (
+            f"{kind}-src 'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+            in html.unescape(policy)
+        )
     assert html.unescape(policy).startswith("default-src 'none'; ")
     assert "unsafe" not in policy
-    assert re.findall(r'(?:src|href|action|xlink:href)="(?!#|data:image/svg)[^"]*"', written.replace(_data(written), "")) == []
+    assert (
+        re.findall(
+            r'(?:src|href|action|xlink:href)="(?!#|data:image/svg)[^"]*"', written.replace(_data(written), "")
+        )
+        == []
+    )
     assert ' style="' not in written
 
 
@@ -74,7 +88,9 @@ def _data(written: str) -> str:
 def test_it_holds_verdicts_scores_and_causes(written: str) -> None:
     """A verdict's word, a cause with its number and its example, and the latency's percentiles."""
     assert re.search(r'class="verdict (DIFFERENT|EQUIVALENT|INCONCLUSIVE)"', written)
-    assert re.search(rf'<td>{REPEATS}</td><td class="left">aborted</td>.*{PREFIX}.*href="#play=[0-9a-f]{{16}}"', written)
+    assert re.search(
+        rf'<td>{REPEATS}</td><td class="left">aborted</td>.*{PREFIX}.*href="#play=[0-9a-f]{{16}}"', written
+    )
     assert '<th scope="col">p95</th>' in written
 
 
@@ -83,7 +99,12 @@ def test_alike_endings_are_one_cause(store: Path) -> None:
     with open_to_read(store) as connection:
         (cluster,) = endings(connection)
         (method,) = cluster.methods
-        assert (cluster.ended, cluster.cause, cluster.count, method[:2]) == ("aborted", PREFIX, REPEATS, ("m/<b>there</b>", REPEATS))
+        assert (cluster.ended, cluster.cause, cluster.count, method[:2]) == (
+            "aborted",
+            PREFIX,
+            REPEATS,
+            ("m/<b>there</b>", REPEATS),
+        )
 
 
 def test_calls_are_counted_by_method(store: Path) -> None:

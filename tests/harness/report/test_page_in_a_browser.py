@@ -26,7 +26,11 @@ def browser() -> Iterator[Browser]:
 def told(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("told")
     story = store_story(
-        telling_store(folder / "told.duckdb"), reference=None, margin=None, transcript_bytes=1_000_000, made_at=0.0
+        telling_store(folder / "told.duckdb"),
+        reference=None,
+        margin=None,
+        transcript_bytes=1_000_000,
+        made_at=0.0,
     )
     written = folder / "told.html"
     written.write_text(page(story), "utf-8")
@@ -85,7 +89,9 @@ def test_tables_sort_and_everything_is_reached_by_keyboard(tab: Page) -> None:
     down = tab.evaluate(scores)
     press.press("Enter")
     assert tab.evaluate(scores) == sorted(down) == down[::-1]
-    assert tab.evaluate("[...document.querySelectorAll('button, select, a')].every((one) => one.tabIndex >= 0)")
+    assert tab.evaluate(
+        "[...document.querySelectorAll('button, select, a')].every((one) => one.tabIndex >= 0)"
+    )
 
 
 @pytest.mark.parametrize("dark", [False, True])
@@ -95,7 +101,9 @@ def test_a_phone_scrolls_one_way(browser: Browser, told: Path, dark: bool) -> No
     shown.locator("#transcripts").scroll_into_view_if_needed()
     shown.wait_for_selector("#talk .bubble")
     assert shown.evaluate("document.documentElement.scrollWidth") <= 360
-    paper, ink = shown.evaluate("(({backgroundColor, color}) => [backgroundColor, color])(getComputedStyle(document.body))")
+    paper, ink = shown.evaluate(
+        "(({backgroundColor, color}) => [backgroundColor, color])(getComputedStyle(document.body))"
+    )
     light = [sum(map(int, colour[4:-1].split(","))) for colour in (paper, ink)]
     assert (light[0] > light[1] + 400) is not dark
     assert (light[1] > light[0] + 400) is dark

@@ -19,16 +19,24 @@ from harness.report.audit_tables import print_audit
 from tests.harness.audit.automaton import FOUR_BIT, TRUE, ask
 from tests.harness.audit.simulator import CLEAN, NEW_ABORTS, simulate
 
-JARGON = re.compile(r"\bp\b|p-value|interval|rho|Holm|joint|hypothes|signific|confiden|sigma|variance", re.IGNORECASE)
+JARGON = re.compile(
+    r"\bp\b|p-value|interval|rho|Holm|joint|hypothes|signific|confiden|sigma|variance", re.IGNORECASE
+)
 PLAN = PlanQuote(plan_hash="0123456789abcdef", made_at=0.0, before_calls=True, plans=1, overruled=())
 
 
 @pytest.fixture(scope="module")
 def part() -> ModelAudit:
     """Method m1 is the model; m2 loses games by form and answers otherwise; m3 is the reference again."""
-    scores = simulate("strong", [CLEAN, CLEAN, NEW_ABORTS, CLEAN], np.random.default_rng(11), repeats=3, greedy=True)
-    replies = compare_replies(ask([TRUE, TRUE, FOUR_BIT, TRUE], prompts=60, repeats=5, seed=3), "m0", again="m3", seed=1, draws=199)
-    return ModelAudit(model="m", plan=PLAN, scores=audit(scores, "m0", again="m3", seed=1, draws=999), replies=replies)
+    scores = simulate(
+        "strong", [CLEAN, CLEAN, NEW_ABORTS, CLEAN], np.random.default_rng(11), repeats=3, greedy=True
+    )
+    replies = compare_replies(
+        ask([TRUE, TRUE, FOUR_BIT, TRUE], prompts=60, repeats=5, seed=3), "m0", again="m3", seed=1, draws=199
+    )
+    return ModelAudit(
+        model="m", plan=PLAN, scores=audit(scores, "m0", again="m3", seed=1, draws=999), replies=replies
+    )
 
 
 def spoken(part: ModelAudit) -> str:
@@ -53,9 +61,16 @@ def test_it_needs_no_statistics(part: ModelAudit) -> None:
 
 def test_it_says_how_much_more_it_takes(part: ModelAudit) -> None:
     """Few items and an honest "not enough": the number of plays or puzzles that would settle it."""
-    few = simulate("strong", [CLEAN, CLEAN], np.random.default_rng(2), repeats=1, greedy=False, items=(4, 5, 18, 6, 3, 3, 3))
+    few = simulate(
+        "strong",
+        [CLEAN, CLEAN],
+        np.random.default_rng(2),
+        repeats=1,
+        greedy=False,
+        items=(4, 5, 18, 6, 3, 3, 3),
+    )
     open_ended = replace(part, scores=audit(few, "m0", seed=1, draws=399), replies=None)
-    (told,) = plain.told(open_ended)
+    (told,) = plain.summarise_methods(open_ended)
     assert (told.scores, told.replies) == ("INCONCLUSIVE", None)
     assert re.search(r"(plays of each puzzle|puzzles) would settle it\.", told.said[0])
     assert plain.noise(open_ended) is None
@@ -63,15 +78,22 @@ def test_it_says_how_much_more_it_takes(part: ModelAudit) -> None:
 
 def test_the_first_words_and_the_evidence_name_one_range(part: ModelAudit) -> None:
     """What an INCONCLUSIVE verdict leaves open is one interval, be it of points or of the episodes played."""
-    few = simulate("strong", [CLEAN, CLEAN], np.random.default_rng(2), repeats=1, greedy=False, items=(4, 5, 18, 6, 3, 3, 3))
+    few = simulate(
+        "strong",
+        [CLEAN, CLEAN],
+        np.random.default_rng(2),
+        repeats=1,
+        greedy=False,
+        items=(4, 5, 18, 6, 3, 3, 3),
+    )
     found = audit(few, "m0", seed=1, draws=399)
     (one,) = found.comparisons
     low, high = re.findall(r"[+-][0-9.]+", one.sentence.split(" off ")[0])
-    (told,) = plain.told(replace(part, scores=found, replies=None))
+    (told,) = plain.summarise_methods(replace(part, scores=found, replies=None))
     assert f"score between {abs(float(low))} points fewer and {abs(float(high))} points more" in told.said[0]
     settled = replace(one.points, open_low=-1.0, open_high=1.0)
     only_played = replace(found, comparisons=(replace(one, points=settled),))
-    (told,) = plain.told(replace(part, scores=only_played, replies=None))
+    (told,) = plain.summarise_methods(replace(part, scores=only_played, replies=None))
     assert "of its games" in told.said[0]
     assert f"{-one.played.open_low:.1f} % more" in told.said[0]
 
@@ -90,7 +112,12 @@ def test_what_is_not_to_be_believed_says_so_first(part: ModelAudit) -> None:
 def test_the_page_is_one_file_that_runs_nothing(part: ModelAudit) -> None:
     """No script, no address but its own images, hostile names as text; every figure of the audit is in it."""
     first = part.scores.comparisons[0]
-    hostile = replace(part, scores=replace(part.scores, comparisons=(replace(first, method="<img src=x>"), *part.scores.comparisons[1:])))
+    hostile = replace(
+        part,
+        scores=replace(
+            part.scores, comparisons=(replace(first, method="<img src=x>"), *part.scores.comparisons[1:])
+        ),
+    )
     page = audit_page([hostile], store="s.duckdb", made_at=0.0)
     assert "<script" not in page
     assert "default-src 'none'" in page.replace("&#39;", "'")

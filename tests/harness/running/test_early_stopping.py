@@ -8,17 +8,31 @@ import numpy as np
 import pytest
 
 from harness.audit.scores.interim import Rules
-from harness.running.early_stopping import Design, Ended, ModelLooks, look_record
+from harness.running.early_stopping import Design, Ended, ModelInterimAnalyses, look_record
 
 RULES = Rules(margin=3.0, margin_played=5.0, margin_game=10.0, alpha=0.05, seed=1)
-BLOCKS = tuple(tuple(f"{game}:{block}:{item}" for item in range(25) for game in ("taboo", "wordle")) for block in range(4))
+BLOCKS = tuple(
+    tuple(f"{game}:{block}:{item}" for item in range(25) for game in ("taboo", "wordle"))
+    for block in range(4)
+)
 
 
-def _looks(*methods: str, repeats: int = 1) -> ModelLooks:
-    return ModelLooks(Design(model="m", reference="m/a", methods=methods or ("m/b",), blocks=BLOCKS, repeats=repeats, rules=RULES))
+def _looks(*methods: str, repeats: int = 1) -> ModelInterimAnalyses:
+    return ModelInterimAnalyses(
+        Design(
+            model="m",
+            reference="m/a",
+            methods=methods or ("m/b",),
+            blocks=BLOCKS,
+            repeats=repeats,
+            rules=RULES,
+        )
+    )
 
 
-def _play(looks: ModelLooks, method: str, blocks: range, *, score: float = 50.0, repeats: int = 1) -> bool:
+def _play(
+    looks: ModelInterimAnalyses, method: str, blocks: range, *, score: float = 50.0, repeats: int = 1
+) -> bool:
     """Every episode of these blocks, each with this score; whether the last one made a look due."""
     due = False
     for block in blocks:
@@ -97,7 +111,12 @@ def test_failed_episodes_end_but_do_not_count() -> None:
 def test_a_resumed_sweep_goes_on_where_it_looked() -> None:
     """Looks taken are not taken again, verdicts stand, and the same episodes lead to the same next look."""
     rng = np.random.default_rng(3)
-    scores = {(method, item): float(rng.integers(0, 101)) for block in BLOCKS for item in block for method in ("m/a", "m/b")}
+    scores = {
+        (method, item): float(rng.integers(0, 101))
+        for block in BLOCKS
+        for item in block
+        for method in ("m/a", "m/b")
+    }
 
     def episodes(blocks: range) -> Iterator[tuple[str, str, int, Ended]]:
         for (method, item), score in scores.items():

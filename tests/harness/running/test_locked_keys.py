@@ -33,5 +33,7 @@ def test_an_engine_stays_what_it_is(tmp_path: Path) -> None:
     earlier = orjson.loads(spec_json(before))
     del earlier["models"]["m"]["methods"]["a"]["engine"]["quantisation"]
     changed("float32", 0)
-    with pytest.raises(SpecError, match=r"a\.engine\.dtype: was 'float32' when this store was begun and is 'bfloat16' now"):
+    with pytest.raises(
+        SpecError, match=r"a\.engine\.dtype: was 'float32' when this store was begun and is 'bfloat16' now"
+    ):
         changed("bfloat16", 3)

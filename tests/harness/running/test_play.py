@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.access.context import Setting
+from harness.access.context import RunContext
 from harness.config.load import load_sweep
-from harness.core.event_loop import in_real_time
+from harness.core.event_loop import run_async
 from harness.progress import views
 from harness.running.run_sweep import run_sweep
 
@@ -18,9 +18,11 @@ def test_lines_come_where_a_table_cannot_be(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("TTY_COMPATIBLE", "0")
     monkeypatch.setattr(views, "PLAIN_PERIOD_S", 0.1)
     sweep = tmp_path / "small.toml"
-    sweep.write_text('name = "small"\n[games.taboo]\nitems = 6\n[models.m.methods.a]\nbots = { skill = 1.0, latency_s = 0.4 }\n')
+    sweep.write_text(
+        'name = "small"\n[games.taboo]\nitems = 6\n[models.m.methods.a]\nbots = { skill = 1.0, latency_s = 0.4 }\n'
+    )
     said: list[str] = []
-    setting = Setting(source=sweep, store=tmp_path / "s.duckdb", environ={}, say=said.append, live=True)
+    setting = RunContext(source=sweep, store=tmp_path / "s.duckdb", environ={}, say=said.append, live=True)
     spec = load_sweep(sweep, known_games=["taboo"])
-    in_real_time(lambda: run_sweep(spec, setting))
+    run_async(lambda: run_sweep(spec, setting))
     assert any(line.startswith("method m/a, done ") and "in flight" in line for line in said)

@@ -18,25 +18,38 @@ from harness.core.errors import (
     Unavailable,
     Unreachable,
 )
-from harness.core.vocabulary import Completion, Form, Message, Pace, Prompt
+from harness.core.vocabulary import Completion, Message, Pace, Prompt, ReplyFormat
 from harness.scheduler.call import CallPlace, RetryPolicy
 from tests.world import Counter, World, run
 
-PROMPT = Prompt(messages=(Message("user", "after 0?"),), form=Form(regex="[0-9]+"), episode="e", item="i", seat="odd", turn=0)
+PROMPT = Prompt(
+    messages=(Message("user", "after 0?"),),
+    reply_format=ReplyFormat(regex="[0-9]+"),
+    episode="e",
+    item="i",
+    seat="odd",
+    turn=0,
+)
 PLACE = CallPlace(run_id="1", episode_id="e", attempt=0, turn=0, ask_hash="h")
 
 
-def outcome_of(errors: list[CallError], policy: RetryPolicy | None = None) -> tuple[World, Completion | CallError, float]:
+def outcome_of(
+    errors: list[CallError], policy: RetryPolicy | None = None
+) -> tuple[World, Completion | CallError, float]:
     """What a call meets whose first tries meet these errors: the world after it, its completion or error, and when it ended."""
 
     async def scenario() -> tuple[World, Completion | CallError, float]:
         world = World(policy=policy)
         left = list(errors)
-        route = world.add(backend=Counter(world.clock, trouble=lambda prompt, number: left.pop(0) if left else None))
+        route = world.add(
+            backend=Counter(world.clock, trouble=lambda prompt, number: left.pop(0) if left else None)
+        )
         met: list[Completion | CallError] = []
         async with world.keeping():
             try:
-                met.append(await world.caller().call(route, PROMPT, PLACE, remainder=1.0, chance=lambda: Random(1)))
+                met.append(
+                    await world.caller().call(route, PROMPT, PLACE, remainder=1.0, chance=lambda: Random(1))
+                )
             except CallError as error:
                 met.append(error)
         return world, met[0], world.clock.now()
@@ -49,8 +62,19 @@ def test_a_call_that_succeeds_at_once_leaves_one_row() -> None:
     world, met, _ = outcome_of([])
     (row,) = world.rows.calls
     assert isinstance(met, Completion)
-    assert (row.reply, row.error_class, row.try_number, row.latency_s, row.queue_s) == (" 1\n", None, 0, 1.0, 0.0)
-    assert (row.prompt_tokens, row.completion_tokens, row.finish_reason, row.http_status) == (3, 1, "stop", 200)
+    assert (row.reply, row.error_class, row.try_number, row.latency_s, row.queue_s) == (
+        " 1\n",
+        None,
+        0,
+        1.0,
+        0.0,
+    )
+    assert (row.prompt_tokens, row.completion_tokens, row.finish_reason, row.http_status) == (
+        3,
+        1,
+        "stop",
+        200,
+    )
 
 
 def test_each_column_holds_what_it_is_named_after() -> None:
@@ -75,9 +99,27 @@ def test_each_column_holds_what_it_is_named_after() -> None:
 
     world = run(scenario)
     (row,) = world.rows.calls
-    told = came._asdict() | {"reply": came.text, "episode_id": "episode", "attempt": 2, "turn": 9, "run_id": "run", "ask_hash": "hash"}
-    told |= {name: getattr(came.pace, name) for name in ("ttft_s", "chunks", "gap_s_median", "gap_s_p95", "gap_s_max")}
-    told |= {"try_number": 0, "error_class": None, "error_text": None, "queue_s": 2.0, "quota_s": 2.0, "rest_s": 0.0, "latency_s": -2.0}
+    told = came._asdict() | {
+        "reply": came.text,
+        "episode_id": "episode",
+        "attempt": 2,
+        "turn": 9,
+        "run_id": "run",
+        "ask_hash": "hash",
+    }
+    told |= {
+        name: getattr(came.pace, name)
+        for name in ("ttft_s", "chunks", "gap_s_median", "gap_s_p95", "gap_s_max")
+    }
+    told |= {
+        "try_number": 0,
+        "error_class": None,
+        "error_text": None,
+        "queue_s": 2.0,
+        "quota_s": 2.0,
+        "rest_s": 0.0,
+        "latency_s": -2.0,
+    }
     found = row._asdict()
     assert found.pop("method") == next(iter(world.routes))
     assert found.pop("sent_at") > 0
@@ -97,7 +139,9 @@ def test_passing_trouble_is_tried_again_and_each_try_is_a_row() -> None:
 
 def test_retry_after_is_a_floor() -> None:
     """A pause is never shorter than the provider asks, even beyond our own ceiling."""
-    _, _, ended = outcome_of([RateLimited("slow down", status=429, retry_after_s=100.0)], RetryPolicy(wait_max_s=2.0))
+    _, _, ended = outcome_of(
+        [RateLimited("slow down", status=429, retry_after_s=100.0)], RetryPolicy(wait_max_s=2.0)
+    )
     assert ended >= 102.0  # two calls of a second each, and the pause
 
 
@@ -108,7 +152,9 @@ def test_a_call_that_rests_holds_no_place() -> None:
 
     async def scenario() -> None:
         world = World(policy=RetryPolicy(wait_first_s=100.0, wait_max_s=100.0))
-        backend = Counter(world.clock, trouble=lambda prompt, number: Garbled("cut off") if number == 1 else None)
+        backend = Counter(
+            world.clock, trouble=lambda prompt, number: Garbled("cut off") if number == 1 else None
+        )
         route = world.add(backend=backend, window=1)
         async with anyio.create_task_group() as tasks:
 

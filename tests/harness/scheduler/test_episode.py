@@ -30,16 +30,32 @@ def test_an_episode_leaves_its_rows_in_order() -> None:
     """A call and a turn for each ask, then the episode; replies are stored raw and played stripped."""
     world, record, _ = play(3)
     assert isinstance(record, EpisodeRecord)
-    assert [type(row).__name__ for row in world.rows.all] == ["CallRecord", "TurnRecord"] * 3 + ["EpisodeRecord"]
+    assert [type(row).__name__ for row in world.rows.all] == ["CallRecord", "TurnRecord"] * 3 + [
+        "EpisodeRecord"
+    ]
     assert [row.reply for row in world.rows.calls] == [" 1\n", " 2\n", " 3\n"]
-    assert (record.status, record.outcome, record.score, record.turns, record.requests) == ("finished", "success", 100.0, 3, 3)
+    assert (record.status, record.outcome, record.score, record.turns, record.requests) == (
+        "finished",
+        "success",
+        100.0,
+        3,
+        3,
+    )
 
 
 def test_history_is_stored_once() -> None:
     """A turn's row holds what its seat newly saw, and how much of the earlier messages still stands."""
     world, _, _ = play(4)
-    assert [(row.seat, row.history_kept) for row in world.rows.turns] == [("odd", 0), ("even", 0), ("odd", 1), ("even", 1)]
-    assert world.rows.turns[2].added_json == '[{"role":"assistant","text":"1"},{"role":"user","text":"after 2?"}]'
+    assert [(row.seat, row.history_kept) for row in world.rows.turns] == [
+        ("odd", 0),
+        ("even", 0),
+        ("odd", 1),
+        ("even", 1),
+    ]
+    assert (
+        world.rows.turns[2].added_json
+        == '[{"role":"assistant","text":"1"},{"role":"user","text":"after 2?"}]'
+    )
 
 
 def test_a_broken_form_is_on_its_turn() -> None:
@@ -52,7 +68,9 @@ def test_a_broken_form_is_on_its_turn() -> None:
 
 def recorded(world: World, turns: int, *, stored: bool) -> Beginning:
     calls = world.rows.calls[:turns]
-    return Beginning(turns=[RecordedTurn(ask_hash=row.ask_hash, reply=row.reply or "", stored=stored) for row in calls])
+    return Beginning(
+        turns=[RecordedTurn(ask_hash=row.ask_hash, reply=row.reply or "", stored=stored) for row in calls]
+    )
 
 
 def test_replay_is_the_resume() -> None:
@@ -92,7 +110,12 @@ def test_a_provider_failure_is_no_score() -> None:
     """A final error ends the episode as failed: no outcome, no score, the class and words as reason; the ask it died on is kept."""
     world, record, _ = play(3, trouble={2: Rejected("HTTP 400: no", status=400)})
     assert isinstance(record, EpisodeRecord)
-    assert (record.status, record.outcome, record.score, record.reason) == ("failed", None, None, "Rejected: HTTP 400: no")
+    assert (record.status, record.outcome, record.score, record.reason) == (
+        "failed",
+        None,
+        None,
+        "Rejected: HTTP 400: no",
+    )
     assert [row.turn for row in world.rows.turns] == [0, 1]
     assert record.turns == 1
 
@@ -109,4 +132,9 @@ def test_a_prompt_says_where_it_is_asked() -> None:
     """Bots find their puzzle and their luck by episode, item, seat and turn."""
     _, _, backend = play(2)
     first: Prompt = backend.prompts[0]
-    assert (first.episode, first.item, first.seat, first.turn) == (plan(goal=2).key, plan(goal=2).item, "odd", 0)
+    assert (first.episode, first.item, first.seat, first.turn) == (
+        plan(goal=2).key,
+        plan(goal=2).item,
+        "odd",
+        0,
+    )

@@ -110,7 +110,9 @@ def test_an_unknown_quota_is_learned_from_headers() -> None:
     assert len(world.rows.episodes) == 100
     assert strict.refused == 0
     assert took_s <= 1.1 * 400
-    assert [event.detail for event in world.rows.gate_events if event.kind == "quota"] == ["requests: 60 a minute, by the provider's word"]
+    assert [event.detail for event in world.rows.gate_events if event.kind == "quota"] == [
+        "requests: 60 a minute, by the provider's word"
+    ]
 
 
 def test_a_refusal_rests_the_whole_gate_and_cuts_the_window_once() -> None:
@@ -130,7 +132,9 @@ def test_a_refusal_rests_the_whole_gate_and_cuts_the_window_once() -> None:
     assert strict.refused <= 32 + 6 * 32
     refusals = [row for row in world.rows.calls if row.error_class == "RateLimited"]
     first = min(row.sent_at for row in refusals)
-    assert not [row for row in world.rows.calls if first + 0.01 < row.sent_at < first - first % 60 + 60 - 0.01]
+    assert not [
+        row for row in world.rows.calls if first + 0.01 < row.sent_at < first - first % 60 + 60 - 0.01
+    ]
 
 
 def test_a_storm_is_met_with_rest_instead_of_traffic() -> None:

@@ -58,7 +58,9 @@ def test_a_closed_gate_leaves_the_rest_of_the_plan_pending() -> None:
     async def scenario() -> tuple[int, int]:
         world = World()
         refused = AccountRefused("no credit", status=402)
-        world.add(backend=Counter(world.clock, trouble=lambda prompt, number: refused if number == 100 else None))
+        world.add(
+            backend=Counter(world.clock, trouble=lambda prompt, number: refused if number == 100 else None)
+        )
         scheduler = world.scheduler({"m/a": plans(10_000)})
         await scheduler.play_all()
         return scheduler.tallies["m/a"].finished, scheduler.tallies["m/a"].pending
@@ -78,7 +80,11 @@ def test_a_dead_provider_does_not_hold_up_another() -> None:
         lanes = {"m/a": plans(40)}
         if with_dead:
             refused = AccountRefused("no credit", status=402)
-            world.add("m/b", backend=Counter(world.clock, latency_s=0.1, trouble=lambda prompt, number: refused), window=8)
+            world.add(
+                "m/b",
+                backend=Counter(world.clock, latency_s=0.1, trouble=lambda prompt, number: refused),
+                window=8,
+            )
             lanes["m/b"] = plans(40, "m/b")
         scheduler = world.scheduler(lanes)
         await scheduler.play_all()
@@ -120,11 +126,16 @@ def test_an_unknown_model_ends_its_own_lane_where_a_quota_is_shared() -> None:
         world = World()
         shared = world.gate("shared", GateLimits(concurrency=4))
         unknown = ModelUnknown("no such model", status=404)
-        world.add_at(shared, "m/a", backend=Counter(world.clock, trouble=lambda prompt, number: unknown), alone=False)
+        world.add_at(
+            shared, "m/a", backend=Counter(world.clock, trouble=lambda prompt, number: unknown), alone=False
+        )
         world.add_at(shared, "n/a", alone=False)
         scheduler = world.scheduler({name: plans(40, name) for name in ("m/a", "n/a")})
         await scheduler.play_all()
-        return {name: (tally.finished, tally.pending, tally.closing is None) for name, tally in scheduler.tallies.items()}
+        return {
+            name: (tally.finished, tally.pending, tally.closing is None)
+            for name, tally in scheduler.tallies.items()
+        }
 
     assert run(scenario) == {"m/a": (0, 40, False), "n/a": (40, 0, True)}
 

@@ -9,7 +9,7 @@ import pytest
 from harness.core.errors import AccountRefused, BudgetSpent
 from harness.core.vocabulary import Completion, EpisodePlan, Prompt
 from harness.scheduler.scheduler import Scheduler
-from harness.scheduler.spending import Allowance, Purse, Scope, Spent, Way
+from harness.scheduler.spending import Allowance, LaneProgress, Scope, Spending, SpendingBudget
 from tests.world import Counter, World, plan, run
 
 METHODS = ("m/quick", "m/slow")
@@ -26,10 +26,15 @@ class Dear(Counter):
         return (await super().complete(prompt))._replace(prompt_tokens=7, completion_tokens=3)
 
 
-def purse(world: World, allowance: Allowance, payers: tuple[str, ...], episodes: int, spent: dict[str, Spent]) -> Purse:
-    return Purse(
+def budget(
+    world: World, allowance: Allowance, payers: tuple[str, ...], episodes: int, spent: dict[str, Spending]
+) -> SpendingBudget:
+    return SpendingBudget(
         [Scope(name="the sweep", allowance=allowance, payers=frozenset(payers), lanes=frozenset(METHODS))],
-        ways={name: Way(methods=(name,), planned=episodes, begun=0, turns_typical=4) for name in METHODS},
+        ways={
+            name: LaneProgress(methods=(name,), planned=episodes, begun=0, turns_typical=4)
+            for name in METHODS
+        },
         spent=spent,
         gates={name: world.routes[name].gate for name in METHODS},
         clock=world.clock,
@@ -42,7 +47,7 @@ def play(
     payers: tuple[str, ...] = METHODS,
     episodes: int = 100,
     goal: int | None = None,
-    spent: dict[str, Spent] | None = None,
+    spent: dict[str, Spending] | None = None,
     slow_s: float = 4.0,
 ) -> tuple[World, Scheduler]:
     """Two methods of one model, one of them four times as slow, both with the same puzzles, on one budget."""
@@ -51,7 +56,7 @@ def play(
         world = World()
         for name, latency_s in zip(METHODS, (1.0, slow_s), strict=True):
             world.add(name, backend=Dear(world.clock, latency_s=latency_s), window=8)
-        world.purse = purse(world, allowance, payers, episodes, spent or {})
+        world.budget = budget(world, allowance, payers, episodes, spent or {})
         scheduler = world.scheduler({name: puzzles(name, episodes, goal) for name in METHODS})
         await scheduler.play_all()
         return world, scheduler
@@ -64,7 +69,13 @@ def finished(world: World) -> dict[str, set[str]]:
 
 
 @pytest.mark.parametrize(
-    "allowance", [Allowance(calls=400), Allowance(tokens=4_000), Allowance(calls=400, tokens=4_400), Allowance(cost_usd=1e-9, tokens=4_000)]
+    "allowance",
+    [
+        Allowance(calls=400),
+        Allowance(tokens=4_000),
+        Allowance(calls=400, tokens=4_400),
+        Allowance(cost_usd=1e-9, tokens=4_000),
+    ],
 )
 def test_a_budget_is_kept_used_and_stops_both_methods_at_the_same_puzzles(allowance: Allowance) -> None:
     """Half of what the sweep would take: not exceeded, nine tenths used, and although one method is four times as quick both have
@@ -85,7 +96,9 @@ def test_a_budget_that_is_not_reached_changes_nothing() -> None:
     with_budget, _ = play(Allowance(calls=10_000, tokens=10**6, wall_s=10**6))
     without, _ = play(Allowance())
     assert len(with_budget.rows.episodes) == len(without.rows.episodes) == 200
-    assert max(row.finished_at for row in with_budget.rows.episodes) <= 1.01 * max(row.finished_at for row in without.rows.episodes)
+    assert max(row.finished_at for row in with_budget.rows.episodes) <= 1.01 * max(
+        row.finished_at for row in without.rows.episodes
+    )
 
 
 def test_one_method_s_budget_stops_those_it_is_compared_with() -> None:
@@ -100,7 +113,11 @@ def test_one_method_s_budget_stops_those_it_is_compared_with() -> None:
 def test_time_is_a_budget() -> None:
     """100 s are over: calls in flight come home, nothing more is sent, and the quick method did not run ahead."""
     world, scheduler = play(Allowance(wall_s=100.0), episodes=1_000, goal=4)
-    assert max(row.sent_at + row.latency_s for row in world.rows.calls) - min(row.sent_at for row in world.rows.calls) <= 104.0
+    assert (
+        max(row.sent_at + row.latency_s for row in world.rows.calls)
+        - min(row.sent_at for row in world.rows.calls)
+        <= 104.0
+    )
     played = finished(world)
     assert len(played["m/slow"]) >= 0.8 * 100 / 4 / 4 * 8
     assert len(played["m/quick"] - played["m/slow"]) <= 12
@@ -109,7 +126,9 @@ def test_time_is_a_budget() -> None:
 
 def test_what_earlier_runs_spent_counts() -> None:
     """A resumed sweep does not get its budget twice."""
-    world, _ = play(Allowance(calls=400), spent={"m/quick": Spent(calls=150), "m/slow": Spent(calls=150)})
+    world, _ = play(
+        Allowance(calls=400), spent={"m/quick": Spending(calls=150), "m/slow": Spending(calls=150)}
+    )
     assert 60 <= len(world.rows.calls) <= 100
 
 
@@ -128,8 +147,11 @@ def test_a_method_that_ends_early_leaves_its_share_to_the_others() -> None:
         world = World()
         world.add("m/quick", backend=Counter(world.clock))
         refused = AccountRefused("no credit", status=402)
-        world.add("m/slow", backend=Counter(world.clock, trouble=lambda prompt, number: refused if number == 20 else None))
-        world.purse = purse(world, Allowance(calls=240), METHODS, 100, {})
+        world.add(
+            "m/slow",
+            backend=Counter(world.clock, trouble=lambda prompt, number: refused if number == 20 else None),
+        )
+        world.budget = budget(world, Allowance(calls=240), METHODS, 100, {})
         scheduler = world.scheduler({name: puzzles(name, 100, 4) for name in METHODS})
         await scheduler.play_all()
         return {name: tally.finished for name, tally in scheduler.tallies.items()}

@@ -44,8 +44,13 @@ def test_an_old_store_is_brought_up_to_date(old: Path) -> None:
         assert calls == [("CLUE: one", None), ("GUESS: two", None)]
         assert connection.execute("SELECT version FROM store").fetchall() == [(schema.VERSION,)]
         write_batch(connection, old, [CALL, TURN, EPISODE])
-        assert connection.execute("SELECT http_status FROM calls WHERE episode_id = 'e'").fetchall() == [(200,)]
-        assert connection.execute("SELECT score FROM scores ORDER BY episode_id").fetchall() == [(100.0,), (100.0,)]
+        assert connection.execute("SELECT http_status FROM calls WHERE episode_id = 'e'").fetchall() == [
+            (200,)
+        ]
+        assert connection.execute("SELECT score FROM scores ORDER BY episode_id").fetchall() == [
+            (100.0,),
+            (100.0,),
+        ]
         assert connection.execute("FROM summaries").fetchall() == []
         held = {row[:3] for row in connection.execute(SCHEMA).fetchall()}
     (line,) = said
@@ -63,7 +68,10 @@ def test_an_old_store_is_read_as_it_is(old: Path) -> None:
     lacking(old)
     before = old.read_bytes()
     with open_to_read(old) as connection:
-        assert connection.execute("SELECT turn, http_status FROM calls ORDER BY turn").fetchall() == [(0, None), (1, None)]
+        assert connection.execute("SELECT turn, http_status FROM calls ORDER BY turn").fetchall() == [
+            (0, None),
+            (1, None),
+        ]
         assert connection.execute("SELECT count(*) FROM summaries").fetchall() == [(0,)]
         assert connection.execute("SELECT outcome FROM scores").fetchall() == [("success",)]
         assert episode_rows(connection).score == [100.0, None]
@@ -85,7 +93,10 @@ def test_a_column_declared_since_is_added_whatever_the_version_says(tmp_path: Pa
         assert connection.execute("SELECT reply, http_status FROM calls").fetchall() == [("hello", None)]
     with open_to_write(store) as connection:
         write_batch(connection, store, [CALL])
-        assert connection.execute("SELECT http_status FROM calls ORDER BY rowid").fetchall() == [(None,), (200,)]
+        assert connection.execute("SELECT http_status FROM calls ORDER BY rowid").fetchall() == [
+            (None,),
+            (200,),
+        ]
 
 
 def test_a_store_is_of_one_version_or_the_other(old: Path) -> None:
@@ -105,7 +116,10 @@ def test_a_newer_store_is_refused(tmp_path: Path) -> None:
     """A version to come is named, not guessed at, whether it is to be read or written."""
     with open_to_write(tmp_path / "s.duckdb") as connection:
         connection.execute("UPDATE store SET version = 99")
-    with pytest.raises(StoreError, match="version 99, made by a newer lightbulb"), open_to_read(tmp_path / "s.duckdb"):
+    with (
+        pytest.raises(StoreError, match="version 99, made by a newer lightbulb"),
+        open_to_read(tmp_path / "s.duckdb"),
+    ):
         pass
     with pytest.raises(StoreError, match="upgrade lightbulb"), open_to_write(tmp_path / "s.duckdb"):
         pass
@@ -114,9 +128,19 @@ def test_a_newer_store_is_refused(tmp_path: Path) -> None:
 def test_versions_only_add(old: Path) -> None:
     """Every column of version 1 is still there with its type and its NULLs; what was added since may be NULL, as it is in older rows."""
     with duckdb.connect(str(old), read_only=True) as connection:
-        first = {row[:2]: row[2:] for row in connection.execute(SCHEMA).fetchall() if row[0] in schema.TABLES.values()}
+        first = {
+            row[:2]: row[2:]
+            for row in connection.execute(SCHEMA).fetchall()
+            if row[0] in schema.TABLES.values()
+        }
     with open_to_write(old.with_name("new.duckdb")) as fresh:
-        now = {row[:2]: row[2:] for row in fresh.execute(SCHEMA).fetchall() if row[0] in schema.TABLES.values()}
+        now = {
+            row[:2]: row[2:] for row in fresh.execute(SCHEMA).fetchall() if row[0] in schema.TABLES.values()
+        }
     assert {place: now.get(place) for place in first} == first
     of_first = {table for table, _ in first}
-    assert [place for place, (_, nullable) in now.items() if place not in first and place[0] in of_first and not nullable] == []
+    assert [
+        place
+        for place, (_, nullable) in now.items()
+        if place not in first and place[0] in of_first and not nullable
+    ] == []

@@ -9,7 +9,7 @@ import anyio.to_thread
 import duckdb
 
 from harness.store import reader
-from harness.store.query_server import RunningStore, answering
+from harness.store.query_server import RunningStore, serve_queries
 from tests.bots import bots_sweep
 from tests.command import lightbulb
 
@@ -21,7 +21,7 @@ def test_rows_over_the_socket_are_those_of_the_file(tmp_path: Path) -> None:
 
     async def both() -> None:
         with duckdb.connect(str(store)) as connection:
-            async with answering(connection, store):
+            async with serve_queries(connection, store):
                 running = RunningStore(store)
                 told = await anyio.to_thread.run_sync(reader.episode_rows, running)
                 replies = await anyio.to_thread.run_sync(reader.reply_rows, running)
@@ -30,7 +30,11 @@ def test_rows_over_the_socket_are_those_of_the_file(tmp_path: Path) -> None:
             held = reader.reply_rows(connection)
             columns = ("player", "item", "turn", "ask", "reply", "size", "ending")
             assert tabled(replies, columns) == tabled(held, columns) != []
-            assert (replies.players, replies.endings, replies.texts) == (held.players, held.endings, held.texts)
+            assert (replies.players, replies.endings, replies.texts) == (
+                held.players,
+                held.endings,
+                held.texts,
+            )
 
     anyio.run(both)
 

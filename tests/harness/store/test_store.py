@@ -41,7 +41,15 @@ CALL = CallRecord(
     sent_at=1.0,
 )
 TURN = TurnRecord(
-    episode_id="e", attempt=0, turn=0, seat="s", method="m/a", ask_hash="h0", history_kept=0, added_json="[]", violation=None
+    episode_id="e",
+    attempt=0,
+    turn=0,
+    seat="s",
+    method="m/a",
+    ask_hash="h0",
+    history_kept=0,
+    added_json="[]",
+    violation=None,
 )
 EPISODE = EpisodeRecord(
     episode_id="e",
@@ -88,7 +96,10 @@ def test_rows_come_back_as_they_went_in(tmp_path: Path) -> None:
     anyio.run(scenario)
     with open_to_read(tmp_path / "s.duckdb") as connection:
         calls = connection.execute("FROM calls ORDER BY turn").fetchall()
-        assert [CallRecord(**dict(zip(schema.columns(CallRecord), row, strict=True))) for row in calls] == [CALL, odd]
+        assert [CallRecord(**dict(zip(schema.columns(CallRecord), row, strict=True))) for row in calls] == [
+            CALL,
+            odd,
+        ]
         assert connection.execute("SELECT score FROM scores").fetchall() == [(100.0,)]
         assert connection.execute("SELECT reply, seat FROM transcripts").fetchall() == [("hello", "s")]
 
@@ -158,7 +169,10 @@ def test_unfinished_plays_are_read_for_resuming(tmp_path: Path) -> None:
     with open_to_read(store) as connection:
         turns = unfinished_turns(connection)
     assert sorted(turns) == ["f", "g"]
-    assert [(turn.reply, turn.ask_hash, turn.has_row) for turn in turns["f"]] == [("hello", "h0", True), ("two", "h1", False)]
+    assert [(turn.reply, turn.ask_hash, turn.has_row) for turn in turns["f"]] == [
+        ("hello", "h0", True),
+        ("two", "h1", False),
+    ]
     assert [(turn.attempt, turn.reply) for turn in turns["g"]] == [(1, "second play")]
 
 
@@ -187,7 +201,10 @@ def test_what_a_plan_need_not_play_is_found_by_the_parts_of_its_keys(tmp_path: P
 
         def found(which: Which) -> dict[tuple[str, str], set[int]]:
             cells = stored_cells(connection, which, items=items, seats=[1, 2], repeats=3)
-            return {(one.method, one.arm): {place for place, bit in enumerate(one.held) if bit == "1"} for one in cells}
+            return {
+                (one.method, one.arm): {place for place, bit in enumerate(one.held) if bit == "1"}
+                for one in cells
+            }
 
         assert found("ended") == {("m/a", "main"): {3, 5}, ("m/b", "again"): {1}, ("m/a+m/b", "main"): {3}}
         assert found("finished") == {("m/a", "main"): {3, 5}, ("m/a+m/b", "main"): {3}}
@@ -222,5 +239,7 @@ def test_tables_follow_the_records() -> None:
     for statement in schema.statements():
         connection.execute(statement)
     for record, table in schema.TABLES.items():
-        found = connection.execute(f"SELECT column_name FROM duckdb_columns() WHERE table_name = '{table}' ORDER BY column_index")
+        found = connection.execute(
+            f"SELECT column_name FROM duckdb_columns() WHERE table_name = '{table}' ORDER BY column_index"
+        )
         assert [row[0] for row in found.fetchall()] == schema.columns(record)

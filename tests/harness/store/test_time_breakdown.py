@@ -55,7 +55,15 @@ def times(store: duckdb.DuckDBPyConnection, rows: Sequence[Record]) -> list[Meth
 
 
 def try_(
-    episode: str, turn: int, ready: float, *, place: float = 0, rest: float = 0, quota: float = 0, latency: float = 1, number: int = 0
+    episode: str,
+    turn: int,
+    ready: float,
+    *,
+    place: float = 0,
+    rest: float = 0,
+    quota: float = 0,
+    latency: float = 1,
+    number: int = 0,
 ) -> CallRecord:
     waited = place + rest + quota
     return CALL._replace(
@@ -86,12 +94,16 @@ def by_brute_force(calls: Sequence[CallRecord], pulses: Sequence[PulseRecord], p
             ("late", answered - late_s, answered),
         ]
         if after is not None and after.episode_id == call.episode_id:
-            spans.append(("pausing" if after.turn == call.turn else "working", answered, after.sent_at - after.queue_s))
+            spans.append(
+                ("pausing" if after.turn == call.turn else "working", answered, after.sent_at - after.queue_s)
+            )
     parts = [0.0] * 5
     moments = sorted({moment for _, start, end in spans for moment in (start, end)})
     for start, end in pairwise(moments):
         middle, long_s = (start + end) / 2, end - start
-        now = {kind: sum(1 for name, a, b in spans if name == kind and a < middle < b) for kind, _, _ in spans}
+        now = {
+            kind: sum(1 for name, a, b in spans if name == kind and a < middle < b) for kind, _, _ in spans
+        }
         flying, late = now["flight"], now["late"]
         if now["quota"]:
             parts[1] += long_s
@@ -104,7 +116,12 @@ def by_brute_force(calls: Sequence[CallRecord], pulses: Sequence[PulseRecord], p
             most = max(places, flying + late)
             at_work = min(now.get("working", 0), most - flying - late)
             at_rest = min(now.get("pausing", 0), most - flying - late - at_work)
-            for part, count in ((0, flying), (2, at_rest), (3, late + at_work), (4, most - flying - late - at_work - at_rest)):
+            for part, count in (
+                (0, flying),
+                (2, at_rest),
+                (3, late + at_work),
+                (4, most - flying - late - at_work - at_rest),
+            ):
                 parts[part] += long_s * count / most
     return parts
 
@@ -136,7 +153,9 @@ def test_a_late_loop_is_our_own(store: duckdb.DuckDBPyConnection) -> None:
 
 
 TRIES = st.lists(
-    st.tuples(*[st.integers(0, 3)] * 6),  # gap before, place, rest, quota, latency, and 0: the same turn again
+    st.tuples(
+        *[st.integers(0, 3)] * 6
+    ),  # gap before, place, rest, quota, latency, and 0: the same turn again
     min_size=1,
     max_size=6,
 )
@@ -144,7 +163,9 @@ TRIES = st.lists(
 
 @settings(deadline=None, max_examples=25)
 @given(
-    episodes=st.lists(TRIES, min_size=1, max_size=5), places=st.integers(1, 4), lags=st.lists(st.integers(0, 2), max_size=5)
+    episodes=st.lists(TRIES, min_size=1, max_size=5),
+    places=st.integers(1, 4),
+    lags=st.lists(st.integers(0, 2), max_size=5),
 )
 def test_the_query_is_the_definition(
     store: duckdb.DuckDBPyConnection, episodes: list[list[tuple[int, ...]]], places: int, lags: list[int]
@@ -157,11 +178,21 @@ def test_the_query_is_the_definition(
             turn, attempt = (turn, attempt + 1) if place and again == 0 else (turn + (place > 0), 0)
             now += gap * 0.7
             call = try_(
-                f"e{number}", turn, now, place=waits[0], rest=waits[1], quota=waits[2], latency=latency * 0.9 + 0.1, number=attempt
+                f"e{number}",
+                turn,
+                now,
+                place=waits[0],
+                rest=waits[1],
+                quota=waits[2],
+                latency=latency * 0.9 + 0.1,
+                number=attempt,
             )
             calls.append(call)
             now = call.sent_at + call.latency_s
-    pulses = [PulseRecord(run_id="1", at=100.0 + 4.0 * place, lag_s=lag * 0.4, lag_s_max=2.0) for place, lag in enumerate(lags)]
+    pulses = [
+        PulseRecord(run_id="1", at=100.0 + 4.0 * place, lag_s=lag * 0.4, lag_s_max=2.0)
+        for place, lag in enumerate(lags)
+    ]
     (found,) = times(store, [METHOD._replace(concurrency=places), *pulses, *calls])
     parts = [found.provider_s, found.quota_s, found.backing_off_s, found.own_cpu_s, found.starved_s]
     assert parts == pytest.approx(by_brute_force(calls, pulses, places), abs=1e-5)
@@ -176,7 +207,9 @@ def simulated(limits: GateLimits, *, episodes: int, errors: float) -> list[Recor
         chance = random.Random(7)
         backend = Counter(
             world.clock,
-            trouble=lambda prompt, number: RateLimited("slow", status=429, retry_after_s=30.0) if chance.random() < errors else None,
+            trouble=lambda prompt, number: (
+                RateLimited("slow", status=429, retry_after_s=30.0) if chance.random() < errors else None
+            ),
         )
         world.add(backend=backend, limits=limits)
         with anyio.fail_after(1e6):

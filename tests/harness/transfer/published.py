@@ -35,7 +35,9 @@ def write_episode(
     if instance is not None:
         (folder / "instance.json").write_text(json.dumps(instance))
     if scores is not None:
-        (folder / "scores.json").write_text(json.dumps({"turn scores": {"0": {"Accuracy": 0}}, "episode scores": scores}))
+        (folder / "scores.json").write_text(
+            json.dumps({"turn scores": {"0": {"Accuracy": 0}}, "episode scores": scores})
+        )
     for name, value in files.items():
         (folder / f"{name.replace('__', '.')}.json").write_text(json.dumps(value))
     return folder
@@ -47,7 +49,10 @@ def write_raw(path: Path, episodes: Iterable[tuple[str, Mapping[str, float]]]) -
     derived: list[Sequence[object]] = []
     for place, scores in episodes:
         pair, game, experiment, episode = place.split("/")
-        rows += [(game, pair, experiment, episode, name, "" if value != value else value) for name, value in scores.items()]
+        rows += [
+            (game, pair, experiment, episode, name, "" if value != value else value)
+            for name, value in scores.items()
+        ]
         derived.append((game, pair, experiment, episode, "Played", 1 - scores["Aborted"]))
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
@@ -58,9 +63,16 @@ def write_raw(path: Path, episodes: Iterable[tuple[str, Mapping[str, float]]]) -
 
 def write_results(path: Path, games: Sequence[str], rows: Iterable[tuple[str, Mapping[str, str]]]) -> Path:
     """rows: pair -> column -> text, for the three totals and "<game>_played", "<game>_quality", "<game>_std"."""
-    totals = {"-, clemscore": "clemscore", "all, Average % Played": "avg_played", "all, Average Quality Score": "avg_quality"}
+    totals = {
+        "-, clemscore": "clemscore",
+        "all, Average % Played": "avg_played",
+        "all, Average Quality Score": "avg_quality",
+    }
     kinds = {"% Played": "played", "Quality Score": "quality", "Quality Score (std)": "std"}
-    columns = {**totals, **{f"{game}, {words}": f"{game}_{kind}" for game in games for words, kind in kinds.items()}}
+    columns = {
+        **totals,
+        **{f"{game}, {words}": f"{game}_{kind}" for game in games for words, kind in kinds.items()},
+    }
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["", *columns])
@@ -77,7 +89,12 @@ def chat_call(stamp: str, prompt: Sequence[tuple[str, str]], reply: str) -> dict
             "model": "served",
             "choices": [{"message": {"role": "assistant", "content": reply}, "finish_reason": "stop"}],
             "usage": {"prompt_tokens": 7, "completion_tokens": 2},
-            "clem_player": {"call_start": "2024-05-30 10:00:00", "call_duration": "0:00:01.500000", "response": reply, "model_name": "x"},
+            "clem_player": {
+                "call_start": "2024-05-30 10:00:00",
+                "call_duration": "0:00:01.500000",
+                "response": reply,
+                "model_name": "x",
+            },
         },
     }
 

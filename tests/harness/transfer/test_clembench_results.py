@@ -10,8 +10,23 @@ import pytest
 
 from harness.core.errors import SpecError
 from harness.core.vocabulary import Message
-from harness.transfer.clembench_results import Broken, PublishedEpisode, PublishedFigures, open_results, read_outcome, read_pair
-from tests.harness.transfer.published import NAN, chat_call, event, metrics, write_episode, write_raw, write_results
+from harness.transfer.clembench_results import (
+    Broken,
+    PublishedEpisode,
+    PublishedFigures,
+    open_results,
+    read_outcome,
+    read_pair,
+)
+from tests.harness.transfer.published import (
+    NAN,
+    chat_call,
+    event,
+    metrics,
+    write_episode,
+    write_raw,
+    write_results,
+)
 
 PAIR = "A-t0.0--A-t0.0"
 
@@ -51,10 +66,18 @@ def test_a_pairs_name(name: str, players: tuple[str, ...], method: str, temperat
 
 def test_the_layout_of_v1_6(tmp_path: Path) -> None:
     """The key is pair, game, experiment without its index, and position; the outcome comes from the episode scores."""
-    write_episode(tmp_path, f"{PAIR}/taboo/0_high_en/episode_7", metrics(50.0, Speed=2.0), instance={"game_id": 7})
+    write_episode(
+        tmp_path, f"{PAIR}/taboo/0_high_en/episode_7", metrics(50.0, Speed=2.0), instance={"game_id": 7}
+    )
     (found,) = read(tmp_path)
     place, end = found.place, found.outcome
-    assert (place.pair.method, place.game, place.rules, place.experiment, place.instance) == ("A", "taboo", "v1.6", "high_en", "7")
+    assert (place.pair.method, place.game, place.rules, place.experiment, place.instance) == (
+        "A",
+        "taboo",
+        "v1.6",
+        "high_en",
+        "7",
+    )
     assert (end.state, end.score, end.metrics) == ("lost", 50.0, {"Speed": 2.0})
     assert (end.requests.total, end.requests.parsed, end.requests.violated) == (3, 3, 0)
 
@@ -63,7 +86,11 @@ def test_the_layout_of_clemcore(tmp_path: Path) -> None:
     """Instances by their id, experiments by their name, which may begin with a number."""
     write_episode(tmp_path, "A--B/wordle/3_letters/instance_00012", metrics(100.0))
     (found,) = read(tmp_path)
-    assert (found.place.rules, found.place.experiment, found.place.instance) == ("clemcore", "3_letters", "12")
+    assert (found.place.rules, found.place.experiment, found.place.instance) == (
+        "clemcore",
+        "3_letters",
+        "12",
+    )
     assert (found.place.pair.method, found.outcome.state) == ("A+B", "success")
 
 
@@ -75,7 +102,9 @@ def test_clembench_2_keeps_the_old_folders(tmp_path: Path) -> None:
     assert (found.place.rules, found.place.experiment) == ("clemcore", "high_en")
 
 
-@pytest.mark.parametrize("inner", ["", PAIR, f"{PAIR}/taboo", f"{PAIR}/taboo/0_x", f"{PAIR}/taboo/0_x/episode_0"])
+@pytest.mark.parametrize(
+    "inner", ["", PAIR, f"{PAIR}/taboo", f"{PAIR}/taboo/0_x", f"{PAIR}/taboo/0_x/episode_0"]
+)
 def test_any_folder_on_the_way_can_be_named(tmp_path: Path, inner: str) -> None:
     """The root, a pair, a game, an experiment or one episode: the key comes from the path all the same."""
     write_episode(tmp_path, f"{PAIR}/taboo/0_x/episode_0", metrics(0.0))
@@ -85,7 +114,9 @@ def test_any_folder_on_the_way_can_be_named(tmp_path: Path, inner: str) -> None:
 
 def test_the_hash_is_of_the_instance_not_of_its_layout(tmp_path: Path) -> None:
     """The same instance has the same hash under any pair; another has another; without one the name stands in."""
-    for number, (pair, instance) in enumerate([("A--A", {"a": 1, "b": 2}), ("B--B", {"b": 2, "a": 1}), ("C--C", {"a": 1}), ("D--D", None)]):
+    for number, (pair, instance) in enumerate(
+        [("A--A", {"a": 1, "b": 2}), ("B--B", {"b": 2, "a": 1}), ("C--C", {"a": 1}), ("D--D", None)]
+    ):
         write_episode(tmp_path, f"{pair}/taboo/0_x/episode_0", metrics(float(number)), instance=instance)
     hashes = [one.content_hash for one in read(tmp_path)]
     assert hashes[0] == hashes[1]
@@ -96,7 +127,12 @@ def test_no_scores_is_unscored_not_aborted(tmp_path: Path) -> None:
     """An episode that broke off has a folder and no scores; where clemcore left the error's name, it is the reason."""
     write_episode(tmp_path, f"{PAIR}/taboo/0_x/episode_0", None, instance={})
     write_episode(tmp_path, f"{PAIR}/taboo/0_x/episode_1", metrics(None))
-    write_episode(tmp_path, f"{PAIR}/taboo/x/instance_00002", None, error={"error": "ContextExceeded", "message": "long"})
+    write_episode(
+        tmp_path,
+        f"{PAIR}/taboo/x/instance_00002",
+        None,
+        error={"error": "ContextExceeded", "message": "long"},
+    )
     write_episode(tmp_path, f"{PAIR}/taboo/0_x/episode_3", {**metrics(0.0), "Main Score": NAN})
     outcomes = [one.outcome for one in read(tmp_path)]
     assert [one.state for one in outcomes] == ["unscored", "aborted", "unscored", "unscored"]
@@ -114,7 +150,12 @@ def test_success_where_a_game_logs_none() -> None:
     assert read_outcome({"Aborted": 0, "Main Score": 100}, "x").state == "success"
     assert read_outcome({"Aborted": 0, "Main Score": 99}, "x").state == "lost"
     assert read_outcome({"Aborted": 0, "Main Score": 99.5, "Success": 1}, "x").state == "success"
-    assert read_outcome({"Aborted": 1, "Main Score": NAN, "Success": NAN, "Lose": 1, "Request Count": NAN}, "x").state == "aborted"
+    assert (
+        read_outcome(
+            {"Aborted": 1, "Main Score": NAN, "Success": NAN, "Lose": 1, "Request Count": NAN}, "x"
+        ).state
+        == "aborted"
+    )
 
 
 @pytest.mark.parametrize(
@@ -150,11 +191,15 @@ def test_bytes_that_are_no_text(tmp_path: Path) -> None:
     folder = write_episode(tmp_path, f"{PAIR}/taboo/0_x/episode_0", None)
     (folder / "scores.json").write_bytes(b'{"episode scores": "\xff"}')
     assert "byte 20: not UTF-8" in broken(tmp_path)[0]
-    (folder / "scores.json").write_bytes(b"\xef\xbb\xbf" + json.dumps({"episode scores": metrics(1.0)}).encode())
+    (folder / "scores.json").write_bytes(
+        b"\xef\xbb\xbf" + json.dumps({"episode scores": metrics(1.0)}).encode()
+    )
     assert read(tmp_path)[0].outcome.score == 1.0
 
 
-@pytest.mark.parametrize("place", ["A--A/taboo/x/instance_00001/episode_00001", "A--A/epoch_00001/x/instance_00001"])
+@pytest.mark.parametrize(
+    "place", ["A--A/taboo/x/instance_00001/episode_00001", "A--A/epoch_00001/x/instance_00001"]
+)
 def test_repeated_plays_are_refused(tmp_path: Path, place: str) -> None:
     """Folders with several plays of an instance would make keys of the wrong parts."""
     write_episode(tmp_path, place, metrics(1.0))
@@ -175,28 +220,50 @@ def test_the_transcript_of_v1_6(tmp_path: Path) -> None:
             event("t5", "GM", "GM", "invalid format", "no tag"),
         ]
     ]
-    calls = [chat_call("t2", [("user", "hello")], "CLUE: x"), chat_call("t3", [("system", "be"), ("user", "guess")], "hm \ud800")]
-    write_episode(tmp_path, f"{PAIR}/taboo/0_x/episode_0", metrics(None), interactions={"turns": turns}, requests=calls)
+    calls = [
+        chat_call("t2", [("user", "hello")], "CLUE: x"),
+        chat_call("t3", [("system", "be"), ("user", "guess")], "hm \ud800"),
+    ]
+    write_episode(
+        tmp_path, f"{PAIR}/taboo/0_x/episode_0", metrics(None), interactions={"turns": turns}, requests=calls
+    )
     first, second = read(tmp_path)[0].exchanges
-    assert (first.seat, first.messages, first.reply, first.violation) == ("Player 1", (Message("user", "hello"),), "CLUE: x", None)
+    assert (first.seat, first.messages, first.reply, first.violation) == (
+        "Player 1",
+        (Message("user", "hello"),),
+        "CLUE: x",
+        None,
+    )
     assert (second.seat, second.reply, second.violation) == ("Player 2", "hm ?", "no tag")
-    assert (first.prompt_tokens, first.completion_tokens, first.finish_reason, first.served_model) == (7, 2, "stop", "served")
+    assert (first.prompt_tokens, first.completion_tokens, first.finish_reason, first.served_model) == (
+        7,
+        2,
+        "stop",
+        "served",
+    )
     assert (first.sent_at, first.latency_s) == (1717063200.0, 1.5)
 
 
 def test_the_transcript_of_clemcore(tmp_path: Path) -> None:
     """A file for each player, joined by time."""
-    calls = {stamp: {"round": 0, "call": chat_call(stamp, [("user", "x")], stamp)} for stamp in ("t1", "t2", "t3")}
+    calls = {
+        stamp: {"round": 0, "call": chat_call(stamp, [("user", "x")], stamp)} for stamp in ("t1", "t2", "t3")
+    }
     files = {
         "player_1__requests": {"meta": {}, "calls": [calls["t1"], calls["t3"]]},
         "player_2__requests": {"meta": {}, "calls": [calls["t2"]]},
     }
     write_episode(tmp_path, "A--B/taboo/x/instance_00001", metrics(1.0), **files)
-    assert [(one.seat, one.reply) for one in read(tmp_path)[0].exchanges] == [("Player 1", "t1"), ("Player 2", "t2"), ("Player 1", "t3")]
+    assert [(one.seat, one.reply) for one in read(tmp_path)[0].exchanges] == [
+        ("Player 1", "t1"),
+        ("Player 2", "t2"),
+        ("Player 1", "t3"),
+    ]
 
 
 @pytest.mark.parametrize(
-    "second", [{"manipulated_prompt_obj": "<s>[INST] hello"}, {"raw_response_obj": {}}, {"manipulated_prompt_obj": []}]
+    "second",
+    [{"manipulated_prompt_obj": "<s>[INST] hello"}, {"raw_response_obj": {}}, {"manipulated_prompt_obj": []}],
 )
 def test_a_transcript_is_whole_or_absent(tmp_path: Path, second: dict[str, object]) -> None:
     """A prompt that is one long text, or a missing reply, leaves the episode without a transcript, not without its score."""
@@ -208,8 +275,20 @@ def test_a_transcript_is_whole_or_absent(tmp_path: Path, second: dict[str, objec
 
 def test_a_record_of_another_shape_is_no_transcript(tmp_path: Path) -> None:
     """Files with JSON that nobody expects there do no harm."""
-    write_episode(tmp_path, f"{PAIR}/taboo/0_x/episode_0", metrics(1.0), requests={"a": [1]}, interactions=[{"turns": 5}, None])
-    write_episode(tmp_path, f"{PAIR}/taboo/0_x/episode_1", metrics(1.0), requests=[1, None, "x"], interactions={"turns": [[1], None, 3]})
+    write_episode(
+        tmp_path,
+        f"{PAIR}/taboo/0_x/episode_0",
+        metrics(1.0),
+        requests={"a": [1]},
+        interactions=[{"turns": 5}, None],
+    )
+    write_episode(
+        tmp_path,
+        f"{PAIR}/taboo/0_x/episode_1",
+        metrics(1.0),
+        requests=[1, None, "x"],
+        interactions={"turns": [[1], None, 3]},
+    )
     assert [one.exchanges for one in read(tmp_path)] == [(), ()]
 
 
@@ -255,11 +334,33 @@ def test_raw_csv_names_its_broken_lines(tmp_path: Path) -> None:
 
 def test_results_csv_holds_averages(tmp_path: Path) -> None:
     """Per game what was published; empty cells are what nobody played, and a game without any figure is not there."""
-    row = {"clemscore": "1", "avg_played": "2", "avg_quality": "3", "taboo_played": "96.67", "taboo_quality": "68.97", "taboo_std": "4.5"}
-    row |= {"wordle_played": "0.0", "wordle_quality": "", "wordle_std": "", "other_played": "", "other_quality": "", "other_std": ""}
-    path = write_results(tmp_path / "results.csv", ["taboo", "wordle", "other"], [(PAIR, row), ("B--B", row | {"taboo_played": "196.67"})])
+    row = {
+        "clemscore": "1",
+        "avg_played": "2",
+        "avg_quality": "3",
+        "taboo_played": "96.67",
+        "taboo_quality": "68.97",
+        "taboo_std": "4.5",
+    }
+    row |= {
+        "wordle_played": "0.0",
+        "wordle_quality": "",
+        "wordle_std": "",
+        "other_played": "",
+        "other_quality": "",
+        "other_std": "",
+    }
+    path = write_results(
+        tmp_path / "results.csv",
+        ["taboo", "wordle", "other"],
+        [(PAIR, row), ("B--B", row | {"taboo_played": "196.67"})],
+    )
     opened = open_results(path)
-    figures = [(one.game, one.played, one.quality, one.quality_std) for one in opened.figures if isinstance(one, PublishedFigures)]
+    figures = [
+        (one.game, one.played, one.quality, one.quality_std)
+        for one in opened.figures
+        if isinstance(one, PublishedFigures)
+    ]
     assert figures == [("taboo", 96.67, 68.97, 4.5), ("wordle", 0.0, None, None)]
     assert [pair.method for pair in opened.pairs] == ["A"]
     assert broken(path) == [f"{path}: line 3: taboo, % Played is 196.67, not in [0, 100]"]
@@ -267,7 +368,14 @@ def test_results_csv_holds_averages(tmp_path: Path) -> None:
 
 def test_a_folder_of_tables_is_read_by_the_fuller_one(tmp_path: Path) -> None:
     """raw.csv has episodes, results.csv only averages."""
-    row = {"clemscore": "", "avg_played": "", "avg_quality": "", "taboo_played": "50", "taboo_quality": "", "taboo_std": ""}
+    row = {
+        "clemscore": "",
+        "avg_played": "",
+        "avg_quality": "",
+        "taboo_played": "50",
+        "taboo_quality": "",
+        "taboo_std": "",
+    }
     write_results(tmp_path / "results.csv", ["taboo"], [(PAIR, row)])
     assert len(open_results(tmp_path).figures) == 1
     write_raw(tmp_path / "raw.csv", [(f"{PAIR}/taboo/0_x/episode_0", metrics(1.0))])
@@ -293,7 +401,9 @@ def test_what_holds_no_results_is_refused(tmp_path: Path, name: str, text: str |
 
 
 def test_an_empty_folder_holds_no_results(tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match=r"holds no results: neither folders <pair>/<game>/<experiment>/episode_<k>"):
+    with pytest.raises(
+        SpecError, match=r"holds no results: neither folders <pair>/<game>/<experiment>/episode_<k>"
+    ):
         open_results(tmp_path)
 
 

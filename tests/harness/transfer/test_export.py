@@ -20,7 +20,14 @@ SWEEP = {
     "name": "out",
     "repeats": 2,
     "games": {"taboo": {"items": 6}, "imagegame": {"items": 4}, "privateshared": {"items": 2}},
-    "models": {"m": {"methods": {"good": {"bots": {"skill": 0.8}}, "sloppy": {"bots": {"skill": 0.8, "form_errors": 0.2}}}}},
+    "models": {
+        "m": {
+            "methods": {
+                "good": {"bots": {"skill": 0.8}},
+                "sloppy": {"bots": {"skill": 0.8, "form_errors": 0.2}},
+            }
+        }
+    },
     "audit": {"again": False},
 }
 
@@ -51,9 +58,13 @@ def test_clembenchs_layout_comes_back(played: harness.Store, tmp_path: Path) -> 
         )
         imported, kept = back.sql(turns, 0).rows(), played.sql(turns, repeat).rows()
         assert [row[:-1] for row in imported] == [row[:-1] for row in kept]
-        assert [row[-1] for row in imported] == pytest.approx([row[-1] for row in kept], abs=2e-6)  # stamps hold microseconds
+        assert [row[-1] for row in imported] == pytest.approx(
+            [row[-1] for row in kept], abs=2e-6
+        )  # stamps hold microseconds
         assert {row["outcome"] for row in played.episodes()} >= {"success", "lost", "aborted"}
-        seats = "SELECT DISTINCT seat FROM turns JOIN episodes USING (episode_id) WHERE game = 'taboo' ORDER BY 1"
+        seats = (
+            "SELECT DISTINCT seat FROM turns JOIN episodes USING (episode_id) WHERE game = 'taboo' ORDER BY 1"
+        )
         assert back.sql(seats).rows() == [("Player 1",), ("Player 2",)]
 
 
@@ -78,7 +89,9 @@ def test_tables_are_files(played: harness.Store, tmp_path: Path, form: str) -> N
         assert sorted(table["reply"].to_pylist()) == sorted(row[0] for row in transcripts)
     else:
         with (tmp_path / "out" / "transcripts.csv").open(newline="") as file:
-            assert sorted(row["reply"] for row in csv.DictReader(file)) == sorted(row[0] for row in transcripts)
+            assert sorted(row["reply"] for row in csv.DictReader(file)) == sorted(
+                row[0] for row in transcripts
+            )
 
 
 def test_the_hubs_folder_describes_itself(played: harness.Store, tmp_path: Path) -> None:
@@ -86,7 +99,9 @@ def test_the_hubs_folder_describes_itself(played: harness.Store, tmp_path: Path)
     export_hub(played.path, tmp_path / "out")
     card = (tmp_path / "out" / "README.md").read_text("utf-8")
     named = re.findall(r"data_files: (\S+)", card)
-    assert sorted(named) == sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out" / "data").iterdir())
+    assert sorted(named) == sorted(
+        str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out" / "data").iterdir()
+    )
     assert "| m/good | m | bots |" in card
     assert "\nlicense:" not in card
 

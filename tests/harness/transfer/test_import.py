@@ -49,8 +49,18 @@ def two_methods(root: Path, *, prompts: bool = False) -> Path:
     for player in ("toy-here", "toy-there"):
         for k in range(30):
             score = None if player == "toy-there" and k % 3 == 0 else 100.0 * (k % 2)
-            files = {"requests": [chat_call("t", [("user", f"puzzle {k}")], f"{player} {k % 5}")]} if prompts else {}
-            write_episode(root, f"{pair(player)}/taboo/0_x/episode_{k}", metrics(score), instance={"game_id": k}, **files)
+            files = (
+                {"requests": [chat_call("t", [("user", f"puzzle {k}")], f"{player} {k % 5}")]}
+                if prompts
+                else {}
+            )
+            write_episode(
+                root,
+                f"{pair(player)}/taboo/0_x/episode_{k}",
+                metrics(score),
+                instance={"game_id": k},
+                **files,
+            )
     return root
 
 
@@ -71,7 +81,11 @@ def test_the_groq_row_from_its_episodes(tmp_path: Path, store: Path) -> None:
     """420 episode folders with the published counts give 39.34; the one without scores is unscored, not aborted, and counts nowhere."""
     for game, (scored, played, quality) in GROQ.items():
         for k in range(scored):
-            write_episode(tmp_path / "r", f"{pair('groq')}/{game}/0_x/episode_{k}", metrics(quality if k < played else None))
+            write_episode(
+                tmp_path / "r",
+                f"{pair('groq')}/{game}/0_x/episode_{k}",
+                metrics(quality if k < played else None),
+            )
     write_episode(tmp_path / "r", f"{pair('groq')}/wordle_withcritic/0_x/episode_29", None)
     end = bring(store, tmp_path / "r")
     assert (end.episodes, end.aborted, end.unscored, end.broken) == (420, 47, 1, ())
@@ -80,25 +94,40 @@ def test_the_groq_row_from_its_episodes(tmp_path: Path, store: Path) -> None:
     counts = {game.game: (game.episodes, game.aborted, game.unscored) for game in model.methods[0].games}
     assert counts["wordle_withcritic"] == (29, 2, 1)
     assert counts["imagegame"] == (40, 36, 0)
-    assert (model.methods[0].episodes, model.methods[0].aborted, model.methods[0].unscored, model.methods[0].failed) == (420, 47, 1, 0)
+    assert (
+        model.methods[0].episodes,
+        model.methods[0].aborted,
+        model.methods[0].unscored,
+        model.methods[0].failed,
+    ) == (420, 47, 1, 0)
 
 
 def test_every_published_row_from_its_averages(tmp_path: Path, store: Path) -> None:
     """All 55 rows through results.csv: clemscore and both averages to two decimals, each under its model."""
     with PUBLISHED.open(newline="") as file:
         published = list(csv.DictReader(file))
-    path = write_results(tmp_path / "results.csv", GAMES, [(pair(f"{row['model']}@{row['backend']}"), row) for row in published])
+    path = write_results(
+        tmp_path / "results.csv",
+        GAMES,
+        [(pair(f"{row['model']}@{row['backend']}"), row) for row in published],
+    )
     end = bring(store, path, models=[f"{model}={model}@*" for model in {row["model"] for row in published}])
     assert end.broken == ()
     assert end.episodes == 0
     found = {
-        (part.model, method.method): (method.clemscore.value, method.clemscore.played, method.clemscore.quality)
+        (part.model, method.method): (
+            method.clemscore.value,
+            method.clemscore.played,
+            method.clemscore.quality,
+        )
         for part in store_scores(store)
         for method in part.summaries
     }
     assert len(found) == len(published) == 55
     for row in published:
-        figures = tuple(float(row[name]) if row[name] else None for name in ("clemscore", "avg_played", "avg_quality"))
+        figures = tuple(
+            float(row[name]) if row[name] else None for name in ("clemscore", "avg_played", "avg_quality")
+        )
         assert found[row["model"], f"{row['model']}@{row['backend']}"] == figures
 
 
@@ -106,12 +135,23 @@ def test_averages_alone_are_no_audit(tmp_path: Path, store: Path) -> None:
     """Said in one sentence, with what would be needed; and they stand beside the episodes once those are there."""
     with PUBLISHED.open(newline="") as file:
         row = next(iter(csv.DictReader(file)))
-    bring(store, write_results(tmp_path / "results.csv", GAMES, [(pair("toy-here"), row), (pair("toy-there"), row)]), models=["toy"])
-    with pytest.raises(AuditError, match=r"averages alone cannot say whether .* import the same results' raw\.csv or episode folders"):
+    bring(
+        store,
+        write_results(tmp_path / "results.csv", GAMES, [(pair("toy-here"), row), (pair("toy-there"), row)]),
+        models=["toy"],
+    )
+    with pytest.raises(
+        AuditError,
+        match=r"averages alone cannot say whether .* import the same results' raw\.csv or episode folders",
+    ):
         store_audit(store, reference=None, margin=None)
     bring(store, two_methods(tmp_path / "r"), models=["toy"])
     (part,) = store_scores(store)
-    assert [one.method for one in part.methods] == [one.method for one in part.summaries] == ["toy-here", "toy-there"]
+    assert (
+        [one.method for one in part.methods]
+        == [one.method for one in part.summaries]
+        == ["toy-here", "toy-there"]
+    )
     assert store_audit(store, reference=None, margin=None)[0].scores.comparisons[0].method == "toy-there"
 
 
@@ -144,7 +184,9 @@ def test_by_default_each_pair_is_its_own_model(tmp_path: Path, store: Path) -> N
 def test_raw_csv_is_enough_for_an_audit(tmp_path: Path, store: Path) -> None:
     """It has the episodes; what it lacks are transcripts."""
     episodes = [
-        (f"{pair(player)}/taboo/0_x/episode_{k}", metrics(None if player == "b" and k < 10 else 50.0)) for player in "ab" for k in range(20)
+        (f"{pair(player)}/taboo/0_x/episode_{k}", metrics(None if player == "b" and k < 10 else 50.0))
+        for player in "ab"
+        for k in range(20)
     ]
     bring(store, write_raw(tmp_path / "raw.csv", episodes), models=["toy"])
     (found,) = store_audit(store, reference=None, margin=None)
@@ -160,7 +202,10 @@ def test_an_import_leaves_the_sweeps_margins(tmp_path: Path, store: Path) -> Non
     bring(store, two_methods(tmp_path / "r"), models=["toy"])
     (found,) = store_audit(store, reference=None, margin=None)
     assert (found.scores.margin, found.scores.alpha, found.scores.seed) == (7.5, 0.01, 9)
-    assert rows(store, "SELECT run_id, name FROM sweeps ORDER BY run_id") == [("0001", "mine"), ("0002", "import")]
+    assert rows(store, "SELECT run_id, name FROM sweeps ORDER BY run_id") == [
+        ("0001", "mine"),
+        ("0002", "import"),
+    ]
 
 
 # --- once, and only once ------------------------------------------------------------------------------------------------------
@@ -175,7 +220,9 @@ def test_a_second_import_adds_what_is_new(tmp_path: Path, store: Path) -> None:
     write_episode(root, f"{pair('toy-here')}/taboo/0_x/episode_30", metrics(1.0))
     more = bring(store, root)
     assert (more.episodes, more.known, more.methods) == (1, 60, ("toy-here",))
-    assert rows(store, "SELECT count(*), count(DISTINCT episode_id), count(DISTINCT key) FROM episodes") == [(61, 61, 61)]
+    assert rows(store, "SELECT count(*), count(DISTINCT episode_id), count(DISTINCT key) FROM episodes") == [
+        (61, 61, 61)
+    ]
     assert rows(store, "SELECT count(*) FROM sweeps") == [(2,)]
     assert [len(part.methods) for part in store_scores(store)] == [1, 1]
 
@@ -189,7 +236,10 @@ def test_averages_are_added_once(tmp_path: Path, store: Path) -> None:
     assert (again.summaries, again.known) == (0, 7)
     changed = bring(store, write_results(path, GAMES, [(pair("toy"), row | {"taboo_played": "1.0"})]))
     assert len(changed.broken) == 1
-    assert "toy/taboo: the store has it as (68.33, 41.46, 49.88), these results as (1.0, 41.46, 49.88)" in changed.broken[0]
+    assert (
+        "toy/taboo: the store has it as (68.33, 41.46, 49.88), these results as (1.0, 41.46, 49.88)"
+        in changed.broken[0]
+    )
 
 
 def test_what_stands_twice_is_refused_by_name(tmp_path: Path, store: Path) -> None:
@@ -198,7 +248,9 @@ def test_what_stands_twice_is_refused_by_name(tmp_path: Path, store: Path) -> No
         write_episode(tmp_path / root, f"{name}/taboo/0_x/episode_4", metrics(100.0))
     end = bring(store, tmp_path / "r1", tmp_path / "r2")
     assert end.episodes == 1
-    assert end.broken == ("A/taboo/v1.6/x/4: stands twice in these results; the first is imported, this one is not",)
+    assert end.broken == (
+        "A/taboo/v1.6/x/4: stands twice in these results; the first is imported, this one is not",
+    )
 
 
 def test_what_the_store_has_otherwise_is_refused_by_name(tmp_path: Path, store: Path) -> None:
@@ -225,7 +277,9 @@ def test_what_the_store_has_otherwise_is_refused_by_name(tmp_path: Path, store: 
         (["toy="], "--model 'toy=': write MODEL=PAIRS"),
     ],
 )
-def test_a_grouping_that_does_not_fit_is_refused(tmp_path: Path, store: Path, models: list[str], reason: str) -> None:
+def test_a_grouping_that_does_not_fit_is_refused(
+    tmp_path: Path, store: Path, models: list[str], reason: str
+) -> None:
     """Before the store is touched."""
     root = two_methods(tmp_path / "r")
     with pytest.raises(SpecError) as caught:
@@ -238,7 +292,9 @@ def test_a_method_stays_with_its_model(tmp_path: Path, store: Path) -> None:
     """A later import cannot move an access method to another model: half its episodes would be left behind."""
     root = two_methods(tmp_path / "r")
     bring(store, root, models=["toy"])
-    with pytest.raises(SpecError, match="holds toy-here as an access method of toy, not of toy-here; import into a new store"):
+    with pytest.raises(
+        SpecError, match="holds toy-here as an access method of toy, not of toy-here; import into a new store"
+    ):
         bring(store, root)
 
 
@@ -263,7 +319,10 @@ def test_the_command(tmp_path: Path, store: Path) -> None:
     assert f"not imported: {bad / 'scores.json'}: line 1, column 2: not JSON" in ended.stderr
     assert "61 episodes imported, 10 of them aborted and 1 unscored" in ended.stderr
     scores = json.loads(output("scores", store, "--json"))[0]["methods"]
-    assert [(one["method"], one["aborted"], one["unscored"]) for one in scores] == [("toy-here", 0, 1), ("toy-there", 10, 0)]
+    assert [(one["method"], one["aborted"], one["unscored"]) for one in scores] == [
+        ("toy-here", 0, 1),
+        ("toy-there", 10, 0),
+    ]
     assert "aborted  unscored" in output("scores", store)
     assert "DIFFERENT" in output("audit", store)
     missing = lightbulb("import", tmp_path / "gone", "--store", store)

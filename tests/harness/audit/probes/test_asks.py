@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.audit.probes.asks import expected_cost, first_asks, later_asks
-from harness.audit.probes.interpret import Answer, ProbeFinding, judge
+from harness.audit.probes.interpret import Answer, ProbeFinding, interpret_probes
 from harness.core.emulation import Defects, Emulation
 from tests.harness.audit.probed import probed
 
@@ -13,7 +13,10 @@ HONEST = probed(Emulation(), "m/reference")
 
 # A planted defect, and all subjects that are then not kept; "words" are not as the reference's wherever what is read or drawn differs.
 PLANTED: dict[str, tuple[Defects, dict[str, Answer]]] = {
-    "temperature ignored": (Defects(temperature=1.0), {"temperature": "broken", "words": "broken", "stop": "unclear"}),
+    "temperature ignored": (
+        Defects(temperature=1.0),
+        {"temperature": "broken", "words": "broken", "stop": "unclear"},
+    ),
     "always greedy": (Defects(temperature=0.0), {"temperature": "broken", "seed": "unclear"}),
     "seed ignored": (Defects(seed_ignored=True), {"seed": "broken"}),
     "max tokens ignored": (Defects(max_tokens_ignored=True), {"max tokens": "broken"}),
@@ -21,15 +24,31 @@ PLANTED: dict[str, tuple[Defects, dict[str, Answer]]] = {
     "stop ignored": (Defects(stop_ignored=True), {"stop": "broken"}),
     "hidden prompt": (Defects(system_prompt="You are a pirate."), {"prompt": "broken", "words": "broken"}),
     "other template": (Defects(template="other"), {"template": "broken", "words": "broken"}),
-    "context cut": (Defects(context_tokens_max=500), {"context": "broken", "prompt": "unclear", "template": "unclear"}),
+    "context cut": (
+        Defects(context_tokens_max=500),
+        {"context": "broken", "prompt": "unclear", "template": "unclear"},
+    ),
     "small letters": (Defects(lowercase_first=True), {"letters": "broken", "words": "broken"}),
     "routed, admitted": (
         Defects(routed_share=0.3, routed_admitted=True),
-        {"one server": "broken", "one model": "broken", "words": "broken", "temperature": "unclear", "stop": "unclear", "seed": "unclear"},
+        {
+            "one server": "broken",
+            "one model": "broken",
+            "words": "broken",
+            "temperature": "unclear",
+            "stop": "unclear",
+            "seed": "unclear",
+        },
     ),
     "routed": (
         Defects(routed_share=0.2),
-        {"one model": "broken", "words": "unclear", "temperature": "unclear", "stop": "unclear", "seed": "unclear"},
+        {
+            "one model": "broken",
+            "words": "unclear",
+            "temperature": "unclear",
+            "stop": "unclear",
+            "seed": "unclear",
+        },
     ),
     "noise in the weights": (Defects(weights_noise=0.3), {"words": "broken"}),
 }
@@ -37,7 +56,11 @@ PLANTED: dict[str, tuple[Defects, dict[str, Answer]]] = {
 
 def findings(emulation: Emulation, name: str = "m/here") -> dict[str, ProbeFinding]:
     rows = probed(emulation, name)
-    return {one.subject: one for one in judge([*HONEST, *rows], {name: "m/reference"}) if one.method == name}
+    return {
+        one.subject: one
+        for one in interpret_probes([*HONEST, *rows], {name: "m/reference"})
+        if one.method == name
+    }
 
 
 def not_kept(found: dict[str, ProbeFinding]) -> dict[str, Answer]:
@@ -49,7 +72,10 @@ def test_a_planted_defect_is_found_by_its_probe(planted: str) -> None:
     """Planted alone it breaks its own subject, and no other but those that follow from it."""
     defects, expected = PLANTED[planted]
     found = not_kept(findings(Emulation(defects=defects)))
-    assert found.items() >= {subject: answer for subject, answer in expected.items() if answer == "broken"}.items()
+    assert (
+        found.items()
+        >= {subject: answer for subject, answer in expected.items() if answer == "broken"}.items()
+    )
     assert found.keys() <= expected.keys(), found
 
 
@@ -68,17 +94,23 @@ def test_another_model_keeps_what_it_is_asked_and_says_other_things() -> None:
 
 def test_a_method_without_a_reference_is_judged_alone() -> None:
     """What needs a comparison is untested, the rest is not."""
-    found = {one.subject: one.answer for one in judge(HONEST, {"m/reference": "m/reference"})}
-    assert {subject for subject, answer in found.items() if answer == "untested"} == {"prompt", "template", "words"}
+    found = {one.subject: one.answer for one in interpret_probes(HONEST, {"m/reference": "m/reference"})}
+    assert {subject for subject, answer in found.items() if answer == "untested"} == {
+        "prompt",
+        "template",
+        "words",
+    }
 
 
 def test_what_was_not_answered_is_untested_and_says_why() -> None:
     """A provider that takes no seed is not blamed for it."""
     refused = [
-        row._replace(reply=None, error_class="Rejected", error_text="seed is no parameter here") if row.kind == "seed" else row
+        row._replace(reply=None, error_class="Rejected", error_text="seed is no parameter here")
+        if row.kind == "seed"
+        else row
         for row in HONEST
     ]
-    (seed,) = (one for one in judge(refused, {}) if one.subject == "seed")
+    (seed,) = (one for one in interpret_probes(refused, {}) if one.subject == "seed")
     assert seed.answer == "untested"
     assert "seed is no parameter here" in seed.sentence
 
@@ -86,7 +118,7 @@ def test_what_was_not_answered_is_untested_and_says_why() -> None:
 def test_uncounted_answers_are_named() -> None:
     """A provider that does not say what a reply cost is told so, before money rests on it."""
     silent = [row._replace(prompt_tokens=None, completion_tokens=None) for row in HONEST]
-    usage = next(one for one in judge(silent, {}) if one.subject == "usage")
+    usage = next(one for one in interpret_probes(silent, {}) if one.subject == "usage")
     assert usage.answer == "broken"
 
 
@@ -95,4 +127,6 @@ def test_the_cost_said_before_is_no_less_than_the_cost_after() -> None:
     calls, heard, spoken = expected_cost()
     assert calls >= len(first_asks()) + len(later_asks(HONEST)) == len(HONEST)
     assert spoken >= sum(row.completion_tokens or 0 for row in HONEST)
-    assert heard >= 0.8 * sum(row.prompt_tokens or 0 for row in HONEST)  # templates differ; the text itself is counted
+    assert heard >= 0.8 * sum(
+        row.prompt_tokens or 0 for row in HONEST
+    )  # templates differ; the text itself is counted

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.audit.probes.causes import Attribution, Symptoms, attribute
-from harness.audit.probes.interpret import judge
+from harness.audit.probes.interpret import interpret_probes
 from harness.core.emulation import Defects, Emulation
 from tests.harness.audit.probed import probed
 
@@ -29,7 +29,12 @@ NAMED: dict[str, Defects] = {
 
 def attributed(emulation: Emulation, symptoms: Symptoms | None = None) -> Attribution:
     rows = [*HONEST, *probed(emulation, "m/here")]
-    return attribute("m/here", judge(rows, {"m/here": "m/reference"}), rows, symptoms or Symptoms(failed_apart=False))
+    return attribute(
+        "m/here",
+        interpret_probes(rows, {"m/here": "m/reference"}),
+        rows,
+        symptoms or Symptoms(failed_apart=False),
+    )
 
 
 @pytest.mark.parametrize("cause", NAMED)
@@ -58,7 +63,9 @@ def test_other_weights_are_not_blamed_for_a_hidden_prompt() -> None:
 
 def test_without_probes_nothing_is_named() -> None:
     """Symptoms alone name no cause: all that could be is said to be untested or open."""
-    found = attribute("m/here", (), (), Symptoms(replies_differ=True, form=-20.0, play=0.0, failed_apart=False))
+    found = attribute(
+        "m/here", (), (), Symptoms(replies_differ=True, form=-20.0, play=0.0, failed_apart=False)
+    )
     assert found.named == ()
     assert "untested" in found.sentence
 
@@ -68,7 +75,9 @@ def test_one_sign_of_a_template_is_not_enough() -> None:
     rows = probed(Emulation(), "m/here")
     counted = [row._replace(prompt_tokens=(row.prompt_tokens or 0) + 3 * _messages(row.name)) for row in rows]
     both = [*HONEST, *counted]
-    found = attribute("m/here", judge(both, {"m/here": "m/reference"}), both, Symptoms(failed_apart=False))
+    found = attribute(
+        "m/here", interpret_probes(both, {"m/here": "m/reference"}), both, Symptoms(failed_apart=False)
+    )
     assert {one.cause: one.state for one in found.causes}["another chat template"] == "consistent"
 
 
@@ -85,14 +94,19 @@ def test_routing_that_answers_admit_is_named_too() -> None:
 def test_broken_forms_are_named_when_all_else_is_as_asked() -> None:
     """Forms that break while play is steady, and nothing that a probe could find: under noise too."""
     for seed in range(4):
-        found = attributed(Emulation(seed=seed, noise=0.02), Symptoms(form=-8.0, play=-1.0, replies_differ=True, failed_apart=False))
+        found = attributed(
+            Emulation(seed=seed, noise=0.02),
+            Symptoms(form=-8.0, play=-1.0, replies_differ=True, failed_apart=False),
+        )
         assert found.named == ("replies broken in form",), found.sentence
 
 
 def test_broken_forms_are_not_a_cause_beside_another() -> None:
     """Forms that break by a hidden prompt are that prompt's doing; and where play suffers as much, forms are not all."""
     prompted = Emulation(defects=Defects(system_prompt="You are a pirate."))
-    assert attributed(prompted, Symptoms(form=-8.0, play=0.0, failed_apart=False)).named == ("a prompt of its own",)
+    assert attributed(prompted, Symptoms(form=-8.0, play=0.0, failed_apart=False)).named == (
+        "a prompt of its own",
+    )
     assert attributed(Emulation(), Symptoms(form=-8.0, play=-8.0, failed_apart=False)).named == ()
 
 

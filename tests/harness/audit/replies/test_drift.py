@@ -7,18 +7,28 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from harness.audit.replies.drift import Day, Drift, Reply, drift
+from harness.audit.replies.drift import Day, Drift, PanelReply, drift
 from harness.core.errors import AuditError
 
 
 def _day(
-    rng: np.random.Generator, number: int, *, changed: int = 0, each: int = 2, facts: Mapping[str, tuple[str, ...]] | None = None
+    rng: np.random.Generator,
+    number: int,
+    *,
+    changed: int = 0,
+    each: int = 2,
+    facts: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Day:
     """Thirty asks with three answers each; the first `changed` of them are answered in other words."""
     return Day(
         label=f"day {number}",
         replies=tuple(
-            Reply(item=f"i{ask}", ask=f"a{ask}", text=f"{'new' if ask < changed else 'old'} words {one} on {ask}", ending="stop")
+            PanelReply(
+                item=f"i{ask}",
+                ask=f"a{ask}",
+                text=f"{'new' if ask < changed else 'old'} words {one} on {ask}",
+                ending="stop",
+            )
             for ask in range(30)
             for one in rng.choice(3, size=each, p=[0.85, 0.1, 0.05]).tolist()
         ),
@@ -29,7 +39,10 @@ def _day(
 
 def _found(seed: int, *, days: int, changed: int = 0, since: int = 10**9) -> Drift:
     rng = np.random.default_rng(seed)
-    told = [_day(rng, day, changed=changed if day >= since else 0, each=5 if day == 0 else 2) for day in range(days)]
+    told = [
+        _day(rng, day, changed=changed if day >= since else 0, each=5 if day == 0 else 2)
+        for day in range(days)
+    ]
     return drift("m/a", told, seed=seed, draws=399)
 
 
@@ -57,7 +70,10 @@ def test_a_change_is_announced(changed: int, within: int) -> None:
 def test_what_providers_tell_is_an_event() -> None:
     """Another fingerprint, and more tokens for the same prompt: dated, from what to what, beside the test and not part of it."""
     rng = np.random.default_rng(4)
-    days = [_day(rng, day, facts={"system fingerprint": ("fp_1",) if day < 3 else ("fp_1", "fp_2")}) for day in range(5)]
+    days = [
+        _day(rng, day, facts={"system fingerprint": ("fp_1",) if day < 3 else ("fp_1", "fp_2")})
+        for day in range(5)
+    ]
     events = drift("m/a", days, draws=199).events
     assert [(one.label, one.fact, one.before, one.after) for one in events] == [
         ("day 3", "system fingerprint", "fp_1", "fp_1, fp_2"),
@@ -71,14 +87,22 @@ def test_what_cannot_be_compared_is_refused() -> None:
     one = _day(rng, 0)
     with pytest.raises(AuditError, match="two days"):
         drift("m/a", [one])
-    other = Day(label="x", replies=(Reply(item="j", ask="b", text="t", ending=None),), facts={}, prompt_tokens={})
+    other = Day(
+        label="x", replies=(PanelReply(item="j", ask="b", text="t", ending=None),), facts={}, prompt_tokens={}
+    )
     with pytest.raises(AuditError, match="no ask was put on two"):
         drift("m/a", [one, other])
 
 
 def test_replies_always_alike_say_nothing_either_way() -> None:
     """A deterministic model's p is a coin's: the evidence of ten such days stays small."""
-    same = tuple(Reply(item=f"i{ask}", ask=f"a{ask}", text="yes", ending="stop") for ask in range(5) for _ in range(2))
-    found = drift("m/a", [Day(label=str(day), replies=same, facts={}, prompt_tokens={}) for day in range(10)], seed=2)
+    same = tuple(
+        PanelReply(item=f"i{ask}", ask=f"a{ask}", text="yes", ending="stop")
+        for ask in range(5)
+        for _ in range(2)
+    )
+    found = drift(
+        "m/a", [Day(label=str(day), replies=same, facts={}, prompt_tokens={}) for day in range(10)], seed=2
+    )
     assert len({day.p for day in found.days}) == 10
     assert not found.changed

@@ -25,5 +25,9 @@ def test_positions_and_prefixes_are_those_of_the_bytes(texts: list[str]) -> None
 
 def test_words_count_in_any_order() -> None:
     """The cosine of the square roots of counts: 1 for the same words shuffled, 0 for none in common, else what it is."""
-    found = likeness(prepare(["the cat sat", "sat the cat", "dogs run", "the the dog", ""]), np.array([0, 0, 0, 0]), np.array([1, 2, 3, 4]))
+    found = likeness(
+        prepare(["the cat sat", "sat the cat", "dogs run", "the the dog", ""]),
+        np.array([0, 0, 0, 0]),
+        np.array([1, 2, 3, 4]),
+    )
     assert found.words == pytest.approx([1.0, 0.0, np.sqrt(2 / 3 / 3), 0.0], abs=1e-6)

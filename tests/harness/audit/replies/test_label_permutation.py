@@ -7,7 +7,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from harness.audit.replies.label_permutation import Block, pair_weights, pairs_of, relabel
+from harness.audit.replies.label_permutation import Block, pair_weights, pairs_of, permutation_test
 from harness.audit.scores.arrays import FloatArray
 
 
@@ -15,7 +15,11 @@ def _block(first: FloatArray, second: FloatArray) -> Block:
     """Values become similarities: minus their distance. first, second (strata, values)."""
     values = np.concatenate([first, second], axis=1)
     one, other = pairs_of(values.shape[1])
-    return Block(first=first.shape[1], second=second.shape[1], similarity=-np.abs(values[:, one] - values[:, other])[..., None])
+    return Block(
+        first=first.shape[1],
+        second=second.shape[1],
+        similarity=-np.abs(values[:, one] - values[:, other])[..., None],
+    )
 
 
 def test_one_stratum_is_enumerated() -> None:
@@ -27,7 +31,7 @@ def test_one_stratum_is_enumerated() -> None:
         a, b = values[list(chosen)], np.delete(values, list(chosen))
         inside = [-np.abs(x[:, None] - x).sum() / 6 for x in (a, b)]
         statistics.append(sum(inside) + 2 * np.abs(a[:, None] - b).mean())
-    found = relabel([_block(first, second)], np.random.default_rng(1), 4_000)
+    found = permutation_test([_block(first, second)], np.random.default_rng(1), 4_000)
     assert found.discrepancy[0] == pytest.approx(statistics[0])
     assert found.p == pytest.approx(np.mean(np.array(statistics) >= statistics[0] - 1e-9), abs=0.03)
 
@@ -43,9 +47,12 @@ def test_shapes_may_differ_and_many_values_are_drawn() -> None:
     rng = np.random.default_rng(2)
     p = []
     for seed in range(40):
-        blocks = [_block(rng.normal(size=(4, 8)), rng.normal(size=(4, 9))), _block(rng.normal(size=(6, 1)), rng.normal(size=(6, 2)))]
-        p.append(relabel(blocks, np.random.default_rng(seed), 199).p)
+        blocks = [
+            _block(rng.normal(size=(4, 8)), rng.normal(size=(4, 9))),
+            _block(rng.normal(size=(6, 1)), rng.normal(size=(6, 2))),
+        ]
+        p.append(permutation_test(blocks, np.random.default_rng(seed), 199).p)
     assert 0.2 < np.mean(p) < 0.8
     assert np.mean(np.array(p) <= 0.05) <= 0.15
     moved = [_block(rng.normal(size=(4, 8)), rng.normal(2, 1, size=(4, 9)))]
-    assert relabel(moved, rng, 199).p == 1 / 200
+    assert permutation_test(moved, rng, 199).p == 1 / 200

@@ -41,7 +41,9 @@ def test_one_reply_each_is_a_proportion_and_no_verdict() -> None:
     assert (match.low, match.high) == pytest.approx((wilson.low, wilson.high))
     assert (match.p, match.verdict, match.label) == (None, None, "not compared")
     assert [own.share for own in found.within] == [None, None]
-    assert match.sentence.startswith("Replies to identical prompts were not compared: R = 1. (60 % of 10 agree with those of a;")
+    assert match.sentence.startswith(
+        "Replies to identical prompts were not compared: R = 1. (60 % of 10 agree with those of a;"
+    )
 
 
 def test_repeats_compare_within_and_across() -> None:
@@ -65,12 +67,16 @@ def test_each_defect_is_seen_and_the_truth_is_alike(panel: ReplyFindings) -> Non
     """The same model is EQUIVALENT; coarse weights, another temperature and a cap are DIFFERENT; fine weights are detectable."""
     same, fine, coarse, warm, capped = panel.across
     assert (same.verdict, same.label) == ("EQUIVALENT", "EQUIVALENT within 1.5 times")
-    assert same.sentence.startswith("Replies to identical prompts are as alike across methods as within (rho ")
+    assert same.sentence.startswith(
+        "Replies to identical prompts are as alike across methods as within (rho "
+    )
     assert [match.verdict for match in (coarse, warm, capped)] == ["DIFFERENT"] * 3
     assert "Replies to identical prompts differ (rho " in coarse.sentence
     assert fine.p_difference is not None
     assert fine.p_difference <= 0.05
-    assert all(match.divergence is not None and match.divergence.rho > 1.2 for match in (fine, coarse, warm, capped))
+    assert all(
+        match.divergence is not None and match.divergence.rho > 1.2 for match in (fine, coarse, warm, capped)
+    )
     endings = dict(next(own for own in panel.within if own.method == "m6").endings)
     assert endings["length"] > 0.5
 
@@ -81,7 +87,9 @@ def test_the_second_self_is_apart(panel: ReplyFindings) -> None:
     assert panel.again is not None
     assert panel.calibrated
     assert panel.again.sentence.startswith("The reference's replies against its own: rho ")
-    broken = compare_replies(ask([TRUE, FOUR_BIT, TRUE], prompts=40, repeats=3, seed=5), "m0", again="m1", seed=1, draws=499)
+    broken = compare_replies(
+        ask([TRUE, FOUR_BIT, TRUE], prompts=40, repeats=3, seed=5), "m0", again="m1", seed=1, draws=499
+    )
     assert not broken.calibrated
 
 
@@ -97,7 +105,9 @@ def test_histories_are_compared_not_turns() -> None:
                 rows += [(method, f"p{i}", first), (method, f"p{i}+{first}", str(rng.integers(0, 3)))]
                 turns += [0, 1]
     columns = columns_of(rows, turns)
-    (match,) = compare_replies(replace(columns, item=[row[1].split("+")[0] for row in rows]), "a", seed=1, draws=499).across
+    (match,) = compare_replies(
+        replace(columns, item=[row[1].split("+")[0] for row in rows]), "a", seed=1, draws=499
+    ).across
     first_turn, second = match.turns
     assert first_turn.p is not None
     assert first_turn.p <= 0.05
@@ -112,7 +122,9 @@ def test_a_reply_that_never_changes_needs_many_prompts() -> None:
     """Where no method ever contradicts itself, 59 prompts answered alike prove that at most one in twenty is answered otherwise, 30 do
     not, and the number that would is said."""
     few, many = (
-        compare_replies(columns_of([(m, f"p{i}", "x") for m in "aabb" for i in range(n)]), "a", seed=1).across[0]
+        compare_replies(
+            columns_of([(m, f"p{i}", "x") for m in "aabb" for i in range(n)]), "a", seed=1
+        ).across[0]
         for n in (30, 59)
     )
     assert (few.verdict, few.prompts_to_settle) == ("INCONCLUSIVE", 59)
@@ -149,7 +161,9 @@ def test_one_model_twice_is_rarely_different(served: Served) -> None:
     """Of 40 audits of one model with itself at most 6 are below .05, and its rho's interval holds 1 in at least 32."""
     low, held = 0, 0
     for seed in range(40):
-        (match,) = compare_replies(ask([served, served], prompts=15, repeats=3, seed=seed), "m0", seed=seed, draws=199).across
+        (match,) = compare_replies(
+            ask([served, served], prompts=15, repeats=3, seed=seed), "m0", seed=seed, draws=199
+        ).across
         assert match.p is not None
         assert match.divergence is not None
         low += match.p <= 0.05

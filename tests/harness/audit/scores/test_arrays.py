@@ -41,7 +41,9 @@ def test_masked_columns_of_a_query_are_nulls() -> None:
     masked = replace(
         COLUMNS,
         outcome=np.ma.masked_array(outcomes, mask=[False, False, False, False, True, False]),
-        score=np.ma.masked_array([0.0, 50.0, 9.0, 9.0, 9.0, 100.0], mask=[False, False, True, True, True, False]),
+        score=np.ma.masked_array(
+            [0.0, 50.0, 9.0, 9.0, 9.0, 100.0], mask=[False, False, True, True, True, False]
+        ),
         method=np.array(COLUMNS.method, dtype=object),
     )
     for left, right in zip(score_array(COLUMNS).games, score_array(masked).games, strict=True):

@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 
 from harness.audit.scores.arrays import UNSCORED, GameScores
-from harness.audit.scores.clemscore import Clemscore, GameFigures, clemscore, common_support, method_figures, round2, summary_figures
+from harness.audit.scores.clemscore import (
+    Clemscore,
+    GameFigures,
+    clemscore,
+    common_support,
+    method_figures,
+    round2,
+    summary_figures,
+)
 from harness.audit.scores.score_audit import audit
 from tests.harness.audit.simulator import GAMES, from_games, game_of
 
@@ -26,9 +34,14 @@ def _number(text: str) -> float:
 def test_every_published_row_is_recomputed(row: dict[str, str]) -> None:
     """From a row's per-game figures follow its averages and its clemscore, to two decimals."""
     found = clemscore(
-        np.array([_number(row[f"{game}_played"]) for game in GAMES]), np.array([_number(row[f"{game}_quality"]) for game in GAMES])
+        np.array([_number(row[f"{game}_played"]) for game in GAMES]),
+        np.array([_number(row[f"{game}_quality"]) for game in GAMES]),
     )
-    published = Clemscore(value=_number(row["clemscore"]), played=_number(row["avg_played"]), quality=_number(row["avg_quality"]))
+    published = Clemscore(
+        value=_number(row["clemscore"]),
+        played=_number(row["avg_played"]),
+        quality=_number(row["avg_quality"]),
+    )
     assert found == published
 
 
@@ -48,10 +61,19 @@ def test_the_together_row_skips_the_game_nobody_played() -> None:
 
 def test_averages_alone_give_the_published_figure_only() -> None:
     """Where episodes are not known, neither are counts, intervals and a common support."""
-    games = [GameFigures(game="a", episodes=None, played=100.0, quality=50.0), GameFigures(game="b", episodes=None, played=0.0)]
+    games = [
+        GameFigures(game="a", episodes=None, played=100.0, quality=50.0),
+        GameFigures(game="b", episodes=None, played=0.0),
+    ]
     found = summary_figures("m", games)
     assert found.clemscore == Clemscore(value=25.0, played=50.0, quality=50.0)
-    assert (found.episodes, found.aborted, found.low, found.high, found.supported) == (None, None, None, None, None)
+    assert (found.episodes, found.aborted, found.low, found.high, found.supported) == (
+        None,
+        None,
+        None,
+        None,
+        None,
+    )
 
 
 def test_ties_go_to_even_on_the_product() -> None:
@@ -68,20 +90,29 @@ def test_what_is_not_scored_leaves_the_denominator() -> None:
     """Unscored episodes count nowhere; a game with none but those is skipped in both averages; nothing at all gives None."""
     taboo = game_of("taboo", np.array([100.0, NAN, 50.0]).reshape(1, 3, 1))
     cell = (1, 1, 1)
-    unscored = GameScores(game="imagegame", items=("i",), outcome=np.full(cell, UNSCORED, dtype=np.int8), score=np.full(cell, NAN))
+    unscored = GameScores(
+        game="imagegame",
+        items=("i",),
+        outcome=np.full(cell, UNSCORED, dtype=np.int8),
+        score=np.full(cell, NAN),
+    )
     found = method_figures(from_games([unscored, taboo], 1), "m0", np.array([False, False]), 0.05)
     assert found.games[0].episodes == 0
     assert [(game.aborted, game.unscored) for game in found.games] == [(0, 1), (1, 0)]
     assert (found.episodes, found.aborted, found.unscored, found.failed) == (4, 1, 1, 0)
     assert found.clemscore == Clemscore(value=50.0, played=66.67, quality=75.0)
     assert clemscore(np.array([NAN]), np.array([NAN])) == Clemscore(value=None, played=None, quality=None)
-    assert clemscore(np.array([0.0, NAN]), np.array([NAN, NAN])) == Clemscore(value=None, played=0.0, quality=None)
+    assert clemscore(np.array([0.0, NAN]), np.array([NAN, NAN])) == Clemscore(
+        value=None, played=0.0, quality=None
+    )
 
 
 def test_the_published_wordle_deviation() -> None:
     """A standard deviation is the sample's, over played episodes: one 30 and one 20 among 25 give 7.07 about 2.0."""
     scores = [[30.0], [20.0], *[[0.0]] * 23, *[[NAN]] * 5]
-    figures = method_figures(from_games([game_of("wordle", [scores])], 1), "m0", np.array([True]), 0.05).games[0]
+    figures = method_figures(
+        from_games([game_of("wordle", [scores])], 1), "m0", np.array([True]), 0.05
+    ).games[0]
     assert (figures.played, figures.quality, figures.std) == (83.33, 2.0, 7.07)
 
 

@@ -31,7 +31,9 @@ def test_missing_is_dropped_in_pairs() -> None:
     outcome = np.zeros((2, 2, 2), dtype=np.int8)
     outcome[1, 0, 1] = outcome[0, 1] = FAILED
     score = np.array([[[100.0, 0.0], [NAN, NAN]], [[50.0, NAN], [100.0, 100.0]]])
-    (game,) = pair(from_games([GameScores(game="g", items=("1", "2"), outcome=outcome, score=score)], 2), "m0", ("m1",))
+    (game,) = pair(
+        from_games([GameScores(game="g", items=("1", "2"), outcome=outcome, score=score)], 2), "m0", ("m1",)
+    )
     np.testing.assert_array_equal(game.shared, [[True, False]])
     np.testing.assert_array_equal(game.difference("points"), [[-50, 0]])
 
@@ -41,10 +43,18 @@ def test_no_common_items_are_refused() -> None:
     score = np.array([[[100.0], [NAN]], [[NAN], [100.0]]])
     outcome = np.array([[[0], [-2]], [[-2], [0]]], dtype=np.int8)
     with pytest.raises(AuditError, match="no item, by its content hash"):
-        pair(from_games([GameScores(game="g", items=("1", "2"), outcome=outcome, score=score)], 1), "m0", ("m1",))
+        pair(
+            from_games([GameScores(game="g", items=("1", "2"), outcome=outcome, score=score)], 1),
+            "m0",
+            ("m1",),
+        )
     failed = np.array([[[0], [0]], [[FAILED], [FAILED]]], dtype=np.int8)
     with pytest.raises(AuditError, match=r"none of its episodes finished \(2 failed\)"):
-        pair(from_games([GameScores(game="g", items=("1", "2"), outcome=failed, score=score)], 1), "m0", ("m1",))
+        pair(
+            from_games([GameScores(game="g", items=("1", "2"), outcome=failed, score=score)], 1),
+            "m0",
+            ("m1",),
+        )
 
 
 def test_discordant_pairs_are_counted_exactly() -> None:
@@ -64,4 +74,6 @@ def test_batches_speak_only_from_three_on() -> None:
     assert (batch_p(wild, 0 * wild) or 0) > 0.2
     assert batch_p(0 * wild, 0 * wild) == 1.0
     score = np.stack([np.full((3, 2), 50.0), np.tile([60.0, 40.0], (3, 1))])
-    np.testing.assert_allclose(batch_differences(from_games([game_of("g", score)], 2), "m0", ("m1",), "points"), [[10.0, -10.0]])
+    np.testing.assert_allclose(
+        batch_differences(from_games([game_of("g", score)], 2), "m0", ("m1",), "points"), [[10.0, -10.0]]
+    )

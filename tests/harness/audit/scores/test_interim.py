@@ -7,7 +7,16 @@ import pytest
 from scipy import stats
 
 from harness.audit.scores.arrays import ScoreArray
-from harness.audit.scores.interim import Look, Rules, Tripwire, first_items, sentence, spending, take_alarm, take_look
+from harness.audit.scores.interim import (
+    InterimResult,
+    Rules,
+    SequentialMonitor,
+    first_items,
+    interim_analysis,
+    sentence,
+    sequential_alarm,
+    spending,
+)
 from tests.harness.audit.simulator import CLEAN, DEAD_GAME, ITEMS, NEW_ABORTS, QUANTISATION, Defect, simulate
 
 QUARTERS = (0.25, 0.5, 0.75, 1.0)
@@ -15,15 +24,17 @@ RULES = Rules(margin=3.0, margin_played=5.0, margin_game=10.0, alpha=0.05, seed=
 
 
 def _blocks(scores: ScoreArray) -> list[list[str]]:
-    places = [(4 * place // len(game.items), item) for game in scores.games for place, item in enumerate(game.items)]
+    places = [
+        (4 * place // len(game.items), item) for game in scores.games for place, item in enumerate(game.items)
+    ]
     return [[item for at, item in places if at == block] for block in range(4)]
 
 
-def looked(scores: ScoreArray, *, draws: int = 999) -> Look:
+def looked(scores: ScoreArray, *, draws: int = 999) -> InterimResult:
     """The look that ends the audit of two methods."""
     spent, blocks = spending(QUARTERS, 0.05), _blocks(scores)
     for number in range(1, 5):
-        look = take_look(
+        look = interim_analysis(
             first_items(scores, blocks, number),
             "m0",
             "m1",
@@ -88,7 +99,7 @@ def test_repeated_intervals_hold_at_every_look() -> None:
     for _ in range(20):
         scores = simulate("mid", [CLEAN, CLEAN], rng, repeats=1, greedy=False)
         looks = [
-            take_look(
+            interim_analysis(
                 first_items(scores, _blocks(scores), number), "m0", "m1", number=number, spent=spent, rules=RULES,
                 open_difference=1, open_equivalence=1, e_value=1.0, draws=99,
             )
@@ -102,8 +113,12 @@ def test_the_tripwire_is_quiet_without_a_difference() -> None:
     """Read after every item, it reaches 20 in at most 5 % of 600 null plays, heavy tails or rare losses alike."""
     rng, loud = np.random.default_rng(5), 0
     for play in range(600):
-        wire = Tripwire([40, 80, 30])
-        tails = rng.standard_t(2, size=150) * 20 if play % 2 else rng.choice([0.0, 100.0, -100.0], size=150, p=[0.9, 0.05, 0.05])
+        wire = SequentialMonitor([40, 80, 30])
+        tails = (
+            rng.standard_t(2, size=150) * 20
+            if play % 2
+            else rng.choice([0.0, 100.0, -100.0], size=150, p=[0.9, 0.05, 0.05])
+        )
         for item, difference in enumerate(tails.tolist()):
             wire.add(0 if item < 40 else 1 if item < 120 else 2, difference)
         loud += wire.highest >= 20
@@ -115,7 +130,7 @@ def test_the_tripwire_hears_a_dead_game_soon() -> None:
     rng, soon = np.random.default_rng(6), 0
     for _ in range(20):
         scores = simulate("strong", [CLEAN, DEAD_GAME], rng, repeats=1, greedy=True)
-        wire = Tripwire(ITEMS)
+        wire = SequentialMonitor(ITEMS)
         order = rng.permutation(np.repeat(np.arange(7), ITEMS))[: sum(ITEMS) // 2]
         plays = [iter((game.points[1, :, 0] - game.points[0, :, 0]).tolist()) for game in scores.games]
         for game in order.tolist():
@@ -128,10 +143,19 @@ def test_an_alarm_is_told_with_its_evidence() -> None:
     """DIFFERENT, its interval wider than the last look's would be, the evidence in words."""
     scores = simulate("strong", [CLEAN, DEAD_GAME], np.random.default_rng(7), repeats=1, greedy=True)
     spent = spending(QUARTERS, 0.05)
-    alarm = take_alarm(
-        first_items(scores, _blocks(scores), 1), "m0", "m1", number=1, spent=spent, share=0.25, e_value=512.3, open_difference=1
+    alarm = sequential_alarm(
+        first_items(scores, _blocks(scores), 1),
+        "m0",
+        "m1",
+        number=1,
+        spent=spent,
+        share=0.25,
+        e_value=512.3,
+        open_difference=1,
     )
-    whole = take_alarm(scores, "m0", "m1", number=1, spent=spent, share=1.0, e_value=512.3, open_difference=1)
+    whole = sequential_alarm(
+        scores, "m0", "m1", number=1, spent=spent, share=1.0, e_value=512.3, open_difference=1
+    )
     assert (alarm.kind, alarm.verdict, alarm.last) == ("tripwire", "DIFFERENT", True)
     assert alarm.high - alarm.low > 2 * (whole.high - whole.low)
     assert "evidence 512 to 1, 200 were needed" in sentence(alarm, method="b", reference="a", margin=3.0)
@@ -139,9 +163,12 @@ def test_an_alarm_is_told_with_its_evidence() -> None:
 
 def test_many_methods_share_the_levels() -> None:
     """With four methods open a look's levels are a quarter, and the tripwire needs four times the evidence."""
-    scores, spent = simulate("weak", [CLEAN, CLEAN], np.random.default_rng(8), repeats=1, greedy=True), spending(QUARTERS, 0.05)
+    scores, spent = (
+        simulate("weak", [CLEAN, CLEAN], np.random.default_rng(8), repeats=1, greedy=True),
+        spending(QUARTERS, 0.05),
+    )
     one, four = (
-        take_look(
+        interim_analysis(
             scores, "m0", "m1", number=4, spent=spent, rules=RULES, open_difference=n, open_equivalence=n, e_value=1.0, draws=99
         )
         for n in (1, 4)

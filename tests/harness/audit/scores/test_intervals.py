@@ -46,7 +46,11 @@ def test_the_interval_lies_inside_exactly_when_p_says_so() -> None:
     rng = np.random.default_rng(3)
     agreed = set()
     for _ in range(150):
-        games = [list(-rng.exponential(6, 12) * (rng.random(12) < 0.5)), list(rng.normal(0, 3, 15)), [0.0] * 60]
+        games = [
+            list(-rng.exponential(6, 12) * (rng.random(12) < 0.5)),
+            list(rng.normal(0, 3, 15)),
+            [0.0] * 60,
+        ]
         parts = _strata(*games)
         low, high = equivalence_interval(parts, 0.05)
         margin = float(rng.uniform(2, 6))
@@ -98,7 +102,9 @@ def test_a_share_with_one_try_a_unit_is_wilsons() -> None:
 def test_repeats_that_agree_add_nothing_to_a_share() -> None:
     """Every try doubled verbatim leaves the interval as it is; independent repeats narrow it."""
     hits = np.array([1.0] * 7 + [0.0] * 13)
-    assert share_interval(2 * hits, np.full(20, 2.0), 0.05) == pytest.approx(share_interval(hits, np.ones(20), 0.05))
+    assert share_interval(2 * hits, np.full(20, 2.0), 0.05) == pytest.approx(
+        share_interval(hits, np.ones(20), 0.05)
+    )
     low, high = share_interval(np.array([4.0, 5.0, 6.0, 3.0, 7.0] * 4), np.full(20, 10.0), 0.05)
     assert high - low < 0.2
 

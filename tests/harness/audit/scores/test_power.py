@@ -9,7 +9,7 @@ import pytest
 
 from harness.audit.scores.contrasts import pair
 from harness.audit.scores.intervals import equivalence_p, strata
-from harness.audit.scores.power import FRESH, PlannedGame, Spread, guessed, measured, prospect
+from harness.audit.scores.power import FRESH, PlannedGame, Spread, estimate_power, guessed, measured
 from harness.audit.scores.sample_size import reach
 from tests.harness.audit.simulator import CLEAN, GAMES, ITEMS, from_games, game_of, simulate
 
@@ -17,7 +17,10 @@ MARGINS = {"points": 3.0, "played": 5.0}
 
 
 def _games(spread: Spread, *items: int) -> list[PlannedGame]:
-    return [PlannedGame(game=f"g{place}", items=n, spread=spread, source="guessed") for place, n in enumerate(items)]
+    return [
+        PlannedGame(game=f"g{place}", items=n, spread=spread, source="guessed")
+        for place, n in enumerate(items)
+    ]
 
 
 def _plain(chance: float, items: float = 0.0) -> Spread:
@@ -26,7 +29,9 @@ def _plain(chance: float, items: float = 0.0) -> Spread:
 
 def test_the_formula() -> None:
     """Two games of 200 items, chance 400: with 2 repeats the variance is 2 (400 / 2) / 200 / 4 x 2, and enough repeats bring it down."""
-    points, played = prospect(_games(_plain(400.0), 200, 200), repeats=2, methods=1, margins=MARGINS, alpha=0.05).endpoints
+    points, played = estimate_power(
+        _games(_plain(400.0), 200, 200), repeats=2, methods=1, margins=MARGINS, alpha=0.05
+    ).endpoints
     assert points.se == pytest.approx(1.0)
     assert points.provable == pytest.approx(reach(0.05))
     assert points.repeats == 2
@@ -36,16 +41,24 @@ def test_the_formula() -> None:
 
 def test_what_repeats_cannot_buy() -> None:
     """Items that respond to the method put a floor under the error: more items are asked for, and so many as bring it down."""
-    told = prospect(_games(_plain(10.0, 900.0), 40, 40), repeats=5, methods=1, margins=MARGINS, alpha=0.05)
+    told = estimate_power(
+        _games(_plain(10.0, 900.0), 40, 40), repeats=5, methods=1, margins=MARGINS, alpha=0.05
+    )
     assert told.needed is None
     assert not told.enough
-    many = prospect(_games(_plain(10.0, 900.0), *[ceil(40 * told.factor)] * 2), repeats=5, methods=1, margins=MARGINS, alpha=0.05)
+    many = estimate_power(
+        _games(_plain(10.0, 900.0), *[ceil(40 * told.factor)] * 2),
+        repeats=5,
+        methods=1,
+        margins=MARGINS,
+        alpha=0.05,
+    )
     assert many.enough
 
 
 def test_few_items_prove_nothing_small() -> None:
     """Ten items a game, though every play were alike: a difference may hide, and no number of repeats helps."""
-    told = prospect(_games(_plain(0.0), 10, 10), repeats=3, methods=1, margins=MARGINS, alpha=0.05)
+    told = estimate_power(_games(_plain(0.0), 10, 10), repeats=3, methods=1, margins=MARGINS, alpha=0.05)
     assert told.endpoints[0].floor > 10
     assert told.needed is None
     assert told.factor > 3
@@ -53,7 +66,10 @@ def test_few_items_prove_nothing_small() -> None:
 
 def test_more_methods_cost_more() -> None:
     """Holm's first step divides alpha: the same sweep proves less of each of eight methods than of one."""
-    one, eight = (prospect(_games(_plain(400.0), 200, 200), repeats=2, methods=k, margins=MARGINS, alpha=0.05) for k in (1, 8))
+    one, eight = (
+        estimate_power(_games(_plain(400.0), 200, 200), repeats=2, methods=k, margins=MARGINS, alpha=0.05)
+        for k in (1, 8)
+    )
     assert eight.endpoints[0].provable > one.endpoints[0].provable
     assert (eight.needed or 0) > (one.needed or 0)
 
@@ -74,7 +90,9 @@ def test_spread_is_measured_as_planted() -> None:
 
 def test_guesses_are_the_simulators() -> None:
     """A middling model at fresh chance spreads about as the table says; an unknown game takes the worst."""
-    found = measured(simulate("mid", [CLEAN, CLEAN], np.random.default_rng(2), repeats=2, greedy=False, items=[3000] * 7))
+    found = measured(
+        simulate("mid", [CLEAN, CLEAN], np.random.default_rng(2), repeats=2, greedy=False, items=[3000] * 7)
+    )
     for game in ("imagegame", "taboo", "referencegame"):
         assert found[game].chance + found[game].items == pytest.approx(FRESH[game].chance, rel=0.12)
     assert guessed("chess", greedy=False).chance == max(one.chance for one in FRESH.values())
@@ -86,11 +104,23 @@ def test_forecasts_come_true(repeats: int, greedy: bool, margin: float) -> None:
     half of them clearly fewer."""
     rng = np.random.default_rng(3)
     spreads = measured(simulate("strong", [CLEAN, CLEAN, CLEAN], rng, repeats=3, greedy=greedy))
-    games = [PlannedGame(game=game, items=n, spread=spreads[game], source="pilot") for game, n in zip(GAMES, ITEMS, strict=True)]
-    (points,) = prospect(games, repeats=repeats, methods=1, margins={"points": margin}, alpha=0.05).endpoints
+    games = [
+        PlannedGame(game=game, items=n, spread=spreads[game], source="pilot")
+        for game, n in zip(GAMES, ITEMS, strict=True)
+    ]
+    (points,) = estimate_power(
+        games, repeats=repeats, methods=1, margins={"points": margin}, alpha=0.05
+    ).endpoints
     assert points.repeats is not None
     proved = 0
     for _ in range(40):
-        pairs = pair(simulate("strong", [CLEAN, CLEAN], rng, repeats=points.repeats, greedy=greedy), "m0", ("m1",))
-        proved += bool(equivalence_p(strata([one.difference("points") for one in pairs], [one.shared for one in pairs]), margin)[0] <= 0.05)
+        pairs = pair(
+            simulate("strong", [CLEAN, CLEAN], rng, repeats=points.repeats, greedy=greedy), "m0", ("m1",)
+        )
+        proved += bool(
+            equivalence_p(
+                strata([one.difference("points") for one in pairs], [one.shared for one in pairs]), margin
+            )[0]
+            <= 0.05
+        )
     assert proved >= 26

@@ -7,16 +7,21 @@ import pytest
 
 from harness.audit.scores.arrays import FloatArray
 from harness.audit.scores.intervals import Strata, strata
-from harness.audit.scores.sample_size import Plan, Question, noise_of, plan, reach
+from harness.audit.scores.sample_size import Question, SampleSizePlan, noise_of, plan, reach
 
 
-def _pair(rng: np.random.Generator, items: int, repeats: int, interaction: float, chance: float) -> tuple[FloatArray, FloatArray, Strata]:
-    a, b = (interaction * rng.normal(size=(items, 1)) + chance * rng.normal(size=(items, repeats)) for _ in range(2))
+def _pair(
+    rng: np.random.Generator, items: int, repeats: int, interaction: float, chance: float
+) -> tuple[FloatArray, FloatArray, Strata]:
+    a, b = (
+        interaction * rng.normal(size=(items, 1)) + chance * rng.normal(size=(items, repeats))
+        for _ in range(2)
+    )
     d = (b.mean(axis=1) - a.mean(axis=1))[None]
     return a, b, strata([d], [np.ones(d.shape, dtype=np.bool_)])
 
 
-def _plan(a: FloatArray, b: FloatArray, parts: Strata, margin: float) -> Plan:
+def _plan(a: FloatArray, b: FloatArray, parts: Strata, margin: float) -> SampleSizePlan:
     question = Question(parts=parts, noise=noise_of([a], [b], parts), margin=margin)
     return plan([question], repeats=a.shape[1], items=a.shape[0], alpha=0.05, calls=10.0, cost_usd=None)
 

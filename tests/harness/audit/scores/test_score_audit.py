@@ -9,11 +9,30 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from harness.audit.scores.arrays import ABORTED, FAILED, LOST, SUCCESS, EpisodeColumns, FloatArray, GameScores, ScoreArray, score_array
+from harness.audit.scores.arrays import (
+    ABORTED,
+    FAILED,
+    LOST,
+    SUCCESS,
+    EpisodeColumns,
+    FloatArray,
+    GameScores,
+    ScoreArray,
+    score_array,
+)
 from harness.audit.scores.findings import Audit, as_json
 from harness.audit.scores.score_audit import audit
 from harness.core.errors import AuditError
-from tests.harness.audit.simulator import CLEAN, DEAD_GAME, NEW_ABORTS, QUANTISATION, Defect, from_games, game_of, simulate
+from tests.harness.audit.simulator import (
+    CLEAN,
+    DEAD_GAME,
+    NEW_ABORTS,
+    QUANTISATION,
+    Defect,
+    from_games,
+    game_of,
+    simulate,
+)
 
 NAN = float("nan")
 DRAWS = 999
@@ -27,7 +46,14 @@ def _columns(scores: ScoreArray) -> EpisodeColumns:
     """The rows such an array came from."""
     words = {SUCCESS: "success", LOST: "lost", ABORTED: "aborted", FAILED: None}
     rows = [
-        (method, game.game, item, repeat, words[int(game.outcome[m, i, repeat])], float(game.score[m, i, repeat]))
+        (
+            method,
+            game.game,
+            item,
+            repeat,
+            words[int(game.outcome[m, i, repeat])],
+            float(game.score[m, i, repeat]),
+        )
         for game in scores.games
         for m, method in enumerate(scores.methods)
         for i, item in enumerate(game.items)
@@ -35,14 +61,32 @@ def _columns(scores: ScoreArray) -> EpisodeColumns:
     ]
     method, game_name, item, repeat, outcome, score = (list(column) for column in zip(*rows, strict=True))
     return EpisodeColumns(
-        method=method, game=game_name, item=item, repeat=repeat, outcome=outcome, score=score, batch=repeat, calls=[4] * len(rows)
+        method=method,
+        game=game_name,
+        item=item,
+        repeat=repeat,
+        outcome=outcome,
+        score=score,
+        batch=repeat,
+        calls=[4] * len(rows),
     )
 
 
 def test_each_method_gets_the_verdict_it_deserves() -> None:
     """One model three times and three defects: equal ones are EQUIVALENT, a dead game, new aborts and coarse weights are DIFFERENT."""
-    found = audit(_simulated(CLEAN, CLEAN, DEAD_GAME, NEW_ABORTS, QUANTISATION, CLEAN), "m0", again="m5", seed=1, draws=DRAWS)
-    assert [comparison.verdict for comparison in found.comparisons] == ["EQUIVALENT", "DIFFERENT", "DIFFERENT", "DIFFERENT"]
+    found = audit(
+        _simulated(CLEAN, CLEAN, DEAD_GAME, NEW_ABORTS, QUANTISATION, CLEAN),
+        "m0",
+        again="m5",
+        seed=1,
+        draws=DRAWS,
+    )
+    assert [comparison.verdict for comparison in found.comparisons] == [
+        "EQUIVALENT",
+        "DIFFERENT",
+        "DIFFERENT",
+        "DIFFERENT",
+    ]
     equal, dead, aborts, weights = found.comparisons
     assert "Mostly taboo: form -" in dead.sentence
     assert min(aborts.played.p, *(game.p_played for game in aborts.games)) <= 0.05
@@ -69,12 +113,19 @@ def test_runs_that_differ_among_themselves_are_not_the_method() -> None:
     """A spread from run to run without a method effect may differ in these runs, but is not called the method's doing."""
     scopes = []
     for seed in range(12):
-        found = audit(_simulated(CLEAN, Defect(run_sd=0.5), repeats=3, greedy=False, seed=seed), "m0", seed=1, draws=DRAWS)
+        found = audit(
+            _simulated(CLEAN, Defect(run_sd=0.5), repeats=3, greedy=False, seed=seed),
+            "m0",
+            seed=1,
+            draws=DRAWS,
+        )
         scopes += [comparison.scope for comparison in found.comparisons if comparison.verdict == "DIFFERENT"]
     assert scopes.count("the access method") <= 2
 
 
-def _from_summary(games: dict[str, tuple[int, tuple[float, float], tuple[float, float]]], rng: np.random.Generator) -> ScoreArray:
+def _from_summary(
+    games: dict[str, tuple[int, tuple[float, float], tuple[float, float]]], rng: np.random.Generator
+) -> ScoreArray:
     """Scores with these percentages played and mean scores, reference and method, a game (items, ..., ...): as many 100s as it takes and
     one remainder, in an order of their own for each method in referencegame and in the same order elsewhere."""
     built = []
@@ -113,7 +164,9 @@ def test_a_game_beyond_its_margin_is_different_whatever_the_mean() -> None:
     assert reference.difference == pytest.approx(-18.9, abs=0.05)
     assert reference.beyond
     assert "Mostly referencegame: play -18.9." in found.sentence
-    (lenient,) = audit(scores, "m0", margin=6.0, margin_played=10.0, margin_game=20.0, seed=1, draws=DRAWS).comparisons
+    (lenient,) = audit(
+        scores, "m0", margin=6.0, margin_played=10.0, margin_game=20.0, seed=1, draws=DRAWS
+    ).comparisons
     assert lenient.verdict == "EQUIVALENT"
     assert "a difference is detectable" in lenient.sentence
 
@@ -182,7 +235,9 @@ def test_the_order_of_rows_changes_nothing() -> None:
     order = np.random.default_rng(1).permutation(len(columns.method))
     names = ("method", "game", "item", "repeat", "outcome", "score", "batch", "calls")
     shuffled = EpisodeColumns(**{name: [getattr(columns, name)[i] for i in order] for name in names})
-    assert _plain(audit(score_array(columns), "m0", seed=1, draws=DRAWS)) == _plain(audit(score_array(shuffled), "m0", seed=1, draws=DRAWS))
+    assert _plain(audit(score_array(columns), "m0", seed=1, draws=DRAWS)) == _plain(
+        audit(score_array(shuffled), "m0", seed=1, draws=DRAWS)
+    )
 
 
 def test_the_names_of_methods_change_only_names() -> None:
@@ -198,7 +253,9 @@ def test_the_names_of_methods_change_only_names() -> None:
 def test_swapping_method_and_reference_flips_signs_only() -> None:
     """b against a is minus a against b: estimates and bounds change sign, p's and verdicts stay."""
     scores = _simulated(CLEAN, NEW_ABORTS, repeats=1)
-    (there,), (back,) = (audit(scores, reference, seed=1, draws=DRAWS).comparisons for reference in ("m0", "m1"))
+    (there,), (back,) = (
+        audit(scores, reference, seed=1, draws=DRAWS).comparisons for reference in ("m0", "m1")
+    )
     assert there.points.difference == pytest.approx(-back.points.difference)
     assert (there.points.low, there.points.high) == pytest.approx((-back.points.high, -back.points.low))
     assert (there.p_joint, there.verdict) == (back.p_joint, back.verdict)
@@ -211,10 +268,16 @@ def test_swapping_method_and_reference_flips_signs_only() -> None:
 
 def _doubled(scores: ScoreArray) -> ScoreArray:
     games = tuple(
-        replace(game, outcome=np.concatenate([game.outcome] * 2, axis=2), score=np.concatenate([game.score] * 2, axis=2))
+        replace(
+            game,
+            outcome=np.concatenate([game.outcome] * 2, axis=2),
+            score=np.concatenate([game.score] * 2, axis=2),
+        )
         for game in scores.games
     )
-    return replace(scores, games=games, batches=(*scores.batches, *(batch + scores.repeats for batch in scores.batches)))
+    return replace(
+        scores, games=games, batches=(*scores.batches, *(batch + scores.repeats for batch in scores.batches))
+    )
 
 
 def test_repeats_repeated_verbatim_add_nothing() -> None:
@@ -228,14 +291,19 @@ def test_repeats_repeated_verbatim_add_nothing() -> None:
     for single, double in zip(once.methods, twice.methods, strict=True):
         assert single.clemscore == double.clemscore
         for game, again in zip(single.games, double.games, strict=True):
-            assert (again.played_high or 0) - (again.played_low or 0) >= (game.played_high or 0) - (game.played_low or 0) - 1e-9
+            assert (again.played_high or 0) - (again.played_low or 0) >= (game.played_high or 0) - (
+                game.played_low or 0
+            ) - 1e-9
 
 
 def test_a_constant_added_to_all_changes_no_difference() -> None:
     """Ten points more for every played episode of both: differences in points, where all is played, stay as they are."""
     rng = np.random.default_rng(9)
     base: FloatArray = np.round(80 * rng.random((2, 40, 2)), 3)
-    plain, raised = (audit(from_games([game_of("g", base + shift)], 2), "m0", seed=1, draws=DRAWS).comparisons[0] for shift in (0.0, 10.0))
+    plain, raised = (
+        audit(from_games([game_of("g", base + shift)], 2), "m0", seed=1, draws=DRAWS).comparisons[0]
+        for shift in (0.0, 10.0)
+    )
     assert plain.points.difference == pytest.approx(raised.points.difference)
     assert (plain.points.low, plain.p_joint) == pytest.approx((raised.points.low, raised.p_joint))
     assert plain.clemscore.supported == pytest.approx(raised.clemscore.supported)

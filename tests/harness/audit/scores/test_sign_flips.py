@@ -8,13 +8,21 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from harness.audit.scores.sign_flips import flip_test
+from harness.audit.scores.sign_flips import sign_flip_test
 
 
-def _test(values: list[npt.ArrayLike], draws: int = 999, seed: int = 1) -> tuple[float, npt.NDArray[np.float64]]:
+def _test(
+    values: list[npt.ArrayLike], draws: int = 999, seed: int = 1
+) -> tuple[float, npt.NDArray[np.float64]]:
     """One endpoint, one contrast, a game each entry."""
     games = [np.asarray(value, dtype=np.float64)[None] for value in values]
-    found = flip_test([games], [np.ones(game.shape, dtype=np.bool_) for game in games], [f"g{i}" for i in range(len(games))], seed, draws)
+    found = sign_flip_test(
+        [games],
+        [np.ones(game.shape, dtype=np.bool_) for game in games],
+        [f"g{i}" for i in range(len(games))],
+        seed,
+        draws,
+    )
     return float(found.joint[0]), found.adjusted[0, 0]
 
 
@@ -29,7 +37,12 @@ def test_it_is_the_exact_test() -> None:
 
 def test_differences_of_nothing_say_nothing() -> None:
     """All-zero differences, and a single item, give p = 1 everywhere."""
-    cases: list[list[npt.ArrayLike]] = [[np.zeros(9)], [np.zeros(9), np.zeros(4)], [[100.0]], [[100.0], np.zeros(3)]]
+    cases: list[list[npt.ArrayLike]] = [
+        [np.zeros(9)],
+        [np.zeros(9), np.zeros(4)],
+        [[100.0]],
+        [[100.0], np.zeros(3)],
+    ]
     for games in cases:
         p, adjusted = _test(games)
         assert p == 1.0
