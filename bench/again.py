@@ -23,7 +23,8 @@ from backends.emulator.simulated import (
     SimulatedProvider,
 )
 from games import GAMES
-from harness.audit.replies.reply_audit import ReplyColumns, compare_replies
+from harness.audit.replies.columns import ReplyColumns
+from harness.audit.replies.reply_audit import compare_replies
 from harness.audit.scores.arrays import EpisodeColumns, score_array
 from harness.audit.scores.contrasts import ENDPOINTS, pair
 from harness.audit.scores.sign_flips import sign_flip_test

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from harness.audit.probes.causes import Attribution, Symptoms, attribute, symptoms_of
 from harness.audit.probes.interpret import interpret_probes
-from harness.audit.replies.reply_audit import ReplyColumns, ReplyFindings, compare_replies
+from harness.audit.replies.columns import ReplyColumns
+from harness.audit.replies.reply_audit import ReplyFindings, compare_replies
 from harness.audit.scores.arrays import EpisodeColumns, score_array
 from harness.audit.scores.clemscore import (
     GameFigures,

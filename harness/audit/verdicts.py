@@ -1,7 +1,7 @@
 """Three verdicts and their words.
 
 Knows p-values and figures already made; does no statistics but Holm's. Keeps: the sentences below are the only ones an audit speaks of
-scores and replies; nothing is ever called the same for want of evidence."""
+scores; nothing is ever called the same for want of evidence."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def different(
     game, part, points = mostly
     return (
         f"{method} differs from {reference}: {difference:+.1f} points [{low:+.1f}, {high:+.1f}] on {items} items x {repeats} "
-        f"(p {_p(p)}, {methods} methods, Holm). Mostly {game}: {part} {points:+.1f}. Scope: {scope}."
+        f"(p {format_p(p)}, {methods} methods, Holm). Mostly {game}: {part} {points:+.1f}. Scope: {scope}."
     )
 
 
@@ -85,7 +85,7 @@ def equivalent(
     scope: Scope,
 ) -> str:
     """p_detectable  None unless a difference is detectable; level of the interval in percent"""
-    detectable = "" if p_detectable is None else f"; a difference is detectable (p {_p(p_detectable)})"
+    detectable = "" if p_detectable is None else f"; a difference is detectable (p {format_p(p_detectable)})"
     return (
         f"{method} is equivalent to {reference} within {margin:g} points: {difference:+.1f} [{level:g} % {low:+.1f}, {high:+.1f}]"
         f"{detectable}.{_runs_only(scope)}"
@@ -131,59 +131,9 @@ def missing_data(*, method: str, reference: str, worst: float, best: float, fail
 
 def again(*, difference: float, low: float, high: float, p: float) -> str:
     """The arm that plays the reference a second time."""
-    return f"The reference against itself: {difference:+.1f} [{low:+.1f}, {high:+.1f}]; joint p {_p(p)}."
-
-
-def replies(
-    verdict: Verdict,
-    rho: float | None,
-    low: float | None,
-    high: float | None,
-    *,
-    p: float,
-    detectable: bool,
-    margin: float,
-    prompts_to_settle: int | None,
-) -> str:
-    """rho, low, high  how many times as often replies part across methods as within, with its interval; None where no prompt was asked
-    twice through both"""
-    ratio = f"(rho {_rho(rho, low, high)})"
-    if verdict == "EQUIVALENT":
-        said = f"; a difference is detectable (p {_p(p)})" if detectable else ""
-        return f"Replies to identical prompts are as alike across methods as within {ratio}{said}."
-    if verdict == "DIFFERENT":
-        return f"Replies to identical prompts differ ({f'rho {_rho(rho, low, high)}, ' if rho is not None else ''}p {_p(p)})."
-    needed = (
-        "two repeats of each method"
-        if prompts_to_settle is None
-        else f"about {prompts_to_settle:,} prompts asked as often as now"
-    )
     return (
-        f"Replies to identical prompts may or may not be as alike across methods as within "
-        f"({f'rho {_rho(rho, low, high)}, ' if rho is not None else ''}p {_p(p)}). To settle {margin:g} times: {needed}."
+        f"The reference against itself: {difference:+.1f} [{low:+.1f}, {high:+.1f}]; joint p {format_p(p)}."
     )
-
-
-def replies_not_compared(reference: str, share: float, prompts: int) -> str:
-    """With one repeat there is nothing to hold a disagreement against."""
-    return (
-        f"Replies to identical prompts were not compared: R = 1. ({100 * share:.0f} % of {prompts} agree with those of {reference}; "
-        "how often a method agrees with itself is unknown.)"
-    )
-
-
-def replies_again(rho: float | None, low: float | None, high: float | None, *, p: float | None) -> str:
-    """The replies of the arm that plays the reference a second time."""
-    if p is None:
-        return "The reference's replies were not held against its own: R = 1."
-    ratio = "" if rho is None else f"rho {_rho(rho, low, high)}, "
-    return f"The reference's replies against its own: {ratio}p {_p(p)}."
-
-
-def _rho(rho: float | None, low: float | None, high: float | None) -> str:
-    if rho is None or low is None or high is None:
-        return "unknown"
-    return f"{rho:.2f} [{low:.2f}, {high:.2f}]"
 
 
 def _runs_only(scope: Scope) -> str:
@@ -196,5 +146,5 @@ def _price(plan: SampleSizePlan) -> str:
     return f" ({', '.join(parts)})" if parts else ""
 
 
-def _p(p: float) -> str:
+def format_p(p: float) -> str:
     return "< 0.0001" if p < 0.0001 else f"= {p:.2g}"

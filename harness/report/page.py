@@ -87,7 +87,7 @@ def _hash(text: str) -> str:
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
-# --- numbers as a person reads them -------------------------------------------------------------------------------------------
+# --- numbers as a person reads them -------------------------------------------------------------------------
 
 
 def number(value: float | None, digits: int = 1, *, sign: bool = False) -> str:
@@ -113,7 +113,7 @@ def day(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).strftime(_DAY)
 
 
-# --- figures ------------------------------------------------------------------------------------------------------------------
+# --- figures ------------------------------------------------------------------------------------------------
 
 
 def _forest_axis(part: ModelAudit) -> Axis:
@@ -188,7 +188,7 @@ def _power(exponent: int) -> str:
     return f"{10 ** (exponent - unit):g}{name}"
 
 
-# --- transcripts as data ------------------------------------------------------------------------------------------------------
+# --- transcripts as data ------------------------------------------------------------------------------------
 
 
 def transcripts(shown: Sequence[ShownEpisode]) -> dict[str, object]:

@@ -1,7 +1,9 @@
 """Where two replies to one prompt part: the hazard of parting, byte by byte, within a method and across two.
 
-Replies that agree to their end are censored there, as survival analysis has it; so short and long replies compare.
-Knows lengths and partings; nothing of texts. Keeps: every prompt counts once; intervals resample items, whose prompts stay together."""
+Replies that agree to their end are censored there, as survival analysis has it; so short and long replies
+compare.
+Knows lengths and partings; nothing of texts. Keeps: every prompt counts once; intervals resample items, whose
+prompts stay together."""
 
 from __future__ import annotations
 
@@ -35,10 +37,12 @@ class Divergence:
     """How replies part.
 
     hazard_*  chance to part at the next byte: two replies of the reference, of the method, one of each
-    rho       hazard_across over the geometric mean of the two others: 1 means as different from each other as from themselves
+    rho       hazard_across over the geometric mean of the two others: 1 means as different from each other as
+              from themselves
     low, high 1 - alpha interval of rho, over items
     error     standard error of log rho; 0 where no reply ever parted
-    excess    how much rarer replies agree across than within, mean over prompts, with its 1 - 2 alpha interval
+    excess    how much rarer replies agree across than within, mean over prompts, with its 1 - 2 alpha
+              interval
     p_equivalence  of "rho is at least its margin, or the excess at least 5 percent": the larger p of both
     curve     Kaplan-Meier"""
 
@@ -78,7 +82,8 @@ def diverge(
     """Hazards and their ratio; every prompt must have pairs of all three kinds.
 
     item_of_prompt  (prompts,)
-    source          hazard: partings over exposure, as of a geometric life; percentile bootstrap over items; Kaplan & Meier (1958)"""
+    source          hazard: partings over exposure, as of a geometric life; percentile bootstrap over items;
+                    Kaplan & Meier (1958)"""
     prompts = len(item_of_prompt)
     cell = pairs.kind * prompts + pairs.prompt
     count = np.bincount(cell, minlength=3 * prompts)
@@ -143,15 +148,15 @@ def _ratio(sums: FloatArray) -> FloatArray:
 
 
 def _p_excess(excess: FloatArray) -> float:
-    """p of "replies agree at least 5 percent rarer across": Student's t over items; where items are all alike, the chance that of so
-    many none shows what one in twenty has."""
+    """p of "replies agree at least 5 percent rarer across": Student's t over items; where items are all
+    alike, the chance that of so many none shows what one in twenty has."""
     error = float(excess.std(ddof=1)) / np.sqrt(len(excess)) if len(excess) > 1 else 0.0
     if error < 1e-12:
         return float((1 - MARGIN_MATCH) ** len(excess)) if excess.mean() < MARGIN_MATCH else 1.0
     return float(stats.t.cdf((float(excess.mean()) - MARGIN_MATCH) / error, len(excess) - 1))
 
 
-def items_to_prove_alike(alpha: float) -> int:
+def items_to_confirm(alpha: float) -> int:
     """Items, all answered alike, that it takes to rule out more than that share."""
     return int(np.ceil(np.log(alpha) / np.log(1 - MARGIN_MATCH)))
 

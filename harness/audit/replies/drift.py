@@ -1,8 +1,9 @@
 """Has a method changed since last time? A small panel of asks, put again on other days.
 
-Knows days of replies and of facts; nothing of stores. Keeps: each day is held against all earlier days pooled, for which replies came
-today is then pure chance, and independent of every day before; without a change the mean time to a false alarm is at least the days asked
-for. Does not promise: to see a change of a few asks in a hundred; the audit of two full sweeps does."""
+Knows days of replies and of facts; nothing of stores. Keeps: each day is held against all earlier days
+pooled, for which replies came today is then pure chance, and independent of every day before; without a
+change the mean time to a false alarm is at least the days asked for. Does not promise: to see a change of a
+few asks in a hundred; the audit of two full sweeps does."""
 
 from __future__ import annotations
 
@@ -13,8 +14,9 @@ from math import sqrt
 
 import numpy as np
 
+from harness.audit.replies.columns import ReplyColumns
 from harness.audit.replies.label_permutation import DRAWS
-from harness.audit.replies.reply_audit import ReplyColumns, sample_p
+from harness.audit.replies.reply_audit import sample_p
 from harness.core.errors import AuditError
 from harness.core.seeds import derive_seed
 
@@ -38,7 +40,8 @@ class PanelReply:
 class Day:
     """What one method said on one day.
 
-    facts          what the provider told of itself, by name: served model, fingerprint, price; several values where it told several
+    facts          what the provider told of itself, by name: served model, fingerprint, price; several values
+                   where it told several
     prompt_tokens  of each ask, as the provider counted them"""
 
     label: str
@@ -94,8 +97,8 @@ def drift(
 
     days_mean  mean number of days to a false alarm
     raises     AuditError with fewer than two days, or if no ask was put on two of them
-    source     Shiryaev-Roberts over e-values: Shin, Ramdas & Rinaldo (2024), New England J. Statist. Data Sci. 2;
-               a p as an e-value: Vovk & Wang (2021), Ann. Statist. 49"""
+    source     Shiryaev-Roberts over e-values: Shin, Ramdas & Rinaldo (2024), New England J. Statist. Data
+               Sci. 2; a p as an e-value: Vovk & Wang (2021), Ann. Statist. 49"""
     if len(days) < 2:
         raise AuditError(f"{method}: drift needs two days at least")
     found = tuple(_findings(method, days, days_mean, seed, draws))

@@ -1,7 +1,9 @@
 """How alike two replies are.
 
-Knows texts as bytes; nothing of prompts, methods or chance. Keeps: equal texts are never handed in, they are alike by definition.
-Does not promise: to look beyond the first 512 bytes of a reply, or to tell two rare words apart that fall into one place of 128."""
+Knows texts as bytes; nothing of prompts, methods or chance. Keeps: equal texts are never handed in, they are
+alike by definition.
+Does not promise: to look beyond the first 512 bytes of a reply, or to tell two rare words apart that fall
+into one place of 128."""
 
 from __future__ import annotations
 
@@ -20,8 +22,8 @@ _ROWS = 4_096  # texts and pairs looked at together: some ten MB
 _PAIRS = 20_000
 
 KERNELS = ("match", "prefix", "position", "words", "length", "ending")
-"""same text; share of it before the first difference; share of positions that agree; cosine of the square roots of word counts; minus
-the difference in length; same finish reason"""
+"""same text; share of it before the first difference; share of positions that agree; cosine of the square
+roots of word counts; minus the difference in length; same finish reason"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +41,8 @@ class Texts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Likeness:
-    """Of pairs of different texts, (pairs,) each: bytes before the first difference, and the kernels that look into the text."""
+    """Of pairs of different texts, (pairs,) each: bytes before the first difference, and the kernels that
+    look into the text."""
 
     common: IntArray
     prefix: FloatArray
@@ -61,7 +64,8 @@ def prepare(texts: Sequence[str]) -> Texts:
 
 
 def _words(raw: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    """Each word falls into one of 128 places by a hash of its bytes; the square roots of the counts, scaled to length 1."""
+    """Each word falls into one of 128 places by a hash of its bytes; the square roots of the counts, scaled
+    to length 1."""
     flat = raw.reshape(-1)
     inside = np.flatnonzero(flat > ord(" "))
     if not len(inside):

@@ -1,8 +1,10 @@
 """Relabelling within strata: are two samples, a few values a stratum, from one source?
 
-Within a stratum (identical prompt) the method is only a label. All ways to hand out the labels are enumerated, the statistic of each is
-one matrix product away, and a relabelling of the whole is a random index a stratum and a sum.
-Knows similarities, not of what. Keeps: exact p-values, (1 + count) / (draws + 1); labels never cross strata."""
+Within a stratum (identical prompt) the method is only a label. All ways to hand out the labels are
+enumerated, the statistic of each is one matrix product away, and a relabelling of the whole is a random index
+a stratum and a sum.
+Knows similarities, not of what. Keeps: exact p-values, (1 + count) / (draws + 1); labels never cross
+strata."""
 
 from __future__ import annotations
 
@@ -26,8 +28,8 @@ class Block:
     """Strata of one shape.
 
     first, second  how many values each sample has in every stratum
-    similarity     (strata, pairs, kernels): of each pair of the stratum's values, the first sample's values before the second's,
-                   pairs in the order of `pairs_of`"""
+    similarity     (strata, pairs, kernels): of each pair of the stratum's values, the first sample's values
+                   before the second's, pairs in the order of `pairs_of`"""
 
     first: int
     second: int
@@ -36,8 +38,8 @@ class Block:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PermutationResult:
-    """What relabelling says: the maximum mean discrepancy of each kernel (its square, mean over strata), a p each, and the p of the
-    largest standardised one."""
+    """What relabelling says: the maximum mean discrepancy of each kernel (its square, mean over strata), a p
+    each, and the p of the largest standardised one."""
 
     discrepancy: tuple[float, ...]
     p_kernels: tuple[float, ...]
@@ -53,10 +55,12 @@ def pairs_of(values: int) -> tuple[IntArray, IntArray]:
 def permutation_test(
     blocks: Sequence[Block], rng: np.random.Generator, draws: int = DRAWS
 ) -> PermutationResult:
-    """Tests that both samples come from one source, stratum by stratum, with every kernel on the same relabellings.
+    """Tests that both samples come from one source, stratum by stratum, with every kernel on the same
+    relabellings.
 
-    source  unbiased MMD: Gretton et al. (2012), JMLR 13; length as an energy distance: Székely & Rizzo (2013); the largest of several
-            standardised statistics calibrated by the same draws: Westfall & Young (1993)"""
+    source  unbiased MMD: Gretton et al. (2012), JMLR 13; length as an energy distance: Székely & Rizzo
+            (2013); the largest of several standardised statistics calibrated by the same draws: Westfall &
+            Young (1993)"""
     sums, largest = _drawn(blocks, rng, draws)
     return PermutationResult(
         discrepancy=tuple(sums[0].tolist()),
@@ -66,14 +70,16 @@ def permutation_test(
 
 
 def randomised_p(blocks: Sequence[Block], rng: np.random.Generator, draws: int = DRAWS) -> float:
-    """The p of the largest kernel with ties broken by a coin: exactly uniform if both samples come from one source."""
+    """The p of the largest kernel with ties broken by a coin: exactly uniform if both samples come from one
+    source."""
     _, largest = _drawn(blocks, rng, draws)
     above, level = int((largest > largest[0]).sum()), int((largest == largest[0]).sum())
     return (above + (1 - rng.random()) * level) / len(largest)
 
 
 def _drawn(blocks: Sequence[Block], rng: np.random.Generator, draws: int) -> tuple[FloatArray, FloatArray]:
-    """Each kernel's statistic, as it is and under every relabelling, (1 + draws, kernels), and the largest standardised one."""
+    """Each kernel's statistic, as it is and under every relabelling, (1 + draws, kernels), and the largest
+    standardised one."""
     sums = np.zeros((draws + 1, blocks[0].similarity.shape[2]))
     for block in blocks:
         _add_draws(sums, block, rng)
@@ -84,7 +90,8 @@ def _drawn(blocks: Sequence[Block], rng: np.random.Generator, draws: int) -> tup
 
 
 def _add_draws(sums: FloatArray, block: Block, rng: np.random.Generator) -> None:
-    """Adds the block's strata to the first row, labelled as they are, and to each other row under labels of its own."""
+    """Adds the block's strata to the first row, labelled as they are, and to each other row under labels of
+    its own."""
     weight = pair_weights(_labellings(block.first, block.second, rng), block.first, block.second)
     labellings, draws, kernels = weight.shape[1], len(sums) - 1, sums.shape[1]
     for start in range(0, len(block.similarity), _STRATA):
@@ -122,7 +129,8 @@ def _labellings(first: int, second: int, rng: np.random.Generator) -> BoolArray:
 
 
 def pair_weights(labels: BoolArray, first: int, second: int) -> FloatArray:
-    """What each pair's similarity counts in the statistic under each labelling, (pairs, labellings); a sample of one has no inside."""
+    """What each pair's similarity counts in the statistic under each labelling, (pairs, labellings); a sample
+    of one has no inside."""
     one, other = pairs_of(labels.shape[1])
     in_first = labels[:, one] & labels[:, other]
     in_second = ~labels[:, one] & ~labels[:, other]

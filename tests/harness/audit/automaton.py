@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.audit.replies.reply_audit import ReplyColumns
+from harness.audit.replies.columns import ReplyColumns
 from harness.audit.scores.arrays import FloatArray, IntArray
 
 STATES, TOKENS = 3_001, 48

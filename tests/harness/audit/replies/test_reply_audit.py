@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from harness.audit.replies.reply_audit import ReplyColumns, ReplyFindings, compare_replies
+from harness.audit.replies.columns import ReplyColumns
+from harness.audit.replies.reply_audit import ReplyFindings, compare_replies
 from harness.core.errors import AuditError
 from tests.harness.audit.automaton import CAPPED, EIGHT_BIT, FOUR_BIT, TRUE, WARM, Served, ask
 
@@ -41,9 +42,7 @@ def test_one_reply_each_is_a_proportion_and_no_verdict() -> None:
     assert (match.low, match.high) == pytest.approx((wilson.low, wilson.high))
     assert (match.p, match.verdict, match.label) == (None, None, "not compared")
     assert [own.share for own in found.within] == [None, None]
-    assert match.sentence.startswith(
-        "Replies to identical prompts were not compared: R = 1. (60 % of 10 agree with those of a;"
-    )
+    assert match.sentence.endswith("(60 % of 10 replies equal those of a).")
 
 
 def test_repeats_compare_within_and_across() -> None:
@@ -68,7 +67,7 @@ def test_each_defect_is_seen_and_the_truth_is_alike(panel: ReplyFindings) -> Non
     same, fine, coarse, warm, capped = panel.across
     assert (same.verdict, same.label) == ("EQUIVALENT", "EQUIVALENT within 1.5 times")
     assert same.sentence.startswith(
-        "Replies to identical prompts are as alike across methods as within (rho "
+        "Replies to identical prompts are as similar across methods as within one (rho "
     )
     assert [match.verdict for match in (coarse, warm, capped)] == ["DIFFERENT"] * 3
     assert "Replies to identical prompts differ (rho " in coarse.sentence
@@ -86,7 +85,7 @@ def test_the_second_self_is_apart(panel: ReplyFindings) -> None:
     assert "m1" not in [match.method for match in panel.across]
     assert panel.again is not None
     assert panel.calibrated
-    assert panel.again.sentence.startswith("The reference's replies against its own: rho ")
+    assert panel.again.sentence.startswith("The reference's replies compared with its second run: rho ")
     broken = compare_replies(
         ask([TRUE, FOUR_BIT, TRUE], prompts=40, repeats=3, seed=5), "m0", again="m1", seed=1, draws=499
     )
@@ -128,7 +127,7 @@ def test_a_reply_that_never_changes_needs_many_prompts() -> None:
         for n in (30, 59)
     )
     assert (few.verdict, few.prompts_to_settle) == ("INCONCLUSIVE", 59)
-    assert "To settle 1.5 times: about 59 prompts" in few.sentence
+    assert "To confirm a ratio below 1.5: about 59 prompts" in few.sentence
     assert many.verdict == "EQUIVALENT"
 
 
