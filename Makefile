@@ -29,11 +29,12 @@ lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-.venv/installed: pyproject.toml
+# The releases of constraints-ci.txt, so that what passes today passes tomorrow.
+.venv/installed: pyproject.toml constraints-ci.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "lightbulb needs Python 3.11 or later; name one: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints-ci.txt -e '.[dev]'
 	touch $@
 
 # What was made here; not the engines and weights in the user's cache.
