@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 Limit = Literal["first_byte_s", "between_chunks_s", "timeout_s"]
-LOOK_S_MAX = 1.0
-LOOKS = 10  # in the shortest deadline
+CHECK_INTERVAL_S_MAX = 1.0
+CHECKS_PER_DEADLINE = 10  # in the shortest deadline
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,42 +37,42 @@ class DeadlineGuard:
         "_cancelled_before",
         "_overdue",
         "_passed",
+        "_pending",
         "_task",
-        "_under_way",
         "due_s",
         "limit",
         "over_s",
     )
 
     def __init__(
-        self, under_way: set[DeadlineGuard], task: asyncio.Task[object], due_s: float, over_s: float
+        self, pending: set[DeadlineGuard], task: asyncio.Task[object], due_s: float, over_s: float
     ) -> None:
         self.limit: Limit = "first_byte_s"
         self.due_s = due_s
         self.over_s = over_s
-        self._under_way = under_way
+        self._pending = pending
         self._task = task
         self._cancelled_before = task.cancelling()
         self._overdue = False
         self._passed = False
 
     def __enter__(self) -> None:
-        self._under_way.add(self)
+        self._pending.add(self)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        self._under_way.discard(self)
+        self._pending.discard(self)
         if self._passed:
             self._passed = False
             if self._task.uncancel() <= self._cancelled_before and kind is asyncio.CancelledError:
                 raise TimeoutError from error
 
-    def look(self, now_s: float) -> None:
+    def check(self, now_s: float) -> None:
         """Ends it if its time is over, and was at the look before."""
         overdue_before, self._overdue = self._overdue, now_s >= min(self.due_s, self.over_s)
         if overdue_before and self._overdue:
             if self.over_s <= self.due_s:
                 self.limit = "timeout_s"
-            self._under_way.discard(self)
+            self._pending.discard(self)
             self._passed = True
             self._task.cancel()
 
@@ -83,9 +83,9 @@ class DeadlineTimer:
     def __init__(self, deadlines: Deadlines) -> None:
         self.deadlines = deadlines
         shortest_s = min(deadlines.first_byte_s, deadlines.between_chunks_s, deadlines.timeout_s)
-        self._look_s = min(LOOK_S_MAX, shortest_s / LOOKS)
+        self._interval_s = min(CHECK_INTERVAL_S_MAX, shortest_s / CHECKS_PER_DEADLINE)
         self._loop = asyncio.get_running_loop()
-        self._under_way: set[DeadlineGuard] = set()
+        self._pending: set[DeadlineGuard] = set()
         self._timer: asyncio.TimerHandle | None = None
 
     def begin(self) -> DeadlineGuard:
@@ -94,18 +94,18 @@ class DeadlineTimer:
         assert task is not None, "requests are sent by tasks"
         now_s = self._loop.time()
         if self._timer is None:
-            self._timer = self._loop.call_later(self._look_s, self._look)
+            self._timer = self._loop.call_later(self._interval_s, self._check)
         return DeadlineGuard(
-            self._under_way, task, now_s + self.deadlines.first_byte_s, now_s + self.deadlines.timeout_s
+            self._pending, task, now_s + self.deadlines.first_byte_s, now_s + self.deadlines.timeout_s
         )
 
-    def heard(self, wait: DeadlineGuard) -> None:
+    def piece_arrived(self, wait: DeadlineGuard) -> None:
         """A piece of the answer came."""
         wait.limit = "between_chunks_s"
         wait.due_s = self._loop.time() + self.deadlines.between_chunks_s
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         now_s = self._loop.time()
-        for wait in tuple(self._under_way):
-            wait.look(now_s)
-        self._timer = self._loop.call_later(self._look_s, self._look) if self._under_way else None
+        for wait in tuple(self._pending):
+            wait.check(now_s)
+        self._timer = self._loop.call_later(self._interval_s, self._check) if self._pending else None

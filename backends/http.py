@@ -23,7 +23,7 @@ from backends import turn_header
 from backends.deadlines import DeadlineGuard, Deadlines, DeadlineTimer, Limit
 from backends.dialects import Dialect, sse
 from backends.dialects.providers import provider
-from backends.dialects.responses import HttpResponse, thoughts_apart
+from backends.dialects.responses import HttpResponse, split_thoughts
 from harness.core.addresses import why_unconnected
 from harness.core.errors import (
     CallError,
@@ -42,7 +42,7 @@ LIMIT_HEADERS = ("x-ratelimit-", "anthropic-ratelimit-")
 
 
 @lru_cache(1024)
-def _of_limits(name: str) -> str | None:
+def _limit_header_name(name: str) -> str | None:
     """A header's name in lower case if it speaks of limits."""
     known = name.lower()
     return known if known.startswith(LIMIT_HEADERS) else None
@@ -83,21 +83,21 @@ class ConnectionPool:
     def __init__(
         self,
         session: aiohttp.ClientSession,
-        ceiling: RequestRateLimiter | None,
-        patience: DeadlineTimer,
+        rate_limiter: RequestRateLimiter | None,
+        timer: DeadlineTimer,
         bytes_max: int,
     ) -> None:
         self._session = session
-        self._ceiling = ceiling
-        self._patience = patience
+        self._rate_limiter = rate_limiter
+        self._timer = timer
         self._bytes_max = bytes_max
 
     async def wait_turn(self, clock: Clock) -> float:
         """Waits until the host's ceiling lets one more request go; returns for how many seconds."""
-        if self._ceiling is None:
+        if self._rate_limiter is None:
             return 0.0
         ready_s = clock.now()
-        await self._ceiling.wait_turn()
+        await self._rate_limiter.wait_turn()
         return clock.now() - ready_s
 
     async def exchange(
@@ -106,7 +106,7 @@ class ConnectionPool:
         """One request, one answer, whatever its status.
 
         raises  ConnectFailed, TimedOut, Unavailable, Garbled, Rejected (a redirect)"""
-        wait = self._patience.begin()
+        wait = self._timer.begin()
         try:
             with wait:
                 async with self._session.request(
@@ -114,21 +114,21 @@ class ConnectionPool:
                 ) as response:
                     _refuse_redirect(response)
                     return HttpResponse(
-                        response.status, response.headers, await self._bounded(response, wait)
+                        response.status, response.headers, await self._read_body(response, wait)
                     )
         except (aiohttp.ClientError, OSError) as error:  # a TimeoutError is an OSError
             raise self._call_error(error, url, wait) from error
 
-    async def _bounded(self, response: aiohttp.ClientResponse, wait: DeadlineGuard) -> bytes:
+    async def _read_body(self, response: aiohttp.ClientResponse, wait: DeadlineGuard) -> bytes:
         if response.content.is_eof():  # all of it came with its head
             body = response.content.read_nowait()
             if len(body) > self._bytes_max:
                 raise self._too_long(response)
             return body
-        self._patience.heard(wait)
+        self._timer.piece_arrived(wait)
         pieces, size = [], 0  # it may be longer than it says, or unpack to more
         async for piece in response.content.iter_any():
-            self._patience.heard(wait)
+            self._timer.piece_arrived(wait)
             size += len(piece)
             if size > self._bytes_max:
                 raise self._too_long(response)
@@ -142,7 +142,7 @@ class ConnectionPool:
 
         raises  as exchange"""
         sent_s = clock.now()
-        wait = self._patience.begin()
+        wait = self._timer.begin()
         try:
             with wait:
                 async with self._session.request(
@@ -153,25 +153,25 @@ class ConnectionPool:
                         return HttpResponse(
                             status=response.status,
                             headers=response.headers,
-                            body=await self._bounded(response, wait),
+                            body=await self._read_body(response, wait),
                         )
-                    return await self._pieces(response, wait, sent_s, clock)
+                    return await self._read_pieces(response, wait, sent_s, clock)
         except (aiohttp.ClientError, OSError) as error:
             raise self._call_error(error, url, wait) from error
 
-    async def _pieces(
+    async def _read_pieces(
         self, response: aiohttp.ClientResponse, wait: DeadlineGuard, sent_s: float, clock: Clock
     ) -> sse.EventStream:
         """A head alone is no beginning, servers send it at once: only a piece is."""
         pieces: list[bytes] = []
         ends: list[int] = []
-        came_s: list[float] = []
+        arrival_s: list[float] = []
         size = 0
         try:
             with wait:
                 async for piece in response.content.iter_any():
-                    came_s.append(clock.now() - sent_s)
-                    self._patience.heard(wait)
+                    arrival_s.append(clock.now() - sent_s)
+                    self._timer.piece_arrived(wait)
                     size += len(piece)
                     if size > self._bytes_max:
                         raise self._too_long(response)
@@ -179,19 +179,17 @@ class ConnectionPool:
                     ends.append(size)
         except (TimeoutError, aiohttp.ClientPayloadError):
             if not (
-                pieces and sse.ENDED in pieces[-1]
+                pieces and sse.DONE_MARKER in pieces[-1]
             ):  # who has said all and does not hang up properly has said all
                 raise
         answer = HttpResponse(status=response.status, headers=response.headers, body=b"".join(pieces))
-        return sse.EventStream(answer=answer, ends=ends, came_s=came_s)
+        return sse.EventStream(answer=answer, ends=ends, arrival_s=arrival_s)
 
     # --- what went wrong ------------------------------------------------------------------------------------------------------
 
     def _call_error(self, error: aiohttp.ClientError | OSError, url: URL, wait: DeadlineGuard) -> CallError:
         if isinstance(error, aiohttp.ConnectionTimeoutError):
-            return TimedOut(
-                f"no connection to {url} within connect_s = {self._patience.deadlines.connect_s:g}"
-            )
+            return TimedOut(f"no connection to {url} within connect_s = {self._timer.deadlines.connect_s:g}")
         if isinstance(error, TimeoutError):
             return self._timed_out(wait.limit, url)
         if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
@@ -203,7 +201,7 @@ class ConnectionPool:
         return Unavailable(f"the connection to {url} was lost: {type(error).__name__}: {error}")
 
     def _timed_out(self, limit: Limit, url: URL) -> TimedOut:
-        within = f"{limit} = {getattr(self._patience.deadlines, limit):g}"
+        within = f"{limit} = {getattr(self._timer.deadlines, limit):g}"
         match limit:
             case "first_byte_s":
                 return TimedOut(f"not a byte of an answer from {url} within {within}")
@@ -231,7 +229,7 @@ async def open_connection_pool(
     *, requests_per_second_max: float | None, deadlines: Deadlines, bytes_max: int = ANSWER_BYTES_MAX
 ) -> AsyncIterator[ConnectionPool]:
     """Connections to one host, closed on leaving. bytes_max: a longer answer is not read."""
-    patience = DeadlineTimer(deadlines)
+    timer = DeadlineTimer(deadlines)
     timeout = aiohttp.ClientTimeout(total=None, connect=deadlines.connect_s)
     connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=300)
     forgetful = aiohttp.DummyCookieJar()  # a cookie could tie all later calls to one of a provider's machines
@@ -239,12 +237,12 @@ async def open_connection_pool(
         connector=connector, timeout=timeout, cookie_jar=forgetful, auto_decompress=True
     ) as session:
         if requests_per_second_max is None:
-            yield ConnectionPool(session, None, patience, bytes_max)
+            yield ConnectionPool(session, None, timer, bytes_max)
             return
-        ceiling = RequestRateLimiter(requests_per_second_max)
+        rate_limiter = RequestRateLimiter(requests_per_second_max)
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(ceiling.dispatch)
-            yield ConnectionPool(session, ceiling, patience, bytes_max)
+            tasks.start_soon(rate_limiter.dispatch)
+            yield ConnectionPool(session, rate_limiter, timer, bytes_max)
             tasks.cancel_scope.cancel()
 
 
@@ -252,15 +250,15 @@ class HttpBackend:
     """One access method over a wire: a Backend."""
 
     def __init__(
-        self, method: AccessMethod, dialect: Dialect, wire: ConnectionPool, *, key: str | None, clock: Clock
+        self, method: AccessMethod, dialect: Dialect, pool: ConnectionPool, *, key: str | None, clock: Clock
     ) -> None:
         self._method = method
         self._dialect = dialect
-        self._wire = wire
+        self._pool = pool
         self._key = key
         self._raw_key = key.encode() if key else b""
         self._clock = clock
-        self._tells_turns = turn_header.accepts_turn_header(method)
+        self._sends_turn_header = turn_header.accepts_turn_header(method)
         self._row = provider(method.provider)
         self._body = dialect.bodies(method)
         self._url = URL(method.base_url.rstrip("/") + dialect.path(method), encoded=True)
@@ -272,19 +270,19 @@ class HttpBackend:
         limits: dict[str, str] = {}
         headers = (
             {**self._headers, turn_header.HEADER: turn_header.header_value(prompt)}
-            if self._tells_turns and prompt.item
+            if self._sends_turn_header and prompt.item
             else self._headers
         )
-        held_s = await self._wire.wait_turn(self._clock)
+        held_s = await self._pool.wait_turn(self._clock)
         try:
             if self._method.stream:
-                met = await self._wire.listen(
+                met = await self._pool.listen(
                     "POST", self._url, headers=headers, body=body, clock=self._clock
                 )
                 limits = self._limits(met.answer if isinstance(met, sse.EventStream) else met)
                 completion = self._read_streamed(met)
             else:
-                answer = await self._wire.exchange("POST", self._url, headers=headers, body=body)
+                answer = await self._pool.exchange("POST", self._url, headers=headers, body=body)
                 limits = self._limits(answer)
                 completion = self._dialect.read_answer(self._cleared(answer), self._clock.wall(), self._row)
         except CallError as error:
@@ -298,16 +296,16 @@ class HttpBackend:
                 text=completion.text.replace(self._key, "[key]"), reasoning=thoughts
             )
         if self._method.thinks_aloud:
-            completion = thoughts_apart(completion)
+            completion = split_thoughts(completion)
         return completion._replace(headers=limits, held_s=held_s) if limits or held_s else completion
 
     def request_body(self, prompt: Prompt) -> bytes:
         """What is sent for this prompt."""
         return orjson.dumps(self._body(prompt))
 
-    def asking(self, method: AccessMethod) -> HttpBackend:
+    def with_method(self, method: AccessMethod) -> HttpBackend:
         """The same server over the same wire, asked as this method turn_header."""
-        return HttpBackend(method, self._dialect, self._wire, key=self._key, clock=self._clock)
+        return HttpBackend(method, self._dialect, self._pool, key=self._key, clock=self._clock)
 
     async def served_models(self) -> tuple[str, ...] | None:
         """What the server says it serves; None if it does not say.
@@ -315,7 +313,7 @@ class HttpBackend:
         raises  CallError if nobody answers or the key is refused"""
         url = URL(self._method.base_url.rstrip("/") + self._dialect.models_path)
         try:
-            answer = await self._wire.exchange("GET", url, headers=self._headers, body=None)
+            answer = await self._pool.exchange("GET", url, headers=self._headers, body=None)
             served = self._dialect.read_models(self._cleared(answer), self._row)
         except CallError as error:
             raise self._without_key(error) from error.__cause__
@@ -323,7 +321,7 @@ class HttpBackend:
 
     def _limits(self, answer: HttpResponse) -> dict[str, str]:
         """What the answer's headers say of limits, under the names that harness/limits/headers.py knows."""
-        said = {known: value for name, value in answer.headers.items() if (known := _of_limits(name))}
+        said = {known: value for name, value in answer.headers.items() if (known := _limit_header_name(name))}
         if not self._row.limit_names:
             return said
         named = ((self._row.limit_names.get(name, name), value) for name, value in said.items())

@@ -25,7 +25,7 @@ import duckdb
 import numpy as np
 
 from backends.local.engine_kinds import engine_kind
-from backends.local.environments import Engine, EngineSpec, environ_of_others, install, this_machine
+from backends.local.environments import Engine, EngineSpec, engine_environ, install, this_machine
 from backends.local.local_server import LocalServer, serve
 from games import GAMES
 from harness.access.context import RunContext
@@ -103,7 +103,7 @@ async def a_server(dtype: str, folder: Path, *flags: str) -> AsyncIterator[tuple
         dtype=dtype,
         flags=flags,
     )
-    async with serve(wanted, engine, log=folder / "vllm.log", say=say) as server:
+    async with serve(wanted, engine, log=folder / "vllm.log", notify=say) as server:
         yield engine, server
 
 
@@ -285,7 +285,7 @@ def their_client(
         "--max-concurrency", "64", "--temperature", "0", "--ready-check-timeout-sec", "0", "--save-result",
         "--percentile-metrics", "ttft,tpot,e2el",
     )  # fmt: skip
-    environ = environ_of_others() | {"HF_HUB_OFFLINE": "1"}
+    environ = engine_environ() | {"HF_HUB_OFFLINE": "1"}
     pipe = subprocess.PIPE
     with subprocess.Popen(
         command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, env=environ, text=True

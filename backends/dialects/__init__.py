@@ -1,9 +1,20 @@
-"""Ways to reach a model: dialects (pure), sockets (http.py), engines of our own (local_server.py), a simulated provider."""
+"""Wire formats as pure functions, and the table of dialects.
+
+openai_chat         OpenAI's chat completions, which most servers speak
+completions         plain completions: the chat template is applied on this side
+anthropic_messages  Anthropic's Messages
+gemini              Gemini's generateContent
+providers           facts about providers, as data: addresses, names, refused parameters
+responses           an HTTP response as bytes, and what the responses of all dialects share
+error_responses     status, code and message of an error -> the CallError that it means
+sse                 server-sent events: the pieces of a stream -> events with their times
+chat_templates      Jinja templates as model folders carry them"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from backends.dialects import anthropic_messages, completions, gemini, openai_chat
 from backends.dialects.providers import Provider
@@ -12,9 +23,22 @@ from backends.dialects.sse import EventStream
 from harness.core.vocabulary import AccessMethod, Completion, Prompt
 
 
+class DialectModule(Protocol):
+    """A module that describes one wire format; openai_chat.py documents what each name promises."""
+
+    MODELS_PATH: str
+
+    def path(self, method: AccessMethod) -> str: ...
+    def headers(self, row: Provider, key: str | None) -> dict[str, str]: ...
+    def bodies(self, method: AccessMethod) -> Callable[[Prompt], dict[str, object]]: ...
+    def read_answer(self, answer: HttpResponse, wall_s: float, row: Provider) -> Completion: ...
+    def read_stream(self, streamed: EventStream, wall_s: float, row: Provider) -> Completion: ...
+    def read_models(self, answer: HttpResponse, row: Provider) -> tuple[str, ...] | None: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
-    """A wire format, as functions; see openai_chat.py for what each promises."""
+    """A wire format as functions; `dialect_of` makes one from a module."""
 
     path: Callable[[AccessMethod], str]
     models_path: str
@@ -25,45 +49,26 @@ class Dialect:
     read_models: Callable[[HttpResponse, Provider], tuple[str, ...] | None]
 
     def request_body(self, method: AccessMethod, prompt: Prompt) -> dict[str, object]:
-        """One body; whoever sends many keeps `bodies(method)`."""
+        """Returns one request body; a caller that sends many keeps `bodies(method)`."""
         return self.bodies(method)(prompt)
 
 
+def dialect_of(module: DialectModule) -> Dialect:
+    """Returns the dialect that this module's functions describe."""
+    return Dialect(
+        path=module.path,
+        models_path=module.MODELS_PATH,
+        headers=module.headers,
+        bodies=module.bodies,
+        read_answer=module.read_answer,
+        read_stream=module.read_stream,
+        read_models=module.read_models,
+    )
+
+
 DIALECTS: dict[str, Dialect] = {
-    "openai_chat": Dialect(
-        path=openai_chat.path,
-        models_path=openai_chat.MODELS_PATH,
-        headers=openai_chat.headers,
-        bodies=openai_chat.bodies,
-        read_answer=openai_chat.read_answer,
-        read_stream=openai_chat.read_stream,
-        read_models=openai_chat.read_models,
-    ),
-    "anthropic_messages": Dialect(
-        path=anthropic_messages.path,
-        models_path=anthropic_messages.MODELS_PATH,
-        headers=anthropic_messages.headers,
-        bodies=anthropic_messages.bodies,
-        read_answer=anthropic_messages.read_answer,
-        read_stream=anthropic_messages.read_stream,
-        read_models=openai_chat.read_models,
-    ),
-    "gemini": Dialect(
-        path=gemini.path,
-        models_path=gemini.MODELS_PATH,
-        headers=gemini.headers,
-        bodies=gemini.bodies,
-        read_answer=gemini.read_answer,
-        read_stream=gemini.read_stream,
-        read_models=gemini.read_models,
-    ),
-    "completions": Dialect(
-        path=completions.path,
-        models_path=openai_chat.MODELS_PATH,
-        headers=openai_chat.headers,
-        bodies=completions.bodies,
-        read_answer=completions.read_answer,
-        read_stream=completions.read_stream,
-        read_models=openai_chat.read_models,
-    ),
+    "openai_chat": dialect_of(openai_chat),
+    "completions": dialect_of(completions),
+    "anthropic_messages": dialect_of(anthropic_messages),
+    "gemini": dialect_of(gemini),
 }

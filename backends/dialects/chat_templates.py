@@ -1,7 +1,7 @@
-"""How messages become one text: Jinja as model folders carry it.
+"""Chat templates: messages -> one text, by the Jinja template of a model folder.
 
-Run in a sandbox that can neither change what it is given nor reach anything else. Templates are not told the date: prompts would change
-by the day. Source: Hugging Face's documentation of chat templates."""
+A template runs in a sandbox that cannot change its input or reach anything else. It does not get the date:
+prompts would change from day to day. Source: Hugging Face's documentation of chat templates."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from harness.core.vocabulary import ChatTemplate, Message
 
 
 def chat_template(text: str, config: Mapping[str, object]) -> ChatTemplate:
-    """The template of a model folder.
+    """Returns the template of a model folder.
 
-    text     of chat_template.jinja; empty: what tokenizer_config.json says
-    config   tokenizer_config.json
-    raises   SpecError if there is none, or it is no template"""
+    text     the content of chat_template.jinja; empty: the one in tokenizer_config.json
+    config   the content of tokenizer_config.json
+    raises   SpecError if there is no template, or it is not valid Jinja"""
     if not text:
         named = config.get("chat_template")
         if isinstance(named, list):  # several, by name
             named = next(
                 (
-                    one.get("template")
-                    for one in named
-                    if isinstance(one, dict) and one.get("name") == "default"
+                    entry.get("template")
+                    for entry in named
+                    if isinstance(entry, dict) and entry.get("name") == "default"
                 ),
                 None,
             )
@@ -44,14 +44,14 @@ def chat_template(text: str, config: Mapping[str, object]) -> ChatTemplate:
     try:
         _compiled(text)
     except jinja2.TemplateError as error:
-        raise SpecError(f"is no chat template: {error}") from error
+        raise SpecError(f"is not a valid chat template: {error}") from error
     return template
 
 
 def rendered(template: ChatTemplate, messages: tuple[Message, ...]) -> str:
-    """The prompt up to where the assistant's reply begins.
+    """Returns the prompt up to where the assistant's reply begins.
 
-    raises  Rejected if the template will not have these messages"""
+    raises  Rejected if the template does not accept these messages"""
     try:
         return _compiled(template.text).render(
             messages=[{"role": message.role, "content": message.text} for message in messages],
@@ -60,7 +60,7 @@ def rendered(template: ChatTemplate, messages: tuple[Message, ...]) -> str:
             eos_token=template.end,
         )
     except (jinja2.TemplateError, TypeError, ValueError, ArithmeticError, LookupError) as error:
-        raise Rejected(f"the chat template will not have these messages: {error}") from error
+        raise Rejected(f"the chat template does not accept these messages: {error}") from error
 
 
 @lru_cache(maxsize=64)
@@ -80,7 +80,7 @@ def _refuse(message: str) -> None:
 
 
 def _token(value: object) -> str:
-    """A special token: its text, or an object around it."""
+    """Returns the text of a special token, which may be wrapped in an object."""
     if isinstance(value, Mapping):
         value = value.get("content")
     return value if isinstance(value, str) else ""

@@ -1,61 +1,72 @@
-"""The dialect of plain completions: the chat template is applied here, and the server continues a text.
+"""The dialect of plain completions: this side applies the chat template, and the server continues a text.
 
-So the one part of an access method that servers hide, how messages become a prompt, is ours: a swapped template shows in the comparison.
-Pure: Prompt -> body, HttpResponse -> Completion or the CallError it means. Templates: chat_templates.py, which is read when one is needed.
-Source: the API reference of /v1/completions.
-Does not promise: that a server adds no beginning-of-text token to one that the template wrote; vLLM is told not to."""
+How messages become a prompt is the part of an access method that servers hide. Here it is ours, so an audit
+can compare templates. Pure: Prompt -> body, HttpResponse -> Completion or the CallError that it means.
+chat_templates.py is imported only when a template is needed. Source: the API reference of /v1/completions.
+Does not promise: that a server adds no beginning-of-text token to the one that the template wrote; requests to
+vLLM forbid it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
 from backends.dialects import sse
-from backends.dialects.openai_chat import ReplyParts, common, constraint, read_pieces, read_whole, tokens_name
+from backends.dialects.openai_chat import MODELS_PATH as MODELS_PATH
+from backends.dialects.openai_chat import (
+    ReplyParts,
+    constraint,
+    read_pieces,
+    read_whole,
+    shared_fields,
+    tokens_max_name,
+)
+from backends.dialects.openai_chat import headers as headers
+from backends.dialects.openai_chat import read_models as read_models
 from backends.dialects.providers import GENERIC, Provider, merge
 from backends.dialects.responses import HttpResponse
 from harness.core.vocabulary import AccessMethod, Completion, Prompt
 
-_ADDS_BEGINNING = ("vllm",)  # they add a beginning-of-text token unless they are told not to
+_ADDS_BEGINNING = ("vllm",)  # these servers add a beginning-of-text token unless the request forbids it
 
 
 def path(method: AccessMethod) -> str:
-    """After the base URL."""
+    """Returns the path behind the base URL."""
     return "/completions"
 
 
 def bodies(method: AccessMethod) -> Callable[[Prompt], dict[str, object]]:
-    """What makes the JSON body that asks for one continuation; see openai_chat.bodies."""
+    """Returns the function that makes the JSON body of one request; see openai_chat.bodies."""
     from backends.dialects.chat_templates import rendered
 
     assert method.template is not None, "harness/access/methods.py reads it before a method is made"
-    template, same, tokens_max = method.template, common(method), tokens_name(method)
+    template, shared, tokens_max = method.template, shared_fields(method), tokens_max_name(method)
     if method.provider in _ADDS_BEGINNING:
-        same["add_special_tokens"] = False
+        shared["add_special_tokens"] = False
 
     def body(prompt: Prompt) -> dict[str, object]:
-        made: dict[str, object] = {
+        fields: dict[str, object] = {
             "model": method.served_name,
             "prompt": rendered(template, prompt.messages),
             tokens_max: method.sampling.tokens_max or prompt.reply_format.tokens_max,
-            **same,
+            **shared,
         }
         if method.constrain:
-            merge(made, constraint(method, prompt.reply_format))
-        return made
+            merge(fields, constraint(method, prompt.reply_format))
+        return fields
 
     return body
 
 
 def read_answer(answer: HttpResponse, wall_s: float, row: Provider = GENERIC) -> Completion:
-    """See openai_chat.read_answer."""
-    return read_whole(answer, wall_s, row, _of_text)
+    """Returns the completion; see openai_chat.read_answer."""
+    return read_whole(answer, wall_s, row, _text_parts)
 
 
 def read_stream(streamed: sse.EventStream, wall_s: float, row: Provider = GENERIC) -> Completion:
-    """See openai_chat.read_stream."""
-    return read_pieces(streamed, wall_s, row, _of_text)
+    """Returns the completion; see openai_chat.read_stream."""
+    return read_pieces(streamed, wall_s, row, _text_parts)
 
 
-def _of_text(choice: Mapping[str, object], row: Provider) -> ReplyParts:
+def _text_parts(choice: Mapping[str, object], row: Provider) -> ReplyParts:
     text = choice.get("text")
     return ReplyParts(text=text if isinstance(text, str) else None, thoughts=None)

@@ -1,16 +1,17 @@
 """The dialect of Gemini's generateContent.
 
-Pure: Prompt -> body, HttpResponse -> Completion or the CallError it means. A reasoning_effort is its thinkingLevel; "none" is a thinking
-budget of nothing, which only some models take. Source: the REST reference of models.generateContent and its page on errors."""
+Pure: Prompt -> body, HttpResponse -> Completion or the CallError that it means. A reasoning_effort becomes its
+thinkingLevel; "none" becomes a thinking budget of 0, which only some models accept. Source: the REST reference of
+models.generateContent and its page on errors."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
 from backends.dialects import sse
-from backends.dialects.error_answers import error_from_response, start
-from backends.dialects.providers import PROVIDERS, Provider, found, merge, worded
-from backends.dialects.responses import HttpResponse, count_in, text_in
+from backends.dialects.error_responses import error_from_response, start
+from backends.dialects.providers import PROVIDERS, Provider, merge, sampling_fields, value_at
+from backends.dialects.responses import HttpResponse, count_or_none, text_or_none
 from harness.core.errors import ContentRefused, Garbled
 from harness.core.vocabulary import AccessMethod, Completion, Prompt
 
@@ -30,7 +31,7 @@ _BLOCKED = ("SAFETY", "RECITATION", "LANGUAGE", "BLOCKLIST", "PROHIBITED_CONTENT
 
 
 def path(method: AccessMethod) -> str:
-    """After the base URL: the model is part of it."""
+    """Returns the path behind the base URL, which contains the model."""
     model = method.served_name.removeprefix("models/")
     return (
         f"/models/{model}:streamGenerateContent?alt=sse"
@@ -40,19 +41,19 @@ def path(method: AccessMethod) -> str:
 
 
 def headers(row: Provider, key: str | None) -> dict[str, str]:
-    """How the key travels."""
+    """Returns the header that carries the key."""
     return {"x-goog-api-key": key} if key else {}
 
 
 def bodies(method: AccessMethod) -> Callable[[Prompt], dict[str, object]]:
-    """What makes the JSON body that asks for one reply."""
-    same = worded(method, NAMES)
+    """Returns the function that makes the JSON body of one request."""
+    shared = sampling_fields(method, NAMES)
     if method.sampling.reasoning_effort not in (None, "none"):
-        merge(same, {"generationConfig": {"thinkingConfig": {"includeThoughts": True}}})
+        merge(shared, {"generationConfig": {"thinkingConfig": {"includeThoughts": True}}})
 
     def body(prompt: Prompt) -> dict[str, object]:
         system = [{"text": message.text} for message in prompt.messages if message.role == "system"]
-        made: dict[str, object] = {
+        fields: dict[str, object] = {
             "contents": [
                 {
                     "role": "model" if message.role == "assistant" else "user",
@@ -66,14 +67,14 @@ def bodies(method: AccessMethod) -> Callable[[Prompt], dict[str, object]]:
                 "maxOutputTokens": method.sampling.tokens_max or prompt.reply_format.tokens_max
             },
         }
-        merge(made, same)
-        return made
+        merge(fields, shared)
+        return fields
 
     return body
 
 
 def read_answer(answer: HttpResponse, wall_s: float, row: Provider = _ROW) -> Completion:
-    """The completion in this answer.
+    """Returns the completion in this answer.
 
     wall_s  now, in seconds since 1970: a Retry-After may be a date
     raises  the CallError that the answer means"""
@@ -89,20 +90,20 @@ def read_answer(answer: HttpResponse, wall_s: float, row: Provider = _ROW) -> Co
         raise Garbled(
             f"the answer holds no candidates: {start(answer)}",
             status=200,
-            request_id=text_in(body.get("responseId")),
+            request_id=text_or_none(body.get("responseId")),
         )
-    text, thoughts = _spoken(candidate)
+    text, thoughts = _parts_of(candidate)
     return _completion(body, text, thoughts, _finish(candidate))
 
 
 def read_stream(streamed: sse.EventStream, wall_s: float, row: Provider = _ROW) -> Completion:
-    """The completion that these events spell, with its pace; see read_answer.
+    """Returns the completion that these events contain, with its pace; see read_answer.
 
-    raises  the CallError that the answer means; Garbled also where it ends before a finishReason"""
+    raises  the CallError that the answer means; Garbled also if the stream ends before a finishReason"""
     texts: list[str] = []
     thoughts: list[str] = []
     times_s: list[float] = []
-    told: dict[str, object] = {}
+    metadata: dict[str, object] = {}
     finish_reason = None
     for event in streamed.events():
         chunk = event.json()
@@ -110,14 +111,14 @@ def read_stream(streamed: sse.EventStream, wall_s: float, row: Provider = _ROW) 
             raise error_from_response(
                 HttpResponse(status=200, headers=streamed.answer.headers, body=event.data), wall_s, row
             )
-        told |= {
+        metadata |= {
             name: chunk[name] for name in ("usageMetadata", "modelVersion", "responseId") if name in chunk
         }
         candidate = _candidate(chunk)
         if candidate is None:
             continue
         finish_reason = _finish(candidate) or finish_reason
-        text, thought = _spoken(candidate)
+        text, thought = _parts_of(candidate)
         if text or thought:
             times_s.append(event.at_s)
             texts.append(text)
@@ -126,17 +127,17 @@ def read_stream(streamed: sse.EventStream, wall_s: float, row: Provider = _ROW) 
         raise Garbled(
             "the stream broke off before the reply was done",
             status=200,
-            request_id=text_in(told.get("responseId")),
+            request_id=text_or_none(metadata.get("responseId")),
         )
-    return _completion(told, "".join(texts), "".join(thoughts) or None, finish_reason)._replace(
+    return _completion(metadata, "".join(texts), "".join(thoughts) or None, finish_reason)._replace(
         pace=sse.pace(times_s)
     )
 
 
 def read_models(answer: HttpResponse, row: Provider = _ROW) -> tuple[str, ...] | None:
-    """The names the server says it serves; None if it does not say.
+    """Returns the names of the models that the server lists; None if it lists none.
 
-    raises  AccountRefused and its kin where the answer means them"""
+    raises  the CallError that a refusal means, such as AccountRefused"""
     if answer.status in (400, 401, 402, 403):
         raise error_from_response(answer, 0.0, row)
     if answer.status != 200:
@@ -145,13 +146,13 @@ def read_models(answer: HttpResponse, row: Provider = _ROW) -> tuple[str, ...] |
     entries = body.get("models") if isinstance(body, dict) else None
     if not isinstance(entries, list):
         return None
-    names = (text_in(entry.get("name")) for entry in entries if isinstance(entry, dict))
+    names = (text_or_none(entry.get("name")) for entry in entries if isinstance(entry, dict))
     return tuple(name.removeprefix("models/") for name in names if name)
 
 
 def _candidate(body: Mapping[str, object]) -> Mapping[str, object] | None:
-    """raises  ContentRefused if the prompt was blocked"""
-    reason = text_in(found("promptFeedback.blockReason", body))
+    """Returns the first candidate; raises ContentRefused if the prompt was blocked."""
+    reason = text_or_none(value_at("promptFeedback.blockReason", body))
     if reason:
         raise ContentRefused(f"the provider's filter stopped the prompt (blockReason {reason})", status=200)
     candidates = body.get("candidates")
@@ -159,18 +160,18 @@ def _candidate(body: Mapping[str, object]) -> Mapping[str, object] | None:
     return candidate if isinstance(candidate, dict) else None
 
 
-def _spoken(candidate: Mapping[str, object]) -> tuple[str, str | None]:
-    """Text and thoughts; a reply that was all thought has no parts."""
-    parts = found("content.parts", candidate)
+def _parts_of(candidate: Mapping[str, object]) -> tuple[str, str | None]:
+    """Returns text and thoughts; a reply that consists of thoughts only has no parts."""
+    parts = value_at("content.parts", candidate)
     texts: tuple[list[str], list[str]] = ([], [])
     for part in parts if isinstance(parts, list) else ():
-        if isinstance(part, dict) and (text := text_in(part.get("text"))):
+        if isinstance(part, dict) and (text := text_or_none(part.get("text"))):
             texts[part.get("thought") is True].append(text)
     return "".join(texts[0]), "".join(texts[1]) or None
 
 
 def _finish(candidate: Mapping[str, object]) -> str | None:
-    reason = text_in(candidate.get("finishReason"))
+    reason = text_or_none(candidate.get("finishReason"))
     if reason in _BLOCKED:
         raise ContentRefused(f"the provider's filter cut the reply (finishReason {reason})", status=200)
     return reason
@@ -179,20 +180,20 @@ def _finish(candidate: Mapping[str, object]) -> str | None:
 def _completion(
     body: Mapping[str, object], text: str, thoughts: str | None, finish_reason: str | None
 ) -> Completion:
-    """Its candidatesTokenCount leaves thoughts out, our completion_tokens do not."""
+    """Adds the thoughts, which its candidatesTokenCount leaves out, to completion_tokens."""
     usage = body.get("usageMetadata")
-    reasoning_tokens = count_in(found("thoughtsTokenCount", usage))
-    said_tokens = count_in(found("candidatesTokenCount", usage))
-    counted = said_tokens is not None or reasoning_tokens is not None
+    reasoning_tokens = count_or_none(value_at("thoughtsTokenCount", usage))
+    reply_tokens = count_or_none(value_at("candidatesTokenCount", usage))
+    counted = reply_tokens is not None or reasoning_tokens is not None
     return Completion(
         text=text,
         finish_reason=finish_reason,
-        prompt_tokens=count_in(found("promptTokenCount", usage)),
-        completion_tokens=(said_tokens or 0) + (reasoning_tokens or 0) if counted else None,
-        served_model=text_in(body.get("modelVersion")),
-        request_id=text_in(body.get("responseId")),
+        prompt_tokens=count_or_none(value_at("promptTokenCount", usage)),
+        completion_tokens=(reply_tokens or 0) + (reasoning_tokens or 0) if counted else None,
+        served_model=text_or_none(body.get("modelVersion")),
+        request_id=text_or_none(body.get("responseId")),
         http_status=200,
         reasoning=thoughts,
         reasoning_tokens=reasoning_tokens,
-        cached_tokens=count_in(found("cachedContentTokenCount", usage)),
+        cached_tokens=count_or_none(value_at("cachedContentTokenCount", usage)),
     )

@@ -1,8 +1,8 @@
-"""What is known of providers, as data: where they are, how they name things, what they refuse, drop and leave unsaid. Pure.
+"""Facts about providers, as data: addresses, names of parameters, what they refuse, drop and leave out. Pure.
 
-One row a provider. A sweep that says `provider = "groq"` needs nothing else; a provider without a row is reached by its base_url and
-read as OpenAI's reference describes. The facts are those of the pages named in the rows, as they stood in 2026; none of the commercial
-providers was tried from here. What is not in a row is believed to be as in the dialect's own reference."""
+One row per provider. A sweep that says `provider = "groq"` needs nothing else; a provider without a row is
+reached by its base_url and read as OpenAI's reference describes. The facts come from the pages named in the rows,
+as of 2026; no commercial provider was tried. Where a row says nothing, the dialect's own reference holds."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ PENALTIES = ("frequency_penalty", "presence_penalty")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """A parameter that does not do what a sweep would want of it.
+    """A parameter that a provider does not apply.
 
-    does       "refuses": the request fails; "drops": it has no effect, and nobody says so
-    models     a regular expression found in the served names it holds for; empty: all
-    unless_effort   it does not hold with this reasoning_effort
-    above      it holds for greater values only
-    beside     it holds only if this other parameter is set too"""
+    does           "refuses": the request fails; "drops": the parameter has no effect, without a message
+    models         the rule holds for served names that match this regular expression; empty: for all
+    unless_effort  the rule does not hold with this reasoning_effort
+    above          the rule holds for greater values only
+    beside         the rule holds only if this other parameter is set too"""
 
     parameters: tuple[str, ...]
     does: Literal["refuses", "drops"]
@@ -56,27 +56,27 @@ class Rule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provider:
-    """One row.
+    """One row of the table.
 
     docs            the page that the row rests on
-    base_url        None: every user has another
+    base_url        None: each user has an own address
     key_header      "Authorization" carries "Bearer KEY", any other the key alone
     names           parameter -> its name on the wire, where it is not the dialect's; a dot leads into an object
-    efforts         reasoning_effort -> what says it, where it is more than a word
-    rules           what it refuses and drops
-    body            what every request says besides
-    constrain       how a regular expression is enforced; None: it cannot be
-    asks_usage      a stream brings its usage only if asked
-    router          others answer for it; which ones, the sweep must say
-    lists_models    GET /models names all that it serves
-    limit_names     its header on limits -> the name harness/limits/headers.py knows; None: it is no minute's
-    usage           where the usage stands, if not at "usage" itself; a dot leads into an object
-    reasoning       fields of a message that hold thoughts
-    cached          where in `usage` the cached tokens stand; a dot leads into an object
-    thoughts_apart  its count of completion tokens leaves the thoughts out
-    account         words in an error that mean the account: no credit, no such key
-    account_statuses   statuses that mean it, besides 401, 402 and 403
-    refused         words in an error that mean the content was refused"""
+    efforts         reasoning_effort -> the fields that express it, where it is more than a word
+    rules           parameters that it refuses or drops
+    body            more fields of every request
+    constrain       how it enforces a regular expression; None: it cannot
+    asks_usage      a stream states its usage only if asked
+    router          other providers answer for it; the sweep must name them
+    lists_models    GET /models lists all that it serves
+    limit_names     its header on limits -> the name that harness/limits/headers.py knows; None: not per minute
+    usage           path of the usage, if it is not at "usage"; a dot leads into an object
+    reasoning       fields of a message that contain thoughts
+    cached          path of the cached tokens within the usage; a dot leads into an object
+    excludes_reasoning  its count of completion tokens does not include thoughts
+    account         words of errors that concern the account: no credit, an unknown key
+    account_statuses    statuses that concern the account, besides 401, 402 and 403
+    refused         words of errors that mean that the content was refused"""
 
     docs: str
     base_url: str | None = None
@@ -95,7 +95,7 @@ class Provider:
     usage: str | None = None
     reasoning: tuple[str, ...] = ("reasoning_content", "reasoning")
     cached: str = "prompt_tokens_details.cached_tokens"
-    thoughts_apart: bool = False
+    excludes_reasoning: bool = False
     account: tuple[str, ...] = (
         "insufficient_quota",
         "billing_hard_limit_reached",
@@ -146,7 +146,7 @@ PROVIDERS: dict[str, Provider] = {
         key_header="api-key",
         names={"tokens_max": "max_completion_tokens"},
         rules=_OPENAI_RULES,
-        lists_models=False,  # it lists what could be deployed
+        lists_models=False,  # it lists models that could be deployed
         refused=("content_filter", "responsibleaipolicyviolation"),
     ),
     "openrouter": Provider(
@@ -160,11 +160,11 @@ PROVIDERS: dict[str, Provider] = {
                 "top_p",
                 "top_k",
                 models=r"claude-(4\.[78]-opus|opus-(4\.[78]|5))",
-                why="is ignored for these models, whose maker took it away",
+                why="is ignored for these models",
             ),
         ),
         router=True,
-        lists_models=False,  # suffixes such as :nitro are not in its list
+        lists_models=False,  # its list has no suffixes such as :nitro
         account=("insufficient_credits", "insufficient credits", "payment_required", "weight_exceeds_budget"),
         refused=("moderation", "flagged", "guardrail"),
     ),
@@ -173,7 +173,7 @@ PROVIDERS: dict[str, Provider] = {
         base_url="https://api.together.xyz/v1",
         key_env="TOGETHER_API_KEY",
         constrain="response_format",
-        lists_models=False,  # dedicated endpoints are not in its list
+        lists_models=False,  # its list has no dedicated endpoints
     ),
     "groq": Provider(
         docs="https://console.groq.com/docs/openai",
@@ -185,7 +185,7 @@ PROVIDERS: dict[str, Provider] = {
             _drops(*PENALTIES, why="is not yet supported by any of its models"),
         ),
         usage="x_groq.usage",
-        limit_names={  # its requests are a day's, its tokens a minute's
+        limit_names={  # its limit of requests is per day, that of tokens per minute
             "x-ratelimit-limit-requests": None,
             "x-ratelimit-remaining-requests": None,
             "x-ratelimit-reset-requests": None,
@@ -195,7 +195,7 @@ PROVIDERS: dict[str, Provider] = {
         docs="https://docs.fireworks.ai/guides/inference-error-codes",
         base_url="https://api.fireworks.ai/inference/v1",
         key_env="FIREWORKS_API_KEY",
-        lists_models=False,  # only some
+        lists_models=False,  # its list is not complete
         limit_names={
             "x-ratelimit-limit-tokens-prompt": "x-ratelimit-limit-input-tokens",
             "x-ratelimit-remaining-tokens-prompt": "x-ratelimit-remaining-input-tokens",
@@ -229,7 +229,7 @@ PROVIDERS: dict[str, Provider] = {
         key_env="MISTRAL_API_KEY",
         names={"seed": "random_seed"},
         rules=(_refuses("top_k", why=_NO_FIELD),),
-        asks_usage=False,  # the last piece of a stream always has it, and unknown fields are refused
+        asks_usage=False,  # the last event of a stream always has it, and unknown fields are refused
         limit_names={
             f"x-ratelimit-{what}-{theirs}-minute": f"x-ratelimit-{what}-{ours}"
             for what in ("limit", "remaining")
@@ -245,8 +245,8 @@ PROVIDERS: dict[str, Provider] = {
             _refuses("reasoning_effort", models=r"^grok-4(-\d{4})?$", why="cannot be set for this model"),
             _drops("top_k", why=_NO_FIELD),
         ),
-        lists_models=False,  # aliases are not in its list
-        thoughts_apart=True,
+        lists_models=False,  # its list has no aliases
+        excludes_reasoning=True,
         account=("available credits", "spending limit", "incorrect api key"),
         refused=("usage guidelines",),
     ),
@@ -280,7 +280,7 @@ PROVIDERS: dict[str, Provider] = {
         base_url="https://generativelanguage.googleapis.com/v1beta/openai",
         key_env="GEMINI_API_KEY",
         rules=(_drops("top_k", "seed", why="is not among the parameters of its compatible endpoint"),),
-        lists_models=False,  # its list says models/NAME
+        lists_models=False,  # its list has names with the prefix models/
         account=("prepayment credits", "perday", "api_key_invalid", "api key not valid"),
     ),
     "anthropic": Provider(
@@ -296,7 +296,7 @@ PROVIDERS: dict[str, Provider] = {
                 "top_p",
                 "top_k",
                 models=r"claude-(opus-4-[78]|opus-5|fable)",
-                why="was taken away from these models",
+                why="is not supported by these models",
             ),
             Rule(parameters=("temperature",), does="refuses", above=1.0, why="goes up to 1"),
             Rule(
@@ -307,7 +307,7 @@ PROVIDERS: dict[str, Provider] = {
                 why='cannot stand beside temperature; say temperature = "unset"',
             ),
         ),
-        lists_models=False,  # aliases are not in its list
+        lists_models=False,  # its list has no aliases
         account=("credit balance", "billing_error", "usage limits", "spend_limit", "spend limit"),
     ),
     "vllm": Provider(
@@ -318,17 +318,17 @@ PROVIDERS: dict[str, Provider] = {
     "llamacpp": Provider(
         docs="https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md",
         base_url="http://127.0.0.1:8080/v1",
-        lists_models=False,  # it serves its one model under any name
+        lists_models=False,  # it serves its only model under any name
     ),
     "transformers": Provider(
         docs="https://huggingface.co/docs/transformers/serving",
         base_url="http://127.0.0.1:8000/v1",
         rules=(
             _refuses("top_k", why="is an unexpected field to its server"),
-            _drops("presence_penalty", "reasoning_effort", why="is read by its server and not used"),
-            _drops("frequency_penalty", why="becomes a repetition penalty, which is another thing"),
+            _drops("presence_penalty", "reasoning_effort", why="is read by its server but not used"),
+            _drops("frequency_penalty", why="becomes a repetition penalty, which has another meaning"),
         ),
-        lists_models=False,  # it loads what it is asked for
+        lists_models=False,  # it loads models on demand
     ),
     "ollama": Provider(
         docs="https://docs.ollama.com/api/openai-compatibility",
@@ -338,7 +338,7 @@ PROVIDERS: dict[str, Provider] = {
                 "top_k", why="is not among the fields of its compatible endpoint; set it in the Modelfile"
             ),
         ),
-        lists_models=False,  # a name without its tag is served too
+        lists_models=False,  # names without a tag are served too
     ),
     "lmstudio": Provider(
         docs="https://lmstudio.ai/docs/developer/openai-compat/chat-completions",
@@ -353,12 +353,12 @@ PROVIDERS: dict[str, Provider] = {
 
 
 def provider(name: str) -> Provider:
-    """The row of this provider, or the generic one."""
+    """Returns the row of this provider, or the generic one."""
     return PROVIDERS.get(name, GENERIC)
 
 
-def unheeded(row: Provider, sampling: Sampling, served_name: str) -> Iterator[tuple[str, str]]:
-    """Each parameter that is set and would be refused or dropped, with a clause that says so."""
+def ineffective_parameters(row: Provider, sampling: Sampling, served_name: str) -> Iterator[tuple[str, str]]:
+    """Yields each parameter that is set but would be refused or dropped, with a clause that says why."""
     for parameter in PARAMETERS:
         value = getattr(sampling, parameter)
         if value is None or value == ():
@@ -367,38 +367,38 @@ def unheeded(row: Provider, sampling: Sampling, served_name: str) -> Iterator[tu
         if rule is not None:
             yield (
                 parameter,
-                f"{rule.why} ({'refused' if rule.does == 'refuses' else 'dropped without a word'}: {row.docs})",
+                f"{rule.why} ({'refused' if rule.does == 'refuses' else 'dropped without a message'}: {row.docs})",
             )
 
 
-def worded(method: AccessMethod, names: Mapping[str, str]) -> dict[str, object]:
-    """What the sweep asks of the sampler, as this method's provider words it; what it would refuse or drop is left out.
+def sampling_fields(method: AccessMethod, names: Mapping[str, str]) -> dict[str, object]:
+    """Returns the sampling parameters as fields of a request, without those that the provider refuses or drops.
 
-    names   parameter -> its name in the dialect; a parameter without one is not said"""
+    names   parameter -> its name in the dialect; a parameter without a name is not sent"""
     row, sampling = provider(method.provider), method.sampling
-    silent = dict(unheeded(row, sampling, method.served_name))
+    ineffective = dict(ineffective_parameters(row, sampling, method.served_name))
     body: dict[str, object] = {}
     for parameter in PARAMETERS:
         value = getattr(sampling, parameter)
         name = row.names.get(parameter, names.get(parameter))
-        if value is None or value == () or name is None or parameter in silent:
+        if value is None or value == () or name is None or parameter in ineffective:
             continue
         if parameter == "reasoning_effort" and value in row.efforts:
             merge(body, row.efforts[value])
         else:
-            merge(body, nested(name, list(value) if isinstance(value, tuple) else value))
+            merge(body, nested_at(name, list(value) if isinstance(value, tuple) else value))
     merge(body, row.body)
     return body
 
 
-def nested(path: str, value: object) -> dict[str, object]:
-    """ "a.b" and 1 -> {"a": {"b": 1}}."""
+def nested_at(path: str, value: object) -> dict[str, object]:
+    """Returns nested objects: "a.b" and 1 -> {"a": {"b": 1}}."""
     first, _, rest = path.partition(".")
-    return {first: nested(rest, value) if rest else value}
+    return {first: nested_at(rest, value) if rest else value}
 
 
 def merge(into: dict[str, object], more: Mapping[str, object]) -> None:
-    """Adds what is new, object by object."""
+    """Adds the fields of `more`, object by object."""
     for name, value in more.items():
         known = into.get(name)
         if isinstance(known, dict) and isinstance(value, Mapping):
@@ -407,8 +407,8 @@ def merge(into: dict[str, object], more: Mapping[str, object]) -> None:
             into[name] = dict(value) if isinstance(value, Mapping) else value
 
 
-def found(path: str, within: object) -> object:
-    """What stands at "a.b" in nested objects; None if nothing does."""
+def value_at(path: str, within: object) -> object:
+    """Returns the value at "a.b" in nested objects; None if there is none."""
     if "." not in path:
         return within.get(path) if isinstance(within, dict) else None
     for name in path.split("."):

@@ -1,7 +1,7 @@
-"""Server-sent events: the pieces of an answer as they came off the wire -> events, each with the time it was whole. Pure.
+"""Server-sent events: the pieces of an answer -> events, each with the time at which it was complete. Pure.
 
-Nothing is parsed while an answer comes: pieces are kept with their times, and read once at the end. Source: the HTML standard's
-section on server-sent events, without its lone carriage returns, which no provider ends lines with."""
+Nothing is parsed while an answer arrives: pieces are kept with their times and are read once at the end.
+Source: the HTML standard's section on server-sent events, without lone carriage returns as line ends."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from harness.core.errors import Garbled
 from harness.core.vocabulary import Pace
 
 CONTENT_TYPE = "text/event-stream"
-ENDED = b"[DONE]"  # what OpenAI's dialect says last
+DONE_MARKER = b"[DONE]"  # the last event of a stream in OpenAI's dialect
 
 
 class ServerSentEvent(NamedTuple):
-    """data: its lines joined; at_s: when the last of them had come, in seconds after the request was sent. One for every token."""
+    """One event. data: its lines, joined; at_s: arrival of the last line, in seconds after the request was sent."""
 
     name: str
     data: bytes
     at_s: float
 
     def json(self) -> dict[str, object]:
-        """The data as a JSON object.
+        """Returns the data as a JSON object.
 
-        raises  Garbled if it is none: what was cut, or is no stream of this kind"""
+        raises  Garbled if it is not one: the stream was cut or has another format"""
         try:
             body = orjson.loads(self.data)
         except orjson.JSONDecodeError:
@@ -44,18 +44,18 @@ class ServerSentEvent(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventStream:
-    """An answer of status 200 that came in pieces.
+    """An answer of status 200 that arrived in pieces.
 
-    answer   its headers, and all pieces joined
-    ends     where in the body each piece ends
-    came_s   when each piece came, in seconds after the request was sent"""
+    answer     its headers, and all pieces joined
+    ends       where in the body each piece ends
+    arrival_s  when each piece arrived, in seconds after the request was sent"""
 
     answer: HttpResponse
     ends: Sequence[int]
-    came_s: Sequence[float]
+    arrival_s: Sequence[float]
 
     def events(self) -> Iterator[ServerSentEvent]:
-        """Those with data, in order; one that its blank line does not end counts too."""
+        """Yields the events that have data, in order; the last one needs no blank line behind it."""
         data: list[bytes] = []
         name, offset, last = "", 0, 0
         for line in self.answer.body.split(b"\n"):
@@ -68,21 +68,21 @@ class EventStream:
             elif not line:
                 if data:
                     yield ServerSentEvent(
-                        name, data[0] if len(data) == 1 else b"\n".join(data), self._came_s(last)
+                        name, data[0] if len(data) == 1 else b"\n".join(data), self._arrival_s(last)
                     )
                     data = []
                 name = ""
             elif line.startswith(b"event:"):
                 name = line[6:].strip().decode("utf-8", "replace")
         if data:
-            yield ServerSentEvent(name, b"\n".join(data), self._came_s(last))
+            yield ServerSentEvent(name, b"\n".join(data), self._arrival_s(last))
 
-    def _came_s(self, end: int) -> float:
-        return self.came_s[min(bisect_left(self.ends, end), len(self.ends) - 1)]
+    def _arrival_s(self, end: int) -> float:
+        return self.arrival_s[min(bisect_left(self.ends, end), len(self.ends) - 1)]
 
 
 def pace(times_s: Sequence[float]) -> Pace | None:
-    """The summary of when text came; times of events from one piece are one time. None: no text came."""
+    """Returns when text arrived, summarised; None if none did. Events of one piece count as one arrival."""
     moments = sorted(set(times_s))
     if not moments:
         return None

@@ -90,18 +90,18 @@ VLLM = EngineKind(
     environ=vllm_cpu_environ,
     proofs=(
         Proof(
-            word="the model",
+            claim="the model",
             path="/v1/models",
             keys=("data", 0, "id"),
             expected=lambda launch, _: launch.spec.served_name,
         ),
         Proof(
-            word="the folder",
+            claim="the folder",
             path="/v1/models",
             keys=("data", 0, "root"),
             expected=lambda launch, _: str(launch.weights),
         ),
-        Proof(word="the version", path="/version", keys=("version",), expected=lambda _, version: version),
+        Proof(claim="the version", path="/version", keys=("version",), expected=lambda _, version: version),
     ),
     quantisations=None,
     constrains=True,
@@ -171,7 +171,7 @@ TRANSFORMERS = EngineKind(
     proofs=(
         # Its list of models is that of a download cache. What it serves it says with a reply.
         Proof(
-            word="the weights",
+            claim="the weights",
             path="/v1/chat/completions",
             body={"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1, "temperature": 0},
             keys=("model",),
@@ -217,13 +217,13 @@ LLAMACPP = EngineKind(
     environ=lambda launch: {},
     proofs=(
         Proof(
-            word="the model",
+            claim="the model",
             path="/v1/models",
             keys=("data", 0, "id"),
             expected=lambda launch, _: launch.spec.served_name,
         ),
         Proof(
-            word="the file",
+            claim="the file",
             path="/props",
             keys=("model_path",),
             expected=lambda launch, _: str(launch.weights),

@@ -26,12 +26,12 @@ from typing import Literal
 from harness.core.errors import EngineError
 from harness.core.vocabulary import digest
 
-Say = Callable[[str], None]
+Notify = Callable[[str], None]
 """Takes one line of progress, for a person."""
 
 COMPLETE = "complete.json"  # written last: a folder without it is a ruin
 LOG = "install.log"
-WORTH_SAYING = re.compile(r"(?:Downloading|Processing) .*?([^/ ]+)\.whl.*?(\(\d[\d.]* [GM]B\))")
+PROGRESS_LINE = re.compile(r"(?:Downloading|Processing) .*?([^/ ]+)\.whl.*?(\(\d[\d.]* [GM]B\))")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +83,7 @@ class Proof:
     keys      where the answer, in JSON, says it
     expected  (how it was started, version of the engine) -> what must stand there"""
 
-    word: str
+    claim: str
     path: str
     keys: tuple[str | int, ...]
     expected: Callable[[Launch, str], str]
@@ -236,7 +236,7 @@ def check_platform(kind: EngineKind, machine: Machine) -> None:
     raise EngineError(f"The engine {kind.name} cannot be installed here: {fault}.")
 
 
-def check_wishes(kind: EngineKind, spec: EngineSpec) -> None:
+def check_spec(kind: EngineKind, spec: EngineSpec) -> None:
     """Raises EngineError, one sentence, where the engine cannot serve as the sweep asks."""
     if spec.dtype not in kind.dtypes:
         raise EngineError(
@@ -264,7 +264,7 @@ def check_disk(kind: EngineKind, machine: Machine) -> None:
         )
 
 
-def folder_of(kind: EngineKind) -> Path:
+def engine_folder(kind: EngineKind) -> Path:
     """Where its environment is, or would be: what it consists of names it."""
     place = (platform.python_version(), platform.system(), platform.machine())
     name = digest(kind.name, *kind.packages, "without", *kind.unwanted, *place, bytes_of_digest=6)
@@ -273,13 +273,13 @@ def folder_of(kind: EngineKind) -> Path:
 
 def find(kind: EngineKind) -> Engine | None:
     """The engine, if it is installed: in its own environment, or in another's that holds all its packages in these versions."""
-    folder = folder_of(kind)
+    folder = engine_folder(kind)
     if (entry := read_entry(folder)) is not None:
         return Engine(kind=kind, python=folder / "bin" / "python", version=entry.version)
     if kind.distribution is None:
         return None
     for other in installed():
-        held = frozen(other.folder)
+        held = frozen_packages(other.folder)
         if other.python_version == platform.python_version() and held.issuperset(kind.packages):
             version = next(
                 package for package in held if package.startswith(f"{kind.distribution}==")
@@ -288,7 +288,7 @@ def find(kind: EngineKind) -> Engine | None:
     return None
 
 
-def frozen(folder: Path) -> set[str]:
+def frozen_packages(folder: Path) -> set[str]:
     """All packages of a complete environment, as `name==version`."""
     return set((folder / "freeze.txt").read_text(encoding="utf-8").split("\n"))
 
@@ -313,7 +313,7 @@ def read_entry(folder: Path) -> Installed | None:
     )
 
 
-def install(kind: EngineKind, say: Say) -> Engine:
+def install(kind: EngineKind, notify: Notify) -> Engine:
     """The engine, installed unless it is already.
 
     Minutes and gigabytes the first time. pip reads the user's own configuration.
@@ -321,46 +321,46 @@ def install(kind: EngineKind, say: Say) -> Engine:
     if (engine := find(kind)) is not None:
         return engine
     check_platform(kind, this_machine())
-    folder = folder_of(kind)
-    with only_one(folder, say) as lock:
+    folder = engine_folder(kind)
+    with exclusive_lock(folder, notify) as lock:
         if (engine := find(kind)) is not None:
             return engine
         # In place: an environment's scripts hold its path, so it cannot be built elsewhere and moved.
         shutil.rmtree(folder, ignore_errors=True)
         check_disk(kind, this_machine())
         folder.mkdir(parents=True)
-        say(f"{kind.name}: installing {', '.join(kind.packages)} into {folder}")
-        build(kind, folder, lock, say)
+        notify(f"{kind.name}: installing {', '.join(kind.packages)} into {folder}")
+        build(kind, folder, lock, notify)
     engine = find(kind)
     assert engine is not None
     return engine
 
 
 @contextmanager
-def only_one(folder: Path, say: Say) -> Iterator[int]:
+def exclusive_lock(folder: Path, notify: Notify) -> Iterator[int]:
     """No other process is at this folder; the lock dies with the last process that holds its descriptor."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with open(folder.with_name(f"{folder.name}.lock"), "wb") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say(f"another process is making {folder}: waiting for it")
+            notify(f"another process is making {folder}: waiting for it")
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield lock.fileno()
 
 
-def build(kind: EngineKind, folder: Path, lock: int, say: Say) -> None:
+def build(kind: EngineKind, folder: Path, lock: int, notify: Notify) -> None:
     python = str(folder / "bin" / "python")
 
     def step(*command: str) -> list[str]:
-        return run_logged(command, kind, folder / LOG, lock, say)
+        return run_logged(command, kind, folder / LOG, lock, notify)
 
     step(sys.executable, "-m", "venv", str(folder))
     # Not compiled to bytecode here, which takes 100 s: most of what comes along is never imported.
     step(python, "-m", "pip", "install", "--no-compile", "--progress-bar", "off", *kind.packages)
     if kind.unwanted:
         step(python, "-m", "pip", "uninstall", "--yes", *kind.unwanted)
-    say(f"{kind.name}: seeing whether it works")
+    notify(f"{kind.name}: seeing whether it works")
     version = step(
         python, "-c", f"import {', '.join(kind.modules)}; print(); print({kind.modules[0]}.__version__)"
     )[-1]
@@ -376,7 +376,7 @@ def build(kind: EngineKind, folder: Path, lock: int, say: Say) -> None:
     draft = folder / f"{COMPLETE}.draft"
     draft.write_text(json.dumps(entry, indent=1) + "\n", encoding="utf-8")
     draft.rename(folder / COMPLETE)
-    say(f"{kind.name}: {version} is installed")
+    notify(f"{kind.name}: {version} is installed")
 
 
 def check_version(engine: Engine) -> None:
@@ -390,7 +390,7 @@ def check_version(engine: Engine) -> None:
     )
     try:
         said = subprocess.run(
-            asked, capture_output=True, text=True, env=environ_of_others(), check=False
+            asked, capture_output=True, text=True, env=engine_environ(), check=False
         ).stdout.strip()
     except OSError as error:
         raise EngineError(f"The engine {engine.kind.name} cannot be started: {error}.") from error
@@ -401,7 +401,7 @@ def check_version(engine: Engine) -> None:
         )
 
 
-def environ_of_others() -> dict[str, str]:
+def engine_environ() -> dict[str, str]:
     """Our environment for an engine's Python: what is set for ours is not for it, and providers' keys are none of its business.
 
     A path of ours would lead into it, a user's site out of it, and forbidden bytecode cost 40 s a start."""
@@ -411,7 +411,9 @@ def environ_of_others() -> dict[str, str]:
     }
 
 
-def run_logged(command: tuple[str, ...], kind: EngineKind, path: Path, lock: int, say: Say) -> list[str]:
+def run_logged(
+    command: tuple[str, ...], kind: EngineKind, path: Path, lock: int, notify: Notify
+) -> list[str]:
     """The lines that a step of the installation wrote, which are also added to the log.
 
     lock  held by the step too: should we be killed, it goes on, and nobody else may start beside it"""
@@ -425,7 +427,7 @@ def run_logged(command: tuple[str, ...], kind: EngineKind, path: Path, lock: int
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            env=environ_of_others()
+            env=engine_environ()
             | {"PIP_USER": "0", "PIP_NO_INPUT": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"},
             pass_fds=(lock,),
         ) as step:
@@ -434,10 +436,10 @@ def run_logged(command: tuple[str, ...], kind: EngineKind, path: Path, lock: int
                 log.write(line)
                 log.flush()
                 lines.append(line.rstrip("\n"))
-                if big := WORTH_SAYING.search(line):
-                    say(f"{kind.name}: fetching {big[1]} {big[2]}")
+                if big := PROGRESS_LINE.search(line):
+                    notify(f"{kind.name}: fetching {big[1]} {big[2]}")
                 elif line.startswith("Installing collected packages"):
-                    say(f"{kind.name}: unpacking {line.count(',') + 1} packages")
+                    notify(f"{kind.name}: unpacking {line.count(',') + 1} packages")
     if step.returncode != 0:
         end = "\n".join(lines[-12:])
         raise EngineError(

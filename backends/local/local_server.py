@@ -25,23 +25,23 @@ from backends.local.environments import (
     Engine,
     EngineSpec,
     Launch,
+    Notify,
     Proof,
-    Say,
+    check_spec,
     check_version,
-    check_wishes,
-    environ_of_others,
+    engine_environ,
 )
 from backends.local.weights import prepare, weights_hash
 from harness.core.errors import EngineError
 
 REAPER = Path(__file__).with_name("reaper.py")
 STOP_S = 20.0  # what the keeper may take after the grace: its 10 s of killing, and room to spare
-LOOK_EVERY_S = 0.25
-SPEAK_EVERY_S = 15.0
+POLL_INTERVAL_S = 0.25
+PROGRESS_INTERVAL_S = 15.0
 GET_S = 5.0
 REPLY_S = 120.0  # a first reply, from a model that may have to warm up
 BODY_BYTES_MAX = 1 << 20
-SECRETS = ("_KEY", "_TOKEN", "_SECRET", "_PASSWORD")
+SECRET_SUFFIXES = ("_KEY", "_TOKEN", "_SECRET", "_PASSWORD")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,12 +65,20 @@ class LocalServer:
     async def wait_dead(self) -> EngineError:
         """Returns when the server has ended without being asked to; the error holds the last lines of its log."""
         code = await self.process.wait()
-        return EngineError(f"The server of {self.served_name} died ({in_words(code)}). {tail(self.log)}")
+        return EngineError(
+            f"The server of {self.served_name} died ({describe_exit(code)}). {log_tail(self.log)}"
+        )
 
 
 @asynccontextmanager
 async def serve(
-    spec: EngineSpec, engine: Engine, *, log: Path, port: int | None = None, ready_s: float = 600.0, say: Say
+    spec: EngineSpec,
+    engine: Engine,
+    *,
+    log: Path,
+    port: int | None = None,
+    ready_s: float = 600.0,
+    notify: Notify,
 ) -> AsyncIterator[LocalServer]:
     """One server, ready on entry and gone on exit.
 
@@ -79,23 +87,23 @@ async def serve(
     ready_s  it has this long to become ready
     raises   EngineError: the weights are not there, it died, it was not ready in time, or it serves something else"""
     kind = engine.kind
-    check_wishes(kind, spec)
+    check_spec(kind, spec)
     await run_sync(check_version, engine)
-    weights = await run_sync(prepare, spec.weights, engine, say)
+    weights = await run_sync(prepare, spec.weights, engine, notify)
     content = await run_sync(weights_hash, weights)
     launch = Launch(
         python=engine.python, spec=spec, weights=weights, seqs_max=kind.seqs_max, port=port or free_port()
     )
     command, environ = kind.command(launch), kind.environ(launch)
     name = f"{spec.served_name} ({kind.name}, {spec.dtype})"
-    say(f"{name}: starting {kind.name} {engine.version} on port {launch.port}; its log is {log}")
-    async with kept(command, environ, kind.grace_s, log) as process:
+    notify(f"{name}: starting {kind.name} {engine.version} on port {launch.port}; its log is {log}")
+    async with run_reaped(command, environ, kind.grace_s, log) as process:
         begun = anyio.current_time()
-        await until_ready(name, launch.port, process, log, ready_s, say)
+        await wait_until_ready(name, launch.port, process, log, ready_s, notify)
         for proof in kind.proofs:
             await prove(proof, launch, engine)
         took_s = anyio.current_time() - begun
-        say(f"{name}: ready after {took_s:.0f} s")
+        notify(f"{name}: ready after {took_s:.0f} s")
         facts: dict[str, str | int | float] = {
             "engine": kind.name,
             "engine_version": engine.version,
@@ -124,12 +132,12 @@ async def serve(
 
 
 @asynccontextmanager
-async def kept(
+async def run_reaped(
     command: tuple[str, ...], environ: Mapping[str, str], grace_s: float, log: Path
 ) -> AsyncIterator[Process]:
     """A process under a keeper, which lives no longer than this block and no longer than we do."""
     # No key of ours reaches the server: it needs none, might log it, and VLLM_API_KEY would make it ask for one.
-    ours = {name: value for name, value in environ_of_others().items() if not name.endswith(SECRETS)}
+    ours = {name: value for name, value in engine_environ().items() if not name.endswith(SECRET_SUFFIXES)}
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
         process = await anyio.open_process(
@@ -150,22 +158,24 @@ async def kept(
             await process.aclose()  # kills the keeper should it be stuck, and with it the server
 
 
-async def until_ready(name: str, port: int, process: Process, log: Path, ready_s: float, say: Say) -> None:
+async def wait_until_ready(
+    name: str, port: int, process: Process, log: Path, ready_s: float, notify: Notify
+) -> None:
     begun = anyio.current_time()
     spoken = begun
     while (now := anyio.current_time()) - begun < ready_s:
         if process.returncode is not None:
             raise EngineError(
-                f"The server of {name} died before it was ready ({in_words(process.returncode)}). {tail(log)}"
+                f"The server of {name} died before it was ready ({describe_exit(process.returncode)}). {log_tail(log)}"
             )
         status, _ = await exchange(port, "/health")
         if status == 200:
             return
-        if now - spoken >= SPEAK_EVERY_S:
+        if now - spoken >= PROGRESS_INTERVAL_S:
             spoken = now
-            say(f"{name}: still starting after {now - begun:.0f} s")
-        await anyio.sleep(LOOK_EVERY_S)
-    raise EngineError(f"The server of {name} was not ready within {ready_s:g} s. {tail(log)}")
+            notify(f"{name}: still starting after {now - begun:.0f} s")
+        await anyio.sleep(POLL_INTERVAL_S)
+    raise EngineError(f"The server of {name} was not ready within {ready_s:g} s. {log_tail(log)}")
 
 
 async def prove(proof: Proof, launch: Launch, engine: Engine) -> None:
@@ -181,11 +191,11 @@ async def prove(proof: Proof, launch: Launch, engine: Engine) -> None:
             said = said[key]  # type: ignore[index]  # whatever it is: if it has no such part it is not our server
     except (ValueError, LookupError, TypeError):
         raise EngineError(
-            f"The {engine.kind.name} server at port {launch.port} does not say {proof.word} at {proof.path} (status {status})."
+            f"The {engine.kind.name} server at port {launch.port} does not say {proof.claim} at {proof.path} (status {status})."
         ) from None
     if said != expected:
         raise EngineError(
-            f"The {engine.kind.name} server at port {launch.port} is not the one asked for: {proof.word} is {said}, not {expected}."
+            f"The {engine.kind.name} server at port {launch.port} is not the one asked for: {proof.claim} is {said}, not {expected}."
         )
 
 
@@ -228,7 +238,7 @@ def free_port() -> int:
         return port
 
 
-def tail(log: Path, lines: int = 20) -> str:
+def log_tail(log: Path, lines: int = 20) -> str:
     """Where a log is and how it ends, for an error's text."""
     with open(log, "rb") as file:
         size = file.seek(0, os.SEEK_END)
@@ -237,5 +247,5 @@ def tail(log: Path, lines: int = 20) -> str:
     return f"Its log {log} ends:\n" + "\n".join(last) if last else f"Its log {log} is empty."
 
 
-def in_words(code: int) -> str:
+def describe_exit(code: int) -> str:
     return f"exit code {code}" if code <= 128 else f"signal {code - 128}"

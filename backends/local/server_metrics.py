@@ -43,8 +43,8 @@ def read_load(page: bytes) -> ServerLoad | None:
     for names in NAMES:
         if names["running"][0] in seen and names["waiting"][0] in seen:
             told = {
-                word: [value for part in parts for value in seen.get(part, ())]
-                for word, parts in names.items()
+                claim: [value for part in parts for value in seen.get(part, ())]
+                for claim, parts in names.items()
                 if parts[0] in seen
             }
             return ServerLoad(

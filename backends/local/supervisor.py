@@ -14,13 +14,13 @@ from pathlib import Path
 import anyio
 from anyio.abc import TaskStatus
 
-from backends.local.environments import Engine, EngineSpec, Say
+from backends.local.environments import Engine, EngineSpec, Notify
 from backends.local.local_server import LocalServer, serve
 from harness.core.errors import CallError, ConnectFailed, EngineError, Unavailable, Unreachable
 from harness.core.protocols import Backend, Clock
 from harness.core.vocabulary import Completion, Prompt
 
-HEARSAY_S = 10.0  # a lost connection is known at once, a death when the keeper has buried the dead
+DEATH_NOTICE_S = 10.0  # a lost connection is known at once, a death when the keeper has buried the dead
 
 
 class SupervisedServer:
@@ -38,14 +38,14 @@ class SupervisedServer:
         log: Path,
         restarts_max: int,
         on_death: Callable[[EngineError], None],
-        say: Say,
+        notify: Notify,
     ) -> None:
         self._spec = spec
         self._engine = engine
         self._log = log
         self._restarts_max = restarts_max
         self._on_death = on_death
-        self._say = say
+        self._notify = notify
         self._up, self._down = anyio.Event(), anyio.Event()
         self._lost: EngineError | None = None
 
@@ -58,7 +58,7 @@ class SupervisedServer:
             log = self._log if life == 1 else self._log.with_suffix(f".{life}{self._log.suffix}")
             port = first.port if first else None
             try:
-                async with serve(self._spec, self._engine, log=log, port=port, say=self._say) as server:
+                async with serve(self._spec, self._engine, log=log, port=port, notify=self._notify) as server:
                     if first is None:
                         first = server
                         task_status.started(server)
@@ -76,7 +76,7 @@ class SupervisedServer:
                 self._up = anyio.Event()
             self._down.set()
             self._on_death(death)
-            self._say(
+            self._notify(
                 f"{self._spec.served_name} ({self._engine.kind.name}): starting again ({life} of {self._restarts_max})"
             )
         self._lost = death
@@ -124,7 +124,7 @@ class SupervisedBackend:
             if (
                 isinstance(error, Unavailable) and error.status is None
             ):  # the connection was lost or refused: tries are not for that
-                await self._host.wait_down(HEARSAY_S)
+                await self._host.wait_down(DEATH_NOTICE_S)
             if isinstance(error, ConnectFailed):
                 error = Unavailable(str(error), request_id=error.request_id)
             error.held_s += held_s

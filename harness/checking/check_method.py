@@ -87,7 +87,7 @@ class Server(Backend, Protocol):
 
     async def served_models(self) -> tuple[str, ...] | None: ...
     def request_body(self, prompt: Prompt) -> bytes: ...
-    def asking(self, method: AccessMethod) -> Server: ...
+    def with_method(self, method: AccessMethod) -> Server: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -268,7 +268,7 @@ async def _probed(
         method = dataclasses.replace(
             target.route.method, sampling=ask.sampling, constrain=False, stream=False
         )
-        server, prompt = target.server.asking(method), _prompt(ask.messages, ask.tokens_max)
+        server, prompt = target.server.with_method(method), _prompt(ask.messages, ask.tokens_max)
         for unsaid in _unsaid(server, method, prompt):
             rows[ask.place] = _row(
                 ask, method, None, check_at, Rejected(f"this provider is not told a {unsaid}")
@@ -298,7 +298,7 @@ def _unsaid(server: Server, method: AccessMethod, prompt: Prompt) -> Iterator[st
         bare = dataclasses.replace(method.sampling, **{name: nothing})
         if (
             bare != method.sampling
-            and server.asking(dataclasses.replace(method, sampling=bare)).request_body(prompt) == said
+            and server.with_method(dataclasses.replace(method, sampling=bare)).request_body(prompt) == said
         ):
             yield name
 

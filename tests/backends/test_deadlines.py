@@ -22,7 +22,7 @@ async def ended(patience: DeadlineTimer, pieces: int, every_s: float) -> Limit |
         with wait:
             for _ in range(pieces):
                 await asyncio.sleep(every_s)
-                patience.heard(wait)
+                patience.piece_arrived(wait)
     except TimeoutError:
         return wait.limit
     return None
@@ -36,7 +36,7 @@ def test_each_request_meets_its_own_deadline() -> None:
 
         async def falls_silent() -> Limit | None:
             wait = patience.begin()
-            patience.heard(wait)
+            patience.piece_arrived(wait)
             with pytest.raises(TimeoutError), wait:
                 await asyncio.sleep(5)
             return wait.limit
@@ -68,15 +68,15 @@ def test_held_again_within_it_ends_there() -> None:
     """A stream that fell silent is not lost: the outer hold goes on."""
 
     async def scenario() -> list[str]:
-        heard = []
+        piece_arrived = []
         wait = DeadlineTimer(QUICK).begin()
         with wait:
-            heard.append("head")
+            piece_arrived.append("head")
             with pytest.raises(TimeoutError), wait:
                 await asyncio.sleep(5)
             await asyncio.sleep(0.4)
-            heard.append("end")
-        return heard
+            piece_arrived.append("end")
+        return piece_arrived
 
     assert asyncio.run(scenario()) == ["head", "end"]
 

@@ -21,6 +21,6 @@ def vllm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
     log = tmp_path_factory.mktemp("vllm") / "vllm.log"
     with (
         start_blocking_portal() as portal,
-        portal.wrap_async_context_manager(serve(spec, engine, log=log, say=print)) as server,
+        portal.wrap_async_context_manager(serve(spec, engine, log=log, notify=print)) as server,
     ):
         yield server

@@ -208,7 +208,7 @@ def answered(dialect: str, name: str, case: Case) -> Completion:
         answer = HttpResponse(status=case["status"], headers=case["headers"], body=b"".join(pieces))
         return speaks.read_stream(
             EventStream(
-                answer=answer, ends=ends, came_s=[0.1 * number for number in range(1, len(ends) + 1)]
+                answer=answer, ends=ends, arrival_s=[0.1 * number for number in range(1, len(ends) + 1)]
             ),
             0.0,
             row,

@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from backends.deadlines import Deadlines
-from backends.dialects import DIALECTS, Dialect, providers
+from backends.dialects import DIALECTS, dialect_of, providers
 from backends.dialects.openai_chat import NAMES
 from backends.dialects.providers import PARAMETERS, PROVIDERS, Provider, Rule, provider
 from backends.http import HttpBackend, open_connection_pool
@@ -80,7 +80,7 @@ def test_a_new_provider_is_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_new_dialect_is_one_file_and_one_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The file and the entry that the documentation shows, over a real socket: whole and streamed."""
-    (source,) = re.findall(r'```python\n("""The dialect of a server that says.*?)```', DOCS, re.DOTALL)
+    (source,) = re.findall(r'```python\n("""The dialect of a server that repeats.*?)```', DOCS, re.DOTALL)
     (entry,) = re.findall(r'```python\n("echo": .*?)```', DOCS, re.DOTALL)
     assert entry in README
     (tmp_path / "echo.py").write_text(source)
@@ -89,7 +89,9 @@ def test_a_new_dialect_is_one_file_and_one_entry(tmp_path: Path, monkeypatch: py
     assert spec.loader is not None
     echo = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(echo)
-    monkeypatch.setitem(DIALECTS, "echo", eval(f"{{{entry}}}", {"Dialect": Dialect, "echo": echo})["echo"])
+    monkeypatch.setitem(
+        DIALECTS, "echo", eval(f"{{{entry}}}", {"dialect_of": dialect_of, "echo": echo})["echo"]
+    )
 
     async def hear(request: web.Request) -> web.StreamResponse:
         said = (await request.json())["say"]

@@ -16,7 +16,9 @@ BODY = b': a comment\r\nevent: greeting\r\ndata: one\r\ndata:two\r\n\r\nid: 7\n\
 def streamed(body: bytes, cuts: list[int]) -> EventStream:
     ends = sorted({cut for cut in cuts if 0 < cut < len(body)} | {len(body)})
     return EventStream(
-        answer=HttpResponse(status=200, headers={}, body=body), ends=ends, came_s=[float(end) for end in ends]
+        answer=HttpResponse(status=200, headers={}, body=body),
+        ends=ends,
+        arrival_s=[float(end) for end in ends],
     )
 
 

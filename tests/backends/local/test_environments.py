@@ -21,11 +21,11 @@ from backends.local.environments import (
     Machine,
     check_disk,
     check_platform,
+    check_spec,
     check_version,
-    check_wishes,
-    environ_of_others,
+    engine_environ,
+    engine_folder,
     find,
-    folder_of,
     install,
     installed,
 )
@@ -170,15 +170,15 @@ def test_what_an_engine_cannot_do_is_refused() -> None:
     """A dtype or a quantisation that it does not have, in one sentence with those it has."""
     spec = EngineSpec(kind="x", weights="w", served_name="m")
     for kind in ENGINES.values():
-        check_wishes(kind, spec)
-    check_wishes(VLLM, replace(spec, quantisation="fp8"))
+        check_spec(kind, spec)
+    check_spec(VLLM, replace(spec, quantisation="fp8"))
     with pytest.raises(EngineError, match=r"llamacpp cannot serve dtype 'bfloat16'; it takes auto\."):
-        check_wishes(ENGINES["llamacpp"], replace(spec, dtype="bfloat16"))
+        check_spec(ENGINES["llamacpp"], replace(spec, dtype="bfloat16"))
     with pytest.raises(
         EngineError, match="transformers has no quantisation 'bnb-4bit'; its weights come as they are"
     ):
-        check_wishes(ENGINES["transformers"], replace(spec, quantisation="bnb-4bit"))
-    check_wishes(engine_kind("transformers", replace(GOOD, gpu=True)), replace(spec, quantisation="bnb-4bit"))
+        check_spec(ENGINES["transformers"], replace(spec, quantisation="bnb-4bit"))
+    check_spec(engine_kind("transformers", replace(GOOD, gpu=True)), replace(spec, quantisation="bnb-4bit"))
 
 
 def test_an_engine_sees_neither_our_python_s_settings_nor_anybody_s_key(
@@ -187,7 +187,7 @@ def test_an_engine_sees_neither_our_python_s_settings_nor_anybody_s_key(
     """It is other people's code: what it does not need it does not get."""
     for name in ("PYTHONPATH", "PYDANTIC_DISABLE_PLUGINS", "GROQ_API_KEY", "MY_SECRET", "LANG_OF_MINE"):
         monkeypatch.setenv(name, "x")
-    seen = environ_of_others()
+    seen = engine_environ()
     assert "LANG_OF_MINE" in seen
     assert not {"PYTHONPATH", "PYDANTIC_DISABLE_PLUGINS", "GROQ_API_KEY", "MY_SECRET"} & seen.keys()
 
@@ -239,7 +239,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
         patch.setenv("LIGHTBULB_CACHE", str(folder / "cache"))
         assert find(kind) is None
         assert installed() == ()
-        ruin = folder_of(kind)
+        ruin = engine_folder(kind)
         ruin.mkdir(parents=True)
         (ruin / "half").touch()
         said: list[str] = []
@@ -250,7 +250,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 
 def test_an_environment_is_made_once(made: Engine) -> None:
     """Installed, without its unwanted companion, found again, listed; a second time nothing is done."""
-    folder = folder_of(made.kind)
+    folder = engine_folder(made.kind)
     assert made.version == "1.5"
     assert made.python.is_relative_to(folder)
     assert not (folder / "half").exists()
@@ -280,7 +280,7 @@ def test_an_engine_that_does_not_work_is_not_installed(
     kind = little(tmp_path, "raise RuntimeError('operator nms does not exist')")
     with pytest.raises(EngineError, match="operator nms does not exist") as caught:
         install(kind, no_words)
-    assert str(folder_of(kind) / "install.log") in str(caught.value)
+    assert str(engine_folder(kind) / "install.log") in str(caught.value)
     assert find(kind) is None
     assert installed() == ()
 

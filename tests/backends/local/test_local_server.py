@@ -144,7 +144,11 @@ def start_expecting(tmp_path: Path, mode: str, ready_s: float = 30.0) -> str:
     async def main() -> str:
         with pytest.raises(EngineError) as caught:
             async with serve(
-                spec_in(tmp_path, mode), ENGINE, log=tmp_path / "log", ready_s=ready_s, say=lambda line: None
+                spec_in(tmp_path, mode),
+                ENGINE,
+                log=tmp_path / "log",
+                ready_s=ready_s,
+                notify=lambda line: None,
             ):
                 pytest.fail("it was believed")
         return str(caught.value)
@@ -158,7 +162,7 @@ def test_a_server_that_is_ready(tmp_path: Path) -> None:
 
     async def main() -> None:
         async with serve(
-            spec_in(tmp_path, "good"), ENGINE, log=tmp_path / "logs" / "log", say=said.append
+            spec_in(tmp_path, "good"), ENGINE, log=tmp_path / "logs" / "log", notify=said.append
         ) as server:
             assert server.base_url.startswith("http://127.0.0.1:")
             assert server.base_url.endswith("/v1")
@@ -191,7 +195,7 @@ def test_a_command_that_cannot_run(tmp_path: Path) -> None:
     engine = Engine(kind=KIND, python=tmp_path / "gone", version="1.2")
 
     async def main() -> None:
-        async with serve(spec_in(tmp_path, "good"), engine, log=tmp_path / "log", say=lambda line: None):
+        async with serve(spec_in(tmp_path, "good"), engine, log=tmp_path / "log", notify=lambda line: None):
             pytest.fail("it was believed")
 
     with pytest.raises(EngineError, match="gone"):
@@ -224,7 +228,7 @@ def test_a_server_killed_on_the_way(tmp_path: Path) -> None:
 
     async def main() -> str:
         async with serve(
-            spec_in(tmp_path, "good"), ENGINE, log=tmp_path / "log", say=lambda line: None
+            spec_in(tmp_path, "good"), ENGINE, log=tmp_path / "log", notify=lambda line: None
         ) as server:
             os.kill(pids_of(tmp_path)[0], signal.SIGKILL)
             with anyio.fail_after(60):
@@ -245,7 +249,7 @@ def test_a_cancelled_wait_leaves_nobody(tmp_path: Path, mode: str) -> None:
 
             async def use() -> None:
                 async with serve(
-                    spec_in(tmp_path, mode), ENGINE, log=tmp_path / "log", say=lambda line: None
+                    spec_in(tmp_path, mode), ENGINE, log=tmp_path / "log", notify=lambda line: None
                 ):
                     (tmp_path / "used").touch()
                     await anyio.sleep_forever()
@@ -263,7 +267,7 @@ def test_an_error_of_ours_leaves_nobody(tmp_path: Path) -> None:
     """An exception inside the block goes its way once the server is stopped."""
 
     async def main() -> None:
-        async with serve(spec_in(tmp_path, "good"), ENGINE, log=tmp_path / "log", say=lambda line: None):
+        async with serve(spec_in(tmp_path, "good"), ENGINE, log=tmp_path / "log", notify=lambda line: None):
             raise KeyError("ours")
 
     with pytest.raises(KeyError, match="ours"):
@@ -283,8 +287,8 @@ def test_a_kill_of_ours_leaves_nobody(tmp_path: Path) -> None:
 
         async def main():
             one, two = Path(sys.argv[3]), Path(sys.argv[4])
-            async with serve(spec_in(one, "good"), ENGINE, log=one / "log", say=print):
-                async with serve(spec_in(two, "good"), ENGINE, log=two / "log", say=print):
+            async with serve(spec_in(one, "good"), ENGINE, log=one / "log", notify=print):
+                async with serve(spec_in(two, "good"), ENGINE, log=two / "log", notify=print):
                     (two / "used").touch()
                     await anyio.sleep_forever()
 
@@ -314,7 +318,7 @@ def test_two_servers_side_by_side(tmp_path: Path) -> None:
 
             async def use(place: Path) -> None:
                 async with serve(
-                    spec_in(place, "good"), ENGINE, log=place / "log", say=lambda line: None
+                    spec_in(place, "good"), ENGINE, log=place / "log", notify=lambda line: None
                 ) as server:
                     urls.append(server.base_url)
                     await anyio.sleep_forever() if len(urls) < 2 else tasks.cancel_scope.cancel()

@@ -57,7 +57,7 @@ async def hosted(
         log=tmp_path / "x.log",
         restarts_max=restarts_max,
         on_death=deaths.append,
-        say=lambda line: None,
+        notify=lambda line: None,
     )
     async with (
         open_connection_pool(requests_per_second_max=None, deadlines=Deadlines()) as wire,

@@ -91,7 +91,7 @@ def test_a_name_of_ones_own_needs_an_address(tmp_path: Path) -> None:
         ),
         (
             'provider = "groq"\nfrequency_penalty = 1.0\n',
-            "is not yet supported by any of its models (dropped without a word",
+            "is not yet supported by any of its models (dropped without a message",
         ),
         (
             'provider = "openai"\nserved_name = "o3"\n',
@@ -107,7 +107,7 @@ def test_a_name_of_ones_own_needs_an_address(tmp_path: Path) -> None:
         ),
         (
             'provider = "anthropic"\nserved_name = "claude-opus-5-5"\n',
-            "temperature: was taken away from these models",
+            "temperature: is not supported by these models",
         ),
         (
             'provider = "deepseek"\nserved_name = "deepseek-v4-flash"\n',
@@ -208,7 +208,7 @@ def test_a_template_is_found_where_the_sweep_says(tmp_path: Path, given: str) ->
     ("content", "words"),
     [
         (None, "chat_template: cannot be read"),
-        ("{% for %}", "t.jinja is no chat template"),
+        ("{% for %}", "t.jinja is not a valid chat template"),
         ("", "has no chat template"),
     ],
 )

@@ -1,6 +1,6 @@
-"""What a provider means by an error: status, code and words -> the CallError whose class says who must act. Pure.
+"""Maps an error response to a CallError: status, code and message -> the class that says who must act. Pure.
 
-One order for all dialects: what the content did, whose account, how long the messages, which model, how fast, what else."""
+All dialects check in one order: content, length of the messages, account, model, rate, the rest."""
 
 from __future__ import annotations
 
@@ -41,53 +41,55 @@ _TIME_IS_UP = ("timeout_error", "deadline_exceeded")
 
 
 def error_from_response(answer: HttpResponse, wall_s: float, row: Provider) -> CallError:
-    """The error in this answer, of any status.
+    """Returns the error in this answer, of any status.
 
     wall_s   now, in seconds since 1970: a Retry-After may be a date"""
-    error, said = _said(answer)
+    error, message = _error_object(answer)
     codes = [
         str(error[name]) for name in ("code", "type", "status") if error.get(name) not in (None, "", "error")
     ]
-    said_more = str(error.get("metadata") or error.get("details") or error.get("innererror") or "")
-    words = " ".join((*codes, said, said_more)).lower()
+    details = str(error.get("metadata") or error.get("details") or error.get("innererror") or "")
+    words = " ".join((*codes, message, details)).lower()
     status = _status(answer.status, codes)
-    message = f"HTTP {answer.status}: {said}"
+    text = f"HTTP {answer.status}: {message}"
     pause_s = answer.retry_after_s(wall_s)
     if pause_s is None:
         pause_s = _retry_delay_s(error)
 
-    def holds(signs: tuple[str, ...]) -> bool:
+    def contains(signs: tuple[str, ...]) -> bool:
         return any(sign in words for sign in signs)
 
     def final(kind: type[FinalCallError]) -> CallError:
-        return kind(message, status=answer.status, request_id=_request_id(answer))
+        return kind(text, status=answer.status, request_id=_request_id(answer))
 
     def transient(kind: type[TransientCallError]) -> CallError:
-        return kind(message, status=answer.status, request_id=_request_id(answer), retry_after_s=pause_s)
+        return kind(text, status=answer.status, request_id=_request_id(answer), retry_after_s=pause_s)
 
-    if status < 500 and holds(row.refused):
+    if status < 500 and contains(row.refused):
         return final(ContentRefused)
-    if status not in (401, 429) and status < 500 and holds(_TOO_LONG):
+    if status not in (401, 429) and status < 500 and contains(_TOO_LONG):
         return final(ContextExceeded)
-    if status == 402 and pause_s is not None and not holds(row.account):  # a budget of what is under way
+    if (
+        status == 402 and pause_s is not None and not contains(row.account)
+    ):  # a budget for the calls in flight
         return transient(RateLimited)
-    if holds(row.account) or status in (401, 402, 403, *row.account_statuses):
+    if contains(row.account) or status in (401, 402, 403, *row.account_statuses):
         return final(AccountRefused)
-    if status == 404 or holds(_NO_MODEL):
+    if status == 404 or contains(_NO_MODEL):
         return final(ModelUnknown)
-    if status == 413:  # also where it is said to be too many tokens a minute: it will be so the next time
+    if status == 413:  # even if it means too many tokens a minute: the next try is as long
         return final(Rejected)
-    if status == 429 or holds(_TOO_FAST):
+    if status == 429 or contains(_TOO_FAST):
         return transient(RateLimited)
-    if status in (408, 504) or holds(_TIME_IS_UP):
+    if status in (408, 504) or contains(_TIME_IS_UP):
         return transient(TimedOut)
     if status in (200, 409, 425, 498) or status >= 500:  # 498: Groq is full
         return transient(Unavailable)
     return final(Rejected)
 
 
-def _said(answer: HttpResponse) -> tuple[Mapping[str, object], str]:
-    """The error object and its message, from the shapes that servers use."""
+def _error_object(answer: HttpResponse) -> tuple[Mapping[str, object], str]:
+    """Returns the error object and its message, in any of the shapes that servers use."""
     try:
         body = answer.json()
     except Garbled:
@@ -106,14 +108,14 @@ def _said(answer: HttpResponse) -> tuple[Mapping[str, object], str]:
 
 
 def _status(status: int, codes: list[str]) -> int:
-    """An error that comes under status 200 may hold a status of its own."""
+    """Returns the status that the error states if it comes under HTTP 200."""
     if status != 200:
         return status
     return next((int(code) for code in codes if code.isdigit() and 400 <= int(code) < 600), status)
 
 
 def _retry_delay_s(error: Mapping[str, object]) -> float | None:
-    """Google says it in the body: details[].retryDelay = "34s"."""
+    """Returns the pause that Google states in the body: details[].retryDelay = "34s"."""
     details = error.get("details")
     for detail in details if isinstance(details, list) else ():
         delay = detail.get("retryDelay") if isinstance(detail, dict) else None
@@ -130,12 +132,10 @@ def _request_id(answer: HttpResponse) -> str | None:
 
 
 def one_line(text: str) -> str:
-    """A provider's words stay within the line that quotes them, and cannot colour it."""
-    return " ".join(
-        "".join(one if one.isprintable() or one.isspace() else "�" for one in text[:2000]).split()
-    )
+    """Returns the text on one line, without control characters: a quoted message cannot leave or colour its line."""
+    return " ".join("".join(c if c.isprintable() or c.isspace() else "�" for c in text[:2000]).split())
 
 
 def start(answer: HttpResponse) -> str:
-    """How the body begins."""
+    """Returns the beginning of the body, for messages."""
     return one_line(answer.body[:200].decode("utf-8", "replace")) or "(empty body)"
