@@ -17,7 +17,8 @@ from scipy import stats
 from harness.audit.replies.drift import Day, PanelReply, drift
 from harness.audit.scores.arrays import FloatArray, ScoreArray
 from harness.audit.scores.contrasts import pair
-from harness.audit.scores.interim import Rules, SequentialMonitor, first_items, interim_analysis, spending
+from harness.audit.scores.evidence import AuditRules
+from harness.audit.scores.interim import SequentialMonitor, first_items, interim_analysis, spending
 from harness.audit.scores.intervals import equivalence_p, strata
 from harness.audit.scores.power import PlannedGame, estimate_power, measured
 from harness.audit.scores.sample_size import reach
@@ -38,7 +39,7 @@ from tests.harness.audit.simulator import (
 
 QUARTERS = (0.25, 0.5, 0.75, 1.0)
 SPENT = spending(QUARTERS, 0.05)
-RULES = Rules(margin=3.0, margin_played=5.0, margin_game=10.0, alpha=0.05, seed=1)
+RULES = AuditRules(margin=3.0, margin_played=5.0, margin_game=10.0, alpha=0.05, seed=1)
 DRAWS = 1_999
 MACRO = 2.066 / np.sqrt(
     np.array(QUARTERS)

@@ -131,7 +131,7 @@ def plan(
     the bots' and providers as quick as their kind usually is, or as the sweep file's expect = { ... } says.
 
     Example: lightbulb plan mine.toml --from earlier.duckdb --figure mine.svg"""
-    from harness.audit.scores.findings import as_json as plain
+    from harness.core.plain_data import as_json as plain
     from harness.planning.plan_sweep import in_words, minutes, plan_sweep
     from harness.report.plan import print_plan
 

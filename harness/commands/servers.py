@@ -53,8 +53,8 @@ def bench(
 
     Example: lightbulb bench mine.toml --method llama/here --concurrency 1,8,64 --rates 2,8"""
     from harness.access.context import RunContext, default_store_path
-    from harness.audit.scores.findings import as_json as plain
     from harness.core.event_loop import run_async
+    from harness.core.plain_data import as_json as plain
     from harness.loadtest.generator import Stage
     from harness.loadtest.loadtest_sweep import BenchPlan
     from harness.loadtest.loadtest_sweep import loadtest_sweep as measured

@@ -37,7 +37,7 @@ def command() -> str:
 def print_result(found: Found, printed: Callable[[Found, Console], None], *, as_json: bool) -> None:
     """What a command found out: a line of JSON, or as a person reads it."""
     if as_json:
-        from harness.audit.scores.findings import as_json as plain
+        from harness.core.plain_data import as_json as plain
 
         print(json.dumps(plain(found)))
     else:

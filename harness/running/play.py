@@ -78,7 +78,7 @@ class SweepRun:
         """From here on methods whose question is settled have nothing left to play."""
         self.stopping = stopping
         self.left = {
-            name: 0 if name in self.spec.methods() and stopping.over(name) else left
+            name: 0 if name in self.spec.methods() and stopping.is_settled(name) else left
             for name, left in self.left.items()
         }
         self.open_lanes()
@@ -107,7 +107,7 @@ class SweepRun:
         if not self.methods:
             if self.stopping:
                 async with writing(connection, self.setting.store) as writer:
-                    await self.stopping.take_due(writer)
+                    await self.stopping.run_due_analyses(writer)
             self.setting.say(
                 f"nothing is left to play{f', but {failed} episodes failed in earlier runs' if failed else ''}"
             )
@@ -221,12 +221,12 @@ class SweepRun:
             return Lane(name=name, plans=plans, gates=gates)
         return Lane(
             name=name,
-            plans=stopping.playing(name, stopping.until_over(name, plans)),
+            plans=stopping.closing_method(name, stopping.until_settled(name, plans)),
             gates=gates,
             # A budget keeps its lanes in step by itself; two of a mind would wait for each other.
             pace=None
             if self.scopes
-            else lambda plan, tally: stopping.in_step(name, plan, tally, routes[name].gate),
+            else lambda plan, tally: stopping.wait_for_analysis(name, plan, tally, routes[name].gate),
         )
 
     async def show(self, progress: Progress) -> None:
@@ -248,7 +248,7 @@ class SweepRun:
         player = Player(
             run_id=self.run_id,
             caller=Caller(
-                sink=self.stopping.listening(meters) if self.stopping else meters,
+                sink=self.stopping.tap(meters) if self.stopping else meters,
                 clock=self.clock,
                 policy=retry_policy(self.spec),
                 budget=self.budget(routes),
@@ -278,7 +278,7 @@ class SweepRun:
         background.start_soon(self.show, progress)
         if self.stopping is None:
             return await play_until_done_or_stopped(scheduler, self.interrupts)
-        background.start_soon(self.stopping.look_on, writer)
+        background.start_soon(self.stopping.run_analyses, writer)
         end = await play_until_done_or_stopped(scheduler, self.interrupts)
-        await self.stopping.take_due(writer)
+        await self.stopping.run_due_analyses(writer)
         return end

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, is_dataclass
-from math import isfinite
+from dataclasses import dataclass
 
 from harness.audit.scores.clemscore import ClemscoreDifference, MethodFigures
 from harness.audit.scores.contrasts import (
@@ -164,14 +163,3 @@ class Audit:
     unsupported: tuple[str, ...]
     spread: VarianceParts | None
     pairs: tuple[PairFinding, ...]
-
-
-def as_json(value: object) -> object:
-    """Findings as plain data: dataclasses become dicts, tuples lists, numbers that are not finite None."""
-    if is_dataclass(value):
-        return {field.name: as_json(getattr(value, field.name)) for field in fields(value)}
-    if isinstance(value, tuple):
-        return [as_json(part) for part in value]
-    if isinstance(value, float):
-        return value if isfinite(value) else None
-    return value

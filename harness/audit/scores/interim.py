@@ -17,6 +17,7 @@ from scipy import optimize, stats
 
 from harness.audit.scores.arrays import FloatArray, GameScores, ScoreArray
 from harness.audit.scores.contrasts import ENDPOINTS, pair
+from harness.audit.scores.evidence import AuditRules
 from harness.audit.scores.findings import Audit, Comparison
 from harness.audit.scores.intervals import Strata, equivalence_interval, equivalence_p, strata, total
 from harness.audit.scores.sign_flips import DRAWS, sign_flip_test
@@ -49,17 +50,6 @@ class AlphaSpending:
     equivalence: tuple[float, ...]
     repeated: tuple[float, ...]
     tripwire: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
-    """What was decided before the first call."""
-
-    margin: float
-    margin_played: float
-    margin_game: float
-    alpha: float
-    seed: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +143,7 @@ def interim_analysis(
     *,
     number: int,
     spent: AlphaSpending,
-    rules: Rules,
+    rules: AuditRules,
     open_difference: int,
     open_equivalence: int,
     e_value: float,

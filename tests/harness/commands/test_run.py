@@ -145,7 +145,7 @@ def test_a_sweep_that_may_stop_early_does(tmp_path: Path) -> None:
     ended = lightbulb("run", sweep)
     assert ended.returncode == 0, ended.stderr
     assert "bots/sloppy differs from bots/good" in ended.stderr
-    assert "It is played no further." in ended.stderr
+    assert "No more of it is played." in ended.stderr
     store = sweep.with_suffix(".duckdb")
     assert rows(store, 'SELECT verdict FROM looks ORDER BY "at" DESC LIMIT 1') == [("DIFFERENT",)]
     assert rows(store, "SELECT count(*) < 54 FROM episodes WHERE method = 'bots/sloppy'") == [(True,)]

@@ -7,9 +7,9 @@ import pytest
 from scipy import stats
 
 from harness.audit.scores.arrays import ScoreArray
+from harness.audit.scores.evidence import AuditRules
 from harness.audit.scores.interim import (
     InterimResult,
-    Rules,
     SequentialMonitor,
     first_items,
     interim_analysis,
@@ -20,7 +20,7 @@ from harness.audit.scores.interim import (
 from tests.harness.audit.simulator import CLEAN, DEAD_GAME, ITEMS, NEW_ABORTS, QUANTISATION, Defect, simulate
 
 QUARTERS = (0.25, 0.5, 0.75, 1.0)
-RULES = Rules(margin=3.0, margin_played=5.0, margin_game=10.0, alpha=0.05, seed=1)
+RULES = AuditRules(margin=3.0, margin_played=5.0, margin_game=10.0, alpha=0.05, seed=1)
 
 
 def _blocks(scores: ScoreArray) -> list[list[str]]:

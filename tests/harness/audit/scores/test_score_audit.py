@@ -20,9 +20,10 @@ from harness.audit.scores.arrays import (
     ScoreArray,
     score_array,
 )
-from harness.audit.scores.findings import Audit, as_json
+from harness.audit.scores.findings import Audit
 from harness.audit.scores.score_audit import audit
 from harness.core.errors import AuditError
+from harness.core.plain_data import as_json
 from tests.harness.audit.simulator import (
     CLEAN,
     DEAD_GAME,

@@ -1,0 +1,284 @@
+"""One access method compared with the reference: estimates, games, items, the verdict and its sentence.
+
+Knows the evidence of all methods; computes no test. Keeps: the verdict follows from the p-values alone; the sentence states the interval
+that belongs to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from math import isfinite
+
+import numpy as np
+
+from harness.audit import verdicts
+from harness.audit.scores.arrays import BoolArray
+from harness.audit.scores.clemscore import ClemscoreDifference, MethodFigures, supported_difference
+from harness.audit.scores.contrasts import ENDPOINTS, discordance, split
+from harness.audit.scores.evidence import Evidence
+from harness.audit.scores.findings import Comparison, Estimate, GameFinding, ItemFinding
+from harness.audit.scores.intervals import POINTS_MAX, equivalence_interval, hidden_bound, t_interval, total
+from harness.audit.scores.sample_size import NoiseLevel, Question, SampleSizePlan, noise_of, plan
+from harness.audit.scores.variance import SelfAgreement, self_agreement
+
+FURTHEST = 40  # items listed one by one: as many as a figure of one page can label
+
+
+def compare(
+    evidence: Evidence, index: int, support: BoolArray, figures: Mapping[str, MethodFigures]
+) -> Comparison:
+    """Returns the comparison of one contrast with the reference, without regard to missing data.
+
+    support  the games that count for clemscore on common support, (games,)
+    figures  each method's own figures"""
+    points, played = (_estimate(evidence, endpoint, index) for endpoint in ENDPOINTS)
+    games = tuple(
+        _game(evidence, index, g) for g in range(len(evidence.games)) if evidence.games[g].shared[index].any()
+    )
+    items = sum(game.items for game in games)
+    verdict, p_batches = evidence.verdict(index), evidence.p_batches[index]
+    of_method = p_batches is not None and (verdict != "DIFFERENT" or p_batches <= evidence.rules.alpha)
+    found = Comparison(
+        method=evidence.contrasts[index],
+        items=items,
+        items_dropped=_items_dropped(evidence, index, items),
+        repeats=evidence.scores.repeats,
+        points=points,
+        played=played,
+        clemscore=_clemscore_difference(evidence, index, support, figures),
+        games=games,
+        p_joint=float(evidence.flips.joint[index]),
+        p_difference=evidence.p_difference[index],
+        p_equivalence=max(points.p_equivalence, played.p_equivalence),
+        p_equivalence_holm=evidence.p_equivalence_holm[index],
+        p_batches=p_batches,
+        agreement=_agreement(evidence, index),
+        repeats_effective=_repeats_effective(evidence, index),
+        furthest=_furthest(evidence, index),
+        verdict=verdict,
+        label=verdicts.label(
+            verdict, margin=points.margin, low=points.low, high=points.high, missing_data=False
+        ),
+        scope="the access method" if of_method else "these runs",
+        sentence="",
+        plan=_plan(evidence, index, items) if verdict == "INCONCLUSIVE" else None,
+        missing=None,
+    )
+    return replace(found, sentence=_sentence(evidence, found))
+
+
+def _estimate(evidence: Evidence, endpoint: str, index: int) -> Estimate:
+    parts, alpha = evidence.moments[endpoint].only(index), evidence.rules.alpha
+    whole = total(parts)
+    low, high = t_interval(whole, 1 - alpha)
+    if whole.se[0] == 0:
+        low, high = equivalence_interval(parts, alpha / 2)
+    equivalence_low, equivalence_high = equivalence_interval(parts, alpha)
+    open_low, open_high = equivalence_interval(parts, alpha / 2 / evidence.methods)
+    return Estimate(
+        difference=float(whole.estimate[0]),
+        se=float(whole.se[0]),
+        df=float(whole.df[0]),
+        low=_cut(float(low[0])),
+        high=_cut(float(high[0])),
+        equivalence_low=_cut(float(equivalence_low[0])),
+        equivalence_high=_cut(float(equivalence_high[0])),
+        open_low=_cut(float(open_low[0])),
+        open_high=_cut(float(open_high[0])),
+        hidden=float(hidden_bound(parts, np.array([alpha]))[0, 0]),
+        margin=evidence.rules.margins[endpoint],
+        p=float(evidence.flips.adjusted[index, ENDPOINTS.index(endpoint), 0]),
+        p_equivalence=float(evidence.p_equivalence[endpoint][index]),
+    )
+
+
+def _cut(difference: float) -> float:
+    """No difference exceeds the scale."""
+    return min(POINTS_MAX, max(-POINTS_MAX, difference))
+
+
+def _game(evidence: Evidence, index: int, g: int) -> GameFinding:
+    game = evidence.games[g]
+    shared = game.shared[index]
+    low, high = _game_interval(evidence, index, g)
+    points_a, points_b = (
+        float(game.points_a[index, shared].mean()),
+        float(game.points_b[index, shared].mean()),
+    )
+    played_a, played_b = (
+        float(game.played_a[index, shared].mean()),
+        float(game.played_b[index, shared].mean()),
+    )
+    parts = split(points_a, points_b, played_a, played_b)
+    a, b, cells = *evidence.places(index), evidence.scores.games[g]
+    once = evidence.scores.repeats == 1
+    return GameFinding(
+        game=game.game,
+        items=int(shared.sum()),
+        difference=float(evidence.moments["points"].mean[index, g]),
+        low=low,
+        high=high,
+        p_points=float(evidence.flips.adjusted[index, 0, 1 + g]),
+        p_played=float(evidence.flips.adjusted[index, 1, 1 + g]),
+        form=parts.form,
+        play=parts.play,
+        played_reference=100 * played_a,
+        played_method=100 * played_b,
+        quality_reference=points_a / played_a if played_a > 0 else None,
+        quality_method=points_b / played_b if played_b > 0 else None,
+        beyond=bool(evidence.games_beyond(index)[g]),
+        played_discordance=discordance(cells.played[a], cells.played[b]) if once else None,
+        success_discordance=discordance(cells.succeeded[a], cells.succeeded[b]) if once else None,
+    )
+
+
+def _game_interval(evidence: Evidence, index: int, g: int) -> tuple[float, float]:
+    """Student's interval of one game's difference; as far as what may hide there when its items are all alike."""
+    alone = replace(evidence.moments["points"].only(index), weight=np.eye(len(evidence.games))[[g]])
+    whole = total(alone)
+    low, high = (
+        t_interval(whole, 1 - evidence.rules.alpha)
+        if whole.se[0] > 0
+        else equivalence_interval(alone, evidence.rules.alpha / 2)
+    )
+    return _cut(float(low[0])), _cut(float(high[0]))
+
+
+def _clemscore_difference(
+    evidence: Evidence, index: int, support: BoolArray, figures: Mapping[str, MethodFigures]
+) -> ClemscoreDifference:
+    a, b = (figures[name].clemscore.value for name in (evidence.reference, evidence.contrasts[index]))
+    supported = supported_difference(evidence.games, index, support, evidence.rules.alpha)
+    return ClemscoreDifference(
+        published=None if a is None or b is None else b - a,
+        supported=supported[0] if supported else None,
+        low=supported[1] if supported else None,
+        high=supported[2] if supported else None,
+    )
+
+
+def _agreement(evidence: Evidence, index: int) -> SelfAgreement | None:
+    a, b = evidence.places(index)
+    points = [game.points for game in evidence.scores.games]
+    return self_agreement([game[a] for game in points], [game[b] for game in points], evidence.rules.alpha)
+
+
+def _repeats_effective(evidence: Evidence, index: int) -> float | None:
+    """R / (1 + (R - 1) rho), rho how alike the repeats of one item's difference are: 1 where another repeat tells nothing new."""
+    noise = _noise(evidence, "points", index)
+    if noise is None:
+        return None
+    whole = noise.items + noise.chance
+    alike = noise.items / whole if whole > 0 else 1.0
+    return evidence.scores.repeats / (1 + (evidence.scores.repeats - 1) * alike)
+
+
+def _noise(evidence: Evidence, endpoint: str, index: int) -> NoiseLevel | None:
+    a, b = evidence.places(index)
+    values = [game.points if endpoint == "points" else 100 * game.played for game in evidence.scores.games]
+    return noise_of(
+        [game[a] for game in values], [game[b] for game in values], evidence.moments[endpoint].only(index)
+    )
+
+
+def _furthest(evidence: Evidence, index: int) -> tuple[ItemFinding, ...]:
+    moved: list[tuple[float, int, int]] = []
+    for g, game in enumerate(evidence.games):
+        difference = game.difference("points")[index]
+        moved += [(float(difference[i]), g, int(i)) for i in np.flatnonzero(difference)]
+    moved = sorted(sorted(moved, key=lambda one: -abs(one[0]))[:FURTHEST])
+    return tuple(_item(evidence, index, g, i) for _, g, i in moved)
+
+
+def _item(evidence: Evidence, index: int, g: int, i: int) -> ItemFinding:
+    game = evidence.games[g]
+    return ItemFinding(
+        label=evidence.scores.games[g].items[i],
+        reference=float(game.points_a[index, i]),
+        method=float(game.points_b[index, i]),
+        played_reference=float(game.played_a[index, i]),
+        played_method=float(game.played_b[index, i]),
+    )
+
+
+def _items_dropped(evidence: Evidence, index: int, items: int) -> int:
+    either = list(evidence.places(index))
+    return sum(int(game.finished[either].any(axis=(0, 2)).sum()) for game in evidence.scores.games) - items
+
+
+def _mostly(games: Sequence[GameFinding], alpha: float) -> tuple[str, str, float]:
+    """The game and part that moved most points, among the games that differ for sure if there are any."""
+    sure = [game for game in games if min(game.p_points, game.p_played) <= alpha] or games
+    parts = [
+        (game.game, name, value)
+        for game in sure
+        for name, value in (("form", game.form), ("play", game.play))
+    ]
+    return max(parts, key=lambda part: abs(part[2]))
+
+
+def _plan(evidence: Evidence, index: int, items: int) -> SampleSizePlan:
+    (a, b), scores = evidence.places(index), evidence.scores
+    questions = [
+        Question(
+            parts=evidence.moments[endpoint].only(index),
+            noise=_noise(evidence, endpoint, index),
+            margin=evidence.rules.margins[endpoint],
+        )
+        for endpoint in ENDPOINTS
+    ]
+    calls, cost = (
+        float(values[a] + values[b]) for values in (scores.calls_per_episode, scores.cost_per_episode_usd)
+    )
+    return plan(
+        questions,
+        repeats=scores.repeats,
+        items=items,
+        alpha=evidence.rules.alpha / evidence.methods,
+        calls=calls if isfinite(calls) else None,
+        cost_usd=cost if isfinite(cost) else None,
+    )
+
+
+def _sentence(evidence: Evidence, found: Comparison) -> str:
+    points, alpha = found.points, evidence.rules.alpha
+    if found.verdict == "DIFFERENT":
+        return verdicts.different(
+            method=found.method,
+            reference=evidence.reference,
+            difference=points.difference,
+            low=points.low,
+            high=points.high,
+            items=found.items,
+            repeats=found.repeats,
+            p=found.p_difference,
+            methods=evidence.methods,
+            mostly=_mostly(found.games, alpha),
+            scope=found.scope,
+        )
+    if found.verdict == "EQUIVALENT":
+        return verdicts.equivalent(
+            method=found.method,
+            reference=evidence.reference,
+            margin=points.margin,
+            difference=points.difference,
+            level=100 * (1 - 2 * alpha),
+            low=points.equivalence_low,
+            high=points.equivalence_high,
+            p_detectable=found.p_difference if found.p_difference <= alpha else None,
+            scope=found.scope,
+        )
+    assert found.plan is not None
+    unsettled = found.played if max(-points.open_low, points.open_high) < points.margin else points
+    return verdicts.inconclusive(
+        method=found.method,
+        reference=evidence.reference,
+        unit="points" if unsettled is points else "percent of episodes played",
+        low=unsettled.open_low,
+        high=unsettled.open_high,
+        margin=unsettled.margin,
+        repeats=found.repeats,
+        plan=found.plan,
+        margin_smallest=found.plan.margins_smallest[0 if unsettled is points else 1],
+        scope=found.scope,
+    )

@@ -1,0 +1,17 @@
+"""Dataclasses as plain data for JSON. Knows no field of any of them."""
+
+from __future__ import annotations
+
+from dataclasses import fields, is_dataclass
+from math import isfinite
+
+
+def as_json(value: object) -> object:
+    """Returns the value as JSON can write it: dataclasses become dicts, tuples lists, and numbers that are not finite None."""
+    if is_dataclass(value):
+        return {field.name: as_json(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, tuple):
+        return [as_json(part) for part in value]
+    if isinstance(value, float):
+        return value if isfinite(value) else None
+    return value
