@@ -1,1 +1,8 @@
-"""Where text becomes typed data: a sweep file in, a frozen SweepSpec and its episode plans out. Imports core only."""
+"""Reads a sweep file into a frozen SweepSpec and makes its episode plans. Imports core only.
+
+sweep.py            the classes of a sweep file: every field is a key
+load.py             TOML -> SweepSpec, or one error with every problem
+json_schema.py      the JSON Schema of a sweep file, for editors
+template.py         a commented sweep file for `lightbulb init`
+episode_plans.py    SweepSpec -> episode plans, in playing order
+audit_plan.py       the audit's decisions, as one text with one hash"""

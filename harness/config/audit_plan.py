@@ -1,7 +1,9 @@
-"""What an audit decides before the first call, as one text with one hash: margins, reference, items, what is tested and how often.
+"""Writes the audit plan: margins, reference, items, tests and their number, as one text with one hash, before
+the first call.
 
-Knows the sweep and its chosen instances. Keeps: the same decisions have the same hash, on any machine; how hard a method is driven is
-no decision. A verdict quotes the hash, so margins chosen after the data are seen as such."""
+Knows the sweep and its chosen instances. Keeps: the same decisions have the same hash on any machine; limits
+of load are not part of the plan. A verdict quotes the hash, so that margins chosen after the data can be
+recognised."""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ from collections.abc import Mapping
 
 from harness.config.episode_plans import LOOKS, GameSet
 from harness.config.sweep import SweepSpec
-from harness.core.vocabulary import EpisodePlan, digest
+from harness.core.vocabulary import digest, item_key
 
 ENDPOINTS = (
     "points of an episode, 0 when aborted",
@@ -19,14 +21,15 @@ ENDPOINTS = (
     "replies to identical prompts",
 )
 FAMILIES = (
-    "each method against its reference: Holm over methods, apart for different and equivalent, apart for scores and replies",
+    "each method against its reference: Holm over methods, apart for different and equivalent,"
+    " apart for scores and replies",
     "games of one method: Westfall-Young over games and both endpoints",
     "every pair in every game: Benjamini-Hochberg at 0.10, exploratory",
 )
 
 
 def audit_plan(spec: SweepSpec, sets: Mapping[str, GameSet]) -> str:
-    """The plan as JSON; its hash is `digest` of it."""
+    """Returns the plan as JSON; its hash is `digest` of this text."""
     return json.dumps(
         {
             "audit": dataclasses.asdict(spec.audit),
@@ -44,5 +47,5 @@ def audit_plan(spec: SweepSpec, sets: Mapping[str, GameSet]) -> str:
 
 
 def _game(chosen: GameSet) -> dict[str, object]:
-    items = sorted(EpisodePlan(instance=one, rules=chosen.rules, seating=()).item for one in chosen.instances)
+    items = sorted(":".join(item_key(instance, chosen.rules)) for instance in chosen.instances)
     return {"rules": chosen.rules, "items": len(items), "items_hash": digest(*items)}

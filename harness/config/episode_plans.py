@@ -1,10 +1,11 @@
-"""SweepSpec -> episode plans: a lazy, ordered stream for each seating, with stable keys, less what is already stored.
+"""Makes the episode plans of a sweep: a lazy, ordered stream for each seating, with stable keys, without
+stored episodes.
 
-Each seating's stream holds the same items in the same seeded order, so a sweep stopped half-way has played the same puzzles
-everywhere: first a quarter of every game's items, batch after batch, then the next quarter. After each quarter an audit may look.
-A repeat is a batch of its own; the very last begins with the longest games, for what is begun at the end should end soon. A reference
-that is played twice plays both arms of an item one after the other, in random order: whatever the hour does to one it does to the other.
-"""
+Each seating's stream has the same items in the same seeded order, so that a stopped sweep has played the same
+items with every method: first a quarter of every game's items, repeat after repeat, then the next quarter.
+After each quarter an interim analysis is possible. Each repeat is a batch. The last batch starts with the
+longest games, so that few episodes are open at the end. A reference with an A/A replicate plays both arms of
+an item in succession, in random order, so that both meet the same state of the server."""
 
 from __future__ import annotations
 
@@ -18,13 +19,16 @@ from harness.config.sweep import Seating
 from harness.core.seeds import stream
 from harness.core.vocabulary import Arm, EpisodePlan, Instance, item_key
 
-LOOKS = 4  # quarters of the items, each played to the end before the next
+LOOKS = 4  # blocks of items, each played to the end before the next; interim analyses come after each
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GameSet:
-    """The chosen instances of one game, the rules they are played by, how many seats its seating fills, and how many turns an episode
-    takes, typically."""
+    """The chosen instances of one game.
+
+    rules   the rule set
+    seats   number of seats
+    turns   turns of an ordinary episode"""
 
     rules: str
     seats: int
@@ -35,28 +39,32 @@ class GameSet:
 def choose_instances(
     instances: Sequence[Instance], *, experiments: Sequence[str], items: int | None
 ) -> tuple[Instance, ...]:
-    """At most `items` of the named experiments (all if none is named), taken evenly over the experiments, in their order."""
-    wanted = [one for one in instances if not experiments or one.experiment in experiments]
+    """Returns at most `items` instances of the named experiments, evenly over the experiments, in their
+    order.
+
+    experiments   names; none: all experiments
+    items         None: all instances"""
+    wanted = [instance for instance in instances if not experiments or instance.experiment in experiments]
     if items is None or items >= len(wanted):
         return tuple(wanted)
     places: Counter[str] = Counter()
     ranks: list[tuple[int, int]] = []
-    for index, one in enumerate(wanted):
-        ranks.append((places[one.experiment], index))
-        places[one.experiment] += 1
+    for index, instance in enumerate(wanted):
+        ranks.append((places[instance.experiment], index))
+        places[instance.experiment] += 1
     return tuple(wanted[index] for index in sorted(index for _, index in sorted(ranks)[:items]))
 
 
 def planned(
     seating: Seating, sets: Mapping[str, GameSet], *, repeats: int, arms: Sequence[Arm] = ("main",)
 ) -> int:
-    """How many episodes a seating has in all."""
+    """Returns the number of a seating's episodes, stored ones included."""
     playable = [chosen for game, chosen in sets.items() if seating.seats(game, chosen.seats)]
     return len(arms) * repeats * sum(len(chosen.instances) for chosen in playable)
 
 
 class Item(NamedTuple):
-    """An instance among all the chosen ones: its number, and what it is."""
+    """A chosen instance with its number among all chosen instances."""
 
     number: int
     chosen: GameSet
@@ -64,24 +72,26 @@ class Item(NamedTuple):
 
 
 def numbered(sets: Mapping[str, GameSet]) -> tuple[Item, ...]:
-    """The items of a sweep; the numbers depend on what is chosen, and are stored nowhere."""
+    """Returns the items of a sweep. The numbers depend on the choice of instances and are not stored."""
     pairs = [(chosen, instance) for chosen in sets.values() for instance in chosen.instances]
     return tuple(Item(number, *pair) for number, pair in enumerate(pairs))
 
 
 Cell = tuple[int, Arm, int]
-"""One of a seating's episodes: the number of its item, its arm, its repeat."""
+"""One episode of a seating: the number of its item, its arm, its repeat."""
 
 
 class Cells(Container[Cell]):
-    """Some of one seating's episodes: a character for each that is planned, however many are held. What is not planned is not held."""
+    """A set of one seating's episodes, stored as one character for each planned episode. It holds planned
+    episodes only."""
 
     def __init__(self, *, items: int, repeats: int, arms: Sequence[Arm]) -> None:
         self._repeats = repeats
         self._held: dict[str, str] = dict.fromkeys(arms, "0" * (items * repeats))
 
     def hold(self, arm: str, held: str) -> None:
-        """Of this arm's episodes, item by item and of each all repeats, those that have a "1"; of other arms none is planned."""
+        """Sets an arm's episodes: "1" or "0" for each, item by item, all repeats of an item together. Ignores
+        unplanned arms."""
         if arm in self._held:
             self._held[arm] = held
 
@@ -95,7 +105,7 @@ class Cells(Container[Cell]):
 
 
 def look_blocks(sets: Mapping[str, GameSet], *, seed: int) -> tuple[tuple[Item, ...], ...]:
-    """The items in as many blocks as there are looks, each with its share of every game, drawn by the seed."""
+    """Returns the items in LOOKS blocks, each with its share of every game, drawn with the seed."""
     blocks: list[list[Item]] = [[] for _ in range(LOOKS)]
     items = iter(numbered(sets))
     for game, chosen in sets.items():
@@ -107,7 +117,7 @@ def look_blocks(sets: Mapping[str, GameSet], *, seed: int) -> tuple[tuple[Item, 
 
 
 def looked_at(sets: Mapping[str, GameSet], *, seed: int) -> tuple[tuple[str, ...], ...]:
-    """The items of each look, in the order in which their first repeats are planned."""
+    """Returns the items of each block, in the order in which their first repeats are planned."""
     blocks = [list(block) for block in look_blocks(sets, seed=seed)]
     for look, block in enumerate(blocks):
         stream(seed, "order", look, 0).shuffle(block)
@@ -125,7 +135,13 @@ def lane(
     stored: Container[Cell],
     arms: Sequence[Arm] = ("main",),
 ) -> Iterator[EpisodePlan]:
-    """One seating's episodes, in playing order, without those that are stored."""
+    """Yields one seating's episodes in playing order, without stored ones.
+
+    sets      game -> its chosen instances
+    repeats   plays of each item
+    seed      root of the order
+    stored    the episodes that the store holds
+    arms      ("main", "again") for a reference with an A/A replicate"""
     seats = {game: seating.seats(game, chosen.seats) for game, chosen in sets.items()}
     for look, whole in enumerate(look_blocks(sets, seed=seed)):
         block = [item for item in whole if seats[item.instance.game]]
@@ -140,11 +156,10 @@ def lane(
             for number, chosen, instance in order:
                 for arm in coin.sample(arms, len(arms)) if len(arms) > 1 else arms:
                     if (number, arm, repeat) not in stored:
-                        who = seats[instance.game]
                         yield EpisodePlan(
                             instance=instance,
                             rules=chosen.rules,
-                            seating=who,
+                            seating=seats[instance.game],
                             arm=arm,
                             batch=repeat,
                             repeat=repeat,

@@ -1,9 +1,11 @@
-"""The JSON Schema of a sweep file, for editors: made from the very classes that the file is read into, so that the two cannot differ.
+"""Makes the JSON Schema of a sweep file, for editors, from the classes that the file is read into.
 
-Knows the classes and the words in their docstrings; promises no more than load.py checks, which also knows contradictions between keys."""
+Knows the classes and takes the explanations from their docstrings. Does not promise every check of load.py:
+it does not express contradictions between keys."""
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
@@ -14,11 +16,11 @@ from pydantic import TypeAdapter
 from harness.config.sweep import UNSET, SweepSpec
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
-_TERM = re.compile(r" {4}((?:\w+, )*\w+)(?: +(.*))?$")
+_TERM = re.compile(r"((?:\w+, )*\w+)(?: +(.*))?$")  # at the docstring's left margin
 
 
 def sweep_schema(*, known_games: Sequence[str]) -> dict[str, object]:
-    """What a sweep file may hold; known_games are the names that [games.NAME] may use."""
+    """Returns the schema; known_games are the names that [games.NAME] may use."""
     schema = TypeAdapter(SweepSpec).json_schema()
     classes = {part.__name__: part for part in _parts(SweepSpec)}
     for name, made in [("SweepSpec", schema), *schema["$defs"].items()]:
@@ -26,35 +28,38 @@ def sweep_schema(*, known_games: Sequence[str]) -> dict[str, object]:
         part = classes.get(name)
         if part is None:
             continue
-        words = explained(part)
-        made["description"] = (part.__doc__ or "").split("\n\n", 1)[0]
+        explanations = field_explanations(part)
+        made["description"] = (inspect.getdoc(part) or "").split("\n\n", 1)[0]
         for field, described in made["properties"].items():
             described.pop("title", None)
-            if field in words:
-                described["description"] = words[field]
+            if field in explanations:
+                described["description"] = explanations[field]
     schema["$defs"]["MethodPart"]["properties"]["temperature"]["anyOf"].append({"const": UNSET})
     schema["properties"]["games"]["propertyNames"] = {"enum": list(known_games)}
     return {"$schema": DRAFT, "title": "A sweep of lightbulb", **schema}
 
 
-def explained(part: type) -> dict[str, str]:
-    """Field -> what the class's docstring says of it, for the fields that it speaks of; lines that go on are set deeper."""
+def field_explanations(part: type) -> dict[str, str]:
+    """Returns the explanations of fields in the class's docstring, by field; lines that continue one are
+    indented.
+
+    inspect.getdoc removes the common indentation: from Python 3.13 on the compiler removes it too."""
     names = {field.name for field in fields(part)}
-    words: dict[str, str] = {}
-    spoken_of: list[str] = []
-    for line in (part.__doc__ or "").splitlines()[1:]:
-        begun = _TERM.match(line)
-        if begun and set(begun[1].split(", ")) <= names:
-            spoken_of, told = begun[1].split(", "), begun[2] or ""
+    explanations: dict[str, str] = {}
+    current: list[str] = []
+    for line in (inspect.getdoc(part) or "").splitlines()[1:]:
+        term = _TERM.match(line)
+        if term and set(term[1].split(", ")) <= names:
+            current, text = term[1].split(", "), term[2] or ""
         else:
-            told = line.strip()
-        for name in spoken_of:
-            words[name] = f"{words.get(name, '')} {told}".strip()
-    return words
+            text = line.strip()
+        for name in current:
+            explanations[name] = f"{explanations.get(name, '')} {text}".strip()
+    return explanations
 
 
 def _parts(part: type) -> Iterator[type]:
-    """The class and every dataclass that its fields hold."""
+    """Yields the class and every dataclass in its fields."""
     yield part
     for hint in get_type_hints(part).values():
         for inner in _dataclasses(hint):

@@ -1,4 +1,7 @@
-"""TOML -> SweepSpec, or one SpecError listing every problem with its line and key, and what would be right."""
+"""Reads TOML into a SweepSpec, or raises one SpecError with every problem: its line, its key, and the remedy.
+
+Knows the classes of sweep.py and the contradictions between keys. Keeps: what it returns need not be checked
+again."""
 
 from __future__ import annotations
 
@@ -13,7 +16,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pydantic import TypeAdapter, ValidationError
-from pydantic_core import ErrorDetails
 
 from harness.config.sweep import (
     ANY_PROVIDER,
@@ -38,7 +40,10 @@ NAME = re.compile(r"[^\s/+|\x00-\x1f\x7f-\x9f]+")
 
 
 def load_sweep(path: Path, *, known_games: Sequence[str]) -> SweepSpec:
-    """The sweep this file describes; known_games are the names that [games.NAME] may use."""
+    """Returns the sweep of this file.
+
+    known_games   the names that [games.NAME] may use
+    raises        SpecError"""
     try:
         text = path.read_text("utf-8-sig")
     except OSError as error:
@@ -49,7 +54,7 @@ def load_sweep(path: Path, *, known_games: Sequence[str]) -> SweepSpec:
 
 
 def parse_sweep(text: str, *, source: str, known_games: Sequence[str]) -> SweepSpec:
-    """As load_sweep, from text; source names it in errors."""
+    """Returns the sweep of this text; source is its name in errors."""
     try:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -60,7 +65,10 @@ def parse_sweep(text: str, *, source: str, known_games: Sequence[str]) -> SweepS
 def read_sweep(
     raw: Mapping[str, object], *, source: str, known_games: Sequence[str], text: str = ""
 ) -> SweepSpec:
-    """As load_sweep, from the tables that the file holds; text: the file's own, where there is one, for line numbers."""
+    """Returns the sweep of these tables.
+
+    source, text   name and text of the file, for errors with line numbers; text is empty if there is no
+                   file"""
     _unset(raw)
     try:
         spec = TypeAdapter(SweepSpec).validate_json(
@@ -70,20 +78,23 @@ def read_sweep(
         games = raw.get("games")
         problems = [*_unknown_games(games if isinstance(games, dict) else (), known_games)]
         problems += [(_own_key(e["loc"]), _plain(e)) for e in error.errors()]
-        raise SpecError(_told(source, text, problems)) from error
+        raise SpecError(_problem_lines(source, text, problems)) from error
     problems = list(_contradictions(spec, known_games))
     if problems:
-        raise SpecError(_told(source, text, problems))
+        raise SpecError(_problem_lines(source, text, problems))
     return spec
 
 
 def parse_emulation(settings: Sequence[str]) -> Emulation:
-    """What `lightbulb emulate` is told: KEY=VALUE each, keys dotted as in quotas.requests=300, values as in TOML; plain words are text."""
+    """Returns the settings of `lightbulb emulate`.
+
+    settings   KEY=VALUE each; keys are dotted as in quotas.requests=300, values are TOML; other values are
+               text"""
     lines = []
     for setting in settings:
         name, equals, value = setting.partition("=")
         if not equals:
-            raise SpecError(f"{setting!r} is no setting; write KEY=VALUE, as quotas.requests=300")
+            raise SpecError(f"{setting!r} is not a setting; write KEY=VALUE, such as quotas.requests=300")
         try:
             tomllib.loads(f"value = {value}")
         except tomllib.TOMLDecodeError:
@@ -93,7 +104,7 @@ def parse_emulation(settings: Sequence[str]) -> Emulation:
         raw = tomllib.loads("\n".join(lines))
         emulation = TypeAdapter(Emulation).validate_json(json.dumps(raw, default=str), strict=True)
     except tomllib.TOMLDecodeError as error:
-        raise SpecError(f"settings: {error}; write KEY=VALUE, as quotas.requests=300") from error
+        raise SpecError(f"settings: {error}; write KEY=VALUE, such as quotas.requests=300") from error
     except ValidationError as error:
         problems = (
             (_own_key(e["loc"]), _plain(e, ("models", "", "methods", "", "emulator"))) for e in error.errors()
@@ -111,12 +122,15 @@ def parse_emulation(settings: Sequence[str]) -> Emulation:
 
 
 def spec_error(source: Path, problems: Sequence[tuple[Key, str]]) -> SpecError:
-    """What is wrong with this sweep file, each problem with its line and key."""
+    """Returns an error that lists these problems of a sweep file, each with its line and key."""
     try:
         text = source.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError):  # it was read before; without it the keys must do
+    except (
+        OSError,
+        UnicodeDecodeError,
+    ):  # the file changed since it was read: the keys have to do without lines
         text = ""
-    return SpecError(_told(str(source), text, problems))
+    return SpecError(_problem_lines(str(source), text, problems))
 
 
 def _unknown_games(games: Iterable[str], known_games: Sequence[str]) -> Iterator[tuple[Key, str]]:
@@ -129,7 +143,8 @@ def _contradictions(spec: SweepSpec, known_games: Sequence[str]) -> Iterator[tup
     if not re.fullmatch(r"[^\W_][\w. -]*", spec.name):
         yield (
             ("name",),
-            f"{spec.name!r} is no name for the store's file; letters, digits, . _ - and spaces, a letter or digit first",
+            f"{spec.name!r} cannot name the store's file; use letters, digits, . _ - and spaces,"
+            " first a letter or digit",
         )
     yield from _unknown_games(spec.games, known_games)
     engines = [name for name, (_, part) in spec.methods().items() if part.engine is not None]
@@ -137,21 +152,22 @@ def _contradictions(spec: SweepSpec, known_games: Sequence[str]) -> Iterator[tup
         if not NAME.fullmatch(model):
             yield (
                 ("models", model),
-                "a model's name is printable, without spaces and / + |, which join names in the store",
+                "a model's name must be printable, without spaces and / + |, which join names in the store",
             )
-        for way, method in model_part.methods.items():
-            at: Key = ("models", model, "methods", way)
-            if not NAME.fullmatch(way):
+        for name, method in model_part.methods.items():
+            at: Key = ("models", model, "methods", name)
+            if not NAME.fullmatch(name):
                 yield (
                     at,
-                    "a method's name is printable, without spaces and / + |, which join names in the store",
+                    "a method's name must be printable, without spaces and / + |,"
+                    " which join names in the store",
                 )
             yield from ((at + key, problem) for key, problem in _method_contradictions(method, engines))
     reference = spec.audit.reference
     if reference is not None and reference not in spec.methods():
         yield (
             ("audit", "reference"),
-            f"no such access method{suggest(reference, list(spec.methods()))}; written as model/method",
+            f"no such access method{suggest(reference, list(spec.methods()))}; write model/method",
         )
     yield from _bad_pairs(spec)
 
@@ -163,12 +179,15 @@ def _bad_pairs(spec: SweepSpec) -> Iterator[tuple[Key, str]]:
             if name not in known:
                 yield (
                     ("pairs", number, "seats"),
-                    f"{name!r} is no access method{suggest(name, known)}; written as model/method",
+                    f"{name!r} is not an access method{suggest(name, known)}; write model/method",
                 )
         if pair.seats[0] == pair.seats[1]:
-            yield ("pairs", number, "seats"), "names one method twice; every method plays with itself anyway"
+            yield (
+                ("pairs", number, "seats"),
+                "names one method twice; every method plays with itself without a pair",
+            )
         if pair.seats in [other.seats for other in spec.pairs[:number]]:
-            yield ("pairs", number, "seats"), "stands there already; keep one of them"
+            yield ("pairs", number, "seats"), "this pair is already in the file; keep one of them"
         for game in pair.games:
             if game not in spec.games:
                 yield (
@@ -178,7 +197,7 @@ def _bad_pairs(spec: SweepSpec) -> Iterator[tuple[Key, str]]:
 
 
 def _unset(raw: Mapping[str, Any]) -> None:
-    """TOML has no word for nothing; temperature, which has a default, needs one."""
+    """Replaces the temperature "unset" by None, which TOML cannot express."""
     tables = raw.get("models")
     for model in tables.values() if isinstance(tables, dict) else ():
         methods = model.get("methods") if isinstance(model, dict) else None
@@ -192,19 +211,21 @@ def _method_contradictions(method: MethodPart, engines: Sequence[str]) -> Iterat
         name for name in ("base_url", "engine", "bots", "emulator") if getattr(method, name) is not None
     ]
     if not places and method.provider == ANY_PROVIDER:
-        where = 'base_url = "https://...", engine = { kind = "vllm", ... }, bots = {}, emulator = {} or a provider'
-        yield (), f"says nowhere where the model is; give {where}"
+        choices = (
+            'base_url = "https://...", engine = { kind = "vllm", ... }, bots = {}, emulator = {}, provider'
+        )
+        yield (), f"does not say where the model is; add {choices}"
     if len(places) > 1:
         yield (
             (places[0],),
-            f"stands beside {' and '.join(places[1:])}; keep one of them: each says where the model is",
+            f"contradicts {' and '.join(places[1:])}: each says where the model is; keep one of them",
         )
     if (method.price_input_usd_per_mtok is None) != (method.price_output_usd_per_mtok is None):
-        yield (), "has one price of two; give price_input_usd_per_mtok and price_output_usd_per_mtok"
+        yield (), "has only one of two prices; give price_input_usd_per_mtok and price_output_usd_per_mtok"
     elif method.price_cached_usd_per_mtok is not None and method.price_input_usd_per_mtok is None:
         yield (
             ("price_cached_usd_per_mtok",),
-            "stands alone; give price_input_usd_per_mtok and price_output_usd_per_mtok too",
+            "needs price_input_usd_per_mtok and price_output_usd_per_mtok too",
         )
     if method.engine is not None:
         yield from ((("engine", *key), problem) for key, problem in _engine_contradictions(method.engine))
@@ -222,12 +243,12 @@ def _engine_contradictions(engine: EnginePart) -> Iterator[tuple[Key, str]]:
     if engine.kind == "llamacpp" and engine.dtype != "auto":
         yield (
             ("dtype",),
-            f"is {engine.dtype!r}, but llamacpp takes the weights as their file has them; leave it out",
+            f"is {engine.dtype!r}, but llamacpp uses the data type of the weights' file; leave it out",
         )
     if engine.kind == "llamacpp" and engine.quantisation is not None:
         yield (
             ("quantisation",),
-            "is for other engines: llamacpp takes the weights as their file has them; name another file",
+            "is for other engines: llamacpp uses the quantisation of the weights' file; name another file",
         )
 
 
@@ -242,7 +263,7 @@ def _bad_address(address: str, *, plain_http: bool) -> Iterator[str]:
     elif parts.scheme == "http" and not is_loopback(parts.hostname) and not plain_http:
         yield "would send prompts and key unencrypted; use https, or say allow_plain_http = true"
     if parts.username or parts.password:
-        yield "holds a password; keys come from the environment variable that key_env names"
+        yield "contains a password; name the environment variable with the key in key_env"
 
 
 def _emulation_contradictions(
@@ -250,22 +271,23 @@ def _emulation_contradictions(
 ) -> Iterator[tuple[Key, str]]:
     if emulation.behind is None:
         if emulation.defects.routed_model is not None:
-            yield ("defects", "routed_model"), "needs a real server behind; bots are routed by routed_skill"
+            yield ("defects", "routed_model"), "needs a real server (`behind`); for bots use routed_skill"
         return
     if emulation.behind not in engines:
         yield from (
             (("behind",), problem) for problem in _bad_address(emulation.behind, plain_http=plain_http)
         )
     if emulation.defects.weights_noise:
-        yield ("defects", "weights_noise"), "cannot be planted in the model behind: its weights are its own"
+        yield ("defects", "weights_noise"), "has no effect on a real server (`behind`); leave it out"
     if emulation.noise:
-        yield ("noise",), "cannot be planted in the model behind: its noise is its own"
+        yield ("noise",), "has no effect on a real server (`behind`); leave it out"
 
 
-# --- errors a person can act on -----------------------------------------------------------------------------------------------
+# --- error messages
+# -----------------------------------------------------------------------------------------------
 
 
-def _told(source: str, text: str, problems: Sequence[tuple[Key, str]]) -> str:
+def _problem_lines(source: str, text: str, problems: Sequence[tuple[Key, str]]) -> str:
     lines = []
     for key, problem in problems:
         line = _line_of(text, key)
@@ -276,11 +298,11 @@ def _told(source: str, text: str, problems: Sequence[tuple[Key, str]]) -> str:
 
 
 def _own_key(location: Sequence[str | int]) -> Key:
-    """Without pydantic's own mark of a dict's key."""
+    """Returns the location without pydantic's mark of a dict's key."""
     return tuple(part for part in location if part != "[key]")
 
 
-def _plain(error: ErrorDetails, within: Key = ()) -> str:
+def _plain(error: Mapping[str, Any], within: Key = ()) -> str:
     kind, context = error["type"], error.get("ctx", {})
     last = str(error["loc"][-1]) if error["loc"] else ""
     if kind in ("unexpected_keyword_argument", "extra_forbidden"):
@@ -293,7 +315,7 @@ def _plain(error: ErrorDetails, within: Key = ()) -> str:
 
 
 def _keys_at(key: Key) -> list[str]:
-    """The keys that a user may write in the table at this place."""
+    """Returns the keys that a user may write in the table at this place."""
     tables: Mapping[str, type] = {"games": GamePart, "retry": RetryPart, "audit": AuditPart}
     if not key:
         part: type = SweepSpec
@@ -312,7 +334,7 @@ def _keys_at(key: Key) -> list[str]:
 
 
 def suggest(word: str, known: Sequence[str]) -> str:
-    """A clause that ends an error about this word: the nearest known one, or all of them."""
+    """Returns the end of an error about an unknown word: the most similar known word, or all of them."""
     near = difflib.get_close_matches(word, known, n=1)
     if near:
         return f'; did you mean "{near[0]}"?'
@@ -320,7 +342,8 @@ def suggest(word: str, known: Sequence[str]) -> str:
 
 
 def _line_of(text: str, key: Key) -> int | None:
-    """The line that writes this key, or the nearest table around it; None if the whole file is meant."""
+    """Returns the line of this key, or of the innermost table around it; None if the file as a whole is
+    meant."""
     best: tuple[int, int] | None = None
     table: tuple[str, ...] = ()
     wanted = tuple(map(str, key))

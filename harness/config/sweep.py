@@ -1,7 +1,7 @@
-"""What a sweep file says, as frozen data.
+"""The contents of a sweep file, as frozen data.
 
-Every field of these classes is a key a user may write; load.py refuses all others. Ranges stand beside the fields and are
-checked once, by load.py; nobody validates again after it."""
+Every field of these classes is a key that a user may write; load.py refuses all others. The ranges beside the
+fields are checked once, by load.py. The docstrings are also the explanations in the JSON schema."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Positive = Annotated[int, Ge(1), Le(2**63 - 1)]
 Seed = Annotated[int, Ge(-(2**63)), Le(2**63 - 1)]
 Text = Annotated[str, MinLen(1)]
 ANY_PROVIDER = "openai-compatible"
-UNSET = "unset"  # a temperature may be: TOML has no word for nothing
+UNSET = "unset"  # the temperature's value for "not stated": TOML has no null
 _STRICT = {"extra": "forbid", "allow_inf_nan": False}
 
 
@@ -25,11 +25,12 @@ _STRICT = {"extra": "forbid", "allow_inf_nan": False}
 class GamePart:
     """[games.NAME]
 
-    instances    "own", our default set, or "clembench:/path/to/checkout"
+    instances    "own", the default set of this package, or "clembench:/path/to/checkout"
     rules        a rule set of the game; None: the game's default
-    experiments  only these; empty: all
-    items        at most so many instances, taken evenly over the experiments; None: all
-    reprompts    what a player is told when its reply will not do, by kind of mistake, in place of the game's own words"""
+    experiments  names of experiments; empty: all
+    items        maximum number of instances, evenly over the experiments; None: all
+    reprompts    the texts after a reply in the wrong format, by kind of mistake, in place of the game's
+                 own"""
 
     __pydantic_config__: ClassVar = _STRICT
 
@@ -42,15 +43,16 @@ class GamePart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnginePart:
-    """engine = { ... }: a local server that the run starts, proves and stops.
+    """engine = { ... }: a local server that the run starts, verifies and stops.
 
-    kind          the engine; each has an environment of its own
+    kind          the engine; each has its own environment
     weights       a model folder, a GGUF file (llamacpp, transformers), or "bundled:smollm2-135m-instruct"
-    dtype         what it computes in; "auto": as the weights are, and always so for llamacpp
-    quantisation  as the engine spells it: vllm's --quantization, "bnb-4bit" or "bnb-8bit" of transformers; None: as the weights are
-    context_max   tokens of prompt and reply together
-    flags         handed to the server as they are; for llamacpp NAME=VALUE, fields of its CommonParams
-    restarts_max  how often a server that dies is started again"""
+    dtype         the data type of computation; "auto": that of the weights, the only one for llamacpp
+    quantisation  in the engine's words: vllm's --quantization, "bnb-4bit" or "bnb-8bit" of transformers;
+                  None: that of the weights
+    context_max   maximum number of tokens of prompt and reply together
+    flags         further arguments of the server; for llamacpp NAME=VALUE, fields of its CommonParams
+    restarts_max  maximum number of restarts of a server that dies"""
 
     __pydantic_config__: ClassVar = _STRICT
 
@@ -65,11 +67,11 @@ class EnginePart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BotPart:
-    """bots = { ... }: the games' own programmatic players instead of a model.
+    """bots = { ... }: the games' own programmatic players in place of a model.
 
-    skill         1 plays as well as the rules allow, 0 hopelessly
-    form_errors   share of replies whose form is broken
-    latency_s     mean time to a reply, exponentially spread"""
+    skill         1 plays as well as the rules allow, 0 as badly as possible
+    form_errors   share of replies in the wrong format
+    latency_s     mean time to a reply in seconds, exponentially distributed"""
 
     __pydantic_config__: ClassVar = _STRICT
 
@@ -80,12 +82,13 @@ class BotPart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetPart:
-    """[budget] for the whole sweep, or budget = { ... } of one method: what may be spent, in all runs over one store together.
+    """[budget] of the whole sweep, or budget = { ... } of one method: limits for all runs over one store
+    together.
 
-    calls     requests on the wire, tries again included
-    tokens    of prompts and replies, as providers count them
-    cost_usd  by the methods' prices
-    wall_s    of one run"""
+    calls     requests that are sent, retries included
+    tokens    tokens of prompts and replies, as providers count them
+    cost_usd  US dollars, by the methods' prices
+    wall_s    seconds of one run"""
 
     __pydantic_config__: ClassVar = _STRICT
 
@@ -97,11 +100,11 @@ class BudgetPart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpectPart:
-    """expect = { ... }: how quick this method is thought to be; read by `lightbulb plan` alone.
+    """expect = { ... }: the expected speed of this method, for `lightbulb plan`.
 
     first_s               seconds to the first token
-    tokens_per_s          of one reply
-    tokens_per_s_in_all   of all replies together, at most; None: they do not slow each other"""
+    tokens_per_s          tokens per second of one reply
+    tokens_per_s_in_all   maximum tokens per second of all replies together; None: no limit"""
 
     __pydantic_config__: ClassVar = _STRICT
 
@@ -112,33 +115,48 @@ class ExpectPart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MethodPart:
-    """[models.MODEL.methods.NAME]: one way to reach the model. One of `base_url`, `engine`, `bots` and `emulator` says where, unless the
-    provider's row in backends/dialects/providers.py does.
+    """[models.MODEL.methods.NAME]: one access method of the model.
 
-    provider       a row of that table, or a name of your own
+    One of `base_url`, `engine`, `bots` and `emulator` says where the model is, unless the provider's row in
+    backends/dialects/providers.py does.
+
+    provider       a row of that table, or any other name
     dialect        None: the provider's
-    served_name    what the server calls the model; None: the model's name in this file
-    key_env        the environment variable that holds the key (also read from a .env beside the sweep); None: no key is sent
-    constrain      make the server enforce each reply's form (vLLM: structured_outputs.regex)
-    concurrency    calls in flight at most; None: the gate finds how many the provider takes, up to doors.ceiling
+    served_name    the model's name on the server; None: the model's name in this file
+    key_env        the environment variable with the key (also read from a .env beside the sweep); None: no
+                   key is sent
+    constrain      the server enforces the format of each reply (vLLM: structured_outputs.regex)
+    concurrency    maximum number of calls in flight; None: the gate finds it, up to the limit for this kind
+                   of method
     requests_per_minute, tokens_per_minute, input_tokens_per_minute, output_tokens_per_minute
-                   the account's quotas, as far as known; what the provider says in headers wins
-    requests_per_second_max   ceiling on the wire; None: twice requests_per_minute / 60, and none on this machine
-    quota_group               methods of one account that name the same group share one quota; None: those that share a served model do
-    budget                    what its calls may cost; the other methods of its model stop where it stops
+                   the account's quotas, as far as known; the provider's response headers take precedence
+    requests_per_second_max
+                   limit of requests per second; None: twice requests_per_minute / 60, and no limit on this
+                   machine
+    quota_group    methods of one account with the same group share one quota; None: methods with one served
+                   model do
+    budget         limits of its cost; the other methods of its model stop where it stops
     price_input_usd_per_mtok, price_output_usd_per_mtok, price_cached_usd_per_mtok
-                   US dollars for a million tokens: of prompts, of replies, of prompt tokens the provider had seen before
-    stream         let replies come as they are written: time to first token and gaps are recorded
-    reply_bytes_max           a longer answer is not read
-    allow_plain_http          http:// to another machine, by name and on purpose
+                   US dollars for a million tokens of prompts, of replies, of prompt tokens from the
+                   provider's cache
+    stream         replies are streamed: the time to the first token and the gaps between chunks are stored
+    reply_bytes_max
+                   maximum size of a response in bytes; a longer one is an error
+    allow_plain_http
+                   permits http:// to another machine
     temperature, top_p, top_k, seed, stop, frequency_penalty, presence_penalty, reasoning_effort
-                   asked of the sampler; what is unset is left to the provider. temperature = "unset" unsets its default
-    tokens_max     in place of what each ask's form allows: reasoning models spend it on their thoughts too
-    allow_dropped  parameters that the provider is known to refuse or to drop are left out instead of refused
-    thinks_aloud   thoughts stand before the reply, up to </think>: keep them apart, where the server does not
-    upstreams, allow_fallbacks   behind a router: who may answer, in this order, and whether others may too
-    chat_template  for dialect = "completions": a model folder, its tokenizer_config.json, or a .jinja file; None: the engine's weights'
-    expect                    how quick it is thought to be, for plans; None: as its kind usually is"""
+                   sampling parameters; one that is not set is left to the provider. temperature = "unset"
+                   removes its default
+    tokens_max     in place of the limit of each ask's format: reasoning models need tokens for their thoughts
+                   too
+    allow_dropped  parameters that the provider refuses or drops are left out; without it they are an error
+    thinks_aloud   the reply starts with thoughts, up to </think>, which are stored separately
+    upstreams, allow_fallbacks
+                   for a router: the upstream providers in order of preference, and whether others may answer
+                   too
+    chat_template  for dialect = "completions": a model folder, its tokenizer_config.json, or a .jinja file;
+                   None: that of the engine's weights
+    expect         the expected speed, for plans; None: the usual speed of its kind"""
 
     __pydantic_config__: ClassVar = _STRICT
 
@@ -186,8 +204,8 @@ class MethodPart:
 class ModelPart:
     """[models.NAME]
 
-    parameters   how many, if known
-    methods      the ways to reach it, by name"""
+    parameters   number of parameters, if known
+    methods      its access methods, by name"""
 
     __pydantic_config__: ClassVar = _STRICT
 
@@ -197,15 +215,16 @@ class ModelPart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPart:
-    """[retry]: how long one call is tried.
+    """[retry]: limits for the tries of one call.
 
-    tries_max    requests a call may cost
-    deadline_s   no new try after so long
-    wait_max_s   longest pause between two tries, unless the provider asks for a longer one
-    timeout_s    one request, from connecting to the last byte
-    connect_s    of that, to a connection
-    first_byte_s of that, to the answer's first byte, which servers that do not stream send when all is done; None: timeout_s
-    between_chunks_s   of that, between two pieces of the answer"""
+    tries_max     maximum number of requests for one call
+    deadline_s    no new try after so many seconds
+    wait_max_s    longest pause between two tries, unless the provider asks for a longer one
+    timeout_s     limit of one request, from connecting to the last byte
+    connect_s     limit for the connection
+    first_byte_s  limit for the response's first byte; a server that does not stream sends it when the reply
+                  is complete; None: timeout_s
+    between_chunks_s   limit between two parts of the response"""
 
     __pydantic_config__: ClassVar = _STRICT
 
@@ -220,15 +239,18 @@ class RetryPart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditPart:
-    """[audit]: fixed before the first call.
+    """[audit]: decisions that are fixed before the first call.
 
-    reference    "model/method" that the model's other methods are held against; None: each model's first
-    again        play each reference a second time, as if it were another method: what differs then is noise
-    margin       points of score difference too small to matter; margin_played: percent of episodes played; margin_game: points in one game
-    margin_replies  how many times as often replies may diverge across methods as within them
-    alpha        chance of a false alarm
-    stop         "end": when all is played; "early": a method whose question is settled at a quarter, a half or three quarters of the
-                 items is played no further"""
+    reference       "model/method" with which the model's other methods are compared; None: each model's first
+    again           play each reference a second time as an A/A replicate, which shows the difference due to
+                    chance
+    margin          difference of scores, in points, that is too small to matter
+    margin_played   the same for the percentage of episodes played
+    margin_game     the same for the score in one game
+    margin_replies  factor by which replies may diverge more often across methods than within them
+    alpha           probability of a false alarm
+    stop            "end": play everything; "early": stop a method that has a verdict after a quarter, a half
+                    or three quarters of the items"""
 
     __pydantic_config__: ClassVar = _STRICT
 
@@ -244,10 +266,10 @@ class AuditPart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairPart:
-    """[[pairs]]: cross-play, two access methods at one game.
+    """[[pairs]]: cross-play of two access methods.
 
     seats   "model/method" of the game's first seat, and of its second
-    games   only these; empty: every game of the sweep that has two seats"""
+    games   names of games; empty: every game of the sweep with two seats"""
 
     __pydantic_config__: ClassVar = _STRICT
 
@@ -256,7 +278,9 @@ class PairPart:
 
 
 class Seating(NamedTuple):
-    """Who plays: one access method in every seat, or several in as many. games: only these; empty: all with so many seats."""
+    """The players of a game: one access method in every seat, or one for each seat.
+
+    games   names of games; empty: every game with so many seats"""
 
     methods: tuple[str, ...]
     games: tuple[str, ...] = ()
@@ -266,7 +290,8 @@ class Seating(NamedTuple):
         return "+".join(self.methods)
 
     def seats(self, game: str, count: int) -> tuple[str, ...]:
-        """Who sits where in this game of so many seats; empty if these do not play it."""
+        """Returns the access method of each of `count` seats of this game; empty if the seating does not play
+        it."""
         if len(self.methods) == 1:
             return self.methods * count
         return self.methods if count == len(self.methods) and game in (self.games or (game,)) else ()
@@ -276,7 +301,7 @@ class Seating(NamedTuple):
 class SweepSpec:
     """A whole sweep file.
 
-    repeats   plays of each instance by each seating
+    repeats   plays of each item by each seating
     seed      root of every random stream"""
 
     __pydantic_config__: ClassVar = _STRICT
@@ -292,7 +317,7 @@ class SweepSpec:
     pairs: tuple[PairPart, ...] = ()
 
     def references(self) -> dict[str, str]:
-        """Model -> the full name of the method that its others are held against, for models reached in more than one way."""
+        """Returns the reference of each model that has more than one method: model -> full method name."""
         chosen = self.audit.reference or ""
         return {
             model: chosen if chosen.split("/", 1)[0] == model else f"{model}/{next(iter(part.methods))}"
@@ -301,18 +326,19 @@ class SweepSpec:
         }
 
     def arms(self, method: str) -> tuple[Arm, ...]:
-        """The parts that a method plays: a reference plays its own second self too."""
+        """Returns the arms that a method plays: a reference also plays its A/A replicate."""
         return ("main", "again") if self.audit.again and method in self.references().values() else ("main",)
 
     def methods(self) -> dict[str, tuple[str, MethodPart]]:
-        """Full method name -> (model, method), in the file's order."""
+        """Returns full method name -> (model, method), in the file's order."""
         return {
-            f"{model}/{way}": (model, part)
+            f"{model}/{name}": (model, part)
             for model, model_part in self.models.items()
-            for way, part in model_part.methods.items()
+            for name, part in model_part.methods.items()
         }
 
     def seatings(self) -> dict[str, Seating]:
-        """All who play: every method with itself, then the pairs; by name, in the file's order."""
-        alone = [Seating((name,)) for name in self.methods()]
-        return {one.name: one for one in (*alone, *(Seating(pair.seats, pair.games) for pair in self.pairs))}
+        """Returns all seatings by name, in the file's order: every method with itself, then the pairs."""
+        self_play = [Seating((name,)) for name in self.methods()]
+        pairs = [Seating(pair.seats, pair.games) for pair in self.pairs]
+        return {seating.name: seating for seating in (*self_play, *pairs)}

@@ -1,6 +1,6 @@
-"""A commented sweep file for a new user: what must be said is said, what may be said stands behind a #.
+"""Writes a commented sweep file for a new user: required keys as they are, optional keys after a #.
 
-Knows the keys; test_template.py reads what it writes with load.py, as it is and with every # taken away."""
+Knows the keys. test_template.py reads the file with load.py, as it is and with every # removed."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from dataclasses import dataclass
 
 from harness.core.errors import SpecError
 
-WHERE = "NAME=https://host/v1, NAME=vllm:WEIGHTS or NAME=bots"
+METHOD_FORM = "NAME=https://host/v1, NAME=vllm:WEIGHTS or NAME=bots"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choices:
-    """What the new file is about.
+    """The user's choices for the new file.
 
-    methods   (name, where): where is a web address, "vllm:WEIGHTS" or "bots"
-    key_env   the variable that holds the key of the methods with an address; None: they need none"""
+    methods   (name, place): place is a web address, "vllm:WEIGHTS" or "bots"
+    key_env   the environment variable with the key of the methods with an address; None: they need none"""
 
     name: str
     games: Sequence[str]
@@ -29,49 +29,47 @@ class Choices:
 
 
 def read_method(option: str) -> tuple[str, str]:
-    """From "NAME=WHERE".
+    """Returns name and place of an option "NAME=PLACE".
 
-    raises  SpecError if it says no such thing"""
-    name, _, where = option.partition("=")
-    if not name or not (where == "bots" or where.startswith(("http://", "https://", "vllm:"))):
-        raise SpecError(f"--method {option!r}: write {WHERE}")
-    return name, where
+    raises  SpecError if it has another form"""
+    name, _, place = option.partition("=")
+    if not name or not (place == "bots" or place.startswith(("http://", "https://", "vllm:"))):
+        raise SpecError(f"--method {option!r}: write {METHOD_FORM}")
+    return name, place
 
 
 def sweep_text(choices: Choices) -> str:
-    """The file's text."""
+    """Returns the file's text."""
     model = _key(choices.model)
     parts = [_HEAD.format(name=_text(choices.name), repeats=choices.repeats)]
     parts += [_FIRST_GAME.format(game=choices.games[0]), *(f"[games.{game}]\n" for game in choices.games[1:])]
     parts.append(_MODEL.format(model=model))
     parts += [
-        _method(model, name, where, choices.key_env, first=place == 0)
-        for place, (name, where) in enumerate(choices.methods)
+        _method(model, name, place, choices.key_env, first=number == 0)
+        for number, (name, place) in enumerate(choices.methods)
     ]
     parts.append(_TAIL.format(reference=_text(f"{choices.model}/{choices.methods[0][0]}")))
     return "\n".join(parts)
 
 
-def _method(model: str, name: str, where: str, key_env: str | None, *, first: bool) -> str:
+def _method(model: str, name: str, place: str, key_env: str | None, *, first: bool) -> str:
+    """Returns one method's table; the first one also lists optional keys."""
     lines = [f"[models.{model}.methods.{_key(name)}]"]
-    if where == "bots":
-        lines += [
-            "bots = { skill = 0.9, form_errors = 0.02 }   # the games' own programmatic players, no model at all"
-        ]
-    elif where.startswith("vllm:"):
-        weights = _text(where.removeprefix("vllm:"))
-        lines += [
-            f'engine = {{ kind = "vllm", weights = {weights}, dtype = "auto" }}   # a server that the run starts and stops'
-        ]
+    if place == "bots":
+        lines += ["bots = { skill = 0.9, form_errors = 0.02 }   # programmatic players in place of a model"]
+    elif place.startswith("vllm:"):
+        weights = _text(place.removeprefix("vllm:"))
+        engine = f'{{ kind = "vllm", weights = {weights}, dtype = "auto" }}'
+        lines += [f"engine = {engine}   # a server that the run starts and stops"]
     else:
-        lines += [f"base_url = {_text(where)}"]
+        lines += [f"base_url = {_text(place)}"]
         lines += [f"{'' if key_env else '# '}key_env = {_text(key_env or 'MY_API_KEY')}   # {_KEY}"]
     lines += [_METHOD_KEYS.rstrip()] if first else []
     return "\n".join(lines) + "\n"
 
 
 def _text(value: str) -> str:
-    """As TOML writes it."""
+    """Returns the value as a TOML string."""
     return json.dumps(value, ensure_ascii=False).replace("\x7f", r"\u007f")
 
 
@@ -80,49 +78,50 @@ def _key(name: str) -> str:
     return name if bare.isascii() and bare.isalnum() else _text(name)
 
 
-_KEY = "the variable's name; the key itself stands in the environment or in .env, never in a file of ours"
+_KEY = "name of the environment variable, which may be set in .env; the key itself is never stored"
 
 _HEAD = """\
-# A sweep: games x the ways to reach a model x repeats. Every key: docs/sweep-file.md, or `lightbulb schema` for your editor.
-#   lightbulb run THIS_FILE      plays it, and goes on where it stopped
-#   lightbulb audit STORE        says whether the ways lead to the same model
+# A sweep: games x access methods of a model x repeats.
+# All keys: docs/sweep-file.md, or `lightbulb schema` for your editor.
+#   lightbulb run THIS_FILE      plays the sweep; run it again to continue
+#   lightbulb audit STORE        tells whether the access methods lead to the same model
 
-name = {name}      # the store is this name with .duckdb, beside this file
-repeats = {repeats}         # plays of each puzzle by each way: one tells little about a model that samples
-# seed = 0            # root of all chance of ours: order, pauses, bots
+name = {name}      # the store is NAME.duckdb, beside this file
+repeats = {repeats}         # plays of each item by each method; one is too few for a model that samples
+# seed = 0            # root of our random draws: order, pauses, bots
 """
 
 _FIRST_GAME = """\
 # `lightbulb games` lists them.
 [games.{game}]
-# items = 30                    # at most so many puzzles; all, where it is left out
-# experiments = []              # only these
+# items = 30                    # maximum number of items; all without this key
+# experiments = []              # names of experiments; all without this key
 # instances = "own"             # or "clembench:/path/to/checkout" of v1.6
 """
 
 _MODEL = """\
-# The model under audit, and under it each way to reach it.
+# The model under audit, and below it each access method.
 [models.{model}]
 # parameters = 8e9
 """
 
 _METHOD_KEYS = """\
 # served_name = "the-server's-name-for-it"
-# concurrency = 32              # calls in flight at most
+# concurrency = 32              # maximum number of calls in flight
 # requests_per_minute = 60      # quotas, as far as you know them
 # tokens_per_minute = 100000
 # temperature = 0.0
-# constrain = false             # true: the server holds replies to the game's form (vLLM)
+# constrain = false             # true: the server enforces the game's format of replies (vLLM)
 """
 
 _TAIL = """\
-# Fixed before the first call, and refused if it changes afterwards.
+# Fixed before the first call; a change after it is refused.
 [audit]
 reference = {reference}
-margin = 3.0                    # points of difference too small to matter
+margin = 3.0                    # difference in points that is too small to matter
 # alpha = 0.05
 
 # [retry]
-# tries_max = 6                 # requests that one call may cost
-# timeout_s = 300               # one request, from connecting to the last byte
+# tries_max = 6                 # maximum number of requests for one call
+# timeout_s = 300               # limit of one request, from connecting to the last byte
 """

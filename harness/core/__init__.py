@@ -1,1 +1,12 @@
-"""The words every room shares: nouns, seams, rows, errors, time and chance. Standard library and anyio only."""
+"""The words that every room shares. Imports the standard library, anyio and annotated_types only.
+
+vocabulary.py     frozen values: messages, asks, outcomes, access methods, prompts, completions, episode plans
+protocols.py      the interfaces between rooms: Clock, Backend, RecordSink, Bot, Game
+records.py        rows: one class is one table of the store
+errors.py         the tree of errors; the class says who must act
+emulation.py      the settings of the emulated provider
+history.py        hashes of the messages that a seat saw
+addresses.py      loopback addresses, and causes of failed connections
+clock.py          real time, and the time of an event loop
+event_loop.py     runs a coroutine on the event loop of real time
+seeds.py          named random streams"""

@@ -1,4 +1,4 @@
-"""What an address says of itself, and what its silence does."""
+"""Tells loopback addresses from others, and names the cause of a connection that could not be made."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from ipaddress import ip_address
 
 
 def is_loopback(host: str) -> bool:
-    """This machine, by name or number."""
+    """Returns whether the host is this machine, by name or by number."""
     if host == "localhost":
         return True
     try:
@@ -17,7 +17,8 @@ def is_loopback(host: str) -> bool:
 
 
 def why_unconnected(error: BaseException) -> str:
-    """Of an error of the socket's, or of a library's that was raised from it: what a person can do something about."""
+    """Returns the cause of a failed connection in a few words, from the first error in the chain of
+    causes."""
     while error.__cause__ is not None:
         error = error.__cause__
     if isinstance(error, BaseExceptionGroup):

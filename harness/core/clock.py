@@ -1,4 +1,4 @@
-"""The one source of time."""
+"""The only source of time: every other module takes a clock as an argument."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ import anyio
 
 
 def step_aside() -> None:
-    """Lets other threads run, should any wait for the interpreter."""
+    """Releases the interpreter, so that a waiting thread can run."""
     time.sleep(0)
 
 
 class RealClock:
-    """Time as the machine keeps it. Durations come from the performance counter: an event loop's own clock may be coarse.
+    """A clock of the machine's time. Durations come from the performance counter: an event loop's clock may
+    be coarse.
 
-    now   seconds since some fixed moment, for waits and durations; wall: seconds since 1970, for stamps"""
+    now    seconds since some fixed moment, for waits and durations
+    wall   seconds since 1970, for time stamps"""
 
-    now = staticmethod(time.perf_counter)  # no method of ours around it: every call asks five times
+    now = staticmethod(time.perf_counter)  # not wrapped in a method: each call of a model reads it five times
     wall = staticmethod(time.time)
 
     async def sleep(self, seconds: float) -> None:
@@ -25,17 +27,18 @@ class RealClock:
 
 
 class LoopClock:
-    """Time as the event loop keeps it: virtual where the loop's is. `wall` counts from the given moment."""
+    """A clock of the event loop's time, which is virtual in simulation. `wall` counts from the given
+    epoch."""
 
     def __init__(self, epoch: float = 1_700_000_000.0) -> None:
         self._epoch = epoch
 
     def now(self) -> float:
-        """Seconds since the loop's own zero."""
+        """Returns seconds since the loop's own zero."""
         return anyio.current_time()
 
     def wall(self) -> float:
-        """Seconds since 1970, had the loop started at the epoch."""
+        """Returns seconds since 1970, as if the loop had started at the epoch."""
         return self._epoch + anyio.current_time()
 
     async def sleep(self, seconds: float) -> None:

@@ -1,12 +1,14 @@
-"""What a provider of our own is like: the data that a sweep file or a command line writes and backends/emulator keeps.
+"""The settings of the emulated provider. A sweep file or a command line gives them; backends/emulator
+implements them.
 
-Every field is a key a user may write (`emulator = { quotas = { requests = 300 } }`); ranges stand beside the fields and are checked
-where text is read. Nothing here happens by itself: chance is named by `seed` and by what is asked, never by who comes first."""
+Every field is a key that a user may write (`emulator = { quotas = { requests = 300 } }`). The ranges beside
+the fields are checked where text is read. Random draws depend on `seed` and on the request, not on the order
+of requests."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, get_args
 
 from annotated_types import Ge, Gt, Le, MinLen
 
@@ -26,21 +28,20 @@ Fault = Literal[
     "stall",
     "wrong_usage",
 ]
-FAULTS: tuple[Fault, ...] = (
-    "429", "500", "503", "reset_before_headers", "reset_in_body", "truncated_json", "html", "error_in_200", "stall", "wrong_usage"
-)  # fmt: skip
+FAULTS: tuple[Fault, ...] = get_args(Fault)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quotas:
-    """quotas = { ... }: what one window lets pass; the rest is refused with 429 and a retry-after that is true.
+    """quotas = { ... }: limits per window. A request above a limit gets 429 and a correct retry-after.
 
     requests, tokens, input_tokens, output_tokens   None: no such quota; tokens counts both directions
-    law          "sliding": no window of any phase holds more; "fixed": windows follow each other; "bucket": full at first, refilled evenly
-    window_s     a minute, unless a test is in a hurry
-    phase_s      where the first fixed window begins, in seconds after the emulator's start
-    told         the answers' headers say limit, remaining and reset
-    per_second   besides, no second holds more than this share of the requests; None: not enforced"""
+    law          "sliding": no window of any phase holds more; "fixed": windows follow each other; "bucket":
+                 full at first, refilled evenly
+    window_s     length of the window in seconds; a minute by default, tests shorten it
+    phase_s      start of the first fixed window, in seconds after the emulator's start
+    told         the response headers state limit, remaining and reset
+    per_second   no second holds more than this share of the requests; None: not enforced"""
 
     __pydantic_config__: ClassVar = _STRICT
 
@@ -57,13 +58,13 @@ class Quotas:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Latency:
-    """latency = { ... }: how long an answer takes, and how many are worked on at once.
+    """latency = { ... }: the time that a response takes, and the number of requests that are served at once.
 
     first_s        median seconds to the first token
     spread         sigma of its lognormal spread
-    tokens_per_s   speed after the first token; None: at once
-    workers        requests served at the same time; None: all
-    queue_max      requests that may wait for a worker; one more is refused with 503; None: all"""
+    tokens_per_s   speed after the first token; None: all tokens at once
+    workers        requests served at the same time; None: no limit
+    queue_max      requests that may wait for a worker; the next one is refused with 503; None: no limit"""
 
     __pydantic_config__: ClassVar = _STRICT
 
@@ -76,14 +77,14 @@ class Latency:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Faults:
-    """faults = { ... }: what goes wrong, as often as `rate` says, each kind equally often.
+    """faults = { ... }: injected faults. Each of the named kinds is equally frequent.
 
-    rate          share of the answers
-    kinds         of FAULTS; all of them, unless some are named
-    stall_s       how long a stalled answer is silent before it comes
-    retry_after_s what a 429 or 503 out of the blue asks for; None: nothing
-    dies_after    requests after which nobody answers any more: connections are cut and refused; None: never
-    dies_after_s  the same, in seconds after the start"""
+    rate           share of the responses that are faulty
+    kinds          kinds of faults; default: all of FAULTS
+    stall_s        delay of a stalled response, in seconds
+    retry_after_s  the pause that an injected 429 or 503 asks for, in seconds; None: none is stated
+    dies_after     number of requests after which connections are cut and refused; None: never
+    dies_after_s   the same, in seconds after the start"""
 
     __pydantic_config__: ClassVar = _STRICT
 
@@ -97,21 +98,24 @@ class Faults:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Defects:
-    """defects = { ... }: what an audit should find. None of them is admitted in an answer.
+    """defects = { ... }: planted defects that an audit should find. Responses do not reveal them.
 
-    temperature         served whatever is asked; None: as asked
-    temperature_min     a floor under what is asked
-    seed_ignored, stop_ignored, max_tokens_ignored, top_p_ignored
+    temperature         used in place of the requested one; None: as requested
+    temperature_min     lower bound of the temperature that is used
+    seed_ignored, stop_ignored, max_tokens_ignored, top_p_ignored   the request's parameter has no effect
     system_prompt       put before every conversation, and counted
-    output_tokens_max   cap on every reply
+    output_tokens_max   maximum length of every reply, in tokens
     context_tokens_max  only the last so many tokens of a conversation are read and counted
-    template            "other": the conversation is laid out for another model: other counts, and special tokens leak into replies
-    routed_share        requests that another model answers: bots of `routed_skill`, or `routed_model` of the real server behind
-    routed_admitted     those answers carry another system_fingerprint
-    form_errors         share of replies whose form is broken, beyond the model's own
-    weights_noise       sd of what is added to the model's logits, the same each time: about .1 is like 8 bits, .5 like 4
-    lowercase_first     the first letter of every reply is small
-    strip_whitespace    white space around every reply is lost"""
+    template            "other": the chat template of another model: other token counts, and special tokens in
+                        replies
+    routed_share        share of requests that another model answers: bots of `routed_skill`, or
+                        `routed_model` of the real server behind
+    routed_admitted     those responses carry another system_fingerprint
+    form_errors         share of replies in the wrong format, in addition to the model's own
+    weights_noise       standard deviation of fixed noise on the model's logits: .1 is like 8 bits, .5 like 4
+                        bits
+    lowercase_first     the first letter of every reply is in lower case
+    strip_whitespace    white space around every reply is removed"""
 
     __pydantic_config__: ClassVar = _STRICT
 
@@ -137,16 +141,17 @@ class Defects:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Emulation:
-    """emulator = { ... }: a provider of our own on a real socket.
+    """emulator = { ... }: an emulated provider on a real socket.
 
-    skill         of the bots that answer: 1 plays as well as the rules allow, 0 hopelessly
-    form_errors   share of replies whose form is broken
-    weights       names the model: the same name under another roof plays and words alike
-    noise         share of turns at temperature 0 that are played and worded anew, as batch effects do to real servers
-    served        the name under which the model is served; None: any name is taken
-    behind        a real server that answers instead of bots, with skill and weights of its own: its base URL, on this machine or by
-                  https; or, in a sweep, "model/method" of a method with an engine
-    seed          root of the faults, the latencies and of all chance that no request names"""
+    skill         of the bots that answer: 1 plays as well as the rules allow, 0 as badly as possible
+    form_errors   share of replies in the wrong format
+    weights       name of the model: emulators with the same name give the same replies
+    noise         share of turns at temperature 0 whose reply is drawn again, like batch effects of real
+                  servers
+    served        the name under which the model is served; None: any name is accepted
+    behind        a real server that answers instead of bots: its base URL, on this machine or by https; or,
+                  in a sweep, "model/method" of a method with an engine
+    seed          root of all random draws that do not depend on a request alone: faults, latencies"""
 
     __pydantic_config__: ClassVar = _STRICT
 

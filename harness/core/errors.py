@@ -2,12 +2,14 @@
 
 HarnessError ─ SpecError               the user's file or arguments are wrong
              ─ EngineError             a local engine could not be installed, started or kept alive
-             ─ CallError               the provider's doing
-               ─ TransientCallError    worth another try: RateLimited, Unavailable ─ ConnectFailed, TimedOut, Garbled
-               ─ FinalCallError        the same answer tomorrow: Rejected, ContentRefused, ContextExceeded
-                 ─ GateClosing         nothing more can come this way: AccountRefused, ModelUnknown, Unreachable, Stopped, BudgetSpent
+             ─ CallError               a provider's failure
+               ─ TransientCallError    worth another try: RateLimited, Unavailable ─ ConnectFailed, TimedOut,
+               Garbled ─ FinalCallError        another try gives the same: Rejected, ContentRefused,
+               ContextExceeded
+                 ─ GateClosing         no further call is possible: AccountRefused, ModelUnknown, Unreachable,
+                                       Stopped, BudgetSpent
              ─ StoreError              disk or database
-               ─ StoreInUse            a run holds the file
+               ─ StoreInUse            another process holds the file
              ─ AuditError              the rows cannot answer the question"""
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from collections.abc import Mapping
 
 
 class HarnessError(Exception):
-    """A mistake with a remedy; its text is one paragraph meant for a person."""
+    """An error with a remedy; its text is one paragraph for a person."""
 
 
 class SpecError(HarnessError):
@@ -40,12 +42,12 @@ class AuditError(HarnessError):
 
 
 class CallError(HarnessError):
-    """A call that brought no reply.
+    """A call without a reply.
 
     status       HTTP status, None if there was none
     request_id   the provider's, None if it gave none
-    headers      those of the answer that speak of rate limits, names in lower case
-    held_s       seconds that a ceiling on the wire held the request back before it was sent"""
+    headers      the response's headers about rate limits, names in lower case
+    held_s       seconds that the rate limiter of the host delayed the request"""
 
     def __init__(self, message: str, *, status: int | None = None, request_id: str | None = None) -> None:
         super().__init__(message)
@@ -58,7 +60,7 @@ class CallError(HarnessError):
 class TransientCallError(CallError):
     """Worth another try.
 
-    retry_after_s   how long the provider asked us to wait, None if it did not"""
+    retry_after_s   the pause that the provider asks for, None if it asks for none"""
 
     def __init__(
         self,
@@ -73,15 +75,15 @@ class TransientCallError(CallError):
 
 
 class RateLimited(TransientCallError):
-    """Too fast for the provider."""
+    """The provider refuses the request because of its rate limit."""
 
 
 class Unavailable(TransientCallError):
-    """The provider is overloaded, restarting or out of reach for now."""
+    """The provider is overloaded, restarting or temporarily out of reach."""
 
 
 class ConnectFailed(Unavailable):
-    """Nobody takes up the connection; if that lasts, the method is Unreachable."""
+    """The connection cannot be made; if that lasts, the method is Unreachable."""
 
 
 class TimedOut(TransientCallError):
@@ -89,11 +91,11 @@ class TimedOut(TransientCallError):
 
 
 class Garbled(TransientCallError):
-    """An answer that is not what the dialect promises: a cut body, HTML instead of JSON, no reply in it."""
+    """A response that does not fit the dialect: a cut body, HTML instead of JSON, no reply in it."""
 
 
 class FinalCallError(CallError):
-    """The same answer tomorrow."""
+    """Another try would give the same result."""
 
 
 class Rejected(FinalCallError):
@@ -101,7 +103,7 @@ class Rejected(FinalCallError):
 
 
 class ContentRefused(FinalCallError):
-    """The provider's filter stands before the model, or cut its reply: the provider's doing, not the model's."""
+    """The provider's content filter refuses the request or cuts the reply; it is not the model's failure."""
 
 
 class ContextExceeded(FinalCallError):
@@ -109,7 +111,7 @@ class ContextExceeded(FinalCallError):
 
 
 class GateClosing(FinalCallError):
-    """Nothing more can come this way until a person acts; episodes that need it stay pending."""
+    """No further call is possible until a person acts; episodes that need the method stay pending."""
 
 
 class AccountRefused(GateClosing):
@@ -121,12 +123,12 @@ class ModelUnknown(GateClosing):
 
 
 class Unreachable(GateClosing):
-    """Nobody answers at the address."""
+    """No server answers at the address."""
 
 
 class Stopped(GateClosing):
-    """A person asked for an end."""
+    """A person stopped the run."""
 
 
 class BudgetSpent(GateClosing):
-    """What the sweep may cost is spent."""
+    """The sweep's budget is spent."""

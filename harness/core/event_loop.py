@@ -1,4 +1,4 @@
-"""The event loop of real time; harness/simulation.py has the other."""
+"""Runs a coroutine on the event loop of real time; harness/simulation.py has the one of virtual time."""
 
 from __future__ import annotations
 
@@ -13,19 +13,22 @@ import anyio
 Result = TypeVar("Result")
 
 OPTIONS = {"use_uvloop": sys.platform != "win32"}
-COLLECTED_AFTER = (10_000, 20, 50)  # new objects, and younger collections, as gc.set_threshold takes them
+# New objects and younger collections, as gc.set_threshold takes them; measured with bench.simulation.
+COLLECTED_AFTER = (10_000, 20, 50)
 
 
 def run_async(function: Callable[[], Awaitable[Result]]) -> Result:
-    """What the function comes to, on a loop of its own in this thread."""
+    """Returns the function's result, from an event loop of its own in this thread."""
     with rare_collections():
         return anyio.run(function, backend_options=OPTIONS)
 
 
 @contextmanager
 def rare_collections() -> Iterator[None]:
-    """Live episodes hold few cycles, and there may be thousands: the collector need not walk over them, and hold up the loop, so often.
-    In simulation, where there is nothing else to do, it is a twentieth of the time."""
+    """Lets the garbage collector run less often within the block.
+
+    Thousands of live episodes hold few reference cycles; a collection walks over all of them and delays the
+    event loop. In simulation collections would take a twentieth of the time."""
     usual = gc.get_threshold()
     gc.freeze()
     gc.set_threshold(*COLLECTED_AFTER)

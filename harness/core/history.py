@@ -1,6 +1,6 @@
-"""What a seat has seen, hashed.
+"""Hashes the messages that a seat has seen.
 
-Knows messages only. Keeps: the same messages have the same hash, wherever they were asked: when a game is played, when it is replayed,
+Knows messages only. Keeps: the same messages have the same hash when a game is played, when it is replayed,
 and when published transcripts are imported."""
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from harness.core.vocabulary import Message, digest
 
 @dataclass(slots=True)
 class SeatHistory:
-    """The messages a seat has seen, hashed as a chain: the hash of the first k depends on them alone."""
+    """A chain of hashes over the messages of a seat: the hash of the first k messages depends on them
+    alone."""
 
     messages: tuple[Message, ...] = ()
     chain: list[str] = field(default_factory=lambda: [digest("start")])
 
     def advance(self, messages: tuple[Message, ...]) -> int:
-        """Takes the next ask's messages; returns how many of the previous ask's still stand at the front."""
+        """Takes the next ask's messages; returns how many messages of the previous ask it starts with."""
         kept = len(self.messages)
         if messages[:kept] != self.messages:
             kept = sum(

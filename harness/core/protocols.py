@@ -1,4 +1,4 @@
-"""The seams between rooms."""
+"""The interfaces between rooms."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harness.core.vocabulary import Completion, Instance, Message, Play, Prompt
 
 
 class Clock(Protocol):
-    """Where time comes from."""
+    """A source of time."""
 
     def now(self) -> float: ...
     def wall(self) -> float: ...
@@ -20,49 +20,52 @@ class Clock(Protocol):
 
 
 class Backend(Protocol):
-    """The live object that completes prompts through one access method."""
+    """A live object that completes prompts through one access method."""
 
     async def complete(self, prompt: Prompt) -> Completion:
-        """One request, one answer; raises only CallErrors and never tries twice."""
+        """Sends one request and returns the response; raises only CallErrors and does not retry."""
         ...
 
 
 class RecordSink(Protocol):
-    """Where rows go."""
+    """A receiver of rows."""
 
     def put_nowait(self, record: Record) -> None:
-        """Takes one of the rare rows from code that cannot wait."""
+        """Takes one row from code that cannot wait; only for rare rows."""
         ...
 
     async def put(self, *records: Record) -> None:
-        """Takes rows in order; waits only when too many are under way; raises StoreError once the store is broken."""
+        """Takes rows in order. Waits only while too many rows are unwritten. Raises StoreError once the store
+        is broken."""
         ...
 
 
 class Bot(Protocol):
-    """A programmatic player of one seat: a pure function of what it is handed."""
+    """A programmatic player of one seat: a pure function of its arguments."""
 
     def __call__(self, instance: Instance, heard: tuple[Message, ...], skill: float, chance: Random) -> str:
-        """A reply in good form.
+        """Returns a reply in the right format.
 
-        instance  the puzzle, solution included: a bot may know what its seat may not, and uses it as its skill allows
+        instance  with its solution: a bot may know what its seat may not, and uses it as far as its skill
+                  allows
         heard     the messages of the ask
-        skill     1 plays as well as the rules allow, 0 hopelessly
-        chance    all its luck"""
+        skill     1 plays as well as the rules allow, 0 as badly as possible
+        chance    the source of all random draws"""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Game:
-    """Rules, as a value.
+    """The rules of a game, as a value.
 
     seats          the roles, in the order in which a seating lists their players
-    rule_sets      the rules it can be played by; the first is the default for new sweeps
-    turns_typical  asks in an ordinary episode: where the scheduler's learning starts
-    play           (instance, rules) -> a game in progress; pure, synchronous, never raises for any reply
+    rule_sets      the names of its rule sets; the first is the default for new sweeps
+    turns_typical  asks in an ordinary episode: the scheduler's first estimate
+    play           (instance, rules) -> a game in progress; pure, synchronous, does not raise for any reply
     instances      our own instance set, in order; the default of new sweeps
     bots           seat -> its programmatic player
-    reprompts      the kinds of mistakes after which a player is told so and asked again; a sweep may choose the words"""
+    reprompts      kinds of mistakes after which a player is informed and asked again; a sweep may set the
+                   texts"""
 
     name: str
     summary: str

@@ -1,6 +1,6 @@
-"""Flat rows: what a run leaves behind, one class a table, one field a column.
+"""Rows of the store: one class is one table, one field is one column.
 
-Times `*_at` are seconds since 1970; durations `*_s` are seconds. JSON fields hold text that is already encoded."""
+Times `*_at` are seconds since 1970; durations `*_s` are seconds. Fields `*_json` hold encoded JSON text."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class ModelRecord(NamedTuple):
 
 
 class MethodRecord(NamedTuple):
-    """An access method as a run used it; `served_model` and `engine_json` are what was proved of it, not what was claimed.
+    """An access method as a run used it. `served_model` and `engine_json` were verified with the server.
 
-    gate           the name its quota's events go by; None of methods that were imported
-    sampling_json  what the sweep asks for
-    request_json   what is sent besides the prompt; its max tokens stand for an ask that leaves them open"""
+    gate           the name of its gate in gate_events; None of imported methods
+    sampling_json  the sampling parameters of the sweep
+    request_json   the request without the prompt; its max tokens are those of an ask without a limit"""
 
     run_id: str
     method: str
@@ -51,11 +51,12 @@ class MethodRecord(NamedTuple):
 
 
 class EpisodeRecord(NamedTuple):
-    """One episode's end. `outcome` and what follows from it are None when status is "failed": the provider's doing, never a score.
-    Status "abandoned" is no end: a recorded play whose asks are no longer the game's, and which a new attempt replaces.
+    """The end of one episode.
 
-    attempt   0 for the first play; a failed episode that is played again adds a row with the next
-    turns     asks; 0 too where an imported episode came without a transcript, whose times are then 0"""
+    status    "finished"; "failed": a provider's failure, with outcome and score None; "abandoned": a recorded
+              play whose asks are no longer the game's, which a new attempt replaces
+    attempt   0 for the first play; another play of a failed episode adds a row with the next number
+    turns     number of asks; 0, as the times are, if an episode was imported without a transcript"""
 
     episode_id: str
     attempt: int
@@ -87,12 +88,13 @@ class EpisodeRecord(NamedTuple):
 
 
 class TurnRecord(NamedTuple):
-    """One ask and what the game said of its reply; the reply itself stands in the calls. The last turn of a failed episode has none.
+    """One ask and the game's check of its reply. The reply is in `calls`; the last turn of a failed episode
+    has none.
 
-    ask_hash       chained over the messages: identical history, identical hash
-    history_kept   how many messages of this seat's previous ask still stand
+    ask_hash       hash of the messages: equal messages have equal hashes
+    history_kept   number of messages of this seat's previous ask that this ask starts with
     added_json     the messages after those: [{"role", "text"}, ...]
-    violation      None if the reply kept the form"""
+    violation      None if the reply had the right format"""
 
     episode_id: str
     attempt: int
@@ -108,14 +110,16 @@ class TurnRecord(NamedTuple):
 class CallRecord(NamedTuple):
     """One request on the wire.
 
-    queue_s      from ready to sent: waiting at the gate, and under the ceiling on the wire
-    quota_s      of that, for a quota or under the ceiling; rest_s: for the end of a gate's rest; else it was for a place in the window
+    queue_s      from ready to sent: the wait at the gate and at the rate limiter of the host
+    quota_s      the part of queue_s for a quota or for the rate limiter
+    rest_s       the part of queue_s for a pause of the gate; the remaining part is for a place in the window
     latency_s    from sent to answered
     error_class  None if a reply came, else the class of errors.py
-    reasoning    the model's thoughts where the provider shows them apart; `reply` never holds them
-    reasoning_tokens, cached_tokens   the parts of completion_tokens and of prompt_tokens that were thoughts, and known from before
-    upstream     who answered behind a router
-    cost_usd     by the sweep's prices, or as the provider says; None: not known
+    reasoning    the model's thoughts, if the provider returns them separately; `reply` does not contain them
+    reasoning_tokens, cached_tokens   the part of completion_tokens for thoughts, the part of prompt_tokens
+                                      from a cache
+    upstream     the provider behind a router that answered
+    cost_usd     by the sweep's prices, or as the provider states; None: not known
     ttft_s, chunks, gap_s_*   of a streamed reply; see Pace"""
 
     episode_id: str
@@ -153,7 +157,7 @@ class CallRecord(NamedTuple):
 
 
 class AuditPlanRecord(NamedTuple):
-    """What the audit of this store decided before a run's first call, and the hash that its verdicts quote."""
+    """The audit plan, fixed before a run's first call, and the hash that verdicts quote."""
 
     run_id: str
     plan_hash: str
@@ -162,10 +166,12 @@ class AuditPlanRecord(NamedTuple):
 
 
 class SummaryRecord(NamedTuple):
-    """What others published of one method and game where they published no episodes: averages, rounded to two decimals.
+    """Published averages of one method and game without episodes, rounded to two decimals.
 
     played        percent of the scored episodes
-    quality       mean main score of those played, and its standard deviation; None where nothing was played or it was not published"""
+    quality, quality_std   mean and standard deviation of the main score of played episodes; None if nothing
+                           was played
+                  or nothing was published"""
 
     run_id: str
     method: str
@@ -177,7 +183,7 @@ class SummaryRecord(NamedTuple):
 
 
 class GateEvent(NamedTuple):
-    """A gate changed its mind: what it did and why."""
+    """A change of a gate's state and its cause."""
 
     run_id: str
     gate: str
@@ -187,7 +193,7 @@ class GateEvent(NamedTuple):
 
 
 class PulseRecord(NamedTuple):
-    """How late the run's event loop was over the second or so before `at`: on average, and at worst."""
+    """The mean and the maximum delay of the run's event loop in the second or so before `at`."""
 
     run_id: str
     at: float
@@ -196,7 +202,8 @@ class PulseRecord(NamedTuple):
 
 
 class EngineSample(NamedTuple):
-    """What a model server on this machine told of its load while a run used it; see ServerLoad. `base_url` is that of its methods."""
+    """The load of a model server on this machine during a run; see ServerLoad. `base_url` is that of its
+    methods."""
 
     run_id: str
     base_url: str
@@ -209,14 +216,19 @@ class EngineSample(NamedTuple):
 
 
 class LookRecord(NamedTuple):
-    """One look of a sweep that may stop early: a method against its reference, over the items played by then. Differences in points.
+    """One interim analysis of a sweep that may stop early: a method against its reference. Differences are in
+    points.
 
-    kind            "look", or "tripwire": play was stopped before the look of this number
-    share           of the items that were played, items: how many of them count
-    low, high       the repeated interval, which holds at all looks together; equivalence_*: that of the equivalence claim
-    p_*, level_*    what was found, and what it had to be at most to settle the question at this look
-    e_value, e_stop the tripwire's highest evidence so far, and what it must reach
-    verdict         DIFFERENT and EQUIVALENT end the play; INCONCLUSIVE goes on, unless it was the last look"""
+    kind              "look"; "tripwire": the sequential monitor stopped play before the interim analysis of
+                      this number
+    share, items      the share of the items that were played, and the number of items in the analysis
+    low, high         the repeated confidence interval, which holds over all interim analyses
+    equivalence_*     the interval of the equivalence claim
+    p_*, level_*      p-values, and the levels that they must not exceed for a verdict
+    e_value, e_stop   the highest e-value of the sequential monitor so far, and the value at which it stops
+                      play
+    verdict           DIFFERENT and EQUIVALENT end play; INCONCLUSIVE continues, except at the last
+                      analysis"""
 
     run_id: str
     model: str
@@ -244,12 +256,12 @@ class LookRecord(NamedTuple):
 
 
 class ProbeRecord(NamedTuple):
-    """One short question that `lightbulb check` put to an access method, and its answer; no game, no score.
+    """One short prompt of `lightbulb check` to an access method, and its reply; no game, no score.
 
-    check_at            when the check began: rows of one check have it in common
-    kind, name, number  which probe, which of its questions, which time it was put
-    stop                the one stop text that was asked for
-    reply               None where no answer came, and then error_class says why"""
+    check_at            start of the check, the same in all rows of one check
+    kind, name, number  the probe, its prompt, and the number of the try
+    stop                the stop text of the request
+    reply               None if there was none; error_class then names the cause"""
 
     check_at: float
     method: str
@@ -275,8 +287,12 @@ class ProbeRecord(NamedTuple):
 
 
 class BenchStage(NamedTuple):
-    """One stage of `lightbulb bench`: the load that was offered, and what the client itself spent. loop: "closed", level then calls in
-    flight; or "open", level then requests a second. refused: why its figures are the client's and not printed; None if they are good."""
+    """One stage of `lightbulb bench`: the offered load, and the client's own cost.
+
+    loop      "closed": level is the number of calls in flight; "open": level is the number of requests per
+              second
+    refused   the reason why the client limited the figures, which are then not printed; None if they are
+              valid"""
 
     run_id: str
     stage: int
@@ -293,7 +309,10 @@ class BenchStage(NamedTuple):
 
 
 class BenchRequest(NamedTuple):
-    """One request of a stage. Seconds since the stage began: due (its moment in the schedule), sent, first piece with text, done."""
+    """One request of a stage. Times are seconds since the stage began.
+
+    due_s     the scheduled time
+    first_s   the first chunk with text"""
 
     run_id: str
     stage: int
@@ -329,7 +348,7 @@ Record = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TranscriptTurn:
-    """One turn as it is read back: the messages its seat newly saw, its reply, and what the game made of that."""
+    """One turn as the store holds it: the new messages, the reply, and the game's check of it."""
 
     seat: str
     method: str
@@ -340,7 +359,8 @@ class TranscriptTurn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transcript:
-    """One episode as it is read back. unanswered: the ask that a failed one ended with, its reply empty."""
+    """One episode as the store holds it. unanswered: the last ask of a failed episode, with an empty
+    reply."""
 
     key: str
     status: str

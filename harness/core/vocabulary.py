@@ -1,7 +1,9 @@
-"""The frozen nouns of the program; style and meaning as in the README's map.
+"""The values that rooms exchange: messages, asks, outcomes, access methods, prompts, completions, episode
+plans.
 
-Knows nothing of files, sockets or clocks. Everything here is a value: equal fields, equal thing. What every call makes anew is a named
-tuple: a frozen dataclass of its size takes four times as long to make."""
+Knows nothing of files, sockets or clocks. Classes are frozen and compared by their fields. Classes of which
+each call makes one are named tuples: a frozen dataclass of the same size takes four times as long to make.
+The functions here hash texts and bring messages into the form that servers and the store accept."""
 
 from __future__ import annotations
 
@@ -17,16 +19,18 @@ Arm = Literal["main", "again"]
 
 
 class Message(NamedTuple):
-    """One utterance as a chat model sees it."""
+    """One message as a chat model sees it."""
 
     role: Role
     text: str
 
 
 def normalised(messages: Iterable[Message]) -> tuple[Message, ...]:
-    """The messages as chat servers accept them: no leading empty system message, no two of one role in a row.
+    """Returns the messages as chat servers accept them: no leading empty system message, no two of one role
+    in a row.
 
-    Neighbours of one role are joined by a blank line, also when one of them is empty: published clembench runs sent exactly this."""
+    Neighbours of one role are joined by a blank line, also if one of them is empty, as published clembench
+    runs did."""
     merged: list[Message] = []
     for message in messages:
         if not merged and message.role == "system" and not message.text:
@@ -40,11 +44,12 @@ def normalised(messages: Iterable[Message]) -> tuple[Message, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplyFormat:
-    """The shape of a well-formed reply.
+    """The format of a well-formed reply.
 
-    regex       the whole reply matches it; written in the subset that constrained decoders share: literals, classes, groups,
-                alternation, bounded repeats; no anchors, look-arounds, back-references or flags
-    tokens_max  the reply is cut there (`max_tokens`)"""
+    regex       matches the whole reply; written in the subset that constrained decoders share: literals,
+                classes, groups, alternation, bounded repeats; no anchors, look-arounds, back-references or
+                flags
+    tokens_max  the maximum length of the reply (`max_tokens`)"""
 
     regex: str
     tokens_max: int = 100
@@ -52,7 +57,8 @@ class ReplyFormat:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parse:
-    """What a game says of one reply: `violation` is None when it kept the form, else one short sentence naming the rule broken."""
+    """A game's check of one reply: `violation` is None if the format is right, else one short sentence with
+    the broken rule."""
 
     violation: str | None = None
 
@@ -61,9 +67,9 @@ KEPT = Parse()
 
 
 class Ask(NamedTuple):
-    """A game's request to a seat: the messages that seat sees and the form its reply must have.
+    """A game's request to a seat: the messages that the seat sees and the format that its reply must have.
 
-    last_parse  what the game says of the reply it was sent just before this ask"""
+    last_parse  the game's check of the reply just before this ask"""
 
     seat: str
     messages: tuple[Message, ...]
@@ -73,7 +79,7 @@ class Ask(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Requests:
-    """How a game counts its requests to players; what one request is differs by game and is part of its rules."""
+    """A game's counts of its requests to players; each game's rules define what one request is."""
 
     total: int = 0
     parsed: int = 0
@@ -82,12 +88,12 @@ class Requests:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """How an episode ended.
+    """The end of an episode.
 
-    score       main score in [0, 100]; None when aborted or unscored
+    score       main score in [0, 100]; None if aborted or unscored
     reason      one short phrase, the same for the same cause: reports count by it
-    metrics     the game's other episode figures
-    last_parse  what the game says of the last reply it was sent"""
+    metrics     the game's other figures of the episode
+    last_parse  the game's check of the last reply"""
 
     state: State
     score: float | None
@@ -98,16 +104,16 @@ class Outcome:
 
 
 Play = Generator[Ask, str, Outcome]
-"""A game in progress: yields asks, is sent the stripped text of each reply, returns the outcome."""
+"""A game in progress: yields asks, receives the stripped text of each reply, returns the outcome."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instance:
-    """One puzzle.
+    """One instance of a game.
 
     id            unique within its game, set and experiment
-    fields        its own fields and, by reference, those its experiment shares; read by its game only
-    content_hash  of all of them: two instances are the same puzzle only if it agrees"""
+    fields        its own fields and, by reference, those that its experiment shares; only its game reads them
+    content_hash  hash of all fields: two instances are the same only if it agrees"""
 
     game: str
     set_name: str
@@ -118,23 +124,18 @@ class Instance:
 
 
 def item_key(instance: Instance, rules: str) -> tuple[str, str, str, str, str, str]:
-    """What an item is told by: game, rules, instance set, experiment, instance, content hash."""
+    """Returns the parts that identify an item: game, rules, instance set, experiment, instance, content
+    hash."""
     return (instance.game, rules, instance.set_name, instance.experiment, instance.id, instance.content_hash)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Model:
-    """The weights under audit."""
-
-    name: str
-    parameters: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
-    """What is asked of the sampler. None or empty: left to the provider, and said so in the store.
+    """The sampling parameters that a request states. None or empty: not stated, so the provider's default
+    holds.
 
-    tokens_max        in place of what each ask's form allows: reasoning models spend it on their thoughts too
+    tokens_max        in place of the limit of each ask's format: reasoning models need tokens for their
+                      thoughts too
     reasoning_effort  in the provider's own words"""
 
     temperature: float | None = 0.0
@@ -150,7 +151,9 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prices:
-    """US dollars for a million tokens. cached: of input that the provider had seen before; None: like any other input."""
+    """US dollars for a million tokens.
+
+    cached   the price of input that the provider finds in its cache; None: as other input"""
 
     input: float
     output: float
@@ -159,20 +162,20 @@ class Prices:
     def cost_usd(
         self, *, prompt_tokens: int | None, cached_tokens: int | None, completion_tokens: int | None
     ) -> float | None:
-        """What a call with this usage costs; None where the provider did not count."""
+        """Returns the cost of a call with this usage; None if the provider did not count tokens."""
         if prompt_tokens is None or completion_tokens is None:
             return None
-        seen = min(cached_tokens or 0, prompt_tokens)
-        dear = (prompt_tokens - seen) * self.input + completion_tokens * self.output
-        return (dear + seen * (self.input if self.cached is None else self.cached)) / 1e6
+        cached = min(cached_tokens or 0, prompt_tokens)
+        uncached_cost = (prompt_tokens - cached) * self.input + completion_tokens * self.output
+        return (uncached_cost + cached * (self.input if self.cached is None else self.cached)) / 1e6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatTemplate:
-    """How a model's messages become one text.
+    """A template that makes one text of a model's messages.
 
-    text             Jinja, as model folders carry it
-    beginning, end   the texts that the template knows as bos_token and eos_token"""
+    text             Jinja, as model folders contain it
+    beginning, end   the values of bos_token and eos_token in the template"""
 
     text: str
     beginning: str = ""
@@ -181,18 +184,20 @@ class ChatTemplate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessMethod:
-    """One way to reach a model: what an audit compares.
+    """One access method of a model. An audit compares access methods.
 
-    name         unique in a sweep: "model/way"
-    key_env      the name of the environment variable that holds the key; never the key
-    constrain    send each ask's form to the server, so that the reply must have it
-    concurrency  calls in flight at most
-    requests_per_second_max  ceiling on the wire for this method's host; None: no ceiling
-    stream       replies are sent as they are written, and their times kept
-    prices       None: not known
-    upstreams, allow_fallbacks   behind a router: who may answer, in this order, and whether others may too
-    template     how messages become a text, where that is ours to do
-    thinks_aloud thoughts stand before the reply, up to </think>"""
+    name          unique in a sweep: "model/method"
+    key_env       the name of the environment variable that holds the key; never the key
+    constrain     send each ask's format to the server, which then enforces it
+    concurrency   maximum number of calls in flight
+    requests_per_second_max   limit of requests per second to this method's host; None: no limit
+    stream        replies are streamed, and the times of their chunks are stored
+    prices        None: not known
+    upstreams, allow_fallbacks   for a router: the upstream providers in order of preference, and whether
+                                 others may
+                  answer too
+    template      the chat template, for servers that complete plain text
+    thinks_aloud  the reply starts with thoughts, up to </think>"""
 
     name: str
     model: str
@@ -214,9 +219,9 @@ class AccessMethod:
 
 
 class Prompt(NamedTuple):
-    """What a backend completes.
+    """The input of a backend.
 
-    episode, item, seat, turn   where in the sweep it is asked: a bot must know; a real model is never told"""
+    episode, item, seat, turn   the place in the sweep; bots need it, real models do not get it"""
 
     messages: tuple[Message, ...]
     reply_format: ReplyFormat
@@ -227,16 +232,17 @@ class Prompt(NamedTuple):
 
     @property
     def kind(self) -> str:
-        """What calls of like length have in common: the game and the seat."""
+        """Returns the game and the seat: calls of one kind have similar lengths."""
         return f"{self.item.partition(':')[0]} {self.seat}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """When a streamed reply came. Gaps are seconds between pieces that brought text, None below two pieces.
+    """The times of a streamed reply. Gaps are seconds between chunks with text; None if there are fewer than
+    two chunks.
 
-    ttft_s   from sent to the first piece with text, thoughts included
-    chunks   pieces with text, as they came off the wire: one may hold several tokens"""
+    ttft_s   seconds from sending the request to the first chunk with text, thoughts included
+    chunks   number of chunks with text; one chunk may hold several tokens"""
 
     ttft_s: float
     chunks: int
@@ -246,20 +252,20 @@ class Pace:
 
 
 class Completion(NamedTuple):
-    """What came back. Token counts are the provider's own; None where it reported none.
+    """A backend's reply. Token counts are the provider's own; None if it reports none.
 
-    text                the reply, raw, without the model's thoughts
-    finish_reason       as the provider worded it
-    prompt_tokens       cached ones included
-    completion_tokens   thoughts included
-    served_model        the model the provider says answered
-    reasoning           the thoughts, where the provider shows them apart
-    upstream            who answered behind a router
+    text                the reply, unchanged, without the model's thoughts
+    finish_reason       in the provider's words
+    prompt_tokens       with cached ones
+    completion_tokens   with thoughts
+    served_model        the model that answered, according to the provider
+    reasoning           the thoughts, if the provider returns them separately
+    upstream            the provider behind a router that answered
     system_fingerprint  the provider's name for the configuration that answered
-    cost_usd            where the provider says so itself
+    cost_usd            if the provider states it
     pace                None unless streamed
-    headers             those of the answer that speak of rate limits, names in lower case
-    held_s              seconds that a ceiling on the wire held the request back before it was sent"""
+    headers             the response's headers about rate limits, names in lower case
+    held_s              seconds that the rate limiter of the host delayed the request"""
 
     text: str
     finish_reason: str | None = None
@@ -281,10 +287,11 @@ class Completion(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerLoad:
-    """What a model server tells of itself at one moment.
+    """A model server's report of its load at one moment.
 
-    running, waiting  requests in the making, and in its queue
-    steps             how often it has computed since its start: unchanged, the figures are those of before; None: it does not say
+    running, waiting  requests being computed, and in its queue
+    steps             steps of computation since its start; if unchanged, the other figures are old; None: not
+                      reported
     cache_use         share of the memory for keys and values, in [0, 1]
     prefix_queries, prefix_hits   tokens looked up and found in the prefix cache since its start"""
 
@@ -298,11 +305,11 @@ class ServerLoad:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpisodePlan:
-    """All it takes to play, or repeat, one episode.
+    """The plan of one episode: all that is needed to play it, or to repeat it.
 
     seating   the access method of each seat, in the order of the game's seats
-    arm       "main", or "again" for the reference's second self in an A/A comparison
-    batch     repeats of one batch are near in time, batches are apart"""
+    arm       "main", or "again" for the A/A replicate of the reference
+    batch     the episodes of one batch are near in time; batches are separate"""
 
     instance: Instance
     rules: str
@@ -313,32 +320,36 @@ class EpisodePlan:
 
     @property
     def item(self) -> str:
-        """The puzzle and its rules, whoever plays."""
+        """Returns the item's name: instance and rules, without the players."""
         return ":".join(item_key(self.instance, self.rules))
 
     @property
     def key(self) -> str:
-        """Stable over runs and machines: the same episode of the same sweep has the same key."""
+        """Returns the episode's key; the same episode of the same sweep has the same key in all runs and on
+        all machines."""
         return f"{self.item}|{'+'.join(self.seating)}|{self.arm}|{self.batch}|{self.repeat}"
 
     @property
     def episode_id(self) -> str:
-        """The key in 16 hexadecimal digits."""
+        """Returns the hash of the key, 16 hexadecimal digits."""
         return digest(self.key, bytes_of_digest=8)
 
 
 def storable(text: str) -> str:
-    """The text as UTF-8 can hold it: half surrogate pairs, which some answers and header lines bring, become question marks."""
+    """Returns the text with question marks for lone surrogates, which some responses contain and UTF-8 cannot
+    encode."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def digest(*parts: str, then: bytes = b"", bytes_of_digest: int = 16) -> str:
-    """A hash of texts in hexadecimal; the boundary between two parts counts. then: more parts, framed already"""
+    """Returns a hash of the texts in hexadecimal; ("ab", "c") and ("a", "bc") differ.
+
+    then   further parts, already framed"""
     return hashlib.blake2b(framed(parts) + then, digest_size=bytes_of_digest).hexdigest()
 
 
 def framed(parts: Iterable[str]) -> bytes:
-    """The texts one after the other, each behind its length."""
+    """Returns the texts in sequence, each after its length."""
     return b"".join(map(_framed, parts))
 
 

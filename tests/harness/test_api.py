@@ -68,7 +68,7 @@ def test_a_sweep_is_checked_whoever_wrote_it(tmp_path: Path) -> None:
     nowhere = SweepSpec(
         name="x", games={"taboo": GamePart()}, models={"m": ModelPart(methods={"w": MethodPart()})}
     )
-    with pytest.raises(SpecError, match="says nowhere where the model is"):
+    with pytest.raises(SpecError, match="does not say where the model is"):
         harness.run(nowhere, store=tmp_path / "no.duckdb")
     assert not (tmp_path / "no.duckdb").exists()
 

@@ -1,4 +1,4 @@
-"""The audit's plan: one hash for one set of decisions."""
+"""Tests of the audit plan: one hash for one set of decisions."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ SPEC = parse_sweep(
 SETS = {"count": GameSet(rules="plain", seats=2, instances=tuple(puzzle(number) for number in range(5)))}
 
 
-def test_it_holds_what_a_verdict_rests_on() -> None:
-    """Reference of each model that can be audited, margins, items, repeats, families of tests."""
+def test_it_contains_all_decisions_of_a_verdict() -> None:
+    """It has the reference of each model with two methods, margins, items, repeats, families of tests."""
     plan = json.loads(audit_plan(SPEC, SETS))
     assert plan["references"] == {"m": "m/here"}
     assert plan["audit"]["margin"] == 3.0
@@ -42,7 +42,7 @@ def test_it_holds_what_a_verdict_rests_on() -> None:
 
 
 def test_its_hash_follows_decisions_and_nothing_else() -> None:
-    """The order of items and how hard methods are driven do not matter; a margin or another item does."""
+    """The order of items and limits of load do not change it; a margin or another item does."""
 
     def hashed(spec: SweepSpec = SPEC, sets: dict[str, GameSet] = SETS) -> str:
         return digest(audit_plan(spec, sets))

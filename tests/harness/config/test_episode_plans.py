@@ -1,4 +1,4 @@
-"""The plan: order, keys, choice."""
+"""Tests of episode plans: order, keys, choice of instances."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def in_experiment(number: int, experiment: str) -> Instance:
 
 
 def test_every_method_plays_the_same_items_in_the_same_order() -> None:
-    """A sweep stopped half-way has played the same puzzles everywhere."""
+    """A stopped sweep has played the same items with every method."""
     one, two = (
         [plan.item for plan in lane(Seating((name,)), SETS, repeats=2, seed=3, stored=())]
         for name in ("m/a", "m/b")
@@ -35,7 +35,8 @@ def test_every_method_plays_the_same_items_in_the_same_order() -> None:
 
 
 def test_the_last_batch_begins_with_the_longest_games() -> None:
-    """Else a long episode, begun last, would be waited for alone. All other batches are as chance has them."""
+    """Else a long episode, begun last, would be waited for alone. All other batches are as chance has
+    them."""
     sets = {
         "few": GameSet(rules="plain", seats=1, instances=tuple(map(few, range(40))), turns=2.0),
         "count": GameSet(
@@ -48,8 +49,9 @@ def test_the_last_batch_begins_with_the_longest_games() -> None:
     assert batches[-1] not in batches[:-1]
 
 
-def test_a_pair_sits_down_to_games_of_two_seats() -> None:
-    """Each in its own seat, at the same items in the same order as others play them; at a game of one seat there is no pair."""
+def test_a_pair_plays_games_of_two_seats() -> None:
+    """Each in its own seat, at the same items in the same order as others play them; at a game of one seat
+    there is no pair."""
     sets = {
         "count": SETS["count"],
         "few": GameSet(rules="plain", seats=1, instances=tuple(map(few, range(6)))),
@@ -68,7 +70,8 @@ def test_a_pair_sits_down_to_games_of_two_seats() -> None:
 
 
 def test_a_look_block_is_played_through_before_the_next() -> None:
-    """A quarter of every game's items, all its batches one after the other, each in another order; then the next quarter."""
+    """A quarter of every game's items, all its batches one after the other, each in another order; then the
+    next quarter."""
     sets = {
         "count": SETS["count"],
         "few": GameSet(rules="plain", seats=1, instances=tuple(map(few, range(6)))),
@@ -84,8 +87,9 @@ def test_a_look_block_is_played_through_before_the_next() -> None:
     assert [plan.item for plan in plans[:5]] != [plan.item for plan in plans[5:10]]
 
 
-def test_a_second_self_is_played_item_by_item() -> None:
-    """Both arms of an item are neighbours, now one first and now the other; the rest of the plan is as without it."""
+def test_an_aa_replicate_is_played_item_by_item() -> None:
+    """Both arms of an item are neighbours, now one first and now the other; the rest of the plan is as
+    without it."""
     alone = list(lane(Seating(("m/a",)), SETS, repeats=2, seed=3, stored=()))
     both = list(lane(Seating(("m/a",)), SETS, repeats=2, seed=3, stored=(), arms=("main", "again")))
     assert [plan for plan in both if plan.arm == "main"] == alone
@@ -96,7 +100,8 @@ def test_a_second_self_is_played_item_by_item() -> None:
 
 
 def test_what_is_stored_is_not_planned_again() -> None:
-    """The rest keeps its order; the set of what is stored counts it, each once, and nothing of another arm."""
+    """The rest keeps its order; the set of what is stored counts it, each once, and nothing of another
+    arm."""
     plans = list(lane(Seating(("m/a",)), SETS, repeats=2, seed=3, stored=()))
     gone = plans[::3]
     stored = Cells(items=len(INSTANCES), repeats=2, arms=("main",))

@@ -1,4 +1,4 @@
-"""A sweep file becomes typed data, or one error that lists every problem."""
+"""Tests of loading: a sweep file becomes typed data, or one error that lists every problem."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def problems(text: str) -> str:
 
 
 def test_defaults_are_filled_in() -> None:
-    """What a file leaves out has one stated default."""
+    """A key that is not in the file has its default."""
     spec = parse(GOOD)
     assert (spec.repeats, spec.seed, spec.audit.margin, spec.retry.tries_max) == (1, 0, 3.0, 6)
     (model, method) = spec.methods()["m/a"]
@@ -45,8 +45,8 @@ def test_defaults_are_filled_in() -> None:
     )
 
 
-def test_all_problems_are_told_at_once() -> None:
-    """Each with its line, its key, and what would be right."""
+def test_all_problems_are_reported_at_once() -> None:
+    """Each problem has its line, its key and a remedy."""
     text = GOOD.replace("items = 3", "itmes = 3\nitems = 0") + "concurency = 4\n[audit]\nmargin = 'wide'\n"
     told = problems(text).splitlines()
     assert len(told) == 4
@@ -60,9 +60,9 @@ def test_all_problems_are_told_at_once() -> None:
     ("old", "new", "words"),
     [
         ("games.taboo", "games.tabu", 'no such game; did you mean "taboo"?'),
-        ('base_url = "https://api.example/v1"', "", "models.m.methods.a: says nowhere where the model is"),
+        ('base_url = "https://api.example/v1"', "", "models.m.methods.a: does not say where the model is"),
         ("https://api.example", "http://api.example", "would send prompts and key unencrypted"),
-        ("https://api.example", "https://me:secret@api.example", "holds a password"),
+        ("https://api.example", "https://me:secret@api.example", "contains a password"),
         ("https://api.example/v1", "api.example", "is not a web address"),
         ("models.m.", 'models."a/b".', "without spaces and / + |, which join names"),
         ('name = "x"\n', "", "s.toml: name: is required and missing"),
@@ -71,16 +71,16 @@ def test_all_problems_are_told_at_once() -> None:
         (
             "items = 3",
             "[[pairs]]\nseats = ['m/a', 'm/c']",
-            "'m/c' is no access method; did you mean \"m/a\"?",
+            "'m/c' is not an access method; did you mean \"m/a\"?",
         ),
         (
             "items = 3",
             "[[pairs]]\nseats = ['m/a', 'm/a']",
-            "names one method twice; every method plays with itself anyway",
+            "names one method twice; every method plays with itself without a pair",
         ),
         ("items = 3", 'items = "3"', "games.taboo.items: input should be a valid integer, not '3'"),
         ('name = "x"', 'name = "x"\nseed = 99999999999999999999', "seed: "),
-        ('name = "x"', 'name = "../x"', "is no name for the store's file"),
+        ('name = "x"', 'name = "../x"', "cannot name the store's file"),
         ('name = "x"', 'name = "x"\nrepeats = 1000000000', "repeats: "),
         ('name = "x"', 'name = "x"\nrepeatz = 1', 'repeatz: unknown key; did you mean "repeats"?'),
         ("https://api.example/v1", "http://[::1", "is not a web address"),
@@ -97,51 +97,51 @@ def test_all_problems_are_told_at_once() -> None:
         ),
     ],
 )
-def test_a_mistake_is_told_with_its_remedy(old: str, new: str, words: str) -> None:
+def test_a_mistake_is_reported_with_its_remedy(old: str, new: str, words: str) -> None:
     """One mistake in an otherwise good file is found and explained."""
     assert old in GOOD
     assert words in problems(GOOD.replace(old, new))
 
 
-def test_an_unknown_game_is_told_beside_other_mistakes() -> None:
-    """Whoever mends one is not sent back for the next."""
+def test_an_unknown_game_is_reported_together_with_other_mistakes() -> None:
+    """One error lists both."""
     told = problems(GOOD.replace("games.taboo", "games.tabu").replace("base_url", "base_ulr"))
     assert 'no such game; did you mean "taboo"?' in told
     assert 'did you mean "base_url"?' in told
 
 
-def test_a_method_may_be_called_like_a_key() -> None:
-    """Hints come from the place, not from the name: a method called bots has a method's keys."""
+def test_a_method_may_have_the_name_of_a_key() -> None:
+    """Suggestions depend on the place in the file: a method named bots has a method's keys."""
     told = problems(GOOD.replace("methods.a]", "methods.bots]").replace("base_url", "base_ulr"))
     assert 'models.m.methods.bots.base_ulr: unknown key; did you mean "base_url"?' in told
 
 
 def test_plain_http_stays_on_this_machine() -> None:
-    """http:// is for loopback, or by name and on purpose."""
+    """http:// is accepted for loopback, and elsewhere only with allow_plain_http."""
     for address in ("http://127.0.0.1:8000/v1", "http://localhost/v1", "http://[::1]:8000/v1"):
         assert parse(GOOD.replace("https://api.example/v1", address))
     assert parse(GOOD.replace("https://api.example/v1", "http://box.lan/v1") + "allow_plain_http = true\n")
 
 
 def test_an_address_and_an_engine_exclude_each_other() -> None:
-    """Two places for one model are one too many."""
+    """A method has one place only."""
     assert "keep one of them" in problems(GOOD + 'engine = { kind = "vllm", weights = "w" }\n')
 
 
-def test_what_an_engine_cannot_do_is_told() -> None:
-    """llamacpp has its weights as they are in their file."""
+def test_unsupported_engine_settings_are_reported() -> None:
+    """llamacpp uses the weights as their file has them."""
     at = 'base_url = "https://api.example/v1"'
 
     def told(engine: str) -> str:
         return problems(GOOD.replace(at, f'engine = {{ weights = "w", {engine} }}'))
 
-    assert "engine.dtype: is 'float32', but llamacpp takes" in told('kind = "llamacpp", dtype = "float32"')
+    assert "engine.dtype: is 'float32', but llamacpp uses" in told('kind = "llamacpp", dtype = "float32"')
     assert "engine.quantisation: is for other engines" in told('kind = "llamacpp", quantisation = "q4"')
     assert "may be 'vllm', 'transformers' or 'llamacpp'" in told('kind = "ollama"')
 
 
-def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
-    """Missing files and files that are not text."""
+def test_an_unreadable_file_is_reported(tmp_path: Path) -> None:
+    """Missing files and files that are not text give a SpecError."""
     with pytest.raises(SpecError, match="cannot be read"):
         load_sweep(tmp_path / "none.toml", known_games=GAMES)
     (tmp_path / "bytes.toml").write_bytes(b"name = '\xff'")
@@ -155,12 +155,12 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     ids=lambda path: path.stem,
 )
 def test_our_own_sweeps_load(sweep: Path) -> None:
-    """Every sweep file in the repository is a good one."""
+    """Every sweep file in the repository loads."""
     assert load_sweep(sweep, known_games=list(KNOWN)).methods()
 
 
-def test_an_emulator_may_stand_before_an_engine_of_the_sweep() -> None:
-    """`behind` takes the name of a method with an engine, or an address; a method without an engine is neither."""
+def test_an_emulator_may_use_an_engine_of_the_sweep() -> None:
+    """`behind` accepts an address or the name of a method with an engine; it refuses a method without one."""
     before = """
 name = "s"
 [games.taboo]

@@ -1,4 +1,4 @@
-"""The sweep file that `lightbulb init` writes, and the schema that editors check it by."""
+"""Tests of the sweep file that `lightbulb init` writes, and of the schema for editors."""
 
 from __future__ import annotations
 
@@ -38,14 +38,15 @@ def written(*, model: str = "llama-3-8b", key_env: str | None = "KEY") -> str:
 
 @pytest.mark.parametrize("model", ["llama-3-8b", "llama-3.1:8b", 'a"quote', "模型"])
 def test_what_it_writes_loads(model: str) -> None:
-    """As it stands, whatever the model's name; every chosen way is there."""
+    """The file loads unchanged with any model name and contains every chosen method."""
     spec = parse_sweep(written(model=model), source="new", known_games=list(GAMES))
     assert list(spec.methods()) == [f"{model}/{way}" for way in "abcd"]
     assert (spec.audit.reference, spec.repeats) == (f"{model}/a", 3)
 
 
-def test_what_stands_behind_a_mark_is_right_too() -> None:
-    """Every key that is commented out loads when the # is taken away, with the value that a reader finds there."""
+def test_commented_keys_load_too() -> None:
+    """Every key that is commented out loads when the # is taken away, with the value that a reader finds
+    there."""
     bare = re.sub(r"^# (?=[\w.]+ = |\[)", "", written(), flags=re.MULTILINE)
     assert "\n# items" not in bare
     spec = parse_sweep(bare, source="new", known_games=list(GAMES))
@@ -61,14 +62,14 @@ def test_what_stands_behind_a_mark_is_right_too() -> None:
 
 
 @pytest.mark.parametrize("option", ["here", "=bots", "here=ftp://x", "here=vlm:x"])
-def test_a_method_that_says_nowhere_is_refused(option: str) -> None:
+def test_a_method_without_a_place_is_refused(option: str) -> None:
     with pytest.raises(SpecError, match="NAME=https://host/v1"):
         read_method(option)
 
 
 @pytest.mark.parametrize("text", [written(), *(path.read_text() for path in SWEEPS)])
 def test_the_schema_takes_good_sweeps(text: str) -> None:
-    """It is a schema, and what loads it takes."""
+    """The schema is valid and accepts sweeps that load."""
     schema = sweep_schema(known_games=list(GAMES))
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.validate(tomllib.loads(text), schema)
@@ -84,7 +85,7 @@ def test_the_schema_takes_good_sweeps(text: str) -> None:
     ],
 )
 def test_the_schema_refuses_what_the_loader_refuses(was: str, now: str) -> None:
-    """Unknown keys, unknown games and values out of range, by both."""
+    """Both refuse unknown keys, unknown games and values out of range."""
     wrong = written().replace(was, now)
     assert wrong != written()
     with pytest.raises(SpecError):
@@ -94,9 +95,9 @@ def test_the_schema_refuses_what_the_loader_refuses(was: str, now: str) -> None:
 
 
 def test_the_schema_explains_keys() -> None:
-    """An editor shows the classes' own words."""
+    """An editor shows the explanations of the docstrings."""
     parts = json.loads(json.dumps(sweep_schema(known_games=list(GAMES))))["$defs"]
     assert parts["MethodPart"]["properties"]["concurrency"]["description"].startswith(
-        "calls in flight at most"
+        "maximum number of calls in flight"
     )
-    assert parts["GamePart"]["properties"]["items"]["description"].startswith("at most so many instances")
+    assert parts["GamePart"]["properties"]["items"]["description"].startswith("maximum number of instances")

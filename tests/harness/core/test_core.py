@@ -1,4 +1,4 @@
-"""The shared words."""
+"""Tests of the shared values: messages, digests, seeds, prices."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from harness.core.vocabulary import Message, Prices, digest, framed, normalised
 
 
 def test_neighbours_of_one_role_are_joined_by_a_blank_line() -> None:
-    """As published runs sent them: also around an empty message; a leading empty system message is dropped, a full one stays."""
+    """As published runs sent them: also around an empty message; a leading empty system message is dropped, a
+    full one stays."""
     said = [
         Message("system", ""),
         Message("user", "a"),
@@ -25,8 +26,9 @@ def test_neighbours_of_one_role_are_joined_by_a_blank_line() -> None:
     assert normalised([]) == ()
 
 
-def test_a_digest_knows_where_its_parts_end() -> None:
-    """Texts that join to the same string have different digests; any text has one, half surrogate pairs included."""
+def test_a_digest_depends_on_the_boundaries_of_its_parts() -> None:
+    """Texts that join to the same string have different digests; any text has one, half surrogate pairs
+    included."""
     assert digest("ab", "c") != digest("a", "bc") != digest("abc")
     assert digest("\ud83d") != digest("�")
     assert len(digest("a", bytes_of_digest=8)) == 16
@@ -39,13 +41,13 @@ def test_a_digest_is_the_same_in_every_version() -> None:
 
 
 def test_a_seed_is_the_same_on_every_machine() -> None:
-    """Stores are resumed elsewhere: these values may never change."""
+    """These values may not change: stores are resumed on other machines."""
     assert derive_seed(7, "order", 0) == 105_546_558_271_216_044
 
 
 @pytest.mark.parametrize("path", [("order", 0), ("bot", "k", "s", 1)])
 def test_streams_have_names(path: tuple[str | int, ...]) -> None:
-    """One root and path, one stream; another path or root, another stream."""
+    """The same root and path give the same stream; another path or root gives another stream."""
     assert derive_seed(7, *path) == derive_seed(7, *path)
     assert derive_seed(7, *path) != derive_seed(8, *path)
     assert derive_seed(7, *path) != derive_seed(7, *path, 0)
@@ -67,7 +69,7 @@ def test_streams_have_names(path: tuple[str | int, ...]) -> None:
 def test_a_call_costs_what_its_tokens_do(
     usage: tuple[int | None, int | None, int | None], expected: float | None
 ) -> None:
-    """Cached tokens are part of the prompt and have their own price; what was not counted has no cost."""
+    """Cached tokens are part of the prompt with their own price; without token counts there is no cost."""
     prompt_tokens, cached_tokens, completion_tokens = usage
     cost = Prices(input=2.0, output=8.0, cached=0.5).cost_usd(
         prompt_tokens=prompt_tokens, cached_tokens=cached_tokens, completion_tokens=completion_tokens
@@ -76,7 +78,7 @@ def test_a_call_costs_what_its_tokens_do(
 
 
 def test_cached_tokens_without_a_price_cost_like_others() -> None:
-    """The dearer guess: a budget is not overrun by it."""
+    """The higher estimate is used, so that a budget is not exceeded."""
     assert (
         Prices(input=1.0, output=1.0).cost_usd(prompt_tokens=1_000_000, cached_tokens=9, completion_tokens=0)
         == 1.0

@@ -1,4 +1,4 @@
-"""The hash of what a seat has seen."""
+"""Tests of the hash of the messages that a seat has seen."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from harness.core.vocabulary import Message
 
 
 def test_the_chain_depends_on_the_messages_alone() -> None:
-    """Two seats with the same messages have the same hash, however they came by them; any change changes it."""
+    """Two seats with the same messages have the same hash, however they came by them; any change changes
+    it."""
     grown, made = SeatHistory(), SeatHistory()
     one, two = Message("user", "a"), Message("assistant", "b")
     assert grown.advance((one,)) == 0

@@ -161,7 +161,7 @@ def test_success_where_a_game_logs_none() -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ('{"episode scores": {"Aborted": 0,}}', "scores.json: line 1, column 34: not JSON"),
+        ('{"episode scores": {"Aborted": 0 "x"}}', "scores.json: line 1, column 34: not JSON"),
         ("[]", "holds no JSON object"),
         ('{"turn scores": {}}', "key 'episode scores' is missing"),
         ('{"episode scores": {"Main Score": 5}}', "Aborted is missing, not 0 or 1"),
