@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from rich.console import Console
 from rich.text import Text
 
-from harness.audit.probes.interpret import Answer, ProbeFinding
+from harness.audit.probes.interpret import ProbeFinding
+from harness.audit.probes.rows import Answer
 from harness.checking.check_method import CheckCost, MethodCheck, total_cost
 from harness.report.table import table
 from harness.report.text import escape_control

@@ -1,9 +1,7 @@
-"""Short questions that show how an access method treats what is asked of it; what their answers mean stands in treatment.py. Pure.
+"""The probes' questions: short prompts that show how an access method treats its parameters. Pure.
 
-Nothing here needs a model that obeys. A question is put to a method once as `first_asks`, and where a reply is needed to ask on, as
-`later_asks`. Numpy is not needed to ask: a sweep that probes nothing need not load it.
-
-Sources of the probes: audit page of the project, "Cause"."""
+Knows questions; nothing of answers, which counts.py and texts.py read. Keeps: no question needs a model that
+obeys; numpy is not loaded to ask. `first_asks` need no reply, `later_asks` need the replies to the first."""
 
 from __future__ import annotations
 
@@ -15,28 +13,29 @@ from harness.core.records import ProbeRecord
 from harness.core.vocabulary import Message, Sampling
 
 TOPICS = (
-    "Tell the story of a lighthouse keeper who finds a boat without a crew. Take your time and tell it at length.",
+    "Tell the story of a lighthouse keeper who finds a boat without a crew. "
+    "Take your time and tell it at length.",
     "Describe an old market town on a rainy morning, street by street. Leave nothing out.",
     "Explain to a curious child how bread is made, from the field to the table, in many sentences.",
     "Write a long letter from a traveller who has reached the mountains after a hard winter.",
 )
-REPEATS, GREEDY_REPEATS = (
-    4,
-    16,
-)  # of five replies that one in five requests gets elsewhere, two are to one of four prompts: hence sixteen
+REPEATS = 4  # six pairs of replies to a prompt
+GREEDY_REPEATS = 16
+"""If a second model answers one request in five, it gives two of 16 replies to a prompt, or more, with a
+chance of .86: to two of the four topics at least with .99."""
 TALK_TOKENS, SHORT_TOKENS, LONG_TOKENS = 24, 6, 300
-SEED = 11
+SEED = 11  # any number; other seeds are the next ones
 LENGTHS = (1, 10, 100, 1000)
 FILLER = "The road goes on past fields and houses. "
 BEGINNINGS = ("Answer in French.", "Answer with a list of ten animals.")
-LATE = 120  # fillers between a beginning and its end: about a thousand tokens
+LATE = 120  # fillers between a beginning and its end: about a thousand tokens, more than a context cut leaves
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeAsk:
     """One question.
 
-    kind, name, number   which probe, which of its questions, which time it is put"""
+    kind, name, number   the probe, its question, and the repeat of this question, from 0"""
 
     kind: str
     name: str
@@ -51,7 +50,7 @@ class ProbeAsk:
 
 
 def first_asks() -> tuple[ProbeAsk, ...]:
-    """All that can be asked without knowing a reply."""
+    """Returns the questions that need no reply."""
     greedy, warm = Sampling(temperature=0.0), Sampling(temperature=1.0)
     asks = [
         _ask(kind, str(topic), number, sampling, TALK_TOKENS, TOPICS[topic])
@@ -90,7 +89,7 @@ def first_asks() -> tuple[ProbeAsk, ...]:
 
 
 def later_asks(rows: Sequence[ProbeRecord]) -> tuple[ProbeAsk, ...]:
-    """What can be asked once the greedy replies are known: to stop at a word that will come."""
+    """Returns the questions that need greedy replies: to stop at a word that these contain."""
     asks = []
     for topic in (0, 1):
         known = [row.reply for row in rows if row.kind == "greedy" and row.name == str(topic) and row.reply]
@@ -105,12 +104,14 @@ def later_asks(rows: Sequence[ProbeRecord]) -> tuple[ProbeAsk, ...]:
 
 
 def expected_cost(characters_a_token: float = 4.0) -> tuple[int, int, int]:
-    """Calls, prompt tokens and completion tokens that one method's probes take at most, as far as can be known beforehand."""
+    """Estimates the calls, prompt tokens and completion tokens of one method's probes, an upper bound.
+
+    characters_a_token   4 is usual for English text"""
     asks = first_asks()
     stops = 2
-    spoken = sum(ask.tokens_max for ask in asks) + stops * TALK_TOKENS
-    heard = sum(sum(len(message.text) for message in ask.messages) / characters_a_token + 8 for ask in asks)
-    return len(asks) + stops, round(heard + stops * 30), spoken
+    completion = sum(ask.tokens_max for ask in asks) + stops * TALK_TOKENS
+    prompt = sum(sum(len(message.text) for message in ask.messages) / characters_a_token + 8 for ask in asks)
+    return len(asks) + stops, round(prompt + stops * 30), completion
 
 
 def _ask(kind: str, name: str, number: int, sampling: Sampling, tokens_max: int, *texts: str) -> ProbeAsk:
@@ -122,7 +123,8 @@ def _ask(kind: str, name: str, number: int, sampling: Sampling, tokens_max: int,
 
 
 def _stop_in(reply: str) -> str | None:
-    """A word some way into a reply that does not occur before it, with its space; early enough to come again within the limit."""
+    """Returns a word in the second third of a reply's first words, with its space, that does not occur
+    before."""
     words = reply.split(" ")[: TALK_TOKENS // 2]
     for place in range(len(words) // 3, len(words)):
         stop = f" {words[place]}"

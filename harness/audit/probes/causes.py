@@ -1,8 +1,9 @@
-"""Why a method differs: from the signs that probes, replies and scores give, never a guess. Pure.
+"""Causes of a difference, from the signs that probes, replies and scores give. Pure.
 
-A cause is *supported* when all its signs are there and none speaks against it, *consistent* when some are, *refuted* when one is that it
-could not give, else *untested*. Causes are read in order, because each imitates the later ones: a cause that only shows in what is said -
-other weights, other numerics - is believed when every earlier one that could have changed the words is refuted."""
+A cause is *supported* when all its signs are present and none contradicts it, *consistent* when some are,
+*refuted* when a sign contradicts it, else *untested*. Causes are read in order, because each can imitate the
+later ones: other weights or numerics, which only show in the words of replies, are supported when every
+earlier cause that could have changed the words is refuted. Keeps: without a sign no cause is named."""
 
 from __future__ import annotations
 
@@ -16,16 +17,17 @@ from harness.core.records import ProbeRecord
 
 State = Literal["supported", "consistent", "refuted", "untested"]
 
-SPECIAL_TOKENS = ("<|", "|>", "[INST]", "</s>", "<s>")
-STEADY = 1.0  # points of a game's difference that are no sign
+SPECIAL_TOKENS = ("<|", "|>", "[INST]", "</s>", "<s>")  # of ChatML, Llama 2 and 3, Mistral
+STEADY = 1.0  # points of 100, mean over games; a third of the default margin of an audit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Symptoms:
-    """What games have shown of a method against its reference. None: not known.
+    """A method's games compared with its reference's. None: not known.
 
-    form, play      the two parts of the difference, mean over games
-    failed_apart    failed episodes are many and uneven"""
+    form, play      the two parts of the difference in points, mean over games: by aborted episodes, by
+                    quality
+    failed_apart    failed episodes are many or their rates differ"""
 
     replies_differ: bool | None = None
     form: float | None = None
@@ -35,7 +37,7 @@ class Symptoms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CauseFinding:
-    """One possible cause, how it stands, and why."""
+    """One possible cause, its state, and the signs for it."""
 
     cause: str
     state: State
@@ -44,7 +46,7 @@ class CauseFinding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attribution:
-    """All causes of one method in the order of reading. named: those to believe; sentence: for a person."""
+    """All causes of one method in the order of reading; named: the supported ones."""
 
     method: str
     causes: tuple[CauseFinding, ...]
@@ -53,7 +55,7 @@ class Attribution:
 
 
 def symptoms_of(comparison: Comparison, replies_differ: bool | None) -> Symptoms:
-    """What one comparison of scores shows."""
+    """Returns the symptoms in one comparison of scores."""
     games = len(comparison.games)
     return Symptoms(
         replies_differ=replies_differ,
@@ -66,30 +68,31 @@ def symptoms_of(comparison: Comparison, replies_differ: bool | None) -> Symptoms
 def attribute(
     method: str, findings: Sequence[ProbeFinding], rows: Sequence[ProbeRecord], symptoms: Symptoms
 ) -> Attribution:
-    """How each cause stands.
+    """Returns the state of each cause for one method.
 
-    findings   of all methods' probes; rows: the probes themselves"""
+    findings, rows   of the probes of all methods
+    symptoms         of this method's games"""
     by_subject = {finding.subject: finding for finding in findings if finding.method == method}
     evidence = _Evidence(by_subject, [row for row in rows if row.method == method], symptoms)
     causes: list[CauseFinding] = []
-    for cause, how in _CAUSES:
-        state, why = how(evidence)
+    for cause, judge in _CAUSES:
+        state, why = judge(evidence)
         causes.append(CauseFinding(cause=cause, state=state, why=why))
     causes.append(_weights(evidence, causes))
-    causes.append(_forms(evidence, causes))
-    named = tuple(one.cause for one in causes if one.state == "supported")
+    causes.append(_formats(evidence, causes))
+    named = tuple(cause.cause for cause in causes if cause.state == "supported")
     return Attribution(method=method, causes=tuple(causes), named=named, sentence=_sentence(method, causes))
 
 
 def _sentence(method: str, causes: Sequence[CauseFinding]) -> str:
-    named = [f"{one.cause} ({one.why})" for one in causes if one.state == "supported"]
+    named = [f"{cause.cause} ({cause.why})" for cause in causes if cause.state == "supported"]
     if named:
         return f"Cause at {method}: {'; '.join(named)}."
-    open_still = [one.cause for one in causes if one.state == "consistent"]
-    untested = [one.cause for one in causes if one.state == "untested"]
+    consistent = [cause.cause for cause in causes if cause.state == "consistent"]
+    untested = [cause.cause for cause in causes if cause.state == "untested"]
     words = f"No cause at {method} can be named"
-    if open_still:
-        words += f"; consistent with what was seen: {', '.join(open_still)}"
+    if consistent:
+        words += f"; consistent with the observations: {', '.join(consistent)}"
     if untested:
         words += f"; untested: {', '.join(untested)}"
     return f"{words}."
@@ -105,7 +108,7 @@ class _Evidence:
     symptoms: Symptoms
 
     def probed(self, subject: str) -> tuple[State, str]:
-        """A cause that has a probe to itself stands as the probe says."""
+        """Returns the state of a cause that has a probe of its own."""
         finding = self.by_subject.get(subject)
         if finding is None:
             return "untested", "not probed"
@@ -123,7 +126,7 @@ class _Evidence:
 
     @property
     def words_differ(self) -> bool | None:
-        """Whether greedy replies are another model's, by the probes, else by the games' replies."""
+        """True if greedy replies are another model's, by the probes, else by the games' replies."""
         finding = self.by_subject.get("words")
         if finding is not None and finding.answer in ("broken", "kept"):
             return finding.answer == "broken"
@@ -134,8 +137,8 @@ def _trouble(evidence: _Evidence) -> tuple[State, str]:
     if evidence.symptoms.failed_apart is None:
         return "untested", "no games were compared"
     if evidence.symptoms.failed_apart:
-        return "consistent", "failed episodes are many or uneven: what is missing may be what differs"
-    return "refuted", "hardly an episode failed"
+        return "consistent", "episodes failed often or unevenly: the difference may lie in the missing ones"
+    return "refuted", "failed episodes are few and even"
 
 
 def _by_probe(subject: str) -> Callable[[_Evidence], tuple[State, str]]:
@@ -143,17 +146,17 @@ def _by_probe(subject: str) -> Callable[[_Evidence], tuple[State, str]]:
 
 
 def _template(evidence: _Evidence) -> tuple[State, str]:
-    """Two signs are needed: one alone has other explanations."""
+    """Needs two signs: one alone has other explanations."""
     state, why = evidence.probed("template")
     leaks = [row for row in evidence.rows if row.reply and any(mark in row.reply for mark in SPECIAL_TOKENS)]
     form, play = evidence.symptoms.form, evidence.symptoms.play
     signs = [why] if state == "supported" else []
     if leaks:
-        signs.append(f"special tokens show in {len(leaks)} replies")
+        signs.append(f"{len(leaks)} replies contain special tokens")
     if signs and evidence.words_differ:
         signs.append("the words differ")
     if form is not None and play is not None and form < -STEADY and abs(play) < STEADY:
-        signs.append("forms break and play is steady")
+        signs.append("replies break the format and quality is steady")
     if len(signs) >= 2:
         return "supported", " and ".join(signs)
     if signs and not (state == "refuted" and evidence.probed("words")[0] == "refuted"):
@@ -162,38 +165,39 @@ def _template(evidence: _Evidence) -> tuple[State, str]:
 
 
 def _routing(evidence: _Evidence) -> tuple[State, str]:
-    """By what answers admit; else by greedy replies that come back and are not the usual ones."""
+    """Uses the configurations that answers name; else repeated greedy replies that are not the usual ones."""
     admitted, why = evidence.probed("one server")
     if admitted == "supported":
         return admitted, why
     if evidence.probed("temperature")[0] == "supported":
-        return "untested", "where temperature 0 is not served, replies cannot show how many models give them"
+        return "untested", "temperature 0 is not served, so replies cannot show how many models there are"
     return evidence.probed("one model")
 
 
-def _forms(evidence: _Evidence, earlier: Sequence[CauseFinding]) -> CauseFinding:
-    """Believed where forms break and nothing else does: no probe can see it, for probes ask for no form."""
+def _formats(evidence: _Evidence, earlier: Sequence[CauseFinding]) -> CauseFinding:
+    """Supported where replies break the format and nothing else differs: probes ask for no format."""
     form, play = evidence.symptoms.form, evidence.symptoms.play
     if form is None or play is None:
-        return CauseFinding(cause=_FORMS, state="untested", why="no games were compared")
+        return CauseFinding(cause=_FORMATS, state="untested", why="no games were compared")
     if form > -STEADY:
-        return CauseFinding(
-            cause=_FORMS, state="refuted", why=f"forms are kept as at the reference ({form:+.1f} points)"
-        )
-    seen = f"forms break ({form:+.1f} points)"
+        why = f"replies keep the format as at the reference ({form:+.1f} points)"
+        return CauseFinding(cause=_FORMATS, state="refuted", why=why)
+    observed = f"replies break the format ({form:+.1f} points)"
     if abs(play) >= max(STEADY, abs(form) / 2):
-        return CauseFinding(cause=_FORMS, state="consistent", why=f"{seen}, but so does play ({play:+.1f})")
-    standing = [one.cause for one in earlier if one.cause not in _KEEP_FORMS and one.state != "refuted"]
-    if standing:
-        return CauseFinding(
-            cause=_FORMS, state="consistent", why=f"{seen}, but so they would by: {', '.join(standing)}"
-        )
-    why = f"{seen} while play is steady ({play:+.1f}), and whatever is asked outside of games is answered as at the reference"
-    return CauseFinding(cause=_FORMS, state="supported", why=why)
+        why = f"{observed}, but quality differs too ({play:+.1f})"
+        return CauseFinding(cause=_FORMATS, state="consistent", why=why)
+    open_causes = [
+        cause.cause for cause in earlier if cause.cause not in _KEEP_FORMAT and cause.state != "refuted"
+    ]
+    if open_causes:
+        why = f"{observed}, but these could have the same effect: {', '.join(open_causes)}"
+        return CauseFinding(cause=_FORMATS, state="consistent", why=why)
+    why = f"{observed} while quality is steady ({play:+.1f}), and every probe is answered as at the reference"
+    return CauseFinding(cause=_FORMATS, state="supported", why=why)
 
 
 _WORDS = "another model, weights, quantisation or numerics"
-_FORMS = "replies broken in form"
+_FORMATS = "replies broken in form"
 
 _CAUSES: tuple[tuple[str, Callable[[_Evidence], tuple[State, str]]], ...] = (
     ("provider trouble", _trouble),
@@ -209,28 +213,28 @@ _CAUSES: tuple[tuple[str, Callable[[_Evidence], tuple[State, str]]], ...] = (
     ("several models behind one name", _routing),
 )
 
-# Those that leave the form of a short reply as it is.
-_KEEP_FORMS = frozenset({"provider trouble", "max tokens ignored", "seed ignored"})
+# They leave the format of a short reply as it is.
+_KEEP_FORMAT = frozenset({"provider trouble", "max tokens ignored", "seed ignored"})
 
-# Those that leave the words of a short greedy reply as they are; whether they are refuted says nothing about weights.
+# They leave the words of a short greedy reply as they are, so that other weights can be named beside them.
 _LEAVE_WORDS = frozenset(
-    {"provider trouble", "max tokens ignored", "a cap on output", "stop ignored", "seed ignored", _FORMS}
+    {"provider trouble", "max tokens ignored", "a cap on output", "stop ignored", "seed ignored", _FORMATS}
 )
 
 
 def _weights(evidence: _Evidence, earlier: Sequence[CauseFinding]) -> CauseFinding:
-    """Believed last: words differ, and nothing that could have changed them is left standing."""
+    """Supported last: words differ, and every other cause that could have changed them is refuted."""
     differ = evidence.words_differ
     sentence = evidence.probed("words")[1]
     if differ is None:
         return CauseFinding(cause=_WORDS, state="untested", why=sentence)
     if not differ:
         return CauseFinding(cause=_WORDS, state="refuted", why=sentence)
-    standing = [one.cause for one in earlier if one.cause not in _LEAVE_WORDS and one.state != "refuted"]
-    if standing:
-        return CauseFinding(
-            cause=_WORDS, state="consistent", why=f"words differ, but so they would by: {', '.join(standing)}"
-        )
-    return CauseFinding(
-        cause=_WORDS, state="supported", why=f"{sentence}, and every other cause of that is refuted"
-    )
+    open_causes = [
+        cause.cause for cause in earlier if cause.cause not in _LEAVE_WORDS and cause.state != "refuted"
+    ]
+    if open_causes:
+        why = f"words differ, but these could have the same effect: {', '.join(open_causes)}"
+        return CauseFinding(cause=_WORDS, state="consistent", why=why)
+    why = f"{sentence}, and every other cause of that is refuted"
+    return CauseFinding(cause=_WORDS, state="supported", why=why)

@@ -1,17 +1,19 @@
-"""Probes against planted defects: each is found by its own probe, and nothing is found where nothing was planted."""
+"""Probes against planted defects: each is found by its own probe, and nothing is found where nothing was
+planted."""
 
 from __future__ import annotations
 
 import pytest
 
 from harness.audit.probes.asks import expected_cost, first_asks, later_asks
-from harness.audit.probes.interpret import Answer, ProbeFinding, interpret_probes
+from harness.audit.probes.interpret import ProbeFinding, interpret_probes
+from harness.audit.probes.rows import Answer
 from harness.core.emulation import Defects, Emulation
 from tests.harness.audit.probed import probed
 
 HONEST = probed(Emulation(), "m/reference")
 
-# A planted defect, and all subjects that are then not kept; "words" are not as the reference's wherever what is read or drawn differs.
+# A planted defect, and all subjects that are then not kept; "words" differ wherever the input or the sampling differs.
 PLANTED: dict[str, tuple[Defects, dict[str, Answer]]] = {
     "temperature ignored": (
         Defects(temperature=1.0),
@@ -124,9 +126,9 @@ def test_uncounted_answers_are_named() -> None:
 
 def test_the_cost_said_before_is_no_less_than_the_cost_after() -> None:
     """What is announced covers what an obedient provider then takes."""
-    calls, heard, spoken = expected_cost()
+    calls, prompt, completion = expected_cost()
     assert calls >= len(first_asks()) + len(later_asks(HONEST)) == len(HONEST)
-    assert spoken >= sum(row.completion_tokens or 0 for row in HONEST)
-    assert heard >= 0.8 * sum(
+    assert completion >= sum(row.completion_tokens or 0 for row in HONEST)
+    assert prompt >= 0.8 * sum(
         row.prompt_tokens or 0 for row in HONEST
     )  # templates differ; the text itself is counted

@@ -1,4 +1,5 @@
-"""Causes: each planted alone is named, no other is; a cause that others imitate is believed only once they are refuted."""
+"""Causes: each planted alone is named, no other is; a cause that others imitate is believed only once they
+are refuted."""
 
 from __future__ import annotations
 
@@ -53,7 +54,8 @@ def test_nothing_planted_nothing_named() -> None:
 
 
 def test_other_weights_are_not_blamed_for_a_hidden_prompt() -> None:
-    """Words differ by both; while the prompt stands the weights are only consistent, and the sentence names the prompt."""
+    """Words differ by both; while the prompt stands the weights are only consistent, and the sentence names
+    the prompt."""
     found = attributed(Emulation(weights="another", defects=Defects(system_prompt="You are a pirate.")))
     states = {one.cause: one.state for one in found.causes}
     assert states["a prompt of its own"] == "supported"
@@ -102,7 +104,8 @@ def test_broken_forms_are_named_when_all_else_is_as_asked() -> None:
 
 
 def test_broken_forms_are_not_a_cause_beside_another() -> None:
-    """Forms that break by a hidden prompt are that prompt's doing; and where play suffers as much, forms are not all."""
+    """Forms that break by a hidden prompt are that prompt's doing; and where play suffers as much, forms are
+    not all."""
     prompted = Emulation(defects=Defects(system_prompt="You are a pirate."))
     assert attributed(prompted, Symptoms(form=-8.0, play=0.0, failed_apart=False)).named == (
         "a prompt of its own",
