@@ -17,8 +17,8 @@ PROPORTIONAL = 0.8
 """Growth of a count over the growth of the text below which a prompt is cut. Emulated: 1.0 where nothing is
 cut, .32 where 500 of 1,258 tokens are kept. A fifth is left to tokenizers that join repeated words."""
 SAME_TOKENIZER = 0.9
-"""Slope against the reference's counts below which a cut prompt explains the counts. Emulated: 1.0 for a whole
-prompt, .39 for one cut to 500 tokens; a tenth is left to rounded counts."""
+"""Slope against the reference's counts below which a cut prompt explains the counts. Emulated: 1.0 for a
+whole prompt, .39 for one cut to 500 tokens; a tenth is left to rounded counts."""
 
 
 def usage(rows: Sequence[ProbeRecord]) -> Reading:

@@ -43,8 +43,8 @@ EARLY = 0.25
 """Part of a reply within which a second model's reply differs from the usual one. Emulated: a second model
 differs in the first words, a near-tie of one model anywhere in the reply."""
 SAME_WORDS = 0.1
-"""How much rarer replies may be equal across methods than within. Emulated: .01 for noisy batches, .75 and more
-for other weights."""
+"""How much rarer replies may be equal across methods than within. Emulated: .01 for noisy batches, .75 or
+more for other weights."""
 
 
 def stop(rows: Sequence[ProbeRecord]) -> Reading:

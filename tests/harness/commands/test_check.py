@@ -70,7 +70,7 @@ def test_check_names_the_defects_of_a_deaf_provider_and_the_audit_names_them_as_
     assert [one["subject"] for one in honest["findings"] if one["answer"] == "broken"] == []
     broken = {one["subject"]: one["sentence"] for one in deaf["findings"] if one["answer"] == "broken"}
     assert "temperature 0 is not served" in broken["temperature"]
-    assert "asked for 6 tokens" in broken["max tokens"]
+    assert "the maximum was 6 tokens" in broken["max tokens"]
     assert "stop" not in broken
     assert "2 access methods: at most about 210 calls" in ran.stderr
     spent = honest["spent"]
@@ -81,7 +81,7 @@ def test_check_names_the_defects_of_a_deaf_provider_and_the_audit_names_them_as_
     ]
     assert lightbulb("run", path, "--store", store).returncode == 0
     audited = lightbulb("audit", store).stdout
-    assert "Cause at m/deaf: max tokens ignored (asked for 6 tokens" in audited
+    assert "Cause at m/deaf: max tokens ignored (the maximum was 6 tokens" in audited
     assert "temperature not served" in audited
     assert "Cause at m/honest" not in audited
 

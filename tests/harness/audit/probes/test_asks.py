@@ -13,7 +13,7 @@ from tests.harness.audit.probed import probed
 
 HONEST = probed(Emulation(), "m/reference")
 
-# A planted defect, and all subjects that are then not kept; "words" differ wherever the input or the sampling differs.
+# A planted defect, and all subjects that are then not kept; "words" differ with the input or the sampling.
 PLANTED: dict[str, tuple[Defects, dict[str, Answer]]] = {
     "temperature ignored": (
         Defects(temperature=1.0),
