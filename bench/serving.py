@@ -121,7 +121,7 @@ async def played(
     )
     spec = parse_sweep(text, source="bench", known_games=list(GAMES))
     store = folder / f"{name}.duckdb"
-    await run_sweep(spec, RunContext(source=folder / "serving.toml", store=store, environ={}, say=say))
+    await run_sweep(spec, RunContext(source=folder / "serving.toml", store=store, environ={}, notify=say))
     with duckdb.connect(str(store), read_only=True) as connection:
         columns = "sent_at, sent_at + latency_s AS answered, completion_tokens"
         rows = connection.execute(f"SELECT {columns} FROM calls WHERE error_class IS NULL").fetchnumpy()
@@ -249,8 +249,10 @@ async def ours_once(url: str, folder: Path, prompts: Path, requests: int) -> tup
         tokens_max=TOKENS_MAX,
         stream=True,
     )
-    setting = RunContext(source=folder / "serving.toml", store=folder / "bench.duckdb", environ={}, say=say)
-    ((stage,),) = [found.stages for found in await loadtest_sweep(spec, plan, setting)]
+    context = RunContext(
+        source=folder / "serving.toml", store=folder / "bench.duckdb", environ={}, notify=say
+    )
+    ((stage,),) = [found.stages for found in await loadtest_sweep(spec, plan, context)]
     assert stage.figures is not None, stage.refused
     assert stage.figures.output_tokens_per_s is not None
     medians = (values[0] for values in (stage.figures.ttft_s, stage.figures.tpot_s, stage.figures.e2e_s))

@@ -128,8 +128,10 @@ async def play(sweep: Sweep, *, store: Path | str | None = None, retry_failed: b
     raises  SpecError, EngineError: before anything is played; StoreError"""
     spec, source = _read(sweep)
     where = Path(store) if store is not None else default_store_path(source, spec)
-    setting = RunContext(source=source, store=where, environ=os.environ, say=_say, live=sys.stderr.isatty())
-    return Played(end=await run_sweep(spec, setting, retry_failed=retry_failed), store=Store(where))
+    context = RunContext(
+        source=source, store=where, environ=os.environ, notify=_notify, live=sys.stderr.isatty()
+    )
+    return Played(end=await run_sweep(spec, context, retry_failed=retry_failed), store=Store(where))
 
 
 def run(sweep: Sweep, *, store: Path | str | None = None, retry_failed: bool = False) -> Played:
@@ -168,5 +170,5 @@ def _read(sweep: Sweep) -> tuple[SweepSpec, Path]:
     ), Path("the sweep")
 
 
-def _say(line: str) -> None:
+def _notify(line: str) -> None:
     print(escape_control(line), file=sys.stderr, flush=True)

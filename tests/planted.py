@@ -14,7 +14,7 @@ import anyio
 from games import GAMES
 from harness.access.context import RunContext
 from harness.analysis.store_audit import ModelAudit, store_audit
-from harness.checking.check_sweep import check_and_store
+from harness.checking.check_sweep import check_sweep
 from harness.config.load import load_sweep
 from harness.running.run_sweep import run_sweep
 
@@ -79,16 +79,16 @@ def play(seed: int, *, repeats: int, taboo: int, referencegame: int) -> ModelAud
         sweep = Path(folder) / "planted.toml"
         sweep.write_text(text, "utf-8")
         spec = load_sweep(sweep, known_games=list(GAMES))
-        setting = RunContext(
+        context = RunContext(
             source=sweep,
             store=sweep.with_suffix(".duckdb"),
             environ={},
-            say=lambda line: None,
+            notify=lambda line: None,
         )
-        end = anyio.run(lambda: run_sweep(spec, setting))
+        end = anyio.run(lambda: run_sweep(spec, context))
         assert (end.failed, end.pending) == (0, 0)
-        anyio.run(lambda: check_and_store(spec, setting, probing=True, keeping=True))
-        (part,) = store_audit(setting.store, reference=None, margin=None)
+        anyio.run(lambda: check_sweep(spec, context, probing=True, keeping=True))
+        (part,) = store_audit(context.store, reference=None, margin=None)
     return part
 
 

@@ -25,7 +25,6 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "harness.access": ("harness.core", "harness.config", "harness.limits", "harness.scheduler", "backends"),
     "harness.access.game_sets": ("harness.core", "harness.config", "games", "backends.bots"),
     "harness.access.context": ("harness.config", "harness.progress"),
-    "harness.access.connect": ("harness", "games", "backends"),
     "harness.analysis": ("harness.core", "harness.audit", "harness.store"),
     "harness.analysis.csv_tables": (
         "harness.core",

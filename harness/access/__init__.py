@@ -1,5 +1,11 @@
-"""What a sweep says of its access methods, made definite: every default filled in, whose quota each draws on, who pays, which servers run.
+"""Makes what a sweep says of its access methods definite, and connects to them.
 
-access   a method with its defaults, by the table of providers     keys     from the environment or a .env file
-doors    which methods share a gate, and its limits                budgets  who pays from which budget
-servers  model servers on this machine                             queues   what they tell of their load, on its way to the gates"""
+context         where a verb works and who is told: file, store, environment, notices
+game_sets       the games of a sweep with the instances and rules that its file chooses
+methods         an access method with every default filled in, by the table of providers
+keys            keys from the environment or a .env file
+gates           which methods share a gate, and its limits
+budgets         who pays from which budget, and who stops with whom
+connect         live access methods: engines started, gates made, routes connected, servers asked
+engine_servers  model servers on this machine: those a sweep starts, and those that run already
+server_load     the load that these servers report, on its way to their gates"""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from harness.config.load import Key, spec_error
+from harness.config.load import method_place, spec_error
 from harness.config.sweep import BudgetPart, MethodPart, Seating, SweepSpec
 from harness.scheduler.spending import Allowance, Scope
 
@@ -45,7 +45,7 @@ def find_scopes(spec: SweepSpec, seatings: Mapping[str, Seating], *, source: Pat
                 unpriced.add(name)
     if unpriced:
         why = "has a budget in dollars and no price; give price_input_usd_per_mtok and price_output_usd_per_mtok"
-        raise spec_error(source, [(_place(name), why) for name in sorted(unpriced)])
+        raise spec_error(source, [(method_place(name), why) for name in sorted(unpriced)])
     return scopes
 
 
@@ -61,8 +61,3 @@ def _priced(part: MethodPart) -> bool:
 
 def _allowance(part: BudgetPart) -> Allowance:
     return Allowance(calls=part.calls, tokens=part.tokens, cost_usd=part.cost_usd, wall_s=part.wall_s)
-
-
-def _place(method: str) -> Key:
-    model, way = method.split("/", 1)
-    return ("models", model, "methods", way)

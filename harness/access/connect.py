@@ -1,17 +1,16 @@
-"""Access methods made live: engines started, a gate for every quota, a proved route to every method.
+"""Makes access methods live: starts engines, makes a gate for every quota, and connects a route to every method.
 
-Knows nothing of episodes: who plays, measures or only looks gets the same ways."""
+Knows nothing of episodes: runs, load tests and checks connect the same way."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import anyio
-import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from backends.bots import BotsBackend
@@ -22,19 +21,18 @@ from backends.local.supervisor import SupervisedBackend
 from harness.access.budgets import find_scopes
 from harness.access.context import RunContext
 from harness.access.engine_servers import EngineServers
-from harness.access.game_sets import game_sets, items_of, user_path, warm_up
+from harness.access.game_sets import items_of, user_path
 from harness.access.gates import GateSpec, group_by_quota
 from harness.access.keys import read_keys
 from harness.access.methods import access_method
-from harness.checking.check_method import CheckTarget, MethodCheck, NullSink, check_method
 from harness.config.episode_plans import GameSet
-from harness.config.load import Key, spec_error, suggest
+from harness.config.load import Key, method_place, spec_error, suggest
 from harness.config.sweep import MethodPart, SweepSpec
 from harness.core.clock import RealClock
 from harness.core.errors import CallError
-from harness.core.protocols import Backend, RecordSink
+from harness.core.protocols import RecordSink
 from harness.core.records import GateEvent
-from harness.core.vocabulary import AccessMethod, Instance
+from harness.core.vocabulary import AccessMethod, Instance, split_method_key
 from harness.limits.gate import Gate
 from harness.scheduler.call import RetryPolicy, Route
 
@@ -42,65 +40,50 @@ if TYPE_CHECKING:
     from backends.http import HttpBackend
 
 
-async def check_sweep(spec: SweepSpec, setting: RunContext, *, probing: bool) -> tuple[MethodCheck, ...]:
-    """A look at every access method that has a server, all at the same time; nothing is played or stored.
+def connector_for_all(
+    spec: SweepSpec, context: RunContext, sets: Mapping[str, GameSet], *, run_id: str
+) -> Connector:
+    """Returns a connector of every method of the sweep, for those who play no episodes.
 
-    raises  SpecError, EngineError; what a provider does wrong is in its look"""
-    ways, _ = _unplayed(spec, setting, "check")
-    return await ways.look(probing=probing)
-
-
-@asynccontextmanager
-async def connected(
-    spec: SweepSpec, setting: RunContext, sink: RecordSink
-) -> AsyncIterator[tuple[Mapping[str, Route], Mapping[str, GameSet]]]:
-    """A proved route to every method, engines started, for as long as the block lasts; and the puzzles. Nothing is played.
-
-    raises  SpecError, EngineError"""
-    ways, sets = _unplayed(spec, setting, "bench")
-    async with ways.opened(sink) as (open_ways, _):
-        await ways.prove(open_ways)
-        await anyio.to_thread.run_sync(warm_up, sets)
-        yield open_ways.routes, sets
-
-
-def _unplayed(spec: SweepSpec, setting: RunContext, run_id: str) -> tuple[Connector, Mapping[str, GameSet]]:
-    """The ways to all methods, for those who play no episodes; and the puzzles."""
-    keys = read_keys(spec, source=setting.source, environ=setting.environ)
-    sets = game_sets(spec, setting.source)
-    methods = {name: part for name, (_, part) in spec.methods().items()}
-    find_scopes(spec, spec.seatings(), source=setting.source)  # a budget that cannot be kept is told here too
-    ways = Connector(
+    raises  SpecError if a key is missing, or a budget cannot be kept: that is said here too"""
+    keys = read_keys(spec, source=context.source, environ=context.environ)
+    find_scopes(spec, spec.seatings(), source=context.source)
+    return Connector(
         spec=spec,
-        setting=setting,
-        methods=methods,
+        context=context,
+        methods={name: part for name, (_, part) in spec.methods().items()},
         instances=items_of(sets),
         keys=keys,
         run_id=run_id,
         clock=RealClock(),
     )
-    return ways, sets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OpenRoutes:
-    """All methods of a run, made live. wired: the backends with sockets, under whatever hosts them; gate_of: by method."""
+class LiveMethods:
+    """The access methods of a run, made live.
+
+    wired       method -> its backend with sockets, under whatever supervises it
+    gate_of     method -> its gate
+    background  for tasks that end with the connections"""
 
     routes: dict[str, Route]
     wired: dict[str, HttpBackend]
     servers: EngineServers
     gate_of: dict[str, Gate]
+    background: TaskGroup
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connector:
-    """The ways to these methods, in one run.
+    """Makes access methods live in one run.
 
-    instances   item -> puzzle, for bots and emulators
+    methods     name -> description, of those to connect
+    instances   item -> its instance, for bots and emulators
     keys        method -> the value of its key"""
 
     spec: SweepSpec
-    setting: RunContext
+    context: RunContext
     methods: Mapping[str, MethodPart]
     instances: Mapping[str, Instance]
     keys: Mapping[str, str | None]
@@ -108,110 +91,99 @@ class Connector:
     clock: RealClock
 
     @asynccontextmanager
-    async def opened(self, sink: RecordSink) -> AsyncIterator[tuple[OpenRoutes, TaskGroup]]:
-        """The ways for as long as the block lasts, and a group for tasks that end with it: last, for closing has to wait, and who is
-        cancelled cannot."""
+    async def connected(self, sink: RecordSink) -> AsyncIterator[LiveMethods]:
+        """Starts engines and emulators, and makes a gate for every quota and a route for every method, for as long as the block lasts.
+
+        The background group encloses the rest: closing has to wait for things, and a task that is cancelled cannot."""
         async with anyio.create_task_group() as background:
             async with AsyncExitStack() as open_things:
-                yield await self.connect(background, open_things, sink), background
+                yield await self._connect(background, open_things, sink)
             background.cancel_scope.cancel()
 
-    async def connect(
+    async def _connect(
         self, background: TaskGroup, open_things: AsyncExitStack, sink: RecordSink
-    ) -> OpenRoutes:
-        """Engines started, emulators too, a gate for every quota and a route for every method."""
-        servers = self.servers(sink)
+    ) -> LiveMethods:
+        servers = self._servers(sink)
         await servers.look_around()
-        doors = group_by_quota(self.spec, self.methods, source=self.setting.source, told=servers.told)
-        gates = {door: self.gate(door, sink) for door in doors}
-        gate_of = {name: gate for door, gate in gates.items() for name in door.methods}
+        specs = group_by_quota(self.spec, self.methods, source=self.context.source, told=servers.told)
+        gates = {gate_spec: self._gate(gate_spec, sink) for gate_spec in specs}
+        gate_of = {name: gate for gate_spec, gate in gates.items() for name in gate_spec.methods}
         await servers.start(background, gate_of)
-        models = {name: model for name, (model, _) in self.spec.methods().items()}
         routes: dict[str, Route] = {}
         wired: dict[str, HttpBackend] = {}
-        for door, gate in gates.items():
-            account = tuple(other for beside, other in gates.items() if beside.account == door.account)
-            for name in door.methods:
-                part, server = self.methods[name], servers.started.get(name)
-                address = await self.address(part, server, servers, open_things)
-                concurrency, source = door.limits.concurrency, self.setting.source
-                method = access_method(
-                    name, models[name], part, server, address, concurrency=concurrency, source=source
-                )
-                alone = await self.backend(method, part, open_things)
-                if not isinstance(alone, BotsBackend):
-                    wired[name] = alone
+        for gate_spec, gate in gates.items():
+            account = tuple(other for beside, other in gates.items() if beside.account == gate_spec.account)
+            for name in gate_spec.methods:
+                method = await self._method(name, gate_spec, servers, open_things)
+                backend = await self._backend(method, self.methods[name], open_things)
+                if not isinstance(backend, BotsBackend):
+                    wired[name] = backend
                 host = servers.hosts.get(name)
-                backend: Backend = alone if host is None else SupervisedBackend(alone, host, clock=self.clock)
                 routes[name] = Route(
-                    method=method, gate=gate, backend=backend, account=account, alone=door.alone
+                    method=method,
+                    gate=gate,
+                    backend=SupervisedBackend(backend, host, clock=self.clock) if host else backend,
+                    account=account,
+                    alone=gate_spec.alone,
                 )
-        return OpenRoutes(routes=routes, wired=wired, servers=servers, gate_of=gate_of)
+        return LiveMethods(
+            routes=routes, wired=wired, servers=servers, gate_of=gate_of, background=background
+        )
 
-    async def look(self, *, probing: bool) -> tuple[MethodCheck, ...]:
-        """See check_sweep."""
-        looks: dict[str, MethodCheck] = {}
-        check_at = self.clock.wall()
+    async def _method(
+        self, name: str, gate_spec: GateSpec, servers: EngineServers, open_things: AsyncExitStack
+    ) -> AccessMethod:
+        part, server = self.methods[name], servers.started.get(name)
+        return access_method(
+            name,
+            split_method_key(name)[0],
+            part,
+            server,
+            await self._address(part, server, servers, open_things),
+            concurrency=gate_spec.limits.concurrency,
+            source=self.context.source,
+        )
 
-        async def look(name: str, route: Route, wired: HttpBackend) -> None:
-            target = CheckTarget(route=route, server=wired)
-            looks[name] = await check_method(
-                target, clock=self.clock, policy=retry_policy(self.spec), check_at=check_at, probing=probing
-            )
+    def _gate(self, gate_spec: GateSpec, sink: RecordSink) -> Gate:
+        name = gate_spec.name
 
-        async with self.opened(NullSink()) as (open_ways, background):
-            for gate in dict.fromkeys(open_ways.gate_of.values()):
-                background.start_soon(gate.keep)
-            async with anyio.create_task_group() as looking:
-                for name, wired in open_ways.wired.items():
-                    looking.start_soon(look, name, open_ways.routes[name], wired)
-        return tuple(looks[name] for name in self.methods if name in looks)
-
-    def gate(self, door: GateSpec, sink: RecordSink) -> Gate:
         def on_event(kind: str, detail: str) -> None:
-            self.setting.say(f"{door.name}: gate {kind}: {detail}")
-            sink.put_nowait(
-                GateEvent(run_id=self.run_id, gate=door.name, kind=kind, detail=detail, at=self.clock.wall())
-            )
+            self.context.notify(f"{name}: gate {kind}: {detail}")
+            at = self.clock.wall()
+            sink.put_nowait(GateEvent(run_id=self.run_id, gate=name, kind=kind, detail=detail, at=at))
 
-        return Gate(door.name, door.limits, clock=self.clock, on_event=on_event)
+        return Gate(name, gate_spec.limits, clock=self.clock, on_event=on_event)
 
-    def servers(self, sink: RecordSink) -> EngineServers:
+    def _servers(self, sink: RecordSink) -> EngineServers:
         def weights(text: str) -> str:
             return (
                 text
                 if text.startswith("bundled:")
-                else str(user_path(text, self.setting.source, ("models",)))
+                else str(user_path(text, self.context.source, ("models",)))
             )
 
-        known = self.spec.methods()
+        known, behind = self.spec.methods(), _behind_emulators(self.methods.values())
         return EngineServers(
-            methods={name: known[name] for name in (*self.methods, *self.behind()) if name in known},
-            store=self.setting.store,
+            methods={name: known[name] for name in (*self.methods, *behind) if name in known},
+            store=self.context.store,
             run_id=self.run_id,
             clock=self.clock,
             sink=sink,
-            say=self.setting.say,
+            say=self.context.notify,
             weights=weights,
         )
 
-    def behind(self) -> set[str]:
-        """What stands behind the emulators: methods with an engine of their own, where no address is given."""
-        return {
-            part.emulator.behind
-            for part in self.methods.values()
-            if part.emulator is not None and part.emulator.behind is not None
-        }
-
-    async def address(
+    async def _address(
         self,
         part: MethodPart,
         server: LocalServer | None,
         servers: EngineServers,
         open_things: AsyncExitStack,
     ) -> str:
-        """Where the model answers. An emulator lives in this very loop: it costs it about as much as the calls to it do, and needs no
-        second process that would have to learn the sweep's instances; who measures speed runs `lightbulb emulate` beside."""
+        """Returns the base URL of the model's server, and starts it first if it is an emulator.
+
+        The emulator runs on this event loop: it costs about as much as the calls to it do, and needs no second process that would have
+        to read the sweep's instances. To measure speed, run `lightbulb emulate` in a process of its own."""
         if part.emulator is not None:
             from backends.emulator.server import serving
 
@@ -224,7 +196,7 @@ class Connector:
             return emulator.base_url
         return server.base_url if server else part.base_url or ""
 
-    async def backend(
+    async def _backend(
         self, method: AccessMethod, part: MethodPart, open_things: AsyncExitStack
     ) -> BotsBackend | HttpBackend:
         if part.bots is not None:
@@ -255,43 +227,48 @@ class Connector:
             method, DIALECTS[method.dialect], wire, key=self.keys[method.name], clock=self.clock
         )
 
-    async def prove(self, open_ways: OpenRoutes) -> None:
-        """Every server is there, takes the key and serves the model. Those that we started have proved more than that.
+    async def prove(self, live: LiveMethods) -> None:
+        """Asks every server once whether it takes the key and serves the model; engines that this run started are proved already.
 
-        raises  SpecError listing all that is not so"""
+        raises  SpecError listing every method of which that is not true"""
         problems: list[tuple[Key, str]] = []
 
-        async def ask(name: str, backend: HttpBackend, method: AccessMethod) -> None:
-            try:
-                served = await backend.served_models()
-            except CallError as error:
-                problems.append(
-                    (
-                        place_of(name),
-                        f"{error}; check base_url{', key_env' if self.keys[name] else ''} and the server",
-                    )
-                )
-                return
-            if served is not None and method.served_name not in served:
-                hint = suggest(method.served_name, served[:20])
-                why = f"{method.base_url} does not serve {method.served_name!r}{hint}"
-                problems.append(((*place_of(name), "served_name"), why))
+        async def ask(name: str, backend: HttpBackend) -> None:
+            problem = await self._problem(backend, live.routes[name].method)
+            if problem is not None:
+                key, why = problem
+                problems.append((method_place(name, *key), why))
 
         async with anyio.create_task_group() as asking:
-            for name, backend in open_ways.wired.items():
-                if name not in open_ways.servers.hosts:
-                    asking.start_soon(ask, name, backend, open_ways.routes[name].method)
+            for name, backend in live.wired.items():
+                if name not in live.servers.hosts:
+                    asking.start_soon(ask, name, backend)
         if problems:
-            raise spec_error(self.setting.source, sorted(problems))
+            raise spec_error(self.context.source, sorted(problems))
+
+    async def _problem(self, backend: HttpBackend, method: AccessMethod) -> tuple[Key, str] | None:
+        """Returns why this server cannot be used, with the key of the sweep file that is to blame; None if it can."""
+        try:
+            served = await backend.served_models()
+        except CallError as error:
+            check = f"check base_url{', key_env' if self.keys[method.name] else ''} and the server"
+            return (), f"{error}; {check}"
+        if served is None or method.served_name in served:
+            return None
+        hint = suggest(method.served_name, served[:20])
+        return ("served_name",), f"{method.base_url} does not serve {method.served_name!r}{hint}"
 
 
 def retry_policy(spec: SweepSpec) -> RetryPolicy:
-    """How stubbornly a call is tried again."""
+    """Returns how long one call is tried, as the sweep file says."""
     retry = spec.retry
     return RetryPolicy(tries_max=retry.tries_max, deadline_s=retry.deadline_s, wait_max_s=retry.wait_max_s)
 
 
-def place_of(method: str) -> tuple[str, ...]:
-    """Where the sweep file describes a method."""
-    model, way = method.split("/", 1)
-    return ("models", model, "methods", way)
+def _behind_emulators(parts: Iterable[MethodPart]) -> set[str]:
+    """Returns the methods whose engines stand behind emulators; a base URL may stand there instead."""
+    return {
+        part.emulator.behind
+        for part in parts
+        if part.emulator is not None and part.emulator.behind is not None
+    }

@@ -1,4 +1,4 @@
-"""Where a sweep is played, and who is told of it."""
+"""The context of a verb: the sweep file, the store, the environment, and who is told how it goes."""
 
 from __future__ import annotations
 
@@ -16,27 +16,23 @@ Notify = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunContext:
-    """Where a sweep is played.
+    """Where a sweep is played, and who is told of it.
 
     source    the sweep file: errors name it, a .env beside it is read, relative paths start there
     store     the DuckDB file
-    environ   where keys come from
-    say       takes one line for a person
-    live      stderr is a terminal: how it goes is a table there that changes in place; else a few lines now and then
-    emit      takes events for machines, which come instead of either; None: nobody wants them"""
+    environ   holds the keys
+    notify    takes one line for a person
+    live      stderr is a terminal: progress is a table there that changes in place; else a few lines now and then
+    emit      takes events for machines, instead of either; None: nobody reads them"""
 
     source: Path
     store: Path
     environ: Mapping[str, str]
-    say: Notify
+    notify: Notify
     live: bool = False
     emit: Emit | None = None
 
-    @property
-    def folder(self) -> Path:
-        return self.source.parent
-
 
 def default_store_path(source: Path, spec: SweepSpec) -> Path:
-    """The store of a sweep for which none is named."""
+    """Returns the store of a sweep for which none is named: beside the file, after the sweep's name."""
     return source.parent / f"{spec.name}.duckdb"

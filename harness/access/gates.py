@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from harness.config.load import Key, spec_error
+from harness.config.load import Key, method_place, spec_error
 from harness.config.sweep import MethodPart, SweepSpec
 from harness.core.addresses import is_loopback
 from harness.limits.gate import WINDOW_START, GateLimits
@@ -124,9 +124,8 @@ def _disagreements(parts: Mapping[str, MethodPart], first: str) -> list[tuple[Ke
             if value is None:
                 continue
             if known is not None and value != known[1]:
-                model, way = name.split("/", 1)
                 why = f"{value:g} here and {known[1]:g} for {known[0]}, which draws on the same quota; say it once, or name a quota_group"
-                problems.append((("models", model, "methods", way, key), why))
+                problems.append((method_place(name, key), why))
             known = known or (name, value)
     return problems
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
-from harness.config.load import Key, spec_error
+from harness.config.load import Key, method_place, spec_error
 from harness.config.sweep import SweepSpec
 
 
@@ -19,10 +19,10 @@ def read_keys(spec: SweepSpec, *, source: Path, environ: Mapping[str, str]) -> d
     known = {**dotenv_values(file, interpolate=False), **environ}
     keys: dict[str, str | None] = {}
     problems: list[tuple[Key, str]] = []
-    for name, (model, method) in spec.methods().items():
+    for name, (_, method) in spec.methods().items():
         variable = method.key_env
         key = (known.get(variable) or "").strip() if variable else None
-        place: Key = ("models", model, "methods", name.removeprefix(f"{model}/"), "key_env")
+        place = method_place(name, "key_env")
         if variable and not key:
             problems.append(
                 (place, f"the environment variable {variable} is not set; export it, or write it into {file}")

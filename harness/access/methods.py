@@ -15,7 +15,7 @@ import orjson
 from backends.dialects import DIALECTS
 from backends.dialects.providers import PROVIDERS, Provider, ineffective_parameters, provider
 from harness.access.gates import on_this_machine
-from harness.config.load import Key, spec_error, suggest
+from harness.config.load import Key, method_place, spec_error, suggest
 from harness.config.sweep import MethodPart, SweepSpec
 from harness.core.errors import SpecError
 from harness.core.vocabulary import AccessMethod, ChatTemplate, Prices, Prompt, ReplyFormat, Sampling
@@ -181,8 +181,7 @@ def read_template(name: str, part: MethodPart, server: LocalServer | None, sourc
     raises  SpecError"""
     from backends.dialects.chat_templates import chat_template
 
-    model, way = name.split("/", 1)
-    key = ("models", model, "methods", way, "chat_template")
+    key = method_place(name, "chat_template")
     try:
         if part.chat_template is not None:
             place = source.parent / Path(part.chat_template).expanduser()

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.access.connect import check_sweep
+import anyio
+
+from harness.access.connect import connector_for_all, retry_policy
 from harness.access.context import RunContext
+from harness.access.game_sets import game_sets
 from harness.access.methods import prices
 from harness.audit.probes.asks import expected_cost
 from harness.audit.probes.interpret import ProbeFinding, interpret_probes
-from harness.checking.check_method import CheckCost, MethodCheck, total_cost
+from harness.checking.check_method import (
+    CheckCost,
+    CheckTarget,
+    MethodCheck,
+    NullSink,
+    check_method,
+    total_cost,
+)
 from harness.config.sweep import MethodPart, SweepSpec
+from harness.core.vocabulary import method_key
 from harness.store.file import open_to_write
 from harness.store.writer import writing
 
@@ -50,27 +61,47 @@ def reference_of_each(spec: SweepSpec) -> dict[str, str]:
     """Method -> the one it is held against: the audit's reference, or its model's first."""
     chosen: dict[str, str] = {}
     for model, part in spec.models.items():
-        names = [f"{model}/{way}" for way in part.methods if part.methods[way].bots is None]
+        names = [method_key(model, name) for name, method in part.methods.items() if method.bots is None]
         held = spec.audit.reference if spec.audit.reference in names else names[0] if names else None
         if held is not None:
             chosen.update(dict.fromkeys(names, held))
     return chosen
 
 
-async def check_and_store(
-    spec: SweepSpec, setting: RunContext, *, probing: bool, keeping: bool
-) -> CheckResult:
-    """Looks at every method; keeps the probes' rows in the setting's store if asked to.
+async def check_sweep(spec: SweepSpec, context: RunContext, *, probing: bool, keeping: bool) -> CheckResult:
+    """Checks every access method that has a server, all at the same time; plays nothing.
 
-    raises  SpecError, EngineError, StoreError"""
-    looks = await check_sweep(spec, setting, probing=probing)
+    probing  whether to ask the probes' questions, too
+    keeping  whether the probes' rows go into the context's store
+    raises   SpecError, EngineError, StoreError; what a provider does wrong is in its check"""
+    looks = await _check_all(spec, context, probing=probing)
     rows = [row for look in looks for row in look.probes]
     if keeping and rows:
-        with open_to_write(setting.store) as connection:
-            async with writing(connection, setting.store) as writer:
+        with open_to_write(context.store) as connection:
+            async with writing(connection, context.store) as writer:
                 await writer.put(*rows)
     return CheckResult(
         looks=looks,
         findings=interpret_probes(rows, reference_of_each(spec)),
         spent=total_cost([look.spent for look in looks]),
     )
+
+
+async def _check_all(spec: SweepSpec, context: RunContext, *, probing: bool) -> tuple[MethodCheck, ...]:
+    connector = connector_for_all(spec, context, game_sets(spec, context.source), run_id="check")
+    clock, policy = connector.clock, retry_policy(spec)
+    check_at = clock.wall()
+    checks: dict[str, MethodCheck] = {}
+
+    async def check(name: str, target: CheckTarget) -> None:
+        checks[name] = await check_method(
+            target, clock=clock, policy=policy, check_at=check_at, probing=probing
+        )
+
+    async with connector.connected(NullSink()) as live:
+        for gate in dict.fromkeys(live.gate_of.values()):
+            live.background.start_soon(gate.keep)
+        async with anyio.create_task_group() as checking:
+            for name, backend in live.wired.items():
+                checking.start_soon(check, name, CheckTarget(route=live.routes[name], server=backend))
+    return tuple(checks[name] for name in connector.methods if name in checks)

@@ -166,17 +166,17 @@ def check(
 
     Example: lightbulb check bench/sweeps/emulated.toml"""
     from harness.access.context import RunContext, default_store_path
-    from harness.checking.check_sweep import check_and_store, expected_costs
+    from harness.checking.check_sweep import check_sweep, expected_costs
     from harness.core.event_loop import run_async
     from harness.report.check import cost_lines, cost_words, looks_as_json, print_looks
 
     spec = load(sweep)
-    setting = RunContext(
-        source=sweep, store=store or default_store_path(sweep, spec), environ=os.environ, say=notify
+    context = RunContext(
+        source=sweep, store=store or default_store_path(sweep, spec), environ=os.environ, notify=notify
     )
     for line in cost_lines(expected_costs(spec, probing=probes)):
         notify(line)
-    end = run_async(lambda: check_and_store(spec, setting, probing=probes, keeping=store is not None))
+    end = run_async(lambda: check_sweep(spec, context, probing=probes, keeping=store is not None))
     if as_json:
         for look in looks_as_json(end.looks, end.findings):
             print(json.dumps(look))

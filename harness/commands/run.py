@@ -101,13 +101,13 @@ def _play(spec: SweepSpec, sweep: Path, store: Path, *, retry_failed: bool, emit
         if emit is not None:
             emit({"event": "said", "text": line})
 
-    setting = RunContext(
-        source=sweep, store=store, environ=os.environ, say=tell, live=sys.stderr.isatty(), emit=emit
+    context = RunContext(
+        source=sweep, store=store, environ=os.environ, notify=tell, live=sys.stderr.isatty(), emit=emit
     )
 
     async def played() -> RunEnd:
         try:
-            return await run_sweep(spec, setting, retry_failed=retry_failed)
+            return await run_sweep(spec, context, retry_failed=retry_failed)
         finally:  # nobody listens any more, and the end of a loop does not bear a KeyboardInterrupt
             signal.signal(signal.SIGINT, signal.SIG_IGN)
 

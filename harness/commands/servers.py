@@ -77,10 +77,10 @@ def bench(
         tokens_max=tokens_max,
         stream=stream,
     )
-    setting = RunContext(
-        source=sweep, store=store or default_store_path(sweep, spec), environ=os.environ, say=notify
+    context = RunContext(
+        source=sweep, store=store or default_store_path(sweep, spec), environ=os.environ, notify=notify
     )
-    found = run_async(lambda: measured(spec, plan, setting))
+    found = run_async(lambda: measured(spec, plan, context))
     if html is not None:
         write(html, bench_page(found, plan.objective, sweep.name))
     if as_json:

@@ -33,6 +33,7 @@ from harness.config.sweep import (
 from harness.core.addresses import is_loopback
 from harness.core.emulation import Defects, Emulation, Faults, Latency, Quotas
 from harness.core.errors import SpecError
+from harness.core.vocabulary import split_method_key
 
 Key = tuple[str | int, ...]
 _EMULATION: Mapping[str, type] = {"quotas": Quotas, "latency": Latency, "faults": Faults, "defects": Defects}
@@ -119,6 +120,12 @@ def parse_emulation(settings: Sequence[str]) -> Emulation:
     if contradictions:
         raise SpecError("\n".join(contradictions))
     return emulation
+
+
+def method_place(method: str, *key: str | int) -> Key:
+    """Returns where the sweep file describes an access method, or this key of it."""
+    model, name = split_method_key(method)
+    return ("models", model, "methods", name, *key)
 
 
 def spec_error(source: Path, problems: Sequence[tuple[Key, str]]) -> SpecError:

@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar, Literal, NamedTuple
 from annotated_types import Ge, Gt, Le, MinLen
 
 from harness.core.emulation import Emulation
-from harness.core.vocabulary import Arm
+from harness.core.vocabulary import Arm, method_key, split_method_key
 
 Positive = Annotated[int, Ge(1), Le(2**63 - 1)]
 Seed = Annotated[int, Ge(-(2**63)), Le(2**63 - 1)]
@@ -320,7 +320,9 @@ class SweepSpec:
         """Returns the reference of each model that has more than one method: model -> full method name."""
         chosen = self.audit.reference or ""
         return {
-            model: chosen if chosen.split("/", 1)[0] == model else f"{model}/{next(iter(part.methods))}"
+            model: chosen
+            if split_method_key(chosen)[0] == model
+            else method_key(model, next(iter(part.methods)))
             for model, part in self.models.items()
             if len(part.methods) > 1
         }
@@ -332,7 +334,7 @@ class SweepSpec:
     def methods(self) -> dict[str, tuple[str, MethodPart]]:
         """Returns full method name -> (model, method), in the file's order."""
         return {
-            f"{model}/{name}": (model, part)
+            method_key(model, name): (model, part)
             for model, model_part in self.models.items()
             for name, part in model_part.methods.items()
         }

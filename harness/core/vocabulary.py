@@ -218,6 +218,17 @@ class AccessMethod:
     thinks_aloud: bool = False
 
 
+def method_key(model: str, name: str) -> str:
+    """Returns the full name of an access method: "model/name". Neither part holds a slash."""
+    return f"{model}/{name}"
+
+
+def split_method_key(key: str) -> tuple[str, str]:
+    """Returns the model and the method's own name; the inverse of method_key."""
+    model, _, name = key.partition("/")
+    return model, name
+
+
 class Prompt(NamedTuple):
     """The input of a backend.
 

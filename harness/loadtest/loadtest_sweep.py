@@ -10,19 +10,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import anyio
+import anyio.to_thread
+
 from games import GAMES
 from games.playthrough import played_by_bots
-from harness.access.connect import connected
+from harness.access.connect import connector_for_all
 from harness.access.context import RunContext
+from harness.access.game_sets import game_sets, warm_up
 from harness.config.episode_plans import GameSet
 from harness.config.load import suggest
 from harness.config.sweep import SweepSpec
-from harness.core.clock import RealClock
 from harness.core.errors import SpecError
 from harness.core.protocols import Backend, Clock
 from harness.core.records import BenchRequest, BenchStage
 from harness.core.seeds import stream
-from harness.core.vocabulary import EpisodePlan, Prompt
+from harness.core.vocabulary import EpisodePlan, Prompt, method_key
 from harness.loadtest.generator import Stage, StageLoad, generate_load
 from harness.loadtest.metrics import Objective, StageResult, knee, summarise_stage
 from harness.loadtest.prompts import read_prompts, repeat_shuffled
@@ -58,7 +61,7 @@ class MethodBench:
     knee: float | None
 
 
-async def loadtest_sweep(spec: SweepSpec, plan: BenchPlan, setting: RunContext) -> tuple[MethodBench, ...]:
+async def loadtest_sweep(spec: SweepSpec, plan: BenchPlan, context: RunContext) -> tuple[MethodBench, ...]:
     """Every method, one after the other, stage by stage.
 
     raises  SpecError, EngineError before anything is measured; StoreError"""
@@ -68,13 +71,13 @@ async def loadtest_sweep(spec: SweepSpec, plan: BenchPlan, setting: RunContext) 
                 f"--method {name}: the sweep has no such access method{suggest(name, list(spec.methods()))}"
             )
     chosen = _only(spec, plan)
-    clock = RealClock()
-    with open_to_write(setting.store, say=setting.say) as connection:
+    sets = game_sets(chosen, context.source)
+    connector = connector_for_all(chosen, context, sets, run_id="bench")
+    with open_to_write(context.store, say=context.notify) as connection:
         ((before,),) = connection.execute("SELECT count(DISTINCT run_id) FROM bench_stages").fetchall()
-        async with (
-            writing(connection, setting.store) as writer,
-            connected(chosen, setting, writer) as (routes, sets),
-        ):
+        async with writing(connection, context.store) as writer, connector.connected(writer) as live:
+            await connector.prove(live)
+            await anyio.to_thread.run_sync(warm_up, sets)
             told = (
                 read_prompts(plan.prompts, tokens_max=plan.tokens_max)
                 if plan.prompts
@@ -87,13 +90,13 @@ async def loadtest_sweep(spec: SweepSpec, plan: BenchPlan, setting: RunContext) 
                         route.backend,
                         told,
                         plan,
-                        setting,
+                        context,
                         writer,
-                        clock,
+                        connector.clock,
                         spec.seed,
                         f"bench-{before + 1:04}",
                     ).run()
-                    for name, route in routes.items()
+                    for name, route in live.routes.items()
                 ]
             )
 
@@ -104,7 +107,7 @@ def _only(spec: SweepSpec, plan: BenchPlan) -> SweepSpec:
     for model, part in spec.models.items():
         ways = {}
         for way, method in part.methods.items():
-            name = f"{model}/{way}"
+            name = method_key(model, way)
             if plan.methods and name not in plan.methods:
                 continue
             if plan.prompts is not None and (method.bots is not None or method.emulator is not None):
@@ -155,14 +158,14 @@ class _Bench:
         backend: Backend,
         prompts: Sequence[Prompt],
         plan: BenchPlan,
-        setting: RunContext,
+        context: RunContext,
         writer: StoreWriter,
         clock: Clock,
         seed: int,
         run_id: str,
     ) -> None:
         self._name, self._backend, self._plan, self._run_id = name, backend, plan, run_id
-        self._setting, self._writer, self._clock, self._seed = setting, writer, clock, seed
+        self._context, self._writer, self._clock, self._seed = context, writer, clock, seed
         self._prompts = repeat_shuffled(prompts, seed=seed)
 
     async def run(self) -> MethodBench:
@@ -171,7 +174,7 @@ class _Bench:
         measured = []
         for number, stage in enumerate(self._plan.stages):
             of = f"{stage.level:g} {'in flight' if stage.loop == 'closed' else 'requests a second'}"
-            self._setting.say(f"{self._name}: {stage.requests} requests, {of}")
+            self._context.notify(f"{self._name}: {stage.requests} requests, {of}")
             offered = await generate_load(
                 stage, self._backend, self._prompts, clock=self._clock, seed=self._seed
             )

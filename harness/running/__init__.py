@@ -1,6 +1,9 @@
-"""A sweep joined to live parts and played. With harness/commands the one room that knows games, backends and every other.
+"""Runs a sweep over its store. `run_sweep` is the verb; `execute` wires the live parts.
 
-setting    where a sweep is played: its file, its store, who is told        puzzles    games with the instances of a sweep
-unchanged  what may not change once a store is begun                        stored     what the store knows before a run
-ways       access methods made live: engines, connections, gates, proof     sweep      one run: what is left, then played
-check      one look at every method, its rows kept                          playing    what is left, played to its end"""
+run_sweep       opens the store, prepares, executes, and imports what plays while the store is read
+prepare         the sweep and its store -> RunPlan, which says who plays what; refuses what cannot be played
+resume          what the store holds of the sweep: ended episodes, unfinished ones, what was spent
+locked_keys     keys of the sweep file that may not change once a store is begun
+execute         RunPlan -> RunEnd: makes access methods live and plays the lanes
+opening_rows    the rows that a run writes before its first call
+early_stopping  interim analyses of a sweep that may stop early"""

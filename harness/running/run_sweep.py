@@ -1,19 +1,25 @@
-"""One run of a sweep over its store: what is left to play is found out, then played.
+"""Runs a sweep over its store: opens the store, prepares what is left to play, then executes it.
 
-Reading a large store is DuckDB's work, loading what plays is Python's: they take about as long, so they are done side by side."""
+DuckDB reads a large store while Python imports what plays; both take about as long, so a thread does the imports meanwhile. This module
+and harness/running/prepare.py therefore import nothing that only play needs.
+
+Keeps: a store that this run made and in which nothing was begun is deleted again. What was committed stays."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from threading import Thread
 from typing import TYPE_CHECKING
 
+import anyio
+
 from harness.access.game_sets import game_sets
 from harness.access.keys import read_keys
-from harness.running.locked_keys import refuse_changes
-from harness.running.resume import read_stored
+from harness.core.clock import RealClock
+from harness.running.prepare import prepare
 from harness.store.file import open_to_write
-from harness.store.resuming import latest_spec
 
 if TYPE_CHECKING:
     from harness.access.context import RunContext
@@ -21,40 +27,39 @@ if TYPE_CHECKING:
     from harness.scheduler.shutdown import RunEnd
 
 
-async def run_sweep(spec: SweepSpec, setting: RunContext, *, retry_failed: bool = False) -> RunEnd:
+async def run_sweep(spec: SweepSpec, context: RunContext, *, retry_failed: bool = False) -> RunEnd:
     """Plays what the store does not hold yet.
 
-    raises  SpecError, EngineError: before anything is played; StoreError: what was committed stays"""
-    sets = game_sets(spec, setting.source)
-    keys = read_keys(spec, source=setting.source, environ=setting.environ)
-    Thread(target=_load_what_plays).start()
-    fresh, sweep = not setting.store.exists(), None
+    raises  SpecError, EngineError: before anything is played; StoreError"""
+    sets = game_sets(spec, context.source)
+    keys = read_keys(spec, source=context.source, environ=context.environ)
+    clock, begun = RealClock(), anyio.Event()
+    made = not context.store.exists()
     try:
-        with open_to_write(setting.store, say=setting.say) as connection:
-            runs, earlier = latest_spec(connection)
-            refuse_changes(spec, setting.source, earlier)
-            stored = read_stored(connection, spec, sets, retry_failed=retry_failed)
-            from harness.running.play import SweepRun
-
-            sweep = SweepRun(
-                spec=spec, setting=setting, sets=sets, keys=keys, stored=stored, run_id=f"{runs + 1:04}"
-            )
-            if spec.audit.stop == "early":
-                from harness.running.early_stopping import early_stopping
-
-                sweep.stop_early(
-                    early_stopping(
-                        spec, sets, connection, run_id=sweep.run_id, wall=sweep.clock.wall, say=setting.say
-                    )
+        with open_to_write(context.store, say=context.notify) as connection:
+            with _imports_beside():
+                plan = prepare(
+                    spec, context, connection, sets=sets, keys=keys, clock=clock, retry_failed=retry_failed
                 )
-            return await sweep.run(connection)
+            from harness.running.execute import execute
+
+            return await execute(plan, context, connection, clock=clock, begun=begun)
     finally:
-        if (
-            fresh and sweep is not None and not sweep.began
-        ):  # we made the file and nothing was played: it would say nothing
-            setting.store.unlink(missing_ok=True)
+        if made and not begun.is_set():
+            context.store.unlink(missing_ok=True)
 
 
-def _load_what_plays() -> None:
-    import_module("backends.http")  # TLS certificates and all
-    import_module("harness.running.play")
+@contextmanager
+def _imports_beside() -> Iterator[None]:
+    """Imports what plays in a thread while the block runs; the thread has ended when the block is left."""
+    thread = Thread(target=_import_what_plays, name="imports")
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+
+
+def _import_what_plays() -> None:
+    import_module("backends.http")  # loads TLS certificates, too
+    import_module("harness.running.execute")

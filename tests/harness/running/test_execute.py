@@ -22,7 +22,7 @@ def test_lines_come_where_a_table_cannot_be(tmp_path: Path, monkeypatch: pytest.
         'name = "small"\n[games.taboo]\nitems = 6\n[models.m.methods.a]\nbots = { skill = 1.0, latency_s = 0.4 }\n'
     )
     said: list[str] = []
-    setting = RunContext(source=sweep, store=tmp_path / "s.duckdb", environ={}, say=said.append, live=True)
+    context = RunContext(source=sweep, store=tmp_path / "s.duckdb", environ={}, notify=said.append, live=True)
     spec = load_sweep(sweep, known_games=["taboo"])
-    run_async(lambda: run_sweep(spec, setting))
+    run_async(lambda: run_sweep(spec, context))
     assert any(line.startswith("method m/a, done ") and "in flight" in line for line in said)

@@ -1,0 +1,199 @@
+"""Executes a RunPlan: makes its access methods live, plays its lanes to their ends, and closes everything again.
+
+The order: games load their words; the writer and the query server start; engines, connections and gates; one question to every server
+(does it serve this model?); the opening rows; then play. Nothing is played before all of that is true. This is the only file of the
+room that wires live parts."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+import anyio
+import anyio.to_thread
+
+from games import GAMES
+from harness.access.connect import Connector, retry_policy
+from harness.access.context import RunContext
+from harness.access.game_sets import items_of, warm_up
+from harness.core.clock import RealClock
+from harness.core.protocols import RecordSink
+from harness.progress.meters import Meters
+from harness.progress.pulse import Pulse
+from harness.progress.views import LaneView, Progress
+from harness.running.opening_rows import opening_rows
+from harness.running.prepare import LanePlan, RunPlan
+from harness.scheduler.call import Caller, Route
+from harness.scheduler.episode import Player
+from harness.scheduler.scheduler import ExpectedTurns, Lane, Scheduler
+from harness.scheduler.shutdown import Interrupts, RunEnd, play_until_done_or_stopped
+from harness.scheduler.spending import LaneProgress, SpendingBudget
+from harness.store.query_server import serve_queries
+from harness.store.writer import StoreWriter, writing
+
+if TYPE_CHECKING:
+    import duckdb
+
+
+async def execute(
+    plan: RunPlan,
+    context: RunContext,
+    connection: duckdb.DuckDBPyConnection,
+    *,
+    clock: RealClock,
+    begun: anyio.Event,
+) -> RunEnd:
+    """Plays all lanes of the plan, until they end or the user stops them.
+
+    connection  of the store, to write
+    begun       set once the opening rows are on their way to the store
+    raises      SpecError, EngineError before anything is played; StoreError"""
+    if not plan.lanes:
+        return await _play_nothing(plan, context, connection)
+    for name, chosen in plan.sets.items():
+        of = chosen.instances[0].set_name if chosen.instances else "nothing"
+        context.notify(f"{name}: {len(chosen.instances)} instances of {of}, rule set {chosen.rules}")
+    interrupts = Interrupts(context.notify)
+    end = None
+    async with anyio.create_task_group() as listening:
+        await listening.start(interrupts.listen)
+        with interrupts.preparing():
+            await anyio.to_thread.run_sync(warm_up, plan.sets)
+            async with writing(connection, context.store) as writer, serve_queries(connection, context.store):
+                end = await _play(plan, context, writer, interrupts, clock=clock, begun=begun)
+        listening.cancel_scope.cancel()
+    if end is None:
+        return RunEnd(finished=0, failed=0, pending=plan.left, interrupted=True)
+    return dataclasses.replace(end, failed=end.failed + plan.stored.failed)
+
+
+async def _play_nothing(plan: RunPlan, context: RunContext, connection: duckdb.DuckDBPyConnection) -> RunEnd:
+    failed = plan.stored.failed
+    if plan.early_stopping:
+        async with writing(connection, context.store) as writer:
+            await plan.early_stopping.run_due_analyses(writer)
+    context.notify(
+        f"nothing is left to play{f', but {failed} episodes failed in earlier runs' if failed else ''}"
+    )
+    return RunEnd(finished=0, failed=failed, pending=0, interrupted=False)
+
+
+async def _play(
+    plan: RunPlan,
+    context: RunContext,
+    writer: StoreWriter,
+    interrupts: Interrupts,
+    *,
+    clock: RealClock,
+    begun: anyio.Event,
+) -> RunEnd:
+    connector = Connector(
+        spec=plan.spec,
+        context=context,
+        methods=plan.methods,
+        instances=items_of(plan.sets),
+        keys=plan.keys,
+        run_id=plan.run_id,
+        clock=clock,
+    )
+    early_stopping = plan.early_stopping
+    async with connector.connected(writer) as live:
+        await connector.prove(live)
+        await writer.put(*opening_rows(plan, live, wall_s=clock.wall()))
+        begun.set()
+        live.servers.follow_load(live.background, live.gate_of)
+        meters = Meters(writer, clock, points=plan.stored.points)
+        sink = early_stopping.tap(meters) if early_stopping else meters
+        scheduler = _scheduler(plan, live.routes, sink, clock)
+        pulse = Pulse(run_id=plan.run_id, clock=clock, sink=writer)
+        progress = Progress(
+            _views(plan, live.routes, scheduler),
+            clock=clock,
+            meters=meters,
+            pulse=pulse,
+            rows_behind=lambda: writer.rows_behind,
+        )
+        live.background.start_soon(pulse.beat)
+        live.background.start_soon(_show, progress, context, clock)
+        if early_stopping is None:
+            return await play_until_done_or_stopped(scheduler, interrupts)
+        live.background.start_soon(early_stopping.run_analyses, writer)
+        end = await play_until_done_or_stopped(scheduler, interrupts)
+        await early_stopping.run_due_analyses(writer)
+        return end
+
+
+def _scheduler(plan: RunPlan, routes: Mapping[str, Route], sink: RecordSink, clock: RealClock) -> Scheduler:
+    expected = ExpectedTurns(GAMES)
+    caller = Caller(
+        sink=sink, clock=clock, policy=retry_policy(plan.spec), budget=_budget(plan, routes, clock)
+    )
+    player = Player(
+        run_id=plan.run_id,
+        caller=caller,
+        games=GAMES,
+        routes=routes,
+        expected_turns=expected,
+        seed=plan.spec.seed,
+    )
+    lanes = [_lane(plan, one, routes) for one in plan.lanes]
+    return Scheduler(lanes, player=player, expected=expected, beginning=plan.stored.beginning)
+
+
+def _lane(plan: RunPlan, part: LanePlan, routes: Mapping[str, Route]) -> Lane:
+    name, methods, stopping = part.name, part.seating.methods, plan.early_stopping
+    episodes = plan.episodes(part.seating)
+    gates = tuple(dict.fromkeys(routes[method].gate for method in methods))
+    if stopping is None or len(methods) > 1:  # a pair is compared with nothing in an audit
+        return Lane(name=name, plans=episodes, gates=gates)
+    return Lane(
+        name=name,
+        plans=stopping.closing_method(name, stopping.until_settled(name, episodes)),
+        gates=gates,
+        # A budget keeps its lanes in step by itself; the two waits together would wait for each other.
+        pace=None
+        if plan.scopes
+        else lambda episode, tally: stopping.wait_for_analysis(name, episode, tally, routes[name].gate),
+    )
+
+
+def _budget(plan: RunPlan, routes: Mapping[str, Route], clock: RealClock) -> SpendingBudget:
+    items = sum(len(chosen.instances) for chosen in plan.sets.values())
+    turns = sum(GAMES[name].turns_typical * len(chosen.instances) for name, chosen in plan.sets.items())
+    progress = {
+        one.name: LaneProgress(
+            methods=one.seating.methods,
+            planned=one.planned,
+            begun=one.planned - one.left,
+            turns_typical=turns / items,
+        )
+        for one in plan.lanes
+    }
+    gates = {name: route.gate for name, route in routes.items()}
+    return SpendingBudget(plan.scopes, ways=progress, spent=plan.stored.spent, gates=gates, clock=clock)
+
+
+def _views(plan: RunPlan, routes: Mapping[str, Route], scheduler: Scheduler) -> list[LaneView]:
+    return [
+        LaneView(
+            name=one.name,
+            planned=one.planned,
+            done_before=one.planned - one.left,
+            tally=scheduler.tallies[one.name],
+            gate=routes[one.name].gate if one.name in routes else None,
+        )
+        for one in plan.lanes
+    ]
+
+
+async def _show(progress: Progress, context: RunContext, clock: RealClock) -> None:
+    """Shows progress until it is cancelled: as events, as a table on a terminal, or else as lines."""
+    if context.emit is not None:
+        await progress.events(context.emit)
+    if context.live:
+        module = "harness.progress.live_table"  # slow to load: calls need not wait for it
+        table = await anyio.to_thread.run_sync(import_module, module)
+        await table.live(progress, clock=clock)
+    await progress.lines(context.notify)

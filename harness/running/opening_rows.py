@@ -1,0 +1,63 @@
+"""Makes the rows that a run writes before its first call: the sweep, the audit's plan, models and access methods."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+import orjson
+
+from harness.access.connect import LiveMethods
+from harness.access.methods import request_json
+from harness.config.audit_plan import audit_plan
+from harness.core.records import AuditPlanRecord, MethodRecord, ModelRecord, Record, SweepRecord
+from harness.core.vocabulary import digest
+from harness.running.locked_keys import spec_json
+
+if TYPE_CHECKING:
+    from harness.running.prepare import RunPlan
+
+
+def opening_rows(plan: RunPlan, live: LiveMethods, *, wall_s: float) -> Iterator[Record]:
+    """Yields the rows of this run; wall_s: when it began, in seconds since 1970."""
+    spec, as_json = plan.spec, spec_json(plan.spec)
+    yield SweepRecord(
+        run_id=plan.run_id,
+        name=spec.name,
+        spec_json=as_json,
+        spec_hash=digest(as_json),
+        seed=spec.seed,
+        version=version("lightbulb"),
+        started_at=wall_s,
+    )
+    if spec.references():
+        decided = audit_plan(spec, plan.sets)
+        yield AuditPlanRecord(
+            run_id=plan.run_id, plan_hash=digest(decided), plan_json=decided, made_at=wall_s
+        )
+    for name, part in spec.models.items():
+        yield ModelRecord(run_id=plan.run_id, model=name, parameters=part.parameters)
+    for name in live.routes:
+        yield _method_row(plan.run_id, name, live)
+
+
+def _method_row(run_id: str, name: str, live: LiveMethods) -> MethodRecord:
+    route, server = live.routes[name], live.servers.started.get(name)
+    method = route.method
+    return MethodRecord(
+        run_id=run_id,
+        method=name,
+        model=method.model,
+        provider=method.provider,
+        dialect=method.dialect,
+        base_url=method.base_url,
+        served_model=method.served_name,
+        sampling_json=orjson.dumps(dataclasses.asdict(method.sampling)).decode(),
+        constrain=method.constrain,
+        concurrency=method.concurrency,
+        engine_json=orjson.dumps(dict(server.facts)).decode() if server else None,
+        gate=route.gate.name,
+        request_json=request_json(method),
+    )
