@@ -10,10 +10,8 @@ from functools import cache
 from random import Random
 
 from games import GAMES
-from games.bots import (
-    with_form_errors as with_form_errors,
-)  # the emulator breaks the forms of real models so too
-from games.bots import words_may_follow
+from games.bots import may_append_words
+from games.bots import with_format_errors as with_format_errors  # the emulator uses it for real models too
 from harness.core.protocols import Clock
 from harness.core.seeds import stream
 from harness.core.vocabulary import Completion, EpisodePlan, Instance, Message, Prompt
@@ -62,15 +60,15 @@ class BotsBackend:
 def bot_reply(
     instance: Instance,
     seat: str,
-    heard: tuple[Message, ...],
+    messages: tuple[Message, ...],
     *,
     skill: float,
     form_errors: float,
     chance: Random,
 ) -> tuple[str, bool]:
     """What the bot in this seat says, and whether words that mean nothing may follow it."""
-    reply = GAMES[instance.game].bots[seat](instance, heard, skill, chance)
-    return with_form_errors(reply, form_errors, chance), words_may_follow(reply)
+    reply = GAMES[instance.game].bots[seat](instance, messages, skill, chance)
+    return with_format_errors(reply, form_errors, chance), may_append_words(reply)
 
 
 def own_instance(item: str) -> Instance:

@@ -16,7 +16,7 @@ from pathlib import Path
 from time import perf_counter
 
 from games import GAMES
-from games.playthrough import played_by_bots
+from games.playthrough import play_by_bots
 from harness.core.protocols import Game
 from harness.core.seeds import stream
 from harness.core.vocabulary import Ask, Instance, Play
@@ -47,7 +47,7 @@ def prepare(game: Game) -> list[Prepared]:
         (
             game,
             instance,
-            played_by_bots(game, instance, "v1.6b", skill=SKILL, chance=stream(0, game.name, number)).replies,
+            play_by_bots(game, instance, "v1.6b", skill=SKILL, chance=stream(0, game.name, number)).replies,
         )
         for number, instance in enumerate(game.instances())
     ]

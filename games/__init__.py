@@ -1,4 +1,19 @@
-"""Rules and their words: pure, synchronous games as values. A new game is one file and one entry here."""
+"""The games: rules as values, pure and synchronous, with no I/O, no clock and no global random state.
+
+    taboo.py, imagegame.py, referencegame.py, privateshared.py   one game a file
+    wordle.py        wordle and its variants with a clue and with a critic
+    rulesets.py      the names of the rule sets, and the longest reply
+    fields.py        reads an instance's fields as typed values
+    grids.py         grids of letters as texts, for two games
+    stemmer.py       the stemmer of taboo's rules
+    bots.py          the parts that all games' bots share
+    playthrough.py   plays a whole episode in memory, from replies or with bots
+    bot_lengths.py   estimates the length of an episode from bots' play
+    clembench.py     reads the instances of a user's clembench checkout
+    instances/       our own instance sets and the program that makes them
+
+A game file has five parts, always in this order: instance, reply formats, play, scores, bots. A new game is
+one file, one instance set and one entry in GAMES."""
 
 from __future__ import annotations
 

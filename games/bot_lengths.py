@@ -1,14 +1,14 @@
 """How long an episode is, before any model has played one: its own bots play it.
 
-Counts asks and characters as a chat server would be sent them, the whole history with every ask. Does not promise: tokens; four
-characters are about one."""
+Counts asks and characters as a chat server would be sent them, the whole history with every ask. Does not
+promise: tokens; four characters are about one."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from games.playthrough import played_by_bots
+from games.playthrough import play_by_bots
 from harness.core.protocols import Game
 from harness.core.seeds import stream
 from harness.core.vocabulary import Instance
@@ -32,7 +32,7 @@ def length_by_bots(game: Game, instances: Sequence[Instance], rules: str) -> Len
     chosen = instances[:: max(1, len(instances) // PLAYS)][:PLAYS]
     calls = read = written = 0
     for instance in chosen:
-        play = played_by_bots(
+        play = play_by_bots(
             game, instance, rules, skill=SKILL, chance=stream(0, "lengths", instance.content_hash)
         )
         calls += len(play.replies)

@@ -1,8 +1,9 @@
 """Reads the v1.6 instances of a user's own clembench checkout.
 
-Knows where a checkout keeps its files and how later versions' files differ. Keeps: every instance handed out is one its game can
-play by our rule sets, both of which fit it; anything else is one SpecError naming file, place and reason. A later version's
-instances are refused, for the published v1.6 scores say nothing about their rules. The checkout's code is never run."""
+Knows where a checkout keeps its files and how the files of later versions differ. Keeps: a game can play
+every returned instance by both rule sets; anything else is one SpecError that names the file, the place and
+the reason. Instances of later versions are refused, because the published v1.6 scores follow other rules. The
+checkout's code is never run."""
 
 from __future__ import annotations
 
@@ -34,9 +35,9 @@ LATER_PATTERN = "^command: "
 
 
 def read_instances(root: Path, game: str) -> tuple[Instance, ...]:
-    """The instances of a game in the checkout at `root`, in the order of its file.
+    """Reads the instances of a game in the checkout at `root`, in the order of the file.
 
-    raises   SpecError naming the file, the place in it and what was wrong"""
+    raises   SpecError that names the file, the place in it and the fault"""
     folder = _game_folder(root, game)
     path = folder / "in" / "instances.json"
     experiments = json_object(path).get("experiments")
@@ -57,7 +58,7 @@ def read_instances(root: Path, game: str) -> tuple[Instance, ...]:
 
 
 def _game_folder(root: Path, game: str) -> Path:
-    """Checkouts of that time keep the games in a folder of their own; a copy may hold them at its top."""
+    """Finds a game's folder: in `games/` of a checkout, or at the top of a copy."""
     for folder in (root / "games" / game, root / game):
         if folder.is_dir():
             return folder
@@ -73,22 +74,23 @@ def _refuse_later_version(path: Path, experiments: list[Mapping[str, object]]) -
                 raise SpecError(f"{path}: is of a later version than v1.6: {reason}.")
         if str(holder.get("player_1_response_pattern", "")).startswith(LATER_PATTERN):
             raise SpecError(
-                f"{path}: is of a later version than v1.6: its instructions start with 'command:', not 'instruction:'."
+                f"{path}: is of a later version than v1.6: its instructions start with 'command:', "
+                "not 'instruction:'."
             )
 
 
 def _objects(experiments: list[Mapping[str, object]]) -> Iterator[Mapping[str, object]]:
-    """The experiments and their instances, as far as they have the shape of any."""
+    """Yields the experiments and those of their instances that are objects."""
     for experiment in experiments:
         yield experiment
-        puzzles = experiment.get("game_instances")
+        entries = experiment.get("game_instances")
         yield from (
-            puzzle for puzzle in (puzzles if isinstance(puzzles, list) else ()) if isinstance(puzzle, dict)
+            entry for entry in (entries if isinstance(entries, list) else ()) if isinstance(entry, dict)
         )
 
 
 def _with_resources(folder: Path, path: Path, experiment: Mapping[str, object]) -> Mapping[str, object]:
-    """The experiment with the sentences that privateshared keeps in files of their own."""
+    """Returns the experiment with the sentences that privateshared keeps in other files."""
     resources = folder / "resources"
     texts = resources / "texts" / str(experiment.get("name"))
     words_path = resources / f"{_language(path, experiment)}_words.json"
@@ -109,13 +111,14 @@ def _with_resources(folder: Path, path: Path, experiment: Mapping[str, object]) 
 
 
 def _language(path: Path, experiment: Mapping[str, object]) -> str:
-    languages = {puzzle.get("lang") for puzzle in _objects([experiment]) if "game_id" in puzzle}
+    languages = {entry.get("lang") for entry in _objects([experiment]) if "game_id" in entry}
     match list(languages):
         case [str(language)]:
             return language
         case _:
             raise SpecError(
-                f"{path}: experiment {experiment.get('name')}: key 'lang' does not name one language for all its instances."
+                f"{path}: experiment {experiment.get('name')}: key 'lang' does not name one language "
+                "for all its instances."
             )
 
 

@@ -1,6 +1,7 @@
-"""Reads an instance's fields as the types a game wants.
+"""Reads an instance's fields as the types that a game needs.
 
-Keeps: a missing or misshapen field is one SpecError that names the instance, the field and what was wrong. Knows no game."""
+Knows no game. Keeps: a missing field or one of a wrong type is one SpecError that names the instance, the
+field and the fault."""
 
 from __future__ import annotations
 
@@ -11,7 +12,9 @@ from harness.core.vocabulary import Instance
 
 
 class Fields:
-    """The fields of one instance, or of one object inside it, read by name."""
+    """The fields of an instance, or of an object inside it, read by name.
+
+    Each method raises SpecError where the field is missing or has another type."""
 
     def __init__(
         self, instance: Instance, inside: Mapping[str, object] | None = None, path: str = ""
@@ -56,7 +59,7 @@ class Fields:
         return tuple(value)
 
     def within(self, name: str) -> Fields:
-        """The fields of the object under this name."""
+        """Returns the fields of the object under this name."""
         return Fields(self._instance, self.mapping(name), f"{self._path}{name}.")
 
     def mapping(self, name: str) -> Mapping[str, object]:
@@ -65,9 +68,8 @@ class Fields:
             raise self.wrong(name, "is not an object")
         return value
 
-    def wrong(self, name: str, what: str) -> SpecError:
-        """The error to raise: what is wrong with the field of this name."""
-        puzzle = self._instance
-        return SpecError(
-            f"{puzzle.game}, instance {puzzle.id} of {puzzle.experiment} in {puzzle.set_name}: field {self._path + name!r} {what}."
-        )
+    def wrong(self, name: str, fault: str) -> SpecError:
+        """Makes the error for a field; `fault` completes the sentence "field 'name' ..."."""
+        instance = self._instance
+        place = f"{instance.game}, instance {instance.id} of {instance.experiment} in {instance.set_name}"
+        return SpecError(f"{place}: field {self._path + name!r} {fault}.")

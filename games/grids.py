@@ -1,4 +1,4 @@
-"""Letter grids of five by five, as texts: cells separated by a space, rows by a line end."""
+"""Grids of five by five letters as texts, with a space between cells and a line end between rows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Rows = tuple[tuple[str, ...], ...]
 
 
 def rows_of(grid: str) -> Rows:
-    """The cells of a grid, row by row, as far as they are where they should be."""
+    """Splits a text into rows of cells; a text that is no proper grid gives rows of other lengths."""
     return tuple(tuple(row.split(" ")) for row in grid.strip().split("\n"))
 
 

@@ -1,7 +1,9 @@
-"""The image game: one seat sees a grid of letters and describes it step by step, the other draws it without seeing it.
+"""The image game: one seat sees a grid of letters and describes it step by step; the other seat draws it
+unseen.
 
-Rules as published with clembench v1.6; every oddity stands beside the line that keeps it. No reply is asked for twice. Nobody wins
-while it is played: the last drawing is compared with the target when the describer is done or after 25 rounds."""
+The rules are those published with clembench v1.6. A comment marks each line that keeps an oddity of them. No
+reply is asked for twice. The episode ends when the describer is done or after 25 rounds; the last drawing is
+then compared with the target."""
 
 from __future__ import annotations
 
@@ -20,7 +22,7 @@ from harness.core.vocabulary import Ask, Instance, Message, Outcome, Parse, Play
 DESCRIBER = "describer"
 DRAWER = "drawer"
 
-# ── instance ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── instance ────────────────────────────────────────────────────────────────────────────────────────────────
 
 ROUNDS_MAX = SIDE * SIDE
 
@@ -29,12 +31,13 @@ PUBLISHED_PATTERNS = {
     "player_1_terminate_pattern": r"^\s*instruction\s*:\s*done\s*$",
     "player_2_response_pattern": "^\n*" + "\n".join([rf"([A-Z{EMPTY}]\s){{4}}[A-Z{EMPTY}]"] * SIDE) + "\n*$",
 }
-"""What an instance may say of the forms. Its patterns are recognised, never run: nothing bounds a stranger's regular expression."""
+"""The patterns that an instance may name. They are compared as texts and never run, because a regular
+expression from a file can take unbounded time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImagegameItem:
-    """A grid to describe and what each seat is told at the start."""
+    """A grid to describe and the first prompt of each seat."""
 
     target: str
     describer_prompt: str
@@ -57,61 +60,64 @@ class ImagegameItem:
         )
 
 
-# ── forms ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── reply formats ───────────────────────────────────────────────────────────────────────────────────────────
 
-INSTRUCTION_FORM = ReplyFormat(regex="Instruction: [!-~][ -~]{0,79}", tokens_max=TOKENS_MAX)
-GRID_FORM = ReplyFormat(regex="\n".join([f"([A-Z{EMPTY}] ){{4}}[A-Z{EMPTY}]"] * SIDE), tokens_max=TOKENS_MAX)
+INSTRUCTION_FORMAT = ReplyFormat(regex="Instruction: [!-~][ -~]{0,79}", tokens_max=TOKENS_MAX)
+GRID_FORMAT = ReplyFormat(
+    regex="\n".join([f"([A-Z{EMPTY}] ){{4}}[A-Z{EMPTY}]"] * SIDE), tokens_max=TOKENS_MAX
+)
 
-# The published patterns: what they let pass is the rule. None of them can take more than linear time.
+# The published patterns, which are the rules. Each takes linear time at most.
 DONE = re.compile(r"\s*instruction\s*:\s*done\s*$", re.IGNORECASE)
 INSTRUCTION = re.compile(r"instruction: [^\n]+$", re.IGNORECASE)
 GRID = re.compile(r"\n*" + "\n".join([rf"(?:[A-Z{EMPTY}]\s){{4}}[A-Z{EMPTY}]"] * SIDE) + r"\n*$")
 
-# ── play ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── play ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def play(instance: Instance, rules: str) -> Play:
-    """Up to 25 rounds of an instruction and a drawing. Both rule sets play alike."""
-    puzzle = ImagegameItem.read(instance)
-    question = Message("user", puzzle.question)
-    describer_hears = [Message("user", f"{puzzle.describer_prompt}\n{puzzle.target}\n{puzzle.question}\n")]
-    drawer_hears: list[Message] = []
-    opening = f"{puzzle.drawer_prompt}\n"
-    sheet = ImagegameScores(puzzle.target)
+    """Plays up to 25 rounds of an instruction and a drawing; both rule sets are the same here."""
+    item = ImagegameItem.read(instance)
+    question = Message("user", item.question)
+    describer_messages = [Message("user", f"{item.describer_prompt}\n{item.target}\n{item.question}\n")]
+    drawer_messages: list[Message] = []
+    opening = f"{item.drawer_prompt}\n"
+    scores = ImagegameScores(item.target)
 
     for _ in range(ROUNDS_MAX):
         instruction = yield Ask(
-            seat=DESCRIBER, messages=tuple(describer_hears), reply_format=INSTRUCTION_FORM
+            seat=DESCRIBER, messages=tuple(describer_messages), reply_format=INSTRUCTION_FORMAT
         )
         if DONE.match(instruction):
-            return sheet.ended("describer is done")
+            return scores.ended("describer is done")
         if not INSTRUCTION.match(instruction):
-            return sheet.aborted("instruction is not one line that starts with Instruction:", calls=1)
-        describer_hears.append(Message("assistant", instruction))
+            return scores.aborted("instruction is not one line that starts with Instruction:", calls=1)
+        describer_messages.append(Message("assistant", instruction))
 
         forwarded = instruction.split("\n", 1)[0]
-        drawer_hears.append(Message("user", opening + forwarded))
+        drawer_messages.append(Message("user", opening + forwarded))
         opening = ""
-        drawing = yield Ask(seat=DRAWER, messages=tuple(drawer_hears), reply_format=GRID_FORM)
+        drawing = yield Ask(seat=DRAWER, messages=tuple(drawer_messages), reply_format=GRID_FORMAT)
         if not GRID.match(drawing):
-            return sheet.aborted("drawing is not five rows of five cells and nothing else", calls=2)
-        drawer_hears.append(Message("assistant", drawing))
-        describer_hears.append(question)
-        sheet.add(forwarded, drawing)
+            return scores.aborted("drawing is not five rows of five cells and nothing else", calls=2)
+        drawer_messages.append(Message("assistant", drawing))
+        describer_messages.append(question)
+        scores.add(forwarded, drawing)
 
-    return sheet.ended("last round is over")
-
-
-# ── scores ───────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-Likeness = tuple[float, float, float]
-"""Precision, recall and F1 of the filled cells, in whole percent."""
+    return scores.ended("last round is over")
 
 
-def likeness(target: str, drawing: str) -> Likeness | None:
-    """How like the target a drawing is; None where the published scorer failed: an empty drawing, or later rows that lack cells.
+# ── scores ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    Cells are what single spaces separate here, though the form lets any white space pass."""
+CellScores = tuple[float, float, float]
+"""Precision, recall and F1 of the filled cells, each rounded to a whole percent."""
+
+
+def score_drawing(target: str, drawing: str) -> CellScores | None:
+    """Compares a drawing with the target; None where the published scorer failed.
+
+    It failed on an empty drawing and on a drawing whose first row is complete and a later one is not. Here
+    single spaces separate cells, although the reply format accepts any white space."""
     wanted, drawn = rows_of(target), rows_of(drawing)
     if (len(drawn), len(drawn[0])) != (len(wanted), len(wanted[0])):
         return 0.0, 0.0, 0.0
@@ -133,29 +139,34 @@ def likeness(target: str, drawing: str) -> Likeness | None:
 
 
 class ImagegameScores:
-    """The figures of the rounds so far. The last drawing counts, not the best."""
+    """The running figures of an episode. The last drawing counts, not the best one."""
 
     __slots__ = ("_cells", "_changed", "_characters", "_last", "_rounds", "_target", "_tokens")
 
     def __init__(self, target: str) -> None:
         self._target = target
-        self._last: Likeness = (0.0, 0.0, 0.0)
+        self._last: CellScores = (0.0, 0.0, 0.0)
         self._cells = EMPTY * ROUNDS_MAX
         self._rounds = self._changed = self._characters = self._tokens = 0
 
     def add(self, instruction: str, drawing: str) -> None:
-        """A drawing the published scorer failed on leaves the figures of the round before it; published scores contain it."""
-        self._last = likeness(self._target, drawing) or self._last
+        """Adds a round.
+
+        A drawing on which the published scorer failed keeps the scores of the round before; the published
+        scores contain this."""
+        self._last = score_drawing(self._target, drawing) or self._last
         cells = drawing.strip()[::2]
         self._changed += sum(before != after for before, after in zip(self._cells, cells, strict=True))
         self._cells = cells
-        said = instruction.replace("Instruction:", "")
-        self._characters += len(said)
-        self._tokens += said.count(" ") + 1
+        content = instruction.replace("Instruction:", "")
+        self._characters += len(content)
+        self._tokens += content.count(" ") + 1
         self._rounds += 1
 
     def ended(self, reason: str) -> Outcome:
-        """Done before anything was drawn is neither played nor aborted: the published scorer divided by zero and wrote no score."""
+        """Returns the outcome of an episode that ended by the rules.
+
+        Without a drawing it is unscored: there the published scorer divided by zero and wrote no score."""
         if not self._rounds:
             return Outcome(state="unscored", score=None, reason="done before anything was drawn")
         precision, recall, f1 = self._last
@@ -175,7 +186,9 @@ class ImagegameScores:
         )
 
     def aborted(self, reason: str, *, calls: int) -> Outcome:
-        """`calls`: those of the round that broke off, the last of them in bad form."""
+        """Returns the outcome of an aborted episode.
+
+        calls  the calls of the last round, the one with the bad reply included"""
         total = 2 * self._rounds + calls
         requests = Requests(total=total, parsed=total - 1, violated=1)
         return Outcome(
@@ -183,18 +196,18 @@ class ImagegameScores:
         )
 
 
-# ── bots ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── bots ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 STEP = re.compile(r"put ([A-Z]) in row ([1-5]), columns? ([1-5](?: [1-5]){0,4})")
 
 
-def describe(instance: Instance, heard: tuple[Message, ...], skill: float, chance: Random) -> str:
-    """One instruction for each letter of each row, then DONE; unskilled, it names other columns than those it sees."""
+def describe(instance: Instance, messages: tuple[Message, ...], skill: float, chance: Random) -> str:
+    """Gives one instruction for each letter of each row, then DONE; on a failed draw, names wrong columns."""
     steps = list(_steps(rows_of(Fields(instance).text("target_grid"))))
-    given = sum(message.role == "assistant" for message in heard)
-    if given >= len(steps):
+    done = sum(message.role == "assistant" for message in messages)
+    if done >= len(steps):
         return "Instruction: DONE"
-    letter, row, columns = steps[given]
+    letter, row, columns = steps[done]
     if chance.random() >= skill:
         columns = sorted(set(range(SIDE)) - set(columns)) or [chance.randrange(SIDE)]
     named = " ".join(str(column + 1) for column in columns)
@@ -207,15 +220,19 @@ def _steps(rows: Rows) -> Iterator[tuple[str, int, list[int]]]:
             yield letter, number, [column for column, cell in enumerate(row) if cell == letter]
 
 
-def draw(instance: Instance, heard: tuple[Message, ...], skill: float, chance: Random) -> str:
-    """Does what a bot's instruction says to the grid it drew last; unskilled, it puts another letter. Other instructions it lets pass."""
-    drawn = next((rows_of(message.text) for message in reversed(heard) if message.role == "assistant"), None)
+def draw(instance: Instance, messages: tuple[Message, ...], skill: float, chance: Random) -> str:
+    """Applies a bot's instruction to its last grid; on a failed draw, writes another letter.
+
+    An instruction that no bot wrote leaves the grid as it is."""
+    drawn = next(
+        (rows_of(message.text) for message in reversed(messages) if message.role == "assistant"), None
+    )
     rows = [list(row) for row in drawn or ((EMPTY,) * SIDE,) * SIDE]
-    said = STEP.search(heard[-1].text.rsplit("\n", 1)[-1])
-    if said is not None:
-        letter = said[1] if chance.random() < skill else chance.choice("QJK")
-        for column in said[3].split(" "):
-            rows[int(said[2]) - 1][int(column) - 1] = letter
+    step = STEP.search(messages[-1].text.rsplit("\n", 1)[-1])
+    if step is not None:
+        letter = step[1] if chance.random() < skill else chance.choice("QJK")
+        for column in step[3].split(" "):
+            rows[int(step[2]) - 1][int(column) - 1] = letter
     return text_of(rows)
 
 

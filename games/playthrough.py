@@ -1,6 +1,7 @@
-"""Whole plays: from replies that are known beforehand, or by the games' own bots.
+"""Plays a whole episode in memory, from a list of replies or with the games' own bots.
 
-Knows no clock, store or model. Replies are handed to a game as they are: who records them raw strips them first."""
+Knows no clock, store or model. Replies go to the game unchanged, so a caller with raw replies strips them
+first."""
 
 from __future__ import annotations
 
@@ -14,7 +15,9 @@ from harness.core.vocabulary import Ask, Instance, Outcome, Play
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Playthrough:
-    """What was asked and answered, in order; `outcome` is None where the replies ran out, and then one ask has no reply."""
+    """The asks and replies of an episode, in order.
+
+    outcome  None where the replies ran out; the last ask then has no reply"""
 
     asks: tuple[Ask, ...]
     replies: tuple[str, ...]
@@ -22,21 +25,19 @@ class Playthrough:
 
 
 def replay(play: Play, replies: Iterable[str]) -> Playthrough:
-    """The play with these replies; those left over when it ends are not looked at."""
+    """Plays with these replies; ignores those that are left when the episode ends."""
     left = iter(replies)
-    return _transcript(play, lambda ask: next(left, None))
+    return _play_through(play, lambda ask: next(left, None))
 
 
-def played_by_bots(
-    game: Game, instance: Instance, rules: str, *, skill: float, chance: Random
-) -> Playthrough:
-    """The play with a bot of this skill in every seat."""
-    return _transcript(
+def play_by_bots(game: Game, instance: Instance, rules: str, *, skill: float, chance: Random) -> Playthrough:
+    """Plays with a bot of this skill in every seat."""
+    return _play_through(
         game.play(instance, rules), lambda ask: game.bots[ask.seat](instance, ask.messages, skill, chance)
     )
 
 
-def _transcript(play: Play, reply_to: Callable[[Ask], str | None]) -> Playthrough:
+def _play_through(play: Play, reply_to: Callable[[Ask], str | None]) -> Playthrough:
     asks, replies = [next(play)], list[str]()
     while (reply := reply_to(asks[-1])) is not None:
         replies.append(reply)

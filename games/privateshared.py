@@ -1,7 +1,9 @@
-"""Private and shared: a seat gives away facts one by one when asked, and says in between, aside, which of them it has given away.
+"""Private and shared: a seat reveals facts when asked; between the requests it says which facts it has
+revealed.
 
-Rules as published with clembench v1.6; every oddity stands beside the line that keeps it. Only the answering seat is a player; the
-questions are the game's own. An aside is asked for again up to four times, an answer never."""
+The rules are those published with clembench v1.6. A comment marks each line that keeps an oddity of them. The
+answerer is the only player; the game itself asks the questions. An aside (the reply to a question about what
+is revealed) is asked for again up to four times, an answer to a request never."""
 
 from __future__ import annotations
 
@@ -17,19 +19,20 @@ from harness.core.vocabulary import KEPT, Ask, Instance, Message, Outcome, Parse
 
 ANSWERER = "answerer"
 
-# ── instance ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── instance ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrivatesharedItem:
-    """Facts to give away, in the order in which they are asked for, and the questions about them.
+    """The facts to reveal, in the order of the requests, and the questions about them.
 
-    values    slot -> what is to be said of it
+    values    slot -> its value
     requests  (slot, sentence) in order
-    rounds    the asides before the first answer, after it, and so on: (slot, question) in order
-    suffixes  what is added to a question at each try; their number is the number of tries
-    template  the text of an aside's question, {} standing for the question
-    marker    what in it the suffix follows"""
+    rounds    the questions before the first answer, after it, and so on, each round as (slot, question) in
+              order
+    suffixes  the text added to a question at each try; their number is the number of tries
+    template  the text around a question, which stands in place of {}
+    marker    the part of the template that the suffix follows"""
 
     prompt: str
     tag: str
@@ -61,7 +64,9 @@ class PrivatesharedItem:
         )
 
     def question(self, question: str, attempt: int) -> str:
-        """The words of an aside's question; at the first try the empty suffix leaves two spaces after the marker, as published."""
+        """Returns the text of a question for this try.
+
+        At the first try the empty suffix leaves two spaces after the marker, as in the published game."""
         asked = self.template.replace("{}", question)
         return asked.replace(self.marker, f"{self.marker}{self.suffixes[attempt]} ")
 
@@ -69,7 +74,7 @@ class PrivatesharedItem:
 def _round(
     questions: Fields, probes: Fields, number: str, order: Sequence[str]
 ) -> tuple[tuple[str, str], ...]:
-    """One question for each slot, in the order of the file."""
+    """Returns one question for each slot, in the order of the file."""
     chosen = probes.within(number)
     if sorted(chosen) != sorted(order):
         raise probes.wrong(number, "does not name every slot once")
@@ -83,17 +88,17 @@ def _chosen(texts: Fields, slot: str, chosen: Fields) -> str:
     return listed[index]
 
 
-# ── forms ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── reply formats ───────────────────────────────────────────────────────────────────────────────────────────
 
-ANSWER_FORM = ReplyFormat(
-    # Any line but NA, which the rules take for no answer; without colons, so that no second tag can hide one.
+ANSWER_FORMAT = ReplyFormat(
+    # Any line but NA, which the rules do not accept; without colons, so that no second tag can stand in it.
     regex="ANSWER: ([!-9;-MO-~][ -9;-~]{0,79}|N|N[ -9;-@B-~][ -9;-~]{0,78}|NA[ -9;-~]{0,77}[!-9;-~])",
     tokens_max=TOKENS_MAX,
 )
-ASIDE_FORM = ReplyFormat(regex="ASIDE: (yes|no)", tokens_max=TOKENS_MAX)
+ASIDE_FORMAT = ReplyFormat(regex="ASIDE: (yes|no)", tokens_max=TOKENS_MAX)
 
 INVALID = "NA"
-"""The published game's own mark for an invalid answer, so that a player who answers just this is taken to have broken the form."""
+"""The published game's mark for an invalid answer; a player who answers just this has broken the format."""
 
 
 def is_answer(reply: str) -> bool:
@@ -102,86 +107,98 @@ def is_answer(reply: str) -> bool:
     )
 
 
-def aside_of(reply: str) -> bool | None:
-    """Yes or no by how the aside begins: "Nothing is known" is a no, "I said no" neither."""
+def read_aside(reply: str) -> bool | None:
+    """Reads how the aside begins: True for yes, False for no ("Nothing is known" too), else None."""
     if not reply.startswith("ASIDE:") or not is_one_line(reply):
         return None
-    said = reply.replace("ASIDE:", "").strip().lower()
-    if said.startswith("yes"):
+    content = reply.replace("ASIDE:", "").strip().lower()
+    if content.startswith("yes"):
         return True
-    return False if said.startswith("no") else None
+    return False if content.startswith("no") else None
 
 
 def is_one_line(reply: str) -> bool:
     return "\n" not in reply.strip("\n")
 
 
-# ── play ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── play ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def play(instance: Instance, rules: str) -> Play:
-    """A round of asides, then for each slot a request, its answer and another round of asides. Both rule sets play alike."""
-    puzzle = PrivatesharedItem.read(instance)
-    history = [Message("user", puzzle.prompt), Message("assistant", "Ok.")]
-    # From this turn on a slot counts as given away, whatever was answered: an evasive answer does not put it off.
-    revealed = {slot: turn for turn, (slot, _) in enumerate(puzzle.requests)}
-    sheet = PrivatesharedScores()
+    """Plays a round of asides, then for each slot a request, its answer and another round of asides.
+
+    Both rule sets are the same here."""
+    item = PrivatesharedItem.read(instance)
+    history = [Message("user", item.prompt), Message("assistant", "Ok.")]
+    # A slot counts as revealed from the turn of its request on, even if the answer was evasive.
+    revealed = {slot: turn for turn, (slot, _) in enumerate(item.requests)}
+    scores = PrivatesharedScores()
 
     try:
-        yield from asides(puzzle, 0, history, revealed, sheet)
-        for turn, (slot, sentence) in enumerate(puzzle.requests):
-            history.append(Message("user", f"{puzzle.tag}: {sentence}"))
+        yield from ask_asides(item, 0, history, revealed, scores)
+        for turn, (slot, sentence) in enumerate(item.requests):
+            history.append(Message("user", f"{item.tag}: {sentence}"))
             answer = yield Ask(
-                seat=ANSWERER, messages=tuple(history), reply_format=ANSWER_FORM, last_parse=sheet.parse
+                seat=ANSWERER, messages=tuple(history), reply_format=ANSWER_FORMAT, last_parse=scores.parse
             )
             if not is_answer(answer):
-                sheet.judge("answer is not one line that starts with ANSWER:, or is NA")
+                scores.record_parse("answer is not one line that starts with ANSWER:, or is NA")
                 raise PrivatesharedViolation("invalid answer to a request")
-            sheet.judge(None)
+            scores.record_parse(None)
             history.append(Message("assistant", answer))
-            said = answer.lower()
-            named = {other for other, value in puzzle.values.items() if value.lower() in said}
-            sheet.note_answer(filled=slot in named)
+            text = answer.lower()
+            named = {other for other, value in item.values.items() if value.lower() in text}
+            scores.add_answer(filled=slot in named)
             revealed.update({other: turn for other in named if revealed[other] > turn})
-            yield from asides(puzzle, turn + 1, history, revealed, sheet)
-    except PrivatesharedViolation as broken:
-        return sheet.aborted(str(broken))
-    return sheet.ended()
+            yield from ask_asides(item, turn + 1, history, revealed, scores)
+    except PrivatesharedViolation as violation:
+        return scores.aborted(str(violation))
+    return scores.ended()
 
 
-def asides(
-    puzzle: PrivatesharedItem,
+def ask_asides(
+    item: PrivatesharedItem,
     number: int,
     history: Sequence[Message],
     revealed: Mapping[str, int],
-    sheet: PrivatesharedScores,
+    scores: PrivatesharedScores,
 ) -> Generator[Ask, str, None]:
-    """Asks of every slot whether it has been given away. Neither question nor aside enters the history, nor does a retry."""
+    """Asks for every slot if it has been revealed.
+
+    number    of the round, from 0
+    revealed  slot -> the turn from which it counts as revealed
+    scores    takes each reply
+
+    Questions, asides and retries do not enter the history."""
     history = tuple(history)
-    for slot, question in puzzle.rounds[number]:
-        for attempt in range(len(puzzle.suffixes)):
-            messages = (*history, Message("user", puzzle.question(question, attempt)))
-            aside = aside_of(
-                (yield Ask(seat=ANSWERER, messages=messages, reply_format=ASIDE_FORM, last_parse=sheet.parse))
+    for slot, question in item.rounds[number]:
+        for attempt in range(len(item.suffixes)):
+            messages = (*history, Message("user", item.question(question, attempt)))
+            aside = read_aside(
+                (
+                    yield Ask(
+                        seat=ANSWERER, messages=messages, reply_format=ASIDE_FORMAT, last_parse=scores.parse
+                    )
+                )
             )
             if aside is not None:
-                sheet.judge(None)
-                sheet.note_aside(number, expected=number > revealed[slot], said=aside)
+                scores.record_parse(None)
+                scores.add_aside(number, expected=number > revealed[slot], reported=aside)
                 break
-            sheet.judge("aside is not one line that starts with ASIDE: and yes or no")
+            scores.record_parse("aside is not one line that starts with ASIDE: and yes or no")
         else:
             raise PrivatesharedViolation("no valid aside in five tries")
 
 
 class PrivatesharedViolation(Exception):
-    """The answerer broke the form more often than the rules forgive; its text is the outcome's reason."""
+    """The answerer broke the format more often than the rules allow; its text is the outcome's reason."""
 
 
-# ── scores ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── scores ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 class PrivatesharedScores:
-    """How every reply was judged, and what the answers and asides were worth."""
+    """The parse of every reply, and the counts of filled slots and correct asides."""
 
     __slots__ = ("_answers", "_asides", "_filled", "_parsed", "_total", "parse")
 
@@ -190,23 +207,23 @@ class PrivatesharedScores:
         self._total = self._parsed = self._answers = self._filled = 0
         self._asides: list[tuple[int, bool, bool]] = []
 
-    def judge(self, violation: str | None) -> None:
+    def record_parse(self, violation: str | None) -> None:
         self.parse = KEPT if violation is None else Parse(violation=violation)
         self._total += 1
         self._parsed += violation is None
 
-    def note_answer(self, *, filled: bool) -> None:
+    def add_answer(self, *, filled: bool) -> None:
         self._answers += 1
         self._filled += filled
 
-    def note_aside(self, number: int, *, expected: bool, said: bool) -> None:
-        self._asides.append((number, expected, said))
+    def add_aside(self, number: int, *, expected: bool, reported: bool) -> None:
+        self._asides.append((number, expected, reported))
 
     def ended(self) -> Outcome:
-        """The score is the harmonic mean of slots filled and asides right, the latter corrected for chance."""
-        accuracy = right_share(self._asides)
+        """Scores the harmonic mean of the filled slots' share and the asides' kappa, cut at 0."""
+        accuracy = share_correct(self._asides)
         middle = (self._answers + 1) // 2 - 1
-        kappa = cohens_kappa([(expected, said) for _, expected, said in self._asides])
+        kappa = cohens_kappa([(expected, reported) for _, expected, reported in self._asides])
         truncated = max(0.0, kappa)
         filled = self._filled / self._answers
         both = filled + truncated
@@ -220,7 +237,7 @@ class PrivatesharedScores:
                 "Kappa": kappa,
                 "Truncated Kappa": truncated,
                 "Slot-Filling-Accuracy": filled,
-                "Middle-Accuracy": right_share([aside for aside in self._asides if aside[0] == middle]),
+                "Middle-Accuracy": share_correct([aside for aside in self._asides if aside[0] == middle]),
             },
         )
 
@@ -233,34 +250,40 @@ class PrivatesharedScores:
         return Requests(total=self._total, parsed=self._parsed, violated=self._total - self._parsed)
 
 
-def right_share(asides: Sequence[tuple[int, bool, bool]]) -> float:
-    return sum(expected == said for _, expected, said in asides) / len(asides)
+def share_correct(asides: Sequence[tuple[int, bool, bool]]) -> float:
+    return sum(expected == reported for _, expected, reported in asides) / len(asides)
 
 
 def cohens_kappa(pairs: Sequence[tuple[bool, bool]]) -> float:
-    """Agreement beyond chance; both answers are always expected somewhere, so chance never disagrees with nothing.
+    """Computes Cohen's kappa of (expected, reported) pairs.
 
-    source   Cohen (1960); summed in the order in which the published scores were, so that they agree to the last bit"""
+    Both answers are expected at least once in an episode, so the disagreement by chance is never 0.
+
+    source   Cohen (1960), Educational and Psychological Measurement 20:37; the order of the sums is that of
+             the published scores, so that they agree to the last bit"""
     count = {cell: pairs.count(cell) for cell in ((False, False), (False, True), (True, False), (True, True))}
     expected_no, expected_yes = (
         count[False, False] + count[False, True],
         count[True, False] + count[True, True],
     )
-    said_no, said_yes = count[False, False] + count[True, False], count[False, True] + count[True, True]
-    by_chance = expected_no * said_yes / len(pairs) + expected_yes * said_no / len(pairs)
+    reported_no, reported_yes = (
+        count[False, False] + count[True, False],
+        count[False, True] + count[True, True],
+    )
+    by_chance = expected_no * reported_yes / len(pairs) + expected_yes * reported_no / len(pairs)
     return 1 - (count[False, True] + count[True, False]) / by_chance
 
 
-# ── bots ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── bots ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def answer(instance: Instance, heard: tuple[Message, ...], skill: float, chance: Random) -> str:
-    """Names the value asked for and remembers which were asked for, as often as its skill says; otherwise evades or tosses a coin."""
+def answer(instance: Instance, messages: tuple[Message, ...], skill: float, chance: Random) -> str:
+    """Gives the requested value or the correct aside; on a failed draw, evades or draws yes or no."""
     fields = Fields(instance)
     order = fields.texts("request_order")
-    answered = sum(message.role == "assistant" for message in heard) - 1
+    answered = sum(message.role == "assistant" for message in messages) - 1
     attentive = chance.random() < skill
-    if heard[-1].text.startswith(f"{fields.text('tag')}: "):
+    if messages[-1].text.startswith(f"{fields.text('tag')}: "):
         return (
             f"ANSWER: {fields.within('slots').text(order[answered])}"
             if attentive
@@ -268,11 +291,13 @@ def answer(instance: Instance, heard: tuple[Message, ...], skill: float, chance:
         )
     if not attentive:
         return f"ASIDE: {chance.choice(('yes', 'no'))}"
-    return f"ASIDE: {'yes' if _asked_about(fields, answered, heard[-1].text) in order[:answered] else 'no'}"
+    return (
+        f"ASIDE: {'yes' if _asked_about(fields, answered, messages[-1].text) in order[:answered] else 'no'}"
+    )
 
 
 def _asked_about(fields: Fields, number: int, asked: str) -> str | None:
-    """The slot whose question this is."""
+    """Returns the slot that this question is about."""
     tail = fields.text("probe_template").partition("{}")[2]
     questions, chosen = fields.within("probing_questions"), fields.within("probes").within(str(number))
     return next(
@@ -282,7 +307,7 @@ def _asked_about(fields: Fields, number: int, asked: str) -> str | None:
 
 GAME = Game(
     name="privateshared",
-    summary="Give facts away one by one when asked, and keep count of which the other side knows.",
+    summary="Reveal facts one by one when asked, and keep track of which the other side knows.",
     seats=(ANSWERER,),
     rule_sets=RULE_SETS,
     turns_typical=60,

@@ -1,7 +1,8 @@
-"""The reference game: one seat describes a grid so that it can be told from two others, the other seat says which one is meant.
+"""The reference game: one seat describes a grid so that it differs from two others; the other seat chooses
+it.
 
-Rules as published with clembench v1.6; every oddity stands beside the line that keeps it. One expression, one answer; no
-reply is asked for twice."""
+The rules are those published with clembench v1.6. A comment marks each line that keeps an oddity of them. An
+episode has one expression and one answer. No reply is asked for twice."""
 
 from __future__ import annotations
 
@@ -19,15 +20,17 @@ from harness.core.vocabulary import Ask, Instance, Message, Outcome, Parse, Play
 DESCRIBER = "describer"
 SELECTOR = "selector"
 
-# ── instance ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── instance ────────────────────────────────────────────────────────────────────────────────────────────────
 
 PUBLISHED_PATTERNS = {
     "player_1_response_pattern": "^expression:\\s(?P<content>.+)\n*(?P<remainder>.*)",
-    "player_2_response_pattern": "^answer:\\s(?P<content>first|second|third|1|2|3|1st|2nd|3rd)\n*(?P<remainder>.*)",
+    "player_2_response_pattern": "^answer:\\s(?P<content>first|second|third|1|2|3|1st|2nd|3rd)"
+    "\n*(?P<remainder>.*)",
     "player_1_response_tag": "expression:",
     "player_2_response_tag": "answer:",
 }
-"""What an instance may say of the forms. Its patterns are recognised, never run: nothing bounds a stranger's regular expression."""
+"""The patterns that an instance may name. They are compared as texts and never run, because a regular
+expression from a file can take unbounded time."""
 
 DESCRIBER_GRIDS = ("player_1_target_grid", "player_1_second_grid", "player_1_third_grid")
 SELECTOR_GRIDS = ("player_2_first_grid", "player_2_second_grid", "player_2_third_grid")
@@ -35,7 +38,7 @@ SELECTOR_GRIDS = ("player_2_first_grid", "player_2_second_grid", "player_2_third
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReferencegameItem:
-    """What each seat is told; `right_answers` are the words for the target's place among the selector's grids."""
+    """The prompt of each seat, and the words for the target's place among the selector's grids."""
 
     describer_prompt: str
     selector_prompt: str
@@ -55,50 +58,53 @@ class ReferencegameItem:
 
 
 def _with_grids(fields: Fields, prompt: str, grids: tuple[str, ...]) -> str:
-    """The prompt with $1$, $2$ and $3$ filled in: our sets share one prompt where the published instances repeat it with their grids."""
+    """Returns the prompt with its grids in place of $1$, $2$ and $3$.
+
+    Our sets share one prompt; the published instances repeat it with their grids."""
     text = fields.text(prompt)
     for number, name in enumerate(grids, 1):
         text = text.replace(f"${number}$", fields.text(name))
     return text
 
 
-# ── forms ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── reply formats ───────────────────────────────────────────────────────────────────────────────────────────
 
-EXPRESSION_FORM = ReplyFormat(regex="Expression: [!-~][ -~]{0,79}", tokens_max=TOKENS_MAX)
-ANSWER_FORM = ReplyFormat(regex="Answer: (first|second|third)", tokens_max=TOKENS_MAX)
+EXPRESSION_FORMAT = ReplyFormat(regex="Expression: [!-~][ -~]{0,79}", tokens_max=TOKENS_MAX)
+ANSWER_FORMAT = ReplyFormat(regex="Answer: (first|second|third)", tokens_max=TOKENS_MAX)
 
-# The published patterns: what they let pass is the rule. Neither can take more than linear time.
+# The published patterns, which are the rules. Each takes linear time at most.
 EXPRESSION = re.compile(r"expression:\s(?P<content>.+)\n*(?P<remainder>.*)", re.IGNORECASE)
 ANSWER = re.compile(r"answer:\s(?P<label>first|second|third|1|2|3)", re.IGNORECASE)
 
-# ── play ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── play ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def play(instance: Instance, rules: str) -> Play:
-    """One expression and one answer. Both rule sets play alike."""
-    puzzle = ReferencegameItem.read(instance)
+    """Plays one expression and one answer; both rule sets are the same here."""
+    item = ReferencegameItem.read(instance)
 
     expression = yield Ask(
-        seat=DESCRIBER, messages=(Message("user", puzzle.describer_prompt),), reply_format=EXPRESSION_FORM
+        seat=DESCRIBER, messages=(Message("user", item.describer_prompt),), reply_format=EXPRESSION_FORMAT
     )
     described = EXPRESSION.match(expression)
     if not described or described["remainder"]:
         return aborted_at_describer("expression is not one line that starts with Expression:")
 
-    # The selector reads the whole reply, its tag included; the published game pasted it so.
-    heard = puzzle.selector_prompt.replace("TARGET_EXPRESSION", expression)
-    answer = yield Ask(seat=SELECTOR, messages=(Message("user", heard),), reply_format=ANSWER_FORM)
-    # The published scorer looks at the first word only and lets anything follow: "Answer: firstly" is first, "Answer: 12" is 1.
+    # The published game pasted the whole reply, tag included, into the selector's prompt.
+    prompt = item.selector_prompt.replace("TARGET_EXPRESSION", expression)
+    answer = yield Ask(seat=SELECTOR, messages=(Message("user", prompt),), reply_format=ANSWER_FORMAT)
+    # The published scorer reads the first characters only: "Answer: firstly" means first, "Answer: 12" means
+    # 1.
     chosen = ANSWER.match(answer)
     if not chosen:
         return aborted_at_selector(
             "answer does not start with Answer: and first, second or third", described["content"]
         )
-    return answered(chosen["label"].lower() in puzzle.right_answers, described["content"])
+    return answered(chosen["label"].lower() in item.right_answers, described["content"])
 
 
-# ── scores ───────────────────────────────────────────────────────────────────────────────────────────────────────────
-# Lose is 1 for aborted episodes too, which no other game does; published tables contain it.
+# ── scores ──────────────────────────────────────────────────────────────────────────────────────────────────
+# In this game alone, Lose is 1 for aborted episodes too; the published tables contain this.
 
 
 def answered(right: bool, content: str) -> Outcome:
@@ -145,29 +151,29 @@ def lengths(content: str) -> dict[str, float]:
     }
 
 
-# ── bots ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── bots ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 PLACES = ("first", "second", "third")
 FILLED = re.compile(r"row by row ((?:[0X]{5} ){4}[0X]{5})")
 
 
-def describe(instance: Instance, heard: tuple[Message, ...], skill: float, chance: Random) -> str:
-    """Spells the target cell by cell; unskilled, a grid that is none of the three."""
+def describe(instance: Instance, messages: tuple[Message, ...], skill: float, chance: Random) -> str:
+    """Spells the target cell by cell; on a failed draw, spells a random grid."""
     spelled = _spelled(Fields(instance).text(DESCRIBER_GRIDS[0]))
     if chance.random() >= skill:
         spelled = " ".join("".join(chance.choice("0X") for _ in range(SIDE)) for _ in range(SIDE))
     return f"Expression: the grid that reads row by row {spelled}"
 
 
-def select(instance: Instance, heard: tuple[Message, ...], skill: float, chance: Random) -> str:
-    """Chooses the grid most like what a bot spelled, or the target if nothing was spelled; unskilled, one of the two others."""
+def select(instance: Instance, messages: tuple[Message, ...], skill: float, chance: Random) -> str:
+    """Chooses the grid nearest to a bot's spelling, else the target; on a failed draw, another grid."""
     fields = Fields(instance)
     target = PLACES.index(fields.texts("target_grid_name")[0])
     choice = target
-    said = FILLED.search(heard[-1].text)
-    if said is not None:
-        spelled = [_spelled(fields.text(name)) for name in SELECTOR_GRIDS]
-        choice = max(range(len(PLACES)), key=lambda place: sum(map(str.__eq__, spelled[place], said[1])))
+    description = FILLED.search(messages[-1].text)
+    if description is not None:
+        grids = [_spelled(fields.text(name)) for name in SELECTOR_GRIDS]
+        choice = max(range(len(PLACES)), key=lambda place: sum(map(str.__eq__, grids[place], description[1])))
     if chance.random() >= skill:
         choice = chance.choice([place for place in range(len(PLACES)) if place != target])
     return f"Answer: {PLACES[choice]}"
@@ -179,7 +185,7 @@ def _spelled(grid: str) -> str:
 
 GAME = Game(
     name="referencegame",
-    summary="Describe one grid so that it can be told from two others; the other seat chooses it.",
+    summary="Describe one grid so that it differs from two others; the other seat chooses it.",
     seats=(DESCRIBER, SELECTOR),
     rule_sets=RULE_SETS,
     turns_typical=2,

@@ -1,7 +1,8 @@
 """Wordle, wordle_withclue and wordle_withcritic: find a word of five letters in six attempts.
 
-Rules as published with clembench v1.6; every oddity stands beside the line that keeps it. With a clue the seat also hears a
-riddle. With a critic each attempt takes three replies: a proposal, the critic's opinion of it, and the guess that counts."""
+The rules are those published with clembench v1.6. A comment marks each line that keeps an oddity of them.
+With a clue, the guesser's first message also has a clue to the word. With a critic, each attempt takes three
+replies: a proposal, the critic's opinion of it, and the guess that counts."""
 
 from __future__ import annotations
 
@@ -31,37 +32,39 @@ from harness.core.vocabulary import (
 GUESSER = "guesser"
 CRITIC = "critic"
 
-# ── instance ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── instance ────────────────────────────────────────────────────────────────────────────────────────────────
 
 LETTERS = 5
 ATTEMPTS_MAX = 6
 MALFORMED_RETRIES = 2
 UNKNOWN_RETRIES = 5
 
-CONFIGURED = {
+FIXED_SETTINGS = {
     "max_word_length": LETTERS,
     "max_attempts_per_game": ATTEMPTS_MAX,
     "max_retry_per_error": MALFORMED_RETRIES,
     "max_retry_invalid_word": UNKNOWN_RETRIES,
 }
-"""What an instance may repeat of these rules but not change."""
+"""The settings that an instance may repeat but not change."""
 
 REPROMPTS: Mapping[str, str] = {
-    "format": "That reply lacks a line starting with guess: so nothing was guessed. Give your guess and its explanation again.",
+    "format": "That reply lacks a line starting with guess: so nothing was guessed. "
+    "Give your guess and its explanation again.",
     "letters": "A guess may hold the letters a to z and nothing else. Guess again.",
     "length": "A guess must have exactly five letters. Guess again.",
     "unknown": "That word is not in the list of accepted words. Guess another one.",
-    "critic": "That reply lacks a line that is agreement:yes or agreement:no. Give your opinion and its explanation again.",
+    "critic": "That reply lacks a line that is agreement:yes or agreement:no. "
+    "Give your opinion and its explanation again.",
 }
-"""What a seat is told when its reply will not do, in our words; an instance may bring its own under the key "reprompts"."""
+"""Our messages after an invalid reply; an instance may replace them under the key "reprompts"."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WordleItem:
-    """A word to find, the words that may be tried, and what each seat is told at the start.
+    """A word to find, the words that may be guessed, and the first prompt of each seat.
 
-    clue            None where the variant has none
-    critic_prompt   None where the variant has no critic"""
+    clue           None where the variant has no clue
+    critic_prompt  None where the variant has no critic"""
 
     target: str
     words: WordList
@@ -96,7 +99,7 @@ def _check_configuration(fields: Fields) -> None:
     if "common_config" not in fields:
         return
     configuration = fields.within("common_config")
-    for name, ours in CONFIGURED.items():
+    for name, ours in FIXED_SETTINGS.items():
         if name in configuration and configuration.number(name) != ours:
             raise configuration.wrong(
                 name, f"is {configuration.number(name)}; the published rules play with {ours}"
@@ -118,7 +121,7 @@ def _words(fields: Fields) -> WordList:
 
 
 def _only_message(fields: Fields, name: str) -> str:
-    """The text of a prompt that is kept as a list of one chat message."""
+    """Returns the text of a prompt that the file keeps as a list of one chat message."""
     match fields.value(name):
         case [{"content": str(text)}]:
             return text
@@ -133,19 +136,21 @@ def _reprompts(fields: Fields) -> Mapping[str, str]:
     return {kind: own.text(kind) if kind in own else ours for kind, ours in REPROMPTS.items()}
 
 
-# ── forms ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── reply formats ───────────────────────────────────────────────────────────────────────────────────────────
 
 EXPLANATION = "explanation: [!-~][ -~]{0,59}"
-GUESS_FORM = ReplyFormat(regex=f"guess: [a-z]{{5}}\n{EXPLANATION}", tokens_max=TOKENS_MAX)
-OPINION_FORM = ReplyFormat(regex=f"agreement: (yes|no)\n{EXPLANATION}", tokens_max=TOKENS_MAX)
+GUESS_FORMAT = ReplyFormat(regex=f"guess: [a-z]{{5}}\n{EXPLANATION}", tokens_max=TOKENS_MAX)
+OPINION_FORMAT = ReplyFormat(regex=f"agreement: (yes|no)\n{EXPLANATION}", tokens_max=TOKENS_MAX)
 
 AGREEMENTS = frozenset({"yes", "no", "Yes", "No", "YES", "NO"})
 MISSING = "INVALID_FORMAT"
 OVERFLOW = "CONTEXT_EXCEEDED_ERROR"
 
 
-def tagged(reply: str, tag: str) -> str:
-    """What follows the first occurrence of the tag, anywhere, to the end of its line; published scores contain mid-sentence tags."""
+def text_after(reply: str, tag: str) -> str:
+    """Returns the text between the first occurrence of the tag and the end of that line.
+
+    The tag may stand anywhere in the reply; the published scores contain tags in the middle of a sentence."""
     start = reply.find(tag)
     if start < 0:
         return OVERFLOW if OVERFLOW in reply else MISSING
@@ -154,7 +159,7 @@ def tagged(reply: str, tag: str) -> str:
     return (reply[start:] if end < 0 else reply[start:end]).strip()
 
 
-Flaw = Literal["format", "letters", "length", "unknown"]
+GuessError = Literal["format", "letters", "length", "unknown"]
 
 VIOLATIONS: Mapping[str, str] = {
     "format": "no guess: in the reply",
@@ -164,8 +169,8 @@ VIOLATIONS: Mapping[str, str] = {
 }
 
 
-def flaw_of(guess: str, words: WordList) -> Flaw | None:
-    """What is wrong with a guess. Nothing is put in lower case first: START is an unknown word."""
+def guess_error(guess: str, words: WordList) -> GuessError | None:
+    """Returns the error of a guess, or None. The case of letters counts: START is an unknown word."""
     if guess == MISSING:
         return "format"
     if not guess.isalpha():
@@ -175,55 +180,55 @@ def flaw_of(guess: str, words: WordList) -> Flaw | None:
     return None if guess in words else "unknown"
 
 
-def parse_of(flaw: Flaw | None) -> Parse:
-    """An unknown word keeps the form: the published figures count it as parsed."""
-    return KEPT if flaw is None or flaw == "unknown" else Parse(violation=VIOLATIONS[flaw])
+def parse_of_guess(error: GuessError | None) -> Parse:
+    """Returns the parse of a guess; the published figures count an unknown word as parsed."""
+    return KEPT if error is None or error == "unknown" else Parse(violation=VIOLATIONS[error])
 
 
-# ── play ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── play ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 CRITIC_TRIES_MAX: Mapping[str, int | None] = {"v1.6b": 3, "v1.6": None}
-"""Invalid opinions in a row that abort. None: asked until it complies, for ever if it never does, as the published code did."""
+"""The number of invalid opinions in a row that aborts. None: no limit, as in the published code."""
 
 
 def play(instance: Instance, rules: str) -> Play:
-    """Six attempts; only a guess that is a known word counts as one."""
-    puzzle = WordleItem.read(instance)
-    table = Table(puzzle)
+    """Plays up to six attempts; only a guess that is a known word counts as one."""
+    item = WordleItem.read(instance)
+    dialogue = WordleDialogue(item)
     attempts: list[Attempt] = []
 
     try:
         while len(attempts) < ATTEMPTS_MAX:
             proposed = agreed = None
-            if puzzle.critic_prompt is not None:
-                proposed = yield from propose(table)
-                agreed = yield from criticise(table, CRITIC_TRIES_MAX[rules])
-            word, _ = yield from known_word(table)
-            colours = feedback(puzzle.target, word)
+            if item.critic_prompt is not None:
+                proposed = yield from ask_proposal(dialogue)
+                agreed = yield from ask_opinion(dialogue, CRITIC_TRIES_MAX[rules])
+            word, _ = yield from ask_known_word(dialogue)
+            colours = feedback(item.target, word)
             attempts.append(Attempt(word, colours, proposed, agreed))
-            if word == puzzle.target:
-                return success(table, attempts)
-            table.tell_feedback(word, colours)
-    except WordleViolation as broken:
-        return aborted(table, attempts, str(broken))
-    return lost(table, attempts)
+            if word == item.target:
+                return success(dialogue, attempts)
+            dialogue.add_feedback(word, colours)
+    except WordleViolation as violation:
+        return aborted(dialogue, attempts, str(violation))
+    return lost(dialogue, attempts)
 
 
-def known_word(table: Table) -> Generator[Ask, str, tuple[str, str]]:
-    """Asks the guesser until its guess is a known word; returns that and its explanation.
+def ask_known_word(dialogue: WordleDialogue) -> Generator[Ask, str, tuple[str, str]]:
+    """Asks the guesser until its guess is a known word; returns the word and its explanation.
 
-    Three malformed guesses in a row abort, the sixth unknown word since the last good guess aborts; an unknown word forgives the malformed
-    guesses before it, but not the other way round."""
+    raises  WordleViolation at the third malformed guess in a row, and at the sixth unknown word since the
+            last valid guess; an unknown word resets the count of malformed guesses, but not the reverse"""
     malformed = unknown = 0
     while True:
-        reply = yield table.ask_guesser()
-        word, explanation = tagged(reply, "guess:"), tagged(reply, "explanation:")
-        flaw = flaw_of(word, table.puzzle.words)
-        table.judge(parse_of(flaw))
-        if flaw is None:
-            table.remember_guess(word, explanation)
+        reply = yield dialogue.ask_guesser()
+        word, explanation = text_after(reply, "guess:"), text_after(reply, "explanation:")
+        error = guess_error(word, dialogue.item.words)
+        dialogue.record_parse(parse_of_guess(error))
+        if error is None:
+            dialogue.add_guess(word, explanation)
             return word, explanation
-        if flaw == "unknown":
+        if error == "unknown":
             if unknown == UNKNOWN_RETRIES:
                 raise WordleViolation("too many unknown words")
             unknown, malformed = unknown + 1, 0
@@ -231,35 +236,35 @@ def known_word(table: Table) -> Generator[Ask, str, tuple[str, str]]:
             if malformed == MALFORMED_RETRIES:
                 raise WordleViolation("three malformed guesses in a row")
             malformed += 1
-        table.ask_again(word, explanation, flaw)
+        dialogue.add_reprompt(word, explanation, error)
 
 
-def propose(table: Table) -> Generator[Ask, str, str]:
-    """The guess shown to the critic. It is no attempt: a right one does not win."""
-    word, explanation = yield from known_word(table)
-    table.show_critic(word, explanation)
+def ask_proposal(dialogue: WordleDialogue) -> Generator[Ask, str, str]:
+    """Asks for the guess that the critic comments on; it is not an attempt, so a right one does not win."""
+    word, explanation = yield from ask_known_word(dialogue)
+    dialogue.add_proposal(word, explanation)
     return word
 
 
-def criticise(table: Table, tries_max: int | None) -> Generator[Ask, str, bool]:
-    """Asks the critic until it says yes or no; returns whether it agreed, which Yes and YES do not."""
+def ask_opinion(dialogue: WordleDialogue, tries_max: int | None) -> Generator[Ask, str, bool]:
+    """Asks the critic until it says yes or no; returns True for "yes" alone: "Yes" and "YES" do not agree."""
     tries = 0
     while True:
-        reply = yield table.ask_critic()
-        agreement, explanation = tagged(reply, "agreement:"), tagged(reply, "explanation:")
+        reply = yield dialogue.ask_critic()
+        agreement, explanation = text_after(reply, "agreement:"), text_after(reply, "explanation:")
         if agreement in AGREEMENTS:
-            table.judge(KEPT)
-            table.tell_opinion(agreement, explanation)
+            dialogue.record_parse(KEPT)
+            dialogue.add_opinion(agreement, explanation)
             return agreement == "yes"
-        table.judge(Parse(violation=VIOLATIONS["critic"]))
+        dialogue.record_parse(Parse(violation=VIOLATIONS["critic"]))
         tries += 1
         if tries == tries_max:
             raise WordleViolation("three invalid opinions in a row")
-        table.ask_critic_again(explanation)
+        dialogue.add_critic_reprompt(explanation)
 
 
 class WordleViolation(Exception):
-    """A seat broke the form more often than the rules forgive; its text is the outcome's reason."""
+    """A seat broke the format more often than the rules allow; its text is the outcome's reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,31 +277,31 @@ class Attempt:
     agreed: bool | None
 
 
-class Table:
-    """What each seat has heard so far, how its last reply was judged, and the count of all replies."""
+class WordleDialogue:
+    """The messages of each seat, the parse of the last reply, and the counts of replies."""
 
-    __slots__ = ("_critic", "_guesser", "_last_feedback", "parse", "parsed", "puzzle", "total")
+    __slots__ = ("_critic", "_guesser", "_last_feedback", "item", "parse", "parsed", "total")
 
-    def __init__(self, puzzle: WordleItem) -> None:
-        self.puzzle = puzzle
+    def __init__(self, item: WordleItem) -> None:
+        self.item = item
         self.parse = KEPT
         self.total = 0
         self.parsed = 0
-        self._guesser = [Message("user", puzzle.guesser_prompt)]
+        self._guesser = [Message("user", item.guesser_prompt)]
         self._critic: list[Message] = []
         self._last_feedback = ""
 
     def ask_guesser(self) -> Ask:
         return Ask(
-            seat=GUESSER, messages=tuple(self._guesser), reply_format=GUESS_FORM, last_parse=self.parse
+            seat=GUESSER, messages=tuple(self._guesser), reply_format=GUESS_FORMAT, last_parse=self.parse
         )
 
     def ask_critic(self) -> Ask:
         return Ask(
-            seat=CRITIC, messages=normalised(self._critic), reply_format=OPINION_FORM, last_parse=self.parse
+            seat=CRITIC, messages=normalised(self._critic), reply_format=OPINION_FORMAT, last_parse=self.parse
         )
 
-    def judge(self, parse: Parse) -> None:
+    def record_parse(self, parse: Parse) -> None:
         self.parse = parse
         self.total += 1
         self.parsed += parse.violation is None
@@ -304,44 +309,48 @@ class Table:
     def requests(self) -> Requests:
         return Requests(total=self.total, parsed=self.parsed, violated=self.total - self.parsed)
 
-    def remember_guess(self, word: str, explanation: str) -> None:
-        """The guesser never sees its own words again, only what was read out of them; the published games did that."""
+    def add_guess(self, word: str, explanation: str) -> None:
+        """Adds a valid guess to the guesser's history: only its parsed parts, as in the published games."""
         self._guesser.append(Message("assistant", f"guess:{word}\nexplanation:{explanation}\n"))
 
-    def ask_again(self, word: str, explanation: str, flaw: Flaw) -> None:
-        """With a critic the remembered reply starts with the clue, here and nowhere else; the published games did that."""
-        clue_line = self.puzzle.clue_line if self.puzzle.critic_prompt is not None else ""
-        self._guesser.append(Message("assistant", f"{clue_line}guess:{word}\nexplanation:{explanation}\n"))
-        self._guesser.append(Message("user", self.puzzle.reprompts[flaw]))
+    def add_reprompt(self, word: str, explanation: str, error: GuessError) -> None:
+        """Adds an invalid guess and the message that asks for another one.
 
-    def tell_feedback(self, word: str, colours: Sequence[str]) -> None:
+        With a critic the guess starts with the clue, here only, as in the published games."""
+        clue_line = self.item.clue_line if self.item.critic_prompt is not None else ""
+        self._guesser.append(Message("assistant", f"{clue_line}guess:{word}\nexplanation:{explanation}\n"))
+        self._guesser.append(Message("user", self.item.reprompts[error]))
+
+    def add_feedback(self, word: str, colours: Sequence[str]) -> None:
         self._last_feedback = "guess_feedback: " + " ".join(
             f"{letter}<{colour}>" for letter, colour in zip(word, colours, strict=True)
         )
         self._guesser.append(Message("user", self._last_feedback))
 
-    def show_critic(self, word: str, explanation: str) -> None:
-        """The critic hears every proposal, but never its own valid answers; an empty message stands where one would be."""
-        shown = f"{self.puzzle.clue_line}guess:{word}\nexplanation:{explanation}\n"
+    def add_proposal(self, word: str, explanation: str) -> None:
+        """Adds a proposal to the critic's history, with an empty message for the critic's own reply."""
+        shown = f"{self.item.clue_line}guess:{word}\nexplanation:{explanation}\n"
         if self._critic:
             self._critic.append(Message("user", ""))
             self._critic.append(Message("user", shown + self._last_feedback))
         else:
-            self._critic.append(Message("user", f"{self.puzzle.critic_prompt}{shown}"))
+            self._critic.append(Message("user", f"{self.item.critic_prompt}{shown}"))
 
-    def ask_critic_again(self, explanation: str) -> None:
+    def add_critic_reprompt(self, explanation: str) -> None:
         self._critic.append(Message("assistant", f"agreement:{MISSING}\nexplanation:{explanation}\n"))
-        self._critic.append(Message("user", self.puzzle.reprompts["critic"]))
+        self._critic.append(Message("user", self.item.reprompts["critic"]))
 
-    def tell_opinion(self, agreement: str, explanation: str) -> None:
+    def add_opinion(self, agreement: str, explanation: str) -> None:
         opinion = f"guess_agreement:{agreement}\nagreement_explanation:{explanation}\n"
-        self._guesser.append(Message("user", self.puzzle.clue_line + opinion))
+        self._guesser.append(Message("user", self.item.clue_line + opinion))
 
 
 @lru_cache(maxsize=1 << 14)
 def feedback(target: str, guess: str) -> tuple[str, ...]:
-    """The colour of each letter of the guess, as published: a letter in its place is yellow or red when the target has an earlier copy of
-    it that no earlier letter has used up. Published scores contain it."""
+    """Returns the colour of each letter of the guess, as in the published game.
+
+    A letter in its right place is yellow or red if the target has an earlier copy of it that no earlier
+    letter of the guess has used; the published scores contain this."""
     if guess == target:
         return ("green",) * len(target)
     unused = target
@@ -356,48 +365,50 @@ def feedback(target: str, guess: str) -> tuple[str, ...]:
     return tuple(colours)
 
 
-# ── scores ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── scores ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 SPEED_WITHOUT_CLUE: Mapping[int, float] = {1: 100.0, 2: 100.0, 3: 100.0, 4: 50.0, 5: 30.0, 6: 20.0}
 CLOSENESS: Mapping[str, int] = {"green": 5, "yellow": 3, "red": 0}
 REUSE: Mapping[str, int] = {"green": 20, "yellow": 10, "red": -20}
 
 
-def success(table: Table, attempts: Sequence[Attempt]) -> Outcome:
+def success(dialogue: WordleDialogue, attempts: Sequence[Attempt]) -> Outcome:
     needed = len(attempts)
-    score = SPEED_WITHOUT_CLUE[needed] if table.puzzle.clue is None else round(100 / needed, 2)
+    score = SPEED_WITHOUT_CLUE[needed] if dialogue.item.clue is None else round(100 / needed, 2)
     return Outcome(
         state="success",
         score=score,
         reason="word found",
-        requests=table.requests(),
+        requests=dialogue.requests(),
         metrics=metrics(attempts, complete=True),
     )
 
 
-def lost(table: Table, attempts: Sequence[Attempt]) -> Outcome:
+def lost(dialogue: WordleDialogue, attempts: Sequence[Attempt]) -> Outcome:
     return Outcome(
         state="lost",
         score=0.0,
         reason="six wrong guesses",
-        requests=table.requests(),
+        requests=dialogue.requests(),
         metrics=metrics(attempts, complete=True),
     )
 
 
-def aborted(table: Table, attempts: Sequence[Attempt], reason: str) -> Outcome:
+def aborted(dialogue: WordleDialogue, attempts: Sequence[Attempt], reason: str) -> Outcome:
     return Outcome(
         state="aborted",
         score=None,
         reason=reason,
-        requests=table.requests(),
+        requests=dialogue.requests(),
         metrics=metrics(attempts, complete=False),
-        last_parse=table.parse,
+        last_parse=dialogue.parse,
     )
 
 
 def metrics(attempts: Sequence[Attempt], *, complete: bool) -> dict[str, float]:
-    """Sub-scores of the episode and, numbered from 1, of its attempts. Repetitions are defined for complete episodes only."""
+    """Returns the figures of the episode and of its attempts, numbered from 1.
+
+    complete  False for an aborted episode, which has no count of repetitions"""
     figures: dict[str, float] = {}
     if complete:
         repeated = len(attempts) - len({attempt.word for attempt in attempts})
@@ -405,15 +416,15 @@ def metrics(attempts: Sequence[Attempt], *, complete: bool) -> dict[str, float]:
         figures["total guess repetitions"] = float(repeated)
     for number, attempt in enumerate(attempts, 1):
         figures[f"closeness score {number}"] = float(sum(CLOSENESS[colour] for colour in attempt.colours))
-        figures[f"strategy score {number}"] = float(strategy(attempts, number, complete=complete))
+        figures[f"strategy score {number}"] = float(strategy_score(attempts, number, complete=complete))
         if attempt.proposed is not None:
             figures[f"change_of_opinion {number}"] = float(attempt.word != attempt.proposed)
-    figures.update(obedience([attempt for attempt in attempts if attempt.proposed is not None]))
+    figures.update(reactions_to_critic([attempt for attempt in attempts if attempt.proposed is not None]))
     return figures
 
 
-def strategy(attempts: Sequence[Attempt], number: int, *, complete: bool) -> int:
-    """How an attempt used the colours of the attempt before it, and of no earlier one."""
+def strategy_score(attempts: Sequence[Attempt], number: int, *, complete: bool) -> int:
+    """Scores how an attempt used the colours of the attempt just before it."""
     if number == 1:
         return 100 if complete and len(attempts) == 1 else 0
     before, now = attempts[number - 2], set(attempts[number - 1].word)
@@ -421,8 +432,8 @@ def strategy(attempts: Sequence[Attempt], number: int, *, complete: bool) -> int
     return sum(REUSE[colour] for letter, colour in shown if letter in now)
 
 
-def obedience(attempts: Sequence[Attempt]) -> Iterable[tuple[str, float]]:
-    """How often the guesser kept or changed its proposal after each kind of opinion."""
+def reactions_to_critic(attempts: Sequence[Attempt]) -> Iterable[tuple[str, float]]:
+    """Yields how often the guesser kept and changed its proposal after each kind of opinion."""
     if not attempts:
         return
     for opinion, agreed in (("Agreement", True), ("Disagreement", False)):
@@ -431,43 +442,48 @@ def obedience(attempts: Sequence[Attempt]) -> Iterable[tuple[str, float]]:
         yield f"Non-Repetition-Guesser-On-Critic-{opinion}", round(kept.count(False) / max(len(kept), 1), 2)
 
 
-# ── bots ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── bots ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-LOOKED_AT_MAX = 24
-"""Words a solver at full skill tries against the feedback before it settles for one."""
+CANDIDATES_MAX = 24
+"""The words that a bot of skill 1 compares with the feedback before it guesses any word."""
 
 
-def guess(instance: Instance, heard: tuple[Message, ...], skill: float, chance: Random) -> str:
-    """Guesses the target as often as the square of its skill, else a word that fits the feedback if it finds one soon."""
+def guess(instance: Instance, messages: tuple[Message, ...], skill: float, chance: Random) -> str:
+    """Guesses the target with probability skill squared, else a word that fits the feedback or any word."""
     fields = Fields(instance)
     if chance.random() < skill**2:
-        return worded_guess(fields.text("target_word").strip(), "it fits everything known so far")
+        return guess_reply(fields.text("target_word").strip(), "it fits everything known so far")
     words = _words(fields)
-    seen = [_seen(message.text) for message in heard if message.text.startswith("guess_feedback: ")]
+    earlier = [
+        _read_feedback(message.text) for message in messages if message.text.startswith("guess_feedback: ")
+    ]
     word = words[chance.randrange(len(words))]
-    for _ in range(int(skill * LOOKED_AT_MAX)):
-        if all(feedback(word, tried) == colours for tried, colours in seen):
+    for _ in range(int(skill * CANDIDATES_MAX)):
+        if all(feedback(word, tried) == colours for tried, colours in earlier):
             break
         word = words[chance.randrange(len(words))]
-    return worded_guess(word, "worth a try" if seen else "a word to start with")
+    return guess_reply(word, "worth a try" if earlier else "a word to start with")
 
 
-def worded_guess(word: str, explanation: str) -> str:
+def guess_reply(word: str, explanation: str) -> str:
     return f"guess: {word}\nexplanation: {explanation}"
 
 
-def _seen(told: str) -> tuple[str, tuple[str, ...]]:
-    """A feedback message back into its guess and colours."""
-    pieces = told.removeprefix("guess_feedback: ").split(" ")
+def _read_feedback(message: str) -> tuple[str, tuple[str, ...]]:
+    """Reads the guess and its colours from a feedback message."""
+    pieces = message.removeprefix("guess_feedback: ").split(" ")
     return "".join(piece[0] for piece in pieces), tuple(piece[2:-1] for piece in pieces)
 
 
-def criticise_as_bot(instance: Instance, heard: tuple[Message, ...], skill: float, chance: Random) -> str:
-    """Agrees with the target and with nothing else, as often as its skill says; otherwise tosses a coin."""
-    shown = next((message.text for message in reversed(heard) if "\nguess:" in message.text), "")
-    right = tagged(shown[shown.rfind("\nguess:") :], "guess:") == Fields(instance).text("target_word").strip()
+def criticise(instance: Instance, messages: tuple[Message, ...], skill: float, chance: Random) -> str:
+    """Agrees with the target only; on a failed draw, draws yes or no."""
+    shown = next((message.text for message in reversed(messages) if "\nguess:" in message.text), "")
+    right = (
+        text_after(shown[shown.rfind("\nguess:") :], "guess:") == Fields(instance).text("target_word").strip()
+    )
     agrees = right if chance.random() < skill else chance.random() < 0.5
-    return f"agreement: {'yes' if agrees else 'no'}\nexplanation: {'it matches the clue' if agrees else 'another word fits better'}"
+    reason = "it matches the clue" if agrees else "another word fits better"
+    return f"agreement: {'yes' if agrees else 'no'}\nexplanation: {reason}"
 
 
 def _game(name: str, summary: str, turns_typical: int, bots: Mapping[str, Bot]) -> Game:
@@ -490,10 +506,10 @@ GAME = _game(
     6,
     {GUESSER: guess},
 )
-WITH_CLUE = _game("wordle_withclue", "Wordle with a riddle to start from.", 5, {GUESSER: guess})
+WITH_CLUE = _game("wordle_withclue", "Wordle with a clue to the word.", 5, {GUESSER: guess})
 WITH_CRITIC = _game(
     "wordle_withcritic",
-    "Wordle with a riddle and a critic who comments on each guess before it counts.",
+    "Wordle with a clue and a critic who comments on each guess before it counts.",
     14,
-    {GUESSER: guess, CRITIC: criticise_as_bot},
+    {GUESSER: guess, CRITIC: criticise},
 )

@@ -98,7 +98,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "numpy": ("harness.audit", "harness.planning.latency_fit", "harness.store.query_server", "bench"),
     "scipy": ("harness.audit", "harness.planning.latency_fit", "harness.planning.plan_sweep", "bench"),
     "jinja2": ("harness.report.page", "backends.dialects.chat_templates"),
-    "nltk": ("games.taboo",),
+    "nltk": ("games.stemmer",),
 }
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from backends import turn_header
-from backends.bots import bot_reply, with_form_errors
+from backends.bots import bot_reply, with_format_errors
 from backends.emulator import upstream
 from backends.emulator.formats import FORMATS, BadRequest, ChatReply, ChatRequest, Format, Stop
 from backends.emulator.hash_random import digest8, normal, uniforms
@@ -394,8 +394,8 @@ class EmulatedProvider:
             except ValueError as error:
                 return _error(taken.speaks, 502, "bad_gateway", str(error))
             self._ledger.settle(said.completion_tokens, now_s)
-            text = with_form_errors(said.text, self.emulation.form_errors, errors)
-            text = with_form_errors(text, defects.form_errors, errors)
+            text = with_format_errors(said.text, self.emulation.form_errors, errors)
+            text = with_format_errors(text, defects.form_errors, errors)
             return self._brought(taken, replace(said, text=_spoilt(text, defects)), headers)
 
         along = {

@@ -1,7 +1,11 @@
-"""Our own instance sets, and the reading of any file laid out like them: experiments, each with what its instances share.
+"""Our own instance sets, and the reader of files in their layout (clembench's): experiments with shared
+fields.
 
-Knows files and JSON, no rules. Keeps: a set is read once, what an experiment shares is held once, and the content hash covers
-both, word lists included. How the sets were made: make.py beside them; where their words come from: LICENCES.md."""
+    make.py       writes the sets from the word files beside it
+    LICENCES.md   says where the words come from
+
+Knows files and JSON, no rules. Keeps: a set is read once, the fields that an experiment shares are stored
+once, and the content hash covers both, word lists included."""
 
 from __future__ import annotations
 
@@ -18,9 +22,11 @@ HERE = Path(__file__).parent
 
 
 class WordList(Sequence[str]):
-    """A list of words that also answers quickly whether it holds one; compared by identity, so that thousands of instances share it.
+    """A list of words with a fast membership test, compared by identity so that thousands of instances can
+    share it.
 
-    framed   all of it, for digests: framing ten thousand words takes longer than hashing them"""
+    framed   the whole list as bytes for digests, kept because framing 10,000 words takes longer than hashing
+             them"""
 
     __slots__ = ("_known", "_words", "framed")
 
@@ -48,15 +54,15 @@ class WordList(Sequence[str]):
 
 @cache
 def own_set(game: str) -> tuple[Instance, ...]:
-    """Our instances of this game, in order."""
+    """Returns our instances of this game, in order."""
     path = HERE / f"{game}.json"
     return read_set(path, game, f"own-{json_object(path)['version']}")
 
 
 def read_set(path: Path, game: str, set_name: str) -> tuple[Instance, ...]:
-    """The instances of a file in clembench's layout: experiments in order, each instance with what its experiment shares.
+    """Reads the instances of a file in clembench's layout, each with the fields that its experiment shares.
 
-    raises   SpecError naming the file and the key"""
+    raises   SpecError that names the file and the key"""
     experiments = json_object(path).get("experiments")
     if not isinstance(experiments, list):
         raise SpecError(f"{path}: key 'experiments' is missing or not a list.")
@@ -66,7 +72,7 @@ def read_set(path: Path, game: str, set_name: str) -> tuple[Instance, ...]:
 def read_experiments(
     path: Path, game: str, set_name: str, experiments: Sequence[object]
 ) -> tuple[Instance, ...]:
-    """The instances of these experiments of the file at `path`, their ids checked."""
+    """Returns the instances of these experiments of the file at `path`; their ids are unique."""
     instances = [
         instance
         for experiment in experiments
@@ -80,31 +86,31 @@ def _read_experiment(path: Path, game: str, set_name: str, experiment: object) -
     if not isinstance(experiment, dict) or not isinstance(experiment.get("name"), str):
         raise SpecError(f"{path}: an experiment without a 'name'.")
     name = experiment["name"]
-    puzzles = experiment.get("game_instances")
-    if not isinstance(puzzles, list):
+    entries = experiment.get("game_instances")
+    if not isinstance(entries, list):
         raise SpecError(f"{path}: experiment {name}: key 'game_instances' is missing or not a list.")
     shared = {key: value for key, value in experiment.items() if key not in ("name", "game_instances")}
     shared_digest = digest(canonical(shared))
     if "english_words" in shared:
         words = shared["english_words"] = _words(path, name, shared["english_words"])
         shared_digest = digest(shared_digest, then=words.framed)
-    for puzzle in puzzles:
-        if not isinstance(puzzle, dict) or not isinstance(puzzle.get("game_id"), int):
+    for entry in entries:
+        if not isinstance(entry, dict) or not isinstance(entry.get("game_id"), int):
             raise SpecError(f"{path}: experiment {name}: an instance without a whole number as 'game_id'.")
         yield Instance(
             game=game,
             set_name=set_name,
             experiment=name,
-            id=str(puzzle["game_id"]),
-            fields={**shared, **puzzle},
-            content_hash=digest(canonical(puzzle), shared_digest),
+            id=str(entry["game_id"]),
+            fields={**shared, **entry},
+            content_hash=digest(canonical(entry), shared_digest),
         )
 
 
 def json_object(path: Path) -> Mapping[str, object]:
-    """What a JSON file holds, which must be one object.
+    """Reads a JSON file that holds one object.
 
-    raises   SpecError naming the file"""
+    raises   SpecError that names the file"""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -117,24 +123,24 @@ def json_object(path: Path) -> Mapping[str, object]:
 
 
 def canonical(value: object) -> str:
-    """The same JSON for the same value, whatever the file's spacing. The order of keys stays: privateshared asks in it."""
+    """Writes the same JSON for the same value; keys keep their order, in which privateshared asks."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 @cache
 def five_letter_words() -> WordList:
-    """The words our own wordle sets accept."""
+    """Returns the words that our own wordle sets accept."""
     return WordList(_lines(HERE / "five_letter_words.txt"))
 
 
 @cache
 def stop_words() -> frozenset[str]:
-    """The English words taboo's rules overlook."""
+    """Returns the English words that taboo's rules skip."""
     return frozenset(_lines(HERE / "stop_words.txt"))
 
 
 def _words(path: Path, experiment: str, listed: object) -> WordList:
-    """The words an experiment accepts: a list of them, or the name of our own file."""
+    """Returns the words that an experiment accepts; it lists them or names our own file."""
     if listed == "five_letter_words.txt":
         return five_letter_words()
     if not isinstance(listed, list) or not all(isinstance(word, str) for word in listed):
@@ -148,15 +154,15 @@ def _shared_words(words: tuple[str, ...]) -> WordList:
 
 
 def _check_ids(path: Path, instances: Sequence[Instance]) -> None:
-    seen: set[tuple[str, str]] = set()
+    places: set[tuple[str, str]] = set()
     for instance in instances:
         place = (instance.experiment, instance.id)
-        if place in seen:
+        if place in places:
             raise SpecError(f"{path}: experiment {instance.experiment} has game_id {instance.id} twice.")
-        seen.add(place)
+        places.add(place)
 
 
 def _lines(path: Path) -> list[str]:
-    """The words of a text file, one a line; lines that start with # speak of them."""
+    """Returns the words of a text file, one a line; lines that start with # are comments."""
     lines = path.read_text(encoding="utf-8").splitlines()
     return [line for line in lines if line and not line.startswith("#")]

@@ -1,8 +1,10 @@
-"""Makes our instance sets from the word files beside it: `python -m games.instances.make` writes the same bytes every time.
+"""Makes our instance sets from the word files beside it.
 
-Keeps: what a set may not contain is refused here (forbidden words that the rules overlook, values inside other values, clues
-that tell their target), so that a committed set is free of it. With `--scowl FOLDER` it first makes the list of five-letter
-words from a copy of SCOWL."""
+`python -m games.instances.make` writes the same bytes every time. With `--scowl FOLDER` it first makes the \
+list of
+five-letter words from a copy of SCOWL. Keeps: it refuses what a set may not contain: forbidden words that \
+taboo's rules
+skip, values inside other values, clues that contain their target."""
 
 from __future__ import annotations
 
@@ -18,7 +20,7 @@ from typing import Any
 
 from games.grids import EMPTY, SIDE, text_of
 from games.instances import HERE, canonical, stop_words
-from games.taboo import stem
+from games.stemmer import stem
 from harness.core.seeds import stream
 
 Experiment = dict[str, object]
@@ -46,7 +48,7 @@ def main() -> None:
 
 
 def every_set() -> Iterator[tuple[str, str]]:
-    """Each game's name and the whole text of its file."""
+    """Yields each game's name and the whole text of its file."""
     yield "taboo", file_text("taboo", taboo_experiments())
     for game in ("wordle", "wordle_withclue", "wordle_withcritic"):
         yield game, file_text(game, wordle_experiments(game))
@@ -56,20 +58,20 @@ def every_set() -> Iterator[tuple[str, str]]:
 
 
 def file_text(game: str, experiments: Sequence[Experiment]) -> str:
-    """JSON with one instance a line, so that a change to one shows as one line."""
+    """Writes JSON with one instance a line, so that a change of one instance is a change of one line."""
     lines = [f'{{"set":"{game}","version":{VERSION},"licence":{json.dumps(LICENCE)},"experiments":[']
     for number, experiment in enumerate(experiments):
         shared = {key: value for key, value in experiment.items() if key != "game_instances"}
-        puzzles = experiment["game_instances"]
-        assert isinstance(puzzles, list)
+        entries = experiment["game_instances"]
+        assert isinstance(entries, list)
         lines.append(canonical(shared)[:-1] + ',"game_instances":[')
-        lines.append(",\n".join(map(canonical, puzzles)))
+        lines.append(",\n".join(map(canonical, entries)))
         lines.append("]}" + ("," if number + 1 < len(experiments) else ""))
     return "\n".join([*lines, "]}", ""])
 
 
 def records(name: str) -> list[list[str]]:
-    """The lines of a word file, each as its parts between semicolons."""
+    """Returns the lines of a word file, each split at its semicolons."""
     lines = (HERE / name).read_text(encoding="utf-8").splitlines()
     return [[part.strip() for part in line.split(";")] for line in lines if line and not line.startswith("#")]
 
@@ -78,13 +80,14 @@ def words_in(part: str) -> list[str]:
     return [word.strip() for word in part.split(",")]
 
 
-# ── taboo ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── taboo ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 TABOO_DESCRIBER = """Two players work together in this game. You know a secret word. \
 Your partner does not, and has to find it from what you say about it.
 
 How to play:
-- Each of your messages must have the form CLUE: <your hint>. Your partner answers with messages that start with GUESS:
+- Each of your messages must have the form CLUE: <your hint>. Your partner answers with messages that start \
+with GUESS:
 - Your hint may not contain the secret word, nor a part of it, nor the same word in another grammatical form.
 - The words listed below as off limits are forbidden in just the same way.
 
@@ -104,9 +107,11 @@ Be quick: keep every hint short and say what matters most."""
 TABOO_GUESSER = """Two players work together in this game. \
 Your partner knows a secret word and describes it; you have to find out which word it is.
 
-After every hint you may name one word. Name the secret word within $N$ guesses and you both win; otherwise the game is lost.
+After every hint you may name one word. Name the secret word within $N$ guesses and you both win; otherwise \
+the game is lost.
 
-Hints arrive as messages that start with CLUE: and each of your answers must be a single word in the form GUESS: <word>
+Hints arrive as messages that start with CLUE: and each of your answers must be a single word in the form \
+GUESS: <word>
 
 Here is the first hint."""
 
@@ -134,8 +139,8 @@ def taboo_instance(
 ) -> Mapping[str, object]:
     forbidden = [stem(word) for word in (target, *related)]
     assert len(related) == 3, f"{target}: not three related words"
-    assert len(set(forbidden)) == 4, f"{target}: two forbidden words are one to the rules"
-    assert not stop_words() & {target, *related}, f"{target}: a forbidden word that the rules overlook"
+    assert len(set(forbidden)) == 4, f"{target}: two forbidden words have the same stem"
+    assert not stop_words() & {target, *related}, f"{target}: a forbidden word that the rules skip"
     assert not {stem(word) for word in associations} & set(forbidden), (
         f"{target}: an associated word is forbidden"
     )
@@ -148,14 +153,16 @@ def of_level(lines: Sequence[list[str]], level: str) -> list[list[str]]:
     return chosen
 
 
-# ── wordle ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── wordle ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 WORDLE_SYSTEM = "You are good with words and enjoy finding them by careful reasoning."
 
 WORDLE_TASK = """
 
-This is Wordle. A hidden English word has five letters, all in lower case (a-z), and you have six attempts to find it. \
-Answer with two lines that start with the tags "guess:" and "explanation:", the second giving your reason in a few words.
+This is Wordle. A hidden English word has five letters, all in lower case (a-z), and you have six attempts \
+to find it. \
+Answer with two lines that start with the tags "guess:" and "explanation:", the second giving your reason in \
+a few words.
 
 To guess "crane", for example, you would answer
 guess: crane
@@ -171,13 +178,15 @@ explanation: cranes are tall birds that stand in water, and the word has five le
 
 WORDLE_CRITIC = """
 
-Before a guess counts I will tell you whether I agree with it, and why. My agreement does not prove the guess right. \
+Before a guess counts I will tell you whether I agree with it, and why. My agreement does not prove the \
+guess right. \
 You then answer once more in the same form, with the same guess or with another."""
 
 WORDLE_FEEDBACK = """
 
 Every guess that counts is marked letter by letter: green for a letter in its right place, \
-yellow for a letter that belongs in another place, red for a letter that does not belong. For "crane" you might see
+yellow for a letter that belongs in another place, red for a letter that does not belong. For "crane" you \
+might see
 guess_feedback: c<red> r<yellow> a<green> n<red> e<yellow>
 Let what you have seen lead your next guess, and say so in the explanation."""
 
@@ -186,7 +195,8 @@ WORDLE_START = """ Do not write feedback or clues of your own.
 What is your first guess?
 """
 
-CRITIC_TASK = """You help a player of a word game. The player looks for a hidden English word of five letters, knows a clue to it, \
+CRITIC_TASK = """You help a player of a word game. The player looks for a hidden English word of five \
+letters, knows a clue to it, \
 and shows you the next guess with the reason for it, in this way:
 clue:tall bird that fishes in shallow water
 guess:crane
@@ -194,8 +204,10 @@ explanation:cranes are tall birds that stand in water.
 
 Say whether you agree with the guess. If you do not, the player may choose another word.
 
-From the second guess on you also see how the guess before was marked: green for a letter in its right place, yellow for a letter \
-that belongs in another place, red for a letter that does not belong. Judge the new guess by the clue, the reason and these marks.
+From the second guess on you also see how the guess before was marked: green for a letter in its right \
+place, yellow for a letter \
+that belongs in another place, red for a letter that does not belong. Judge the new guess by the clue, the \
+reason and these marks.
 
 Answer in lower case with two lines:
 agreement:yes or no
@@ -235,21 +247,23 @@ def wordle_experiments(game: str) -> list[Experiment]:
 
 def wordle_instance(number: int, target: str, clue: str, sizes: Sequence[int]) -> Mapping[str, object]:
     assert any(target in words_of_size(size) for size in sizes), f"{target}: not of its level"
-    assert target not in clue, f"{target}: its clue tells it"
+    assert target not in clue, f"{target}: its clue contains it"
     return {"game_id": number, "target_word": target, "target_word_clue": clue}
 
 
 def words_of_size(size: int) -> set[str]:
-    """The words under one heading of our list of five-letter words."""
+    """Returns the words under one heading of our list of five-letter words."""
     text = (HERE / "five_letter_words.txt").read_text(encoding="utf-8")
     return set(text.split(f"# size {size}\n")[1].split("#")[0].split())
 
 
 def five_letter_words_of(scowl: Path) -> str:
-    """The list of five-letter words, made from SCOWL's lists of general and American English."""
+    """Makes the list of five-letter words from SCOWL's lists of general and American English."""
     lines = [
-        "# Five-letter English words in lower case, one a line, by the SCOWL size at which each first appears: the smaller, the commoner.",
-        "# From SCOWL 2020.12.07 (english-words and american-words, sizes 10 to 80); licence and notices in LICENCES.md.",
+        "# Five-letter English words in lower case, one a line, by the SCOWL size at which each first "
+        "appears: the smaller, the commoner.",
+        "# From SCOWL 2020.12.07 (english-words and american-words, sizes 10 to 80); "
+        "licence and notices in LICENCES.md.",
     ]
     listed: set[str] = set()
     for size in SCOWL_SIZES:
@@ -268,7 +282,7 @@ def fits_wordle(word: str) -> bool:
     return len(word) == 5 and word.isascii() and word.isalpha() and word.islower()
 
 
-# ── grids ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── grids ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 Cells = tuple[str, ...]
 """Five rows of five characters, X or a full stop."""
@@ -277,13 +291,13 @@ EVERYWHERE = [(row, column) for row in range(SIDE) for column in range(SIDE)]
 
 
 def pictures(kind: str) -> list[Cells]:
-    """The pictures under one heading of their sheet: bands of five lines that hold pictures side by side."""
+    """Reads the pictures under one heading of their sheet: bands of five lines with pictures side by side."""
     sheet = (HERE / "pictures.txt").read_text(encoding="utf-8").split(f"# {kind}\n")[1].split("#")[0]
-    found: list[Cells] = []
+    drawn: list[Cells] = []
     for band in sheet.strip().split("\n\n"):
-        found += zip(*(line.split(" ") for line in band.split("\n")), strict=True)
-    assert len(set(found)) == len(found), f"{kind}: a picture twice"
-    return found
+        drawn += zip(*(line.split(" ") for line in band.split("\n")), strict=True)
+    assert len(set(drawn)) == len(drawn), f"{kind}: a picture twice"
+    return drawn
 
 
 def grid(cells: Cells, letter: str = "X") -> str:
@@ -297,17 +311,19 @@ def filled(places: Iterable[tuple[int, int]]) -> Cells:
     )
 
 
-# ── imagegame ────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── imagegame ───────────────────────────────────────────────────────────────────────────────────────────────
 
 EMPTY_GRID = grid(filled([]))
 EXAMPLE_GRID = grid(filled([(1, 4)]), "K")
 
-IMAGE_DESCRIBER = f"""You and I draw a picture together. It consists of letters in a grid of five rows and five columns. \
+IMAGE_DESCRIBER = f"""You and I draw a picture together. It consists of letters in a grid of five rows and \
+five columns. \
 At first the grid is empty:
 
 {EMPTY_GRID}
 
-You see the finished picture, I do not. Tell me step by step which letters to put where, and I will put them there. \
+You see the finished picture, I do not. Tell me step by step which letters to put where, and I will put them \
+there. \
 The character "{EMPTY}" marks an empty cell; there is no need to speak of those. \
 Whenever I ask "What comes next?", give one instruction on one line that starts with "Instruction: ". \
 Once everything has been said, answer "Instruction: DONE".
@@ -328,13 +344,16 @@ Now let us begin. Here is your picture."""
 
 IMAGE_QUESTION = "What comes next?"
 
-IMAGE_DRAWER = f"""You and I draw a picture together. It consists of letters in a grid of five rows and five columns. \
+IMAGE_DRAWER = f"""You and I draw a picture together. It consists of letters in a grid of five rows and five \
+columns. \
 At first the grid is empty:
 
 {EMPTY_GRID}
 
-I see the finished picture, you do not. I give you one instruction after the other, each starting with "Instruction: ". \
-Carry it out and answer with the whole grid as it then looks: five rows of five cells with one space between cells, \
+I see the finished picture, you do not. I give you one instruction after the other, each starting with \
+"Instruction: ". \
+Carry it out and answer with the whole grid as it then looks: five rows of five cells with one space between \
+cells, \
 an empty cell written as "{EMPTY}", letters as capitals. \
 After "Instruction: Write a K at the right end of the second row" your answer would be
 
@@ -377,11 +396,12 @@ def imagegame_experiment(name: str, targets: Sequence[str]) -> Experiment:
     }
 
 
-# ── referencegame ────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── referencegame ───────────────────────────────────────────────────────────────────────────────────────────
 
 REFERENCE_DESCRIBER = f"""Here are three pictures. Each is a grid of five rows and five columns \
 in which "X" marks a filled cell and "{EMPTY}" an empty one. \
-Another player sees the same three pictures in an order of its own, and has to find yours, the first of them, by your words alone.
+Another player sees the same three pictures in an order of its own, and has to find yours, the first of \
+them, by your words alone.
 
 Your picture:
 
@@ -416,7 +436,8 @@ This is the description.
 
 TARGET_EXPRESSION
 
-Which picture is meant: first, second or third? Start your answer with "Answer: ", add that one word and write nothing else."""
+Which picture is meant: first, second or third? Start your answer with "Answer: ", add that one word and \
+write nothing else."""
 
 Triplet = tuple[Cells, Cells, Cells]
 TRIPLETS = 10
@@ -439,7 +460,7 @@ def referencegame_experiments() -> list[Experiment]:
 
 
 def diagonals() -> list[Cells]:
-    """One or two diagonals, which run on at the other edge."""
+    """Returns all grids of one or two diagonals, which continue at the opposite edge."""
     falling = [
         {place for place in EVERYWHERE if (place[0] - place[1]) % SIDE == shift} for shift in range(SIDE)
     ]
@@ -452,7 +473,7 @@ def diagonals() -> list[Cells]:
 
 
 def triplets(family: Sequence[Cells], chance: Random) -> list[Triplet]:
-    """Targets, all different, each beside the two nearest of six others drawn by lot."""
+    """Draws different targets, each with the two nearest of six other grids."""
     assert len(set(family)) == len(family), "a picture twice"
     chosen: list[Triplet] = []
     for target in chance.sample(family, TRIPLETS):
@@ -467,7 +488,7 @@ def cells_apart(one: Cells, other: Cells) -> int:
 
 
 def scattered_triplet(chance: Random) -> Triplet:
-    """A grid without order beside two that differ from it in four cells each."""
+    """Draws a random grid and two grids that differ from it in four cells each."""
     target = set(chance.sample(EVERYWHERE, chance.randint(8, 14)))
     near, second = (filled(target ^ set(chance.sample(EVERYWHERE, 4))) for _ in range(2))
     assert near != second
@@ -489,7 +510,7 @@ def referencegame_experiment(name: str, chosen: Sequence[Triplet]) -> Experiment
 
 
 def referencegame_instance(number: int, triplet: Triplet, place: int) -> Mapping[str, object]:
-    """The triplet with its target at this place among the selector's grids."""
+    """Makes an instance with the target at this place among the selector's grids."""
     target, near, second = (grid(cells) for cells in triplet)
     shown = [near, second]
     shown.insert(place, target)
@@ -505,7 +526,7 @@ def referencegame_instance(number: int, triplet: Triplet, place: int) -> Mapping
     }
 
 
-# ── privateshared ────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── privateshared ───────────────────────────────────────────────────────────────────────────────────────────
 
 PRIVATE_RULES = """{situation}
 
@@ -515,7 +536,8 @@ So far, the {asker} knows none of it.
 
 What the {asker} says starts with {tag}: and you reply to it in the form ANSWER: <your answer>
 
-Now and then I, too, ask you something. What I say starts with ME: and you reply to it in the form ASIDE: <your answer>
+Now and then I, too, ask you something. What I say starts with ME: and you reply to it in the form ASIDE: \
+<your answer>
 
 Be brief and to the point, on one line."""
 
@@ -533,7 +555,7 @@ PRIVATE_INSTANCES = 10
 
 @dataclass(frozen=True, kw_only=True)
 class SlotScene:
-    """One experiment of privateshared: who asks about what, and what may be the case."""
+    """An experiment of privateshared: who asks about what, and the values that each slot may have."""
 
     name: str
     tag: str
@@ -555,7 +577,7 @@ def privateshared_experiments() -> list[Experiment]:
 
 
 def scene_of(source: Mapping[str, Any]) -> SlotScene:
-    """A scene lists its slots one by one, or the names of slots that are all alike and what may stand for any of them."""
+    """Reads a scene, which lists each slot, or the names of similar slots with the values of all of them."""
     if "slots" in source:
         values = {slot: about["values"] for slot, about in source["slots"].items()}
         requests = {slot: about["requests"] for slot, about in source["slots"].items()}
@@ -576,8 +598,8 @@ def scene_of(source: Mapping[str, Any]) -> SlotScene:
 
 
 def privateshared_experiment(scene: SlotScene, suffixes: Sequence[str], chance: Random) -> Experiment:
-    puzzles = [privateshared_instance(number, scene, chance) for number in range(PRIVATE_INSTANCES)]
-    assert len({canonical(puzzle["slots"]) for puzzle in puzzles}) == len(puzzles), (
+    entries = [privateshared_instance(number, scene, chance) for number in range(PRIVATE_INSTANCES)]
+    assert len({canonical(entry["slots"]) for entry in entries}) == len(entries), (
         f"{scene.name}: an instance twice"
     )
     return {
@@ -589,7 +611,7 @@ def privateshared_experiment(scene: SlotScene, suffixes: Sequence[str], chance: 
         "suffixes": suffixes,
         "request_sentences": scene.requests,
         "probing_questions": scene.questions,
-        "game_instances": puzzles,
+        "game_instances": entries,
     }
 
 
@@ -614,15 +636,17 @@ def privateshared_instance(number: int, scene: SlotScene, chance: Random) -> dic
 
 
 def values_drawn(scene: SlotScene, chance: Random) -> dict[str, str]:
-    """A value for each slot, none of which gives away another by standing inside it or in what is said in the game."""
+    """Draws a value for each slot; no value stands inside another one or in a text of the game."""
     slots: dict[str, str] = {}
     for slot, values in scene.values.items():
         slots[slot] = chance.choice([value for value in values if value not in slots.values()])
-    said = [text for texts in (*scene.requests.values(), *scene.questions.values()) for text in texts]
-    said += [scene.situation, PRIVATE_RULES, PROBE_TEMPLATE, scene.what, scene.tag, *map(str, slots)]
+    texts_of_game = [
+        text for texts in (*scene.requests.values(), *scene.questions.values()) for text in texts
+    ]
+    texts_of_game += [scene.situation, PRIVATE_RULES, PROBE_TEMPLATE, scene.what, scene.tag, *map(str, slots)]
     for slot, value in slots.items():
         others = [other for name, other in slots.items() if name != slot]
-        inside = [text for text in said + others if value.lower() in text.lower()]
+        inside = [text for text in texts_of_game + others if value.lower() in text.lower()]
         assert not inside, f"{scene.name}: {value} stands in {inside[0]!r}"
     return slots
 

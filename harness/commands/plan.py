@@ -83,7 +83,7 @@ def games(
 
     Example: lightbulb games taboo --instance 3"""
     from games import GAMES
-    from games.playthrough import played_by_bots
+    from games.playthrough import play_by_bots
     from harness.config.load import suggest
     from harness.core.seeds import stream
     from harness.report.games import print_games, print_instance
@@ -99,7 +99,7 @@ def games(
     if instance >= len(instances):
         raise SpecError(f"--instance {instance}: {name} has instances 0 to {len(instances) - 1}")
     puzzle = instances[instance]
-    played = played_by_bots(
+    played = play_by_bots(
         GAMES[name], puzzle, GAMES[name].rule_sets[0], skill=1.0, chance=stream(0, puzzle.content_hash)
     )
     assert played.outcome is not None

@@ -43,12 +43,14 @@ class RecordSink(Protocol):
 class Bot(Protocol):
     """A programmatic player of one seat: a pure function of its arguments."""
 
-    def __call__(self, instance: Instance, heard: tuple[Message, ...], skill: float, chance: Random) -> str:
+    def __call__(
+        self, instance: Instance, messages: tuple[Message, ...], skill: float, chance: Random
+    ) -> str:
         """Returns a reply in the right format.
 
         instance  with its solution: a bot may know what its seat may not, and uses it as far as its skill
                   allows
-        heard     the messages of the ask
+        messages  the messages of the ask
         skill     1 plays as well as the rules allow, 0 as badly as possible
         chance    the source of all random draws"""
         ...

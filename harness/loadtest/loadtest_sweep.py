@@ -14,7 +14,7 @@ import anyio
 import anyio.to_thread
 
 from games import GAMES
-from games.playthrough import played_by_bots
+from games.playthrough import play_by_bots
 from harness.access.connect import connector_for_all
 from harness.access.context import RunContext
 from harness.access.game_sets import game_sets, warm_up
@@ -128,7 +128,7 @@ def game_prompts(sets: Mapping[str, GameSet], seed: int) -> list[Prompt]:
     for game, chosen in sets.items():
         for instance in chosen.instances:
             plan = EpisodePlan(instance=instance, rules=chosen.rules, seating=("bench",))
-            played = played_by_bots(
+            played = play_by_bots(
                 GAMES[game],
                 instance,
                 chosen.rules,

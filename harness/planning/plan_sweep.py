@@ -12,7 +12,7 @@ from statistics import fmean, median, stdev
 from scipy import stats
 
 from games import GAMES
-from games.playthrough import played_by_bots
+from games.playthrough import play_by_bots
 from harness.access.game_sets import game_sets
 from harness.access.gates import GateSpec, group_by_quota
 from harness.access.methods import access_method, resolved
@@ -90,7 +90,7 @@ def plan_sweep(
 
 def lengths_by_bots(instance: Instance, rules: str, chance: Random) -> list[TurnSize]:
     """One play by the game's own bots, in tokens as a rule of thumb has them."""
-    play = played_by_bots(GAMES[instance.game], instance, rules, skill=SKILL, chance=chance)
+    play = play_by_bots(GAMES[instance.game], instance, rules, skill=SKILL, chance=chance)
     return [
         TurnSize(
             seat=ask.seat,

@@ -8,7 +8,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def clembench() -> Path:
-    """A clembench checkout at its v1.6 state; tests of its files skip where none is named."""
+    """Returns the clembench v1.6 checkout that LIGHTBULB_CLEMBENCH names, or skips the test."""
     named = os.environ.get("LIGHTBULB_CLEMBENCH")
     if not named:
         pytest.skip("LIGHTBULB_CLEMBENCH names no clembench checkout")

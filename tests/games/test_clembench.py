@@ -8,7 +8,7 @@ import pytest
 
 from games import GAMES
 from games.clembench import read_instances
-from games.playthrough import played_by_bots
+from games.playthrough import play_by_bots
 from harness.core.errors import SpecError
 from harness.core.seeds import stream
 
@@ -25,19 +25,19 @@ COUNTS = {
 
 @pytest.mark.parametrize("game", GAMES)
 def test_every_published_instance(clembench: Path, game: str) -> None:
-    """All 420 instances are read, differ, and are won by a perfect bot under both rule sets."""
+    """All 420 instances are read and differ, and a perfect bot wins each one under both rule sets."""
     instances = read_instances(clembench, game)
     assert len(instances) == len({instance.content_hash for instance in instances}) == COUNTS[game]
     assert {instance.set_name for instance in instances} == {"clembench-v1.6"}
     for instance in instances:
         for rules in GAMES[game].rule_sets:
-            outcome = played_by_bots(GAMES[game], instance, rules, skill=1, chance=stream(0)).outcome
+            outcome = play_by_bots(GAMES[game], instance, rules, skill=1, chance=stream(0)).outcome
             assert outcome is not None
             assert outcome.score == 100
 
 
 def checkout(root: Path, game: str, experiment: dict[str, Any]) -> Path:
-    """A checkout with one experiment of one game."""
+    """Makes a checkout with one experiment of one game."""
     folder = root / "games" / game / "in"
     folder.mkdir(parents=True)
     (folder / "instances.json").write_text(json.dumps({"experiments": [experiment]}), encoding="utf-8")
@@ -54,7 +54,7 @@ TABOO = {
 
 
 def test_layout(tmp_path: Path) -> None:
-    """Games are found in a checkout's folder `games`."""
+    """The reader finds games in a checkout's folder `games`."""
     instance, *others = read_instances(checkout(tmp_path, "taboo", TABOO), "taboo")
     assert not others
     assert (instance.experiment, instance.id, instance.fields["target_word"]) == ("e", "0", "a")
@@ -92,7 +92,7 @@ def test_layout(tmp_path: Path) -> None:
     ],
 )
 def test_refusals(tmp_path: Path, game: str, change: dict[str, Any], complaint: str) -> None:
-    """Later versions and broken files are refused in words that name the file and the place."""
+    """Later versions and broken files are refused, with the file and the place in the message."""
     root = checkout(tmp_path, game, {**TABOO, **change})
     with pytest.raises(SpecError, match=complaint) as caught:
         read_instances(root, game)
@@ -100,13 +100,13 @@ def test_refusals(tmp_path: Path, game: str, change: dict[str, Any], complaint: 
 
 
 def test_no_checkout(tmp_path: Path) -> None:
-    """A folder without the game is named."""
+    """The error names a folder that lacks the game."""
     with pytest.raises(SpecError, match="neither games/taboo nor taboo"):
         read_instances(tmp_path, "taboo")
 
 
 def test_not_json(tmp_path: Path) -> None:
-    """A file that is no JSON is named."""
+    """The error names a file that is not JSON."""
     folder = tmp_path / "taboo" / "in"
     folder.mkdir(parents=True)
     (folder / "instances.json").write_text("{", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The laws that every game keeps, whatever it is told."""
+"""The laws that every game keeps for any replies."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from games import GAMES
-from games.bots import with_form_errors
+from games.bots import with_format_errors
 from games.grids import EMPTY
-from games.playthrough import Playthrough, played_by_bots, replay
+from games.playthrough import Playthrough, play_by_bots, replay
 from harness.core.protocols import Game
 from harness.core.seeds import stream
 from harness.core.vocabulary import Instance, Outcome, normalised
@@ -81,31 +81,35 @@ CHEAP = {"privateshared": "hotel-booking"}
 
 
 def some_instance(game: Game) -> Instance:
-    """The first of a game's instances that is quickly played."""
-    return next(one for one in game.instances() if one.experiment == CHEAP.get(game.name, one.experiment))
+    """Returns a game's first instance that takes little time to play."""
+    return next(
+        instance
+        for instance in game.instances()
+        if instance.experiment == CHEAP.get(game.name, instance.experiment)
+    )
 
 
 def spoiled(
     game: Game, instance: Instance, rules: str, rate: float, chance: Random, other: list[str]
 ) -> Playthrough:
-    """A play by middling bots, some of whose replies are replaced by others or broken in form."""
+    """Plays with bots of skill 0.5; replaces some replies and breaks the format of some."""
 
-    def reply(seat: str, heard: Any) -> str:
-        said = with_form_errors(game.bots[seat](instance, heard, 0.5, chance), rate / 2, chance)
-        return chance.choice(other) if other and chance.random() < rate else said
+    def reply_of(seat: str, messages: Any) -> str:
+        reply = with_format_errors(game.bots[seat](instance, messages, 0.5, chance), rate / 2, chance)
+        return chance.choice(other) if other and chance.random() < rate else reply
 
     play, replies, asks = game.play(instance, rules), list[str](), []
     asks.append(next(play))
     try:
         while True:
-            replies.append(reply(asks[-1].seat, asks[-1].messages))
+            replies.append(reply_of(asks[-1].seat, asks[-1].messages))
             asks.append(play.send(replies[-1]))
     except StopIteration as ended:
         return Playthrough(asks=tuple(asks), replies=tuple(replies), outcome=ended.value)
 
 
 def check(game: Game, transcript: Playthrough) -> None:
-    """The laws that hold of any finished play."""
+    """Asserts the laws of a finished episode."""
     outcome = transcript.outcome
     assert isinstance(outcome, Outcome)
     assert (outcome.score is None) is (outcome.state in ("aborted", "unscored"))
@@ -134,7 +138,7 @@ def check(game: Game, transcript: Playthrough) -> None:
     rate=st.sampled_from([0.05, 0.3, 1.0]),
 )
 def test_every_episode_ends(game: Game, replies: list[str], seed: int, rate: float) -> None:
-    """No replies crash a game or keep it going for ever, and its outcome is in order; played again they bring the same asks and outcome."""
+    """No replies crash a game or keep it running; the same replies give the same asks and outcome."""
     instance = some_instance(game)
     transcript = spoiled(game, instance, "v1.6b", rate, stream(seed), replies)
     check(game, transcript)
@@ -143,7 +147,7 @@ def test_every_episode_ends(game: Game, replies: list[str], seed: int, rate: flo
 
 @EVERY_GAME
 def test_rule_sets_differ_for_the_critic_only(game: Game) -> None:
-    """Both rule sets play alike, save that under v1.6 a critic may be invalid for ever."""
+    """Both rule sets play alike, except that v1.6 never aborts for an invalid critic."""
     instance = some_instance(game)
     for seed in range(20):
         transcript = spoiled(game, instance, "v1.6b", 0.1, stream(seed), ["", "yes"])
@@ -171,9 +175,9 @@ HOSTILE = {
 @EVERY_GAME
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
 def test_hostile_replies(game: Game, text: str) -> None:
-    """Texts made to hurt parsers, bare and behind every tag, at every place of a play, are taken or refused at once."""
+    """Texts that are hard to parse are accepted or refused at once, at every place and after every tag."""
     instance = some_instance(game)
-    openers = played_by_bots(game, instance, "v1.6b", skill=0.5, chance=stream(3)).replies[:3]
+    openers = play_by_bots(game, instance, "v1.6b", skill=0.5, chance=stream(3)).replies[:3]
     for kept in range(len(openers) + 1):
         for tag in ("", *TAGS):
             transcript = replay(game.play(instance, "v1.6b"), [*openers[:kept], f"{tag} {text}"])
@@ -183,9 +187,9 @@ def test_hostile_replies(game: Game, text: str) -> None:
 @EVERY_GAME
 @BOUNDED
 @given(data=st.data())
-def test_forms_are_accepted(game: Game, data: st.DataObject) -> None:
-    """Whatever matches an ask's form is a reply in good form to the game, and no longer than the token limit allows."""
-    for reply_format, (instance, before) in _every_form(game.name).items():
+def test_replies_in_the_format_are_accepted(game: Game, data: st.DataObject) -> None:
+    """A game accepts every reply that matches its ask's format; such a reply fits the token limit."""
+    for reply_format, (instance, before) in _every_format(game.name).items():
         reply = data.draw(st.from_regex(re.compile(reply_format), fullmatch=True))
         transcript = replay(game.play(instance, "v1.6b"), [*before, reply.strip()])
         parse = (
@@ -197,11 +201,11 @@ def test_forms_are_accepted(game: Game, data: st.DataObject) -> None:
 
 
 @cache
-def _every_form(name: str) -> dict[str, tuple[Instance, tuple[str, ...]]]:
-    """Each form that a game asks for, with replies that lead to it."""
+def _every_format(name: str) -> dict[str, tuple[Instance, tuple[str, ...]]]:
+    """Returns each reply format that a game asks for, with replies that lead to it."""
     game = GAMES[name]
     instance = some_instance(game)
-    transcript = played_by_bots(game, instance, "v1.6b", skill=0.5, chance=stream(0))
+    transcript = play_by_bots(game, instance, "v1.6b", skill=0.5, chance=stream(0))
     places = {
         ask.reply_format.regex: (instance, transcript.replies[:number])
         for number, ask in reversed(list(enumerate(transcript.asks)))
@@ -211,18 +215,18 @@ def _every_form(name: str) -> dict[str, tuple[Instance, tuple[str, ...]]]:
 
 
 @pytest.mark.parametrize("reply", ["NA", "NA ", "N", "NAB", "NA b", "N A", "Nothing"])
-def test_the_answer_that_the_form_leaves_out(reply: str) -> None:
-    """The form of an answer matches every line without a colon but the one that the rules take for none."""
+def test_the_answer_that_the_format_excludes(reply: str) -> None:
+    """The format of an answer matches every line without a colon except NA."""
     reply_format = next(
-        reply_format for reply_format in _every_form("privateshared") if reply_format.startswith("ANSWER")
+        reply_format for reply_format in _every_format("privateshared") if reply_format.startswith("ANSWER")
     )
     assert bool(re.fullmatch(reply_format, f"ANSWER: {reply}")) is (reply.strip() != "NA")
 
 
 @EVERY_GAME
-def test_forms_are_portable(game: Game) -> None:
-    """Forms use only what constrained decoders share: literals, classes, groups, alternation and bounded repeats."""
-    for reply_format in _every_form(game.name):
+def test_formats_are_portable(game: Game) -> None:
+    """Formats use what all constrained decoders support, bounded repeats among it."""
+    for reply_format in _every_format(game.name):
         assert reply_format.replace(EMPTY, "").isascii()
         _check_portable(parser.parse(reply_format))
 
@@ -250,9 +254,9 @@ def _check_portable(parsed: Iterable[tuple[Any, Any]]) -> None:
 
 @EVERY_GAME
 def test_perfect_bots(game: Game) -> None:
-    """Perfect bots reach 100 on every instance of ours."""
+    """Perfect bots score 100 on every instance of our own sets."""
     for instance in game.instances():
-        transcript = played_by_bots(
+        transcript = play_by_bots(
             game, instance, "v1.6b", skill=1, chance=stream(0, instance.experiment, instance.id)
         )
         check(game, transcript)
@@ -262,12 +266,16 @@ def test_perfect_bots(game: Game) -> None:
 
 @EVERY_GAME
 def test_bots_by_skill(game: Game) -> None:
-    """The more skilled the bots, the higher the mean score; hopeless ones lose, in good form."""
-    instances = [one for one in game.instances() if one.experiment not in ("museum-rooms", "locker-codes")]
+    """The mean score rises with the skill of the bots; bots of skill 0 lose, in a good format."""
+    instances = [
+        instance
+        for instance in game.instances()
+        if instance.experiment not in ("museum-rooms", "locker-codes")
+    ]
     means = []
     for skill in (0.0, 0.4, 0.8, 1.0):
         outcomes = [
-            played_by_bots(
+            play_by_bots(
                 game, instance, "v1.6b", skill=skill, chance=stream(repeat, instance.experiment, instance.id)
             ).outcome
             for instance in instances
@@ -282,22 +290,22 @@ def test_bots_by_skill(game: Game) -> None:
 
 
 @EVERY_GAME
-def test_replies_of_bots_match_the_form(game: Game) -> None:
-    """A bot's reply has the form of its ask, until with_form_errors breaks it: then no game takes it."""
+def test_replies_of_bots_match_the_format(game: Game) -> None:
+    """A bot's reply has the format of its ask; after with_format_errors no game accepts it."""
     for number, instance in enumerate(game.instances()[::7]):
-        transcript = played_by_bots(game, instance, "v1.6b", skill=0.7, chance=stream(number))
+        transcript = play_by_bots(game, instance, "v1.6b", skill=0.7, chance=stream(number))
         for place, (ask, reply) in enumerate(zip(transcript.asks, transcript.replies, strict=True)):
             assert re.fullmatch(ask.reply_format.regex, reply)
             if place < 8:
-                broken = with_form_errors(reply, 1.0, stream(0))
+                broken = with_format_errors(reply, 1.0, stream(0))
                 after = replay(game.play(instance, "v1.6b"), [*transcript.replies[:place], broken])
                 parse = after.asks[-1].last_parse if after.outcome is None else after.outcome.last_parse
                 assert parse.violation is not None
 
 
-def test_form_errors_come_at_their_rate() -> None:
-    """Form errors come as often as their rate says, and not at all at rate 0."""
+def test_format_errors_occur_at_their_rate() -> None:
+    """Format errors occur at their rate, and never at rate 0."""
     chance = stream(0)
-    broken = sum(with_form_errors("CLUE: a", 0.2, chance) != "CLUE: a" for _ in range(5000))
+    broken = sum(with_format_errors("CLUE: a", 0.2, chance) != "CLUE: a" for _ in range(5000))
     assert 900 < broken < 1100
-    assert with_form_errors("CLUE: a", 0.0, chance) == "CLUE: a"
+    assert with_format_errors("CLUE: a", 0.0, chance) == "CLUE: a"

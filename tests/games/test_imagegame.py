@@ -4,7 +4,7 @@ import pytest
 
 from games.clembench import read_instances
 from games.grids import EMPTY
-from games.imagegame import likeness, play
+from games.imagegame import play, score_drawing
 from games.playthrough import Playthrough, replay
 from harness.core.errors import SpecError
 from harness.core.vocabulary import Instance, Message, Requests
@@ -21,7 +21,7 @@ DONE = "Instruction: DONE"
 SAY = "Instruction: foo"
 
 
-def puzzle(**fields: object) -> Instance:
+def make_instance(**fields: object) -> Instance:
     own = {
         "player_1_prompt_header": "describe",
         "player_1_question": "next?",
@@ -42,10 +42,10 @@ def puzzle(**fields: object) -> Instance:
 @pytest.fixture(params=["literal", "checkout"])
 def instance(request: pytest.FixtureRequest) -> Instance:
     if request.param == "literal":
-        return puzzle()
-    found = read_instances(request.getfixturevalue("clembench"), "imagegame")[0]
-    assert found.fields["target_grid"] == TARGET
-    return found
+        return make_instance()
+    instance = read_instances(request.getfixturevalue("clembench"), "imagegame")[0]
+    assert instance.fields["target_grid"] == TARGET
+    return instance
 
 
 def played(instance: Instance, *replies: str) -> Playthrough:
@@ -89,7 +89,7 @@ def test_published_rules(
     parsed: int,
     violated: int,
 ) -> None:
-    """The image game ends as the published one does for these replies, its traps included."""
+    """The image game ends as the published one does for these replies."""
     outcome = played(instance, *replies, DONE).outcome
     assert outcome is not None
     assert (outcome.state, outcome.score) == (state, score)
@@ -108,25 +108,25 @@ THIRTEEN = "\n".join(["B B B B B", "B B B B B", f"B B B {EMPTY} {EMPTY}", *[" ".
         ("\n".join(["C C C C C"] * 5), (0.0, 0.0, 0.0)),
     ],
 )
-def test_likeness(drawing: str, figures: tuple[float, float, float] | None) -> None:
-    """Precision, recall and F1 are rounded as published, the latter from the rounded others; an empty drawing has none."""
-    assert likeness(THIRTEEN, drawing) == figures
+def test_score_drawing(drawing: str, figures: tuple[float, float, float] | None) -> None:
+    """The scores are rounded as published, F1 from rounded parts; an empty drawing has none."""
+    assert score_drawing(THIRTEEN, drawing) == figures
 
 
 def test_target_between_blank_lines() -> None:
-    """A target may stand between line ends, as some published ones do."""
-    outcome = played(puzzle(target_grid=f"\n{TARGET}"), SAY, T, DONE).outcome
+    """A target may have line ends around it, as some published targets have."""
+    outcome = played(make_instance(target_grid=f"\n{TARGET}"), SAY, T, DONE).outcome
     assert outcome is not None
     assert outcome.score == 100.0
 
 
-def test_what_each_seat_hears() -> None:
-    """The describer sees the target and hears only the question, the drawer hears only instructions."""
-    asks = played(puzzle(), SAY, T, "Instruction: bar").asks
-    told = Message("user", f"describe\n{TARGET}\nnext?\n")
-    assert asks[0].messages == (told,)
+def test_messages_of_each_seat() -> None:
+    """The describer gets the target and the question, the drawer gets the instructions only."""
+    asks = played(make_instance(), SAY, T, "Instruction: bar").asks
+    opening = Message("user", f"describe\n{TARGET}\nnext?\n")
+    assert asks[0].messages == (opening,)
     assert asks[1].messages == (Message("user", f"draw\n{SAY}"),)
-    assert asks[2].messages == (told, Message("assistant", SAY), Message("user", "next?"))
+    assert asks[2].messages == (opening, Message("assistant", SAY), Message("user", "next?"))
     assert asks[3].messages == (
         *asks[1].messages,
         Message("assistant", T),
@@ -135,8 +135,8 @@ def test_what_each_seat_hears() -> None:
 
 
 def test_averages() -> None:
-    """Averages are over complete rounds; an empty grid stands before the first."""
-    outcome = played(puzzle(), SAY, T, "Instruction: a b c", BLANK, DONE).outcome
+    """The averages are over complete rounds; before the first round the grid is empty."""
+    outcome = played(make_instance(), SAY, T, "Instruction: a b c", BLANK, DONE).outcome
     assert outcome is not None
     assert outcome.metrics["Average Changed Cell Count"] == 9.0
     assert outcome.metrics["Average Generated Instruction Length"] == 5.0
@@ -155,6 +155,6 @@ def test_averages() -> None:
     ],
 )
 def test_refused_instances(field: str, value: object, complaint: str) -> None:
-    """Foreign patterns are refused rather than run."""
+    """Patterns other than the published ones are refused and never run."""
     with pytest.raises(SpecError, match=complaint):
-        played(puzzle(**{field: value}))
+        played(make_instance(**{field: value}))

@@ -1,4 +1,4 @@
-"""What our own sets hold, and that they hold none of the traps that the published ones do."""
+"""Our own instance sets are complete, and free of the faults that the published sets have."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from games import GAMES
 from games.clembench import READERS
 from games.instances import HERE, five_letter_words, read_set, stop_words
 from games.instances.make import every_set
-from games.taboo import stem
+from games.stemmer import stem
 from harness.core.vocabulary import Instance
 
 EVERY_GAME = pytest.mark.parametrize("game", GAMES)
@@ -37,21 +37,21 @@ def values(instance: Instance, name: str) -> list[str]:
 
 @EVERY_GAME
 def test_as_many_as_published(game: str) -> None:
-    """Each game has as many instances of ours as the published set has, in as many experiments, none twice."""
+    """Each of our sets has the number of instances and experiments of the published set, none twice."""
     instances = GAMES[game].instances()
     counts = {
-        name: sum(one.experiment == name for one in instances)
-        for name in dict.fromkeys(one.experiment for one in instances)
+        name: sum(instance.experiment == name for instance in instances)
+        for name in dict.fromkeys(instance.experiment for instance in instances)
     }
     assert counts == PUBLISHED_COUNTS[game]
-    assert len({one.content_hash for one in instances}) == len(instances)
-    assert {one.set_name for one in instances} == {"own-1"}
-    for one in instances:
-        READERS[game](one)
+    assert len({instance.content_hash for instance in instances}) == len(instances)
+    assert {instance.set_name for instance in instances} == {"own-1"}
+    for instance in instances:
+        READERS[game](instance)
 
 
 def test_made_again() -> None:
-    """Making the sets anew gives the committed files, byte for byte."""
+    """The program makes the committed files, byte for byte."""
     made = dict(every_set())
     assert set(made) == set(GAMES)
     for game, text in made.items():
@@ -59,7 +59,7 @@ def test_made_again() -> None:
 
 
 def test_made_by_command(tmp_path: Path) -> None:
-    """The command writes the same files, whatever the hash seed."""
+    """The command writes the same files under any hash seed."""
     run(
         [sys.executable, "-m", "games.instances.make", "--out", str(tmp_path)],
         check=True,
@@ -72,20 +72,22 @@ def test_made_by_command(tmp_path: Path) -> None:
 
 @EVERY_GAME
 def test_size(game: str) -> None:
-    """No file is a burden."""
+    """Each file is small."""
     assert (HERE / f"{game}.json").stat().st_size < 300_000
 
 
 def test_taboo_words() -> None:
-    """No forbidden word is overlooked by the rules or is one with another, and targets differ."""
+    """No forbidden word is a stop word or shares a stem with another instance, and targets differ."""
     instances = GAMES["taboo"].instances()
-    assert len({one.fields["target_word"] for one in instances}) == 60
-    for one in instances:
-        forbidden = [str(one.fields["target_word"]), *values(one, "related_word")]
+    assert len({instance.fields["target_word"] for instance in instances}) == 60
+    for instance in instances:
+        forbidden = [str(instance.fields["target_word"]), *values(instance, "related_word")]
         assert len({stem(word) for word in forbidden}) == 4
         assert not stop_words() & set(forbidden)
-        assert len(values(one, "associations")) == 6
-        assert not {stem(word) for word in values(one, "associations")} & {stem(word) for word in forbidden}
+        assert len(values(instance, "associations")) == 6
+        assert not {stem(word) for word in values(instance, "associations")} & {
+            stem(word) for word in forbidden
+        }
 
 
 def test_stop_words() -> None:
@@ -94,59 +96,61 @@ def test_stop_words() -> None:
 
 
 def test_wordle_words() -> None:
-    """Targets are accepted words, differ, and are not told by their clues; the variants share them."""
+    """Targets are accepted words, differ, and do not stand in their clues; the variants share them."""
     plain, clued, criticised = (
         GAMES[game].instances() for game in ("wordle", "wordle_withclue", "wordle_withcritic")
     )
-    targets = [str(one.fields["target_word"]) for one in plain]
+    targets = [str(instance.fields["target_word"]) for instance in plain]
     assert len(set(targets)) == 30
     assert set(targets) <= set(five_letter_words())
     for variant in (clued, criticised):
-        assert [one.fields["target_word"] for one in variant] == targets
+        assert [instance.fields["target_word"] for instance in variant] == targets
         assert all(
-            str(one.fields["target_word"]) not in str(one.fields["target_word_clue"]) for one in variant
+            str(instance.fields["target_word"]) not in str(instance.fields["target_word_clue"])
+            for instance in variant
         )
     assert plain[0].fields["english_words"] is criticised[29].fields["english_words"]
     assert len(five_letter_words()) > 10_000
 
 
 def test_reference_targets() -> None:
-    """The target stands at each place equally often, and no two of the three grids are alike."""
+    """The target stands at each place equally often, and the three grids of an instance differ."""
     instances = GAMES["referencegame"].instances()
-    for number, one in enumerate(instances):
-        shown = [one.fields[f"player_2_{place}_grid"] for place in ("first", "second", "third")]
+    for number, instance in enumerate(instances):
+        shown = [instance.fields[f"player_2_{place}_grid"] for place in ("first", "second", "third")]
         assert len(set(shown)) == 3
-        assert shown[number % 3] == one.fields["player_1_target_grid"]
-        assert values(one, "target_grid_name")[0] == ("first", "second", "third")[number % 3]
+        assert shown[number % 3] == instance.fields["player_1_target_grid"]
+        assert values(instance, "target_grid_name")[0] == ("first", "second", "third")[number % 3]
 
 
 def test_private_values() -> None:
-    """No value stands inside another, nor in anything that is said before it is asked for but the line that gives it."""
-    for one in GAMES["privateshared"].instances():
-        slots = one.fields["slots"]
+    """No value stands inside another instance, nor in any text of the game but its own line of the prompt."""
+    for instance in GAMES["privateshared"].instances():
+        slots = instance.fields["slots"]
         assert isinstance(slots, dict)
         for slot, value in slots.items():
             others = [other.lower() for name, other in slots.items() if name != slot]
             assert not any(value.lower() in other for other in others)
-            prompt = str(one.fields["initial_prompt"]).replace(f"{slot.upper()}: {value}", "")
+            prompt = str(instance.fields["initial_prompt"]).replace(f"{slot.upper()}: {value}", "")
             assert value.lower() not in prompt.lower()
 
 
 def test_content_hashes_stay() -> None:
-    """Stores are resumed by them: as long as the set has its version, so has this one its hash, ten thousand words included."""
+    """A set of the same version keeps its content hashes, by which stores are resumed."""
     first = GAMES["wordle"].instances()[0]
     assert (first.set_name, first.content_hash) == ("own-1", "b070f2be6986e69d71711263366f121e")
 
 
 def test_content_hash(tmp_path: Path) -> None:
-    """A puzzle's hash follows its own fields, what its experiment shares and the words it accepts, and not the spacing of the file."""
+    """The hash covers an instance's fields, shared fields and words, but not the file's spacing."""
 
     def hash_of(text: str) -> str:
         path = tmp_path / "wordle.json"
         path.write_text(text, encoding="utf-8")
         return read_set(path, "wordle", "test")[0].content_hash
 
-    text = '{"experiments": [{"name": "e", "english_words": ["start"], "game_instances": [{"game_id": 1, "target_word": "start"}]}]}'
+    entry = '{"game_id": 1, "target_word": "start"}'
+    text = '{"experiments": [{"name": "e", "english_words": ["start"], "game_instances": [' + entry + "]}]}"
     same = hash_of(text)
     assert hash_of(text.replace(": ", " :\n")) == same
     assert hash_of(text.replace('"name": "e"', '"name": "f"')) == same

@@ -6,7 +6,7 @@ import pytest
 
 from games.clembench import read_instances
 from games.playthrough import Playthrough, replay
-from games.privateshared import ASIDE_FORM, cohens_kappa, play
+from games.privateshared import ASIDE_FORMAT, cohens_kappa, play
 from harness.core.errors import SpecError
 from harness.core.vocabulary import Ask, Instance, Message, Requests
 
@@ -14,7 +14,7 @@ SLOTS = {"from": "London", "to": "Amsterdam", "by": "Plane", "class": "The cheap
 ORDER = ["when", "class", "to", "from", "by"]
 
 
-def puzzle(**fields: object) -> Instance:
+def make_instance(**fields: object) -> Instance:
     own = {
         "tag": "TRAVEL-AGENT",
         "slots": SLOTS,
@@ -41,24 +41,24 @@ def puzzle(**fields: object) -> Instance:
 @pytest.fixture(params=["literal", "checkout"])
 def travel(request: pytest.FixtureRequest) -> Instance:
     if request.param == "literal":
-        return puzzle()
-    found = read_instances(request.getfixturevalue("clembench"), "privateshared")[0]
-    assert (found.fields["slots"], found.fields["request_order"]) == (SLOTS, ORDER)
-    return found
+        return make_instance()
+    instance = read_instances(request.getfixturevalue("clembench"), "privateshared")[0]
+    assert (instance.fields["slots"], instance.fields["request_order"]) == (SLOTS, ORDER)
+    return instance
 
 
 Aside = Callable[[str, int], str]
 
 
 def answers(value_of: Callable[[str], str], aside: Aside) -> list[str]:
-    """Every reply of an episode: asides by slot and round, an answer to each request."""
+    """Returns every reply of an episode: asides by slot and round, an answer to each request."""
     replies = [aside(slot, 0) for slot in SLOTS]
     for turn, slot in enumerate(ORDER):
         replies += [f"ANSWER: {value_of(slot)}", *(aside(slot, turn + 1) for slot in SLOTS)]
     return replies
 
 
-def told(slot: str, number: int) -> str:
+def truthful(slot: str, number: int) -> str:
     return "ASIDE: yes" if ORDER.index(slot) < number else "ASIDE: no"
 
 
@@ -70,7 +70,7 @@ def always(slot: str, number: int) -> str:
     return "ASIDE: yes"
 
 
-PERFECT = answers(SLOTS.__getitem__, told)
+PERFECT = answers(SLOTS.__getitem__, truthful)
 
 
 def played(instance: Instance, replies: list[str]) -> Playthrough:
@@ -83,9 +83,9 @@ def played(instance: Instance, replies: list[str]) -> Playthrough:
         (PERFECT, "success", 100.0, 1.0, 1.0, 1.0),
         (answers(SLOTS.__getitem__, always), "lost", 0.0, 0.5, 0.0, 1.0),
         (answers(SLOTS.__getitem__, inverted), "lost", 0.0, 0.0, -1.0, 1.0),
-        (answers(lambda slot: "I will not say", told), "lost", 0.0, 1.0, 1.0, 0.0),
-        (answers(lambda slot: ", ".join(SLOTS.values()), told), "lost", 50.0, 20 / 30, 1 / 3, 1.0),
-        (answers(lambda slot: SLOTS[slot].upper(), told), "success", 100.0, 1.0, 1.0, 1.0),
+        (answers(lambda slot: "I will not say", truthful), "lost", 0.0, 1.0, 1.0, 0.0),
+        (answers(lambda slot: ", ".join(SLOTS.values()), truthful), "lost", 50.0, 20 / 30, 1 / 3, 1.0),
+        (answers(lambda slot: SLOTS[slot].upper(), truthful), "success", 100.0, 1.0, 1.0, 1.0),
     ],
     ids=["perfect", "always yes", "inverted", "evasive", "all at once", "capitals"],
 )
@@ -98,7 +98,7 @@ def test_scores(
     kappa: float,
     filled: float,
 ) -> None:
-    """The score is the harmonic mean of slots filled and of kappa, and what was given away early counts as known."""
+    """The score is the harmonic mean of filled slots and kappa; a value revealed early counts as known."""
     outcome = played(travel, replies).outcome
     assert outcome is not None
     assert outcome.state == state
@@ -111,7 +111,7 @@ def test_scores(
 
 
 def test_retries(travel: Instance) -> None:
-    """An aside may fail four times."""
+    """The game asks four times more for an aside."""
     replies = [
         each
         for reply in PERFECT
@@ -134,7 +134,7 @@ def test_retries(travel: Instance) -> None:
     ],
 )
 def test_aborts(travel: Instance, replies: list[str], total: int, parsed: int, violated: int) -> None:
-    """Five bad asides or one bad answer end the episode; NA is a bad answer."""
+    """Five invalid asides or one invalid answer abort the episode; NA is an invalid answer."""
     outcome = played(travel, replies).outcome
     assert outcome is not None
     assert (outcome.state, outcome.score) == ("aborted", None)
@@ -142,7 +142,7 @@ def test_aborts(travel: Instance, replies: list[str], total: int, parsed: int, v
 
 
 def test_line_end_after_an_answer(travel: Instance) -> None:
-    """A line end after the answer breaks nothing."""
+    """A line end after the answer is valid."""
     assert played(travel, [*PERFECT[:5], "ANSWER: a\n"]).outcome is None
 
 
@@ -161,7 +161,7 @@ def test_line_end_after_an_answer(travel: Instance) -> None:
     ],
 )
 def test_asides(travel: Instance, aside: str, meant: str) -> None:
-    """An aside is read by how it begins."""
+    """The first word of an aside decides its meaning."""
     transcript = played(travel, [aside])
     violated = transcript.asks[1].last_parse.violation is not None
     assert violated is (meant == "invalid")
@@ -171,9 +171,9 @@ def test_asides(travel: Instance, aside: str, meant: str) -> None:
         assert (outcome.score == 100.0) is (meant == "no")
 
 
-def test_what_the_answerer_hears() -> None:
-    """Asides leave no trace in the history; the first try of a question has two spaces, later ones a suffix."""
-    asks = played(puzzle(), ["hm", *PERFECT]).asks
+def test_messages_of_the_answerer() -> None:
+    """Asides do not enter the history; the first try of a question has two spaces, others a suffix."""
+    asks = played(make_instance(), ["hm", *PERFECT]).asks
     opening = (Message("user", "You travel."), Message("assistant", "Ok."))
     assert asks[0].messages == (*opening, Message("user", "ME:  Is from known? Say yes or no."))
     assert asks[1].messages == (*opening, Message("user", "ME: Again. Is from known? Say yes or no."))
@@ -182,10 +182,10 @@ def test_what_the_answerer_hears() -> None:
     assert asks[7].messages == (*opening, *given, Message("user", "ME:  Do they know from? Say yes or no."))
 
 
-def test_what_the_answerer_hears_of_the_checkout(travel: Instance) -> None:
-    """A request carries its tag and no plea for brevity."""
+def test_messages_of_the_answerer_in_the_checkout(travel: Instance) -> None:
+    """A request has its tag and no request for brevity."""
     asks: tuple[Ask, ...] = played(travel, PERFECT).asks
-    request = next(ask for ask in asks if ask.reply_format != ASIDE_FORM)
+    request = next(ask for ask in asks if ask.reply_format != ASIDE_FORMAT)
     sentences = travel.fields["request_sentences"]
     assert isinstance(sentences, dict)
     assert request.messages[-1].text.removeprefix("TRAVEL-AGENT: ") in sentences["when"]
@@ -193,7 +193,7 @@ def test_what_the_answerer_hears_of_the_checkout(travel: Instance) -> None:
 
 
 def test_kappa() -> None:
-    """Kappa agrees with a table worked out by hand."""
+    """Kappa equals the value computed by hand."""
     pairs = [(True, True)] * 20 + [(True, False)] * 5 + [(False, True)] * 10 + [(False, False)] * 15
     assert cohens_kappa(pairs) == pytest.approx(0.4)
 
@@ -208,6 +208,6 @@ def test_kappa() -> None:
     ],
 )
 def test_refused_instances(field: str, value: object, complaint: str) -> None:
-    """An instance that cannot be played is refused by name."""
+    """An instance that cannot be played is refused, with its name in the message."""
     with pytest.raises(SpecError, match=complaint):
-        played(puzzle(**{field: value}), [])
+        played(make_instance(**{field: value}), [])

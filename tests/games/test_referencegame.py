@@ -9,7 +9,7 @@ from harness.core.errors import SpecError
 from harness.core.vocabulary import Instance, Message, Requests
 
 
-def puzzle(**fields: object) -> Instance:
+def make_instance(**fields: object) -> Instance:
     own = {
         "player_1_prompt_header": "describe $1$ not $2$ or $3$",
         "player_1_target_grid": "a",
@@ -33,9 +33,9 @@ def puzzle(**fields: object) -> Instance:
 
 @pytest.fixture(params=["literal", "checkout"])
 def first(request: pytest.FixtureRequest) -> Instance:
-    """A puzzle whose target is the selector's first grid."""
+    """Returns an instance whose target is the selector's first grid."""
     return (
-        puzzle()
+        make_instance()
         if request.param == "literal"
         else read_instances(request.getfixturevalue("clembench"), "referencegame")[0]
     )
@@ -61,7 +61,7 @@ def played(instance: Instance, *replies: str) -> Playthrough:
     ],
 )
 def test_right_answers(first: Instance, answer: str) -> None:
-    """Whatever follows the place is ignored, as the published scorer does."""
+    """Text after the place is ignored, as in the published scorer."""
     outcome = played(first, "Expression: foo", answer).outcome
     assert outcome is not None
     assert (outcome.state, outcome.score, outcome.metrics["Lose"]) == ("success", 100.0, 0.0)
@@ -69,7 +69,7 @@ def test_right_answers(first: Instance, answer: str) -> None:
 
 
 def test_wrong_answer(first: Instance) -> None:
-    """Another place loses."""
+    """The wrong place loses."""
     outcome = played(first, "Expression: foo", "Answer: second").outcome
     assert outcome is not None
     assert (outcome.state, outcome.score, outcome.metrics["Lose"]) == ("lost", 0.0, 1.0)
@@ -77,7 +77,7 @@ def test_wrong_answer(first: Instance) -> None:
 
 @pytest.mark.parametrize("answer", ["Answer: the first", "first", "Answer:first", "Answer:  first", ""])
 def test_aborts_at_the_selector(first: Instance, answer: str) -> None:
-    """The tag, one white space and the place must start the answer; an abort counts as a loss in the game's own table."""
+    """An answer must start with the tag, one white space and the place; an abort has Lose = 1."""
     outcome = played(first, "Expression: foo", answer).outcome
     assert outcome is not None
     assert (outcome.state, outcome.score, outcome.metrics["Lose"]) == ("aborted", None, 1.0)
@@ -99,7 +99,7 @@ def test_aborts_at_the_selector(first: Instance, answer: str) -> None:
     ],
 )
 def test_aborts_at_the_describer(first: Instance, expression: str) -> None:
-    """Tag, one white space and one line, or the episode is over before the selector is asked."""
+    """An expression other than the tag, one white space and one line aborts before the selector is asked."""
     transcript = played(first, expression)
     assert transcript.outcome is not None
     assert (transcript.outcome.state, transcript.outcome.metrics["Aborted at Player 1"]) == ("aborted", 1.0)
@@ -110,26 +110,26 @@ def test_aborts_at_the_describer(first: Instance, expression: str) -> None:
     "expression", ["Expression:\nfoo", "Expression: foo\n\n", "EXPRESSION:  foo", "expression:\tfoo"]
 )
 def test_accepted_expressions(first: Instance, expression: str) -> None:
-    """A line end counts as the white space after the tag, and may follow the line."""
+    """A line end is valid as the white space after the tag, and after the line."""
     assert [ask.seat for ask in played(first, expression).asks] == ["describer", "selector"]
 
 
-def test_what_the_selector_hears() -> None:
-    """The whole reply, tag included, stands wherever the prompt has its placeholder."""
-    asks = played(puzzle(), "expression: foo").asks
+def test_messages_of_the_selector() -> None:
+    """The whole reply, tag included, replaces the prompt's placeholder."""
+    asks = played(make_instance(), "expression: foo").asks
     assert asks[0].messages == (Message("user", "describe a not b or c"),)
     assert asks[1].messages == (Message("user", "a b c: expression: foo, expression: foo?"),)
 
 
 def test_lengths() -> None:
-    """The expression's length is that of what follows the tag."""
-    outcome = played(puzzle(), "Expression: foo bar", "Answer: third").outcome
+    """The length of an expression is that of the text after the tag."""
+    outcome = played(make_instance(), "Expression: foo bar", "Answer: third").outcome
     assert outcome is not None
     assert outcome.metrics["Generated Expression Length"] == 7.0
     assert outcome.metrics["Generated Expression Number of Tokens"] == 2.0
 
 
 def test_refused_patterns() -> None:
-    """Foreign patterns are refused rather than run."""
+    """Patterns other than the published ones are refused and never run."""
     with pytest.raises(SpecError, match="'player_2_response_pattern' is not the published"):
-        played(puzzle(player_2_response_pattern="^answer:(?P<content>.*)*$"))
+        played(make_instance(player_2_response_pattern="^answer:(?P<content>.*)*$"))

@@ -14,7 +14,7 @@ WORDS = ["start", "crane", "shirt", "burst", "smart", "stark", "stair", "stand"]
 OK = "\nexplanation: x"
 
 
-def puzzle(game: str, **fields: object) -> Instance:
+def make_instance(game: str, **fields: object) -> Instance:
     shared: Mapping[str, object] = {
         "english_words": WORDS,
         "use_clue": game != "wordle",
@@ -32,14 +32,14 @@ def puzzle(game: str, **fields: object) -> Instance:
     )
 
 
-Puzzles = Callable[[str], Instance]
+MakeInstance = Callable[[str], Instance]
 
 
 @pytest.fixture(params=["literal", "checkout"])
-def start(request: pytest.FixtureRequest) -> Puzzles:
-    """The puzzle of the word start in each variant."""
+def start(request: pytest.FixtureRequest) -> MakeInstance:
+    """Returns a function that makes the instance with the target "start" of each variant."""
     if request.param == "literal":
-        return puzzle
+        return make_instance
     checkout = request.getfixturevalue("clembench")
     return lambda game: read_instances(checkout, game)[0]
 
@@ -85,7 +85,7 @@ CASES = [
 
 @pytest.mark.parametrize(("replies", "state", "score", "total", "parsed", "violated"), CASES)
 def test_published_rules(
-    start: Puzzles,
+    start: MakeInstance,
     replies: list[str],
     state: str,
     score: float | None,
@@ -93,7 +93,7 @@ def test_published_rules(
     parsed: int,
     violated: int,
 ) -> None:
-    """Wordle ends as the published game does for these replies, its counters and traps included."""
+    """Wordle ends as the published game does for these replies, counters included."""
     transcript = played(start("wordle"), *replies)
     assert transcript.outcome is not None
     assert len(transcript.replies) == len(replies)
@@ -101,8 +101,8 @@ def test_published_rules(
     assert transcript.outcome.requests == Requests(total=total, parsed=parsed, violated=violated)
 
 
-def test_remembered_guess(start: Puzzles) -> None:
-    """The guesser's history holds what was read out of its reply, never the reply."""
+def test_guess_in_the_history(start: MakeInstance) -> None:
+    """The guesser's history has the parsed parts of its reply, never the reply."""
     transcript = played(start("wordle"), "well, guess: crane", RIGHT)
     assert transcript.asks[1].messages[1] == Message("assistant", "guess:crane\nexplanation:INVALID_FORMAT\n")
     assert transcript.asks[1].messages[2].text.startswith("guess_feedback: c<red> r<")
@@ -126,7 +126,7 @@ COLOURS = {"G": "green", "Y": "yellow", "-": "red"}
     ],
 )
 def test_feedback(target: str, guess: str, colours: str) -> None:
-    """Letters that occur twice are coloured as the published game colours them, wrongly or not."""
+    """Letters that occur twice get the colours of the published game, right or wrong."""
     assert feedback(target, guess) == tuple(COLOURS[colour] for colour in colours)
 
 
@@ -134,7 +134,7 @@ def test_feedback(target: str, guess: str, colours: str) -> None:
     ("words", "score"),
     [("crane shirt start", 33.33), ("crane shirt burst smart stark start", 16.67), ("start", 100.0)],
 )
-def test_clue_variant(start: Puzzles, words: str, score: float) -> None:
+def test_clue_variant(start: MakeInstance, words: str, score: float) -> None:
     """With a clue the score is 100 over the attempts, and the clue ends the first message."""
     transcript = played(start("wordle_withclue"), *guesses(words))
     assert transcript.outcome is not None
@@ -161,7 +161,7 @@ CRITIC_CASES = [
 
 @pytest.mark.parametrize(("rules", "replies", "state", "score", "total", "parsed", "violated"), CRITIC_CASES)
 def test_critic_variant(
-    start: Puzzles,
+    start: MakeInstance,
     rules: str,
     replies: list[str],
     state: str,
@@ -170,7 +170,7 @@ def test_critic_variant(
     parsed: int,
     violated: int,
 ) -> None:
-    """Only the guess after the critic's opinion counts; how long a critic may ramble is all that tells v1.6 from v1.6b."""
+    """Only the guess after the critic's opinion counts; v1.6b alone limits the invalid opinions."""
     transcript = played(start("wordle_withcritic"), *replies, rules=rules)
     assert transcript.outcome is not None
     assert len(transcript.replies) == len(replies)
@@ -178,8 +178,8 @@ def test_critic_variant(
     assert transcript.outcome.requests == Requests(total=total, parsed=parsed, violated=violated)
 
 
-def test_what_the_critic_hears(start: Puzzles) -> None:
-    """The critic's second request is one user message with both proposals and neither of its answers."""
+def test_messages_of_the_critic(start: MakeInstance) -> None:
+    """The critic's second ask is one user message with both proposals and without its own replies."""
     instance = start("wordle_withcritic")
     asks = played(instance, CRANE, YES, CRANE, RIGHT).asks
     first, second = asks[1].messages, asks[4].messages
@@ -190,9 +190,9 @@ def test_what_the_critic_hears(start: Puzzles) -> None:
     assert second[0].text == f"{first[0].text}\n\n\n\n{again}"
 
 
-def test_what_the_guesser_hears_of_the_critic() -> None:
-    """The guesser is told clue and opinion after a proposal, and only feedback after the guess that counts."""
-    asks = played(puzzle("wordle_withcritic"), CRANE, "agreement: No", CRANE, RIGHT).asks
+def test_opinions_in_the_messages_of_the_guesser() -> None:
+    """The guesser gets clue and opinion after a proposal, and the feedback after the guess that counts."""
+    asks = played(make_instance("wordle_withcritic"), CRANE, "agreement: No", CRANE, RIGHT).asks
     assert asks[2].messages[-1] == Message(
         "user", "clue:embark\nguess_agreement:No\nagreement_explanation:INVALID_FORMAT\n"
     )
@@ -200,7 +200,7 @@ def test_what_the_guesser_hears_of_the_critic() -> None:
 
 
 def test_reprompts() -> None:
-    """Each flaw has a text of its own; with a critic the remembered reply then starts with the clue."""
+    """Each error has its own message; with a critic, the reply before it starts with the clue."""
     replies = {
         "format": "no tag",
         "letters": "guess: st4rt",
@@ -208,11 +208,11 @@ def test_reprompts() -> None:
         "unknown": "guess: qqqqq",
     }
     for kind, reply in replies.items():
-        asks = played(puzzle("wordle_withclue"), reply).asks
+        asks = played(make_instance("wordle_withclue"), reply).asks
         assert asks[1].messages[-1].text == REPROMPTS[kind]
         assert asks[1].messages[1].text.startswith("guess:")
         assert (asks[1].last_parse == KEPT) is (kind == "unknown")
-    critic = played(puzzle("wordle_withcritic"), "guess: cat", CRANE, "hm").asks
+    critic = played(make_instance("wordle_withcritic"), "guess: cat", CRANE, "hm").asks
     assert critic[1].messages[1].text == "clue:embark\nguess:cat\nexplanation:INVALID_FORMAT\n"
     assert critic[3].messages[-2:] == (
         Message("assistant", "agreement:INVALID_FORMAT\nexplanation:INVALID_FORMAT\n"),
@@ -221,15 +221,15 @@ def test_reprompts() -> None:
 
 
 def test_own_reprompts() -> None:
-    """An instance may bring texts of its own for some or all flaws."""
-    asks = played(puzzle("wordle", reprompts={"length": "five, please"}), "guess: cat", "nothing").asks
+    """An instance may replace the messages of some or all errors."""
+    asks = played(make_instance("wordle", reprompts={"length": "five, please"}), "guess: cat", "nothing").asks
     assert asks[1].messages[-1].text == "five, please"
     assert asks[2].messages[-1].text == REPROMPTS["format"]
 
 
 def test_sub_scores() -> None:
-    """Closeness and strategy are numbered by attempt, repetitions are counted, and opinions are held against what followed."""
-    outcome = played(puzzle("wordle"), *guesses("crane crane start")).outcome
+    """Each attempt has a closeness and a strategy score; repetitions and reactions are counted."""
+    outcome = played(make_instance("wordle"), *guesses("crane crane start")).outcome
     assert outcome is not None
     assert outcome.metrics["repeats guess"] == 1.0
     assert outcome.metrics["total guess repetitions"] == 1.0
@@ -238,7 +238,7 @@ def test_sub_scores() -> None:
     assert [outcome.metrics[f"strategy score {number}"] for number in (1, 2, 3)] == [0.0, -30.0, 30.0]
 
     outcome = played(
-        puzzle("wordle_withcritic"), CRANE, NO, CRANE, CRANE, YES, CRANE, CRANE, YES, RIGHT
+        make_instance("wordle_withcritic"), CRANE, NO, CRANE, CRANE, YES, CRANE, CRANE, YES, RIGHT
     ).outcome
     assert outcome is not None
     assert outcome.metrics["Repetition-Guesser-On-Critic-Agreement"] == 0.5
@@ -257,6 +257,6 @@ def test_sub_scores() -> None:
     ],
 )
 def test_refused_instances(field: str, value: object, complaint: str) -> None:
-    """An instance that v1.6 could not have played is refused by name."""
+    """An instance that v1.6 cannot play is refused, with its name in the message."""
     with pytest.raises(SpecError, match=complaint):
-        played(puzzle("wordle_withclue", **{field: value}))
+        played(make_instance("wordle_withclue", **{field: value}))

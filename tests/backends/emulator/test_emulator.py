@@ -20,8 +20,8 @@ from backends.emulator.quota import Bucket, Fixed, Law, Sliding
 from backends.emulator.server import Emulator, serving
 from backends.http import HttpBackend, open_connection_pool
 from games import GAMES
-from games.bots import words_may_follow
-from games.playthrough import played_by_bots, replay
+from games.bots import may_append_words
+from games.playthrough import play_by_bots, replay
 from harness.core.clock import RealClock
 from harness.core.emulation import FAULTS, Defects, Emulation, Fault, Faults, Latency, Quotas
 from harness.core.errors import (
@@ -159,11 +159,9 @@ def test_words_after_a_bots_reply_change_no_game() -> None:
     """Where the bots' manners let words follow, every own puzzle ends as it did without them; elsewhere white space does no harm."""
     for game in GAMES.values():
         for instance in game.instances()[::7]:
-            played = played_by_bots(
-                game, instance, "v1.6b", skill=0.7, chance=stream(1, instance.content_hash)
-            )
+            played = play_by_bots(game, instance, "v1.6b", skill=0.7, chance=stream(1, instance.content_hash))
             mannered = (
-                reply + (" and the few were not" if words_may_follow(reply) else "\n\n").rstrip()
+                reply + (" and the few were not" if may_append_words(reply) else "\n\n").rstrip()
                 for reply in played.replies
             )
             again = replay(game.play(instance, "v1.6b"), mannered)
