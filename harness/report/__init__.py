@@ -1,1 +1,18 @@
-"""Findings -> what a person reads. No arithmetic."""
+"""What a person reads: terminal output and HTML pages from findings. No arithmetic, no store.
+
+plain.py            verdicts in plain words: the first screen of an audit
+audit_tables.py     scores and audits for a terminal
+audit_page.py       an audit as one HTML page
+page.py             a whole store as one HTML page
+figures.py          findings as SVG figures
+drawing.py          shapes of the figures that templates draw
+characteristics.py  size and training against score, for a terminal
+drift.py            drift day by day, for a terminal
+plan.py             a forecast for a terminal; plan_chart.py draws it, power.py prints the power of a design
+check.py            findings of `check` for a terminal
+loadtest.py         a load test for a terminal and as a page
+times.py            what an access method's time went to
+games.py            games and instances for a terminal
+transcript.py       one episode for a terminal
+table.py, text.py   tables; hostile text made harmless
+templates/          the pages' HTML, style and script"""

@@ -1,6 +1,7 @@
-"""An audit as one HTML page: the verdicts in plain words, the figures, the evidence. Works offline, runs no script at all.
+"""An audit as one HTML page: the verdicts in plain words, the figures, the evidence.
 
-Figures are SVG documents shown as images: nothing in them can run or load anything, whatever a method is named."""
+Keeps: the page works offline and has no script; figures are SVG documents shown as images, which can run and
+load nothing, whatever a method is named."""
 
 from __future__ import annotations
 
@@ -14,7 +15,9 @@ from harness.report.text import escape_control
 
 
 def audit_page(models: Sequence[ModelAudit], *, store: str, made_at: float) -> str:
-    """The page's text."""
+    """Returns the page as HTML.
+
+    made_at   seconds since 1970"""
     return render(
         "audit.html.j2",
         store=store,
@@ -30,7 +33,7 @@ def _part(part: ModelAudit) -> dict[str, object]:
         "model": part.model,
         "opening": plain.opening(part),
         "alarm": plain.alarm(part),
-        "told": list(plain.summarise_methods(part)),
+        "summaries": list(plain.summarise_methods(part)),
         "noise": plain.noise(part),
         "plan": plain.plan(part),
         "forest": _image(figures.forest(audit)),
@@ -58,12 +61,12 @@ def _curves(part: ModelAudit) -> Iterator[dict[str, str]]:
     for match in (*([replies.again] if replies.again else []), *replies.across) if replies else ():
         if match.divergence is not None:
             words = (
-                f"{escape_control(match.method)}: how many pairs of replies to one prompt still agree after so many bytes;"
-                f" rho {match.divergence.rho:.2f} [{match.divergence.low:.2f}, {match.divergence.high:.2f}]"
+                f"{escape_control(match.method)}: pairs of replies to one prompt that are still equal after so "
+                f"many bytes; rho {match.divergence.rho:.2f} [{match.divergence.low:.2f}, {match.divergence.high:.2f}]"
             )
             yield {"figure": _image(figures.survival(match)), "words": words}
 
 
 def _image(figure: figures.Figure) -> str:
-    """The figure as an address that holds it."""
+    """Returns the figure as a data URL."""
     return f"data:image/svg+xml;base64,{base64.b64encode(figures.as_svg(figure).encode()).decode()}"

@@ -1,4 +1,4 @@
-"""Scores and verdicts as a terminal shows them: the answer first, in words, then the figures it rests on."""
+"""Scores and audits, for a terminal: the verdicts in plain words first, then the evidence."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ _STYLES = {"EQUIVALENT": "bold green", "DIFFERENT": "bold red", "INCONCLUSIVE": 
 
 
 def print_scores(models: Sequence[ModelScores], console: Console) -> None:
-    """A line for each access method and one for each of its games; intervals are 95 %, over items. A dash: not known, or nothing there."""
+    """Prints a line for each access method and each of its games; intervals are 95 %, over items; a dash: not
+    known."""
     for part in models:
         rows: list[Sequence[object]] = []
         for method in part.methods:
@@ -41,7 +42,7 @@ def print_scores(models: Sequence[ModelScores], console: Console) -> None:
         if part.methods and len(part.supported_games) < len(part.methods[0].games):
             left_out = [game.game for game in part.methods[0].games if game.game not in part.supported_games]
             console.print(
-                f"Common support leaves out {', '.join(left_out)}: some method played fewer than five of it, or 5 %.",
+                f"Not on common support: {', '.join(left_out)}: a method played fewer than five episodes of it, or 5 %.",
                 highlight=False,
             )
 
@@ -74,7 +75,7 @@ def _method_rows(method: MethodFigures, name: str) -> Iterator[Sequence[object]]
 
 
 def print_audit(models: Sequence[ModelAudit], console: Console) -> None:
-    """First what was found, in words for anyone; then the evidence for those who want it."""
+    """Prints the verdicts in plain words, then the evidence."""
     for part in models:
         _print_answer(part, console)
     for part in models:
@@ -98,7 +99,7 @@ def _print_answer(part: ModelAudit, console: Console) -> None:
             else Text("not compared", style="dim")
         )
         console.print(Text.assemble(*verdicts), soft_wrap=True)
-        for line in one.said:
+        for line in one.sentences:
             console.print(Text(f"  {escape_control(line)}"), soft_wrap=True)
         for cause in part.causes:
             if cause.named and cause.method == one.method:
@@ -113,7 +114,7 @@ def _print_answer(part: ModelAudit, console: Console) -> None:
 
 def _print_evidence(part: ModelAudit, console: Console) -> None:
     scores, replies = part.scores, part.replies
-    console.print(Text(f"The evidence: {escape_control(part.model)}", style="bold"), soft_wrap=True)
+    console.print(Text(f"Evidence: {escape_control(part.model)}", style="bold"), soft_wrap=True)
     across = {match.method: match for match in replies.across} if replies else {}
     causes = {cause.method: cause for cause in part.causes}
     if scores.reference in causes and causes[scores.reference].named:
@@ -130,7 +131,7 @@ def _print_evidence(part: ModelAudit, console: Console) -> None:
         words = (
             match.sentence
             if match
-            else "Replies to identical prompts were not compared: there are none in common."
+            else "Replies to identical prompts were not compared: no prompt is common to both methods."
         )
         console.print(Text(escape_control(words)), soft_wrap=True)
         cause = causes.get(comparison.method)
@@ -139,16 +140,7 @@ def _print_evidence(part: ModelAudit, console: Console) -> None:
         ):
             console.print(Text(escape_control(cause.sentence)), soft_wrap=True)
         if comparison.repeats_effective is not None:
-            worth = (
-                f"{comparison.repeats} repeats are worth {comparison.repeats_effective:.1f} independent ones."
-            )
-            agreement = comparison.agreement
-            if agreement is not None:
-                worth += (
-                    f" Two plays of one puzzle end otherwise in {100 * agreement.flips_reference:.0f} % of cases through the reference,"
-                    f" {100 * agreement.flips_method:.0f} % through this method, {100 * agreement.across:.0f} % across the two."
-                )
-            console.print(Text(worth), soft_wrap=True)
+            console.print(Text(_repeats(comparison, comparison.repeats_effective)), soft_wrap=True)
         _print_games(comparison, console)
     console.print()
     for words in (
@@ -157,6 +149,24 @@ def _print_evidence(part: ModelAudit, console: Console) -> None:
     ):
         if words:
             console.print(Text(escape_control(words)), soft_wrap=True)
+
+
+def _repeats(comparison: Comparison, effective: float) -> str:
+    """Returns what the repeats are worth, and how often the outcome of an item changes between them."""
+    identical = effective < 1.05  # printed as 1.0
+    repeats = comparison.repeats
+    words = (
+        f"Repeats were identical: {repeats} count as 1."
+        if identical and repeats > 1
+        else f"{repeats} repeats count as {effective:.1f} independent ones."
+    )
+    agreement = comparison.agreement
+    if agreement is None:
+        return words
+    return (
+        f"{words} The outcome changes between repeats: reference {100 * agreement.flips_reference:.0f} %, this method "
+        f"{100 * agreement.flips_method:.0f} %, between the two {100 * agreement.across:.0f} %."
+    )
 
 
 def _hash(part: ModelAudit) -> str:
@@ -188,7 +198,7 @@ def _print_games(comparison: Comparison, console: Console) -> None:
             "",
         )
     )
-    console.print(table(("game", "items", "points [95 %]", "p", "by form", "by play", "% played"), rows))
+    console.print(table(("game", "items", "points [95 %]", "p", "by format", "by quality", "% played"), rows))
 
 
 def _span(value: float | None, low: float | None, high: float | None) -> str | None:

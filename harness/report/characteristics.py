@@ -1,4 +1,4 @@
-"""Size and training against score, as a terminal shows them: what they explain, in words, then the fits."""
+"""Size and training against score, for a terminal: a sentence for each fit, then the tables."""
 
 from __future__ import annotations
 
@@ -12,47 +12,43 @@ from harness.report.table import table
 from harness.report.text import escape_control
 
 
-def print_characteristics(found: Characteristics, console: Console) -> None:
-    """Sentences, then three tables: fits, brackets of size, access methods of one model."""
-    for sentence in sentences(found):
+def print_characteristics(findings: Characteristics, console: Console) -> None:
+    """Prints the sentences and three tables: fits, brackets of size, access methods of one model."""
+    for sentence in sentences(findings):
         console.print(Text(escape_control(sentence)), soft_wrap=True)
     console.print()
     columns: tuple[str, ...] = (
         *("fit over", "term", "slope [95 %]", "HC3 error"),
-        *("R² [95 %]", "one left out", "predictive Q²", "leans on (Cook)"),
+        *("R² [95 %]", "one model left out", "predictive Q²", "influential (Cook)"),
     )
-    console.print(table(columns, [row for fit in found.fits for row in _fit_rows(fit)], left=2))
+    console.print(table(columns, [row for fit in findings.fits for row in _fit_rows(fit)], left=2))
     console.print()
-    console.print(table(("billions of parameters", "models", "scores", "sd"), _bracket_rows(found)))
-    if found.methods:
+    console.print(table(("billions of parameters", "models", "scores", "sd"), _bracket_rows(findings)))
+    if findings.methods:
         console.print(
-            "\nAccess methods of one model, less its reference; averages of one run each, unpaired:"
+            "\nAccess methods of one model, difference from the reference; averages of one run each, unpaired:"
         )
         columns = ("model", "method", "against", "clemscore", "on common support", "points earned (error)")
-        console.print(table(columns, _method_rows(found), left=3))
+        console.print(table(columns, _method_rows(findings), left=3))
 
 
-def sentences(found: Characteristics) -> Iterator[str]:
-    """What the fits say to someone who has never seen one."""
-    for fit in found.fits:
+def sentences(findings: Characteristics) -> Iterator[str]:
+    """Yields the findings in words for a reader who does not know regression."""
+    for fit in findings.fits:
         terms = " and ".join(slope.term for slope in fit.slopes)
         yield (
-            f"Over {fit.models} {fit.over}, {_percent(fit.r2)} % of the spread of scores goes with {terms} "
-            f"[95 %: {_percent(fit.r2_low)} to {_percent(fit.r2_high)} %]; of a model not yet seen {_foretold(fit)}."
+            f"Over {fit.models} {fit.over}, {terms} explain{'s' if len(fit.slopes) == 1 else ''} {_percent(fit.r2)} % of the variance of scores "
+            f"[95 %: {_percent(fit.r2_low)} to {_percent(fit.r2_high)} %]; leave-one-out Q2 = {fit.q2:.2f}."
         )
-    yield f"{_percent(found.within)} % of the spread lies between models of one class of size."
-    if any(method.quantisation for method in found.methods):
-        yield "Averages cannot say that quantisation changes nothing: play both ways and ask `lightbulb audit`."
+    yield f"{_percent(findings.within)} % of the variance is within classes of size."
+    if any(method.quantisation for method in findings.methods):
+        yield "Averages cannot show that quantisation changes nothing: play both methods and run `lightbulb audit`."
     for models, why in (
-        (found.without_facts, "not in the table of facts"),
-        (found.without_size, "of unknown size"),
+        (findings.without_facts, "not in the table of facts"),
+        (findings.without_size, "of unknown size"),
     ):
         if models:
             yield f"Left out, {why}: {', '.join(models)}."
-
-
-def _foretold(fit: Regression) -> str:
-    return f"it foretells {_percent(fit.q2)} %" if fit.q2 > 0 else "it foretells nothing"
 
 
 def _percent(share: float) -> str:
@@ -77,8 +73,8 @@ def _fit_rows(fit: Regression) -> Iterator[Sequence[object]]:
         )
 
 
-def _bracket_rows(found: Characteristics) -> Iterator[Sequence[object]]:
-    for bracket in found.brackets:
+def _bracket_rows(findings: Characteristics) -> Iterator[Sequence[object]]:
+    for bracket in findings.brackets:
         high = bracket.high_billions
         name = (
             f"{bracket.low_billions:g} or more"
@@ -89,8 +85,8 @@ def _bracket_rows(found: Characteristics) -> Iterator[Sequence[object]]:
         yield name, bracket.models, f"{bracket.score_min:.1f} to {bracket.score_max:.1f}", sd
 
 
-def _method_rows(found: Characteristics) -> Iterator[Sequence[object]]:
-    for method in found.methods:
+def _method_rows(findings: Characteristics) -> Iterator[Sequence[object]]:
+    for method in findings.methods:
         error = "" if method.se is None else f" ({method.se:.1f})"
         yield (
             method.model,

@@ -1,5 +1,5 @@
-"""Figures as shapes in a box of 100 by 100: where bars, bands and ticks lie. Templates draw them; labels are text outside, so that a
-figure fits a phone."""
+"""Positions of bars, bands and ticks in a box of 100 by 100. Templates draw them; labels are text outside the
+box, so that a figure fits a phone."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import ceil, floor, log10
 
-HEAT_STEPS = (1.0, 3.0, 8.0, 20.0)  # points at which a cell of the heat map takes the next colour
+HEAT_STEPS = (1.0, 3.0, 8.0, 20.0)  # points at which a cell takes the next colour; 3 is the default margin
 
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """A straight way from values to 0..100."""
+    """A linear map from values to 0..100."""
 
     low: float
     high: float
 
     @classmethod
     def around(cls, values: Iterable[float], *, also: Sequence[float] = ()) -> Axis:
-        """Holds all of these with a little room."""
+        """Returns an axis that holds all these values, with 4 % of room at each end."""
         known = [*values, *also]
         low, high = min(known), max(known)
         room = (high - low) * 0.04 or 1.0
@@ -43,7 +43,9 @@ class Bar:
 
 
 def histogram(bins: Sequence[tuple[float, int]], axis: Axis, bins_a_decade: int) -> tuple[Bar, ...]:
-    """Columns over a logarithmic axis, the highest 96 high; (lower edge, count)."""
+    """Returns columns over a logarithmic axis, the highest 96 high.
+
+    bins   (lower edge, count) of each"""
     if not bins:
         return ()
     highest = max(count for _, count in bins)
@@ -58,11 +60,11 @@ def histogram(bins: Sequence[tuple[float, int]], axis: Axis, bins_a_decade: int)
 
 
 def decades(axis: Axis) -> list[int]:
-    """The powers of ten on a logarithmic axis."""
+    """Returns the powers of ten on a logarithmic axis."""
     return list(range(ceil(axis.low), floor(axis.high) + 1))
 
 
-def heat(difference: float) -> str:
-    """The class of a heat map's cell: `less-2`, `more-4`, or `same`."""
+def heat_class(difference: float) -> str:
+    """Returns the CSS class of a heat map's cell: `less-2`, `more-4`, or `same`."""
     step = sum(abs(difference) >= one for one in HEAT_STEPS)
     return f"{'less' if difference < 0 else 'more'}-{step}" if step else "same"

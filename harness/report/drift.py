@@ -1,4 +1,4 @@
-"""Drift as a terminal shows it: what has changed, in words, then day by day."""
+"""Drift, for a terminal: a sentence for each method, then its days."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from harness.report.text import escape_control
 
 
 def print_drift(found: Sequence[MethodDrift], console: Console) -> None:
-    """For each method a sentence, its days, what the provider told of itself, and its scores against the first day's."""
+    """For each method a sentence, its days, what the provider told of itself, and its scores against the
+    first day's."""
     for place, one in enumerate(found):
         if place:
             console.print()

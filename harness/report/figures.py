@@ -1,7 +1,8 @@
-"""Findings as figures: each function takes findings and returns a chart; `as_svg` draws it without a network, a browser or a script.
+"""Findings as figures: each function takes findings and returns a chart; `as_svg` draws it without network or
+browser.
 
-Knows what is shown, not what it means. Keeps: a chart holds exactly the findings' numbers; what a model or a provider wrote never
-becomes more than a label. Does not promise: to show more than 40 methods or items at once."""
+Keeps: a chart holds exactly the findings' numbers; text of a model or a provider is only ever a label. Does
+not promise: more than 40 methods or items in one figure."""
 
 from __future__ import annotations
 
@@ -17,8 +18,8 @@ from harness.audit.scores.pairs import PairFinding
 from harness.audit.scores.variance import VarianceParts
 from harness.report.text import escape_control
 
-ROWS_MAX = 40
-PLAYED_MIN = 5  # below so many played episodes a game's quality is hearsay
+ROWS_MAX = 40  # rows of 26 pixels: one screen
+PLAYED_MIN = 5  # played episodes that a mean of their quality needs; the rule of common support
 GOOD, BAD, OPEN, INK, BAND = "#19733c", "#b3261e", "#8a5a00", "#1b1d21", "#cfe6d6"
 COLOURS = {
     "EQUIVALENT": GOOD,
@@ -27,18 +28,14 @@ COLOURS = {
     "the reference, played again": "#5d636e",
 }
 WIDTH = 520
-PADDING = {
-    "left": 36,
-    "right": 40,
-    "top": 5,
-    "bottom": 5,
-}  # the reader's letters may be wider than those it was drawn with
+# A reader's font may be wider than the one the figure was drawn with.
+PADDING = {"left": 36, "right": 40, "top": 5, "bottom": 5}
 Rows = list[dict[str, Any]]
 Figure = alt.Chart | alt.LayerChart | alt.FacetChart
 
 
 def as_svg(chart: Figure) -> str:
-    """The chart as an SVG document."""
+    """Returns the chart as an SVG document."""
     spec = {**chart.to_dict(), "padding": PADDING}
     return str(
         vl_convert.vegalite_to_svg(spec, vl_version=".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2]))
@@ -50,8 +47,10 @@ def _chart(rows: Rows) -> alt.Chart:
 
 
 def forest(audit: Audit) -> Figure:
-    """The difference of every method in points with its 95 % (thin) and 90 % (thick) intervals, and the margin as a band; the reference
-    against itself is the first row."""
+    """Draws every method's difference with its 95 % (thin) and 90 % (thick) intervals, and the margin as a
+    band.
+
+    The first row is the reference's A/A replicate."""
     rows: Rows = []
     if audit.again is not None:
         rows.append(_forest_row(audit.again, "the reference, played again"))
@@ -67,7 +66,7 @@ def forest(audit: Audit) -> Figure:
     band = (
         _chart([{"low": -audit.margin, "high": audit.margin}])
         .mark_rect(color=BAND)
-        .encode(x=alt.X("low:Q", title="points more or fewer than the reference"), x2="high:Q")
+        .encode(x=alt.X("low:Q", title="score less the reference's, points"), x2="high:Q")
     )
     zero = _chart([{"zero": 0}]).mark_rule(color=INK, strokeDash=[3, 3]).encode(x="zero:Q")
     thin = base.mark_rule(strokeWidth=2).encode(x="low:Q", x2="high:Q", y=y, color=colour)
@@ -90,7 +89,8 @@ def _forest_row(one: Comparison, verdict: str) -> dict[str, Any]:
 
 
 def heat_map(audit: Audit) -> Figure:
-    """Every method's difference in every game; a dot: surely so; a cross: too few episodes played to say."""
+    """Draws every method's difference in every game; dot: significant; cross: fewer than five episodes
+    played."""
     rows: Rows = [
         {
             "row": escape_control(one.method),
@@ -112,7 +112,7 @@ def _mark(game: GameFinding, repeats: int, alpha: float) -> str:
 
 
 def pair_map(pairs: Sequence[PairFinding]) -> Figure:
-    """Every pair of methods in every game, for looking only; a dot: among the differences of which one in ten may be chance."""
+    """Draws every pair of methods in every game, exploratory; dot: found at a false discovery rate of .1."""
     names = list(
         dict.fromkeys(f"{escape_control(one.second)} − {escape_control(one.first)}" for one in pairs)
     )[:ROWS_MAX]
@@ -145,7 +145,7 @@ def _heat(rows: Rows, order: list[str]) -> Figure:
 
 
 def dumbbell(one: Comparison, reference: str) -> Figure:
-    """The items that moved furthest: points through the reference and through the method; a ring: aborted more often than not."""
+    """Draws the items with the largest differences: both mean scores; ring: aborted in most repeats."""
     ends: Rows = []
     spans: Rows = []
     order = []
@@ -153,7 +153,7 @@ def dumbbell(one: Comparison, reference: str) -> Figure:
         label = _short(escape_control(item.label))
         order.append(label)
         spans.append({"item": label, "from": item.reference, "to": item.method})
-        for who, value, played in (
+        for method, value, played in (
             (reference, item.reference, item.played_reference),
             (one.method, item.method, item.played_method),
         ):
@@ -161,7 +161,7 @@ def dumbbell(one: Comparison, reference: str) -> Figure:
                 {
                     "item": label,
                     "points": value,
-                    "through": escape_control(who),
+                    "through": escape_control(method),
                     "ended": "aborted" if played < 0.5 else "played",
                 }
             )
@@ -187,13 +187,14 @@ def dumbbell(one: Comparison, reference: str) -> Figure:
 
 
 def _short(item: str) -> str:
-    """An item's key as a person names it: its game, experiment and number, without rules, set and hash."""
+    """Returns an item's game, experiment and number, without rules, set and hash."""
     parts = item.split(":")
     return f"{parts[0]} {':'.join(parts[3:-1])}" if len(parts) >= 6 else item
 
 
 def survival(match: CrossMatch) -> Figure:
-    """How long two replies to one prompt agree: of one method, and of two. One curve means alike."""
+    """Draws the share of pairs of replies that are still equal, within a method and across; equal curves: no
+    difference."""
     assert match.divergence is not None
     rows: Rows = [
         {"bytes": point.position, "share": value, "pair": name}
@@ -205,7 +206,7 @@ def survival(match: CrossMatch) -> Figure:
         .mark_line(interpolate="step-after", strokeWidth=2)
         .encode(
             x=alt.X("bytes:Q", title="bytes from the start of the reply"),
-            y=alt.Y("share:Q", title="share of pairs that still agree", scale=alt.Scale(domain=[0, 1])),
+            y=alt.Y("share:Q", title="pairs that are still equal", scale=alt.Scale(domain=[0, 1])),
             color=alt.Color(
                 "pair:N",
                 title=None,
@@ -219,7 +220,7 @@ def survival(match: CrossMatch) -> Figure:
 
 
 def variance_shares(parts: VarianceParts) -> Figure:
-    """What the spread of one episode's points is made of."""
+    """Draws the variance components of one episode's score."""
     whole = parts.method + parts.item + parts.interaction + parts.chance
     named = (
         ("access method", parts.method),

@@ -1,4 +1,4 @@
-"""The games, for a terminal."""
+"""Games and instances, for a terminal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from harness.report.text import escape_control
 
 
 def print_games(games: Sequence[Game], console: Console, *, as_json: bool) -> None:
-    """A line for each game and experiment."""
+    """Prints a line for each game and experiment, and each game's summary."""
     rows = []
     for game in games:
         counts = Counter((one.set_name, one.experiment) for one in game.instances())
@@ -37,22 +37,22 @@ def print_games(games: Sequence[Game], console: Console, *, as_json: bool) -> No
 def print_instance(
     instance: Instance, asks: Sequence[Ask], replies: Sequence[str], outcome: Outcome, console: Console
 ) -> None:
-    """The asks of one instance as each seat sees them, and the replies of a play."""
+    """Prints the asks of one instance as each seat gets them, and the replies of a playthrough."""
 
     def line(text: str, style: str = "") -> None:
         console.print(Text(escape_control(text), style=style), soft_wrap=True)
 
     line(f"{instance.game}, {instance.set_name}, {instance.experiment}, instance {instance.id}", "bold")
-    seen: dict[str, int] = {}
+    shown: dict[str, int] = {}
     for turn, (ask, reply) in enumerate(zip(asks, replies, strict=True)):
         line(
-            f"\n── turn {turn}: {ask.seat} sees, and should answer in the form {ask.reply_format.regex}",
+            f"\n── turn {turn}: {ask.seat}, with the reply format {ask.reply_format.regex}",
             "bold",
         )
-        for message in ask.messages[min(seen.get(ask.seat, 0), len(ask.messages) - 1) :]:
+        for message in ask.messages[min(shown.get(ask.seat, 0), len(ask.messages) - 1) :]:
             line(f"[{message.role}]", "dim")
             line(message.text)
-        seen[ask.seat] = len(ask.messages)
+        shown[ask.seat] = len(ask.messages)
         line("[a bot's reply]", "dim")
         line(reply, "green")
     line(

@@ -1,4 +1,5 @@
-"""What `lightbulb bench` found: for a terminal, and as a page. A stage that the client limited has its reason in place of figures."""
+"""What `lightbulb bench` found: for a terminal, and as a page. A stage that the client limited has its reason
+in place of figures."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""A store's story as one HTML page: works offline, loads nothing, runs one script of ours and none of anybody else's.
+"""A store as one HTML page. It works offline, loads nothing, and runs one script.
 
-What models and providers wrote is hostile: templates escape it, the script shows it as text only, and the page's content policy names
-the hashes of its own style and script, so that nothing else could run even if something slipped through. Transcripts are data in the page
-and become elements when they are looked at."""
+Keeps: text of models and providers is hostile, so templates escape it, the script shows it as text only, and
+the page's content policy allows only the hashes of its own style and script. Transcripts are data in the
+page; the script makes elements of the one that is shown."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from harness.analysis.report_data import Story
 from harness.analysis.store_audit import ModelAudit
 from harness.audit.characteristics import Point, Regression
 from harness.report import figures
-from harness.report.drawing import Axis, decades, heat, histogram
+from harness.report.drawing import Axis, decades, heat_class, histogram
 from harness.report.text import escape_control
 from harness.store.report_queries import BINS_A_DECADE, QUANTILES, MethodTally, ShownEpisode
 
-METHODS_DRAWN = 6  # of a model, in figures of their own; the tables have them all
-CLUSTERS_MAX = 60  # rows of the table of causes; the rest are counted
+METHODS_DRAWN = 6  # of a model: a figure has some 20 KB, and the tables name all methods
+CLUSTERS_MAX = 60  # rows of the table of causes, two screens; the other causes are counted
 _DAY = "%Y-%m-%d %H:%M UTC"
 
 
 def page(story: Story) -> str:
-    """The page's text."""
+    """Returns the page as HTML."""
     return render(
         "page.html.j2",
         script=_asset("page.js"),
@@ -51,7 +51,7 @@ def page(story: Story) -> str:
 
 
 def render(template: str, *, script: str = "", **values: object) -> str:
-    """One of our templates with the page's style and this script; both are named by hash in its content policy."""
+    """Renders a template with the pages' style and this script; the content policy names both by hash."""
     environment = Environment(
         loader=PackageLoader("harness.report"),
         autoescape=True,
@@ -65,7 +65,7 @@ def render(template: str, *, script: str = "", **values: object) -> str:
         "seconds": seconds,
         "day": day,
         "plain": escape_control,
-        "heat": heat,
+        "heat": heat_class,
     }
     environment.globals |= {"histogram": histogram, "decades": decades, "log10": log10}
     style = _asset("page.css")
@@ -83,11 +83,11 @@ def _asset(name: str) -> str:
 
 
 def _hash(text: str) -> str:
-    """As a content policy names an inline element."""
+    """Returns the hash by which a content policy names an inline element."""
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
-# --- numbers as a person reads them -------------------------------------------------------------------------
+# --- numbers -------------------------------------------------------------------------
 
 
 def number(value: float | None, digits: int = 1, *, sign: bool = False) -> str:
@@ -99,7 +99,7 @@ def count(value: float | None) -> str:
 
 
 def seconds(value: float | None) -> str:
-    """A duration: 3.2 ms, 0.41 s, 12 min."""
+    """Formats a duration: 3.2 ms, 0.41 s, 12 min."""
     if value is None:
         return "–"
     if value < 0.1:
@@ -117,14 +117,14 @@ def day(at: float) -> str:
 
 
 def _forest_axis(part: ModelAudit) -> Axis:
-    """Holds every interval and both margins."""
+    """Returns an axis that holds every interval and both margins."""
     compared = [*part.scores.comparisons, *([part.scores.again] if part.scores.again else [])]
     ends = [end for one in compared for end in (one.points.low, one.points.high)]
     return Axis.around(ends, also=(-part.scores.margin, part.scores.margin, 0.0))
 
 
 def _more_figures(part: ModelAudit) -> list[tuple[str, str]]:
-    """(what it shows, address): pictures that stand in the page itself; as images they can run nothing."""
+    """Returns (caption, data URL) of each figure; as images they can run nothing."""
     scores = part.scores
     drawn = [
         (f"{one.method}: the items that moved furthest", figures.dumbbell(one, scores.reference))
@@ -132,22 +132,20 @@ def _more_figures(part: ModelAudit) -> list[tuple[str, str]]:
         if one.furthest
     ]
     drawn += [
-        (f"{match.method}: how long two replies to one prompt agree", figures.survival(match))
+        (f"{match.method}: pairs of replies to one prompt that are still equal", figures.survival(match))
         for match in (part.replies.across[:METHODS_DRAWN] if part.replies else ())
         if match.divergence is not None
     ]
     if scores.spread is not None:
-        drawn.append(
-            ("What the spread of one episode's points is made of", figures.variance_shares(scores.spread))
-        )
+        drawn.append(("Variance components of one episode's score", figures.variance_shares(scores.spread)))
     return [
-        (said, f"data:image/svg+xml;base64,{base64.b64encode(figures.as_svg(one).encode()).decode()}")
-        for said, one in drawn
+        (caption, f"data:image/svg+xml;base64,{base64.b64encode(figures.as_svg(figure).encode()).decode()}")
+        for caption, figure in drawn
     ]
 
 
 def _latency_axis(tallies: Sequence[MethodTally]) -> Axis | None:
-    """Logarithmic, over every method's histogram: alike for all, so that rows compare."""
+    """Returns one logarithmic axis for all methods' histograms."""
     edges = [log10(edge) for tally in tallies for edge, _ in tally.histogram]
     return Axis(min(edges), max(edges) + 1 / BINS_A_DECADE) if edges else None
 
@@ -179,7 +177,7 @@ def _scatter(models: Sequence[Point], fit: Regression) -> Scatter:
 
 
 def _power(exponent: int) -> str:
-    """10^9 as 1B."""
+    """Formats a power of ten: 10^9 is 1B."""
     unit, name = max(
         (power, letter)
         for power, letter in ((0, ""), (3, "k"), (6, "M"), (9, "B"), (12, "T"))
@@ -192,7 +190,7 @@ def _power(exponent: int) -> str:
 
 
 def transcripts(shown: Sequence[ShownEpisode]) -> dict[str, object]:
-    """Episodes for the page's script; texts that repeat, as first prompts do, are held once and named by their place."""
+    """Returns episodes for the page's script; each text is held once, and messages name its place."""
     places: dict[str, int] = {}
 
     def place(text: str) -> int:
@@ -231,7 +229,7 @@ def transcripts(shown: Sequence[ShownEpisode]) -> dict[str, object]:
 
 
 def as_data(value: object) -> Markup:
-    """JSON that may stand in a script element: no text in it can end the element or open another."""
+    """Returns JSON for a script element: no text in it can end the element or open another."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return Markup(
         text.replace("&", r"\u0026")

@@ -1,4 +1,5 @@
-"""A plan's timeline as a figure: a row for each access method, from its first call to its last, darker where it calls more.
+"""A plan's timeline as a figure: a row for each access method, from its first call to its last, darker where
+it calls more.
 
 altair draws; .svg and .png are still pictures, .html is one page that needs no network."""
 

@@ -1,4 +1,5 @@
-"""The outlook of a sweep as a terminal shows it: what it will be able to say, in words, then what that rests on."""
+"""The outlook of a sweep as a terminal shows it: what it will be able to say, in words, then what that rests
+on."""
 
 from __future__ import annotations
 

@@ -11,10 +11,10 @@ from harness.report.text import escape_control
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, left: int = 1) -> Table:
-    """A plain table: the first `left` columns flush left, the others flush right."""
-    made = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    """Makes a table without lines: the first `left` columns flush left, the others flush right."""
+    result = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for place, name in enumerate(columns):
-        made.add_column(name, justify="left" if place < left else "right", overflow="fold")
+        result.add_column(name, justify="left" if place < left else "right", overflow="fold")
     for row in rows:
-        made.add_row(*(Text(escape_control("-" if cell is None else str(cell))) for cell in row))
-    return made
+        result.add_row(*(Text(escape_control("-" if cell is None else str(cell))) for cell in row))
+    return result

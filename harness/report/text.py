@@ -1,4 +1,4 @@
-"""Text for a terminal. What models wrote is hostile: shown, never obeyed."""
+"""Text for a terminal. Text of models is hostile: its control characters are shown, not sent."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ _SHOWN_AS_IS = "\n\t"
 
 
 def escape_control(text: str) -> str:
-    """The text with every control, direction-changing or unprintable character written out: \\x1b cannot colour a terminal."""
+    """Returns the text with every control, direction-changing or unprintable character escaped, such as
+    \\x1b."""
     return "".join(
-        one if one in _SHOWN_AS_IS or unicodedata.category(one)[0] != "C" else _escaped(one) for one in text
+        letter if letter in _SHOWN_AS_IS or unicodedata.category(letter)[0] != "C" else _escaped(letter)
+        for letter in text
     )
 
 
@@ -20,12 +22,12 @@ def _escaped(character: str) -> str:
 
 
 def unique_names(names: Sequence[str]) -> list[str]:
-    """The names, each once: a second `n` is `n_2`."""
-    seen: list[str] = []
+    """Returns the names, each once: a second `n` is `n_2`."""
+    unique: list[str] = []
     for name in names:
-        number, told = 1, name
-        while told in seen:
+        number, candidate = 1, name
+        while candidate in unique:
             number += 1
-            told = f"{name}_{number}"
-        seen.append(told)
-    return seen
+            candidate = f"{name}_{number}"
+        unique.append(candidate)
+    return unique

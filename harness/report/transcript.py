@@ -1,4 +1,4 @@
-"""One episode as its seats saw it, for a terminal."""
+"""One episode as its seats got it, for a terminal."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from harness.report.text import escape_control
 
 
 def print_transcript(transcript: Transcript, console: Console) -> None:
-    """Every message once: what a seat newly saw, then its reply and, if the form was broken, how."""
+    """Prints every message once: a seat's new messages, then its reply and the violation of the format, if
+    any."""
 
     def line(text: str, style: str = "") -> None:
         console.print(Text(escape_control(text), style=style), soft_wrap=True)
@@ -18,7 +19,7 @@ def print_transcript(transcript: Transcript, console: Console) -> None:
     def asked(number: int, turn: TranscriptTurn) -> None:
         line(f"\n── turn {number}: {turn.seat} · {turn.method}", "bold")
         for message in turn.added:
-            if message.role != "assistant":  # its own earlier reply: shown where it was given
+            if message.role != "assistant":  # its own earlier reply: shown in its turn
                 line(f"[{message.role}]", "dim")
                 line(message.text)
 

@@ -1,20 +1,20 @@
-// Shows transcripts on demand, two of them side by side, and sorts tables. Everything written by others becomes text, never markup.
+// Shows transcripts on demand, two of them side by side, and sorts tables. Text of models becomes text nodes, never markup.
 "use strict";
 (() => {
   const byId = (id) => document.getElementById(id);
   let parsed = null;
-  const told = () => (parsed ??= JSON.parse(byId("transcripts-data").textContent));
-  const text = (place) => told().texts[place];
+  const data = () => (parsed ??= JSON.parse(byId("transcripts-data").textContent));
+  const text = (place) => data().texts[place];
 
   const element = (tag, name, content) => {
-    const made = document.createElement(tag);
-    if (name) made.className = name;
-    if (content !== undefined) made.textContent = content;
-    return made;
+    const node = document.createElement(tag);
+    if (name) node.className = name;
+    if (content !== undefined) node.textContent = content;
+    return node;
   };
   const unique = (values) => [...new Set(values)];
   const ending = (one) => one.ended + (one.score === null ? "" : ` ${Math.round(one.score)}`);
-  const play = (one) => `${one.method}${one.arm === "main" ? "" : " (" + one.arm + ")"}, play ${one.repeat + 1}: ${ending(one)}`;
+  const play = (one) => `${one.method}${one.arm === "main" ? "" : " (" + one.arm + ")"}, repeat ${one.repeat + 1}: ${ending(one)}`;
 
   const fill = (select, options, wanted) => {
     select.replaceChildren(...options.map(([value, shown]) => {
@@ -37,18 +37,18 @@
     pre.append(letters.slice(0, at).join(""), element("mark", "", at < letters.length ? letters[at] : "⏎ ends here"), letters.slice(at + 1).join(""));
     return pre;
   };
-  const bubble = (piece, seats, at, whose = "") => {
-    const made = element("div", piece.reply ? `bubble reply seat${seats.indexOf(piece.seat) % 4}` : "bubble");
-    made.append(element("span", "who", (piece.reply ? piece.seat : `${piece.role === "system" ? "system" : "game"} to ${piece.seat}`) + whose));
+  const bubble = (piece, seats, at, owner = "") => {
+    const box = element("div", piece.reply ? `bubble reply seat${seats.indexOf(piece.seat) % 4}` : "bubble");
+    box.append(element("span", "speaker", (piece.reply ? piece.seat : `${piece.role === "system" ? "system" : "game"} to ${piece.seat}`) + owner));
     if (piece.content.length > LONG && at === null && !piece.reply) {
       const folded = element("details");
       folded.append(element("summary", "", `${piece.content.slice(0, 160).trim()} … (${piece.content.length} characters)`), words(piece.content, null));
-      made.append(folded);
+      box.append(folded);
     } else {
-      made.append(words(piece.content, at));
+      box.append(words(piece.content, at));
     }
-    if (piece.reply) made.append(element("span", piece.violation ? "parse broken" : "parse", piece.violation ? `✗ ${piece.violation}` : "✓ form kept"));
-    return made;
+    if (piece.reply) box.append(element("span", piece.violation ? "parse broken" : "parse", piece.violation ? `✗ ${piece.violation}` : "✓ format kept"));
+    return box;
   };
   const pieces = (one) => one.turns.flatMap(([seat, asked, reply, violation]) => [
     ...asked.map(([role, place]) => ({ seat, role, content: text(place), reply: false })),
@@ -58,15 +58,15 @@
 
   // --- one transcript ---------------------------------------------------------------------------------------------------------
   const filters = ["method", "game", "ended"];
-  const fitting = () => told().episodes.filter((one) => filters.every((name) => !byId(`by-${name}`).value || one[name] === byId(`by-${name}`).value));
+  const fitting = () => data().episodes.filter((one) => filters.every((name) => !byId(`by-${name}`).value || one[name] === byId(`by-${name}`).value));
   const list = (wanted) => {
-    const found = fitting();
-    fill(byId("episode"), found.map((one) => [one.id, `${one.game}, ${one.puzzle}, ${play(one)}`]), wanted);
-    byId("matching").textContent = `${found.length} of ${told().episodes.length} transcripts in this page`;
+    const chosen = fitting();
+    fill(byId("episode"), chosen.map((one) => [one.id, `${one.game}, ${one.puzzle}, ${play(one)}`]), wanted);
+    byId("matching").textContent = `${chosen.length} of ${data().episodes.length} transcripts in this page`;
     show();
   };
   const show = () => {
-    const one = told().episodes.find((each) => each.id === byId("episode").value);
+    const one = data().episodes.find((each) => each.id === byId("episode").value);
     const talk = byId("talk");
     talk.replaceChildren();
     if (!one) return;
@@ -80,7 +80,7 @@
     select.dispatchEvent(new Event("change"));
   };
   const openEpisode = (id) => {
-    if (!told().episodes.some((one) => one.id === id)) return;
+    if (!data().episodes.some((one) => one.id === id)) return;
     start();
     for (const name of filters) byId(`by-${name}`).value = "";
     list(id);
@@ -88,10 +88,10 @@
     byId("talk").focus({ preventScroll: true });
   };
 
-  // --- two transcripts of one puzzle ------------------------------------------------------------------------------------------
+  // --- two transcripts of one item ------------------------------------------------------------------------------------------
   const group = (model, game) => {
     const items = new Map();
-    for (const one of told().episodes) {
+    for (const one of data().episodes) {
       if (one.model === model && one.game === game) items.set(one.item, [...(items.get(one.item) ?? []), one]);
     }
     return [...items].filter(([, plays]) => plays.length > 1);
@@ -110,7 +110,7 @@
   };
   const listGames = () => {
     const model = byId("pair-model").value;
-    const games = unique(told().episodes.filter((one) => one.model === model).map((one) => one.game)).filter((game) => group(model, game).length);
+    const games = unique(data().episodes.filter((one) => one.model === model).map((one) => one.game)).filter((game) => group(model, game).length);
     fill(byId("pair-game"), games.map((game) => [game, game]), byId("pair-game").value);
     listItems();
   };
@@ -133,53 +133,53 @@
     compare();
   };
   const compare = () => {
-    const [one, other] = ["pair-left", "pair-right"].map((side) => told().episodes.find((each) => each.id === byId(side).value));
+    const [one, other] = ["pair-left", "pair-right"].map((side) => data().episodes.find((each) => each.id === byId(side).value));
     const pair = byId("pair");
     pair.replaceChildren();
     if (!one || !other) return;
     byId("pair-left").dataset.method = one.method;
     byId("pair-right").dataset.method = other.method;
     const [left, right, seats] = [pieces(one), pieces(other), seatsOf(one, other)];
-    const parted = difference(left, right);
-    const where = parted && (left[parted.place] ?? right[parted.place]);
-    const alike = left.slice(0, parted?.place).filter((piece) => piece.reply).length;
-    byId("pair-said").textContent = parted
-      ? `They part at character ${parted.at + 1} of ${where.reply ? "a reply of the " + where.seat : "what the game tells the " + where.seat}` +
-        `, after ${alike} ${alike === 1 ? "reply" : "replies"} alike.`
-      : "Word for word the same.";
+    const first = difference(left, right);
+    const where = first && (left[first.place] ?? right[first.place]);
+    const equal = left.slice(0, first?.place).filter((piece) => piece.reply).length;
+    byId("pair-summary").textContent = first
+      ? `First difference: character ${first.at + 1} of ${where.reply ? "a reply of the " + where.seat : "a message to the " + where.seat}` +
+        `, after ${equal} equal ${equal === 1 ? "reply" : "replies"}.`
+      : "The two transcripts are equal.";
     pair.append(element("div", "head", play(one)), element("div", "head", play(other)));
-    for (const piece of left.slice(0, parted ? parted.place : left.length)) {
-      const made = bubble(piece, seats, null, ", both alike");
-      made.className += " both";
-      pair.append(made);
+    for (const piece of left.slice(0, first ? first.place : left.length)) {
+      const box = bubble(piece, seats, null, ", both");
+      box.className += " both";
+      pair.append(box);
     }
-    if (parted) pair.append(element("div", "apart", "▼ from here they differ"));
-    for (let place = parted ? parted.place : Infinity; place < Math.max(left.length, right.length); place += 1) {
-      for (const [side, all, whose] of [["", left, one], [" right", right, other]]) {
-        const at = parted.place === place ? parted.at : null;
-        const made = all[place] ? bubble(all[place], seats, at, ` · ${whose.method}, play ${whose.repeat + 1}`) : element("div", "faint", parted.place === place ? "(has ended)" : "");
-        made.className += side + (place > parted.place ? " after" : "");
-        pair.append(made);
+    if (first) pair.append(element("div", "apart", "▼ different from here on"));
+    for (let place = first ? first.place : Infinity; place < Math.max(left.length, right.length); place += 1) {
+      for (const [side, all, episode] of [["", left, one], [" right", right, other]]) {
+        const at = first.place === place ? first.at : null;
+        const box = all[place] ? bubble(all[place], seats, at, ` · ${episode.method}, repeat ${episode.repeat + 1}`) : element("div", "faint", first.place === place ? "(has ended)" : "");
+        box.className += side + (place > first.place ? " after" : "");
+        pair.append(box);
       }
     }
     pair.append(element("p", "", `${ending(one)}: ${one.reason}`), element("p", "", `${ending(other)}: ${other.reason}`));
   };
 
-  // --- the page opens without reading the transcripts; they are read when somebody comes near --------------------------------
+  // --- transcripts are parsed when their part of the page comes near --------------------------------
   let started = false;
   const start = () => {
     if (started) return;
     started = true;
     for (const name of filters) {
-      const values = unique(told().episodes.map((one) => one[name])).sort();
+      const values = unique(data().episodes.map((one) => one[name])).sort();
       fill(byId(`by-${name}`), [["", "all"], ...values.map((value) => [value, value])]);
       byId(`by-${name}`).addEventListener("change", () => list());
     }
     byId("episode").addEventListener("change", show);
     byId("before").addEventListener("click", () => step(byId("episode"), -1));
     byId("next").addEventListener("click", () => step(byId("episode"), 1));
-    const models = unique(told().episodes.map((one) => one.model)).filter((model) =>
-      unique(told().episodes.filter((one) => one.model === model).map((one) => one.game)).some((game) => group(model, game).length));
+    const models = unique(data().episodes.map((one) => one.model)).filter((model) =>
+      unique(data().episodes.filter((one) => one.model === model).map((one) => one.game)).some((game) => group(model, game).length));
     fill(byId("pair-model"), models.map((model) => [model, model]));
     byId("pair-model").addEventListener("change", listGames);
     byId("pair-game").addEventListener("change", listItems);
@@ -195,7 +195,7 @@
     if (asked) openEpisode(asked[1]);
   };
   if (byId("transcripts-data")) {
-    const near = new IntersectionObserver((seen) => { if (seen.some((one) => one.isIntersecting)) { near.disconnect(); start(); } }, { rootMargin: "400px" });
+    const near = new IntersectionObserver((entries) => { if (entries.some((entry) => entry.isIntersecting)) { near.disconnect(); start(); } }, { rootMargin: "400px" });
     near.observe(byId("transcripts"));
     near.observe(byId("apart"));
     addEventListener("hashchange", follow);
@@ -203,7 +203,7 @@
     follow();
   }
 
-  // --- tables sort by a column whose head is pressed --------------------------------------------------------------------------
+  // --- tables sort by the column whose header is pressed --------------------------------------------------------------------------
   for (const head of document.querySelectorAll("table.sortable th")) {
     const press = element("button", "", head.textContent.trim());
     press.type = "button";

@@ -91,7 +91,7 @@ def test_the_command_on_the_published_tables() -> None:
     ]
     spoken = CliRunner().invoke(app, arguments)
     assert spoken.stdout.startswith(
-        "Over 17 models with known training tokens, 57 % of the spread of scores goes with log10 parameters"
+        "Over 17 models with known training tokens, log10 parameters explains 57 % of the variance of scores"
     )
     assert "llama.cpp q4" in spoken.stdout
     found = json.loads(CliRunner().invoke(app, [*arguments, "--json"]).stdout)

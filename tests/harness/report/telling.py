@@ -1,4 +1,5 @@
-"""A small store with known rows: two access methods play the same puzzles, and one of them writes hostile text."""
+"""A small store with known rows: two access methods play the same puzzles, and one of them writes hostile
+text."""
 
 from __future__ import annotations
 
@@ -29,7 +30,8 @@ HOSTILE = (
 
 
 def telling_store(path: Path, *, methods: tuple[str, ...] = ("m/here", "m/<b>there</b>")) -> Path:
-    """Of each puzzle's plays the second method's differ from the first's in one character; one in four of its episodes aborts."""
+    """Of each puzzle's plays the second method's differ from the first's in one character; one in four of its
+    episodes aborts."""
     rows: list[Record] = [
         SweepRecord(
             run_id="0001",

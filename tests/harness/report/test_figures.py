@@ -29,7 +29,8 @@ def found() -> Audit:
 
 
 def test_every_method_has_its_row_and_every_game_its_cell(found: Audit) -> None:
-    """Forest: the second self first, then each method; heat map: methods times games; pairs: all of them; all drawn as SVG."""
+    """Forest: the second self first, then each method; heat map: methods times games; pairs: all of them; all
+    drawn as SVG."""
     rows = figures.forest(found).to_dict()["datasets"]
     forest_rows = next(values for values in rows.values() if len(values) == 4)
     assert [row["method"] for row in forest_rows] == ["m4", "m1", "m2", "m3"]

@@ -37,7 +37,8 @@ def written(store: Path) -> str:
 
 
 def test_nothing_hostile_is_markup(written: str) -> None:
-    """Names, reasons, prompts and replies stand in the page as text: it has our two scripts and not one element of theirs."""
+    """Names, reasons, prompts and replies stand in the page as text: it has our two scripts and not one
+    element of theirs."""
     assert re.findall(r"<script[^>]*>", written) == [
         '<script type="application/json" id="transcripts-data">',
         "<script>",
@@ -54,14 +55,16 @@ def test_nothing_hostile_is_markup(written: str) -> None:
 
 
 def test_what_was_said_is_what_is_shown(written: str) -> None:
-    """Through all the escaping the transcripts' own words come back, but for characters that no eye should meet."""
+    """Through all the escaping the transcripts' own words come back, but for characters that no eye should
+    meet."""
     texts = json.loads(_data(written))["texts"]
     assert f"GUESS: {HOSTILE[0]}" in texts
     assert any(r"\x1b[31m \u202etxt {{ 7 * 7 }}" in text for text in texts)
 
 
 def test_it_runs_only_our_script_and_loads_nothing(written: str) -> None:
-    """The content policy allows the hashes of exactly the style and script that are there; no attribute names an address."""
+    """The content policy allows the hashes of exactly the style and script that are there; no attribute names
+    an address."""
     (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', written)
     for kind, tag in (("style", "style"), ("script", "script")):
         (text,) = re.findall(rf"<{tag}>(.*?)</{tag}>", written, re.DOTALL)
@@ -119,7 +122,8 @@ def test_calls_are_counted_by_method(store: Path) -> None:
 
 
 def test_transcripts_are_whole_items_within_the_bytes(store: Path) -> None:
-    """Every play of an item or none, those that ended differently first; what is asked for by name comes always."""
+    """Every play of an item or none, those that ended differently first; what is asked for by name comes
+    always."""
     with open_to_read(store) as connection:
         everything = chosen_episodes(connection, bytes_max=1_000_000)
         assert len(everything) == 2 * ITEMS * REPEATS
@@ -134,7 +138,8 @@ def test_transcripts_are_whole_items_within_the_bytes(store: Path) -> None:
 
 
 def test_a_store_without_rivals_has_a_page_too(tmp_path: Path) -> None:
-    """One access method: no verdict, and the page says why; a reference that was not played is an error all the same."""
+    """One access method: no verdict, and the page says why; a reference that was not played is an error all
+    the same."""
     store = telling_store(tmp_path / "one.duckdb", methods=("m/here",))
     story = store_story(store, reference=None, margin=None, transcript_bytes=0, made_at=0.0)
     assert "No verdicts: nothing to compare" in page(story)
@@ -143,7 +148,8 @@ def test_a_store_without_rivals_has_a_page_too(tmp_path: Path) -> None:
 
 
 def test_models_that_say_their_size_have_a_line(tmp_path: Path) -> None:
-    """Averages of six models whose parameters are known: a dot for each, and what ten times the parameters go with."""
+    """Averages of six models whose parameters are known: a dot for each, and what ten times the parameters go
+    with."""
     with (DATA / "published_scores.csv").open(newline="") as file:
         published = list(csv.DictReader(file))[:6]
     named = [(f"m{place}-t0.0--m{place}-t0.0", row) for place, row in enumerate(published)]

@@ -64,16 +64,19 @@ def test_the_first_differing_character_is_marked(tab: Page) -> None:
     tab.locator("#apart").scroll_into_view_if_needed()
     tab.wait_for_selector("#pair mark")
     assert tab.locator("#pair mark").all_inner_texts() in (["g", "."], [".", "g"])
-    assert "character 19 of a reply of the describer, after 0 replies alike" in tab.inner_text("#pair-said")
+    assert "character 19 of a reply of the describer, after 0 equal replies" in tab.inner_text(
+        "#pair-summary"
+    )
     same = tab.locator("#pair-left option").first.get_attribute("value")
     tab.select_option("#pair-left", same)
     tab.select_option("#pair-right", same)
-    assert tab.inner_text("#pair-said") == "Word for word the same."
+    assert tab.inner_text("#pair-summary") == "The two transcripts are equal."
     assert tab.locator("#pair mark").count() == 0
 
 
 def test_a_cause_leads_to_its_example(tab: Page) -> None:
-    """The link beside a cause opens a transcript with the game's parse on the reply that broke the form; by keyboard."""
+    """The link beside a cause opens a transcript with the game's parse on the reply that broke the form; by
+    keyboard."""
     tab.locator("#endings a").focus()
     tab.keyboard.press("Enter")
     tab.wait_for_selector("#talk .parse.broken")
@@ -96,7 +99,8 @@ def test_tables_sort_and_everything_is_reached_by_keyboard(tab: Page) -> None:
 
 @pytest.mark.parametrize("dark", [False, True])
 def test_a_phone_scrolls_one_way(browser: Browser, told: Path, dark: bool) -> None:
-    """At 360 pixels nothing sticks out of the page, wide tables scroll in their own frame, and ink differs from paper, dark or light."""
+    """At 360 pixels nothing sticks out of the page, wide tables scroll in their own frame, and ink differs
+    from paper, dark or light."""
     shown, complaints = opened(browser, told, width=360, dark=dark)
     shown.locator("#transcripts").scroll_into_view_if_needed()
     shown.wait_for_selector("#talk .bubble")

@@ -1,4 +1,4 @@
-"""The first screen: a person who has never seen a p-value understands it, and nothing on it says more than the evidence."""
+"""The first screen: it needs no statistics, and no sentence on it goes beyond the evidence."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def part() -> ModelAudit:
     )
 
 
-def spoken(part: ModelAudit) -> str:
+def printed(part: ModelAudit) -> str:
     console = Console(file=StringIO(), width=300)
     print_audit([part], console)
     assert isinstance(console.file, StringIO)
@@ -47,20 +47,20 @@ def spoken(part: ModelAudit) -> str:
 
 
 def test_it_needs_no_statistics(part: ModelAudit) -> None:
-    """No word of the trade before "The evidence"; both verdicts, a range, the noise and the plan are there."""
-    first, evidence = spoken(part).split("The evidence", 1)
+    """No statistical term before the evidence; both verdicts, a range, the noise and the plan are there."""
+    first, evidence = printed(part).split("Evidence: ", 1)
     assert not JARGON.search(first), JARGON.search(first)
     assert "m1   scores: EQUIVALENT   replies: EQUIVALENT" in first
     assert "m2   scores: DIFFERENT   replies: DIFFERENT" in first
     assert "most likely between" in first
-    assert "Played a second time, m0 differs from itself by" in first
+    assert "Noise: m0 was played twice and differs from itself by" in first
     assert "Plan 01234567, written before the first call" in first
     assert "p = " in evidence or "p < " in evidence
     assert "plan 01234567" in evidence
 
 
 def test_it_says_how_much_more_it_takes(part: ModelAudit) -> None:
-    """Few items and an honest "not enough": the number of plays or puzzles that would settle it."""
+    """Few items and an honest "not enough": the number of repeats or items that would settle it."""
     few = simulate(
         "strong",
         [CLEAN, CLEAN],
@@ -70,9 +70,9 @@ def test_it_says_how_much_more_it_takes(part: ModelAudit) -> None:
         items=(4, 5, 18, 6, 3, 3, 3),
     )
     open_ended = replace(part, scores=audit(few, "m0", seed=1, draws=399), replies=None)
-    (told,) = plain.summarise_methods(open_ended)
-    assert (told.scores, told.replies) == ("INCONCLUSIVE", None)
-    assert re.search(r"(plays of each puzzle|puzzles) would settle it\.", told.said[0])
+    (summary,) = plain.summarise_methods(open_ended)
+    assert (summary.scores, summary.replies) == ("INCONCLUSIVE", None)
+    assert re.search(r"(repeats of each item|items) would settle it\.", summary.sentences[0])
     assert plain.noise(open_ended) is None
 
 
@@ -89,22 +89,26 @@ def test_the_first_words_and_the_evidence_name_one_range(part: ModelAudit) -> No
     found = audit(few, "m0", seed=1, draws=399)
     (one,) = found.comparisons
     low, high = re.findall(r"[+-][0-9.]+", one.sentence.split(" off ")[0])
-    (told,) = plain.summarise_methods(replace(part, scores=found, replies=None))
-    assert f"score between {abs(float(low))} points fewer and {abs(float(high))} points more" in told.said[0]
+    (summary,) = plain.summarise_methods(replace(part, scores=found, replies=None))
+    assert (
+        f"score between {abs(float(low))} points fewer and {abs(float(high))} points more"
+        in summary.sentences[0]
+    )
     settled = replace(one.points, open_low=-1.0, open_high=1.0)
     only_played = replace(found, comparisons=(replace(one, points=settled),))
-    (told,) = plain.summarise_methods(replace(part, scores=only_played, replies=None))
-    assert "of its games" in told.said[0]
-    assert f"{-one.played.open_low:.1f} % more" in told.said[0]
+    (summary,) = plain.summarise_methods(replace(part, scores=only_played, replies=None))
+    assert "of its episodes" in summary.sentences[0]
+    assert f"{-one.played.open_low:.1f} % more" in summary.sentences[0]
 
 
 def test_what_is_not_to_be_believed_says_so_first(part: ModelAudit) -> None:
-    """A reference that differs from itself is an alarm, and counts as a difference; a margin given later is said."""
+    """A reference that differs from itself is an alarm, and counts as a difference; a margin given later is
+    said."""
     broken = replace(part, scores=replace(part.scores, calibrated=False))
-    assert "CALIBRATION FAILED" in spoken(broken).split("scores:")[0]
+    assert "CALIBRATION FAILED" in printed(broken).split("scores:")[0]
     assert broken.differs
     overruled = replace(part, plan=replace(PLAN, overruled=("margin 9 instead of 3",)))
-    assert "Overruled by this command: margin 9 instead of 3." in plain.plan(overruled)
+    assert "Overridden by this command: margin 9 instead of 3." in plain.plan(overruled)
     unplanned = PlanQuote(plan_hash=None, made_at=None, before_calls=False, plans=0, overruled=())
     assert plain.plan(replace(part, plan=unplanned)).startswith("No plan was stored")
 
