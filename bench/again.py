@@ -2,9 +2,9 @@
 
     python -m bench.again --sweeps 200
 
-Each sweep is played on virtual time: gates, scheduler, games and bots as in a run, a provider with spread latencies and faults, one access
-method in both its arms. Then the audit of scores and of replies. Rejections at a level should be about that level, or fewer where few
-outcomes are possible."""
+Each sweep is played on virtual time: gates, scheduler, games and bots as in a run, a provider with spread
+latencies and faults, one access method in both its arms. Then the audit of scores and of replies. Rejections
+at a level should be about that level, or fewer where few outcomes are possible."""
 
 from __future__ import annotations
 

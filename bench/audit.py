@@ -1,4 +1,5 @@
-"""Calibration of the audit: size, coverage, power, equivalence over the simulators of scores and of replies, and its time on a full sweep.
+"""Calibration of the audit: size, coverage, power, equivalence over the simulators of scores and of replies,
+and its time on a full sweep.
 
     python -m bench.audit --audits 400
 
@@ -282,8 +283,8 @@ def family_table(audits: int, seed: int) -> None:
 
 
 def big_store(store: Path, *, items: int) -> tuple[int, int]:
-    """A store of 10 methods x 7 games x these items x 5 repeats, the first method in both arms, four turns an episode; half of the replies
-    are the item's usual ones. Returns its calls and episodes."""
+    """A store of 10 methods x 7 games x these items x 5 repeats, the first method in both arms, four turns an
+    episode; half of the replies are the item's usual ones. Returns its calls and episodes."""
     with open_to_write(store) as connection:
         for statement in BIG_STORE:
             connection.execute(statement.replace("{items}", str(items)))
@@ -295,7 +296,8 @@ def big_store(store: Path, *, items: int) -> tuple[int, int]:
 
 
 def from_a_store(items: int) -> None:
-    """10 methods x 7 games x `items` x 5 repeats, four turns each, out of the DuckDB file: scores and replies, and what memory it takes."""
+    """10 methods x 7 games x `items` x 5 repeats, four turns each, out of the DuckDB file: scores and
+    replies, and what memory it takes."""
     with tempfile.TemporaryDirectory() as folder:
         store = Path(folder) / "big.duckdb"
         calls, episodes = big_store(store, items=items)

@@ -2,8 +2,8 @@
 
     python -m bench.audit_stopping --audits 60
 
-Prints markdown tables, in under ten minutes of one core as called above. Each row is its own stream. A model of data, not data; the Monte
-Carlo error of a rate near .05 is .022 / sqrt(audits / 100)."""
+Prints markdown tables, in under ten minutes of one core as called above. Each row is its own stream. A model
+of data, not data; the Monte Carlo error of a rate near .05 is .022 / sqrt(audits / 100)."""
 
 from __future__ import annotations
 
@@ -79,11 +79,12 @@ def _chance(greedy: bool) -> str:
     return "T0" if greedy else "T>0"
 
 
-# --- looks --------------------------------------------------------------------------------------------------------------------
+# --- looks ----------------------------------------------------------------------------------------------
 
 
 def look_table(audits: int, seed: int) -> None:
-    """Where four looks end, beside all played and one look, beside the stratified t alone, and beside a confidence sequence."""
+    """Where four looks end, beside all played and one look, beside the stratified t alone, and beside a
+    confidence sequence."""
     print(
         f"\n### Four looks ({audits} audits a row, {DRAWS} draws; share: of the items played when it ended)\n"
     )
@@ -148,7 +149,8 @@ def _looked(scores: ScoreArray) -> tuple[float, ...]:
 
 
 def _sequence_share(scores: ScoreArray) -> float | None:
-    """Share of the items at which the asymptotic confidence sequence over 30 block means lies inside +-3, asked after every block."""
+    """Share of the items at which the asymptotic confidence sequence over 30 block means lies inside +-3,
+    asked after every block."""
     games = pair(scores, "m0", ("m1",))
     means = np.array(
         [[part.mean() for part in np.array_split(game.difference("points")[0], BLOCKS)] for game in games]
@@ -187,7 +189,7 @@ def _at_margin(rng: np.random.Generator, kind: str, sd: float, shape: tuple[int,
     return np.where(rng.random(shape) < 0.03, -100.0, 0.0) + rng.normal(0, sd / 4, shape)
 
 
-# --- tripwire -----------------------------------------------------------------------------------------------------------------
+# --- tripwire -------------------------------------------------------------------------------------------
 
 
 def tripwire_table(audits: int, seed: int) -> None:
@@ -222,7 +224,7 @@ def _tripped(rng: np.random.Generator, defect: Defect, greedy: bool) -> tuple[fl
     return wire.highest, at
 
 
-# --- planning -----------------------------------------------------------------------------------------------------------------
+# --- planning -------------------------------------------------------------------------------------------
 
 
 def planning_table(audits: int, seed: int) -> None:
@@ -267,11 +269,12 @@ def _proved(
     return proved / audits
 
 
-# --- drift --------------------------------------------------------------------------------------------------------------------
+# --- drift ----------------------------------------------------------------------------------------------
 
 
 def drift_table(runs: int, seed: int) -> None:
-    """A panel of 30 asks, 5 replies on the first day and 2 a day from then on; a share of the asks is answered otherwise from day 11 on."""
+    """A panel of 30 asks, 5 replies on the first day and 2 a day from then on; a share of the asks is
+    answered otherwise from day 11 on."""
     print(f"\n### Drift ({runs} runs a row of 40 days; alarm at 365)\n")
     print(
         "| asks changed | p at most .05 before | alarms before day 11 | announced within 30 days | median days |"
@@ -294,7 +297,8 @@ def drift_table(runs: int, seed: int) -> None:
 
 
 def _days(rng: np.random.Generator, share: float, days: int) -> Sequence[Day]:
-    """Each ask has three answers of its own, given with probabilities .85, .10 and .05; a changed ask has other ones."""
+    """Each ask has three answers of its own, given with probabilities .85, .10 and .05; a changed ask has
+    other ones."""
     changed = rng.permutation(30) < round(30 * share)
     return [
         Day(

@@ -1,10 +1,12 @@
-"""Planted truth over real sockets: one model reached in six ways, five of them with a known defect or none, played and audited whole.
+"""Planted truth over real sockets: one model reached in six ways, five of them with a known defect or none,
+played and audited whole.
 
     python -m bench.planted --seeds 20
 
-A sweep and a check a seed; prints a line a seed and a table: how often each way got which verdict on scores and on replies, and how often
-its cause, and no other, was named. The exit code is 1 if the clean way was ever called DIFFERENT, a defect ever EQUIVALENT on the level
-that it touches, or a cause ever named that was not planted."""
+A sweep and a check a seed; prints a line a seed and a table: how often each way got which verdict on scores
+and on replies, and how often its cause, and no other, was named. The exit code is 1 if the clean way was ever
+called DIFFERENT, a defect ever EQUIVALENT on the level that it touches, or a cause ever named that was not
+planted."""
 
 from __future__ import annotations
 

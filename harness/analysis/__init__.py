@@ -1,5 +1,6 @@
-"""Hands a store's rows, or a plan's, to the audit room. Knows who computes what; computes nothing itself.
+"""Hands the rows of a store to the audit room. Knows which function computes what; computes nothing itself.
 
-one_store   scores, verdicts and times of one store      days      stores of different days side by side
-outlook     a sweep that is not played yet               stopping  a sweep that is being played
-story       everything that one page tells               tables    CSV files in a store's stead"""
+store_audit.py   scores, verdicts and times of one store
+store_drift.py   the stores of different days, compared
+report_data.py   everything that one report page shows
+csv_tables.py    CSV files in place of a store"""

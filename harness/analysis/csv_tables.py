@@ -1,7 +1,7 @@
-"""A score table and a table of model facts: CSV files, or a store, as the audit room wants them.
+"""Reads a score table and a table of model facts from CSV files, or from a store, for the audit room.
 
-Knows columns and their names. Keeps: every problem of a file is told at once, with its line, its column and what would be right; a column
-that nobody asks for is nobody's problem."""
+Knows columns and their names. Keeps: every problem of a file is told at once, with its line, its column and
+what would be right; a column that nobody asks for is nobody's problem."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ GUESSED_COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """One line of a table, and the place where its problems are told."""
+    """One line of a table; it collects its problems."""
 
     line: int
     cells: dict[str, str]
     problems: list[str]
 
     def number(self, column: str, *, low: float, high: float, unit: str) -> float | None:
-        """The cell as a number within bounds; None if it is empty or the table has no such column, and after a problem."""
+        """Returns the cell as a number within bounds; None if it is empty, missing or a problem."""
         text = self.cells.get(column, "").strip()
         if not text:
             return None
@@ -51,7 +51,7 @@ class _Row:
         return value
 
     def needed(self, column: str) -> str:
-        """The cell's text; empty after a problem."""
+        """Returns the cell's text; empty after a problem."""
         text = self.cells[column].strip()
         if not text:
             self.problem(column, "is empty; every line needs one")
@@ -91,8 +91,8 @@ class _Table:
 
 
 def score_rows(source: Path) -> tuple[ScoreRow, ...]:
-    """A score table: a store, or a CSV file with the columns model, method (or backend), clemscore and, for each game that it knows,
-    GAME_played, GAME_quality, GAME_std and GAME_episodes.
+    """Reads a score table: a store, or a CSV file with the columns model, method (or backend), clemscore and,
+    for each game that it knows, GAME_played, GAME_quality, GAME_std and GAME_episodes.
 
     raises  SpecError, StoreError"""
     if source.suffix.lower() in (".duckdb", ".db"):
@@ -142,7 +142,7 @@ def _games(row: _Row, games: Sequence[str]) -> Iterator[GameAverages]:
 
 
 def rows_of(scores: Iterable[ModelScores]) -> Iterator[ScoreRow]:
-    """What a store says, as a score table: averages that were imported stand for methods without episodes."""
+    """Yields a store's scores as a table; imported averages stand for methods without episodes."""
     for part in scores:
         played = {method.method for method in part.methods}
         for figures in (*part.methods, *(method for method in part.summaries if method.method not in played)):
@@ -168,8 +168,9 @@ def _averages(figures: MethodFigures) -> Iterator[GameAverages]:
 
 
 def model_facts(source: Path) -> tuple[ModelFacts, ...]:
-    """A table of facts: a CSV file with the columns model, parameters_billions and, where known, training_tokens_trillions and
-    parameters_guessed (or commercial: sizes of commercial models count as guessed).
+    """Reads a table of facts: a CSV file with the columns model, parameters_billions and, where known,
+    training_tokens_trillions and parameters_guessed (or commercial: sizes of commercial models count as
+    guessed).
 
     raises  SpecError"""
     table = _read(source)
@@ -226,7 +227,8 @@ def _read(path: Path) -> _Table:
     for line, cells in lines[1:]:
         if len(cells) != len(columns):
             table.problems.append(
-                f"line {line}: has {len(cells)} cells, the header {len(columns)}; write a comma for each empty cell"
+                f"line {line}: has {len(cells)} cells, the header {len(columns)}; "
+                "write a comma for each empty cell"
             )
         else:
             table.rows.append(_Row(line, dict(zip(columns, cells, strict=True)), table.problems))

@@ -1,6 +1,6 @@
-"""Everything one page tells of a store, gathered once: scores, verdicts, costs, endings, transcripts.
+"""Gathers everything that one report page shows of a store: scores, verdicts, costs, endings, transcripts.
 
-Knows who computes what; computes nothing itself."""
+Knows which function computes what; computes nothing itself."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from harness.store.report_queries import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Story:
-    """One store as a page tells it.
+    """One store as a report page shows it.
 
     made_at        seconds since 1970
     episodes       in the store; `shown` holds the transcripts of some
     audits         empty where the rows cannot be audited; why_no_audit then says why
-    sizes          models and the line through them; None where too few say how many parameters they have"""
+    sizes          models and the regression on their size; None where too few state their parameters"""
 
     store: str
     made_at: float
@@ -74,7 +74,8 @@ def store_story(
 def _audits(
     store: Path, reference: str | None, margin: float | None
 ) -> tuple[tuple[ModelAudit, ...], str | None]:
-    """A store that cannot be audited has a page all the same; a reference that is not in it is the user's mistake."""
+    """Returns the audits, or the reason why there are none: a page needs no audit. A wrong reference is the
+    user's mistake and raises."""
     try:
         return store_audit(store, reference=reference, margin=margin), None
     except AuditError as error:

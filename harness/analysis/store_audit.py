@@ -1,4 +1,5 @@
-"""From a store's rows to findings: hands the columns to the audit room, with the margins that the sweep fixed before it was played."""
+"""Computes the findings of one store: hands its columns to the audit room, with the margins that the sweep
+fixed before the first call."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ from harness.audit.scores.clemscore import (
     summary_figures,
 )
 from harness.audit.scores.findings import Audit
-from harness.audit.scores.interim import after_looks
+from harness.audit.scores.interim import with_interim_verdicts
 from harness.audit.scores.score_audit import audit
 from harness.core.errors import AuditError
 from harness.core.records import ProbeRecord, SummaryRecord
@@ -46,7 +47,7 @@ AGAIN = "again"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelScores:
-    """One model's access methods, and the games that every one of them could play.
+    """One model's access methods, and the games of their common support.
 
     summaries   the methods of which averages were imported, beside or instead of episodes"""
 
@@ -58,12 +59,12 @@ class ModelScores:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanQuote:
-    """What a verdict quotes of its plan.
+    """The plan that a verdict rests on.
 
-    plan_hash   of the newest plan; None where the store has none: its margins were chosen with the data at hand
+    plan_hash   of the newest plan; None where the store has none: the margins were chosen after the data
     made_at     seconds since 1970; before_calls: before the first call of its run
     plans       how many the store has: games, items and methods may be added, margins may not change
-    overruled   what the command said otherwise than the plan"""
+    overruled   options of the command that differ from the plan"""
 
     plan_hash: str | None
     made_at: float | None
@@ -74,9 +75,9 @@ class PlanQuote:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelAudit:
-    """One model's verdicts: on scores, and on the replies to identical prompts (None where there were none).
+    """One model's verdicts: on scores, and on replies to identical prompts (None where there were none).
 
-    causes   of every method that `lightbulb check` has probed into this store"""
+    causes   of every method whose probes by `lightbulb check` are in this store"""
 
     model: str
     plan: PlanQuote
@@ -86,7 +87,7 @@ class ModelAudit:
 
     @property
     def differs(self) -> bool:
-        """Some verdict is DIFFERENT, or the reference differs from itself."""
+        """Returns whether a verdict is DIFFERENT or the reference differs from itself."""
         found = [one.verdict for one in self.scores.comparisons]
         found += [match.verdict for match in self.replies.across if match.verdict] if self.replies else []
         return "DIFFERENT" in found or not self.calibrated
@@ -98,7 +99,7 @@ class ModelAudit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimeShares:
-    """What an access method's wall time went to, over all runs: fractions of the seconds, which sum to 1."""
+    """The shares of an access method's wall time, over all runs; they sum to 1."""
 
     method: str
     seconds: float
@@ -110,7 +111,7 @@ class TimeShares:
 
 
 def store_scores(store: Path) -> tuple[ModelScores, ...]:
-    """The score table of a store, a part for each model."""
+    """Returns the score table of a store, a part for each model."""
     with open_to_read(store) as connection:
         rows = episode_rows(connection)
         models = methods_of_models(connection)
@@ -119,7 +120,9 @@ def store_scores(store: Path) -> tuple[ModelScores, ...]:
         _refuse_empty(rows, store)
     ended = set(rows.method)
     pairs = ended.difference(*models.values())
-    models |= {pair: [pair] for pair in sorted(pairs)}  # those who played together are a player of their own
+    models |= {
+        pair: [pair] for pair in sorted(pairs)
+    }  # two methods in one episode count as a player of their own
     parts = []
     for model, methods in models.items():
         published = _published(averages, methods)
@@ -143,7 +146,7 @@ def store_scores(store: Path) -> tuple[ModelScores, ...]:
 
 
 def store_times(store: Path) -> tuple[TimeShares, ...]:
-    """What each access method's time went to; why it was slow.
+    """Returns the time shares of each access method, which show why it was slow.
 
     raises  AuditError if no call was timed: nothing was played, or only results were imported"""
     with open_to_read(store) as connection:
@@ -187,10 +190,10 @@ def _game(row: SummaryRecord) -> GameFigures:
 
 
 def store_audit(store: Path, *, reference: str | None, margin: float | None) -> tuple[ModelAudit, ...]:
-    """A verdict for every access method of every model that was reached in more than one way.
+    """Returns the audit of every model with more than one access method.
 
     reference, margin   None: as the sweep fixed them
-    raises  AuditError if no model was, the reference was not played, or only averages are known"""
+    raises  AuditError if no model has, the reference was not played, or only averages are known"""
     with open_to_read(store) as connection:
         rows = episode_rows(connection)
         models = methods_of_models(connection)
@@ -198,22 +201,21 @@ def store_audit(store: Path, *, reference: str | None, margin: float | None) -> 
         replies = reply_rows(connection)
         plan = _quoted(audit_plans(connection), choices, reference, margin)
         averages = summaries(connection)
-        taken = (
-            looks(connection) if choices.stop == "early" and reference is None and margin is None else None
-        )
+        made = looks(connection) if choices.stop == "early" and reference is None and margin is None else None
         probed = probes(connection)
     if averages and not rows.method:
         raise _averages_only(store)
     _refuse_empty(rows, store)
 
-    def seen(found: Audit) -> Audit:
-        return found if taken is None else after_looks(found, taken)
+    def with_stored_verdicts(scores: Audit) -> Audit:
+        return scores if made is None else with_interim_verdicts(scores, made)
 
     wanted = reference or choices.reference
     played = set(rows.method)
     if reference is not None and reference not in played:
         raise AuditError(
-            f"{store}: no episodes of the reference {reference!r}; there are episodes of {', '.join(sorted(played))}"
+            f"{store}: no episodes of the reference {reference!r}; "
+            f"there are episodes of {', '.join(sorted(played))}"
         )
     columns = _columns(rows)
     parts = []
@@ -222,8 +224,8 @@ def store_audit(store: Path, *, reference: str | None, margin: float | None) -> 
         if len(methods) < 2:
             continue
         held_against = wanted if wanted in methods else methods[0]
-        again = second_self(held_against) if second_self(held_against) in columns.method else None
-        scores = seen(
+        again = replicate_of(held_against) if replicate_of(held_against) in columns.method else None
+        scores = with_stored_verdicts(
             audit(
                 score_array(columns, [*methods, again] if again else methods),
                 held_against,
@@ -251,7 +253,8 @@ def store_audit(store: Path, *, reference: str | None, margin: float | None) -> 
 def _causes(
     probed: Sequence[ProbeRecord], scores: Audit, replies: ReplyFindings | None
 ) -> tuple[Attribution, ...]:
-    """Why the methods differ that were probed, the reference with them: it may be the one at fault."""
+    """Returns the causes of the differences of probed methods, the reference included: the fault may be its
+    own."""
     told = {
         match.method: {"DIFFERENT": True, "EQUIVALENT": False}.get(str(match.verdict))
         for match in (replies.across if replies else ())
@@ -285,26 +288,28 @@ def _quoted(
 
 def _refuse_empty(rows: EpisodeRows, store: Path) -> None:
     if not rows.method:
-        raise AuditError(f"{store}: no episode has ended in this store yet")
+        raise AuditError(f"{store}: no episode in this store has ended yet")
 
 
 def _averages_only(store: Path) -> AuditError:
     return AuditError(
-        f"{store}: published averages alone cannot say whether access methods differ, for they hide which items each method lost;"
-        " import the same results' raw.csv or episode folders"
+        f"{store}: published averages alone do not show whether access methods differ, "
+        "because they do not name the items that each method lost; "
+        "import the raw.csv or the episode folders of the same results"
     )
 
 
-def second_self(method: str) -> str:
-    """The name under which the second play of a reference is audited."""
+def replicate_of(method: str) -> str:
+    """Returns the name under which the second play of a reference is audited."""
     return f"{method} ({AGAIN})"
 
 
 def _columns(rows: EpisodeRows) -> EpisodeColumns:
-    """The rows by method, a second self apart: it is never pooled with the reference."""
+    """Returns the rows by method; an A/A replicate is a method of its own and never pooled with the
+    reference."""
     return EpisodeColumns(
         method=[
-            second_self(method) if arm == AGAIN else method
+            replicate_of(method) if arm == AGAIN else method
             for method, arm in zip(rows.method, rows.arm, strict=True)
         ],
         game=rows.game,
@@ -321,9 +326,9 @@ def _replies(
     rows: ReplyRows, reference: str, methods: Sequence[str], choices: AuditChoices
 ) -> ReplyFindings | None:
     """None where the reference has no reply."""
-    again = second_self(reference)
+    again = replicate_of(reference)
     named = {
-        number: second_self(method) if arm == AGAIN else method
+        number: replicate_of(method) if arm == AGAIN else method
         for number, (method, arm) in rows.players.items()
     }
     wanted = {number: name for number, name in named.items() if name in {*methods, again}}

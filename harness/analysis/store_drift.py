@@ -1,7 +1,8 @@
-"""Stores of different days, side by side: has a method changed since?
+"""Compares stores of different days: has a method changed?
 
-Joins stores to the audit room. A store is a day: the same sweep played again into a store of its own. First asks are held against those of
-all earlier days; scores of equal items, if episodes ended, against those of the first day."""
+Joins stores to the audit room. Each store is one day: the same sweep played again into a store of its own.
+Replies to first asks are compared with those of all earlier days; scores of equal items with those of the
+first day."""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ from harness.store.reader import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MethodDrift:
-    """One method: its replies day by day, and its scores, each later day against the first; None where scores cannot be compared."""
+    """One method: its replies day by day, and its scores, each later day against the first; None if scores
+    are not comparable."""
 
     replies: Drift
     scores: Audit | None
@@ -44,9 +46,9 @@ class _Store:
 
 
 def store_drift(stores: Sequence[Path], *, days_mean: float) -> tuple[MethodDrift, ...]:
-    """Every method that was asked on two of these days, in order of name.
+    """Returns every method that was asked on two of these days, in order of name.
 
-    stores  in any order: their first calls say when they were
+    stores  in any order: their first calls date them
     raises  AuditError if no method was; StoreError"""
     days = sorted(map(_read, _distinct(stores)), key=lambda day: day.first_at)
     methods = sorted({reply.method for day in days for reply in day.replies})
@@ -59,14 +61,15 @@ def store_drift(stores: Sequence[Path], *, days_mean: float) -> tuple[MethodDrif
             found.append(MethodDrift(replies=told, scores=_scores(asked, method)))
     if not found:
         raise AuditError(
-            f"no access method was asked in two of these stores; they hold {', '.join(methods) or 'no replies'}"
+            "no access method was asked in two of these stores; "
+            f"they contain {', '.join(methods) or 'no replies'}"
         )
     return tuple(found)
 
 
 def _distinct(stores: Sequence[Path]) -> Sequence[Path]:
     if len({store.resolve() for store in stores}) < len(stores):
-        raise AuditError("a store is named twice; drift compares stores of different days")
+        raise AuditError("a store is named twice; name stores of different days")
     return stores
 
 
@@ -74,7 +77,9 @@ def _read(store: Path) -> _Store:
     with open_to_read(store) as connection:
         replies = replies_to_first_asks(connection)
         if not replies:
-            raise StoreError(f"{store}: no reply in this store yet; drift compares replies of different days")
+            raise StoreError(
+                f"{store}: this store has no reply yet; drift compares replies of different days"
+            )
         first = min(reply.sent_at for reply in replies)
         return _Store(
             label=f"{datetime.fromtimestamp(first, UTC):%Y-%m-%d} {store.stem}",
@@ -107,7 +112,8 @@ def _day(day: _Store, method: str) -> Day:
 
 
 def _scores(days: Sequence[_Store], method: str) -> Audit | None:
-    """Each later day against the first, as if days were access methods; None if no item was finished on both."""
+    """Compares each later day with the first, as if days were access methods; None if no item was finished on
+    both."""
     rows = [row for day in days for row in _episodes(day, method)]
     if not rows:
         return None

@@ -1,8 +1,9 @@
-"""What a model's size and training say of its score, and what its access methods and quantisations do to it.
+"""Relates scores to model size and training, and compares a model's access methods and quantisations.
 
-Knows a table of scores and a table of facts; nothing of episodes. Keeps: a model is one point, however often it was reached; every
-share of variance stands beside its interval, what single rows do to it and how well it predicts a row it has not seen.
-Does not promise: causes. Averages carry no pairing, so no verdict is spoken here."""
+Knows a table of scores and a table of facts; nothing of episodes. Keeps: a model is one point, however often
+it was reached; every share of variance stands beside its interval, what single rows do to it and how well it
+predicts a row it has not seen. Does not promise: causes. Averages are not paired by item, so nothing here is
+a verdict."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ from harness.core.errors import AuditError
 from harness.core.seeds import derive_seed
 
 DRAWS = 5_000
-ROWS_MIN = 5  # fewer models than this carry no line
+ROWS_MIN = 5  # with fewer models leave-one-out ranges of a fit with three coefficients are not defined
 BRACKETS = ((0.0, 10.0), (10.0, 50.0), (50.0, 100.0), (100.0, float("inf")))  # billions of parameters
 _QUANTISED = re.compile(
     r"(?:^|[^a-z0-9])(i?q[2-8](?:_[a-z0-9_]+)?|int[248]|fp[48]|nf4|awq|gptq|[248]-?bits?)(?:$|[^a-z0-9])",
@@ -29,7 +30,8 @@ _QUANTISED = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GameAverages:
-    """One game through one method: percent played, mean main score of those played and its sample deviation, None where unknown.
+    """One game through one method: percent played, mean main score of those played and its sample deviation,
+    None where unknown.
 
     episodes  scored ones; None where not known: then no error can be given"""
 
@@ -51,16 +53,16 @@ class ScoreRow:
 
     @property
     def quantisation(self) -> str | None:
-        """What the method's name says of its quantisation, None if nothing."""
+        """Returns the quantisation that the method's name states, or None."""
         found = _QUANTISED.search(self.method)
         return found[1].lower() if found else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFacts:
-    """What is known of a model; None where it is not.
+    """The facts of a model; None where unknown.
 
-    guessed  its size is rumour, not statement"""
+    guessed  its size is not stated by its makers"""
 
     model: str
     parameters_billions: float | None
@@ -70,7 +72,7 @@ class ModelFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """A model as fits see it."""
+    """A model as a point of a fit."""
 
     model: str
     score: float
@@ -92,7 +94,7 @@ class Slope:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Influence:
-    """A model that moves a fit more than 4/n by Cook's distance."""
+    """A model whose Cook's distance in a fit exceeds 4/n."""
 
     model: str
     cook: float
@@ -100,7 +102,7 @@ class Influence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Regression:
-    """Clemscore on one or two facts, ordinary least squares.
+    """Ordinary least squares of clemscore on one or two facts.
 
     over        which models
     intercept   where all facts are 0
@@ -137,8 +139,10 @@ class MethodDifference:
     """One access method of a model less its reference, in points; one run each, unpaired.
 
     clemscore  as published
-    supported  the same over the games that both played at least five times and in one case of twenty; None where counts are not known
-    points     macro difference of points earned, 0 for what was aborted; se as if runs were independent; None where not known"""
+    supported  the same over the games that both played at least five times and in one case of twenty; None
+               where counts are not known
+    points     macro difference of points earned, 0 for what was aborted; se as if runs were independent; None
+               where not known"""
 
     model: str
     method: str
@@ -152,7 +156,7 @@ class MethodDifference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Characteristics:
-    """Everything the two tables say together.
+    """Everything that the two tables show together.
 
     within      share of the variance of scores that lies inside size brackets
     without_facts, without_size  models in the score table that no fit could use"""
@@ -174,9 +178,10 @@ def characterise(
     seed: int = 0,
     draws: int = DRAWS,
 ) -> Characteristics:
-    """Size and training against score, brackets of size, and each model's access methods against its reference.
+    """Fits score to size and training, and compares brackets of size and each model's access methods.
 
-    reference  the access method that stands for a model that has it; None, or not had: the mean of those not quantised
+    reference  the access method that stands for a model that has it; None, or not had: the mean of those not
+               quantised
     raises     AuditError if fewer than five models have a size and a score"""
     known = {one.model: one for one in facts}
     by_model = _by_model(scores)
@@ -206,7 +211,7 @@ def characterise(
 def by_size(
     scores: Sequence[ScoreRow], facts: Iterable[ModelFacts], *, seed: int = 0, draws: int = DRAWS
 ) -> tuple[tuple[Point, ...], Regression] | None:
-    """Size alone against score; None where fewer than five models, or models of one size or one score, carry no line."""
+    """Fits score to size alone; None with fewer than five models, or if all have one size or one score."""
     points = tuple(_points(_by_model(scores), {one.model: one for one in facts}, None))
     if (
         len(points) < ROWS_MIN
@@ -255,7 +260,7 @@ _FACTS: Mapping[str, Callable[[Point], float | None]] = {
 }
 
 
-# --- fits ---------------------------------------------------------------------------------------------------------------------
+# --- fits -----------------------------------------------------------------------------------------------
 
 
 def _fits(points: Sequence[Point], seed: int, draws: int) -> Iterable[Regression]:
@@ -270,7 +275,8 @@ def _fits(points: Sequence[Point], seed: int, draws: int) -> Iterable[Regression
 
 
 def _fit(over: str, points: Sequence[Point], terms: Sequence[str], seed: int, draws: int) -> Regression:
-    """source  HC3: MacKinnon & White (1985), J. Econometrics 29; Q2 = 1 - PRESS / SST: Allen (1974), Technometrics 16"""
+    """source  HC3: MacKinnon & White (1985), J. Econometrics 29; Q2 = 1 - PRESS / SST: Allen (1974),
+    Technometrics 16"""
     columns = [
         np.ones(len(points)),
         *(np.array([_FACTS[term](point) for point in points], dtype=np.float64) for term in terms),
@@ -325,7 +331,8 @@ def _r2(x: FloatArray, y: FloatArray) -> float:
 
 
 def _resampled(x: FloatArray, y: FloatArray, seed: int, draws: int) -> tuple[FloatArray, FloatArray]:
-    """Slopes and shares of variance of fits to models drawn with replacement: (draws, terms), (draws,)."""
+    """Returns slopes and shares of variance of fits to models drawn with replacement: (draws, terms),
+    (draws,)."""
     rng = np.random.default_rng(seed)
     weight = rng.multinomial(len(y), np.full(len(y), 1 / len(y)), size=draws).astype(np.float64)
     moments = np.einsum("di,ij,ik->djk", weight, x, x)
@@ -360,11 +367,11 @@ def _brackets(points: Sequence[Point]) -> tuple[tuple[Bracket, ...], float]:
     return tuple(found), within / float(((every - every.mean()) ** 2).sum())
 
 
-# --- access methods of one model ----------------------------------------------------------------------------------------------
+# --- access methods of one model ------------------------------------------------------------------------
 
 
 def _differences(rows: Sequence[ScoreRow], reference: str | None) -> Iterable[MethodDifference]:
-    """Every other access method against the reference, or against the first that is not quantised."""
+    """Compares every other access method with the reference, or with the first that is not quantised."""
     if len(rows) < 2:
         return
     base = _standing_for(rows, reference)[0]
@@ -390,7 +397,8 @@ def _common(a: ScoreRow, b: ScoreRow) -> list[tuple[GameAverages, GameAverages]]
 
 
 def _supported_apart(a: ScoreRow, b: ScoreRow) -> float | None:
-    """Difference of clemscores with qualities averaged over the games that both could play; None without counts or such a game."""
+    """Returns the difference of clemscores with qualities averaged over the games that both could play; None
+    without counts or such a game."""
     games = _common(a, b)
     support = [(x, y) for x, y in games if _supports(x) and _supports(y)]
     if not support or any(game.episodes is None for pair in games for game in pair):
@@ -412,7 +420,7 @@ def _played(game: GameAverages) -> int | None:
 
 
 def _points_apart(a: ScoreRow, b: ScoreRow) -> tuple[float | None, float | None]:
-    """Macro difference of points earned and its standard error for independent runs."""
+    """Returns the macro difference of points and its standard error for independent runs."""
     games = _common(a, b)
     if not games:
         return None, None
@@ -427,7 +435,7 @@ def _earned(game: GameAverages) -> float:
 
 
 def _error_squared(game: GameAverages) -> float | None:
-    """Of the mean of points earned, from the average and deviation of those played; None where episodes are not known."""
+    """Returns the variance of the mean of points; None where the number of episodes is unknown."""
     n, played = game.episodes, _played(game)
     if n is None or played is None or n < 2:
         return None

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.analysis.store_audit import second_self
+from harness.analysis.store_audit import replicate_of
 from harness.audit.scores.arrays import EpisodeColumns, score_array
 from harness.audit.scores.power import (
     EndpointPower,
@@ -87,7 +87,8 @@ def analyse_power(
 
 def _spreads(rows: EpisodeRows) -> dict[str, Spread]:
     method = [
-        second_self(name) if arm == "again" else name for name, arm in zip(rows.method, rows.arm, strict=True)
+        replicate_of(name) if arm == "again" else name
+        for name, arm in zip(rows.method, rows.arm, strict=True)
     ]
     columns = EpisodeColumns(
         method=method,

@@ -1,8 +1,9 @@
 """Ends the play of a method once its interim analyses have settled its verdict.
 
-Joins the sweep's plans and records to audit/scores/interim_state.py; nothing of gates but whether they are closed. Keeps: a method ends
-by its plans running out, so episodes in flight are played to their end and stored; methods keep in step, for none begins the items of a
-block before the analysis of the block before it."""
+Joins the sweep's plans and records to audit/scores/interim_state.py; nothing of gates but whether they are
+closed. Keeps: a method ends by its plans running out, so episodes in flight are played to their end and
+stored; methods keep in step, for none begins the items of a block before the analysis of the block before
+it."""
 
 from __future__ import annotations
 
@@ -89,7 +90,8 @@ def early_stopping(
 
 
 class EarlyStopping:
-    """The interim analyses of all models of a sweep, between the records that arrive and the plans that are left."""
+    """The interim analyses of all models of a sweep, between the records that arrive and the plans that are
+    left."""
 
     def __init__(
         self,
@@ -141,7 +143,8 @@ class EarlyStopping:
     async def wait_for_analysis(
         self, method: str, plan: EpisodePlan, in_flight: InFlight, gate: Closable
     ) -> None:
-        """Waits while the plan belongs to a block whose predecessor is not analysed; a lane that closes does not wait."""
+        """Waits while the plan belongs to a block whose predecessor is not analysed; a lane that closes does
+        not wait."""
         model = self._of.get(method)
         while (
             model is not None

@@ -1,8 +1,8 @@
-"""Rows of episodes become arrays.
+"""Turns rows of episodes into arrays.
 
-Knows what an episode's outcome is worth to an audit; nothing of stores or statistics.
-Keeps: an episode stands where its method, item and repeat say, whatever the order of the rows; what is missing stays visible as missing.
-Does not promise: that all methods played all items; comparisons drop pairwise."""
+Knows what an outcome is worth to an audit; nothing of stores or statistics. Keeps: method, item and repeat
+decide an episode's place, whatever the order of the rows; a missing episode stays visible as missing. Does
+not promise: that all methods played all items; comparisons drop items pairwise."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ CODES = {None: FAILED, "success": SUCCESS, "lost": LOST, "aborted": ABORTED, "un
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpisodeColumns:
-    """Episodes, column by column, as a query returns them: lists or numpy arrays of one length, masked where NULL.
+    """Episodes as columns, as a query returns them: lists or numpy arrays of one length, masked where NULL.
 
     item      the item's key, content hash included: two methods played the same item only if it agrees
     repeat    a play of the item, unique within its batch
     outcome   "success", "lost", "aborted", "unscored", or None for a failed episode
     score     main score in [0, 100]; None or NaN when aborted, unscored or failed
-    batch     plays near in time share a batch; None: unknown, so all count as one and the audit speaks of these runs only
-    calls     requests on the wire; None if not counted
-    cost_usd  what they cost; None if not known"""
+    batch     plays near in time share a batch; None: unknown, so all count as one batch
+    calls     requests sent; None if not counted
+    cost_usd  their cost; None if not known"""
 
     method: Column
     game: Column
@@ -51,7 +51,8 @@ class EpisodeColumns:
 class GameScores:
     """One game's episodes.
 
-    outcome  (methods, items, repeats), the codes above: ABSENT where nobody played, FAILED where the provider failed
+    outcome  (methods, items, repeats), the codes above: ABSENT where nothing was played, FAILED where the
+             play failed
     score    same shape, main score in [0, 100]; NaN unless the outcome is success or lost"""
 
     game: str
@@ -69,28 +70,28 @@ class GameScores:
 
     @property
     def points(self) -> FloatArray:
-        """Points earned: the score, 0 when aborted or unscored; NaN where there is no finished episode."""
+        """Returns the score, 0 when aborted or unscored; NaN where there is no finished episode."""
         return np.where(self.finished, np.nan_to_num(self.score), np.nan)
 
     @property
     def played(self) -> FloatArray:
-        """1 unless aborted; NaN where there is no finished episode."""
+        """Returns 1 unless aborted; NaN where there is no finished episode."""
         return np.where(self.finished, self.outcome != ABORTED, np.nan)
 
     @property
     def succeeded(self) -> FloatArray:
-        """1 when the goal was reached; NaN where there is no finished episode."""
+        """Returns 1 for a success; NaN where there is no finished episode."""
         return np.where(self.finished, self.outcome == SUCCESS, np.nan)
 
     @property
     def scored(self) -> BoolArray:
-        """Counted by clemscore as published: finished and not unscored."""
+        """Returns which episodes clemscore counts as published: finished and not unscored."""
         return self.finished & np.asarray(self.outcome != UNSCORED, dtype=np.bool_)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreArray:
-    """All episodes an audit looks at.
+    """All episodes of an audit.
 
     methods               sorted by name, the first axis of every game's arrays
     batches               the batch of each repeat, the last axis of every game's arrays
@@ -108,18 +109,20 @@ class ScoreArray:
         return len(self.batches)
 
     def index(self, method: str) -> int:
-        """Where a method stands; AuditError if nobody played through it."""
+        """Returns the method's row; AuditError if it has no episode."""
         if method not in self.methods:
             raise AuditError(
-                f"There are no episodes of the access method {method!r}; there are episodes of {', '.join(self.methods)}."
+                f"There are no episodes of the access method {method!r}; there are episodes of "
+                f"{', '.join(self.methods)}."
             )
         return self.methods.index(method)
 
 
 def score_array(columns: EpisodeColumns, methods: Sequence[str] | None = None) -> ScoreArray:
-    """The episodes of these methods (default: all) in their places.
+    """Returns the episodes of these methods (default: all) as arrays.
 
-    raises  AuditError if there are none, if an outcome is unknown or a score out of [0, 100], or if two rows claim one place"""
+    raises  AuditError if there are none, if an outcome is unknown, if a score is outside [0, 100], or if two
+            rows have the same method, item, batch and repeat"""
     size = len(columns.method)
     chosen = _chosen(columns.method, methods)
     if not chosen.any():
@@ -137,7 +140,8 @@ def score_array(columns: EpisodeColumns, methods: Sequence[str] | None = None) -
     flat = (method * shape[1] + place) * shape[2] + slot
     if np.bincount(flat, minlength=1).max() > 1:
         raise AuditError(
-            "Two rows claim the same method, item, batch and repeat; hand over the last attempt of each episode only."
+            "Two rows have the same method, item, batch and repeat; "
+            "pass the last attempt of each episode only."
         )
     outcome_cube = np.full(shape, ABSENT, dtype=np.int8)
     score_cube = np.full(shape, np.nan)
@@ -170,12 +174,12 @@ def _chosen(column: Column, methods: Sequence[str] | None) -> BoolArray:
 
 
 def _plain(column: Column) -> Sequence[Any]:
-    """A column as a list, None where it is masked."""
+    """Returns a column as a list, None where it is masked."""
     return column.tolist() if isinstance(column, np.ndarray) else column
 
 
 def _floats(column: Column, size: int) -> FloatArray:
-    """A column as numbers, NaN where it is None or masked."""
+    """Returns a column as numbers, NaN where it is None or masked."""
     if isinstance(column, np.ma.MaskedArray):
         return np.asarray(np.ma.filled(column.astype(np.float64), np.nan))
     if isinstance(column, np.ndarray) and column.dtype != np.object_:
@@ -184,7 +188,7 @@ def _floats(column: Column, size: int) -> FloatArray:
 
 
 def _coded(column: Column, chosen: BoolArray) -> tuple[tuple[str, ...], IntArray]:
-    """The distinct names, sorted, and each chosen row's place among them."""
+    """Returns the distinct names, sorted, and each chosen row's place among them."""
     values = np.fromiter(_plain(column), dtype=np.object_, count=len(column))[chosen]
     names = tuple(sorted(set(values)))
     place = {name: index for index, name in enumerate(names)}
@@ -192,7 +196,7 @@ def _coded(column: Column, chosen: BoolArray) -> tuple[tuple[str, ...], IntArray
 
 
 def _slots(columns: EpisodeColumns, chosen: BoolArray) -> tuple[tuple[int, ...], IntArray]:
-    """The batch of each (batch, repeat) that occurs, in order, and each row's place among them."""
+    """Returns the batch of each (batch, repeat) that occurs, in order, and each row's place among them."""
     repeat = np.asarray(columns.repeat, dtype=np.int64)[chosen]
     batch = (
         np.zeros_like(repeat) if columns.batch is None else np.asarray(columns.batch, dtype=np.int64)[chosen]
@@ -220,7 +224,7 @@ def _check_scores(outcome: npt.NDArray[np.int8], score: FloatArray) -> None:
 
 
 def _mean_by(method: IntArray, column: Column | None, chosen: BoolArray, methods: int) -> FloatArray:
-    """The column's mean for each method, NaN where it says nothing."""
+    """Returns the column's mean for each method, NaN where no value is known."""
     if column is None:
         return np.full(methods, np.nan)
     values = _floats(column, len(chosen))[chosen]

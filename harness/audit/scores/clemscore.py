@@ -1,8 +1,9 @@
 """Clemscore: as published, and on a support that two methods have in common.
 
-Knows the published rule and its two traps: it rounds before it averages, and a game nobody could play leaves the average of qualities,
-so that one lucky episode brings it back with full weight. Keeps: both figures, never one alone.
-Does not promise: that clemscore differences are small when score differences are; test the latter."""
+Knows the published rule and its two weaknesses: it rounds before it averages, and a game without a played
+episode leaves the average of qualities, so that a single played episode brings it back with full weight.
+Keeps: both figures, never one alone. Does not promise: that a difference of clemscores is small when the
+difference of scores is; test the latter."""
 
 from __future__ import annotations
 
@@ -24,7 +25,9 @@ from harness.audit.scores.arrays import (
 from harness.audit.scores.contrasts import PairedGame
 from harness.audit.scores.intervals import POINTS_MAX, mean_interval, share_interval, strata, total
 
-SUPPORT_EPISODES = 5  # below five played episodes a game's quality is hearsay
+# With fewer played episodes, or a smaller share of them, the mean quality of a game rests on a few lucky
+# items.
+SUPPORT_EPISODES = 5
 SUPPORT_SHARE = 0.05
 
 
@@ -44,8 +47,9 @@ class Clemscore:
 class GameFigures:
     """One game through one method as the published tables print it, with 1 - alpha intervals over items.
 
-    episodes  scored ones, aborted included; 0 leaves the game out of clemscore; None, like the two below, where only averages are known
-    aborted   of these; unscored: finished beyond these, without a score
+    episodes  with a score, aborted included; 0 leaves the game out of clemscore; None, like the next two,
+              where only averages are known
+    aborted   among these; unscored: finished without a score, not among these
     played    percent, quality in [0, 100]: rounded; quality None when nothing was played
     std       sample standard deviation of the main score over played episodes, None below two"""
 
@@ -66,7 +70,8 @@ class GameFigures:
 class MethodFigures:
     """One method's scores.
 
-    episodes   finished ones, aborted and unscored included; None, like the other counts, where only averages are known
+    episodes   finished, aborted and unscored included; None, like the other counts, where only averages are
+               known
     low, high  1 - alpha interval of the published clemscore, for the games it was averaged over
     supported  clemscore over the games every compared method could play, not rounded"""
 
@@ -84,7 +89,8 @@ class MethodFigures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClemscoreDifference:
-    """Method minus reference in clemscore points: as published, and on common support with its 1 - alpha interval."""
+    """Method minus reference in clemscore points: as published, and on common support with its 1 - alpha
+    interval."""
 
     published: float | None
     supported: float | None
@@ -93,7 +99,7 @@ class ClemscoreDifference:
 
 
 def round2(x: FloatArray) -> FloatArray:
-    """Two decimals, ties to even on the product with 100: numpy's and pandas' rounding, not Python's."""
+    """Rounds to two decimals, ties to even on the product with 100: as numpy and pandas do, unlike Python."""
     return np.rint(100 * x) / 100
 
 
@@ -102,7 +108,8 @@ def _rounded(x: float) -> float:
 
 
 def clemscore(played: FloatArray, quality: FloatArray) -> Clemscore:
-    """Clemscore from each game's percentage played and mean main score, both unrounded or already rounded.
+    """Returns clemscore from each game's percentage played and mean main score, both unrounded or already
+    rounded.
 
     played   (games,), NaN for a game without scored episodes: it is skipped
     quality  (games,), NaN for a game without played episodes: it is skipped in the second average only
@@ -120,10 +127,14 @@ def clemscore(played: FloatArray, quality: FloatArray) -> Clemscore:
 
 
 def method_figures(scores: ScoreArray, method: str, support: BoolArray, alpha: float) -> MethodFigures:
-    """A method's table row: each game, clemscore as published with its interval, clemscore on the common support.
+    """Returns a method's table row: each game, clemscore as published with its interval, clemscore on common
+    support.
 
-    source  percentage played: Wilson at the effective sample size; quality: ratio estimator linearised over items; clemscore: influence
-            values of its product of averages (delta method). Items are the sampling units, repeats never are."""
+    support  the games of the common support, (games,)
+    alpha    the intervals have level 1 - alpha
+    source   percentage played: Wilson at the effective sample size; quality: ratio estimator linearised over
+             items; clemscore: influence values of its product of averages (delta method). Items are the
+             sampling units, repeats are not."""
     m = scores.index(method)
     sums = [_item_sums(game, m) for game in scores.games]
     games = tuple(
@@ -157,7 +168,8 @@ def _count(scores: ScoreArray, m: int, code: int) -> int:
 
 
 def summary_figures(method: str, games: Sequence[GameFigures]) -> MethodFigures:
-    """A method's table row where only each game's averages are known: clemscore follows from them, intervals and common support do not."""
+    """Returns a method's table row where only the averages of games are known: without intervals and common
+    support."""
     return MethodFigures(
         method=method,
         episodes=None,
@@ -173,7 +185,8 @@ def summary_figures(method: str, games: Sequence[GameFigures]) -> MethodFigures:
 
 
 def _item_sums(game: GameScores, m: int) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Scored episodes, played ones and the sum of their scores, each (items with a scored episode,)."""
+    """Returns scored episodes, played episodes and the sum of their scores, each (items with a scored
+    episode,)."""
     scored = game.scored[m]
     tries = scored.sum(axis=1).astype(np.float64)
     played = (scored & (game.outcome[m] != ABORTED)).sum(axis=1).astype(np.float64)
@@ -223,7 +236,8 @@ def _figures(games: Sequence[GameFigures]) -> tuple[FloatArray, FloatArray]:
 
 
 def common_support(scores: ScoreArray, methods: Sequence[str]) -> BoolArray:
-    """Games in which every one of these methods played at least five episodes and 5 % of those it finished, (games,)."""
+    """Returns the games in which each of these methods played at least five episodes and 5 % of its finished
+    ones."""
     index = [scores.index(method) for method in methods]
     finished = np.stack([game.finished[index].sum(axis=(1, 2)) for game in scores.games])
     played = np.stack([np.nan_to_num(game.played[index]).sum(axis=(1, 2)) for game in scores.games])
@@ -235,9 +249,13 @@ def common_support(scores: ScoreArray, methods: Sequence[str]) -> BoolArray:
 def supported_difference(
     games: Sequence[PairedGame], contrast: int, support: BoolArray, alpha: float
 ) -> tuple[float, float, float] | None:
-    """Difference of clemscores over the supported games, with its interval; None if no supported game has a common item.
+    """Returns the difference of clemscores over the supported games with its interval, or None without a
+    common item.
 
-    source  influence values of the product of averages, then the stratified t"""
+    contrast  its row in the games' arrays
+    support   the games of the common support, (games,)
+
+    source    influence values of the product of averages, then the stratified t"""
     pairs_a, pairs_b, kept = [], [], []
     for game, supported in zip(games, support, strict=True):
         shared = game.shared[contrast]
@@ -257,9 +275,10 @@ def supported_difference(
 def _influence(
     games: Sequence[tuple[FloatArray, FloatArray]], support: BoolArray
 ) -> tuple[float, list[FloatArray]]:
-    """Clemscore over the supported games, and what each item adds to it, a game each.
+    """Returns clemscore over the supported games, and each item's influence on it, by game.
 
-    games  (share of repeats played in [0, 1], mean points) per item, every game of the average played; support as bool, at least one"""
+    games    for each game (share of repeats played in [0, 1], mean points), each (items,)
+    support  which of them count, at least one"""
     played = np.array([p.mean() for p, _ in games])
     points = np.array([q.mean() for _, q in games])
     quality = np.divide(points, played, out=np.zeros(len(games)), where=support)
@@ -274,7 +293,7 @@ def _influence(
 
 
 def _reach(influence: Sequence[FloatArray], alpha: float) -> float:
-    """Half the width of Student's interval for a sum of per-game means of these values."""
+    """Returns half the width of Student's interval for a sum of per-game means of these values."""
     scaled = [(value * len(influence))[None] for value in influence]
     whole = total(strata(scaled, [np.ones(value.shape, dtype=np.bool_) for value in scaled]))
     return float(stats.t.ppf(1 - alpha / 2, whole.df[0]) * whole.se[0])

@@ -1,7 +1,7 @@
 """One access method compared with the reference: estimates, games, items, the verdict and its sentence.
 
-Knows the evidence of all methods; computes no test. Keeps: the verdict follows from the p-values alone; the sentence states the interval
-that belongs to it."""
+Knows the evidence of all methods; computes no test. Keeps: the verdict follows from the p-values alone; the
+sentence states the interval that belongs to it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from math import isfinite
 import numpy as np
 
 from harness.audit import verdicts
+from harness.audit.scores import verdict_sentences
 from harness.audit.scores.arrays import BoolArray
 from harness.audit.scores.clemscore import ClemscoreDifference, MethodFigures, supported_difference
 from harness.audit.scores.contrasts import ENDPOINTS, discordance, split
@@ -38,7 +39,7 @@ def compare(
     items = sum(game.items for game in games)
     verdict, p_batches = evidence.verdict(index), evidence.p_batches[index]
     of_method = p_batches is not None and (verdict != "DIFFERENT" or p_batches <= evidence.rules.alpha)
-    found = Comparison(
+    comparison = Comparison(
         method=evidence.contrasts[index],
         items=items,
         items_dropped=_items_dropped(evidence, index, items),
@@ -64,7 +65,7 @@ def compare(
         plan=_plan(evidence, index, items) if verdict == "INCONCLUSIVE" else None,
         missing=None,
     )
-    return replace(found, sentence=_sentence(evidence, found))
+    return replace(comparison, sentence=_sentence(evidence, comparison))
 
 
 def _estimate(evidence: Evidence, endpoint: str, index: int) -> Estimate:
@@ -93,7 +94,7 @@ def _estimate(evidence: Evidence, endpoint: str, index: int) -> Estimate:
 
 
 def _cut(difference: float) -> float:
-    """No difference exceeds the scale."""
+    """Returns the difference within the scale."""
     return min(POINTS_MAX, max(-POINTS_MAX, difference))
 
 
@@ -133,7 +134,8 @@ def _game(evidence: Evidence, index: int, g: int) -> GameFinding:
 
 
 def _game_interval(evidence: Evidence, index: int, g: int) -> tuple[float, float]:
-    """Student's interval of one game's difference; as far as what may hide there when its items are all alike."""
+    """Returns Student's interval of one game's difference; the hidden bound when all its items have equal
+    differences."""
     alone = replace(evidence.moments["points"].only(index), weight=np.eye(len(evidence.games))[[g]])
     whole = total(alone)
     low, high = (
@@ -164,13 +166,13 @@ def _agreement(evidence: Evidence, index: int) -> SelfAgreement | None:
 
 
 def _repeats_effective(evidence: Evidence, index: int) -> float | None:
-    """R / (1 + (R - 1) rho), rho how alike the repeats of one item's difference are: 1 where another repeat tells nothing new."""
+    """Returns R / (1 + (R - 1) rho), rho the correlation of repeats of one item's difference."""
     noise = _noise(evidence, "points", index)
     if noise is None:
         return None
     whole = noise.items + noise.chance
-    alike = noise.items / whole if whole > 0 else 1.0
-    return evidence.scores.repeats / (1 + (evidence.scores.repeats - 1) * alike)
+    correlation = noise.items / whole if whole > 0 else 1.0
+    return evidence.scores.repeats / (1 + (evidence.scores.repeats - 1) * correlation)
 
 
 def _noise(evidence: Evidence, endpoint: str, index: int) -> NoiseLevel | None:
@@ -186,7 +188,7 @@ def _furthest(evidence: Evidence, index: int) -> tuple[ItemFinding, ...]:
     for g, game in enumerate(evidence.games):
         difference = game.difference("points")[index]
         moved += [(float(difference[i]), g, int(i)) for i in np.flatnonzero(difference)]
-    moved = sorted(sorted(moved, key=lambda one: -abs(one[0]))[:FURTHEST])
+    moved = sorted(sorted(moved, key=lambda item: -abs(item[0]))[:FURTHEST])
     return tuple(_item(evidence, index, g, i) for _, g, i in moved)
 
 
@@ -207,11 +209,11 @@ def _items_dropped(evidence: Evidence, index: int, items: int) -> int:
 
 
 def _mostly(games: Sequence[GameFinding], alpha: float) -> tuple[str, str, float]:
-    """The game and part that moved most points, among the games that differ for sure if there are any."""
-    sure = [game for game in games if min(game.p_points, game.p_played) <= alpha] or games
+    """Returns the game and part with the largest difference, among the significant games if there are any."""
+    significant = [game for game in games if min(game.p_points, game.p_played) <= alpha] or games
     parts = [
         (game.game, name, value)
-        for game in sure
+        for game in significant
         for name, value in (("form", game.form), ("play", game.play))
     ]
     return max(parts, key=lambda part: abs(part[2]))
@@ -240,45 +242,45 @@ def _plan(evidence: Evidence, index: int, items: int) -> SampleSizePlan:
     )
 
 
-def _sentence(evidence: Evidence, found: Comparison) -> str:
-    points, alpha = found.points, evidence.rules.alpha
-    if found.verdict == "DIFFERENT":
-        return verdicts.different(
-            method=found.method,
+def _sentence(evidence: Evidence, comparison: Comparison) -> str:
+    points, alpha = comparison.points, evidence.rules.alpha
+    if comparison.verdict == "DIFFERENT":
+        return verdict_sentences.different(
+            method=comparison.method,
             reference=evidence.reference,
             difference=points.difference,
             low=points.low,
             high=points.high,
-            items=found.items,
-            repeats=found.repeats,
-            p=found.p_difference,
+            items=comparison.items,
+            repeats=comparison.repeats,
+            p=comparison.p_difference,
             methods=evidence.methods,
-            mostly=_mostly(found.games, alpha),
-            scope=found.scope,
+            mostly=_mostly(comparison.games, alpha),
+            scope=comparison.scope,
         )
-    if found.verdict == "EQUIVALENT":
-        return verdicts.equivalent(
-            method=found.method,
+    if comparison.verdict == "EQUIVALENT":
+        return verdict_sentences.equivalent(
+            method=comparison.method,
             reference=evidence.reference,
             margin=points.margin,
             difference=points.difference,
             level=100 * (1 - 2 * alpha),
             low=points.equivalence_low,
             high=points.equivalence_high,
-            p_detectable=found.p_difference if found.p_difference <= alpha else None,
-            scope=found.scope,
+            p_detectable=comparison.p_difference if comparison.p_difference <= alpha else None,
+            scope=comparison.scope,
         )
-    assert found.plan is not None
-    unsettled = found.played if max(-points.open_low, points.open_high) < points.margin else points
-    return verdicts.inconclusive(
-        method=found.method,
+    assert comparison.plan is not None
+    unsettled = comparison.played if max(-points.open_low, points.open_high) < points.margin else points
+    return verdict_sentences.inconclusive(
+        method=comparison.method,
         reference=evidence.reference,
         unit="points" if unsettled is points else "percent of episodes played",
         low=unsettled.open_low,
         high=unsettled.open_high,
         margin=unsettled.margin,
-        repeats=found.repeats,
-        plan=found.plan,
-        margin_smallest=found.plan.margins_smallest[0 if unsettled is points else 1],
-        scope=found.scope,
+        repeats=comparison.repeats,
+        plan=comparison.plan,
+        margin_smallest=comparison.plan.margins_smallest[0 if unsettled is points else 1],
+        scope=comparison.scope,
     )

@@ -1,7 +1,8 @@
 """Paired differences between access methods and a reference, item by item.
 
-Knows the score array; nothing of chance or verdicts. A contrast is one method against the reference; the first axis of every array.
-Keeps: an episode counts only where both methods finished the same item's same repeat."""
+Knows the score array; nothing of chance or verdicts. A contrast is one method against the reference and the
+first axis of every array. Keeps: an episode counts only where both methods finished the same repeat of the
+same item."""
 
 from __future__ import annotations
 
@@ -18,10 +19,12 @@ ENDPOINTS = ("points", "played")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairedGame:
-    """One game, every contrast: item means over the repeats that both methods finished, (contrasts, items), 0 where none.
+    """One game of every contrast: means of each item over the repeats that both methods finished.
 
-    points in [0, 100]; played in [0, 1]; `_a` the reference, `_b` the method
-    plays   the repeats both finished"""
+    All arrays are (contrasts, items), 0 where no repeat counts.
+
+    points  in [0, 100]; played: in [0, 1]; `_a` is the reference, `_b` the method
+    plays   how many repeats both finished"""
 
     game: str
     plays: FloatArray
@@ -35,7 +38,8 @@ class PairedGame:
         return np.asarray(self.plays > 0, dtype=np.bool_)
 
     def difference(self, endpoint: str) -> FloatArray:
-        """b - a per item, in points or in percent of episodes played; equal means give exactly 0."""
+        """Returns b - a of each item, in points or in percent of episodes played; equal means give exactly
+        0."""
         if endpoint == "points":
             return np.round(self.points_b - self.points_a, 9)
         return np.round(100 * (self.played_b - self.played_a), 9)
@@ -43,10 +47,10 @@ class PairedGame:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Split:
-    """A game's difference in two parts that add up to it, in points.
+    """A game's difference as two parts that add up to it, in points.
 
-    form  from keeping the form more or less often
-    play  from playing better or worse when the form is kept"""
+    form  from keeping the format of replies more or less often
+    play  from playing better or worse when the format is kept"""
 
     form: float
     play: float
@@ -54,7 +58,7 @@ class Split:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Discordance:
-    """Episodes, one a method and item, in which exactly one of two methods did it; p of the exact McNemar test."""
+    """Counts of items on which exactly one of two methods reached something; p of the exact McNemar test."""
 
     only_reference: int
     only_method: int
@@ -62,7 +66,7 @@ class Discordance:
 
 
 def pair(scores: ScoreArray, reference: str, methods: tuple[str, ...]) -> tuple[PairedGame, ...]:
-    """Every method against the reference.
+    """Pairs every method with the reference.
 
     raises  AuditError if a method shares no finished item with the reference"""
     a, b = scores.index(reference), [scores.index(method) for method in methods]
@@ -97,17 +101,20 @@ def _no_common_items(scores: ScoreArray, reference: str, method: str, index: int
     finished = sum(int(game.finished[index].sum()) for game in scores.games)
     failed = sum(int(game.failed[index].sum()) for game in scores.games)
     if finished == 0:
-        return f"{method} cannot be audited: none of its episodes finished ({failed} failed). Repair the access method or leave it out."
+        return (
+            f"{method} cannot be audited: none of its episodes finished ({failed} failed). "
+            "Repair the access method or leave it out."
+        )
     return (
-        f"{method} cannot be compared with {reference}: no item, by its content hash, was finished through both. "
+        f"{method} cannot be compared with {reference}: both finished no common item, by its content hash. "
         "Play the same instances through both, or leave it out."
     )
 
 
 def split(points_a: float, points_b: float, played_a: float, played_b: float) -> Split:
-    """How much of points_b - points_a comes from form and how much from play; played in [0, 1].
+    """Splits points_b - points_a into a part by form and a part by play; played in [0, 1].
 
-    A quality undefined for want of played episodes is set to the other's.
+    A quality that is undefined because no episode was played is set to the other method's.
     source  Kitagawa (1955), J. Amer. Statist. Assoc. 50, symmetric form"""
     quality_a = points_a / played_a if played_a > 0 else None
     quality_b = points_b / played_b if played_b > 0 else None
@@ -120,7 +127,7 @@ def split(points_a: float, points_b: float, played_a: float, played_b: float) ->
 
 
 def discordance(reference: FloatArray, method: FloatArray) -> Discordance:
-    """McNemar's counts of two yes-no columns, NaN where one is missing; two-sided exact binomial p, 1 without discordant pairs.
+    """Returns McNemar's counts of two columns of 0 and 1, NaN where missing; p is 1 without discordant pairs.
 
     source  McNemar (1947), Psychometrika 12"""
     both = np.isfinite(reference) & np.isfinite(method)
@@ -134,7 +141,10 @@ def discordance(reference: FloatArray, method: FloatArray) -> Discordance:
 def batch_differences(
     scores: ScoreArray, reference: str, methods: tuple[str, ...], endpoint: str
 ) -> FloatArray:
-    """The macro difference in each batch, (contrasts, batches), from episodes both finished; NaN for a batch without any."""
+    """Returns the macro difference in each batch, (contrasts, batches), from episodes that both finished.
+
+    endpoint  "points" or "played"
+    returns   NaN for a batch without such episodes"""
     a, b = scores.index(reference), [scores.index(method) for method in methods]
     labels, batch = np.unique(np.array(scores.batches), return_inverse=True)
     member = np.eye(len(labels))[batch]
@@ -150,10 +160,11 @@ def batch_differences(
 
 
 def batch_p(points: FloatArray, played: FloatArray) -> float | None:
-    """p of "the batches' differences centre on 0": t over batches, on points and on played, the smaller p doubled.
+    """Returns p of "the mean difference over batches is 0": t over batches on both endpoints, the smaller p
+    doubled.
 
     points, played  (batches,)
-    returns         None below three batches: that few runs cannot speak for a method"""
+    returns         None below three batches: so few do not show how much batches differ"""
     if len(points) < 3 or not np.isfinite(points).all():
         return None
     return min(1.0, 2 * min(_one_sample_p(points), _one_sample_p(played)))

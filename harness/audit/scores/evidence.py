@@ -1,7 +1,8 @@
 """Everything an audit of scores computes for all methods at once: paired differences, moments, tests.
 
-Knows the score array and the rules of the audit; no words. Keeps: all methods are compared by the same margins, seed and draws; the A/A
-replicate of the reference is tested with them and never counted among them."""
+Knows the score array and the rules of the audit; no words. Keeps: all methods are compared by the same
+margins, seed and draws; the A/A replicate of the reference is tested with them and never counted among
+them."""
 
 from __future__ import annotations
 
@@ -46,7 +47,8 @@ class Evidence:
     contrasts  the methods compared with the reference, its A/A replicate last if there is one
     methods    how many of them count
     moments    of the item differences, for each endpoint
-    p_difference, p_equivalence_holm  after Holm for the methods that count, unadjusted for the A/A replicate"""
+    p_difference, p_equivalence_holm  after Holm for the methods that count, unadjusted for the A/A
+                                      replicate"""
 
     scores: ScoreArray
     reference: str

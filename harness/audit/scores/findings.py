@@ -1,4 +1,5 @@
-"""What an audit of scores finds, as frozen shapes: one Audit holds everything. Knows no estimate and no test."""
+"""The shapes of what an audit of scores finds: one frozen Audit holds everything. Knows no estimate and no
+test."""
 
 from __future__ import annotations
 
@@ -16,14 +17,15 @@ from harness.audit.verdicts import Scope, Verdict
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """One macro endpoint of one method less the reference: points, or percent of episodes played.
+    """One macro endpoint, method minus reference: points, or percent of episodes played.
 
-    low, high                          1 - alpha interval: Student's; where all differences are alike, what may hide
-    equivalence_low, equivalence_high  1 - 2 alpha interval of the equivalence claim, what may hide included
-    open_low, open_high                what an inconclusive verdict leaves open: the same at 1 - alpha / methods
-    hidden                             how far games whose differences are all alike may move the whole, at level alpha
-    p                                  adjusted p of the macro statistic
-    p_equivalence                      p of "at or beyond the margin" """
+    low, high            1 - alpha interval: Student's; where all differences are equal, the hidden bound
+    equivalence_low, equivalence_high  1 - 2 alpha interval of the equivalence claim, hidden bound included
+    open_low, open_high  the range that an inconclusive verdict leaves open: the same at 1 - alpha / methods
+    hidden               how far games whose differences are all equal may move the mean over games, at level
+                         alpha
+    p                    adjusted p of the macro statistic
+    p_equivalence        p of "the difference is at or beyond the margin" """
 
     difference: float
     se: float
@@ -42,7 +44,7 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GameFinding:
-    """One game of one contrast; differences in points of that game, method less reference.
+    """One game of one contrast; differences in the score of that game, method minus reference.
 
     low, high   1 - alpha interval
     p_points, p_played  adjusted over all games and both endpoints
@@ -71,7 +73,8 @@ class GameFinding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemFinding:
-    """One item: mean points over the repeats that both finished, and the share of them that was played, through either."""
+    """One item: each method's mean score over the repeats that both finished, and the share of them it
+    played."""
 
     label: str
     reference: float
@@ -82,10 +85,10 @@ class ItemFinding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Missing:
-    """What failed episodes may have hidden; only where failures are many or uneven.
+    """The verdicts at both extremes of the failed episodes; computed only where failures are many or uneven.
 
-    worst, best      the difference had they ended worst or best for the method
-    verdict_worst, verdict_best  the verdicts then"""
+    worst, best  the difference if every failed episode had ended at its worst, or best, for the method
+    verdict_worst, verdict_best  the verdicts in these cases"""
 
     failed_reference: int
     failed_method: int
@@ -100,14 +103,14 @@ class Missing:
 class Comparison:
     """One method against the reference.
 
-    items          compared; items_dropped: finished by only one of the two
-    p_joint        of "nothing differs", by relabelling within items; p_difference after Holm over methods
-    p_equivalence  the larger of both endpoints'; p_equivalence_holm after Holm over methods
-    p_batches      of "the batches' differences centre on 0"; None below three batches
-    plan           what would settle it; only when inconclusive
-    agreement      how often repeats disagree; None with one repeat
-    repeats_effective  how many independent repeats the repeats are worth; None with one
-    furthest       the items that moved most, at most 40, from most lost to most gained"""
+    items              compared; items_dropped: finished by only one of the two
+    p_joint            of "nothing differs", by sign flips; p_difference after Holm over methods
+    p_equivalence      the larger of both endpoints'; p_equivalence_holm after Holm over methods
+    p_batches          of "the mean difference over batches is 0"; None below three batches
+    plan               what would settle it; only when inconclusive
+    agreement          how often repeats disagree; None with one repeat
+    repeats_effective  how many independent repeats carry the same information; None with one
+    furthest           the items with the largest differences, at most 40, from most lost to most gained"""
 
     method: str
     items: int
@@ -135,16 +138,16 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audit:
-    """Everything the scores say.
+    """The whole audit of scores.
 
-    methods               every method's own figures, the reference first
-    comparisons           every other method against the reference, in order of name
-    again                 the reference against its second self; None where it was not played
-    calibrated            False if the reference differs from itself: then no verdict deserves belief
-    support               games in which every compared method played enough for clemscore on common support
-    unsupported           the other games: they still count in the percentage played and in points
-    spread                where the variance of points lives; None with gaps or one repeat
-    pairs                 every two methods in every game, for looking only"""
+    methods      every method's own figures, the reference first
+    comparisons  every other method against the reference, in order of name
+    again        the reference against its A/A replicate; None where it was not played
+    calibrated   False if the reference differs from itself: then no verdict is reliable
+    support      games in which every compared method played enough for clemscore on common support
+    unsupported  the other games: they still count in the percentage played and in points
+    spread       the components of the variance of points; None with gaps or one repeat
+    pairs        every two methods in every game, exploratory"""
 
     reference: str
     alpha: float

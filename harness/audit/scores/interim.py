@@ -1,8 +1,13 @@
-"""May a running sweep stop? Four looks at growing shares of the items, and a tripwire between them.
+"""Interim analyses of a sweep that is being played: four at growing shares of the items, and a sequential
+monitor between them.
 
-Knows one contrast's episodes so far; nothing of sweeps or clocks. Keeps: however often it is asked, the chance that one and the same
-model is ever called different stays below alpha, a tenth of which is the tripwire's; a false "equivalent" likewise.
-Does not promise: fixed-sample intervals; after a stop the repeated interval of the looks is the honest one, and it is wider."""
+Knows one contrast's episodes so far; nothing of sweeps or clocks. Keeps: over all analyses together, one and
+the same model is called different with a probability below alpha, a tenth of which is spent on the monitor; a
+false "equivalent" likewise. Does not promise: fixed-sample intervals; after a stop the repeated interval is
+the valid one, and it is wider.
+
+Stored texts keep the words of the first version: an analysis is a "look", the monitor's alarm a
+"tripwire"."""
 
 from __future__ import annotations
 
@@ -24,26 +29,27 @@ from harness.audit.scores.sign_flips import DRAWS, sign_flip_test
 from harness.audit.verdicts import Verdict, decide, label
 from harness.core.records import LookRecord
 
-TRIPWIRE_SHARE = 0.1  # of alpha
-DRAWS_MAX = 49_999  # the first look's level is 3 in 100,000: below it there is the tripwire
-DIFFERENCE_SD = (
-    25.0  # points: an item's typical difference between two plays of one model; only tunes the tripwire
-)
-EQUIVALENCE_SHARE = (
-    1 / 3
-)  # before it, rare losses may not have shown at all: no tail of a t is right so far out
-GRID = 241  # nodes of the recursive integration: constants are right to four digits
+TRIPWIRE_SHARE = 0.1  # of alpha: the monitor finds gross defects only, which need little of it
+DRAWS_MAX = 49_999  # the first analysis has a level of 3 in 100,000: smaller levels are left to the monitor
+# Points: an item's typical difference between two plays of one model, as the simulator has it; it tunes the
+# power of the monitor, not its error.
+DIFFERENCE_SD = 25.0
+# No EQUIVALENT before this share of the items: rare losses may not have occurred yet, and the far tail of a t
+# is not exact.
+EQUIVALENCE_SHARE = 1 / 3
+GRID = 241  # nodes of the recursive integration: constants are correct to four digits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlphaSpending:
-    """What each look may spend, for one method.
+    """The levels of each analysis, for one method.
 
-    shares       of the items that are played at each look, rising to 1
-    difference   levels of the joint test; they add up to alpha less the tripwire's share, so no assumption is needed
+    shares       of the items that are played at each analysis, rising to 1
+    difference   levels of the joint test; they add up to alpha minus the monitor's share, so no assumption is
+                 needed
     equivalence  one-sided levels of both tests against the margin; 0 before a third of the items
     repeated     two-sided levels of the repeated intervals: all of them hold the truth with 1 - alpha
-    tripwire     1 / this is the value at which the e-process stops"""
+    tripwire     the monitor stops at an e-value of 1 / this"""
 
     shares: tuple[float, ...]
     difference: tuple[float, ...]
@@ -54,15 +60,15 @@ class AlphaSpending:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InterimResult:
-    """One look at one method against the reference; differences in points.
+    """One analysis of one method against the reference; differences in points.
 
-    kind            "look", or "tripwire" where the e-process stopped the play before the look
-    look            its number, from 1; for the tripwire of the look it forestalled
-    share           of the items that are played
-    low, high       repeated 1 - alpha interval; equivalence_*: the repeated interval of the equivalence claim
-    p_difference, p_equivalence  as they are; level_* what they must not exceed at this look, after Holm
-    e_value         of the tripwire so far, its highest; e_stop: what it must reach
-    verdict         INCONCLUSIVE: go on, or after the last look, stay so"""
+    kind         "look", or "tripwire" where the sequential monitor stopped the play before the analysis
+    look         number of the analysis, from 1; for the monitor the one that would have been next
+    share        of the items that are played
+    low, high    repeated 1 - alpha interval; equivalence_*: the repeated interval of the equivalence claim
+    p_difference, p_equivalence  unadjusted; level_*: what they must not exceed in this analysis, after Holm
+    e_value      highest value of the monitor so far; e_stop: the value at which it stops
+    verdict      INCONCLUSIVE: the play continues; after the last analysis it is final"""
 
     kind: Literal["look", "tripwire"]
     look: int
@@ -94,9 +100,11 @@ class InterimResult:
 
 @cache
 def spending(shares: tuple[float, ...], alpha: float) -> AlphaSpending:
-    """How alpha is spent over looks at these shares of the items: little at first, nearly all of it at the end.
+    """Returns how alpha is spent over analyses at these shares of the items: little at first, nearly all at
+    the end.
 
-    source  O'Brien & Fleming (1979), Biometrics 35; levels by the recursion of Armitage, McPherson & Rowe (1969)"""
+    source  O'Brien & Fleming (1979), Biometrics 35; levels by the recursion of Armitage, McPherson & Rowe
+            (1969)"""
     time = np.array(shares, dtype=np.float64)
     early = int((time < EQUIVALENCE_SHARE).sum())
     late = 2 * stats.norm.sf(_constant(time, (1 - TRIPWIRE_SHARE) * alpha, two_sided=True) / np.sqrt(time))
@@ -113,7 +121,8 @@ def spending(shares: tuple[float, ...], alpha: float) -> AlphaSpending:
 
 
 def _constant(time: FloatArray, alpha: float, *, two_sided: bool) -> float:
-    """The c for which a Brownian path passes c (or +-c) at one of these times with probability alpha."""
+    """Returns the c for which a Brownian path passes c (or +-c) at one of these times with probability
+    alpha."""
     return float(optimize.brentq(lambda c: _crossing(time, c, two_sided) - alpha, 0.1, 6.0, xtol=1e-6))
 
 
@@ -149,14 +158,18 @@ def interim_analysis(
     e_value: float,
     draws: int | None = None,
 ) -> InterimResult:
-    """One look at the items that both methods have played to the end.
+    """Analyses the items of which both methods have ended every play.
 
-    scores            of these items only, both methods
-    number            of the look, from 1
-    draws             of the joint test; None: as many as the level asks for
-    open_difference   methods not yet called different, this one included: Holm's divisor; open_equivalence likewise
-    raises            AuditError if the methods have no finished item in common
-    source            several hypotheses over several looks: Maurer & Bretz (2013), Statist. Biopharm. Res. 5"""
+    scores           of these items only, both methods
+    number           of the analysis, from 1
+    spent            the levels of all analyses
+    open_difference  methods not yet called different, this one included: Holm's divisor; open_equivalence
+                     likewise
+    e_value          of the monitor so far
+    draws            of the joint test; None: as many as the level asks for
+    raises           AuditError if the methods have no finished item in common
+    source           several hypotheses over several analyses: Maurer & Bretz (2013), Statist. Biopharm. Res.
+                     5"""
     alpha = rules.alpha
     level_difference = spent.difference[number - 1] / open_difference
     level_equivalence = spent.equivalence[number - 1] / open_equivalence
@@ -199,10 +212,14 @@ def sequential_alarm(
     e_value: float,
     open_difference: int,
 ) -> InterimResult:
-    """The tripwire's finding: different, whatever the next look would say.
+    """Returns the monitor's finding: DIFFERENT before the next analysis.
 
-    scores  of the items' first plays
-    share   of the items that were played once"""
+    scores           of the first plays of items
+    number           of the next analysis
+    spent            the levels of all analyses
+    share            of the items that were played once
+    e_value          of the monitor
+    open_difference  methods not yet called different: Holm's divisor"""
     games = pair(scores, reference, (method,))
     points = strata([game.difference("points") for game in games], [game.shared for game in games])
     level = 2 * float(stats.norm.sf(_z(spent.repeated[-1]) / sqrt(share)))
@@ -218,7 +235,7 @@ def _z(two_sided: float) -> float:
 
 
 def _measured(points: Strata, spent: AlphaSpending, number: int, level_equivalence: float) -> InterimResult:
-    """Estimate and intervals; what tests say is filled in by who made them."""
+    """Returns estimate and intervals; the caller fills in the tests."""
     whole = total(points)
     tail = spent.repeated[number - 1] / 2
     reach = float(stats.t.isf(tail, whole.df[0]) * whole.se[0])
@@ -253,50 +270,62 @@ def _measured(points: Strata, spent: AlphaSpending, number: int, level_equivalen
 
 
 def sentence(look: InterimResult, *, method: str, reference: str, margin: float) -> str:
-    """What a look says."""
-    when = f"at look {look.look} of {look.looks}, {100 * look.share:.0f} % of the items"
+    """Returns the sentence of an analysis."""
+    when = f"at interim analysis {look.look} of {look.looks}, with {100 * look.share:.0f} % of the items"
     span = f"[{look.low:+.1f}, {look.high:+.1f}]"
     if look.kind == "tripwire":
         return (
-            f"{method} differs from {reference}: {look.difference:+.1f} points {span} after the first plays of {look.items} items; "
-            f"evidence {look.e_value:,.0f} to 1, {look.e_stop:,.0f} were needed."
+            f"{method} differs from {reference}: {look.difference:+.1f} points {span} after the "
+            f"first plays of {look.items} items (e-value {look.e_value:,.0f}; "
+            f"the sequential monitor stops at {look.e_stop:,.0f})."
         )
     if look.verdict == "DIFFERENT":
         return (
             f"{method} differs from {reference}: {look.difference:+.1f} points {span} {when} "
-            f"(p {look.p_difference:.2g}, {look.level_difference:.2g} was allowed)."
+            f"(p {look.p_difference:.2g}, level {look.level_difference:.2g})."
         )
     if look.verdict == "EQUIVALENT":
         open_span = f"[{look.equivalence_low:+.1f}, {look.equivalence_high:+.1f}]"
-        return f"{method} is equivalent to {reference} within {margin:g} points: {look.difference:+.1f} {open_span} {when}."
+        return (
+            f"{method} is equivalent to {reference} within {margin:g} points: "
+            f"{look.difference:+.1f} {open_span} {when}."
+        )
     return (
         f"{method} may lie anywhere from {look.low:+.1f} to {look.high:+.1f} points off {reference} {when}."
     )
 
 
-def after_looks(found: Audit, taken: Sequence[LookRecord]) -> Audit:
-    """The audit of a sweep that may stop early: its verdicts are those of its looks, with their intervals.
+def with_interim_verdicts(audit: Audit, made: Sequence[LookRecord]) -> Audit:
+    """Returns the audit of a sweep that may stop early: its verdicts and intervals are those of its interim
+    analyses.
 
-    taken  in order; what failed episodes may hide still speaks first"""
-    last = {row.method: row for row in taken if row.reference == found.reference}
+    made  in order; a verdict left open by missing data stays open"""
+    last = {row.method: row for row in made if row.reference == audit.reference}
     return replace(
-        found, comparisons=tuple(_as_seen(found, one, last.get(one.method)) for one in found.comparisons)
+        audit,
+        comparisons=tuple(
+            _with_interim_verdict(audit, comparison, last.get(comparison.method))
+            for comparison in audit.comparisons
+        ),
     )
 
 
-def _as_seen(found: Audit, comparison: Comparison, row: LookRecord | None) -> Comparison:
+def _with_interim_verdict(audit: Audit, comparison: Comparison, row: LookRecord | None) -> Comparison:
     if comparison.missing is not None and comparison.verdict == "INCONCLUSIVE":
         return comparison
     if row is None:
-        waiting = f"{comparison.method} has not been looked at yet: a quarter of the items has to be played through both ways first."
+        waiting = (
+            f"{comparison.method} has had no interim analysis yet: "
+            "a quarter of the items has to be played through both methods first."
+        )
         return replace(comparison, verdict="INCONCLUSIVE", label="INCONCLUSIVE", sentence=waiting, plan=None)
     look = InterimResult(**{name: getattr(row, name) for name in InterimResult.__slots__})
     of_method = comparison.p_batches is not None and (
-        look.verdict != "DIFFERENT" or comparison.p_batches <= found.alpha
+        look.verdict != "DIFFERENT" or comparison.p_batches <= audit.alpha
     )
-    said = sentence(look, method=comparison.method, reference=found.reference, margin=found.margin)
+    words = sentence(look, method=comparison.method, reference=audit.reference, margin=audit.margin)
     more = (
-        " Its play is not over."
+        " Its play has not ended."
         if not look.last
         else ""
         if of_method or not look.settled
@@ -311,21 +340,23 @@ def _as_seen(found: Audit, comparison: Comparison, row: LookRecord | None) -> Co
         points=replace(comparison.points, **shown),
         p_difference=look.p_difference,
         verdict=look.verdict,
-        label=label(look.verdict, margin=found.margin, low=look.low, high=look.high, missing_data=False),
+        label=label(look.verdict, margin=audit.margin, low=look.low, high=look.high, missing_data=False),
         scope="the access method" if of_method else "these runs",
-        sentence=said + more,
+        sentence=words + more,
         plan=comparison.plan if look.last and not look.settled else None,
     )
 
 
 class SequentialMonitor:
-    """An e-process against "labels do not matter": it may be read after every item, and rarely rises if they do not.
+    """An e-process against the null hypothesis of the sign-flip test; it may be read after every item.
 
-    Each item adds the weighted difference of its first plays, in the order of the plan: an order that no outcome can change.
-    Under the flip null it is a supermartingale from 1, so it ever reaches 1 / level with probability at most the level, whatever the tails.
+    Each item adds the weighted difference of its first plays, in the order of the plan, which no outcome can
+    change. Under the null hypothesis it is a supermartingale that starts at 1, so it ever reaches 1 / level
+    with probability at most the level, whatever the distribution.
 
     items   of each game in the plan
-    source  cosh y <= exp(y^2 / 2), mixed over a normal: Robbins (1970), Ann. Math. Statist. 41; Howard et al. (2020), Probab. Surv. 17"""
+    source  cosh y <= exp(y^2 / 2), mixed over a normal: Robbins (1970), Ann. Math. Statist. 41; Howard et al.
+            (2020), Probab. Surv. 17"""
 
     def __init__(self, items: Sequence[int]) -> None:
         games = sum(count > 0 for count in items)
@@ -339,7 +370,7 @@ class SequentialMonitor:
         self.highest = 1.0
 
     def add(self, game: int, difference: float) -> None:
-        """The next item of this game: the method's points less the reference's."""
+        """Adds the next item of this game: the method's points minus the reference's."""
         x = self._weights[game] * difference
         self._sum += x
         self._square += x * x
@@ -347,13 +378,13 @@ class SequentialMonitor:
 
     @property
     def value(self) -> float:
-        """The evidence now; `highest` is what counts."""
+        """Returns the e-value now; `highest` is the one that decides."""
         spread = 1 + self._rate * self._square
         return exp(min(700.0, self._rate * self._sum**2 / (2 * spread) - log(spread) / 2))
 
 
 def first_items(scores: ScoreArray, blocks: Sequence[Iterable[str]], number: int) -> ScoreArray:
-    """The episodes of the items of the first looks only."""
+    """Returns the episodes of the items of the first `number` blocks only."""
     wanted = {item for block in blocks[:number] for item in block}
     games = []
     for game in scores.games:

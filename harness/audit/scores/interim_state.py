@@ -1,8 +1,9 @@
-"""The state of one model's interim analyses while its sweep is played: which of them are due, and what they found.
+"""The state of one model's interim analyses while its sweep is played: which of them are due, and what they
+found.
 
-Knows the blocks of items and the episodes that ended; nothing of gates, stores or tasks. Keeps: an item counts only
-in the order of the plan, so that the speed of a method does not choose what is analysed; an analysis is made once,
-also over a resume; a settled verdict stays."""
+Knows the blocks of items and the episodes that ended; nothing of gates, stores or tasks. Keeps: an item
+counts only in the order of the plan, so that the speed of a method does not choose what is analysed; an
+analysis is made once, also over a resume; a settled verdict stays."""
 
 from __future__ import annotations
 
@@ -102,7 +103,8 @@ class ModelInterimAnalyses:
         self._closed.add(method)
 
     def must_wait(self, method: str, item: str, *, idle: bool) -> bool:
-        """Returns whether the item waits for the analyses of the blocks before its own: they may make its play unnecessary.
+        """Returns whether the item waits for the analyses of the blocks before its own: they may make its
+        play unnecessary.
 
         idle   the method has no episode in flight"""
         block = self._block.get(item, 0)
@@ -122,7 +124,8 @@ class ModelInterimAnalyses:
         return sum(self._missing[method][:block]) > 0
 
     def is_settled(self, method: str) -> bool:
-        """Returns whether no more play of the method is needed; the reference is needed as long as any other method is."""
+        """Returns whether no more play of the method is needed; the reference is needed as long as any other
+        method is."""
         if method == self.design.reference:
             return bool(self.design.methods) and all(name in self.verdicts for name in self.design.methods)
         return method in self.verdicts

@@ -1,7 +1,8 @@
 """Intervals and equivalence tests for weighted sums of per-game means, and intervals for shares.
 
-Knows numbers only: a stratum is a game, a unit an item, a row of an array one contrast.
-Keeps: a game whose differences are all alike has an unknown variance, not none; no equivalence is claimed past what may hide there."""
+Knows numbers only: a stratum is a game, a unit an item, a row of an array one contrast. Keeps: a game whose
+differences are all equal has an unknown variance, not none, so every claim of equivalence allows for the
+hidden bound: how far that game may still move the mean."""
 
 from __future__ import annotations
 
@@ -14,12 +15,13 @@ from scipy import stats
 from harness.audit.scores.arrays import BoolArray, FloatArray
 
 POINTS_MAX = 100.0
-LEVELS = np.geomspace(1e-6, 1.0, 1201)  # chances to see nothing of what hides, tried in steps of 1.2 %
+# Probabilities of observing none of the hidden items over which bounds are maximised, in steps of 1.2 %.
+LEVELS = np.geomspace(1e-6, 1.0, 1201)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Strata:
-    """What inference needs of the differences, each array (contrasts, games).
+    """The moments of the differences that inference needs, each array (contrasts, games).
 
     n         items in the game that both methods of the contrast finished
     mean      of the differences, 0 where n = 0
@@ -34,7 +36,7 @@ class Strata:
     weight: FloatArray
 
     def only(self, contrast: int) -> Strata:
-        """One contrast of these, still (1, games)."""
+        """Returns the moments of one contrast, (1, games)."""
         row = slice(contrast, contrast + 1)
         return Strata(
             n=self.n[row],
@@ -45,7 +47,7 @@ class Strata:
         )
 
     def grown(self, factor: float) -> Strata:
-        """The same differences from `factor` times as many items."""
+        """Returns the same moments for `factor` times as many items."""
         return Strata(
             n=self.n * factor, mean=self.mean, variance=self.variance, third=self.third, weight=self.weight
         )
@@ -55,7 +57,7 @@ class Strata:
 class Total:
     """A weighted sum of per-game means, each array (contrasts,).
 
-    se    its standard error; 0 when every game's differences are all alike
+    se    its standard error; 0 when all differences within every game are equal
     df    Welch-Satterthwaite degrees of freedom, infinite when se is 0
     skew  third moment of the estimate over se cubed"""
 
@@ -66,10 +68,10 @@ class Total:
 
 
 def strata(values: Sequence[FloatArray], shared: Sequence[BoolArray]) -> Strata:
-    """Per-game moments.
+    """Returns the moments of each game.
 
-    values  a game each: (contrasts, items), 0 where not shared
-    shared  a game each: (contrasts, items)"""
+    values  for each game (contrasts, items), 0 where not shared
+    shared  for each game (contrasts, items)"""
     n = np.stack([mask.sum(axis=1) for mask in shared], axis=1).astype(np.float64)
     count = np.maximum(n, 1)
     mean = np.stack([x.sum(axis=1) for x in values], axis=1) / count
@@ -86,13 +88,13 @@ def strata(values: Sequence[FloatArray], shared: Sequence[BoolArray]) -> Strata:
 
 
 def equal_weights(n: FloatArray) -> FloatArray:
-    """1/G for each of a contrast's G games that have items, 0 for the others."""
+    """Returns 1/G for each of a contrast's G games that have items, 0 for the others."""
     present = n > 0
     return np.asarray(present / np.maximum(present.sum(axis=1, keepdims=True), 1), dtype=np.float64)
 
 
 def total(parts: Strata) -> Total:
-    """The stratified estimate with its error.
+    """Returns the stratified estimate with its error.
 
     source  variance of a stratified mean; degrees of freedom by Satterthwaite (1946), Welch (1947)"""
     count = np.maximum(parts.n, 1)
@@ -109,16 +111,18 @@ def total(parts: Strata) -> Total:
 
 
 def t_interval(whole: Total, level: float) -> tuple[FloatArray, FloatArray]:
-    """Student's interval at this level, (contrasts,) each."""
+    """Returns both ends of Student's interval at this level, (contrasts,) each."""
     reach = stats.t.ppf(0.5 + level / 2, whole.df) * whole.se
     return whole.estimate - reach, whole.estimate + reach
 
 
 def equivalence_interval(parts: Strata, tail: float) -> tuple[FloatArray, FloatArray]:
-    """Bounds each passed by the truth with at most this chance, (contrasts,): inside +-margin exactly when `equivalence_p` <= tail.
+    """Returns bounds that the truth exceeds with at most probability `tail` each, (contrasts,) each.
 
-    The outer of Student's and of Hall's skewness-corrected bounds. Where a game's differences are all alike, two kinds of luck would be
-    needed: to see none of what hides there (chance L), and a bound off by tail / L; the bound is the worst over all L.
+    They lie inside +-margin exactly when `equivalence_p` <= tail. They are the outer of Student's and of
+    Hall's skewness-corrected bounds. Where a game's differences are all equal, an error needs two events:
+    none of the hidden items is observed (probability L), and the bound of the rest fails (probability tail /
+    L). The bound is the widest over all L.
     source  Hall (1992), On the removal of skewness by transformation, J. R. Statist. Soc. B 54"""
     whole = total(parts)
     hidden = hidden_bound(parts, LEVELS)
@@ -135,21 +139,22 @@ def equivalence_interval(parts: Strata, tail: float) -> tuple[FloatArray, FloatA
 
 
 def _unskewed(x: FloatArray, skew: FloatArray) -> FloatArray:
-    """Hall's inverse transformation: where a studentised mean stands when its transform is at x."""
+    """Returns Hall's inverse transformation: the studentised mean whose transform is x."""
     safe = np.where(np.abs(skew) < 1e-8, 1.0, skew)
     return np.where(np.abs(skew) < 1e-8, x, 3 / safe * (np.cbrt(1 + safe * (x - safe / 6)) - 1))
 
 
 def _skewed(y: FloatArray, skew: FloatArray) -> FloatArray:
-    """Hall's transformation of a studentised mean: monotone, close to a normal score."""
+    """Returns Hall's transformation of a studentised mean: monotone, close to a normal score."""
     return y + skew * y**2 / 3 + skew**2 * y**3 / 27 + skew / 6
 
 
 def equivalence_p(parts: Strata, margin: float) -> FloatArray:
-    """p of "the weighted sum lies at or beyond +-margin", (contrasts,): two one-sided tests, each by the larger p of t and Hall's t.
+    """Returns p of "the weighted sum lies at or beyond +-margin", (contrasts,).
 
-    Where a game's differences are all alike, a difference at the margin may be partly hidden there: then the p is the chance to see none
-    of the hidden part times the p of the part left, for the hidden part that makes it largest.
+    Two one-sided tests, each by the larger p of t and Hall's t. Where a game's differences are all equal, a
+    difference at the margin may be partly hidden there: the p is then the probability of observing none of
+    the hidden part times the p of the rest, for the hidden part that makes it largest.
     source  Schuirmann (1987), J. Pharmacokin. Biopharm. 15; Hall (1992)"""
     whole = total(parts)
     hidden = hidden_bound(parts, LEVELS)
@@ -164,7 +169,7 @@ def equivalence_p(parts: Strata, margin: float) -> FloatArray:
 
 
 def _two_sided(whole: Total, contrast: int, room: FloatArray) -> FloatArray:
-    """The larger p of both sides and both t's at these margins."""
+    """Returns the largest p of both sides and both kinds of t at these margins."""
     estimate, se, df, skew = (
         whole.estimate[contrast],
         whole.se[contrast],
@@ -184,11 +189,13 @@ def _two_sided(whole: Total, contrast: int, room: FloatArray) -> FloatArray:
 
 
 def hidden_bound(parts: Strata, level: FloatArray) -> FloatArray:
-    """How far games whose differences are all alike may still move the weighted sum, (contrasts, levels).
+    """Returns how far games whose differences are all equal may still move the weighted sum, (contrasts,
+    levels).
 
-    If a share pi_g of game g's items would have come out otherwise, n_g items show none of them with probability (1 - pi_g)^n_g. The
-    bound is the largest sum of w_g (100 + |mean_g|) pi_g for which the product of these probabilities is still at least the level: for
-    one game 100 (1 - level^(1/n)) w, for several less than the sum of their separate bounds, and as exact."""
+    If a share pi_g of game g's items would have come out otherwise, n_g items show none of them with
+    probability (1 - pi_g)^n_g. The bound is the largest sum of w_g (100 + |mean_g|) pi_g for which the
+    product of these probabilities is at least the level: for one game 100 (1 - level^(1/n)) w, for several
+    games less than the sum of their separate bounds, and as exact."""
     alike = (parts.variance == 0) & (parts.weight > 0)
     bound = np.zeros((len(parts.n), len(level)))
     for contrast in np.flatnonzero(alike.any(axis=1)):
@@ -199,7 +206,9 @@ def hidden_bound(parts: Strata, level: FloatArray) -> FloatArray:
 
 
 def _largest_hidden(n: FloatArray, reach: FloatArray, level: FloatArray) -> FloatArray:
-    """max sum reach (1 - x) subject to sum n log x >= log level, 0 < x <= 1: x = min(1, lambda n / reach), games that pay most first."""
+    """Maximises sum reach (1 - x) subject to sum n log x >= log level and 0 < x <= 1.
+
+    The solution is x = min(1, lambda n / reach); games with the largest reach per item come first."""
     order = np.argsort(n / reach)
     n, reach = n[order], reach[order]
     offset = np.log(n / reach)
@@ -211,9 +220,9 @@ def _largest_hidden(n: FloatArray, reach: FloatArray, level: FloatArray) -> Floa
 
 
 def share_interval(hits: FloatArray, tries: FloatArray, alpha: float) -> tuple[float, float]:
-    """Wilson's interval for a share, with tries clustered in units: the sample size is the effective one.
+    """Returns Wilson's interval for a share at the effective sample size; tries are clustered in units.
 
-    hits, tries  (units,); with one try a unit this is Wilson's interval itself; a unit counts for at least one try
+    hits, tries  (units,); with one try a unit this is Wilson's interval; a unit counts for at least one try
     source       Wilson (1927); effective size as in Dean & Pagano (2015), J. Survey Statist. Methodol. 3"""
     share = hits.sum() / tries.sum()
     units, spread = float((tries > 0).sum()), share * (1 - share)
@@ -226,9 +235,10 @@ def share_interval(hits: FloatArray, tries: FloatArray, alpha: float) -> tuple[f
 
 
 def mean_interval(mean: float, influence: FloatArray, alpha: float) -> tuple[float, float]:
-    """Student's interval for a mean or ratio in [0, 100] from its influence values, a unit each.
+    """Returns Student's interval for a mean or ratio in [0, 100] from its influence values, (units,).
 
-    One unit tells nothing of spread: [0, 100]. All alike: as far as 1 - alpha^(1/n) of the units may have hidden."""
+    One unit does not show any spread: [0, 100]. If all values are equal, a share 1 - alpha^(1/n) of the units
+    may still differ, and the interval allows for it."""
     n = len(influence)
     if n < 2:
         return 0.0, POINTS_MAX

@@ -1,7 +1,8 @@
 """The guard against missing data: could the failed episodes have changed the verdict?
 
-Knows the evidence and how to gather it again. Keeps: where failures are many or uneven, a verdict stands only if it is the same with every
-failed episode at its worst and at its best (Horowitz & Manski 2000, J. Amer. Statist. Assoc. 95)."""
+Knows the evidence and how to gather it again. Keeps: where failures are many or uneven, a verdict stands only
+if it is the same with every failed episode at its worst and at its best (Horowitz & Manski 2000, J. Amer.
+Statist. Assoc. 95)."""
 
 from __future__ import annotations
 
@@ -11,19 +12,21 @@ import numpy as np
 from scipy import stats
 
 from harness.audit import verdicts
+from harness.audit.scores import verdict_sentences
 from harness.audit.scores.arrays import ABORTED, FAILED, SUCCESS, GameScores, ScoreArray
 from harness.audit.scores.evidence import Evidence, gather_evidence
 from harness.audit.scores.findings import Comparison, Missing
 from harness.audit.scores.intervals import POINTS_MAX, total
 
-MISSING_SHARE = 0.01  # a larger share of failed episodes is checked at both extremes; at 1 % the mean moves by at most 1 point
+MISSING_SHARE = 0.01  # with fewer failed episodes the mean moves by less than 1 point of 100
 UNEVEN_ALPHA = 0.05  # the conventional level at which failure rates count as unequal
 
 
 def guard_missing(
     evidence: Evidence, compared: tuple[Comparison, ...], *, draws: int
 ) -> tuple[Comparison, ...]:
-    """Returns the comparisons, each inconclusive where failed episodes are many or uneven and could change its verdict.
+    """Returns the comparisons, each inconclusive where failed episodes are many or uneven and could change
+    its verdict.
 
     draws  of the sign-flip test at either extreme"""
     uneven = [_p_uneven(evidence, index) for index in range(len(compared))]
@@ -63,7 +66,8 @@ def _p_uneven(evidence: Evidence, index: int) -> float | None:
 
 
 def _at_extreme(scores: ScoreArray, reference: str, *, best: bool) -> ScoreArray:
-    """Returns the scores with every failed episode best (or worst) for the methods and worst (or best) for the reference."""
+    """Returns the scores with every failed episode best (or worst) for the methods and worst (or best) for
+    the reference."""
     at_best = np.full(len(scores.methods), best)
     at_best[scores.index(reference)] = not best
     outcome = np.where(at_best, SUCCESS, ABORTED).astype(np.int8)[:, None, None]
@@ -115,7 +119,7 @@ def _guarded(
             high=missing.best,
             missing_data=True,
         ),
-        sentence=verdicts.missing_data(
+        sentence=verdict_sentences.missing_data(
             method=comparison.method,
             reference=evidence.reference,
             worst=missing.worst,

@@ -1,7 +1,8 @@
-"""What an audit will be able to say, before anything is played.
+"""What an audit will be able to show, before anything is played.
 
-Knows items, repeats and the spread of scores, guessed or measured; nothing of stores. Keeps: the guess is called one; what more repeats
-cannot buy is said. Does not promise: a verdict; forecasts hold for methods truly alike, four times in five."""
+Knows items, repeats and the spread of scores, guessed or measured; nothing of stores. Keeps: a guess is named
+as one; a margin that no number of repeats confirms is named. Does not promise: a verdict; forecasts hold for
+truly equal methods, four times in five."""
 
 from __future__ import annotations
 
@@ -23,7 +24,7 @@ REPEATS_MAX = 10_000
 class Spread:
     """Variances of one item's result in one game, in points squared and percent squared.
 
-    chance  between plays of one item through one method;  items  its own response to a method
+    chance  between plays of one item through one method;  items  an item's own response to a method
     *_played  the same for being played at all"""
 
     chance: float
@@ -39,8 +40,9 @@ def _guess(chance: float, played: float) -> Spread:
     return Spread(chance=chance, items=0.0, chance_played=played, items_played=0.0)
 
 
-# From 20,000 simulated items a game, as tests/harness/audit/simulator.py plays them: the larger of a strong and a middling model's.
-# Greedy: nine in ten plays of an item repeat one and the same draw. Games that are not here take the worst of these.
+# From 20,000 simulated items a game, as tests/harness/audit/simulator.py plays them: the larger variance of a
+# strong and a middling model. Greedy: nine in ten plays of an item repeat one and the same draw. Games that
+# are not listed take the largest of these.
 GREEDY = {
     "imagegame": _guess(110, 276),
     "privateshared": _guess(170, 322),
@@ -62,18 +64,21 @@ FRESH = {
 
 
 def guessed(game: str, *, greedy: bool) -> Spread:
-    """What to expect of a game before anybody has played it."""
+    """Returns the spread to expect of a game that was never played."""
     known = GREEDY if greedy else FRESH
-    worst = _guess(
-        max(one.chance for one in known.values()), max(one.chance_played for one in known.values())
+    largest = _guess(
+        max(spread.chance for spread in known.values()),
+        max(spread.chance_played for spread in known.values()),
     )
-    return known.get(game, worst)
+    return known.get(game, largest)
 
 
 def measured(scores: ScoreArray) -> dict[str, Spread]:
-    """What episodes say of their games: chance from repeats, response from what methods differ in beyond it.
+    """Returns the spread in episodes already played: chance from repeats, response from the differences
+    between methods beyond it.
 
-    returns  games that two methods or two repeats of one have played; with one repeat all spread counts as chance"""
+    returns  games that two methods or two repeats of one have played; with one repeat all spread counts as
+             chance"""
     found = {}
     for game in scores.games:
         points = _split(game.points)
@@ -86,9 +91,11 @@ def measured(scores: ScoreArray) -> dict[str, Spread]:
 
 
 def _split(values: FloatArray) -> tuple[float, float] | None:
-    """(chance, response) of (methods, items, repeats), NaN where missing; None where nothing was played twice.
+    """Returns (chance, response) of (methods, items, repeats), NaN where missing; None where nothing was
+    played twice.
 
-    Response is half the variance of an item's difference between two methods, mean over pairs, less what chance explains."""
+    Response is half the variance of an item's difference between two methods, mean over pairs, minus the part
+    that chance explains."""
     count = np.isfinite(values).sum(axis=2)
     mean = np.nansum(values, axis=2) / np.maximum(count, 1)
     square = np.nansum((values - mean[:, :, None]) ** 2, axis=2)
@@ -122,10 +129,10 @@ class PlannedGame:
 class EndpointPower:
     """One endpoint of one contrast, in its own unit.
 
-    found     the least difference that four audits in five find
-    provable  the least margin within which methods truly alike are proved so, four times in five
-    floor     no margin below this can be proved: so much may hide in so few items of games that show no spread at all
-    repeats   in all, that settle the margin; None: no number of repeats does
+    found     the smallest difference that four audits in five find
+    provable  the smallest margin within which truly equal methods are called EQUIVALENT, four times in five
+    floor     no margin below this can be confirmed: the hidden bound of games that show no spread at all
+    repeats   in total, that settle the margin; None: no number of repeats does
     factor    items needed over items planned; 1 where repeats do it"""
 
     endpoint: str
@@ -144,7 +151,7 @@ class EndpointPower:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PowerEstimate:
-    """What a sweep's audit of one model will be able to say.
+    """What a sweep's audit of one model will be able to show.
 
     methods   held against the reference; repeats: planned
     needed    repeats that settle both endpoints; None where only more items do, factor times as many"""
@@ -172,10 +179,12 @@ class PowerEstimate:
 def estimate_power(
     games: Sequence[PlannedGame], *, repeats: int, methods: int, margins: Mapping[str, float], alpha: float
 ) -> PowerEstimate:
-    """The forecast for these games.
+    """Returns the forecast for these games.
 
+    repeats  planned; methods: compared with the reference
     margins  endpoint -> margin, "points" and "played"
-    source   variance of a stratified mean of paired differences: (2 response + 2 chance / R) / n, weighted; Holm's first step"""
+    source   variance of a stratified mean of paired differences: (2 response + 2 chance / R) / n, weighted;
+             Holm's first step"""
     endpoints = tuple(
         _endpoint(games, endpoint, repeats, margin, alpha / max(1, methods))
         for endpoint, margin in margins.items()
@@ -217,7 +226,8 @@ def _repeats(chance: float, room: float) -> int | None:
 
 
 def _floor(games: Sequence[PlannedGame], endpoint: str, alpha: float, factor: float) -> float:
-    """How much may hide in the games without any spread, whose items will all come out alike."""
+    """Returns the hidden bound of the games without any spread, whose items will all have equal
+    differences."""
     n = np.array([[game.items * factor for game in games]])
     spread = np.array([[sum(game.spread.of(endpoint)) for game in games]])
     expected = Strata(
@@ -233,7 +243,8 @@ def _floor(games: Sequence[PlannedGame], endpoint: str, alpha: float, factor: fl
 def _factor(
     games: Sequence[PlannedGame], endpoint: str, by_error: float, margin: float, alpha: float
 ) -> float:
-    """How many times the items settle the margin: by the error, and by what may hide; by bisection."""
+    """Returns by bisection the factor on the number of items that settles the margin, by error and by hidden
+    bound."""
     low, high = max(1.0, by_error), 1e6
     if _floor(games, endpoint, alpha, low) <= margin:
         return low

@@ -1,7 +1,7 @@
-"""What it takes to settle the question: repeats, items, calls.
+"""How many repeats or items would settle an open verdict, and how many calls that takes.
 
-Knows the variance of paired differences and a margin. Keeps: what more repeats cannot buy is said, not promised.
-Does not promise: a verdict; forecasts hold for methods that are truly alike, four times in five."""
+Knows the variance of paired differences and a margin. Keeps: a margin that no number of repeats confirms is
+named. Does not promise: a verdict; a forecast holds for methods that are truly equal, four times in five."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ FACTOR_MAX = 1e6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoiseLevel:
-    """The variance of a macro difference, split by what shrinks it.
+    """The variance of a macro difference in two parts.
 
-    chance  times 1/R: from repeats;  items  whatever R is: from items that respond to the method
-    None    one repeat cannot tell them apart"""
+    chance  is multiplied by 1/R with R repeats;  items  does not shrink with R: items respond differently to
+            the method"""
 
     chance: float
     items: float
@@ -33,7 +33,7 @@ class NoiseLevel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """One endpoint of one contrast, as far as it is settled.
+    """One endpoint of one contrast, as far as it was measured.
 
     parts   its per-game moments, one contrast
     noise   None with one repeat
@@ -46,12 +46,15 @@ class Question:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SampleSizePlan:
-    """What would settle the margin, in all and for both methods together; exactly one of repeats and items is what must grow.
+    """The design that would settle the margin, in total and for both methods together; exactly one of repeats
+    and items is given.
 
-    repeats          in all, on the same items; None: repeats alone cannot do it, or one repeat cannot tell
-    items            in all, at the repeats of now; None when repeats do it
+    repeats          in total, on the same items; None: repeats alone do not suffice, or one repeat does not
+                     show it
+    items            in total, at the present number of repeats; None when repeats suffice
     factor           items needed over items present
-    margins_smallest the least margin of each endpoint that repeats alone can prove on these items; None where unknown
+    margins_smallest the smallest margin of each endpoint that repeats alone can confirm on these items; None
+    where unknown
     calls, cost_usd  None where not counted"""
 
     repeats: int | None
@@ -68,10 +71,11 @@ def noise_of(
 ) -> NoiseLevel | None:
     """Splits the variance of a paired macro difference.
 
-    reference, method  a game each: (items, repeats), NaN where missing
+    reference, method  for each game (items, repeats), NaN where missing
     parts              moments of the item differences of the same two methods
     returns            None when no item has two repeats finished by both
-    source             the two-way model of variance.py for two methods: the variance of an item's difference is interaction + chance / R"""
+    source             the two-way model of variance.py for two methods: the variance of an item's difference
+                       is interaction + chance / R"""
     chance = items = 0.0
     known = False
     for g, (a, b) in enumerate(zip(reference, method, strict=True)):
@@ -92,7 +96,7 @@ def noise_of(
 
 
 def _within(values: FloatArray, both: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> FloatArray:
-    """Sample variance over the repeats both methods finished, (items,); 0 below two."""
+    """Returns the sample variance over the repeats both methods finished, (items,); 0 below two."""
     count = both.sum(axis=1)
     mean = np.where(both, values, 0.0).sum(axis=1) / np.maximum(count, 1)
     square = (np.where(both, values - mean[:, None], 0.0) ** 2).sum(axis=1)
@@ -100,7 +104,8 @@ def _within(values: FloatArray, both: np.ndarray[tuple[int, ...], np.dtype[np.bo
 
 
 def reach(alpha: float) -> float:
-    """Standard errors a margin must hold for "equivalent" to be earned with 80 % power by methods truly alike."""
+    """Returns how many standard errors a margin must span so that truly equal methods are called EQUIVALENT
+    in 80 % of audits."""
     return float(stats.norm.ppf(1 - alpha) + stats.norm.ppf(1 - (1 - POWER) / 2))
 
 
@@ -113,19 +118,20 @@ def plan(
     calls: float | None,
     cost_usd: float | None,
 ) -> SampleSizePlan:
-    """What settles all these endpoints at once.
+    """Returns what settles all these endpoints at once.
 
-    repeats, items   of now
+    repeats, items   present
     alpha            after Holm
     calls, cost_usd  of one play of one item through both methods; None where not counted
-    source           sample size of two one-sided tests at true difference 0; where that is already held and the verdict still open, at
-                     the difference seen: to prove it inside the margin, or to prove it at all, whichever is cheaper"""
+    source           sample size of two one-sided tests at true difference 0; where that is already reached
+                     and the verdict still open, at the observed difference: to confirm that it lies inside
+                     the margin or that it exists, whichever is cheaper"""
     aims: list[Aim] = [_aim_at_none] * len(questions)
     if all(
         _error(question.parts) <= _aim_at_none(question.parts, question.margin, alpha)
         for question in questions
     ):
-        aims = [_aim_at_seen] * len(questions)
+        aims = [_aim_at_observed] * len(questions)
     wanted = [
         aim(question.parts, question.margin, alpha) for aim, question in zip(aims, questions, strict=True)
     ]
@@ -144,7 +150,8 @@ def _error(parts: Strata) -> float:
 
 
 def _aim_at_none(parts: Strata, margin: float, alpha: float) -> float:
-    """The standard error at which methods truly alike are proved so, whatever hides in games all alike; at most 0 if too much may hide."""
+    """Returns the standard error at which truly equal methods are called EQUIVALENT, hidden bound included;
+    at most 0 if none suffices."""
     power = float(stats.norm.ppf(1 - (1 - POWER) / 2))
     if _hidden(parts, alpha) >= margin:
         return 0.0
@@ -153,12 +160,13 @@ def _aim_at_none(parts: Strata, margin: float, alpha: float) -> float:
     return float((room[errors > 0] / errors[errors > 0]).min())
 
 
-def _aim_at_seen(parts: Strata, margin: float, alpha: float) -> float:
-    """The standard error at which the difference seen would be proved inside the margin or proved at all, in four audits of five."""
-    seen = abs(float(total(parts).estimate[0]))
+def _aim_at_observed(parts: Strata, margin: float, alpha: float) -> float:
+    """Returns the standard error at which the observed difference would be confirmed, inside the margin or at
+    all, in four audits of five."""
+    observed = abs(float(total(parts).estimate[0]))
     power = float(stats.norm.ppf(POWER))
-    inside = (margin - _hidden(parts, alpha) - seen) / (float(stats.norm.ppf(1 - alpha)) + power)
-    beyond = seen / (float(stats.norm.ppf(1 - alpha / 2)) + power)
+    inside = (margin - _hidden(parts, alpha) - observed) / (float(stats.norm.ppf(1 - alpha)) + power)
+    beyond = observed / (float(stats.norm.ppf(1 - alpha / 2)) + power)
     return max(inside, beyond)
 
 
@@ -167,7 +175,8 @@ def _hidden(parts: Strata, alpha: float) -> float:
 
 
 def _repeats_for(question: Question, error: float) -> float:
-    """Repeats that bring the standard error down to this; infinite if none do or nobody can tell."""
+    """Returns the repeats that reduce the standard error to this; infinite if no number does or one repeat
+    does not show it."""
     if question.noise is None or error <= 0:
         return inf
     left = error**2 - question.noise.items
@@ -181,7 +190,8 @@ def _smallest_margin(question: Question, alpha: float) -> float | None:
 
 
 def _factor_for(question: Question, aim: Aim, alpha: float) -> float:
-    """How many times the items bring the standard error to what is aimed at, what hides shrinking along; by bisection."""
+    """Returns by bisection the factor on the number of items at which the standard error, and the hidden
+    bound with it, suffices."""
 
     def enough(factor: float) -> bool:
         grown = question.parts.grown(factor)

@@ -1,7 +1,8 @@
 """The audit of scores, end to end: an array in, one frozen Audit out.
 
-Knows the order of the steps; every estimate, test and sentence has its own file. Keeps: all methods are compared by the same margins, seed
-and support; the reference's A/A replicate is reported and never counted among them."""
+Knows the order of the steps; every estimate, test and sentence has its own file. Keeps: all methods are
+compared by the same margins, seed and support; the reference's A/A replicate is reported and never counted
+among them."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from harness.audit import verdicts
+from harness.audit.scores import verdict_sentences
 from harness.audit.scores.arrays import ScoreArray
 from harness.audit.scores.clemscore import common_support, method_figures
 from harness.audit.scores.comparison import compare
@@ -36,9 +38,11 @@ def audit(
     """Compares every method with the reference.
 
     again   the name of the reference's A/A replicate; None if it was not played a second time
-    margin  difference in points that does not matter; margin_played: percent of episodes played; margin_game: points in a single game
+    margin  difference in points that does not matter; margin_played: percent of episodes played; margin_game:
+            points in a single game
     seed    root of the random streams; draws: of the sign-flip test
-    raises  AuditError if there is nothing to compare, or a method shares no finished item with the reference"""
+    raises  AuditError if there is nothing to compare, or a method shares no finished item with the
+            reference"""
     methods = tuple(name for name in scores.methods if name not in (reference, again))
     if not methods:
         raise AuditError(f"An audit compares access methods: there are no episodes of any but {reference!r}.")
@@ -79,7 +83,7 @@ def _replicate(comparison: Comparison) -> Comparison:
     points = comparison.points
     return replace(
         comparison,
-        sentence=verdicts.again(
+        sentence=verdict_sentences.replicate(
             difference=points.difference, low=points.low, high=points.high, p=comparison.p_joint
         ),
     )

@@ -1,7 +1,8 @@
-"""The primary test: within an item the method is only a label.
+"""The primary test: the sign-flip test of paired differences.
 
-If two methods serve one model alike, swapping their labels inside any item changes nothing: it flips the sign of the item's difference.
-Knows differences, not what they measure. Keeps: exact p-values, (1 + count) / (draws + 1), whatever the distribution of scores."""
+Within an item the method is only a label. If two methods serve one model alike, swapping their labels within
+any item changes nothing: it flips the sign of the item's difference. Knows differences, not what they
+measure. Keeps: exact p-values, (1 + count) / (draws + 1), whatever the distribution of scores."""
 
 from __future__ import annotations
 
@@ -17,15 +18,16 @@ from harness.audit.scores.intervals import POINTS_MAX, equal_weights
 from harness.core.seeds import derive_seed
 
 DRAWS = 9_999  # the smallest p is 1/10,000; Monte Carlo error at .05 is .002
-CHUNK = 2_500  # draws whose signs are held at once: bounds memory at some 10 MB for 420 items
+CHUNK = 2_500  # draws whose signs are held at once: about 10 MB for 420 items
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignFlipResult:
-    """What relabelling says of each contrast.
+    """The p-values of each contrast.
 
-    joint     (contrasts,): p of "nothing differs, on no endpoint, in no game"
-    adjusted  (contrasts, endpoints, 1 + games): Westfall-Young p of each statistic, the macro one first; the smallest is the joint p"""
+    joint     (contrasts,): p of "nothing differs, on any endpoint, in any game"
+    adjusted  (contrasts, endpoints, 1 + games): Westfall-Young p of each statistic, the macro one first; the
+              smallest is the joint p"""
 
     joint: FloatArray
     adjusted: FloatArray
@@ -38,15 +40,17 @@ def sign_flip_test(
     seed: int,
     draws: int = DRAWS,
 ) -> SignFlipResult:
-    """Joint sign flips of studentised differences, smallest p over endpoints x (1 + games).
+    """Tests studentised differences by joint sign flips; the joint p rests on the smallest over endpoints x
+    (1 + games).
 
     differences  [endpoint][game]: (contrasts, items), 0 where not shared
     shared       [game]: (contrasts, items)
     names        of the games: each has its own stream under the seed
-    source       Westfall & Young (1993), step-down min-p; studentised sign flips: Janssen (1999), Romano (1990)"""
+    source       Westfall & Young (1993), step-down min-p; studentised sign flips: Janssen (1999), Romano
+                 (1990)"""
     statistics = _statistics(differences, shared, names, seed, draws)
     observed_first = statistics.reshape(draws + 1, statistics.shape[1], -1)
-    # How many draws are at least as large, per column: a p in units of 1/(draws + 1). Ties count against us.
+    # In each column, how many draws are at least as large: a p in units of 1/(draws + 1). Ties make p larger.
     counts = stats.rankdata(-observed_first, method="max", axis=0).astype(np.int32)
     adjusted = np.stack([_step_down(counts[:, contrast]) for contrast in range(counts.shape[1])])
     return SignFlipResult(joint=adjusted.min(axis=1), adjusted=adjusted.reshape(statistics.shape[1:]))
@@ -59,7 +63,11 @@ def single_p(
     seed: int,
     draws: int = DRAWS,
 ) -> FloatArray:
-    """p of "nothing differs" in each game by itself, not adjusted for being several, (contrasts, games)."""
+    """Returns p of "nothing differs" in each game by itself, not adjusted for multiple testing, (contrasts,
+    games).
+
+    differences, shared  [game]: (contrasts, items)
+    names                of the games: each has its own stream under the seed"""
     statistics = _statistics([differences], shared, names, seed, draws)[:, :, 0, 1:]
     return np.asarray((statistics >= statistics[0]).mean(axis=0), dtype=np.float64)
 
@@ -71,7 +79,8 @@ def _statistics(
     seed: int,
     draws: int,
 ) -> FloatArray:
-    """|mean| / se of every draw, (1 + draws, contrasts, endpoints, 1 + games); the first row is what was observed."""
+    """Returns |mean| / se of every draw, (1 + draws, contrasts, endpoints, 1 + games); the first row is the
+    observation."""
     contrasts, endpoints, games = len(shared[0]), len(differences), len(shared)
     n = np.stack([mask.sum(axis=1) for mask in shared], axis=1).astype(np.float64)
     weight = equal_weights(n)
@@ -94,7 +103,10 @@ def _statistics(
 
 
 def _flipped_sums(columns: FloatArray, rng: np.random.Generator, draws: int) -> FloatArray:
-    """Sums of each column under all draws of signs, (1 + draws, columns), rounded so that ties are ties; all signs + in the first."""
+    """Returns the sums of each column under all draws of signs, (1 + draws, columns), all signs + in the
+    first row.
+
+    Sums are rounded so that equal sums in another order compare as equal."""
     items = columns.shape[1]
     blocks = [columns.sum(axis=1)[None]]
     for start in range(0, draws, CHUNK):
@@ -106,7 +118,8 @@ def _flipped_sums(columns: FloatArray, rng: np.random.Generator, draws: int) -> 
 
 
 def _ratio(mean: FloatArray, variance: FloatArray) -> FloatArray:
-    """|mean| / sqrt(variance) to nine decimals; 0 where both vanish, infinite where only the variance does."""
+    """Returns |mean| / sqrt(variance) to nine decimals; 0 where both are 0, infinite where only the variance
+    is."""
     size = np.where(np.abs(mean) <= 1e-9, 0.0, np.abs(mean))
     out = np.where(size > 0, np.inf, 0.0)
     np.divide(size, np.sqrt(variance), out=out, where=variance > 0)
@@ -114,7 +127,8 @@ def _ratio(mean: FloatArray, variance: FloatArray) -> FloatArray:
 
 
 def _step_down(counts: npt.NDArray[np.int32]) -> FloatArray:
-    """Adjusted p of the first row's columns against the row minima over the columns not yet passed.
+    """Returns the adjusted p of the first row's columns against row minima over the columns with a p as large
+    or larger.
 
     counts  (1 + draws, columns): each entry's own p in units of 1/(1 + draws)"""
     order = np.argsort(counts[0], kind="stable")

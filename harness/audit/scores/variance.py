@@ -1,6 +1,6 @@
-"""Where the spread of scores lives: in the method, in the item, in chance.
+"""Variance components of scores - between methods, between items, by chance - and how often repeats agree.
 
-Knows balanced arrays only. Keeps: negative estimates are cut to 0 and named."""
+Knows arrays only. Keeps: negative estimates are set to 0 and named."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from harness.core.errors import AuditError
 class VarianceParts:
     """Components of the variance of one episode's points, in points squared, each >= 0.
 
-    method            between access methods, with its 95 % interval as wide as few methods make it
+    method            between access methods, with its 95 % interval, which is wide for few methods
     item              between items of a game
     interaction       an item's own response to a method
     chance            between repeats of one item through one method
@@ -39,11 +39,12 @@ class VarianceParts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelfAgreement:
-    """How often repeats disagree, as shares of items' pairs of repeats.
+    """How often two plays of an item disagree, as shares of pairs of repeats.
 
     flips_reference, flips_method  two repeats through the same method give different points
     across                         one repeat through each gives different points
-    excess                         across less the mean of both, with its 1 - alpha interval; 0 in expectation for one and the same model"""
+    excess                         across minus the mean of both, with its 1 - alpha interval; 0 in
+                                   expectation for one and the same model"""
 
     flips_reference: float
     flips_method: float
@@ -54,11 +55,12 @@ class SelfAgreement:
 
 
 def split_variance(games: Sequence[FloatArray]) -> VarianceParts:
-    """How much of the spread belongs to the method, the item and chance.
+    """Splits the variance of points into method, item, interaction and chance.
 
-    games    a game each: (methods, items, repeats) in points, no gaps; centred within the game
+    games    for each game (methods, items, repeats) in points, no gaps; centred within the game
     raises   AuditError if methods < 2, repeats < 2 or items < games + 1
-    source   balanced two-way random model: Searle, Casella & McCulloch (1992), ch. 4; method interval from chi-square on its mean square"""
+    source   balanced two-way random model: Searle, Casella & McCulloch (1992), ch. 4; method interval from
+             chi-square on its mean square"""
     centred = np.concatenate([game - game.mean() for game in games], axis=1)
     methods, items, repeats = centred.shape
     if methods < 2 or repeats < 2 or items <= len(games):
@@ -94,16 +96,16 @@ def split_variance(games: Sequence[FloatArray]) -> VarianceParts:
 
 
 def complete_items(points: FloatArray) -> FloatArray:
-    """The items without a gap in any method or repeat, (methods, kept, repeats)."""
+    """Returns the items without a gap in any method or repeat, (methods, kept, repeats)."""
     return points[:, np.isfinite(points).all(axis=(0, 2))]
 
 
 def self_agreement(
     reference: Sequence[FloatArray], method: Sequence[FloatArray], alpha: float
 ) -> SelfAgreement | None:
-    """How much oftener repeats disagree across two methods than within them.
+    """Compares how often repeats disagree across two methods and within them.
 
-    reference, method  a game each: (items, repeats) points, NaN where missing
+    reference, method  for each game (items, repeats) points, NaN where missing
     returns            None if fewer than two items have two repeats through both
     source             an energy distance with the identity kernel: Gretton et al. (2012), JMLR 13"""
     a, b = np.concatenate(reference), np.concatenate(method)
@@ -130,7 +132,9 @@ def self_agreement(
 
 
 def _disagreement(x: FloatArray, y: FloatArray) -> FloatArray:
-    """Share of pairs (one repeat of x, one of y) that differ, (items,); an episode paired with itself counts as agreement."""
+    """Returns the share of pairs (one repeat of x, one of y) that differ, (items,).
+
+    An episode paired with itself counts as agreement."""
     there: BoolArray = np.isfinite(x)[:, :, None] & np.isfinite(y)[:, None, :]
     differ = (np.abs(np.nan_to_num(x)[:, :, None] - np.nan_to_num(y)[:, None, :]) > 1e-9) & there
     share: FloatArray = differ.sum(axis=(1, 2)) / there.sum(axis=(1, 2))

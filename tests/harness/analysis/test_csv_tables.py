@@ -28,7 +28,8 @@ def _refusal(folder: Path, text: str, *, of_facts: bool = False) -> str:
 
 
 def test_every_problem_is_told_with_its_place(tmp_path: Path) -> None:
-    """Line, column and what would be right, all at once: no number, out of range, empty, twice the same, too few cells."""
+    """Line, column and what would be right, all at once: no number, out of range, empty, twice the same, too
+    few cells."""
     told = _refusal(
         tmp_path, "model,method,clemscore,g_played\na,x,12,50\na,x,13,50\n,y,abc,\nb,y,130,200\nc,z\n"
     )

@@ -1,7 +1,9 @@
-"""Replies of a planted truth: a random automaton that writes letters, through access methods with known defects.
+"""Replies with a known truth: a random automaton that writes letters, through access methods with known
+defects.
 
-A model of data, not data. 3,001 states, 48 tokens; each state has logits, and its next state follows from the token. At temperature 0 a
-request adds a little noise to every logit, as batched arithmetic does; perturbed logits stand for coarser weights."""
+A model of data, not data. 3,001 states, 48 tokens; each state has logits, and its next state follows from the
+token. At temperature 0 a request adds a little noise to every logit, as batched arithmetic does; perturbed
+logits represent coarser weights."""
 
 from __future__ import annotations
 
@@ -46,7 +48,8 @@ CAPPED = Served(tokens_max=12)
 
 
 def ask(methods: Sequence[Served], *, prompts: int, repeats: int, seed: int) -> ReplyColumns:
-    """Every prompt put to every method so often; methods are m0, m1, ...; the automaton is the same for one seed."""
+    """Every prompt put to every method so often; methods are m0, m1, ...; the automaton is the same for one
+    seed."""
     rng = np.random.default_rng(seed)
     logits = rng.normal(0, SHARPNESS, (STATES, TOKENS))
     other = rng.normal(0, SHARPNESS, (STATES, TOKENS))

@@ -1,4 +1,5 @@
-"""What an emulated provider answers to the probes, without a socket: the real questions, dialect and provider."""
+"""What an emulated provider answers to the probes, without a socket: the real questions, dialect and
+provider."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Scores of a planted truth: seven games, items of unequal difficulty, methods with known defects.
+"""Scores with a known truth: seven games, items of unequal difficulty, methods with known defects.
 
-A model of data, not data. A method's episode keeps the form, and then plays so well, as two logits say: the game's, the item's, the
-method's defect. At temperature 0 a repeat takes the item's common draw of chance nine times in ten, through every method."""
+A model of data, not data. A method's episode keeps the form, and then plays so well, as two logits say: the
+game's, the item's, the method's defect. At temperature 0 a repeat takes the item's common draw of chance nine
+times in ten, through every method."""
 
 from __future__ import annotations
 
@@ -169,7 +170,8 @@ def _logistic(x: FloatArray) -> FloatArray:
 
 
 def _marginal_logit(share: float) -> float:
-    """The logit whose mean over item effects is about this share (probit approximation of the logistic-normal)."""
+    """The logit whose mean over item effects is about this share (probit approximation of the
+    logistic-normal)."""
     if share in (0.0, 1.0):
         return 12.0 * (2 * share - 1)
     return float(np.log(share / (1 - share)) * np.sqrt(1 + 0.346 * FORM_SD**2))

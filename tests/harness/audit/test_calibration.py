@@ -1,4 +1,5 @@
-"""Rates over many simulated audits: wide bounds, fixed seeds. The full tables are made by `python -m bench.audit`."""
+"""Rates over many simulated audits: wide bounds, fixed seeds. The full tables are made by `python -m
+bench.audit`."""
 
 from __future__ import annotations
 
@@ -29,8 +30,8 @@ def _p_joint(scores: ScoreArray, seed: int) -> float:
 
 @pytest.mark.parametrize(("profile", "repeats", "greedy"), SETTINGS)
 def test_one_model_twice_is_rarely_different(profile: str, repeats: int, greedy: bool) -> None:
-    """The joint test at .05 rejects in at most 11 % of 100 audits of one model with itself; intervals of points and of clemscore
-    on common support hold 0 in at least 89 %."""
+    """The joint test at .05 rejects in at most 11 % of 100 audits of one model with itself; intervals of
+    points and of clemscore on common support hold 0 in at least 89 %."""
     rng = np.random.default_rng(20)
     rejected = points_held = clemscore_held = 0
     for seed in range(AUDITS):
@@ -55,7 +56,8 @@ def test_one_model_twice_is_rarely_different(profile: str, repeats: int, greedy:
     [(NEW_ABORTS, 1, True), (QUANTISATION, 1, True), (QUANTISATION, 5, False), (ONE_GAME, 1, True)],
 )
 def test_planted_defects_are_found(defect: Defect, repeats: int, greedy: bool) -> None:
-    """5 % new aborts, coarse weights, one game gone bad: the joint test finds each in at least 85 % of 40 audits."""
+    """5 % new aborts, coarse weights, one game gone bad: the joint test finds each in at least 85 % of 40
+    audits."""
     rng = np.random.default_rng(21)
     found = [
         _p_joint(simulate("strong", [CLEAN, defect], rng, repeats=repeats, greedy=greedy), seed) <= 0.05
@@ -65,14 +67,16 @@ def test_planted_defects_are_found(defect: Defect, repeats: int, greedy: bool) -
 
 
 def test_at_the_margin_equivalence_is_rarely_claimed() -> None:
-    """A method that lost exactly the margin, by rare losses only, is called equivalent in at most 10 % of 800 audits."""
+    """A method that lost exactly the margin, by rare losses only, is called equivalent in at most 10 % of 800
+    audits."""
     rng = np.random.default_rng(22)
     assert _equivalent([np.where(rng.random((800, n)) < 0.03, -100.0, 0.0) for n in (60, 100, 180)]) <= 0.10
 
 
 @pytest.mark.parametrize("hidden", [0.5, 1.0])
 def test_nor_when_part_of_it_hides(hidden: float) -> None:
-    """The margin lost again, now partly in a game where most audits see no loss at all: still at most 10 % of 600 audits."""
+    """The margin lost again, now partly in a game where most audits see no loss at all: still at most 10 % of
+    600 audits."""
     rng = np.random.default_rng(24)
     rare = np.where(rng.random((600, 60)) < hidden * 4 / 100, -100.0, 0.0)
     assert (
@@ -91,7 +95,8 @@ def _equivalent(games: list[FloatArray]) -> float:
 
 
 def test_identical_methods_earn_equivalence() -> None:
-    """One model at temperature 0 with three repeats is judged EQUIVALENT within 3 points in at least 90 % of 40 audits."""
+    """One model at temperature 0 with three repeats is judged EQUIVALENT within 3 points in at least 90 % of
+    40 audits."""
     rng = np.random.default_rng(23)
     earned = [
         audit(simulate("strong", [CLEAN, CLEAN], rng, repeats=3, greedy=True), "m0", seed=seed, draws=399)

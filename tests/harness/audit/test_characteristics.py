@@ -48,7 +48,8 @@ def published() -> Characteristics:
 
 
 def test_the_published_shares_of_variance(published: Characteristics) -> None:
-    """Size explains .570 over 17 models, with training tokens .681, over 39 models with rumoured sizes .730, without them .234."""
+    """Size explains .570 over 17 models, with training tokens .681, over 39 models with rumoured sizes .730,
+    without them .234."""
     assert [(fit.models, round(fit.r2, 3)) for fit in published.fits] == [
         (17, 0.570),
         (17, 0.681),
@@ -58,8 +59,8 @@ def test_the_published_shares_of_variance(published: Characteristics) -> None:
 
 
 def test_how_far_the_published_fits_can_be_believed(published: Characteristics) -> None:
-    """Intervals as wide as they are, leave-one-out ranges, prediction worse with tokens than without, one rumoured row that carries
-    them."""
+    """Intervals as wide as they are, leave-one-out ranges, prediction worse with tokens than without, one
+    rumoured row that carries them."""
     size, tokens, every, stated = published.fits
     assert [fit.r2_without for fit in published.fits] == [
         pytest.approx(pair, abs=0.005)
@@ -112,9 +113,11 @@ def test_the_published_access_methods(
     points: float,
     error: float,
 ) -> None:
-    """Against local play: clemscore as published to two decimals, on common support and in points earned to one, with the latter's error.
+    """Against local play: clemscore as published to two decimals, on common support and in points earned to
+    one, with the latter's error.
 
-    Llama-3-8B's Q4 file broke the form of a whole game: its -8.2 as published is -2.9 over the games that both could play."""
+    Llama-3-8B's Q4 file broke the form of a whole game: its -8.2 as published is -2.9 over the games that
+    both could play."""
     found = _method(published, model, method)
     assert (round(found.clemscore, 2), round(found.supported or 0, 1), round(found.points or 0, 1)) == (
         clemscore,
@@ -163,7 +166,8 @@ def _planted(sd: float, seed: int) -> Characteristics:
 
 
 def test_a_planted_slope_is_recovered() -> None:
-    """Ten points a decade, for a model as a whole: 60 models are 60 points, not 120, and the interval holds the truth."""
+    """Ten points a decade, for a model as a whole: 60 models are 60 points, not 120, and the interval holds
+    the truth."""
     (fit,) = _planted(4.0, 3).fits
     assert fit.models == 60
     assert fit.slopes[0].low < 10 < fit.slopes[0].high
@@ -206,7 +210,8 @@ def sized(*pairs: tuple[float, float]) -> tuple[list[ScoreRow], list[ModelFacts]
 
 
 def test_size_alone_is_a_line() -> None:
-    """Ten points a decade, exactly: that slope through that point, R² of one, an interval without width. Quantised methods stand aside."""
+    """Ten points a decade, exactly: that slope through that point, R² of one, an interval without width.
+    Quantised methods stand aside."""
     rows, facts = sized((0.1, 10), (1, 20), (10, 30), (100, 40), (1000, 50))
     rows.append(ScoreRow(model="m0", method="q4", clemscore=0.0))
     found = by_size(rows, facts)

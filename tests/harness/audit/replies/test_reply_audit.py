@@ -80,7 +80,7 @@ def test_each_defect_is_seen_and_the_truth_is_alike(panel: ReplyFindings) -> Non
     assert endings["length"] > 0.5
 
 
-def test_the_second_self_is_apart(panel: ReplyFindings) -> None:
+def test_the_replicate_of_is_apart(panel: ReplyFindings) -> None:
     """It is not among the methods, is not counted by Holm, and says whether the audit may be believed."""
     assert "m1" not in [match.method for match in panel.across]
     assert panel.again is not None

@@ -22,7 +22,8 @@ COLUMNS = EpisodeColumns(
 
 
 def test_every_outcome_has_its_worth() -> None:
-    """Aborted and unscored earn 0 points, an aborted episode is not played, a failed one is neither: it is missing."""
+    """Aborted and unscored earn 0 points, an aborted episode is not played, a failed one is neither: it is
+    missing."""
     scores = score_array(COLUMNS)
     taboo, wordle = scores.games
     assert scores.methods == ("a", "b")
@@ -76,7 +77,7 @@ def test_batches_order_the_repeats() -> None:
 @pytest.mark.parametrize(
     ("columns", "words"),
     [
-        (replace(COLUMNS, item=["w1", "t1", "t1", "t2", "w1", "t1"]), "Two rows claim"),
+        (replace(COLUMNS, item=["w1", "t1", "t1", "t2", "w1", "t1"]), "Two rows have the same"),
         (replace(COLUMNS, outcome=["won"] * 6), "Unknown outcome 'won'"),
         (replace(COLUMNS, score=[101.0, 50.0, None, None, None, 100.0]), "no main score"),
         (replace(COLUMNS, score=[None, 50.0, None, None, None, 100.0]), "no main score"),

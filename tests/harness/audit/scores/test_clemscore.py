@@ -87,7 +87,8 @@ def test_ties_go_to_even_on_the_product() -> None:
 
 
 def test_what_is_not_scored_leaves_the_denominator() -> None:
-    """Unscored episodes count nowhere; a game with none but those is skipped in both averages; nothing at all gives None."""
+    """Unscored episodes count nowhere; a game with none but those is skipped in both averages; nothing at all
+    gives None."""
     taboo = game_of("taboo", np.array([100.0, NAN, 50.0]).reshape(1, 3, 1))
     cell = (1, 1, 1)
     unscored = GameScores(
@@ -108,7 +109,8 @@ def test_what_is_not_scored_leaves_the_denominator() -> None:
 
 
 def test_the_published_wordle_deviation() -> None:
-    """A standard deviation is the sample's, over played episodes: one 30 and one 20 among 25 give 7.07 about 2.0."""
+    """A standard deviation is the sample's, over played episodes: one 30 and one 20 among 25 give 7.07 about
+    2.0."""
     scores = [[30.0], [20.0], *[[0.0]] * 23, *[[NAN]] * 5]
     figures = method_figures(
         from_games([game_of("wordle", [scores])], 1), "m0", np.array([True]), 0.05
@@ -117,7 +119,8 @@ def test_the_published_wordle_deviation() -> None:
 
 
 def test_one_lucky_episode_moves_the_published_figure_only() -> None:
-    """A game played once in 40 brings its quality back with full weight as published, and stays out of the common support."""
+    """A game played once in 40 brings its quality back with full weight as published, and stays out of the
+    common support."""
     taboo = game_of("taboo", np.repeat([[[100.0], [0.0], [50.0], [50.0], [0.0], [100.0]]], 2, axis=0))
     lucky = np.full((2, 40, 1), NAN)
     lucky[1, 0, 0] = 100
@@ -130,7 +133,8 @@ def test_one_lucky_episode_moves_the_published_figure_only() -> None:
 
 
 def test_intervals_keep_to_the_scale() -> None:
-    """Extreme shares, one item, all scores alike: every bound is finite, on the scale and around its figure."""
+    """Extreme shares, one item, all scores alike: every bound is finite, on the scale and around its
+    figure."""
     games = [game_of("a", [[[100.0]]]), game_of("b", [[[0.0], [0.0], [0.0]]]), game_of("c", [[[NAN], [NAN]]])]
     found = method_figures(from_games(games, 1), "m0", np.array([True, True, False]), 0.05)
     for game in found.games:

@@ -15,7 +15,8 @@ NAN = float("nan")
 
 
 def test_a_difference_is_form_plus_play() -> None:
-    """The two parts add up to the difference, in every simulated game; where one method never played, all of it is form."""
+    """The two parts add up to the difference, in every simulated game; where one method never played, all of
+    it is form."""
     scores = simulate("mid", [CLEAN, NEW_ABORTS], np.random.default_rng(4), repeats=2, greedy=False)
     for game in pair(scores, "m0", ("m1",)):
         a, b = game.points_a[0].mean(), game.points_b[0].mean()
@@ -58,7 +59,8 @@ def test_no_common_items_are_refused() -> None:
 
 
 def test_discordant_pairs_are_counted_exactly() -> None:
-    """McNemar's p is the exact binomial of the discordant pairs; without any it is 1; missing pairs do not count."""
+    """McNemar's p is the exact binomial of the discordant pairs; without any it is 1; missing pairs do not
+    count."""
     a, b = np.array([1, 1, 1, 1, 1, 0, 1.0, NAN]), np.array([0, 0, 0, 0, 0, 1, 1.0, 0])
     found = discordance(a, b)
     assert (found.only_reference, found.only_method) == (5, 1)

@@ -1,4 +1,4 @@
-"""Looks at a sweep that is still being played: constants, false alarms, stops."""
+"""Interim analyses: constants, false alarms, stops."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _blocks(scores: ScoreArray) -> list[list[str]]:
 
 
 def looked(scores: ScoreArray, *, draws: int = 999) -> InterimResult:
-    """The look that ends the audit of two methods."""
+    """Returns the analysis that ends the audit of two methods."""
     spent, blocks = spending(QUARTERS, 0.05), _blocks(scores)
     for number in range(1, 5):
         look = interim_analysis(
@@ -52,8 +52,8 @@ def looked(scores: ScoreArray, *, draws: int = 999) -> InterimResult:
 
 
 def test_levels_are_those_of_the_tables() -> None:
-    """O'Brien and Fleming's constant for four looks is 2.024 at .05; what is spent on differences adds up to .045; "equivalent" is not
-    said before a third of the items."""
+    """O'Brien and Fleming's constant for four looks is 2.024 at .05; what is spent on differences adds up to
+    .045; "equivalent" is not said before a third of the items."""
     spent = spending(QUARTERS, 0.05)
     assert spent.repeated[-1] / 2 == pytest.approx(0.02147, abs=2e-5)  # 1 - Phi(2.0243)
     assert [level > 0 for level in spent.equivalence] == [False, True, True, True]
@@ -63,7 +63,8 @@ def test_levels_are_those_of_the_tables() -> None:
 
 
 def test_unequal_looks_keep_alpha() -> None:
-    """Whatever the shares: a path of independent steps passes the repeated bounds, and those of equivalence, in 5 % of 40,000 draws."""
+    """Whatever the shares: a path of independent steps passes the repeated bounds, and those of equivalence,
+    in 5 % of 40,000 draws."""
     shares = (0.1, 0.35, 0.4, 1.0)
     bound = -np.array([stats.norm.ppf(level / 2) for level in spending(shares, 0.05).repeated])
     steps = np.random.default_rng(1).normal(size=(40_000, 4)) * np.sqrt(np.diff(shares, prepend=0.0))
@@ -74,8 +75,8 @@ def test_unequal_looks_keep_alpha() -> None:
 
 
 def test_one_model_twice_is_rarely_stopped_as_different() -> None:
-    """Of 20 audits with four looks each at most 3 end DIFFERENT; with three repeats at temperature 0 at least 16 end EQUIVALENT, and
-    on average before three quarters of the items."""
+    """Of 20 audits with four looks each at most 3 end DIFFERENT; with three repeats at temperature 0 at least
+    16 end EQUIVALENT, and on average before three quarters of the items."""
     rng = np.random.default_rng(2)
     ends = [looked(simulate("strong", [CLEAN, CLEAN], rng, repeats=3, greedy=True)) for _ in range(20)]
     verdicts = [look.verdict for look in ends]
@@ -86,7 +87,8 @@ def test_one_model_twice_is_rarely_stopped_as_different() -> None:
 
 @pytest.mark.parametrize(("defect", "share"), [(QUANTISATION, 0.8), (NEW_ABORTS, 0.9)])
 def test_planted_defects_stop_the_play(defect: Defect, share: float) -> None:
-    """Coarse weights and 5 % new aborts: at least 10 of 12 audits end DIFFERENT, having played less than all."""
+    """Coarse weights and 5 % new aborts: at least 10 of 12 audits end DIFFERENT, having played less than
+    all."""
     rng = np.random.default_rng(3)
     ends = [looked(simulate("strong", [CLEAN, defect], rng, repeats=1, greedy=True)) for _ in range(12)]
     assert sum(look.verdict == "DIFFERENT" for look in ends) >= 10
@@ -94,7 +96,7 @@ def test_planted_defects_stop_the_play(defect: Defect, share: float) -> None:
 
 
 def test_repeated_intervals_hold_at_every_look() -> None:
-    """In at least 16 of 20 audits of one model twice no look's interval misses 0."""
+    """In at least 16 of 20 audits of one model twice every analysis has an interval that contains 0."""
     rng, spent, held = np.random.default_rng(4), spending(QUARTERS, 0.05), 0
     for _ in range(20):
         scores = simulate("mid", [CLEAN, CLEAN], rng, repeats=1, greedy=False)
@@ -110,7 +112,8 @@ def test_repeated_intervals_hold_at_every_look() -> None:
 
 
 def test_the_tripwire_is_quiet_without_a_difference() -> None:
-    """Read after every item, it reaches 20 in at most 5 % of 600 null plays, heavy tails or rare losses alike."""
+    """Read after every item, it reaches 20 in at most 5 % of 600 null plays, heavy tails or rare losses
+    alike."""
     rng, loud = np.random.default_rng(5), 0
     for play in range(600):
         wire = SequentialMonitor([40, 80, 30])
@@ -126,7 +129,8 @@ def test_the_tripwire_is_quiet_without_a_difference() -> None:
 
 
 def test_the_tripwire_hears_a_dead_game_soon() -> None:
-    """A game that can no longer be played raises it to 200 before half of the items were played once, in at least 16 of 20 audits."""
+    """A game that can no longer be played raises it to 200 before half of the items were played once, in at
+    least 16 of 20 audits."""
     rng, soon = np.random.default_rng(6), 0
     for _ in range(20):
         scores = simulate("strong", [CLEAN, DEAD_GAME], rng, repeats=1, greedy=True)
@@ -140,7 +144,8 @@ def test_the_tripwire_hears_a_dead_game_soon() -> None:
 
 
 def test_an_alarm_is_told_with_its_evidence() -> None:
-    """DIFFERENT, its interval wider than the last look's would be, the evidence in words."""
+    """The monitor says DIFFERENT; its interval is wider than that of the last analysis, and the sentence has
+    its e-value."""
     scores = simulate("strong", [CLEAN, DEAD_GAME], np.random.default_rng(7), repeats=1, greedy=True)
     spent = spending(QUARTERS, 0.05)
     alarm = sequential_alarm(
@@ -158,11 +163,14 @@ def test_an_alarm_is_told_with_its_evidence() -> None:
     )
     assert (alarm.kind, alarm.verdict, alarm.last) == ("tripwire", "DIFFERENT", True)
     assert alarm.high - alarm.low > 2 * (whole.high - whole.low)
-    assert "evidence 512 to 1, 200 were needed" in sentence(alarm, method="b", reference="a", margin=3.0)
+    assert "(e-value 512; the sequential monitor stops at 200)" in sentence(
+        alarm, method="b", reference="a", margin=3.0
+    )
 
 
 def test_many_methods_share_the_levels() -> None:
-    """With four methods open a look's levels are a quarter, and the tripwire needs four times the evidence."""
+    """With four methods open the levels of an analysis are a quarter, and the monitor stops at four times the
+    e-value."""
     scores, spent = (
         simulate("weak", [CLEAN, CLEAN], np.random.default_rng(8), repeats=1, greedy=True),
         spending(QUARTERS, 0.05),

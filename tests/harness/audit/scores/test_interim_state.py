@@ -38,7 +38,8 @@ def _analyses(*methods: str, repeats: int = 1) -> ModelInterimAnalyses:
 def _play(
     analyses: ModelInterimAnalyses, method: str, blocks: range, *, score: float = 50.0, repeats: int = 1
 ) -> bool:
-    """Ends every episode of these blocks with this score; returns whether the last one made an analysis due."""
+    """Ends every episode of these blocks with this score; returns whether the last one made an analysis
+    due."""
     due = False
     for block in blocks:
         for repeat in range(repeats):
@@ -61,8 +62,8 @@ def test_an_analysis_is_due_when_both_have_played_its_items() -> None:
 
 
 def test_equal_methods_are_settled_before_the_end() -> None:
-    """Equal scores everywhere: EQUIVALENT before the last block, and then both methods are settled. Items of later
-    blocks that a fast method has played already do not count."""
+    """Equal scores everywhere: EQUIVALENT before the last block, and then both methods are settled. Items of
+    later blocks that a fast method has played already do not count."""
     analyses = _analyses()
     _play(analyses, "m/b", range(4))
     for block in range(4):
@@ -77,7 +78,8 @@ def test_equal_methods_are_settled_before_the_end() -> None:
 
 
 def test_the_sequential_monitor_stops_a_gross_difference_within_a_block() -> None:
-    """A method that loses 90 points everywhere is settled after a few first plays, before its first analysis."""
+    """A method that loses 90 points everywhere is settled after a few first plays, before its first
+    analysis."""
     analyses = _analyses("m/b", "m/c")
     for item in BLOCKS[0][:40]:
         analyses.record_end("m/a", item, 0, EpisodeResult("success", 100.0))
@@ -146,7 +148,8 @@ def test_a_resumed_sweep_continues_with_the_next_analysis() -> None:
 
 @pytest.mark.parametrize("method", ["m/a", "m/b"])
 def test_methods_keep_in_step(method: str) -> None:
-    """No method begins the second block before the first analysis, unless the episodes it waits for cannot end."""
+    """No method begins the second block before the first analysis, unless the episodes it waits for cannot
+    end."""
     analyses, item = _analyses(), BLOCKS[1][0]
     other = "m/b" if method == "m/a" else "m/a"
     assert not analyses.must_wait(method, BLOCKS[0][0], idle=False)

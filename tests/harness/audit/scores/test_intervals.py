@@ -42,7 +42,8 @@ def test_two_games_are_welch() -> None:
 
 
 def test_the_interval_lies_inside_exactly_when_p_says_so() -> None:
-    """Equivalence by p at alpha and by the 1 - 2 alpha interval are one decision, skewed data and silent games included."""
+    """Equivalence by p at alpha and by the 1 - 2 alpha interval are one decision, skewed data and silent
+    games included."""
     rng = np.random.default_rng(3)
     agreed = set()
     for _ in range(150):
@@ -61,7 +62,8 @@ def test_the_interval_lies_inside_exactly_when_p_says_so() -> None:
 
 
 def test_nothing_seen_is_not_nothing() -> None:
-    """n items without a difference leave 1 - alpha^(1/n) of them unknown; several games leave less than the sum of theirs."""
+    """n items without a difference leave 1 - alpha^(1/n) of them unknown; several games leave less than the
+    sum of theirs."""
     one = _strata([0.0] * 20)
     assert hidden_bound(one, np.array([0.05]))[0, 0] == pytest.approx(100 * (1 - 0.05 ** (1 / 20)))
     two = _strata([0.0] * 20, [0.0] * 20)

@@ -28,7 +28,8 @@ def _plain(chance: float, items: float = 0.0) -> Spread:
 
 
 def test_the_formula() -> None:
-    """Two games of 200 items, chance 400: with 2 repeats the variance is 2 (400 / 2) / 200 / 4 x 2, and enough repeats bring it down."""
+    """Two games of 200 items, chance 400: with 2 repeats the variance is 2 (400 / 2) / 200 / 4 x 2, and
+    enough repeats bring it down."""
     points, played = estimate_power(
         _games(_plain(400.0), 200, 200), repeats=2, methods=1, margins=MARGINS, alpha=0.05
     ).endpoints
@@ -40,7 +41,8 @@ def test_the_formula() -> None:
 
 
 def test_what_repeats_cannot_buy() -> None:
-    """Items that respond to the method put a floor under the error: more items are asked for, and so many as bring it down."""
+    """Items that respond to the method put a floor under the error: more items are asked for, and so many as
+    bring it down."""
     told = estimate_power(
         _games(_plain(10.0, 900.0), 40, 40), repeats=5, methods=1, margins=MARGINS, alpha=0.05
     )
@@ -57,7 +59,8 @@ def test_what_repeats_cannot_buy() -> None:
 
 
 def test_few_items_prove_nothing_small() -> None:
-    """Ten items a game, though every play were alike: a difference may hide, and no number of repeats helps."""
+    """Ten items a game, though every play were alike: a difference may hide, and no number of repeats
+    helps."""
     told = estimate_power(_games(_plain(0.0), 10, 10), repeats=3, methods=1, margins=MARGINS, alpha=0.05)
     assert told.endpoints[0].floor > 10
     assert told.needed is None
@@ -75,7 +78,8 @@ def test_more_methods_cost_more() -> None:
 
 
 def test_spread_is_measured_as_planted() -> None:
-    """Chance 20 squared and response 10 squared come back from 4,000 items of three methods; from one repeat all counts as chance."""
+    """Chance 20 squared and response 10 squared come back from 4,000 items of three methods; from one repeat
+    all counts as chance."""
     rng = np.random.default_rng(1)
     response = 10 * rng.normal(size=(3, 4000, 1))
     scores = np.clip(50 + response + 20 * rng.normal(size=(3, 4000, 4)) / 2, 0, 99)
@@ -100,8 +104,8 @@ def test_guesses_are_the_simulators() -> None:
 
 @pytest.mark.parametrize(("repeats", "greedy", "margin"), [(1, True, 3.0), (3, False, 3.0)])
 def test_forecasts_come_true(repeats: int, greedy: bool, margin: float) -> None:
-    """With the repeats that a pilot of three asks for, at least 65 % of 40 audits of one model twice prove it within the margin, and with
-    half of them clearly fewer."""
+    """With the repeats that a pilot of three asks for, at least 65 % of 40 audits of one model twice prove it
+    within the margin, and with half of them clearly fewer."""
     rng = np.random.default_rng(3)
     spreads = measured(simulate("strong", [CLEAN, CLEAN, CLEAN], rng, repeats=3, greedy=greedy))
     games = [

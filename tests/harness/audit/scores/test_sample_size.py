@@ -47,7 +47,8 @@ def test_repeats_are_forecast_by_the_formula() -> None:
 
 
 def test_what_repeats_cannot_buy_is_said() -> None:
-    """When items themselves respond to the method, more repeats are no way: more items are, and the least provable margin is told."""
+    """When items themselves respond to the method, more repeats are no way: more items are, and the least
+    provable margin is told."""
     a, b, parts = _pair(np.random.default_rng(3), 30, 4, 30.0, 3.0)
     found = _plan(a, b, parts, 3.0)
     assert found.repeats is None
@@ -58,7 +59,8 @@ def test_what_repeats_cannot_buy_is_said() -> None:
 
 
 def test_one_repeat_can_only_ask_for_items() -> None:
-    """With one repeat the parts cannot be told apart: the plan grows the items, four times for half the margin."""
+    """With one repeat the parts cannot be told apart: the plan grows the items, four times for half the
+    margin."""
     a, b, parts = _pair(np.random.default_rng(4), 50, 1, 0.0, 30.0)
     wide, narrow = _plan(a, b, parts, 3.0), _plan(a, b, parts, 1.5)
     assert wide.items is not None
@@ -75,7 +77,8 @@ def test_scores_all_zero_need_items_enough_to_see_one() -> None:
 
 
 def test_a_plan_always_asks_for_more() -> None:
-    """A difference near the margin is open at any error held so far: the plan then aims at the difference seen."""
+    """A difference near the margin is open at any error held so far: the plan then aims at the difference
+    seen."""
     rng = np.random.default_rng(5)
     a, b, _ = _pair(rng, 400, 3, 0.0, 10.0)
     b = b + 2.6

@@ -44,7 +44,7 @@ def _simulated(*defects: Defect, repeats: int = 3, greedy: bool = True, seed: in
 
 
 def _columns(scores: ScoreArray) -> EpisodeColumns:
-    """The rows such an array came from."""
+    """Returns the rows that give this array."""
     words = {SUCCESS: "success", LOST: "lost", ABORTED: "aborted", FAILED: None}
     rows = [
         (
@@ -74,7 +74,8 @@ def _columns(scores: ScoreArray) -> EpisodeColumns:
 
 
 def test_each_method_gets_the_verdict_it_deserves() -> None:
-    """One model three times and three defects: equal ones are EQUIVALENT, a dead game, new aborts and coarse weights are DIFFERENT."""
+    """One model three times and three defects: equal ones are EQUIVALENT, a dead game, new aborts and coarse
+    weights are DIFFERENT."""
     found = audit(
         _simulated(CLEAN, CLEAN, DEAD_GAME, NEW_ABORTS, QUANTISATION, CLEAN),
         "m0",
@@ -103,7 +104,7 @@ def test_each_method_gets_the_verdict_it_deserves() -> None:
 
 
 def test_one_run_speaks_of_itself() -> None:
-    """Below three batches every sentence says that it is about these runs."""
+    """Below three batches every sentence states the scope "these runs"."""
     found = audit(_simulated(CLEAN, CLEAN, DEAD_GAME, repeats=1), "m0", seed=1, draws=DRAWS)
     assert all(comparison.sentence.endswith("Scope: these runs.") for comparison in found.comparisons)
     assert found.comparisons[1].games[3].played_discordance is not None
@@ -111,7 +112,8 @@ def test_one_run_speaks_of_itself() -> None:
 
 
 def test_runs_that_differ_among_themselves_are_not_the_method() -> None:
-    """A spread from run to run without a method effect may differ in these runs, but is not called the method's doing."""
+    """A spread between runs without a method effect may be DIFFERENT in these runs, but not for the access
+    method."""
     scopes = []
     for seed in range(12):
         found = audit(
@@ -127,8 +129,9 @@ def test_runs_that_differ_among_themselves_are_not_the_method() -> None:
 def _from_summary(
     games: dict[str, tuple[int, tuple[float, float], tuple[float, float]]], rng: np.random.Generator
 ) -> ScoreArray:
-    """Scores with these percentages played and mean scores, reference and method, a game (items, ..., ...): as many 100s as it takes and
-    one remainder, in an order of their own for each method in referencegame and in the same order elsewhere."""
+    """Scores with these percentages played and mean scores, reference and method, a game (items, ..., ...):
+    as many 100s as it takes and one remainder, in an order of their own for each method in referencegame and
+    in the same order elsewhere."""
     built = []
     for game, (items, *figures) in games.items():
         rows = []
@@ -143,8 +146,8 @@ def _from_summary(
 
 
 def test_a_game_beyond_its_margin_is_different_whatever_the_mean() -> None:
-    """The published 8B row through Anyscale: referencegame 46.1 -> 27.2, hidden by small gains elsewhere. The mean alone is inside the
-    margin; the game makes it DIFFERENT."""
+    """The published 8B row through Anyscale: referencegame 46.1 -> 27.2, hidden by small gains elsewhere. The
+    mean alone is inside the margin; the game makes it DIFFERENT."""
     scores = _from_summary(
         {
             "imagegame": (40, (0.0, 0.0), (0.0, 0.0)),
@@ -173,7 +176,8 @@ def test_a_game_beyond_its_margin_is_different_whatever_the_mean() -> None:
 
 
 def test_a_model_that_scores_nothing_is_not_called_the_same() -> None:
-    """All scores 0 through both: difference 0, finite everywhere, inconclusive for 20 items a game, and what would settle it is said."""
+    """All scores 0 through both: difference 0, finite everywhere, inconclusive for 20 items a game, and what
+    would settle it is said."""
     zeros = [game_of(game, np.zeros((2, 20, 1))) for game in ("taboo", "wordle")]
     (found,) = audit(from_games(zeros, 1), "m0", seed=1, draws=DRAWS).comparisons
     assert (found.points.difference, found.p_joint, found.verdict) == (0.0, 1.0, "INCONCLUSIVE")
@@ -189,7 +193,8 @@ def test_a_model_that_scores_nothing_is_not_called_the_same() -> None:
 @pytest.mark.parametrize("items", [1, 2])
 @pytest.mark.parametrize("score", [0.0, 100.0, NAN])
 def test_the_smallest_audits_are_finite(items: int, score: float) -> None:
-    """One game, one or two items, all lost, won or aborted: a sentence, bounds on the scale, JSON without NaN."""
+    """One game, one or two items, all lost, won or aborted: a sentence, bounds on the scale, JSON without
+    NaN."""
     scores = from_games([game_of("taboo", np.full((2, items, 1), score))], 1)
     found = audit(scores, "m0", seed=1, draws=DRAWS)
     (comparison,) = found.comparisons
@@ -200,7 +205,8 @@ def test_the_smallest_audits_are_finite(items: int, score: float) -> None:
 
 
 def test_failed_episodes_can_unsettle_a_verdict() -> None:
-    """One method failed a tenth of its episodes: had these been lost it would be worse, so nothing is claimed."""
+    """One method failed a tenth of its episodes: had these been lost it would be worse, so nothing is
+    claimed."""
     scores = _simulated(CLEAN, CLEAN)
     rng = np.random.default_rng(1)
     games = []
@@ -218,7 +224,7 @@ def test_failed_episodes_can_unsettle_a_verdict() -> None:
 
 
 def test_nothing_to_compare_is_refused() -> None:
-    """A reference alone, and a reference nobody played, are errors in words."""
+    """A reference alone, and a reference without episodes, are errors with a sentence."""
     scores = _simulated(CLEAN, CLEAN)
     with pytest.raises(AuditError, match="compares access methods"):
         audit(scores, "m0", again="m1", seed=1)
@@ -298,7 +304,8 @@ def test_repeats_repeated_verbatim_add_nothing() -> None:
 
 
 def test_a_constant_added_to_all_changes_no_difference() -> None:
-    """Ten points more for every played episode of both: differences in points, where all is played, stay as they are."""
+    """Ten points more for every played episode of both: differences in points, where all is played, stay as
+    they are."""
     rng = np.random.default_rng(9)
     base: FloatArray = np.round(80 * rng.random((2, 40, 2)), 3)
     plain, raised = (

@@ -50,8 +50,8 @@ def test_differences_of_nothing_say_nothing() -> None:
 
 
 def test_one_game_all_alike_is_found() -> None:
-    """A game that always loses everything has no variance and about the least p there is, one draw in a thousand for each column that
-    has an extreme of its own; the silent games stay silent."""
+    """A game that always loses everything has no variance and about the least p there is, one draw in a
+    thousand for each column that has an extreme of its own; the silent games stay silent."""
     quiet = np.array([10.0, -10.0, 5.0, -5.0, 20.0, -20.0] * 5)
     p, adjusted = _test([np.full(30, -100.0), quiet, np.zeros(10)])
     assert p <= 0.003
@@ -70,7 +70,8 @@ def test_the_smallest_adjusted_p_is_the_joint_one() -> None:
 
 
 def test_ties_count_against_us() -> None:
-    """Differences of a third, which no float holds, tie exactly: +-x in two items is as large under half of all signs."""
+    """Differences of a third, which no float holds, tie exactly: +-x in two items is as large under half of
+    all signs."""
     third = 100 / 3
     p, _ = _test([[third, third, third - 1e-12]], draws=20_000)
     assert p == pytest.approx(0.25, abs=0.02)

@@ -22,7 +22,8 @@ def _planted(rng: np.random.Generator) -> FloatArray:
 
 
 def test_planted_components_are_recovered() -> None:
-    """Over 400 sets the mean of each component is the planted one, within 5 %; of methods, with four of them, within 20 %."""
+    """Over 400 sets the mean of each component is the planted one, within 5 %; of methods, with four of them,
+    within 20 %."""
     rng = np.random.default_rng(6)
     found = [split_variance([_planted(rng)]) for _ in range(400)]
     assert np.mean([part.chance for part in found]) == pytest.approx(16, rel=0.05)
@@ -33,7 +34,8 @@ def test_planted_components_are_recovered() -> None:
 
 
 def test_negative_parts_are_cut_and_named() -> None:
-    """Methods that are one and the same have no variance of their own nor with items; the finding says what was cut."""
+    """Methods that are one and the same have no variance of their own nor with items; the finding says what
+    was cut."""
     same = np.repeat(np.random.default_rng(1).normal(size=(1, 30, 4)), 2, axis=0)
     found = split_variance([same])
     assert (found.method, found.interaction) == (0, 0)
@@ -60,7 +62,8 @@ def test_items_with_a_gap_are_left_out() -> None:
 
 
 def test_disagreement_beyond_chance_is_the_methods() -> None:
-    """Equal mixtures have no excess though repeats disagree half the time; a method that always answers otherwise has one."""
+    """Equal mixtures have no excess though repeats disagree half the time; a method that always answers
+    otherwise has one."""
     rng = np.random.default_rng(2)
     a, b = (np.where(rng.random((300, 4)) < 0.5, 100.0, 0.0) for _ in range(2))
     alike = self_agreement([a], [b], 0.05)
