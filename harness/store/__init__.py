@@ -1,1 +1,14 @@
-"""Rows in a DuckDB file: written by one thread, read by anyone while no run holds the file."""
+"""Keeps rows in a DuckDB file: one thread writes, any process reads.
+
+schema.py            tables and views
+migration.py         stores of earlier versions
+file.py              opens the file to write, to read, to copy
+writer.py            writes rows in batches
+query_server.py      answers queries while a run holds the file
+query.py             a query with its result as rows, Arrow table or DataFrame
+reader.py            rows for scores, audits and transcripts
+report_queries.py    counts and transcripts for pages
+plan_queries.py      episode lengths and server times for plans
+resuming.py          the stored state from which a run continues
+time_breakdown.py    the view time_by_method
+export.py            tables as Parquet or CSV files"""

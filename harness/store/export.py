@@ -1,4 +1,4 @@
-"""A store's tables as files that other programs read: Parquet or CSV, one file a table."""
+"""Writes a store's tables to files for other programs: Parquet or CSV, one file for each table."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ _OPTIONS: dict[str, str] = {"parquet": "FORMAT parquet, COMPRESSION zstd", "csv"
 def copy_tables(
     store: Path, folder: Path, form: FileFormat, *, names: tuple[str, ...] = ()
 ) -> dict[str, int]:
-    """Every table, and the views that people read, into this folder; returns the rows of each. Of `names` only, if any are given.
+    """Writes tables into a folder; returns the number of rows of each.
 
-    raises  StoreError: the store cannot be read, or the folder not be written"""
+    form    the file format
+    names   tables and views; none: every table, and VIEWS
+    raises  StoreError if the store cannot be read or the folder cannot be written"""
     written = {}
     with open_to_copy(store, folder) as connection, translated(store):
         for name in names or (*schema.TABLES.values(), *VIEWS):

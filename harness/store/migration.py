@@ -1,8 +1,8 @@
-"""Stores of earlier versions, and stores of this version that lack a column declared since.
+"""Brings stores of earlier versions up to date, and lets readers read them without a change.
 
-Knows this version's tables and what a file holds. Versions only ever add: a table, or a column that is NULL in the rows before it;
-so a file is brought up to date by adding what it lacks, and read by reading NULL for it. Keeps: all in one transaction, so that a
-store is of its old version or of this one, never between."""
+Knows this version's tables and compares them with the file's. A new version only adds tables, and columns
+that are NULL in earlier rows. So an update adds what is missing, and a reader sees NULL for it. Keeps: an
+update is one transaction, so that a store has either its old version or this one."""
 
 from __future__ import annotations
 
@@ -14,12 +14,16 @@ import duckdb
 from harness.core.records import Record
 from harness.store import schema
 
-TABLES_AND_COLUMNS = "SELECT table_name, column_name FROM duckdb_columns() WHERE database_name = current_database() AND NOT internal"
+TABLES_AND_COLUMNS = (
+    "SELECT table_name, column_name FROM duckdb_columns()"
+    " WHERE database_name = current_database() AND NOT internal"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lack:
-    """What this version has and a file has not. columns: of tables that it has; views: by name."""
+class MissingParts:
+    """The tables, columns and views of this version that a file does not have. columns: of tables that it
+    has."""
 
     tables: tuple[type[Record], ...]
     columns: tuple[tuple[type[Record], str], ...]
@@ -32,16 +36,16 @@ class Lack:
         columns = [f"{schema.TABLES[record]}.{name}" for record, name in self.columns]
         return (
             ", ".join([*columns, *(schema.TABLES[record] for record in self.tables), *self.views])
-            or "nothing but the version"
+            or "the version number only"
         )
 
 
-def lack(connection: duckdb.DuckDBPyConnection) -> Lack:
-    """Found by comparing the file with core/records.py, whatever its version says."""
+def missing_parts(connection: duckdb.DuckDBPyConnection) -> MissingParts:
+    """Compares the file with core/records.py, whatever version it states."""
     held: dict[str, set[str]] = {}
     for relation, column in connection.execute(TABLES_AND_COLUMNS).fetchall():
         held.setdefault(relation, set()).add(column)
-    return Lack(
+    return MissingParts(
         tables=tuple(record for record, table in schema.TABLES.items() if table not in held),
         columns=tuple(
             (record, name)
@@ -57,18 +61,20 @@ def lack(connection: duckdb.DuckDBPyConnection) -> Lack:
 def bring_up_to_date(
     connection: duckdb.DuckDBPyConnection, *, version: int, say: Callable[[str], None]
 ) -> None:
-    """Adds what the file lacks and stamps it with this version; `say` hears of it, once it is done."""
-    missing = lack(connection)
+    """Adds what the file lacks and sets its version.
+
+    version   the version that the file states
+    say       receives one line after a change"""
+    missing = missing_parts(connection)
     if version == schema.VERSION and not missing:
         return
     connection.begin()
     try:
         for record, name in missing.columns:
-            connection.execute(
-                f'ALTER TABLE {schema.TABLES[record]} ADD COLUMN "{name}" {schema.nullable_type(record, name)}'
-            )
+            column = f'"{name}" {schema.nullable_type(record, name)}'
+            connection.execute(f"ALTER TABLE {schema.TABLES[record]} ADD COLUMN {column}")
         for record in missing.tables:
-            connection.execute(f"CREATE TABLE {schema.described(record)}")
+            connection.execute(f"CREATE TABLE {schema.table_definition(record)}")
         for name, query in schema.VIEWS.items():
             connection.execute(f"CREATE OR REPLACE VIEW {name} AS {query}")
         connection.execute("UPDATE store SET version = ?", [schema.VERSION])
@@ -77,14 +83,14 @@ def bring_up_to_date(
         connection.rollback()
         raise
     say(
-        f"was a store of version {version}; added what version {schema.VERSION} has more ({missing}) and changed nothing else. An older"
-        " lightbulb refuses it from now on: for one, take the copy in your backup"
+        f"updated from store version {version} to {schema.VERSION}: added {missing}; no row was changed."
+        " An older lightbulb refuses this store from now on: use the copy in your backup for it"
     )
 
 
 def read_as_this_version(connection: duckdb.DuckDBPyConnection, *, version: int) -> None:
-    """Lays views of this version over a file that may not be changed: what it lacks reads as NULL, or as a table without rows."""
-    missing = lack(connection)
+    """Adds temporary views to a read-only connection: a missing column is NULL, a missing table is empty."""
+    missing = missing_parts(connection)
     if version == schema.VERSION and not missing:
         return
     ((database,),) = connection.execute("SELECT current_database()").fetchall()
@@ -92,11 +98,11 @@ def read_as_this_version(connection: duckdb.DuckDBPyConnection, *, version: int)
         table = schema.TABLES[record]
         added = ", ".join(
             f'CAST(NULL AS {schema.nullable_type(record, name)}) AS "{name}"'
-            for of, name in missing.columns
-            if of is record
+            for owner, name in missing.columns
+            if owner is record
         )
         connection.execute(f'CREATE TEMP VIEW {table} AS SELECT *, {added} FROM "{database}".main.{table}')
     for record in missing.tables:
-        connection.execute(f"CREATE TEMP TABLE {schema.described(record)}")
+        connection.execute(f"CREATE TEMP TABLE {schema.table_definition(record)}")
     for name, query in schema.VIEWS.items():
         connection.execute(f"CREATE TEMP VIEW {name} AS {query}")

@@ -1,4 +1,5 @@
-"""What a store's calls tell of sweeps to come: how long episodes are, how quick servers were, what quotas they named.
+"""Reads from a store what plans need: the lengths of episodes, the times of servers, the quotas that they
+stated.
 
 Knows the tables; computes nothing beyond sums."""
 
@@ -10,13 +11,14 @@ from dataclasses import dataclass
 
 from harness.store.query_server import Readable
 
-PLAYS_MAX = 20  # of one item by one method: more of them change a plan by nothing
+PLAYS_MAX = 20  # of one item by one method; more plays would not change a plan
 _QUOTA = re.compile(r"(\w+): ([\d.e+]+) a minute")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlayRow:
-    """One finished episode: its turns' seats and tokens, in order. item as EpisodePlan words it."""
+    """One finished episode: its turns' seats and tokens, in order. item: the name that EpisodePlan gives
+    it."""
 
     method: str
     model: str
@@ -30,10 +32,10 @@ class PlayRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerRows:
-    """The answered calls behind one gate as columns, in the order in which they were sent.
+    """The answered calls of one gate as columns, in the order in which they were sent.
 
-    failed   share of its calls that failed for another reason than a quota
-    quotas   quota -> a minute, as the gate learned it last"""
+    failed   share of its calls that failed for a reason other than a quota
+    quotas   quota -> its last known value per minute"""
 
     gate: str
     methods: tuple[str, ...]
@@ -46,7 +48,9 @@ class ServerRows:
 
 
 def plays(connection: Readable) -> list[PlayRow]:
-    """Up to PLAYS_MAX finished episodes of each item by each method. Where a provider did not count tokens, four characters are one."""
+    """Returns up to PLAYS_MAX finished episodes of each item by each method.
+
+    If a provider did not count tokens, four characters count as one token."""
     rows = connection.execute(f"""
         WITH chosen AS (
             SELECT episode_id, attempt, method, model, game, experiment,
@@ -57,7 +61,8 @@ def plays(connection: Readable) -> list[PlayRow]:
                list(coalesce(prompt_tokens, 0) ORDER BY calls.turn),
                list(coalesce(completion_tokens, ceil(length(reply) / 4), 0)::BIGINT ORDER BY calls.turn)
         FROM chosen JOIN calls USING (episode_id, attempt)
-        JOIN turns ON turns.episode_id = calls.episode_id AND turns.attempt = calls.attempt AND turns.turn = calls.turn
+        JOIN turns ON turns.episode_id = calls.episode_id AND turns.attempt = calls.attempt
+            AND turns.turn = calls.turn
         WHERE calls.error_class IS NULL
         GROUP BY chosen.episode_id, chosen.method, model, game, experiment, item
         ORDER BY chosen.method, item, chosen.episode_id""").fetchall()
@@ -77,7 +82,7 @@ def plays(connection: Readable) -> list[PlayRow]:
 
 
 def servers(connection: Readable) -> list[ServerRows]:
-    """One for each gate that the store's methods went through."""
+    """Returns the calls of each gate that the store's methods used."""
     gates: dict[str, list[str]] = {}
     for method, gate in connection.execute(
         "SELECT method, max(coalesce(gate, method)) FROM methods GROUP BY method ORDER BY 1"
@@ -89,19 +94,21 @@ def servers(connection: Readable) -> list[ServerRows]:
 
 
 def _server(connection: Readable, gate: str, methods: Sequence[str]) -> ServerRows | None:
-    mine = f"method IN ({', '.join('?' * len(methods))})"
+    of_gate = f"method IN ({', '.join('?' * len(methods))})"
     rows = connection.execute(
-        "SELECT sent_at, latency_s, coalesce(prompt_tokens, 0), coalesce(completion_tokens, ceil(length(reply) / 4), 0)::BIGINT"
-        f" FROM calls WHERE error_class IS NULL AND {mine} ORDER BY ALL",
+        "SELECT sent_at, latency_s, coalesce(prompt_tokens, 0),"
+        " coalesce(completion_tokens, ceil(length(reply) / 4), 0)::BIGINT"
+        f" FROM calls WHERE error_class IS NULL AND {of_gate} ORDER BY ALL",
         list(methods),
     ).fetchall()
     if not rows:
         return None
     failed = connection.execute(
-        f"SELECT avg((error_class IS NOT NULL AND error_class <> 'RateLimited')::INT) FROM calls WHERE {mine}",
+        "SELECT avg((error_class IS NOT NULL AND error_class <> 'RateLimited')::INT) FROM calls"
+        f" WHERE {of_gate}",
         list(methods),
     ).fetchall()
-    told = connection.execute(
+    stated = connection.execute(
         "SELECT detail FROM gate_events WHERE kind = 'quota' AND gate = ? ORDER BY \"at\"", [gate]
     ).fetchall()
     sent_at, latency_s, prompt_tokens, reply_tokens = zip(*rows, strict=True)
@@ -113,5 +120,5 @@ def _server(connection: Readable, gate: str, methods: Sequence[str]) -> ServerRo
         prompt_tokens=prompt_tokens,
         reply_tokens=reply_tokens,
         failed=failed[0][0],
-        quotas={match[1]: float(match[2]) for (detail,) in told if (match := _QUOTA.match(detail))},
+        quotas={match[1]: float(match[2]) for (detail,) in stated if (match := _QUOTA.match(detail))},
     )

@@ -1,7 +1,7 @@
-"""What a store answers, in the shape that is asked for: rows, an Arrow table, a DataFrame.
+"""Gives the result of a query as rows, as an Arrow table or as a DataFrame.
 
-Keeps: a question is put when its answer is looked at, and anew each time, so that a running sweep answers with what it has by then; the
-file is open only meanwhile. pandas and pyarrow are looked for when they are asked for."""
+Keeps: a query is executed each time its result is read, so that a running sweep answers with the rows that it
+has then. The file is open only during the query. pandas and pyarrow are imported when they are needed."""
 
 from __future__ import annotations
 
@@ -20,14 +20,16 @@ from harness.store.query_server import Readable
 
 @dataclass(frozen=True, slots=True)
 class QueryResult:
-    """One question to one store. Iterating gives a dict for each row."""
+    """One query to one store. Iteration gives a dict for each row."""
 
     store: Path
     query: str
     parameters: tuple[object, ...] = ()
 
     def rows(self) -> list[tuple[Any, ...]]:
-        """raises  StoreError if the store or the question is no good"""
+        """Returns all rows.
+
+        raises  StoreError if the store cannot be read or the query fails"""
         return self._read()[1]
 
     def columns(self) -> list[str]:
@@ -54,20 +56,21 @@ class QueryResult:
             return _fetched(connection.execute(self.query, list(self.parameters)))
 
     def _shaped(self, package: str, native: str, made: Any) -> Any:
-        """By DuckDB itself where the file is ours to open; from plain rows where a running sweep answers."""
+        """Returns the result in another package's form: by DuckDB if the file can be opened, else from plain
+        rows."""
         needed = optional(package)
         with open_to_read(self.store) as connection, translated(self.store):
             if not isinstance(connection, duckdb.DuckDBPyConnection):
                 return made(needed, *_fetched(connection.execute(self.query, list(self.parameters))))
             asked = connection.sql(self.query, params=list(self.parameters))
             if asked is None:
-                raise StoreError(f"{self.store}: {self.query!r} answers with no rows; ask a SELECT")
+                raise StoreError(f"{self.store}: {self.query!r} has no rows as its result; use a SELECT")
             return getattr(asked, native)()
 
 
 @dataclass(frozen=True, slots=True)
 class RowTable:
-    """Rows that were computed, not asked for; read like an QueryResult."""
+    """Computed rows with the interface of a QueryResult."""
 
     names: tuple[str, ...]
     figures: tuple[tuple[object, ...], ...]
@@ -91,14 +94,16 @@ class RowTable:
 
 
 def optional(package: str) -> Any:
-    """A package that only notebooks and exports need.
+    """Imports a package that only notebooks and exports need.
 
     raises  StoreError with the command that installs it"""
     try:
         return import_module(package)
     except ImportError as error:
-        why = f"this needs {package}, which is not installed: pip install 'lightbulb[notebook]', or pip install {package}"
-        raise StoreError(why) from error
+        raise StoreError(
+            f"this needs {package}, which is not installed: pip install 'lightbulb[notebook]',"
+            f" or pip install {package}"
+        ) from error
 
 
 def _fetched(asked: Readable) -> tuple[list[str], list[tuple[Any, ...]]]:

@@ -1,6 +1,6 @@
-"""Rows out of a store: what scores and audits are made of, one transcript.
+"""Reads the rows for scores and audits, and one transcript.
 
-Knows the tables; computes nothing. What a run needs that goes on: resuming.py."""
+Knows the tables; computes nothing. The rows from which a run continues: resuming.py."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from harness.store.query_server import Readable
 
 
 def methods_of_models(connection: Readable) -> dict[str, list[str]]:
-    """Model -> its access methods, both in the order in which sweeps named them."""
+    """Returns model -> its access methods, both in the order of the sweeps."""
     rows = connection.execute(
         "SELECT model, method FROM methods"
     ).fetchall()  # DuckDB keeps the order in which rows came
@@ -28,7 +28,8 @@ def methods_of_models(connection: Readable) -> dict[str, list[str]]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditChoices:
-    """What the store's latest sweep fixed for its audit before it was played; the defaults are those of its time for older stores."""
+    """The audit decisions of the store's latest sweep. Defaults hold for stores of versions without the
+    key."""
 
     seed: int
     reference: str | None = None
@@ -41,10 +42,12 @@ class AuditChoices:
 
 
 def audit_choices(connection: Readable) -> AuditChoices:
-    """raises  StoreError if no sweep was ever begun here"""
+    """Returns the decisions of the latest sweep.
+
+    raises  StoreError if the store holds no sweep"""
     rows = connection.execute("SELECT spec_json FROM sweeps ORDER BY run_id DESC LIMIT 1").fetchall()
     if not rows:
-        raise StoreError("the store holds no sweep yet; `lightbulb run SWEEP.toml` plays one")
+        raise StoreError("the store holds no sweep yet; play one with `lightbulb run SWEEP.toml`")
     spec = orjson.loads(rows[0][0])
     known = {field.name for field in fields(AuditChoices)}
     return AuditChoices(
@@ -53,7 +56,7 @@ def audit_choices(connection: Readable) -> AuditChoices:
 
 
 def looks(connection: Readable) -> list[LookRecord]:
-    """What sweeps that may stop early saw, in order."""
+    """Returns the interim analyses of sweeps that may stop early, in order."""
     names = ", ".join(f'"{name}"' for name in LookRecord._fields)
     rows = connection.execute(f'SELECT {names} FROM looks ORDER BY "at", look').fetchall()
     return [LookRecord(*row) for row in rows]
@@ -61,7 +64,7 @@ def looks(connection: Readable) -> list[LookRecord]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredPlan:
-    """An audit's plan as a run left it. first_call_at: of the store's first call after it; None if there was none."""
+    """A stored audit plan. first_call_at: time of the first call after it; None if there was none."""
 
     plan_hash: str
     made_at: float
@@ -69,7 +72,7 @@ class StoredPlan:
 
 
 def audit_plans(connection: Readable) -> list[StoredPlan]:
-    """The distinct plans, oldest first."""
+    """Returns the distinct plans, oldest first."""
     rows = connection.execute("""
         SELECT plan_hash, min(made_at) AS made,
                (SELECT min(sent_at) FROM calls WHERE calls.run_id >= min(audit_plans.run_id))
@@ -81,7 +84,7 @@ def audit_plans(connection: Readable) -> list[StoredPlan]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FirstReply:
-    """The reply to the first ask of an episode, and what its provider told beside it."""
+    """The reply to the first ask of an episode, with the provider's statements about it."""
 
     method: str
     item: str
@@ -95,9 +98,10 @@ class FirstReply:
 
 
 def replies_to_first_asks(connection: Readable) -> list[FirstReply]:
-    """What days are compared by; a reference's second self is not in it."""
+    """Returns the replies by which days are compared, without those of A/A replicates."""
     rows = connection.execute("""
-        SELECT calls.method, concat_ws(':', game, rules, instance_set, experiment, instance, content_hash), calls.ask_hash, reply,
+        SELECT calls.method, concat_ws(':', game, rules, instance_set, experiment, instance, content_hash),
+            calls.ask_hash, reply,
                finish_reason, prompt_tokens, served_model, system_fingerprint, sent_at
         FROM calls JOIN last_episodes USING (episode_id, attempt)
         WHERE turn = 0 AND calls.error_class IS NULL AND arm = 'main' ORDER BY ALL""").fetchall()
@@ -107,7 +111,7 @@ def replies_to_first_asks(connection: Readable) -> list[FirstReply]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GameLength:
-    """Of an episode of one game, on average."""
+    """The mean length of an episode of one game."""
 
     calls: float
     prompt_tokens: float
@@ -115,47 +119,52 @@ class GameLength:
 
 
 def game_lengths(connection: Readable) -> dict[str, GameLength]:
-    """Of the games whose calls' tokens were counted."""
+    """Returns the mean lengths of games whose calls have token counts."""
     rows = connection.execute("""
         SELECT game, count(*) / count(DISTINCT episode_id), sum(prompt_tokens) / count(DISTINCT episode_id),
                coalesce(sum(completion_tokens), 0) / count(DISTINCT episode_id)
         FROM calls JOIN last_episodes USING (episode_id, attempt)
         WHERE status = 'finished' GROUP BY game HAVING count(prompt_tokens) > 0""").fetchall()
     return {
-        game: GameLength(calls=calls, prompt_tokens=read, reply_tokens=written)
-        for game, calls, read, written in rows
+        game: GameLength(calls=calls, prompt_tokens=prompt_tokens, reply_tokens=reply_tokens)
+        for game, calls, prompt_tokens, reply_tokens in rows
     }
 
 
 def known_outcomes(connection: Readable, instance_set: str) -> dict[tuple[str, ...], tuple[object, ...]]:
-    """(method, game, rules, experiment, instance) -> (outcome, score), for every episode of this instance set."""
+    """(method, game, rules, experiment, instance) -> (outcome, score), for every episode of this instance
+    set."""
     rows = connection.execute(
-        "SELECT method, game, rules, experiment, instance, outcome, score FROM episodes WHERE instance_set = ?",
+        "SELECT method, game, rules, experiment, instance, outcome, score"
+        " FROM episodes WHERE instance_set = ?",
         [instance_set],
     ).fetchall()
     return {tuple(row[:5]): tuple(row[5:]) for row in rows}
 
 
 def summaries(connection: Readable) -> list[SummaryRecord]:
-    """What was imported as averages only, by method and game."""
+    """Returns the imported averages, by method and game."""
     names = ", ".join(f'"{name}"' for name in SummaryRecord._fields)
     rows = connection.execute(f"SELECT {names} FROM summaries ORDER BY method, game").fetchall()
     return [SummaryRecord(*row) for row in rows]
 
 
 def probes(connection: Readable) -> list[ProbeRecord]:
-    """The rows of each method's last check."""
+    """Returns the rows of each method's last check."""
     names = ", ".join(f'"{name}"' for name in ProbeRecord._fields)
     rows = connection.execute(f"""
-        SELECT {names} FROM probes QUALIFY check_at = max(check_at) OVER (PARTITION BY method) ORDER BY method, kind, name, number
+        SELECT {names} FROM probes QUALIFY check_at = max(check_at) OVER (PARTITION BY method)
+            ORDER BY method, kind, name, number
         """).fetchall()
     return [ProbeRecord(*row) for row in rows]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpisodeRows:
-    """The last attempts of a store's episodes as columns of equal length; score is None where a row has none, calls where nobody
-    counted them."""
+    """The last attempts of a store's episodes as columns of equal length.
+
+    score   None if the episode has none
+    calls   None if the episode was imported without a transcript"""
 
     model: Sequence[str]
     method: Sequence[str]
@@ -171,21 +180,25 @@ class EpisodeRows:
 
 
 def episode_rows(connection: Readable) -> EpisodeRows:
-    """What scores and audits are computed from."""
-    columns = connection.execute("""
-        SELECT model, method, arm, game, concat_ws(':', game, rules, instance_set, experiment, instance, content_hash) AS item, repeat,
+    """Returns the episodes from which scores and audits are computed."""
+    columns = (
+        connection.execute("""
+        SELECT model, method, arm, game, concat_ws(':', game, rules, instance_set, experiment, instance,
+            content_hash) AS item, repeat,
                batch, status, outcome, score, nullif(turns, 0) AS calls
-        FROM last_episodes ORDER BY ALL""").fetchnumpy()  # half the time of rows, which become tuples first
+        FROM last_episodes ORDER BY ALL""").fetchnumpy()
+    )  # takes half the time of fetchall, which makes tuples
     return EpisodeRows(**{name: column.tolist() for name, column in columns.items()})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplyRows:
-    """Every reply of the last attempts as columns of numbers, which stand for what they are about.
+    """Every reply of the last attempts as columns of numbers; equal values have equal numbers.
 
-    players  the (method, arm) behind each number of `player`; endings: why replies ended, None: not said
-    size     of the reply in bytes
-    texts    the replies behind their numbers, of those asks that were not always answered alike"""
+    size      bytes of the reply
+    players   number in `player` -> (method, arm)
+    endings   number in `ending` -> finish reason; None: not reported
+    texts     number in `reply` -> text, for asks with different replies"""
 
     player: Sequence[int]
     item: Sequence[int]
@@ -200,13 +213,15 @@ class ReplyRows:
 
 
 def reply_rows(connection: Readable) -> ReplyRows:
-    """What the comparison of replies to identical prompts is computed from. What two methods said to each other is no part of it."""
+    """Returns the replies that are compared for identical prompts. Cross-play of two methods is not
+    included."""
     columns = connection.execute(f"""
         WITH shown AS (
             SELECT episode_id, attempt, {_number("method, arm")} AS player,
                    {_number("game, rules, instance_set, experiment, instance, content_hash")} AS item
             FROM last_episodes)
-        SELECT player, item, turn, {_number("ask_hash")} AS ask, {_number("reply")} AS reply, strlen(calls.reply) AS size,
+        SELECT player, item, turn, {_number("ask_hash")} AS ask, {_number("reply")} AS reply,
+            strlen(calls.reply) AS size,
                {_number("finish_reason")} AS ending
         FROM calls JOIN shown USING (episode_id, attempt) WHERE error_class IS NULL""").fetchnumpy()
     players = connection.execute(f"""
@@ -215,31 +230,38 @@ def reply_rows(connection: Readable) -> ReplyRows:
     endings = connection.execute(
         f"SELECT {_number('finish_reason')}, finish_reason FROM calls GROUP BY finish_reason"
     ).fetchall()
-    told = connection.execute(f"""
-        WITH replies AS (SELECT ask_hash, reply, {_number("reply")} AS said FROM calls WHERE error_class IS NULL),
-        varied AS (SELECT ask_hash FROM replies GROUP BY ask_hash HAVING count(*) > 2 AND min(said) <> max(said))
-        SELECT said, any_value(reply) AS reply FROM replies SEMI JOIN varied USING (ask_hash) GROUP BY said""").fetchnumpy()
+    varied = connection.execute(f"""
+        WITH replies AS (SELECT ask_hash, reply, {_number("reply")} AS number FROM calls
+            WHERE error_class IS NULL),
+        varied AS (
+            SELECT ask_hash FROM replies GROUP BY ask_hash HAVING count(*) > 2 AND min(number) <> max(number))
+        SELECT number, any_value(reply) AS reply
+        FROM replies SEMI JOIN varied USING (ask_hash) GROUP BY number""").fetchnumpy()
     return ReplyRows(
         **columns,
         players={number: (method, arm) for number, method, arm in players},
         endings=dict(endings),
-        texts=dict(zip(told["said"].tolist(), told["reply"].tolist(), strict=True)),
+        texts=dict(zip(varied["number"].tolist(), varied["reply"].tolist(), strict=True)),
     )
 
 
 def _number(columns: str) -> str:
-    """SQL for a number that stands for these columns: 63 bits of a hash, so that it is an int64 to all who read it. Two of a million texts
-    share one with a chance of one in eighteen million."""
+    """Returns SQL for a number that identifies the values of these columns: 63 bits of a hash, which fit into
+    int64.
+
+    The probability that two of a million texts share a number is 5e-8."""
     return f"CAST(hash({columns}) >> 1 AS BIGINT)"
 
 
 def nothing_but_aborts(connection: Readable) -> list[tuple[str, int, str, str]]:
-    """(method, episodes, commonest reason, an episode's id) of the methods of which five or more ended, and every one aborted."""
+    """Returns the methods with five or more ended episodes of which all aborted.
+
+    returns  (method, episodes, most frequent reason, id of one episode)"""
     return connection.execute(
         """
         SELECT method, (sum(n) OVER of_method)::BIGINT, reason, episode FROM (
-            SELECT method, reason, count(*) AS n, min(episode_id) AS episode, bool_and(outcome = 'aborted') AS aborted
-            FROM scores GROUP BY ALL)
+            SELECT method, reason, count(*) AS n, min(episode_id) AS episode, bool_and(outcome = 'aborted') AS
+            aborted FROM scores GROUP BY ALL)
         WINDOW of_method AS (PARTITION BY method)
         QUALIFY bool_and(aborted) OVER of_method AND sum(n) OVER of_method >= 5
             AND row_number() OVER (PARTITION BY method ORDER BY n DESC, reason) = 1
@@ -249,7 +271,7 @@ def nothing_but_aborts(connection: Readable) -> list[tuple[str, int, str, str]]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MethodTime:
-    """What an access method's seconds went to, over all runs: the five parts add up to them. What each is: store/why.py."""
+    """The seconds of an access method over all runs, in five parts; time_breakdown.py defines them."""
 
     method: str
     seconds: float
@@ -270,9 +292,9 @@ def time_by_method(connection: Readable) -> list[MethodTime]:
 
 
 def transcript(connection: Readable, episode: str) -> Transcript:
-    """The last attempt of the episode whose id, or whose key, starts so.
+    """Returns the last attempt of the episode whose id or key starts with this text.
 
-    raises  StoreError if none or several do"""
+    raises  StoreError if there is none, or more than one"""
     found = connection.execute(
         "SELECT episode_id, attempt, key, status, outcome, score, reason FROM last_episodes"
         " WHERE starts_with(episode_id, ?) OR starts_with(key, ?) ORDER BY key LIMIT 6",
@@ -304,9 +326,12 @@ def transcript(connection: Readable, episode: str) -> Transcript:
     )
 
 
-_ANSWERED = "SELECT seat, method, added_json, reply, violation FROM transcripts WHERE episode_id = ? AND attempt = ? ORDER BY turn"
+_ANSWERED = """
+    SELECT seat, method, added_json, reply, violation
+    FROM transcripts WHERE episode_id = ? AND attempt = ? ORDER BY turn"""
 _UNANSWERED = """
-    SELECT seat, method, added_json, '', NULL FROM turns ANTI JOIN transcripts USING (episode_id, attempt, turn)
+    SELECT seat, method, added_json, '', NULL FROM turns ANTI JOIN transcripts USING (episode_id, attempt,
+        turn)
     WHERE episode_id = ? AND attempt = ? ORDER BY turn"""
 
 

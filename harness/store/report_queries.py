@@ -1,7 +1,7 @@
-"""A store's rows counted, for pages: calls by access method, how episodes ended and why, and the transcripts worth showing.
+"""Counts a store's rows for pages: calls by access method, ends of episodes; chooses transcripts.
 
-Knows the tables; judges nothing. Keeps: whatever the store's size, what is returned is bounded by methods, games, reasons, and the bytes
-asked for."""
+Knows the tables; computes no statistics. Keeps: the size of a result depends on the number of methods, games
+and reasons and on the requested bytes, not on the size of the store."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from harness.store.query_server import Readable
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
 BINS_A_DECADE = 8
 BIN_FIRST, BIN_LAST = -3 * BINS_A_DECADE, 4 * BINS_A_DECADE  # a millisecond to three hours
-REPEATS_SHOWN = 3  # of one item by one method; more of the same are for `lightbulb show`
+REPEATS_SHOWN = 3  # of one item by one method; `lightbulb show` has the others
 
-# What differs between two failures of one cause: counts, times, request ids.
+# Counts, times and request ids differ between two failures of one cause; they become "#".
 _CAUSE = r"regexp_replace(reason, '[0-9a-fA-F]{8}[0-9a-fA-F-]*|\d+(\.\d+)?', '#', 'g')"
 _ITEM = "concat_ws(':', game, rules, instance_set, experiment, instance, content_hash)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepLine:
-    """One run, or import, over this store."""
+    """One run or import of this store."""
 
     run_id: str
     name: str
@@ -37,11 +37,12 @@ class SweepLine:
 class MethodTally:
     """One access method's calls.
 
-    tokens        reported by the provider; None where it reported none
-    cost_usd      None where no price is known
-    busy_s        from the first call sent to the last answer
-    latency_s     at QUANTILES, of answered calls; empty where no time was recorded
-    histogram     calls by latency, in bins of equal width on a logarithmic scale: (lower edge in seconds, calls)"""
+    prompt_tokens, completion_tokens   as the provider reported; None if it reported none
+    cost_usd      None if no price is known
+    busy_s        from the first call sent to the last reply
+    latency_s     at QUANTILES, of answered calls; empty if no time was recorded
+    histogram     calls by latency, in bins of equal width on a logarithmic scale: (lower edge in seconds,
+                  calls)"""
 
     method: str
     model: str
@@ -63,7 +64,8 @@ class MethodTally:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cluster:
-    """Episodes of one game that ended alike for one cause. methods: (access method, how many, an example's id)."""
+    """Episodes of one game with the same end and cause. methods: (access method, episodes, id of one of
+    them)."""
 
     game: str
     ended: str
@@ -82,7 +84,7 @@ class ShownTurn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShownEpisode:
-    """One episode with its transcript. item: alike for plays of one puzzle."""
+    """One episode with its transcript. item: the same for all plays of one item; puzzle: its short name."""
 
     episode_id: str
     model: str
@@ -108,7 +110,7 @@ def sweep_lines(connection: Readable) -> tuple[SweepLine, ...]:
 
 
 def method_tallies(connection: Readable) -> tuple[MethodTally, ...]:
-    """Every access method that the store names, in the order in which sweeps named them."""
+    """Returns the counts of every access method, in the order of the sweeps."""
     facts = connection.execute("""
         SELECT method, model, provider, dialect, base_url, sampling_json FROM methods
         QUALIFY run_id = max(run_id) OVER (PARTITION BY method) ORDER BY rowid""").fetchall()
@@ -119,17 +121,21 @@ def method_tallies(connection: Readable) -> tuple[MethodTally, ...]:
     counts = {
         row[0]: row[1:]
         for row in connection.execute(f"""
-        SELECT method, count(*), count(error_class), count(*) FILTER (try_number > 0), sum(prompt_tokens)::BIGINT,
+        SELECT method, count(*), count(error_class), count(*) FILTER (try_number > 0),
+            sum(prompt_tokens)::BIGINT,
                sum(completion_tokens)::BIGINT, {cost},
-               max(sent_at + latency_s) FILTER (sent_at > 0) - min(sent_at) FILTER (sent_at > 0), avg(queue_s) FILTER (sent_at > 0),
+               max(sent_at + latency_s) FILTER (sent_at > 0) - min(sent_at) FILTER (sent_at > 0),
+                   avg(queue_s) FILTER (sent_at > 0),
                quantile_cont(latency_s, {list(QUANTILES)}) FILTER (error_class IS NULL AND latency_s > 0)
         FROM calls GROUP BY method""").fetchall()
     }
     histograms: dict[str, list[tuple[float, int]]] = {}
-    for method, place, count in connection.execute(
+    for method, count, place in connection.execute(
         f"""
-        SELECT method, least(greatest(floor(log10(latency_s) * {BINS_A_DECADE})::BIGINT, {BIN_FIRST}), {BIN_LAST}) AS place, count(*)
-        FROM calls WHERE error_class IS NULL AND latency_s > 0 GROUP BY ALL ORDER BY ALL"""
+        SELECT method, count(*),
+               least(greatest(floor(log10(latency_s) * {BINS_A_DECADE})::BIGINT, {BIN_FIRST}), {BIN_LAST})
+                   AS place
+        FROM calls WHERE error_class IS NULL AND latency_s > 0 GROUP BY ALL ORDER BY method, place"""
     ).fetchall():
         histograms.setdefault(method, []).append((10 ** (place / BINS_A_DECADE), count))
     return tuple(_tally(fact, counts.get(fact[0]), histograms.get(fact[0], [])) for fact in facts)
@@ -174,7 +180,7 @@ def _float(value: object) -> float | None:
 
 
 def endings(connection: Readable) -> tuple[Cluster, ...]:
-    """Every way in which episodes were lost to the form or to a provider: aborted, failed, unscored; the commonest first."""
+    """Returns aborted, failed and unscored episodes by cause; the most frequent cause is first."""
     rows = connection.execute(f"""
         SELECT game, coalesce(outcome, status) AS ended, {_CAUSE} AS cause, method, count(*), min(episode_id)
         FROM last_episodes WHERE coalesce(outcome, status) NOT IN ('success', 'lost')
@@ -184,28 +190,37 @@ def endings(connection: Readable) -> tuple[Cluster, ...]:
         clusters.setdefault((game, ended, cause), []).append((method, count, example))
     made = [
         Cluster(
-            game=game, ended=ended, cause=cause, count=sum(one[1] for one in methods), methods=tuple(methods)
+            game=game, ended=ended, cause=cause, count=sum(row[1] for row in methods), methods=tuple(methods)
         )
         for (game, ended, cause), methods in clusters.items()
     ]
-    return tuple(sorted(made, key=lambda one: -one.count))
+    return tuple(sorted(made, key=lambda cluster: -cluster.count))
 
 
 def chosen_episodes(
     connection: Readable, *, bytes_max: int, first: Sequence[str] = ()
 ) -> tuple[ShownEpisode, ...]:
-    """Transcripts that fit: those asked for first, then whole items, every method's plays of them, those that ended differently first.
+    """Returns transcripts of limited size: the requested ones, then all plays of an item, item after item.
 
-    bytes_max  of the transcripts' text, as UTF-8; items are taken game by game in turn, in an order that no score decides"""
+    Items with different ends come first; items are taken from each game in turn, in an order that does not
+    depend on scores.
+
+    bytes_max  limit of the transcripts' text in UTF-8
+    first      ids of episodes that are included in any case"""
     rows = connection.execute(
         f"""
-        WITH sizes AS (SELECT episode_id, attempt, sum(strlen(added_json) + strlen(reply)) AS bytes FROM transcripts GROUP BY ALL),
+        WITH sizes AS (
+            SELECT episode_id, attempt, sum(strlen(added_json) + strlen(reply)) AS bytes
+            FROM transcripts GROUP BY ALL),
         known AS (
             SELECT episode_id, model, game, {_ITEM} AS item, coalesce(outcome, status) AS ended, bytes
             FROM last_episodes JOIN sizes USING (episode_id, attempt) WHERE repeat < {REPEATS_SHOWN}),
-        items AS (SELECT model, game, item, sum(bytes) AS bytes, count(DISTINCT ended) AS ends FROM known GROUP BY model, game, item),
+        items AS (
+            SELECT model, game, item, sum(bytes) AS bytes, count(DISTINCT ended) AS ends
+            FROM known GROUP BY model, game, item),
         placed AS (
-            SELECT *, row_number() OVER (PARTITION BY model, game ORDER BY ends > 1 DESC, md5(item)) AS place FROM items),
+            SELECT *, row_number() OVER (PARTITION BY model, game ORDER BY ends > 1 DESC, md5(item)) AS place
+            FROM items),
         fitting AS (
             SELECT model, item FROM placed
             QUALIFY sum(bytes) OVER (ORDER BY place, model, game ROWS UNBOUNDED PRECEDING) <= ?)
@@ -221,7 +236,8 @@ def _episodes(connection: Readable, wanted: Sequence[str]) -> tuple[ShownEpisode
     turns: dict[str, list[ShownTurn]] = {}
     for episode_id, seat, added, reply, violation in connection.execute(
         """
-        SELECT episode_id, seat, added_json, reply, violation FROM transcripts JOIN last_episodes USING (episode_id, attempt)
+        SELECT episode_id, seat, added_json, reply, violation
+        FROM transcripts JOIN last_episodes USING (episode_id, attempt)
         WHERE list_contains(?, episode_id) ORDER BY episode_id, turn""",
         [list(wanted)],
     ).fetchall():
@@ -231,9 +247,11 @@ def _episodes(connection: Readable, wanted: Sequence[str]) -> tuple[ShownEpisode
         )
     heads = connection.execute(
         f"""
-        SELECT episode_id, model, method, game, {_ITEM}, experiment || ' ' || instance, repeat, arm, coalesce(outcome, status),
+        SELECT episode_id, model, method, game, {_ITEM}, experiment || ' ' || instance, repeat, arm,
+            coalesce(outcome, status),
                score, reason
-        FROM last_episodes WHERE list_contains(?, episode_id) ORDER BY model, game, 5, arm DESC, method, repeat""",
+        FROM last_episodes WHERE list_contains(?, episode_id) ORDER BY model, game, 5, arm DESC, method,
+            repeat""",
         [list(wanted)],
     ).fetchall()
     return tuple(

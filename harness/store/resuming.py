@@ -1,6 +1,7 @@
-"""Rows out of a store that a run goes on from: which episodes it holds, how far the others came, what was spent.
+"""Reads the state from which a run continues: the stored episodes, the turns of open ones, the cost so far.
 
-Knows the tables; computes nothing. A sweep waits for this: a million calls are read in a fraction of a second, column by column."""
+Knows the tables; computes nothing. A sweep waits for these queries: column by column they read a million
+calls in a fraction of a second."""
 
 from __future__ import annotations
 
@@ -16,15 +17,16 @@ Which = Literal["ended", "finished", "failed"]
 _WHICH: dict[Which, str] = {
     "ended": "status <> 'abandoned'",
     "finished": "status = 'finished'",
-    "failed": "status = 'failed' AND episode_id NOT IN (SELECT episode_id FROM episodes WHERE status = 'finished')",
+    "failed": "status = 'failed'"
+    " AND episode_id NOT IN (SELECT episode_id FROM episodes WHERE status = 'finished')",
 }
 
 
 class StoredCells(NamedTuple):
-    """Episodes of one seating and arm that the store holds.
+    """The stored episodes of one seating and arm.
 
-    method   a pair's names, joined by +, where two played together
-    held     "1" for an episode that is there, "0" for one that is not: item by item, of each all repeats"""
+    method   for a pair: both names, joined by +
+    held     "1" for a stored episode, "0" for another one: item by item, all repeats of an item together"""
 
     method: str
     arm: str
@@ -39,20 +41,26 @@ def stored_cells(
     seats: Sequence[int],
     repeats: int,
 ) -> list[StoredCells]:
-    """Of the episodes of these items, each with so many seats, at these many repeats: those that the store holds.
+    """Returns which episodes of these items and repeats the store holds.
 
-    The plan is compared with the store here, in SQL: by the parts of its keys, item by item, not key by key.
+    SQL compares the plan with the store by the parts of the keys, item by item; keys of all episodes would
+    take too long.
 
-    which   "ended": finished or failed; "failed": not finished since
-    items   (game, rules, instance set, experiment, instance, content hash) each; their places here are their numbers"""
+    which     "ended": finished or failed; "failed": failed and not finished later
+    items     (game, rules, instance set, experiment, instance, content hash); the position is the item's
+              number
+    seats     number of seats of each item
+    repeats   number of repeats"""
     if not items:
         return []
     rows = connection.execute(
         f"""
         WITH items AS (
-            SELECT unnest(CAST($1 AS VARCHAR[][])) AS item, unnest(CAST($2 AS BIGINT[])) AS seats, unnest(range(len($2))) AS number
+            SELECT unnest(CAST($1 AS VARCHAR[][])) AS item, unnest(CAST($2 AS BIGINT[])) AS seats,
+                unnest(range(len($2))) AS number
         ), parts AS (
-            SELECT item[1] AS game, item[2] AS rules, item[3] AS instance_set, item[4] AS experiment, item[5] AS instance,
+            SELECT item[1] AS game, item[2] AS rules, item[3] AS instance_set, item[4] AS experiment,
+                item[5] AS instance,
                    item[6] AS content_hash, seats, number
             FROM items
         )
@@ -67,7 +75,7 @@ def stored_cells(
 
 
 class StoredTurn(NamedTuple):
-    """A recorded reply of an unfinished play; has_row: its turn row is stored too."""
+    """A stored reply of an unfinished play. has_row: its turn row is stored too."""
 
     attempt: int
     turn: int
@@ -77,10 +85,10 @@ class StoredTurn(NamedTuple):
 
 
 def unfinished_turns(connection: Readable) -> dict[str, list[StoredTurn]]:
-    """Episode id -> the turns of its last play, in order, for plays that a stop cut short.
+    """Returns episode id -> the turns of its last play, in order, for unfinished plays.
 
-    First which they are, from the few columns of first turns, then their rows: among a million calls they are few, and what is asked for
-    by its place in the table is not looked for in all of it."""
+    The first query finds these plays from a few columns of first turns. The second reads their rows by rowid:
+    they are few among a million calls, and a search by rowid does not scan the table."""
     cut_off = dict(
         connection.execute("""
             SELECT episode_id, max(attempt) FROM calls ANTI JOIN episodes USING (episode_id, attempt)
@@ -90,7 +98,8 @@ def unfinished_turns(connection: Readable) -> dict[str, list[StoredTurn]]:
     rows = connection.execute(
         """
         SELECT episode_id, turn, attempt, ask_hash, reply FROM calls
-        WHERE rowid IN (SELECT rowid FROM calls WHERE error_class IS NULL AND episode_id IN (SELECT unnest(?)))""",
+        WHERE rowid IN (
+            SELECT rowid FROM calls WHERE error_class IS NULL AND episode_id IN (SELECT unnest(?)))""",
         [ids],
     ).fetchall()
     with_row = set(
@@ -103,7 +112,7 @@ def unfinished_turns(connection: Readable) -> dict[str, list[StoredTurn]]:
         known = turns.setdefault(episode_id, [])
         if attempt == cut_off[episode_id] and turn == len(
             known
-        ):  # a gap would mean a lost call; play on from before it
+        ):  # a gap means a lost call; play continues before it
             has_row = (episode_id, turn, attempt) in with_row
             known.append(
                 StoredTurn(attempt=attempt, turn=turn, ask_hash=ask_hash, reply=reply, has_row=has_row)
@@ -112,16 +121,17 @@ def unfinished_turns(connection: Readable) -> dict[str, list[StoredTurn]]:
 
 
 def last_attempts(connection: Readable, status: str) -> dict[str, int]:
-    """Episode id -> the number of its last attempt, for episodes whose last attempt ended so."""
+    """Returns episode id -> number of its last attempt, for episodes whose last attempt has this status."""
     rows = connection.execute(
-        "SELECT episode_id, attempt FROM episodes QUALIFY attempt = max(attempt) OVER (PARTITION BY episode_id) AND status = ?",
+        "SELECT episode_id, attempt FROM episodes"
+        " QUALIFY attempt = max(attempt) OVER (PARTITION BY episode_id) AND status = ?",
         [status],
     ).fetchall()
     return dict(rows)
 
 
 class MethodSpent(NamedTuple):
-    """What a method's calls cost in all runs, as far as its provider counted."""
+    """The cost of a method's calls in all runs, as far as its provider counted tokens."""
 
     method: str
     calls: int
@@ -131,19 +141,22 @@ class MethodSpent(NamedTuple):
 
 def spent_by_method(connection: Readable) -> list[MethodSpent]:
     rows = connection.execute("""
-        SELECT method, count(*), coalesce(sum(prompt_tokens + completion_tokens), 0)::BIGINT, coalesce(sum(cost_usd), 0)
+        SELECT method, count(*), coalesce(sum(prompt_tokens + completion_tokens), 0)::BIGINT,
+            coalesce(sum(cost_usd), 0)
         FROM calls GROUP BY method""").fetchall()
     return [MethodSpent(*row) for row in rows]
 
 
 def latest_spec(connection: Readable) -> tuple[int, dict[str, object]]:
-    """How many sweeps and imports this store has seen, and the specification of the last; empty where there is none."""
+    """Returns the number of sweeps and imports in this store, and the last one's specification; empty if
+    there is none."""
     rows = connection.execute("SELECT spec_json FROM sweeps ORDER BY run_id").fetchall()
     return len(rows), orjson.loads(rows[-1][0]) if rows else {}
 
 
 def points_by_game(connection: Readable) -> list[tuple[str, str, int, float]]:
-    """(method, game, finished episodes, sum of their scores): aborted and unscored ones earned nothing."""
+    """Returns (method, game, finished episodes, sum of their scores); aborted and unscored episodes add 0."""
     return connection.execute(
-        "SELECT method, game, count(*), coalesce(sum(score), 0) FROM episodes WHERE status = 'finished' AND arm = 'main' GROUP BY ALL"
+        "SELECT method, game, count(*), coalesce(sum(score), 0) FROM episodes"
+        " WHERE status = 'finished' AND arm = 'main' GROUP BY ALL"
     ).fetchall()

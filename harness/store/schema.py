@@ -1,7 +1,8 @@
-"""The tables, made from the classes of core/records.py, and the views people query.
+"""Defines the tables, from the classes of core/records.py, and the views.
 
-One class, one table; one field, one column. No primary keys: keys are unique by construction and checked by query; an index on
-the hot tables would halve the writer's speed. Times `*_at` are seconds since 1970. A version only adds: migration.py."""
+One class is one table; one field is one column. Tables have no primary keys: keys are unique by construction
+and checked by query; an index on the large tables would halve the writer's speed. Times `*_at` are seconds
+since 1970. A new version only adds tables and columns: migration.py."""
 
 from __future__ import annotations
 
@@ -51,53 +52,61 @@ TABLES: dict[type[Record], str] = {
 _SQL_TYPES = {str: "VARCHAR", int: "BIGINT", float: "DOUBLE", bool: "BOOLEAN"}
 
 VIEWS: dict[str, str] = {
-    # The last attempt of every episode; a finished one is last by construction, and plays that changed rules cut off do not count.
+    # The last attempt of every episode; abandoned attempts are left out.
     "last_episodes": """
-        SELECT * FROM episodes WHERE status <> 'abandoned' QUALIFY attempt = max(attempt) OVER (PARTITION BY episode_id)""",
-    # One row an episode as scores see it: aborted and unscored earn nothing, failed ones and a reference's second self are missing.
+        SELECT * FROM episodes WHERE status <> 'abandoned'
+        QUALIFY attempt = max(attempt) OVER (PARTITION BY episode_id)""",
+    # One row for each finished episode of the main arm; aborted and unscored episodes have no score.
     "scores": """
         SELECT model, method, game, experiment, instance, repeat, episode_id, outcome, reason, score,
                outcome IN ('success', 'lost') AS played,
-               turns, make_timestamp(CAST(started_at * 1e6 AS BIGINT)) AS started_utc, finished_at - started_at AS seconds
+               turns, make_timestamp(CAST(started_at * 1e6 AS BIGINT)) AS started_utc,
+                   finished_at - started_at AS seconds
         FROM last_episodes WHERE status = 'finished' AND arm = 'main'""",
-    # Clemscore as published, a row a model and access method: rounded, then averaged over games; a reference's second self is not in it.
+    # Clemscore as published, for each model and access method: rounded, then averaged over games.
     "clemscores": """
         WITH games AS (
-            SELECT model, method, game, count(*) AS episodes, count(*) FILTER (outcome = 'aborted') AS aborted,
+            SELECT model, method, game,
+                   count(*) AS episodes, count(*) FILTER (outcome = 'aborted') AS aborted,
                    round_even(100 * count(*) FILTER (outcome <> 'aborted') / count(*), 2) AS played,
                    round_even(avg(score) FILTER (outcome <> 'aborted'), 2) AS quality
-            FROM last_episodes WHERE status = 'finished' AND outcome <> 'unscored' AND arm = 'main' GROUP BY ALL
+            FROM last_episodes WHERE status = 'finished' AND outcome <> 'unscored' AND arm = 'main'
+            GROUP BY ALL
         ), means AS (
             SELECT model, method, sum(episodes) AS episodes, sum(aborted) AS aborted,
                    round_even(avg(played), 2) AS played, round_even(avg(quality), 2) AS quality
             FROM games GROUP BY ALL
         )
-        SELECT model, method, round_even(played / 100 * quality, 2) AS clemscore, played, quality, episodes, aborted FROM means""",
-    # What every access method's calls cost in time and tokens.
+        SELECT model, method, round_even(played / 100 * quality, 2) AS clemscore, played, quality, episodes,
+            aborted FROM means""",
+    # Time and tokens of every access method's calls.
     "calls_by_method": """
         SELECT method, count(*) AS calls, count(error_class) AS errors,
                sum(prompt_tokens) AS prompt_tokens, sum(completion_tokens) AS completion_tokens,
-               median(latency_s) AS latency_s_median, quantile_cont(latency_s, 0.95) AS latency_s_p95, avg(queue_s) AS queue_s_mean
+               median(latency_s) AS latency_s_median, quantile_cont(latency_s, 0.95) AS latency_s_p95,
+                   avg(queue_s) AS queue_s_mean
         FROM calls GROUP BY method""",
-    # Why it was slow: what every second of a run went to.
+    # The use of every second of a run.
     "time_by_method": TIME_BY_METHOD,
-    # Every turn with its reply: what the seat newly saw, what it said, what the game made of it.
+    # Every turn with its reply: the new messages, the reply, the game's check of it.
     "transcripts": """
-        SELECT turns.episode_id, turns.attempt, turns.turn, seat, turns.method, history_kept, added_json, reply, violation,
+        SELECT turns.episode_id, turns.attempt, turns.turn, seat, turns.method, history_kept, added_json,
+            reply, violation,
                finish_reason, prompt_tokens, completion_tokens, latency_s, turns.ask_hash
-        FROM turns JOIN calls ON calls.episode_id = turns.episode_id AND calls.attempt = turns.attempt AND calls.turn = turns.turn
+        FROM turns JOIN calls ON calls.episode_id = turns.episode_id AND calls.attempt = turns.attempt
+            AND calls.turn = turns.turn
                               AND calls.error_class IS NULL""",
 }
 
 
 def columns(record: type[Record]) -> list[str]:
-    """The table's columns, in order."""
+    """Returns the table's columns, in order."""
     return list(record._fields)
 
 
 def statements() -> list[str]:
-    """What makes an empty file a store of this version."""
-    tables = [f"CREATE TABLE {described(record)}" for record in TABLES]
+    """Returns the statements that make an empty file a store of this version."""
+    tables = [f"CREATE TABLE {table_definition(record)}" for record in TABLES]
     views = [f"CREATE VIEW {name} AS {query}" for name, query in VIEWS.items()]
     return [
         "CREATE TABLE store (version BIGINT NOT NULL)",
@@ -107,8 +116,8 @@ def statements() -> list[str]:
     ]
 
 
-def described(record: type[Record]) -> str:
-    """The table's name with its columns, as CREATE TABLE takes them."""
+def table_definition(record: type[Record]) -> str:
+    """Returns the table's name and columns in the form that CREATE TABLE takes."""
     hints = typing.get_type_hints(record)
     each = (
         f'"{name}" {_type_of(hints[name])}{"" if _may_be_none(hints[name]) else " NOT NULL"}'
@@ -118,7 +127,7 @@ def described(record: type[Record]) -> str:
 
 
 def nullable_type(record: type[Record], name: str) -> str:
-    """The column's type where rows older than the column have NULL."""
+    """Returns the type of a column that is added to a table with rows, where it is NULL."""
     return _type_of(typing.get_type_hints(record)[name])
 
 

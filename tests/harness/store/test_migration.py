@@ -1,4 +1,4 @@
-"""Stores of earlier versions are read as they are, and brought up to date when they are written."""
+"""Tests of stores of earlier versions: they are read without a change, and updated when they are written."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from harness.store.writer import write_batch
 from tests.harness.store.test_store import CALL, EPISODE, TURN
 
 VERSION_1 = Path(__file__).with_name("version_1.sql").read_text("utf-8")
-SCHEMA = "SELECT table_name, column_name, data_type, is_nullable FROM duckdb_columns() WHERE NOT internal ORDER BY ALL"
+SCHEMA = """
+    SELECT table_name, column_name, data_type, is_nullable
+    FROM duckdb_columns() WHERE NOT internal ORDER BY ALL"""
 
 
 @pytest.fixture
@@ -27,8 +29,8 @@ def old(tmp_path: Path) -> Path:
     return tmp_path / "old.duckdb"
 
 
-def lacking(store: Path) -> None:
-    """Makes the store one of before its calls' HTTP status, its table of averages and its scores."""
+def remove_parts(store: Path) -> None:
+    """Removes a column of calls, the table of averages and the view scores, as in an older store."""
     with duckdb.connect(str(store)) as connection:
         connection.execute("ALTER TABLE calls DROP COLUMN http_status")
         connection.execute("DROP TABLE summaries")
@@ -36,8 +38,9 @@ def lacking(store: Path) -> None:
 
 
 def test_an_old_store_is_brought_up_to_date(old: Path) -> None:
-    """Opened to be written, it has the new one's tables, columns and views with its own rows in them; it says so, once."""
-    lacking(old)
+    """Opened to be written, it has the new one's tables, columns and views with its own rows in them; it says
+    so, once."""
+    remove_parts(old)
     said: list[str] = []
     with open_to_write(old, say=said.append) as connection:
         calls = connection.execute("SELECT reply, http_status FROM calls ORDER BY turn").fetchall()
@@ -54,7 +57,7 @@ def test_an_old_store_is_brought_up_to_date(old: Path) -> None:
         assert connection.execute("FROM summaries").fetchall() == []
         held = {row[:3] for row in connection.execute(SCHEMA).fetchall()}
     (line,) = said
-    assert f"was a store of version 1; added what version {schema.VERSION} has more" in line
+    assert f"updated from store version 1 to {schema.VERSION}: added " in line
     assert "calls.http_status" in line
     with open_to_write(old.with_name("new.duckdb")) as fresh:
         assert held == {row[:3] for row in fresh.execute(SCHEMA).fetchall()}
@@ -64,8 +67,8 @@ def test_an_old_store_is_brought_up_to_date(old: Path) -> None:
 
 
 def test_an_old_store_is_read_as_it_is(old: Path) -> None:
-    """What it lacks reads as NULL or as an empty table; scores and transcripts come; not a byte of it changes."""
-    lacking(old)
+    """A missing column reads as NULL, a missing table as empty; scores and transcripts work; no byte changes."""
+    remove_parts(old)
     before = old.read_bytes()
     with open_to_read(old) as connection:
         assert connection.execute("SELECT turn, http_status FROM calls ORDER BY turn").fetchall() == [
@@ -83,12 +86,12 @@ def test_an_old_store_is_read_as_it_is(old: Path) -> None:
     assert old.read_bytes() == before
 
 
-def test_a_column_declared_since_is_added_whatever_the_version_says(tmp_path: Path) -> None:
+def test_a_missing_column_is_added_in_a_store_of_this_version_too(tmp_path: Path) -> None:
     """A store of this version that lacks a column gets it too."""
     store = tmp_path / "s.duckdb"
     with open_to_write(store) as connection:
         write_batch(connection, store, [CALL])
-    lacking(store)
+    remove_parts(store)
     with open_to_read(store) as connection:
         assert connection.execute("SELECT reply, http_status FROM calls").fetchall() == [("hello", None)]
     with open_to_write(store) as connection:
@@ -100,8 +103,8 @@ def test_a_column_declared_since_is_added_whatever_the_version_says(tmp_path: Pa
 
 
 def test_a_store_is_of_one_version_or_the_other(old: Path) -> None:
-    """When one step fails, none was taken."""
-    lacking(old)
+    """If one step of the update fails, the store keeps its old version."""
+    remove_parts(old)
     with duckdb.connect(str(old)) as connection:
         connection.execute("CREATE TABLE scores (mine BIGINT)")  # in the way of the view
         before = connection.execute(SCHEMA).fetchall()
@@ -113,7 +116,7 @@ def test_a_store_is_of_one_version_or_the_other(old: Path) -> None:
 
 
 def test_a_newer_store_is_refused(tmp_path: Path) -> None:
-    """A version to come is named, not guessed at, whether it is to be read or written."""
+    """A store of a later version is refused with its number, by readers and writers."""
     with open_to_write(tmp_path / "s.duckdb") as connection:
         connection.execute("UPDATE store SET version = 99")
     with (
@@ -126,7 +129,8 @@ def test_a_newer_store_is_refused(tmp_path: Path) -> None:
 
 
 def test_versions_only_add(old: Path) -> None:
-    """Every column of version 1 is still there with its type and its NULLs; what was added since may be NULL, as it is in older rows."""
+    """Every column of version 1 is still there with its type and its NULLs; what was added since may be NULL,
+    as it is in older rows."""
     with duckdb.connect(str(old), read_only=True) as connection:
         first = {
             row[:2]: row[2:]

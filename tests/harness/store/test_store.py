@@ -105,8 +105,8 @@ def test_rows_come_back_as_they_went_in(tmp_path: Path) -> None:
 
 
 def test_rows_that_are_behind_no_more_are_on_disk(tmp_path: Path) -> None:
-    """Another process that takes over the file after a kill finds what the writer, left alone, had committed; it takes up what waits
-    twice in the second for which rows may be lost."""
+    """Another process that takes over the file after a kill finds what the writer, left alone, had committed;
+    it takes up what waits twice in the second for which rows may be lost."""
     assert 2 * BATCH_PERIOD_S <= 1.0
     store = tmp_path / "s.duckdb"
     script = f"""
@@ -149,8 +149,8 @@ def test_back_pressure_bounds_what_is_under_way(tmp_path: Path) -> None:
 
 
 def test_unfinished_plays_are_read_for_resuming(tmp_path: Path) -> None:
-    """Of an episode without its row: the successful calls of the last attempt in order, up to the first gap, and whose turn row is
-    there; ended episodes are left out."""
+    """Of an episode without its row: the successful calls of the last attempt in order, up to the first gap,
+    and whose turn row is there; ended episodes are left out."""
     store = tmp_path / "s.duckdb"
 
     async def scenario() -> None:
@@ -177,8 +177,9 @@ def test_unfinished_plays_are_read_for_resuming(tmp_path: Path) -> None:
 
 
 def test_what_a_plan_need_not_play_is_found_by_the_parts_of_its_keys(tmp_path: Path) -> None:
-    """Finished and failed episodes of the plan's items, seatings and repeats, each once; not other rules or contents, repeats beyond
-    the plan, abandoned plays; two who played together under their joint name; and a failure no more once it was played again."""
+    """Finished and failed episodes of the plan's items, seatings and repeats, each once; not other rules or
+    contents, repeats beyond the plan, abandoned plays; two who played together under their joint name; and a
+    failure no more once it was played again."""
     one = EPISODE._replace(seating="m/a+m/a")
     other = one._replace(instance="2", content_hash="d", method="m/b", seating="m/b", arm="again")
     kept = [
@@ -212,7 +213,8 @@ def test_what_a_plan_need_not_play_is_found_by_the_parts_of_its_keys(tmp_path: P
 
 
 def test_a_full_disk_stops_the_run_and_keeps_what_was_committed(tmp_path: Path) -> None:
-    """The writer breaks with a message that says what to do; after space is made the file opens and holds the earlier rows."""
+    """The writer breaks with a message that says what to do; after space is made the file opens and holds the
+    earlier rows."""
     store = tmp_path / "disk" / "s.duckdb"
 
     async def scenario() -> None:

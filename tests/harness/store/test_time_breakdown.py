@@ -127,7 +127,8 @@ def by_brute_force(calls: Sequence[CallRecord], pulses: Sequence[PulseRecord], p
 
 
 def test_one_episode_by_hand(store: duckdb.DuckDBPyConnection) -> None:
-    """Four places; a call of 2 s, 1 s of our own work, 3 s for a quota, a call of 1 s that fails, a pause of 4 s, a call of 2 s."""
+    """Four places; a call of 2 s, 1 s of our own work, 3 s for a quota, a call of 1 s that fails, a pause of
+    4 s, a call of 2 s."""
     rows: list[Record] = [
         METHOD,
         try_("e", 0, 100.0, latency=2),
@@ -144,7 +145,8 @@ def test_one_episode_by_hand(store: duckdb.DuckDBPyConnection) -> None:
 
 
 def test_a_late_loop_is_our_own(store: duckdb.DuckDBPyConnection) -> None:
-    """An answer that lay unread for as long as the loop was late is not the provider's latency, whether turns wait for places or not."""
+    """An answer that lay unread for as long as the loop was late is not the provider's latency, whether turns
+    wait for places or not."""
     pulses = [PulseRecord(run_id="1", at=at, lag_s=0.25, lag_s_max=1.0) for at in (101.0, 102.0, 103.0)]
     calls = [try_("e", 0, 100.0), try_("f", 0, 100.0, place=1), try_("g", 0, 100.0, place=2)]
     full: list[Record] = [METHOD._replace(concurrency=1), *pulses, *calls]
@@ -231,6 +233,7 @@ def simulated(limits: GateLimits, *, episodes: int, errors: float) -> list[Recor
 def test_a_planted_bottleneck_is_named(
     store: duckdb.DuckDBPyConnection, cause: str, limits: GateLimits, episodes: int, errors: float
 ) -> None:
-    """Few places, a small quota, a provider that asks for long rests, too few episodes: each is found to have most of the time."""
+    """Few places, a small quota, a provider that asks for long rests, too few episodes: each is found to have
+    most of the time."""
     (found,) = times(store, simulated(limits, episodes=episodes, errors=errors))
     assert getattr(found, f"{cause}_s") > 0.8 * found.seconds, found

@@ -1,0 +1,62 @@
+"""Tests of a store that version 0.1.0 made: it is read as it is, and the same sweep continues it.
+
+tests/data/store_0_1_0 holds the sweep, the store of its run, stopped with five open episodes and 39 not yet
+begun, with imported averages of another method, and the results that 0.1.0 had when it finished the sweep."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from harness.store import schema
+from harness.store.file import open_to_read
+from tests.bots import RESULTS, rows
+from tests.command import lightbulb
+
+DATA = Path(__file__).parents[2] / "data" / "store_0_1_0"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """A copy of the store."""
+    shutil.copy(DATA / "t.toml", tmp_path)
+    (tmp_path / "t.duckdb").write_bytes(gzip.decompress((DATA / "t.duckdb.gz").read_bytes()))
+    return tmp_path / "t.duckdb"
+
+
+def test_it_is_read_without_a_change(store: Path) -> None:
+    """Scores, transcripts, an export and every table are readable; no byte of the file changes."""
+    before = store.read_bytes()
+    with open_to_read(store) as connection:
+        for name in [*schema.TABLES.values(), *schema.VIEWS]:
+            connection.execute(f"FROM {name}").fetchall()
+        ((episode,),) = connection.execute("SELECT min(episode_id) FROM scores").fetchall()
+    scores = lightbulb("scores", store, "--json")
+    assert scores.returncode == 0, scores.stderr
+    assert {part["model"] for part in json.loads(scores.stdout)} == {"bots", "toy"}
+    for arguments in (
+        ("show", store, episode),
+        ("export", store, "--as", "parquet", "-o", store.parent / "tables"),
+    ):
+        ended = lightbulb(*arguments)
+        assert ended.returncode == 0, ended.stderr
+    assert store.read_bytes() == before
+
+
+def test_it_is_continued_and_audited(store: Path) -> None:
+    """The same sweep plays what is missing, with the results of 0.1.0; then the store is audited."""
+    held = {episode for (episode,) in rows(store, "SELECT episode_id FROM episodes")}
+    ended = lightbulb("run", store.with_suffix(".toml"))
+    assert ended.returncode == 0, ended.stderr
+    assert [list(row) for row in rows(store, RESULTS)] == json.loads((DATA / "finished.json").read_text())
+    assert rows(store, "SELECT version FROM store") == [(schema.VERSION,)]
+    again = rows(store, "SELECT episode_id FROM calls WHERE run_id <> '0001' AND turn = 0")
+    assert not held & {episode for (episode,) in again}, "no stored episode was played again"
+    audit = lightbulb("audit", store, "--json")
+    assert audit.returncode == 0, audit.stderr
+    (model,) = json.loads(audit.stdout)
+    assert {"bots/good", "bots/sloppy"} <= {one["method"] for one in model["scores"]["methods"]}
