@@ -1,7 +1,9 @@
-"""Ways to reach a model.
+"""Backends: what reaches a model.
 
-dialects/   wire formats as pure functions, and the table of providers
-http.py     a dialect over a socket; deadlines.py has its time limits
-local/      inference engines on this machine: their environments, processes and weights
-emulator/   a provider of our own, on a socket or on virtual time
-bots.py     the games' own programmatic players as a provider"""
+dialects/       wire formats as pure functions, and the table of providers
+http.py         sends requests in a dialect over sockets
+deadlines.py    the time limits of requests
+turn_header.py  a header that tells an emulator which turn a request belongs to
+local/          inference engines on this machine: environments, processes, weights
+emulator/       a simulated provider, on a socket or on virtual time
+bots.py         the games' programmatic players as a backend"""

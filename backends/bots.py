@@ -1,6 +1,7 @@
-"""Answers from the games' own programmatic players. The one file here that knows of games.
+"""A backend of the games' programmatic players. The only file of backends that imports games.
 
-A bot's luck comes from the stream named by its episode, seat and turn: its replies do not depend on who else plays, or when."""
+A bot's random numbers come from the stream named by its episode, seat and turn: its replies do not depend on
+who else plays, or when."""
 
 from __future__ import annotations
 
@@ -19,12 +20,12 @@ from harness.core.vocabulary import Completion, EpisodePlan, Instance, Message, 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BotsBackend:
-    """A Backend.
+    """A Backend whose replies come from the games' bots.
 
-    find_instance   the puzzle behind a prompt's item
-    skill           1 plays as well as the rules allow, 0 hopelessly
-    form_errors     share of replies whose form is broken
-    latency_s       mean time to a reply, exponentially spread; 0: at once"""
+    find_instance   returns the instance of a prompt's item
+    skill           1: plays as well as the rules allow; 0: as badly as possible
+    form_errors     share of replies that break the reply format
+    latency_s       mean of the exponentially distributed time to a reply; 0: at once"""
 
     find_instance: Callable[[str], Instance]
     clock: Clock
@@ -34,7 +35,7 @@ class BotsBackend:
     latency_s: float = 0.0
 
     async def complete(self, prompt: Prompt) -> Completion:
-        """See Backend; never fails."""
+        """Returns the completion; see Backend. Never fails."""
         place = (prompt.episode, prompt.seat, prompt.turn)
         if self.latency_s:
             await self.clock.sleep(stream(self.seed, "latency", *place).expovariate(1 / self.latency_s))
@@ -66,15 +67,15 @@ def bot_reply(
     form_errors: float,
     chance: Random,
 ) -> tuple[str, bool]:
-    """What the bot in this seat says, and whether words that mean nothing may follow it."""
+    """Returns the bot's reply, and whether words without meaning may follow it."""
     reply = GAMES[instance.game].bots[seat](instance, messages, skill, chance)
     return with_format_errors(reply, form_errors, chance), may_append_words(reply)
 
 
 def own_instance(item: str) -> Instance:
-    """The puzzle of our own sets behind a prompt's item.
+    """Returns the instance of our own sets that has this item key.
 
-    raises  KeyError if it is none of ours"""
+    raises  KeyError if no own instance has it"""
     return _own_items(item.partition(":")[0])[item]
 
 
@@ -88,5 +89,5 @@ def _own_items(game: str) -> Mapping[str, Instance]:
 
 
 def _tokens(text: str) -> int:
-    """About as many tokens as this text would cost: four characters each, as a rule of thumb for English."""
+    """Estimates the tokens of a text: four characters each, the usual rule of thumb for English."""
     return -(-len(text) // 4)

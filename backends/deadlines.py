@@ -1,8 +1,10 @@
-"""The deadlines of many requests, kept by one timer.
+"""The deadlines of many requests, watched by one timer.
 
-A timer for each costs a request more than all else that its deadlines need, and whoever waits for minutes need not be punctual: one look
-at all that are under way, once a second or ten times in the shortest deadline, finds those whose time is over, and the next one ends
-them, unless they were heard of in between: after a loop, or the whole machine, stood still, what came meanwhile counts. Knows no HTTP."""
+One timer per request would cost a request more than the rest of its deadlines, and limits of seconds or
+minutes need no exact timer. So one check of all pending requests runs once a second, or ten times in the
+shortest deadline. A request that is overdue at two checks in a row ends. After a pause of the event loop or
+of the whole machine, the data that arrived meanwhile is read before the second check and counts. Knows no
+HTTP."""
 
 from __future__ import annotations
 
@@ -11,13 +13,18 @@ from dataclasses import dataclass
 from typing import Literal
 
 Limit = Literal["first_byte_s", "between_chunks_s", "timeout_s"]
-CHECK_INTERVAL_S_MAX = 1.0
-CHECKS_PER_DEADLINE = 10  # in the shortest deadline
+CHECK_INTERVAL_S_MAX = 1.0  # the default deadlines are 15 s and more: at most 2 s late
+CHECKS_PER_DEADLINE = 10  # so a short deadline is at most a fifth late
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deadlines:
-    """Seconds: to a connection; from the request to the answer's first byte; between two of its pieces; for the whole call."""
+    """Limits in seconds.
+
+    connect_s         until a connection is made
+    first_byte_s      from the request to the first byte of the answer's body
+    between_chunks_s  between two pieces of the answer
+    timeout_s         for the whole call"""
 
     connect_s: float = 15.0
     first_byte_s: float = 300.0
@@ -26,12 +33,13 @@ class Deadlines:
 
 
 class DeadlineGuard:
-    """One request's, to be held with `with` around what is waited for: TimeoutError leaves it once a deadline has passed. Held again
-    within, it ends there, and is watched no longer: what came before is kept.
+    """The deadlines of one request: a context manager that raises TimeoutError once a deadline has passed.
 
-    As asyncio.timeout does it: the task is cancelled, and unless somebody else cancelled it too its end is made a TimeoutError.
+    It may be entered again within itself: then the inner block raises, and the outer one keeps what came
+    before. It works as asyncio.timeout does: it cancels the task, and turns the cancellation into a
+    TimeoutError unless something else cancelled the task too.
 
-    limit   the deadline it waits under, and in the end the one that passed"""
+    limit   the deadline that applies now; after the end, the one that passed"""
 
     __slots__ = (
         "_cancelled_before",
@@ -67,7 +75,7 @@ class DeadlineGuard:
                 raise TimeoutError from error
 
     def check(self, now_s: float) -> None:
-        """Ends it if its time is over, and was at the look before."""
+        """Cancels the task if it is overdue and was overdue at the check before."""
         overdue_before, self._overdue = self._overdue, now_s >= min(self.due_s, self.over_s)
         if overdue_before and self._overdue:
             if self.over_s <= self.due_s:
@@ -78,7 +86,7 @@ class DeadlineGuard:
 
 
 class DeadlineTimer:
-    """The requests under way. To be used in one event loop only."""
+    """Watches the pending requests of one event loop."""
 
     def __init__(self, deadlines: Deadlines) -> None:
         self.deadlines = deadlines
@@ -89,7 +97,7 @@ class DeadlineTimer:
         self._timer: asyncio.TimerHandle | None = None
 
     def begin(self) -> DeadlineGuard:
-        """For a request that this task is about to send."""
+        """Returns the guard of a request that the current task is about to send."""
         task = asyncio.current_task(self._loop)
         assert task is not None, "requests are sent by tasks"
         now_s = self._loop.time()
@@ -99,13 +107,13 @@ class DeadlineTimer:
             self._pending, task, now_s + self.deadlines.first_byte_s, now_s + self.deadlines.timeout_s
         )
 
-    def piece_arrived(self, wait: DeadlineGuard) -> None:
-        """A piece of the answer came."""
-        wait.limit = "between_chunks_s"
-        wait.due_s = self._loop.time() + self.deadlines.between_chunks_s
+    def piece_arrived(self, guard: DeadlineGuard) -> None:
+        """Starts the limit between two pieces anew: a piece of the answer arrived."""
+        guard.limit = "between_chunks_s"
+        guard.due_s = self._loop.time() + self.deadlines.between_chunks_s
 
     def _check(self) -> None:
         now_s = self._loop.time()
-        for wait in tuple(self._pending):
-            wait.check(now_s)
+        for guard in tuple(self._pending):
+            guard.check(now_s)
         self._timer = self._loop.call_later(self._interval_s, self._check) if self._pending else None

@@ -1,8 +1,9 @@
-"""Sends a body, brings an answer or raises a CallError. The one file that knows sockets.
+"""Sends requests over sockets: returns an answer or raises a CallError.
 
-Keeps: one session a host, TLS verified, redirects refused, answers bounded, four deadlines, and no more requests a second to a host
-than its ceiling (asyncio-throttle, awaited by one dispatcher, so that the order in which the gate let calls through is the order on
-the wire). Never tries twice. The key goes into one header and nowhere else: it is cut out of every answer and error text."""
+Keeps: one session per method, TLS verified, redirects refused, answers bounded in size, four deadlines, and
+at most as many requests per second as the method's limit allows (asyncio-throttle, awaited by one dispatcher,
+so that requests leave in the order in which the gate admitted them). Sends each request once. The key goes
+into one header only; it is removed from every answer and error message."""
 
 from __future__ import annotations
 
@@ -43,13 +44,13 @@ LIMIT_HEADERS = ("x-ratelimit-", "anthropic-ratelimit-")
 
 @lru_cache(1024)
 def _limit_header_name(name: str) -> str | None:
-    """A header's name in lower case if it speaks of limits."""
+    """Returns the name in lower case if the header is about limits."""
     known = name.lower()
     return known if known.startswith(LIMIT_HEADERS) else None
 
 
 class RequestRateLimiter:
-    """At most so many requests a second leave for a host; first come, first sent."""
+    """Lets a limited number of requests per second go, in the order of their arrival."""
 
     def __init__(self, requests_per_second: float) -> None:
         burst = max(1, int(requests_per_second))
@@ -64,7 +65,7 @@ class RequestRateLimiter:
         await turn
 
     async def dispatch(self) -> None:
-        """Runs as long as the wire is open. The throttler polls: one task awaits it for all."""
+        """Runs as long as the pool is open. The throttler polls, so one task awaits it for all requests."""
         while True:
             while not self._waiting:
                 self._arrival.clear()
@@ -78,7 +79,7 @@ class RequestRateLimiter:
 
 
 class ConnectionPool:
-    """The connections to one host; make it with `open_wire`."""
+    """The connections of one method; `open_connection_pool` makes it."""
 
     def __init__(
         self,
@@ -93,7 +94,7 @@ class ConnectionPool:
         self._bytes_max = bytes_max
 
     async def wait_turn(self, clock: Clock) -> float:
-        """Waits until the host's ceiling lets one more request go; returns for how many seconds."""
+        """Waits until the rate limiter lets one more request go; returns the seconds waited."""
         if self._rate_limiter is None:
             return 0.0
         ready_s = clock.now()
@@ -103,32 +104,32 @@ class ConnectionPool:
     async def exchange(
         self, verb: str, url: URL, *, headers: Mapping[str, str], body: bytes | None
     ) -> HttpResponse:
-        """One request, one answer, whatever its status.
+        """Sends one request and returns the answer, whatever its status.
 
         raises  ConnectFailed, TimedOut, Unavailable, Garbled, Rejected (a redirect)"""
-        wait = self._timer.begin()
+        guard = self._timer.begin()
         try:
-            with wait:
+            with guard:
                 async with self._session.request(
                     verb, url, data=body, headers=headers, allow_redirects=False
                 ) as response:
                     _refuse_redirect(response)
                     return HttpResponse(
-                        response.status, response.headers, await self._read_body(response, wait)
+                        response.status, response.headers, await self._read_body(response, guard)
                     )
         except (aiohttp.ClientError, OSError) as error:  # a TimeoutError is an OSError
-            raise self._call_error(error, url, wait) from error
+            raise self._call_error(error, url, guard) from error
 
-    async def _read_body(self, response: aiohttp.ClientResponse, wait: DeadlineGuard) -> bytes:
-        if response.content.is_eof():  # all of it came with its head
+    async def _read_body(self, response: aiohttp.ClientResponse, guard: DeadlineGuard) -> bytes:
+        if response.content.is_eof():  # the whole body arrived with the head
             body = response.content.read_nowait()
             if len(body) > self._bytes_max:
                 raise self._too_long(response)
             return body
-        self._timer.piece_arrived(wait)
-        pieces, size = [], 0  # it may be longer than it says, or unpack to more
+        self._timer.piece_arrived(guard)
+        pieces, size = [], 0  # it may be longer than it states, or decompress to more
         async for piece in response.content.iter_any():
-            self._timer.piece_arrived(wait)
+            self._timer.piece_arrived(guard)
             size += len(piece)
             if size > self._bytes_max:
                 raise self._too_long(response)
@@ -138,13 +139,14 @@ class ConnectionPool:
     async def listen(
         self, verb: str, url: URL, *, headers: Mapping[str, str], body: bytes, clock: Clock
     ) -> sse.EventStream | HttpResponse:
-        """One request, and its answer piece by piece with the time of each; whole if it is a refusal or no stream.
+        """Sends one request and returns its answer with the time of each piece; whole if it is an error or no
+        stream.
 
         raises  as exchange"""
         sent_s = clock.now()
-        wait = self._timer.begin()
+        guard = self._timer.begin()
         try:
-            with wait:
+            with guard:
                 async with self._session.request(
                     verb, url, data=body, headers=headers, allow_redirects=False
                 ) as response:
@@ -153,25 +155,25 @@ class ConnectionPool:
                         return HttpResponse(
                             status=response.status,
                             headers=response.headers,
-                            body=await self._read_body(response, wait),
+                            body=await self._read_body(response, guard),
                         )
-                    return await self._read_pieces(response, wait, sent_s, clock)
+                    return await self._read_pieces(response, guard, sent_s, clock)
         except (aiohttp.ClientError, OSError) as error:
-            raise self._call_error(error, url, wait) from error
+            raise self._call_error(error, url, guard) from error
 
     async def _read_pieces(
-        self, response: aiohttp.ClientResponse, wait: DeadlineGuard, sent_s: float, clock: Clock
+        self, response: aiohttp.ClientResponse, guard: DeadlineGuard, sent_s: float, clock: Clock
     ) -> sse.EventStream:
-        """A head alone is no beginning, servers send it at once: only a piece is."""
+        """Reads a stream. The head does not count as the first byte: servers send it at once."""
         pieces: list[bytes] = []
         ends: list[int] = []
         arrival_s: list[float] = []
         size = 0
         try:
-            with wait:
+            with guard:
                 async for piece in response.content.iter_any():
                     arrival_s.append(clock.now() - sent_s)
-                    self._timer.piece_arrived(wait)
+                    self._timer.piece_arrived(guard)
                     size += len(piece)
                     if size > self._bytes_max:
                         raise self._too_long(response)
@@ -180,20 +182,20 @@ class ConnectionPool:
         except (TimeoutError, aiohttp.ClientPayloadError):
             if not (
                 pieces and sse.DONE_MARKER in pieces[-1]
-            ):  # who has said all and does not hang up properly has said all
+            ):  # the stream is complete, only its end on the connection is missing
                 raise
         answer = HttpResponse(status=response.status, headers=response.headers, body=b"".join(pieces))
         return sse.EventStream(answer=answer, ends=ends, arrival_s=arrival_s)
 
-    # --- what went wrong ------------------------------------------------------------------------------------------------------
+    # --- errors ---------------------------------------------------------------------------------------------
 
-    def _call_error(self, error: aiohttp.ClientError | OSError, url: URL, wait: DeadlineGuard) -> CallError:
+    def _call_error(self, error: aiohttp.ClientError | OSError, url: URL, guard: DeadlineGuard) -> CallError:
         if isinstance(error, aiohttp.ConnectionTimeoutError):
             return TimedOut(f"no connection to {url} within connect_s = {self._timer.deadlines.connect_s:g}")
         if isinstance(error, TimeoutError):
-            return self._timed_out(wait.limit, url)
+            return self._timed_out(guard.limit, url)
         if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
-            return Unreachable(f"{url} does not prove who it is: {error}")
+            return Unreachable(f"the TLS certificate of {url} could not be verified: {error}")
         if isinstance(error, aiohttp.ClientConnectorError):
             return ConnectFailed(f"cannot connect to {url}: {why_unconnected(error.os_error)}")
         if isinstance(error, aiohttp.ClientPayloadError):
@@ -204,11 +206,11 @@ class ConnectionPool:
         within = f"{limit} = {getattr(self._timer.deadlines, limit):g}"
         match limit:
             case "first_byte_s":
-                return TimedOut(f"not a byte of an answer from {url} within {within}")
+                return TimedOut(f"no byte of an answer from {url} within {within}")
             case "between_chunks_s":
-                return TimedOut(f"the answer of {url} stopped, and nothing more came within {within}")
+                return TimedOut(f"the answer of {url} stopped: nothing more arrived within {within}")
             case "timeout_s":
-                return TimedOut(f"the answer of {url} was not whole within {within}")
+                return TimedOut(f"the answer of {url} was not complete within {within}")
 
     def _too_long(self, response: aiohttp.ClientResponse) -> Garbled:
         return Garbled(
@@ -218,9 +220,10 @@ class ConnectionPool:
 
 def _refuse_redirect(response: aiohttp.ClientResponse) -> None:
     if 300 <= response.status < 400:
-        where = response.headers.get("location", "nowhere")
+        target = response.headers.get("location", "an unnamed address")
         raise Rejected(
-            f"{response.url} redirects to {where}; name that address if you trust it", status=response.status
+            f"{response.url} redirects to {target}; set base_url to that address if you trust it",
+            status=response.status,
         )
 
 
@@ -228,13 +231,13 @@ def _refuse_redirect(response: aiohttp.ClientResponse) -> None:
 async def open_connection_pool(
     *, requests_per_second_max: float | None, deadlines: Deadlines, bytes_max: int = ANSWER_BYTES_MAX
 ) -> AsyncIterator[ConnectionPool]:
-    """Connections to one host, closed on leaving. bytes_max: a longer answer is not read."""
+    """Yields a connection pool and closes it at the end. bytes_max: a longer answer is not read."""
     timer = DeadlineTimer(deadlines)
     timeout = aiohttp.ClientTimeout(total=None, connect=deadlines.connect_s)
     connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=300)
-    forgetful = aiohttp.DummyCookieJar()  # a cookie could tie all later calls to one of a provider's machines
+    no_cookies = aiohttp.DummyCookieJar()  # a cookie could bind all later calls to one machine of a provider
     async with aiohttp.ClientSession(
-        connector=connector, timeout=timeout, cookie_jar=forgetful, auto_decompress=True
+        connector=connector, timeout=timeout, cookie_jar=no_cookies, auto_decompress=True
     ) as session:
         if requests_per_second_max is None:
             yield ConnectionPool(session, None, timer, bytes_max)
@@ -247,7 +250,7 @@ async def open_connection_pool(
 
 
 class HttpBackend:
-    """One access method over a wire: a Backend."""
+    """A Backend: one access method over a connection pool."""
 
     def __init__(
         self, method: AccessMethod, dialect: Dialect, pool: ConnectionPool, *, key: str | None, clock: Clock
@@ -265,7 +268,7 @@ class HttpBackend:
         self._headers = {"Content-Type": "application/json", **dialect.headers(self._row, key)}
 
     async def complete(self, prompt: Prompt) -> Completion:
-        """See Backend."""
+        """Returns the completion; see Backend."""
         body = self.request_body(prompt)
         limits: dict[str, str] = {}
         headers = (
@@ -276,11 +279,11 @@ class HttpBackend:
         held_s = await self._pool.wait_turn(self._clock)
         try:
             if self._method.stream:
-                met = await self._pool.listen(
+                answer = await self._pool.listen(
                     "POST", self._url, headers=headers, body=body, clock=self._clock
                 )
-                limits = self._limits(met.answer if isinstance(met, sse.EventStream) else met)
-                completion = self._read_streamed(met)
+                limits = self._limits(answer.answer if isinstance(answer, sse.EventStream) else answer)
+                completion = self._read_streamed(answer)
             else:
                 answer = await self._pool.exchange("POST", self._url, headers=headers, body=body)
                 limits = self._limits(answer)
@@ -290,7 +293,7 @@ class HttpBackend:
             raise self._without_key(error) from error.__cause__
         if self._key and (
             self._key in completion.text or self._key in (completion.reasoning or "")
-        ):  # it was spelled with escapes
+        ):  # the answer spelled the key with escapes
             thoughts = completion.reasoning and completion.reasoning.replace(self._key, "[key]")
             completion = completion._replace(
                 text=completion.text.replace(self._key, "[key]"), reasoning=thoughts
@@ -300,17 +303,17 @@ class HttpBackend:
         return completion._replace(headers=limits, held_s=held_s) if limits or held_s else completion
 
     def request_body(self, prompt: Prompt) -> bytes:
-        """What is sent for this prompt."""
+        """Returns the bytes that are sent for this prompt."""
         return orjson.dumps(self._body(prompt))
 
     def with_method(self, method: AccessMethod) -> HttpBackend:
-        """The same server over the same wire, asked as this method turn_header."""
+        """Returns a backend for this method over the same connections."""
         return HttpBackend(method, self._dialect, self._pool, key=self._key, clock=self._clock)
 
     async def served_models(self) -> tuple[str, ...] | None:
-        """What the server says it serves; None if it does not say.
+        """Returns the names of the models that the server lists; None if it lists none.
 
-        raises  CallError if nobody answers or the key is refused"""
+        raises  CallError if the server does not answer or refuses the key"""
         url = URL(self._method.base_url.rstrip("/") + self._dialect.models_path)
         try:
             answer = await self._pool.exchange("GET", url, headers=self._headers, body=None)
@@ -320,11 +323,13 @@ class HttpBackend:
         return served if self._row.lists_models or self._method.served_name in (served or ()) else None
 
     def _limits(self, answer: HttpResponse) -> dict[str, str]:
-        """What the answer's headers say of limits, under the names that harness/limits/headers.py knows."""
-        said = {known: value for name, value in answer.headers.items() if (known := _limit_header_name(name))}
+        """Returns the headers about limits, under the names that harness/limits/headers.py knows."""
+        reported = {
+            known: value for name, value in answer.headers.items() if (known := _limit_header_name(name))
+        }
         if not self._row.limit_names:
-            return said
-        named = ((self._row.limit_names.get(name, name), value) for name, value in said.items())
+            return reported
+        named = ((self._row.limit_names.get(name, name), value) for name, value in reported.items())
         return {name: value for name, value in named if name is not None}
 
     def _read_streamed(self, met: sse.EventStream | HttpResponse) -> Completion:
@@ -335,7 +340,7 @@ class HttpBackend:
         )
 
     def _cleared(self, answer: HttpResponse) -> HttpResponse:
-        """The answer without our key: nobody may bring it into the store by quoting it."""
+        """Returns the answer without the key: a server that quotes it cannot bring it into the store."""
         if self._key is None:
             return answer
         if self._raw_key in answer.body:

@@ -24,9 +24,11 @@ import anyio
 import duckdb
 import numpy as np
 
+from backends.local.engine import Engine, EngineSpec
 from backends.local.engine_kinds import engine_kind
-from backends.local.environments import Engine, EngineSpec, engine_environ, install, this_machine
+from backends.local.environments import engine_environ, install
 from backends.local.local_server import LocalServer, serve
+from backends.local.machine import this_machine
 from games import GAMES
 from harness.access.context import RunContext
 from harness.config.load import parse_sweep

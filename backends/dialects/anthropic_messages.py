@@ -1,8 +1,8 @@
 """The dialect of Anthropic's Messages.
 
-Pure: Prompt -> body, HttpResponse -> Completion or the CallError that it means. This API refuses empty messages:
-they are left out. All system messages become its `system`. Source: the API reference of /v1/messages, version
-2023-06-01, and its pages on streaming and errors."""
+Pure: Prompt -> body, HttpResponse -> Completion or the CallError that it means. This API refuses empty
+messages: they are left out. All system messages become its `system`. Source: the API reference of
+/v1/messages, version 2023-06-01, and its pages on streaming and errors."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def read_stream(streamed: sse.EventStream, wall_s: float, row: Provider = _ROW) 
 def _completion(
     body: Mapping[str, object], texts: list[str], thoughts: list[str], stop_reason: str | None, usage: object
 ) -> Completion:
-    """Adds the cached tokens, which its input_tokens leave out; its output_tokens already include thoughts."""
+    """Adds the cached tokens, which its input_tokens leave out; its output_tokens include thoughts."""
     if stop_reason == "refusal":
         raise ContentRefused("the provider's safeguards cut the reply (stop_reason refusal)", status=200)
     counts = mapping_or_empty(usage)

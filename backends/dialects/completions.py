@@ -3,8 +3,8 @@
 How messages become a prompt is the part of an access method that servers hide. Here it is ours, so an audit
 can compare templates. Pure: Prompt -> body, HttpResponse -> Completion or the CallError that it means.
 chat_templates.py is imported only when a template is needed. Source: the API reference of /v1/completions.
-Does not promise: that a server adds no beginning-of-text token to the one that the template wrote; requests to
-vLLM forbid it."""
+Does not promise: that a server adds no beginning-of-text token to the one that the template wrote; requests
+to vLLM forbid it."""
 
 from __future__ import annotations
 

@@ -132,7 +132,7 @@ def _request_id(answer: HttpResponse) -> str | None:
 
 
 def one_line(text: str) -> str:
-    """Returns the text on one line, without control characters: a quoted message cannot leave or colour its line."""
+    """Returns the text on one line and without control characters, so that a message can quote it safely."""
     return " ".join("".join(c if c.isprintable() or c.isspace() else "�" for c in text[:2000]).split())
 
 

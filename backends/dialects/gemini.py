@@ -1,8 +1,8 @@
 """The dialect of Gemini's generateContent.
 
-Pure: Prompt -> body, HttpResponse -> Completion or the CallError that it means. A reasoning_effort becomes its
-thinkingLevel; "none" becomes a thinking budget of 0, which only some models accept. Source: the REST reference of
-models.generateContent and its page on errors."""
+Pure: Prompt -> body, HttpResponse -> Completion or the CallError that it means. A reasoning_effort becomes
+its thinkingLevel; "none" becomes a thinking budget of 0, which only some models accept. Source: the REST
+reference of models.generateContent and its page on errors."""
 
 from __future__ import annotations
 

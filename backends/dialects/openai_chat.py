@@ -1,7 +1,8 @@
 """The dialect of OpenAI's chat completions, which most servers speak.
 
 Pure: Prompt -> body, HttpResponse -> Completion or the CallError that it means. Source: the API reference of
-/v1/chat/completions; providers.py says where providers differ. completions.py reads answers with the same functions."""
+/v1/chat/completions; providers.py says where providers differ. completions.py reads answers with the same
+functions."""
 
 from __future__ import annotations
 
@@ -52,7 +53,7 @@ def headers(row: Provider, key: str | None) -> dict[str, str]:
 
 
 def bodies(method: AccessMethod) -> Callable[[Prompt], dict[str, object]]:
-    """Returns the function that makes the JSON body of one request, without what the sweep leaves to the provider."""
+    """Returns the function that makes the JSON body of one request; unset parameters are left out."""
     shared = shared_fields(method)
     tokens_max = tokens_max_name(method)
 
@@ -108,7 +109,8 @@ def read_answer(answer: HttpResponse, wall_s: float, row: Provider = GENERIC) ->
 def read_stream(streamed: sse.EventStream, wall_s: float, row: Provider = GENERIC) -> Completion:
     """Returns the completion that these events contain, with its pace; see read_answer.
 
-    raises  the CallError that the answer means; Garbled also if the stream ends without a finish_reason or [DONE]"""
+    raises  the CallError that the answer means; Garbled also if the stream ends without a finish_reason or
+            [DONE]"""
     return read_pieces(streamed, wall_s, row, delta_parts)
 
 

@@ -1,8 +1,9 @@
 """Facts about providers, as data: addresses, names of parameters, what they refuse, drop and leave out. Pure.
 
 One row per provider. A sweep that says `provider = "groq"` needs nothing else; a provider without a row is
-reached by its base_url and read as OpenAI's reference describes. The facts come from the pages named in the rows,
-as of 2026; no commercial provider was tried. Where a row says nothing, the dialect's own reference holds."""
+reached by its base_url and read as OpenAI's reference describes. The facts come from the pages named in the
+rows, as of 2026; no commercial provider was tried. Where a row says nothing, the dialect's own reference
+holds."""
 
 from __future__ import annotations
 
@@ -61,7 +62,8 @@ class Provider:
     docs            the page that the row rests on
     base_url        None: each user has an own address
     key_header      "Authorization" carries "Bearer KEY", any other the key alone
-    names           parameter -> its name on the wire, where it is not the dialect's; a dot leads into an object
+    names           parameter -> its name on the wire, where it is not the dialect's; a dot leads into an
+                    object
     efforts         reasoning_effort -> the fields that express it, where it is more than a word
     rules           parameters that it refuses or drops
     body            more fields of every request
@@ -69,7 +71,8 @@ class Provider:
     asks_usage      a stream states its usage only if asked
     router          other providers answer for it; the sweep must name them
     lists_models    GET /models lists all that it serves
-    limit_names     its header on limits -> the name that harness/limits/headers.py knows; None: not per minute
+    limit_names     its header on limits -> the name that harness/limits/headers.py knows; None: not per
+                    minute
     usage           path of the usage, if it is not at "usage"; a dot leads into an object
     reasoning       fields of a message that contain thoughts
     cached          path of the cached tokens within the usage; a dot leads into an object
@@ -365,14 +368,13 @@ def ineffective_parameters(row: Provider, sampling: Sampling, served_name: str) 
             continue
         rule = next((rule for rule in row.rules if rule.holds(parameter, value, sampling, served_name)), None)
         if rule is not None:
-            yield (
-                parameter,
-                f"{rule.why} ({'refused' if rule.does == 'refuses' else 'dropped without a message'}: {row.docs})",
-            )
+            effect = "refused" if rule.does == "refuses" else "dropped without a message"
+            yield parameter, f"{rule.why} ({effect}: {row.docs})"
 
 
 def sampling_fields(method: AccessMethod, names: Mapping[str, str]) -> dict[str, object]:
-    """Returns the sampling parameters as fields of a request, without those that the provider refuses or drops.
+    """Returns the sampling parameters as fields of a request, without those that the provider refuses or
+    drops.
 
     names   parameter -> its name in the dialect; a parameter without a name is not sent"""
     row, sampling = provider(method.provider), method.sampling

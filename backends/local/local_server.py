@@ -1,9 +1,11 @@
-"""A model server of our own: started as a child process, waited for, proved, watched and stopped.
+"""One model server as a child process: started, verified, watched and stopped.
 
-Knows an engine's command line, a port on 127.0.0.1, plain requests to it, and the proofs that the engine's kind asks for.
-Keeps: what is yielded has given those proofs: it serves the weights that were asked for, under its name, by the engine's version; whatever
-becomes of us or of the server, no process of it is left behind (keeper.py), and stopping takes bounded time.
-Does not promise: that a server which is ready stays alive; `wait_dead` tells."""
+Knows an engine's command line, a port on 127.0.0.1, plain requests to it, and the proofs that the engine's
+kind asks for.
+Keeps: a server that is yielded has given those proofs: it serves the requested weights under its name with
+the engine's version. However this process or the server ends, no process of the server stays (reaper.py), and
+stopping takes bounded time.
+Does not promise: that a server which is ready stays alive; `wait_dead` reports its end."""
 
 from __future__ import annotations
 
@@ -21,25 +23,17 @@ import anyio
 from anyio.abc import Process
 from anyio.to_thread import run_sync
 
-from backends.local.environments import (
-    Engine,
-    EngineSpec,
-    Launch,
-    Notify,
-    Proof,
-    check_spec,
-    check_version,
-    engine_environ,
-)
+from backends.local.engine import Engine, EngineSpec, Launch, Notify, Proof, check_spec
+from backends.local.environments import check_version, engine_environ
 from backends.local.weights import prepare, weights_hash
 from harness.core.errors import EngineError
 
 REAPER = Path(__file__).with_name("reaper.py")
-STOP_S = 20.0  # what the keeper may take after the grace: its 10 s of killing, and room to spare
+STOP_S = 20.0  # for the reaper after the grace period: its KILLING_S = 10, twice
 POLL_INTERVAL_S = 0.25
 PROGRESS_INTERVAL_S = 15.0
 GET_S = 5.0
-REPLY_S = 120.0  # a first reply, from a model that may have to warm up
+REPLY_S = 120.0  # for the first reply of a model that may have to warm up
 BODY_BYTES_MAX = 1 << 20
 SECRET_SUFFIXES = ("_KEY", "_TOKEN", "_SECRET", "_PASSWORD")
 
@@ -48,10 +42,10 @@ SECRET_SUFFIXES = ("_KEY", "_TOKEN", "_SECRET", "_PASSWORD")
 class LocalServer:
     """A server that is ready.
 
-    base_url   as OpenAI's dialect wants it, without a slash at the end
-    load_path  where it tells how busy it is; None: nowhere
-    seqs_max   replies it makes at once
-    facts      what an audit wants to know of it, flat"""
+    base_url   as OpenAI's dialect needs it, without a slash at the end
+    load_path  path of its metrics; None: it has none
+    seqs_max   replies generated at the same time
+    facts      what an audit records about it, flat"""
 
     port: int
     base_url: str
@@ -63,7 +57,7 @@ class LocalServer:
     process: Process = field(repr=False, compare=False)
 
     async def wait_dead(self) -> EngineError:
-        """Returns when the server has ended without being asked to; the error holds the last lines of its log."""
+        """Waits until the server ends by itself; returns an error with the last lines of its log."""
         code = await self.process.wait()
         return EngineError(
             f"The server of {self.served_name} died ({describe_exit(code)}). {log_tail(self.log)}"
@@ -80,12 +74,13 @@ async def serve(
     ready_s: float = 600.0,
     notify: Notify,
 ) -> AsyncIterator[LocalServer]:
-    """One server, ready on entry and gone on exit.
+    """Yields one server that is ready, and stops it at the end.
 
-    log      its output, begun anew
-    port     where it listens; None: where nobody does
-    ready_s  it has this long to become ready
-    raises   EngineError: the weights are not there, it died, it was not ready in time, or it serves something else"""
+    log      file of its output, written anew
+    port     its port; None: a free one
+    ready_s  seconds that it has to become ready
+    raises   EngineError: the weights are missing, the server died, was not ready in time, or serves something
+             else"""
     kind = engine.kind
     check_spec(kind, spec)
     await run_sync(check_version, engine)
@@ -135,8 +130,8 @@ async def serve(
 async def run_reaped(
     command: tuple[str, ...], environ: Mapping[str, str], grace_s: float, log: Path
 ) -> AsyncIterator[Process]:
-    """A process under a keeper, which lives no longer than this block and no longer than we do."""
-    # No key of ours reaches the server: it needs none, might log it, and VLLM_API_KEY would make it ask for one.
+    """Yields a process under a reaper; it ends with this block, and with this program."""
+    # No key reaches the server: it needs none, might log it, and VLLM_API_KEY would make it ask for one.
     ours = {name: value for name, value in engine_environ().items() if not name.endswith(SECRET_SUFFIXES)}
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
@@ -145,7 +140,7 @@ async def run_reaped(
             stdout=output,
             stderr=output,
             env={**ours, "PYTHONUNBUFFERED": "1", **environ},
-            start_new_session=True,  # a terminal's Ctrl-C is for us; the server ends when we say so
+            start_new_session=True,  # Ctrl-C in the terminal must not reach the server; this program stops it
         )
     try:
         yield process
@@ -155,63 +150,67 @@ async def run_reaped(
             await process.stdin.aclose()
             with anyio.move_on_after(grace_s + STOP_S):
                 await process.wait()
-            await process.aclose()  # kills the keeper should it be stuck, and with it the server
+            await process.aclose()  # kills a reaper that hangs, and with it the server
 
 
 async def wait_until_ready(
     name: str, port: int, process: Process, log: Path, ready_s: float, notify: Notify
 ) -> None:
     begun = anyio.current_time()
-    spoken = begun
+    notified = begun
     while (now := anyio.current_time()) - begun < ready_s:
         if process.returncode is not None:
             raise EngineError(
-                f"The server of {name} died before it was ready ({describe_exit(process.returncode)}). {log_tail(log)}"
+                f"The server of {name} died before it was ready ({describe_exit(process.returncode)}). "
+                f"{log_tail(log)}"
             )
         status, _ = await exchange(port, "/health")
         if status == 200:
             return
-        if now - spoken >= PROGRESS_INTERVAL_S:
-            spoken = now
+        if now - notified >= PROGRESS_INTERVAL_S:
+            notified = now
             notify(f"{name}: still starting after {now - begun:.0f} s")
         await anyio.sleep(POLL_INTERVAL_S)
     raise EngineError(f"The server of {name} was not ready within {ready_s:g} s. {log_tail(log)}")
 
 
 async def prove(proof: Proof, launch: Launch, engine: Engine) -> None:
-    """Raises EngineError unless what answers at the port says what the server that was asked for would say."""
+    """Raises EngineError unless the server makes the statement that the launched one would make."""
     body = None if proof.body is None else json.dumps(proof.body).encode()
     status, answer = await exchange(
         launch.port, proof.path, body, within_s=GET_S if body is None else REPLY_S
     )
     expected = proof.expected(launch, engine.version)
     try:
-        said = json.loads(answer) if status == 200 else None
+        statement = json.loads(answer) if status == 200 else None
         for key in proof.keys:
-            said = said[key]  # type: ignore[index]  # whatever it is: if it has no such part it is not our server
+            statement = statement[key]  # type: ignore[index]  # any other shape is another server
     except (ValueError, LookupError, TypeError):
         raise EngineError(
-            f"The {engine.kind.name} server at port {launch.port} does not say {proof.claim} at {proof.path} (status {status})."
+            f"The {engine.kind.name} server at port {launch.port} does not state {proof.claim} "
+            f"at {proof.path} (status {status})."
         ) from None
-    if said != expected:
+    if statement != expected:
         raise EngineError(
-            f"The {engine.kind.name} server at port {launch.port} is not the one asked for: {proof.claim} is {said}, not {expected}."
+            f"The {engine.kind.name} server at port {launch.port} is not the one asked for: "
+            f"{proof.claim} is {statement}, not {expected}."
         )
 
 
 async def exchange(
     port: int, path: str, body: bytes | None = None, *, within_s: float = GET_S
 ) -> tuple[int | None, bytes]:
-    """Status and body of the answer to one plain request to 127.0.0.1; None when nobody answers.
+    """Returns status and body of the answer to one plain request to 127.0.0.1; None if there is no answer.
 
-    body  sent as JSON; None: nothing is sent, only asked"""
+    body      sent as JSON with POST; None: a GET request
+    within_s  limit of the whole exchange"""
     verb = "GET" if body is None else "POST"
-    # HTTP/1.0, so that the answer ends with the connection and comes in one piece.
+    # HTTP/1.0, so that the answer ends with the connection and has no chunks.
     head = f"{verb} {path} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\n"
     if body is not None:
         head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
     answer = bytearray()
-    with anyio.move_on_after(within_s) as patience:
+    with anyio.move_on_after(within_s) as limit:
         try:
             async with await anyio.connect_tcp("127.0.0.1", port) as stream:
                 await stream.send(head.encode("ascii") + b"\r\n" + (body or b""))
@@ -221,7 +220,7 @@ async def exchange(
                         return None, b""
         except (OSError, anyio.BrokenResourceError):
             return None, b""
-    if patience.cancelled_caught:
+    if limit.cancelled_caught:
         return None, b""
     top, _, content = bytes(answer).partition(b"\r\n\r\n")
     words = top.split(maxsplit=2)
@@ -231,7 +230,7 @@ async def exchange(
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody holds at this moment."""
+    """Returns a port of 127.0.0.1 that is free at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -239,7 +238,7 @@ def free_port() -> int:
 
 
 def log_tail(log: Path, lines: int = 20) -> str:
-    """Where a log is and how it ends, for an error's text."""
+    """Returns the path of a log and its last lines, for a message."""
     with open(log, "rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - 8192))

@@ -1,4 +1,4 @@
-"""What a model server tells of its load, in the text format of Prometheus. Pure.
+"""Reads the load of a model server from its metrics page, in the text format of Prometheus. Pure.
 
 Sources: vLLM's documentation of its production metrics; the documentation of llama.cpp's server."""
 
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from harness.core.vocabulary import ServerLoad
 
-# What ServerLoad calls it -> what a server calls it, or the parts of it. One page has the names of one server.
+# Field of ServerLoad -> the server's metric, or the metrics to be added. A page has the names of one server.
 NAMES: tuple[Mapping[str, tuple[str, ...]], ...] = (
     {
         "running": ("vllm:num_requests_running",),
@@ -31,29 +31,29 @@ _LINE = re.compile(r"^([a-zA-Z_:][\w:]*)(?:\{[^\n]*\})? (\S+)", re.MULTILINE)
 
 
 def read_load(page: bytes) -> ServerLoad | None:
-    """The load that this page tells of; None if it is of no server that we know.
+    """Returns the load that this page reports; None if it is not the page of a known server.
 
-    Engines side by side in one server (vLLM's data parallelism) are added up; of their cache use the fullest counts."""
-    seen: dict[str, list[float]] = {}
+    Several engines in one server (vLLM's data parallelism) are added up; their greatest cache use counts."""
+    samples: dict[str, list[float]] = {}
     for name, text in _LINE.findall(page.decode("utf-8", "replace")):
         try:
-            seen.setdefault(name, []).append(float(text))
+            samples.setdefault(name, []).append(float(text))
         except ValueError:
             return None
     for names in NAMES:
-        if names["running"][0] in seen and names["waiting"][0] in seen:
-            told = {
-                claim: [value for part in parts for value in seen.get(part, ())]
+        if names["running"][0] in samples and names["waiting"][0] in samples:
+            values = {
+                claim: [value for part in parts for value in samples.get(part, ())]
                 for claim, parts in names.items()
-                if parts[0] in seen
+                if parts[0] in samples
             }
             return ServerLoad(
-                running=int(sum(told["running"])),
-                waiting=int(sum(told["waiting"])),
-                steps=_whole(told.get("steps")),
-                cache_use=max(told["cache_use"]) if "cache_use" in told else None,
-                prefix_queries=_whole(told.get("prefix_queries")),
-                prefix_hits=_whole(told.get("prefix_hits")),
+                running=int(sum(values["running"])),
+                waiting=int(sum(values["waiting"])),
+                steps=_whole(values.get("steps")),
+                cache_use=max(values["cache_use"]) if "cache_use" in values else None,
+                prefix_queries=_whole(values.get("prefix_queries")),
+                prefix_hits=_whole(values.get("prefix_hits")),
             )
     return None
 

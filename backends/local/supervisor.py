@@ -1,9 +1,10 @@
-"""A local server kept alive: when it dies it is started again on the same port, as often as it may.
+"""A supervised local server: it is started again on the same port when it dies, a limited number of times.
 
 Knows one server and the backend that calls it; nothing of gates or episodes.
-Keeps: a call that was in flight when the server died fails as worth another try; one that comes while it is down waits until it is up;
-once no restart is left every call is told why. A restarted server gives all proofs anew, its weights' hash among them.
-Does not promise: that a server which hangs is noticed; the calls' own deadlines do that."""
+Keeps: a call that was in flight when the server died fails with a transient error; a call that comes while
+the server is down waits until it is up; once no restart is left every call fails with the cause. A restarted
+server is verified again, including the hash of its weights.
+Does not promise: to notice a server that hangs; the deadlines of the calls do that."""
 
 from __future__ import annotations
 
@@ -14,21 +15,23 @@ from pathlib import Path
 import anyio
 from anyio.abc import TaskStatus
 
-from backends.local.environments import Engine, EngineSpec, Notify
+from backends.local.engine import Engine, EngineSpec, Notify
 from backends.local.local_server import LocalServer, serve
 from harness.core.errors import CallError, ConnectFailed, EngineError, Unavailable, Unreachable
 from harness.core.protocols import Backend, Clock
 from harness.core.vocabulary import Completion, Prompt
 
-DEATH_NOTICE_S = 10.0  # a lost connection is known at once, a death when the keeper has buried the dead
+DEATH_NOTICE_S = (
+    10.0  # the reaper reports a death after it has ended all descendants, a lost connection is known at once
+)
 
 
 class SupervisedServer:
-    """One server and its lives.
+    """One server over all its starts.
 
-    log            of its first life; later ones have their number before the suffix
-    restarts_max   how often it is started again in all
-    on_death       hears why it died, before it is started again"""
+    log            log file of the first start; later ones have their number before the suffix
+    restarts_max   how often the server is started again in all
+    on_death       is called with the cause of a death, before the next start"""
 
     def __init__(
         self,
@@ -50,12 +53,13 @@ class SupervisedServer:
         self._lost: EngineError | None = None
 
     async def keep(self, *, task_status: TaskStatus[LocalServer]) -> EngineError:
-        """Serves until it is cancelled; reports its first life as started, and returns the last death once no restart is left.
+        """Serves until it is cancelled; reports the first start, and returns the last death once no restart
+        is left.
 
-        raises  EngineError if the first life does not come to be"""
+        raises  EngineError if the first start fails"""
         first: LocalServer | None = None
-        for life in count(1):
-            log = self._log if life == 1 else self._log.with_suffix(f".{life}{self._log.suffix}")
+        for start in count(1):
+            log = self._log if start == 1 else self._log.with_suffix(f".{start}{self._log.suffix}")
             port = first.port if first else None
             try:
                 async with serve(self._spec, self._engine, log=log, port=port, notify=self._notify) as server:
@@ -70,35 +74,36 @@ class SupervisedServer:
                 if first is None:
                     raise
                 death = error
-            if life > self._restarts_max:
+            if start > self._restarts_max:
                 break
             if self._up.is_set():
                 self._up = anyio.Event()
             self._down.set()
             self._on_death(death)
             self._notify(
-                f"{self._spec.served_name} ({self._engine.kind.name}): starting again ({life} of {self._restarts_max})"
+                f"{self._spec.served_name} ({self._engine.kind.name}): "
+                f"restart ({start} of {self._restarts_max})"
             )
         self._lost = death
         self._up.set()
         self._down.set()
         return death
 
-    def _check_same(self, first: LocalServer, now: LocalServer) -> None:
-        if now.facts["weights_sha256"] != first.facts["weights_sha256"]:
+    def _check_same(self, first: LocalServer, current: LocalServer) -> None:
+        if current.facts["weights_sha256"] != first.facts["weights_sha256"]:
             raise EngineError(
                 f"The weights of {self._spec.served_name} changed on disk while they were served."
             )
 
     async def wait_down(self, within_s: float) -> None:
-        """Until the server is known to be dead, if that becomes known so soon."""
+        """Waits until the server is known to be dead, at most so long."""
         with anyio.move_on_after(within_s):
             await self._down.wait()
 
     async def wait_up(self) -> None:
-        """Until the server can be called.
+        """Waits until the server can be called.
 
-        raises  Unreachable once it is lost for good"""
+        raises  Unreachable once no restart is left"""
         while not self._up.is_set():
             await self._up.wait()
         if self._lost is not None:
@@ -106,25 +111,25 @@ class SupervisedServer:
 
 
 class SupervisedBackend:
-    """A Backend over a server that may be down for a while."""
+    """A Backend whose server may be down for a while."""
 
-    def __init__(self, backend: Backend, host: SupervisedServer, *, clock: Clock) -> None:
+    def __init__(self, backend: Backend, server: SupervisedServer, *, clock: Clock) -> None:
         self._backend = backend
-        self._host = host
+        self._server = server
         self._clock = clock
 
     async def complete(self, prompt: Prompt) -> Completion:
-        """See Backend."""
-        ready_s = self._clock.now()
-        await self._host.wait_up()
-        held_s = self._clock.now() - ready_s
+        """Returns the completion; see Backend."""
+        waiting_since_s = self._clock.now()
+        await self._server.wait_up()
+        held_s = self._clock.now() - waiting_since_s
         try:
             completion = await self._backend.complete(prompt)
         except CallError as error:
             if (
                 isinstance(error, Unavailable) and error.status is None
-            ):  # the connection was lost or refused: tries are not for that
-                await self._host.wait_down(DEATH_NOTICE_S)
+            ):  # the connection was lost or refused: no reason to spend a try
+                await self._server.wait_down(DEATH_NOTICE_S)
             if isinstance(error, ConnectFailed):
                 error = Unavailable(str(error), request_id=error.request_id)
             error.held_s += held_s

@@ -1,9 +1,10 @@
-"""Weights for local engines: a model folder or GGUF file of the user's, or the small real model that comes out of a package.
+"""Prepares model weights for an engine: a model folder or GGUF file of the user, or the small model of a
+package.
 
-Knows packages that carry weights, and what engines read: Hugging Face's folder layout, or a file. A bundled model is a file; the folder is
-made of it once, by the engine's own Python.
-Keeps: a file or folder of ours appears whole or not at all; the bundled file is the one whose hash stands below.
-Does not promise: that an engine can serve the model in a folder; it will say so itself."""
+Knows packages that contain weights, and the formats that engines read: Hugging Face's folder layout, or a
+file. A bundled model is a file; the engine's own Python converts it to a folder once.
+Keeps: files and folders in the cache appear whole or not at all; the bundled file has the hash stated below.
+Does not promise: that an engine can serve the model in a folder; the engine reports it."""
 
 from __future__ import annotations
 
@@ -13,14 +14,9 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from backends.local.environments import (
-    Engine,
-    EngineKind,
-    Notify,
-    cache_folder,
-    engine_environ,
-    exclusive_lock,
-)
+from backends.local.engine import Engine, EngineKind, Notify
+from backends.local.environments import engine_environ, exclusive_lock
+from backends.local.machine import cache_folder
 from harness.core.errors import EngineError
 from harness.core.vocabulary import digest
 
@@ -32,8 +28,8 @@ WEIGHT_SUFFIXES = (".safetensors", ".bin", ".gguf")
 class Bundled:
     """A model inside a package.
 
-    requirement  installed without what it depends on, for the one file
-    file         a GGUF file, from the package's parent folder
+    requirement  installed without its dependencies, for the one file
+    file         path of a GGUF file within the package's parent folder
     sha256       of that file"""
 
     requirement: str
@@ -64,10 +60,10 @@ AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name).save_pretrai
 
 
 def prepare(weights: str, engine: Engine, notify: Notify) -> Path:
-    """The folder or file that this engine can serve: the one given, or that of the bundled model named.
+    """Returns the folder or file that this engine can serve.
 
     weights  a path, or "bundled:" and a name in BUNDLED
-    raises   EngineError"""
+    raises   EngineError if it is missing or the engine cannot serve its format"""
     if not weights.startswith(BUNDLED_PREFIX):
         return check_weights(Path(weights).expanduser().absolute(), engine.kind)
     name = weights.removeprefix(BUNDLED_PREFIX)
@@ -79,48 +75,50 @@ def prepare(weights: str, engine: Engine, notify: Notify) -> Path:
 
 
 def check_weights(weights: Path, kind: EngineKind) -> Path:
-    """The same path; raises EngineError unless a model is there in a format that the engine serves."""
+    """Returns the path; raises EngineError unless a model in a format of this engine is there."""
     if weights.suffix == ".gguf":
         if "gguf" not in kind.formats:
             raise EngineError(
-                f"The engine {kind.name} serves model folders, not a file such as {weights}; llamacpp does."
+                f"The engine {kind.name} serves model folders, not the file {weights}; llamacpp serves files."
             )
         if not weights.is_file():
             raise EngineError(f"There is no file {weights}.")
         return weights
     if "folder" not in kind.formats:
         raise EngineError(
-            f"The engine {kind.name} serves GGUF files, not a folder such as {weights}; vllm and transformers do."
+            f"The engine {kind.name} serves GGUF files, not the folder {weights}; "
+            "vllm and transformers serve folders."
         )
     check_folder(weights)
     return weights
 
 
 def check_folder(folder: Path) -> None:
-    """Raises EngineError unless the folder holds a model in Hugging Face's layout."""
+    """Raises EngineError unless the folder contains a model in Hugging Face's layout."""
     if not folder.is_dir():
         raise EngineError(
-            f"There is no model folder {folder}; weights are a folder with config.json, or {BUNDLED_PREFIX}NAME."
+            f"There is no model folder {folder}; "
+            f"weights are a folder with config.json, or {BUNDLED_PREFIX}NAME."
         )
     if not (folder / "config.json").is_file():
         raise EngineError(
-            f"The folder {folder} has no config.json: a model folder in Hugging Face's layout is wanted."
+            f"The folder {folder} has no config.json; a model folder in Hugging Face's layout has one."
         )
     if not any(path.suffix in (".safetensors", ".bin") for path in weight_files(folder)):
-        raise EngineError(f"The folder {folder} has no weights: neither *.safetensors nor *.bin is in it.")
+        raise EngineError(f"The folder {folder} has no weights: it contains neither *.safetensors nor *.bin.")
 
 
 def bundled_file(name: str, source: Bundled, engine: Engine, notify: Notify) -> Path:
-    """The file of a bundled model, fetched if it is not there."""
+    """Returns the file of a bundled model; downloads it if it is missing."""
     made_of = digest(source.requirement, source.file, source.sha256, bytes_of_digest=6)
     target = cache_folder() / "weights" / f"{name}-{made_of}.gguf"
     if target.is_file():
         return target
     with exclusive_lock(target, notify):
         if not target.is_file():
-            notify(f"fetching {name} into {target}")
+            notify(f"downloading {name} into {target}")
             scratch = target.with_name(f"{target.name}.part")
-            shutil.rmtree(scratch, ignore_errors=True)  # of one who was killed
+            shutil.rmtree(scratch, ignore_errors=True)  # left by a process that was killed
             scratch.mkdir()
             unpack(name, source, engine, scratch).rename(target)
             shutil.rmtree(scratch)
@@ -146,13 +144,13 @@ def unpack(name: str, source: Bundled, engine: Engine, scratch: Path) -> Path:
         found = hashlib.file_digest(content, "sha256").hexdigest()
     if found != source.sha256:
         raise EngineError(
-            f"{source.requirement} carries other weights than it did: sha-256 {found}, not {source.sha256}."
+            f"{source.requirement} contains other weights than before: SHA-256 {found}, not {source.sha256}."
         )
     return file
 
 
 def bundled_folder(name: str, source: Bundled, engine: Engine, notify: Notify) -> Path:
-    """The folder of a bundled model, made if it is not there."""
+    """Returns the folder of a bundled model; makes it if it is missing."""
     made_of = digest(source.requirement, source.file, source.sha256, CONVERT, bytes_of_digest=6)
     folder = cache_folder() / "weights" / f"{name}-{made_of}"
     if folder.is_dir():
@@ -162,7 +160,7 @@ def bundled_folder(name: str, source: Bundled, engine: Engine, notify: Notify) -
         if not folder.is_dir():
             notify(f"converting {name} into {folder}")
             scratch = folder.with_name(f"{folder.name}.part")
-            shutil.rmtree(scratch, ignore_errors=True)  # of one who was killed
+            shutil.rmtree(scratch, ignore_errors=True)  # left by a process that was killed
             run_engine_python(name, engine, "-c", CONVERT, str(file), str(scratch))
             check_folder(scratch)
             scratch.rename(folder)
@@ -184,7 +182,8 @@ def run_engine_python(name: str, engine: Engine, *arguments: str) -> None:
     if done.returncode != 0:
         end = "\n".join(done.stdout.splitlines()[-12:])
         raise EngineError(
-            f"The bundled model {name} could not be prepared with {engine.python} (code {done.returncode}):\n{end}"
+            f"The bundled model {name} could not be prepared with {engine.python} "
+            f"(code {done.returncode}):\n{end}"
         )
 
 
@@ -197,7 +196,7 @@ def weight_files(weights: Path) -> tuple[Path, ...]:
 
 
 def weights_hash(weights: Path) -> str:
-    """SHA-256 over the names and contents of the weight files, in hexadecimal; about a second for each gigabyte."""
+    """Returns the SHA-256 over names and contents of the weight files; it takes about 1 s per gigabyte."""
     whole = hashlib.sha256()
     for path in weight_files(weights):
         with open(path, "rb") as content:

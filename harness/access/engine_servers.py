@@ -14,9 +14,11 @@ import anyio
 import anyio.to_thread
 from anyio.abc import TaskGroup, TaskStatus
 
+from backends.local.engine import EngineSpec
 from backends.local.engine_kinds import engine_kind
-from backends.local.environments import EngineSpec, install, this_machine
+from backends.local.environments import install
 from backends.local.local_server import LocalServer, exchange
+from backends.local.machine import this_machine
 from backends.local.server_metrics import read_load
 from backends.local.supervisor import SupervisedServer
 from harness.access.gates import on_this_machine

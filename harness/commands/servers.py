@@ -140,7 +140,8 @@ def engine_install(kind: Annotated[str, typer.Argument(help="vllm, transformers 
 
     Example: lightbulb engine install vllm"""
     from backends.local.engine_kinds import engine_kind
-    from backends.local.environments import install, this_machine
+    from backends.local.environments import install
+    from backends.local.machine import this_machine
 
     engine = install(engine_kind(kind, this_machine()), notify)
     print(engine.python)

@@ -1,4 +1,4 @@
-"""Deadlines of many requests under one timer, on a real loop."""
+"""Deadlines of many requests under one timer, on a real event loop."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ CALM = Deadlines(
 
 
 async def ended(patience: DeadlineTimer, pieces: int, every_s: float) -> Limit | None:
-    """The deadline that a request met whose answer comes in so many pieces, so far apart; None if it came whole."""
+    """The deadline that a request met whose answer comes in so many pieces, so far apart; None if it came
+    whole."""
     wait = patience.begin()
     try:
         with wait:
@@ -29,7 +30,8 @@ async def ended(patience: DeadlineTimer, pieces: int, every_s: float) -> Limit |
 
 
 def test_each_request_meets_its_own_deadline() -> None:
-    """Under way together: one never begins, one falls silent, one goes on for too long, and one is well."""
+    """Four requests run together: one gets no byte, one stops, one lasts too long, and one is answered in
+    time."""
 
     async def scenario() -> list[Limit | None]:
         patience = DeadlineTimer(QUICK)
@@ -50,8 +52,8 @@ def test_each_request_meets_its_own_deadline() -> None:
     assert asyncio.run(scenario()) == ["first_byte_s", "between_chunks_s", "timeout_s", None]
 
 
-def test_who_is_cancelled_is_not_told_of_a_deadline() -> None:
-    """Both at once: the cancellation stands, as whoever asked for it waits for the end."""
+def test_a_cancelled_task_gets_no_timeout_error() -> None:
+    """When both happen together, the cancellation stands: the caller who cancelled waits for it."""
 
     async def scenario() -> bool:
         patience = DeadlineTimer(QUICK)
@@ -64,8 +66,8 @@ def test_who_is_cancelled_is_not_told_of_a_deadline() -> None:
     assert asyncio.run(scenario())
 
 
-def test_held_again_within_it_ends_there() -> None:
-    """A stream that fell silent is not lost: the outer hold goes on."""
+def test_a_guard_entered_again_ends_the_inner_block() -> None:
+    """A stream that stops is kept: the outer block continues."""
 
     async def scenario() -> list[str]:
         piece_arrived = []
@@ -82,7 +84,7 @@ def test_held_again_within_it_ends_there() -> None:
 
 
 def test_a_task_whose_deadline_passed_can_go_on() -> None:
-    """Its cancellation was ours, and is taken back: the next request is not cut short by it."""
+    """The timer takes its cancellation back, so the next request is not cut short by it."""
 
     async def scenario() -> list[Limit | None]:
         patience = DeadlineTimer(QUICK)
@@ -91,8 +93,8 @@ def test_a_task_whose_deadline_passed_can_go_on() -> None:
     assert asyncio.run(scenario()) == ["first_byte_s", None]
 
 
-def test_a_loop_that_stood_still_ends_nobody() -> None:
-    """What came while it was held up is heard before anybody is judged."""
+def test_a_blocked_loop_ends_no_request() -> None:
+    """Data that arrived while the loop was blocked is read before a request is ended."""
 
     async def scenario() -> Limit | None:
         patience = DeadlineTimer(CALM)
@@ -118,8 +120,8 @@ def test_a_loop_that_stood_still_ends_nobody() -> None:
     assert asyncio.run(scenario()) is None
 
 
-def test_a_loop_that_always_lags_still_ends_who_waits_in_vain() -> None:
-    """Every look comes late, and yet nobody waits for ever."""
+def test_a_loop_that_always_lags_still_ends_overdue_requests() -> None:
+    """Every check is late, and overdue requests end all the same."""
 
     async def scenario() -> Limit | None:
         patience = DeadlineTimer(QUICK)

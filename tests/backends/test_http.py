@@ -1,4 +1,4 @@
-"""The sockets, against a real server on loopback that misbehaves in every way a test can ask for."""
+"""HTTP over sockets, against a real server on loopback that fails in many ways."""
 
 from __future__ import annotations
 
@@ -85,8 +85,10 @@ async def backend(
         )
 
 
-def met(handler: Handler, *, deadlines: Deadlines | None = None, key: str | None = None) -> str | CallError:
-    """The reply, or the error, of one call to a server that answers so."""
+def result_of(
+    handler: Handler, *, deadlines: Deadlines | None = None, key: str | None = None
+) -> str | CallError:
+    """Returns the reply, or the error, of one call to a server with this handler."""
 
     async def scenario() -> str | CallError:
         async with serving(handler) as url, backend(url, deadlines=deadlines, key=key) as through:
@@ -102,20 +104,20 @@ async def good(request: web.Request) -> web.StreamResponse:
     return web.Response(body=GOOD, content_type="application/json")
 
 
-def test_a_call_comes_home() -> None:
-    """One POST to the dialect's path brings the reply."""
-    assert met(good) == "hello"
+def test_a_call_returns_the_reply() -> None:
+    """One POST to the dialect's path returns the reply."""
+    assert result_of(good) == "hello"
 
 
-def test_the_key_travels_in_its_header_and_stays_out_of_errors() -> None:
-    """A provider that quotes the key in its refusal does not make us print it."""
+def test_the_key_is_sent_in_its_header_and_removed_from_errors() -> None:
+    """A provider that quotes the key in an error message does not bring it into ours."""
     seen = []
 
     async def quote(request: web.Request) -> web.StreamResponse:
         seen.append(request.headers["Authorization"])
         return web.json_response({"error": {"message": "key sk-very-secret is wrong"}}, status=401)
 
-    error = met(quote, key="sk-very-secret")
+    error = result_of(quote, key="sk-very-secret")
     assert seen == ["Bearer sk-very-secret"]
     assert isinstance(error, AccountRefused)
     assert str(error) == "HTTP 401: key [key] is wrong"
@@ -130,7 +132,7 @@ def delta(**said: object) -> dict[str, object]:
     return {"id": "1", "model": "toy", "choices": [{"index": 0, "delta": said, "finish_reason": None}]}
 
 
-SPOKEN = events(
+STREAM_EVENTS = events(
     delta(role="assistant", content=""),
     delta(content="hel"),
     delta(content="lo"),
@@ -139,8 +141,8 @@ SPOKEN = events(
 )
 
 
-def speaking(pieces: Sequence[bytes], pause_s: float = 0.0, *, hang: bool = False) -> Handler:
-    """A server that streams these pieces."""
+def streaming(pieces: Sequence[bytes], pause_s: float = 0.0, *, hang: bool = False) -> Handler:
+    """Returns a handler that streams these pieces."""
 
     async def handler(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(
@@ -209,9 +211,10 @@ async def overloaded(request: web.Request) -> web.StreamResponse:
     return web.json_response({"error": {"message": "busy"}}, status=503)
 
 
-def test_a_streamed_reply_comes_home_with_its_pace() -> None:
-    """Text, usage of the last chunk, limits, and when the pieces with text came: the empty first delta is none."""
-    met = streamed(speaking(SPOKEN, 0.05))
+def test_a_streamed_reply_has_its_pace() -> None:
+    """Text, usage of the last event, limits and arrival times are read; the empty first delta does not count
+    as text."""
+    met = streamed(streaming(STREAM_EVENTS, 0.05))
     assert isinstance(met, Completion)
     assert (met.text, met.finish_reason, met.prompt_tokens, met.completion_tokens) == ("hello", "stop", 5, 2)
     assert met.headers == {"x-ratelimit-remaining-requests": "7"}
@@ -232,8 +235,9 @@ def test_a_streamed_reply_comes_home_with_its_pace() -> None:
         ("Yes.", "Yes.", None),
     ],
 )
-def test_thoughts_spoken_aloud_are_kept_apart(said: str, text: str, thoughts: str | None) -> None:
-    """Where the sweep says that the model thinks aloud; a reply cut within its thoughts is empty. Else nothing is taken away."""
+def test_thoughts_before_the_reply_are_split_off(said: str, text: str, thoughts: str | None) -> None:
+    """With thinks_aloud, text up to </think> is reasoning, and a reply cut within it is empty; without, it
+    stays."""
 
     async def think(request: web.Request) -> web.StreamResponse:
         return web.json_response({"choices": [{"message": {"content": said}, "finish_reason": "stop"}]})
@@ -248,7 +252,8 @@ def test_thoughts_spoken_aloud_are_kept_apart(said: str, text: str, thoughts: st
 
 
 def test_limits_are_read_in_the_providers_own_names() -> None:
-    """Groq's requests are a day's and say nothing of a minute; Fireworks counts tokens of prompts and replies apart."""
+    """Groq's limit of requests is per day and is ignored; Fireworks limits tokens of prompts and replies
+    separately."""
     told = {
         "groq": {
             "x-ratelimit-limit-requests": "14400",
@@ -276,22 +281,22 @@ def test_limits_are_read_in_the_providers_own_names() -> None:
 
 
 def test_events_may_be_cut_anywhere() -> None:
-    """A stream that arrives byte by byte says the same."""
-    whole = b"".join(SPOKEN).replace(b"\n", b"\r\n")
-    met = streamed(speaking([whole[start : start + 7] for start in range(0, len(whole), 7)]))
+    """A stream that arrives in pieces of seven bytes is read as the same reply."""
+    whole = b"".join(STREAM_EVENTS).replace(b"\n", b"\r\n")
+    met = streamed(streaming([whole[start : start + 7] for start in range(0, len(whole), 7)]))
     assert isinstance(met, Completion)
     assert (met.text, met.completion_tokens) == ("hello", 2)
 
 
-def test_a_server_that_does_not_stream_is_understood() -> None:
-    """A whole answer to a request for a stream is a reply without a pace."""
+def test_a_whole_answer_to_a_stream_request_is_read() -> None:
+    """It is a reply without a pace."""
     met = streamed(good)
     assert isinstance(met, Completion)
     assert (met.text, met.pace) == ("hello", None)
 
 
-def test_a_key_that_is_quoted_does_not_come_through() -> None:
-    """Neither in a whole reply nor in a streamed one."""
+def test_a_quoted_key_is_removed_from_replies() -> None:
+    """The key is replaced in whole and in streamed replies, and in the request id."""
 
     async def quote(request: web.Request) -> web.StreamResponse:
         return web.Response(
@@ -299,7 +304,7 @@ def test_a_key_that_is_quoted_does_not_come_through() -> None:
             content_type="application/json",
         )
 
-    assert met(quote, key="sk-very-secret") == "Bearer [key]"
+    assert result_of(quote, key="sk-very-secret") == "Bearer [key]"
 
     async def quote_with_escapes(request: web.Request) -> web.StreamResponse:
         reply = GOOD.replace(b"hello", b"sk-very\\u002dsecret").replace(b'"1"', b"null")
@@ -313,7 +318,7 @@ def test_a_key_that_is_quoted_does_not_come_through() -> None:
 
     got = anyio.run(scenario)
     assert (got.text, got.request_id) == ("[key]", "for [key]")
-    said = streamed(speaking(events(delta(content="it is sk-very-secret"))), key="sk-very-secret")
+    said = streamed(streaming(events(delta(content="it is sk-very-secret"))), key="sk-very-secret")
     assert isinstance(said, Completion)
     assert said.text == "it is [key]"
 
@@ -321,20 +326,21 @@ def test_a_key_that_is_quoted_does_not_come_through() -> None:
 @pytest.mark.parametrize(
     ("handler", "deadlines", "words"),
     [
-        (speaking(SPOKEN[:1], hang=True), Deadlines(between_chunks_s=0.2), "between_chunks_s = 0.2"),
+        (streaming(STREAM_EVENTS[:1], hang=True), Deadlines(between_chunks_s=0.2), "between_chunks_s = 0.2"),
         (silent, Deadlines(first_byte_s=0.2), "first_byte_s = 0.2"),
-        (speaking([b": alive\n\n"] * 40, 0.02), Deadlines(timeout_s=0.3), "timeout_s = 0.3"),
+        (streaming([b": alive\n\n"] * 40, 0.02), Deadlines(timeout_s=0.3), "timeout_s = 0.3"),
     ],
 )
-def test_every_deadline_has_its_name(handler: Handler, deadlines: Deadlines, words: str) -> None:
-    """A silent beginning, a silent middle and an endless answer are three limits, and the error says which one passed."""
-    for error in (streamed(handler, deadlines=deadlines), met(handler, deadlines=deadlines)):
+def test_an_error_names_the_deadline_that_passed(handler: Handler, deadlines: Deadlines, words: str) -> None:
+    """No first byte, a pause between pieces and an endless answer are three limits; the error names the one
+    that passed."""
+    for error in (streamed(handler, deadlines=deadlines), result_of(handler, deadlines=deadlines)):
         assert type(error) is TimedOut
         assert words in str(error)
 
 
-def test_a_connection_that_is_not_taken_up_has_its_own_deadline() -> None:
-    """A full backlog answers nothing at all."""
+def test_the_connection_has_its_own_deadline() -> None:
+    """A server with a full backlog accepts no connection."""
 
     async def scenario() -> None:
         with ExitStack() as sockets:
@@ -355,21 +361,21 @@ def test_a_connection_that_is_not_taken_up_has_its_own_deadline() -> None:
 
 
 def test_the_head_of_a_stream_is_not_its_first_byte() -> None:
-    """Servers send it at once, long before the first token."""
-    error = streamed(speaking([], hang=True), deadlines=Deadlines(first_byte_s=0.2))
+    """Servers send the head at once, long before the first token."""
+    error = streamed(streaming([], hang=True), deadlines=Deadlines(first_byte_s=0.2))
     assert type(error) is TimedOut
     assert "first_byte_s = 0.2" in str(error)
 
 
-def test_a_stream_that_has_said_all_is_whole_however_it_ends() -> None:
-    """Some servers neither end the body nor hang up after [DONE], some hang up in the middle of HTTP's own framing."""
-    left_open = streamed(speaking(SPOKEN, hang=True), deadlines=Deadlines(between_chunks_s=0.2))
+def test_a_stream_with_done_is_complete_however_it_ends() -> None:
+    """A server may keep the connection open after [DONE], or close it within HTTP's own framing."""
+    left_open = streamed(streaming(STREAM_EVENTS, hang=True), deadlines=Deadlines(between_chunks_s=0.2))
     assert isinstance(left_open, Completion)
 
     async def hang_up(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
-        await response.write(b"".join(SPOKEN))
+        await response.write(b"".join(STREAM_EVENTS))
         assert request.transport is not None
         request.transport.close()
         return response
@@ -380,16 +386,16 @@ def test_a_stream_that_has_said_all_is_whole_however_it_ends() -> None:
 
 
 def test_a_stream_is_bounded_too() -> None:
-    """Nobody fills our memory, however slowly."""
-    error = streamed(speaking([b": " + b" " * 2**20 + b"\n\n"] * (ANSWER_BYTES_MAX // 2**20 + 1)))
+    """A stream that exceeds reply_bytes_max is Garbled."""
+    error = streamed(streaming([b": " + b" " * 2**20 + b"\n\n"] * (ANSWER_BYTES_MAX // 2**20 + 1)))
     assert type(error) is Garbled
     assert "reply_bytes_max" in str(error)
 
 
 def test_a_stream_that_ends_early_is_garbled() -> None:
-    """Without a finish or [DONE] there is no telling whether the reply is whole."""
-    for pieces in (SPOKEN[:2], [b"data: {"], []):
-        assert type(streamed(speaking(pieces))) is Garbled
+    """A stream without a finish_reason or [DONE] may be incomplete."""
+    for pieces in (STREAM_EVENTS[:2], [b"data: {"], []):
+        assert type(streamed(streaming(pieces))) is Garbled
 
 
 @pytest.mark.parametrize(
@@ -403,14 +409,14 @@ def test_a_stream_that_ends_early_is_garbled() -> None:
         (overloaded, Unavailable),
     ],
 )
-def test_every_misfortune_is_a_call_error(handler: Handler, expected: type[CallError]) -> None:
-    """No foreign exception leaves this file, and each becomes the class that says who must act."""
-    error = met(handler, deadlines=Deadlines(first_byte_s=0.5))
+def test_every_failure_is_a_call_error(handler: Handler, expected: type[CallError]) -> None:
+    """No foreign exception leaves the backend; each becomes the class that says who must act."""
+    error = result_of(handler, deadlines=Deadlines(first_byte_s=0.5))
     assert type(error) is expected
 
 
-def test_a_server_that_cannot_prove_who_it_is_is_not_spoken_to() -> None:
-    """A certificate of its own making ends it at once: no retry would help, and nothing was sent."""
+def test_a_server_with_an_unverified_certificate_gets_no_request() -> None:
+    """A self-signed certificate is final: no retry would help, and nothing is sent."""
     heard = []
 
     async def note(request: web.Request) -> web.StreamResponse:
@@ -421,15 +427,15 @@ def test_a_server_that_cannot_prove_who_it_is_is_not_spoken_to() -> None:
         own = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         own.load_cert_chain(Path(__file__).with_name("self_signed.pem"))
         async with serving(note, tls=own) as url, backend(url) as through:
-            with pytest.raises(Unreachable, match="does not prove who it is"):
+            with pytest.raises(Unreachable, match="could not be verified"):
                 await through.complete(PROMPT)
 
     anyio.run(scenario)
     assert heard == []
 
 
-def test_nobody_there_is_a_failed_connection() -> None:
-    """A refused connection is told apart from a lost one."""
+def test_a_refused_connection_is_a_failed_connection() -> None:
+    """A refused connection and a lost one have different classes."""
 
     async def scenario() -> None:
         async with serving(good) as url:
@@ -441,8 +447,9 @@ def test_nobody_there_is_a_failed_connection() -> None:
     anyio.run(scenario)
 
 
-def test_the_ceiling_holds_on_the_wire() -> None:
-    """Twelve calls at once through a ceiling of five a second: no second sees more than five, and each says how long it was held."""
+def test_the_rate_limit_holds_on_the_socket() -> None:
+    """Of twelve calls at five per second, no second sees more than five, and each call reports how long it
+    waited."""
     arrivals: list[float] = []
     held: list[float] = []
 
@@ -466,8 +473,8 @@ def test_the_ceiling_holds_on_the_wire() -> None:
     assert all(later - earlier > 0.9 for earlier, later in zip(arrivals, arrivals[5:], strict=False))
 
 
-def test_a_cancelled_call_takes_no_place_under_the_ceiling() -> None:
-    """A call given up while it waits for the ceiling does not use up a send."""
+def test_a_cancelled_call_uses_no_request_of_the_rate_limit() -> None:
+    """A call that is cancelled while it waits for the rate limiter sends nothing and uses no place."""
 
     async def scenario() -> str:
         async with serving(good) as url, backend(url, per_second=1) as through:
@@ -480,8 +487,8 @@ def test_a_cancelled_call_takes_no_place_under_the_ceiling() -> None:
     assert anyio.run(scenario) == "hello"
 
 
-def test_the_server_says_what_it_serves() -> None:
-    """GET /models, read by the dialect."""
+def test_the_server_lists_its_models() -> None:
+    """GET /models is sent and read by the dialect."""
 
     async def models(request: web.Request) -> web.StreamResponse:
         assert request.path == "/v1/models"

@@ -1,4 +1,5 @@
-"""Each provider whose key is in the environment, asked twice for a few words. It costs; run by `make test-live`.
+"""Each provider whose key is in the environment, asked twice for a few words. It costs; run by `make
+test-live`.
 
 The models are small ones of their time; another is named by LIGHTBULB_LIVE_MODEL_OPENAI and its like."""
 

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 import pytest
 from anyio.from_thread import start_blocking_portal
 
+from backends.local.engine import EngineSpec
 from backends.local.engine_kinds import engine_kind
-from backends.local.environments import EngineSpec, install, this_machine
+from backends.local.environments import install
 from backends.local.local_server import LocalServer, serve
+from backends.local.machine import this_machine
 
 
 @pytest.fixture(scope="session")

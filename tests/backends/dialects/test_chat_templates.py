@@ -1,4 +1,4 @@
-"""Chat templates: what they are told, and what they cannot do."""
+"""Chat templates: their inputs and their limits."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ SAID = (
 
 
 def test_a_template_makes_the_prompt_that_the_server_would() -> None:
-    """That of SmolLM2 gave vLLM's plain completions as many tokens and the same reply as its chat had: both are recorded."""
+    """SmolLM2's template gave vLLM's plain completions the same token count and reply as its chat (both
+    recorded)."""
     golden = Path(__file__).parent / "golden"
     usage = [
         json.loads((golden / way / "vllm" / "success.json").read_text("utf-8"))["expected"]
@@ -39,8 +40,8 @@ def test_a_template_makes_the_prompt_that_the_server_would() -> None:
     )
 
 
-def test_what_templates_of_model_folders_use_is_there() -> None:
-    """Loop controls, tojson that leaves text as it is, and a way to refuse."""
+def test_features_used_by_model_folders_work() -> None:
+    """Loop controls, tojson without escapes, and raise_exception."""
     text = "{% for m in messages %}{% if loop.index > 2 %}{% break %}{% endif %}{{ m | tojson }}{% endfor %}"
     assert (
         rendered(ChatTemplate(text=text), SAID)
@@ -63,12 +64,13 @@ def test_what_templates_of_model_folders_use_is_there() -> None:
     ],
 )
 def test_a_template_can_do_nothing_else(text: str) -> None:
-    """It neither changes what it is given, nor reaches Python, files, or an endless loop; that is a refusal, not a crash."""
+    """It can neither change its input nor reach Python, files or an endless loop; that is an error, not a
+    crash."""
     with pytest.raises(Rejected):
         rendered(ChatTemplate(text=text), SAID)
 
 
-def test_a_folder_without_a_template_is_told() -> None:
+def test_a_folder_without_a_template_is_refused() -> None:
     """A base model has none."""
     with pytest.raises(SpecError, match="has no chat template"):
         chat_template("", {"bos_token": "<s>"})

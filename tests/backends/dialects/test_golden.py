@@ -1,7 +1,8 @@
 """Every dialect and provider on requests and answers of the shapes that their documentation shows.
 
-golden/DIALECT/PROVIDER/ holds `request.json`, what is sent for one prompt, and one answer a file, with what it must be read as. Each
-names the page it rests on; those of local servers say so where they were recorded from one."""
+golden/DIALECT/PROVIDER/ holds `request.json`, what is sent for one prompt, and one answer a file, with what
+it must be read as. Each names the page it rests on; those of local servers say so where they were recorded
+from one."""
 
 from __future__ import annotations
 
@@ -75,7 +76,7 @@ def read(path: Path) -> tuple[str, str, Case]:
 
 
 def test_no_row_is_without_golden_files() -> None:
-    """Each provider has every kind of answer that it can give and documents."""
+    """Each provider has every kind of answer that it documents."""
     for name in PROVIDERS.keys() - {"openai-compatible"}:
         there = {path.stem for path in (GOLDEN / PROVIDERS[name].dialect / name).glob("*.json")}
         missing = (
@@ -104,8 +105,8 @@ def asked(dialect: str, name: str, case: Case) -> AccessMethod:
 
 
 @pytest.mark.parametrize("path", list(cases(requests=True)))
-def test_a_request_says_what_the_sweep_says_in_the_providers_words(path: Path) -> None:
-    """Path, headers and body; what is not asked for is not said."""
+def test_a_request_has_the_providers_names(path: Path) -> None:
+    """Path, headers and body; parameters that are not set are not sent."""
     dialect, name, case = read(path)
     way = asked(dialect, name, case)
     speaks = DIALECTS[dialect]
@@ -116,8 +117,8 @@ def test_a_request_says_what_the_sweep_says_in_the_providers_words(path: Path) -
 
 
 @pytest.mark.parametrize("path", list(cases(requests=False)))
-def test_an_answer_is_read_as_what_it_means(path: Path) -> None:
-    """Replies with all that comes along, and errors with the class that says who must act."""
+def test_an_answer_is_read_as_documented(path: Path) -> None:
+    """Replies with all their fields, and errors with the class that says who must act."""
     dialect, name, case = read(path)
     assert case["source"].startswith("https://")
     expected = case["expected"]
@@ -160,8 +161,8 @@ def test_an_answer_is_read_as_what_it_means(path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("stream", [False, True])
-def test_it_goes_over_a_real_socket_as_it_is_written(dialect: str, name: str, stream: bool) -> None:
-    """Path, query, headers and body arrive, and the answer comes back, whole and streamed."""
+def test_requests_and_answers_pass_a_real_socket(dialect: str, name: str, stream: bool) -> None:
+    """Path, query, headers and body arrive, and the answer is read, whole and streamed."""
     folder = GOLDEN / dialect / name
     request = json.loads((folder / "request.json").read_text("utf-8"))
     case = json.loads((folder / f"{'streamed' if stream else 'success'}.json").read_text("utf-8"))
@@ -220,7 +221,8 @@ def answered(dialect: str, name: str, case: Case) -> Completion:
 
 
 def spelled(event: object, *, named: bool) -> bytes:
-    """An event as it is on the wire; a text that begins with a colon is a comment, another text is data as it is."""
+    """An event as it is on the wire; a text that begins with a colon is a comment, another text is data as it
+    is."""
     if isinstance(event, str):
         return f"{event}\n\n".encode() if event.startswith(":") else f"data: {event}\n\n".encode()
     assert isinstance(event, dict)

@@ -1,4 +1,4 @@
-"""The dialect, on requests and answers as OpenAI's reference and vLLM's server word them."""
+"""The dialect, on requests and answers in the wording of OpenAI's reference and of vLLM's server."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ def answer(status: int, body: object, **headers: str) -> HttpResponse:
     )
 
 
-def test_the_body_says_what_the_sweep_says_and_nothing_else() -> None:
-    """Unset sampling is left out, the form is sent only by a method that constrains."""
+def test_the_body_has_what_the_sweep_sets_and_nothing_else() -> None:
+    """Unset parameters are left out; the reply format is sent only by a method with `constrain`."""
     asked = method()
     assert request_body(asked, PROMPT) == {
         "model": "toy",
@@ -69,8 +69,8 @@ def test_the_body_says_what_the_sweep_says_and_nothing_else() -> None:
     assert "temperature" not in body
 
 
-def test_a_completion_is_read_whole_and_raw() -> None:
-    """The reply is not stripped here; counts, names and finish come along."""
+def test_a_completion_is_read_unchanged() -> None:
+    """The reply is not stripped; counts, names and the finish_reason are read."""
     got = read_answer(answer(200, COMPLETION), 0.0)
     assert (got.text, got.finish_reason, got.prompt_tokens, got.completion_tokens) == (
         " hello ",
@@ -82,14 +82,14 @@ def test_a_completion_is_read_whole_and_raw() -> None:
 
 
 def test_a_reply_without_text_is_empty() -> None:
-    """A refusal has content null: an empty reply, which the game judges."""
+    """A refusal with content null is an empty reply, which the game judges."""
     refused = json.loads(json.dumps(COMPLETION))
     refused["choices"][0]["message"]["content"] = None
     assert read_answer(answer(200, refused), 0.0).text == ""
 
 
-def test_strange_usage_is_unknown_usage() -> None:
-    """A provider's wrong usage field never becomes a number."""
+def test_invalid_usage_is_unknown_usage() -> None:
+    """An invalid usage field never becomes a number."""
     for usage in (None, "many", {"prompt_tokens": "9", "completion_tokens": -1}, {"prompt_tokens": True}):
         got = read_answer(answer(200, {**COMPLETION, "usage": usage}), 0.0)
         assert (got.prompt_tokens, got.completion_tokens) == (None, None)
@@ -149,8 +149,8 @@ def test_half_a_surrogate_pair_is_mended() -> None:
         (200, {"choices": [{"message": {"content": 5}}]}, Garbled),
     ],
 )
-def test_refusals_are_classified(status: int, body: object, expected: type[CallError]) -> None:
-    """The class of an error says who must act; the provider's words are kept."""
+def test_errors_are_classified(status: int, body: object, expected: type[CallError]) -> None:
+    """The class of an error says who must act; the provider's message is kept."""
     with pytest.raises(expected) as caught:
         read_answer(answer(status, body), 0.0)
     assert type(caught.value) is expected
@@ -169,14 +169,14 @@ def test_refusals_are_classified(status: int, body: object, expected: type[CallE
     ],
 )
 def test_the_pause_a_provider_asks_for(headers: dict[str, str], expected_s: float | None) -> None:
-    """Milliseconds before seconds before dates; nonsense is silence."""
+    """Milliseconds come before seconds, seconds before dates; invalid values are ignored."""
     with pytest.raises(TransientCallError) as caught:
         read_answer(answer(429, {}, **headers), 10.0)
     assert caught.value.retry_after_s == expected_s
 
 
-def test_the_served_models_are_read() -> None:
-    """A list if the server says so, None if it does not, an error if it refuses the key."""
+def test_the_listed_models_are_read() -> None:
+    """A list of names, None if the server lists none, an error if it refuses the key."""
     assert read_models(answer(200, {"object": "list", "data": [{"id": "a"}, {"id": "b"}]})) == ("a", "b")
     assert read_models(answer(404, {})) is None
     assert read_models(answer(200, {"models": 3})) is None

@@ -1,4 +1,5 @@
-"""The table of providers, and the documentation's word that a row or an entry is all that a new one needs."""
+"""The table of providers, and the documentation's claim that a row or an entry is all that a new one
+needs."""
 
 from __future__ import annotations
 
@@ -35,8 +36,8 @@ PROMPT = Prompt(
 )
 
 
-def test_every_row_rests_on_a_page_and_names_what_exists() -> None:
-    """Its page, its dialect, and parameters a sweep has."""
+def test_every_row_has_a_page_and_names_that_exist() -> None:
+    """Its page, its dialect, and parameters of a sweep."""
     for name, row in PROVIDERS.items():
         assert row.docs.startswith("https://"), name
         assert row.dialect in DIALECTS, name
@@ -47,8 +48,8 @@ def test_every_row_rests_on_a_page_and_names_what_exists() -> None:
             re.compile(rule.models)
 
 
-def test_the_example_sweep_of_the_documentation_is_a_good_one() -> None:
-    """Two ways to one model, by the names of their providers."""
+def test_the_example_sweep_of_the_documentation_is_valid() -> None:
+    """Two access methods of one model, by the names of their providers."""
     (block,) = re.findall(r"```toml\n(.*?)```", DOCS, re.DOTALL)
     spec = resolved(
         parse_sweep('name = "x"\n[games.taboo]\n' + block, source="docs", known_games=["taboo"]),
@@ -61,7 +62,8 @@ def test_the_example_sweep_of_the_documentation_is_a_good_one() -> None:
 
 
 def test_a_new_provider_is_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The row that the documentation shows, put into the table, makes its name enough in a sweep and its words the request's."""
+    """With the row of the documentation in the table, its name is enough in a sweep, and requests use its
+    names."""
     (row,) = re.findall(r'```python\n("example": .*?)```', DOCS, re.DOTALL)
     assert row in README
     table = eval(f"{{{row}}}", {"Provider": Provider, "Rule": Rule})
@@ -79,7 +81,7 @@ def test_a_new_provider_is_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_new_dialect_is_one_file_and_one_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The file and the entry that the documentation shows, over a real socket: whole and streamed."""
+    """The file and the entry of the documentation work over a real socket, whole and streamed."""
     (source,) = re.findall(r'```python\n("""The dialect of a server that repeats.*?)```', DOCS, re.DOTALL)
     (entry,) = re.findall(r'```python\n("echo": .*?)```', DOCS, re.DOTALL)
     assert entry in README
@@ -120,6 +122,6 @@ def test_a_new_dialect_is_one_file_and_one_entry(tmp_path: Path, monkeypatch: py
 
 
 def test_a_provider_without_a_row_is_generic() -> None:
-    """Nothing is refused that nobody knows to be."""
+    """No parameter is refused without a rule."""
     assert provider("no such") is PROVIDERS["openai-compatible"]
     assert set(NAMES) == set(PARAMETERS)

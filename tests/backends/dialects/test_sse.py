@@ -1,4 +1,4 @@
-"""Events out of a body's bytes, and the summary of their times."""
+"""Events from the bytes of a body, and the summary of their times."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ def streamed(body: bytes, cuts: list[int]) -> EventStream:
 
 @given(cuts=st.lists(st.integers(0, len(BODY)), max_size=20))
 def test_events_do_not_depend_on_where_the_body_was_cut(cuts: list[int]) -> None:
-    """Comments and ids are passed over, lines of data are joined, and an event came when its last line of data had."""
+    """Comments and ids are skipped, lines of data are joined, and an event arrives with its last line of
+    data."""
     one, two = streamed(BODY, cuts).events()
     assert (one.name, one.data, two.name, two.data) == ("greeting", b"one\ntwo", "", b'{"last": 1}')
     assert two.at_s == len(BODY)
@@ -33,8 +34,8 @@ def test_events_do_not_depend_on_where_the_body_was_cut(cuts: list[int]) -> None
     assert not any(last_line_s <= cut < one.at_s for cut in cuts)
 
 
-def test_what_is_no_object_is_garbled() -> None:
-    """An event that a cut connection left half."""
+def test_data_that_is_no_object_is_garbled() -> None:
+    """An event that a lost connection cut, or a list."""
     with pytest.raises(Garbled):
         ServerSentEvent(name="", data=b'{"choi', at_s=0.0).json()
     with pytest.raises(Garbled):
@@ -42,7 +43,7 @@ def test_what_is_no_object_is_garbled() -> None:
 
 
 def test_the_pace_of_a_reply() -> None:
-    """Two events of one piece are one moment; gaps need two."""
+    """Two events of one piece count as one arrival; gaps need two arrivals."""
     told = pace([0.5, 0.5, 0.75, 1.75])
     assert told is not None
     assert (told.ttft_s, told.chunks, told.gap_s_median, told.gap_s_p95, told.gap_s_max) == (

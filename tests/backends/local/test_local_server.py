@@ -1,4 +1,4 @@
-"""A local server's life, with a small stand-in for vLLM in a real process on a real port."""
+"""One local server, with a small stand-in for vLLM in a real process on a real port."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from textwrap import dedent
 import anyio
 import pytest
 
+from backends.local.engine import Engine, EngineKind, EngineSpec, Launch
 from backends.local.engine_kinds import VLLM
-from backends.local.environments import Engine, EngineKind, EngineSpec, Launch
 from backends.local.local_server import serve
 from harness.core.errors import EngineError
 
-# Answers what is asked of vLLM before it is trusted. It has a child deaf to SIGTERM in a session of its own; both pids are written.
+# Gives the proofs that vLLM gives. It has a child that ignores SIGTERM in a session of its own, and writes both
+# process ids.
 STAND_IN = """
 import json, os, signal, sys, time
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -127,7 +128,7 @@ def pids_of(tmp_path: Path) -> list[int]:
     return [int(word) for word in (tmp_path / "pids").read_text(encoding="utf-8").split()]
 
 
-def nobody_lives(tmp_path: Path) -> bool:
+def no_process_lives(tmp_path: Path) -> bool:
     return not any(living(pid) for pid in pids_of(tmp_path))
 
 
@@ -157,7 +158,7 @@ def start_expecting(tmp_path: Path, mode: str, ready_s: float = 30.0) -> str:
 
 
 def test_a_server_that_is_ready(tmp_path: Path) -> None:
-    """It is yielded with its address, its name and what is known of it; afterwards no process of it is there."""
+    """It is yielded with its address, its name and its facts; afterwards no process of it is left."""
     said: list[str] = []
 
     async def main() -> None:
@@ -172,7 +173,7 @@ def test_a_server_that_is_ready(tmp_path: Path) -> None:
             assert len(str(server.facts["weights_sha256"])) == 64
             assert server.facts["environment"] == "STAND_IN=1"
             assert all(living(pid) for pid in pids_of(tmp_path))
-        assert nobody_lives(tmp_path)
+        assert no_process_lives(tmp_path)
 
     anyio.run(main)
     assert said[-1].startswith("tiny (stand-in, float32): ready after")
@@ -180,18 +181,18 @@ def test_a_server_that_is_ready(tmp_path: Path) -> None:
 
 
 def test_a_server_that_dies_at_start(tmp_path: Path) -> None:
-    """The error has its exit code, where its log is, and the log's last twenty lines."""
+    """The error contains the exit code, the path of the log and the log's last twenty lines."""
     text = start_expecting(tmp_path, "dies")
     assert "exit code 3" in text
     assert str(tmp_path / "log") in text
     assert "out of tokens" in text
     assert "line 39" in text
     assert "line 20\n" not in text
-    assert nobody_lives(tmp_path)
+    assert no_process_lives(tmp_path)
 
 
 def test_a_command_that_cannot_run(tmp_path: Path) -> None:
-    """An engine whose Python is gone is an EngineError as well."""
+    """A missing Python of the engine is an EngineError."""
     engine = Engine(kind=KIND, python=tmp_path / "gone", version="1.2")
 
     async def main() -> None:
@@ -208,23 +209,24 @@ def test_a_command_that_cannot_run(tmp_path: Path) -> None:
         ("other model", "the model is another, not tiny"),
         ("other folder", "the folder is /elsewhere, not /"),
         ("other version", "the version is 9, not 1.2"),
-        ("no json", "does not say the version at /version"),
+        ("no json", "does not state the version at /version"),
     ],
 )
 def test_a_server_that_is_not_the_one_asked_for(tmp_path: Path, mode: str, words: str) -> None:
-    """What answers must serve the folder given, under the name given, in the version installed; else it is refused and stopped."""
+    """A server must serve the folder under the name in the installed version; otherwise it is refused and
+    stopped."""
     assert words in start_expecting(tmp_path, mode)
-    assert nobody_lives(tmp_path)
+    assert no_process_lives(tmp_path)
 
 
 def test_a_server_that_is_never_ready(tmp_path: Path) -> None:
-    """It is given up after the time allowed."""
+    """It is stopped after the time allowed."""
     assert "not ready within 1 s" in start_expecting(tmp_path, "never ready", ready_s=1.0)
-    assert nobody_lives(tmp_path)
+    assert no_process_lives(tmp_path)
 
 
-def test_a_server_killed_on_the_way(tmp_path: Path) -> None:
-    """`wait_dead` says how it ended and what it said last; what it leaves behind is ended too."""
+def test_a_server_killed_while_it_serves(tmp_path: Path) -> None:
+    """`wait_dead` reports how it ended and its last output; its descendants are ended too."""
 
     async def main() -> str:
         async with serve(
@@ -237,12 +239,12 @@ def test_a_server_killed_on_the_way(tmp_path: Path) -> None:
     text = anyio.run(main)
     assert "signal 9" in text
     assert "line 39" in text
-    assert nobody_lives(tmp_path)
+    assert no_process_lives(tmp_path)
 
 
 @pytest.mark.parametrize("mode", ["good", "never ready"])
-def test_a_cancelled_wait_leaves_nobody(tmp_path: Path, mode: str) -> None:
-    """Cancelled while it starts or while it is used: the server is stopped before the block is left."""
+def test_a_cancelled_wait_leaves_no_process(tmp_path: Path, mode: str) -> None:
+    """Cancelled during the start or later, the server is stopped before the block ends."""
 
     async def main() -> None:
         async with anyio.create_task_group() as tasks:
@@ -260,11 +262,11 @@ def test_a_cancelled_wait_leaves_nobody(tmp_path: Path, mode: str) -> None:
             tasks.cancel_scope.cancel()
 
     anyio.run(main)
-    assert nobody_lives(tmp_path)
+    assert no_process_lives(tmp_path)
 
 
-def test_an_error_of_ours_leaves_nobody(tmp_path: Path) -> None:
-    """An exception inside the block goes its way once the server is stopped."""
+def test_an_exception_leaves_no_process(tmp_path: Path) -> None:
+    """An exception inside the block propagates after the server is stopped."""
 
     async def main() -> None:
         async with serve(spec_in(tmp_path, "good"), ENGINE, log=tmp_path / "log", notify=lambda line: None):
@@ -272,11 +274,11 @@ def test_an_error_of_ours_leaves_nobody(tmp_path: Path) -> None:
 
     with pytest.raises(KeyError, match="ours"):
         anyio.run(main)
-    assert nobody_lives(tmp_path)
+    assert no_process_lives(tmp_path)
 
 
-def test_a_kill_of_ours_leaves_nobody(tmp_path: Path) -> None:
-    """SIGKILL to the process that holds two servers: nothing of either is left."""
+def test_a_kill_of_this_program_leaves_no_process(tmp_path: Path) -> None:
+    """SIGKILL to the process that started two servers leaves no process of either."""
     program = dedent("""
         import sys
         from pathlib import Path
@@ -303,7 +305,7 @@ def test_a_kill_of_ours_leaves_nobody(tmp_path: Path) -> None:
     ) as holder:
         until((two / "used").exists)
         holder.kill()
-    until(lambda: nobody_lives(one) and nobody_lives(two))
+    until(lambda: no_process_lives(one) and no_process_lives(two))
 
 
 def test_two_servers_side_by_side(tmp_path: Path) -> None:
@@ -328,5 +330,5 @@ def test_two_servers_side_by_side(tmp_path: Path) -> None:
         assert len(set(urls)) == 2
 
     anyio.run(main)
-    assert nobody_lives(one)
-    assert nobody_lives(two)
+    assert no_process_lives(one)
+    assert no_process_lives(two)

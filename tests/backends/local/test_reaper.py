@@ -1,4 +1,4 @@
-"""The keeper leaves no process behind, however things end. Real processes, small ones."""
+"""The reaper leaves no process behind, however things end. Real processes, small ones."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from backends.local import reaper
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="descendants are found by Linux's /proc")
 
-# A server with a child that leaves its session and a grandchild there, both deaf to SIGTERM; all pids are written once all are up.
+# A server with a child that leaves its session and a grandchild there; both ignore SIGTERM. All process ids are
+# written once all processes run.
 SERVER = """
 import os, signal, sys, time
 mode, path = sys.argv[1:]
@@ -44,7 +45,7 @@ while True:
     time.sleep(600)
 """
 
-Kept = tuple[subprocess.Popen[bytes], list[int]]
+Reaped = tuple[subprocess.Popen[bytes], list[int]]
 
 
 def living(pid: int) -> bool:
@@ -85,7 +86,7 @@ def begin(tmp_path: Path, mode: str) -> subprocess.Popen[bytes]:
 
 
 @pytest.fixture
-def kept(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Kept]:
+def reaped(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Reaped]:
     process = begin(tmp_path, request.param)
     pids: list[int] = []
     try:
@@ -101,43 +102,46 @@ def kept(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Kept]:
                 os.kill(pid, signal.SIGKILL)
 
 
-def nobody_lives(pids: list[int]) -> bool:
+def no_process_lives(pids: list[int]) -> bool:
     return not any(living(pid) for pid in pids)
 
 
 @pytest.mark.parametrize(
-    ("kept", "code"), [("dies", 7), ("crashes", 128 + signal.SIGABRT)], indirect=["kept"]
+    ("reaped", "code"), [("dies", 7), ("crashes", 128 + signal.SIGABRT)], indirect=["reaped"]
 )
-def test_a_dead_server_gives_its_code_and_leaves_nobody(kept: Kept, code: int) -> None:
-    """A server that ends by itself: the keeper ends what it left behind, deaf or not, and exits with the server's code."""
-    process, pids = kept
+def test_a_dead_server_gives_its_code_and_leaves_no_process(reaped: Reaped, code: int) -> None:
+    """When the server ends by itself, the reaper ends its descendants and exits with the server's code."""
+    process, pids = reaped
     assert process.wait(30) == code
-    assert nobody_lives(pids)
+    assert no_process_lives(pids)
 
 
-@pytest.mark.parametrize(("kept", "code"), [("polite", 5), ("deaf", 128 + signal.SIGKILL)], indirect=["kept"])
-def test_a_closed_input_ends_everything(kept: Kept, code: int) -> None:
-    """Whoever held the keeper's input is gone: the server is asked first, and killed with all its descendants after the grace."""
-    process, pids = kept
+@pytest.mark.parametrize(
+    ("reaped", "code"), [("polite", 5), ("deaf", 128 + signal.SIGKILL)], indirect=["reaped"]
+)
+def test_a_closed_input_ends_everything(reaped: Reaped, code: int) -> None:
+    """When the standard input closes, the server gets SIGTERM, and after the grace period all descendants get
+    SIGKILL."""
+    process, pids = reaped
     assert process.stdin is not None
     process.stdin.close()
     assert process.wait(30) == code
-    assert nobody_lives(pids)
+    assert no_process_lives(pids)
 
 
-@pytest.mark.parametrize("kept", ["deaf"], indirect=True)
-def test_sigterm_ends_everything(kept: Kept) -> None:
-    """SIGTERM to the keeper does what a closed input does."""
-    process, pids = kept
+@pytest.mark.parametrize("reaped", ["deaf"], indirect=True)
+def test_sigterm_ends_everything(reaped: Reaped) -> None:
+    """SIGTERM to the reaper has the effect of a closed input."""
+    process, pids = reaped
     process.terminate()
     assert process.wait(30) == 128 + signal.SIGKILL
-    assert nobody_lives(pids)
+    assert no_process_lives(pids)
 
 
-@pytest.mark.parametrize("kept", ["polite"], indirect=True)
-def test_a_terminals_interrupt_is_not_for_the_server(kept: Kept) -> None:
-    """SIGINT and SIGHUP change nothing: who holds the input decides when the server ends."""
-    process, pids = kept
+@pytest.mark.parametrize("reaped", ["polite"], indirect=True)
+def test_an_interrupt_of_the_terminal_is_ignored(reaped: Reaped) -> None:
+    """SIGINT and SIGHUP have no effect; the process that holds the input decides when the server ends."""
+    process, pids = reaped
     process.send_signal(signal.SIGINT)
     process.send_signal(signal.SIGHUP)
     assert process.stdin is not None
@@ -148,17 +152,17 @@ def test_a_terminals_interrupt_is_not_for_the_server(kept: Kept) -> None:
     assert all(living(pid) for pid in pids)
 
 
-@pytest.mark.parametrize("kept", ["deaf"], indirect=True)
-def test_a_killed_keeper_takes_the_server_with_it(kept: Kept) -> None:
-    """Should the keeper itself be killed, the server, which nobody could stop any more, dies at once."""
-    process, pids = kept
+@pytest.mark.parametrize("reaped", ["deaf"], indirect=True)
+def test_a_killed_reaper_takes_the_server_with_it(reaped: Reaped) -> None:
+    """If the reaper is killed, the kernel kills the server, which nothing else could stop."""
+    process, pids = reaped
     process.kill()
     process.wait()
     until(lambda: not living(pids[0]))
 
 
-def test_a_command_that_is_not_there(tmp_path: Path) -> None:
-    """The keeper does not hang on a server that could not be started."""
+def test_a_missing_command(tmp_path: Path) -> None:
+    """The reaper does not wait for a server that could not be started."""
     done = subprocess.run(
         (sys.executable, "-I", reaper.__file__, "0.5", str(tmp_path / "nothing")),
         stdin=subprocess.PIPE,

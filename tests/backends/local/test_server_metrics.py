@@ -1,4 +1,5 @@
-"""Loads read from pages that real servers gave, cut to some families: vLLM 0.32.0 at 24 requests, llama.cpp with 8 slots at 12."""
+"""Loads read from recorded pages, cut to some families: vLLM 0.32.0 at 24 requests, llama.cpp with 8 slots at
+12."""
 
 from __future__ import annotations
 
@@ -33,12 +34,12 @@ PAGES = Path(__file__).with_name("load_pages")
     ],
 )
 def test_a_servers_page(server: str, load: ServerLoad) -> None:
-    """What stands on the page is what is read, and nothing is made up for what does not."""
+    """The figures of the page are read; figures that are missing stay unknown."""
     assert read_load((PAGES / f"{server}.txt").read_bytes()) == load
 
 
 def test_engines_side_by_side_are_one_load() -> None:
-    """Requests and tokens of all engines of a server add up; of their caches the fullest counts."""
+    """Requests and tokens of all engines of a server add up; the greatest cache use counts."""
     one = (PAGES / "vllm.txt").read_bytes()
     load = read_load(one + one.replace(b'engine="0"', b'engine="1"').replace(b"0.0659", b"0.5"))
     assert load is not None
@@ -57,6 +58,6 @@ def test_engines_side_by_side_are_one_load() -> None:
         b"\xff\xfe 1",
     ],
 )
-def test_a_page_of_nobody_we_know(page: bytes) -> None:
-    """Other pages, and broken ones, tell no load."""
+def test_an_unknown_page_has_no_load(page: bytes) -> None:
+    """Other pages and broken ones report no load."""
     assert read_load(page) is None

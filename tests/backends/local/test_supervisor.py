@@ -1,4 +1,5 @@
-"""A server's lives, with the stand-in of test_local_server.py: real processes on a real port, called over HTTP."""
+"""A supervised server, with the stand-in of test_local_server.py: real processes on a real port, called over
+HTTP."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ from backends.local.supervisor import SupervisedBackend, SupervisedServer
 from harness.core.clock import RealClock
 from harness.core.errors import EngineError, Unavailable, Unreachable
 from harness.core.vocabulary import Message, Prompt, ReplyFormat
-from tests.backends.local.test_local_server import ENGINE, nobody_lives, pids_of, spec_in, until
+from tests.backends.local.test_local_server import ENGINE, no_process_lives, pids_of, spec_in, until
 from tests.world import method
 
 
@@ -37,21 +38,23 @@ def prompt(text: str = "hello") -> Prompt:
     )
 
 
-class Stage:
-    """A host under way, the backend that calls its server, and how it ended."""
+class Supervised:
+    """A supervised server that runs, the backend that calls it, and an event set at its final end."""
 
-    def __init__(self, host: SupervisedServer, server: LocalServer, backend: SupervisedBackend) -> None:
-        self.host = host
+    def __init__(
+        self, server_supervisor: SupervisedServer, server: LocalServer, backend: SupervisedBackend
+    ) -> None:
+        self.server_supervisor = server_supervisor
         self.server = server
         self.backend = backend
         self.lost = anyio.Event()
 
 
 @asynccontextmanager
-async def hosted(
+async def supervising(
     tmp_path: Path, mode: str, *, restarts_max: int, deaths: list[EngineError]
-) -> AsyncIterator[Stage]:
-    host = SupervisedServer(
+) -> AsyncIterator[Supervised]:
+    server_supervisor = SupervisedServer(
         spec_in(tmp_path, mode),
         ENGINE,
         log=tmp_path / "x.log",
@@ -63,37 +66,40 @@ async def hosted(
         open_connection_pool(requests_per_second_max=None, deadlines=Deadlines()) as wire,
         anyio.create_task_group() as tasks,
     ):
-        stage: Stage | None = None
+        supervised: Supervised | None = None
 
         async def keep(*, task_status: TaskStatus[LocalServer]) -> None:
-            deaths.append(await host.keep(task_status=task_status))
-            assert stage is not None
-            stage.lost.set()
+            deaths.append(await server_supervisor.keep(task_status=task_status))
+            assert supervised is not None
+            supervised.lost.set()
 
         server = await tasks.start(keep)
         at = replace(method(), base_url=server.base_url, served_name="tiny")
         inner = HttpBackend(at, DIALECTS["openai_chat"], wire, key=None, clock=RealClock())
-        stage = Stage(host, server, SupervisedBackend(inner, host, clock=RealClock()))
-        yield stage
+        supervised = Supervised(
+            server_supervisor, server, SupervisedBackend(inner, server_supervisor, clock=RealClock())
+        )
+        yield supervised
         tasks.cancel_scope.cancel()
 
 
-def test_a_dead_server_lives_again_on_the_same_port(tmp_path: Path) -> None:
-    """The call in flight fails as worth another try; the next one waits for the new life, which is not counted as its latency; each life
-    has a log of its own, and the death is told with the last lines of the dead one's."""
+def test_a_dead_server_is_started_again_on_the_same_port(tmp_path: Path) -> None:
+    """The call in flight fails with a transient error; the next one waits for the restart, which does not
+    count as latency; each start has a log of its own; the message of the death has the last lines of its
+    log."""
     deaths: list[EngineError] = []
 
     async def main() -> None:
-        async with hosted(tmp_path, "good", restarts_max=2, deaths=deaths) as stage:
-            first = (await stage.backend.complete(prompt())).text
+        async with supervising(tmp_path, "good", restarts_max=2, deaths=deaths) as supervised:
+            first = (await supervised.backend.complete(prompt())).text
             with pytest.raises(Unavailable):
-                await stage.backend.complete(prompt("kill me"))
+                await supervised.backend.complete(prompt("kill me"))
             await anyio.to_thread.run_sync(until, lambda: bool(deaths))
-            second = await stage.backend.complete(prompt())
+            second = await supervised.backend.complete(prompt())
             assert second.held_s > 0.0
             assert second.text.startswith("by ")
             assert second.text != first
-        assert nobody_lives(tmp_path)
+        assert no_process_lives(tmp_path)
 
     anyio.run(main)
     (death,) = deaths
@@ -102,37 +108,38 @@ def test_a_dead_server_lives_again_on_the_same_port(tmp_path: Path) -> None:
     assert (tmp_path / "x.2.log").exists()
 
 
-def test_a_server_that_is_lost_says_so_to_every_call(tmp_path: Path) -> None:
-    """A restart that fails uses up a life; after the last one calls that wait, and all later ones, are told why."""
+def test_a_server_without_restarts_left_fails_every_call(tmp_path: Path) -> None:
+    """A restart that fails counts; after the last one, waiting calls and all later ones fail with the
+    cause."""
     deaths: list[EngineError] = []
 
     async def main() -> None:
-        async with hosted(tmp_path, "dies the second time", restarts_max=2, deaths=deaths) as stage:
+        async with supervising(tmp_path, "dies the second time", restarts_max=2, deaths=deaths) as supervised:
             os.kill(pids_of(tmp_path)[0], signal.SIGKILL)
             await anyio.to_thread.run_sync(until, lambda: bool(deaths))
             with anyio.fail_after(60):
                 with pytest.raises(Unreachable, match="no luck"):
-                    await stage.backend.complete(prompt())
-                await stage.lost.wait()
+                    await supervised.backend.complete(prompt())
+                await supervised.lost.wait()
             with pytest.raises(Unreachable, match="no luck"):
-                await stage.backend.complete(prompt())
+                await supervised.backend.complete(prompt())
 
     anyio.run(main)
     assert len(deaths) == 3
     assert "signal 9" in str(deaths[0])
 
 
-def test_no_restart_means_none(tmp_path: Path) -> None:
-    """With restarts_max = 0 the first death is the last."""
+def test_no_restart_with_restarts_max_0(tmp_path: Path) -> None:
+    """The first death is the last."""
     deaths: list[EngineError] = []
 
     async def main() -> None:
-        async with hosted(tmp_path, "good", restarts_max=0, deaths=deaths) as stage:
+        async with supervising(tmp_path, "good", restarts_max=0, deaths=deaths) as supervised:
             os.kill(pids_of(tmp_path)[0], signal.SIGKILL)
             with anyio.fail_after(60):
-                await stage.lost.wait()
+                await supervised.lost.wait()
             with pytest.raises(Unreachable, match="signal 9"):
-                await stage.backend.complete(prompt())
+                await supervised.backend.complete(prompt())
 
     anyio.run(main)
     assert len(deaths) == 1
