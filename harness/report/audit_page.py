@@ -60,9 +60,10 @@ def _curves(part: ModelAudit) -> Iterator[dict[str, str]]:
     replies = part.replies
     for match in (*([replies.again] if replies.again else []), *replies.across) if replies else ():
         if match.divergence is not None:
+            curve = match.divergence
             words = (
                 f"{escape_control(match.method)}: pairs of replies to one prompt that are still equal after so "
-                f"many bytes; rho {match.divergence.rho:.2f} [{match.divergence.low:.2f}, {match.divergence.high:.2f}]"
+                f"many bytes; rho {curve.rho:.2f} [{curve.low:.2f}, {curve.high:.2f}]"
             )
             yield {"figure": _image(figures.survival(match)), "words": words}
 

@@ -42,7 +42,8 @@ def print_scores(models: Sequence[ModelScores], console: Console) -> None:
         if part.methods and len(part.supported_games) < len(part.methods[0].games):
             left_out = [game.game for game in part.methods[0].games if game.game not in part.supported_games]
             console.print(
-                f"Not on common support: {', '.join(left_out)}: a method played fewer than five episodes of it, or 5 %.",
+                f"Not on common support: {', '.join(left_out)}: a method played fewer than five episodes of it, "
+                "or 5 %.",
                 highlight=False,
             )
 
@@ -164,8 +165,8 @@ def _repeats(comparison: Comparison, effective: float) -> str:
     if agreement is None:
         return words
     return (
-        f"{words} The outcome changes between repeats: reference {100 * agreement.flips_reference:.0f} %, this method "
-        f"{100 * agreement.flips_method:.0f} %, between the two {100 * agreement.across:.0f} %."
+        f"{words} The outcome changes between repeats: reference {100 * agreement.flips_reference:.0f} %, "
+        f"this method {100 * agreement.flips_method:.0f} %, between the two {100 * agreement.across:.0f} %."
     )
 
 

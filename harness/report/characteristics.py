@@ -26,7 +26,7 @@ def print_characteristics(findings: Characteristics, console: Console) -> None:
     console.print(table(("billions of parameters", "models", "scores", "sd"), _bracket_rows(findings)))
     if findings.methods:
         console.print(
-            "\nAccess methods of one model, difference from the reference; averages of one run each, unpaired:"
+            "\nAccess methods of one model, difference from the reference; averages of one run, unpaired:"
         )
         columns = ("model", "method", "against", "clemscore", "on common support", "points earned (error)")
         console.print(table(columns, _method_rows(findings), left=3))
@@ -37,12 +37,16 @@ def sentences(findings: Characteristics) -> Iterator[str]:
     for fit in findings.fits:
         terms = " and ".join(slope.term for slope in fit.slopes)
         yield (
-            f"Over {fit.models} {fit.over}, {terms} explain{'s' if len(fit.slopes) == 1 else ''} {_percent(fit.r2)} % of the variance of scores "
+            f"Over {fit.models} {fit.over}, {terms} explain{'s' if len(fit.slopes) == 1 else ''} "
+            f"{_percent(fit.r2)} % of the variance of scores "
             f"[95 %: {_percent(fit.r2_low)} to {_percent(fit.r2_high)} %]; leave-one-out Q2 = {fit.q2:.2f}."
         )
     yield f"{_percent(findings.within)} % of the variance is within classes of size."
     if any(method.quantisation for method in findings.methods):
-        yield "Averages cannot show that quantisation changes nothing: play both methods and run `lightbulb audit`."
+        yield (
+            "Averages cannot show that quantisation changes nothing: play both methods and run "
+            "`lightbulb audit`."
+        )
     for models, why in (
         (findings.without_facts, "not in the table of facts"),
         (findings.without_size, "of unknown size"),

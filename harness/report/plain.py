@@ -14,8 +14,8 @@ from harness.audit.replies.reply_audit import CrossMatch, ReplyFindings
 from harness.audit.scores.findings import Comparison, GameFinding
 
 READING = (
-    "DIFFERENT: chance does not explain the difference. EQUIVALENT: any difference is smaller than the margin that was declared "
-    "not to matter. INCONCLUSIVE: the data do not decide."
+    "DIFFERENT: chance does not explain the difference. EQUIVALENT: any difference is "
+    "smaller than the margin that was declared not to matter. INCONCLUSIVE: the data do not decide."
 )
 
 
@@ -34,7 +34,10 @@ def opening(part: ModelAudit) -> str:
     audit = part.scores
     items = max(one.items for one in audit.comparisons)
     times = "once" if audit.repeats == 1 else f"{audit.repeats} times"
-    return f"Is {part.model} the same model through every access method? Compared with {audit.reference}; {items} items, each played {times}."
+    return (
+        f"Is {part.model} the same model through every access method? Compared with {audit.reference}; "
+        f"{items} items, each played {times}."
+    )
 
 
 def summarise_methods(part: ModelAudit) -> Iterator[MethodSummary]:
@@ -58,7 +61,10 @@ def alarm(part: ModelAudit) -> str | None:
     if part.calibrated:
         return None
     what = "scores" if not part.scores.calibrated else "replies"
-    return f"CALIBRATION FAILED: the reference's {what} differ between its two runs; the verdicts below are not valid."
+    return (
+        f"CALIBRATION FAILED: the reference's {what} differ between its two runs; "
+        "the verdicts below are not valid."
+    )
 
 
 def plan(part: ModelAudit) -> str:
@@ -67,7 +73,8 @@ def plan(part: ModelAudit) -> str:
     if quote.plan_hash is None or quote.made_at is None:
         return "No plan was stored before the first call: the margins were chosen after the data."
     when = datetime.fromtimestamp(quote.made_at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    words = f"Plan {quote.plan_hash[:8]}, {'written before the first call' if quote.before_calls else 'written'} on {when}."
+    written = "written before the first call" if quote.before_calls else "written"
+    words = f"Plan {quote.plan_hash[:8]}, {written} on {when}."
     if quote.plans > 1:
         words += f" It is the last of {quote.plans}: games, items or methods were added."
     if quote.overruled:
@@ -80,8 +87,10 @@ def noise(part: ModelAudit) -> str | None:
     replicate = part.scores.again
     if replicate is None:
         return None
-    words = f"Noise: {part.scores.reference} was played twice and differs from itself by {abs(replicate.points.difference):.1f} points"
-    return f"{words}{_agreement(part.replies)}."
+    return (
+        f"Noise: {part.scores.reference} was played twice and differs from itself by "
+        f"{abs(replicate.points.difference):.1f} points{_agreement(part.replies)}."
+    )
 
 
 def _agreement(replies: ReplyFindings | None) -> str:
@@ -108,7 +117,10 @@ def _open(one: Comparison) -> str:
     """Returns the open range: of points, or of the share of episodes played where points are settled."""
     points, played = one.points, one.played
     if max(-points.open_low, points.open_high) < points.margin:
-        return f"abort {-played.open_low:.1f} % more of its episodes by a broken format, or {played.open_high:.1f} % fewer"
+        return (
+            f"abort {-played.open_low:.1f} % more of its episodes by a broken format, "
+            f"or {played.open_high:.1f} % fewer"
+        )
     return f"score between {_amount(points.open_low)} and {_amount(points.open_high)}"
 
 
@@ -123,7 +135,8 @@ def _where(one: Comparison) -> str:
     if abs(game.form) >= abs(game.play):
         return f" Most of it is in {game.game}: {_kept(game)} of its episodes keep the format."
     better = "better" if game.play > 0 else "worse"
-    return f" Most of it is in {game.game}: the format is kept, but the quality is {better} ({_amount(game.difference)} there)."
+    amount = _amount(game.difference)
+    return f" Most of it is in {game.game}: the format is kept, but the quality is {better} ({amount} there)."
 
 
 def _kept(game: GameFinding) -> str:
@@ -141,8 +154,14 @@ def _more(one: Comparison) -> str:
 def _replies(match: CrossMatch, replies: ReplyFindings) -> str:
     own = next((one.share for one in replies.within if one.method == replies.reference), None)
     if match.verdict is None or own is None:
-        return "Replies: each prompt has too few replies to tell a different model from the same one that replies twice."
-    same = f"{100 * match.share:.0f} % of pairs of replies are equal to the reference's; within the reference {100 * own:.0f} %"
+        return (
+            "Replies: each prompt has too few replies to tell a different model from the same one that "
+            "replies twice."
+        )
+    same = (
+        f"{100 * match.share:.0f} % of pairs of replies are equal to the reference's; "
+        f"within the reference {100 * own:.0f} %"
+    )
     if match.verdict == "EQUIVALENT":
         return f"Replies: as similar to the reference's as these are to each other; {same}."
     if match.verdict == "DIFFERENT":
