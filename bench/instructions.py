@@ -1,8 +1,10 @@
-"""What a turn costs in instructions: the plays of bench.overhead, counted by valgrind, for machines on which seconds are no measure.
+"""Counts the instructions of a turn: the plays of bench.overhead under valgrind, for machines on which
+seconds are no measure.
 
-Each is run twice, short and long, and what the long run took more is divided by the turns it played more: starting up cancels out.
-Counted is what runs in user space; the kernel's part is about the same for all three. A program so slowed down would commit fifty times
-as often: its rows are committed once, so the figure holds what a row costs and not what a commit does.
+Each play is run twice, short and long, and what the long run took more is divided by the turns that it played
+more, so the start cancels out. Only user space is counted; the kernel's part is about the same for all three.
+A program so slowed down would commit fifty times as often, so its rows are committed once: the figure holds
+the cost of a row, not of a commit.
 
     python -m bench.instructions [--window 256]       needs valgrind"""
 
@@ -40,7 +42,7 @@ def play(kind: str, url: str, length: int, window: int) -> Measured:
 
 
 def counted(kind: str, url: str, length: int, window: int) -> tuple[int, int]:
-    """Instructions and turns of one run."""
+    """Returns instructions and turns of one run."""
     command = [
         "valgrind",
         "--tool=cachegrind",

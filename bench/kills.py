@@ -1,7 +1,9 @@
-"""A sweep that is killed again and again: what is lost, what is asked twice, and whether the scores are those of an undisturbed run.
+"""Kills a sweep again and again, and counts what is lost, what is asked twice and which results differ from
+an undisturbed run's.
 
-A provider of our own answers on loopback from this process; the sweep is `lightbulb run` in a process of its own, which SIGKILL ends at
-random moments of play. Each time it is started again on the same store. Nothing is patched: real sockets, a real file, real kills.
+The emulator answers on loopback from this process; the sweep is `lightbulb run` in a process of its own,
+which SIGKILL ends at random moments of play. Each time it is started again on the same store. Nothing is
+patched: real sockets, a real file, real kills.
 
     python -m bench.kills [--kills 200] [--seed 0]"""
 
@@ -49,20 +51,21 @@ TWICE = (
     "SELECT count(*) - count(DISTINCT (episode_id, attempt, turn)) FROM calls WHERE error_class IS NULL",
 )
 ANSWER_S = 0.1  # median; one in a thousand takes five times as long
-LIFE_S = 2.0  # of play at most: rows are on disk within a second, so that some lives bring the sweep on and some do not
+# of play at most: rows are on disk within a second, so that some lives bring the sweep on and some do not
+LIFE_S = 2.0
 DURABLE_S = 1.0  # what is older than that when the kill comes must be on disk
 SETTLED_S = 0.1  # so long without a request: nothing of a killed process is under way any more
 
 
 @dataclass(slots=True, kw_only=True)
 class Account:
-    """What came of it.
+    """The counts over all kills.
 
-    kept         calls that the killed left in the store, and that the last life need not ask
-    lost         answers that were older than a second at a kill, and whose calls were not in the store after it
-    asked        requests of all the lives together
-    needed       what an undisturbed run asks
-    excused      requests that were in flight or younger than a second at a kill: as many may be asked twice
+    kept         calls that killed processes left in the store, so that the last process need not ask them
+    lost         answers older than a second at a kill whose calls were not in the store after it
+    asked        requests of all processes together
+    needed       requests of an undisturbed run
+    excused      requests in flight or younger than a second at a kill: as many may be asked twice
     duplicates   episodes, turns or answered calls that stand in the store twice
     agrees       whether every result is the undisturbed run's
     lives_s      how long each process lived"""
@@ -78,44 +81,44 @@ class Account:
 
 
 async def killed(folder: Path, *, kills: int, repeats: int, seed: int, slack_s: float = 0.5) -> Account:
-    """One undisturbed run, and one killed so often on its way.
+    """Plays one sweep undisturbed and the same sweep with so many kills.
 
-    slack_s  from a request's arrival to its answer's way through two processes, which a busy machine makes longer"""
+    slack_s  time for an answer to get through two processes; a busy machine needs more"""
     chance, account = Random(seed), Account()
     provider = Emulation(skill=0.7, latency=Latency(first_s=ANSWER_S, spread=0.5))
     began_s = time.monotonic()
     async with serving(provider) as emulator:
-        seen = emulator.statistics
+        statistics = emulator.statistics
         sweep = folder / "killed.toml"
         sweep.write_text(SWEEP.format(repeats=repeats, base_url=emulator.base_url))
         whole, store = folder / "whole.duckdb", folder / "killed.duckdb"
-        await to_its_end(sweep, whole)
-        account.needed = seen.requests
+        await play_to_end(sweep, whole)
+        account.needed = statistics.requests
         for _ in range(kills):
-            before, stored_before = seen.requests, calls_in(store)
+            before, stored_before = statistics.requests, calls_in(store)
             with sweep_process(sweep, store) as process:
                 born_s = time.monotonic()
-                if not await asked(seen, before + 1, process):
+                if not await wait_for_requests(statistics, before + 1, process):
                     break  # it came to its end first
                 await anyio.sleep(chance.uniform(0.0, LIFE_S))
                 process.send_signal(signal.SIGKILL)
                 killed_s = time.monotonic()
                 account.lives_s.append(killed_s - born_s)
-            await settled(seen)
+            await settled(statistics)
             young = sum(
-                1 for at_s in seen.arrivals[before:] if at_s > killed_s - began_s - DURABLE_S - slack_s
+                1 for at_s in statistics.arrivals[before:] if at_s > killed_s - began_s - DURABLE_S - slack_s
             )
             account.excused += young
-            account.lost += max(0, seen.requests - before - young - (calls_in(store) - stored_before))
+            account.lost += max(0, statistics.requests - before - young - (calls_in(store) - stored_before))
         account.kept = calls_in(store)
-        await to_its_end(sweep, store)
-        account.asked = seen.requests - account.needed
+        await play_to_end(sweep, store)
+        account.asked = statistics.requests - account.needed
     account.duplicates = sum(count(store, query) for query in TWICE)
     account.agrees = rows(store, RESULTS) == rows(whole, RESULTS)
     return account
 
 
-async def to_its_end(sweep: Path, store: Path) -> None:
+async def play_to_end(sweep: Path, store: Path) -> None:
     with sweep_process(sweep, store) as process:
         code = await anyio.to_thread.run_sync(process.wait)
         assert code == 0, store.with_suffix(".log").read_text()
@@ -136,20 +139,20 @@ def sweep_process(sweep: Path, store: Path) -> Iterator[subprocess.Popen[bytes]]
             process.wait()
 
 
-async def asked(seen: Statistics, requests: int, process: subprocess.Popen[bytes]) -> bool:
-    """Waits until the provider has seen so many; False if the process ended first."""
-    while seen.requests < requests:
+async def wait_for_requests(statistics: Statistics, requests: int, process: subprocess.Popen[bytes]) -> bool:
+    """Waits until the provider has received so many; False if the process ended first."""
+    while statistics.requests < requests:
         if process.poll() is not None:
             return False
         await anyio.sleep(0.005)
     return True
 
 
-async def settled(seen: Statistics) -> None:
-    """Waits for what the dead had sent: counted later, it would be taken for the next life's."""
+async def settled(statistics: Statistics) -> None:
+    """Waits until no request of the killed process arrives any more: the next process's are counted apart."""
     requests = -1
-    while requests != seen.requests:
-        requests = seen.requests
+    while requests != statistics.requests:
+        requests = statistics.requests
         await anyio.sleep(SETTLED_S)
 
 

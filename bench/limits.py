@@ -1,8 +1,10 @@
-"""How well a quota is used, and how well it is kept, against providers that enforce theirs; and what a dead provider costs the others.
+"""Measures how well a quota is used and kept against providers that enforce it, and what a dead provider
+costs the other methods.
 
-Providers of our own answer on loopback from this process; each sweep is `lightbulb run` in a process of its own, all of them side by side.
-Quotas are of 600 requests a minute. Steady state is what was sent from the second minute on, in as many whole minutes as end ten seconds
-before the sweep does: a quota by fixed windows may be spent in a burst at the beginning of each, and a part of one says nothing.
+Emulators answer on loopback from this process; each sweep is `lightbulb run` in a process of its own, and all
+run at the same time. Quotas are of 600 requests a minute. Steady state is what was sent from the second
+minute on, in as many whole minutes as end ten seconds before the sweep does: a quota by fixed windows may be
+spent in a burst at the beginning of each, so a part of a window says nothing.
 
     python -m bench.limits [--minutes 6] [--only known-sliding ...]"""
 
@@ -29,7 +31,7 @@ CALLS_AN_EPISODE = 6  # wordle's bots of skill 0.4 need all their guesses
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """quotas: as the provider enforces them; method: what the sweep says of it."""
+    """quotas: as the provider enforces them; method: lines of the sweep file about it."""
 
     quotas: Quotas
     method: str = ""
@@ -69,7 +71,7 @@ base_url = "{base_url}"
 
 
 async def run_sweep(folder: Path, name: str, text: str) -> Path:
-    """The store of the sweep, played by a process of its own."""
+    """Plays the sweep in a process of its own; returns its store."""
     sweep, store = folder / f"{name}.toml", folder / f"{name}.duckdb"
     sweep.write_text(text)
     command = [sys.executable, "-m", "harness", "run", str(sweep), "--store", str(store)]
@@ -111,7 +113,8 @@ async def measure_quota(folder: Path, name: str, case: Case, minutes: float) -> 
 
 
 async def measure_makespan(folder: Path) -> list[str]:
-    """Two providers of unlike speed and one that dies: how long the living take, against what their work takes at least."""
+    """Plays two providers of different speed beside one that dies; compares the two with the least time their
+    work needs."""
     quick = Emulation(skill=0.4, latency=Latency(first_s=0.1, workers=16))
     providers = {
         "quick": quick,

@@ -1,11 +1,14 @@
-"""What our own program costs a turn: whole game episodes over HTTP against a bare client posting the same bodies.
+"""Measures what the harness itself costs a turn: whole episodes over HTTP against a bare client that posts
+the same bodies.
 
-A separate process answers on loopback as fast as a small program can. On one core we play episodes of taboo and wordle through it
-(gates, retries, rows in DuckDB, the writer's thread included); on the same core a bare aiohttp + orjson + uvloop loop posts the
-very bodies that play sent, right before each play and right after it; medians. bench.instructions counts the same without a clock.
+A separate process answers on loopback as fast as a small program can. On one core the harness plays episodes
+of taboo and wordle (gates, retries, rows in DuckDB and the writer's thread included); on the same core a bare
+aiohttp + orjson + uvloop loop posts the same bodies right before each play and right after it; medians.
+bench.instructions counts the same in instructions.
 
     python -m bench.overhead [--episodes 2000] [--pairs 5]
-    python -m bench.overhead --live 10000       so many episodes at once, answered after 5 to 25 s: memory, lag of the event loop"""
+    python -m bench.overhead --live 10000       so many episodes at once, answered after 5 to 25 s: memory,
+                                                lag of the event loop"""
 
 from __future__ import annotations
 
@@ -59,11 +62,11 @@ CHANCE = Random(0)  # of the responder's delays: answers that all come at one mo
 OPENING_S = 30.0  # of a crowd: until its first answers are there
 
 
-# --- the other side -----------------------------------------------------------------------------------------------------------
+# --- the other side -----------------------------------------------------------------------------------------
 
 
-def marks() -> list[tuple[bytes, bytes]]:
-    """What tells a request's seat, and the whole HTTP answer to it."""
+def answers_by_mark() -> list[tuple[bytes, bytes]]:
+    """Returns for each seat a mark that its requests hold, and the whole HTTP answer to them."""
     answers: list[tuple[bytes, bytes]] = []
     for game in MEMBERS:
         play = GAMES[game].play(GAMES[game].instances()[0], GAMES[game].rule_sets[0])
@@ -99,7 +102,7 @@ def _answer(reply: str) -> bytes:
 
 
 class Responder(asyncio.Protocol):
-    """As much of HTTP/1.1 as a keep-alive client with bodies of known length needs."""
+    """Speaks as much HTTP/1.1 as a keep-alive client with bodies of known length needs."""
 
     def __init__(self, answers: list[tuple[bytes, bytes]], delay_s: float) -> None:
         self._answers = answers
@@ -145,7 +148,7 @@ def respond(answers: list[tuple[bytes, bytes]], port: Connection, core: int, del
 def responder(core: int, delay_s: float = 0.0) -> Iterator[str]:
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(
-        target=respond, args=(marks(), theirs, core, delay_s), daemon=True
+        target=respond, args=(answers_by_mark(), theirs, core, delay_s), daemon=True
     )
     process.start()
     try:
@@ -155,7 +158,7 @@ def responder(core: int, delay_s: float = 0.0) -> Iterator[str]:
         process.join()
 
 
-# --- our side -----------------------------------------------------------------------------------------------------------------
+# --- our side -----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,8 +178,8 @@ class Measured:
         return 1e6 * self.cpu_s / self.turns
 
 
-class Nowhere(RecordSink):
-    """A sink for the figure without the store."""
+class NullSink(RecordSink):
+    """A sink that drops every row, for the figure without the store."""
 
     async def put(self, *records: Record) -> None:
         return
@@ -185,7 +188,7 @@ class Nowhere(RecordSink):
         return
 
 
-class Tapped:
+class RecordingBackend:
     """A backend that keeps the bodies it is asked to send."""
 
     def __init__(self, inner: HttpBackend, method: AccessMethod) -> None:
@@ -213,7 +216,7 @@ def plans(episodes: int, method: str) -> Iterator[EpisodePlan]:
 @contextlib.asynccontextmanager
 async def sink(store: Path | None) -> AsyncIterator[RecordSink]:
     if store is None:
-        yield Nowhere()
+        yield NullSink()
         return
     with open_to_write(store) as connection:
         async with writing(connection, store) as writer:
@@ -229,7 +232,8 @@ async def ours(
     tap: list[bytes] | None = None,
     at_once: int = WINDOW_START,
 ) -> Measured:
-    """Whole episodes, everything on. Opening the file is not measured, as no turn makes it dearer; the writer's last commit is."""
+    """Plays whole episodes. Opening the file is not measured, as its cost does not grow with turns; the
+    writer's last commit is."""
     method = AccessMethod(
         name="m/a",
         model="m",
@@ -252,7 +256,7 @@ async def ours(
     )
     async with open_connection_pool(requests_per_second_max=None, deadlines=Deadlines()) as wire:
         backend = HttpBackend(method, DIALECTS["openai_chat"], wire, key=None, clock=clock)
-        tapped = Tapped(backend, method)
+        tapped = RecordingBackend(backend, method)
         async with sink(store) as rows:
             began, cpu = time.perf_counter(), time.process_time()
             route = Route(method=method, gate=gate, backend=backend if tap is None else tapped)
@@ -278,7 +282,7 @@ async def ours(
 
 
 async def bare(url: str, *, bodies: list[bytes], window: int) -> Measured:
-    """The least a program can do: post, read, parse."""
+    """Does the least that a client can: post, read, parse."""
     left = iter(bodies)
     address = f"{url}/chat/completions"
     headers = {"Content-Type": "application/json"}
@@ -302,7 +306,8 @@ async def bare(url: str, *, bodies: list[bytes], window: int) -> Measured:
 
 @contextlib.contextmanager
 def pace() -> Iterator[Callable[[], float]]:
-    """This machine's, whenever asked for: CPU µs that a turn of the bare loop takes on one core, its other side on another."""
+    """Yields a function that measures the machine's pace: CPU µs that a turn of the bare loop takes on one
+    core."""
     cores = os.sched_getaffinity(0)
     with responder(max(cores)) as url:
         bodies: list[bytes] = []
@@ -319,41 +324,42 @@ def pace() -> Iterator[Callable[[], float]]:
 
 
 @dataclass(frozen=True, slots=True)
-class Beside:
-    """A play of ours, and the bare loop right before and right after it: a machine whose pace drifts moves all three."""
+class PairedPlay:
+    """A play, and the bare loop right before and right after it: a machine whose pace drifts moves all
+    three."""
 
     ours: Measured
     bares: tuple[Measured, Measured]
 
     @property
     def ratio(self) -> float:
-        """Of the bare loop's turns a second."""
+        """Our turns a second over the bare loop's."""
         return self.ours.per_second / statistics.mean(one.per_second for one in self.bares)
 
     @property
     def beyond(self) -> float:
-        """CPU that a turn takes beyond the bare loop's, in units of that."""
+        """CPU time that a turn takes beyond the bare loop's, in units of the bare loop's."""
         return self.ours.cpu_us / statistics.mean(one.cpu_us for one in self.bares) - 1.0
 
 
 def measure(
     url: str, bodies: list[bytes], *, episodes: int, window: int, pairs: int, folder: Path
-) -> dict[str, list[Beside]]:
-    """All on, and without the store, so many times each."""
-    found: dict[str, list[Beside]] = {"all on": [], "without": []}
+) -> dict[str, list[PairedPlay]]:
+    """Plays with the store and without it, so many times each."""
+    found: dict[str, list[PairedPlay]] = {"all on": [], "without": []}
     before = uvloop.run(bare(url, bodies=bodies, window=window))
     for pair in range(pairs):
         for kind, store in (("all on", folder / f"{window}-{pair}.duckdb"), ("without", None)):
             own = run_async(functools.partial(ours, url, episodes=episodes, window=window, store=store))
             after = uvloop.run(bare(url, bodies=bodies, window=window))
-            found[kind].append(Beside(own, (before, after)))
+            found[kind].append(PairedPlay(own, (before, after)))
             before = after
     return found
 
 
 @dataclass(slots=True)
 class Lags:
-    """How late a task wakes that sleeps 10 ms at a time, once the crowd is there."""
+    """Event loop delays: how late a task wakes that sleeps 10 ms at a time, once all episodes are live."""
 
     seconds: list[float]
 
@@ -369,7 +375,7 @@ class Lags:
 
 
 async def crowded(url: str, *, live: int, store: Path) -> tuple[Measured, Lags]:
-    """Half as many episodes again as are live at once, and all of these from the beginning: opening the window is not the question."""
+    """Plays half as many episodes again as are live at once; the window is wide open from the beginning."""
     lags = Lags([])
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(lags.watch)

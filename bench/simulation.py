@@ -1,9 +1,13 @@
-"""Measures the simulation: its speed, how near plans are, how near the engine is to the best that could be done, and its laws, often.
+"""Measures the simulation: its speed, how near plans are, how near the engine is to the best that could be
+done, and its laws, often.
 
-python -m bench.simulation laws [--seeds 20000]      seeded sweeps under faults; every breach is printed with its seed
+python -m bench.simulation laws [--seeds 20000]      seeded sweeps under faults; every breach is printed with
+                                                     its seed
 python -m bench.simulation reference                 the reference sweep, planned in full and in short
-python -m bench.simulation makespan [--sweeps 1000]  the engine against the lower bound, lock-step rounds and a slot an episode
-python -m bench.simulation backtest [--vllm]         plans from an earlier run against what a later one took; draws docs/figures"""
+python -m bench.simulation makespan [--sweeps 1000]  the engine against the lower bound, lock-step rounds and
+                                                     a slot an episode
+python -m bench.simulation backtest [--vllm]         plans from an earlier run against what a later one took;
+                                                     draws docs/figures"""
 
 from __future__ import annotations
 
@@ -43,7 +47,7 @@ from tests.world import method
 
 FIGURE = Path(__file__).parents[1] / "docs" / "figures" / "planned.svg"
 
-# --- the laws -----------------------------------------------------------------------------------------------------------------
+# --- the laws -----------------------------------------------------------------------------------------------
 
 
 def laws(seeds: int, first: int, processes: int) -> None:
@@ -61,7 +65,7 @@ def laws(seeds: int, first: int, processes: int) -> None:
     print(f"{seeds:,} seeds from {first} on: {broken} broke a law; {spent:,.0f} s of CPU")
 
 
-# --- the reference sweep ------------------------------------------------------------------------------------------------------
+# --- the reference sweep ------------------------------------------------------------------------------------
 
 REFERENCE_GAMES = """
 [games.taboo]
@@ -102,7 +106,8 @@ def reference_sweep(folder: Path) -> Path:
 
 
 def reference(*, full: bool) -> None:
-    """One plan in this process: its answer, its processor time and its memory; a fixed loop beside it says how quick the core was."""
+    """One plan in this process: its answer, its processor time and its memory; a fixed loop beside it says
+    how quick the core was."""
     with tempfile.TemporaryDirectory() as folder:
         sweep = reference_sweep(Path(folder))
         began, wall = time.process_time(), time.perf_counter()
@@ -126,12 +131,13 @@ def _loop_s() -> float:
     return time.process_time() - began
 
 
-# --- makespan -----------------------------------------------------------------------------------------------------------------
+# --- makespan -----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """One provider of a sweep, as plain figures: calls in flight, requests a minute (None: no quota), mean seconds a call."""
+    """One provider of a sweep, as plain figures: calls in flight, requests a minute (None: no quota), mean
+    seconds a call."""
 
     in_flight: int
     per_minute: float | None
@@ -140,10 +146,11 @@ class Server:
 
 
 def makespans(seed: int) -> tuple[float, float, float]:
-    """How many times the lower bound the engine, lock-step rounds and a slot an episode take, over one heterogeneous sweep.
+    """How many times the lower bound the engine, lock-step rounds and a slot an episode take, over one
+    heterogeneous sweep.
 
-    The bound: no provider ends before its requests fit its quota, its calls fit its slots, and its longest episode is over, calls taking
-    their mean. A sweep ends with its last provider."""
+    The bound: no provider ends before its requests fit its quota, its calls fit its slots, and its longest
+    episode is over, calls taking their mean. A sweep ends with its last provider."""
     chance = stream(seed, "makespan")
     servers = [
         Server(
@@ -275,7 +282,7 @@ def makespan(sweeps: int, processes: int) -> None:
         )
 
 
-# --- backtest -----------------------------------------------------------------------------------------------------------------
+# --- backtest -----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -311,7 +318,8 @@ KINDS = {
 
 
 def backtest(names: Sequence[str], folder: Path) -> list[dict[str, float | str]]:
-    """For each kind: an earlier run, a plan of a larger later one from its store alone, the later run; a line each."""
+    """For each kind: an earlier run, a plan of a larger later one from its store alone, the later run; a line
+    each."""
     rows: list[dict[str, float | str]] = []
     folder.mkdir(parents=True, exist_ok=True)
     print(

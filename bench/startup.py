@@ -1,4 +1,4 @@
-"""How soon `lightbulb --help` answers, beside Python alone and Python with typer.
+"""Measures how soon `lightbulb --help` answers, beside Python alone and Python with typer.
 
 python -m bench.startup [--times 20]"""
 

@@ -48,7 +48,7 @@ from harness.core.records import (
     TurnRecord,
 )
 from harness.core.vocabulary import EpisodePlan
-from harness.progress.pulse import BEAT_S
+from harness.progress.event_loop_delay import SLEEP_S
 from harness.running.resume import read_stored
 from harness.store.file import open_to_write
 from harness.store.writer import write_batch, writing
@@ -178,8 +178,8 @@ async def write_for(seconds: float, store: Path, rate: float | None) -> tuple[fl
 
     async def beat() -> None:
         while True:
-            due = clock.now() + BEAT_S / 10
-            await anyio.sleep(BEAT_S / 10)
+            due = clock.now() + SLEEP_S / 10
+            await anyio.sleep(SLEEP_S / 10)
             late.append(clock.now() - due)
 
     with open_to_write(store) as connection:

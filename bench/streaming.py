@@ -1,10 +1,12 @@
-"""What a streamed piece costs us: our backend against aiohttp left bare, and against reading each piece as it comes.
+"""Measures what a streamed chunk costs: our backend against bare aiohttp, and against parsing each chunk as
+it arrives.
 
-A separate process streams replies on loopback, piece by piece. In one process here the same streams are read in three ways, in turn:
-bare (aiohttp, pieces joined, nothing read), ours (pieces and their times kept, read once at the end, a Completion made), and eagerly (line
-by line, JSON at once, as client libraries do). CPU seconds of this process for each piece; medians of interleaved rounds.
+A separate process streams replies on loopback. This process reads the same streams by three clients in turn:
+bare (aiohttp, chunks joined, nothing parsed), ours (chunks and their times kept, parsed once at the end, a
+Completion made), and eager (line by line, JSON at once, as client libraries do). CPU seconds of this process
+for each chunk; medians of interleaved rounds.
 
-    python -m bench.streaming [--streams 64] [--pieces 200] [--rounds 5]"""
+    python -m bench.streaming [--streams 64] [--chunks 200] [--rounds 5]"""
 
 from __future__ import annotations
 
@@ -28,7 +30,7 @@ from harness.core.clock import RealClock
 from harness.core.vocabulary import AccessMethod, Message, Prompt, ReplyFormat, Sampling
 
 PAUSE_S = 0.005
-PATIENCE = aiohttp.ClientTimeout(total=300, sock_read=60)  # our deadlines, by timers of aiohttp's own
+TIMEOUT = aiohttp.ClientTimeout(total=300, sock_read=60)  # our deadlines, by timers of aiohttp's own
 PROMPT = Prompt(
     messages=(Message("user", "Hi"),),
     reply_format=ReplyFormat(regex="[a-z]+"),
@@ -39,23 +41,23 @@ PROMPT = Prompt(
 )
 
 
-def piece(**said: object) -> bytes:
-    chunk = {
+def http_chunk(**delta: object) -> bytes:
+    event = {
         "id": "1",
         "object": "chat.completion.chunk",
         "created": 1,
         "model": "toy",
-        "choices": [{"index": 0, "delta": said}],
+        "choices": [{"index": 0, "delta": delta}],
     }
-    raw = b"data: " + orjson.dumps(chunk) + b"\n\n"
+    raw = b"data: " + orjson.dumps(event) + b"\n\n"
     return b"%x\r\n%s\r\n" % (len(raw), raw)
 
 
 class Streamer(asyncio.Protocol):
-    """As much of HTTP/1.1 as the three clients need: any request is answered by a stream."""
+    """Speaks as much HTTP/1.1 as the three clients need: every request is answered by a stream."""
 
-    def __init__(self, pieces: int) -> None:
-        self._pieces = pieces
+    def __init__(self, chunks: int) -> None:
+        self._chunks = chunks
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.WriteTransport) or hasattr(transport, "write")
@@ -68,17 +70,17 @@ class Streamer(asyncio.Protocol):
     async def stream(self) -> None:
         write = self._transport.write
         write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
-        for number in range(self._pieces):
+        for number in range(self._chunks):
             await asyncio.sleep(PAUSE_S)
-            write(piece(content=f" w{number}"))
+            write(http_chunk(content=f" w{number}"))
         end = b"data: [DONE]\n\n"
         write(b"%x\r\n%s\r\n0\r\n\r\n" % (len(end), end))
 
 
-def serve(pieces: int, port: Connection) -> None:
+def serve(chunks: int, port: Connection) -> None:
     async def forever() -> None:
         server = await asyncio.get_running_loop().create_server(
-            lambda: Streamer(pieces), "127.0.0.1", 0, backlog=1024
+            lambda: Streamer(chunks), "127.0.0.1", 0, backlog=1024
         )
         port.send(server.sockets[0].getsockname()[1])
         await server.serve_forever()
@@ -88,9 +90,9 @@ def serve(pieces: int, port: Connection) -> None:
 
 
 @contextlib.contextmanager
-def streamer(pieces: int) -> Iterator[str]:
+def streamer(chunks: int) -> Iterator[str]:
     ours, theirs = multiprocessing.Pipe()
-    process = multiprocessing.get_context("spawn").Process(target=serve, args=(pieces, theirs), daemon=True)
+    process = multiprocessing.get_context("spawn").Process(target=serve, args=(chunks, theirs), daemon=True)
     process.start()
     try:
         yield f"http://127.0.0.1:{ours.recv()}/v1"
@@ -104,7 +106,7 @@ async def bare(url: str, streams: int) -> None:
         async with session.post(f"{url}/chat/completions", data=b"{}") as response:
             b"".join([part async for part in response.content.iter_any()])
 
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=PATIENCE) as session:
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=TIMEOUT) as session:
         await asyncio.gather(*(one(session) for _ in range(streams)))
 
 
@@ -117,7 +119,7 @@ async def eager(url: str, streams: int) -> None:
                     words.append(orjson.loads(line[6:])["choices"][0]["delta"]["content"])
                     times.append(time.perf_counter())
 
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=PATIENCE) as session:
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=TIMEOUT) as session:
         await asyncio.gather(*(one(session) for _ in range(streams)))
 
 
@@ -146,21 +148,21 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--streams", type=int, default=64)
-    parser.add_argument("--pieces", type=int, default=200)
+    parser.add_argument("--chunks", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    ways = {"bare": bare, "ours": ours, "eager": eager}
-    spent_us: dict[str, list[float]] = {name: [] for name in ways}
-    with streamer(options.pieces) as url:
+    clients = {"bare": bare, "ours": ours, "eager": eager}
+    spent_us: dict[str, list[float]] = {name: [] for name in clients}
+    with streamer(options.chunks) as url:
         for _ in range(options.rounds):
-            for name, way in ways.items():
+            for name, client in clients.items():
                 before = time.process_time()
-                uvloop.run(way(url, options.streams))
+                uvloop.run(client(url, options.streams))
                 spent_us[name].append(
-                    1e6 * (time.process_time() - before) / (options.streams * options.pieces)
+                    1e6 * (time.process_time() - before) / (options.streams * options.chunks)
                 )
     print(
-        f"{options.streams} streams of {options.pieces} pieces, {options.rounds} rounds; CPU µs a piece, median (range)"
+        f"{options.streams} streams of {options.chunks} chunks, {options.rounds} rounds; CPU µs a chunk, median (range)"
     )
     for name, each in spent_us.items():
         ratio = statistics.median(mine / base for mine, base in zip(each, spent_us["bare"], strict=True))

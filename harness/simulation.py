@@ -1,7 +1,7 @@
 """Runs any async function on virtual time, repeatable from one seed. The one file that imports trio.
 
-Virtual time jumps to the next deadline as soon as every task is blocked; it cannot see threads or sockets, so nothing that runs
-here may use either (the store is written in line)."""
+Virtual time jumps to the next deadline as soon as every task is blocked; it cannot see threads or sockets, so
+nothing that runs here may use either (the store is written in line)."""
 
 from __future__ import annotations
 
@@ -23,12 +23,14 @@ LONGEST_S = 10 * 365 * 86_400.0
 
 
 def simulate(function: Callable[[], Awaitable[Result]], *, seed: int) -> Result:
-    """The function's result. Same seed, same order of events, whatever the process or its hash seed.
+    """Returns the function's result. The same seed gives the same order of events, in any process and with
+    any hash seed.
 
-    raises  TimeoutError after ten virtual years: where all tasks wait for each other, time jumps there at once
+    raises  TimeoutError after ten virtual years: where all tasks wait for each other, time jumps there at
+            once
 
-    trio shuffles runnable tasks on purpose; its own switch for repeatable runs (the one that hypothesis and pytest-trio use) makes
-    it sort them first, and its stream of chance is seeded here."""
+    trio shuffles runnable tasks on purpose. Its own switch for repeatable runs (hypothesis and pytest-trio
+    use it) makes it sort them first, and its random stream is seeded here."""
     switches, chance = vars(trio_run), trio_run._r.getstate()
     sorting = switches["_ALLOW_DETERMINISTIC_SCHEDULING"]
     switches["_ALLOW_DETERMINISTIC_SCHEDULING"] = True
@@ -49,12 +51,12 @@ def simulate(function: Callable[[], Awaitable[Result]], *, seed: int) -> Result:
 
 
 class VirtualClock:
-    """A Clock of the simulation that it is made in; as LoopClock there, at a tenth of its cost.
+    """A Clock of the simulation in which it is made; it does what LoopClock does, at a tenth of the cost.
 
-    A simulated call sleeps at least once and reads the time a dozen times: through the loop's own cancel scopes and dispatch that
-    was a third of a simulated sweep's processor time.
+    A simulated call sleeps at least once and reads the time a dozen times: through the loop's own cancel
+    scopes and dispatch that was a third of a simulated sweep's CPU time.
 
-    epoch   what `wall` counts from"""
+    epoch   the time at which `wall` begins"""
 
     def __init__(self, epoch: float = 1_700_000_000.0) -> None:
         self._sleepers = cast(_Sleepers, vars(trio.lowlevel.current_clock())["_autojump"].__self__)
@@ -65,11 +67,12 @@ class VirtualClock:
         return self._sleepers.now_s
 
     def wall(self) -> float:
-        """Seconds since 1970, had the simulation begun at the epoch."""
+        """Seconds since 1970, as if the simulation had begun at the epoch."""
         return self._epoch + self._sleepers.now_s
 
     def jump(self, seconds: float) -> None:
-        """Sets the wall clock forward, or back, as an operator or a time server does; `now` does not notice."""
+        """Sets the wall clock forward or back, as an operator or a time server does; `now` goes on as
+        before."""
         self._epoch += seconds
 
     async def sleep(self, seconds: float) -> None:
@@ -80,7 +83,7 @@ class VirtualClock:
 
 
 class _Sleepers:
-    """Who sleeps until when, beside the loop's own deadlines."""
+    """The sleeping tasks and when each wakes; the loop's own deadlines are kept by trio."""
 
     def __init__(self, clock: trio.testing.MockClock) -> None:
         self.now_s = clock.current_time()
@@ -90,17 +93,18 @@ class _Sleepers:
 
     async def sleep(self, seconds: float) -> None:
         self._count += 1
-        bed = [trio.lowlevel.current_task()]
-        heapq.heappush(self._heap, (self.now_s + seconds, self._count, bed))
+        task_cell = [trio.lowlevel.current_task()]
+        heapq.heappush(self._heap, (self.now_s + seconds, self._count, task_cell))
 
         def abort(_: object) -> trio.lowlevel.Abort:
-            bed.clear()
+            task_cell.clear()
             return trio.lowlevel.Abort.SUCCEEDED
 
         await trio.lowlevel.wait_task_rescheduled(abort)
 
     def jump(self) -> None:
-        """What the loop calls when nothing is left to do now: on to the next deadline, and whoever sleeps until then is woken."""
+        """Moves time to the next deadline and wakes the tasks that sleep until then. The loop calls it when
+        every task is blocked."""
         heap = self._heap
         while heap and not heap[0][2]:
             heapq.heappop(heap)

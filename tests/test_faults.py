@@ -52,8 +52,9 @@ def faulty(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_failure_is_a_call_row_with_its_class(faulty: Path) -> None:
-    """429, 500, 503, resets, cut and foreign bodies, errors in a 200 and stalls: a fifth of all calls, each with the class that says who
-    must act, its status and its words; a wrong usage field is no failure, but it is not counted as a cost either way."""
+    """429, 500, 503, resets, cut and foreign bodies, errors in a 200 and stalls: a fifth of all calls, each
+    with the class that says who must act, its status and its words; a wrong usage field is no failure, but it
+    is not counted as a cost either way."""
     failed = rows(
         faulty,
         "SELECT error_class, http_status, count(*) FROM calls WHERE error_class IS NOT NULL GROUP BY ALL",

@@ -1,4 +1,5 @@
-"""Planted truth, small: what the audit says of ways to a model whose defects are known. `python -m bench.planted` does it at length."""
+"""Planted truth, small: what the audit says of ways to a model whose defects are known. `python -m
+bench.planted` does it at length."""
 
 from __future__ import annotations
 
@@ -6,8 +7,9 @@ from tests.planted import WAYS, causes_of, contradicted, play, rightly_named, ve
 
 
 def test_the_planted_truth_is_found() -> None:
-    """Over real sockets: no verdict that the truth contradicts; a temperature that is ignored and a hidden prompt are DIFFERENT on
-    replies even in a sweep this small, and every cause is named, no other beside it; the reference does not differ from itself."""
+    """Over real sockets: no verdict that the truth contradicts; a temperature that is ignored and a hidden
+    prompt are DIFFERENT on replies even in a sweep this small, and every cause is named, no other beside it;
+    the reference does not differ from itself."""
     part = play(1, repeats=2, taboo=16, referencegame=24)
     found = verdicts_of(part)
     assert contradicted((way, level, verdict) for (way, level), verdict in found.items()) == []

@@ -1,4 +1,5 @@
-"""A small world for engine tests: a toy game, a scripted provider, a store, all on virtual time from one seed."""
+"""A small world for tests of the scheduler: a toy game, a scripted provider, a store, all on virtual time
+from one seed."""
 
 from __future__ import annotations
 
@@ -40,7 +41,8 @@ T = TypeVar("T")
 
 
 def count_up(instance: Instance, rules: str) -> Play:
-    """The toy: two seats say numbers in turn, each one more than the last; whoever does not, aborts."""
+    """The toy game: two seats say numbers in turn, each one more than the last; any other reply aborts the
+    episode."""
     histories: dict[str, tuple[Message, ...]] = {"odd": (), "even": ()}
     last_parse = KEPT
     goal = int(str(instance.fields["goal"]))
@@ -67,13 +69,13 @@ COUNT = Game(
     rule_sets=("plain",),
     turns_typical=4,
     play=count_up,
-    instances=lambda: tuple(puzzle(number) for number in range(20)),
+    instances=lambda: tuple(toy_instance(number) for number in range(20)),
     bots={},
 )
 GAMES: Mapping[str, Game] = {"count": COUNT}
 
 
-def puzzle(number: int, *, goal: int | None = None) -> Instance:
+def toy_instance(number: int, *, goal: int | None = None) -> Instance:
     goal = goal if goal is not None else 2 + number % 5
     return Instance(
         game="count",
@@ -86,7 +88,7 @@ def puzzle(number: int, *, goal: int | None = None) -> Instance:
 
 
 def plan(number: int = 0, *, goal: int | None = None, method: str = "m/a", seats: int = 2) -> EpisodePlan:
-    return EpisodePlan(instance=puzzle(number, goal=goal), rules="plain", seating=(method,) * seats)
+    return EpisodePlan(instance=toy_instance(number, goal=goal), rules="plain", seating=(method,) * seats)
 
 
 def method(name: str = "m/a") -> AccessMethod:
@@ -107,7 +109,8 @@ def method(name: str = "m/a") -> AccessMethod:
 
 @dataclass
 class Counter:
-    """A provider that plays the toy perfectly; `trouble(prompt, number of the call)` may return an error to raise or a reply to give."""
+    """A provider that plays the toy game perfectly; `trouble(prompt, number of the call)` may return an error
+    to raise or a reply to give."""
 
     clock: LoopClock
     latency_s: float = 1.0
@@ -125,10 +128,12 @@ class Counter:
             await self.clock.sleep(self.latency_s)
         finally:
             self.in_flight -= 1
-        met = self.trouble(prompt, number)
-        if isinstance(met, CallError):
-            raise met
-        answer = met if met is not None else str(int(prompt.messages[-1].text.split()[1].rstrip("?")) + 1)
+        outcome = self.trouble(prompt, number)
+        if isinstance(outcome, CallError):
+            raise outcome
+        answer = (
+            outcome if outcome is not None else str(int(prompt.messages[-1].text.split()[1].rstrip("?")) + 1)
+        )
         return Completion(
             text=f" {answer}\n", finish_reason="stop", prompt_tokens=3, completion_tokens=1, http_status=200
         )
@@ -212,11 +217,11 @@ class World:
         )
 
     @asynccontextmanager
-    async def keeping(self) -> AsyncIterator[None]:
-        """The gates' clocks run, as the scheduler lets them."""
+    async def timers_running(self) -> AsyncIterator[None]:
+        """Runs the gates' timers, as the scheduler does."""
         async with anyio.create_task_group() as tasks:
             for route in self.routes.values():
-                tasks.start_soon(route.gate.keep)
+                tasks.start_soon(route.gate.run_timer)
             yield
             tasks.cancel_scope.cancel()
 
@@ -251,5 +256,5 @@ class World:
 
 
 def run(scenario: Callable[[], Awaitable[T]], seed: int = 0) -> T:
-    """The scenario's result on virtual time."""
+    """Returns the scenario's result, on virtual time."""
     return simulate(scenario, seed=seed)

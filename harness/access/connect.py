@@ -148,7 +148,7 @@ class Connector:
         name = gate_spec.name
 
         def on_event(kind: str, detail: str) -> None:
-            self.context.notify(f"{name}: gate {kind}: {detail}")
+            self.context.notify(f"{name}: {detail}")
             at = self.clock.wall()
             sink.put_nowait(GateEvent(run_id=self.run_id, gate=name, kind=kind, detail=detail, at=at))
 

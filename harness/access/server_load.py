@@ -31,7 +31,7 @@ async def follow_load(
     while True:
         load = await ask()
         if load is not None:
-            waiting = queue.hear(load)
+            waiting = queue.update(load)
             if waiting is not None:
                 for gate in gates:
                     gate.update_load(load.running, waiting)

@@ -100,7 +100,7 @@ async def _check_all(spec: SweepSpec, context: RunContext, *, probing: bool) -> 
 
     async with connector.connected(NullSink()) as live:
         for gate in dict.fromkeys(live.gate_of.values()):
-            live.background.start_soon(gate.keep)
+            live.background.start_soon(gate.run_timer)
         async with anyio.create_task_group() as checking:
             for name, backend in live.wired.items():
                 checking.start_soon(check, name, CheckTarget(route=live.routes[name], server=backend))

@@ -1,6 +1,8 @@
-"""A circuit breaker: a storm of failures stops traffic for a probe interval instead of multiplying it. Arithmetic.
+"""A circuit breaker: a storm of failures stops traffic for a probe interval instead of multiplying it.
+Arithmetic.
 
-After so many failures in a row the gate rests; then one call probes. If it fails the rest doubles, if it succeeds all is as before."""
+After so many failures in a row the gate rests; then one call probes. If it fails the rest doubles, if it
+succeeds all is as before."""
 
 from __future__ import annotations
 

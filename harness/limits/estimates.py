@@ -1,15 +1,17 @@
-"""What a call will cost before it is made: learned from what calls like it did cost. Arithmetic."""
+"""Estimates what a call will cost, from what earlier calls like it cost. Arithmetic."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-CHARACTERS_A_TOKEN = 4.0  # English, common tokenizers; the first calls correct it
-LEARNED_IN = 50  # calls; older ones fade at this pace
+CHARACTERS_A_TOKEN = (
+    4.0  # English text, common tokenizers (OpenAI's rule of thumb); the first calls correct it
+)
+LEARNED_IN = 50  # calls: the time constant of the moving means; a game's reply lengths settle within that
 
 
 class CallCost(NamedTuple):
-    """What a call takes of its provider's quotas. (A tuple, as several are made for every call.)"""
+    """What a call takes of its provider's quotas. A tuple, because several are made for every call."""
 
     requests: float = 1.0
     input_tokens: float = 0.0
@@ -21,19 +23,20 @@ class CallCost(NamedTuple):
 
 
 class Estimates:
-    """Tokens of calls to come. `kind` names calls that are alike: one game's one seat."""
+    """Expected tokens of calls. `kind` names calls that are alike: those of one seat of one game."""
 
     def __init__(self) -> None:
         self._characters_a_token = CHARACTERS_A_TOKEN
         self._output: dict[str, float] = {}
 
     def expect(self, kind: str, *, characters: int, tokens_max: int) -> CallCost:
-        """Before the first of its kind a reply is expected to be as long as it may."""
+        """Returns the expected cost; before the first call of a kind, a reply is expected to be as long as it
+        may."""
         output = min(self._output.get(kind, float(tokens_max)), float(tokens_max))
         return CallCost(1.0, characters / self._characters_a_token, output)
 
     def learn(self, kind: str, *, characters: int, cost: CallCost) -> None:
-        """Takes the provider's usage for a call of that kind and length."""
+        """Takes the usage that the provider reported for a call of that kind and length."""
         if cost.input_tokens > 0:
             self._characters_a_token += (
                 characters / cost.input_tokens - self._characters_a_token

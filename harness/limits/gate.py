@@ -1,11 +1,13 @@
-"""The door of one access method.
+"""Admits the calls of one provider quota: those of one access method, or of several that share it.
 
-Knows the method's quotas and the clock; nothing of games, episodes or HTTP.
-Keeps: never more calls in flight than the window, never more spent than the budgets allow, by the sweep's figures or by the provider's
-own, which win; where nobody tells us, by what is refused. Of the turns that wait, the one with the longest episode ahead goes first. A
-call that waits for another try holds no place, and is counted so that no new episode is begun for a lack of work. The window shrinks at
-trouble, a storm of failures rests the gate. Once closed, it lets nobody in and tells everyone who waits why.
-Does not promise: fairness between gates; they do not know each other."""
+Knows the quota, the window and the clock; nothing of games, episodes or HTTP. Keeps: no more calls are in
+flight than the window allows, and no more is spent than the quotas allow. A quota is what the sweep states,
+or what the provider reports, which wins; where neither does, it is learned from refusals. Of the turns that
+wait, the one with the most turns ahead of its episode goes first. A call that pauses before another try holds
+no place in the window, but counts as work to come, so that no new episode is begun in its stead. Refusals and
+missing service make the window smaller; many of them in a row make the gate rest. A closed gate admits no one
+and raises its reason in all who wait. Does not promise: fairness between gates; they do not know each
+other."""
 
 from __future__ import annotations
 
@@ -24,20 +26,21 @@ from harness.limits.estimates import CallCost, Estimates
 from harness.limits.headers import Quota, read_reports
 from harness.limits.learned_quota import LearnedQuota
 from harness.limits.token_bucket import TokenBucket
-from harness.limits.waits import NO_WAIT, Cause, WaitSums, WaitTimes
+from harness.limits.waits import NO_WAIT, Cause, WaitMeter, WaitTimes
 from harness.limits.window import Window
 
-WINDOW_START = 8
-PATIENCE_S = 900.0  # without a single good answer; then the episodes are left for a better day
+WINDOW_START = 8  # calls before the first answer; few enough for a free tier, doubled within a round trip
+# without one good answer: outages that end by themselves mostly end within a quarter of an hour
+PATIENCE_S = 900.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateLimits:
-    """What a sweep says of a provider's limits.
+    """The limits that a sweep states.
 
     concurrency   calls in flight at most
-    at_once       so many are let go before the first answer
-    the others    quotas a minute, None: not known"""
+    at_once       calls in flight before the first answer
+    the others    quotas a minute; None: not stated"""
 
     concurrency: int
     at_once: int = WINDOW_START
@@ -49,7 +52,8 @@ class GateLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateStatistics:
-    """A snapshot. calls: answered so far, well or badly; resting: those that wait for another try."""
+    """A snapshot. calls: answered so far, well or badly; resting: calls that pause before another try;
+    window: calls allowed in flight."""
 
     calls: int
     in_flight: int
@@ -59,7 +63,11 @@ class GateStatistics:
 
 
 class Admission(NamedTuple):
-    """A place in the window, what was reserved for it, and for what it had to wait. sent: what this gate let pass so far, this included."""
+    """A place in the window.
+
+    cost     what was reserved
+    sent     all that this gate has admitted so far, this call included
+    waited   how long the turn waited, by cause"""
 
     cost: CallCost
     sent_s: float
@@ -68,22 +76,24 @@ class Admission(NamedTuple):
 
 
 class CallResult(NamedTuple):
-    """How an admitted call ended, as far as limits go.
+    """What the end of an admitted call says of limits.
 
-    kind           "clean"; "limited": too fast; "unserved": no service; "other": says nothing of limits
-    cost           what it really cost, None if the provider did not say
+    kind           "clean"; "limited": too fast; "unserved": no service; "other": nothing
+    cost           what it really cost; None: the provider did not report it
     headers        the answer's, names in lower case
-    retry_after_s  how long the provider asked to be left alone"""
+    retry_after_s  the pause that the provider asked for
+    cause          of a failure, for events: HTTP 503, TimedOut"""
 
     kind: Literal["clean", "limited", "unserved", "other"]
     cost: CallCost | None = None
     headers: Mapping[str, str] = MappingProxyType({})
     retry_after_s: float | None = None
+    cause: str = ""
 
 
 @dataclass(slots=True)
 class _Ticket:
-    """A turn that waits."""
+    """A waiting turn."""
 
     cost: CallCost
     called: anyio.Event
@@ -108,7 +118,7 @@ class Gate:
         self._window = Window(start=limits.at_once, ceiling=limits.concurrency)
         self._breaker = Breaker()
         self._learned = LearnedQuota()
-        self._told = False  # whether the provider speaks of its quotas
+        self._reports_quotas = False  # whether the provider's headers report quotas
         quotas: dict[Quota, float | None] = {
             "requests": limits.requests,
             "tokens": limits.tokens,
@@ -119,10 +129,9 @@ class Gate:
         self._budgets: dict[Quota, TokenBucket] = {
             quota: TokenBucket(limit, now_s) for quota, limit in quotas.items() if limit is not None
         }
-        self._queue: list[
-            tuple[float, int, _Ticket]
-        ] = []  # a heap: the longest remainder first, then who came first
-        self._waits = WaitSums(now_s)
+        # a heap: the longest remainder first, then the order of arrival
+        self._queue: list[tuple[float, int, _Ticket]] = []
+        self._waits = WaitMeter(now_s)
         self._numbers = 0
         self._waiting = 0
         self._in_flight = 0
@@ -136,19 +145,20 @@ class Gate:
         self._due_s: float | None = None
         self._alarm = anyio.Event()
 
-    # --- turns ----------------------------------------------------------------------------------------------------------------
+    # --- turns ----------------------------------------------------------------------------------------------
 
     async def enter(self, remainder: float, cost: CallCost) -> Admission:
-        """Waits for a place in the window and for the budgets; the turn with the most turns ahead of its episode goes first.
+        """Waits for a place in the window and for the quotas.
 
-        raises  GateClosing once the gate is closed"""
+        remainder   turns ahead of the turn's episode; the turn with the most goes first
+        raises      GateClosing once the gate is closed"""
         if self._closed:
             raise self._refusal()
         now_s = self._clock.now()
         if not self._waiting and self._in_flight < self._room and self._wait_s(cost, now_s) <= 0.0:
             return self._reserve(cost, now_s)
         self._numbers += 1
-        ticket = _Ticket(cost, anyio.Event(), self._waits.so_far(now_s))
+        ticket = _Ticket(cost, anyio.Event(), self._waits.sums(now_s))
         heapq.heappush(self._queue, (-remainder, self._numbers, ticket))
         self._waiting += 1
         self._admit(now_s)
@@ -166,7 +176,7 @@ class Gate:
         return ticket.admission
 
     def leave(self, admission: Admission, answer: CallResult) -> None:
-        """Gives the place back, learns from the answer, and calls the next turns."""
+        """Gives the place back, learns from the answer, and admits the next turns."""
         now_s = self._clock.now()
         self._calls += 1
         if answer.kind == "clean":
@@ -181,13 +191,13 @@ class Gate:
             for quota, budget in self._budgets.items():
                 budget.settle(getattr(admission.cost, quota), getattr(answer.cost, quota))
         if answer.headers:
-            self._hear(admission, answer.headers, now_s)
+            self._learn_from_headers(admission, answer.headers, now_s)
         if self._queue:
             self._admit(now_s)
         self._signal_if_wanting()
 
     async def rest(self, seconds: float) -> None:
-        """The pause before another try: outside the window, still work to come.
+        """Pauses before another try; holds no place in the window and counts as work to come.
 
         raises  GateClosing as soon as the gate is closed"""
         self._resting += 1
@@ -200,8 +210,8 @@ class Gate:
         if self._closed:
             raise self._refusal()
 
-    async def keep(self) -> None:
-        """Admits turns when it is time that makes room: a budget refills, a rest ends."""
+    async def run_timer(self) -> None:
+        """Admits turns when only time was missing: a quota refills, a rest ends."""
         while True:
             self._alarm = anyio.Event()
             if self._due_s is None:
@@ -211,14 +221,14 @@ class Gate:
                     await self._alarm.wait()
             self._admit(self._clock.now())
 
-    # --- deciding: read, choose and reserve in one breath ---------------------------------------------------------------------
+    # --- admission: no await between reading, choosing and reserving ----------------------------------------
 
     @property
     def _room(self) -> int:
         return 1 if self._breaker.probing else self._window.size
 
     def _admit(self, now_s: float) -> None:
-        """Calls turns while there is room and budget; sets the alarm if only time is missing."""
+        """Admits turns while there are room and quota; sets the alarm if only time is missing."""
         due_s = None
         while self._queue and self._in_flight < self._room:
             ticket = self._queue[0][2]
@@ -229,11 +239,11 @@ class Gate:
                     break
                 self._waiting -= 1
                 ticket.admission = self._reserve(
-                    ticket.cost, now_s, self._waits.so_far(now_s).since(ticket.came)
+                    ticket.cost, now_s, self._waits.sums(now_s).since(ticket.came)
                 )
                 ticket.called.set()
             heapq.heappop(self._queue)
-        self._waits.held_up_by(self._cause(due_s, now_s), now_s)
+        self._waits.set_cause(self._cause(due_s, now_s), now_s)
         if due_s != self._due_s:
             self._due_s = due_s
             self._alarm.set()
@@ -245,31 +255,31 @@ class Gate:
         return wait_s
 
     def _cause(self, due_s: float | None, now_s: float) -> Cause:
-        """What holds up those who wait."""
+        """Returns what the queue waits for."""
         if due_s is None:
             return "rest" if self._breaker.probing else "place"
         return "rest" if now_s < due_s <= self._rest_until_s + 1e-9 else "quota"
 
     def _reserve(self, cost: CallCost, now_s: float, waited: WaitTimes = NO_WAIT) -> Admission:
         self._in_flight += 1
-        so_far = self._sent
+        before = self._sent
         self._sent = sent = CallCost(
-            so_far.requests + cost.requests,
-            so_far.input_tokens + cost.input_tokens,
-            so_far.output_tokens + cost.output_tokens,
+            before.requests + cost.requests,
+            before.input_tokens + cost.input_tokens,
+            before.output_tokens + cost.output_tokens,
         )
         self._learned.sent(now_s)
         for quota, budget in self._budgets.items():
             budget.spend(getattr(cost, quota), now_s)
         return Admission(cost, now_s, sent, waited)
 
-    # --- learning -------------------------------------------------------------------------------------------------------------
+    # --- learning -------------------------------------------------------------------------------------------
 
     def _record_trouble(self, admission: Admission, answer: CallResult, now_s: float) -> None:
-        paced = answer.kind == "limited" and not self._told and self._pace(admission, answer, now_s)
+        paced = answer.kind == "limited" and not self._reports_quotas and self._pace(admission, answer, now_s)
         probing = self._breaker.probing
         if not paced and not probing and self._window.trouble(sent_s=admission.sent_s, now_s=now_s):
-            self._on_event("cut", f"{answer.kind}: window {self._window.size}")
+            self._on_event("cut", f"concurrency lowered to {self._window.size} after {answer.cause}")
         rest_s = answer.retry_after_s or 0.0
         if answer.kind == "unserved":
             storm_s = self._breaker.failure(sent_s=admission.sent_s, now_s=now_s)
@@ -282,42 +292,49 @@ class Gate:
                 )
         if rest_s > 0.0 and now_s + rest_s > self._rest_until_s:
             self._rest_until_s = now_s + rest_s
-            self._on_event("rest", f"{answer.kind}: {rest_s:.2f} s")
+            self._on_event("rest", f"pausing {rest_s:.1f} s ({answer.cause})")
 
     def _pace(self, admission: Admission, answer: CallResult, now_s: float) -> bool:
-        """Learns from a refusal; True if calls were paced already, so that the pace was to blame and not their number."""
+        """Learns from a refusal; True if calls were paced already, so that the pace was too fast and not the
+        number too large."""
         paced = self._learned.per_minute is not None
         if self._learned.refused(sent_s=admission.sent_s, now_s=now_s, retry_after_s=answer.retry_after_s):
             self._announce_learned_quota()
         return paced
 
     def _announce_learned_quota(self) -> None:
-        self._on_event("quota", f"requests: {self._learned.per_minute:.0f} a minute, by what was refused")
+        self._on_event(
+            "quota", f"quota: {self._learned.per_minute:,.0f} requests/min (learned from refusals)"
+        )
 
-    def _hear(self, admission: Admission, headers: Mapping[str, str], now_s: float) -> None:
+    def _learn_from_headers(self, admission: Admission, headers: Mapping[str, str], now_s: float) -> None:
         for quota, report in read_reports(headers, self._clock.wall()).items():
-            self._told = True
+            self._reports_quotas = True
             if quota not in self._budgets:
                 if report.limit is None or report.limit < 1.0:
                     continue
                 self._budgets[quota] = TokenBucket(report.limit, now_s)
-                self._on_event("quota", f"{quota}: {report.limit:g} a minute, by the provider's word")
+                self._announce_reported_quota(quota, report.limit)
             spent_since = getattr(self._sent, quota) - getattr(admission.sent, quota)
-            if self._budgets[quota].hear(
+            if self._budgets[quota].take_report(
                 report, spent_since=spent_since, sent_s=admission.sent_s, now_s=now_s
             ):
-                self._on_event("quota", f"{quota}: {report.limit:g} a minute, by the provider's word")
+                self._announce_reported_quota(quota, self._budgets[quota].per_minute)
+
+    def _announce_reported_quota(self, quota: Quota, limit: float) -> None:
+        self._on_event("quota", f"quota: {limit:,.0f} {quota.replace('_', ' ')}/min (from response headers)")
 
     def update_load(self, running: int, waiting: int) -> None:
-        """What the server tells of itself: so many requests in the making, so long a queue that stands. The window follows."""
+        """Takes a server's report: so many requests being computed, so many in a standing queue. The window
+        follows it."""
         self._window.update_load(running=running, waiting=waiting, in_flight=self._in_flight)
         self._admit(self._clock.now())
         self._signal_if_wanting()
 
-    # --- episodes -------------------------------------------------------------------------------------------------------------
+    # --- episodes -------------------------------------------------------------------------------------------
 
     async def wait_until_wants_episodes(self) -> None:
-        """Until the turns at hand no longer suffice to keep the window full.
+        """Waits until the ready turns no longer suffice to keep the window full.
 
         raises  GateClosing once the gate is closed"""
         while not self.wants_episodes:
@@ -329,17 +346,19 @@ class Gate:
 
     @property
     def wants_episodes(self) -> bool:
-        """Fewer turns are ready, or soon will be, than a quarter of the window. A closed gate is hungry: come and be told."""
+        """Whether fewer turns wait, or pause before another try, than a quarter of the window. True of a
+        closed gate: who asks learns why."""
         return self._closed is not None or self._waiting + self._resting < max(1, self._window.size // 4)
 
     def _signal_if_wanting(self) -> None:
         if self.wants_episodes:
             self._wanting.set()
 
-    # --- the end --------------------------------------------------------------------------------------------------------------
+    # --- the end --------------------------------------------------------------------------------------------
 
     def close(self, reason: GateClosing) -> None:
-        """Nobody enters any more; those who wait are told. What is in flight comes home. The first reason stands."""
+        """Admits no one any more and raises the reason in all who wait. Calls in flight are answered. The
+        first reason stands."""
         if self._closed:
             return
         self._closed = reason
@@ -353,14 +372,15 @@ class Gate:
         self._signal_if_wanting()
 
     def _refusal(self) -> GateClosing:
-        """A fresh copy of the reason: one exception raised in a thousand tasks would collect a thousand tracebacks."""
+        """Returns a copy of the reason: one exception raised in a thousand tasks would collect a thousand
+        tracebacks."""
         assert self._closed is not None
         return type(self._closed)(
             str(self._closed), status=self._closed.status, request_id=self._closed.request_id
         )
 
     def note(self, kind: str, detail: str) -> None:
-        """Something that others saw of this gate and that belongs among its events."""
+        """Adds an event that was observed elsewhere."""
         self._on_event(kind, detail)
 
     @property
@@ -369,7 +389,7 @@ class Gate:
 
     @property
     def quotas(self) -> dict[str, float]:
-        """A minute's, by the sweep's figures or the provider's, as far as known."""
+        """Quotas a minute that the sweep states or the provider reports."""
         return {quota: budget.per_minute for quota, budget in self._budgets.items()}
 
     def statistics(self) -> GateStatistics:

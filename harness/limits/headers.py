@@ -1,8 +1,9 @@
 """What providers say of their limits in response headers. Pure.
 
-`x-ratelimit-{limit,remaining,reset}-{requests,tokens}` (OpenAI, Groq, Together, Azure; resets as "6m0s", "250ms" or seconds) and
-`anthropic-ratelimit-{requests,tokens,input-tokens,output-tokens}-{limit,remaining,reset}` (resets as RFC 3339 moments). All are a minute's.
-Sources: the providers' pages on rate limits."""
+`x-ratelimit-{limit,remaining,reset}-{requests,tokens}` (OpenAI, Groq, Together, Azure; resets as "6m0s",
+"250ms" or seconds) and
+`anthropic-ratelimit-{requests,tokens,input-tokens,output-tokens}-{limit,remaining,reset}` (resets as RFC 3339
+moments). All are a minute's. Sources: the providers' pages on rate limits."""
 
 from __future__ import annotations
 

@@ -1,18 +1,21 @@
-"""A quota that nobody told us: how many requests a minute a provider takes, learned from what it refuses. Arithmetic.
+"""A quota that nobody told us: how many requests a minute a provider takes, learned from what it refuses.
+Arithmetic.
 
-Some refusals in a row, or a good share of all, mean that we are too fast. The most that was taken in any recent minute is then the best
-figure there is, and calls are paced by it from then on. (Not what was taken in the last minute: refusals that have nothing to do with the
-pace would lower it without end; but where a good share of half a minute's requests is refused, what that half minute took is the figure,
-for the minutes before may have drawn on savings.) Where the provider asks for a short pause only, before a minute has passed, it counts by
-the second, and the pace so far is the figure: soon that since the first refusal, as there may have been savings before. Half a minute in
-which it was used with hardly a refusal raises it by 0.5 %, after two minutes of that by twice as much each time: a figure that was too
-low, or a quota that was raised, is found.
+Some refusals in a row, or a good share of all, mean that we are too fast. The most that was taken in any
+recent minute is then the best figure there is, and calls are paced by it from then on. (Not what was taken in
+the last minute: refusals that have nothing to do with the pace would lower it without end; but where a good
+share of half a minute's requests is refused, what that half minute took is the figure, for the minutes before
+may have drawn on savings.) Where the provider asks for a short pause only, before a minute has passed, it
+counts by the second, and the pace so far is the figure: soon that since the first refusal, as there may have
+been savings before. Half a minute in which it was used with hardly a refusal raises it by 0.5 %, after two
+minutes of that by twice as much each time: a figure that was too low, or a quota that was raised, is found.
 
-A figure is found by overrunning it, and a provider that looks back over a minute gives nothing back before that burst is a minute old. So
-for a minute nothing is sent that would be more than the figure in the last minute by our own count, but for one request when the pause is
-over that the provider asked for: taken although that minute is full, it says that the provider counts otherwise. A single refusal that
-asks for a long pause is treated so, too: a request taken just when our count says that there is room again makes of the suspicion a
-figure."""
+A figure is found by overrunning it, and a provider that looks back over a minute gives nothing back before
+that burst is a minute old. So for a minute nothing is sent that would be more than the figure in the last
+minute by our own count, but for one request when the pause is over that the provider asked for: taken
+although that minute is full, it says that the provider counts otherwise. A single refusal that asks for a
+long pause is treated so, too: a request taken just when our count says that there is room again makes of the
+suspicion a figure."""
 
 from __future__ import annotations
 
@@ -37,8 +40,8 @@ PATIENT_RAISES = 4  # before the figure is taken for too low
 
 
 class _Trial(NamedTuple):
-    """A request sent when the asked pause was over. full: the figure or more were sent in the minute before; just_freed: no more,
-    but up to a second earlier."""
+    """A request sent when the asked pause was over. full: the figure or more were sent in the minute before;
+    just_freed: no more, but up to a second earlier."""
 
     sent_s: float
     full: bool

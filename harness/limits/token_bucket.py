@@ -1,28 +1,30 @@
-"""A quota a minute: how long to wait before spending, and what was really spent. Arithmetic; the caller says what time it is.
+"""A token bucket for a quota a minute: how long to wait before spending, and what was really spent.
+Arithmetic; time is an argument.
 
-The bucket is small on purpose: providers count in windows of their own phase, and some enforce a minute's quota by the second. b
-requests at once and then one every w / (quota - b + 1) seconds are at most the quota in any w seconds; with w = 60 s + jitter no window
-of 60 s at the provider holds more, whatever its phase and although a request may arrive up to the jitter later than another."""
+The bucket is small on purpose: providers count in windows of their own phase, and some enforce a minute's
+quota by the second. b requests at once and then one every w / (quota - b + 1) seconds are at most the quota
+in any w seconds; with w = 60 s + jitter no window of 60 s at the provider holds more, whatever its phase,
+although one request may arrive later than another by up to the jitter."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 MINUTE_S = 60.0
-JITTER_S = 0.5  # how much later than another a request may arrive, on networks we plan for
-RESET_ROUNDING_S = 1.5  # resets are told in whole seconds by some
+JITTER_S = 0.5  # by so much one request may arrive later than another; a slow mobile network's round trip
+RESET_ROUNDING_S = 1.5  # some providers report resets in whole seconds, each rounded its own way
 BURST_SHARE = (
-    0.005  # of the quota; the rest of it, less the jitter, is what steady use reaches: 98.7 % and more
+    0.005  # of the quota; what is left of it, less the jitter, is what steady use reaches: 98.7 % and more
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuotaReport:
-    """What a provider says of one of its quotas.
+    """What a provider reports of one of its quotas; None where it does not.
 
-    limit      a minute, None if it does not say
-    remaining  how much is left, None if it does not say
-    reset_s    seconds until all of it is back, None if it does not say"""
+    limit      a minute
+    remaining  how much is left
+    reset_s    seconds until all of it is back"""
 
     limit: float | None = None
     remaining: float | None = None
@@ -36,11 +38,11 @@ class TokenBucket:
         self._quota = per_minute
         self._level = self._burst
         self._at = now_s
-        self._allowance: float | None = None  # the provider's own count, until it is reset
+        self._allowance: float | None = None  # what the provider's last report left, until its reset
         self._allowance_until = now_s
-        self._heard_s = now_s
-        self._heard_sent_s = float("-inf")
-        self._coming_back = 1.0  # what the provider counts as spent and gives back until then
+        self._reported_s = now_s
+        self._reported_sent_s = float("-inf")
+        self._coming_back = 1.0  # what the provider counts as spent, and gives back until then
         self._gradual = False  # whether it gives that back bit by bit
         self._reset_at_s: float | None = None
         self._reset_remaining = 0.0
@@ -58,7 +60,8 @@ class TokenBucket:
         return (self._quota - self._burst + 1.0) / (MINUTE_S + JITTER_S)
 
     def wait_s(self, cost: float, now_s: float) -> float:
-        """Seconds until so much may be spent; 0: now. More than the burst may be spent once the bucket is full: it then owes."""
+        """Returns the seconds until so much may be spent. More than the burst may be spent once the bucket is
+        full: it then owes."""
         self._advance(now_s)
         missing = min(cost, self._burst) - self._level
         wait_s = missing / self._refill_per_s if missing > 1e-9 else 0.0
@@ -66,47 +69,49 @@ class TokenBucket:
             until_s = self._allowance_until
             if self._gradual:
                 share = min(1.0, (cost - self._allowance) / self._coming_back)
-                until_s = self._heard_s + share * (until_s - self._heard_s)
+                until_s = self._reported_s + share * (until_s - self._reported_s)
             wait_s = max(wait_s, until_s - now_s)
         return wait_s
 
     def spend(self, cost: float, now_s: float) -> None:
-        """Takes it, whether or not it was there."""
+        """Spends, whether or not the bucket holds as much."""
         self._advance(now_s)
         self._level -= cost
         if self._allowance is not None:
             self._allowance -= cost
 
     def settle(self, estimate: float, actual: float) -> None:
-        """Corrects an earlier spending once the provider has said what it was."""
+        """Corrects an earlier spending by what the provider reported."""
         self._level = min(self._burst, self._level + estimate - actual)
 
     def change(self, per_minute: float, now_s: float) -> None:
-        """Another quota from now on."""
+        """Sets another quota from now on."""
         self._advance(now_s)
         self._quota = per_minute
         self._level = min(self._level, self._burst)
 
-    def hear(self, report: QuotaReport, *, spent_since: float, sent_s: float, now_s: float) -> bool:
-        """Takes the provider's word; True if it changed the quota.
+    def take_report(self, report: QuotaReport, *, spent_since: float, sent_s: float, now_s: float) -> bool:
+        """Takes a report; True if it changed the quota.
 
-        spent_since   by calls that were sent after the one that brought the word: it may not count them in `remaining`
-        sent_s        when that one was sent; of two words the later counts"""
+        spent_since   by calls that were sent after the one that brought the report, which may not count them
+                      in `remaining`
+        sent_s        when that call was sent; of two reports the one of the later call counts"""
         self._advance(now_s)
         changed = report.limit is not None and report.limit >= 1.0 and report.limit != self._quota
         if changed:
             assert report.limit is not None
             self.change(report.limit, now_s)
-        if report.remaining is not None and report.reset_s is not None and sent_s >= self._heard_sent_s:
-            self._heard_sent_s = sent_s
+        if report.remaining is not None and report.reset_s is not None and sent_s >= self._reported_sent_s:
+            self._reported_sent_s = sent_s
             self._learn_law(report.remaining, now_s + report.reset_s)
             self._allowance = report.remaining - spent_since
-            self._heard_s, self._allowance_until = now_s, now_s + report.reset_s
+            self._reported_s, self._allowance_until = now_s, now_s + report.reset_s
             self._coming_back = max(1.0, self._quota - report.remaining)
         return changed
 
     def _learn_law(self, remaining: float, reset_at_s: float) -> None:
-        """A reset that moves on although nothing came back at once is no window's end: what was spent comes back bit by bit."""
+        """Learns whether spendings come back all at once or gradually: a reset that moves on, with nothing
+        back, is no window's end."""
         if self._reset_at_s is None or reset_at_s > self._reset_at_s + RESET_ROUNDING_S:
             self._gradual = (
                 self._reset_at_s is not None and remaining < (self._reset_remaining + self._quota) / 2

@@ -1,6 +1,8 @@
-"""For what a gate's waiting turns waited, in seconds: a place in the window, a quota, or the end of a rest.
+"""Divides the seconds that a gate's turns wait by cause: a place in the window, a quota, or the end of a
+rest.
 
-A gate's queue is held up by one cause at a time, so two running sums tell every turn's share of each: what they grew by while it waited."""
+A gate's queue waits for one cause at a time, so two running sums give every turn its share: what they grew by
+while it waited."""
 
 from __future__ import annotations
 
@@ -10,7 +12,8 @@ Cause = Literal["place", "quota", "rest"]
 
 
 class WaitTimes(NamedTuple):
-    """Seconds held up by a quota and by a rest; whatever else a turn waited, it waited for a place."""
+    """Seconds of waiting for a quota and for the end of a rest; the rest of a turn's waiting was for a
+    place."""
 
     quota_s: float = 0.0
     rest_s: float = 0.0
@@ -22,7 +25,7 @@ class WaitTimes(NamedTuple):
 NO_WAIT = WaitTimes()
 
 
-class WaitSums:
+class WaitMeter:
     """The running sums of one gate."""
 
     def __init__(self, now_s: float) -> None:
@@ -31,16 +34,16 @@ class WaitSums:
         self._cause: Cause = "place"
         self._since_s = now_s
 
-    def so_far(self, now_s: float) -> WaitTimes:
+    def sums(self, now_s: float) -> WaitTimes:
         passed_s = now_s - self._since_s
         return WaitTimes(
             self._quota_s + (passed_s if self._cause == "quota" else 0.0),
             self._rest_s + (passed_s if self._cause == "rest" else 0.0),
         )
 
-    def held_up_by(self, cause: Cause, now_s: float) -> None:
-        """From now on, until told otherwise."""
+    def set_cause(self, cause: Cause, now_s: float) -> None:
+        """Sets what the queue waits for from now on."""
         if cause == self._cause:
             return
-        sums = self.so_far(now_s)
+        sums = self.sums(now_s)
         self._quota_s, self._rest_s, self._cause, self._since_s = sums.quota_s, sums.rest_s, cause, now_s

@@ -1,1 +1,7 @@
-"""What is seen of a sweep while it runs: rows counted as they pass, how late the loop is, and the live views of both."""
+"""Counts and shows a sweep while it runs.
+
+meters            counts the rows on their way to the store: rates, errors, tokens, cost and scores of each
+                  access method
+event_loop_delay  measures how late the event loop wakes a task
+views             takes snapshots of the sweep and presents them as plain lines or as events
+live_table        presents the snapshots as a table on a terminal"""

@@ -1,7 +1,7 @@
-"""What goes by on its way to the store: rates, errors, tokens, cost and scores of each access method, counted as the rows pass.
+"""Counts the rows on their way to the store: rates, errors, tokens, cost and scores of each access method.
 
-Knows rows and the clock; nothing of gates or screens. Keeps: every row is handed on, in order, as it came; rates are those of the last
-minute. Scores begin with what the store held."""
+Knows rows and the clock; nothing of gates or screens. Keeps: every row is handed on unchanged and in order;
+rates are those of the last minute. Scores include the episodes that the store held when the run began."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from harness.core.records import CallRecord, EpisodeRecord, Record
 MINUTE_S = 60
 
 
-class LastMinute:
-    """Sums over the last minute, second by second."""
+class MinuteSum:
+    """A sum over the last minute, kept by the second."""
 
     def __init__(self) -> None:
         self._seconds: deque[tuple[int, int]] = deque()
@@ -29,7 +29,7 @@ class LastMinute:
         self._sum += amount
 
     def a_minute(self, now_s: float, began_s: float) -> float:
-        """What a minute like the last would bring; in a run's first minute, one like what there was of it."""
+        """Returns the last minute's sum; in a run's first minute, the sum so far scaled to a minute."""
         while self._seconds and self._seconds[0][0] <= now_s - MINUTE_S:
             self._sum -= self._seconds.popleft()[1]
         return self._sum * MINUTE_S / min(MINUTE_S, max(1.0, now_s - began_s))
@@ -37,32 +37,36 @@ class LastMinute:
 
 @dataclass(slots=True)
 class Traffic:
-    """One access method's calls of this run. tokens and cost_usd: as far as the provider said; no cost was: None."""
+    """One access method's calls of this run.
+
+    tokens     as far as the provider reports them
+    cost_usd   None: no cost is known of any call"""
 
     calls: int = 0
     errors: int = 0
     cost_usd: float | None = None
-    requests: LastMinute = field(default_factory=LastMinute)
-    tokens: LastMinute = field(default_factory=LastMinute)
+    requests: MinuteSum = field(default_factory=MinuteSum)
+    tokens: MinuteSum = field(default_factory=MinuteSum)
 
 
 @dataclass(slots=True)
-class Points:
-    """Finished episodes of one game through one method, and the sum of their scores; what was aborted earned nothing."""
+class ScoreSum:
+    """Finished episodes of one game through one method, and the sum of their scores; an aborted episode adds
+    0."""
 
     episodes: int = 0
-    points: float = 0.0
+    total: float = 0.0
 
 
 class Meters:
-    """A RecordSink in front of another."""
+    """A RecordSink that counts rows and hands them to another sink."""
 
-    def __init__(self, sink: RecordSink, clock: Clock, *, points: Mapping[tuple[str, str], Points]) -> None:
+    def __init__(self, sink: RecordSink, clock: Clock, *, scores: Mapping[tuple[str, str], ScoreSum]) -> None:
         self._sink = sink
         self._clock = clock
         self._began_s = clock.now()
         self.traffic: dict[str, Traffic] = {}
-        self.points: dict[tuple[str, str], Points] = dict(points)
+        self.scores: dict[tuple[str, str], ScoreSum] = dict(scores)
 
     async def put(self, *records: Record) -> None:
         """See RecordSink."""
@@ -102,6 +106,6 @@ class Meters:
             if record.cost_usd is not None:
                 traffic.cost_usd = (traffic.cost_usd or 0.0) + record.cost_usd
         elif isinstance(record, EpisodeRecord) and record.status == "finished" and record.arm == "main":
-            points = self.points.setdefault((record.method, record.game), Points())
-            points.episodes += 1
-            points.points += record.score or 0.0
+            scores = self.scores.setdefault((record.method, record.game), ScoreSum())
+            scores.episodes += 1
+            scores.total += record.score or 0.0

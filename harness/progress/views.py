@@ -1,6 +1,8 @@
-"""What is seen of a sweep while it runs: plain lines now and then, events for machines, or (table.py) a table on a terminal.
+"""What is seen of a sweep while it runs: plain lines now and then, events for machines, or (table.py) a table
+on a terminal.
 
-Knows lanes, gates, what has passed the meters and how late the loop is; changes nothing. A `Picture` is what all three show."""
+Knows lanes, gates, what has passed the meters and how late the loop is; changes nothing. A `ProgressSnapshot`
+is what all three show."""
 
 from __future__ import annotations
 
@@ -9,11 +11,11 @@ from dataclasses import asdict, dataclass
 
 from harness.core.protocols import Clock
 from harness.limits.gate import Gate, GateStatistics
+from harness.progress.event_loop_delay import DelayMonitor
 from harness.progress.meters import Meters
-from harness.progress.pulse import Pulse
 from harness.scheduler.scheduler import Tally
 
-PLAIN_PERIOD_S = 10.0
+PLAIN_PERIOD_S = 10.0  # a log of an hour stays readable
 EVENT_PERIOD_S = 1.0
 NO_GATE = GateStatistics(calls=0, in_flight=0, waiting=0, resting=0, window=0)
 
@@ -22,10 +24,10 @@ Emit = Callable[[Mapping[str, object]], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaneView:
-    """What is shown of one access method, or of a pair, whose calls are its players' and show at their gates.
+    """Where the figures of one lane come from: an access method's lane, or that of a pair of players.
 
     done_before   episodes that the store held when the run began
-    gate          None: a pair's"""
+    gate          None for a pair: its calls are counted at the gates of its players"""
 
     name: str
     planned: int
@@ -35,15 +37,16 @@ class LaneView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LanePicture:
-    """One access method, or a pair of them, at a moment.
+class LaneSnapshot:
+    """One access method, or a pair of players, at a moment.
 
     done, failed, planned   episodes: done in all runs, failed in this one, planned in all
-    in_flight, window, queue, retrying   calls at its gate: on the wire, allowed there, waiting, pausing before another try; 0 of a pair
+    in_flight, window, queue, retrying   calls at its gate: sent, allowed in flight, waiting, pausing before
+                                         another try; 0 for a pair
     calls, errors, cost_usd   of this run; cost None where no price is known
     limits        quotas a minute, by name, as far as known
-    score         mean of this run's scored episodes, as far as there are
-    to_go_s       None before anything can be told"""
+    score         mean score of this run's scored episodes; None: there is none yet
+    to_go_s       estimated seconds to the lane's end; None before an episode has ended"""
 
     method: str
     planned: int
@@ -64,8 +67,11 @@ class LanePicture:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GamePicture:
-    """One model's mean points in one game, in all runs, by access method; spread: the largest less the smallest, None for one alone."""
+class GameSnapshot:
+    """One model's results in one game, in all runs.
+
+    points   mean score by access method; an aborted episode counts 0
+    spread   the largest mean less the smallest; None: there is only one"""
 
     model: str
     game: str
@@ -74,19 +80,22 @@ class GamePicture:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Picture:
-    """A sweep at a moment. lag_s: how late the event loop was in the last second, on average and at worst."""
+class ProgressSnapshot:
+    """A sweep at a moment.
+
+    lag_s, lag_s_max   mean and maximum event loop delay of the last second
+    rows_behind        rows that are not written yet"""
 
     elapsed_s: float
     lag_s: float
     lag_s_max: float
     rows_behind: int
-    methods: tuple[LanePicture, ...]
-    games: tuple[GamePicture, ...]
+    methods: tuple[LaneSnapshot, ...]
+    games: tuple[GameSnapshot, ...]
 
 
 class Progress:
-    """Takes pictures of lanes."""
+    """Takes snapshots of lanes."""
 
     def __init__(
         self,
@@ -94,46 +103,46 @@ class Progress:
         *,
         clock: Clock,
         meters: Meters,
-        pulse: Pulse,
+        delay: DelayMonitor,
         rows_behind: Callable[[], int],
     ) -> None:
         self._lanes = lanes
         self._clock = clock
         self._meters = meters
-        self._pulse = pulse
+        self._delay = delay
         self._rows_behind = rows_behind
         self._began = clock.now()
 
-    def picture(self) -> Picture:
-        return Picture(
+    def snapshot(self) -> ProgressSnapshot:
+        return ProgressSnapshot(
             elapsed_s=self._clock.now() - self._began,
-            lag_s=self._pulse.lag.mean_s,
-            lag_s_max=self._pulse.lag.max_s,
+            lag_s=self._delay.delay.mean_s,
+            lag_s_max=self._delay.delay.max_s,
             rows_behind=self._rows_behind(),
             methods=tuple(map(self._lane, self._lanes)),
             games=self._games(),
         )
 
-    async def lines(self, say: Callable[[str], None]) -> None:
-        """Some plain lines now and then, until cancelled."""
+    async def lines(self, notify: Callable[[str], None]) -> None:
+        """Hands out plain lines every ten seconds, until cancelled."""
         while True:
             await self._clock.sleep(PLAIN_PERIOD_S)
-            for line in plain_lines(self.picture()):
-                say(line)
+            for line in plain_lines(self.snapshot()):
+                notify(line)
 
     async def events(self, emit: Emit) -> None:
-        """A picture a second, until cancelled."""
+        """Hands out an event a second, until cancelled."""
         while True:
             await self._clock.sleep(EVENT_PERIOD_S)
-            emit({"event": "progress", **asdict(self.picture())})
+            emit({"event": "progress", **asdict(self.snapshot())})
 
-    def _lane(self, lane: LaneView) -> LanePicture:
+    def _lane(self, lane: LaneView) -> LaneSnapshot:
         tally, gate = lane.tally, lane.gate.statistics() if lane.gate else NO_GATE
         traffic = self._meters.traffic.get(lane.name)
         ended = tally.finished + tally.failed
         left = lane.planned - lane.done_before - ended
         elapsed_s = self._clock.now() - self._began
-        return LanePicture(
+        return LaneSnapshot(
             method=lane.name,
             planned=lane.planned,
             done=lane.done_before + ended,
@@ -152,34 +161,33 @@ class Progress:
             to_go_s=0.0 if not left else left * elapsed_s / ended if ended else None,
         )
 
-    def _games(self) -> tuple[GamePicture, ...]:
+    def _games(self) -> tuple[GameSnapshot, ...]:
         means: dict[tuple[str, str], dict[str, float]] = {}
-        for (method, game), points in sorted(self._meters.points.items()):
-            whose = (
-                method if "+" in method else method.split("/", 1)[0]
-            )  # a pair is no access method of either model
-            means.setdefault((whose, game), {})[method] = points.points / points.episodes
+        for (method, game), scores in sorted(self._meters.scores.items()):
+            # a pair is no access method of either model
+            model = method if "+" in method else method.split("/", 1)[0]
+            means.setdefault((model, game), {})[method] = scores.total / scores.episodes
         return tuple(
-            GamePicture(
+            GameSnapshot(
                 model=model,
                 game=game,
-                points=of,
-                spread=max(of.values()) - min(of.values()) if len(of) > 1 else None,
+                points=by_method,
+                spread=max(by_method.values()) - min(by_method.values()) if len(by_method) > 1 else None,
             )
-            for (model, game), of in sorted(means.items())
+            for (model, game), by_method in sorted(means.items())
         )
 
 
-def plain_lines(picture: Picture) -> list[str]:
-    """One line an access method, one for the scores, one for ourselves."""
-    lines = [", ".join(f"{name} {value}" for name, value in cells(lane).items()) for lane in picture.methods]
-    if picture.games:
-        lines.append(points(picture))
-    return [*lines, ourselves(picture)]
+def plain_lines(snapshot: ProgressSnapshot) -> list[str]:
+    """Returns one line for each access method, one for the scores and one for the harness itself."""
+    lines = [", ".join(f"{name} {value}" for name, value in cells(lane).items()) for lane in snapshot.methods]
+    if snapshot.games:
+        lines.append(score_line(snapshot))
+    return [*lines, harness_line(snapshot)]
 
 
-def cells(lane: LanePicture) -> Mapping[str, str]:
-    """What is told of an access method, each under its name."""
+def cells(lane: LaneSnapshot) -> Mapping[str, str]:
+    """Returns the texts of a lane by column."""
     tokens = (
         lane.limits.get("tokens")
         or sum(lane.limits.get(name, 0.0) for name in ("input_tokens", "output_tokens"))
@@ -210,21 +218,23 @@ def _of_limit(rate: float, limit: float | None) -> str:
     return f"{rate:.0f}" if limit is None else f"{rate:.0f}/{limit:.0f}"
 
 
-def points(picture: Picture) -> str:
-    """Each game's mean over the access methods and, where there are several, how far they lie apart."""
-    of_game = []
-    for one in picture.games:
-        apart = (
-            "" if one.spread is None else f" (spread {one.spread:.1f} over {len(one.points)} access methods)"
+def score_line(snapshot: ProgressSnapshot) -> str:
+    """Returns each game's mean score over the access methods and, where there are several, their spread."""
+    texts = []
+    for game in snapshot.games:
+        spread = (
+            ""
+            if game.spread is None
+            else f" (spread {game.spread:.1f} over {len(game.points)} access methods)"
         )
-        of_game.append(f"{one.model} {one.game} {sum(one.points.values()) / len(one.points):.1f}{apart}")
-    return f"points: {'; '.join(of_game)}"
+        texts.append(f"{game.model} {game.game} {sum(game.points.values()) / len(game.points):.1f}{spread}")
+    return f"mean scores: {'; '.join(texts)}"
 
 
-def ourselves(picture: Picture) -> str:
-    """How the harness itself is doing."""
-    lag = f"event loop {1e3 * picture.lag_s:.1f} ms late, at worst {1e3 * picture.lag_s_max:.1f}"
-    return f"{picture.elapsed_s:.0f} s; {lag}; {picture.rows_behind} rows on their way to the store"
+def harness_line(snapshot: ProgressSnapshot) -> str:
+    """Returns how the harness itself is doing."""
+    delay = f"event loop delay {1e3 * snapshot.lag_s:.1f} ms (max {1e3 * snapshot.lag_s_max:.1f} ms)"
+    return f"{snapshot.elapsed_s:.0f} s; {delay}; {snapshot.rows_behind} rows not written yet"
 
 
 def _duration(seconds: float) -> str:

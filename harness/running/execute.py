@@ -20,8 +20,8 @@ from harness.access.context import RunContext
 from harness.access.game_sets import items_of, warm_up
 from harness.core.clock import RealClock
 from harness.core.protocols import RecordSink
+from harness.progress.event_loop_delay import DelayMonitor
 from harness.progress.meters import Meters
-from harness.progress.pulse import Pulse
 from harness.progress.views import LaneView, Progress
 from harness.running.opening_rows import opening_rows
 from harness.running.prepare import LanePlan, RunPlan
@@ -104,18 +104,18 @@ async def _play(
         await writer.put(*opening_rows(plan, live, wall_s=clock.wall()))
         begun.set()
         live.servers.follow_load(live.background, live.gate_of)
-        meters = Meters(writer, clock, points=plan.stored.points)
+        meters = Meters(writer, clock, scores=plan.stored.points)
         sink = early_stopping.tap(meters) if early_stopping else meters
         scheduler = _scheduler(plan, live.routes, sink, clock)
-        pulse = Pulse(run_id=plan.run_id, clock=clock, sink=writer)
+        delay = DelayMonitor(run_id=plan.run_id, clock=clock, sink=writer)
         progress = Progress(
             _views(plan, live.routes, scheduler),
             clock=clock,
             meters=meters,
-            pulse=pulse,
+            delay=delay,
             rows_behind=lambda: writer.rows_behind,
         )
-        live.background.start_soon(pulse.beat)
+        live.background.start_soon(delay.measure)
         live.background.start_soon(_show, progress, context, clock)
         if early_stopping is None:
             return await play_until_done_or_stopped(scheduler, interrupts)
@@ -172,7 +172,7 @@ def _budget(plan: RunPlan, routes: Mapping[str, Route], clock: RealClock) -> Spe
         for one in plan.lanes
     }
     gates = {name: route.gate for name, route in routes.items()}
-    return SpendingBudget(plan.scopes, ways=progress, spent=plan.stored.spent, gates=gates, clock=clock)
+    return SpendingBudget(plan.scopes, lanes=progress, spent=plan.stored.spent, gates=gates, clock=clock)
 
 
 def _views(plan: RunPlan, routes: Mapping[str, Route], scheduler: Scheduler) -> list[LaneView]:

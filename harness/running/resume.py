@@ -10,7 +10,7 @@ from harness.access.game_sets import game_sets
 from harness.config.episode_plans import Cells, GameSet, numbered, planned
 from harness.config.sweep import SweepSpec
 from harness.core.vocabulary import EpisodePlan, item_key
-from harness.progress.meters import Points
+from harness.progress.meters import ScoreSum
 from harness.scheduler.episode import Beginning, RecordedTurn
 from harness.scheduler.spending import Spending
 from harness.store.file import open_to_read
@@ -33,7 +33,7 @@ class Stored:
     failed: int
     beginnings: dict[str, Beginning]
     spent: dict[str, Spending]
-    points: dict[tuple[str, str], Points]
+    points: dict[tuple[str, str], ScoreSum]
 
     def beginning(self, plan: EpisodePlan) -> Beginning:
         return self.beginnings.pop(plan.episode_id, Beginning())
@@ -62,7 +62,7 @@ def read_stored(
         for row in spent_by_method(connection)
     }
     points = {
-        (method, game): Points(episodes=count, points=total)
+        (method, game): ScoreSum(episodes=count, total=total)
         for method, game, count, total in points_by_game(connection)
     }
     return Stored(ended=ended, failed=failed, beginnings=beginnings, spent=spent, points=points)

@@ -1,7 +1,7 @@
-"""One call: through the gate, to the backend, and perhaps again. Each try leaves a CallRecord.
+"""Makes one call: through its gate, to its backend, and perhaps again. Each try leaves a CallRecord.
 
-The only place that retries. tenacity owns the loop from the first failure on (a call that succeeds at once never enters it); the
-pauses are full jitter from the call's own random stream with the provider's Retry-After as a floor, on the clock that is handed in."""
+Only this file retries. A pause before another try is full jitter from the call's own random stream, and at
+least the provider's Retry-After, on the clock that is handed in."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ from harness.limits.gate import CallResult, Gate
 from harness.scheduler.spending import SpendingBudget
 from harness.scheduler.watchdog import Watchdog
 
-NOTHING_SAID = CallResult(kind="other")
+NO_INFORMATION = CallResult(kind="other")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
     """How long one call is tried.
 
-    tries_max    requests a call may cost
-    deadline_s   no new try later than this after the first began
-    wait_max_s   ceiling of the jittered pause; Retry-After may exceed it
-    wait_first_s ceiling of the first pause; it doubles from try to try"""
+    tries_max      requests that a call may cost
+    deadline_s     no try begins later than this after the first
+    wait_max_s     upper bound of the jittered pause; Retry-After may exceed it
+    wait_first_s   upper bound of the first pause; it doubles from try to try"""
 
     tries_max: int = 6
     deadline_s: float = 600.0
@@ -55,9 +55,10 @@ class RetryPolicy:
 class Route:
     """An access method made live.
 
-    gate      of the quota it draws on; other methods of the account may share it
-    account   all gates that the same key opens: a refused account closes them all
-    alone     whether every method at this gate asks for this model: only then does an unknown model close it"""
+    gate      of the quota that it draws on; other methods of the account may share it
+    account   all gates of the same key: a refused account closes them all
+    alone     whether every method at this gate asks for this model: only then does an unknown model close the
+              gate"""
 
     method: AccessMethod
     gate: Gate
@@ -66,7 +67,7 @@ class Route:
     alone: bool = True
 
     def close(self, reason: GateClosing) -> None:
-        """Closes what the reason concerns, no more."""
+        """Closes the gates that the reason concerns, and no others."""
         if isinstance(reason, ModelUnknown) and not self.alone:
             return
         self.gate.close(reason)
@@ -76,7 +77,7 @@ class Route:
 
 
 class CallPlace(NamedTuple):
-    """Where in the sweep a call belongs."""
+    """The place of a call in the sweep."""
 
     run_id: str
     episode_id: str
@@ -85,9 +86,35 @@ class CallPlace(NamedTuple):
     ask_hash: str
 
 
+class _Tries:
+    """The failed tries of one call.
+
+    failed    how many there were
+    pause_s   before the next one"""
+
+    def __init__(self, policy: RetryPolicy, clock: Clock, started_s: float, jitter: Random) -> None:
+        self.failed = 0
+        self.pause_s = 0.0
+        self._policy = policy
+        self._clock = clock
+        self._started_s = started_s
+        self._jitter = jitter
+
+    def allow_another(self, error: BaseException) -> bool:
+        """Counts a failed try and sets the pause after it; False: the call ends with this error."""
+        if not isinstance(error, TransientCallError):
+            return False
+        policy = self._policy
+        bound_s = min(policy.wait_max_s, policy.wait_first_s * 2.0**self.failed)
+        self.failed += 1
+        self.pause_s = max(error.retry_after_s or 0.0, self._jitter.uniform(0.0, bound_s))
+        ends_s = self._clock.now() - self._started_s + self.pause_s
+        return self.failed < policy.tries_max and ends_s <= policy.deadline_s
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """Makes calls: what all of a run's calls have in common."""
+    """Makes calls; holds what all calls of a run have in common."""
 
     sink: RecordSink
     clock: Clock
@@ -104,49 +131,34 @@ class Caller:
         remainder: float,
         chance: Callable[[], Random],
     ) -> Completion:
-        """The provider's completion.
+        """Returns the provider's completion.
 
         remainder  turns this episode has ahead: its priority at the gate
-        chance     makes the stream of the pauses, if one is needed
-        raises     CallError: what the last try met; GateClosing also when the gate is closed"""
-        started = self.clock.now()
+        chance     makes the random stream of the pauses, if one is needed
+        raises     CallError: that of the last try; GateClosing also when the gate is closed"""
+        started_s = self.clock.now()
+        # tenacity takes 25 us of CPU a call, where a whole turn takes some 200: it begins once a try has
+        # failed
         try:
-            return await self._try(route, prompt, place, 0, remainder, started)
+            return await self._try(route, prompt, place, 0, remainder, started_s)
         except TransientCallError as error:
-            failures = [error]  # tenacity is told of it as its own first attempt's
-        tries = 1
-        jitter = chance()
+            tries = _Tries(self.policy, self.clock, started_s, chance())
+            if not tries.allow_another(error):
+                raise
 
-        async def once_more() -> Completion:
-            nonlocal tries
-            if failures:
-                raise failures.pop()
-            tries += 1
-            return await self._try(route, prompt, place, tries - 1, remainder, self.clock.now())
-
-        def pause(state: tenacity.RetryCallState) -> float:
-            ceiling = min(
-                self.policy.wait_max_s, self.policy.wait_first_s * 2.0 ** (state.attempt_number - 1)
-            )
-            return max(_retry_after_s(state), jitter.uniform(0.0, ceiling))
-
-        def stop(state: tenacity.RetryCallState) -> bool:
-            spent_s = self.clock.now() - started + state.upcoming_sleep
-            return state.attempt_number >= self.policy.tries_max or spent_s > self.policy.deadline_s
+        async def pause_and_try() -> Completion:
+            await route.gate.rest(tries.pause_s)
+            return await self._try(route, prompt, place, tries.failed, remainder, self.clock.now())
 
         retrying = tenacity.AsyncRetrying(
-            sleep=route.gate.rest,
-            wait=pause,
-            stop=stop,
-            retry=tenacity.retry_if_exception_type(TransientCallError),
-            reraise=True,
+            retry=tenacity.retry_if_exception(tries.allow_another), sleep=self.clock.sleep, reraise=True
         )
         try:
-            return await retrying(once_more)
+            return await retrying(pause_and_try)
         except ConnectFailed as error:
-            gone = Unreachable(f"{error}; gave up after {tries} tries")
-            route.gate.close(gone)
-            raise gone from error
+            unreachable = Unreachable(f"{error}; gave up after {tries.failed} tries")
+            route.gate.close(unreachable)
+            raise unreachable from error
 
     async def _try(
         self, route: Route, prompt: Prompt, place: CallPlace, number: int, remainder: float, ready: float
@@ -159,25 +171,25 @@ class Caller:
             remainder, gate.estimates.expect(kind, characters=size, tokens_max=tokens_max)
         )
         try:
-            self.budget.may_call(route.method.name)  # it may have been spent while this turn waited
+            self.budget.may_call(route.method.name)  # others may have spent it while this turn waited
         except BudgetSpent:
-            gate.leave(admission, NOTHING_SAID)
+            gate.leave(admission, NO_INFORMATION)
             raise
         self.budget.begin_call(route.method.name)
         sent = clock.now()
         sent_at = clock.wall()
-        under_way = self.watchdog.left(gate, route.method.name, place.episode_id, place.turn, sent)
+        sent_number = self.watchdog.call_sent(gate, route.method.name, place.episode_id, place.turn, sent)
         completion, failure = None, None
-        answer = NOTHING_SAID
+        answer = NO_INFORMATION
         try:
             completion = await route.backend.complete(prompt)
-            answer = _good(completion)
+            answer = _result_of_completion(completion)
         except CallError as error:
             failure = error
-            answer = _bad(error)
+            answer = _result_of_failure(error)
         finally:
             answered = clock.now()
-            self.watchdog.call_returned(under_way)
+            self.watchdog.call_returned(sent_number)
             gate.leave(admission, answer)
         if answer.cost is not None:
             gate.estimates.learn(kind, characters=size, cost=answer.cost)
@@ -214,16 +226,18 @@ def _size(prompt: Prompt) -> int:
     return sum([len(text) for _, text in prompt.messages])
 
 
-def _good(completion: Completion) -> CallResult:
+def _result_of_completion(completion: Completion) -> CallResult:
     cost = None
     if completion.prompt_tokens is not None and completion.completion_tokens is not None:
         cost = CallCost(1.0, float(completion.prompt_tokens), float(completion.completion_tokens))
     return CallResult("clean", cost, completion.headers)
 
 
-def _bad(error: CallError) -> CallResult:
-    """What a failure says of limits: too fast, no service, or nothing. A garbled answer was served."""
+def _result_of_failure(error: CallError) -> CallResult:
+    """Returns what a failure says of limits: too fast, no service, or nothing. A garbled answer says nothing:
+    it was served."""
     pause_s = error.retry_after_s if isinstance(error, TransientCallError) else None
+    cause = type(error).__name__ if error.status is None else f"HTTP {error.status}"
     kind: Literal["limited", "unserved", "other"] = (
         "limited"
         if isinstance(error, RateLimited)
@@ -231,12 +245,7 @@ def _bad(error: CallError) -> CallResult:
         if isinstance(error, (Unavailable, TimedOut))
         else "other"
     )
-    return CallResult(kind=kind, headers=error.headers, retry_after_s=pause_s)
-
-
-def _retry_after_s(state: tenacity.RetryCallState) -> float:
-    failure = state.outcome.exception() if state.outcome else None
-    return (failure.retry_after_s or 0.0) if isinstance(failure, TransientCallError) else 0.0
+    return CallResult(kind=kind, headers=error.headers, retry_after_s=pause_s, cause=cause)
 
 
 def _record(
@@ -287,7 +296,7 @@ def _record(
 
 
 def _cost_usd(method: AccessMethod, met: Completion) -> float | None:
-    """By the sweep's prices if it has any: they are what the user pays."""
+    """Returns the cost by the sweep's prices if it has any: they are what the user pays."""
     if method.prices is None:
         return met.cost_usd
     return method.prices.cost_usd(

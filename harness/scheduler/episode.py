@@ -1,7 +1,8 @@
-"""One game from first ask to outcome, replayed first where the store knows its beginning.
+"""Plays one game from its first ask to its outcome, after a replay of the turns that the store holds.
 
-A game is a pure function of its instance and the replies, so replay is the resume: recorded replies are fed back as long as the
-asks agree with the recorded ones, and play goes on from there. The only place that turns an error into an episode's end."""
+A game is a pure function of its instance and the replies, so a resume is a replay: recorded replies are fed
+back as long as the asks agree with the recorded ones, and play goes on from there. Only this file turns an
+error into an episode's end."""
 
 from __future__ import annotations
 
@@ -22,7 +23,9 @@ from harness.scheduler.call import Caller, CallPlace, Route
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedTurn:
-    """A turn that an interrupted play left in the store. `stored`: its turn row is there too, not only its call's."""
+    """A turn that an interrupted play left in the store.
+
+    stored   its turn row is there too, not only its call's row"""
 
     ask_hash: str
     reply: str
@@ -31,7 +34,10 @@ class RecordedTurn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Beginning:
-    """What the store knows of an unfinished episode: attempt is the play's number, turns its replies so far."""
+    """What the store holds of an unfinished episode.
+
+    attempt   the play's number
+    turns     its replies so far"""
 
     attempt: int = 0
     turns: Sequence[RecordedTurn] = ()
@@ -39,9 +45,9 @@ class Beginning:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Player:
-    """Plays episodes: what all of a run's episodes have in common.
+    """Plays episodes; holds what all episodes of a run have in common.
 
-    expected_turns   (game, experiment) -> how many turns such an episode takes, as far as is known
+    expected_turns   (game, experiment) -> how many turns such an episode takes, by what is known so far
     seed             root of the random streams"""
 
     run_id: str
@@ -54,9 +60,10 @@ class Player:
     async def play(
         self, plan: EpisodePlan, beginning: Beginning, on_ask: Callable[[], None]
     ) -> EpisodeRecord | GateClosing:
-        """The finished or failed episode's row, already on its way to the store; or what left it pending.
+        """Plays to an end. Returns the finished or failed episode's row, which the sink has; or what left the
+        episode pending.
 
-        on_ask   called, without a wait in between, whenever a turn takes its place at a gate"""
+        on_ask   called right before a turn goes to its gate"""
         while True:
             episode = _Episode(self, plan, beginning, on_ask)
             try:
@@ -69,7 +76,7 @@ class Player:
 
 
 class _RulesChanged(Exception):
-    """The recorded asks are not those that the game makes today."""
+    """A recorded ask is not the one that the game makes now."""
 
 
 class _Episode:
@@ -123,7 +130,8 @@ class _Episode:
             self._turn += 1
 
     def _replayed(self, ask_hash: str) -> tuple[str | None, bool]:
-        """The recorded reply to this turn's ask, and whether the turn's row is stored; (None, False) past the record's end."""
+        """Returns the recorded reply to this turn's ask and whether the turn's row is stored; (None, False)
+        after the last record."""
         if self._turn >= len(self._beginning.turns):
             return None, False
         recorded = self._beginning.turns[self._turn]
@@ -161,20 +169,20 @@ class _Episode:
         )
 
     async def fail(self, reason: str, unanswered: TurnRecord) -> EpisodeRecord:
-        """The provider's doing: a row of its own kind, never a score, beside the turn that it left without a reply."""
+        """Stores the episode as failed, never with a score, and the turn that got no reply."""
         record = self._record(status="failed", reason=storable(reason), outcome=None)
         await self._player.caller.sink.put(unanswered, record)
         return record
 
     async def abandon(self, reason: str) -> None:
-        """A row that says why this play ends and another begins; it is no episode's end."""
+        """Stores why this play ends and another begins; this is not the episode's end."""
         await self._player.caller.sink.put(self._record(status="abandoned", reason=reason, outcome=None))
 
     def _finished(self, outcome: Outcome) -> EpisodeRecord:
         return self._record(status="finished", reason=outcome.reason, outcome=outcome)
 
     def _record(self, *, status: str, reason: str, outcome: Outcome | None) -> EpisodeRecord:
-        plan, puzzle, player = self._plan, self._plan.instance, self._player
+        plan, instance, player = self._plan, self._plan.instance, self._player
         methods = tuple(dict.fromkeys(plan.seating))
         models = tuple(dict.fromkeys(player.routes[method].method.model for method in methods))
         return EpisodeRecord(
@@ -182,12 +190,12 @@ class _Episode:
             attempt=self._beginning.attempt,
             run_id=player.run_id,
             key=self._key,
-            game=puzzle.game,
+            game=instance.game,
             rules=plan.rules,
-            instance_set=puzzle.set_name,
-            experiment=puzzle.experiment,
-            instance=puzzle.id,
-            content_hash=puzzle.content_hash,
+            instance_set=instance.set_name,
+            experiment=instance.experiment,
+            instance=instance.id,
+            content_hash=instance.content_hash,
             method="+".join(methods),
             model="+".join(models),
             seating="+".join(plan.seating),

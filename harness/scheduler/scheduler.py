@@ -1,8 +1,9 @@
-"""Many episodes at once: bounded, independent between access methods, cancellable.
+"""Plays many episodes at once: bounded in number, independent between access methods, cancellable.
 
-Each lane (the plans of one seating) admits its next episode when the gates it needs run low on ready turns; so memory is bounded
-by what keeps the gates full, not by the size of the sweep, and there is no barrier anywhere. A lane ends when its gate closes, one of
-its episodes finds the way barred, or the purse permits no further one; the others do not notice."""
+Each lane (the plans of one seating) begins its next episode when the gates it needs run low on ready turns.
+So memory is bounded by what keeps the gates full, not by the size of the sweep, and no episode waits for a
+round to end. A lane ends when its plans are played, its gate closes, one of its episodes meets a closed gate,
+or the budget permits no further one; the other lanes go on."""
 
 from __future__ import annotations
 
@@ -27,7 +28,8 @@ from harness.scheduler.spending import SpendingBudget
 class Lane:
     """The episodes of one seating, in playing order, and the gates that its seats call through.
 
-    pace   awaited before each episode, with the lane's tally: a sweep that may stop early keeps its lanes in step"""
+    pace   awaited before each episode, with the lane's tally; a sweep that may stop early keeps its lanes in
+           step by it"""
 
     name: str
     plans: Iterator[EpisodePlan]
@@ -36,20 +38,21 @@ class Lane:
 
 
 class ExpectedTurns:
-    """How many turns an episode takes: the running mean per game and experiment, from the game's own estimate on."""
+    """Estimates how many turns an episode takes: the running mean by game and experiment, beginning with the
+    game's own estimate."""
 
     def __init__(self, games: Mapping[str, Game]) -> None:
         self._games = games
-        self._seen: dict[tuple[str, str], tuple[int, int]] = {}
+        self._observed: dict[tuple[str, str], tuple[int, int]] = {}
 
     def __call__(self, game: str, experiment: str) -> float:
-        count, total = self._seen.get((game, experiment), (0, 0))
+        count, total = self._observed.get((game, experiment), (0, 0))
         prior = self._games[game].turns_typical
         return (total + prior) / (count + 1)
 
     def learn(self, game: str, experiment: str, turns: int) -> None:
-        count, total = self._seen.get((game, experiment), (0, 0))
-        self._seen[game, experiment] = (count + 1, total + turns)
+        count, total = self._observed.get((game, experiment), (0, 0))
+        self._observed[game, experiment] = (count + 1, total + turns)
 
 
 @dataclass(slots=True)
@@ -57,7 +60,7 @@ class Tally:
     """Running counts of one lane.
 
     pending   episodes that were begun or planned and left for a later run
-    closing   why there are such, None while nothing bars the way"""
+    closing   why there are such; None: there are none"""
 
     finished: int = 0
     failed: int = 0
@@ -99,24 +102,24 @@ class Scheduler:
         self.lanes = lanes
         self.tallies = {lane.name: Tally() for lane in lanes}
         self._player = player
-        self._purse: SpendingBudget = player.caller.budget
+        self._budget: SpendingBudget = player.caller.budget
         self._expected = expected
         self._beginning = beginning
 
     async def play_all(self) -> None:
-        """Plays every lane to its end, or to the closing of its gates."""
+        """Plays every lane to its end, or until its gates close."""
         async with anyio.create_task_group() as gates:
             all_gates = tuple({id(gate): gate for lane in self.lanes for gate in lane.gates}.values())
             for gate in all_gates:
-                gates.start_soon(gate.keep)
+                gates.start_soon(gate.run_timer)
             gates.start_soon(self._player.caller.watchdog.watch, all_gates, self._player.caller.clock)
-            gates.start_soon(self._purse.watch_clock)
+            gates.start_soon(self._budget.watch_clock)
             async with anyio.create_task_group() as episodes:
                 for lane in self.lanes:
                     episodes.start_soon(self._feed, lane, episodes)
                     await (
                         anyio.lowlevel.checkpoint()
-                    )  # its first request need not wait until all lanes are dealt out
+                    )  # so its first request is sent before all lanes are started
             gates.cancel_scope.cancel()
 
     async def _feed(self, lane: Lane, episodes: TaskGroup) -> None:
@@ -127,26 +130,26 @@ class Scheduler:
                     await lane.pace(plan, tally)
                 for gate in lane.gates:
                     await gate.wait_until_wants_episodes()
-                await self._purse.wait_until_affordable(lane.name)
+                await self._budget.wait_until_affordable(lane.name)
             except GateClosing as closing:
                 tally.closing = tally.closing or closing
             if tally.closing:
                 tally.pending += 1 + sum(1 for _ in lane.plans)
                 break
             tally.live += 1
-            self._purse.begin(lane.name)
+            self._budget.begin(lane.name)
             asks = anyio.Event()
             episodes.start_soon(self._play, lane.name, plan, asks)
-            await asks.wait()  # only once the new episode waits at a gate is the gate's hunger true again
-        self._purse.leave(lane.name)
+            await asks.wait()  # the gate counts the new episode only when its first turn waits there
+        self._budget.leave(lane.name)
 
     async def _play(self, lane: str, plan: EpisodePlan, asks: anyio.Event) -> None:
         tally = self.tallies[lane]
         began_s = self._player.caller.clock.now()
         record = await self._player.play(plan, self._beginning(plan), asks.set)
-        asks.set()  # it may have ended without a question
+        asks.set()  # an episode may end without an ask
         turns = record.turns if isinstance(record, EpisodeRecord) else 0
-        self._purse.end(lane, turns=turns, seconds=self._player.caller.clock.now() - began_s)
+        self._budget.end(lane, turns=turns, seconds=self._player.caller.clock.now() - began_s)
         tally.live -= 1
         tally.count(record)
         if isinstance(record, EpisodeRecord) and record.status == "finished":

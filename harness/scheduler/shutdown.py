@@ -1,8 +1,9 @@
-"""The one way to play a sweep and the one clean way to stop it.
+"""Plays a sweep until it is done or interrupted.
 
-A first Ctrl-C (or SIGTERM) closes the gates: calls in flight come home and are stored, episodes stay where they are, and the same
-command goes on from there. A second one cancels what is in flight too. Before play begins the first one ends the preparations. From the
-third on they are only heard: what came home is being written."""
+The first Ctrl-C (or SIGTERM) closes the gates: calls in flight are answered and stored, episodes stay where
+they are, and the same command goes on from there. The second cancels the calls in flight too. Before play
+begins, the first ends the preparations. From the third on nothing more is stopped: the rows of the answered
+calls are being written."""
 
 from __future__ import annotations
 
@@ -24,9 +25,9 @@ from harness.scheduler.scheduler import Scheduler
 class RunEnd:
     """How a run ended.
 
-    closings   method -> what barred its way, where something but the user did
-    budget     whether it was a budget that barred it everywhere where something did
-    failures   the commonest reasons of failed episodes, with their numbers"""
+    closings   lane -> why it ended early, where the reason is not the user's interrupt
+    budget     whether every lane that ended early did so for a budget
+    failures   the most frequent reasons of failed episodes, with their numbers"""
 
     finished: int
     failed: int
@@ -38,61 +39,63 @@ class RunEnd:
 
 
 class Interrupts:
-    """Hears Ctrl-C and SIGTERM for a whole run, and does what they mean at that time.
+    """Handles Ctrl-C and SIGTERM for a whole run, by what the run does at that time.
 
     interrupted   whether one came"""
 
-    def __init__(self, say: Callable[[str], None]) -> None:
+    def __init__(self, notify: Callable[[str], None]) -> None:
         self.interrupted = False
-        self._say = say
+        self._notify = notify
         self._preparing = anyio.CancelScope()
         self._gates: Sequence[Gate] = ()
         self._playing: anyio.CancelScope | None = None
 
     async def listen(self, *, task_status: TaskStatus[None]) -> None:
-        """Runs as long as the run does. Signals come to a program's main thread only; elsewhere none are heard."""
+        """Listens as long as the run lasts. Python hands signals to the main thread only; in another thread
+        nothing is listened for."""
         if threading.current_thread() is not threading.main_thread():
             task_status.started()
             return
         with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             task_status.started()
             async for _ in signals:
-                self._hear()
+                self._handle_signal()
 
     def preparing(self) -> anyio.CancelScope:
-        """Around all that is done before and after play; ended by an interrupt before play."""
+        """Returns the scope around all that is done before and after play; an interrupt before play cancels
+        it."""
         return self._preparing
 
     def playing(self, gates: Sequence[Gate]) -> anyio.CancelScope:
-        """Around play; ended by the second interrupt."""
+        """Returns the scope around play; the second interrupt cancels it."""
         self._gates = gates
         self._playing = anyio.CancelScope()
         return self._playing
 
-    def _hear(self) -> None:
+    def _handle_signal(self) -> None:
         if self._playing is None:
-            self._say("stopping before anything is played")
+            self._notify("stopping: no episode was begun")
             self._preparing.cancel()
         elif not self.interrupted:
             in_flight = sum(gate.statistics().in_flight for gate in self._gates)
-            self._say(f"stopping: {in_flight} calls in flight come home first; Ctrl-C again gives them up")
+            self._notify(f"stopping: waiting for {in_flight} running calls; Ctrl-C again cancels them")
             for gate in self._gates:
                 gate.close(Stopped("stopped by the user"))
         elif not self._playing.cancel_called:
-            self._say("stopping at once: calls in flight are given up")
+            self._notify("stopping at once: running calls are cancelled")
             self._playing.cancel()
         else:
-            self._say("stopping: the last rows are being written")
+            self._notify("stopping: writing the last rows")
         self.interrupted = True
 
 
 async def play_until_done_or_stopped(scheduler: Scheduler, interrupts: Interrupts) -> RunEnd:
-    """Plays all lanes, to their ends or to an interrupt."""
+    """Plays all lanes to their ends, or to an interrupt."""
     gates = {id(gate): gate for lane in scheduler.lanes for gate in lane.gates}
     with interrupts.playing(tuple(gates.values())):
         await scheduler.play_all()
     tallies = scheduler.tallies.values()
-    barred = {
+    closings = {
         name: tally.closing
         for name, tally in scheduler.tallies.items()
         if tally.closing and not isinstance(tally.closing, Stopped)
@@ -105,7 +108,7 @@ async def play_until_done_or_stopped(scheduler: Scheduler, interrupts: Interrupt
         failed=sum(tally.failed for tally in tallies),
         pending=sum(tally.pending + tally.live for tally in tallies),
         interrupted=interrupts.interrupted,
-        closings={name: str(closing) for name, closing in barred.items()},
-        budget=bool(barred) and all(isinstance(closing, BudgetSpent) for closing in barred.values()),
+        closings={name: str(closing) for name, closing in closings.items()},
+        budget=bool(closings) and all(isinstance(closing, BudgetSpent) for closing in closings.values()),
         failures=tuple(reasons.most_common(3)),
     )

@@ -1,10 +1,11 @@
-"""What a sweep may cost, and where to stop so that all methods stop at the same place.
+"""Keeps a sweep within its budget, and stops all methods at the same place.
 
-Knows what calls cost so far, how far every lane has come and how many turns its episodes take; nothing of quotas.
-Keeps: no lane begins an episode beyond the line, the share of its plan that all lanes it is compared with can be expected to reach
-within the budget; what was begun is played to its end. The line is drawn anew as costs and lengths are learned. Should episodes turn out
-dearer than expected, the budget holds all the same: once it is spent no call is made, calls in flight come home, episodes stay pending.
-Does not promise: to stop in the middle of a call, or to count what providers do not report."""
+Knows what calls cost so far, how far every lane has come and how many turns its episodes take; nothing of
+quotas. Keeps: no lane begins an episode beyond the stop share, the share of its plan that all lanes it is
+compared with can be expected to reach within the budget; what was begun is played to its end. The stop share
+is computed again as costs and lengths are learned. Where episodes cost more than expected the budget holds
+all the same: once it is spent no call is made, calls in flight are answered, episodes stay pending. Does not
+promise: to stop in the middle of a call, or to count what providers do not report."""
 
 from __future__ import annotations
 
@@ -21,13 +22,14 @@ from harness.limits.gate import Gate
 
 Kind = Literal["calls", "tokens", "cost_usd"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-REDRAWN_S = 1.0
-UNSEEN_SHARE = 0.01  # of a lane's plan may be begun before it is known what an episode costs
+RECOMPUTED_S = 1.0  # a stop share is at most so old; a computation takes milliseconds
+FIRST_SHARE = 0.01  # of a lane's plan may be begun before it is known what an episode costs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Allowance:
-    """What may be spent; None: as much as it takes. wall_s counts from the beginning of this run, the rest over all runs."""
+    """What may be spent; None: no limit. wall_s counts from the beginning of this run, the others over all
+    runs."""
 
     calls: float | None = None
     tokens: float | None = None
@@ -51,11 +53,11 @@ class Spending:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
-    """Whom an allowance concerns.
+    """The methods and lanes that an allowance concerns.
 
     name    as a person reads it: "the sweep", "m/a"
     payers  the methods whose calls are paid from it
-    lanes   those that stop at its line: the payers' own, and those they are compared with"""
+    lanes   those that stop at its stop share: the payers' own, and those they are compared with"""
 
     name: str
     allowance: Allowance
@@ -69,8 +71,10 @@ class LaneProgress:
 
     planned         all of its episodes
     begun           of these, in earlier runs too; begun_now: in this one
-    turns_typical   of an episode, as long as none was seen
-    turns, squares, seconds   sums over the episodes that ended in this run: of turns, of their squares, and of how long they took"""
+    turns_typical   turns of an episode, until one has ended
+    ended, turns, squares, seconds   episodes that ended in this run; sums over them of turns, of squared
+                                     turns, of durations
+    feeding         whether it may begin further episodes"""
 
     methods: tuple[str, ...]
     planned: int
@@ -85,24 +89,24 @@ class LaneProgress:
 
     @property
     def variance(self) -> float:
-        """Of an episode's turns."""
+        """Variance of an episode's turns."""
         if self.ended < 2:
             return self.turns_typical**2
         return max(0.0, self.squares / self.ended - (self.turns / self.ended) ** 2)
 
-    def episodes_by(self, line: float) -> int:
-        """How many it will have begun in this run when all stand at the line."""
-        return self.begun_now + (max(0, math.floor(line * self.planned) - self.begun) if self.feeding else 0)
+    def episodes_at(self, share: float) -> int:
+        """Returns how many it will have begun in this run when it has begun this share of its plan."""
+        return self.begun_now + (max(0, math.floor(share * self.planned) - self.begun) if self.feeding else 0)
 
 
 @dataclass(slots=True, kw_only=True)
 class _Account:
-    """A scope, what was spent of its allowance, and where its line is drawn."""
+    """A scope, what was spent of its allowance, and its stop share."""
 
     scope: Scope
     total: Spending
-    line: float = 1.0
-    drawn_s: float = float("-inf")
+    stop_share: float = 1.0
+    computed_s: float = float("-inf")
 
     def exhausted(self) -> Kind | None:
         for kind in KINDS:
@@ -111,23 +115,23 @@ class _Account:
                 return kind
         return None
 
-    def told(self, kind: Kind) -> str:
+    def describe(self, kind: Kind) -> str:
         total, limit = getattr(self.total, kind), getattr(self.scope.allowance, kind)
         if kind == "cost_usd":
             return f"{total:.2f} of {limit:.2f} USD"
         return f"{total:,.0f} of {limit:,.0f} {kind}"
 
-    def told_all(self) -> str:
-        told = [self.told(kind) for kind in KINDS if getattr(self.scope.allowance, kind) is not None]
+    def describe_all(self) -> str:
+        parts = [self.describe(kind) for kind in KINDS if getattr(self.scope.allowance, kind) is not None]
         if self.scope.allowance.wall_s is not None:
-            told.append(f"{self.scope.allowance.wall_s:g} s")
-        return ", ".join(told)
+            parts.append(f"{self.scope.allowance.wall_s:g} s")
+        return ", ".join(parts)
 
 
 class SpendingBudget:
     """See the module's header.
 
-    ways    lane -> how far it has come
+    lanes   lane -> how far it has come
     spent   method -> what its calls cost in earlier runs, as far as it counts
     gates   method -> its gate, closed once none of its methods may call any more"""
 
@@ -135,7 +139,7 @@ class SpendingBudget:
         self,
         scopes: Sequence[Scope],
         *,
-        ways: Mapping[str, LaneProgress],
+        lanes: Mapping[str, LaneProgress],
         spent: Mapping[str, Spending],
         gates: Mapping[str, Gate],
         clock: Clock,
@@ -144,34 +148,34 @@ class SpendingBudget:
             _Account(scope=scope, total=_sum(spent[one] for one in scope.payers if one in spent))
             for scope in scopes
         ]
-        self._ways = ways
+        self._lanes = lanes
         self._gates = gates
         self._clock = clock
         self._began_s = clock.now()
         self._spent = {name: Spending() for name in gates}
-        self._broke: dict[str, str] = {}
+        self._exhausted: dict[str, str] = {}
         self._changed = anyio.Event()
         self._waiting: set[str] = set()
 
     @classmethod
     def unlimited(cls, clock: Clock) -> SpendingBudget:
-        """For those who count nothing."""
-        return cls((), ways={}, spent={}, gates={}, clock=clock)
+        """Returns a budget without a limit, which counts nothing."""
+        return cls((), lanes={}, spent={}, gates={}, clock=clock)
 
-    # --- calls ----------------------------------------------------------------------------------------------------------------
+    # --- calls ----------------------------------------------------------------------------------------------
 
     def may_call(self, method: str) -> None:
         """raises  BudgetSpent if this method may make no more calls"""
-        if (why := self._broke.get(method)) is not None:
-            raise BudgetSpent(why)
+        if (reason := self._exhausted.get(method)) is not None:
+            raise BudgetSpent(reason)
 
     def begin_call(self, method: str) -> None:
-        """A call is sent."""
+        """Counts a call that is sent."""
         if self._accounts:
             self._pay(method, 1, 0, 0.0)
 
     def end_call(self, method: str, *, tokens: int, cost_usd: float) -> None:
-        """A call came home and cost so much."""
+        """Counts what an answered call cost."""
         if self._accounts:
             self._pay(method, 0, tokens, cost_usd)
 
@@ -182,11 +186,11 @@ class SpendingBudget:
                 account.total.add(calls, tokens, cost_usd)
                 if kind := account.exhausted():
                     self._end(
-                        account.scope, f"{account.scope.name} has spent its budget: {account.told(kind)}"
+                        account.scope, f"{account.scope.name} has spent its budget: {account.describe(kind)}"
                     )
 
     async def watch_clock(self) -> None:
-        """Ends every scope whose time is over; runs as long as the sweep."""
+        """Ends each scope when its time is over; runs as long as the sweep."""
         async with anyio.create_task_group() as tasks:
             for account in self._accounts:
                 if account.scope.allowance.wall_s is not None:
@@ -196,91 +200,92 @@ class SpendingBudget:
         await self._clock.sleep(wall_s)
         self._end(scope, f"the {wall_s:g} seconds of {scope.name} are over")
 
-    def _end(self, scope: Scope, why: str) -> None:
+    def _end(self, scope: Scope, reason: str) -> None:
         for method in scope.payers:
-            self._broke.setdefault(method, why)
+            self._exhausted.setdefault(method, reason)
         for gate in {id(gate): gate for gate in self._gates.values()}.values():
-            if all(method in self._broke for method, its in self._gates.items() if its is gate):
-                gate.close(BudgetSpent(why))
+            if all(method in self._exhausted for method, other in self._gates.items() if other is gate):
+                gate.close(BudgetSpent(reason))
 
-    # --- episodes -------------------------------------------------------------------------------------------------------------
+    # --- episodes -------------------------------------------------------------------------------------------
 
     async def wait_until_affordable(self, lane: str) -> None:
-        """Until the lane may begin its next episode.
+        """Waits until the lane may begin its next episode.
 
-        raises  BudgetSpent once it is certain that it never will"""
-        while (stop := self._line_before(lane)) is not None:
+        raises  BudgetSpent once it is certain that it never may"""
+        while (obstacle := self._obstacle(lane)) is not None:
             self._waiting.add(lane)
             if self._nothing_can_change():
-                self._tell()
-                raise BudgetSpent(stop)
+                self._signal_change()
+                raise BudgetSpent(obstacle)
             await self._changed.wait()
         self._waiting.discard(lane)
 
     def begin(self, lane: str) -> None:
         if not self._accounts:
             return
-        way = self._ways[lane]
-        way.begun += 1
-        way.begun_now += 1
+        progress = self._lanes[lane]
+        progress.begun += 1
+        progress.begun_now += 1
 
     def end(self, lane: str, *, turns: int, seconds: float) -> None:
-        """An episode of the lane is over, well or badly."""
+        """Counts an episode of the lane that ended, whatever its outcome."""
         if not self._accounts:
             return
-        way = self._ways[lane]
-        way.ended += 1
-        way.turns += turns
-        way.squares += turns**2
-        way.seconds += seconds
-        self._tell()
+        progress = self._lanes[lane]
+        progress.ended += 1
+        progress.turns += turns
+        progress.squares += turns**2
+        progress.seconds += seconds
+        self._signal_change()
 
     def leave(self, lane: str) -> None:
-        """The lane begins nothing more: what it does not use is there for others, unless it is the purse that stopped it."""
+        """Ends a lane: what it does not use is left to the others, unless the budget itself ended it."""
         if not self._accounts:
             return
-        way = self._ways[lane]
-        if any(method in self._broke for method in way.methods):
+        progress = self._lanes[lane]
+        if any(method in self._exhausted for method in progress.methods):
             self._waiting.add(lane)
         if lane not in self._waiting:
-            way.feeding = False
-        self._tell()
+            progress.feeding = False
+        self._signal_change()
 
-    def _tell(self) -> None:
+    def _signal_change(self) -> None:
         self._changed.set()
         self._changed = anyio.Event()
 
     def _nothing_can_change(self) -> bool:
         """No episode is live, and every lane that has more to play waits."""
         return self._idle() and all(
-            not way.feeding or lane in self._waiting for lane, way in self._ways.items()
+            not progress.feeding or lane in self._waiting for lane, progress in self._lanes.items()
         )
 
     def _idle(self) -> bool:
-        return all(way.begun_now == way.ended for way in self._ways.values())
+        return all(progress.begun_now == progress.ended for progress in self._lanes.values())
 
-    # --- the line -------------------------------------------------------------------------------------------------------------
+    # --- the stop share -------------------------------------------------------------------------------------
 
-    def _line_before(self, lane: str) -> str | None:
-        """What keeps the lane from its next episode, in words; None if nothing does."""
+    def _obstacle(self, lane: str) -> str | None:
+        """Returns what keeps the lane from its next episode, in words; None if nothing does."""
         for account in self._accounts:
             if lane not in account.scope.lanes:
                 continue
-            way = self._ways[lane]
-            if way.begun_now >= max(1.0, UNSEEN_SHARE * way.planned) and not any(
-                self._ways[one].ended for one in account.scope.lanes
+            progress = self._lanes[lane]
+            if progress.begun_now >= max(1.0, FIRST_SHARE * progress.planned) and not any(
+                self._lanes[one].ended for one in account.scope.lanes
             ):
                 return f"{account.scope.name}: what an episode costs is not known yet"
             now_s = self._clock.now()
-            if now_s - account.drawn_s >= REDRAWN_S or self._idle():
-                account.line, account.drawn_s = self._draw(account, now_s), now_s
-            if way.begun + 1 > account.line * way.planned + 1e-9:
-                reach = f"{100 * way.begun / way.planned:.0f} % of each method's episodes"
-                return f"the budget of {account.scope.name} reaches to {reach}: {account.told_all()}"
+            if now_s - account.computed_s >= RECOMPUTED_S or self._idle():
+                account.stop_share, account.computed_s = self._compute_stop_share(account, now_s), now_s
+            if progress.begun + 1 > account.stop_share * progress.planned + 1e-9:
+                reach = f"{100 * progress.begun / progress.planned:.0f} % of each method's episodes"
+                return f"the budget of {account.scope.name} reaches to {reach}: {account.describe_all()}"
         return None
 
-    def _draw(self, account: _Account, now_s: float) -> float:
-        """The largest share of their plans at which all lanes of the scope can stand within its allowance."""
+    def _compute_stop_share(self, account: _Account, now_s: float) -> float:
+        """Returns the largest share of their plans that all lanes of the scope can play within its
+        allowance."""
         low, high = 0.0, 1.0
         if self._fits(account, 1.0):
             low = 1.0
@@ -290,14 +295,17 @@ class SpendingBudget:
                 low, high = (middle, high) if self._fits(account, middle) else (low, middle)
         return min(low, self._reached_in_time(account.scope, now_s))
 
-    def _fits(self, account: _Account, line: float) -> bool:
-        """Whether what the payers will have spent, and a standard deviation more, is within the allowance."""
+    def _fits(self, account: _Account, share: float) -> bool:
+        """Returns whether what the payers will have spent, and a standard deviation more, is within the
+        allowance."""
         calls, squares = dict.fromkeys(account.scope.payers, 0.0), dict.fromkeys(account.scope.payers, 0.0)
-        for way in self._ways.values():
-            episodes = way.episodes_by(line)
-            for method in account.scope.payers.intersection(way.methods):
-                calls[method] += episodes * self._episode_turns(way) / len(way.methods)
-                squares[method] += (episodes - way.ended) * way.variance / len(way.methods) ** 2
+        for progress in self._lanes.values():
+            episodes = progress.episodes_at(share)
+            for method in account.scope.payers.intersection(progress.methods):
+                calls[method] += episodes * self._episode_turns(progress) / len(progress.methods)
+                squares[method] += (
+                    (episodes - progress.ended) * progress.variance / len(progress.methods) ** 2
+                )
         for kind in KINDS:
             limit = getattr(account.scope.allowance, kind)
             if limit is not None:
@@ -306,39 +314,41 @@ class SpendingBudget:
                     max(0.0, calls[method] - self._spent[method].calls) * price
                     for method, price in prices.items()
                 )
-                doubt = math.sqrt(sum(squares[method] * price**2 for method, price in prices.items()))
-                if getattr(account.total, kind) + ahead + doubt > limit:
+                deviation = math.sqrt(sum(squares[method] * price**2 for method, price in prices.items()))
+                if getattr(account.total, kind) + ahead + deviation > limit:
                     return False
         return True
 
-    def _episode_turns(self, way: LaneProgress) -> float:
-        """Turns of an episode: all turns so far over the episodes that ended.
+    def _episode_turns(self, progress: LaneProgress) -> float:
+        """Returns the estimated turns of an episode: all turns so far over the number of episodes that ended.
 
-        Were only the turns of ended episodes counted, the short ones, which end first, would speak for all (so the maximum likelihood
-        estimate of a mean from censored exponential lives is the time on test over the deaths: Epstein & Sobel 1953)."""
+        Short episodes end first, so the mean over ended ones is too small. The total over the number of ends
+        is the maximum likelihood estimate of the mean of censored exponential durations (Epstein & Sobel
+        1953)."""
         turns = 0.0
-        for method in way.methods:
-            sharing = sum(other.begun_now for other in self._ways.values() if method in other.methods)
-            turns += self._spent[method].calls * way.begun_now / max(1, sharing)
-        return (turns + way.turns_typical) / (way.ended + 1)
+        for method in progress.methods:
+            sharing = sum(other.begun_now for other in self._lanes.values() if method in other.methods)
+            turns += self._spent[method].calls * progress.begun_now / max(1, sharing)
+        return (turns + progress.turns_typical) / (progress.ended + 1)
 
     def _price(self, method: str, kind: Kind) -> float:
-        """The mean cost of a call: the method's, or as long as it made none the mean of all."""
+        """Returns the mean cost of a call: the method's own, or that of all methods until it has made one."""
         spent = self._spent[method] if self._spent[method].calls else _sum(self._spent.values())
         return float(getattr(spent, kind)) / max(1, spent.calls)
 
     def _reached_in_time(self, scope: Scope, now_s: float) -> float:
-        """Where the slowest lane will stand when time is up, less what an episode takes to end."""
+        """Returns the share at which the slowest lane will stand when time is up, less what an episode takes
+        to end."""
         if scope.allowance.wall_s is None:
             return 1.0
         elapsed_s = max(now_s - self._began_s, 1e-9)
-        line = 1.0
+        share = 1.0
         for lane in scope.lanes:
-            way = self._ways[lane]
-            if way.feeding and way.ended:
-                left_s = max(0.0, scope.allowance.wall_s - elapsed_s - way.seconds / way.ended)
-                line = min(line, (way.begun + left_s * way.ended / elapsed_s) / way.planned)
-        return line
+            progress = self._lanes[lane]
+            if progress.feeding and progress.ended:
+                left_s = max(0.0, scope.allowance.wall_s - elapsed_s - progress.seconds / progress.ended)
+                share = min(share, (progress.begun + left_s * progress.ended / elapsed_s) / progress.planned)
+        return share
 
 
 def _sum(spent: Iterable[Spending]) -> Spending:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from harness.store.query_server import Readable
 
 PLAYS_MAX = 20  # of one item by one method; more plays would not change a plan
-_QUOTA = re.compile(r"(\w+): ([\d.e+]+) a minute")
+_QUOTA = re.compile(r"quota: ([\d,]+) ([a-z ]+)/min")
+_QUOTA_BEFORE_0_2 = re.compile(r"(\w+): ([\d.e+]+) a minute")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,5 +121,14 @@ def _server(connection: Readable, gate: str, methods: Sequence[str]) -> ServerRo
         prompt_tokens=prompt_tokens,
         reply_tokens=reply_tokens,
         failed=failed[0][0],
-        quotas={match[1]: float(match[2]) for (detail,) in stated if (match := _QUOTA.match(detail))},
+        quotas=dict(filter(None, (_quota(detail) for (detail,) in stated))),
     )
+
+
+def _quota(detail: str) -> tuple[str, float] | None:
+    """Returns the quota's name and figure from a gate event's text, as this version writes it or as 0.1.0 did."""
+    if match := _QUOTA.match(detail):
+        return match[2].replace(" ", "_"), float(match[1].replace(",", ""))
+    if match := _QUOTA_BEFORE_0_2.match(detail):
+        return match[1], float(match[2])
+    return None

@@ -1,6 +1,7 @@
-"""Plays a faulty little sweep and prints what it left: run by the tests in processes of their own.
+"""Plays a small sweep with faults and prints its rows: the tests run it in processes of their own.
 
-argv: "trio" or "asyncio", a seed, and "whole" (every column, in order of writing) or "timeless" (what does not depend on time)."""
+argv: "trio" or "asyncio", a seed, and "whole" (every column, in order of writing) or "timeless" (what does
+not depend on time)."""
 
 from __future__ import annotations
 

@@ -1,8 +1,10 @@
-"""One seeded sweep under faults, outages, changing quotas, jumping clocks, kills and stops, and the laws that hold for all of them.
+"""Plays one seeded sweep under faults, outages, changing quotas, clock jumps, kills and stops, and checks the
+laws that must hold.
 
-`python -m tests.simulation.laws SEED...` plays those seeds and says what was broken; the tests and bench/simulation.py play ranges of them.
-A kill ends every task at a random moment; of the rows, those of the last second may be lost, as with the writer. A stop closes the gates
-and drains. Either way another run goes on from the rows, against the same providers."""
+`python -m tests.simulation.laws SEED...` plays those seeds and names the broken laws; the tests and
+bench/simulation.py play ranges of seeds. A kill ends every task at a random moment, and rows of the last
+second may be lost, as with the writer. A stop closes the gates and waits for calls in flight. Either way
+another run goes on from the rows, against the same providers."""
 
 from __future__ import annotations
 
@@ -54,7 +56,7 @@ RESTART_S = 5.0  # a process takes some seconds to come back; the laws of quotas
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """What a seed stands for.
+    """The sweep of a seed and its troubles.
 
     cuts    (seconds after a run's start, whether it is a kill) for the first runs; later ones are left alone
     jumps   (second, by how much the wall clock is set)"""
@@ -74,7 +76,7 @@ class Case:
 
 
 def case_of(seed: int) -> Case:
-    """The sweep of this seed and all that will happen to it."""
+    """Returns the case of this seed."""
     chance = stream(seed, "case")
     games = chance.sample(PLAYED, chance.randint(1, 2))
     return Case(
@@ -148,12 +150,12 @@ def _outages(chance: Random) -> list[tuple[float, float]]:
     return [(begin_s, begin_s + chance.expovariate(1 / 60)) for begin_s in begins_s]
 
 
-# --- playing ------------------------------------------------------------------------------------------------------------------
+# --- playing ------------------------------------------------------------------------------------------------
 
 
 @dataclass(slots=True)
 class Disk:
-    """What is stored: rows with the time at which they were put, and whose good replies must not be asked for again."""
+    """A RecordSink that keeps rows with the time at which they came."""
 
     clock: VirtualClock
     rows: list[tuple[float, Record]] = field(default_factory=list)
@@ -172,8 +174,8 @@ class Disk:
 
 
 @dataclass(slots=True)
-class Watched:
-    """A Backend that knows what is stored already: asking for that again is a breach."""
+class WatchedBackend:
+    """A Backend that reports a prompt whose reply is stored already."""
 
     inner: SimulatedBackend
     stored: set[tuple[str, int]]
@@ -186,8 +188,8 @@ class Watched:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Left:
-    """What a sweep left behind."""
+class SweepRemains:
+    """All that a sweep left."""
 
     case: Case
     rows: list[Record]
@@ -196,8 +198,8 @@ class Left:
     breaches: list[str]
 
 
-async def play(case: Case) -> Left:
-    """All runs of the case, until nothing is left to play."""
+async def play(case: Case) -> SweepRemains:
+    """Plays the runs of the case until nothing is left to play."""
     clock = VirtualClock()
     disk, breaches, chance = Disk(clock), list[str](), stream(case.seed, "cuts")
     providers = {
@@ -208,13 +210,13 @@ async def play(case: Case) -> Left:
     async with anyio.create_task_group() as world:
         for at_s, by_s in case.jumps:
             world.start_soon(_jump, clock, at_s, by_s)
-        while runs < RUNS_MAX and _left(case, disk):
+        while runs < RUNS_MAX and _unfinished(case, disk):
             cut = case.cuts[runs] if runs < len(case.cuts) else None
             runs += 1
             await _run(case, disk, clock, providers, breaches, cut, chance)
             await clock.sleep(RESTART_S + chance.uniform(0.0, 30.0))
         world.cancel_scope.cancel()
-    return Left(
+    return SweepRemains(
         case=case, rows=[record for _, record in disk.rows], providers=providers, runs=runs, breaches=breaches
     )
 
@@ -224,7 +226,7 @@ async def _jump(clock: VirtualClock, at_s: float, by_s: float) -> None:
     clock.jump(by_s)
 
 
-def _left(case: Case, disk: Disk) -> bool:
+def _unfinished(case: Case, disk: Disk) -> bool:
     done = {row.episode_id for row in disk.of(EpisodeRecord) if row.status == "finished"}
     return any(plan.episode_id not in done for name in case.methods for plan in case.plans(name, set()))
 
@@ -238,7 +240,7 @@ async def _run(
     cut: tuple[float, bool] | None,
     chance: Random,
 ) -> None:
-    """One run, to its end or to the cut. Failed episodes are played again."""
+    """Plays one run, to its end or to its kill or stop. Failed episodes are played again."""
     ended = {row.episode_id for row in disk.of(EpisodeRecord) if row.status == "finished"}
     beginnings = _beginnings(disk, ended)
     keys = {plan.episode_id: plan.key for name in case.methods for plan in case.plans(name, set())}
@@ -260,7 +262,7 @@ async def _run(
             form_errors=case.form_errors,
         )
         gate = Gate(name, limits, clock=clock, on_event=lambda kind, detail: None)
-        watched = Watched(SimulatedBackend(bots, providers[name]), stored, breaches)
+        watched = WatchedBackend(SimulatedBackend(bots, providers[name]), stored, breaches)
         routes[name] = Route(method=method(name), gate=gate, backend=watched)
         lanes.append(Lane(name=name, plans=case.plans(name, ended), gates=(gate,)))
     expected = ExpectedTurns(GAMES)
@@ -298,7 +300,8 @@ async def _run(
 
 
 def _beginnings(disk: Disk, ended: set[str]) -> dict[str, Beginning]:
-    """As the store's reader tells it: how far unfinished plays came, and which attempt is next where a play failed."""
+    """Returns how far unfinished plays came, and which attempt is next where a play failed, as the store's
+    reader does."""
     over = {row.episode_id: row.attempt for row in disk.of(EpisodeRecord) if row.episode_id not in ended}
     beginnings = {episode: Beginning(attempt=attempt + 1) for episode, attempt in over.items()}
     stored_turns = {(row.episode_id, row.attempt, row.turn) for row in disk.of(TurnRecord)}
@@ -326,17 +329,17 @@ def _beginnings(disk: Disk, ended: set[str]) -> dict[str, Beginning]:
     return beginnings
 
 
-# --- the laws -----------------------------------------------------------------------------------------------------------------
+# --- the laws -----------------------------------------------------------------------------------------------
 
 
 def breaches(seed: int) -> list[str]:
-    """Plays the seed; which laws it broke, and how."""
+    """Plays the seed; returns which laws it broke, and how."""
     case = case_of(seed)
     return list(broken(simulate(lambda: play(case), seed=seed)))
 
 
-def broken(left: Left) -> Iterator[str]:
-    """Every law of the architecture that these rows and providers contradict."""
+def broken(left: SweepRemains) -> Iterator[str]:
+    """Yields every law that these rows and providers contradict."""
     yield from left.breaches
     episodes = [row for row in left.rows if isinstance(row, EpisodeRecord)]
     plans = {plan.episode_id: plan for name in left.case.methods for plan in left.case.plans(name, set())}
@@ -369,8 +372,11 @@ def _duplicates(rows: Sequence[Record], episodes: Sequence[EpisodeRecord]) -> It
                 yield f"{count} {what}: {key}"
 
 
-def _scores(left: Left, episodes: Sequence[EpisodeRecord], plans: Mapping[str, EpisodePlan]) -> Iterator[str]:
-    """A failure is no score; a finished episode's replies are all there, agree with its row, and are those of an undisturbed play."""
+def _scores(
+    left: SweepRemains, episodes: Sequence[EpisodeRecord], plans: Mapping[str, EpisodePlan]
+) -> Iterator[str]:
+    """A failure is no score; a finished episode's replies are all there, agree with its row, and are those of
+    an undisturbed play."""
     replies: dict[tuple[str, int], dict[int, str]] = {}
     for row in left.rows:
         if isinstance(row, CallRecord) and row.error_class is None:
@@ -381,19 +387,19 @@ def _scores(left: Left, episodes: Sequence[EpisodeRecord], plans: Mapping[str, E
                 yield f"a failed episode has a score: {episode.key}"
             continue
         plan = plans[episode.episode_id]
-        said = replies.get((episode.episode_id, episode.attempt), {})
-        in_order = [said[turn] for turn in sorted(said)]
-        if sorted(said) != list(range(episode.turns)):
-            yield f"turns {sorted(said)} have replies, {episode.turns} were played: {episode.key}"
+        recorded = replies.get((episode.episode_id, episode.attempt), {})
+        in_order = [recorded[turn] for turn in sorted(recorded)]
+        if sorted(recorded) != list(range(episode.turns)):
+            yield f"turns {sorted(recorded)} have replies, {episode.turns} were played: {episode.key}"
             continue
-        undisturbed, outcome = _alone(left.case, plan)
+        undisturbed, outcome = _undisturbed(left.case, plan)
         if in_order != undisturbed:
             yield f"replies are not those of an undisturbed play: {episode.key}"
         again = replay(
             GAMES[plan.instance.game].play(plan.instance, plan.rules), (reply.strip() for reply in in_order)
         ).outcome
         for what, other in (("replayed", again), ("undisturbed", outcome)):
-            if other is None or _seen(other) != (
+            if other is None or _result_of(other) != (
                 episode.outcome,
                 episode.score,
                 episode.reason,
@@ -403,18 +409,19 @@ def _scores(left: Left, episodes: Sequence[EpisodeRecord], plans: Mapping[str, E
                 yield f"{what}, it ends otherwise: {episode.key}"
 
 
-def _seen(outcome: Outcome) -> tuple[str, float | None, str, int, int]:
+def _result_of(outcome: Outcome) -> tuple[str, float | None, str, int, int]:
     return (outcome.state, outcome.score, outcome.reason, outcome.requests.total, outcome.requests.violated)
 
 
-def _alone(case: Case, plan: EpisodePlan) -> tuple[list[str], Outcome]:
-    """The same episode with no engine, no clock and no provider: its raw replies and its outcome."""
+def _undisturbed(case: Case, plan: EpisodePlan) -> tuple[list[str], Outcome]:
+    """Plays the same episode without scheduler, clock or provider; returns its raw replies and its
+    outcome."""
 
     def find(item: str) -> Instance:
         return plan.instance
 
     bots = BotsBackend(
-        find_instance=find, clock=_NOBODYS, seed=case.seed, skill=case.skill, form_errors=case.form_errors
+        find_instance=find, clock=_NO_CLOCK, seed=case.seed, skill=case.skill, form_errors=case.form_errors
     )
     game = GAMES[plan.instance.game].play(plan.instance, plan.rules)
     ask, replies = next(game), list[str]()
@@ -437,8 +444,8 @@ def _alone(case: Case, plan: EpisodePlan) -> tuple[list[str], Outcome]:
             return replies, ended.value
 
 
-class _NobodysClock:
-    """A clock that bots without latency never read."""
+class _NoClock:
+    """A clock that fails when it is read: bots without latency read none."""
 
     def now(self) -> float:
         raise AssertionError
@@ -450,11 +457,12 @@ class _NobodysClock:
         raise AssertionError
 
 
-_NOBODYS = _NobodysClock()
+_NO_CLOCK = _NoClock()
 
 
-def _quotas(left: Left) -> Iterator[str]:
-    """No 60 seconds at a provider hold more requests than a quota that the sweep states and the provider does not lower."""
+def _quotas(left: SweepRemains) -> Iterator[str]:
+    """Yields providers of which some 60 seconds hold more requests than a quota that the sweep states and the
+    provider keeps."""
     for name, (limits, behaviour) in left.case.methods.items():
         if limits.requests is None or any(factor != 1.0 for _, factor in behaviour.enforcement.changes):
             continue

@@ -1,4 +1,5 @@
-"""Hundreds of seeded sweeps under faults, outages, changing quotas, jumping clocks, kills and stops keep every law."""
+"""Hundreds of seeded sweeps under faults, outages, changing quotas, jumping clocks, kills and stops keep
+every law."""
 
 from __future__ import annotations
 
@@ -10,33 +11,34 @@ from backends.emulator.simulated import Behaviour
 from harness.core.records import CallRecord, EpisodeRecord
 from harness.limits.gate import GateLimits
 from harness.simulation import simulate
-from tests.simulation.laws import Left, breaches, broken, case_of, play
+from tests.simulation.laws import SweepRemains, breaches, broken, case_of, play
 
 SEEDS, AT_ONCE = 300, 25
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, AT_ONCE))
 def test_every_law_is_kept(first: int) -> None:
-    """Quotas, one finished row a key, nothing twice, nothing asked again, scores of an undisturbed play, no failure a score."""
+    """Quotas, one finished row a key, nothing twice, nothing asked again, scores of an undisturbed play, no
+    failure a score."""
     found = {seed: broken_laws for seed in range(first, first + AT_ONCE) if (broken_laws := breaches(seed))}
     told = "\n".join(f"python -m tests.simulation.laws {seed}   # {laws[0]}" for seed, laws in found.items())
     assert not found, f"reproduce with\n{told}"
 
 
 @pytest.fixture(scope="module")
-def left() -> Left:
+def left() -> SweepRemains:
     """A case that was cut more than once."""
     case = next(case for case in map(case_of, range(100)) if len(case.cuts) > 1)
     return simulate(lambda: play(case), seed=case.seed)
 
 
-def test_a_cut_case_is_sound(left: Left) -> None:
+def test_a_cut_case_is_sound(left: SweepRemains) -> None:
     """What the next tests spoil keeps every law before."""
     assert left.runs > 1
     assert not list(broken(left))
 
 
-def test_a_row_twice_is_found(left: Left) -> None:
+def test_a_row_twice_is_found(left: SweepRemains) -> None:
     """One finished episode's row stored a second time breaks two laws."""
     row = next(row for row in left.rows if isinstance(row, EpisodeRecord) and row.status == "finished")
     found = list(broken(replace(left, rows=[*left.rows, row])))
@@ -44,7 +46,7 @@ def test_a_row_twice_is_found(left: Left) -> None:
     assert any("ends of an attempt" in law for law in found)
 
 
-def test_a_lost_row_is_found(left: Left) -> None:
+def test_a_lost_row_is_found(left: SweepRemains) -> None:
     """Without its last reply an episode's turns are not all there."""
     last = next(row for row in reversed(left.rows) if isinstance(row, CallRecord) and row.error_class is None)
     assert any(
@@ -53,7 +55,7 @@ def test_a_lost_row_is_found(left: Left) -> None:
     )
 
 
-def test_another_score_is_found(left: Left) -> None:
+def test_another_score_is_found(left: SweepRemains) -> None:
     """A score that its replies do not earn."""
     row = next(row for row in left.rows if isinstance(row, EpisodeRecord) and row.status == "finished")
     wrong = row._replace(score=(row.score or 0.0) + 1.0)
@@ -63,7 +65,7 @@ def test_another_score_is_found(left: Left) -> None:
     )
 
 
-def test_a_failure_with_a_score_is_found(left: Left) -> None:
+def test_a_failure_with_a_score_is_found(left: SweepRemains) -> None:
     """A provider's failure may not earn 0 either."""
     row = next(row for row in left.rows if isinstance(row, EpisodeRecord))
     wrong = row._replace(status="failed", score=0.0)

@@ -1,4 +1,4 @@
-"""Same seed, same bytes: the engine's core is one program on two loops."""
+"""The same seed gives the same bytes: the scheduler is one program on two event loops."""
 
 from __future__ import annotations
 
@@ -25,12 +25,14 @@ def left_by(loop: str, seed: int, what: str, *, hash_seed: int) -> str:
 
 
 def test_virtual_time_is_repeatable_to_the_byte() -> None:
-    """Two processes with different hash seeds leave the same rows with the same times in the same order; another seed does not."""
+    """Two processes with different hash seeds leave the same rows with the same times in the same order;
+    another seed does not."""
     once = left_by("trio", 3, "whole", hash_seed=1)
     assert once == left_by("trio", 3, "whole", hash_seed=2)
     assert once != left_by("trio", 4, "whole", hash_seed=1)
 
 
 def test_both_loops_play_the_same_games() -> None:
-    """asyncio in real time and trio in virtual time ask the same, hear the same and score the same."""
+    """asyncio in real time and trio in virtual time send the same prompts, get the same replies and the same
+    scores."""
     assert left_by("asyncio", 3, "timeless", hash_seed=1) == left_by("trio", 3, "timeless", hash_seed=2)

@@ -10,7 +10,7 @@ from harness.config.episode_plans import GameSet
 from harness.config.load import parse_sweep
 from harness.config.sweep import SweepSpec
 from harness.core.vocabulary import digest
-from tests.world import puzzle
+from tests.world import toy_instance
 
 SPEC = parse_sweep(
     """
@@ -27,7 +27,9 @@ SPEC = parse_sweep(
     source="t",
     known_games=["taboo"],
 )
-SETS = {"count": GameSet(rules="plain", seats=2, instances=tuple(puzzle(number) for number in range(5)))}
+SETS = {
+    "count": GameSet(rules="plain", seats=2, instances=tuple(toy_instance(number) for number in range(5)))
+}
 
 
 def test_it_contains_all_decisions_of_a_verdict() -> None:

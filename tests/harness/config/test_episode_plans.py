@@ -5,9 +5,9 @@ from __future__ import annotations
 from harness.config.episode_plans import Cells, GameSet, choose_instances, lane, planned
 from harness.config.sweep import Seating
 from harness.core.vocabulary import Instance
-from tests.world import puzzle
+from tests.world import toy_instance
 
-INSTANCES = tuple(puzzle(number) for number in range(12))
+INSTANCES = tuple(toy_instance(number) for number in range(12))
 SETS = {"count": GameSet(rules="plain", seats=2, instances=INSTANCES)}
 
 
@@ -40,7 +40,7 @@ def test_the_last_batch_begins_with_the_longest_games() -> None:
     sets = {
         "few": GameSet(rules="plain", seats=1, instances=tuple(map(few, range(40))), turns=2.0),
         "count": GameSet(
-            rules="plain", seats=1, instances=tuple(puzzle(number) for number in range(40)), turns=20.0
+            rules="plain", seats=1, instances=tuple(toy_instance(number) for number in range(40)), turns=20.0
         ),
     }
     games = [plan.instance.game for plan in lane(Seating(("m/a",)), sets, repeats=2, seed=3, stored=())]

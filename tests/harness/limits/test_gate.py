@@ -15,7 +15,7 @@ ONE = CallCost()
 FINE = CallResult(kind="clean")
 
 
-def gate(window: int) -> Gate:
+def new_gate(window: int) -> Gate:
     return Gate("g", GateLimits(concurrency=window), clock=LoopClock(), on_event=lambda kind, detail: None)
 
 
@@ -23,14 +23,14 @@ def test_never_more_in_flight_than_the_window() -> None:
     """However many turns crowd the gate, the window holds, and all of them get through."""
 
     async def scenario() -> tuple[int, int]:
-        door, most, through = gate(3), 0, 0
+        gate, most, through = new_gate(3), 0, 0
 
         async def turn() -> None:
             nonlocal most, through
-            admission = await door.enter(1.0, ONE)
-            most = max(most, door.statistics().in_flight)
+            admission = await gate.enter(1.0, ONE)
+            most = max(most, gate.statistics().in_flight)
             await anyio.sleep(1)
-            door.leave(admission, FINE)
+            gate.leave(admission, FINE)
             through += 1
 
         async with anyio.create_task_group() as tasks:
@@ -42,17 +42,18 @@ def test_never_more_in_flight_than_the_window() -> None:
 
 
 def test_the_longest_remainder_goes_first() -> None:
-    """Of the turns that wait, the one with most turns ahead of its episode is let in first; equals go in order of arrival."""
+    """Of the turns that wait, the one with most turns ahead of its episode is let in first; equals go in
+    order of arrival."""
 
     async def scenario() -> list[str]:
-        door, order = gate(1), []
+        gate, order = new_gate(1), []
 
         async def turn(name: str, remainder: float, wait_s: float) -> None:
             await anyio.sleep(wait_s)
-            admission = await door.enter(remainder, ONE)
+            admission = await gate.enter(remainder, ONE)
             order.append(name)
             await anyio.sleep(10)
-            door.leave(admission, FINE)
+            gate.leave(admission, FINE)
 
         async with anyio.create_task_group() as tasks:
             for place, (name, remainder) in enumerate(
@@ -68,79 +69,80 @@ def test_a_cancelled_turn_takes_no_place() -> None:
     """Giving up while waiting, or in the very moment of being let in, leaves the window whole."""
 
     async def scenario() -> tuple[int, int]:
-        door = gate(1)
-        admission = await door.enter(1.0, ONE)
+        gate = new_gate(1)
+        admission = await gate.enter(1.0, ONE)
 
         async def turn() -> None:
-            admission = await door.enter(1.0, ONE)
+            admission = await gate.enter(1.0, ONE)
             try:
                 await anyio.sleep(1)
             finally:
-                door.leave(admission, FINE)
+                gate.leave(admission, FINE)
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(turn)
             tasks.start_soon(turn)
             await anyio.sleep(1)
-            door.leave(admission, FINE)  # lets one in, which is cancelled before it can do anything
+            gate.leave(admission, FINE)  # lets one in, which is cancelled before it can do anything
             tasks.cancel_scope.cancel()
-        admission = await door.enter(1.0, ONE)
-        now = door.statistics()
+        admission = await gate.enter(1.0, ONE)
+        now = gate.statistics()
         return now.in_flight, now.waiting
 
     assert run(scenario) == (1, 0)
 
 
 def test_closing_tells_all_who_wait_and_all_who_come() -> None:
-    """A closed gate refuses waiting and new turns with its reason, once and for all; what is in flight comes home."""
+    """A closed gate refuses waiting and new turns with its reason, once and for all; what is in flight comes
+    home."""
 
     async def scenario() -> list[str]:
         events: list[str] = []
-        door = Gate(
+        gate = Gate(
             "g",
             GateLimits(concurrency=1),
             clock=LoopClock(),
             on_event=lambda kind, detail: events.append(f"{kind}: {detail}"),
         )
-        admission = await door.enter(1.0, ONE)
+        admission = await gate.enter(1.0, ONE)
 
         async def turn() -> None:
             with pytest.raises(AccountRefused, match="no credit"):
-                await door.enter(1.0, ONE)
+                await gate.enter(1.0, ONE)
             events.append("refused")
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(turn)
             await anyio.sleep(1)
-            door.close(AccountRefused("no credit", status=402))
-            door.close(AccountRefused("a later reason"))
+            gate.close(AccountRefused("no credit", status=402))
+            gate.close(AccountRefused("a later reason"))
             tasks.start_soon(turn)
-        door.leave(admission, FINE)
-        events.append(str(door.statistics().in_flight))
+        gate.leave(admission, FINE)
+        events.append(str(gate.statistics().in_flight))
         with pytest.raises(AccountRefused):
-            await door.wait_until_wants_episodes()
+            await gate.wait_until_wants_episodes()
         return events
 
     assert run(scenario) == ["closed: no credit", "refused", "refused", "0"]
 
 
 def test_hunger_counts_those_who_will_come_back() -> None:
-    """Calls that rest before another try are work to come: they keep the gate from asking for more episodes. Everyone who waits for
-    hunger, two lanes here, hears of it when the rest is over."""
+    """Calls that rest before another try are work to come: they keep the gate from asking for more episodes.
+    Everyone who waits for hunger, two lanes here, hears of it when the rest is over."""
 
     async def scenario() -> tuple[list[bool], list[float]]:
         clock = LoopClock()
-        door, seen, told = gate(4), [], []
+        gate, seen, told = new_gate(4), [], []
 
         async def lane() -> None:
-            await door.wait_until_wants_episodes()
+            await gate.wait_until_wants_episodes()
             told.append(clock.now())
 
         async with anyio.create_task_group() as tasks:
-            seen.append(door.wants_episodes)
-            tasks.start_soon(door.rest, 10.0)
+            seen.append(gate.wants_episodes)
+            tasks.start_soon(gate.rest, 10.0)
             await anyio.sleep(1)
-            seen.append(door.wants_episodes)
+            seen.append(gate.wants_episodes)
             tasks.start_soon(lane)
             tasks.start_soon(lane)
         return seen, told
@@ -152,16 +154,16 @@ def test_a_rest_ends_when_the_gate_closes() -> None:
     """Nobody sleeps out an hour's Retry-After at a gate that has closed."""
 
     async def scenario() -> float:
-        clock, door = LoopClock(), gate(4)
+        clock, gate = LoopClock(), new_gate(4)
 
         async def resting() -> None:
             with pytest.raises(AccountRefused):
-                await door.rest(3_600.0)
+                await gate.rest(3_600.0)
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(resting)
             await anyio.sleep(5)
-            door.close(AccountRefused("no credit"))
+            gate.close(AccountRefused("no credit"))
         return clock.now()
 
     assert run(scenario) == 5.0

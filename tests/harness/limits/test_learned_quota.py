@@ -56,7 +56,8 @@ def drive(
 
 
 def test_a_minute_quota_is_found_and_used() -> None:
-    """600 a minute that nobody told us: from the second minute on at least 95 % of them are used, and 1 % refused at most."""
+    """600 a minute that nobody told us: from the second minute on at least 95 % of them are used, and 1 %
+    refused at most."""
     learned, provider, chance = LearnedQuota(), Provider(600), Random(1)
     drive(learned, provider, begin_s=0.0, end_s=120.0, chance=chance)
     taken, refused = drive(learned, provider, begin_s=120.0, end_s=720.0, chance=chance)
@@ -65,7 +66,8 @@ def test_a_minute_quota_is_found_and_used() -> None:
 
 
 def test_a_quota_by_the_second_is_not_taken_for_a_minute_s() -> None:
-    """10 a second: the first refusal comes after a quarter of a second, and must not pace us at 10 a minute."""
+    """10 a second: the first refusal comes after a quarter of a second, and must not pace us at 10 a
+    minute."""
     learned, provider, chance = LearnedQuota(), Provider(10, span_s=1.0), Random(1)
     drive(learned, provider, begin_s=0.0, end_s=60.0, chance=chance)
     taken, refused = drive(learned, provider, begin_s=60.0, end_s=360.0, chance=chance)
@@ -74,7 +76,8 @@ def test_a_quota_by_the_second_is_not_taken_for_a_minute_s() -> None:
 
 
 def test_savings_are_not_taken_for_a_pace() -> None:
-    """600 saved up and 10 a second after that: the first minute takes twice what the next ones will, and is soon not believed."""
+    """600 saved up and 10 a second after that: the first minute takes twice what the next ones will, and is
+    soon not believed."""
     learned, chance = LearnedQuota(), Random(1)
 
     class Saver(Provider):

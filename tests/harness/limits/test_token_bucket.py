@@ -1,4 +1,4 @@
-"""A quota a minute: no window holds more, steady use comes close, the provider's word counts."""
+"""A quota a minute: no window holds more, steady use comes close, the provider's reports count."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from harness.limits.token_bucket import QuotaReport, TokenBucket
 
 
 def spent_at(quota: int, *, for_s: float, chance: Random | None = None) -> list[float]:
-    """When a greedy client spends one each; with chance it sometimes pauses, so that bursts come at any phase."""
+    """Returns when a greedy client spends 1 each; with chance it sometimes pauses, so that bursts come at any
+    phase."""
     budget, now, times = TokenBucket(quota, 0.0), 0.0, []
     while now < for_s:
         wait_s = budget.wait_s(1, now)
@@ -62,15 +63,16 @@ def test_settling_gives_back_and_takes() -> None:
 def test_the_providers_limit_wins() -> None:
     """A header that names another limit changes the quota, once."""
     budget = TokenBucket(60, 0.0)
-    assert budget.hear(QuotaReport(limit=600), spent_since=0, sent_s=0.0, now_s=0.0)
-    assert not budget.hear(QuotaReport(limit=600), spent_since=0, sent_s=0.0, now_s=0.0)
+    assert budget.take_report(QuotaReport(limit=600), spent_since=0, sent_s=0.0, now_s=0.0)
+    assert not budget.take_report(QuotaReport(limit=600), spent_since=0, sent_s=0.0, now_s=0.0)
     assert budget.per_minute == 600
 
 
 def test_what_the_provider_says_is_left_is_not_overdrawn() -> None:
-    """Others may share the account: with three left and two sent since, one may go; then not before the reset."""
+    """Others may share the account: with three left and two sent since, one may go; then not before the
+    reset."""
     budget = TokenBucket(6_000, 0.0)
-    budget.hear(QuotaReport(remaining=3, reset_s=20.0), spent_since=2, sent_s=0.0, now_s=0.0)
+    budget.take_report(QuotaReport(remaining=3, reset_s=20.0), spent_since=2, sent_s=0.0, now_s=0.0)
     assert budget.wait_s(1, 0.0) == 0.0
     budget.spend(1, 0.0)
     assert budget.wait_s(1, 5.0) == 15.0
@@ -78,13 +80,13 @@ def test_what_the_provider_says_is_left_is_not_overdrawn() -> None:
 
 
 def test_what_comes_back_bit_by_bit_is_not_waited_for_whole() -> None:
-    """A reset that moves on while nothing comes back at once is a sliding window's: the next request waits for its share of it. A
-    window's end, where all comes back at once, is waited for."""
+    """A reset that moves on while nothing comes back at once is a sliding window's: the next request waits
+    for its share of it. A window's end, where all comes back at once, is waited for."""
     for moves, waits_s in ((True, 0.1), (False, 40.0)):
         budget = TokenBucket(600, 0.0)
         for second in range(20):
             reset_s = 60.0 if moves else 60.0 - second
-            budget.hear(
+            budget.take_report(
                 QuotaReport(remaining=0.0, reset_s=reset_s),
                 spent_since=0.0,
                 sent_s=float(second),
@@ -93,9 +95,9 @@ def test_what_comes_back_bit_by_bit_is_not_waited_for_whole() -> None:
         assert budget.wait_s(1, 20.0) == pytest.approx(waits_s, abs=1.1)
 
 
-def test_an_older_word_does_not_undo_a_later_one() -> None:
-    """Answers overtake each other: what an earlier request heard is stale."""
+def test_an_older_report_does_not_undo_a_later_one() -> None:
+    """Answers overtake each other: the report of an earlier request is out of date."""
     budget = TokenBucket(6_000, 0.0)
-    budget.hear(QuotaReport(remaining=0.0, reset_s=20.0), spent_since=0.0, sent_s=2.0, now_s=3.0)
-    budget.hear(QuotaReport(remaining=500.0, reset_s=20.0), spent_since=0.0, sent_s=1.0, now_s=4.0)
+    budget.take_report(QuotaReport(remaining=0.0, reset_s=20.0), spent_since=0.0, sent_s=2.0, now_s=3.0)
+    budget.take_report(QuotaReport(remaining=500.0, reset_s=20.0), spent_since=0.0, sent_s=1.0, now_s=4.0)
     assert budget.wait_s(1, 5.0) == pytest.approx(18.0)

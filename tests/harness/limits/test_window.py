@@ -30,7 +30,8 @@ def test_a_window_that_is_not_used_does_not_grow() -> None:
 
 
 def test_one_cut_for_one_trouble() -> None:
-    """Twenty refusals of calls that were all under way at the first one cut once; a later call's refusal cuts again."""
+    """Twenty refusals of calls that were all under way at the first one cut once; a later call's refusal cuts
+    again."""
     window = Window(start=100, ceiling=100)
     cuts = [window.trouble(sent_s=1.0, now_s=2.0 + 0.01 * number) for number in range(20)]
     assert cuts == [True] + [False] * 19
@@ -83,7 +84,8 @@ def test_a_window_never_shuts() -> None:
 
 
 def test_a_storm_opens_the_breaker_and_each_failed_probe_doubles_the_rest() -> None:
-    """Failures in a row rest the gate; stragglers of the storm do not count as probes; one success closes it."""
+    """Failures in a row rest the gate; stragglers of the storm do not count as probes; one success closes
+    it."""
     breaker = Breaker()
     rests = [breaker.failure(sent_s=0.0, now_s=1.0) for _ in range(FAILURES_IN_ROW)]
     assert rests == [None] * (FAILURES_IN_ROW - 1) + [2.0]
@@ -97,7 +99,8 @@ def test_a_storm_opens_the_breaker_and_each_failed_probe_doubles_the_rest() -> N
 
 
 def test_where_a_server_tells_its_load_the_window_follows_its_queue() -> None:
-    """It doubles while there is no queue, stays at a short one, and takes back what is too much, once; clean answers no longer count."""
+    """It doubles while there is no queue, stays at a short one, and takes back what is too much, once; clean
+    answers no longer count."""
     window = Window(start=8, ceiling=1024)
     sizes = []
     for running, waiting, in_flight in [

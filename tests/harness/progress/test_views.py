@@ -1,4 +1,4 @@
-"""What is seen of a run, and the counting behind it; on virtual time."""
+"""Snapshots of a run, their presentations and the counting behind them; on virtual time."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from rich.console import Console
 from harness.core.clock import LoopClock
 from harness.core.records import EpisodeRecord
 from harness.limits.gate import Gate, GateLimits
+from harness.progress.event_loop_delay import DelayMonitor
 from harness.progress.live_table import live
-from harness.progress.meters import Meters, Points
-from harness.progress.pulse import Pulse
+from harness.progress.meters import Meters, ScoreSum
 from harness.progress.views import EVENT_PERIOD_S, PLAIN_PERIOD_S, LaneView, Progress, plain_lines
 from harness.scheduler.scheduler import Tally
 from tests.harness.store.test_store import CALL, EPISODE
@@ -32,9 +32,9 @@ def watching(rows: Rows, clock: LoopClock) -> tuple[Meters, Progress]:
     meters = Meters(
         rows,
         clock,
-        points={
-            ("m/a", "g"): Points(episodes=1, points=50.0),
-            ("m/b", "g"): Points(episodes=2, points=100.0),
+        scores={
+            ("m/a", "g"): ScoreSum(episodes=1, total=50.0),
+            ("m/b", "g"): ScoreSum(episodes=2, total=100.0),
         },
     )
     lanes = [
@@ -46,20 +46,21 @@ def watching(rows: Rows, clock: LoopClock) -> tuple[Meters, Progress]:
         ),
         lane(clock, "m/b", Tally(), GateLimits(concurrency=4)),
     ]
-    pulse = Pulse(run_id="1", clock=clock, sink=rows)
-    return meters, Progress(lanes, clock=clock, meters=meters, pulse=pulse, rows_behind=lambda: 7)
+    delay = DelayMonitor(run_id="1", clock=clock, sink=rows)
+    return meters, Progress(lanes, clock=clock, meters=meters, delay=delay, rows_behind=lambda: 7)
 
 
 def test_a_pair_has_a_line_of_its_own() -> None:
-    """Its episodes and its score; its calls are its players' and stand in their lines; its points are no access method's of either."""
+    """It shows its episodes and its score; its calls are counted in its players' lines, its scores in no
+    access method's."""
 
     async def scenario() -> tuple[str, list[str]]:
         clock, rows = LoopClock(), Rows()
-        points = {
-            ("m/a", "g"): Points(episodes=1, points=50.0),
-            ("m/a+n/b", "g"): Points(episodes=1, points=90.0),
+        scores = {
+            ("m/a", "g"): ScoreSum(episodes=1, total=50.0),
+            ("m/a+n/b", "g"): ScoreSum(episodes=1, total=90.0),
         }
-        meters = Meters(rows, clock, points=points)
+        meters = Meters(rows, clock, scores=scores)
         pair = LaneView(
             name="m/a+n/b",
             planned=10,
@@ -67,14 +68,14 @@ def test_a_pair_has_a_line_of_its_own() -> None:
             tally=Tally(finished=3, score_sum=120.0, scored=3),
             gate=None,
         )
-        picture = Progress(
+        snapshot = Progress(
             [pair],
             clock=clock,
             meters=meters,
-            pulse=Pulse(run_id="1", clock=clock, sink=rows),
+            delay=DelayMonitor(run_id="1", clock=clock, sink=rows),
             rows_behind=int,
-        ).picture()
-        return plain_lines(picture)[0], [f"{one.model} {one.game} {one.spread}" for one in picture.games]
+        ).snapshot()
+        return plain_lines(snapshot)[0], [f"{one.model} {one.game} {one.spread}" for one in snapshot.games]
 
     line, games = run(scenario)
     assert line.startswith("method m/a+n/b, done 5/10, failed 0, in flight -,")
@@ -83,11 +84,12 @@ def test_a_pair_has_a_line_of_its_own() -> None:
 
 
 def test_rates_are_the_last_minutes() -> None:
-    """A call a second for two minutes is 60 a minute; half a minute later half of it; what is handed on is what came."""
+    """A call a second for two minutes is 60 a minute, half a minute later half of that; every row is handed
+    on unchanged."""
 
     async def scenario() -> tuple[list[float], Rows]:
         clock, rows = LoopClock(), Rows()
-        meters, found = Meters(rows, clock, points={}), []
+        meters, found = Meters(rows, clock, scores={}), []
         for second in range(120):
             await meters.put(PRICED)
             if second == 9:
@@ -108,8 +110,9 @@ def test_rates_are_the_last_minutes() -> None:
     assert rows.all == [PRICED] * 120
 
 
-def test_a_picture_tells_all() -> None:
-    """Counts, limits, cost, errors, the time to go, and how far the access methods' points lie apart."""
+def test_a_snapshot_holds_all_figures() -> None:
+    """The lines show counts, limits, cost, errors, the time to go and the spread of the access methods' mean
+    scores."""
 
     async def scenario() -> tuple[list[str], Progress]:
         clock, rows = LoopClock(), Rows()
@@ -122,20 +125,20 @@ def test_a_picture_tells_all() -> None:
             lost,
             EPISODE._replace(status="failed"),
         )
-        return plain_lines(progress.picture()), progress
+        return plain_lines(progress.snapshot()), progress
 
-    (first, second, points, ourselves), _ = run(scenario)
+    (first, second, scores, harness), _ = run(scenario)
     assert first == (
         "method m/a, done 60/100, failed 2, in flight 0/4, queue 0, retrying 0, calls 2, errors 1, requests/min 6/60,"
         " tokens/min 240/9000, cost $0.01, score 30.0, to go 0:20"
     )
     assert second.endswith("requests/min 0, tokens/min 0, cost -, score -, to go -")
-    assert points == "points: m g 37.5 (spread 25.0 over 2 access methods)"
-    assert ourselves == "20 s; event loop 0.0 ms late, at worst 0.0; 7 rows on their way to the store"
+    assert scores == "mean scores: m g 37.5 (spread 25.0 over 2 access methods)"
+    assert harness == "20 s; event loop delay 0.0 ms (max 0.0 ms); 7 rows not written yet"
 
 
-def test_each_shows_the_same_in_its_way() -> None:
-    """Lines for who has no terminal, a table for who has, events that are JSON: all until they are cancelled."""
+def test_lines_table_and_events_show_the_same() -> None:
+    """A pipe gets lines, a terminal a table, a program JSON events; each goes on until it is cancelled."""
 
     async def scenario() -> tuple[list[str], str, str, list[str]]:
         clock = LoopClock()

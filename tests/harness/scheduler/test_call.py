@@ -36,7 +36,8 @@ PLACE = CallPlace(run_id="1", episode_id="e", attempt=0, turn=0, ask_hash="h")
 def outcome_of(
     errors: list[CallError], policy: RetryPolicy | None = None
 ) -> tuple[World, Completion | CallError, float]:
-    """What a call meets whose first tries meet these errors: the world after it, its completion or error, and when it ended."""
+    """Returns what became of a call whose first tries met these errors: the world, its completion or error,
+    and when it ended."""
 
     async def scenario() -> tuple[World, Completion | CallError, float]:
         world = World(policy=policy)
@@ -45,7 +46,7 @@ def outcome_of(
             backend=Counter(world.clock, trouble=lambda prompt, number: left.pop(0) if left else None)
         )
         met: list[Completion | CallError] = []
-        async with world.keeping():
+        async with world.timers_running():
             try:
                 met.append(
                     await world.caller().call(route, PROMPT, PLACE, remainder=1.0, chance=lambda: Random(1))
@@ -58,7 +59,7 @@ def outcome_of(
 
 
 def test_a_call_that_succeeds_at_once_leaves_one_row() -> None:
-    """The row holds what came back and how long it took."""
+    """The row holds the answer and how long it took."""
     world, met, _ = outcome_of([])
     (row,) = world.rows.calls
     assert isinstance(met, Completion)
@@ -93,7 +94,7 @@ def test_each_column_holds_what_it_is_named_after() -> None:
         world = World()
         route = world.add(backend=Answering())
         place = CallPlace(run_id="run", episode_id="episode", attempt=2, turn=9, ask_hash="hash")
-        async with world.keeping():
+        async with world.timers_running():
             await world.caller().call(route, PROMPT, place, remainder=1.0, chance=lambda: Random(1))
         return world
 
@@ -126,7 +127,7 @@ def test_each_column_holds_what_it_is_named_after() -> None:
     assert found == {name: told[name] for name in found}
 
 
-def test_passing_trouble_is_tried_again_and_each_try_is_a_row() -> None:
+def test_transient_errors_are_tried_again_and_each_try_is_a_row() -> None:
     """Two failures and a success are three rows, numbered, with their classes."""
     world, met, _ = outcome_of([Unavailable("busy", status=503), RateLimited("slow down", status=429)])
     assert isinstance(met, Completion)
@@ -171,7 +172,7 @@ def test_a_call_that_rests_holds_no_place() -> None:
 
 
 def test_tries_end() -> None:
-    """After tries_max requests the last error is the answer."""
+    """After tries_max requests the call ends with the last error."""
     world, met, _ = outcome_of([Unavailable("busy", status=503)] * 10, RetryPolicy(tries_max=4))
     assert isinstance(met, Unavailable)
     assert len(world.rows.calls) == 4
@@ -205,7 +206,8 @@ def test_what_concerns_the_account_closes_the_gate(error: GateClosing) -> None:
 
 
 def test_an_address_where_nobody_answers_closes_the_gate() -> None:
-    """Connections refused to the last try make the method unreachable: its episodes stay pending instead of failing one by one."""
+    """Connections refused to the last try make the method unreachable: its episodes stay pending instead of
+    failing one by one."""
     world, met, _ = outcome_of([ConnectFailed("refused")] * 10, RetryPolicy(tries_max=3))
     assert isinstance(met, Unreachable)
     assert isinstance(world.routes["m/a"].gate.closed, Unreachable)

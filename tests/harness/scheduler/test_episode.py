@@ -19,7 +19,7 @@ def play(
         backend = Counter(world.clock, trouble=lambda prompt, number: (trouble or {}).get(number))
         world.add(backend=backend)
         records = []
-        async with world.keeping():
+        async with world.timers_running():
             records.append(await world.player().play(plan(goal=goal), beginning or Beginning(), lambda: None))
         return world, records[0], backend
 
@@ -58,8 +58,8 @@ def test_history_is_stored_once() -> None:
     )
 
 
-def test_a_broken_form_is_on_its_turn() -> None:
-    """The game's word on a reply lands on that reply's turn row."""
+def test_a_violation_is_stored_with_its_turn() -> None:
+    """What the game finds wrong with a reply is stored in that reply's turn row."""
     world, record, _ = play(3, trouble={2: "seven"})
     assert isinstance(record, EpisodeRecord)
     assert [row.violation for row in world.rows.turns] == [None, "not 2"]
@@ -73,8 +73,9 @@ def recorded(world: World, turns: int, *, stored: bool) -> Beginning:
     )
 
 
-def test_replay_is_the_resume() -> None:
-    """A play cut short after two turns goes on with the third call; the two are neither asked nor stored again."""
+def test_a_resume_is_a_replay() -> None:
+    """A play cut short after two turns goes on with the third call; the two are neither asked nor stored
+    again."""
     whole, _, _ = play(4)
     world, record, backend = play(4, recorded(whole, 2, stored=True))
     assert isinstance(record, EpisodeRecord)
@@ -85,14 +86,15 @@ def test_replay_is_the_resume() -> None:
 
 
 def test_a_turn_row_lost_with_its_call_kept_is_written_again() -> None:
-    """A call is durable before its turn is judged; the replay judges it and adds the missing row."""
+    """A call is stored before its turn; a replay adds the turn row that is missing."""
     whole, _, _ = play(3)
     world, _, _ = play(3, recorded(whole, 1, stored=False))
     assert [row.turn for row in world.rows.turns] == [0, 1, 2]
 
 
-def test_changed_rules_start_the_episode_over_and_say_so() -> None:
-    """When a recorded ask is no longer the game's, the old play is closed as abandoned and a new attempt begins."""
+def test_changed_rules_start_the_episode_over() -> None:
+    """When a recorded ask is no longer the game's, the old play is closed as abandoned and a new attempt
+    begins."""
     stale = Beginning(turns=[RecordedTurn(ask_hash="of another rule set", reply="1", stored=True)])
     world, record, _ = play(2, stale)
     assert isinstance(record, EpisodeRecord)
@@ -107,7 +109,8 @@ def test_changed_rules_start_the_episode_over_and_say_so() -> None:
 
 
 def test_a_provider_failure_is_no_score() -> None:
-    """A final error ends the episode as failed: no outcome, no score, the class and words as reason; the ask it died on is kept."""
+    """A final error ends the episode as failed: no outcome, no score, the class and words as reason; the ask
+    it died on is kept."""
     world, record, _ = play(3, trouble={2: Rejected("HTTP 400: no", status=400)})
     assert isinstance(record, EpisodeRecord)
     assert (record.status, record.outcome, record.score, record.reason) == (
@@ -128,8 +131,8 @@ def test_a_closed_gate_leaves_the_episode_pending() -> None:
     assert len(world.rows.turns) == 1
 
 
-def test_a_prompt_says_where_it_is_asked() -> None:
-    """Bots find their puzzle and their luck by episode, item, seat and turn."""
+def test_a_prompt_names_its_place() -> None:
+    """Bots find their item and their random stream by episode, item, seat and turn."""
     _, _, backend = play(2)
     first: Prompt = backend.prompts[0]
     assert (first.episode, first.item, first.seat, first.turn) == (

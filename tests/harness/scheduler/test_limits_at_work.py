@@ -27,7 +27,8 @@ def busiest_minute(sent: list[float]) -> int:
 
 @pytest.mark.parametrize("fault_every", [0, 7])
 def test_a_known_quota_is_kept_and_used(fault_every: int) -> None:
-    """120 requests a minute, with and without faults: no minute holds more, and steady use is at least 97 % of it."""
+    """120 requests a minute, with and without faults: no minute holds more, and steady use is at least 97 %
+    of it."""
 
     async def scenario() -> World:
         world = World()
@@ -48,7 +49,8 @@ def test_a_known_quota_is_kept_and_used(fault_every: int) -> None:
 
 
 def test_a_token_quota_is_kept_by_learned_lengths() -> None:
-    """3,000 output tokens a minute, 25 a reply where 100 were allowed: after the first calls the estimate is right, use within 3 %."""
+    """3,000 output tokens a minute, 25 a reply where 100 were allowed: after the first calls the estimate is
+    right, use within 3 %."""
 
     async def scenario() -> World:
         world = World()
@@ -67,7 +69,8 @@ def test_a_token_quota_is_kept_by_learned_lengths() -> None:
 
 
 class Strict(Counter):
-    """A provider of 60 requests a minute that nobody told us of: 429 beyond them, truthful headers with every answer."""
+    """A provider of 60 requests a minute that nobody told us of: 429 beyond them, truthful headers with every
+    answer."""
 
     def __init__(self, world: World, *, headers: bool) -> None:
         super().__init__(world.clock)
@@ -97,7 +100,8 @@ class Strict(Counter):
 
 
 def test_an_unknown_quota_is_learned_from_headers() -> None:
-    """From the first answer on the provider's word counts: hardly a refusal, and the change is a gate event."""
+    """From the first answer on the provider's word counts: hardly a refusal, and the change is a gate
+    event."""
 
     async def scenario() -> tuple[World, Strict, float]:
         world = World()
@@ -111,12 +115,13 @@ def test_an_unknown_quota_is_learned_from_headers() -> None:
     assert strict.refused == 0
     assert took_s <= 1.1 * 400
     assert [event.detail for event in world.rows.gate_events if event.kind == "quota"] == [
-        "requests: 60 a minute, by the provider's word"
+        "quota: 60 requests/min (from response headers)"
     ]
 
 
 def test_a_refusal_rests_the_whole_gate_and_cuts_the_window_once() -> None:
-    """Without headers the 429's Retry-After is all we hear: nothing is sent until it is over, and one trouble is one cut."""
+    """Without headers the 429's Retry-After is all we hear: nothing is sent until it is over, and one trouble
+    is one cut."""
 
     async def scenario() -> tuple[World, Strict]:
         world = World()
@@ -138,7 +143,8 @@ def test_a_refusal_rests_the_whole_gate_and_cuts_the_window_once() -> None:
 
 
 def test_a_storm_is_met_with_rest_instead_of_traffic() -> None:
-    """Ten minutes of outage cost few requests: probes with growing rests; when it is over every episode is played."""
+    """Ten minutes of outage cost few requests: probes with growing rests; when it is over every episode is
+    played."""
 
     async def scenario() -> tuple[World, Counter]:
         world = World()
@@ -180,7 +186,8 @@ class Silent(Counter):
 
 @pytest.mark.parametrize("law", ["sliding", "fixed", "bucket"])
 def test_an_unknown_quota_is_learned_from_what_is_refused(law: Literal["sliding", "fixed", "bucket"]) -> None:
-    """From the second minute on at least 95 % of it is used, and at most 1 % refused: also just after the burst that met it first."""
+    """From the second minute on at least 95 % of it is used, and at most 1 % refused: also just after the
+    burst that met it first."""
 
     async def scenario() -> Silent:
         world = World()

@@ -15,7 +15,8 @@ def plans(count: int, method: str = "m/a", goal: int | None = 4) -> Iterator[Epi
 
 
 def test_the_window_is_kept_full_and_every_episode_ends_once() -> None:
-    """60 episodes of 4 one-second turns through a window of 8: no slot idles, so it takes 30 s and a short tail."""
+    """60 episodes of 4 one-second turns through a window of 8: no slot idles, so it takes 30 s and a short
+    tail."""
 
     async def scenario() -> tuple[World, Counter, float]:
         world = World()
@@ -71,8 +72,8 @@ def test_a_closed_gate_leaves_the_rest_of_the_plan_pending() -> None:
 
 
 def test_a_dead_provider_does_not_hold_up_another() -> None:
-    """One method's account is refused at once; the other's sweep takes as long as alone, but for a turn: things that happen in the same
-    moment happen in random order."""
+    """One method's account is refused at once; the other's sweep takes as long as alone, but for a turn:
+    things that happen in the same moment happen in random order."""
 
     async def scenario(with_dead: bool) -> tuple[World, float, int]:
         world = World()
@@ -120,7 +121,8 @@ def test_a_refused_key_closes_all_gates_of_its_account_and_no_other() -> None:
 
 
 def test_an_unknown_model_ends_its_own_lane_where_a_quota_is_shared() -> None:
-    """Two models draw on one quota and one of them is not served: the other plays to its end through the same gate."""
+    """Two models draw on one quota and one of them is not served: the other plays to its end through the same
+    gate."""
 
     async def scenario() -> dict[str, tuple[int, int, bool]]:
         world = World()
@@ -141,7 +143,8 @@ def test_an_unknown_model_ends_its_own_lane_where_a_quota_is_shared() -> None:
 
 
 def test_long_episodes_do_not_make_a_tail() -> None:
-    """Among turns that wait, the longest remainder goes first: a sweep of unequal episodes ends close to the bound."""
+    """Among turns that wait, the longest remainder goes first: a sweep of unequal episodes ends close to the
+    bound."""
 
     async def scenario() -> float:
         world = World()

@@ -15,11 +15,11 @@ from tests.world import Counter, World, plan, run
 METHODS = ("m/quick", "m/slow")
 
 
-def puzzles(name: str, count: int, goal: int | None) -> Iterator[EpisodePlan]:
+def plans(name: str, count: int, goal: int | None) -> Iterator[EpisodePlan]:
     return (plan(number, goal=goal, method=name) for number in range(count))
 
 
-class Dear(Counter):
+class TenTokens(Counter):
     """Every call takes ten tokens."""
 
     async def complete(self, prompt: Prompt) -> Completion:
@@ -31,7 +31,7 @@ def budget(
 ) -> SpendingBudget:
     return SpendingBudget(
         [Scope(name="the sweep", allowance=allowance, payers=frozenset(payers), lanes=frozenset(METHODS))],
-        ways={
+        lanes={
             name: LaneProgress(methods=(name,), planned=episodes, begun=0, turns_typical=4)
             for name in METHODS
         },
@@ -50,14 +50,14 @@ def play(
     spent: dict[str, Spending] | None = None,
     slow_s: float = 4.0,
 ) -> tuple[World, Scheduler]:
-    """Two methods of one model, one of them four times as slow, both with the same puzzles, on one budget."""
+    """Two methods of one model, one of them four times as slow, both with the same items, on one budget."""
 
     async def scenario() -> tuple[World, Scheduler]:
         world = World()
         for name, latency_s in zip(METHODS, (1.0, slow_s), strict=True):
-            world.add(name, backend=Dear(world.clock, latency_s=latency_s), window=8)
+            world.add(name, backend=TenTokens(world.clock, latency_s=latency_s), window=8)
         world.budget = budget(world, allowance, payers, episodes, spent or {})
-        scheduler = world.scheduler({name: puzzles(name, episodes, goal) for name in METHODS})
+        scheduler = world.scheduler({name: plans(name, episodes, goal) for name in METHODS})
         await scheduler.play_all()
         return world, scheduler
 
@@ -77,9 +77,9 @@ def finished(world: World) -> dict[str, set[str]]:
         Allowance(cost_usd=1e-9, tokens=4_000),
     ],
 )
-def test_a_budget_is_kept_used_and_stops_both_methods_at_the_same_puzzles(allowance: Allowance) -> None:
-    """Half of what the sweep would take: not exceeded, nine tenths used, and although one method is four times as quick both have
-    played the same puzzles, but for two; every episode begun was played to its end."""
+def test_a_budget_is_kept_used_and_stops_both_methods_at_the_same_items(allowance: Allowance) -> None:
+    """Half of what the sweep would take: not exceeded, nine tenths used, and although one method is four
+    times as quick both have played the same items, but for two; every episode begun was played to its end."""
     world, scheduler = play(allowance)
     assert 360 <= len(world.rows.calls) <= 400
     played = finished(world)
@@ -102,7 +102,8 @@ def test_a_budget_that_is_not_reached_changes_nothing() -> None:
 
 
 def test_one_method_s_budget_stops_those_it_is_compared_with() -> None:
-    """Only the slow method's calls are paid for: the quick one stops with it, for what it played beyond nobody could compare."""
+    """Only the slow method's calls are paid for: the quick one stops with it, for what it played beyond
+    nobody could compare."""
     world, _ = play(Allowance(calls=200), payers=("m/slow",))
     played = finished(world)
     assert len([row for row in world.rows.calls if row.method == "m/slow"]) <= 200
@@ -111,7 +112,8 @@ def test_one_method_s_budget_stops_those_it_is_compared_with() -> None:
 
 
 def test_time_is_a_budget() -> None:
-    """100 s are over: calls in flight come home, nothing more is sent, and the quick method did not run ahead."""
+    """100 s are over: calls in flight come home, nothing more is sent, and the quick method did not run
+    ahead."""
     world, scheduler = play(Allowance(wall_s=100.0), episodes=1_000, goal=4)
     assert (
         max(row.sent_at + row.latency_s for row in world.rows.calls)
@@ -152,7 +154,7 @@ def test_a_method_that_ends_early_leaves_its_share_to_the_others() -> None:
             backend=Counter(world.clock, trouble=lambda prompt, number: refused if number == 20 else None),
         )
         world.budget = budget(world, Allowance(calls=240), METHODS, 100, {})
-        scheduler = world.scheduler({name: puzzles(name, 100, 4) for name in METHODS})
+        scheduler = world.scheduler({name: plans(name, 100, 4) for name in METHODS})
         await scheduler.play_all()
         return {name: tally.finished for name, tally in scheduler.tallies.items()}
 

@@ -1,4 +1,4 @@
-"""What is stuck is named, once, with its place."""
+"""Stuck calls and gates are named, once, with their place."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.world import Counter, World, plan, run
 
 
 class Sluggish(Counter):
-    """Answers at once, but its fifth and sixth answers take five minutes."""
+    """Answers quickly, but its fifth and sixth answers take five minutes."""
 
     async def complete(self, prompt: Prompt) -> Completion:
         if len(self.prompts) in (4, 5):
@@ -20,7 +20,8 @@ class Sluggish(Counter):
 
 
 def test_late_calls_are_named_once_with_their_place() -> None:
-    """Two calls hang for five minutes: after one minute they are named, with episode and turn, and never again."""
+    """Two calls hang for five minutes: after one minute they are named, with episode and turn, and never
+    again."""
 
     async def scenario() -> World:
         world = World()
@@ -35,8 +36,8 @@ def test_late_calls_are_named_once_with_their_place() -> None:
     assert event.detail.endswith(f"episode {late[0].episode_id}, turn {late[0].turn}, and 1 more")
 
 
-def test_a_gate_at_which_nothing_moves_is_named() -> None:
-    """A provider that asks for an hour's rest: after a minute it is said who waits, and for what."""
+def test_a_gate_without_answers_is_named() -> None:
+    """A provider asks for a pause of minutes: after one minute an event counts the calls that wait."""
 
     async def scenario() -> World:
         world = World()
@@ -49,4 +50,4 @@ def test_a_gate_at_which_nothing_moves_is_named() -> None:
         return world
 
     (event,) = [event for event in run(scenario).rows.gate_events if event.kind == "still"]
-    assert event.detail.startswith("nothing came home for 60 s; 0 in flight, ")
+    assert event.detail.startswith("no call was answered for 60 s; 0 calls in flight, ")
