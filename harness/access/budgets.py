@@ -1,7 +1,7 @@
-"""The sweep's budgets as the engine counts them: whose calls are paid from each, and who stops with whom.
+"""Turns the sweep's budgets into scopes: whose calls each budget pays, and which lanes stop together.
 
-What a method may spend alone stops every method of its model: an audit compares what all of them played. It stops the pairs in which it
-sits, too."""
+A method's own budget stops every method of its model, because an audit compares what all of them played. It
+also stops the pairs in which the method sits."""
 
 from __future__ import annotations
 
@@ -14,13 +14,11 @@ from harness.scheduler.spending import Allowance, Scope
 
 
 def find_scopes(spec: SweepSpec, seatings: Mapping[str, Seating], *, source: Path) -> list[Scope]:
-    """The allowances of those who play.
+    """Returns the budgets that concern these seatings.
 
-    raises   SpecError if dollars are to be counted where no price is known"""
-    parts, playing = (
-        spec.methods(),
-        frozenset(name for seating in seatings.values() for name in seating.methods),
-    )
+    raises  SpecError if a budget is in US dollars and a method that it pays has no price"""
+    parts = spec.methods()
+    playing = frozenset(name for seating in seatings.values() for name in seating.methods)
     scopes, unpriced = [], set()
     if spec.budget != BudgetPart():
         scopes.append(
@@ -32,11 +30,11 @@ def find_scopes(spec: SweepSpec, seatings: Mapping[str, Seating], *, source: Pat
             unpriced |= {name for name in playing if not _priced(parts[name][1])}
     for name, (model, part) in parts.items():
         if name in playing and part.budget is not None:
-            compared = {one for one in playing if parts[one][0] == model}
+            compared = {other for other in playing if parts[other][0] == model}
             lanes = frozenset(
-                one
-                for one, who in seatings.items()
-                if name in who.methods or compared.issuperset(who.methods)
+                lane
+                for lane, seating in seatings.items()
+                if name in seating.methods or compared.issuperset(seating.methods)
             )
             scopes.append(
                 Scope(name=name, allowance=_allowance(part.budget), payers=frozenset({name}), lanes=lanes)
@@ -44,13 +42,14 @@ def find_scopes(spec: SweepSpec, seatings: Mapping[str, Seating], *, source: Pat
             if part.budget.cost_usd is not None and not _priced(part):
                 unpriced.add(name)
     if unpriced:
-        why = "has a budget in dollars and no price; give price_input_usd_per_mtok and price_output_usd_per_mtok"
+        prices = "price_input_usd_per_mtok and price_output_usd_per_mtok"
+        why = f"has a budget in US dollars and no price; give {prices}"
         raise spec_error(source, [(method_place(name), why) for name in sorted(unpriced)])
     return scopes
 
 
 def _priced(part: MethodPart) -> bool:
-    """Whether it is known what its calls cost; what runs on this machine costs nothing."""
+    """Tells whether the cost of its calls is known; what runs on this machine costs nothing."""
     return (
         part.price_input_usd_per_mtok is not None
         or part.bots is not None

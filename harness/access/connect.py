@@ -1,4 +1,5 @@
-"""Makes access methods live: starts engines, makes a gate for every quota, and connects a route to every method.
+"""Makes access methods live: starts engines, makes a gate for every quota, and connects a route to every
+method.
 
 Knows nothing of episodes: runs, load tests and checks connect the same way."""
 
@@ -43,9 +44,9 @@ if TYPE_CHECKING:
 def connector_for_all(
     spec: SweepSpec, context: RunContext, sets: Mapping[str, GameSet], *, run_id: str
 ) -> Connector:
-    """Returns a connector of every method of the sweep, for those who play no episodes.
+    """Returns a connector of every method of the sweep, for verbs that play no episodes.
 
-    raises  SpecError if a key is missing, or a budget cannot be kept: that is said here too"""
+    raises  SpecError if a key is missing, or if a budget cannot be kept"""
     keys = read_keys(spec, source=context.source, environ=context.environ)
     find_scopes(spec, spec.seatings(), source=context.source)
     return Connector(
@@ -92,9 +93,11 @@ class Connector:
 
     @asynccontextmanager
     async def connected(self, sink: RecordSink) -> AsyncIterator[LiveMethods]:
-        """Starts engines and emulators, and makes a gate for every quota and a route for every method, for as long as the block lasts.
+        """Starts engines and emulators, and makes a gate for every quota and a route for every method, for as
+        long as the block lasts.
 
-        The background group encloses the rest: closing has to wait for things, and a task that is cancelled cannot."""
+        The background group encloses the rest: closing has to wait for things, and a task that is cancelled
+        cannot."""
         async with anyio.create_task_group() as background:
             async with AsyncExitStack() as open_things:
                 yield await self._connect(background, open_things, sink)
@@ -104,8 +107,10 @@ class Connector:
         self, background: TaskGroup, open_things: AsyncExitStack, sink: RecordSink
     ) -> LiveMethods:
         servers = self._servers(sink)
-        await servers.look_around()
-        specs = group_by_quota(self.spec, self.methods, source=self.context.source, told=servers.told)
+        await servers.find_running()
+        specs = group_by_quota(
+            self.spec, self.methods, source=self.context.source, reporting=servers.reporting
+        )
         gates = {gate_spec: self._gate(gate_spec, sink) for gate_spec in specs}
         gate_of = {name: gate for gate_spec, gate in gates.items() for name in gate_spec.methods}
         await servers.start(background, gate_of)
@@ -118,11 +123,13 @@ class Connector:
                 backend = await self._backend(method, self.methods[name], open_things)
                 if not isinstance(backend, BotsBackend):
                     wired[name] = backend
-                host = servers.hosts.get(name)
+                supervisor = servers.supervised.get(name)
                 routes[name] = Route(
                     method=method,
                     gate=gate,
-                    backend=SupervisedBackend(backend, host, clock=self.clock) if host else backend,
+                    backend=SupervisedBackend(backend, supervisor, clock=self.clock)
+                    if supervisor
+                    else backend,
                     account=account,
                     alone=gate_spec.alone,
                 )
@@ -169,7 +176,7 @@ class Connector:
             run_id=self.run_id,
             clock=self.clock,
             sink=sink,
-            say=self.context.notify,
+            notify=self.context.notify,
             weights=weights,
         )
 
@@ -182,8 +189,9 @@ class Connector:
     ) -> str:
         """Returns the base URL of the model's server, and starts it first if it is an emulator.
 
-        The emulator runs on this event loop: it costs about as much as the calls to it do, and needs no second process that would have
-        to read the sweep's instances. To measure speed, run `lightbulb emulate` in a process of its own."""
+        The emulator runs on this event loop: it costs about as much as the calls to it do, and needs no
+        second process that would have to read the sweep's instances. To measure speed, run `lightbulb
+        emulate` in a process of its own."""
         if part.emulator is not None:
             from backends.emulator.server import serving
 
@@ -208,10 +216,10 @@ class Connector:
                 form_errors=part.bots.form_errors,
                 latency_s=part.bots.latency_s,
             )
-        from backends.http import HttpBackend, open_connection_pool  # slow to load, and not needed before
+        from backends.http import HttpBackend, open_connection_pool  # slow to load; bots do not need it
 
         retry = self.spec.retry
-        wire = await open_things.enter_async_context(
+        pool = await open_things.enter_async_context(
             open_connection_pool(
                 requests_per_second_max=method.requests_per_second_max,
                 deadlines=Deadlines(
@@ -224,11 +232,12 @@ class Connector:
             )
         )
         return HttpBackend(
-            method, DIALECTS[method.dialect], wire, key=self.keys[method.name], clock=self.clock
+            method, DIALECTS[method.dialect], pool, key=self.keys[method.name], clock=self.clock
         )
 
     async def prove(self, live: LiveMethods) -> None:
-        """Asks every server once whether it takes the key and serves the model; engines that this run started are proved already.
+        """Asks every server once whether it takes the key and serves the model; engines that this run started
+        are proved already.
 
         raises  SpecError listing every method of which that is not true"""
         problems: list[tuple[Key, str]] = []
@@ -241,13 +250,14 @@ class Connector:
 
         async with anyio.create_task_group() as asking:
             for name, backend in live.wired.items():
-                if name not in live.servers.hosts:
+                if name not in live.servers.supervised:
                     asking.start_soon(ask, name, backend)
         if problems:
             raise spec_error(self.context.source, sorted(problems))
 
     async def _problem(self, backend: HttpBackend, method: AccessMethod) -> tuple[Key, str] | None:
-        """Returns why this server cannot be used, with the key of the sweep file that is to blame; None if it can."""
+        """Returns why this server cannot be used, with the key of the sweep file that is to blame; None if it
+        can."""
         try:
             served = await backend.served_models()
         except CallError as error:

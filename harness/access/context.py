@@ -22,7 +22,8 @@ class RunContext:
     store     the DuckDB file
     environ   holds the keys
     notify    takes one line for a person
-    live      stderr is a terminal: progress is a table there that changes in place; else a few lines now and then
+    live      stderr is a terminal: progress is a table there that changes in place; else a few lines now and
+              then
     emit      takes events for machines, instead of either; None: nobody reads them"""
 
     source: Path

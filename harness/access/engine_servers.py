@@ -1,7 +1,9 @@
-"""The model servers on this machine that a sweep uses: starts those it names, finds those that run, follows the queues of both.
+"""Manages the model servers on this machine that a sweep uses: starts those it names, finds those that run
+already, follows their load.
 
-Knows engines and their hosts, gates, and where the sweep keeps its files; nothing of prompts.
-Keeps: a server that dies is started again as its sweep allows; when it is lost for good its gates close with its log's last words."""
+Knows engines, their supervisors, gates, and where the sweep keeps its files; nothing of prompts. Keeps: a
+server that dies is started again as often as the sweep allows; after that its gates close, with the last
+lines of its log."""
 
 from __future__ import annotations
 
@@ -36,46 +38,50 @@ LOAD_PATH = "/metrics"
 
 @dataclass(slots=True, kw_only=True)
 class EngineServers:
-    """See the module's header.
+    """The servers of one run; see the module's header.
 
-    methods   name -> (model, description), of all that will be played, and of those whose engines stand behind one of them
-    weights   a path as the sweep file has it -> where it is
-    started   method -> its server, once it has been started
-    hosts     method -> what keeps that server alive
-    told      addresses of servers that run already and tell their load"""
+    methods     name -> (model, description): those that are connected, and those whose engines stand behind
+                an emulator
+    store       the DuckDB file; the servers' logs are written beside it
+    weights     path in the sweep file -> path on this machine
+    started     method -> its server, once it runs
+    supervised  method -> the supervisor of that server
+    reporting   addresses of servers that ran already and report their load"""
 
     methods: Mapping[str, tuple[str, MethodPart]]
     store: Path
     run_id: str
     clock: RealClock
     sink: RecordSink
-    say: Callable[[str], None]
+    notify: Callable[[str], None]
     weights: Callable[[str], str]
     started: dict[str, LocalServer] = field(default_factory=dict)
-    hosts: dict[str, SupervisedServer] = field(default_factory=dict)
-    told: frozenset[str] = frozenset()
+    supervised: dict[str, SupervisedServer] = field(default_factory=dict)
+    reporting: frozenset[str] = frozenset()
 
-    # --- those that run already -----------------------------------------------------------------------------------------------
+    # --- servers that run already ---------------------------------------------------------------------------
 
-    async def look_around(self) -> None:
-        """Finds the servers that run on this machine and tell their load."""
+    async def find_running(self) -> None:
+        """Finds the servers that run on this machine and report their load."""
         known = {part.base_url for _, part in self.methods.values() if part.base_url is not None}
         urls = {url for url in known if on_this_machine(url) and urlsplit(url).scheme == "http"}
-        telling = set()
+        reporting = set()
 
-        async def look(url: str) -> None:
-            if await asker(url)() is not None:
-                telling.add(url)
+        async def ask(url: str) -> None:
+            if await load_reader(url)() is not None:
+                reporting.add(url)
 
-        async with anyio.create_task_group() as looking:
+        async with anyio.create_task_group() as asking:
             for url in urls:
-                looking.start_soon(look, url)
-        self.told = frozenset(telling)
+                asking.start_soon(ask, url)
+        self.reporting = frozenset(reporting)
 
-    # --- those that the sweep names -------------------------------------------------------------------------------------------
+    # --- servers that the sweep names -----------------------------------------------------------------------
 
     async def start(self, background: TaskGroup, gates: Mapping[str, Gate]) -> None:
-        """All of them side by side. Methods that differ only in what they ask of the server share one."""
+        """Starts all of them side by side. Methods that differ only in what they ask of the server share one.
+
+        gates   method -> its gate, closed if the server is lost for good"""
         users: dict[tuple[EngineSpec, int], list[str]] = {}
         for name, (model, part) in self.methods.items():
             if part.engine is not None:
@@ -109,11 +115,11 @@ class EngineServers:
         *,
         task_status: TaskStatus[LocalServer],
     ) -> None:
-        """Keeps one server until the run ends; if it is lost first, its gates close."""
-        engine = await anyio.to_thread.run_sync(install, engine_kind(spec.kind, this_machine()), self.say)
+        """Keeps one server running until the run ends; closes its gates if it is lost before."""
+        engine = await anyio.to_thread.run_sync(install, engine_kind(spec.kind, this_machine()), self.notify)
 
         def on_death(death: EngineError) -> None:
-            self.say(f"{' '.join(names)}: {death}")
+            self.notify(f"{' '.join(names)}: {death}")
             for gate in dict.fromkeys(gates):
                 event = GateEvent(
                     run_id=self.run_id,
@@ -125,40 +131,41 @@ class EngineServers:
                 self.sink.put_nowait(event)
 
         log = self.store.with_name(f"{self.store.stem}-{names[0].replace('/', '-')}.log")
-        host = SupervisedServer(
-            spec, engine, log=log, restarts_max=restarts_max, on_death=on_death, notify=self.say
+        supervisor = SupervisedServer(
+            spec, engine, log=log, restarts_max=restarts_max, on_death=on_death, notify=self.notify
         )
-        self.hosts.update(dict.fromkeys(names, host))
-        death = await host.keep(task_status=task_status)
+        self.supervised.update(dict.fromkeys(names, supervisor))
+        death = await supervisor.keep(task_status=task_status)
         for gate in gates:
             gate.close(Unreachable(str(death)))
 
-    # --- queues ---------------------------------------------------------------------------------------------------------------
+    # --- load -----------------------------------------------------------------------------------------------
 
     def follow_load(self, background: TaskGroup, gates: Mapping[str, Gate]) -> None:
-        """Each server's word reaches the gates of all methods that use it, as long as the run lasts."""
+        """Reports each server's load to the gates of the methods that use it, as long as the run lasts."""
         users: dict[str, list[Gate]] = {}
         for name in self.methods:
-            if name in gates and (url := self._telling(name)) is not None:
+            if name in gates and (url := self._reporting_url(name)) is not None:
                 users.setdefault(url, []).append(gates[name])
-        for url, at in users.items():
-            background.start_soon(self._follow, url, list(dict.fromkeys(at)))
+        for url, of_url in users.items():
+            background.start_soon(self._follow, url, list(dict.fromkeys(of_url)))
 
-    def _telling(self, name: str) -> str | None:
-        """The address of a method's server, if that tells its load."""
+    def _reporting_url(self, name: str) -> str | None:
+        """Returns the address of a method's server if that reports its load."""
         if (server := self.started.get(name)) is not None:
             return server.base_url if server.load_path is not None else None
         url = self.methods[name][1].base_url
-        return url if url in self.told else None
+        return url if url in self.reporting else None
 
     async def _follow(self, url: str, gates: Sequence[Gate]) -> None:
         await follow_load(
-            asker(url), gates, run_id=self.run_id, base_url=url, sink=self.sink, clock=self.clock
+            load_reader(url), gates, run_id=self.run_id, base_url=url, sink=self.sink, clock=self.clock
         )
 
 
-def asker(base_url: str) -> Callable[[], Awaitable[ServerLoad | None]]:
-    """What asks the server at this address for its load; None if it does not tell."""
+def load_reader(base_url: str) -> Callable[[], Awaitable[ServerLoad | None]]:
+    """Returns a function that asks the server at this address for its load; it returns None if the server
+    does not report one."""
     port = urlsplit(base_url).port or 80
 
     async def ask() -> ServerLoad | None:

@@ -1,4 +1,6 @@
-"""The puzzles of a sweep: games with the instances and the rules that its file chooses."""
+"""Reads the games of a sweep: the instances and the rules that its file chooses.
+
+Knows our own instance sets and the user's clembench checkout; plays nothing."""
 
 from __future__ import annotations
 
@@ -16,9 +18,10 @@ from harness.core.vocabulary import EpisodePlan, Instance, digest
 
 
 def game_sets(spec: SweepSpec, source: Path) -> dict[str, GameSet]:
-    """The instances of every game of the sweep in this file, and the rules they are played by.
+    """Returns game -> its chosen instances and the rules they are played by.
 
-    raises  SpecError for an unknown rule set, experiment or instance set"""
+    source  the sweep file: relative paths start beside it, and errors name it
+    raises  SpecError for an unknown rule set, experiment, instance set or kind of mistake"""
     sets = {}
     for name, part in spec.games.items():
         game = GAMES[name]
@@ -36,7 +39,7 @@ def game_sets(spec: SweepSpec, source: Path) -> dict[str, GameSet]:
         if rules not in game.rule_sets:
             why = f"{rules!r} is no rule set of this game; known: {', '.join(game.rule_sets)}"
             raise spec_error(source, [(("games", name, "rules"), why)])
-        experiments = list(dict.fromkeys(one.experiment for one in instances))
+        experiments = list(dict.fromkeys(instance.experiment for instance in instances))
         for wanted in part.experiments:
             if wanted not in experiments:
                 why = f"no experiment {wanted!r}{suggest(wanted, experiments)}"
@@ -47,40 +50,44 @@ def game_sets(spec: SweepSpec, source: Path) -> dict[str, GameSet]:
                 why = f"unknown kind of mistake{suggest(kind, game.reprompts)}"
                 raise spec_error(source, [(("games", name, "reprompts", kind), why)])
         if part.reprompts:
-            chosen = tuple(reworded(one, part.reprompts) for one in chosen)
+            chosen = tuple(reworded(instance, part.reprompts) for instance in chosen)
         sets[name] = GameSet(rules=rules, seats=len(game.seats), instances=chosen, turns=game.turns_typical)
     _refuse_idle_pairs(spec, sets, source)
     return sets
 
 
 def _refuse_idle_pairs(spec: SweepSpec, sets: Mapping[str, GameSet], source: Path) -> None:
-    two = [name for name, chosen in sets.items() if chosen.seats == 2]
+    for_two = [name for name, chosen in sets.items() if chosen.seats == 2]
     for number, pair in enumerate(spec.pairs):
         for name in pair.games:
-            if name not in two:
+            if name not in for_two:
                 raise spec_error(
                     source,
                     [
                         (
                             ("pairs", number, "games"),
-                            f"{name!r} is played alone; two play {', '.join(two) or 'none here'}",
+                            f"{name!r} has one seat; games of two seats here: {', '.join(for_two) or 'none'}",
                         )
                     ],
                 )
-        if not two:
+        if not for_two:
             raise spec_error(
                 source,
                 [
                     (
                         ("pairs", number),
-                        "the sweep has no game of two seats; take taboo, imagegame or referencegame too",
+                        "the sweep has no game of two seats; add taboo, imagegame or referencegame",
                     )
                 ],
             )
 
 
 def user_path(text: str, source: Path, key: Key) -> Path:
-    """A path as a user writes it in the sweep file: ~ is home, and relative paths start beside the file."""
+    """Returns a path of the sweep file as it is on this machine: ~ is the home folder, relative paths start
+    beside the file.
+
+    key     where the sweep file has it, for the error
+    raises  SpecError if there is no home folder"""
     try:
         return source.parent / Path(text).expanduser()
     except RuntimeError as error:
@@ -88,7 +95,8 @@ def user_path(text: str, source: Path, key: Key) -> Path:
 
 
 def reworded(instance: Instance, reprompts: Mapping[str, str]) -> Instance:
-    """The instance with the user's reprompts: another puzzle, for what a player is told may change what it does."""
+    """Returns the instance with the user's reprompts. It is another item: other words to a player may change
+    what it does."""
     return dataclasses.replace(
         instance,
         fields={**instance.fields, "reprompts": dict(reprompts)},
@@ -99,7 +107,8 @@ def reworded(instance: Instance, reprompts: Mapping[str, str]) -> Instance:
 
 
 def known_instances(spec: SweepSpec | None, source: Path | None) -> Callable[[str], Instance]:
-    """The puzzle behind an item: of the sweep in this file, if there is one, or of our own sets."""
+    """Returns a function item -> instance, which knows the instances of this sweep, if one is given, and our
+    own sets."""
     own: Mapping[str, Instance] = {} if spec is None or source is None else items_of(game_sets(spec, source))
 
     def find(item: str) -> Instance:
@@ -109,16 +118,17 @@ def known_instances(spec: SweepSpec | None, source: Path | None) -> Callable[[st
 
 
 def items_of(sets: Mapping[str, GameSet]) -> dict[str, Instance]:
-    """Item -> its instance."""
+    """Returns item -> its instance."""
     return {
-        EpisodePlan(instance=one, rules=chosen.rules, seating=()).item: one
+        EpisodePlan(instance=instance, rules=chosen.rules, seating=()).item: instance
         for chosen in sets.values()
-        for one in chosen.instances
+        for instance in chosen.instances
     }
 
 
 def warm_up(sets: Mapping[str, GameSet]) -> None:
-    """Games load words and a stemmer with their first puzzle: seconds that must not fall while calls are in flight."""
+    """Asks each game for its first prompt: games then load word lists and a stemmer, which takes seconds that
+    calls must not wait for."""
     for name, chosen in sets.items():
         if chosen.instances:
             next(GAMES[name].play(chosen.instances[0], chosen.rules))

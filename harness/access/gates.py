@@ -1,7 +1,8 @@
-"""Which access methods share a gate, and what its limits are.
+"""Groups access methods by quota, and says what the limits of each group's gate are.
 
-A gate belongs to one quota: methods that use the same key at the same address for the same served model (or that the sweep puts into
-one quota_group) draw on it together. A local engine has one gate for all that it serves; bots and emulators have one each."""
+A gate belongs to one quota: methods that use the same key at the same address for the same served model, or
+that the sweep puts into one quota_group, share it. A local engine has one gate for all that it serves; every
+bot and every emulator has one of its own."""
 
 from __future__ import annotations
 
@@ -23,19 +24,22 @@ _QUOTAS = {
 }
 
 
-CEILING = 1024  # a provider that has enough says so, a server of ours tells its queue
-CEILING_UNTOLD = 32  # a server on this machine that tells nothing queues in silence
-AT_ONCE_HERE = 64  # as many as the sweep says go to a server on this machine at once; more sockets at a time would stall both ends
-CEILING_ONE_BY_ONE = 2  # transformers makes one reply at a time: one in work and one at hand
+# Calls in flight at most, where the sweep file does not say. All four are choices of ours.
+CONCURRENCY_MAX = 1024  # the window stays below: a provider refuses, and a server of ours reports its queue
+CONCURRENCY_MAX_SILENT = (
+    32  # for a server on this machine that does not report its load: its queue grows unseen
+)
+CONCURRENCY_MAX_SERIAL = 2  # for transformers, which makes one reply at a time: one in work, one that waits
+AT_ONCE_LOCAL = 64  # from the first moment, at most: more new sockets at a time stall both ends
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateSpec:
     """A gate to be made.
 
-    name      its one method's, or all of theirs
-    account   doors of one account open with one key
-    alone     whether all its methods ask for one served model"""
+    name      the names of its methods, with spaces between
+    account   equal for gates of one account, that is, of one key at one address
+    alone     whether all its methods ask for the same served model"""
 
     name: str
     methods: tuple[str, ...]
@@ -45,54 +49,62 @@ class GateSpec:
 
 
 def group_by_quota(
-    spec: SweepSpec, methods: Iterable[str], *, source: Path, told: Container[str] = ()
+    spec: SweepSpec, methods: Iterable[str], *, source: Path, reporting: Container[str] = ()
 ) -> tuple[GateSpec, ...]:
-    """The doors of these methods, in their order.
+    """Returns the gates of these methods, in their order.
 
-    told    addresses of servers on this machine that run already and tell their load
-    raises  SpecError if methods of one door state different quotas; stating them once is enough"""
+    reporting  addresses of servers on this machine that run already and report their load
+    raises     SpecError if methods of one gate state different quotas; to state them once is enough"""
     parts = spec.methods()
     shared: dict[tuple[object, ...], list[str]] = {}
     for name in methods:
         shared.setdefault(_quota(name, *parts[name]), []).append(name)
     problems: list[tuple[Key, str]] = []
-    doors = []
+    gates = []
     for names in shared.values():
-        of_door = {name: parts[name][1] for name in names}
-        problems += _disagreements(of_door, names[0])
-        doors.append(
+        of_gate = {name: parts[name][1] for name in names}
+        problems += _disagreements(of_gate)
+        gates.append(
             GateSpec(
                 name=" ".join(names),
                 methods=tuple(names),
-                account=_account(names[0], of_door[names[0]]),
-                alone=len({part.served_name or parts[name][0] for name, part in of_door.items()}) == 1,
+                account=_account(names[0], of_gate[names[0]]),
+                alone=len({part.served_name or parts[name][0] for name, part in of_gate.items()}) == 1,
                 limits=GateLimits(
-                    concurrency=concurrency_limit(tuple(of_door.values()), told),
-                    at_once=initial_concurrency(tuple(of_door.values())),
-                    **{quota: _stated(of_door.values(), key) for quota, key in _QUOTAS.items()},
+                    concurrency=concurrency_limit(tuple(of_gate.values()), reporting),
+                    at_once=initial_concurrency(tuple(of_gate.values())),
+                    **{quota: _stated(of_gate.values(), key) for quota, key in _QUOTAS.items()},
                 ),
             )
         )
     if problems:
         raise spec_error(source, problems)
-    return tuple(doors)
+    return tuple(gates)
 
 
-def concurrency_limit(parts: Sequence[MethodPart], told: Container[str]) -> int:
-    """Calls in flight at most through a door of these methods: as the sweep says, else so many that the window has to find out."""
+def concurrency_limit(parts: Sequence[MethodPart], reporting: Container[str]) -> int:
+    """Returns how many calls may be in flight through the gate of these methods: what the sweep says, else a
+    number that leaves it to the window to find out.
+
+    reporting  as in group_by_quota"""
     if stated := [part.concurrency for part in parts if part.concurrency is not None]:
         return max(stated)
     part = parts[0]
     if part.engine is not None:
-        return CEILING_ONE_BY_ONE if part.engine.kind == "transformers" else CEILING
-    return CEILING_UNTOLD if on_this_machine(part.base_url) and part.base_url not in told else CEILING
+        return CONCURRENCY_MAX_SERIAL if part.engine.kind == "transformers" else CONCURRENCY_MAX
+    return (
+        CONCURRENCY_MAX_SILENT
+        if on_this_machine(part.base_url) and part.base_url not in reporting
+        else CONCURRENCY_MAX
+    )
 
 
 def initial_concurrency(parts: Sequence[MethodPart]) -> int:
-    """Calls in flight from the start: whoever states a figure for a server of their own need not wait until it is found."""
+    """Returns how many calls may be in flight at the start: the window, or what the sweep says of a server on
+    this machine."""
     stated = max((part.concurrency for part in parts if part.concurrency is not None), default=0)
-    here = parts[0].engine is not None or on_this_machine(parts[0].base_url)
-    return max(WINDOW_START, min(stated, AT_ONCE_HERE)) if here else WINDOW_START
+    local = parts[0].engine is not None or on_this_machine(parts[0].base_url)
+    return max(WINDOW_START, min(stated, AT_ONCE_LOCAL)) if local else WINDOW_START
 
 
 def on_this_machine(base_url: str | None) -> bool:
@@ -100,14 +112,14 @@ def on_this_machine(base_url: str | None) -> bool:
 
 
 def _account(name: str, part: MethodPart) -> tuple[object, ...]:
-    """What opens with one key."""
+    """Returns what gates of one account have in common."""
     if part.key_env is None:
         return (name,)
     return (part.key_env, part.provider, part.base_url)
 
 
 def _quota(name: str, model: str, part: MethodPart) -> tuple[object, ...]:
-    """What methods of one quota have in common."""
+    """Returns what methods of one quota have in common."""
     if part.bots is not None or part.emulator is not None:
         return (name,)
     if part.engine is not None:
@@ -115,18 +127,15 @@ def _quota(name: str, model: str, part: MethodPart) -> tuple[object, ...]:
     return (part.key_env, part.provider, part.base_url, part.quota_group or part.served_name or model)
 
 
-def _disagreements(parts: Mapping[str, MethodPart], first: str) -> list[tuple[Key, str]]:
+def _disagreements(parts: Mapping[str, MethodPart]) -> list[tuple[Key, str]]:
     problems: list[tuple[Key, str]] = []
     for key in _QUOTAS.values():
-        known: tuple[str, float] | None = None
-        for name, part in parts.items():
-            value = getattr(part, key)
-            if value is None:
-                continue
-            if known is not None and value != known[1]:
-                why = f"{value:g} here and {known[1]:g} for {known[0]}, which draws on the same quota; say it once, or name a quota_group"
-                problems.append((method_place(name, key), why))
-            known = known or (name, value)
+        stated = [(name, value) for name, part in parts.items() if (value := getattr(part, key)) is not None]
+        for name, value in stated[1:]:
+            other, first = stated[0]
+            if value != first:
+                why = f"{value:g} here and {first:g} for {other}, which draws on the same quota"
+                problems.append((method_place(name, key), f"{why}; state it once, or name a quota_group"))
     return problems
 
 

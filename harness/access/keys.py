@@ -1,4 +1,6 @@
-"""Keys: from the environment, or from a .env file beside the sweep; the environment wins. Values go to backends and nowhere else."""
+"""Reads keys from the environment, or from a .env file beside the sweep; the environment wins.
+
+Keeps: the values go to backends and nowhere else; no message shows one."""
 
 from __future__ import annotations
 
@@ -12,8 +14,9 @@ from harness.config.sweep import SweepSpec
 
 
 def read_keys(spec: SweepSpec, *, source: Path, environ: Mapping[str, str]) -> dict[str, str | None]:
-    """Method name -> its key, None for methods that need none. source: the sweep file, for the .env beside it and for errors.
+    """Returns method -> the value of its key, None for methods that need none.
 
+    source  the sweep file: the .env file is beside it, and errors name it
     raises  SpecError naming every variable that is missing or cannot be a key"""
     file = source.parent / ".env"
     known = {**dotenv_values(file, interpolate=False), **environ}
@@ -28,7 +31,7 @@ def read_keys(spec: SweepSpec, *, source: Path, environ: Mapping[str, str]) -> d
                 (place, f"the environment variable {variable} is not set; export it, or write it into {file}")
             )
         elif key and not (key.isascii() and key.isprintable()):
-            problems.append((place, f"{variable} holds a character that no key has; set it anew"))
+            problems.append((place, f"{variable} holds a character that no key has; set it again"))
         keys[name] = key
     if problems:
         raise spec_error(source, problems)

@@ -1,7 +1,8 @@
-"""From what a sweep says of a method to an AccessMethod with every default filled in, by the table of providers.
+"""Turns what a sweep says of a method into an AccessMethod with every default filled in, by the table of
+providers.
 
-What a provider is known to refuse or to drop is refused here, before anything is sent, unless the sweep says allow_dropped. Reads chat
-templates; sends nothing."""
+Refuses parameters that a provider is known to refuse or to drop, before anything is sent, unless the sweep
+says allow_dropped. Reads chat templates; sends nothing."""
 
 from __future__ import annotations
 
@@ -18,26 +19,34 @@ from harness.access.gates import on_this_machine
 from harness.config.load import Key, method_place, spec_error, suggest
 from harness.config.sweep import MethodPart, SweepSpec
 from harness.core.errors import SpecError
-from harness.core.vocabulary import AccessMethod, ChatTemplate, Prices, Prompt, ReplyFormat, Sampling
+from harness.core.vocabulary import (
+    AccessMethod,
+    ChatTemplate,
+    Prices,
+    Prompt,
+    ReplyFormat,
+    Sampling,
+    method_key,
+)
 
 if TYPE_CHECKING:
     from backends.local.local_server import LocalServer
 
 
 def resolved(spec: SweepSpec, *, source: Path) -> SweepSpec:
-    """The sweep with addresses, dialects and key variables as their providers have them.
+    """Returns the sweep with the addresses, dialects and key variables of its methods' providers filled in.
 
-    raises  SpecError naming every method that its provider would not serve as it is meant"""
+    raises  SpecError naming every method that its provider would not serve as the sweep means it"""
     problems: list[tuple[Key, str]] = []
     models = {}
     for model, model_part in spec.models.items():
         methods = {}
-        for way, part in model_part.methods.items():
+        for name, part in model_part.methods.items():
             full = _filled_in(part)
-            methods[way] = full
-            at: Key = ("models", model, "methods", way)
+            methods[name] = full
+            place = method_place(method_key(model, name))
             problems += [
-                ((*at, *key), problem) for key, problem in _problems(full, full.served_name or model)
+                ((*place, *key), problem) for key, problem in _problems(full, full.served_name or model)
             ]
         models[model] = dataclasses.replace(model_part, methods=methods)
     if problems:
@@ -52,7 +61,7 @@ def _filled_in(part: MethodPart) -> MethodPart:
         return part
     if (
         part.base_url is None or row.base_url is None
-    ):  # a key goes where its provider is, and to no other address unasked
+    ):  # a provider's key is sent to another address only if the sweep names its variable
         part = dataclasses.replace(part, key_env=part.key_env or row.key_env)
     return dataclasses.replace(part, base_url=part.base_url or row.base_url)
 
@@ -76,11 +85,11 @@ def _problems(part: MethodPart, served_name: str) -> Iterator[tuple[Key, str]]:
     row = provider(name)
     if part.engine is None and part.emulator is None and part.base_url is None:
         if name in PROVIDERS:
-            yield ("base_url",), f"is needed: {name} gives every user an address of their own ({row.docs})"
+            yield ("base_url",), f"is missing: {name} gives every user an address of their own ({row.docs})"
         else:
             yield (
                 ("provider",),
-                f"no row of backends/dialects/providers.py{suggest(name, list(PROVIDERS))}; or give a base_url",
+                f"is no known provider{suggest(name, list(PROVIDERS))}; name one, or give a base_url",
             )
         return
     if part.dialect not in DIALECTS:
@@ -103,12 +112,12 @@ def _routing(part: MethodPart, row: Provider) -> Iterator[tuple[Key, str]]:
     if row.router and not part.upstreams and not part.allow_fallbacks:
         yield (
             (),
-            "whoever is free would answer, a different one each time; name upstreams = [...], or say allow_fallbacks = true",
+            "a router sends each call to any upstream; name upstreams = [...], or say allow_fallbacks = true",
         )
     if not row.router and (part.upstreams or part.allow_fallbacks):
         yield (
             ("upstreams" if part.upstreams else "allow_fallbacks",),
-            "is for routers; this provider answers itself",
+            "is for routers; this provider is none",
         )
 
 
@@ -116,10 +125,13 @@ def _templates(part: MethodPart) -> Iterator[tuple[Key, str]]:
     if part.dialect == "completions" and part.chat_template is None and part.engine is None:
         yield (
             (),
-            "sends plain text; name a chat_template: a model folder, a tokenizer_config.json or a .jinja file",
+            "sends plain text; name a chat_template: a model folder, tokenizer_config.json or a .jinja file",
         )
     if part.dialect != "completions" and part.chat_template is not None:
-        yield ("chat_template",), 'is for dialect = "completions"; in this one the server applies its own'
+        yield (
+            ("chat_template",),
+            'is for dialect = "completions"; in this dialect the server applies its own template',
+        )
 
 
 def access_method(
@@ -132,12 +144,20 @@ def access_method(
     concurrency: int,
     source: Path,
 ) -> AccessMethod:
-    """The method with every default filled in. address: its base URL, found or made; concurrency: its door's.
+    """Returns the method with every default filled in.
 
-    raises  SpecError if its chat template cannot be read"""
-    ceiling = part.requests_per_second_max
-    if ceiling is None and part.requests_per_minute is not None and not on_this_machine(address):
-        ceiling = 2 * part.requests_per_minute / 60  # a minute's quota is often enforced by the second
+    name         "model/method"
+    part         what the sweep says of it
+    server       its engine's server, if the run started one
+    address      the base URL of what answers
+    concurrency  calls in flight at most, of its gate
+    source       the sweep file: relative paths start beside it, and errors name it
+    raises       SpecError if its chat template cannot be read"""
+    per_second_max = part.requests_per_second_max
+    if per_second_max is None and part.requests_per_minute is not None and not on_this_machine(address):
+        per_second_max = (
+            2 * part.requests_per_minute / 60
+        )  # providers often enforce a minute's quota by the second
     row = provider(provider_name(part))
     dialect = part.dialect or row.dialect
     return AccessMethod(
@@ -151,7 +171,7 @@ def access_method(
         sampling=sampling(part),
         constrain=part.constrain and row.constrain is not None,
         concurrency=concurrency,
-        requests_per_second_max=ceiling,
+        requests_per_second_max=per_second_max,
         stream=part.stream,
         prices=prices(part),
         upstreams=part.upstreams,
@@ -176,9 +196,11 @@ def prices(part: MethodPart) -> Prices | None:
 
 
 def read_template(name: str, part: MethodPart, server: LocalServer | None, source: Path) -> ChatTemplate:
-    """The template that the sweep names, or that of the weights that the engine serves.
+    """Returns the chat template that the sweep names, or that of the weights that the engine serves.
 
-    raises  SpecError"""
+    server  the engine's server; needed where the sweep names no template
+    source  the sweep file: relative paths start beside it, and errors name it
+    raises  SpecError if the template cannot be read or is none"""
     from backends.dialects.chat_templates import chat_template
 
     key = method_place(name, "chat_template")
@@ -186,7 +208,7 @@ def read_template(name: str, part: MethodPart, server: LocalServer | None, sourc
         if part.chat_template is not None:
             place = source.parent / Path(part.chat_template).expanduser()
         else:
-            assert server is not None, "resolved() wants a chat_template of who has no engine"
+            assert server is not None, "resolved() refuses a method without engine and chat_template"
             place = Path(str(server.facts["weights_root"]))
         folder = place if place.is_dir() else place.parent
         config, jinja = folder / "tokenizer_config.json", folder / "chat_template.jinja"
@@ -204,7 +226,8 @@ def read_template(name: str, part: MethodPart, server: LocalServer | None, sourc
 
 
 def request_json(method: AccessMethod) -> str | None:
-    """What every request of this method says besides its prompt, for the store; None of methods that send none."""
+    """Returns what every request of this method says besides its prompt, for the store; None for methods that
+    send no requests."""
     if method.dialect not in DIALECTS or not method.base_url:
         return None
     ask = Prompt(messages=(), reply_format=ReplyFormat(regex=""), episode="", item="", seat="", turn=0)

@@ -1,6 +1,6 @@
-"""Follows what model servers tell of their load: a row for the store now and then, a word to their gates.
+"""Follows the load that model servers report: tells their gates, and writes a row now and then.
 
-Knows gates and how a load is asked; nothing of HTTP or of what servers there are."""
+Knows gates, and a function that asks for the load; nothing of HTTP or of kinds of servers."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from harness.core.vocabulary import ServerLoad
 from harness.limits.gate import Gate
 from harness.limits.queue_delay import QueueDelay
 
-LOOK_EVERY_S = 1.0  # a look costs vLLM's front about 12 ms
-STORE_EVERY = 5  # looks
+ASK_EVERY_S = 1.0  # a question costs vLLM's front end about 12 ms (measured)
+STORE_EVERY = 5  # questions: a row each five seconds shows a queue's course, and a day is 17,000 rows
 
 
 async def follow_load(
@@ -25,9 +25,13 @@ async def follow_load(
     sink: RecordSink,
     clock: Clock,
 ) -> None:
-    """Until it is cancelled. ask: what the server tells now; None if it does not answer."""
+    """Follows one server until it is cancelled.
+
+    ask       returns the server's load now; None if it does not answer
+    gates     of the methods that use the server
+    base_url  the server's name in the rows"""
     queue = QueueDelay()
-    looks = 0
+    asked = 0
     while True:
         load = await ask()
         if load is not None:
@@ -35,7 +39,7 @@ async def follow_load(
             if waiting is not None:
                 for gate in gates:
                     gate.update_load(load.running, waiting)
-            if looks % STORE_EVERY == 0:
+            if asked % STORE_EVERY == 0:
                 sink.put_nowait(
                     EngineSample(
                         run_id=run_id,
@@ -48,5 +52,5 @@ async def follow_load(
                         at=clock.wall(),
                     )
                 )
-            looks += 1
-        await clock.sleep(LOOK_EVERY_S)
+            asked += 1
+        await clock.sleep(ASK_EVERY_S)

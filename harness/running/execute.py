@@ -1,8 +1,9 @@
-"""Executes a RunPlan: makes its access methods live, plays its lanes to their ends, and closes everything again.
+"""Executes a RunPlan: makes its access methods live, plays its lanes to their ends, and closes everything
+again.
 
-The order: games load their words; the writer and the query server start; engines, connections and gates; one question to every server
-(does it serve this model?); the opening rows; then play. Nothing is played before all of that is true. This is the only file of the
-room that wires live parts."""
+The order: games load their words; the writer and the query server start; engines, connections and gates; one
+question to every server (does it serve this model?); the opening rows; then play. Nothing is played before
+all of that is true. This is the only file of the room that wires live parts."""
 
 from __future__ import annotations
 

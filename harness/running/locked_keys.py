@@ -38,7 +38,8 @@ TUNABLE = frozenset(
 
 
 def refuse_changes(spec: SweepSpec, source: Path, earlier: Mapping[str, Any]) -> None:
-    """What a verdict rests on is fixed before the first call: the audit's margins, and what an access method is.
+    """What a verdict rests on is fixed before the first call: the audit's margins, and what an access method
+    is.
 
     earlier   the spec of the last run over this store; one without models is an import's
     raises    SpecError naming each key that has changed since"""

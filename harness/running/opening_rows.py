@@ -1,4 +1,5 @@
-"""Makes the rows that a run writes before its first call: the sweep, the audit's plan, models and access methods."""
+"""Makes the rows that a run writes before its first call: the sweep, the audit's plan, models and access
+methods."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Prepares a run: compares the sweep with what its store holds and says who plays what.
 
-Knows the sweep, its instances and the store's rows; nothing of sockets, gates or engines. Keeps: whatever can be refused without a
-connection is refused here; the plan is complete when it is made, and never changes."""
+Knows the sweep, its instances and the store's rows; nothing of sockets, gates or engines. Keeps: whatever can
+be refused without a connection is refused here; the plan is complete when it is made, and never changes."""
 
 from __future__ import annotations
 
@@ -97,7 +97,8 @@ def prepare(
     keys          method -> the value of its key
     clock         dates the rows of interim analyses
     retry_failed  whether failed episodes are to be played again
-    raises        SpecError if the store was begun with other margins or methods, or a budget cannot be counted"""
+    raises        SpecError if the store was begun with other margins or methods, or a budget cannot be
+                  counted"""
     runs, earlier = latest_spec(connection)
     refuse_changes(spec, context.source, earlier)
     run_id = f"{runs + 1:04}"

@@ -27,7 +27,8 @@ from harness.store.resuming import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
-    """What the store knows before the run: which planned episodes ended, how many of them failed, and how far unfinished ones came."""
+    """What the store knows before the run: which planned episodes ended, how many of them failed, and how far
+    unfinished ones came."""
 
     ended: Mapping[str, Cells]
     failed: int

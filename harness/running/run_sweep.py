@@ -1,9 +1,10 @@
 """Runs a sweep over its store: opens the store, prepares what is left to play, then executes it.
 
-DuckDB reads a large store while Python imports what plays; both take about as long, so a thread does the imports meanwhile. This module
-and harness/running/prepare.py therefore import nothing that only play needs.
+DuckDB reads a large store while Python imports what plays; both take about as long, so a thread does the
+imports meanwhile. This module and harness/running/prepare.py therefore import nothing that only play needs.
 
-Keeps: a store that this run made and in which nothing was begun is deleted again. What was committed stays."""
+Keeps: a store that this run made and in which nothing was begun is deleted again. What was committed
+stays."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from harness.access.engine_servers import EngineServers, asker
+from harness.access.engine_servers import EngineServers, load_reader
 from harness.config.load import parse_sweep
 from harness.core.clock import RealClock
 from tests.world import Rows
@@ -32,7 +32,7 @@ class Telling(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def telling() -> Iterator[str]:
+def reporting() -> Iterator[str]:
     with HTTPServer(("127.0.0.1", 0), Telling) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
@@ -45,12 +45,12 @@ def sweep(methods: str) -> str:
     return f'name = "s"\n[games.taboo]\n{methods}'
 
 
-def test_who_tells_its_load_is_found(telling: str, tmp_path: Path) -> None:
+def test_who_tells_its_load_is_found(reporting: str, tmp_path: Path) -> None:
     """An attached server on this machine is asked once, and one that does not answer or is elsewhere is none that tells."""
     spec = parse_sweep(
         sweep(f"""
 [models.m.methods.here]
-base_url = "{telling}"
+base_url = "{reporting}"
 [models.m.methods.silent]
 base_url = "http://127.0.0.1:9/v1"
 [models.m.methods.far]
@@ -67,12 +67,12 @@ base_url = "https://api.example.com/v1"
             run_id="1",
             clock=RealClock(),
             sink=Rows(),
-            say=print,
+            notify=print,
             weights=str,
         )
-        await servers.look_around()
-        assert servers.told == {telling}
-        load = await asker(telling)()
+        await servers.find_running()
+        assert servers.reporting == {reporting}
+        load = await load_reader(reporting)()
         assert load is not None
         assert load.running == 24
 

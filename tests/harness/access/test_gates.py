@@ -14,11 +14,14 @@ HEAD = 'name = "s"\n[games.taboo]\n'
 REMOTE = 'base_url = "https://api.example.com/v1"\nkey_env = "EXAMPLE_KEY"\n'
 
 
-def ceilings(tmp_path: Path, text: str, told: tuple[str, ...] = ()) -> list[int]:
+def ceilings(tmp_path: Path, text: str, reporting: tuple[str, ...] = ()) -> list[int]:
     file = tmp_path / "s.toml"
     file.write_text(HEAD + text)
     spec = parse_sweep(HEAD + text, source=str(file), known_games=["taboo"])
-    return [door.limits.concurrency for door in group_by_quota(spec, spec.methods(), source=file, told=told)]
+    return [
+        gate.limits.concurrency
+        for gate in group_by_quota(spec, spec.methods(), source=file, reporting=reporting)
+    ]
 
 
 def test_what_is_in_flight_at_most_where_the_sweep_does_not_say(tmp_path: Path) -> None:
@@ -38,7 +41,7 @@ engine = {{ kind = "vllm", weights = "w" }}
 [models.m.methods.transformers]
 engine = {{ kind = "transformers", weights = "w" }}
 """
-    assert ceilings(tmp_path, text, told=("http://127.0.0.1:8000/v1",)) == [1024, 7, 32, 1024, 1024, 2]
+    assert ceilings(tmp_path, text, reporting=("http://127.0.0.1:8000/v1",)) == [1024, 7, 32, 1024, 1024, 2]
 
 
 def test_a_figure_for_a_server_of_ones_own_holds_from_the_start(tmp_path: Path) -> None:
@@ -58,7 +61,7 @@ base_url = "http://127.0.0.1:8001/v1"
     file = tmp_path / "s.toml"
     file.write_text(HEAD + text)
     spec = parse_sweep(HEAD + text, source=str(file), known_games=["taboo"])
-    assert [door.limits.at_once for door in group_by_quota(spec, spec.methods(), source=file)] == [
+    assert [gate.limits.at_once for gate in group_by_quota(spec, spec.methods(), source=file)] == [
         8,
         32,
         64,
@@ -71,8 +74,8 @@ def doors(tmp_path: Path, text: str) -> list[tuple[tuple[str, ...], bool, float 
     file.write_text(HEAD + text)
     spec = parse_sweep(HEAD + text, source=str(file), known_games=["taboo"])
     return [
-        (door.methods, door.alone, door.limits.requests)
-        for door in group_by_quota(spec, spec.methods(), source=file)
+        (gate.methods, gate.alone, gate.limits.requests)
+        for gate in group_by_quota(spec, spec.methods(), source=file)
     ]
 
 
@@ -112,7 +115,7 @@ def test_two_quotas_for_one_door_are_refused(tmp_path: Path) -> None:
 """
     with pytest.raises(
         SpecError,
-        match=r"b\.requests_per_minute: 90 here and 60 for m/a, which draws on the same quota; say it once",
+        match=r"b\.requests_per_minute: 90 here and 60 for m/a, which draws on the same quota; state it once",
     ):
         doors(tmp_path, text)
 

@@ -66,23 +66,22 @@ def test_a_key_goes_to_its_provider_and_nowhere_else_unasked() -> None:
 def test_a_name_of_ones_own_needs_an_address(tmp_path: Path) -> None:
     """And is then read as OpenAI's reference has it."""
     assert part('provider = "ours"\nbase_url = "https://ours.example/v1"\n').dialect == "openai_chat"
-    assert (
-        's.toml:4: models.m.methods.a.provider: no row of backends/dialects/providers.py; did you mean "groq"?'
-        in problems(tmp_path, 'provider = "grok"\n')
+    assert 's.toml:4: models.m.methods.a.provider: is no known provider; did you mean "groq"?' in problems(
+        tmp_path, 'provider = "grok"\n'
     )
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ('provider = "azure"\n', "base_url: is needed: azure gives every user an address of their own"),
+        ('provider = "azure"\n', "base_url: is missing: azure gives every user an address of their own"),
         (
             'base_url = "https://a.example"\ndialect = "soap"\n',
             "s.toml:5: models.m.methods.a.dialect: no such dialect; known",
         ),
         (
             'provider = "openrouter"\n',
-            "a: whoever is free would answer, a different one each time; name upstreams",
+            "a: a router sends each call to any upstream; name upstreams",
         ),
         ('provider = "groq"\nupstreams = ["x"]\n', "upstreams: is for routers"),
         (

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import anyio
 import pytest
 
-from harness.access.server_load import LOOK_EVERY_S, STORE_EVERY, follow_load
+from harness.access.server_load import ASK_EVERY_S, STORE_EVERY, follow_load
 from harness.core.clock import LoopClock
 from harness.core.records import EngineSample
 from harness.core.vocabulary import ServerLoad
@@ -73,7 +73,7 @@ def test_the_batch_is_full_and_the_queue_short(width: int) -> None:
     assert 1 <= waiting <= max(2, width // 10) + 1
     assert window == running + waiting
     samples = [row for row in rows.all if isinstance(row, EngineSample)]
-    assert len(samples) == 1 + 90 // (LOOK_EVERY_S * STORE_EVERY)
+    assert len(samples) == 1 + 90 // (ASK_EVERY_S * STORE_EVERY)
     assert (samples[-1].running, samples[-1].base_url) == (width, "u")
 
 
