@@ -1,7 +1,12 @@
-"""The commands of `lightbulb`, by family: arguments in, tables, pages and exit codes out. harness/cli.py lists them.
+"""The commands of `lightbulb`: arguments in; tables, pages and exit codes out. harness/cli.py lists the commands.
 
-play   a sweep, the demonstration               ahead    before a sweep is played: its file, what it will take, who is there
-judge  scores, verdicts, pages                  rows     a store's transcripts, queries, import, export
-servers  the emulator, engines, their speed     arguments, terminal   what the families share
+run         run and demo
+demo_sweep  the demonstration's sweep file and its next store
+plan        init, schema, games, plan and check: everything before a sweep is played
+audit       scores, audit, report, drift and characteristics
+data        show, sql, import and export
+servers     emulate, engine and bench
+arguments   arguments that several commands share
+terminal    lines on stderr, results on stdout, files, exit codes
 
-What a command works with is imported when it works: its help, and other commands, need not wait for it."""
+A command imports what it works with when it runs, so help and the other commands need not wait for it."""

@@ -1,4 +1,4 @@
-"""The arguments that several commands take, and what becomes of them."""
+"""Arguments that several commands share, and how their values are read."""
 
 from __future__ import annotations
 
@@ -14,11 +14,24 @@ if TYPE_CHECKING:
 
 SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP.toml", help="The sweep file.")]
 StoreFile = Annotated[Path, typer.Argument(metavar="STORE", help="The DuckDB file that a run wrote.")]
+RunStore = Annotated[
+    Path | None, typer.Option(help="The DuckDB file; default: beside the sweep file, after its name.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable lines on stdout.")]
+Reference = Annotated[
+    str | None,
+    typer.Option(help='"model/method" that the others are compared with; default: the sweep\'s.'),
+]
+Margin = Annotated[
+    float | None,
+    typer.Option(
+        help="Largest difference in score that does not matter; default: the sweep's.", min=0.01, max=100
+    ),
+]
 
 
 def load(sweep: Path) -> SweepSpec:
-    """The sweep in this file, every default filled in."""
+    """Returns the sweep in this file, with every default filled in."""
     from games import GAMES
     from harness.access.methods import resolved
     from harness.config.load import load_sweep
@@ -26,14 +39,15 @@ def load(sweep: Path) -> SweepSpec:
     return resolved(load_sweep(sweep, known_games=list(GAMES)), source=sweep)
 
 
-def numbers(text: str, option: str, *, whole: bool) -> list[float]:
-    """A list such as 1,4,16."""
+def parse_numbers(text: str, option: str, *, whole: bool) -> list[float]:
+    """Returns the numbers of a list such as 1,4,16.
+
+    raises  SpecError if one is not above 0 and at most 100,000, or has to be whole and is not"""
     try:
         values = [float(part) for part in text.split(",") if part.strip()]
     except ValueError as error:
         raise SpecError(f"{option} {text!r}: write numbers with commas between, as 1,4,16") from error
     if any(not 0 < value <= 100_000 or (whole and value != int(value)) for value in values):
-        raise SpecError(
-            f"{option} {text!r}: each {'a whole number ' if whole else ''}above 0 and at most 100,000"
-        )
+        kind = "a whole number " if whole else ""
+        raise SpecError(f"{option} {text!r}: each must be {kind}above 0 and at most 100,000")
     return values

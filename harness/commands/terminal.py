@@ -1,4 +1,4 @@
-"""What leaves a command: lines for a person on stderr, answers on stdout, files, exit codes."""
+"""What leaves a command: lines for a person on stderr, results on stdout, files, exit codes."""
 
 from __future__ import annotations
 
@@ -16,50 +16,53 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 FAILED, BUDGET, DIFFERENT, INTERRUPTED = 3, 4, 5, 130
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 
 def notify(line: str) -> None:
-    """One line for a person."""
+    """Writes one line for a person. Some of it may be a provider's words, so control characters are escaped."""
     from harness.report.text import escape_control
 
-    print(escape_control(line), file=sys.stderr, flush=True)  # some of it may be a provider's words
+    print(escape_control(line), file=sys.stderr, flush=True)
 
 
-def command() -> str:
-    """What this person types for lightbulb: its name, or where it is not on the path, as after `make demo`, where it lies."""
-    asked = Path(sys.argv[0])
+def program() -> str:
+    """Returns what this person types for lightbulb: its name, or its path where the name is not on the PATH."""
+    typed = Path(sys.argv[0])
     return (
-        shlex.quote(sys.argv[0]) if asked.name == "lightbulb" and which("lightbulb") is None else "lightbulb"
+        shlex.quote(sys.argv[0]) if typed.name == "lightbulb" and which("lightbulb") is None else "lightbulb"
     )
 
 
-def print_result(found: Found, printed: Callable[[Found, Console], None], *, as_json: bool) -> None:
-    """What a command found out: a line of JSON, or as a person reads it."""
+def print_result(result: Result, printed: Callable[[Result, Console], None], *, as_json: bool) -> None:
+    """Prints a command's result: as a line of JSON, or as a person reads it."""
     if as_json:
         from harness.core.plain_data import as_json as plain
 
-        print(json.dumps(plain(found)))
+        print(json.dumps(plain(result)))
     else:
-        printed(found, on_stdout())
+        printed(result, stdout_console())
 
 
-def on_stdout() -> Console:
+def stdout_console() -> Console:
     return _console(to_stdout=True)
 
 
-def on_stderr() -> Console:
+def stderr_console() -> Console:
     return _console(to_stdout=False)
 
 
 def _console(*, to_stdout: bool) -> Console:
     from rich.console import Console
 
-    shown = sys.stdout if to_stdout else sys.stderr
-    return Console(stderr=not to_stdout, width=None if shown.isatty() else 500)  # a pipe folds nothing
+    stream = sys.stdout if to_stdout else sys.stderr
+    return Console(stderr=not to_stdout, width=None if stream.isatty() else 500)  # a pipe folds no lines
 
 
-def write(path: Path, text: str) -> None:
+def write_page(path: Path, text: str) -> None:
+    """Writes a text file.
+
+    raises  SpecError if it cannot be written"""
     try:
         path.write_text(text, "utf-8")
     except OSError as error:

@@ -84,6 +84,6 @@ cost_usd = 5
 bots = {{}}
 """
     with pytest.raises(
-        SpecError, match=r"s\.toml:5: models\.m\.methods\.a: has a budget in dollars and no price"
+        SpecError, match=r"s\.toml:5: models\.m\.methods\.a: has a budget in US dollars and no price"
     ):
         scopes(tmp_path, text)
