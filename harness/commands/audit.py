@@ -1,28 +1,32 @@
-"""Commands that say what came of sweeps: scores, verdicts, pages."""
+"""The commands scores, audit, report, drift and characteristics: what a store says of models and access methods."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.commands.arguments import AsJson, StoreFile, load
-from harness.commands.terminal import DIFFERENT, notify, print_result, write
+from harness.commands.arguments import AsJson, Margin, Reference, StoreFile, load
+from harness.commands.terminal import DIFFERENT, notify, print_result, write_page
 from harness.core.errors import SpecError
+
+if TYPE_CHECKING:
+    from harness.analysis.store_audit import ModelAudit
 
 
 def scores(
     store: StoreFile,
     why: Annotated[
-        bool, typer.Option("--why", help="Instead: what each access method's time went to.")
+        bool, typer.Option("--why", help="Show instead where each access method's time went.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Clemscore, share played and quality, with 95 % intervals, per model and access method.
+    """Clemscore, % played and quality, with 95 % intervals, per model and access method.
 
-    With --why, why it was slow: the share of each access method's wall time that went to the provider's latency, to waiting for a quota,
-    to backing off after errors, to our own CPU, and to places that stood empty for want of ready turns.
+    With --why: the share of each access method's wall time that went to the provider's latency, to waiting for a quota, to pauses after
+    errors, to our own CPU, and to concurrency that was not used because no turn was ready.
 
     Example: lightbulb scores demo.duckdb"""
     from harness.analysis.store_audit import store_scores, store_times
@@ -39,13 +43,8 @@ def audit(
     store: Annotated[
         Path | None, typer.Argument(metavar="STORE", help="The DuckDB file that a run wrote.")
     ] = None,
-    reference: Annotated[
-        str | None,
-        typer.Option(help='"model/method" that the others are held against; default: the sweep\'s.'),
-    ] = None,
-    margin: Annotated[
-        float | None, typer.Option(help="Points too few to matter; default: the sweep's.", min=0.01, max=100)
-    ] = None,
+    reference: Reference = None,
+    margin: Margin = None,
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the verdicts and their figures as one page.")
     ] = None,
@@ -59,63 +58,63 @@ def audit(
     as_json: AsJson = False,
     plan: Annotated[
         Path | None,
-        typer.Option(
-            "--plan",
-            metavar="SWEEP.toml",
-            help="Before any call: what will this sweep's audit be able to say?",
-        ),
+        typer.Option("--plan", metavar="SWEEP.toml", help="Say what this sweep's audit can prove."),
     ] = None,
     earlier: Annotated[
         Path | None,
         typer.Option(
-            "--from", metavar="STORE", help="With --plan: episodes that tell how much scores spread and cost."
+            "--from",
+            metavar="STORE",
+            help="With --plan: earlier episodes, for the spread and cost of scores.",
         ),
     ] = None,
 ) -> None:
-    """Is it the same model? Two verdicts for each access method, on its scores and on its replies, held against the reference. With --plan:
-    what a sweep that is not played yet will be able to say, and how many repeats settle its margins, at what cost.
+    """Is it the same model? Two verdicts for each access method, on its scores and on its replies, compared with the reference. With
+    --plan: what a sweep that is not played yet can prove, and how many repeats settle its margins, at what cost.
 
     Example: lightbulb audit demo.duckdb --html audit.html --fail-on-difference"""
-    from harness.analysis.store_audit import store_audit
-    from harness.core.clock import RealClock
-    from harness.report.audit_tables import print_audit
-
     if plan is not None:
         if store is not None or reference is not None or margin is not None or html is not None:
             raise SpecError(
-                "--plan takes a sweep file, whose [audit] holds reference and margin; --from STORE names earlier episodes"
+                "--plan takes a sweep file, whose [audit] holds reference and margin; --from STORE names earlier"
+                " episodes"
             )
-        _foretell(plan, earlier, as_json=as_json)
+        _plan_audit(plan, earlier, as_json=as_json)
         return
     if store is None or earlier is not None:
         raise SpecError(
-            "name a store, as: lightbulb audit demo.duckdb; or a sweep to be played: lightbulb audit --plan demo.toml"
+            "name a store, as: lightbulb audit demo.duckdb; or a sweep that is not played yet, as: lightbulb audit"
+            " --plan demo.toml"
         )
-    found = store_audit(store, reference=reference, margin=margin)
-    if html is not None:
-        from harness.report.audit_page import audit_page
+    from harness.analysis.store_audit import store_audit
+    from harness.report.audit_tables import print_audit
 
-        write(html, audit_page(found, store=store.name, made_at=RealClock().wall()))
-        notify(f"{html}: {html.stat().st_size / 1e6:.1f} MB")
-    print_result(found, print_audit, as_json=as_json)
-    raise typer.Exit(DIFFERENT if fail_on_difference and any(part.differs for part in found) else 0)
+    models = store_audit(store, reference=reference, margin=margin)
+    if html is not None:
+        _write_audit_page(models, html, store)
+    print_result(models, print_audit, as_json=as_json)
+    different = fail_on_difference and any(model.differs for model in models)
+    raise typer.Exit(DIFFERENT if different else 0)
+
+
+def _write_audit_page(models: Sequence[ModelAudit], html: Path, store: Path) -> None:
+    from harness.core.clock import RealClock
+    from harness.report.audit_page import audit_page
+
+    write_page(html, audit_page(models, store=store.name, made_at=RealClock().wall()))
+    notify(f"{html}: {html.stat().st_size / 1e6:.1f} MB")
 
 
 def report(
     store: StoreFile,
     output: Annotated[Path, typer.Option("--output", "-o", help="The page to write.")] = Path("report.html"),
-    reference: Annotated[
-        str | None,
-        typer.Option(help='"model/method" that the others are held against; default: the sweep\'s.'),
-    ] = None,
-    margin: Annotated[
-        float | None, typer.Option(help="Points too few to matter; default: the sweep's.", min=0.01, max=100)
-    ] = None,
+    reference: Reference = None,
+    margin: Margin = None,
     transcripts: Annotated[
-        float, typer.Option(help="Megabytes of transcripts in the page, at most.", min=0, max=100)
+        float, typer.Option(help="Megabytes of transcripts on the page, at most.", min=0, max=100)
     ] = 6.0,
 ) -> None:
-    """The whole story in one HTML file that needs no network: verdicts, scores, cost, latency, causes, transcripts side by side.
+    """One HTML file that needs no network: verdicts, scores, cost, latency, causes, transcripts side by side.
 
     Example: lightbulb report demo.duckdb -o demo.html"""
     from harness.analysis.report_data import store_story
@@ -126,7 +125,7 @@ def report(
     told = store_story(
         store, reference=reference, margin=margin, transcript_bytes=int(transcripts * 1e6), made_at=made_at
     )
-    write(output, page(told))
+    write_page(output, page(told))
     notify(
         f"{output}: {output.stat().st_size / 1e6:.1f} MB, {len(told.shown)} of {told.episodes} transcripts in it"
     )
@@ -135,17 +134,17 @@ def report(
 def drift(
     stores: Annotated[
         list[Path],
-        typer.Argument(metavar="STORE...", help="The same sweep, played on different days, a store each."),
+        typer.Argument(metavar="STORE...", help="One store a day, of the same sweep."),
     ],
     days_mean: Annotated[
         float, typer.Option(help="Days between two false alarms, on average.", min=2, max=100_000)
     ] = 365.0,
     fail_on_difference: Annotated[
-        bool, typer.Option("--fail-on-difference", help="Exit code 5 if a change is announced.")
+        bool, typer.Option("--fail-on-difference", help="Exit with 5 if a change is reported.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Has a method changed since? First replies of each day against those of all earlier days, scores against the first day's.
+    """Has a method changed? Compares the first replies of each day with those of all earlier days, and scores with the first day's.
 
     Example: lightbulb drift monday.duckdb tuesday.duckdb wednesday.duckdb"""
     from harness.analysis.store_drift import store_drift
@@ -175,12 +174,12 @@ def characteristics(
         str | None,
         typer.Option(
             metavar="METHOD",
-            help="Stands for every model that has it; default: the mean of those not quantised.",
+            help="Represents every model that has it; default: the mean of the methods not quantised.",
         ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """What size, training and quantisation say of scores: shares of variance with intervals, brackets, each model's access methods.
+    """How scores depend on size, training and quantisation: shares of variance with intervals, brackets, each model's access methods.
 
     Example: lightbulb characteristics scores.csv models.csv --reference huggingface-local"""
     from harness.analysis.csv_tables import model_facts, score_rows
@@ -191,8 +190,8 @@ def characteristics(
     print_result(found, print_characteristics, as_json=as_json)
 
 
-def _foretell(sweep: Path, earlier: Path | None, *, as_json: bool) -> None:
-    """What the audit of a sweep that is not played yet will be able to say."""
+def _plan_audit(sweep: Path, earlier: Path | None, *, as_json: bool) -> None:
+    """Prints what the audit of a sweep that is not played yet can prove."""
     from dataclasses import asdict
 
     from games import GAMES

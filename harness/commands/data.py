@@ -1,4 +1,4 @@
-"""Commands on a store's rows: a transcript, a query, other people's results in, other programs' files out."""
+"""The commands show, sql, import and export: a store's rows."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Annotated, Literal
 import typer
 
 from harness.commands.arguments import AsJson, StoreFile
-from harness.commands.terminal import FAILED, notify, on_stdout
+from harness.commands.terminal import FAILED, notify, stdout_console
 from harness.core.errors import SpecError
 
-ExportForm = Literal["parquet", "csv", "clembench", "hub"]
+ExportFormat = Literal["parquet", "csv", "clembench", "hub"]
 
 
 def show(
@@ -29,8 +29,8 @@ def show(
     with open_to_read(store) as connection:
         if not episode:
             listed = f'lightbulb sql {store} "SELECT episode_id, method, game, outcome FROM scores"'
-            raise SpecError(f"name an episode by the beginning of its id; {listed} lists them")
-        print_transcript(transcript(connection, episode), on_stdout())
+            raise SpecError(f"name an episode by the beginning of its id; to list them: {listed}")
+        print_transcript(transcript(connection, episode), stdout_console())
 
 
 def sql(
@@ -38,7 +38,7 @@ def sql(
     query: Annotated[str, typer.Argument(help="One SQL statement; it can only read.")],
     as_json: AsJson = False,
 ) -> None:
-    """Ask the store in SQL. Tables: sweeps, models, methods, episodes, turns, calls, summaries, gate_events, pulses,
+    """Query the store in SQL, read only. Tables: sweeps, models, methods, episodes, turns, calls, summaries, gate_events, pulses,
     engine_samples; views: scores, clemscores, calls_by_method, time_by_method, transcripts, last_episodes.
 
     Example: lightbulb sql demo.duckdb "SELECT method, avg(score) FROM scores GROUP BY ALL" """
@@ -48,7 +48,7 @@ def sql(
 
     with open_to_read(store) as connection, translated(store):
         if not query.strip(" \n\t;"):
-            raise SpecError("an empty query; ask something, as: FROM scores")
+            raise SpecError("the query is empty; write one, as: FROM scores")
         cursor = connection.execute(query)
         names = [column[0] for column in cursor.description or []]
         rows = cursor.fetchall()
@@ -56,7 +56,7 @@ def sql(
         for row in rows:
             print(json.dumps(dict(zip(unique_names(names), row, strict=True)), default=str))
     else:
-        on_stdout().print(table(names, rows, left=len(names)))
+        stdout_console().print(table(names, rows, left=len(names)))
 
 
 def import_results(
@@ -71,15 +71,15 @@ def import_results(
         list[str] | None,
         typer.Option(
             metavar="MODEL[=PAIRS]",
-            help="These pairs are access methods of one model; repeatable. Default: each its own model.",
+            help="These pairs are access methods of one model; repeatable. Default: each is its own model.",
         ),
     ] = None,
 ) -> None:
-    """Bring published clembench results into a store, for scores and audits. Import again to add more: no episode is added twice.
+    """Import published clembench results into a store, for scores and audits. Import again to add more: no episode is added twice.
 
-    A folder is read episode by episode, with transcripts where it has them; raw.csv gives episodes without transcripts, results.csv
-    averages only: enough for scores, not for an audit. A pair such as A-t0.0--A-t0.0 becomes the access method A. PAIRS is a pattern
-    of such names, with * and ?, in which case is no difference; a MODEL without one takes all pairs.
+    A folder is read episode by episode, with transcripts where it has them; raw.csv gives episodes without transcripts; results.csv
+    gives averages only, which are enough for scores, but not for an audit. A pair such as A-t0.0--A-t0.0 becomes the access method A.
+    PAIRS is a pattern of such names, with * and ?, in upper or lower case; a MODEL without a pattern takes all pairs.
 
     Example: lightbulb import clembench-runs/v1.6_backends --store backends.duckdb --model 'llama-3-70b=Llama-3-70B-*'"""
     from harness.core.clock import RealClock
@@ -91,8 +91,9 @@ def import_results(
     for line in end.broken:
         notify(f"not imported: {line}")
     notify(
-        f"{end.episodes} episodes imported, {end.aborted} of them aborted and {end.unscored} unscored, and {end.summaries} averages, of"
-        f" {len(end.methods)} access methods; {end.known} were in the store already; {len(end.broken)} not imported; the store is {store}"
+        f"{end.episodes} episodes imported, {end.aborted} of them aborted and {end.unscored} unscored, and"
+        f" {end.summaries} averages, of {len(end.methods)} access methods; {end.known} were in the store already;"
+        f" {len(end.broken)} not imported; the store is {store}"
     )
     raise typer.Exit(FAILED if end.broken else 0)
 
@@ -101,17 +102,17 @@ def export_store(
     store: StoreFile,
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write; new, or empty.")],
     form: Annotated[
-        ExportForm,
+        ExportFormat,
         typer.Option(
-            "--as", help="parquet, csv: a file a table; clembench: its results folders; hub: a dataset."
+            "--as", help="parquet, csv: a file for each table; clembench: results folders; hub: a dataset."
         ),
     ],
 ) -> None:
-    """Bring a store's rows into files that other programs read.
+    """Export a store's rows to files that other programs read.
 
-    parquet and csv: one file a table, and the views scores and transcripts. clembench: <pair>/<game>/<experiment>/<episode>, as
-    `lightbulb import` reads it; with repeats one folder for each. hub: Parquet and a README.md, as the Hugging Face hub takes it;
-    nothing is uploaded.
+    parquet and csv: one file for each table, and the views scores and transcripts. clembench: <pair>/<game>/<experiment>/<episode>, as
+    `lightbulb import` reads it; one folder for each repeat. hub: Parquet and a README.md, as the Hugging Face hub takes them; nothing is
+    uploaded.
 
     Example: lightbulb export demo.duckdb --as parquet -o demo-tables"""
     from games import GAMES
@@ -123,7 +124,7 @@ def export_store(
         )
         notify(
             f"{end.episodes} episodes in {', '.join(map(str, end.folders)) or 'no folder'}; left out: {end.failed} failed and"
-            f" {end.again} of the reference's second self"
+            f" {end.again} second plays of the reference"
         )
         return
     rows = (

@@ -1,4 +1,6 @@
-"""The demonstration: a small real model, served by vLLM in two precisions, plays two games with itself through both."""
+"""The demonstration's sweep file and its next store.
+
+A small real model, which vLLM serves in two precisions, plays two games through both."""
 
 from __future__ import annotations
 
@@ -8,8 +10,8 @@ from pathlib import Path
 
 SWEEP = """\
 # Two games, one model, two access methods: the same weights served in bfloat16 and in float32.
-# Both servers hold the model to the form of a reply (constrain = true): one of this size never keeps it by itself.
-# float32, the reference, is played twice, as if it were a third way: what differs between its two plays is noise.
+# Both servers force replies into the right format (constrain = true): a model of this size never keeps it by itself.
+# float32, the reference, is played twice, as if it were a third method: what differs between its two plays is noise.
 
 name = "demo"
 seed = 1
@@ -41,7 +43,7 @@ margin = 3.0
 
 
 def write_sweep(folder: Path) -> Path:
-    """The demonstration's sweep file in this folder; one that is there already is left as it is, for it may be edited."""
+    """Writes the sweep file into this folder, unless one is there: it may have been edited. Returns its path."""
     folder.mkdir(parents=True, exist_ok=True)
     sweep = folder / "demo.toml"
     if not sweep.exists():
@@ -50,7 +52,9 @@ def write_sweep(folder: Path) -> Path:
 
 
 def next_store(folder: Path, left: Callable[[Path], int]) -> Path:
-    """The newest demo-N.duckdb if its sweep was cut short, else the one after it: each demonstration plays, none is lost."""
+    """Returns the newest demo-N.duckdb if its sweep has not ended, else a new one: each demonstration plays, and none is overwritten.
+
+    left  how many episodes of the sweep a store lacks"""
     newest = None
     for number in count(1):
         store = folder / f"demo-{number}.duckdb"

@@ -1,4 +1,4 @@
-"""Commands before a sweep is played: write its file, see what there is to play, what it will take, and who is there."""
+"""The commands init, schema, games, plan and check: everything before a sweep is played."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from harness.commands.arguments import AsJson, SweepFile, load
-from harness.commands.terminal import FAILED, notify, on_stdout, write
+from harness.commands.terminal import FAILED, notify, stdout_console, write_page
 from harness.core.errors import SpecError
 
 
@@ -27,15 +27,16 @@ def init(
         list[str] | None,
         typer.Option(
             metavar="NAME=WHERE",
-            help="A way to reach it: NAME=https://host/v1, NAME=vllm:WEIGHTS or NAME=bots; repeatable.",
+            help="An access method: NAME=https://host/v1, NAME=vllm:WEIGHTS or NAME=bots; repeatable.",
         ),
     ] = None,
     key_env: Annotated[
-        str | None, typer.Option(help="The variable that holds the key of methods with an address.")
+        str | None,
+        typer.Option(help="The environment variable with the key of methods that have an address."),
     ] = None,
-    repeats: Annotated[int, typer.Option(help="Plays of each puzzle by each method.", min=1)] = 3,
+    repeats: Annotated[int, typer.Option(help="Plays of each item by each method.", min=1)] = 3,
 ) -> None:
-    """Write a commented sweep file to start from. A file that is there is left alone.
+    """Write a commented sweep file to start from. A file that exists is not changed.
 
     Example: lightbulb init mine.toml --model llama-3-8b --method here=http://127.0.0.1:8000/v1 --method there=https://api.example.com/v1"""
     from games import GAMES
@@ -43,27 +44,27 @@ def init(
     from harness.config.template import Choices, read_method, sweep_text
 
     if sweep.exists():
-        raise SpecError(f"{sweep}: is there already; name another file")
+        raise SpecError(f"{sweep}: exists already; name another file")
     text = sweep_text(
         Choices(
             name=name or sweep.stem,
             games=game or ["taboo", "wordle"],
             model=model,
             methods=[
-                read_method(one)
-                for one in method or ("here=http://127.0.0.1:8000/v1", "there=https://api.example.com/v1")
+                read_method(option)
+                for option in method or ("here=http://127.0.0.1:8000/v1", "there=https://api.example.com/v1")
             ],
             key_env=key_env,
             repeats=repeats,
         )
     )
     parse_sweep(text, source=str(sweep), known_games=list(GAMES))
-    write(sweep, text)
+    write_page(sweep, text)
     notify(f"{sweep}: edit it, then: lightbulb run {sweep}")
 
 
 def schema() -> None:
-    """The JSON Schema of a sweep file on stdout, for editors that check TOML.
+    """Print the JSON Schema of a sweep file, for editors that check TOML.
 
     Example: lightbulb schema > sweep.schema.json   and a first line in the sweep: #:schema ./sweep.schema.json"""
     from games import GAMES
@@ -73,13 +74,13 @@ def schema() -> None:
 
 
 def games(
-    name: Annotated[str | None, typer.Argument(help="A game; none: all.")] = None,
+    name: Annotated[str | None, typer.Argument(help="A game; default: all.")] = None,
     instance: Annotated[
-        int | None, typer.Option(help="The n-th instance of its own set, as each seat sees it.", min=0)
+        int | None, typer.Option(help="Number of an instance of its own set, from 0.", min=0)
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """The games, their rule sets and instances; or one instance, played by bots, as each seat sees it.
+    """List the games, their rule sets and instances; or show one instance, played by bots, as each seat sees it.
 
     Example: lightbulb games taboo --instance 3"""
     from games import GAMES
@@ -93,7 +94,8 @@ def games(
     if name is None and instance is not None:
         raise SpecError("--instance needs a game: lightbulb games taboo --instance 3")
     if name is None or instance is None:
-        print_games([GAMES[one] for one in ([name] if name else GAMES)], on_stdout(), as_json=as_json)
+        chosen = [GAMES[name]] if name else list(GAMES.values())
+        print_games(chosen, stdout_console(), as_json=as_json)
         return
     instances = GAMES[name].instances()
     if instance >= len(instances):
@@ -103,7 +105,7 @@ def games(
         GAMES[name], puzzle, GAMES[name].rule_sets[0], skill=1.0, chance=stream(0, puzzle.content_hash)
     )
     assert played.outcome is not None
-    print_instance(puzzle, played.asks, played.replies, played.outcome, on_stdout())
+    print_instance(puzzle, played.asks, played.replies, played.outcome, stdout_console())
 
 
 def plan(
@@ -111,24 +113,20 @@ def plan(
     from_stores: Annotated[
         list[Path] | None,
         typer.Option(
-            "--from", metavar="STORE", help="Lengths, speeds and quotas from this store's calls; repeatable."
+            "--from", metavar="STORE", help="Take lengths, speeds and quotas from this store; repeatable."
         ),
     ] = None,
-    full: Annotated[
-        bool, typer.Option("--full", help="Simulate every call instead of a smaller sweep.")
-    ] = False,
+    full: Annotated[bool, typer.Option("--full", help="Simulate every call, not a smaller sweep.")] = False,
     seeds: Annotated[
         int | None, typer.Option(help="Simulations; default: 4, with --full 1.", min=1, max=100)
     ] = None,
-    figure: Annotated[
-        Path | None, typer.Option(help="Write the timeline there: .svg, .png or .html.")
-    ] = None,
+    figure: Annotated[Path | None, typer.Option(help="Write the timeline as .svg, .png or .html.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """What a sweep will take, before anything is spent: hours, calls, tokens, money, and what sets the pace.
+    """Forecast what a sweep takes, before anything is spent: hours, calls, tokens, money, and which limit sets the pace.
 
-    The engine itself plays the sweep on virtual time against simulated providers. Without --from, replies and episodes are as long as
-    the bots' and providers as quick as their kind usually is, or as the sweep file's expect = { ... } says.
+    The real scheduler plays the sweep on virtual time against simulated providers. Without --from, replies and episodes are as long as
+    those of bots, and providers as fast as their kind usually is, or as the sweep file's expect = { ... } says.
 
     Example: lightbulb plan mine.toml --from earlier.duckdb --figure mine.svg"""
     from harness.core.plain_data import as_json as plain
@@ -137,7 +135,7 @@ def plan(
 
     if figure is not None and figure.suffix not in (".svg", ".png", ".html"):
         raise SpecError(
-            f"--figure {figure}: ends in none of .svg, .png and .html, which say what is to be drawn"
+            f"--figure {figure}: the name has to end in .svg, .png or .html, which chooses the format"
         )
     found = plan_sweep(load(sweep), source=sweep, stores=from_stores or (), full=full, seeds=seeds)
     if figure is not None:
@@ -147,22 +145,24 @@ def plan(
     if as_json:
         print(json.dumps(plain(found)))
     else:
-        print_plan(found, on_stdout(), spoken=minutes, in_words=in_words)
+        print_plan(found, stdout_console(), spoken=minutes, in_words=in_words)
 
 
 def check(
     sweep: SweepFile,
     store: Annotated[
         Path | None,
-        typer.Option(help="Keep the probes' rows there, so that `audit` can read causes from them."),
+        typer.Option(help="Keep the probes' rows in this store: `audit` reads causes from them."),
     ] = None,
     probes: Annotated[
-        bool, typer.Option("--probes/--no-probes", help="Ask short questions, or only look who is there.")
+        bool,
+        typer.Option("--probes/--no-probes", help="Ask short questions, or only whether servers answer."),
     ] = True,
     as_json: AsJson = False,
 ) -> None:
-    """Reach every access method of a sweep once: name, TLS, key, model, limits, latency; and whether it does what it is asked:
-    temperature, seed, max tokens, stop, honest counts, no prompt of its own, no cut context. What that costs is said before and after.
+    """Reach every access method of a sweep once: name, TLS, key, model, limits, latency. Then ask short questions: does it honour
+    temperature, seed, max tokens and stop, count tokens right, add no prompt of its own, and keep the whole context? The command says
+    before and after what this costs.
 
     Example: lightbulb check bench/sweeps/emulated.toml"""
     from harness.access.context import RunContext, default_store_path
@@ -181,6 +181,6 @@ def check(
         for look in looks_as_json(end.looks, end.findings):
             print(json.dumps(look))
     else:
-        print_looks(end.looks, end.findings, on_stdout())
+        print_looks(end.looks, end.findings, stdout_console())
     notify(f"this check took {cost_words(end.spent)}")
     raise typer.Exit(0 if all(look.reached for look in end.looks) else FAILED)

@@ -1,4 +1,4 @@
-"""Commands that play: a sweep of the user's, or the demonstration."""
+"""The commands run and demo: they play a sweep of the user's, or the demonstration."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.commands.arguments import AsJson, SweepFile, load
-from harness.commands.terminal import BUDGET, FAILED, INTERRUPTED, command, notify, on_stderr
+from harness.commands.arguments import AsJson, RunStore, SweepFile, load
+from harness.commands.terminal import BUDGET, FAILED, INTERRUPTED, notify, program, stderr_console
 
 if TYPE_CHECKING:
     from harness.config.sweep import SweepSpec
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 
 def demo(
-    folder: Annotated[Path, typer.Option(help="Where the sweep, its store and the servers' logs go.")] = Path(
-        "lightbulb-demo"
-    ),
+    folder: Annotated[
+        Path, typer.Option(help="The folder for the sweep, its store and the servers' logs.")
+    ] = Path("lightbulb-demo"),
 ) -> None:
-    """The whole job on a small real model: two games through two access methods, scores and verdict. No key, no GPU.
+    """Play a demonstration on a small real model: two games through two access methods, scores and verdict. No key, no GPU.
 
     Example: lightbulb demo --folder /tmp/demo"""
     from harness.analysis.store_audit import store_audit, store_scores
@@ -35,7 +35,7 @@ def demo(
     from harness.report.audit_tables import print_audit, print_scores
     from harness.running.resume import episodes_left
 
-    console = on_stderr()
+    console = stderr_console()
     sweep = write_sweep(folder)
     spec = load(sweep)
     store = next_store(folder, lambda path: episodes_left(spec, source=sweep, store=path))
@@ -45,35 +45,31 @@ def demo(
     print_scores(store_scores(store), console)
     console.print()
     print_audit(store_audit(store, reference=None, margin=None), console)
-    console.print(f"\nThe store is {store}. Three questions to put to it:\n", highlight=False)
+    console.print(f"\nThe store is {store}. Three queries to try:\n", highlight=False)
     for query in (
         "SELECT method, outcome, count(*) FROM scores GROUP BY ALL ORDER BY ALL",
         "FROM calls_by_method",
         "SELECT reason, count(*) FROM scores GROUP BY ALL ORDER BY 2 DESC",
     ):
-        console.print(f'  {command()} sql {store} "{query}"', highlight=False, soft_wrap=True)
+        console.print(f'  {program()} sql {store} "{query}"', highlight=False, soft_wrap=True)
     raise typer.Exit(code)
 
 
 def run(
     sweep: SweepFile,
-    store: Annotated[
-        Path | None, typer.Option(help="The DuckDB file; default: beside the sweep, named after it.")
-    ] = None,
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Play failed episodes once more.")
-    ] = False,
+    store: RunStore = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Play failed episodes again.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Play a sweep. Run it again to go on where it stopped: only what is missing is played.
+    """Play a sweep. Run the same command again to resume: only what the store lacks is played.
 
-    With --json, events on stdout, an object a line: "progress" every second, with what the live view shows; "said" with each line for a
-    person; "end" with the counts of episodes and the exit code.
+    With --json, events on stdout, one object a line: "progress" every second, with the figures of the live view; "said" with each line
+    for a person; "end" with the counts of episodes and the exit code.
 
     Example: lightbulb run bench/sweeps/bots.toml --store /tmp/bots.duckdb"""
     from harness.core.event_loop import rare_collections
 
-    with rare_collections():  # a start makes many objects, and all stay
+    with rare_collections():  # a start makes many objects, and nearly all of them stay
         from harness.access.context import default_store_path
 
         spec = load(sweep)
@@ -87,8 +83,8 @@ def _emit(event: Mapping[str, object]) -> None:
     except BrokenPipeError:
         os.dup2(
             os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-        )  # else every line would fail so, and the last flush too
-        notify("nobody reads the events any more; the run goes on without them")
+        )  # or every later line fails too, and the last flush
+        notify("the output pipe was closed; the run continues without events")
 
 
 def _play(spec: SweepSpec, sweep: Path, store: Path, *, retry_failed: bool, emit: Emit | None = None) -> int:
@@ -96,29 +92,29 @@ def _play(spec: SweepSpec, sweep: Path, store: Path, *, retry_failed: bool, emit
     from harness.core.event_loop import run_async
     from harness.running.run_sweep import run_sweep
 
-    def tell(line: str) -> None:
+    def notify_both(line: str) -> None:
         notify(line)
         if emit is not None:
             emit({"event": "said", "text": line})
 
     context = RunContext(
-        source=sweep, store=store, environ=os.environ, notify=tell, live=sys.stderr.isatty(), emit=emit
+        source=sweep, store=store, environ=os.environ, notify=notify_both, live=sys.stderr.isatty(), emit=emit
     )
 
     async def played() -> RunEnd:
         try:
             return await run_sweep(spec, context, retry_failed=retry_failed)
-        finally:  # nobody listens any more, and the end of a loop does not bear a KeyboardInterrupt
+        finally:  # the run no longer handles signals, and an event loop that closes cannot stand a KeyboardInterrupt
             signal.signal(signal.SIGINT, signal.SIG_IGN)
 
-    resume = f"{command()} {shlex.join(['run', str(sweep), '--store', str(store)])}"
+    resume = f"{program()} {shlex.join(['run', str(sweep), '--store', str(store)])}"
     try:
         end = run_async(played)
-    except KeyboardInterrupt:  # in the moment before the run listens, or after: all that came home is stored
+    except KeyboardInterrupt:  # before the run handled signals, or after: every answered call is stored
         notify(f"interrupted; go on with: {resume}")
         return INTERRUPTED
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # what is left is to say how it went
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # only the summary is left to print
     code = _report_end(end, store, resume=resume, retrying=retry_failed)
     if emit is not None:
         emit(
@@ -138,32 +134,33 @@ def _report_end(end: RunEnd, store: Path, *, resume: str, retrying: bool) -> int
         f"{end.finished} episodes finished, {end.failed} failed, {end.pending} pending; the store is {store}"
     )
     for method, why in end.closings.items():
-        notify(f"{method}: stopped early: {why}")
+        notify(f"{method}: stopped before its end: {why}")
     for why, count in end.failures:
         notify(f"{count} failed: {why}")
     if end.finished:
-        _say_what_only_aborts(store)
+        _warn_of_methods_that_only_abort(store)
     if end.failed:
-        notify(f"failed episodes are played again by: {resume} --retry-failed")
+        notify(f"to play failed episodes again: {resume} --retry-failed")
     go_on = f"{resume} --retry-failed" if retrying else resume
     if end.interrupted:
         notify(f"interrupted; go on with: {go_on}")
         return INTERRUPTED
     if end.budget and not end.failed:
-        notify(f"stopped by its budget; raise it, and go on with: {go_on}")
+        notify(f"stopped by its budget; raise the budget, and go on with: {go_on}")
         return BUDGET
     if end.pending:
         notify(f"go on with: {go_on}")
     return FAILED if end.failed or end.pending else 0
 
 
-def _say_what_only_aborts(store: Path) -> None:
-    """A way by which no episode keeps its form has more often been set up wrongly than found a model that cannot."""
+def _warn_of_methods_that_only_abort(store: Path) -> None:
+    """Names methods whose every episode was aborted: the usual cause is a wrong set-up, not the model."""
     from harness.store.file import open_to_read
     from harness.store.reader import nothing_but_aborts
 
     with open_to_read(store) as connection:
         for method, episodes, reason, episode in nothing_but_aborts(connection):
             notify(
-                f"{method}: all {episodes} episodes aborted, most of them: {reason}; see one: {command()} show {store} {episode}"
+                f"{method}: all {episodes} episodes aborted, most of them: {reason}; to see one: {program()} show"
+                f" {store} {episode}"
             )

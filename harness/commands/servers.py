@@ -1,36 +1,45 @@
-"""Commands around servers of models: one of our own, the environments of local engines, how quick any of them is."""
+"""The commands emulate, engine and bench: servers of models, and how fast they answer."""
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.commands.arguments import AsJson, SweepFile, load, numbers
-from harness.commands.terminal import notify, on_stdout, write
+from harness.commands.arguments import AsJson, RunStore, SweepFile, load, parse_numbers
+from harness.commands.terminal import notify, stdout_console, write_page
 from harness.core.errors import SpecError
 
+if TYPE_CHECKING:
+    from harness.loadtest.generator import Stage
+    from harness.loadtest.loadtest_sweep import MethodBench
+    from harness.loadtest.metrics import Objective
+
 engines = typer.Typer(
-    help="Environments for local engines.", no_args_is_help=True, add_completion=False, rich_markup_mode=None
+    help="Manage environments of local engines.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
 )
 
 
 def bench(
     sweep: SweepFile,
     method: Annotated[
-        list[str] | None, typer.Option(help="Only this access method, as model/way; repeatable.")
+        list[str] | None, typer.Option(help='Only this access method, as "model/method"; repeatable.')
     ] = None,
     concurrency: Annotated[
-        str, typer.Option(help="Closed loop: calls in flight, a stage each.")
+        str, typer.Option(help="Closed loop: calls in flight, one stage for each number.")
     ] = "1,4,16,64",
     rates: Annotated[
-        str, typer.Option(help="Open loop: requests a second at Poisson moments, a stage each.")
+        str, typer.Option(help="Open loop: requests a second at Poisson moments, one stage for each number.")
     ] = "",
     requests: Annotated[
-        int, typer.Option(help="Requests a stage; more where more are in flight.", min=2)
+        int, typer.Option(help="Requests in a stage; at least three for each call in flight.", min=2)
     ] = 64,
     prompts: Annotated[
         Path | None,
@@ -40,38 +49,25 @@ def bench(
     slo_ttft: Annotated[float, typer.Option(help="Goodput: seconds to the first token.", min=0.001)] = 2.0,
     slo_e2e: Annotated[float, typer.Option(help="Goodput: seconds to the end.", min=0.001)] = 30.0,
     stream: Annotated[bool, typer.Option("--stream/--no-stream", help="Ask for streamed replies.")] = True,
-    store: Annotated[
-        Path | None, typer.Option(help="The DuckDB file; default: beside the sweep, named after it.")
-    ] = None,
-    html: Annotated[Path | None, typer.Option(help="Write a page too.")] = None,
+    store: RunStore = None,
+    html: Annotated[Path | None, typer.Option(help="Write a page, too.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Latency and throughput of each access method under load: time to first token, percentiles, goodput, the knee.
 
-    Prompts are those of the sweep's games as bots play them. Quotas are not kept and nothing is tried twice: what is measured is the
+    Prompts are those of the sweep's games as bots play them. Quotas are not kept and no call is tried twice: the command measures the
     server. A stage that this client itself limited has no figures, only the reason. Rows: bench_stages and bench_requests.
 
     Example: lightbulb bench mine.toml --method llama/here --concurrency 1,8,64 --rates 2,8"""
     from harness.access.context import RunContext, default_store_path
     from harness.core.event_loop import run_async
-    from harness.core.plain_data import as_json as plain
-    from harness.loadtest.generator import Stage
-    from harness.loadtest.loadtest_sweep import BenchPlan
-    from harness.loadtest.loadtest_sweep import loadtest_sweep as measured
+    from harness.loadtest.loadtest_sweep import BenchPlan, loadtest_sweep
     from harness.loadtest.metrics import Objective
-    from harness.report.loadtest import bench_page, print_bench
 
     spec = load(sweep)
-    at_once, a_second = (
-        numbers(concurrency, "--concurrency", whole=True),
-        numbers(rates, "--rates", whole=False),
-    )
     plan = BenchPlan(
         methods=method or (),
-        stages=[
-            *(Stage(loop="closed", level=level, requests=max(requests, 3 * int(level))) for level in at_once),
-            *(Stage(loop="open", level=level, requests=requests) for level in a_second),
-        ],
+        stages=_stages(concurrency, rates, requests),
         objective=Objective(ttft_s=slo_ttft, e2e_s=slo_e2e),
         prompts=prompts,
         tokens_max=tokens_max,
@@ -80,13 +76,33 @@ def bench(
     context = RunContext(
         source=sweep, store=store or default_store_path(sweep, spec), environ=os.environ, notify=notify
     )
-    found = run_async(lambda: measured(spec, plan, context))
+    benches = run_async(lambda: loadtest_sweep(spec, plan, context))
+    _show_benches(benches, plan.objective, sweep, html=html, as_json=as_json)
+
+
+def _stages(concurrency: str, rates: str, requests: int) -> list[Stage]:
+    from harness.loadtest.generator import Stage
+
+    in_flight = parse_numbers(concurrency, "--concurrency", whole=True)
+    per_second = parse_numbers(rates, "--rates", whole=False)
+    return [
+        *(Stage(loop="closed", level=level, requests=max(requests, 3 * int(level))) for level in in_flight),
+        *(Stage(loop="open", level=level, requests=requests) for level in per_second),
+    ]
+
+
+def _show_benches(
+    benches: Sequence[MethodBench], objective: Objective, sweep: Path, *, html: Path | None, as_json: bool
+) -> None:
+    from harness.core.plain_data import as_json as plain
+    from harness.report.loadtest import bench_page, print_bench
+
     if html is not None:
-        write(html, bench_page(found, plan.objective, sweep.name))
+        write_page(html, bench_page(benches, objective, sweep.name))
     if as_json:
-        print(json.dumps({"objective": plain(plan.objective), "methods": plain(found)}))
+        print(json.dumps({"objective": plain(objective), "methods": plain(benches)}))
     else:
-        print_bench(found, plan.objective, on_stdout())
+        print_bench(benches, objective, stdout_console())
 
 
 def emulate(
@@ -96,17 +112,20 @@ def emulate(
             metavar="[KEY=VALUE]...", help="As in a sweep's emulator = { ... }; quotas.requests=300"
         ),
     ] = None,
-    port: Annotated[int, typer.Option(help="On 127.0.0.1; 0: any that is free.", min=0, max=65535)] = 8080,
+    port: Annotated[
+        int, typer.Option(help="The port on 127.0.0.1; 0: any free one.", min=0, max=65535)
+    ] = 8080,
     sweep: Annotated[
-        Path | None, typer.Option(help="The bots know this sweep's instances too, beside our own sets.")
+        Path | None, typer.Option(help="Bots play this sweep's instances, too, not only our own sets.")
     ] = None,
     key_env: Annotated[
-        str | None, typer.Option(help="The variable that holds the key clients must present; default: none.")
+        str | None,
+        typer.Option(help="The environment variable with the key that clients must send; default: none."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """A provider of our own on this machine: quotas, latency, faults and planted defects; bots or a real server behind it. Its base_url
-    is printed once it serves; what it has seen is at /emulator/statistics.
+    """Serve an emulated provider on this machine: quotas, latency, faults and planted defects; bots or a real server answer behind it.
+    Prints its base_url once it serves; its counts are at /emulator/statistics.
 
     Example: lightbulb emulate --port 8080 skill=0.8 quotas.requests=300 latency.first_s=0.05 faults.rate=0.2 defects.seed_ignored=true"""
     from backends.emulator.process import emulate as serve
@@ -124,7 +143,7 @@ def emulate(
         print(json.dumps({"base_url": url}) if as_json else url, flush=True)
         if emulation.behind is None:
             notify(
-                f'its bots play for a method with provider = "emulator" and base_url = "{url}"; any other finds no player here'
+                f'bots answer a method with provider = "emulator" and base_url = "{url}"; other methods get errors'
             )
 
     run_async(
@@ -136,7 +155,7 @@ def emulate(
 
 @engines.command("install")
 def engine_install(kind: Annotated[str, typer.Argument(help="vllm, transformers or llamacpp")]) -> None:
-    """Make the environment of a local engine, unless it is there already.
+    """Install the environment of a local engine, unless it is there already.
 
     Example: lightbulb engine install vllm"""
     from backends.local.engine_kinds import engine_kind
@@ -149,11 +168,11 @@ def engine_install(kind: Annotated[str, typer.Argument(help="vllm, transformers 
 
 @engines.command("list")
 def engine_list() -> None:
-    """The environments that are installed.
+    """List the environments that are installed.
 
     Example: lightbulb engine list"""
     from backends.local.environments import installed
     from harness.report.table import table
 
-    rows = [(one.kind, one.version, one.python_version, one.folder) for one in installed()]
-    on_stdout().print(table(("engine", "version", "python", "folder"), rows, left=4))
+    rows = [(engine.kind, engine.version, engine.python_version, engine.folder) for engine in installed()]
+    stdout_console().print(table(("engine", "version", "python", "folder"), rows, left=4))
