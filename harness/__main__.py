@@ -1,4 +1,4 @@
-"""python -m harness: the command `lightbulb`."""
+"""Runs the command `lightbulb` as `python -m harness`."""
 
 from harness.cli import main
 

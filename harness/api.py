@@ -1,11 +1,11 @@
-"""lightbulb from Python: play a sweep, then ask its store. What notebooks and scripts import, as `import harness`.
+"""lightbulb from Python: plays a sweep, and asks its store. Notebooks and scripts `import harness`.
 
-    played = harness.run("mine.toml")              # a file, a dict of the same keys, or a SweepSpec; works inside a running event loop
-    played = await harness.play("mine.toml")       # the same, where one may wait
-    played.store.scores().to_pandas()              # or .to_arrow(), .rows(), or iterate over dicts
+    played = harness.run("mine.toml")            # a file, a dict of the same keys, or a SweepSpec
+    played = await harness.play("mine.toml")     # the same in a coroutine
+    played.store.scores().to_pandas()            # or .to_arrow(), .rows(), or iterate over dicts
     harness.open_store("mine.duckdb").sql("FROM calls_by_method").to_pandas()
 
-With the command line it shares every room; it adds none of its own."""
+Calls the same verbs as the command line, and adds nothing of its own."""
 
 from __future__ import annotations
 
@@ -54,90 +54,99 @@ SCORE_COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """A store to ask; it is opened for each question, and may be one that a sweep is writing."""
+    """A store. It is opened for each question, so a sweep may be writing it."""
 
     path: Path
 
     def sql(self, query: str, *parameters: object) -> QueryResult:
-        """One statement that reads; ? stands for a parameter."""
+        """Returns the result of one statement that reads; ? stands for a parameter."""
         return QueryResult(self.path, query, parameters)
 
     def episodes(self) -> QueryResult:
-        """The last attempt of every episode, finished or failed."""
+        """Returns the last attempt of every episode, finished or failed."""
         return QueryResult(self.path, "FROM last_episodes")
 
     def calls(self) -> QueryResult:
-        """Every request on the wire."""
+        """Returns every request that was sent."""
         return QueryResult(self.path, "FROM calls")
 
     def scores(self) -> RowTable:
-        """Clemscore with its 95 % interval for each access method (game None), and percent played and quality for each of its games.
+        """Returns a row for each access method (game None): clemscore with its 95 % interval; and one for
+        each of its games: % played and quality.
 
         raises  AuditError if no episode has ended"""
         rows: list[tuple[object, ...]] = []
-        for part in store_scores(self.path):
-            for one in (*part.methods, *part.summaries):
-                score = one.clemscore
+        for model in store_scores(self.path):
+            for method in (*model.methods, *model.summaries):
+                score = method.clemscore
                 whole = (
-                    one.episodes,
-                    one.aborted,
+                    method.episodes,
+                    method.aborted,
                     score.value,
-                    one.low,
-                    one.high,
-                    one.supported,
+                    method.low,
+                    method.high,
+                    method.supported,
                     score.played,
                     score.quality,
                 )
-                rows.append((part.model, one.method, None, *whole))
-                for game in one.games:
+                rows.append((model.model, method.method, None, *whole))
+                for game in method.games:
                     of_game = (game.episodes, game.aborted, None, None, None, None, game.played, game.quality)
-                    rows.append((part.model, one.method, game.game, *of_game))
+                    rows.append((model.model, method.method, game.game, *of_game))
         return RowTable(SCORE_COLUMNS, tuple(rows))
 
     def audit(self, *, reference: str | None = None, margin: float | None = None) -> tuple[ModelAudit, ...]:
-        """The verdicts, a part for each model reached in more than one way; as the sweep fixed them unless said otherwise.
+        """Returns the verdicts, one part for each model that has more than one access method.
 
-        raises  AuditError if the rows cannot answer"""
+        reference  default: the sweep's
+        margin     default: the sweep's
+        raises     AuditError if the rows are not enough for an audit"""
         return store_audit(self.path, reference=reference, margin=margin)
 
     def transcript(self, episode: str) -> Transcript:
-        """One episode, by the beginning of its id or key."""
+        """Returns one episode, found by the beginning of its id or key."""
         with open_to_read(self.path) as connection:
             return transcript(connection, episode)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Played:
-    """How a run ended, and the store it wrote."""
+    """The end of a run, and the store that it wrote."""
 
     end: RunEnd
     store: Store
 
 
 def open_store(path: Path | str) -> Store:
-    """raises  StoreError if there is no store at this path"""
+    """Returns the store at this path.
+
+    raises  StoreError if there is none"""
     store = Store(Path(path))
     with open_to_read(store.path):
         return store
 
 
 async def play(sweep: Sweep, *, store: Path | str | None = None, retry_failed: bool = False) -> Played:
-    """Plays what the store does not hold yet, on the event loop that is running (asyncio's).
+    """Plays what the store does not hold yet, on the running event loop (asyncio's).
 
-    store   default: beside the sweep file, after the sweep's name; for a sweep that is no file, in the current folder
-    raises  SpecError, EngineError: before anything is played; StoreError"""
+    sweep         a sweep file, a dict of the same keys, or a SweepSpec
+    store         default: after the sweep's name, beside the sweep file; in the current folder if there is
+                  none
+    retry_failed  play failed episodes again
+    raises        SpecError, EngineError: before anything is played; StoreError"""
     spec, source = _read(sweep)
-    where = Path(store) if store is not None else default_store_path(source, spec)
+    path = Path(store) if store is not None else default_store_path(source, spec)
     context = RunContext(
-        source=source, store=where, environ=os.environ, notify=_notify, live=sys.stderr.isatty()
+        source=source, store=path, environ=os.environ, notify=_notify, live=sys.stderr.isatty()
     )
-    return Played(end=await run_sweep(spec, context, retry_failed=retry_failed), store=Store(where))
+    return Played(end=await run_sweep(spec, context, retry_failed=retry_failed), store=Store(path))
 
 
 def run(sweep: Sweep, *, store: Path | str | None = None, retry_failed: bool = False) -> Played:
-    """As `play`, for those who cannot wait: also where an event loop runs already, as in a notebook; then in a thread with its own.
+    """Does the same as `play`, outside of coroutines. Where an event loop runs already, as in a notebook, it
+    plays in a thread with a loop of its own.
 
-    Interrupted in a notebook it stops at once; all that came home is stored, and the same call goes on."""
+    An interrupt in a notebook stops it at once; every answered call is stored, and the same call resumes."""
 
     async def whole() -> Played:
         return await play(sweep, store=store, retry_failed=retry_failed)
@@ -162,12 +171,15 @@ def _inside_a_loop() -> bool:
 
 
 def _read(sweep: Sweep) -> tuple[SweepSpec, Path]:
+    games = list(GAMES)
     if isinstance(sweep, Path | str):
-        return resolved(load_sweep(Path(sweep), known_games=list(GAMES)), source=Path(sweep)), Path(sweep)
-    raw = dataclasses.asdict(sweep) if isinstance(sweep, SweepSpec) else sweep
-    return resolved(
-        read_sweep(raw, source="the sweep", known_games=list(GAMES)), source=Path("the sweep")
-    ), Path("the sweep")
+        source = Path(sweep)
+        spec = load_sweep(source, known_games=games)
+    else:
+        source = Path("the sweep")
+        raw = dataclasses.asdict(sweep) if isinstance(sweep, SweepSpec) else sweep
+        spec = read_sweep(raw, source=str(source), known_games=games)
+    return resolved(spec, source=source), source
 
 
 def _notify(line: str) -> None:

@@ -1,10 +1,11 @@
-"""The command `lightbulb`: which commands there are, where each one's code is, and how a mistake is told.
+"""Defines the command `lightbulb`: its list of commands, where the code of each is, and its exit codes.
 
-A command's module is imported when the command is called, and what it works with when it works: help waits for neither.
+A command's module is imported when the command is called, and what the command works with when it runs; help
+needs neither.
 
-Exit codes: 0 done, 1 a mistake of ours (or nobody read an answer to its end), 2 the user's file or arguments, 3 done but some episodes
-failed, stay pending or could not be imported, 4 stopped by a budget, 5 a difference was found (only with --fail-on-difference), 130
-interrupted and resumable."""
+Exit codes: 0 done; 1 an error in lightbulb itself (or the output pipe was closed); 2 the user's file or
+arguments are wrong; 3 done, but some episodes failed, are pending or could not be imported; 4 stopped by a
+budget; 5 a difference was found (only with --fail-on-difference); 130 interrupted, and can be resumed."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -24,7 +25,7 @@ from harness.core.errors import HarnessError
 
 @dataclass(frozen=True, slots=True)
 class CommandEntry:
-    """Where in harness.commands a command is, and the line that the list of commands has for it."""
+    """A command: its module in harness.commands, its function there, and its line in the list of commands."""
 
     module: str
     name: str
@@ -32,32 +33,30 @@ class CommandEntry:
 
 
 COMMANDS = {
-    "demo": CommandEntry("run", "demo", "The whole job on a small real model: no key, no GPU."),
+    "demo": CommandEntry("run", "demo", "Play a demonstration on a small real model: no key, no GPU."),
     "init": CommandEntry("plan", "init", "Write a commented sweep file to start from."),
-    "schema": CommandEntry("plan", "schema", "The JSON Schema of a sweep file, for editors."),
-    "games": CommandEntry("plan", "games", "The games, their rule sets and instances."),
+    "schema": CommandEntry("plan", "schema", "Print the JSON Schema of a sweep file, for editors."),
+    "games": CommandEntry("plan", "games", "List the games, their rule sets and instances."),
     "check": CommandEntry("plan", "check", "Reach every access method of a sweep once."),
-    "plan": CommandEntry("plan", "plan", "What a sweep will take: hours, calls, tokens, money."),
-    "run": CommandEntry("run", "run", "Play a sweep, or go on with it."),
-    "bench": CommandEntry("servers", "bench", "Latency and throughput of each access method under load."),
-    "scores": CommandEntry("audit", "scores", "Clemscore, share played and quality, with intervals."),
+    "plan": CommandEntry("plan", "plan", "Forecast what a sweep takes: hours, calls, tokens, money."),
+    "run": CommandEntry("run", "run", "Play a sweep, or resume it."),
+    "bench": CommandEntry("servers", "bench", "Measure each access method's latency and throughput."),
+    "scores": CommandEntry("audit", "scores", "Show clemscore, % played and quality, with intervals."),
     "audit": CommandEntry("audit", "audit", "Is it the same model? Verdicts with their intervals."),
-    "report": CommandEntry("audit", "report", "The whole story in one HTML file."),
-    "drift": CommandEntry("audit", "drift", "Has a method changed since? Stores of different days."),
-    "characteristics": CommandEntry(
-        "audit", "characteristics", "What size, training and quantisation say of scores."
-    ),
-    "show": CommandEntry("data", "show", "One transcript, as each seat saw it."),
-    "sql": CommandEntry("data", "sql", "Ask the store in SQL."),
-    "import": CommandEntry("data", "import_results", "Bring published clembench results into a store."),
-    "export": CommandEntry("data", "export_store", "Bring a store's rows into files for other programs."),
-    "emulate": CommandEntry("servers", "emulate", "A provider of our own on this machine."),
-    "engine": CommandEntry("servers", "engines", "Environments for local engines."),
+    "report": CommandEntry("audit", "report", "Write verdicts, scores and transcripts to an HTML file."),
+    "drift": CommandEntry("audit", "drift", "Compare days: has an access method changed?"),
+    "characteristics": CommandEntry("audit", "characteristics", "Relate scores to size and training."),
+    "show": CommandEntry("data", "show", "Show one transcript, as each seat saw it."),
+    "sql": CommandEntry("data", "sql", "Query the store in SQL."),
+    "import": CommandEntry("data", "import_results", "Import published clembench results into a store."),
+    "export": CommandEntry("data", "export_store", "Export a store's rows for other programs."),
+    "emulate": CommandEntry("servers", "emulate", "Serve an emulated provider on this machine."),
+    "engine": CommandEntry("servers", "engines", "Manage environments of local engines."),
 }
 
 
 class OnDemand(TyperGroup):
-    """Commands that are imported when they are called; their list needs none of them."""
+    """A group whose commands are imported when they are called; the list of commands imports none."""
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**{**attributes, "commands": _Commands()})
@@ -67,11 +66,11 @@ class OnDemand(TyperGroup):
 
     def format_commands(self, ctx: object, formatter: Any) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, place.summary) for name, place in COMMANDS.items()])
+            formatter.write_dl([(name, entry.summary) for name, entry in COMMANDS.items()])
 
 
 class _Commands(Mapping[str, Any]):
-    """Name -> command, made when it is asked for."""
+    """Maps a name to its command, which is made when it is looked up."""
 
     def __getitem__(self, name: str) -> Any:
         return command(COMMANDS[name], name)
@@ -83,35 +82,47 @@ class _Commands(Mapping[str, Any]):
         return len(COMMANDS)
 
 
-def command(place: CommandEntry, name: str) -> Any:
-    found = getattr(import_module(f"harness.commands.{place.module}"), place.name)
-    if isinstance(found, typer.Typer):
-        return typer.main.get_command(found)
+def command(entry: CommandEntry, name: str) -> Any:
+    """Returns the command as click runs it; imports its module."""
+    attribute = getattr(import_module(f"harness.commands.{entry.module}"), entry.name)
+    if isinstance(attribute, typer.Typer):
+        return typer.main.get_command(attribute)
     alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-    alone.command(name)(found)
+    alone.command(name)(attribute)
     return typer.main.get_command(alone)
 
 
 app = typer.Typer(cls=OnDemand, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        metadata = import_module("importlib.metadata")  # slow to load, and nothing else here needs it
+        print(f"lightbulb {metadata.version('lightbulb')}")
+        raise typer.Exit
+
+
 @app.callback()
-def lightbulb() -> None:
-    """Plays conversational games with language models and finds out whether the same model, reached another way, is still the same
-    model."""
+def lightbulb(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Plays conversational games with language models, and audits whether the same model, reached another
+    way, is still the same model."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The console script: errors with a remedy become one paragraph and exit code 2; ours keep their traceback."""
-    os.environ.setdefault(
-        "PYDANTIC_DISABLE_PLUGINS", "__all__"
-    )  # or it looks for some in every installed package, at each start
+    """Runs the command, and exits. An error that the user can mend becomes one paragraph and exit code 2; an
+    error in lightbulb itself keeps its traceback.
+
+    arguments   default: those of the process"""
+    # Else pydantic looks for plugins in every installed package, at each start.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     words = sys.argv[1:] if arguments is None else list(arguments)
     code = 0
     try:
-        if (
-            words and words[0] in COMMANDS
-        ):  # at once: the list would first read options of its own, which costs more than typer itself
+        if words and words[0] in COMMANDS:  # the group would read options of its own first, which is slow
             command(COMMANDS[words[0]], words[0])(words[1:], prog_name=f"lightbulb {words[0]}")
         else:
             app(words, prog_name="lightbulb")
@@ -124,7 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _first(error: BaseException) -> BaseException:
-    """Tasks fail in groups, and all for the same reason."""
+    """Returns the first error of a group: tasks that fail together fail for the same reason."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error

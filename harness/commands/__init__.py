@@ -1,4 +1,4 @@
-"""The commands of `lightbulb`: arguments in; tables, pages and exit codes out. harness/cli.py lists the commands.
+"""The commands of `lightbulb`: arguments in; tables, pages and exit codes out. harness/cli.py lists them.
 
 run         run and demo
 demo_sweep  the demonstration's sweep file and its next store

@@ -1,4 +1,5 @@
-"""The commands scores, audit, report, drift and characteristics: what a store says of models and access methods."""
+"""The commands scores, audit, report, drift and characteristics: what a store says of models and access
+methods."""
 
 from __future__ import annotations
 
@@ -25,8 +26,9 @@ def scores(
 ) -> None:
     """Clemscore, % played and quality, with 95 % intervals, per model and access method.
 
-    With --why: the share of each access method's wall time that went to the provider's latency, to waiting for a quota, to pauses after
-    errors, to our own CPU, and to concurrency that was not used because no turn was ready.
+    With --why: the share of each access method's wall time that went to the provider's latency, to waiting
+    for a quota, to pauses after errors, to our own CPU, and to concurrency that was not used because no turn
+    was ready.
 
     Example: lightbulb scores demo.duckdb"""
     from harness.analysis.store_audit import store_scores, store_times
@@ -69,22 +71,23 @@ def audit(
         ),
     ] = None,
 ) -> None:
-    """Is it the same model? Two verdicts for each access method, on its scores and on its replies, compared with the reference. With
-    --plan: what a sweep that is not played yet can prove, and how many repeats settle its margins, at what cost.
+    """Is it the same model? Two verdicts for each access method, on its scores and on its replies, compared
+    with the reference. With --plan: what a sweep that is not played yet can prove, and how many repeats
+    settle its margins, at what cost.
 
     Example: lightbulb audit demo.duckdb --html audit.html --fail-on-difference"""
     if plan is not None:
         if store is not None or reference is not None or margin is not None or html is not None:
             raise SpecError(
-                "--plan takes a sweep file, whose [audit] holds reference and margin; --from STORE names earlier"
-                " episodes"
+                "--plan takes a sweep file, whose [audit] holds reference and margin; --from STORE names"
+                " earlier episodes"
             )
         _plan_audit(plan, earlier, as_json=as_json)
         return
     if store is None or earlier is not None:
         raise SpecError(
-            "name a store, as: lightbulb audit demo.duckdb; or a sweep that is not played yet, as: lightbulb audit"
-            " --plan demo.toml"
+            "name a store, as: lightbulb audit demo.duckdb; or a sweep that is not played yet, as:"
+            " lightbulb audit --plan demo.toml"
         )
     from harness.analysis.store_audit import store_audit
     from harness.report.audit_tables import print_audit
@@ -122,13 +125,12 @@ def report(
     from harness.report.page import page
 
     made_at = RealClock().wall()
-    told = store_story(
+    data = store_story(
         store, reference=reference, margin=margin, transcript_bytes=int(transcripts * 1e6), made_at=made_at
     )
-    write_page(output, page(told))
-    notify(
-        f"{output}: {output.stat().st_size / 1e6:.1f} MB, {len(told.shown)} of {told.episodes} transcripts in it"
-    )
+    write_page(output, page(data))
+    size = output.stat().st_size / 1e6
+    notify(f"{output}: {size:.1f} MB, with {len(data.shown)} of {data.episodes} transcripts")
 
 
 def drift(
@@ -144,7 +146,8 @@ def drift(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Has a method changed? Compares the first replies of each day with those of all earlier days, and scores with the first day's.
+    """Has a method changed? Compares the first replies of each day with those of all earlier days, and scores
+    with the first day's.
 
     Example: lightbulb drift monday.duckdb tuesday.duckdb wednesday.duckdb"""
     from harness.analysis.store_drift import store_drift
@@ -179,7 +182,8 @@ def characteristics(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """How scores depend on size, training and quantisation: shares of variance with intervals, brackets, each model's access methods.
+    """How scores depend on size, training and quantisation: shares of variance with intervals, brackets, each
+    model's access methods.
 
     Example: lightbulb characteristics scores.csv models.csv --reference huggingface-local"""
     from harness.analysis.csv_tables import model_facts, score_rows

@@ -38,8 +38,9 @@ def sql(
     query: Annotated[str, typer.Argument(help="One SQL statement; it can only read.")],
     as_json: AsJson = False,
 ) -> None:
-    """Query the store in SQL, read only. Tables: sweeps, models, methods, episodes, turns, calls, summaries, gate_events, pulses,
-    engine_samples; views: scores, clemscores, calls_by_method, time_by_method, transcripts, last_episodes.
+    """Query the store in SQL, read only. Tables: sweeps, models, methods, episodes, turns, calls, summaries,
+    gate_events, pulses, engine_samples; views: scores, clemscores, calls_by_method, time_by_method,
+    transcripts, last_episodes.
 
     Example: lightbulb sql demo.duckdb "SELECT method, avg(score) FROM scores GROUP BY ALL" """
     from harness.report.table import table
@@ -75,13 +76,15 @@ def import_results(
         ),
     ] = None,
 ) -> None:
-    """Import published clembench results into a store, for scores and audits. Import again to add more: no episode is added twice.
+    """Import published clembench results into a store, for scores and audits. Import again to add more: no
+    episode is added twice.
 
-    A folder is read episode by episode, with transcripts where it has them; raw.csv gives episodes without transcripts; results.csv
-    gives averages only, which are enough for scores, but not for an audit. A pair such as A-t0.0--A-t0.0 becomes the access method A.
-    PAIRS is a pattern of such names, with * and ?, in upper or lower case; a MODEL without a pattern takes all pairs.
+    A folder is read episode by episode, with transcripts where it has them; raw.csv gives episodes without
+    transcripts; results.csv gives averages only, which are enough for scores, but not for an audit. A pair
+    such as A-t0.0--A-t0.0 becomes the access method A. PAIRS is a pattern of such names, with * and ?, in
+    upper or lower case; a MODEL without a pattern takes all pairs.
 
-    Example: lightbulb import clembench-runs/v1.6_backends --store backends.duckdb --model 'llama-3-70b=Llama-3-70B-*'"""
+    Example: lightbulb import runs/v1.6_backends --store b.duckdb --model 'llama-3-70b=Llama-3-70B-*'"""
     from harness.core.clock import RealClock
     from harness.transfer import into_store
 
@@ -92,8 +95,8 @@ def import_results(
         notify(f"not imported: {line}")
     notify(
         f"{end.episodes} episodes imported, {end.aborted} of them aborted and {end.unscored} unscored, and"
-        f" {end.summaries} averages, of {len(end.methods)} access methods; {end.known} were in the store already;"
-        f" {len(end.broken)} not imported; the store is {store}"
+        f" {end.summaries} averages, of {len(end.methods)} access methods; {end.known} were in the store"
+        f" already; {len(end.broken)} not imported; the store is {store}"
     )
     raise typer.Exit(FAILED if end.broken else 0)
 
@@ -110,9 +113,9 @@ def export_store(
 ) -> None:
     """Export a store's rows to files that other programs read.
 
-    parquet and csv: one file for each table, and the views scores and transcripts. clembench: <pair>/<game>/<experiment>/<episode>, as
-    `lightbulb import` reads it; one folder for each repeat. hub: Parquet and a README.md, as the Hugging Face hub takes them; nothing is
-    uploaded.
+    parquet and csv: one file for each table, and the views scores and transcripts. clembench:
+    <pair>/<game>/<experiment>/<episode>, as `lightbulb import` reads it; one folder for each repeat. hub:
+    Parquet and a README.md, as the Hugging Face hub takes them; nothing is uploaded.
 
     Example: lightbulb export demo.duckdb --as parquet -o demo-tables"""
     from games import GAMES
@@ -123,8 +126,8 @@ def export_store(
             store, output, seats={game.name: game.seats for game in GAMES.values()}
         )
         notify(
-            f"{end.episodes} episodes in {', '.join(map(str, end.folders)) or 'no folder'}; left out: {end.failed} failed and"
-            f" {end.again} second plays of the reference"
+            f"{end.episodes} episodes in {', '.join(map(str, end.folders)) or 'no folder'}; left out:"
+            f" {end.failed} failed and {end.again} second plays of the reference"
         )
         return
     rows = (

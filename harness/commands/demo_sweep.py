@@ -10,8 +10,8 @@ from pathlib import Path
 
 SWEEP = """\
 # Two games, one model, two access methods: the same weights served in bfloat16 and in float32.
-# Both servers force replies into the right format (constrain = true): a model of this size never keeps it by itself.
-# float32, the reference, is played twice, as if it were a third method: what differs between its two plays is noise.
+# Both servers force replies into the right format (constrain = true): a model of this size never keeps it.
+# float32, the reference, is played twice: what differs between its two plays is noise.
 
 name = "demo"
 seed = 1
@@ -43,7 +43,7 @@ margin = 3.0
 
 
 def write_sweep(folder: Path) -> Path:
-    """Writes the sweep file into this folder, unless one is there: it may have been edited. Returns its path."""
+    """Writes the sweep file into this folder, unless it is there: it may be edited. Returns its path."""
     folder.mkdir(parents=True, exist_ok=True)
     sweep = folder / "demo.toml"
     if not sweep.exists():
@@ -52,7 +52,8 @@ def write_sweep(folder: Path) -> Path:
 
 
 def next_store(folder: Path, left: Callable[[Path], int]) -> Path:
-    """Returns the newest demo-N.duckdb if its sweep has not ended, else a new one: each demonstration plays, and none is overwritten.
+    """Returns the newest demo-N.duckdb if its sweep has not ended, else a new one: each demonstration plays,
+    and none is overwritten.
 
     left  how many episodes of the sweep a store lacks"""
     newest = None

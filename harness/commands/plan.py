@@ -38,7 +38,7 @@ def init(
 ) -> None:
     """Write a commented sweep file to start from. A file that exists is not changed.
 
-    Example: lightbulb init mine.toml --model llama-3-8b --method here=http://127.0.0.1:8000/v1 --method there=https://api.example.com/v1"""
+    Example: lightbulb init mine.toml --model llama-3-8b --method here=http://127.0.0.1:8000/v1"""
     from games import GAMES
     from harness.config.load import parse_sweep
     from harness.config.template import Choices, read_method, sweep_text
@@ -66,7 +66,9 @@ def init(
 def schema() -> None:
     """Print the JSON Schema of a sweep file, for editors that check TOML.
 
-    Example: lightbulb schema > sweep.schema.json   and a first line in the sweep: #:schema ./sweep.schema.json"""
+    To use it, write a first line into the sweep file: #:schema ./sweep.schema.json
+
+    Example: lightbulb schema > sweep.schema.json"""
     from games import GAMES
     from harness.config.json_schema import sweep_schema
 
@@ -80,7 +82,7 @@ def games(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the games, their rule sets and instances; or show one instance, played by bots, as each seat sees it.
+    """List the games, their rule sets and instances; or show one instance as each seat sees it.
 
     Example: lightbulb games taboo --instance 3"""
     from games import GAMES
@@ -123,10 +125,12 @@ def plan(
     figure: Annotated[Path | None, typer.Option(help="Write the timeline as .svg, .png or .html.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Forecast what a sweep takes, before anything is spent: hours, calls, tokens, money, and which limit sets the pace.
+    """Forecast what a sweep takes, before anything is spent: hours, calls, tokens, money, and which limit
+    sets the pace.
 
-    The real scheduler plays the sweep on virtual time against simulated providers. Without --from, replies and episodes are as long as
-    those of bots, and providers as fast as their kind usually is, or as the sweep file's expect = { ... } says.
+    The real scheduler plays the sweep on virtual time against simulated providers. Without --from, replies
+    and episodes are as long as those of bots, and providers as fast as their kind usually is, or as the sweep
+    file's expect = { ... } says.
 
     Example: lightbulb plan mine.toml --from earlier.duckdb --figure mine.svg"""
     from harness.core.plain_data import as_json as plain
@@ -160,9 +164,9 @@ def check(
     ] = True,
     as_json: AsJson = False,
 ) -> None:
-    """Reach every access method of a sweep once: name, TLS, key, model, limits, latency. Then ask short questions: does it honour
-    temperature, seed, max tokens and stop, count tokens right, add no prompt of its own, and keep the whole context? The command says
-    before and after what this costs.
+    """Reach every access method of a sweep once: name, TLS, key, model, limits, latency. Then ask short
+    questions: does it honour temperature, seed, max tokens and stop, count tokens right, add no prompt of its
+    own, and keep the whole context? The command says before and after what this costs.
 
     Example: lightbulb check bench/sweeps/emulated.toml"""
     from harness.access.context import RunContext, default_store_path

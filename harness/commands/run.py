@@ -27,7 +27,8 @@ def demo(
         Path, typer.Option(help="The folder for the sweep, its store and the servers' logs.")
     ] = Path("lightbulb-demo"),
 ) -> None:
-    """Play a demonstration on a small real model: two games through two access methods, scores and verdict. No key, no GPU.
+    """Play a demonstration on a small real model: two games through two access methods, scores and verdict.
+    No key, no GPU.
 
     Example: lightbulb demo --folder /tmp/demo"""
     from harness.analysis.store_audit import store_audit, store_scores
@@ -63,8 +64,8 @@ def run(
 ) -> None:
     """Play a sweep. Run the same command again to resume: only what the store lacks is played.
 
-    With --json, events on stdout, one object a line: "progress" every second, with the figures of the live view; "said" with each line
-    for a person; "end" with the counts of episodes and the exit code.
+    With --json, events on stdout, one object a line: "progress" every second, with the figures of the live
+    view; "said" with each line for a person; "end" with the counts of episodes and the exit code.
 
     Example: lightbulb run bench/sweeps/bots.toml --store /tmp/bots.duckdb"""
     from harness.core.event_loop import rare_collections
@@ -104,7 +105,7 @@ def _play(spec: SweepSpec, sweep: Path, store: Path, *, retry_failed: bool, emit
     async def played() -> RunEnd:
         try:
             return await run_sweep(spec, context, retry_failed=retry_failed)
-        finally:  # the run no longer handles signals, and an event loop that closes cannot stand a KeyboardInterrupt
+        finally:  # the run no longer handles signals, and a loop that closes cannot stand an interrupt
             signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     resume = f"{program()} {shlex.join(['run', str(sweep), '--store', str(store)])}"
@@ -161,6 +162,6 @@ def _warn_of_methods_that_only_abort(store: Path) -> None:
     with open_to_read(store) as connection:
         for method, episodes, reason, episode in nothing_but_aborts(connection):
             notify(
-                f"{method}: all {episodes} episodes aborted, most of them: {reason}; to see one: {program()} show"
-                f" {store} {episode}"
+                f"{method}: all {episodes} episodes aborted, most of them: {reason}; to see one:"
+                f" {program()} show {store} {episode}"
             )

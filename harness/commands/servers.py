@@ -53,10 +53,11 @@ def bench(
     html: Annotated[Path | None, typer.Option(help="Write a page, too.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Latency and throughput of each access method under load: time to first token, percentiles, goodput, the knee.
+    """Latency and throughput of each access method under load: time to first token, percentiles, goodput.
 
-    Prompts are those of the sweep's games as bots play them. Quotas are not kept and no call is tried twice: the command measures the
-    server. A stage that this client itself limited has no figures, only the reason. Rows: bench_stages and bench_requests.
+    Prompts are those of the sweep's games as bots play them. Quotas are not kept and no call is tried twice:
+    the command measures the server. A stage that this client itself limited has no figures, only the reason.
+    Rows: bench_stages and bench_requests.
 
     Example: lightbulb bench mine.toml --method llama/here --concurrency 1,8,64 --rates 2,8"""
     from harness.access.context import RunContext, default_store_path
@@ -124,10 +125,10 @@ def emulate(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Serve an emulated provider on this machine: quotas, latency, faults and planted defects; bots or a real server answer behind it.
-    Prints its base_url once it serves; its counts are at /emulator/statistics.
+    """Serve an emulated provider on this machine: quotas, latency, faults and planted defects; bots or a real
+    server answer behind it. Prints its base_url once it serves; its counts are at /emulator/statistics.
 
-    Example: lightbulb emulate --port 8080 skill=0.8 quotas.requests=300 latency.first_s=0.05 faults.rate=0.2 defects.seed_ignored=true"""
+    Example: lightbulb emulate --port 8080 skill=0.8 quotas.requests=300 faults.rate=0.2"""
     from backends.emulator.process import emulate as serve
     from harness.access.game_sets import known_instances
     from harness.config.load import parse_emulation
@@ -143,7 +144,8 @@ def emulate(
         print(json.dumps({"base_url": url}) if as_json else url, flush=True)
         if emulation.behind is None:
             notify(
-                f'bots answer a method with provider = "emulator" and base_url = "{url}"; other methods get errors'
+                f'bots answer a method with provider = "emulator" and base_url = "{url}"; any other gets'
+                " errors"
             )
 
     run_async(

@@ -20,14 +20,16 @@ Result = TypeVar("Result")
 
 
 def notify(line: str) -> None:
-    """Writes one line for a person. Some of it may be a provider's words, so control characters are escaped."""
+    """Writes one line for a person. Some of it may be a provider's words, so control characters are
+    escaped."""
     from harness.report.text import escape_control
 
     print(escape_control(line), file=sys.stderr, flush=True)
 
 
 def program() -> str:
-    """Returns what this person types for lightbulb: its name, or its path where the name is not on the PATH."""
+    """Returns what this person types for lightbulb: its name, or its path where the name is not on the
+    PATH."""
     typed = Path(sys.argv[0])
     return (
         shlex.quote(sys.argv[0]) if typed.name == "lightbulb" and which("lightbulb") is None else "lightbulb"

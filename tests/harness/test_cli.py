@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 from threading import Timer
 
@@ -113,6 +114,10 @@ def test_a_run_on_a_terminal_shows_a_table(tmp_path: Path, terminal: str, in_pla
     assert ("in flight" in shown) == in_place
     assert ("\x1b[1A" in shown) == in_place  # the cursor went up a line
     assert "6 episodes finished, 0 failed, 0 pending" in shown
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    assert lightbulb("--version").stdout.split() == ["lightbulb", version("lightbulb")]
 
 
 def test_a_misspelt_command_is_corrected() -> None:
