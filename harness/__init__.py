@@ -1,25 +1,27 @@
-"""lightbulb: plays conversational games with language models and audits the ways to reach them.
+"""lightbulb: plays conversational games with language models, and audits whether the same model, reached
+another way, is still the same model.
 
-    core/        shared words: nouns, seams, rows, errors, time, chance
-    spec/        a sweep file becomes typed data, and that becomes episode plans
-    ways/        what a sweep says of its methods made definite: defaults, quotas, keys, budgets, servers on this machine
-    limits/      gates: how not to overrun a provider
-    engine/      where things wait: calls, episodes, the many episodes of a sweep, the one way to stop
+    cli          lists the commands; commands/ has them
+    api          the same verbs from Python: run, play, open_store
+    running/     runs a sweep over its store
+    planning/    forecasts what a sweep takes, on virtual time
+    checking/    asks every access method whether it does what it is asked
+    loadtest/    measures access methods under load
+    access/      makes a sweep's access methods definite, and connects to them
+    scheduler/   plays episodes: calls, turns, many episodes at once, one clean way to stop
+    limits/      gates: keep calls within the quotas and the capacity of a provider
+    progress/    shows a sweep while it runs
     store/       rows in a DuckDB file
-    progress/    what is seen of a sweep while it runs
-    compose/     joins a sweep to live parts and plays it
-    analysis/    hands rows to the audit
-    audit/       numbers about rows; opens nothing
-    report/      findings become tables and pages
-    planning/    what a sweep will take, on virtual time
-    checking     who is there, and does it do what it is asked?
-    throughput/  load that is offered, and what came of it
-    transfer/    published results brought into a store, and rows out of it
-    simulation   the same engine on virtual time; loop: in real time
-    cli          which commands there are; commands/ has them
-    notebook     the same from Python: run, play, open_store
+    transfer/    imports published results into a store, and exports rows
+    analysis/    reads rows for the audit
+    audit/       computes scores, verdicts and causes; opens nothing
+    report/      turns findings into tables and pages
+    config/      reads a sweep file into frozen values, and those into episode plans
+    core/        shared nouns, protocols, rows, errors, time, chance; standard library and anyio only
+    simulation   runs the same program on virtual time
 
-Data flows one way: sweep file, plans, scheduler, [game step, call through its gate], rows, DuckDB, audit, report."""
+Data flows one way: sweep file, plans, scheduler, [game step, call through its gate], rows, DuckDB, audit,
+report."""
 
 from __future__ import annotations
 
@@ -33,7 +35,7 @@ __all__ = ["Played", "Store", "open_store", "play", "run"]
 
 
 def __getattr__(name: str) -> object:
-    """Imported when first used: the command's help must not wait for engines and statistics."""
+    """Imports a public name when it is first used: the command's help must not wait for statistics."""
     if name in __all__:
         return getattr(import_module("harness.api"), name)
     raise AttributeError(f"module 'harness' has no attribute {name!r}")

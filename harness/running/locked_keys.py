@@ -1,9 +1,11 @@
-"""What a verdict rests on is fixed before the first call: a store that is begun refuses another."""
+"""Refuses to resume a store with a sweep file whose verdicts would rest on something else.
+
+Keeps: margins, and what an access method is, are fixed before a store's first call."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,8 @@ from harness.access.gates import on_this_machine
 from harness.config.load import Key, spec_error
 from harness.config.sweep import SweepSpec
 
-# How hard a method is driven may change from run to run; all else makes it what it is.
+# These keys of a method may change from run to run: how fast it is called, at what price, with which key. All
+# other keys make it the method that it is.
 TUNABLE = frozenset(
     {
         "concurrency",
@@ -36,62 +39,60 @@ TUNABLE = frozenset(
     }
 )
 
+KEEP_MARGINS = "a margin chosen after the data proves nothing: restore it, or name another --store"
+NEW_NAME = "that is another access method: give it a name of its own"
+
 
 def refuse_changes(spec: SweepSpec, source: Path, earlier: Mapping[str, Any]) -> None:
-    """What a verdict rests on is fixed before the first call: the audit's margins, and what an access method
-    is.
+    """Refuses a sweep that differs from the one that the store was begun with.
 
-    earlier   the spec of the last run over this store; one without models is an import's
-    raises    SpecError naming each key that has changed since"""
+    source    the sweep file, for errors
+    earlier   the sweep of the last run over this store, as JSON; one without models is an import's
+    raises    SpecError naming each key that has changed"""
     if "models" not in earlier:
         return
-    problems: list[tuple[Key, str]] = []
-
-    def compare(key: Key, was: Mapping[str, Any], now: Mapping[str, Any], remedy: str) -> None:
-        for name, value in now.items():
-            if name == "engine" and value and was.get(name):
-                compare((*key, name), was[name], value, remedy)
-                continue
-            moved = (
-                name == "base_url" and on_this_machine(was.get(name)) and on_this_machine(value)
-            )  # a port is no identity
-            if name == "emulator":
-                moved = identity_of(was.get(name)) == identity_of(value)
-            if name not in TUNABLE and not moved and was.get(name, value) != value:
-                problems.append(
-                    (
-                        (*key, name),
-                        f"was {was[name]!r} when this store was begun and is {value!r} now; {remedy}",
-                    )
-                )
-
     now = orjson.loads(spec_json(spec))
-    compare(
-        ("audit",),
-        earlier["audit"],
-        now["audit"],
-        "margins chosen after the data prove nothing: keep it, or take another --store",
-    )
+    problems = list(_changes(("audit",), earlier["audit"], now["audit"], KEEP_MARGINS))
     for model, part in now["models"].items():
-        for way, method in part["methods"].items():
-            before = earlier["models"].get(model, {}).get("methods", {}).get(way)
-            if before is not None:
-                compare(
-                    ("models", model, "methods", way),
-                    before,
-                    method,
-                    "that is another access method: give it a name of its own",
-                )
+        known = earlier["models"].get(model, {}).get("methods", {})
+        for name, method in part["methods"].items():
+            if name in known:
+                place = ("models", model, "methods", name)
+                problems += _changes(place, known[name], method, NEW_NAME)
     if problems:
         raise spec_error(source, problems)
 
 
+def _changes(
+    place: Key, was: Mapping[str, Any], now: Mapping[str, Any], remedy: str
+) -> Iterator[tuple[Key, str]]:
+    """Yields each key below this place that may not change and has."""
+    for name, value in now.items():
+        before = was.get(name, value)
+        if name in TUNABLE or before == value:
+            continue
+        if name == "engine" and before and value:
+            yield from _changes((*place, name), before, value, remedy)
+        elif not _same_identity(name, before, value):
+            yield (
+                (*place, name),
+                f"was {before!r} when this store was begun and is {value!r} now; {remedy}",
+            )
+
+
+def _same_identity(name: str, before: Any, now: Any) -> bool:
+    if name == "base_url":  # the port of a server on this machine may change
+        return on_this_machine(before) and on_this_machine(now)
+    return name == "emulator" and identity_of(before) == identity_of(now)
+
+
 def identity_of(emulator: Mapping[str, Any] | None) -> dict[str, Any]:
-    """What makes an emulated model what it is: not how fast it answers, how often, or how often not."""
+    """Returns what makes an emulated model what it is: everything but its quotas, latency and faults."""
     return {
         key: value for key, value in (emulator or {}).items() if key not in ("quotas", "latency", "faults")
     }
 
 
 def spec_json(spec: SweepSpec) -> str:
+    """Returns the sweep as JSON text, with sorted keys."""
     return orjson.dumps(dataclasses.asdict(spec), option=orjson.OPT_SORT_KEYS).decode()

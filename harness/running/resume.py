@@ -1,4 +1,4 @@
-"""What the store knows before a run: which planned episodes ended, and how far the others came."""
+"""Reads what a store holds of a sweep: which planned episodes ended, and how far the others came."""
 
 from __future__ import annotations
 
@@ -27,8 +27,13 @@ from harness.store.resuming import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
-    """What the store knows before the run: which planned episodes ended, how many of them failed, and how far
-    unfinished ones came."""
+    """What earlier runs left in the store.
+
+    ended       seating -> its episodes that are not to be played again
+    failed      how many of these failed
+    beginnings  episode id -> where its unfinished play stands
+    spent       method -> what its calls cost
+    points      (method, game) -> its episodes and the sum of their scores"""
 
     ended: Mapping[str, Cells]
     failed: int
@@ -37,12 +42,16 @@ class Stored:
     points: dict[tuple[str, str], ScoreSum]
 
     def beginning(self, plan: EpisodePlan) -> Beginning:
+        """Returns where this episode stands, and forgets it: each is asked for once."""
         return self.beginnings.pop(plan.episode_id, Beginning())
 
 
 def read_stored(
     connection: Readable, spec: SweepSpec, sets: Mapping[str, GameSet], *, retry_failed: bool
 ) -> Stored:
+    """Returns what the store holds of the sweep.
+
+    retry_failed  count failed episodes as not ended, so that they are played again"""
     again = last_attempts(connection, "abandoned")
     failures, failed = last_attempts(connection, "failed"), 0
     if retry_failed:
@@ -72,21 +81,23 @@ def read_stored(
 def cells_of(
     connection: Readable, which: Which, spec: SweepSpec, sets: Mapping[str, GameSet]
 ) -> dict[str, Cells]:
-    """Seating -> which of its planned episodes the store holds."""
+    """Returns seating -> its planned episodes that the store holds.
+
+    which  "ended", "finished" or "failed": the episodes that count"""
     items = numbered(sets)
     cells = {
         name: Cells(items=len(items), repeats=spec.repeats, arms=spec.arms(name)) for name in spec.seatings()
     }
-    keys = [item_key(one.instance, one.chosen.rules) for one in items]
-    seats = [one.chosen.seats for one in items]
-    for found in stored_cells(connection, which, items=keys, seats=seats, repeats=spec.repeats):
-        if found.method in cells:
-            cells[found.method].hold(found.arm, found.held)
+    keys = [item_key(item.instance, item.chosen.rules) for item in items]
+    seats = [item.chosen.seats for item in items]
+    for row in stored_cells(connection, which, items=keys, seats=seats, repeats=spec.repeats):
+        if row.method in cells:
+            cells[row.method].hold(row.arm, row.held)
     return cells
 
 
 def episodes_planned(spec: SweepSpec, sets: Mapping[str, GameSet]) -> dict[str, int]:
-    """Seating -> how many episodes it has in all."""
+    """Returns seating -> how many episodes it has in all."""
     return {
         name: planned(seating, sets, repeats=spec.repeats, arms=spec.arms(name))
         for name, seating in spec.seatings().items()
@@ -94,7 +105,9 @@ def episodes_planned(spec: SweepSpec, sets: Mapping[str, GameSet]) -> dict[str, 
 
 
 def episodes_left(spec: SweepSpec, *, source: Path, store: Path) -> int:
-    """How many episodes of the sweep the store does not hold; an absent store holds none."""
+    """Returns how many episodes of the sweep the store lacks; a store that does not exist lacks all.
+
+    source  the sweep file: relative paths start beside it, and errors name it"""
     sets = game_sets(spec, source)
     total = sum(episodes_planned(spec, sets).values())
     if not store.exists():

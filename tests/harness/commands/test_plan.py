@@ -11,7 +11,7 @@ from tests.command import lightbulb
 def test_games_are_listed_and_shown() -> None:
     """The list names rule sets and counts; an instance is shown as each seat sees it; a misspelt game is corrected."""
     assert "wordle" in lightbulb("games").stdout
-    assert "describer sees" in lightbulb("games", "taboo", "--instance", 3).stdout
+    assert "describer, with the reply format" in lightbulb("games", "taboo", "--instance", 3).stdout
     wrong = lightbulb("games", "tabu")
     assert wrong.returncode == 2
     assert 'did you mean "taboo"?' in wrong.stderr
@@ -35,5 +35,5 @@ def test_a_new_sweep_is_written_once(tmp_path: Path) -> None:
     assert lightbulb(*arguments).returncode == 0
     assert tomllib.loads(sweep.read_text())["models"]["m"]["methods"]["w"]["bots"]["skill"] == 0.9
     before = sweep.read_text()
-    assert "is there already" in lightbulb(*arguments).stderr
+    assert "exists already" in lightbulb(*arguments).stderr
     assert sweep.read_text() == before

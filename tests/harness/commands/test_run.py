@@ -40,7 +40,7 @@ def test_a_budget_ends_a_run_and_more_of_it_goes_on(tmp_path: Path, played: Path
     first = lightbulb("run", sweep)
     assert first.returncode == 4, first.stderr
     assert f"of {calls // 2} calls" in first.stderr
-    assert "stopped by its budget; raise it, and go on with: lightbulb run" in first.stderr
+    assert "stopped by its budget; raise the budget, and go on with: lightbulb run" in first.stderr
     store = tmp_path / "t.duckdb"
     (spent,) = rows(store, "SELECT count(*) FROM calls")[0]
     assert isinstance(spent, int)
