@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import importlib
+import re
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -12,80 +14,84 @@ import pytest
 ROOT = Path(__file__).parents[1]
 TOP = ("harness", "games", "backends", "bench")
 
-# Who may import whom; a room may always import itself. Files named in full are exceptions, each with its reason.
-ARROWS: dict[str, tuple[str, ...]] = {
+# The rooms that a room may import, beside itself. docs/architecture.md shows this table.
+ROOMS: dict[str, tuple[str, ...]] = {
     "harness.core": (),
+    "games": ("harness.core",),
+    "backends": ("harness.core",),
     "harness.simulation": ("harness.core",),
     "harness.config": ("harness.core",),
     "harness.limits": ("harness.core",),
-    "harness.scheduler": ("harness.core", "harness.limits"),
     "harness.store": ("harness.core",),
     "harness.audit": ("harness.core",),
-    "harness.progress": ("harness.core", "harness.scheduler", "harness.limits"),
-    "harness.access": ("harness.core", "harness.config", "harness.limits", "harness.scheduler", "backends"),
-    "harness.access.game_sets": ("harness.core", "harness.config", "games", "backends.bots"),
-    "harness.access.context": ("harness.config", "harness.progress"),
-    "harness.analysis": ("harness.core", "harness.audit", "harness.store"),
-    "harness.analysis.csv_tables": (
-        "harness.core",
-        "harness.audit",
-        "harness.config",
-    ),  # one error style for files
-    "harness.planning": ("harness.core", "harness.limits", "harness.scheduler"),
-    "harness.planning.simulate": (
-        "harness.core",
-        "harness.scheduler",
-        "harness.limits",
-        "harness.simulation",
-        "backends",
-    ),
-    "harness.planning.provider_model": (
-        "harness.core",
-        "harness.limits",
-        "harness.config",
-        "harness.access",
-        "backends",
-    ),
-    "harness.planning.power": (
-        "harness.core",
-        "harness.audit",
-        "harness.analysis",
-        "harness.config",
-        "harness.store",
-    ),
-    "harness.planning.plan_sweep": ("harness", "games"),  # wires the room
-    "harness.checking": ("harness.core", "harness.audit.probes", "harness.scheduler", "harness.limits"),
-    "harness.checking.check_sweep": ("harness", "games", "backends"),  # wires the room
     "harness.loadtest": ("harness.core",),
-    "harness.loadtest.loadtest_sweep": ("harness", "games"),  # wires the room
-    "harness.running": ("harness", "games", "backends"),
-    "harness.running.early_stopping": ("harness.core", "harness.audit", "harness.config", "harness.store"),
     "harness.transfer": ("harness.core",),
-    "harness.transfer.into_store": (
-        "harness.core",
-        "harness.config",
-        "harness.store",
-    ),  # joins readers and store
-    "harness.transfer.out_of_store": ("harness.core", "harness.store"),
+    "harness.scheduler": ("harness.core", "harness.limits"),
+    "harness.analysis": ("harness.core", "harness.audit", "harness.store"),
+    "harness.planning": ("harness.core", "harness.scheduler"),
+    "harness.progress": ("harness.core", "harness.limits", "harness.scheduler"),
+    "harness.checking": ("harness.core", "harness.limits", "harness.scheduler", "harness.audit.probes"),
     "harness.report": ("harness.core", "harness.audit", "harness.analysis"),
-    "harness.report.page": ("harness.core", "harness.audit", "harness.analysis", "harness.store"),
-    "harness.report.plan": ("harness.core", "harness.planning"),
-    "harness.report.plan_chart": ("harness.core", "harness.planning"),
-    "harness.report.power": ("harness.core", "harness.planning"),
-    "harness.report.check": ("harness.core", "harness.audit", "harness.checking"),
-    "harness.report.loadtest": ("harness.core", "harness.loadtest"),
+    "harness.access": ("harness.core", "harness.config", "harness.limits", "harness.scheduler", "backends"),
+    "harness.running": ("harness", "games", "backends"),
     "harness.commands": ("harness", "games", "backends"),
-    "harness.cli": ("harness.core", "harness.commands"),
-    "harness.__main__": ("harness.cli",),
-    "harness.api": ("harness", "games"),  # the command's work, from Python
-    "harness": ("harness.api",),  # when first used
-    "games": ("harness.core",),
-    "backends": ("harness.core",),
-    "backends.bots": ("harness.core", "games"),  # answers from the games' own players
-    "bench": ("harness", "games", "backends", "bench"),
+    "bench": ("harness", "games", "backends"),
 }
 
-# The user's packages that only one place may know.
+# Files that import by a rule of their own, each with its reason.
+FILES: dict[str, tuple[tuple[str, ...], str]] = {
+    "backends.bots": (("harness.core", "games"), "its replies come from the games' own players"),
+    "harness": (("harness.api",), "its names are imported when they are first used"),
+    "harness.__main__": (("harness.cli",), "python -m harness"),
+    "harness.cli": (("harness.core", "harness.commands"), "lists the commands"),
+    "harness.api": (("harness", "games"), "the verbs from Python"),
+    "harness.access.context": (("harness.config", "harness.progress"), "says where progress is shown"),
+    "harness.access.game_sets": (
+        ("harness.core", "harness.config", "games", "backends.bots"),
+        "reads the instances of games, for bots too",
+    ),
+    "harness.analysis.csv_tables": (
+        ("harness.core", "harness.audit", "harness.config"),
+        "reports errors of files as the sweep file's reader does",
+    ),
+    "harness.checking.check_sweep": (("harness", "games", "backends"), "wires the room"),
+    "harness.loadtest.loadtest_sweep": (("harness", "games"), "wires the room"),
+    "harness.planning.plan_sweep": (("harness", "games"), "wires the room"),
+    "harness.planning.power": (
+        ("harness.core", "harness.audit", "harness.analysis", "harness.config", "harness.store"),
+        "computes the power of a sweep from a pilot in a store",
+    ),
+    "harness.planning.provider_model": (
+        ("harness.core", "harness.limits", "harness.config", "harness.access", "backends"),
+        "makes simulated providers from the settings of real ones",
+    ),
+    "harness.planning.simulate": (
+        ("harness.core", "harness.limits", "harness.scheduler", "harness.simulation", "backends"),
+        "plays on virtual time against simulated providers",
+    ),
+    "harness.report.check": (("harness.core", "harness.audit", "harness.checking"), "presents a check"),
+    "harness.report.loadtest": (("harness.core", "harness.loadtest"), "presents a load test"),
+    "harness.report.page": (
+        ("harness.core", "harness.audit", "harness.analysis", "harness.store"),
+        "presents transcripts",
+    ),
+    "harness.report.plan": (("harness.core", "harness.planning"), "presents a forecast"),
+    "harness.report.plan_chart": (("harness.core", "harness.planning"), "draws a forecast"),
+    "harness.report.power": (("harness.core", "harness.planning"), "presents the power of a sweep"),
+    "harness.running.early_stopping": (
+        ("harness.core", "harness.audit", "harness.config", "harness.store"),
+        "runs interim analyses, and wires nothing",
+    ),
+    "harness.transfer.into_store": (
+        ("harness.core", "harness.config", "harness.store"),
+        "joins the readers of files with the store",
+    ),
+    "harness.transfer.out_of_store": (("harness.core", "harness.store"), "reads a store"),
+}
+
+ARROWS = ROOMS | {name: allowed for name, (allowed, _) in FILES.items()}
+
+# The packages of others that only these places may import.
 ONLY_IN: dict[str, tuple[str, ...]] = {
     "aiohttp": ("backends.http", "bench"),
     "asyncio": ("backends.http", "backends.deadlines", "backends.emulator.server", "bench"),
@@ -103,7 +109,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
 
 
 def modules() -> Iterator[tuple[str, set[str]]]:
-    """Every module of ours and the names it imports."""
+    """Yields every module of ours with the names that it imports."""
     for top in TOP:
         for path in sorted((ROOT / top).rglob("*.py")):
             parts = path.relative_to(ROOT).with_suffix("").parts
@@ -127,7 +133,7 @@ def room_of(module: str) -> str:
 
 
 def package_of(room: str) -> str:
-    """The room that a file named in full stands in; a top folder or the program's root is no room."""
+    """Returns the room in which a file of FILES stands; a top folder is no room."""
     parts = room.split(".")
     return ".".join(parts[:2]) if len(parts) > 2 else room
 
@@ -136,7 +142,7 @@ def package_of(room: str) -> str:
     ("module", "imported"), list(modules()), ids=lambda value: value if isinstance(value, str) else ""
 )
 def test_imports_follow_the_arrows(module: str, imported: set[str]) -> None:
-    """A room knows only the rooms it is allowed to know, and no package that another place keeps to itself."""
+    """A file imports only the rooms that its row allows, and no package that belongs to another place."""
     room = room_of(module)
     for name in imported:
         if name.split(".")[0] in TOP:
@@ -147,9 +153,35 @@ def test_imports_follow_the_arrows(module: str, imported: set[str]) -> None:
                 assert any(inside(module, place) for place in places), f"{module} may not import {name}"
 
 
+def test_every_row_names_what_is_there() -> None:
+    """Each row of ROOMS and FILES is a room or a file."""
+    names = {module for module, _ in modules()}
+    assert set(ARROWS) <= names
+
+
+def test_rooms_have_no_circle() -> None:
+    """The rooms can be put in an order in which each imports only earlier ones."""
+    below = {
+        room: {other for other in ROOMS for name in allowed if inside(other, name) or inside(name, other)}
+        - {room}
+        for room, allowed in ROOMS.items()
+        if "harness" not in allowed
+    }
+    assert list(TopologicalSorter(below).static_order())
+
+
+def test_the_documentation_shows_the_rooms() -> None:
+    """The table in docs/architecture.md has the rooms and arrows of ROOMS."""
+    page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    section = page.partition("## The arrows")[2].partition("## ")[0]
+    rows = re.findall(r"^\| `([\w.]+)` \| (.*?) \|", section, re.MULTILINE)
+    table = {room: tuple(re.findall(r"`([\w.]+)`", allowed)) for room, allowed in rows}
+    assert table == ROOMS
+
+
 @pytest.mark.parametrize("name", ["harness", "games", "backends"])
 def test_names_resolve_into_this_checkout(name: str) -> None:
-    """Generic import names could be somebody else's package."""
-    found = importlib.import_module(name).__file__
-    assert found is not None
-    assert Path(found).resolve().is_relative_to(ROOT)
+    """The import names are the folders of this checkout, not another package with the same name."""
+    path = importlib.import_module(name).__file__
+    assert path is not None
+    assert Path(path).resolve().is_relative_to(ROOT)

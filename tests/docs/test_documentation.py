@@ -21,7 +21,7 @@ from harness.store import schema
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-TO_BE_WRITTEN = ("games/sums.py", "backends/echo.py")  # what a page tells its reader to write
+TO_BE_WRITTEN = ("games/sums.py", "backends/dialects/echo.py")  # what a page tells its reader to write
 NAMED = re.compile(r"# (\S+\.toml)\n")
 
 
