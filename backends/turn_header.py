@@ -1,6 +1,7 @@
-"""The header by which our client tells a bot behind a socket which turn of which episode asks.
+"""The header by which our client tells bots behind a socket which turn of which episode a request belongs to.
 
-Sent to this machine only, and only by access methods whose provider is "emulator" or "bots": a real model is never told."""
+Sent to this machine only, and only by access methods whose provider is "emulator" or "bots": no real model
+receives it."""
 
 from __future__ import annotations
 
@@ -11,12 +12,12 @@ from harness.core.addresses import is_loopback
 from harness.core.vocabulary import AccessMethod, Prompt
 
 HEADER = "x-lightbulb-ask"
-TOLD_PROVIDERS = frozenset({"emulator", "bots"})
+BOT_PROVIDERS = frozenset({"emulator", "bots"})
 
 
 @dataclass(frozen=True, slots=True)
 class TurnReference:
-    """One turn of one episode, and the puzzle it is about."""
+    """One turn of one episode, and the episode's item."""
 
     item: str
     episode: str
@@ -25,16 +26,18 @@ class TurnReference:
 
 
 def accepts_turn_header(method: AccessMethod) -> bool:
-    """Whether what answers there is ours."""
-    return method.provider in TOLD_PROVIDERS and is_loopback(urlsplit(method.base_url).hostname or "")
+    """Returns whether bots of ours answer at the method's address."""
+    return method.provider in BOT_PROVIDERS and is_loopback(urlsplit(method.base_url).hostname or "")
 
 
 def header_value(prompt: Prompt) -> str:
-    """The header's value."""
+    """Returns the header's value for this prompt."""
     return f"{quote(prompt.episode, safe='|:/+')} {quote(prompt.seat)} {prompt.turn}"
 
 
 def parse_header(value: str) -> TurnReference:
-    """raises  ValueError if that is no turn"""
+    """Reads a header's value.
+
+    raises  ValueError if it names no turn"""
     episode, seat, number = (unquote(part) if "%" in part else part for part in value.split(" "))
     return TurnReference(episode.rsplit("|", 4)[0], episode, seat, int(number))

@@ -106,7 +106,7 @@ async def _play(rows: Rows, seed: int) -> None:
     bots = BotsBackend(
         find_instance=instances.__getitem__, clock=clock, seed=seed, skill=0.7, form_errors=0.03
     )
-    behaviour = Behaviour(tempo=LatencyModel(first_s=0.5, spread=0.8), trouble=FaultModel(fault_rate=0.05))
+    behaviour = Behaviour(latency=LatencyModel(first_s=0.5, spread=0.8), faults=FaultModel(rate=0.05))
     gate = Gate("m/a", GateLimits(concurrency=16), clock=clock, on_event=lambda kind, detail: None)
     route = Route(
         method=method("m/a"),

@@ -38,7 +38,7 @@ from harness.config.sweep import Seating
 from harness.core.seeds import stream
 from harness.core.vocabulary import EpisodePlan, Instance
 from harness.limits.gate import GateLimits
-from harness.planning.episode_lengths import Shape, TurnSize, shape_of
+from harness.planning.episode_lengths import EpisodeLength, TurnLength, episode_length
 from harness.planning.plan_sweep import plan_sweep
 from harness.planning.simulate import SimulatedGate, SimulatedMethod, simulate_gates
 from harness.scheduler.call import RetryPolicy
@@ -214,7 +214,7 @@ def _group(name: str, server: Server, episodes: Sequence[tuple[EpisodePlan, int]
     return SimulatedGate(
         name=name,
         limits=GateLimits(concurrency=server.in_flight, requests=server.per_minute),
-        behaviour=Behaviour(tempo=LatencyModel(first_s=server.call_s, spread=server.spread)),
+        behaviour=Behaviour(latency=LatencyModel(first_s=server.call_s, spread=server.spread)),
         parts=(
             SimulatedMethod(
                 method=method(name),
@@ -224,8 +224,8 @@ def _group(name: str, server: Server, episodes: Sequence[tuple[EpisodePlan, int]
     )
 
 
-def _line(length: int) -> Shape:
-    return shape_of([TurnSize(seat="odd", prompt_tokens=100, reply_tokens=10)] * length)
+def _line(length: int) -> EpisodeLength:
+    return episode_length([TurnLength(seat="odd", prompt_tokens=100, reply_tokens=10)] * length)
 
 
 def _lock_step(server: Server, lengths: Sequence[int], chance: object) -> float:

@@ -58,12 +58,19 @@ FILES: dict[str, tuple[tuple[str, ...], str]] = {
     "harness.loadtest.loadtest_sweep": (("harness", "games"), "wires the room"),
     "harness.planning.plan_sweep": (("harness", "games"), "wires the room"),
     "harness.planning.power": (
-        ("harness.core", "harness.audit", "harness.analysis", "harness.config", "harness.store"),
+        (
+            *("harness.core", "harness.access", "harness.audit"),
+            *("harness.analysis", "harness.config", "harness.store"),
+        ),
         "computes the power of a sweep from a pilot in a store",
     ),
     "harness.planning.provider_model": (
         ("harness.core", "harness.limits", "harness.config", "harness.access", "backends"),
         "makes simulated providers from the settings of real ones",
+    ),
+    "harness.planning.workload": (
+        ("harness.core", "harness.config", "harness.access", "harness.store", "games"),
+        "joins a sweep's episodes to the lengths of bots' and stores' plays",
     ),
     "harness.planning.simulate": (
         ("harness.core", "harness.limits", "harness.scheduler", "harness.simulation", "backends"),
@@ -77,7 +84,7 @@ FILES: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "harness.report.plan": (("harness.core", "harness.planning"), "presents a forecast"),
     "harness.report.plan_chart": (("harness.core", "harness.planning"), "draws a forecast"),
-    "harness.report.power": (("harness.core", "harness.planning"), "presents the power of a sweep"),
+    "harness.report.power": (("harness.core", "harness.audit", "harness.planning"), "presents the power of a sweep"),
     "harness.running.early_stopping": (
         ("harness.core", "harness.audit", "harness.config", "harness.store"),
         "runs interim analyses, and wires nothing",

@@ -1,4 +1,7 @@
-"""The emulator's side of two dialects: what a request asks, and answers, streams and errors as bytes. Pure; knows no quotas or faults.
+"""The server's side of two dialects: reads requests; writes replies, streams, errors and quota headers as
+bytes.
+
+Pure; enforces no quota and draws no fault.
 
 Sources: the API references of OpenAI's /v1/chat/completions and of Anthropic's /v1/messages."""
 
@@ -15,13 +18,13 @@ from backends.emulator.quota import QuotaState
 from backends.emulator.toy_model import Token
 from harness.core.vocabulary import Message, Role
 
-Stop = Literal["ended", "stopped", "cut"]  # by itself, at a stop text, at max_tokens
-TEMPERATURE_UNASKED = 1.0
+Stop = Literal["ended", "stopped", "cut"]  # by itself, at a stop sequence, at max_tokens
+TEMPERATURE_DEFAULT = 1.0  # of both APIs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatRequest:
-    """One request as it was asked. tokens_max, seed: None where it does not say."""
+    """One request for a chat reply. None: the request does not set it."""
 
     model: str
     messages: tuple[Message, ...]
@@ -37,7 +40,9 @@ class ChatRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatReply:
-    """One reply as it is served. tokens: as drawn, where the automaton talked."""
+    """One reply.
+
+    tokens   as drawn, where the toy model generated the text"""
 
     text: str
     ended: Stop
@@ -48,12 +53,16 @@ class ChatReply:
 
 
 class BadRequest(Exception):
-    """What the request lacks, in a provider's words."""
+    """A request that the provider refuses with 400; the message is the provider's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Format:
-    """A dialect seen from the provider. `answer`, `events`: (id, second since 1970, asked, said)."""
+class WireFormat:
+    """One dialect, seen from the server.
+
+    answer, events   (id, second since 1970, request, reply) -> bytes
+    error            (status, code, message) -> bytes
+    headers          (states of the quotas, wall_s) -> header lines"""
 
     read: Callable[[Mapping[str, Any]], ChatRequest]
     answer: Callable[[str, int, ChatRequest, ChatReply], bytes]
@@ -63,17 +72,16 @@ class Format:
     key_header: str
 
 
-# --- what is asked ------------------------------------------------------------------------------------------------------------
+# --- requests -------------------------------------------------------------------------------------------
 
 
 def _read_openai(body: Mapping[str, Any]) -> ChatRequest:
-    most = body.get("max_completion_tokens", body.get("max_tokens"))
     options = body.get("stream_options") or {}
     stop = body.get("stop") or ()
     return _checked(
         body,
         system=None,
-        tokens_max=most,
+        tokens_max=body.get("max_completion_tokens", body.get("max_tokens")),
         stop=(stop,) if isinstance(stop, str) else stop,
         usage_in_stream=bool(options.get("include_usage")),
         logprobs=int(body.get("top_logprobs") or 0) if body.get("logprobs") else None,
@@ -106,10 +114,10 @@ def _checked(
         messages = [Message("system", _text_of(system))] if system else []
         messages += [Message(cast(Role, one["role"]), _text_of(one["content"])) for one in body["messages"]]
         temperature, top_p, seed = body.get("temperature"), body.get("top_p"), body.get("seed")
-        asked = ChatRequest(
+        request = ChatRequest(
             model=str(body["model"]),
             messages=tuple(messages),
-            temperature=TEMPERATURE_UNASKED if temperature is None else float(temperature),
+            temperature=TEMPERATURE_DEFAULT if temperature is None else float(temperature),
             top_p=1.0 if top_p is None else float(top_p),
             seed=None if seed is None else int(seed),
             tokens_max=None if tokens_max is None else int(tokens_max),
@@ -121,59 +129,59 @@ def _checked(
     except KeyError as error:
         raise BadRequest(f"{error.args[0]}: Field required") from error
     except (TypeError, ValueError, AttributeError) as error:
-        raise BadRequest(f"a field has another type than it should: {error}") from error
-    if not asked.messages:
+        raise BadRequest(f"a field has the wrong type: {error}") from error
+    if not request.messages:
         raise BadRequest("messages: at least one message is required")
-    if asked.tokens_max is not None and asked.tokens_max < 1:
+    if request.tokens_max is not None and request.tokens_max < 1:
         raise BadRequest("max_tokens must be at least 1")
-    if not 0 <= asked.temperature <= 2:
+    if not 0 <= request.temperature <= 2:
         raise BadRequest("temperature must be between 0 and 2")
-    return asked
+    return request
 
 
 def _text_of(content: object) -> str:
-    """A message's content: text, or parts that are text."""
+    """Returns a message's text: its content, or the text parts of it."""
     if content is None or isinstance(content, str):
         return content or ""
     assert isinstance(content, list)
     return "".join(part["text"] for part in content if part.get("type", "text") == "text")
 
 
-# --- OpenAI chat completions --------------------------------------------------------------------------------------------------
+# --- OpenAI chat completions ----------------------------------------------------------------------------
 
 _OPENAI_ENDS: dict[Stop, str] = {"ended": "stop", "stopped": "stop", "cut": "length"}
 
 
-def _openai_answer(name: str, second: int, asked: ChatRequest, said: ChatReply) -> bytes:
+def _openai_answer(name: str, second: int, request: ChatRequest, reply: ChatReply) -> bytes:
     choice: dict[str, object] = {
         "index": 0,
-        "message": {"role": "assistant", "content": said.text},
-        "finish_reason": _OPENAI_ENDS[said.ended],
-        "logprobs": _openai_logprobs(asked, said),
+        "message": {"role": "assistant", "content": reply.text},
+        "finish_reason": _OPENAI_ENDS[reply.ended],
+        "logprobs": _openai_logprobs(request, reply),
     }
     return orjson.dumps(
         {
             "id": f"chatcmpl-{name}",
             "object": "chat.completion",
             "created": second,
-            "model": asked.model,
-            "system_fingerprint": said.fingerprint,
+            "model": request.model,
+            "system_fingerprint": reply.fingerprint,
             "choices": [choice],
-            "usage": _openai_usage(said),
+            "usage": _openai_usage(reply),
         }
     )
 
 
-def _openai_usage(said: ChatReply) -> dict[str, int]:
+def _openai_usage(reply: ChatReply) -> dict[str, int]:
     return {
-        "prompt_tokens": said.prompt_tokens,
-        "completion_tokens": said.completion_tokens,
-        "total_tokens": said.prompt_tokens + said.completion_tokens,
+        "prompt_tokens": reply.prompt_tokens,
+        "completion_tokens": reply.completion_tokens,
+        "total_tokens": reply.prompt_tokens + reply.completion_tokens,
     }
 
 
-def _openai_logprobs(asked: ChatRequest, said: ChatReply) -> object:
-    if asked.logprobs is None or not said.tokens:
+def _openai_logprobs(request: ChatRequest, reply: ChatReply) -> object:
+    if request.logprobs is None or not reply.tokens:
         return None
 
     def entry(text: str, logprob: float) -> dict[str, object]:
@@ -183,30 +191,30 @@ def _openai_logprobs(asked: ChatRequest, said: ChatReply) -> object:
         "content": [
             {
                 **entry(token.text, token.logprob()),
-                "top_logprobs": [entry(*one) for one in token.logprobs()[: asked.logprobs]],
+                "top_logprobs": [entry(*one) for one in token.logprobs()[: request.logprobs]],
             }
-            for token in said.tokens
+            for token in reply.tokens
         ]
     }
 
 
-def _openai_events(name: str, second: int, asked: ChatRequest, said: ChatReply) -> Sequence[bytes]:
+def _openai_events(name: str, second: int, request: ChatRequest, reply: ChatReply) -> Sequence[bytes]:
     head = {
         "id": f"chatcmpl-{name}",
         "object": "chat.completion.chunk",
         "created": second,
-        "model": asked.model,
-        "system_fingerprint": said.fingerprint,
+        "model": request.model,
+        "system_fingerprint": reply.fingerprint,
     }
 
     def chunk(delta: Mapping[str, str], end: str | None = None) -> bytes:
         return _event({**head, "choices": [{"index": 0, "delta": delta, "finish_reason": end}]})
 
     events = [chunk({"role": "assistant", "content": ""})]
-    events += [chunk({"content": piece}) for piece in pieces(said.text)]
-    events.append(chunk({}, _OPENAI_ENDS[said.ended]))
-    if asked.usage_in_stream:
-        events.append(_event({**head, "choices": [], "usage": _openai_usage(said)}))
+    events += [chunk({"content": piece}) for piece in pieces(reply.text)]
+    events.append(chunk({}, _OPENAI_ENDS[reply.ended]))
+    if request.usage_in_stream:
+        events.append(_event({**head, "choices": [], "usage": _openai_usage(reply)}))
     events.append(b"data: [DONE]\n\n")
     return events
 
@@ -218,12 +226,12 @@ def _openai_error(status: int, code: str, message: str) -> bytes:
     return orjson.dumps({"error": {"message": message, "type": kind, "param": None, "code": code}})
 
 
-def _openai_headers(told: Mapping[str, QuotaState], wall_s: float) -> str:
-    """As OpenAI does: resets as durations."""
+def _openai_headers(states: Mapping[str, QuotaState], wall_s: float) -> str:
+    """Writes resets as durations, as OpenAI does."""
     return "".join(
         f"x-ratelimit-limit-{kind}: {_whole(quota.limit)}\r\nx-ratelimit-remaining-{kind}: {_whole(quota.remaining)}\r\n"
         f"x-ratelimit-reset-{kind}: {int(quota.reset_s * 1000 + 0.999)}ms\r\n"
-        for kind, quota in told.items()
+        for kind, quota in states.items()
     )
 
 
@@ -231,7 +239,7 @@ def _whole(count: float) -> int:
     return int(count + 1e-6)
 
 
-# --- Anthropic messages -------------------------------------------------------------------------------------------------------
+# --- Anthropic messages ---------------------------------------------------------------------------------
 
 _ANTHROPIC_ENDS: dict[Stop, str] = {"ended": "end_turn", "stopped": "stop_sequence", "cut": "max_tokens"}
 _ANTHROPIC_ERRORS = {
@@ -244,44 +252,47 @@ _ANTHROPIC_ERRORS = {
 }
 
 
-def _anthropic_answer(name: str, second: int, asked: ChatRequest, said: ChatReply) -> bytes:
+def _anthropic_answer(name: str, second: int, request: ChatRequest, reply: ChatReply) -> bytes:
     return orjson.dumps(
         _anthropic_message(
-            name, asked, said, [{"type": "text", "text": said.text}], _ANTHROPIC_ENDS[said.ended]
+            name, request, reply, [{"type": "text", "text": reply.text}], _ANTHROPIC_ENDS[reply.ended]
         )
     )
 
 
 def _anthropic_message(
-    name: str, asked: ChatRequest, said: ChatReply, content: object, end: str | None
+    name: str, request: ChatRequest, reply: ChatReply, content: object, end: str | None
 ) -> dict[str, object]:
     return {
         "id": f"msg_{name}",
         "type": "message",
         "role": "assistant",
-        "model": asked.model,
+        "model": request.model,
         "content": content,
         "stop_reason": end,
         "stop_sequence": None,
-        "usage": {"input_tokens": said.prompt_tokens, "output_tokens": said.completion_tokens if end else 1},
+        "usage": {
+            "input_tokens": reply.prompt_tokens,
+            "output_tokens": reply.completion_tokens if end else 1,
+        },
     }
 
 
-def _anthropic_events(name: str, second: int, asked: ChatRequest, said: ChatReply) -> Sequence[bytes]:
+def _anthropic_events(name: str, second: int, request: ChatRequest, reply: ChatReply) -> Sequence[bytes]:
     def event(kind: str, **fields: object) -> bytes:
         return b"event: " + kind.encode() + b"\n" + _event({"type": kind, **fields})
 
     events = [
-        event("message_start", message=_anthropic_message(name, asked, said, [], None)),
+        event("message_start", message=_anthropic_message(name, request, reply, [], None)),
         event("content_block_start", index=0, content_block={"type": "text", "text": ""}),
     ]
     events += [
         event("content_block_delta", index=0, delta={"type": "text_delta", "text": piece})
-        for piece in pieces(said.text)
+        for piece in pieces(reply.text)
     ]
-    end = {"stop_reason": _ANTHROPIC_ENDS[said.ended], "stop_sequence": None}
+    end = {"stop_reason": _ANTHROPIC_ENDS[reply.ended], "stop_sequence": None}
     events.append(event("content_block_stop", index=0))
-    events.append(event("message_delta", delta=end, usage={"output_tokens": said.completion_tokens}))
+    events.append(event("message_delta", delta=end, usage={"output_tokens": reply.completion_tokens}))
     events.append(event("message_stop"))
     return events
 
@@ -292,16 +303,16 @@ def _anthropic_error(status: int, code: str, message: str) -> bytes:
     )
 
 
-def _anthropic_headers(told: Mapping[str, QuotaState], wall_s: float) -> str:
-    """As Anthropic does: resets as moments, in whole seconds."""
+def _anthropic_headers(states: Mapping[str, QuotaState], wall_s: float) -> str:
+    """Writes resets as moments in whole seconds, as Anthropic does."""
     return "".join(
         f"anthropic-ratelimit-{kind}-limit: {_whole(quota.limit)}\r\nanthropic-ratelimit-{kind}-remaining: {_whole(quota.remaining)}\r\n"
         f"anthropic-ratelimit-{kind}-reset: {datetime.fromtimestamp(int(wall_s + quota.reset_s + 0.999), UTC):%Y-%m-%dT%H:%M:%SZ}\r\n"
-        for kind, quota in told.items()
+        for kind, quota in states.items()
     )
 
 
-# --- both ---------------------------------------------------------------------------------------------------------------------
+# --- both -----------------------------------------------------------------------------------------------
 
 
 def _event(value: object) -> bytes:
@@ -309,12 +320,12 @@ def _event(value: object) -> bytes:
 
 
 def pieces(text: str) -> list[str]:
-    """A text in the tokens in which it is streamed."""
+    """Returns the text as the tokens in which it is streamed."""
     return [text[place : place + 4] for place in range(0, len(text), 4)]
 
 
-FORMATS: dict[str, Format] = {
-    "/v1/chat/completions": Format(
+FORMATS: dict[str, WireFormat] = {
+    "/v1/chat/completions": WireFormat(
         read=_read_openai,
         answer=_openai_answer,
         events=_openai_events,
@@ -322,7 +333,7 @@ FORMATS: dict[str, Format] = {
         headers=_openai_headers,
         key_header="authorization",
     ),
-    "/v1/messages": Format(
+    "/v1/messages": WireFormat(
         read=_read_anthropic,
         answer=_anthropic_answer,
         events=_anthropic_events,

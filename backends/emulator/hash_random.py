@@ -1,4 +1,5 @@
-"""Chance by name: uniform numbers that depend on what they are for and on nothing else. Cheaper than a generator for a number or four."""
+"""Named chance: uniform numbers that depend on their name alone. Cheaper than a generator for up to four
+numbers."""
 
 from __future__ import annotations
 
@@ -9,12 +10,12 @@ _TO_UNIT = 2.0**-53
 
 
 def digest8(*parts: bytes) -> bytes:
-    """Eight bytes that stand for these parts."""
+    """Returns eight bytes that identify these parts."""
     return blake2b(b"\0".join(parts), digest_size=8).digest()
 
 
 def uniforms(*parts: bytes) -> tuple[float, float, float, float]:
-    """Four independent numbers in [0, 1)."""
+    """Returns four independent uniform numbers in [0, 1), named by these parts."""
     drawn = blake2b(b"\0".join(parts), digest_size=32).digest()
     return (
         (int.from_bytes(drawn[:8], "big") >> 11) * _TO_UNIT,
@@ -25,5 +26,5 @@ def uniforms(*parts: bytes) -> tuple[float, float, float, float]:
 
 
 def normal(first: float, second: float) -> float:
-    """A standard normal number from two uniform ones (Box and Muller)."""
+    """Returns a standard normal number from two uniform ones (Box and Muller 1958)."""
     return math.sqrt(-2.0 * math.log(1.0 - first)) * math.cos(2.0 * math.pi * second)

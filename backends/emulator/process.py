@@ -1,4 +1,4 @@
-"""The command `lightbulb emulate`: an emulated provider in a process of its own, until somebody ends it."""
+"""The command `lightbulb emulate`: an emulated provider in a process of its own, until a signal ends it."""
 
 from __future__ import annotations
 
@@ -23,10 +23,14 @@ async def emulate(
     on_ready: Callable[[str], None],
     say: Callable[[str], None],
 ) -> None:
-    """Serves until SIGINT or SIGTERM, or until the provider dies as its faults ask; then says what it has seen.
+    """Serves until SIGINT or SIGTERM, or until the provider dies as its faults ask; then reports its counts.
 
-    on_ready   takes the base URL once connections are taken
-    raises     SpecError if the port is not to be had"""
+    port            0: any free port
+    key             what clients must present; None: nothing
+    find_instance   item -> its instance
+    on_ready        receives the base URL once the socket accepts connections
+    say             receives the counts as one line
+    raises          SpecError if the port cannot be opened"""
     try:
         async with (
             serving(emulation, port=port, key=key, find_instance=find_instance) as emulator,
@@ -44,6 +48,6 @@ async def emulate(
             await emulator.dead.wait()
             tasks.cancel_scope.cancel()
     except OSError as error:
-        raise SpecError(f"port {port}: {error.strerror}; name another, or 0 for any that is free") from error
-    seen = orjson.loads(emulator.statistics.as_json())
-    say(", ".join(f"{name} {count}" for name, count in seen.items() if not isinstance(count, dict)))
+        raise SpecError(f"port {port}: {error.strerror}; choose another, or 0 for any free port") from error
+    counts = orjson.loads(emulator.statistics.as_json())
+    say(", ".join(f"{name} {count}" for name, count in counts.items() if not isinstance(count, dict)))

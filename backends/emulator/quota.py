@@ -1,7 +1,12 @@
-"""A provider's side of a quota: what a window holds, what is refused, what the headers say. Arithmetic; the caller says what time it is.
+"""The provider's side of its quotas: what is admitted, how long a refused request must wait, what the headers
+report.
 
-Keeps: what is admitted in any window that the law names is within the quota; `wait_s` is exact: no earlier moment would admit, if nothing
-else is admitted meanwhile. A cost that was guessed at the door is settled when the answer is known."""
+Knows three laws (sliding window, fixed windows, token bucket) and the account that joins them; arithmetic
+only, the caller passes the time. The emulator on a socket and the simulated provider both use it, so that a
+quota means the same in both. Keeps: what is admitted in any window that the law names is within the quota.
+`wait_s` is exact: no earlier moment admits the request if nothing else is admitted meanwhile. A cost that is
+unknown on arrival is settled when the reply is known; the sum may then exceed the quota until the window has
+passed."""
 
 from __future__ import annotations
 
@@ -11,42 +16,46 @@ from typing import Protocol
 
 from harness.core.emulation import Quotas
 
+ROUNDING = 1e-9  # sums of floats that exceed the quota by less are rounding errors
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuotaState:
-    """What a provider says of one quota: a limit, what is left of it, and seconds until all of it is back."""
+    """The state of one quota as headers report it: the limit, what remains, and seconds until all of it is
+    available again."""
 
     limit: float
     remaining: float
     reset_s: float
 
 
-class Law(Protocol):
-    """One quota under one law."""
+class QuotaLaw(Protocol):
+    """One quota under one law. `set_quota` changes the quota from now on."""
 
     def wait_s(self, cost: float, now_s: float) -> float: ...
     def take(self, cost: float, now_s: float) -> None: ...
-    def told(self, now_s: float) -> QuotaState: ...
+    def state(self, now_s: float) -> QuotaState: ...
+    def set_quota(self, quota: float, now_s: float) -> None: ...
 
 
-class Sliding:
-    """No window of any phase holds more than the quota."""
+class SlidingWindow:
+    """A quota that no window of this length, whatever its phase, exceeds."""
 
     def __init__(self, quota: float, window_s: float) -> None:
         self._quota = quota
         self._window_s = window_s
-        self._taken: deque[tuple[float, float]] = deque()  # when it is forgotten, and how much it was
+        self._taken: deque[tuple[float, float]] = deque()  # (second at which it stops counting, cost)
         self._sum = 0.0
 
     def wait_s(self, cost: float, now_s: float) -> float:
-        """Seconds until so much fits; more than the whole quota fits once nothing else is there."""
-        self._forget(now_s)
-        over = self._sum + min(cost, self._quota) - self._quota
-        if over <= 1e-9:
+        """Returns seconds until the cost fits; a cost above the whole quota fits into an empty window."""
+        self._expire(now_s)
+        excess = self._sum + min(cost, self._quota) - self._quota
+        if excess <= ROUNDING:
             return 0.0
         for until_s, taken in self._taken:
-            over -= taken
-            if over <= 1e-9:
+            excess -= taken
+            if excess <= ROUNDING:
                 return until_s - now_s
         return self._window_s
 
@@ -54,18 +63,21 @@ class Sliding:
         self._taken.append((now_s + self._window_s, cost))
         self._sum += cost
 
-    def told(self, now_s: float) -> QuotaState:
-        self._forget(now_s)
+    def state(self, now_s: float) -> QuotaState:
+        self._expire(now_s)
         reset_s = self._taken[-1][0] - now_s if self._taken else 0.0
         return QuotaState(limit=self._quota, remaining=max(0.0, self._quota - self._sum), reset_s=reset_s)
 
-    def _forget(self, now_s: float) -> None:
+    def set_quota(self, quota: float, now_s: float) -> None:
+        self._quota = quota
+
+    def _expire(self, now_s: float) -> None:
         while self._taken and self._taken[0][0] <= now_s:
             self._sum -= self._taken.popleft()[1]
 
 
-class Fixed:
-    """Windows that follow each other, each with the whole quota."""
+class FixedWindows:
+    """A quota for each of a series of windows; the first begins at `phase_s`."""
 
     def __init__(self, quota: float, window_s: float, phase_s: float) -> None:
         self._quota = quota
@@ -75,82 +87,92 @@ class Fixed:
         self._sum = 0.0
 
     def wait_s(self, cost: float, now_s: float) -> float:
-        """Seconds until so much fits: now, or when the next window begins."""
-        self._turn(now_s)
-        return 0.0 if self._sum + min(cost, self._quota) <= self._quota + 1e-9 else self._left_s(now_s)
+        """Returns seconds until the cost fits: 0, or the time to the next window."""
+        self._advance(now_s)
+        fits = self._sum + min(cost, self._quota) <= self._quota + ROUNDING
+        return 0.0 if fits else self._remaining_s(now_s)
 
     def take(self, cost: float, now_s: float) -> None:
-        self._turn(now_s)
+        self._advance(now_s)
         self._sum += cost
 
-    def told(self, now_s: float) -> QuotaState:
-        self._turn(now_s)
-        return QuotaState(
-            limit=self._quota, remaining=max(0.0, self._quota - self._sum), reset_s=self._left_s(now_s)
-        )
+    def state(self, now_s: float) -> QuotaState:
+        self._advance(now_s)
+        remaining = max(0.0, self._quota - self._sum)
+        return QuotaState(limit=self._quota, remaining=remaining, reset_s=self._remaining_s(now_s))
 
-    def _turn(self, now_s: float) -> None:
+    def set_quota(self, quota: float, now_s: float) -> None:
+        self._quota = quota
+
+    def _advance(self, now_s: float) -> None:
         number = (now_s - self._phase_s) // self._window_s
         if number != self._number:
             self._number, self._sum = number, 0.0
 
-    def _left_s(self, now_s: float) -> float:
+    def _remaining_s(self, now_s: float) -> float:
         return self._window_s - (now_s - self._phase_s) % self._window_s
 
 
-class Bucket:
-    """Full at first and refilled evenly: what OpenAI's reset headers describe."""
+class RefilledBucket:
+    """A bucket that is full at first and refilled evenly: the law that OpenAI's reset headers describe."""
 
     def __init__(self, quota: float, window_s: float, now_s: float) -> None:
         self._quota = quota
-        self._per_s = quota / window_s
+        self._window_s = window_s
         self._level = quota
         self._at_s = now_s
 
     def wait_s(self, cost: float, now_s: float) -> float:
-        """Seconds until so much has flowed in."""
-        self._flow(now_s)
-        return max(0.0, (min(cost, self._quota) - self._level - 1e-9) / self._per_s)
+        """Returns seconds until the bucket holds the cost."""
+        self._refill(now_s)
+        missing = min(cost, self._quota) - self._level - ROUNDING
+        return max(0.0, missing / self._per_s)
 
     def take(self, cost: float, now_s: float) -> None:
-        self._flow(now_s)
+        self._refill(now_s)
         self._level -= cost
 
-    def told(self, now_s: float) -> QuotaState:
-        self._flow(now_s)
-        return QuotaState(
-            limit=self._quota,
-            remaining=max(0.0, self._level),
-            reset_s=(self._quota - self._level) / self._per_s,
-        )
+    def state(self, now_s: float) -> QuotaState:
+        self._refill(now_s)
+        reset_s = (self._quota - self._level) / self._per_s
+        return QuotaState(limit=self._quota, remaining=max(0.0, self._level), reset_s=reset_s)
 
-    def _flow(self, now_s: float) -> None:
+    def set_quota(self, quota: float, now_s: float) -> None:
+        self._refill(now_s)
+        self._quota, self._level = quota, min(self._level, quota)
+
+    @property
+    def _per_s(self) -> float:
+        return self._quota / self._window_s
+
+    def _refill(self, now_s: float) -> None:
         self._level = min(self._quota, self._level + (now_s - self._at_s) * self._per_s)
         self._at_s = now_s
 
 
-class Ledger:
-    """All quotas of one account: what a request asks of each is refused or taken as one."""
+class QuotaAccount:
+    """All quotas of one account, each under the account's law. A request is admitted by all of them or by
+    none."""
 
     def __init__(self, quotas: Quotas, now_s: float) -> None:
-        def law(quota: float) -> Law:
+        def law(quota: float) -> QuotaLaw:
             if quotas.law == "sliding":
-                return Sliding(quota, quotas.window_s)
+                return SlidingWindow(quota, quotas.window_s)
             if quotas.law == "fixed":
-                return Fixed(quota, quotas.window_s, now_s + quotas.phase_s)
-            return Bucket(quota, quotas.window_s, now_s)
+                return FixedWindows(quota, quotas.window_s, now_s + quotas.phase_s)
+            return RefilledBucket(quota, quotas.window_s, now_s)
 
-        kinds = {
+        limits = {
             "requests": quotas.requests,
             "tokens": quotas.tokens,
             "input-tokens": quotas.input_tokens,
             "output-tokens": quotas.output_tokens,
         }
-        self._laws = {kind: law(quota) for kind, quota in kinds.items() if quota is not None}
+        self._limits = {kind: limit for kind, limit in limits.items() if limit is not None}
+        self._laws = {kind: law(limit) for kind, limit in self._limits.items()}
+        self._second_limit = max(1.0, (quotas.per_second or 0.0) * (quotas.requests or 0.0))
         self._second = (
-            Sliding(max(1.0, quotas.per_second * quotas.requests), 1.0)
-            if quotas.per_second and quotas.requests
-            else None
+            SlidingWindow(self._second_limit, 1.0) if quotas.per_second and quotas.requests else None
         )
 
     @property
@@ -158,7 +180,10 @@ class Ledger:
         return "tokens" in self._laws or "output-tokens" in self._laws
 
     def admit(self, *, input_tokens: float, output_tokens: float, now_s: float) -> tuple[str, float] | None:
-        """Takes one request, or says which quota it breaks and how many seconds from now it would not."""
+        """Takes the cost of one request from every quota.
+
+        returns  None; or, if a quota refuses the request, its name and the seconds after which it would admit
+                 it"""
         if not self._laws:
             return None
         costs = {
@@ -179,12 +204,24 @@ class Ledger:
             self._second.take(1.0, now_s)
         return None
 
-    def settle(self, output_tokens: float, now_s: float) -> None:
-        """Takes what a reply cost that was let in before its length was known."""
-        for kind in ("tokens", "output-tokens"):
+    def settle(self, *, input_tokens: float, output_tokens: float, now_s: float) -> None:
+        """Takes what a reply cost beyond the cost that was known when its request was admitted."""
+        costs = {
+            "tokens": input_tokens + output_tokens,
+            "input-tokens": input_tokens,
+            "output-tokens": output_tokens,
+        }
+        for kind, cost in costs.items():
             if kind in self._laws:
-                self._laws[kind].take(output_tokens, now_s)
+                self._laws[kind].take(cost, now_s)
 
-    def told(self, now_s: float) -> dict[str, QuotaState]:
-        """What the account's headers say, by quota."""
-        return {kind: law.told(now_s) for kind, law in self._laws.items()}
+    def scale(self, factor: float, now_s: float) -> None:
+        """Sets every quota to this many times its first value."""
+        for kind, law in self._laws.items():
+            law.set_quota(factor * self._limits[kind], now_s)
+        if self._second is not None:
+            self._second.set_quota(factor * self._second_limit, now_s)
+
+    def states(self, now_s: float) -> dict[str, QuotaState]:
+        """Returns the state of each quota, by the name that headers use."""
+        return {kind: law.state(now_s) for kind, law in self._laws.items()}

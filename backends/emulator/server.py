@@ -1,7 +1,8 @@
-"""The emulator's sockets: as much of HTTP/1.1 as clients of chat APIs speak, straight on asyncio's transports.
+"""The emulator's sockets: the part of HTTP/1.1 that clients of chat APIs use, on asyncio's transports.
 
-A web framework would take longer over a request than the provider does, and stands between a fault and its bytes. Bodies come with a
-length or in chunks; requests on one connection are answered one after the other; nothing but loopback is listened to."""
+A web framework would take longer for a request than the provider does, and would not let a fault cut the
+bytes. Bodies come with a length or in chunks; requests on one connection are answered one after the other;
+the server listens on loopback only."""
 
 from __future__ import annotations
 
@@ -17,8 +18,9 @@ from yarl import URL
 from backends.bots import own_instance
 from backends.deadlines import Deadlines
 from backends.emulator import upstream
+from backends.emulator.exchange import Forward, Request, Response
 from backends.emulator.formats import FORMATS
-from backends.emulator.provider import EmulatedProvider, Forward, Request, Response, Statistics
+from backends.emulator.provider import EmulatedProvider, Statistics
 from backends.http import ConnectionPool, open_connection_pool
 from harness.core.clock import RealClock
 from harness.core.emulation import Emulation
@@ -31,42 +33,42 @@ _REASONS = {status.value: status.phrase for status in HTTPStatus}
 
 
 class Workers:
-    """So many requests at once; the others wait in line."""
+    """A limited number of workers and the queue of requests that wait for one."""
 
     def __init__(self, workers: int | None, queue_max: int | None) -> None:
         self._free = workers
         self._queue_max = queue_max
-        self._line: deque[Callable[[], None]] = deque()
+        self._queue: deque[Callable[[], None]] = deque()
 
     @property
     def full(self) -> bool:
-        return self._free == 0 and self._queue_max is not None and len(self._line) >= self._queue_max
+        return self._free == 0 and self._queue_max is not None and len(self._queue) >= self._queue_max
 
     def enter(self, start: Callable[[], None]) -> None:
-        """Calls `start` as soon as a worker is free; `leave` must follow."""
+        """Calls `start` as soon as a worker is free; the caller must call `leave` afterwards."""
         if self._free == 0:
-            self._line.append(start)
+            self._queue.append(start)
             return
         if self._free is not None:
             self._free -= 1
         start()
 
     def leave(self) -> None:
-        if self._line:
-            self._line.popleft()()
+        if self._queue:
+            self._queue.popleft()()
         elif self._free is not None:
             self._free += 1
 
 
 class Emulator:
-    """A provider on its socket; make it with `serving`.
+    """A provider on its socket; `serving` makes it.
 
-    base_url    what a sweep's base_url says
+    base_url    for a sweep's base_url
     dead        set once the provider has died, as its faults may ask"""
 
-    def __init__(self, provider: EmulatedProvider, workers: Workers, wire: ConnectionPool | None) -> None:
+    def __init__(self, provider: EmulatedProvider, workers: Workers, pool: ConnectionPool | None) -> None:
         self.base_url = ""
-        self.wire = wire
+        self.pool = pool
         self.dead = asyncio.Event()
         self.provider = provider
         self.workers = workers
@@ -78,7 +80,7 @@ class Emulator:
         return self.provider.statistics
 
     def respond(self, request: Request) -> Response | Forward | None:
-        """The answer, or whom to ask for it; None if the provider is dead."""
+        """Returns the answer or the request to the server behind; None if the provider is dead."""
         now_s = self.clock.now()
         if self.provider.dead(now_s):
             self.die()
@@ -90,18 +92,18 @@ class Emulator:
         return self.provider.respond(request, now_s, self.clock.wall())
 
     async def fetch(self, forward: Forward) -> Response:
-        """The answer of the server behind, as ours; 502 if it gave none."""
-        assert self.wire is not None
+        """Returns the answer of the server behind as ours; 502 if it gave none."""
+        assert self.pool is not None
         assert self.provider.emulation.behind is not None
         url = URL(self.provider.emulation.behind.rstrip("/") + upstream.PATH)
         try:
-            answer = await self.wire.exchange("POST", url, headers=forward.headers, body=forward.body)
+            answer = await self.pool.exchange("POST", url, headers=forward.headers, body=forward.body)
         except CallError as error:
             return Response(502, (FORMATS["/v1/chat/completions"].error(502, "bad_gateway", str(error)),))
         return forward.finish(answer.status, answer.body, self.clock.now())
 
     def die(self) -> None:
-        """Every connection is cut; whoever opened the socket closes it."""
+        """Resets every connection; the caller that opened the socket closes it."""
         self.dead.set()
         for connection in list(self.connections):
             connection.abort()
@@ -122,7 +124,9 @@ class Connection(asyncio.Protocol):
         self._fetching: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but ancestry
+        self._transport = cast(
+            asyncio.Transport, transport
+        )  # uvloop's transport has the methods but not the base class
         self._emulator.connections.add(self)
         if self._emulator.dead.is_set():
             self.abort()
@@ -143,10 +147,10 @@ class Connection(asyncio.Protocol):
         if not self._busy:
             self._next()
         elif len(self._buffer) > BODY_BYTES_MAX:
-            self.abort()  # nobody sends so much ahead of an answer
+            self.abort()  # no client sends so much before an answer
 
     def _next(self) -> None:
-        """Answers the request at the front of the buffer, once it is all there."""
+        """Answers the request at the front of the buffer once it is complete."""
         try:
             request = self._parsed()
         except ValueError as error:
@@ -170,9 +174,9 @@ class Connection(asyncio.Protocol):
         self._emulator.workers.enter(lambda: self._work(response))
 
     def _parsed(self) -> Request | None:
-        """The next request, taken out of the buffer; None if it is not complete.
+        """Removes the next request from the buffer; None if it is not complete.
 
-        raises  ValueError if it is no HTTP/1.1 that we speak"""
+        raises  ValueError if it is not HTTP/1.1"""
         end = self._buffer.find(b"\r\n\r\n")
         if end < 0:
             if len(self._buffer) > HEAD_BYTES_MAX:
@@ -181,7 +185,7 @@ class Connection(asyncio.Protocol):
         lines = bytes(self._buffer[:end]).split(b"\r\n")
         words = lines[0].split(b" ")
         if len(words) != 3 or not words[2].startswith(b"HTTP/1."):
-            raise ValueError("this is no HTTP/1.1 request")
+            raise ValueError("this is not an HTTP/1.1 request")
         headers = {}
         for line in lines[1:]:
             name, _, value = line.partition(b":")
@@ -228,9 +232,8 @@ class Connection(asyncio.Protocol):
         body = response.pieces[0] if len(response.pieces) == 1 else b"".join(response.pieces)
         if response.cut_at is not None:
             self._write(_head(response) + _framed(response, body[: response.cut_at]))
-            self._timer = asyncio.get_running_loop().call_later(
-                0.01, self.abort
-            )  # once what was written is on its way
+            # The pause lets the bytes that were written leave this machine first.
+            self._timer = asyncio.get_running_loop().call_later(0.01, self.abort)
         elif response.gap_s > 0:
             self._write(_head(response))
             self._send_piece(response, 0)
@@ -286,9 +289,9 @@ def _framed(response: Response, data: bytes) -> bytes:
 
 
 def _unchunked(buffer: bytearray, start: int) -> tuple[bytes, int] | None:
-    """A chunked body and where it ends; None if it is not complete.
+    """Returns a chunked body and the place where it ends; None if it is not complete.
 
-    raises  ValueError if that is no chunked body, or too long a one"""
+    raises  ValueError if it is not a chunked body, or too long"""
     parts: list[bytes] = []
     size = 0
     while True:
@@ -315,34 +318,34 @@ async def serving(
     key: str | None = None,
     find_instance: Callable[[str], Instance] = own_instance,
 ) -> AsyncIterator[Emulator]:
-    """An emulated provider on 127.0.0.1; port 0: any that is free. See the package's header."""
+    """Serves an emulated provider on 127.0.0.1; port 0: any free port. See the package's header."""
     clock = RealClock()
     loop = asyncio.get_running_loop()
     provider = EmulatedProvider(emulation, find_instance=find_instance, key=key, now_s=clock.now())
     workers = Workers(emulation.latency.workers, emulation.latency.queue_max)
-    async with AsyncExitStack() as open_things:
-        wire = None
+    async with AsyncExitStack() as resources:
+        pool = None
         if emulation.behind is not None:
-            wire = await open_things.enter_async_context(
+            pool = await resources.enter_async_context(
                 open_connection_pool(requests_per_second_max=None, deadlines=Deadlines())
             )
-        emulator = Emulator(provider, workers, wire)
+        emulator = Emulator(provider, workers, pool)
         server = await loop.create_server(lambda: Connection(emulator), "127.0.0.1", port, backlog=4096)
         emulator.base_url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
 
-        async def bury() -> None:
+        async def close_when_dead() -> None:
             await emulator.dead.wait()
             server.close()
 
-        burial = loop.create_task(bury())
-        last = emulation.faults.dies_after_s
-        death = loop.call_later(last, emulator.die) if last is not None else None
+        closing = loop.create_task(close_when_dead())
+        dies_after_s = emulation.faults.dies_after_s
+        death = loop.call_later(dies_after_s, emulator.die) if dies_after_s is not None else None
         try:
             yield emulator
         finally:
             if death is not None:
                 death.cancel()
             emulator.die()
-            server.close()  # at once: who is cancelled waits for no burial
-            await burial
+            server.close()  # at once, since a cancelled task does not wait for `closing`
+            await closing
             await server.wait_closed()

@@ -1,8 +1,9 @@
-"""How the emulator's model words things: a small automaton over short words, sampled as a language model is.
+"""The emulator's toy language model: an automaton over short words, sampled as a language model is.
 
-Every token is four characters long, so that texts and token counts always agree. What comes next depends on the model's name, on all
-that it was told and on all it said since; the four words that may come have logits, and temperature, top_p and seed do to them what
-they do in a real sampler. At temperature 0 the likeliest word comes, each time the same."""
+Every token is four characters long, so that texts and token counts always agree. The next token depends on
+the model's name, on the conversation and on the tokens generated so far. Four candidate words have logits;
+temperature, top_p and seed act on them as in a real sampler. At temperature 0 the most likely word comes,
+each time the same."""
 
 from __future__ import annotations
 
@@ -15,9 +16,9 @@ from backends.emulator.hash_random import digest8, normal, uniforms
 from harness.core.vocabulary import Message
 
 CHARACTERS_A_TOKEN = 4
-START_TOKENS = 3  # what a template costs a conversation,
-MESSAGE_TOKENS = 4  # and each of its messages
-OTHER_MESSAGE_TOKENS = 7  # under another template
+START_TOKENS = 3  # cost of the chat template for a conversation
+MESSAGE_TOKENS = 4  # and for each of its messages (both as OpenAI counted its first chat models)
+OTHER_MESSAGE_TOKENS = 7  # under another model's template: any other number serves
 
 OPENERS = (
     "Well",
@@ -41,30 +42,30 @@ _STOP_WORDS = (
     *("the", "and", "but", "for", "out", "off", "why", "how", "all", "any", "few", "nor", "not", "own"),
     *("too", "can", "now", "you", "him", "his", "she", "her", "its", "who", "are", "was", "has"),
 )
-WORDS = tuple(" " + word for word in _STOP_WORDS)  # no game takes offence at stop words
+WORDS = tuple(" " + word for word in _STOP_WORDS)  # no game forbids stop words
 PAUSES = ("", " ", "\n", "\n\n", "  ", " \n", "\n ", "\n\n\n")
-SHORTEST, LONGEST = 48, 400  # tokens of a talk
-END_SHARE = 1 / 120  # how likely a talk ends with each word
+TOKENS_MIN, TOKENS_MAX = 48, 400  # tokens of a generated text
+END_SHARE = 1 / 120  # probability that the text ends after a token
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampler:
-    """How words are drawn.
+    """The settings of one generation.
 
-    weights       the model
-    weights_noise sd of what was done to its logits
-    luck          names the draw: equal luck, equal draw"""
+    weights        names the model
+    draw_key       names the draw: equal keys, equal draws
+    weights_noise  sd of what is added to the logits"""
 
     weights: bytes
     temperature: float
     top_p: float
-    luck: bytes
+    draw_key: bytes
     weights_noise: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """One token as it was drawn, and what else might have come.
+    """One token as it was drawn, with its alternatives.
 
     chosen      its place among the candidates
     logits      of the candidates, before temperature"""
@@ -75,7 +76,7 @@ class Token:
     logits: Sequence[float]
 
     def logprobs(self) -> list[tuple[str, float]]:
-        """The candidates with their log-probabilities under the model, the likeliest first."""
+        """Returns the candidates with their log-probabilities, the most likely first."""
         logsum = math.log(sum(map(math.exp, self.logits)))
         return sorted(
             ((word, logit - logsum) for word, logit in zip(self.candidates, self.logits, strict=True)),
@@ -83,23 +84,23 @@ class Token:
         )
 
     def logprob(self) -> float:
-        """Its own."""
+        """Returns the log-probability of the token itself."""
         return self.logits[self.chosen] - math.log(sum(map(math.exp, self.logits)))
 
 
 def tokens_in(text: str) -> int:
-    """About as many tokens as this text would cost."""
+    """Returns how many tokens the text has."""
     return -(-len(text) // CHARACTERS_A_TOKEN)
 
 
 def prompt_tokens(messages: Sequence[Message], *, other_template: bool = False) -> int:
-    """What a conversation costs, its template included."""
+    """Returns how many tokens a conversation has, its chat template included."""
     each = OTHER_MESSAGE_TOKENS if other_template else MESSAGE_TOKENS
     return START_TOKENS + sum(each + tokens_in(message.text) for message in messages)
 
 
-def told(messages: Sequence[Message], *, other_template: bool = False) -> bytes:
-    """What the model has been told, as the state its words start from."""
+def conversation_state(messages: Sequence[Message], *, other_template: bool = False) -> bytes:
+    """Returns the state from which the model generates after these messages."""
     layout = b"other" if other_template else b"own"
     return digest8(
         layout, *(f"{message.role}\n{message.text}".encode("utf-8", "surrogatepass") for message in messages)
@@ -107,7 +108,7 @@ def told(messages: Sequence[Message], *, other_template: bool = False) -> bytes:
 
 
 class _State:
-    """Where a reply has come to: draws the next token from the given words."""
+    """The state of a generation: draws the next token from a list of words."""
 
     def __init__(self, sampler: Sampler, start: bytes) -> None:
         self._sampler = sampler
@@ -116,10 +117,8 @@ class _State:
     def draw(self, words: Sequence[str]) -> Token:
         sampler = self._sampler
         drawn = blake2b(self._at, digest_size=24).digest()
-        place, stride = (
-            int.from_bytes(drawn[:4], "big"),
-            1 + drawn[4] % 3,
-        )  # distinct: four strides are fewer than any list of words
+        # The four places are distinct for the list lengths used here: 8, 16 and 27.
+        place, stride = int.from_bytes(drawn[:4], "big"), 1 + drawn[4] % 3
         many = len(words)
         candidates = [words[(place + step) % many] for step in (0, stride, 2 * stride, 3 * stride)]
         logits = [0.0, -2.2 * drawn[5] / 256, -1.1 - 2.2 * drawn[6] / 256, -2.2 - 2.2 * drawn[7] / 256]
@@ -133,14 +132,15 @@ class _State:
         self._at = drawn[8:16] if chosen == 0 else digest8(drawn[8:16], chosen.to_bytes(1, "big"))
         return Token(candidates[chosen], chosen, candidates, logits)
 
-    def likeliest(self, words: int) -> str:
-        """What `draw` would say at temperature 0, without weighing what it would not."""
-        said = ""
+    def most_likely(self, words: int) -> str:
+        """Returns the text that `draw` generates at temperature 0 without noise, without computing the
+        alternatives."""
+        text = ""
         for _ in range(words):
             drawn = blake2b(self._at, digest_size=24).digest()
-            said += WORDS[int.from_bytes(drawn[:4], "big") % len(WORDS)]
+            text += WORDS[int.from_bytes(drawn[:4], "big") % len(WORDS)]
             self._at = drawn[8:16]
-        return said
+        return text
 
     def ends(self) -> bool:
         return int.from_bytes(self._at[:2], "big") < 65_536 * END_SHARE
@@ -154,7 +154,7 @@ class _State:
         if sampler.top_p < 1:
             weights = _nucleus(weights, sampler.top_p)
         left = (
-            int.from_bytes(blake2b(self._at + sampler.luck, digest_size=8).digest(), "big")
+            int.from_bytes(blake2b(self._at + sampler.draw_key, digest_size=8).digest(), "big")
             / 2**64
             * sum(weights)
         )
@@ -166,7 +166,7 @@ class _State:
 
 
 def _nucleus(weights: Sequence[float], top_p: float) -> list[float]:
-    """The likeliest that together reach top_p; the others weigh nothing."""
+    """Sets to 0 the weights outside the most likely candidates that together reach top_p."""
     goal, reached = top_p * sum(weights), 0.0
     kept = [0.0] * len(weights)
     for place in sorted(range(len(weights)), key=lambda one: -weights[one]):
@@ -177,20 +177,20 @@ def _nucleus(weights: Sequence[float], top_p: float) -> list[float]:
     return kept
 
 
-def talk(sampler: Sampler, start: bytes, *, tokens_max: int) -> tuple[Token, ...]:
-    """A reply to a conversation that is no game's: words, until it ends by itself or has tokens_max of them."""
+def generate_text(sampler: Sampler, start: bytes, *, tokens_max: int) -> tuple[Token, ...]:
+    """Generates a reply to a conversation of no game: it ends by itself or after tokens_max tokens."""
     state = _State(sampler, start)
-    said = [state.draw(OPENERS)]
-    while len(said) < min(tokens_max, LONGEST) and not (len(said) >= SHORTEST and state.ends()):
-        said.append(state.draw(WORDS))
-    return tuple(said)
+    tokens = [state.draw(OPENERS)]
+    while len(tokens) < min(tokens_max, TOKENS_MAX) and not (len(tokens) >= TOKENS_MIN and state.ends()):
+        tokens.append(state.draw(WORDS))
+    return tuple(tokens)
 
 
-def manner(sampler: Sampler, start: bytes, *, words: int) -> str:
-    """What a model adds to a bot's reply: words that mean nothing, where the game lets any follow, or white space where it does not."""
+def generate_filler(sampler: Sampler, start: bytes, *, words: int) -> str:
+    """Generates what follows a bot's reply: this many words without meaning, or, for 0 words, white space."""
     state = _State(sampler, start)
     if not words:
         return state.draw(PAUSES).text
     if sampler.temperature <= 0 and not sampler.weights_noise:
-        return state.likeliest(words)
+        return state.most_likely(words)
     return "".join(state.draw(WORDS).text for _ in range(words))

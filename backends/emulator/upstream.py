@@ -1,8 +1,8 @@
-"""A real server in place of bots: what it is asked, and what is made of its answer. Pure.
+"""A real server that answers in place of bots: writes its request, reads its reply. Pure.
 
-The server is asked in OpenAI's chat dialect, never streamed, whatever the client speaks; the client's Authorization goes along. What it
-answers is told on in the client's dialect with the server's own counts. Defects of the weights cannot be planted in a model that
-is real; all others can."""
+The request is in OpenAI's chat dialect and never streamed, whatever the client's dialect; the client's
+Authorization is passed on. The reply goes to the client in the client's dialect with the server's own counts.
+All defects can be planted in a real model except those of its weights."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from backends.emulator.formats import ChatReply, Stop
 from harness.core.vocabulary import Message
 
 PATH = "/chat/completions"
-_OURS = frozenset(
+_REWRITTEN = frozenset(
     {
         "model",
         "messages",
@@ -29,13 +29,13 @@ _OURS = frozenset(
         "stream",
     }
 )
-_NOT_THEIRS = frozenset({"stream_options", "stop_sequences", "system", "logprobs", "top_logprobs", "n"})
+_DROPPED = frozenset({"stream_options", "stop_sequences", "system", "logprobs", "top_logprobs", "n"})
 _ENDS: Mapping[object, Stop] = {"stop": "ended", "length": "cut"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpstreamRequest:
-    """One request with the defects in it. None: not said."""
+    """One request with the defects applied. None: not sent."""
 
     model: str
     messages: tuple[Message, ...]
@@ -46,41 +46,45 @@ class UpstreamRequest:
     stop: tuple[str, ...]
 
 
-def body_for(wanted: UpstreamRequest, as_asked: Mapping[str, Any], *, other_template: bool) -> bytes:
-    """What the server behind is sent; fields that we do not know go along as they are."""
-    extra = {name: value for name, value in as_asked.items() if name not in _OURS and name not in _NOT_THEIRS}
-    messages = _as_one(wanted.messages) if other_template else wanted.messages
+def body_for(request: UpstreamRequest, client_body: Mapping[str, Any], *, other_template: bool) -> bytes:
+    """Returns the body for the server behind; fields that the emulator does not know are passed on
+    unchanged."""
+    extra = {
+        name: value for name, value in client_body.items() if name not in _REWRITTEN and name not in _DROPPED
+    }
+    messages = _as_one(request.messages) if other_template else request.messages
     known = {
-        "model": wanted.model,
+        "model": request.model,
         "messages": [{"role": message.role, "content": message.text} for message in messages],
-        "max_tokens": wanted.tokens_max,
-        "temperature": wanted.temperature,
-        "top_p": wanted.top_p,
-        "seed": wanted.seed,
-        "stop": list(wanted.stop) or None,
+        "max_tokens": request.tokens_max,
+        "temperature": request.temperature,
+        "top_p": request.top_p,
+        "seed": request.seed,
+        "stop": list(request.stop) or None,
     }
     return orjson.dumps({**extra, **{name: value for name, value in known.items() if value is not None}})
 
 
 def _as_one(messages: tuple[Message, ...]) -> tuple[Message, ...]:
-    """The conversation as a model sees it whose server does not know its chat template: all one text."""
+    """Returns the conversation as one text, as a server without the chat template presents it to the
+    model."""
     lines = [f"<|{message.role}|>\n{message.text}" for message in messages]
     return (Message("user", "\n".join([*lines, "<|assistant|>\n"])),)
 
 
-def said_in(body: bytes) -> ChatReply:
-    """The reply in the server's answer.
+def reply_in(body: bytes) -> ChatReply:
+    """Reads the reply from the body of the server's answer.
 
-    raises  ValueError if it holds none"""
-    found = orjson.loads(body)
+    raises  ValueError if there is none"""
+    answer = orjson.loads(body)
     try:
-        choice, usage = found["choices"][0], found["usage"]
+        choice, usage = answer["choices"][0], answer["usage"]
         return ChatReply(
             text=choice["message"]["content"] or "",
             ended=_ENDS.get(choice.get("finish_reason"), "ended"),
             prompt_tokens=int(usage["prompt_tokens"]),
             completion_tokens=int(usage["completion_tokens"]),
-            fingerprint=str(found.get("system_fingerprint") or "fp_behind"),
+            fingerprint=str(answer.get("system_fingerprint") or "fp_behind"),
         )
     except (KeyError, IndexError, TypeError) as error:
-        raise ValueError(f"the server behind gave no reply: {error!r}") from error
+        raise ValueError(f"the server behind returned no reply ({error!r})") from error

@@ -196,25 +196,7 @@ def characteristics(
 
 def _plan_audit(sweep: Path, earlier: Path | None, *, as_json: bool) -> None:
     """Prints what the audit of a sweep that is not played yet can prove."""
-    from dataclasses import asdict
-
-    from games import GAMES
-    from games.bot_lengths import length_by_bots
-    from harness.access.game_sets import game_sets
     from harness.planning.power import analyse_power
-    from harness.report.power import print_outlook
-    from harness.store.reader import GameLength
+    from harness.report.power import print_power
 
-    spec = load(sweep)
-    sets = game_sets(spec, sweep)
-    played = {
-        name: GameLength(**asdict(length_by_bots(GAMES[name], chosen.instances, chosen.rules)))
-        for name, chosen in sets.items()
-    }
-    found = analyse_power(
-        spec,
-        items={name: len(chosen.instances) for name, chosen in sets.items()},
-        lengths=played,
-        earlier=earlier,
-    )
-    print_result(found, print_outlook, as_json=as_json)
+    print_result(analyse_power(load(sweep), source=sweep, earlier=earlier), print_power, as_json=as_json)

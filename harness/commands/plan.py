@@ -134,7 +134,7 @@ def plan(
 
     Example: lightbulb plan mine.toml --from earlier.duckdb --figure mine.svg"""
     from harness.core.plain_data import as_json as plain
-    from harness.planning.plan_sweep import in_words, minutes, plan_sweep
+    from harness.planning.plan_sweep import plan_sweep
     from harness.report.plan import print_plan
 
     if figure is not None and figure.suffix not in (".svg", ".png", ".html"):
@@ -145,11 +145,11 @@ def plan(
     if figure is not None:
         from harness.report.plan_chart import draw_timeline
 
-        draw_timeline(found, figure, in_words=in_words)
+        draw_timeline(found, figure)
     if as_json:
         print(json.dumps(plain(found)))
     else:
-        print_plan(found, stdout_console(), spoken=minutes, in_words=in_words)
+        print_plan(found, stdout_console())
 
 
 def check(

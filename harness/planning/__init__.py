@@ -1,5 +1,12 @@
-"""What a sweep will take, before anything is spent: the engine itself on virtual time, with providers and lengths as far as known.
+"""Plans a sweep before anything is spent: hours, calls, tokens, dollars, and what its audit will be able to
+say.
 
-shapes   how long episodes are, from bots and from stores      fit       how quick a provider was, from a store's calls
-stage    the engine over simulated providers                   forecast  several small sweeps -> one answer
-answer   the room wired to a sweep and to stores            findings  the answer, as frozen shapes"""
+plan_sweep       wires the room to a sweep and to stores; returns the plan
+workload         the episodes of each method: turns, tokens, cost
+episode_lengths  how long episodes are, from bots and from stores
+provider_model   how each gate's provider behaves
+latency_fit      how quick a server was, from a store's calls
+simulate         plays episodes over simulated providers in virtual time
+extrapolate      short simulated sweeps -> the time of the whole sweep
+power            what the sweep's audit can prove, and what that costs
+results          the plan as frozen values"""

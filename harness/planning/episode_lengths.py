@@ -1,7 +1,9 @@
-"""How long episodes are: who is asked, how much is read and how much is written, turn by turn. Knows lengths, never texts.
+"""How long episodes are, turn by turn: which seat, how many prompt tokens, how many reply tokens. Knows
+lengths, never texts.
 
-A shape is one whole play as lengths, from a bot's play or from a store. Stand-in games ask what a shape says, so that the engine plays
-them like any other. Keeps: which shape an episode takes depends on its method, item and repeat alone, and on the seed."""
+A length is one whole play, by bots or from a store. Placeholder games ask what a length contains, so that the
+scheduler plays them like any other game. Keeps: which length an episode takes depends only on its method, its
+item, its repeat and the seed."""
 
 from __future__ import annotations
 
@@ -24,13 +26,13 @@ from harness.core.vocabulary import (
     ReplyFormat,
 )
 
-CHARACTERS_A_TOKEN = 4  # as the gates begin to reckon with
-LUCK = 3  # plays of each item by bots
+CHARACTERS_A_TOKEN = 4  # the estimate with which the gates begin
+BOT_PLAYS = 3  # plays of each item by bots: more change a plan by less than the bots differ from a model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TurnSize:
-    """One turn: tokens of its prompt, its history included, and of its reply."""
+class TurnLength:
+    """One turn: tokens of its prompt, the history included, and of its reply."""
 
     seat: str
     prompt_tokens: int
@@ -39,15 +41,16 @@ class TurnSize:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasuredFormat(ReplyFormat):
-    """A form whose reply's length is known beforehand."""
+    """A reply format that says how many tokens prompt and reply have."""
 
     prompt_tokens: int
     reply_tokens: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Shape:
-    """One play as lengths, and the asks that a stand-in game makes of them; shared by all episodes that take it."""
+class EpisodeLength:
+    """One play as lengths, with the asks that a placeholder game makes of them; all episodes that take it
+    share it."""
 
     asks: tuple[Ask, ...]
     prompt_tokens: int
@@ -58,24 +61,25 @@ class Shape:
         return len(self.asks)
 
 
-def shape_of(sizes: Sequence[TurnSize]) -> Shape:
-    """The play with these turns. A seat's history grows by what its prompts grow; one that shrinks begins anew."""
+def episode_length(turns: Sequence[TurnLength]) -> EpisodeLength:
+    """Returns the play with these turns. A seat's history grows as its prompts do; a shorter prompt starts a
+    new history."""
     histories: dict[str, tuple[int, tuple[Message, ...]]] = {}
     asks = []
-    for size in sizes:
-        known, messages = histories.get(size.seat, (0, ()))
-        if size.prompt_tokens < known:
+    for turn in turns:
+        known, messages = histories.get(turn.seat, (0, ()))
+        if turn.prompt_tokens < known:
             known, messages = 0, ()
-        grown = size.prompt_tokens - known
+        grown = turn.prompt_tokens - known
         if grown or not messages:
             messages = (*messages, _message(grown))
-        histories[size.seat] = (size.prompt_tokens, messages)
-        reply_format = _measured(size.prompt_tokens, size.reply_tokens)
-        asks.append(Ask(seat=size.seat, messages=messages, reply_format=reply_format))
-    return Shape(
+        histories[turn.seat] = (turn.prompt_tokens, messages)
+        reply_format = _measured_format(turn.prompt_tokens, turn.reply_tokens)
+        asks.append(Ask(seat=turn.seat, messages=messages, reply_format=reply_format))
+    return EpisodeLength(
         asks=tuple(asks),
-        prompt_tokens=sum(size.prompt_tokens for size in sizes),
-        reply_tokens=sum(size.reply_tokens for size in sizes),
+        prompt_tokens=sum(turn.prompt_tokens for turn in turns),
+        reply_tokens=sum(turn.reply_tokens for turn in turns),
     )
 
 
@@ -85,24 +89,25 @@ def _message(tokens: int) -> Message:
 
 
 @lru_cache(4096)
-def _measured(prompt_tokens: int, reply_tokens: int) -> MeasuredFormat:
+def _measured_format(prompt_tokens: int, reply_tokens: int) -> MeasuredFormat:
     return MeasuredFormat(regex="x", prompt_tokens=prompt_tokens, reply_tokens=reply_tokens)
 
 
-def stand_ins(games: Mapping[str, Game]) -> dict[str, Game]:
-    """Games of the same names and seats that play the shape which `shaped` puts into an instance."""
+def placeholder_games(games: Mapping[str, Game]) -> dict[str, Game]:
+    """Returns games of the same names and seats that play the length which `with_length` puts into an
+    instance."""
     return {name: replace(game, play=_play) for name, game in games.items()}
 
 
-def shaped(plan: EpisodePlan, shape: Shape) -> EpisodePlan:
-    """The plan, to be played by a stand-in game as this shape says. Its key stays."""
-    return replace(plan, instance=replace(plan.instance, fields={"shape": shape}))
+def with_length(plan: EpisodePlan, length: EpisodeLength) -> EpisodePlan:
+    """Returns the plan with this length in its instance, for a placeholder game. Its key does not change."""
+    return replace(plan, instance=replace(plan.instance, fields={"length": length}))
 
 
 def _play(instance: Instance, rules: str) -> Play:
-    shape = instance.fields["shape"]
-    assert isinstance(shape, Shape)
-    for ask in shape.asks:
+    length = instance.fields["length"]
+    assert isinstance(length, EpisodeLength)
+    for ask in length.asks:
         _reply = yield ask
     return _PLAYED
 
@@ -111,23 +116,24 @@ _PLAYED = Outcome(state="unscored", score=None, reason="planned")
 
 
 class MeasuredBackend:
-    """A Backend that answers a stand-in game at once with a reply of the length its ask names."""
+    """A Backend that answers a placeholder game at once with a reply of the length that the ask's format
+    names."""
 
     async def complete(self, prompt: Prompt) -> Completion:
         """See Backend; never fails."""
         reply_format = prompt.reply_format
         assert isinstance(reply_format, MeasuredFormat)
-        return _answer(reply_format.prompt_tokens, reply_format.reply_tokens)
+        return _completion(reply_format.prompt_tokens, reply_format.reply_tokens)
 
 
 @lru_cache(4096)
-def _answer(prompt_tokens: int, reply_tokens: int) -> Completion:
+def _completion(prompt_tokens: int, reply_tokens: int) -> Completion:
     return Completion(
         text="x", finish_reason="stop", prompt_tokens=prompt_tokens, completion_tokens=reply_tokens
     )
 
 
-# --- which shape an episode takes ---------------------------------------------------------------------------------------------
+# --- which length an episode takes ----------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,52 +145,62 @@ class StoredPlay:
     game: str
     experiment: str
     item: str
-    sizes: tuple[TurnSize, ...]
+    turns: tuple[TurnLength, ...]
 
 
-class Shapes:
-    """The shapes of a sweep's episodes: what stores hold first, of the same method before another of the same model, of the same item
-    before the same experiment before the same game; bots where stores hold nothing.
+class EpisodeLengths:
+    """The lengths of a sweep's episodes.
 
-    by_bots   (instance, rules, chance) -> the lengths of one play by bots"""
+    Stored plays come before bots' plays; of stored plays, those of the same method before those of the same
+    model, and those of the same item before those of the same experiment and of the same game.
+
+    stored    finished episodes of stores
+    by_bots   (instance, rules, chance) -> the turns of one play by bots"""
 
     def __init__(
-        self, plays: Sequence[StoredPlay], by_bots: Callable[[Instance, str, Random], Sequence[TurnSize]]
+        self,
+        stored: Sequence[StoredPlay],
+        by_bots: Callable[[Instance, str, Random], Sequence[TurnLength]],
     ) -> None:
         self._by_bots = by_bots
-        self._stored: dict[tuple[str, ...], list[Shape]] = {}
-        self._made: dict[tuple[str, str], list[Shape]] = {}
-        for play in plays:
-            shape = shape_of(play.sizes)
-            for who in (("method", play.method), ("model", play.model)):
-                for what in (
+        self._stored: dict[tuple[str, ...], list[EpisodeLength]] = {}
+        self._bot_plays: dict[tuple[str, str], list[EpisodeLength]] = {}
+        for play in stored:
+            length = episode_length(play.turns)
+            for player in (("method", play.method), ("model", play.model)):
+                for scope in (
                     (play.game, play.experiment, play.item),
                     (play.game, play.experiment),
                     (play.game,),
                 ):
-                    self._stored.setdefault((*who, *what), []).append(shape)
+                    self._stored.setdefault((*player, *scope), []).append(length)
 
-    def of(self, method: str, model: str, plan: EpisodePlan, *, repeats: int, seed: int) -> Sequence[Shape]:
-        """One shape for each repeat of this plan's item by this method."""
+    def draw(
+        self, method: str, model: str, plan: EpisodePlan, *, repeats: int, seed: int
+    ) -> Sequence[EpisodeLength]:
+        """Returns one length for each repeat of the plan's item by this method."""
         known = self._known(method, model, plan)
         if known is None:
-            known = self._bots(plan)
+            known = self._played_by_bots(plan)
         chance = stream(seed, "shapes", method, plan.item)
         if len(known) > 1:
-            known = chance.choices(known, k=len(known))  # which plays happened to be stored is luck too
+            known = chance.choices(
+                known, k=len(known)
+            )  # the plays that a store holds are a sample themselves
         return chance.choices(known, k=repeats)
 
     def source(self, method: str, model: str, plan: EpisodePlan) -> str:
-        """Where its lengths come from: "method", "model" or "bots"."""
-        known = self._key(method, model, plan)
-        return "bots" if known is None else known[0]
+        """Returns where the lengths come from: "method", "model" or "bots"."""
+        key = self._key(method, model, plan)
+        return "bots" if key is None else key[0]
 
     def signature(self, method: str, model: str, plan: EpisodePlan) -> int:
-        """Equal for methods whose episodes of this item have the same chances."""
+        """Returns a number that is equal for methods whose episodes of this item have the same distribution
+        of lengths."""
         known = self._known(method, model, plan)
         return 0 if known is None else id(known)
 
-    def _known(self, method: str, model: str, plan: EpisodePlan) -> list[Shape] | None:
+    def _known(self, method: str, model: str, plan: EpisodePlan) -> list[EpisodeLength] | None:
         key = self._key(method, model, plan)
         return None if key is None else self._stored[key]
 
@@ -192,18 +208,18 @@ class Shapes:
         if not self._stored:
             return None
         game, experiment = plan.instance.game, plan.instance.experiment
-        places = [
-            (*who, *what)
-            for who in (("method", method), ("model", model))
-            for what in ((game, experiment, plan.item), (game, experiment), (game,))
+        keys = [
+            (*player, *scope)
+            for player in (("method", method), ("model", model))
+            for scope in ((game, experiment, plan.item), (game, experiment), (game,))
         ]
-        return next((place for place in places if place in self._stored), None)
+        return next((key for key in keys if key in self._stored), None)
 
-    def _bots(self, plan: EpisodePlan) -> list[Shape]:
+    def _played_by_bots(self, plan: EpisodePlan) -> list[EpisodeLength]:
         key = (plan.item, plan.rules)
-        if key not in self._made:
-            self._made[key] = [
-                shape_of(self._by_bots(plan.instance, plan.rules, stream(number, "lengths", plan.item)))
-                for number in range(LUCK)
+        if key not in self._bot_plays:
+            self._bot_plays[key] = [
+                episode_length(self._by_bots(plan.instance, plan.rules, stream(number, "lengths", plan.item)))
+                for number in range(BOT_PLAYS)
             ]
-        return self._made[key]
+        return self._bot_plays[key]

@@ -1,10 +1,12 @@
-"""How quick a server was, from the calls of any store: seconds to begin, a prompt token, a reply token, and each other call under way.
+"""Fits a server's latency to a store's calls: seconds before the first token, for a prompt token, for a reply
+token, for other calls.
 
-Knows columns of numbers. Latencies are regressed on what the call had to do while it was in flight, queues of our own excluded: the
-store keeps them apart. Coefficients are never negative, and a token of its own costs a call no less than one of another's: else a call
-that was never seen alone would be made in no time there. What the regression leaves over becomes factors, which the simulation draws.
-Calls that a server got before it had answered any are kept apart where they took far longer: caches were empty, kernels not yet warm.
-Does not promise: anything about loads that the store never saw."""
+Knows columns of numbers. Regresses the time in flight on tokens and on the number of other calls in flight;
+time in our own queues is not in it, since the store records it apart. Coefficients are never negative, and a
+call's own token costs no less than a token of another call: otherwise a call that was never seen alone would
+be predicted to take no time alone. The residuals become factors, which the simulation draws. Calls that
+arrived before the server had answered any are fitted apart where they took far longer, since caches were
+empty. Does not promise: anything about loads that the store does not contain."""
 
 from __future__ import annotations
 
@@ -17,12 +19,10 @@ from scipy.optimize import nnls
 
 Floats = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 
-CALLS_MIN = 20  # fewer say too little; the provider's kind is then the better guess
-FACTORS_MAX = 400
-COLD_MIN = (
-    1.5  # a first wave that took less than so many times what later calls would have taken is like them
-)
-LOAD_GAIN = 0.9  # the load must explain a tenth of what is otherwise left over, or calls are taken not to notice each other
+CALLS_MIN = 20  # with fewer, the provider's kind is the better guess
+FACTORS_MAX = 400  # quantiles kept of the residuals
+COLD_MIN = 1.5  # first calls that took less than so many times the expected time count as warm
+LOAD_GAIN = 0.9  # the load is kept if it explains at least a tenth of the residual sum of squares
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,12 +37,13 @@ class TimedCalls:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatencyFit:
-    """latency = first_s + prompt_s * prompt tokens + reply tokens * (token_s + load_s * other calls under way), times a factor.
+    """latency = factor * (first_s + prompt_s * prompt tokens + reply tokens * (token_s + load_s * other calls
+    in flight)).
 
-    factors   measured over expected, evenly over their distribution
-    cold      times as long took the calls sent before any was answered
-    error     median of the measured latency's distance from the expected, as a share of it
-    calls     that it rests on"""
+    factors   quantiles of measured / expected
+    cold      factor for the calls sent before any was answered
+    error     median of |measured / expected - 1|
+    calls     number of calls fitted"""
 
     first_s: float
     prompt_s: float
@@ -54,8 +55,8 @@ class LatencyFit:
     calls: int
 
 
-def fit(calls: TimedCalls) -> LatencyFit | None:
-    """The fit to these calls; None if they are too few to say anything."""
+def fit_latency(calls: TimedCalls) -> LatencyFit | None:
+    """Fits these calls; None if they are fewer than CALLS_MIN."""
     latency = np.asarray(calls.latency_s, dtype=np.float64)
     if len(latency) < CALLS_MIN or float(latency.sum()) <= 0.0:
         return None
@@ -83,7 +84,7 @@ def _fit(latency: Floats, prompt: Floats, reply: Floats, others: Floats) -> Late
     first_s, prompt_s, token_s, load_s = (
         (*plain.weights, 0.0) if loaded.left > LOAD_GAIN * plain.left else loaded.weights
     )
-    found = LatencyFit(
+    fitted = LatencyFit(
         first_s=float(first_s),
         prompt_s=float(prompt_s),
         token_s=float(token_s + load_s),
@@ -93,14 +94,14 @@ def _fit(latency: Floats, prompt: Floats, reply: Floats, others: Floats) -> Late
         error=0.0,
         calls=len(latency),
     )
-    expected = _expected(found, prompt, reply, others)
+    expected = _expected(fitted, prompt, reply, others)
     error = float(np.median(np.abs(latency / np.maximum(expected, 1e-9) - 1.0)))
-    return replace(found, factors=_factors(latency, expected), error=error)
+    return replace(fitted, factors=_factors(latency, expected), error=error)
 
 
-def _expected(found: LatencyFit, prompt: Floats, reply: Floats, others: Floats) -> Floats:
+def _expected(fitted: LatencyFit, prompt: Floats, reply: Floats, others: Floats) -> Floats:
     return np.asarray(
-        found.first_s + found.prompt_s * prompt + reply * (found.token_s + found.load_s * others)
+        fitted.first_s + fitted.prompt_s * prompt + reply * (fitted.token_s + fitted.load_s * others)
     )
 
 
@@ -118,7 +119,7 @@ def _solve(columns: Sequence[Floats], latency: Floats) -> _Solution:
 
 
 def _others(sent: Floats, latency: Floats) -> Floats:
-    """Mean number of other calls under way during each call."""
+    """Returns the mean number of other calls in flight during each call."""
     times = np.concatenate([sent, sent + latency])
     steps = np.concatenate([np.ones_like(sent), -np.ones_like(sent)])
     order = np.argsort(times, kind="stable")
@@ -129,10 +130,10 @@ def _others(sent: Floats, latency: Floats) -> Floats:
 
 
 def _factors(latency: Floats, expected: Floats) -> tuple[float, ...]:
-    """Quantiles of measured over expected, scaled so that drawing them keeps the mean latency."""
+    """Returns quantiles of measured / expected, scaled so that drawing from them keeps the mean latency."""
     usable = expected > 0.0
     ratio = latency[usable] / expected[usable]
     if not len(ratio):
         return ()
     drawn = np.quantile(ratio, (np.arange(min(FACTORS_MAX, len(ratio))) + 0.5) / min(FACTORS_MAX, len(ratio)))
-    return tuple(float(one) for one in drawn * (latency.mean() / expected.mean()) / drawn.mean())
+    return tuple(float(factor) for factor in drawn * (latency.mean() / expected.mean()) / drawn.mean())

@@ -1,36 +1,35 @@
-"""What a sweep's audit will be able to say and what that costs, before any call.
+"""What the audit of a planned sweep will be able to say and what that costs, before any call.
 
-Joins a sweep's plan, and a store of earlier episodes if there is one, to the audit room."""
+Joins a sweep's plan, and a store of earlier episodes if there is one, to the audit room. Its counts of calls,
+tokens and dollars are those of `lightbulb plan`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from harness.access.game_sets import game_sets
+from harness.access.methods import resolved
 from harness.analysis.store_audit import replicate_of
 from harness.audit.scores.arrays import EpisodeColumns, score_array
-from harness.audit.scores.power import (
-    EndpointPower,
-    PlannedGame,
-    PowerEstimate,
-    Spread,
-    estimate_power,
-    guessed,
-    measured,
-)
-from harness.config.sweep import MethodPart, SweepSpec
+from harness.audit.scores.power import PlannedGame, PowerEstimate, Spread, estimate_power, guessed, measured
+from harness.config.episode_plans import GameSet
+from harness.config.sweep import SweepSpec
 from harness.core.errors import AuditError
+from harness.planning.episode_lengths import EpisodeLengths, StoredPlay
+from harness.planning.workload import MethodEpisodes, bot_turns, method_episodes, stored_plays
 from harness.store.file import open_to_read
-from harness.store.reader import EpisodeRows, GameLength, episode_rows, game_lengths
+from harness.store.reader import EpisodeRows, episode_rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SettlingCost:
-    """Of so many repeats through all methods of a model, a second self included.
+    """The cost of so many repeats through all methods of a model, both arms of the reference included.
 
-    tokens    prompts and replies
-    cost_usd  of the methods with prices; None where none has"""
+    calls     one a turn: retries are not foreseen
+    tokens    of prompts and replies
+    cost_usd  of the methods with known prices; None where there is none"""
 
     repeats: int
     episodes: int
@@ -41,10 +40,13 @@ class SettlingCost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PowerAnalysis:
-    """One model of a sweep.
+    """The power analysis of one model of a sweep.
 
-    planned   the cost of the sweep as it stands; needed: of the repeats that settle its margins, None where repeats do not
-    lengths   where calls and tokens come from;  unpriced  methods whose price is not known"""
+    again     the reference is played in two arms
+    planned   cost of the sweep as it stands
+    needed    cost of the repeats that settle its margins; None where no number of repeats does
+    lengths   in words, where calls and tokens come from
+    unpriced  methods whose prices are not known"""
 
     model: str
     reference: str
@@ -58,37 +60,36 @@ class PowerAnalysis:
     stops_early: bool
 
 
-def analyse_power(
-    spec: SweepSpec, *, items: Mapping[str, int], lengths: Mapping[str, GameLength], earlier: Path | None
-) -> tuple[PowerAnalysis, ...]:
-    """A forecast for every model that the sweep reaches in more than one way.
+def analyse_power(spec: SweepSpec, *, source: Path, earlier: Path | None) -> tuple[PowerAnalysis, ...]:
+    """Returns the power analysis of every model that the sweep reaches through more than one method.
 
-    items    of each game;  lengths  of an episode of each game, where the store of earlier episodes does not know better
-    raises   AuditError if there is no such model, or the store holds no episode; StoreError"""
-    spreads: Mapping[str, Spread] = {}
-    known: Mapping[str, GameLength] = {}
-    if earlier is not None:
-        with open_to_read(earlier) as connection:
-            rows, known = episode_rows(connection), game_lengths(connection)
-        if not rows.method:
-            raise AuditError(
-                f"{earlier}: no episode has ended in this store yet: nothing to take the spread of scores from"
-            )
-        spreads, lengths = _spreads(rows), {**lengths, **known}
+    source   the sweep file, for errors and relative paths
+    earlier  a store whose episodes give the spread of scores and the lengths; None: both are guessed
+    raises   AuditError if there is no such model, or the store holds no episode; SpecError; StoreError"""
+    spec = resolved(spec, source=source)
+    sets = game_sets(spec, source)
     references = spec.references()
     if not references:
-        raise AuditError("an audit compares access methods: no model of this sweep has two")
-    counted = earlier is not None and all(game in known for game in items)
+        raise AuditError("an audit compares access methods, and no model of this sweep has two")
+    spreads: Mapping[str, Spread] = {}
+    plays: list[StoredPlay] = []
+    if earlier is not None:
+        with open_to_read(earlier) as connection:
+            rows, plays = episode_rows(connection), stored_plays(connection)
+        if not rows.method:
+            raise AuditError(
+                f"{earlier}: no episode of this store has ended yet, so it gives no spread of scores"
+            )
+        spreads = _spreads(rows)
+    lengths = EpisodeLengths(plays, bot_turns)
     return tuple(
-        _outlook(spec, model, reference, items, lengths, spreads, f"as in {earlier}", counted)
-        for model, reference in references.items()
+        _analysis(spec, model, sets, lengths, spreads, source=source, earlier=earlier) for model in references
     )
 
 
 def _spreads(rows: EpisodeRows) -> dict[str, Spread]:
     method = [
-        replicate_of(name) if arm == "again" else name
-        for name, arm in zip(rows.method, rows.arm, strict=True)
+        replicate_of(name) if arm == "again" else name for name, arm in zip(rows.method, rows.arm, strict=True)
     ]
     columns = EpisodeColumns(
         method=method,
@@ -102,15 +103,19 @@ def _spreads(rows: EpisodeRows) -> dict[str, Spread]:
     return measured(score_array(columns))
 
 
-def foretold(
+def margin_power(
     spec: SweepSpec,
     model: str,
     items: Mapping[str, int],
     *,
     spreads: Mapping[str, Spread] | None = None,
-    source: str = "guessed",
+    spread_source: str = "guessed",
 ) -> PowerEstimate:
-    """What the audit of this model will be able to say; spreads: of games whose episodes were played, by that source."""
+    """Returns what the audit of this model will be able to say.
+
+    items          of each game
+    spreads        of the games that were played before; the others' are guessed
+    spread_source  where `spreads` come from, in words"""
     known = spreads or {}
     parts = spec.models[model].methods.values()
     greedy = all(part.temperature == 0 for part in parts)
@@ -120,7 +125,7 @@ def foretold(
                 game=game,
                 items=count,
                 spread=known.get(game) or guessed(game, greedy=greedy),
-                source=source if game in known else "guessed",
+                source=spread_source if game in known else "guessed",
             )
             for game, count in items.items()
             if count
@@ -132,108 +137,78 @@ def foretold(
     )
 
 
-def _outlook(
+def _analysis(
     spec: SweepSpec,
     model: str,
-    reference: str,
-    items: Mapping[str, int],
-    lengths: Mapping[str, GameLength],
+    sets: Mapping[str, GameSet],
+    lengths: EpisodeLengths,
     spreads: Mapping[str, Spread],
-    source: str,
-    counted: bool,
+    *,
+    source: Path,
+    earlier: Path | None,
 ) -> PowerAnalysis:
-    parts = {name: part for name, (of, part) in spec.methods().items() if of == model}
-    found = foretold(spec, model, items, spreads=spreads, source=source)
-    plays = {name: len(spec.arms(name)) for name in parts}
+    names = [name for name, (of, _) in spec.methods().items() if of == model]
+    reference = spec.references()[model]
+    items = {game: len(chosen.instances) for game, chosen in sets.items()}
+    power = margin_power(spec, model, items, spreads=spreads, spread_source=f"as in {earlier}")
+    methods = [method_episodes(spec, sets, name, concurrency=1, source=source) for name in names]
+    planned = _cost(methods, lengths, spec.repeats)
     return PowerAnalysis(
         model=model,
         reference=reference,
-        again=plays[reference] > 1,
-        methods=tuple(parts),
-        prospect=found,
-        planned=_cost(parts, plays, items, lengths, spec.repeats),
-        needed=None if found.needed is None else _cost(parts, plays, items, lengths, found.needed),
-        lengths=source if counted else "guessed from the games' own bots, four characters a token",
-        unpriced=tuple(name for name, part in parts.items() if not _priced(part)),
+        again=len(spec.arms(reference)) > 1,
+        methods=tuple(names),
+        prospect=power,
+        planned=planned,
+        needed=None if power.needed is None else _at_repeats(planned, power.needed),
+        lengths=_lengths_text(methods, lengths, earlier),
+        unpriced=tuple(one.method for one in methods if one.access.prices is None),
         stops_early=spec.audit.stop == "early",
     )
 
 
-def _priced(part: MethodPart) -> bool:
-    return part.price_input_usd_per_mtok is not None and part.price_output_usd_per_mtok is not None
-
-
-def _cost(
-    parts: Mapping[str, MethodPart],
-    plays: Mapping[str, int],
-    items: Mapping[str, int],
-    lengths: Mapping[str, GameLength],
-    repeats: int,
-) -> SettlingCost:
-    def one(what: str) -> float:
-        return repeats * sum(
-            count * float(getattr(lengths[game], what)) for game, count in items.items() if count
-        )
-
-    read, written, passes = one("prompt_tokens"), one("reply_tokens"), sum(plays.values())
-    dollars = [
-        plays[name] * (read * part.price_input_usd_per_mtok + written * part.price_output_usd_per_mtok) / 1e6
-        for name, part in parts.items()
-        if part.price_input_usd_per_mtok is not None and part.price_output_usd_per_mtok is not None
-    ]
+def _cost(methods: list[MethodEpisodes], lengths: EpisodeLengths, repeats: int) -> SettlingCost:
+    works = [one.workload(lengths) for one in methods]
+    costs = [one.cost_usd(work) for one, work in zip(methods, works, strict=True)]
+    known = [cost for cost in costs if cost is not None]
     return SettlingCost(
         repeats=repeats,
-        episodes=repeats * sum(items.values()) * passes,
-        calls=round(one("calls") * passes),
-        tokens=round((read + written) * passes),
-        cost_usd=sum(dollars) if dollars else None,
+        episodes=sum(len(one.items) * one.copies for one in methods),
+        calls=sum(work.turns for work in works),
+        tokens=sum(work.prompt_tokens + work.reply_tokens for work in works),
+        cost_usd=sum(known) if known else None,
     )
 
 
-def sentences(found: Sequence[PowerAnalysis]) -> list[str]:
-    """The forecasts in words, a warning first where a sweep is too small."""
-    return [sentence for one in found for sentence in _sentences(one)]
+def _at_repeats(cost: SettlingCost, repeats: int) -> SettlingCost:
+    """Returns the cost in proportion to the number of repeats."""
+    ratio = repeats / cost.repeats
+    return replace(
+        cost,
+        repeats=repeats,
+        episodes=cost.episodes // cost.repeats * repeats,
+        calls=round(cost.calls * ratio),
+        tokens=round(cost.tokens * ratio),
+        cost_usd=None if cost.cost_usd is None else cost.cost_usd * ratio,
+    )
 
 
-def _sentences(one: PowerAnalysis) -> list[str]:
-    points, played = one.prospect.endpoints
-    items = sum(game.items for game in one.prospect.games)
-    twice = f", {one.reference} twice" if one.again else ""
-    said = [
-        f"{one.model}: {len(one.methods)} access methods{twice}, {items} items x {one.planned.repeats}: {_priced_as(one.planned)}.",
-        f"It finds differences of {points.found:.1f} points, and proves methods truly alike so within "
-        f"{_provable(points)} points and {_provable(played)} % of episodes played, each four times in five.",
-    ]
-    if one.prospect.enough:
-        fewer = ""
-        if one.needed is not None and one.needed.repeats < one.planned.repeats:
-            fewer = f" {one.needed.repeats} would do: {_priced_as(one.needed)}."
-        return [*said, f"Enough for its margins of {_margins(one.prospect)}.{fewer}"]
-    cost = "" if one.needed is None else f": {_priced_as(one.needed)}"
-    return [*said, f"WARNING: {too_small(one.prospect)}{cost}."]
+def _lengths_text(methods: list[MethodEpisodes], lengths: EpisodeLengths, earlier: Path | None) -> str:
+    sources = {lengths.source(one.method, one.model, plan) for one in methods for plan in one.items}
+    bots = "estimated from the games' own bots, four characters a token"
+    if "bots" not in sources:
+        return f"as in {earlier}"
+    return bots if sources == {"bots"} else f"as in {earlier}; where it has no play, {bots}"
 
 
-def too_small(found: PowerEstimate) -> str:
-    """For what, and what would settle it."""
-    small = f"too small for its margins of {_margins(found)}"
-    if found.needed is not None:
-        return f"{small}: {found.needed} repeats settle them"
-    return f"{small}, and no number of repeats settles them: it takes about {found.factor:.1f} times the items x {found.repeats}"
+def too_small_text(power: PowerEstimate) -> str:
+    """Returns for which margins the sweep is too small, and what settles them."""
+    text = f"too small for its margins of {margins_text(power)}"
+    if power.needed is not None:
+        return f"{text}: {power.needed} repeats settle them"
+    return f"{text}, and no number of repeats settles them: it takes about {power.factor:.1f} times the items x {power.repeats}"
 
 
-def _margins(found: PowerEstimate) -> str:
-    points, played = found.endpoints
+def margins_text(power: PowerEstimate) -> str:
+    points, played = power.endpoints
     return f"{points.margin:g} points and {played.margin:g} % played"
-
-
-def _provable(endpoint: EndpointPower) -> str:
-    return f"{max(endpoint.provable, endpoint.floor):.1f}"
-
-
-def _priced_as(cost: SettlingCost) -> str:
-    dollars = "" if cost.cost_usd is None else f", ${cost.cost_usd:,.2f}"
-    return f"{cost.episodes:,} episodes, about {cost.calls:,} calls and {_round(cost.tokens)} tokens{dollars}"
-
-
-def _round(tokens: int) -> str:
-    return f"{tokens / 1e6:,.1f} million" if tokens >= 1e6 else f"{tokens:,}"

@@ -1,13 +1,16 @@
-"""What a plan says, as frozen shapes. Times are seconds, from the first call to the last episode's end."""
+"""A plan as frozen values, and its pace in words. Times are seconds, from the first call to the end of the
+last episode."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+IN_FLIGHT = "calls in flight"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    """A middle value and its 80 % interval over seeds."""
+    """A mean and its 80 % prediction interval over seeds."""
 
     value: float
     low: float
@@ -19,8 +22,8 @@ class Use:
     """How much of one limit is used while the method plays.
 
     limit     "requests", "tokens", "input tokens" or "output tokens" a minute, or "calls in flight"
-    allowed   so many; share: of them, on average
-    saved_s   what twice as many would save of this gate's own time; None where it was not tried"""
+    allowed   the limit;  share  of it that is used, on average
+    saved_s   what twice the limit would save of the gate's time; None where that was not simulated"""
 
     limit: str
     allowed: float
@@ -34,13 +37,14 @@ class MethodPlan:
 
     retries       calls beyond one a turn
     cost_usd      None where prices are not known
-    wall          its own time, other methods of its gate included
-    gate          methods that share its gate, itself included
+    wall          the time of its gate, other methods of the gate included
+    gate          the methods that share its gate, itself included
     uses          every limit of its gate, the most used first
-    binding       the limit that sets its pace; None: the episodes' own length does
-    saved_s       what the sweep would save without it
-    pace_source   where its speed comes from;  lengths  source -> share of its episodes
-    rate          calls a minute at equal steps of its time, for the timeline"""
+    binding       the limit that sets its pace; None: the length of its episodes does
+    saved_s       what the sweep would save without this method
+    pace_source   where its speed comes from
+    lengths       source of the lengths -> share of its episodes
+    rate          calls a minute in equal steps of its time, for the timeline"""
 
     method: str
     episodes: int
@@ -65,9 +69,10 @@ class SweepPlan:
     """A whole sweep.
 
     bottleneck   the method that takes longest
-    cost_usd     of those whose prices are known; `unpriced` are the others
-    scale        how much smaller the largest simulated gate was than the sweep: 1 is full fidelity
-    simulated    calls that were simulated for this answer, in `seeds` plays"""
+    cost_usd     of the methods with known prices; `unpriced` are the others
+    scale        the largest simulated gate was so many times smaller than the sweep's; 1: everything was
+                 simulated
+    simulated    calls that were simulated, in `seeds` plays"""
 
     name: str
     methods: tuple[MethodPlan, ...]
@@ -85,3 +90,29 @@ class SweepPlan:
     scale: float
     simulated: int
     seeds: int
+
+
+def pace_text(method: MethodPlan) -> str:
+    """Returns what sets this method's pace: "m/groq: 6,000 output tokens a minute; 41 minutes; twice the
+    quota would save 20 minutes"."""
+    took = duration_text(method.wall.value)
+    if method.binding is None:
+        most = max((use.share for use in method.uses), default=0.0)
+        return f"{method.method}: the length of its episodes; {took}; at most {most:.0%} of a limit is used"
+    use = method.binding
+    in_flight = use.limit == IN_FLIGHT
+    text = f"{method.method}: {use.allowed:,.0f} {use.limit}{'' if in_flight else ' a minute'}; {took}"
+    if use.saved_s is None:
+        return text
+    return f"{text}; twice {'as many' if in_flight else 'the quota'} would save {duration_text(use.saved_s)}"
+
+
+def duration_text(seconds: float) -> str:
+    """Returns a duration in the unit in which a person gives it."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} seconds"
+    if seconds < 90:
+        return f"{seconds:.0f} seconds"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} minutes"
+    return f"{seconds / 3600:.1f} hours" if seconds < 172_800 else f"{seconds / 86_400:.1f} days"

@@ -1,7 +1,8 @@
-"""The engine itself - scheduler, gates, retries - over simulated providers, with episodes as long as their shapes say.
+"""Plays episodes through the program's own scheduler, gates and retries, over simulated providers, in virtual
+time.
 
-The one place of this room that knows backends. A stage may be a smaller one: a share of the episodes, under that share of every limit,
-takes as long as the whole. Keeps running counts of what would be rows."""
+A play may be a scaled one: a share of the episodes under the same share of every limit takes as long as the
+whole. Keeps running counts in place of rows."""
 
 from __future__ import annotations
 
@@ -9,28 +10,30 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from backends.emulator.simulated import Behaviour, SimulatedBackend, SimulatedProvider
+from harness.core.emulation import Quotas
 from harness.core.protocols import Game
 from harness.core.records import CallRecord, EpisodeRecord, Record
 from harness.core.seeds import derive_seed
 from harness.core.vocabulary import AccessMethod, EpisodePlan
 from harness.limits.gate import Gate, GateLimits
-from harness.planning.episode_lengths import MeasuredBackend, Shape, shaped, stand_ins
+from harness.planning.episode_lengths import EpisodeLength, MeasuredBackend, placeholder_games, with_length
 from harness.scheduler.call import Caller, RetryPolicy, Route
 from harness.scheduler.episode import Beginning, Player
 from harness.scheduler.scheduler import ExpectedTurns, Lane, Scheduler
 from harness.scheduler.spending import SpendingBudget
 from harness.simulation import VirtualClock, simulate
 
-BIN_S = 5.0
-BEGUN = 0.4  # of the episodes: those that come then meet a gate in its usual state
+BIN_S = 5.0  # of the timeline
+STEADY_SHARE = 0.4  # of the episodes: those that begin later meet a gate in its steady state
+QUOTAS = ("requests", "tokens", "input_tokens", "output_tokens")  # fields of GateLimits and of Quotas
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulatedMethod:
-    """One access method in a play: its episodes in order, with their shapes."""
+    """One access method in a play: its episodes in order, with their lengths."""
 
     method: AccessMethod
-    episodes: Sequence[tuple[EpisodePlan, Shape]]
+    episodes: Sequence[tuple[EpisodePlan, EpisodeLength]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,40 +46,51 @@ class SimulatedGate:
     parts: tuple[SimulatedMethod, ...]
 
     def scaled(self, scale: float) -> SimulatedGate:
-        """The group under limits that are so many times smaller; its server is as much smaller. Quotas that the gate knows are left to it:
-        where one call is a fair share of a minute's quota, a provider's own counting would refuse what it allows in the large."""
+        """Returns the gate with limits that are `scale` times smaller, and a server that is as much smaller.
+
+        Quotas that the gate knows are enforced by the gate alone: where one call is a large share of a
+        minute's quota, the provider's own count would refuse calls that it admits at full size."""
         if scale == 1.0:
             return self
-        limits, behaviour = self.limits, self.behaviour
+        limits, latency, quotas = self.limits, self.behaviour.latency, self.behaviour.quotas
+        workers = None if latency.workers is None else max(1, round(latency.workers / scale))
+        smaller = {name: _divided(getattr(limits, name), scale) for name in QUOTAS}
+        enforced = {
+            name: _divided(getattr(quotas, name), scale) if getattr(limits, name) is None else None
+            for name in QUOTAS
+        }
+        in_flight = max(1, round(limits.concurrency / scale))
         return replace(
             self,
-            limits=replace(
-                limits,
-                concurrency=max(1, round(limits.concurrency / scale)),
-                requests=_divided(limits.requests, scale),
-                tokens=_divided(limits.tokens, scale),
-                input_tokens=_divided(limits.input_tokens, scale),
-                output_tokens=_divided(limits.output_tokens, scale),
-            ),
+            limits=with_limits(replace(limits, concurrency=in_flight), smaller),
             behaviour=replace(
-                behaviour,
-                tempo=replace(
-                    behaviour.tempo,
-                    load_s=behaviour.tempo.load_s * scale,
-                    slots=None
-                    if behaviour.tempo.slots is None
-                    else max(1, round(behaviour.tempo.slots / scale)),
-                ),
-                enforcement=replace(
-                    behaviour.enforcement,
-                    limits={
-                        quota: allowed / scale
-                        for quota, allowed in behaviour.enforcement.limits.items()
-                        if getattr(limits, quota) is None
-                    },
-                ),
+                self.behaviour,
+                latency=replace(latency, load_s=latency.load_s * scale, workers=workers),
+                quotas=with_quotas(quotas, enforced),
             ),
         )
+
+
+def with_limits(limits: GateLimits, values: Mapping[str, float | None]) -> GateLimits:
+    """Returns the limits with these values a minute in place of their own; names of QUOTAS."""
+    return replace(
+        limits,
+        requests=values.get("requests", limits.requests),
+        tokens=values.get("tokens", limits.tokens),
+        input_tokens=values.get("input_tokens", limits.input_tokens),
+        output_tokens=values.get("output_tokens", limits.output_tokens),
+    )
+
+
+def with_quotas(quotas: Quotas, values: Mapping[str, float | None]) -> Quotas:
+    """Returns the quotas with these values a window in place of their own; names of QUOTAS."""
+    return replace(
+        quotas,
+        requests=values.get("requests", quotas.requests),
+        tokens=values.get("tokens", quotas.tokens),
+        input_tokens=values.get("input_tokens", quotas.input_tokens),
+        output_tokens=values.get("output_tokens", quotas.output_tokens),
+    )
 
 
 def _divided(limit: float | None, scale: float) -> float | None:
@@ -85,17 +99,16 @@ def _divided(limit: float | None, scale: float) -> float | None:
 
 @dataclass(slots=True)
 class SimulatedPlay:
-    """What one method's play came to.
+    """Counts of one method's play.
 
-    busy_s   seconds its calls were in flight, added up
+    busy_s   sum of the seconds that its calls were in flight
     bins     calls sent in each BIN_S
-    marks    the same figures at moments between: when most of the beginning was over, and when the last episode began"""
+    marks    counts at two moments: when the steady state began, and when the last episode began"""
 
     episodes: int = 0
     failed: int = 0
     turns: int = 0
     calls: int = 0
-    limited: int = 0
     prompt_tokens: int = 0
     reply_tokens: int = 0
     busy_s: float = 0.0
@@ -107,7 +120,7 @@ class SimulatedPlay:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """A moment of a play, and what its group had done by then."""
+    """A moment of a play, and what the gate's methods had done by then."""
 
     at_s: float
     calls: int
@@ -130,17 +143,17 @@ class _Counts:
                 self._episode(record)
 
     def put_nowait(self, record: Record) -> None:
-        """Rare rows are not counted."""
+        """Gate events and other rare rows are not counted."""
 
     def mark(self, methods: Sequence[str], now_s: float) -> Mark:
-        """What these methods have done by now."""
+        """Returns what these methods have done by now."""
         played = [self.played[method] for method in methods]
         return Mark(
             at_s=now_s,
-            calls=sum(one.calls for one in played),
-            prompt_tokens=sum(one.prompt_tokens for one in played),
-            reply_tokens=sum(one.reply_tokens for one in played),
-            busy_s=sum(one.busy_s for one in played),
+            calls=sum(play.calls for play in played),
+            prompt_tokens=sum(play.prompt_tokens for play in played),
+            reply_tokens=sum(play.reply_tokens for play in played),
+            busy_s=sum(play.busy_s for play in played),
         )
 
     def _call(self, call: CallRecord) -> None:
@@ -149,8 +162,6 @@ class _Counts:
         played.busy_s += call.latency_s
         played.prompt_tokens += call.prompt_tokens or 0
         played.reply_tokens += call.completion_tokens or 0
-        if call.error_class == "RateLimited":
-            played.limited += 1
         if call.sent_at < played.began_s:
             played.began_s = call.sent_at
         place = int(call.sent_at / BIN_S)
@@ -166,16 +177,20 @@ class _Counts:
 
 
 def simulate_gates(
-    groups: Sequence[SimulatedGate], games: Mapping[str, Game], *, policy: RetryPolicy, seed: int
+    gates: Sequence[SimulatedGate], games: Mapping[str, Game], *, policy: RetryPolicy, seed: int
 ) -> dict[str, SimulatedPlay]:
-    """Method -> what its play came to. All groups side by side from second 0."""
-    counts = _Counts([part.method.name for group in groups for part in group.parts])
-    simulate(lambda: _play(groups, games, counts, policy, seed), seed=derive_seed(seed, "stage") % 2**32)
+    """Plays all gates side by side from second 0; returns method -> the counts of its play.
+
+    games    the sweep's games, of which only names and seats are used
+    policy   for retries
+    seed     of the providers, the scheduler and the order of tasks"""
+    counts = _Counts([part.method.name for gate in gates for part in gate.parts])
+    simulate(lambda: _play(gates, games, counts, policy, seed), seed=derive_seed(seed, "stage") % 2**32)
     return counts.played
 
 
 async def _play(
-    groups: Sequence[SimulatedGate],
+    gates: Sequence[SimulatedGate],
     games: Mapping[str, Game],
     counts: _Counts,
     policy: RetryPolicy,
@@ -184,21 +199,20 @@ async def _play(
     clock = VirtualClock(epoch=0.0)
     routes: dict[str, Route] = {}
     lanes = []
-    for group in groups:
-        gate = Gate(group.name, group.limits, clock=clock, on_event=_heard)
-        provider = SimulatedProvider(group.behaviour, clock, seed=seed, name=group.name)
-        for part in group.parts:
+    for simulated in gates:
+        gate = Gate(simulated.name, simulated.limits, clock=clock, on_event=_ignore_event)
+        provider = SimulatedProvider(simulated.behaviour, clock, seed=seed, name=simulated.name)
+        for part in simulated.parts:
             name = part.method.name
-            routes[name] = Route(
-                method=part.method, gate=gate, backend=SimulatedBackend(MeasuredBackend(), provider)
-            )
-            lanes.append(Lane(name=name, plans=_plans(part, group, counts, clock), gates=(gate,)))
-    standing = stand_ins(games)
-    expected = ExpectedTurns(standing)
+            backend = SimulatedBackend(MeasuredBackend(), provider)
+            routes[name] = Route(method=part.method, gate=gate, backend=backend)
+            lanes.append(Lane(name=name, plans=_plans(part, simulated, counts, clock), gates=(gate,)))
+    placeholders = placeholder_games(games)
+    expected = ExpectedTurns(placeholders)
     player = Player(
         run_id="plan",
         caller=Caller(sink=counts, clock=clock, policy=policy, budget=SpendingBudget.unlimited(clock)),
-        games=standing,
+        games=placeholders,
         routes=routes,
         expected_turns=expected,
         seed=seed,
@@ -207,16 +221,17 @@ async def _play(
 
 
 def _plans(
-    part: SimulatedMethod, group: SimulatedGate, counts: _Counts, clock: VirtualClock
+    part: SimulatedMethod, gate: SimulatedGate, counts: _Counts, clock: VirtualClock
 ) -> Iterator[EpisodePlan]:
-    """The part's plans for the engine. It asks for one whenever an episode may begin: that is when marks are made."""
-    methods, marks = [one.method.name for one in group.parts], counts.played[part.method.name].marks
-    for number, (plan, shape) in enumerate(part.episodes):
-        if number == int(BEGUN * len(part.episodes)):
+    """Yields the part's plans. The scheduler takes one whenever an episode may begin, so this is where marks
+    are made."""
+    methods, marks = [one.method.name for one in gate.parts], counts.played[part.method.name].marks
+    for number, (plan, length) in enumerate(part.episodes):
+        if number == int(STEADY_SHARE * len(part.episodes)):
             marks.append(counts.mark(methods, clock.now()))
-        yield shaped(plan, shape)
+        yield with_length(plan, length)
     marks.append(counts.mark(methods, clock.now()))
 
 
-def _heard(kind: str, detail: str) -> None:
-    """Gates' changes of mind are part of the play."""
+def _ignore_event(kind: str, detail: str) -> None:
+    """Receives a gate's events, which a plan does not report."""

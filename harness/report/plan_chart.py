@@ -1,21 +1,20 @@
 """A plan's timeline as a figure: a row for each access method, from its first call to its last, darker where
 it calls more.
 
-altair draws; .svg and .png are still pictures, .html is one page that needs no network."""
+altair draws it; .svg and .png are pictures, .html is one page that needs no network."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import altair as alt
 
-from harness.planning.results import MethodPlan, SweepPlan
+from harness.planning.results import SweepPlan, pace_text
 
 FORMATS = ("svg", "png", "html")
 
 
-def draw_timeline(plan: SweepPlan, path: Path, *, in_words: Callable[[MethodPlan], str]) -> None:
+def draw_timeline(plan: SweepPlan, path: Path) -> None:
     """Writes the figure in the format that the path's ending names."""
     rows = []
     for method in plan.methods:
@@ -28,7 +27,7 @@ def draw_timeline(plan: SweepPlan, path: Path, *, in_words: Callable[[MethodPlan
                 "to": (place + 1) * step_min,
                 "share": calls / top,
                 "calls": round(calls, 1),
-                "pace": in_words(method),
+                "pace": pace_text(method),
             }
             for place, calls in enumerate(method.rate)
         ]
@@ -40,7 +39,7 @@ def draw_timeline(plan: SweepPlan, path: Path, *, in_words: Callable[[MethodPlan
             x2="to:Q",
             y=alt.Y("method:N", sort=[method.method for method in plan.methods], title=None),
             color=alt.Color(
-                "share:Q", title="of its busiest", scale=alt.Scale(scheme="blues", domain=[0, 1])
+                "share:Q", title="share of its peak rate", scale=alt.Scale(scheme="blues", domain=[0, 1])
             ),
             tooltip=[
                 "method:N",

@@ -1,5 +1,5 @@
-"""The outlook of a sweep as a terminal shows it: what it will be able to say, in words, then what that rests
-on."""
+"""The power analysis of a sweep for a terminal: what its audit will be able to say, in words, then the
+figures that this rests on."""
 
 from __future__ import annotations
 
@@ -8,51 +8,86 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
-from harness.planning.power import PowerAnalysis, sentences
+from harness.audit.scores.power import EndpointPower
+from harness.planning.power import PowerAnalysis, SettlingCost, margins_text, too_small_text
 from harness.report.table import table
 from harness.report.text import escape_control
 
 
-def print_outlook(found: Sequence[PowerAnalysis], console: Console) -> None:
-    """Sentences, then a line a game: the spread that the forecast takes for true."""
+def print_power(found: Sequence[PowerAnalysis], console: Console) -> None:
+    """Prints sentences, then a line for each game: the spread of scores that the analysis assumes."""
     for place, one in enumerate(found):
         if place:
             console.print()
-        for sentence in sentences([one]):
+        for sentence in sentences(one):
             style = "bold yellow" if sentence.startswith("WARNING") else ""
             console.print(Text(escape_control(sentence), style=style), soft_wrap=True)
         if one.stops_early:
             console.print(
-                "It may stop early: these are the costs if no look settles anything.", soft_wrap=True
+                "It may stop early: these are the costs if no interim analysis settles anything.",
+                soft_wrap=True,
             )
         if one.unpriced and one.planned.cost_usd is not None:
             console.print(
-                Text(escape_control(f"Without prices, and not in the dollars: {', '.join(one.unpriced)}.")),
+                Text(escape_control(f"No price is known for {', '.join(one.unpriced)}: not in the dollars.")),
                 soft_wrap=True,
             )
-        rows = [
-            (
-                game.game,
-                game.items,
-                f"{game.spread.chance**0.5:.1f}",
-                f"{game.spread.items**0.5:.1f}",
-                f"{game.spread.chance_played**0.5:.1f}",
-                game.source,
-            )
-            for game in one.prospect.games
-        ]
-        columns = (
-            "game",
-            "items",
-            "sd of chance, points",
-            "of response, points",
-            "of chance, % played",
-            "spread",
-        )
-        console.print(table(columns, rows))
+        _print_spreads(one, console)
         console.print(Text(f"Calls and tokens are {one.lengths}."), soft_wrap=True)
         if any(game.source == "guessed" for game in one.prospect.games):
             console.print(
-                "A guess is a capable model's: `--from STORE` takes the spread from episodes that were played.",
+                "A guess is for a capable model: `--from STORE` takes the spread from episodes that were played.",
                 soft_wrap=True,
             )
+
+
+def _print_spreads(one: PowerAnalysis, console: Console) -> None:
+    rows = [
+        (
+            game.game,
+            game.items,
+            f"{game.spread.chance**0.5:.1f}",
+            f"{game.spread.items**0.5:.1f}",
+            f"{game.spread.chance_played**0.5:.1f}",
+            game.source,
+        )
+        for game in one.prospect.games
+    ]
+    columns = (
+        *("game", "items", "sd of chance, points"),
+        *("of response, points", "of chance, % played", "spread"),
+    )
+    console.print(table(columns, rows))
+
+
+def sentences(one: PowerAnalysis) -> list[str]:
+    """Returns the analysis of one model in words, a warning last where the sweep is too small."""
+    points, played = one.prospect.endpoints
+    items = sum(game.items for game in one.prospect.games)
+    twice = f", {one.reference} twice" if one.again else ""
+    size = f"{len(one.methods)} access methods{twice}, {items} items x {one.planned.repeats}"
+    lines = [
+        f"{one.model}: {size}: {_cost_text(one.planned)}.",
+        f"It finds differences of {points.found:.1f} points, and proves methods truly alike so within "
+        f"{_provable(points)} points and {_provable(played)} % of episodes played, each four times in five.",
+    ]
+    if one.prospect.enough:
+        fewer = ""
+        if one.needed is not None and one.needed.repeats < one.planned.repeats:
+            fewer = f" {one.needed.repeats} would do: {_cost_text(one.needed)}."
+        return [*lines, f"Enough for its margins of {margins_text(one.prospect)}.{fewer}"]
+    cost = "" if one.needed is None else f": {_cost_text(one.needed)}"
+    return [*lines, f"WARNING: {too_small_text(one.prospect)}{cost}."]
+
+
+def _provable(endpoint: EndpointPower) -> str:
+    return f"{max(endpoint.provable, endpoint.floor):.1f}"
+
+
+def _cost_text(cost: SettlingCost) -> str:
+    dollars = "" if cost.cost_usd is None else f", ${cost.cost_usd:,.2f}"
+    return f"{cost.episodes:,} episodes, about {cost.calls:,} calls and {_tokens_text(cost.tokens)} tokens{dollars}"
+
+
+def _tokens_text(tokens: int) -> str:
+    return f"{tokens / 1e6:,.1f} million" if tokens >= 1e6 else f"{tokens:,}"

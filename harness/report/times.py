@@ -1,4 +1,4 @@
-"""What each access method's wall time went to, for a terminal: the shares, and the largest in words."""
+"""The shares of each access method's wall time for a terminal, and the largest in words."""
 
 from __future__ import annotations
 
@@ -11,24 +11,25 @@ from harness.analysis.store_audit import TimeShares
 from harness.report.table import table
 
 _WORDS = {
-    "provider": "provider latency: it answers no faster with the calls it is given at once",
-    "quota": "waiting for quota: it would take more only if the account's limits were higher",
-    "backing_off": "backing off: its errors and rate limits made us pause",
-    "own_cpu": "our own CPU: this process could not keep up with the answers",
-    "starved": "starved: there were not enough ready turns to fill its places",
+    "provider": "provider latency: limited by response time at your concurrency",
+    "quota": "waiting for quota: only higher limits of the account would make it faster",
+    "backing_off": "backing off: pauses after its errors and rate limits",
+    "own_cpu": "our own CPU: this process was slower than the answers",
+    "starved": "idle: no more turns to send (a few long episodes left)",
 }
 
 
 def print_times(times: Sequence[TimeShares], console: Console) -> None:
-    """A line for each access method, then what it chiefly waited for."""
-    columns = ("method", "wall s", "provider", "quota", "backing off", "own CPU", "starved")
+    """Prints a line for each access method, then what it mostly waited for."""
+    columns = ("method", "wall s", "provider", "quota", "backing off", "own CPU", "idle")
     rows = [
-        (one.method, f"{one.seconds:.1f}", *(f"{getattr(one, name):.1%}" for name in _WORDS)) for one in times
+        (method.method, f"{method.seconds:.1f}", *(f"{getattr(method, name):.1%}" for name in _WORDS))
+        for method in times
     ]
     console.print(table(columns, rows))
-    for one in times:
+    for method in times:
         console.print(
-            f"{one.method}: mostly {_WORDS[max(_WORDS, key=partial(getattr, one))]}.",
+            f"{method.method}: mostly {_WORDS[max(_WORDS, key=partial(getattr, method))]}.",
             highlight=False,
             soft_wrap=True,
         )

@@ -51,9 +51,9 @@ async def play(rows: Rows, seed: int, speed: float) -> None:
     routes = {}
     for name, behaviour in {
         "m/quick": Behaviour(
-            tempo=LatencyModel(first_s=0.5 * speed, spread=0.6), trouble=FaultModel(fault_rate=0.1)
+            latency=LatencyModel(first_s=0.5 * speed, spread=0.6), faults=FaultModel(rate=0.1)
         ),
-        "m/slow": Behaviour(tempo=LatencyModel(first_s=3.0 * speed, spread=1.0)),
+        "m/slow": Behaviour(latency=LatencyModel(first_s=3.0 * speed, spread=1.0)),
     }.items():
         bots = BotsBackend(
             find_instance=instances.__getitem__, clock=clock, seed=seed, skill=0.6, form_errors=0.05

@@ -21,12 +21,10 @@ import anyio
 
 from backends.bots import BotsBackend
 from backends.emulator.simulated import (
-    FAULTS,
+    SIMULATED_FAULTS,
     Behaviour,
     FaultModel,
     LatencyModel,
-    Quota,
-    QuotaModel,
     SimulatedBackend,
     SimulatedProvider,
 )
@@ -34,6 +32,7 @@ from games import GAMES
 from games.playthrough import replay
 from harness.config.episode_plans import GameSet, choose_instances, lane
 from harness.config.sweep import Seating
+from harness.core.emulation import Quotas
 from harness.core.errors import Stopped
 from harness.core.records import CallRecord, EpisodeRecord, Record, TurnRecord
 from harness.core.seeds import stream
@@ -105,33 +104,34 @@ def _set(name: str, items: int) -> GameSet:
 
 
 def _method(chance: Random) -> tuple[GateLimits, Behaviour]:
-    limits: dict[Quota, float] = {}
+    limits: dict[str, float] = {}
     if chance.random() < 0.7:
         limits["requests"] = chance.choice([20.0, 60.0, 200.0, 1_000.0])
     if chance.random() < 0.4:
         limits["tokens"] = chance.choice([4_000.0, 20_000.0])
     declared = limits if chance.random() < 0.7 else {}
     behaviour = Behaviour(
-        tempo=LatencyModel(
+        latency=LatencyModel(
             first_s=chance.choice([0.05, 0.5, 3.0]),
             token_s=chance.choice([0.0, 0.02]),
             load_s=chance.choice([0.0, 0.0, 0.002]),
-            slots=chance.choice([None, None, 3]),
+            workers=chance.choice([None, None, 3]),
             spread=chance.choice([0.0, 0.5, 1.2]),
         ),
-        enforcement=QuotaModel(
-            limits=limits,
-            window=chance.choice(["fixed", "sliding"]),
+        quotas=Quotas(
+            requests=limits.get("requests"),
+            tokens=limits.get("tokens"),
+            law=chance.choice(["fixed", "sliding", "bucket"]),
             phase_s=chance.uniform(0.0, 60.0),
             per_second=chance.choice([None, None, 0.1]),
-            headers=chance.random() < 0.5,
-            changes=[(chance.uniform(20.0, 120.0), chance.choice([0.5, 2.0]))]
-            if chance.random() < 0.3
-            else [],
+            told=chance.random() < 0.5,
         ),
-        trouble=FaultModel(
-            fault_rate=chance.choice([0.0, 0.05, 0.2]),
-            faults=chance.sample(FAULTS, chance.randint(1, len(FAULTS))),
+        quota_changes=[(chance.uniform(20.0, 120.0), chance.choice([0.5, 2.0]))]
+        if chance.random() < 0.3
+        else [],
+        faults=FaultModel(
+            rate=chance.choice([0.0, 0.05, 0.2]),
+            kinds=chance.sample(SIMULATED_FAULTS, chance.randint(1, len(SIMULATED_FAULTS))),
             outages=_outages(chance),
             stall_s=chance.choice([10.0, 60.0]),
             jitter_s=chance.choice([0.0, 0.5]),
@@ -464,7 +464,7 @@ def _quotas(left: SweepRemains) -> Iterator[str]:
     """Yields providers of which some 60 seconds hold more requests than a quota that the sweep states and the
     provider keeps."""
     for name, (limits, behaviour) in left.case.methods.items():
-        if limits.requests is None or any(factor != 1.0 for _, factor in behaviour.enforcement.changes):
+        if limits.requests is None or any(factor != 1.0 for _, factor in behaviour.quota_changes):
             continue
         times = left.providers[name].arrivals
         for index, start_s in enumerate(times):

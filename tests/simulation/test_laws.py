@@ -75,7 +75,7 @@ def test_a_failure_with_a_score_is_found(left: SweepRemains) -> None:
 
 
 def declared(limits: GateLimits, behaviour: Behaviour) -> bool:
-    return limits.requests is not None and not behaviour.enforcement.changes
+    return limits.requests is not None and not behaviour.quota_changes
 
 
 def test_a_spent_quota_is_found() -> None:

@@ -1,4 +1,5 @@
-"""The emulator, over real sockets where sockets matter: quotas, faults, defects, and that it says the same thing twice."""
+"""The emulator, over real sockets where sockets matter: quotas, faults, defects, and that it says the same
+thing twice."""
 
 from __future__ import annotations
 
@@ -15,8 +16,9 @@ import pytest
 from backends.bots import own_instance
 from backends.deadlines import Deadlines
 from backends.dialects import DIALECTS
-from backends.emulator.provider import EmulatedProvider, Request, Response
-from backends.emulator.quota import Bucket, Fixed, Law, Sliding
+from backends.emulator.exchange import Request, Response
+from backends.emulator.provider import EmulatedProvider
+from backends.emulator.quota import FixedWindows, QuotaLaw, RefilledBucket, SlidingWindow
 from backends.emulator.server import Emulator, serving
 from backends.http import HttpBackend, open_connection_pool
 from games import GAMES
@@ -113,11 +115,12 @@ def text_of(response: Response) -> str:
     return str(told(response)["choices"][0]["message"]["content"])  # type: ignore[index]
 
 
-# --- bots ---------------------------------------------------------------------------------------------------------------------
+# --- bots -----------------------------------------------------------------------------------------------
 
 
 def test_bots_answer_over_the_socket() -> None:
-    """A clue comes for a clue, with the tokens it cost; without the header that names the turn, no bot speaks."""
+    """A clue comes for a clue, with the tokens it cost; without the header that names the turn, no bot
+    speaks."""
 
     async def scenario() -> None:
         async with serving(Emulation()) as emulator:
@@ -156,7 +159,8 @@ def test_our_client_is_understood_in_both_dialects(dialect: str, stream: bool) -
 
 
 def test_words_after_a_bots_reply_change_no_game() -> None:
-    """Where the bots' manners let words follow, every own puzzle ends as it did without them; elsewhere white space does no harm."""
+    """Where the bots' manners let words follow, every own puzzle ends as it did without them; elsewhere white
+    space does no harm."""
     for game in GAMES.values():
         for instance in game.instances()[::7]:
             played = play_by_bots(game, instance, "v1.6b", skill=0.7, chance=stream(1, instance.content_hash))
@@ -171,7 +175,8 @@ def test_words_after_a_bots_reply_change_no_game() -> None:
 
 
 def test_a_greedy_model_repeats_itself_and_a_warm_one_does_not() -> None:
-    """Five plays of one puzzle at temperature 0 begin with one reply; at 1 they differ; and another provider of the model says the same."""
+    """Five plays of one puzzle at temperature 0 begin with one reply; at 1 they differ; and another provider
+    of the model says the same."""
 
     async def scenario() -> None:
         async with serving(Emulation()) as here, serving(Emulation(seed=7)) as there:
@@ -190,11 +195,13 @@ def test_a_greedy_model_repeats_itself_and_a_warm_one_does_not() -> None:
     on_sockets(scenario)
 
 
-# --- quotas -------------------------------------------------------------------------------------------------------------------
+# --- quotas ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("law", [Sliding(10, 60.0), Fixed(10, 60.0, 7.0), Bucket(10, 60.0, 0.0)])
-def test_a_refused_request_is_told_the_moment_it_would_pass(law: Law) -> None:
+@pytest.mark.parametrize(
+    "law", [SlidingWindow(10, 60.0), FixedWindows(10, 60.0, 7.0), RefilledBucket(10, 60.0, 0.0)]
+)
+def test_a_refused_request_is_told_the_moment_it_would_pass(law: QuotaLaw) -> None:
     """Whoever waits as long as he is told is let in, and a moment earlier he is not."""
     now_s, waited = 0.0, 0
     for _ in range(35):
@@ -242,7 +249,7 @@ def test_headers_say_what_is_left() -> None:
     assert "ratelimit" not in silent.headers
 
 
-# --- faults -------------------------------------------------------------------------------------------------------------------
+# --- faults ---------------------------------------------------------------------------------------------
 
 BECOMES: dict[Fault, type[CallError] | None] = {
     "429": RateLimited,
@@ -260,7 +267,8 @@ BECOMES: dict[Fault, type[CallError] | None] = {
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_every_fault_reaches_our_client_as_what_it_is(fault: Fault) -> None:
-    """Each fault, planted alone, becomes the class that says who must act; a wrong usage spoils the counts and not the reply."""
+    """Each fault, planted alone, becomes the class that says who must act; a wrong usage spoils the counts
+    and not the reply."""
 
     async def scenario() -> None:
         faults = Faults(rate=1.0, kinds=(fault,), stall_s=30.0)
@@ -357,11 +365,12 @@ def test_a_name_that_is_not_served_is_unknown() -> None:
     on_sockets(scenario)
 
 
-# --- the same bytes -----------------------------------------------------------------------------------------------------------
+# --- the same bytes -------------------------------------------------------------------------------------
 
 
 def test_same_seed_and_requests_same_bytes() -> None:
-    """Two emulators that are asked the same answer the same, to the byte, faults and warm talk included; another seed does not."""
+    """Two emulators that are asked the same answer the same, to the byte, faults and warm talk included;
+    another seed does not."""
     texts = [f"question {number % 7}" for number in range(40)]
 
     def run(seed: int) -> list[tuple[int, tuple[bytes, ...], str]]:
@@ -373,7 +382,7 @@ def test_same_seed_and_requests_same_bytes() -> None:
     assert run(1) != run(2)
 
 
-# --- defects ------------------------------------------------------------------------------------------------------------------
+# --- defects --------------------------------------------------------------------------------------------
 
 
 def both(defects: Defects, **fields: object) -> tuple[Response, Response]:
@@ -399,7 +408,8 @@ def test_a_seed_may_be_ignored() -> None:
 
 
 def test_max_tokens_may_be_ignored_or_capped() -> None:
-    """Five tokens asked for are five tokens; without the limit more come; under a cap fewer, and the answer says it was cut."""
+    """Five tokens asked for are five tokens; without the limit more come; under a cap fewer, and the answer
+    says it was cut."""
     honest, deaf = both(Defects(max_tokens_ignored=True), max_tokens=5, temperature=0)
     assert told(honest)["usage"]["completion_tokens"] == 5  # type: ignore[index]
     assert told(deaf)["usage"]["completion_tokens"] > 5  # type: ignore[index]
@@ -442,7 +452,8 @@ def test_another_template_counts_otherwise_and_leaks() -> None:
 
 
 def test_a_share_of_the_traffic_goes_elsewhere() -> None:
-    """About as many requests as planted are answered by another model, also of one that is put again; admitted, their fingerprint tells."""
+    """About as many requests as planted are answered by another model, also of one that is put again;
+    admitted, their fingerprint tells."""
     texts = [f"question {number // 2}" for number in range(300)]
     routed = provider(Emulation(defects=Defects(routed_share=0.2, routed_admitted=True)))
     said = [told(asked(routed, text, temperature=0)) for text in texts]
@@ -482,11 +493,12 @@ def test_noise_in_the_weights_flips_some_greedy_words() -> None:
     assert 0 < differing(0.02) < 40 < differing(0.5)
 
 
-# --- a real server behind -----------------------------------------------------------------------------------------------------
+# --- a real server behind -------------------------------------------------------------------------------
 
 
 def test_a_real_server_may_stand_behind() -> None:
-    """What the server behind says comes through with its counts; quota, faults and defects are added on the way."""
+    """What the server behind says comes through with its counts; quota, faults and defects are added on the
+    way."""
 
     async def scenario() -> None:
         async with serving(Emulation(weights="real")) as real:
@@ -514,7 +526,8 @@ def test_a_real_server_may_stand_behind() -> None:
 
 
 def test_what_is_streamed_adds_up() -> None:
-    """The pieces of a streamed reply are the reply that comes whole, in both dialects, and the counts come last."""
+    """The pieces of a streamed reply are the reply that comes whole, in both dialects, and the counts come
+    last."""
     whole = text_of(asked(provider(Emulation()), temperature=0))
     openai = asked(provider(Emulation()), temperature=0, stream=True, stream_options={"include_usage": True})
     chunks = [json.loads(piece[6:]) for piece in openai.pieces if not piece.startswith(b"data: [DONE]")]

@@ -13,7 +13,8 @@ from backends.bots import own_instance
 from backends.dialects import DIALECTS
 from backends.dialects.providers import provider as row_of
 from backends.dialects.responses import HttpResponse
-from backends.emulator.provider import EmulatedProvider, Request, Response
+from backends.emulator.exchange import Request, Response
+from backends.emulator.provider import EmulatedProvider
 from harness.audit.probes.asks import ProbeAsk, first_asks, later_asks
 from harness.core.emulation import Emulation
 from harness.core.records import ProbeRecord

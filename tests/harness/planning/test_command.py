@@ -21,7 +21,7 @@ concurrency = 8
 
 
 def output(*arguments: object) -> str:
-    """What a command that ends well prints."""
+    """Returns what a command prints that ends with exit code 0."""
     ended = lightbulb(*arguments)
     assert ended.returncode == 0, ended.stderr
     return ended.stdout
@@ -37,7 +37,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_plan_from_a_store_is_what_was_played(played: Path) -> None:
-    """The same sweep again: its calls and tokens to a tenth, from its own calls, at the speed that was measured."""
+    """A plan of the same sweep has the calls and tokens of the run within a tenth, and its measured speed."""
     plan = json.loads(
         output("plan", played / "b.toml", "--from", played / "b.duckdb", "--seeds", "2", "--json")
     )
@@ -51,9 +51,44 @@ def test_a_plan_from_a_store_is_what_was_played(played: Path) -> None:
 
 
 def test_a_plan_in_words_with_its_figure(played: Path, tmp_path: Path) -> None:
-    """Time, what takes longest, where lengths and speeds come from; the timeline as a picture."""
+    """The plan gives the time, the longest method, and the sources of lengths and speeds; the timeline is a picture."""
     said = output("plan", played / "b.toml", "--seeds", "1", "--figure", tmp_path / "b.svg")
     assert said.startswith("b: ")
-    assert "What takes longest is m/quick" in said
+    assert "Longest: m/quick: " in said
     assert "lengths from bots' plays (100%)" in said
     assert (tmp_path / "b.svg").read_text().startswith("<svg")
+
+
+PRICED = """
+name = "p"
+repeats = 4
+[games.taboo]
+items = 12
+[games.wordle]
+items = 7
+[models.m.methods.a]
+base_url = "https://a.example/v1"
+price_input_usd_per_mtok = 1.0
+price_output_usd_per_mtok = 4.0
+[models.m.methods.b]
+base_url = "https://b.example/v1"
+price_input_usd_per_mtok = 0.5
+price_output_usd_per_mtok = 2.0
+"""
+
+
+@pytest.mark.parametrize("from_store", [False, True])
+def test_both_plans_count_alike(played: Path, tmp_path: Path, from_store: bool) -> None:
+    """`plan` and `audit --plan` give one number of calls, tokens and dollars for one file, with and without a store."""
+    sweep = tmp_path / "p.toml"
+    sweep.write_text(PRICED)
+    store = ("--from", played / "b.duckdb") if from_store else ()
+    plan = json.loads(output("plan", sweep, *store, "--seeds", "1", "--json"))
+    (line,) = output("audit", "--plan", sweep, *store, "--json").splitlines()
+    found = json.loads(line)
+    (cost,) = [model["planned"] for model in (found if isinstance(found, list) else [found])]
+    assert plan["calls"] == plan["turns"]
+    assert cost["episodes"] == plan["episodes"]
+    assert cost["calls"] == plan["calls"]
+    assert cost["tokens"] == plan["prompt_tokens"] + plan["reply_tokens"]
+    assert cost["cost_usd"] == pytest.approx(plan["cost_usd"])

@@ -1,4 +1,4 @@
-"""Shapes: episodes as lengths, and which of them an episode takes."""
+"""EpisodeLengths: episodes as lengths, and which of them an episode takes."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from random import Random
 
 from harness.core.vocabulary import EpisodePlan, Instance
 from harness.planning.episode_lengths import (
+    EpisodeLengths,
     MeasuredFormat,
-    Shapes,
     StoredPlay,
-    TurnSize,
-    shape_of,
-    shaped,
-    stand_ins,
+    TurnLength,
+    episode_length,
+    placeholder_games,
+    with_length,
 )
 from tests.world import GAMES, plan
 
 
-def sizes(*pairs: tuple[int, int]) -> tuple[TurnSize, ...]:
+def sizes(*pairs: tuple[int, int]) -> tuple[TurnLength, ...]:
     return tuple(
-        TurnSize(seat="odd" if place % 2 == 0 else "even", prompt_tokens=taken, reply_tokens=given)
+        TurnLength(seat="odd" if place % 2 == 0 else "even", prompt_tokens=taken, reply_tokens=given)
         for place, (taken, given) in enumerate(pairs)
     )
 
@@ -32,20 +32,21 @@ def stored(method: str, which: EpisodePlan, turns: int) -> StoredPlay:
         game="count",
         experiment="all",
         item=which.item,
-        sizes=sizes(*[(10 + turn, 2) for turn in range(turns)]),
+        turns=sizes(*[(10 + turn, 2) for turn in range(turns)]),
     )
 
 
-def bots(instance: Instance, rules: str, chance: Random) -> tuple[TurnSize, ...]:
+def bots(instance: Instance, rules: str, chance: Random) -> tuple[TurnLength, ...]:
     return sizes(*[(5, 1)] * (20 + chance.randrange(5)))
 
 
 def test_a_stand_in_plays_the_shape_it_is_given() -> None:
-    """As many asks, of those seats, with prompts and replies of those lengths; the plan's key stays what it was."""
+    """As many asks, of those seats, with prompts and replies of those lengths; the plan's key stays what it
+    was."""
     real = plan()
-    played = shaped(real, shape_of(sizes((100, 7), (50, 3), (180, 9))))
+    played = with_length(real, episode_length(sizes((100, 7), (50, 3), (180, 9))))
     assert played.key == real.key
-    asks = list(stand_ins(GAMES)["count"].play(played.instance, played.rules))
+    asks = list(placeholder_games(GAMES)["count"].play(played.instance, played.rules))
     assert [ask.seat for ask in asks] == ["odd", "even", "odd"]
     assert [sum(len(message.text) for message in ask.messages) for ask in asks] == [400, 200, 720]
     forms = [ask.reply_format for ask in asks if isinstance(ask.reply_format, MeasuredFormat)]
@@ -58,20 +59,21 @@ def test_a_stand_in_plays_the_shape_it_is_given() -> None:
 
 def test_a_seats_history_grows_or_begins_anew() -> None:
     """What a seat has heard stands at the front of its next prompt, unless that is shorter."""
-    asks = shape_of(
-        [TurnSize(seat="odd", prompt_tokens=tokens, reply_tokens=1) for tokens in (10, 30, 20)]
+    asks = episode_length(
+        [TurnLength(seat="odd", prompt_tokens=tokens, reply_tokens=1) for tokens in (10, 30, 20)]
     ).asks
     assert asks[1].messages[0] is asks[0].messages[0]
     assert len(asks[2].messages) == 1
 
 
 def test_the_nearest_play_counts() -> None:
-    """The same method's play of the same item, else of its experiment, else another method's of the model, else the bots'."""
+    """The same method's play of the same item, else of its experiment, else another method's of the model,
+    else the bots'."""
     one, other = plan(1), plan(2)
-    shapes = Shapes([stored("m/a", one, 3), stored("m/a", other, 4), stored("m/b", other, 5)], bots)
+    shapes = EpisodeLengths([stored("m/a", one, 3), stored("m/a", other, 4), stored("m/b", other, 5)], bots)
 
     def lengths(method: str, which: EpisodePlan) -> set[int]:
-        return {shape.turns for shape in shapes.of(method, method.split("/")[0], which, repeats=40, seed=1)}
+        return {shape.turns for shape in shapes.draw(method, method.split("/")[0], which, repeats=40, seed=1)}
 
     assert lengths("m/a", one) == {3}
     assert lengths("m/a", plan(3)) <= {3, 4}
@@ -88,7 +90,7 @@ def test_the_nearest_play_counts() -> None:
 def test_the_same_seed_takes_the_same_shapes() -> None:
     """By method, item and seed alone."""
     first, second = (
-        [shape.turns for shape in Shapes([], bots).of("m/a", "m", plan(1), repeats=30, seed=7)]
+        [shape.turns for shape in EpisodeLengths([], bots).draw("m/a", "m", plan(1), repeats=30, seed=7)]
         for _ in range(2)
     )
     assert first == second

@@ -11,17 +11,17 @@ import pytest
 from backends.emulator.simulated import Behaviour, LatencyModel, SimulatedBackend, SimulatedProvider
 from harness.core.vocabulary import Message, Prompt
 from harness.planning.episode_lengths import MeasuredBackend, MeasuredFormat
-from harness.planning.latency_fit import TimedCalls, fit
+from harness.planning.latency_fit import TimedCalls, fit_latency
 from harness.simulation import VirtualClock, simulate
 
 
-def calls_of(tempo: LatencyModel, *, in_flight: Sequence[int], each: int = 60) -> TimedCalls:
+def calls_of(latency: LatencyModel, *, in_flight: Sequence[int], each: int = 60) -> TimedCalls:
     """What a store would hold of calls to such a server, so many at a time, one stage after the other."""
 
     async def scenario() -> TimedCalls:
         clock, chance = VirtualClock(), Random(1)
         backend = SimulatedBackend(
-            MeasuredBackend(), SimulatedProvider(Behaviour(tempo=tempo), clock, seed=1)
+            MeasuredBackend(), SimulatedProvider(Behaviour(latency=latency), clock, seed=1)
         )
         rows: list[tuple[float, float, float, float]] = []
 
@@ -59,7 +59,7 @@ def calls_of(tempo: LatencyModel, *, in_flight: Sequence[int], each: int = 60) -
 
 def test_a_provider_whose_calls_do_not_notice_each_other() -> None:
     """Its coefficients within 5 %, its spread as factors, and no load."""
-    found = fit(
+    found = fit_latency(
         calls_of(
             LatencyModel(first_s=0.4, prompt_s=0.0005, token_s=0.02, spread=0.1), in_flight=[20], each=100
         )
@@ -73,8 +73,9 @@ def test_a_provider_whose_calls_do_not_notice_each_other() -> None:
 
 
 def test_a_batch_is_known_by_its_load() -> None:
-    """From stages of 2, 8 and 24 calls at a time: seconds a token and a token's share of each other call, within 10 %."""
-    found = fit(
+    """From stages of 2, 8 and 24 calls at a time: seconds a token and a token's share of each other call,
+    within 10 %."""
+    found = fit_latency(
         calls_of(LatencyModel(first_s=0.1, prompt_s=0.0001, token_s=0.03, load_s=0.002), in_flight=[2, 8, 24])
     )
     assert found is not None
@@ -85,7 +86,7 @@ def test_a_batch_is_known_by_its_load() -> None:
 
 def test_a_cold_start_is_kept_apart() -> None:
     """The first calls, four times as slow while caches are empty, do not blur what later ones take."""
-    found = fit(
+    found = fit_latency(
         calls_of(
             LatencyModel(first_s=0.1, prompt_s=0.0001, token_s=0.03, load_s=0.002, cold=4.0),
             in_flight=[24, 8, 2],
@@ -99,7 +100,7 @@ def test_a_cold_start_is_kept_apart() -> None:
 
 def test_a_first_wave_like_the_others_is_not_cold() -> None:
     """Where nothing was cold, nothing is kept apart."""
-    found = fit(
+    found = fit_latency(
         calls_of(LatencyModel(first_s=0.4, prompt_s=0.0005, token_s=0.02, spread=0.3), in_flight=[20])
     )
     assert found is not None
@@ -107,9 +108,10 @@ def test_a_first_wave_like_the_others_is_not_cold() -> None:
 
 
 def test_a_call_that_was_never_seen_alone_is_not_free_there() -> None:
-    """Of a server that was seen with 16 calls and then with 4, a token of a lone call still takes as long as one more call adds."""
+    """Of a server that was seen with 16 calls and then with 4, a token of a lone call still takes as long as
+    one more call adds."""
     slow, quick = [25.0] * 16, [3.8] * 16
-    found = fit(
+    found = fit_latency(
         TimedCalls(
             sent_at=[0.0] * 16 + [25.0 + 3.8 * (place // 4) for place in range(16)],
             latency_s=slow + quick,
@@ -124,7 +126,7 @@ def test_a_call_that_was_never_seen_alone_is_not_free_there() -> None:
 def test_the_mean_latency_is_kept() -> None:
     """Whatever the regression makes of it, drawing factors gives back the seconds that were measured."""
     calls = calls_of(LatencyModel(first_s=1.0, spread=1.2), in_flight=[10])
-    found = fit(calls)
+    found = fit_latency(calls)
     assert found is not None
     expected = (
         found.first_s
@@ -139,4 +141,4 @@ def test_the_mean_latency_is_kept() -> None:
 def test_few_calls_say_nothing() -> None:
     """Below twenty there is no fit."""
     calls = calls_of(LatencyModel(first_s=1.0), in_flight=[1], each=10)
-    assert fit(calls) is None
+    assert fit_latency(calls) is None

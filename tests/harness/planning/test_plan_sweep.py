@@ -8,8 +8,8 @@ import pytest
 
 from games import GAMES
 from harness.config.load import load_sweep
-from harness.planning.plan_sweep import in_words, minutes, plan_sweep, span
-from harness.planning.results import MethodPlan, SweepPlan
+from harness.planning.plan_sweep import plan_sweep, span
+from harness.planning.results import MethodPlan, SweepPlan, duration_text, pace_text
 
 TWO = """
 name = "two"
@@ -47,13 +47,14 @@ def by_name(plan: SweepPlan) -> dict[str, MethodPlan]:
 
 
 def test_a_quota_that_binds_is_named(tmp_path: Path) -> None:
-    """300 requests a minute set the pace of what would be ten times quicker: the time is calls over quota, and the words say it."""
+    """300 requests a minute set the pace of what would be ten times quicker: the time is calls over quota,
+    and the words say it."""
     plan = planned(tmp_path, repeats=20)
     quick = by_name(plan)["quick"]
     assert quick.binding is not None
     assert quick.binding.limit == "requests"
     assert quick.wall.value == pytest.approx(60 * quick.calls / 300, rel=0.05)
-    assert "300 requests a minute" in in_words(quick)
+    assert "300 requests a minute" in pace_text(quick)
     slow = by_name(plan)["slow"]
     assert slow.binding is not None
     assert slow.binding.limit == "calls in flight"
@@ -95,7 +96,8 @@ def test_a_sweep_too_small_for_its_margin_is_warned_of(tmp_path: Path) -> None:
 
 
 def test_a_budget_that_ends_the_sweep_early_is_warned_of(tmp_path: Path) -> None:
-    """A hundred calls for some hundred and fifty: what is needed and how far it goes. A budget that suffices is silent."""
+    """A hundred calls for some hundred and fifty: what is needed and how far it goes. A budget that suffices
+    is silent."""
     sweep = tmp_path / "two.toml"
     for calls, warned in ((100, True), (100_000, False)):
         sweep.write_text(TWO.format(repeats=1, requests=300) + f"[budget]\ncalls = {calls}\n")
@@ -107,7 +109,7 @@ def test_a_budget_that_ends_the_sweep_early_is_warned_of(tmp_path: Path) -> None
 
 def test_times_as_a_person_says_them() -> None:
     """From seconds to days."""
-    assert [minutes(seconds) for seconds in (4, 42, 2460, 36_000, 400_000)] == [
+    assert [duration_text(seconds) for seconds in (4, 42, 2460, 36_000, 400_000)] == [
         "4.0 seconds",
         "42 seconds",
         "41 minutes",

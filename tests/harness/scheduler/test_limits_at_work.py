@@ -8,7 +8,7 @@ from typing import Literal
 
 import pytest
 
-from backends.emulator.quota import Ledger
+from backends.emulator.quota import QuotaAccount
 from harness.core.emulation import Quotas
 from harness.core.errors import CallError, RateLimited, Unavailable
 from harness.core.vocabulary import Completion, EpisodePlan, Prompt
@@ -171,13 +171,15 @@ class Silent(Counter):
 
     def __init__(self, world: World, law: Literal["sliding", "fixed", "bucket"]) -> None:
         super().__init__(world.clock, latency_s=0.4)
-        self._ledger = Ledger(Quotas(requests=120, told=False, law=law, phase_s=17.0), world.clock.now())
+        self._account = QuotaAccount(
+            Quotas(requests=120, told=False, law=law, phase_s=17.0), world.clock.now()
+        )
         self.answered: list[float] = []
         self.refused: list[float] = []
 
     async def complete(self, prompt: Prompt) -> Completion:
         now_s = self.clock.now()
-        if (no := self._ledger.admit(input_tokens=1.0, output_tokens=1.0, now_s=now_s)) is not None:
+        if (no := self._account.admit(input_tokens=1.0, output_tokens=1.0, now_s=now_s)) is not None:
             self.refused.append(now_s)
             raise RateLimited("slow down", status=429, retry_after_s=no[1])
         self.answered.append(now_s)
