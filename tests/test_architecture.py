@@ -84,7 +84,10 @@ FILES: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "harness.report.plan": (("harness.core", "harness.planning"), "presents a forecast"),
     "harness.report.plan_chart": (("harness.core", "harness.planning"), "draws a forecast"),
-    "harness.report.power": (("harness.core", "harness.audit", "harness.planning"), "presents the power of a sweep"),
+    "harness.report.power": (
+        ("harness.core", "harness.audit", "harness.planning"),
+        "presents the power of a sweep",
+    ),
     "harness.running.early_stopping": (
         ("harness.core", "harness.audit", "harness.config", "harness.store"),
         "runs interim analyses, and wires nothing",

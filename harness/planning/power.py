@@ -89,7 +89,8 @@ def analyse_power(spec: SweepSpec, *, source: Path, earlier: Path | None) -> tup
 
 def _spreads(rows: EpisodeRows) -> dict[str, Spread]:
     method = [
-        replicate_of(name) if arm == "again" else name for name, arm in zip(rows.method, rows.arm, strict=True)
+        replicate_of(name) if arm == "again" else name
+        for name, arm in zip(rows.method, rows.arm, strict=True)
     ]
     columns = EpisodeColumns(
         method=method,
