@@ -25,8 +25,8 @@ import anyio
 import anyio.to_thread
 import duckdb
 
-from backends.emulator.provider import Statistics
 from backends.emulator.server import serving
+from backends.emulator.statistics import Statistics
 from harness.core.emulation import Emulation, Latency
 
 SWEEP = """

@@ -1,19 +1,24 @@
-"""The emulated provider: quotas, latency, a queue, faults and planted defects, on a real socket or in virtual
-time.
+"""The emulated provider: quotas, latency, faults and planted defects, on a socket or in virtual time.
 
-provider      one request -> its answer                      server     the sockets: HTTP/1.1 on asyncio
-exchange      requests and answers as values; faults         process    the command `lightbulb emulate`
-formats       OpenAI's and Anthropic's formats, server side   upstream   a real server in place of bots
-quota         the laws of quotas, for both providers         simulated  the same provider without a socket
-toy_model     a small automaton, sampled like a model        hash_random  chance by name
+provider     one request -> its answer
+exchange     requests and answers as values; errors and faults
+formats      OpenAI's and Anthropic's formats, seen from the server
+quota        the laws of quotas, which both providers enforce
+statistics   counts of requests, refusals and faults
+toy_model    a small automaton that is sampled like a language model
+hash_random  chance by name
+server       the sockets: HTTP/1.1 on asyncio
+upstream     a real server in place of bots
+process      the command `lightbulb emulate`
+simulated    the same provider without a socket
 
 In a test or a bench, on asyncio:
 
     from backends.emulator.server import serving
-    from harness.core.emulation import Emulation, Faults, Latency, Quotas
+    from harness.core.emulation import Emulation, Latency, Quotas
 
-    async with serving(Emulation(quotas=Quotas(requests=300), latency=Latency(first_s=0.05, spread=0.5),
-    skill=0.8)) as emulator:
+    emulation = Emulation(quotas=Quotas(requests=300), latency=Latency(first_s=0.05), skill=0.8)
+    async with serving(emulation) as emulator:
         ... emulator.base_url ...      # "http://127.0.0.1:41234/v1", for HttpBackend or a sweep's base_url
         emulator.statistics            # requests, admitted and refused, faults, arrival times; .peak(60.0)
 

@@ -20,7 +20,8 @@ from backends.deadlines import Deadlines
 from backends.emulator import upstream
 from backends.emulator.exchange import Forward, Request, Response
 from backends.emulator.formats import FORMATS
-from backends.emulator.provider import EmulatedProvider, Statistics
+from backends.emulator.provider import EmulatedProvider
+from backends.emulator.statistics import Statistics
 from backends.http import ConnectionPool, open_connection_pool
 from harness.core.clock import RealClock
 from harness.core.emulation import Emulation

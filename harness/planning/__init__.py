@@ -1,5 +1,4 @@
-"""Plans a sweep before anything is spent: hours, calls, tokens, dollars, and what its audit will be able to
-say.
+"""Plans a sweep before anything is spent: hours, calls, tokens, dollars, and what its audit can prove.
 
 plan_sweep       wires the room to a sweep and to stores; returns the plan
 workload         the episodes of each method: turns, tokens, cost
