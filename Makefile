@@ -3,17 +3,17 @@
 PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3.13 python3 2>/dev/null))
 BIN := .venv/bin
 
-.PHONY: demo test test-real test-docs test-live lint clean
+.PHONY: demo test test-real test-docs test-live docs lint clean
 
-# The whole job: installs, prepares a small real model, serves it twice, plays, scores, judges.
+# Plays and audits a small real model through two local servers.
 demo: .venv/installed
 	$(BIN)/lightbulb demo
 
-# Lint, types, import arrows, tests; nothing here needs a model.
+# Lint, types and tests; nothing here needs a model.
 test: .venv/installed lint
 	$(BIN)/python -m pytest -q -n auto --dist worksteal -m "not real and not docs and not live"
 
-# Against a real vLLM server with a real model; installs its environment (3.5 GB) once, into the user's cache.
+# Tests with real vLLM servers and a real model; installs their environment (3.5 GB) once, into the user's cache.
 test-real: .venv/installed
 	$(BIN)/python -m pytest -v -m real tests/real
 
@@ -21,12 +21,17 @@ test-real: .venv/installed
 test-live: .venv/installed
 	$(BIN)/python -m pytest -v -m live tests/live
 
-# The documentation's commands, and pages in a real Chromium where there is one.
+# The commands of the documentation, its site, and pages in a Chromium where there is one.
 test-docs: .venv/installed
 	$(BIN)/python -m pytest -q -n auto --dist loadscope -m docs
 
+# The documentation as a site, in build/docs.
+docs: .venv/installed
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
+
 lint: .venv/installed
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
 # The releases of constraints-ci.txt, so that what passes today passes tomorrow.
@@ -37,7 +42,7 @@ lint: .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints-ci.txt -e '.[dev]'
 	touch $@
 
-# What was made here; not the engines and weights in the user's cache.
+# Removes what was made here, but not the engines and weights in the user's cache.
 clean:
 	rm -rf .venv build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

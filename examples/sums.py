@@ -1,7 +1,7 @@
 """A whole game in one file: one seat adds two numbers.
 
-Copy it to games/, put its GAME into the dictionary of games/__init__.py, and the tests of games hold it to their laws.
-Run alone, it plays one episode: python examples/sums.py"""
+Copy it to games/, put its GAME into the dictionary of games/__init__.py, and the tests of games hold it to
+their laws. Run alone, it plays one episode: python examples/sums.py"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The README keeps its word where a machine can check it."""
+"""The README and the reference of keys are complete where a program can check it."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ README = (ROOT / "README.md").read_text("utf-8")
 SWEEP_FILE = (ROOT / "docs" / "sweep-file.md").read_text("utf-8")
 
 
-def test_its_sweep_is_a_good_one() -> None:
-    """The example loads as it stands."""
+def test_its_sweep_is_valid() -> None:
+    """The example loads as it stands, and its reference is one of its access methods."""
     (block,) = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
     spec = parse_sweep(block, source="README.md", known_games=list(GAMES))
     assert spec.audit.reference in spec.methods()
 
 
-def test_it_names_every_key() -> None:
-    """Each key that a sweep may hold is in the table of docs/sweep-file.md."""
+def test_every_key_is_in_the_reference() -> None:
+    """The table of docs/sweep-file.md has each key of a sweep file."""
     for part in (
         SweepSpec,
         GamePart,
@@ -60,13 +60,13 @@ def test_it_names_every_key() -> None:
     "command", sorted(set(re.findall(r"^ +lightbulb (\w+)|`lightbulb (\w+)", README, re.MULTILINE)))
 )
 def test_its_commands_exist(command: tuple[str, str]) -> None:
-    """Every command it shows is one."""
+    """Each command that the README shows exists."""
     group = typer.main.get_command(app)
     assert "".join(command) in group.commands  # type: ignore[attr-defined]
 
 
-def test_every_knob_of_the_emulator_is_named() -> None:
-    """Each key of emulator = { ... } and of the tables in it is in docs/emulator.md."""
+def test_every_key_of_the_emulator_is_in_the_reference() -> None:
+    """docs/emulator.md has each key of emulator = { ... } and of its tables."""
     page = (Path(__file__).parents[1] / "docs" / "emulator.md").read_text("utf-8")
     for part in (Emulation, Quotas, Latency, Faults, Defects):
         for field in dataclasses.fields(part):

@@ -11,10 +11,7 @@ from harness.core.vocabulary import Message
 
 
 class SweepRecord(NamedTuple):
-    """One run of a sweep over this store.
-
-    planned_json  the plays that the sweep plans, as config/audit_plan.py writes them; None for an import and in
-                  the rows of older versions"""
+    """One run of a sweep over this store."""
 
     run_id: str
     name: str
@@ -23,7 +20,6 @@ class SweepRecord(NamedTuple):
     seed: int
     version: str
     started_at: float
-    planned_json: str | None = None
 
 
 class ModelRecord(NamedTuple):
