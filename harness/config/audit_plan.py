@@ -1,5 +1,5 @@
-"""Writes the audit plan: margins, reference, items, tests and their number, as one text with one hash, before
-the first call.
+"""Writes what a run decides before its first call: the audit plan (margins, reference, items, tests and their
+number, as one text with one hash), and which plays it plans.
 
 Knows the sweep and its chosen instances. Keeps: the same decisions have the same hash on any machine; limits
 of load are not part of the plan. A verdict quotes the hash, so that margins chosen after the data can be
@@ -11,7 +11,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 
-from harness.config.episode_plans import LOOKS, GameSet
+from harness.config.episode_plans import LOOKS, GameSet, looked_at
 from harness.config.sweep import SweepSpec
 from harness.core.vocabulary import digest, item_key
 
@@ -43,6 +43,27 @@ def audit_plan(spec: SweepSpec, sets: Mapping[str, GameSet]) -> str:
             "families": FAMILIES,
         },
         sort_keys=True,
+    )
+
+
+def planned_plays(spec: SweepSpec, sets: Mapping[str, GameSet]) -> str:
+    """Returns as JSON which plays the sweep plans: later readers tell by it what has not ended.
+
+    blocks    the items of each look block, in the order in which they are planned
+    sessions  the session of each repeat
+    methods   for each access method, or pair of them, its arms and the games that it plays"""
+    return json.dumps(
+        {
+            "blocks": looked_at(sets, seed=spec.seed),
+            "sessions": [0] * spec.repeats,
+            "methods": {
+                name: {
+                    "arms": spec.arms(name),
+                    "games": [game for game, chosen in sets.items() if seating.seats(game, chosen.seats)],
+                }
+                for name, seating in spec.seatings().items()
+            },
+        }
     )
 
 

@@ -11,7 +11,10 @@ from harness.core.vocabulary import Message
 
 
 class SweepRecord(NamedTuple):
-    """One run of a sweep over this store."""
+    """One run of a sweep over this store.
+
+    planned_json  the plays that the sweep plans, as config/audit_plan.py writes them; None for an import and in
+                  the rows of older versions"""
 
     run_id: str
     name: str
@@ -20,6 +23,7 @@ class SweepRecord(NamedTuple):
     seed: int
     version: str
     started_at: float
+    planned_json: str | None = None
 
 
 class ModelRecord(NamedTuple):

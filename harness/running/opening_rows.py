@@ -12,7 +12,7 @@ import orjson
 
 from harness.access.connect import LiveMethods
 from harness.access.methods import request_json
-from harness.config.audit_plan import audit_plan
+from harness.config.audit_plan import audit_plan, planned_plays
 from harness.core.records import AuditPlanRecord, MethodRecord, ModelRecord, Record, SweepRecord
 from harness.core.vocabulary import digest
 from harness.running.locked_keys import spec_json
@@ -32,6 +32,7 @@ def opening_rows(plan: RunPlan, live: LiveMethods, *, wall_s: float) -> Iterator
         seed=spec.seed,
         version=version("lightbulb"),
         started_at=wall_s,
+        planned_json=planned_plays(spec, plan.sets),
     )
     if spec.references():
         decided = audit_plan(spec, plan.sets)

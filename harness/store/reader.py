@@ -6,12 +6,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from itertools import compress
+from types import MappingProxyType
 
 import orjson
 
 from harness.core.errors import StoreError
 from harness.core.records import LookRecord, ProbeRecord, SummaryRecord, Transcript, TranscriptTurn
 from harness.core.vocabulary import Message
+from harness.store.planned_plays import ITEM, PlayCounts, counted_condition, play_counts
 from harness.store.query_server import Readable
 
 
@@ -98,13 +101,19 @@ class FirstReply:
 
 
 def replies_to_first_asks(connection: Readable) -> list[FirstReply]:
-    """Returns the replies by which days are compared, without those of A/A replicates."""
-    rows = connection.execute("""
-        SELECT calls.method, concat_ws(':', game, rules, instance_set, experiment, instance, content_hash),
-            calls.ask_hash, reply,
-               finish_reason, prompt_tokens, served_model, system_fingerprint, sent_at
-        FROM calls JOIN last_episodes USING (episode_id, attempt)
-        WHERE turn = 0 AND calls.error_class IS NULL AND arm = 'main' ORDER BY ALL""").fetchall()
+    """Returns the replies by which days are compared, without those of A/A replicates.
+
+    Of an unfinished sweep it returns those in whole look blocks: see planned_plays.py."""
+    counting, parameters = counted_condition(play_counts(connection).values())
+    rows = connection.execute(
+        f"""
+        WITH counted AS (SELECT * FROM last_episodes WHERE arm = 'main' AND {counting})
+        SELECT calls.method, {ITEM}, calls.ask_hash, reply, finish_reason, prompt_tokens, served_model,
+               system_fingerprint, sent_at
+        FROM calls JOIN counted USING (episode_id, attempt)
+        WHERE turn = 0 AND calls.error_class IS NULL ORDER BY ALL""",
+        parameters,
+    ).fetchall()
     names = [field.name for field in fields(FirstReply)]
     return [FirstReply(**dict(zip(names, row, strict=True))) for row in rows]
 
@@ -119,12 +128,20 @@ class GameLength:
 
 
 def game_lengths(connection: Readable) -> dict[str, GameLength]:
-    """Returns the mean lengths of games whose calls have token counts."""
-    rows = connection.execute("""
+    """Returns the mean lengths of games whose calls have token counts.
+
+    Of an unfinished sweep only whole look blocks count, because short plays end first: see planned_plays.py. A
+    game without any is not in the result."""
+    counting, parameters = counted_condition(play_counts(connection).values())
+    rows = connection.execute(
+        f"""
+        WITH counted AS (SELECT * FROM last_episodes WHERE status = 'finished' AND {counting})
         SELECT game, count(*) / count(DISTINCT episode_id), sum(prompt_tokens) / count(DISTINCT episode_id),
                coalesce(sum(completion_tokens), 0) / count(DISTINCT episode_id)
-        FROM calls JOIN last_episodes USING (episode_id, attempt)
-        WHERE status = 'finished' GROUP BY game HAVING count(prompt_tokens) > 0""").fetchall()
+        FROM calls JOIN counted USING (episode_id, attempt)
+        GROUP BY game HAVING count(prompt_tokens) > 0""",
+        parameters,
+    ).fetchall()
     return {
         game: GameLength(calls=calls, prompt_tokens=prompt_tokens, reply_tokens=reply_tokens)
         for game, calls, prompt_tokens, reply_tokens in rows
@@ -164,7 +181,8 @@ class EpisodeRows:
     """The last attempts of a store's episodes as columns of equal length.
 
     score   None if the episode has none
-    calls   None if the episode was imported without a transcript"""
+    calls   None if the episode was imported without a transcript
+    started_at, finished_at  0 for an imported episode without times"""
 
     model: Sequence[str]
     method: Sequence[str]
@@ -177,6 +195,21 @@ class EpisodeRows:
     outcome: Sequence[str | None]
     score: Sequence[float | None]
     calls: Sequence[int | None]
+    started_at: Sequence[float]
+    finished_at: Sequence[float]
+
+    def counted(self, counts: Mapping[tuple[str, str], PlayCounts]) -> EpisodeRows:
+        """Returns the rows that count for scores and audits; all but those of unfinished sweeps do."""
+        if all(found.counts_all for found in counts.values()):
+            return self
+        everything = PlayCounts(method="", arm="", planned=0, ended=0, failed=0)
+        kept = [
+            counts.get((method, arm), everything).counts(item, repeat)
+            for method, arm, item, repeat in zip(self.method, self.arm, self.item, self.repeat, strict=True)
+        ]
+        return EpisodeRows(
+            **{column.name: [*compress(getattr(self, column.name), kept)] for column in fields(EpisodeRows)}
+        )
 
 
 def episode_rows(connection: Readable) -> EpisodeRows:
@@ -185,7 +218,7 @@ def episode_rows(connection: Readable) -> EpisodeRows:
         connection.execute("""
         SELECT model, method, arm, game, concat_ws(':', game, rules, instance_set, experiment, instance,
             content_hash) AS item, repeat,
-               batch, status, outcome, score, nullif(turns, 0) AS calls
+               batch, status, outcome, score, nullif(turns, 0) AS calls, started_at, finished_at
         FROM last_episodes ORDER BY ALL""").fetchnumpy()
     )  # takes half the time of fetchall, which makes tuples
     return EpisodeRows(**{name: column.tolist() for name, column in columns.items()})
@@ -212,18 +245,26 @@ class ReplyRows:
     texts: Mapping[int, str]
 
 
-def reply_rows(connection: Readable) -> ReplyRows:
+def reply_rows(
+    connection: Readable, counts: Mapping[tuple[str, str], PlayCounts] = MappingProxyType({})
+) -> ReplyRows:
     """Returns the replies that are compared for identical prompts. Cross-play of two methods is not
-    included."""
-    columns = connection.execute(f"""
+    included.
+
+    counts   restrict the replies of unfinished sweeps to whole look blocks"""
+    counting, parameters = counted_condition(counts.values())
+    columns = connection.execute(
+        f"""
         WITH shown AS (
             SELECT episode_id, attempt, {_number("method, arm")} AS player,
                    {_number("game, rules, instance_set, experiment, instance, content_hash")} AS item
-            FROM last_episodes)
+            FROM last_episodes WHERE {counting})
         SELECT player, item, turn, {_number("ask_hash")} AS ask, {_number("reply")} AS reply,
             strlen(calls.reply) AS size,
                {_number("finish_reason")} AS ending
-        FROM calls JOIN shown USING (episode_id, attempt) WHERE error_class IS NULL""").fetchnumpy()
+        FROM calls JOIN shown USING (episode_id, attempt) WHERE error_class IS NULL""",
+        parameters,
+    ).fetchnumpy()
     players = connection.execute(f"""
         SELECT {_number("method, arm")}, method, arm
         FROM (SELECT DISTINCT method FROM calls), (SELECT DISTINCT arm FROM episodes)""").fetchall()

@@ -29,7 +29,7 @@ from harness.core.records import (
 )
 from harness.store.time_breakdown import TIME_BY_METHOD
 
-VERSION = 2
+VERSION = 3
 
 TABLES: dict[type[Record], str] = {
     SweepRecord: "sweeps",
