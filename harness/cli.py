@@ -50,6 +50,7 @@ COMMANDS = {
     "sql": CommandEntry("data", "sql", "Query the store in SQL."),
     "import": CommandEntry("data", "import_results", "Import published clembench results into a store."),
     "export": CommandEntry("data", "export_store", "Export a store's rows for other programs."),
+    "backup": CommandEntry("data", "back_up", "Copy a store, also while a run writes it."),
     "emulate": CommandEntry("servers", "emulate", "Serve an emulated provider on this machine."),
     "engine": CommandEntry("servers", "engines", "Manage environments of local engines."),
 }

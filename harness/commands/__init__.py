@@ -4,7 +4,7 @@ run         run and demo
 demo_sweep  the demonstration's sweep file and its next store
 plan        init, schema, games, plan and check: everything before a sweep is played
 audit       scores, audit, report, drift and characteristics
-data        show, sql, import and export
+data        show, sql, import, export and backup
 servers     emulate, engine and bench
 arguments   arguments that several commands share
 terminal    lines on stderr, results on stdout, files, exit codes

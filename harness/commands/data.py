@@ -1,4 +1,4 @@
-"""The commands show, sql, import and export: a store's rows."""
+"""The commands show, sql, import, export and backup: a store's rows."""
 
 from __future__ import annotations
 
@@ -45,14 +45,11 @@ def sql(
     Example: lightbulb sql demo.duckdb "SELECT method, avg(score) FROM scores GROUP BY ALL" """
     from harness.report.table import table
     from harness.report.text import unique_names
-    from harness.store.file import open_to_read, translated
+    from harness.store.query import QueryResult
 
-    with open_to_read(store) as connection, translated(store):
-        if not query.strip(" \n\t;"):
-            raise SpecError("the query is empty; write one, as: FROM scores")
-        cursor = connection.execute(query)
-        names = [column[0] for column in cursor.description or []]
-        rows = cursor.fetchall()
+    if not query.strip(" \n\t;"):
+        raise SpecError("the query is empty; write one, as: FROM scores")
+    names, rows = QueryResult(store, query).read()
     if as_json:
         for row in rows:
             print(json.dumps(dict(zip(unique_names(names), row, strict=True)), default=str))
@@ -136,3 +133,16 @@ def export_store(
         else out_of_store.export_tables(store, output, form)
     )
     notify(f"{output}: {', '.join(f'{table} {count}' for table, count in rows.items())}")
+
+
+def back_up(
+    store: StoreFile,
+    target: Annotated[Path, typer.Argument(metavar="TARGET", help="The new file.")],
+) -> None:
+    """Copy a store to a new file, also while a run writes it: the run then writes nothing for the time of the copy.
+
+    Example: lightbulb backup mine.duckdb mine-backup.duckdb"""
+    from harness.store import backup
+
+    size = backup.back_up(store, target)
+    notify(f"{target}: {size / 1e6:,.1f} MB; a complete copy of {store}")

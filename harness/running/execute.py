@@ -31,7 +31,7 @@ from harness.scheduler.episode import Player
 from harness.scheduler.scheduler import ExpectedTurns, Lane, Scheduler
 from harness.scheduler.shutdown import Interrupts, RunEnd, play_until_done_or_stopped
 from harness.scheduler.spending import LaneProgress, SpendingBudget
-from harness.store.query_server import serve_queries
+from harness.store.query_server import QueryServer
 from harness.store.writer import StoreWriter, writing
 
 if TYPE_CHECKING:
@@ -62,7 +62,11 @@ async def execute(
         await listening.start(interrupts.listen)
         with interrupts.preparing():
             await anyio.to_thread.run_sync(warm_up, plan.sets)
-            async with writing(connection, context.store) as writer, serve_queries(connection, context.store):
+            readers = QueryServer(connection, context.store)
+            async with (
+                writing(connection, context.store, free_memory=readers.interrupt_all) as writer,
+                readers.serving(pause=writer.paused, say=context.notify),
+            ):
                 end = await _play(plan, context, writer, interrupts, clock=clock, begun=begun)
         listening.cancel_scope.cancel()
     if end is None:

@@ -5,8 +5,11 @@ migration.py         stores of earlier versions
 file.py              opens the file to write, to read, to copy
 writer.py            writes rows in batches
 query_server.py      answers queries while a run holds the file
+query_rules.py       decides whether a reader's query may be executed
+row_encoding.py      rows of any type as lines of JSON
 query.py             a query with its result as rows, Arrow table or DataFrame
 planned_plays.py     which plays are planned, and which of them have ended, failed or are open
+backup.py            copies a store, also a running sweep's
 reader.py            rows for scores, audits and transcripts
 report_queries.py    counts and transcripts for pages
 plan_queries.py      episode lengths and server times for plans

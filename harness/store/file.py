@@ -1,4 +1,7 @@
-"""Opening the DuckDB file: to write, by one run at a time, or to read."""
+"""Opens the DuckDB file: to write, by one run at a time, to read, or to copy its tables.
+
+Knows DuckDB's errors and translates them once. Keeps: no connection reads or writes another file, loads an extension, looks
+for a table among Python variables, or lets its settings be changed (`open_to_copy` may write into one folder)."""
 
 from __future__ import annotations
 
@@ -14,83 +17,99 @@ from harness.store import schema
 from harness.store.migration import bring_up_to_date, read_as_this_version
 from harness.store.query_server import Readable, RunningStore, socket_path
 
-
-def _unsaid(line: str) -> None:
-    """Nobody listens."""
+# A query may come from anyone, and a foreign file must not make DuckDB fetch an extension.
+_NO_EXTENSIONS: dict[str, bool | str | int | float | list[str]] = {
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+    "python_enable_replacements": False,
+    "python_scan_all_frames": False,
+}
+_CLOSED = {**_NO_EXTENSIONS, "enable_external_access": False, "lock_configuration": True}
+_DAMAGED = re.compile(r"Could not read enough bytes|[Cc]orrupt|checksum|[Ss]erializ|INTERNAL|FATAL")
 
 
 @contextmanager
-def open_to_write(path: Path, *, say: Callable[[str], None] = _unsaid) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection that holds the file alone; an absent or empty file becomes a store, one of an earlier version one of this.
+def open_to_write(
+    path: Path, *, say: Callable[[str], None] = lambda line: None
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Opens a connection that holds the file alone. An absent or empty file becomes a store.
 
-    say   hears when the file was brought up to date"""
+    A store of an earlier version is brought up to date.
+
+    say      receives a line about an update
+    raises   StoreInUse, StoreError; inside the block DuckDB's errors become StoreErrors too"""
     if path.is_file() and path.stat().st_size == 0:
         path.unlink()
-    with _connected(path, read_only=False) as connection:
+    with translated(path), _connected(path, read_only=False) as connection:
         if not _tables(connection):
-            with translated(path):
-                connection.begin()
-                for statement in schema.statements():
-                    connection.execute(statement)
-                connection.commit()
+            connection.begin()
+            for statement in schema.statements():
+                connection.execute(statement)
+            connection.commit()
         else:
-            found = _version(connection, path)
-            with translated(path):
-                bring_up_to_date(connection, version=found, say=lambda line: say(f"{path}: {line}"))
+            version = stored_version(connection, path)
+            bring_up_to_date(connection, version=version, say=lambda line: say(f"{path}: {line}"))
         yield connection
 
 
 @contextmanager
 def open_to_read(path: Path) -> Iterator[Readable]:
-    """A read-only connection to an existing store; while a run holds the file, the run answers. One of an earlier version stays as it
-    is: what it lacks reads as NULL."""
-    if not path.exists():
-        raise StoreError(f"{path}: no such store; `lightbulb run SWEEP.toml` makes one, or name another")
+    """Opens an existing store for queries; while a run holds the file, the run answers them.
+
+    A store of an earlier version is not changed; a column that it lacks reads as NULL.
+
+    raises   StoreError; inside the block DuckDB's errors become StoreErrors too"""
+    _refuse_absent(path)
     with ExitStack() as stack:
+        stack.enter_context(translated(path))
         try:
             connection = stack.enter_context(_connected(path, read_only=True))
-        except StoreInUse:
+        except StoreInUse as error:
             if not socket_path(path).exists():
                 raise
-            yield RunningStore(path)
+            yield RunningStore(path, in_use=str(error))
             return
-        found = _version(connection, path)
-        with translated(path):
-            read_as_this_version(connection, version=found)
+        read_as_this_version(connection, version=stored_version(connection, path))
         yield connection
 
 
 @contextmanager
 def open_to_copy(path: Path, folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """As open_to_read, on a file that no run holds; and COPY may write, into this folder alone."""
-    if not path.exists():
-        raise StoreError(f"{path}: no such store; `lightbulb run SWEEP.toml` makes one, or name another")
+    """Opens a store that no run holds, to copy its tables into files of this folder."""
+    _refuse_absent(path)
     with translated(path):
-        connection = duckdb.connect(str(path.absolute()), read_only=True)
-    try:
-        found = _version(connection, path)
-        with translated(path):
-            read_as_this_version(connection, version=found)
+        connection = duckdb.connect(str(path.absolute()), read_only=True, config=_NO_EXTENSIONS)
+        try:
+            read_as_this_version(connection, version=stored_version(connection, path))
             connection.execute("SET allowed_directories = [?]", [str(folder.absolute())])
             connection.execute("SET enable_external_access = false")
             connection.execute("SET lock_configuration = true")
+            yield connection
+        finally:
+            connection.close()
+
+
+@contextmanager
+def open_plain(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Opens a store to write without bringing it up to date.
+
+    raises  StoreError if the file is not a store"""
+    with translated(path), _connected(path, read_only=False) as connection:
+        stored_version(connection, path)
         yield connection
-    finally:
-        connection.close()
+
+
+def _refuse_absent(path: Path) -> None:
+    if not path.exists():
+        raise StoreError(
+            f"{path}: there is no such store; make one with `lightbulb run SWEEP.toml`, or name another"
+        )
 
 
 @contextmanager
 def _connected(path: Path, *, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
-    # By its absolute path, and what is read stays this file: a question may come from anywhere, and some SQL writes files.
-    closed_in: dict[str, str | bool | int | float | list[str]] = {
-        "enable_external_access": False,
-        "autoinstall_known_extensions": False,
-        "lock_configuration": True,
-    }
-    with translated(path):
-        connection = duckdb.connect(
-            str(path.absolute()), read_only=read_only, config=closed_in if read_only else {}
-        )
+    with translated(path):  # absolute: an address such as s3://... would be another file system
+        connection = duckdb.connect(str(path.absolute()), read_only=read_only, config=_CLOSED)
     try:
         yield connection
     finally:
@@ -101,43 +120,54 @@ def _tables(connection: duckdb.DuckDBPyConnection) -> set[str]:
     return {row[0] for row in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
 
 
-def _version(connection: duckdb.DuckDBPyConnection, path: Path) -> int:
-    """The version of the store's tables.
+def stored_version(connection: duckdb.DuckDBPyConnection, path: Path) -> int:
+    """Returns the version of the store's tables.
 
-    raises  StoreError if it is no store, or one of a version to come"""
+    raises  StoreError if the file is not a store, or one of a later version"""
     columns = connection.execute(
         "SELECT column_name FROM duckdb_columns() WHERE table_name = 'store'"
     ).fetchall()
-    found = connection.execute("SELECT version FROM store").fetchall() if columns == [("version",)] else []
-    if len(found) != 1:
+    rows = connection.execute("SELECT version FROM store").fetchall() if columns == [("version",)] else []
+    if not rows and not _tables(connection):
+        raise StoreError(
+            f"{path}: a DuckDB file without tables. If it is a copy of a store, copy {path.name}.wal from the same"
+            " place too: recent rows are in that file. `lightbulb backup` makes complete copies"
+        )
+    if len(rows) != 1:
         raise StoreError(f"{path}: a DuckDB file, but not a store of lightbulb; name another")
-    version = int(found[0][0])
+    version = int(rows[0][0])
     if version > schema.VERSION:
         raise StoreError(
-            f"{path}: a store of version {version}, made by a newer lightbulb; this one knows versions up to {schema.VERSION}:"
-            " upgrade lightbulb, or name another store"
+            f"{path}: a store of version {version}, made by a newer lightbulb; this lightbulb knows versions up"
+            f" to {schema.VERSION}: upgrade lightbulb, or name another store"
         )
     return version
 
 
 @contextmanager
 def translated(path: Path) -> Iterator[None]:
-    """DuckDB's errors about the file as StoreErrors that say what to do."""
+    """Turns DuckDB's errors about this file into StoreErrors that say what to do."""
     try:
         yield
-    except duckdb.IOException as error:
-        text = str(error)
-        holder = re.search(r"\(PID (\d+)\)", text)
-        if "lock" in text.lower():
-            who = f"process {holder[1]}" if holder else "another process"
-            raise StoreInUse(
-                f"{path}: is in use by {who}; wait until that run has ended, or stop it"
-            ) from error
-        if "not a valid DuckDB" in text:
-            raise StoreError(f"{path}: is not a DuckDB file; name another") from error
-        raise StoreError(
-            f"{path}: cannot be used: {text.splitlines()[0]}; check the folder, its rights and the disk's space"
-        ) from error
     except duckdb.Error as error:
-        said = str(error).split("\n\n", 1)[0]  # then comes the query again
-        raise StoreError(f"{path}: {' '.join(said.splitlines())}") from error
+        raise _store_error(path, error) from error
+
+
+def _store_error(path: Path, error: duckdb.Error) -> StoreError:
+    text = str(error)
+    line = " ".join(text.split("\n\n", 1)[0].splitlines())  # DuckDB repeats the query after a blank line
+    if isinstance(error, duckdb.IOException) and "lock" in text.lower():
+        holder = re.search(r"held in (\S+).*?\(PID (\d+)\)", text, re.DOTALL)
+        name = f"{Path(holder[1]).name} (process {holder[2]})" if holder else "another process"
+        return StoreInUse(f"{path}: is in use by {name}; wait until it ends, or stop it")
+    if "not a valid DuckDB" in text or "external extensions is disabled" in text:
+        return StoreError(f"{path}: is not a DuckDB file; name another")
+    if isinstance(error, duckdb.InternalException | duckdb.FatalException) or _DAMAGED.search(line):
+        return StoreError(
+            f"{path}: the file is damaged: {line}. Use a backup of it, or start a new store by another name"
+        )
+    if isinstance(error, duckdb.IOException):
+        return StoreError(
+            f"{path}: cannot be used: {line}; check the folder, its permissions and the free space of the disk"
+        )
+    return StoreError(f"{path}: {line}")

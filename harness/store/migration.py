@@ -7,6 +7,7 @@ update is one transaction, so that a store has either its old version or this on
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import duckdb
@@ -80,7 +81,8 @@ def bring_up_to_date(
         connection.execute("UPDATE store SET version = ?", [schema.VERSION])
         connection.commit()
     except BaseException:
-        connection.rollback()
+        with suppress(duckdb.Error):  # the first error is the cause: a failed rollback must not replace it
+            connection.rollback()
         raise
     say(
         f"updated from store version {version} to {schema.VERSION}: added {missing}; no row was changed."

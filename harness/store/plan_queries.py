@@ -60,7 +60,7 @@ def plays(connection: Readable) -> list[PlayRow]:
             QUALIFY row_number() OVER (PARTITION BY method, item ORDER BY episode_id) <= {PLAYS_MAX})
         SELECT chosen.method, model, game, experiment, item, list(seat ORDER BY calls.turn),
                list(coalesce(prompt_tokens, 0) ORDER BY calls.turn),
-               list(coalesce(completion_tokens, ceil(length(reply) / 4), 0)::BIGINT ORDER BY calls.turn)
+               list(coalesce(completion_tokens, ceil(length(reply) / 4)::BIGINT, 0) ORDER BY calls.turn)
         FROM chosen JOIN calls USING (episode_id, attempt)
         JOIN turns ON turns.episode_id = calls.episode_id AND turns.attempt = calls.attempt
             AND turns.turn = calls.turn
@@ -98,7 +98,7 @@ def _server(connection: Readable, gate: str, methods: Sequence[str]) -> ServerRo
     of_gate = f"method IN ({', '.join('?' * len(methods))})"
     rows = connection.execute(
         "SELECT sent_at, latency_s, coalesce(prompt_tokens, 0),"
-        " coalesce(completion_tokens, ceil(length(reply) / 4), 0)::BIGINT"
+        " coalesce(completion_tokens, ceil(length(reply) / 4)::BIGINT, 0)"
         f" FROM calls WHERE error_class IS NULL AND {of_gate} ORDER BY ALL",
         list(methods),
     ).fetchall()

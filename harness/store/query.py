@@ -14,7 +14,8 @@ from typing import Any
 import duckdb
 
 from harness.core.errors import StoreError
-from harness.store.file import open_to_read, translated
+from harness.store.file import open_to_read
+from harness.store.query_rules import check_query
 from harness.store.query_server import Readable
 
 
@@ -30,13 +31,13 @@ class QueryResult:
         """Returns all rows.
 
         raises  StoreError if the store cannot be read or the query fails"""
-        return self._read()[1]
+        return self.read()[1]
 
     def columns(self) -> list[str]:
-        return self._read()[0]
+        return self.read()[0]
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        names, rows = self._read()
+        names, rows = self.read()
         return (dict(zip(names, row, strict=True)) for row in rows)
 
     def to_arrow(self) -> Any:
@@ -51,21 +52,20 @@ class QueryResult:
         """A pandas.DataFrame."""
         return self._shaped("pandas", "df", lambda pandas, names, rows: pandas.DataFrame(rows, columns=names))
 
-    def _read(self) -> tuple[list[str], list[tuple[Any, ...]]]:
-        with open_to_read(self.store) as connection, translated(self.store):
-            return _fetched(connection.execute(self.query, list(self.parameters)))
+    def read(self) -> tuple[list[str], list[tuple[Any, ...]]]:
+        """Returns the names of the columns and all rows, of one execution."""
+        with open_to_read(self.store) as connection:
+            return _fetched(execute_query(connection, self.query, self.parameters))
 
     def _shaped(self, package: str, native: str, made: Any) -> Any:
         """Returns the result in another package's form: by DuckDB if the file can be opened, else from plain
         rows."""
         needed = optional(package)
-        with open_to_read(self.store) as connection, translated(self.store):
+        with open_to_read(self.store) as connection:
             if not isinstance(connection, duckdb.DuckDBPyConnection):
                 return made(needed, *_fetched(connection.execute(self.query, list(self.parameters))))
-            asked = connection.sql(self.query, params=list(self.parameters))
-            if asked is None:
-                raise StoreError(f"{self.store}: {self.query!r} has no rows as its result; use a SELECT")
-            return getattr(asked, native)()
+            check_query(connection, self.query)
+            return getattr(connection.sql(self.query, params=list(self.parameters)), native)()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +93,15 @@ class RowTable:
         return optional("pandas").DataFrame(list(self.figures), columns=list(self.names))
 
 
+def execute_query(connection: Readable, query: str, parameters: Sequence[object] = ()) -> Readable:
+    """Executes a user's query, which may only read; a running sweep checks queries itself.
+
+    raises  StoreError if it may do more; duckdb.Error if it fails"""
+    if isinstance(connection, duckdb.DuckDBPyConnection):
+        check_query(connection, query)
+    return connection.execute(query, list(parameters))
+
+
 def optional(package: str) -> Any:
     """Imports a package that only notebooks and exports need.
 
@@ -106,8 +115,8 @@ def optional(package: str) -> Any:
         ) from error
 
 
-def _fetched(asked: Readable) -> tuple[list[str], list[tuple[Any, ...]]]:
-    return [column[0] for column in asked.description or []], asked.fetchall()
+def _fetched(result: Readable) -> tuple[list[str], list[tuple[Any, ...]]]:
+    return [column[0] for column in result.description or []], result.fetchall()
 
 
 def _dicts(names: Sequence[str], rows: Sequence[Sequence[object]]) -> list[dict[str, Any]]:

@@ -1,16 +1,23 @@
-"""Questions to a running sweep. DuckDB locks its file to one process; so the run itself answers, over a Unix socket, read only.
+"""Answers queries while a run holds the store's file, which DuckDB locks for one process.
 
-Knows SQL and JSON lines; nothing of what is asked. The socket lies in a folder that only its user may enter, under a name made from the
-store's path, so that whoever names the store finds it. One question a connection: {"query", "parameters"}, answered by
-{"columns", "rows"} or {"error"}."""
+Knows SQL and JSON lines; nothing of the queries' purpose. The run listens on a Unix socket in a folder that only its user may
+enter; the socket's name is made from the store's path. A client sends one line: {"query", "parameters"} or
+{"backup": true}. The answer to a query is a line with its columns' names, then lines of rows (row_encoding.py), then
+{"end": true} or {"error"}.
+
+Keeps: a query cannot write, read files, or change settings (query_rules.py, file.py); it ends with its client, with the run,
+after SECONDS_MAX, and at BYTES_MAX; READERS_MAX queries are computed at once. Does not promise a limit of memory for one
+query: DuckDB has none; if the writer runs out of memory, it stops all queries."""
 
 from __future__ import annotations
 
 import os
 import socket
+import stat
 import tempfile
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
+from io import BufferedRWPair
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,12 +29,22 @@ from anyio.abc import SocketStream
 
 from harness.core.errors import StoreError
 from harness.core.vocabulary import digest
+from harness.store.query_rules import check_query
+from harness.store.row_encoding import decode_columns, encode_rows
 
-QUESTION_BYTES_MAX = 1 << 20
+REQUEST_BYTES_MAX = 1 << 20
+SECONDS_MAX = 60.0
+BYTES_MAX = 64 << 20
+ROWS_MAX = 20_000
+READERS_MAX = 4  # threads; DuckDB spreads each query over all cores
+LINE_BYTES = 1 << 20  # aim for one line of rows: small beside BYTES_MAX, large beside the cost of a line
+INTERRUPT_PERIOD_S = 0.05  # an interrupt that comes before DuckDB begins with the query is lost
+
+_CLIENT_GONE = (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError)
 
 
 class Readable(Protocol):
-    """As much of a DuckDB connection as readers use."""
+    """The part of a DuckDB connection that readers use."""
 
     def execute(self, query: str, parameters: Any = ..., /) -> Readable: ...
     def fetchall(self) -> list[Any]: ...
@@ -37,113 +54,265 @@ class Readable(Protocol):
 
 
 def socket_path(store: Path) -> Path:
-    """Where a run over this store answers."""
+    """Returns the socket of a run over this store."""
     folder = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()) / f"lightbulb-{os.getuid()}"
     return folder / f"{digest(str(store.resolve()), bytes_of_digest=8)}.sock"
 
 
-@asynccontextmanager
-async def serve_queries(connection: duckdb.DuckDBPyConnection, store: Path) -> AsyncIterator[None]:
-    """Answers questions about the store as long as the block lasts."""
-    path = socket_path(store)
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)  # of a run that was killed: this one holds the file's lock
-    listener = await anyio.create_unix_listener(path, mode=0o600)
+def refuse_foreign_folder(folder: Path) -> None:
+    """Returns if the folder belongs to this user alone.
 
-    async def answer(stream: SocketStream) -> None:
-        async with stream:
-            try:
-                question = await _line(stream)
-                reply = await anyio.to_thread.run_sync(_answer, connection, question)
-                await stream.send(reply)
-            except (anyio.BrokenResourceError, anyio.EndOfStream):
-                return  # whoever asked has gone
+    raises  StoreError: another user could put a socket there and give answers of his own"""
+    found = os.lstat(folder)
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise StoreError(
+            f"{folder}: must be a folder of your own that other users cannot enter (mode 0700); remove it, or set"
+            " XDG_RUNTIME_DIR to another folder"
+        )
 
-    async with listener, anyio.create_task_group() as tasks:
-        tasks.start_soon(listener.serve, answer)
+
+class QueryServer:
+    """The queries of readers over one run's connection."""
+
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        store: Path,
+        *,
+        seconds_max: float = SECONDS_MAX,
+        bytes_max: int = BYTES_MAX,
+    ) -> None:
+        self._connection = connection
+        self._store = store
+        self._seconds_max = seconds_max
+        self._bytes_max = bytes_max
+        self._threads = anyio.CapacityLimiter(READERS_MAX)
+        self._open: set[duckdb.DuckDBPyConnection] = set()
+
+    def interrupt_all(self) -> None:
+        """Ends all running queries; may be called from any thread."""
+        for cursor in list(self._open):
+            cursor.interrupt()
+
+    @asynccontextmanager
+    async def serving(
+        self,
+        *,
+        pause: Callable[[], AbstractAsyncContextManager[None]],
+        say: Callable[[str], None],
+    ) -> AsyncIterator[None]:
+        """Answers queries as long as the block lasts; without a safe folder it says so and answers none.
+
+        pause   a context in which nobody writes to the file, for backups
+        say     receives one line"""
+        path = socket_path(self._store)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
+            refuse_foreign_folder(path.parent)
+        except StoreError as error:
+            say(f"other commands cannot read the store during this run: {error}")
             yield
-        finally:
-            tasks.cancel_scope.cancel()
-            path.unlink(missing_ok=True)
+            return
+        path.unlink(missing_ok=True)  # of a killed run: this run holds the file's lock
+        listener = await anyio.create_unix_listener(path, mode=0o600)
+
+        async def answer(stream: SocketStream) -> None:
+            async with stream:
+                try:
+                    await self._answer(stream, pause)
+                except* _CLIENT_GONE:
+                    pass
+
+        async with listener, anyio.create_task_group() as tasks:
+            tasks.start_soon(listener.serve, answer)
+            try:
+                yield
+            finally:
+                tasks.cancel_scope.cancel()
+                path.unlink(missing_ok=True)
+
+    async def _answer(
+        self, stream: SocketStream, pause: Callable[[], AbstractAsyncContextManager[None]]
+    ) -> None:
+        """Answers one request. The client of one that fails sees an error, or an answer without its end."""
+        request = None
+        with anyio.move_on_after(self._seconds_max):
+            request = await _request(stream)
+        match request:
+            case {"query": str(query), "parameters": list(parameters)}:
+                await self._query(stream, query, parameters)
+            case {"backup": True}:
+                with anyio.move_on_after(self._seconds_max):
+                    async with pause():
+                        await _send(stream, {"paused": True})
+                        await stream.receive()  # comes when the client has copied the file
+                    await _send(stream, {"end": True})
+            case _:
+                await _send(stream, {"error": "this is not a query"})
+
+    async def _query(self, stream: SocketStream, query: str, parameters: list[Any]) -> None:
+        """Executes a query; it ends when its client goes, when time is up, or when the run ends."""
+        ended = anyio.Event()
+
+        async def interrupt_at_the_end(cursor: duckdb.DuckDBPyConnection) -> None:
+            try:
+                with anyio.move_on_after(self._seconds_max), suppress(*_CLIENT_GONE):
+                    await stream.receive()
+            finally:
+                with anyio.CancelScope(shield=True):  # a thread cannot be cancelled: it has to end first
+                    while not ended.is_set():
+                        cursor.interrupt()
+                        with anyio.move_on_after(INTERRUPT_PERIOD_S):
+                            await ended.wait()
+
+        with self._cursor() as cursor:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(interrupt_at_the_end, cursor)
+                try:
+                    await self._send_rows(stream, cursor, query, parameters)
+                finally:
+                    ended.set()
+                    tasks.cancel_scope.cancel()
+
+    async def _send_rows(
+        self, stream: SocketStream, cursor: duckdb.DuckDBPyConnection, query: str, parameters: list[Any]
+    ) -> None:
+        """Sends the rows while DuckDB computes them; only one line of them is in memory."""
+        lines, sent = _lines(cursor, query, parameters), 0
+        try:
+            while line := await anyio.to_thread.run_sync(next, lines, b"", limiter=self._threads):
+                sent += len(line)
+                if sent > self._bytes_max:
+                    raise StoreError(
+                        f"the result is longer than {self._bytes_max >> 20} MiB; select fewer rows or columns"
+                    )
+                await stream.send(line)
+            await _send(stream, {"end": True})
+        except duckdb.InterruptException:
+            await _send(
+                stream, {"error": f"stopped: it took {self._seconds_max:g} s, or the run needs the memory"}
+            )
+        except (duckdb.Error, StoreError) as error:
+            await _send(stream, {"error": str(error).splitlines()[0]})
+
+    @contextmanager
+    def _cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Yields a connection of its own for one query: the writer's connection has the writer's transaction."""
+        with self._connection.cursor() as cursor:
+            self._open.add(cursor)
+            try:
+                yield cursor
+            finally:
+                self._open.discard(cursor)
 
 
-async def _line(stream: SocketStream) -> bytes:
+def _lines(cursor: duckdb.DuckDBPyConnection, query: str, parameters: list[Any]) -> Iterator[bytes]:
+    """Yields the answer's lines; each step computes rows in the caller's thread.
+
+    The transaction is read-only because a SELECT may contain a DELETE in its WITH clause."""
+    check_query(cursor, query)
+    cursor.execute("BEGIN TRANSACTION READ ONLY")
+    result = cursor.execute(query, parameters)
+    names = [column[0] for column in result.description or []]
+    types = [str(column[1]) for column in result.description or []]
+    yield orjson.dumps({"names": names}) + b"\n"
+    count = 100
+    while rows := result.fetchmany(count):
+        line = encode_rows(rows, types)
+        yield line
+        count = max(1, min(10 * count, count * LINE_BYTES // len(line), ROWS_MAX))
+
+
+async def _request(stream: SocketStream) -> Any:
     received = b""
-    while not received.endswith(b"\n") and len(received) <= QUESTION_BYTES_MAX:
+    while not received.endswith(b"\n") and len(received) <= REQUEST_BYTES_MAX:
         received += await stream.receive()
-    return received
-
-
-def _answer(connection: duckdb.DuckDBPyConnection, line: bytes) -> bytes:
-    """The answer to one question, on a cursor of its own: the writer's connection is the writer's.
-
-    One SELECT, for other statements write files; in a read-only transaction, for a SELECT may hold a DELETE in its WITH."""
     try:
-        question = orjson.loads(line)
-        with connection.cursor() as cursor:
-            kinds = [statement.type for statement in cursor.extract_statements(question["query"])]
-            if kinds != [duckdb.StatementType.SELECT]:
-                return orjson.dumps(
-                    {
-                        "error": "a running sweep answers one SELECT at a time, and nothing that writes (it is read-only)"
-                    }
-                )
-            cursor.execute("BEGIN TRANSACTION READ ONLY")
-            answered = cursor.execute(question["query"], question["parameters"])
-            columns = [column[0] for column in answered.description or []]
-            return orjson.dumps({"columns": columns, "rows": answered.fetchall()}, default=str)
-    except duckdb.Error as error:
-        return orjson.dumps({"error": str(error).splitlines()[0]})
-    except (orjson.JSONDecodeError, KeyError, TypeError):
-        return orjson.dumps({"error": "that is no question"})
+        return orjson.loads(received)
+    except orjson.JSONDecodeError:
+        return None
+
+
+async def _send(stream: SocketStream, line: dict[str, Any]) -> None:
+    await stream.send(orjson.dumps(line) + b"\n")
 
 
 class RunningStore:
-    """Stands in for a read-only connection while a run holds the file."""
+    """A connection to the run that holds a store's file, in place of a read-only connection to the file.
 
-    def __init__(self, store: Path) -> None:
+    in_use   the sentence that names the process that holds the file"""
+
+    def __init__(self, store: Path, *, in_use: str) -> None:
         self._store = store
-        self._rows: list[Any] = []
-        self._columns: list[str] = []
+        self._in_use = in_use
+        self._names: list[str] = []
+        self._columns: list[list[Any]] = []
 
     def execute(self, query: str, parameters: Sequence[object] = (), /) -> RunningStore:
-        """raises  StoreError: nobody answers, or the question was refused"""
-        said = orjson.loads(self._ask(orjson.dumps({"query": query, "parameters": list(parameters)}) + b"\n"))
-        if "error" in said:
-            raise StoreError(f"{self._store}: {said['error']}")
-        self._columns = said["columns"]
-        self._rows = [tuple(row) for row in said["rows"]]
+        """Executes a query and reads its whole result.
+
+        raises  StoreError if the run does not answer, or refuses the query"""
+        with self._asking({"query": query, "parameters": list(parameters)}) as answer:
+            self._names = self._next(answer)["names"]
+            self._columns = [[] for _ in self._names]
+            while "end" not in (line := self._next(answer)):
+                for column, more in zip(self._columns, decode_columns(line), strict=True):
+                    column += more
         return self
 
     def fetchall(self) -> list[Any]:
-        return self._rows
+        return list(zip(*self._columns, strict=True))
 
     def fetchnumpy(self) -> dict[str, Any]:
-        """The columns by name, as DuckDB gives them: whole numbers as int64, all else as objects."""
-        columns = zip(*self._rows, strict=True) if self._rows else [()] * len(self._columns)
-        return {name: _column(column) for name, column in zip(self._columns, columns, strict=True)}
+        """Returns the columns by name, as DuckDB does: whole numbers as int64, others as objects."""
+        return dict(zip(self._names, map(_array, self._columns), strict=True))
 
     @property
     def description(self) -> list[tuple[str]]:
-        return [(column,) for column in self._columns]
+        return [(name,) for name in self._names]
 
-    def _ask(self, question: bytes) -> bytes:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Makes the run write nothing to the file within the block.
+
+        raises  StoreError if the run wrote before the block ended"""
+        with self._asking({"backup": True}) as answer:
+            self._next(answer)
+            yield
+            answer.write(b"\n")
+            answer.flush()
+            self._next(answer)
+
+    @contextmanager
+    def _asking(self, request: dict[str, Any]) -> Iterator[BufferedRWPair]:
+        path = socket_path(self._store)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connected:
+            connected.settimeout(2 * SECONDS_MAX)  # for a run that is stopped by a signal
             try:
-                asking.connect(str(socket_path(self._store)))
-                asking.sendall(question)
-                pieces = []
-                while piece := asking.recv(1 << 16):
-                    pieces.append(piece)
+                refuse_foreign_folder(path.parent)
+                connected.connect(str(path))
+                connected.sendall(orjson.dumps(request) + b"\n")
+                with connected.makefile("rwb") as answer:
+                    yield answer
             except OSError as error:
-                raise StoreError(
-                    f"{self._store}: is in use by a process that answers no questions ({error.strerror})"
-                ) from error
-        return b"".join(pieces)
+                raise StoreError(f"{self._in_use}. It does not answer queries ({error})") from error
+
+    def _next(self, answer: BufferedRWPair) -> dict[str, Any]:
+        """Returns the next line of an answer.
+
+        raises  StoreError if it reports an error, or if there is no line although the answer has no end yet"""
+        text = answer.readline()
+        if not text.endswith(b"\n"):
+            raise StoreError(
+                f"{self._store}: the run ended, or took too long, before its answer was complete; try again"
+            )
+        line: dict[str, Any] = orjson.loads(text)
+        if "error" in line:
+            raise StoreError(f"{self._store}: {line['error']}")
+        return line
 
 
-def _column(values: Sequence[Any]) -> Any:
+def _array(values: Sequence[Any]) -> Any:
     import numpy as np
 
     whole = all(type(value) is int for value in values)

@@ -122,8 +122,8 @@ def method_tallies(connection: Readable) -> tuple[MethodTally, ...]:
         row[0]: row[1:]
         for row in connection.execute(f"""
         SELECT method, count(*), count(error_class), count(*) FILTER (try_number > 0),
-            sum(prompt_tokens)::BIGINT,
-               sum(completion_tokens)::BIGINT, {cost},
+            sum(prompt_tokens),
+               sum(completion_tokens), {cost},
                max(sent_at + latency_s) FILTER (sent_at > 0) - min(sent_at) FILTER (sent_at > 0),
                    avg(queue_s) FILTER (sent_at > 0),
                quantile_cont(latency_s, {list(QUANTILES)}) FILTER (error_class IS NULL AND latency_s > 0)

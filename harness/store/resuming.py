@@ -141,7 +141,7 @@ class MethodSpent(NamedTuple):
 
 def spent_by_method(connection: Readable) -> list[MethodSpent]:
     rows = connection.execute("""
-        SELECT method, count(*), coalesce(sum(prompt_tokens + completion_tokens), 0)::BIGINT,
+        SELECT method, count(*), coalesce(sum(prompt_tokens::HUGEINT + completion_tokens), 0),
             coalesce(sum(cost_usd), 0)
         FROM calls GROUP BY method""").fetchall()
     return [MethodSpent(*row) for row in rows]

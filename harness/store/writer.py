@@ -1,14 +1,15 @@
-"""Rows into DuckDB: one connection, one thread, batches.
+"""Writes rows into DuckDB: one connection, one thread, batches.
 
-Keeps: rows of one `put` are committed together or later, never out of order; at most `behind_rows_max` rows are under way;
-everything older than about a second is on disk. A broken disk breaks the writer for good: every later `put` says so.
-The event loop is never held up: it only appends to a list under a lock."""
+Keeps: the rows of one `put` are committed together or later, in order; at most `behind_rows_max` rows wait; rows older than
+about a second are on disk, in the file or in its write-ahead log. A failure of the disk, or a store that is deleted or
+replaced, ends the run: the writer's context raises StoreError. The event loop only appends to a list under a lock."""
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import anyio
@@ -16,23 +17,26 @@ import anyio.from_thread
 import anyio.to_thread
 import duckdb
 
-from harness.core.clock import step_aside
+from harness.core.clock import RealClock, step_aside
 from harness.core.errors import StoreError
 from harness.core.records import Record
 from harness.store import schema
 from harness.store.file import translated
 
-CHUNK_ROWS = 100  # about a millisecond's work, which holds the interpreter; then the event loop may have it
-BATCH_PERIOD_S = (
-    0.5  # with DuckDB's commit well under half a second, everything older than a second is on disk
-)
+CHUNK_ROWS = 100  # about a millisecond of work, which holds the interpreter; then the event loop may run
+# With DuckDB's commit well below half a second, everything older than a second is on disk.
+BATCH_PERIOD_S = 0.5
+# A copy of the file without its write-ahead log lacks at most the rows of this time. The first checkpoint comes early,
+# so that a copy of a young store is a store.
+CHECKPOINT_PERIOD_S = 60.0
+CHECKPOINT_FIRST_S = 5.0
 
 
 class StoreWriter:
-    """A RecordSink; make it with `writing`."""
+    """A RecordSink; `writing` makes one."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, path: Path, *, behind_rows_max: int) -> None:
-        self._batches = Batches(connection, path)
+    def __init__(self, batches: Batches, *, behind_rows_max: int) -> None:
+        self._batches = batches
         self._limit = behind_rows_max
         self._lock = threading.Lock()
         self._rows: list[Record] = []
@@ -41,6 +45,7 @@ class StoreWriter:
         self._closing = False
         self._failure: str | None = None
         self._relief: anyio.Event | None = None
+        self._pause: _Pause | None = None
 
     async def put(self, *records: Record) -> None:
         """See RecordSink."""
@@ -62,11 +67,32 @@ class StoreWriter:
 
     @property
     def rows_behind(self) -> int:
-        """Rows taken and not yet committed."""
+        """Returns the number of rows that are taken and not yet committed."""
         return len(self._rows) + self._writing
 
+    @asynccontextmanager
+    async def paused(self) -> AsyncIterator[None]:
+        """Writes nothing within the block; before it, all rows are committed and in the file itself."""
+        while self._pause is not None:  # one at a time
+            await self._pause.over.wait()
+        self._refuse_if_over()
+        self._pause = pause = _Pause()
+        self._wake.set()
+        try:
+            await pause.begun.wait()
+            self._refuse_if_over()
+            yield
+        finally:
+            self._pause = None
+            pause.over.set()
+            pause.resume.set()
+
+    def _refuse_if_over(self) -> None:
+        if self._failure is not None or self._closing:
+            raise StoreError(self._failure or f"{self._batches.path}: the run ends")
+
     def write_until_closed(self) -> None:
-        """The thread's work."""
+        """Writes batches until the writer is closed or fails; this is the thread's work."""
         while True:
             self._wake.wait(BATCH_PERIOD_S)
             self._wake.clear()
@@ -74,57 +100,129 @@ class StoreWriter:
                 batch, self._rows = self._rows, []
                 self._writing = len(batch)
                 closing = self._closing
-            if batch and self._failure is None:
-                try:
-                    self._batches.write(batch)
-                except StoreError as error:
-                    self._failure = (
-                        f"{error}; what was committed before is safe, and the same command resumes from it"
-                    )
+            pause = self._pause
+            self._failure = self._write(batch, checkpoint=pause is not None)
             self._writing = 0
             if self._relief is not None:
                 anyio.from_thread.run_sync(self._relief.set)
-            if closing:
+            if closing or self._failure is not None:
                 return
+            if pause is not None:
+                anyio.from_thread.run_sync(pause.begun.set)
+                pause.resume.wait()
+
+    def _write(self, batch: list[Record], *, checkpoint: bool) -> str | None:
+        """Writes one batch; returns the failure's sentence, if any."""
+        path = self._batches.path
+        if self._batches.file_is_lost():
+            return (
+                f"{path}: was deleted or replaced while this run wrote to it, so the run stops; rows since then"
+                " are lost. Do not move or delete a store during a run"
+            )
+        try:
+            self._batches.write(batch)
+            self._batches.checkpoint(now=checkpoint)
+        except StoreError as error:
+            return f"{error}; what was committed before is safe, and the same command resumes from it"
+        return None
 
     def thread_ended(self) -> None:
-        """Nothing will be written any more; who waits for that need not."""
-        if not self._closing:
-            self._failure = f"{self._batches.path}: its writer broke"
+        """Releases everyone who waits for the thread: nothing will be written any more.
+
+        raises  StoreError if the thread failed"""
+        if not self._closing and self._failure is None:
+            self._failure = f"{self._batches.path}: the writer's thread ended by a mistake in lightbulb"
         if self._relief is not None:
             self._relief.set()
+        if self._pause is not None:
+            self._pause.begun.set()
+        if self._failure is not None:
+            raise StoreError(self._failure)
 
     async def close(self, thread_done: anyio.Event) -> None:
         with self._lock:
             self._closing = True
+        if self._pause is not None:
+            self._pause.resume.set()
         self._wake.set()
         await thread_done.wait()
-        if self._failure is not None:
-            raise StoreError(self._failure)
+
+
+class _Pause:
+    """One pause of the writer: `begun` and `over` for the event loop, `resume` for the thread."""
+
+    def __init__(self) -> None:
+        self.begun = anyio.Event()
+        self.over = anyio.Event()
+        self.resume = threading.Event()
 
 
 class Batches:
-    """Writes batches, each in a transaction of its own. An appender is kept for the next batch: making one costs as much as 50 rows."""
+    """Writes batches, each in its own transaction.
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+    An appender is kept for the next batch: making one costs as much as 50 rows.
+
+    free_memory   ends other users of DuckDB's memory; called if a batch does not fit into it
+    now           a clock in seconds"""
+
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        path: Path,
+        *,
+        free_memory: Callable[[], None] = lambda: None,
+        now: Callable[[], float] = RealClock.now,
+    ) -> None:
         self.path = path
         self._connection = connection
+        self._free_memory = free_memory
         self._appenders: dict[type[Record], duckdb.Appender] = {}
+        self._file = _identity(path)
+        self._now = now
+        self._checkpoint_at = now() + CHECKPOINT_FIRST_S
+
+    def file_is_lost(self) -> bool:
+        """Returns whether the path no longer leads to the file that was opened."""
+        return _identity(self.path) != self._file
 
     def write(self, batch: list[Record]) -> None:
-        """All of it, or nothing and a StoreError: then write no more with this one."""
+        """Writes all rows, or none and raises StoreError; do not use it again after an error."""
+        if not batch:
+            return
         by_type: dict[type[Record], list[Record]] = {}
         for record in batch:
             by_type.setdefault(type(record), []).append(record)
         with translated(self.path):
-            self._connection.begin()
             try:
-                for kind, records in by_type.items():
-                    self._append(kind, records)
-                self._connection.commit()
-            except BaseException:
+                self._write(by_type)
+            except duckdb.OutOfMemoryException:
+                self._free_memory()
+                self._write(by_type)
+
+    def checkpoint(self, *, now: bool = False) -> None:
+        """Moves rows from the write-ahead log into the file, every CHECKPOINT_PERIOD_S or now.
+
+        raises  StoreError"""
+        if not now and self._now() < self._checkpoint_at:
+            return
+        with translated(self.path):
+            self._connection.execute("CHECKPOINT")
+        self._checkpoint_at = self._now() + CHECKPOINT_PERIOD_S
+
+    def _write(self, by_type: dict[type[Record], list[Record]]) -> None:
+        self._connection.begin()
+        try:
+            for kind, records in by_type.items():
+                self._append(kind, records)
+            self._connection.commit()
+        except BaseException:
+            # The first error is the cause: what fails after it must not replace it.
+            with suppress(duckdb.Error):
+                for appender in self._appenders.values():
+                    appender.clear()
+            with suppress(duckdb.Error):
                 self._connection.rollback()
-                raise
+            raise
 
     def _append(self, kind: type[Record], records: list[Record]) -> None:
         if kind not in self._appenders:
@@ -132,33 +230,50 @@ class Batches:
                 schema.TABLES[kind], columns=schema.columns(kind)
             )
         for start in range(0, len(records), CHUNK_ROWS):
-            self._appenders[kind].append_rows(
-                map(tuple, records[start : start + CHUNK_ROWS])
-            )  # of plain tuples it reads faster
+            # Plain tuples are read faster than named ones.
+            self._appenders[kind].append_rows(map(tuple, records[start : start + CHUNK_ROWS]))
             step_aside()
         self._appenders[kind].flush()
 
 
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Returns device and inode of the file; None if it does not exist."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def write_batch(connection: duckdb.DuckDBPyConnection, path: Path, batch: list[Record]) -> None:
-    """One batch in one transaction."""
+    """Writes one batch in one transaction."""
     Batches(connection, path).write(batch)
 
 
 @asynccontextmanager
 async def writing(
-    connection: duckdb.DuckDBPyConnection, path: Path, *, behind_rows_max: int = 50_000
+    connection: duckdb.DuckDBPyConnection,
+    path: Path,
+    *,
+    behind_rows_max: int = 50_000,
+    free_memory: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[StoreWriter]:
-    """A writer with its thread; on leaving, everything taken is committed, also when leaving by an error or cancellation."""
-    writer = StoreWriter(connection, path, behind_rows_max=behind_rows_max)
+    """Yields a writer with its thread; at the end everything taken is committed, also after an error or cancellation.
+
+    path              the connection's file
+    behind_rows_max   rows that may wait before `put` waits
+    free_memory       see Batches
+    raises            StoreError if a batch cannot be written; the block is cancelled then"""
+    writer = StoreWriter(Batches(connection, path, free_memory=free_memory), behind_rows_max=behind_rows_max)
     done = anyio.Event()
 
     async def thread() -> None:
         try:
             with anyio.CancelScope(shield=True):
                 await anyio.to_thread.run_sync(writer.write_until_closed)
-        finally:  # should a mistake of ours end the thread, nobody waits for it
-            writer.thread_ended()
+        finally:
             done.set()
+            writer.thread_ended()
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(thread)

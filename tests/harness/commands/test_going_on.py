@@ -125,7 +125,7 @@ def test_a_running_sweep_answers_questions(tmp_path: Path) -> None:
             before.split()[-1]
         )
         assert not copied.exists()
-        refused(sweep, f"is in use by process {process.pid}")
+        refused(sweep, f"(process {process.pid})")
         assert process.poll() is None, "the run ended before the questions did"
     finally:
         process.kill()

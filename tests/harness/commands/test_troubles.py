@@ -183,7 +183,7 @@ def test_a_store_in_use_names_the_process(tmp_path: Path) -> None:
     sweep = bots_sweep(tmp_path)
     store = tmp_path / "t.duckdb"
     with duckdb.connect(str(store)):
-        refused(sweep, "is in use by process", str(os.getpid()), by=apart)
+        refused(sweep, "is in use by ", f"(process {os.getpid()})", by=apart)
 
 
 def test_failing_episodes_are_no_scores(tmp_path: Path, provider: str) -> None:

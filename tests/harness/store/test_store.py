@@ -5,18 +5,24 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import anyio
+import anyio.to_thread
 import duckdb
 import pytest
 
-from harness.core.errors import StoreError
-from harness.core.records import CallRecord, EpisodeRecord, TurnRecord
+from harness.core.errors import StoreError, StoreInUse
+from harness.core.records import CallRecord, EpisodeRecord, Record, TurnRecord
 from harness.store import schema
 from harness.store.file import open_to_read, open_to_write
-from harness.store.resuming import Which, stored_cells, unfinished_turns
-from harness.store.writer import BATCH_PERIOD_S, write_batch, writing
+from harness.store.plan_queries import plays
+from harness.store.reader import game_lengths
+from harness.store.report_queries import method_tallies
+from harness.store.resuming import Which, spent_by_method, stored_cells, unfinished_turns
+from harness.store.writer import BATCH_PERIOD_S, Batches, write_batch, writing
 from tests.disk import small_disk
 
 CALL = CallRecord(
@@ -233,6 +239,147 @@ def test_a_full_disk_stops_the_run_and_keeps_what_was_committed(tmp_path: Path) 
         with open_to_write(store) as connection:
             ((count, last),) = connection.execute("SELECT count(*), max(turn) FROM calls").fetchall()
             assert 0 < count == last + 1
+
+
+def test_the_disks_own_error_is_reported(tmp_path: Path) -> None:
+    """A full disk is named as such, whichever of DuckDB's later steps fail too."""
+    store = tmp_path / "disk" / "s.duckdb"
+
+    def fill() -> None:
+        with open_to_write(store) as connection:
+            for number in range(1_000):
+                batch = [CALL._replace(turn=turn, reply=os.urandom(2_000).hex()) for turn in range(20)]
+                write_batch(connection, store, [call._replace(episode_id=str(number)) for call in batch])
+
+    with small_disk(store.parent, megabytes=2), pytest.raises(StoreError, match="No space left on device"):
+        fill()
+
+
+def test_a_batch_is_tried_again_when_there_is_memory(tmp_path: Path) -> None:
+    """If DuckDB has no memory for a batch, other users of it are stopped; then each row is written once."""
+    with open_to_write(tmp_path / "s.duckdb"):
+        pass
+    calls = []
+    with duckdb.connect(str(tmp_path / "s.duckdb")) as connection:
+        connection.execute("SET temp_directory = ''")
+        connection.execute("SET memory_limit = '8MB'")
+
+        def free_memory() -> None:
+            calls.append("freed")
+            connection.execute("SET memory_limit = '1GB'")
+
+        batches = Batches(connection, tmp_path / "s.duckdb", free_memory=free_memory)
+        batches.write([CALL._replace(turn=turn, reply=os.urandom(5_000).hex()) for turn in range(2_000)])
+        assert calls == ["freed"]
+        counts = connection.execute("SELECT count(*), count(DISTINCT turn) FROM calls").fetchall()
+        assert counts == [(2_000, 2_000)]
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_run_stops_when_its_store_is_deleted(tmp_path: Path, replaced: bool) -> None:
+    """Within a second or two, with a sentence, also if another file takes its place."""
+    store = tmp_path / "s.duckdb"
+
+    async def scenario() -> None:
+        with open_to_write(store) as connection:
+            async with writing(connection, store) as writer:
+                await writer.put(CALL)
+                store.unlink()
+                if replaced:
+                    store.write_bytes(b"")
+                await anyio.sleep(60)
+
+    with pytest.raises(BaseExceptionGroup) as caught:
+        anyio.run(scenario)
+    assert caught.group_contains(StoreError, match="was deleted or replaced while this run wrote to it")
+
+
+def test_a_copy_without_the_log_is_a_store(tmp_path: Path) -> None:
+    """Rows reach the file itself while a run goes on: early, then once a minute."""
+    store, clock = tmp_path / "s.duckdb", iter([0.0, 0.0, 5.0, 5.0, 64.0, 65.0, 65.0])
+
+    def copied() -> int:
+        subprocess.run(["cp", store, tmp_path / "copy.duckdb"], check=True)
+        with duckdb.connect(str(tmp_path / "copy.duckdb"), read_only=True) as copy:
+            return len(copy.execute("FROM calls").fetchall())
+
+    with open_to_write(store) as connection:
+        connection.execute("CHECKPOINT")
+        batches = Batches(connection, store, now=lambda: next(clock))
+        for rows in (0, 2, 2, 4):
+            batches.write([CALL])
+            batches.checkpoint()
+            assert copied() == rows
+
+
+DAMAGES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
+    "truncated": (lambda data: data[: len(data) // 2], "the file is damaged: .*Use a backup"),
+    "flipped": (lambda data: data[:4096] + bytes(8192) + data[12288:], "the file is damaged: .*Use a backup"),
+    "short": (lambda data: data[:12288], "the file is damaged: "),
+    "no header": (lambda data: bytes(4096) + data[4096:], "is not a DuckDB file; name another"),
+    "text": (lambda data: b"hello" * 1000, "is not a DuckDB file; name another"),
+    "sqlite": (lambda data: b"SQLite format 3\0" + bytes(8176), "is not a DuckDB file; name another"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("use", [open_to_read, open_to_write])
+def test_a_damaged_store_gets_a_sentence(tmp_path: Path, damage: str, use: Callable[[Path], Any]) -> None:
+    """Readers and writers say what is wrong with the file; nothing is downloaded to read it."""
+    store = tmp_path / "s.duckdb"
+    with open_to_write(store) as connection:
+        rows: list[Record] = [CALL._replace(turn=turn, reply=os.urandom(500).hex()) for turn in range(2_000)]
+        write_batch(connection, store, rows)
+    change, words = DAMAGES[damage]
+    store.write_bytes(change(store.read_bytes()))
+    with pytest.raises(StoreError, match=words) as caught, use(store) as connection:
+        connection.execute("SELECT sum(length(reply)) FROM calls").fetchall()
+    assert str(store) in str(caught.value)
+
+
+def test_a_copy_without_any_table_names_the_log(tmp_path: Path) -> None:
+    """A young store's rows are all in its .wal; a reader of the file alone is told so."""
+    with duckdb.connect(str(tmp_path / "s.duckdb")):
+        pass
+    with (
+        pytest.raises(StoreError, match=r"copy s\.duckdb\.wal from the same place too"),
+        open_to_read(tmp_path / "s.duckdb"),
+    ):
+        pass
+
+
+def test_the_holder_of_a_file_is_named(tmp_path: Path) -> None:
+    """A store that another program has open is reported with that program's name and number."""
+    with open_to_write(tmp_path / "s.duckdb"):
+        pass
+    script = f"import duckdb, time; c = duckdb.connect({str(tmp_path / 's.duckdb')!r}); print(1, flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        words = rf"in use by python\S* \(process {holder.pid}\); wait until it ends, or stop it"
+        for use in (open_to_read, open_to_write):
+            with pytest.raises(StoreInUse, match=words), use(tmp_path / "s.duckdb"):
+                pass
+        holder.kill()
+
+
+def test_absurd_token_counts_do_not_stop_readers(tmp_path: Path) -> None:
+    """Counts near the limit of 64 bits are summed without overflow."""
+    absurd = CALL._replace(prompt_tokens=2**63 - 1, completion_tokens=2**63 - 1)
+    with open_to_write(tmp_path / "s.duckdb") as connection:
+        write_batch(connection, tmp_path / "s.duckdb", [absurd, absurd._replace(turn=1), EPISODE, TURN])
+        connection.execute(
+            "INSERT INTO methods (run_id, method, model, provider, dialect, base_url, served_model,"
+            " sampling_json, constrain, concurrency) VALUES (1, 'm/a', 'm', '', '', '', '', '{}', false, 1)"
+        )
+        (spent,) = spent_by_method(connection)
+        assert spent.tokens == 4 * (2**63 - 1)
+        (tally,) = method_tallies(connection)
+        assert tally.prompt_tokens == tally.completion_tokens == 2 * (2**63 - 1)
+        assert game_lengths(connection)["g"].prompt_tokens == pytest.approx(2**64)
+        assert plays(connection)
+        for view in schema.VIEWS:
+            connection.execute(f"FROM {view}").fetchall()
 
 
 def test_tables_follow_the_records() -> None:
