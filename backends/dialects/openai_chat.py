@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from backends.dialects import sse
 from backends.dialects.error_responses import error_from_response, start
+from backends.dialects.grammar import gbnf
 from backends.dialects.providers import GENERIC, Provider, merge, provider, sampling_fields, value_at
 from backends.dialects.responses import HttpResponse, count_or_none, mapping_or_empty, text_or_none
 from harness.core.errors import ContentRefused, Garbled, Unavailable
@@ -92,6 +93,8 @@ def constraint(method: AccessMethod, reply_format: ReplyFormat) -> dict[str, obj
     match provider(method.provider).constrain:
         case "regex":
             return {"regex": reply_format.regex}
+        case "grammar":
+            return {"grammar": gbnf(reply_format.regex)}
         case "response_format":
             return {"response_format": {"type": "regex", "pattern": reply_format.regex}}
         case _:

@@ -90,7 +90,7 @@ class Provider:
     efforts: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     rules: tuple[Rule, ...] = ()
     body: Mapping[str, object] = field(default_factory=dict)
-    constrain: Literal["structured_outputs", "regex", "response_format"] | None = None
+    constrain: Literal["structured_outputs", "regex", "response_format", "grammar"] | None = None
     asks_usage: bool = True
     router: bool = False
     lists_models: bool = True
@@ -321,6 +321,7 @@ PROVIDERS: dict[str, Provider] = {
     "llamacpp": Provider(
         docs="https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md",
         base_url="http://127.0.0.1:8080/v1",
+        constrain="grammar",  # it ignores `regex` and `structured_outputs` with HTTP 200
         lists_models=False,  # it serves its only model under any name
     ),
     "transformers": Provider(
