@@ -14,12 +14,17 @@ Notify = Callable[[str], None]
 """Takes one line of progress, for a person."""
 
 
+GGUF_TYPES = ("F16", "Q8_0", "Q6_K", "Q5_K", "Q5_1", "Q5_0", "Q4_K", "Q4_1", "Q4_0", "Q3_K", "Q2_K")
+"""Quantisations of a GGUF file that can be made here, in llama.cpp's spelling."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineSpec:
     """One server that a sweep asks for.
 
     kind          a name in engine_kinds.ENGINES
-    weights       a model folder, a GGUF file, or "bundled:" and a name in weights.BUNDLED
+    weights       a model folder, a GGUF file, or "bundled:" and a name in bundled.BUNDLED,
+                  or "hf:ORGANISATION/NAME@REVISION"
     served_name   the model name in requests, where the engine allows a choice
     dtype         "bfloat16", "float16", "float32"; "auto": that of the weights
     quantisation  in the engine's spelling; None: that of the weights
@@ -43,12 +48,14 @@ class EngineSpec:
 class Launch:
     """All that the command line of a server depends on.
 
-    weights   the folder or file
+    weights   the folder or file; of a model on a hub its repository
+    revision  of a model on a hub; None: the weights are on this machine
     seqs_max  replies generated at the same time"""
 
     python: Path
     spec: EngineSpec
     weights: Path
+    revision: str | None = None
     seqs_max: int
     port: int
 
@@ -92,6 +99,7 @@ class EngineKind:
     formats           formats of weights that it serves, the preferred one first
     dtypes            values of dtype that it accepts
     quantisations     values of quantisation that it accepts; None: any, the engine checks them
+    quantises_files   another quantisation is another file, which is made before the engine starts
     seqs_max          replies generated at the same time; further requests wait in the server
     load_path         the path of its metrics; None: it has none"""
 
@@ -114,6 +122,7 @@ class EngineKind:
     formats: tuple[Literal["folder", "gguf"], ...] = ("folder",)
     dtypes: tuple[str, ...] = ("auto", "bfloat16", "float16", "float32")
     quantisations: tuple[str, ...] | None = ()
+    quantises_files: bool = False
     seqs_max: int = 1
     load_path: str | None = None
 

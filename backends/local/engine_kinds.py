@@ -8,11 +8,17 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from backends.local.engine import EngineKind, Launch, Proof
+from backends.local.engine import GGUF_TYPES, EngineKind, Launch, Proof
 from backends.local.machine import Machine
 from harness.core.errors import EngineError
 
 LLAMACPP_SERVER = Path(__file__).with_name("llamacpp_server.py")
+
+
+def hub_environ(launch: Launch) -> dict[str, str]:
+    """Returns the setting that forbids downloads from a model hub, unless the weights come from there."""
+    return {} if launch.revision else {"HF_HUB_OFFLINE": "1"}
+
 
 # --- vLLM ---------------------------------------------------------------------------------------------------
 
@@ -32,6 +38,7 @@ def vllm_command(launch: Launch, *ours: str) -> tuple[str, ...]:
         "--max-num-seqs", str(launch.seqs_max),
         "--disable-uvicorn-access-log",         # a line for each request would hide the errors
         *ours,
+        *(("--revision", launch.revision) if launch.revision else ()),
         *(("--quantization", spec.quantisation) if spec.quantisation else ()),
         *(() if spec.compiled else ("--enforce-eager",)),
         *spec.flags,
@@ -45,8 +52,7 @@ def vllm_cpu_command(launch: Launch) -> tuple[str, ...]:
 
 
 def vllm_environ(launch: Launch) -> dict[str, str]:
-    return {
-        "HF_HUB_OFFLINE": "1",
+    return hub_environ(launch) | {
         "VLLM_NO_USAGE_STATS": "1",
         "DO_NOT_TRACK": "1",
         "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": "60",  # the default, 5, is shorter than our clients keep a connection
@@ -122,8 +128,11 @@ VLLM = EngineKind(
 
 
 def transformers_name(launch: Launch) -> str:
-    """Returns the name that the server gives its model: the folder, or "folder:file" of a GGUF file."""
+    """Returns the name that the server gives its model: the folder, "folder:file" of a GGUF file, or
+    "repository@revision" of a model on a hub."""
     weights = launch.weights
+    if launch.revision:
+        return f"{weights}@{launch.revision}"
     return f"{weights.parent}:{weights.name}" if weights.suffix == ".gguf" else str(weights)
 
 
@@ -145,7 +154,7 @@ def transformers_gpu_command(launch: Launch) -> tuple[str, ...]:
 
 
 def transformers_environ(launch: Launch) -> dict[str, str]:
-    return {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
+    return hub_environ(launch) | {"HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
 
 
 TRANSFORMERS = EngineKind(
@@ -184,7 +193,11 @@ TRANSFORMERS = EngineKind(
             path="/v1/chat/completions",
             body={"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1, "temperature": 0},
             keys=("model",),
-            expected=lambda launch, _: f"{transformers_name(launch).partition(':')[0]}@main",
+            expected=lambda launch, _: (
+                transformers_name(launch)
+                if launch.revision
+                else f"{transformers_name(launch).partition(':')[0]}@main"
+            ),
         ),
     ),
     distribution="transformers",
@@ -213,7 +226,8 @@ LLAMACPP = EngineKind(
     name="llamacpp",
     packages=(
         "xllamacpp==2026.10.11549",
-    ),  # contains llama.cpp's server as a binary; llama-cpp-python takes 4.5 minutes to compile
+        "gguf==0.19.0",  # reads and writes the file format, for quantisations
+    ),  # the first contains llama.cpp's server as a binary; llama-cpp-python takes 4.5 minutes to compile
     unwanted=(),
     modules=("xllamacpp",),
     python=((3, 11), (3, 14)),
@@ -242,6 +256,8 @@ LLAMACPP = EngineKind(
     distribution="xllamacpp",
     formats=("gguf",),
     dtypes=("auto",),
+    quantisations=GGUF_TYPES,
+    quantises_files=True,
     seqs_max=8,
     load_path="/metrics",
 )

@@ -84,11 +84,19 @@ async def serve(
     kind = engine.kind
     check_spec(kind, spec)
     await run_sync(check_version, engine)
-    weights = await run_sync(prepare, spec.weights, engine, notify)
-    content = await run_sync(weights_hash, weights)
+    weights = await run_sync(prepare, spec.weights, spec.quantisation, engine, notify)
     launch = Launch(
-        python=engine.python, spec=spec, weights=weights, seqs_max=kind.seqs_max, port=port or free_port()
+        python=engine.python,
+        spec=spec,
+        weights=weights.path,
+        revision=weights.revision,
+        seqs_max=kind.seqs_max,
+        port=port or free_port(),
     )
+    if weights.revision is None:
+        content = {"weights_sha256": await run_sync(weights_hash, weights.path)}
+    else:
+        content = {"weights_revision": weights.revision}
     command, environ = kind.command(launch), kind.environ(launch)
     name = f"{spec.served_name} ({kind.name}, {spec.dtype})"
     notify(f"{name}: starting {kind.name} {engine.version} on port {launch.port}; its log is {log}")
@@ -104,10 +112,11 @@ async def serve(
             "engine_version": engine.version,
             "packages": " ".join(kind.packages),
             "weights": spec.weights,
-            "weights_root": str(weights),
-            "weights_sha256": content,
+            "weights_root": str(weights.path),
+            **content,
             "dtype": spec.dtype,
             "quantisation": spec.quantisation or "none asked for",
+            **({"bits_per_weight": weights.bits} if weights.bits is not None else {}),
             "context_max": spec.context_max,
             "command": shlex.join(command),
             "environment": shlex.join(f"{name}={value}" for name, value in environ.items()),

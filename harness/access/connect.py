@@ -165,7 +165,7 @@ class Connector:
         def weights(text: str) -> str:
             return (
                 text
-                if text.startswith("bundled:")
+                if text.startswith(("bundled:", "hf:"))
                 else str(user_path(text, self.context.source, ("models",)))
             )
 

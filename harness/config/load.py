@@ -252,11 +252,15 @@ def _engine_contradictions(engine: EnginePart) -> Iterator[tuple[Key, str]]:
             ("dtype",),
             f"is {engine.dtype!r}, but llamacpp uses the data type of the weights' file; leave it out",
         )
-    if engine.kind == "llamacpp" and engine.quantisation is not None:
-        yield (
-            ("quantisation",),
-            "is for other engines: llamacpp uses the quantisation of the weights' file; name another file",
-        )
+    if engine.weights.startswith("hf:"):
+        if engine.kind == "llamacpp":
+            yield ("weights",), "is a model on a hub, which llamacpp cannot serve; name a GGUF file"
+        elif not re.fullmatch(r"hf:[\w.-]+/[\w.-]+@[\w./-]+", engine.weights):
+            yield (
+                ("weights",),
+                f'is {engine.weights!r}; write "hf:ORGANISATION/NAME@REVISION": without a revision the weights '
+                "could change between two runs",
+            )
 
 
 def _bad_address(address: str, *, plain_http: bool) -> Iterator[str]:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from backends.dialects import DIALECTS
 from backends.dialects.grammar import gbnf
 from games import GAMES
-from games.playthrough import played_by_bots
+from games.playthrough import play_by_bots
 from harness.core.errors import SpecError
 from harness.core.seeds import stream
 from tests.backends.dialects.test_openai_chat import PROMPT
@@ -26,7 +26,7 @@ def formats() -> dict[str, str]:
     """Returns every format that the games ask for, by game and seat."""
     found: dict[str, str] = {}
     for game in GAMES.values():
-        play = played_by_bots(game, game.instances()[0], "v1.6b", skill=0.5, chance=stream(0))
+        play = play_by_bots(game, game.instances()[0], "v1.6b", skill=0.5, chance=stream(0))
         found |= {
             f"{game.name} {ask.seat} {ask.reply_format.regex[:12]}": ask.reply_format.regex
             for ask in play.asks

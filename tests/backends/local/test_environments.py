@@ -18,7 +18,7 @@ from backends.local.engine_kinds import ENGINES, engine_kind
 from backends.local.environments import check_version, engine_environ, engine_folder, find, install, installed
 from backends.local.llamacpp_server import put
 from backends.local.machine import Machine, check_disk, check_platform
-from backends.local.weights import prepare, weights_hash
+from backends.local.weights import Weights, prepare, weights_hash
 from harness.core.errors import EngineError
 
 GOOD = Machine(
@@ -171,6 +171,9 @@ def test_what_an_engine_cannot_do_is_refused() -> None:
     ):
         check_spec(ENGINES["transformers"], replace(spec, quantisation="bnb-4bit"))
     check_spec(engine_kind("transformers", replace(GOOD, gpu=True)), replace(spec, quantisation="bnb-4bit"))
+    check_spec(ENGINES["llamacpp"], replace(spec, quantisation="Q4_0"))
+    with pytest.raises(EngineError, match="llamacpp has no quantisation 'q4'; it takes F16, Q8_0"):
+        check_spec(ENGINES["llamacpp"], replace(spec, quantisation="q4"))
 
 
 def test_an_engine_gets_neither_python_settings_nor_keys(
@@ -286,17 +289,20 @@ def test_a_model_folder_is_checked(tmp_path: Path) -> None:
     engine = Engine(kind=VLLM, python=Path("/e/bin/python"), version="1")
     folder = tmp_path / "model"
     with pytest.raises(EngineError, match="There is no model folder"):
-        prepare(str(folder), engine, ignore)
+        prepare(str(folder), None, engine, ignore)
     folder.mkdir()
     with pytest.raises(EngineError, match=r"has no config\.json"):
-        prepare(str(folder), engine, ignore)
+        prepare(str(folder), None, engine, ignore)
     (folder / "config.json").write_text("{}", encoding="utf-8")
     with pytest.raises(EngineError, match="has no weights"):
-        prepare(str(folder), engine, ignore)
+        prepare(str(folder), None, engine, ignore)
     (folder / "model.safetensors").write_bytes(b"weights")
-    assert prepare(str(folder), engine, ignore) == folder
-    with pytest.raises(EngineError, match="no bundled model 'gpt'; there is smollm2-135m-instruct"):
-        prepare("bundled:gpt", engine, ignore)
+    assert prepare(str(folder), None, engine, ignore) == Weights(folder)
+    with pytest.raises(
+        EngineError,
+        match=r"no bundled model 'gpt'; there is .*, smollm2-135m-instruct",
+    ):
+        prepare("bundled:gpt", None, engine, ignore)
 
 
 def test_files_and_folders_go_to_engines_that_serve_them(tmp_path: Path) -> None:
@@ -315,16 +321,16 @@ def test_files_and_folders_go_to_engines_that_serve_them(tmp_path: Path) -> None
         ("transformers", file),
         ("llamacpp", file),
     ):
-        assert prepare(str(path), of[name], ignore) == path
+        assert prepare(str(path), None, of[name], ignore) == Weights(path)
     assert len(weights_hash(file)) == 64
     with pytest.raises(
         EngineError, match=r"vllm serves model folders, not the file .*; llamacpp serves files"
     ):
-        prepare(str(file), of["vllm"], ignore)
+        prepare(str(file), None, of["vllm"], ignore)
     with pytest.raises(EngineError, match="llamacpp serves GGUF files, not the folder"):
-        prepare(str(tmp_path), of["llamacpp"], ignore)
+        prepare(str(tmp_path), None, of["llamacpp"], ignore)
     with pytest.raises(EngineError, match=r"There is no file .*gone\.gguf"):
-        prepare(str(tmp_path / "gone.gguf"), of["llamacpp"], ignore)
+        prepare(str(tmp_path / "gone.gguf"), None, of["llamacpp"], ignore)
 
 
 def test_the_hash_covers_the_weights(tmp_path: Path) -> None:

@@ -136,7 +136,12 @@ def test_unsupported_engine_settings_are_reported() -> None:
         return problems(GOOD.replace(at, f'engine = {{ weights = "w", {engine} }}'))
 
     assert "engine.dtype: is 'float32', but llamacpp uses" in told('kind = "llamacpp", dtype = "float32"')
-    assert "engine.quantisation: is for other engines" in told('kind = "llamacpp", quantisation = "q4"')
+    hub = GOOD.replace(at, 'engine = { kind = "vllm", weights = "hf:Qwen/Qwen2.5-1.5B-Instruct" }')
+    assert 'write "hf:ORGANISATION/NAME@REVISION"' in problems(hub)
+    assert "llamacpp cannot serve" in problems(hub.replace('"vllm"', '"llamacpp"'))
+    assert parse_sweep(
+        hub.replace('Instruct"', 'Instruct@989aa79"'), source="s", known_games=list(KNOWN)
+    ).methods()
     assert "may be 'vllm', 'transformers' or 'llamacpp'" in told('kind = "ollama"')
 
 
