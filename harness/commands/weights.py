@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.commands.terminal import notify, on_stdout
+from harness.commands.terminal import notify, stdout_console
 from harness.core.errors import SpecError
 
 
@@ -48,4 +48,4 @@ def quantise(
                 f"{name}: {len(made.fallbacks)} matrices are {instead}, because their rows are no multiple of a "
                 f"block of {name}; {made.path}.json lists them"
             )
-    on_stdout().print(table(("type", "bits a weight", "matrices of another type", "file"), rows))
+    stdout_console().print(table(("type", "bits a weight", "matrices of another type", "file"), rows))
