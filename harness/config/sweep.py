@@ -46,10 +46,11 @@ class EnginePart:
     """engine = { ... }: a local server that the run starts, verifies and stops.
 
     kind          the engine; each has its own environment
-    weights       a model folder, a GGUF file (llamacpp, transformers), or "bundled:smollm2-135m-instruct"
+    weights       a model folder, a GGUF file (llamacpp, transformers), "bundled:NAME", a model that packages
+                  contain (docs/engines.md lists them), or "hf:ORGANISATION/NAME@REVISION", a model on a hub
     dtype         the data type of computation; "auto": that of the weights, the only one for llamacpp
-    quantisation  in the engine's words: vllm's --quantization, "bnb-4bit" or "bnb-8bit" of transformers;
-                  None: that of the weights
+    quantisation  in the engine's words: vllm's --quantization, "bnb-4bit" or "bnb-8bit" of transformers,
+                  "Q4_0" and others of llamacpp, which makes another file; None: that of the weights
     context_max   maximum number of tokens of prompt and reply together
     flags         further arguments of the server; for llamacpp NAME=VALUE, fields of its CommonParams
     restarts_max  maximum number of restarts of a server that dies"""
@@ -125,7 +126,11 @@ class MethodPart:
     served_name    the model's name on the server; None: the model's name in this file
     key_env        the environment variable with the key (also read from a .env beside the sweep); None: no
                    key is sent
-    constrain      the server enforces the format of each reply (vLLM: structured_outputs.regex)
+    quantisation, bits
+                   the quantisation of the weights behind this method and its mean bits per weight, for reports;
+                   None: as the engine states them, else not known
+    constrain      the server enforces the format of each reply (vLLM: structured_outputs.regex; llama.cpp:
+                   grammar)
     concurrency    maximum number of calls in flight; None: the gate finds it, up to the limit for this kind
                    of method
     requests_per_minute, tokens_per_minute, input_tokens_per_minute, output_tokens_per_minute
@@ -169,6 +174,8 @@ class MethodPart:
     emulator: Emulation | None = None
     expect: ExpectPart | None = None
     key_env: Text | None = None
+    quantisation: Text | None = None
+    bits: Annotated[float, Gt(0), Le(64)] | None = None
     constrain: bool = False
     concurrency: Annotated[int, Ge(1), Le(100_000)] | None = None
     requests_per_minute: Annotated[float, Ge(1)] | None = None

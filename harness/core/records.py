@@ -37,7 +37,8 @@ class MethodRecord(NamedTuple):
 
     gate           the name of its gate in gate_events; None of imported methods
     sampling_json  the sampling parameters of the sweep
-    request_json   the request without the prompt; its max tokens are those of an ask without a limit"""
+    request_json   the request without the prompt; its max tokens are those of an ask without a limit
+    quantisation, bits  of the weights, as the sweep file or the engine states them"""
 
     run_id: str
     method: str
@@ -52,6 +53,8 @@ class MethodRecord(NamedTuple):
     engine_json: str | None
     gate: str | None = None
     request_json: str | None = None
+    quantisation: str | None = None
+    bits: float | None = None
 
 
 class EpisodeRecord(NamedTuple):

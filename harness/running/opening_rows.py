@@ -13,6 +13,7 @@ import orjson
 from harness.access.connect import LiveMethods
 from harness.access.methods import request_json
 from harness.config.audit_plan import audit_plan, planned_plays
+from harness.config.sweep import MethodPart
 from harness.core.records import AuditPlanRecord, MethodRecord, ModelRecord, Record, SweepRecord
 from harness.core.vocabulary import digest
 from harness.running.locked_keys import spec_json
@@ -42,12 +43,13 @@ def opening_rows(plan: RunPlan, live: LiveMethods, *, wall_s: float) -> Iterator
     for name, part in spec.models.items():
         yield ModelRecord(run_id=plan.run_id, model=name, parameters=part.parameters)
     for name in live.routes:
-        yield _method_row(plan.run_id, name, live)
+        yield _method_row(plan.run_id, name, spec.methods()[name][1], live)
 
 
-def _method_row(run_id: str, name: str, live: LiveMethods) -> MethodRecord:
+def _method_row(run_id: str, name: str, part: MethodPart, live: LiveMethods) -> MethodRecord:
     route, server = live.routes[name], live.servers.started.get(name)
     method = route.method
+    bits = server.facts.get("bits_per_weight") if server else None
     return MethodRecord(
         run_id=run_id,
         method=name,
@@ -62,4 +64,6 @@ def _method_row(run_id: str, name: str, live: LiveMethods) -> MethodRecord:
         engine_json=orjson.dumps(dict(server.facts)).decode() if server else None,
         gate=route.gate.name,
         request_json=request_json(method),
+        quantisation=part.quantisation or (part.engine.quantisation if part.engine else None),
+        bits=part.bits or (bits if isinstance(bits, float) else None),
     )
