@@ -34,12 +34,12 @@ def demo(
     from harness.analysis.store_audit import store_audit, store_scores
     from harness.commands.demo_sweep import next_store, write_sweep
     from harness.report.audit_tables import print_audit, print_scores
-    from harness.running.resume import episodes_left
+    from harness.running.resume import episodes_lacking
 
     console = stderr_console()
     sweep = write_sweep(folder)
     spec = load(sweep)
-    store = next_store(folder, lambda path: episodes_left(spec, source=sweep, store=path))
+    store = next_store(folder, lambda path: episodes_lacking(spec, source=sweep, store=path))
     code = _play(spec, sweep, store, retry_failed=False)
     if code == INTERRUPTED:
         raise typer.Exit(code)

@@ -32,7 +32,7 @@ def audit_plan(spec: SweepSpec, sets: Mapping[str, GameSet]) -> str:
     """Returns the plan as JSON; its hash is `digest` of this text."""
     return json.dumps(
         {
-            "audit": dataclasses.asdict(spec.audit),
+            "audit": _decisions(spec),
             "references": spec.references(),
             "methods": sorted(spec.methods()),
             "games": {name: _game(chosen) for name, chosen in sets.items()},
@@ -55,7 +55,7 @@ def planned_plays(spec: SweepSpec, sets: Mapping[str, GameSet]) -> str:
     return json.dumps(
         {
             "blocks": looked_at(sets, seed=spec.seed),
-            "sessions": [0] * spec.repeats,
+            "sessions": spec.session_of_repeats(),
             "methods": {
                 name: {
                     "arms": spec.arms(name),
@@ -65,6 +65,14 @@ def planned_plays(spec: SweepSpec, sets: Mapping[str, GameSet]) -> str:
             },
         }
     )
+
+
+def _decisions(spec: SweepSpec) -> dict[str, object]:
+    """Returns the table [audit]; a sweep of one session has the plan that it had before there were sessions."""
+    decisions = dataclasses.asdict(spec.audit)
+    if spec.audit.sessions == 1:
+        del decisions["sessions"], decisions["gap"]
+    return decisions
 
 
 def _game(chosen: GameSet) -> dict[str, object]:

@@ -2,20 +2,21 @@
 stored episodes.
 
 Each seating's stream has the same items in the same seeded order, so that a stopped sweep has played the same
-items with every method: first a quarter of every game's items, repeat after repeat, then the next quarter.
-After each quarter an interim analysis is possible. Each repeat is a batch. The last batch starts with the
-longest games, so that few episodes are open at the end. A reference with an A/A replicate plays both arms of
-an item in succession, in random order, so that both meet the same state of the server."""
+items with every method: session after session; in each, first a quarter of every game's items, repeat after
+repeat, then the next quarter. After each quarter an interim analysis is possible. Each repeat is a batch. The
+last batch of a session starts with the longest games, so that few episodes are open at the end. A reference
+with an A/A replicate plays both arms of an item in succession, in random order, so that both meet the same
+state of the server."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
 
-from harness.config.sweep import Seating
+from harness.config.sweep import Seating, deal_repeats
 from harness.core.seeds import stream
 from harness.core.vocabulary import Arm, EpisodePlan, Instance, item_key
 
@@ -103,6 +104,11 @@ class Cells(Container[Cell]):
     def __len__(self) -> int:
         return sum(held.count("1") for held in self._held.values())
 
+    def count(self, repeats: Iterable[int]) -> int:
+        """Returns how many episodes of these repeats it holds."""
+        held = self._held.values()
+        return sum(cells[repeat :: self._repeats].count("1") for repeat in repeats for cells in held)
+
 
 def look_blocks(sets: Mapping[str, GameSet], *, seed: int) -> tuple[tuple[Item, ...], ...]:
     """Returns the items in LOOKS blocks, each with its share of every game, drawn with the seed."""
@@ -134,6 +140,7 @@ def lane(
     seed: int,
     stored: Container[Cell],
     arms: Sequence[Arm] = ("main",),
+    sessions: int = 1,
 ) -> Iterator[EpisodePlan]:
     """Yields one seating's episodes in playing order, without stored ones.
 
@@ -141,16 +148,40 @@ def lane(
     repeats   plays of each item
     seed      root of the order
     stored    the episodes that the store holds
-    arms      ("main", "again") for a reference with an A/A replicate"""
+    arms      ("main", "again") for a reference with an A/A replicate
+    sessions  how many sessions share the repeats"""
+    dealt = deal_repeats(repeats, sessions)
+    for session in range(sessions):
+        of_session = [repeat for repeat in range(repeats) if dealt[repeat] == session]
+        yield from session_episodes(
+            seating, sets, session=session, repeats=of_session, seed=seed, stored=stored, arms=arms
+        )
+
+
+def session_episodes(
+    seating: Seating,
+    sets: Mapping[str, GameSet],
+    *,
+    session: int,
+    repeats: Sequence[int],
+    seed: int,
+    stored: Container[Cell],
+    arms: Sequence[Arm] = ("main",),
+) -> Iterator[EpisodePlan]:
+    """Yields one seating's episodes of one session in playing order, without stored ones.
+
+    session   its number
+    repeats   the repeats that belong to it
+    sets, seed, stored, arms   as in lane"""
     seats = {game: seating.seats(game, chosen.seats) for game, chosen in sets.items()}
     for look, whole in enumerate(look_blocks(sets, seed=seed)):
         block = [item for item in whole if seats[item.instance.game]]
-        for repeat in range(repeats):
+        for repeat in repeats:
             if all((item.number, arm, repeat) in stored for item in block for arm in arms):
                 continue
             order = list(block)
             stream(seed, "order", look, repeat).shuffle(order)
-            if (look, repeat) == (LOOKS - 1, repeats - 1):
+            if (look, repeat) == (LOOKS - 1, repeats[-1]):
                 order.sort(key=lambda item: -item.chosen.turns)
             coin = stream(seed, "arms", look, repeat)
             for number, chosen, instance in order:
@@ -163,4 +194,5 @@ def lane(
                             arm=arm,
                             batch=repeat,
                             repeat=repeat,
+                            session=session,
                         )

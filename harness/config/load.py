@@ -29,6 +29,7 @@ from harness.config.sweep import (
     ModelPart,
     RetryPart,
     SweepSpec,
+    seconds_of,
 )
 from harness.core.addresses import is_loopback
 from harness.core.emulation import Defects, Emulation, Faults, Latency, Quotas
@@ -176,7 +177,27 @@ def _contradictions(spec: SweepSpec, known_games: Sequence[str]) -> Iterator[tup
             ("audit", "reference"),
             f"no such access method{suggest(reference, list(spec.methods()))}; write model/method",
         )
+    yield from _bad_sessions(spec)
     yield from _bad_pairs(spec)
+
+
+def _bad_sessions(spec: SweepSpec) -> Iterator[tuple[Key, str]]:
+    audit = spec.audit
+    try:
+        seconds_of(audit.gap)
+    except ValueError:
+        yield ("audit", "gap"), f'{audit.gap!r} is no duration; write a number and s, m, h or d, as "6h"'
+    if audit.sessions > spec.repeats:
+        yield (
+            ("audit", "sessions"),
+            f"{audit.sessions} sessions need {audit.sessions} repeats or more, and repeats = {spec.repeats}",
+        )
+    if audit.sessions > 1 and audit.stop == "early":
+        yield (
+            ("audit", "stop"),
+            '"early" stops within a session, and a verdict over sessions needs them all;'
+            ' write stop = "end", or sessions = 1',
+        )
 
 
 def _bad_pairs(spec: SweepSpec) -> Iterator[tuple[Key, str]]:

@@ -6,6 +6,7 @@ fields are checked once, by load.py. The docstrings are also the explanations in
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import inf, nan
 from typing import Annotated, ClassVar, Literal, NamedTuple
 
 from annotated_types import Ge, Gt, Le, MinLen
@@ -18,7 +19,23 @@ Seed = Annotated[int, Ge(-(2**63)), Le(2**63 - 1)]
 Text = Annotated[str, MinLen(1)]
 ANY_PROVIDER = "openai-compatible"
 UNSET = "unset"  # the temperature's value for "not stated": TOML has no null
+_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _STRICT = {"extra": "forbid", "allow_inf_nan": False}
+
+
+def seconds_of(duration: str) -> float:
+    """Returns the seconds of a duration such as "6h": a number and s, m, h or d.
+
+    raises  ValueError if it is none, or below 0"""
+    seconds = float(duration[:-1]) * _SECONDS.get(duration[-1:], nan)
+    if not 0.0 <= seconds < inf:
+        raise ValueError(duration)
+    return seconds
+
+
+def deal_repeats(repeats: int, sessions: int) -> tuple[int, ...]:
+    """Returns the session of each repeat. Sessions have equal numbers of repeats, or differ by one."""
+    return tuple(repeat * sessions // repeats for repeat in range(repeats))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -257,7 +274,10 @@ class AuditPart:
     margin_replies  factor by which replies may diverge more often across methods than within them
     alpha           probability of a false alarm
     stop            "end": play everything; "early": stop a method that has a verdict after a quarter, a half
-                    or three quarters of the items"""
+                    or three quarters of the items
+    sessions        play all items in so many sessions, each with its share of the repeats: what differs
+                    between sessions then counts as chance
+    gap             pause between the end of a session and the beginning of the next: "30m", "6h", "1d\""""
 
     __pydantic_config__: ClassVar = _STRICT
 
@@ -269,6 +289,8 @@ class AuditPart:
     margin_replies: Annotated[float, Gt(1), Le(100)] = 1.5
     alpha: Annotated[float, Gt(0), Le(0.5)] = 0.05
     stop: Literal["end", "early"] = "end"
+    sessions: Annotated[int, Ge(1), Le(365)] = 1
+    gap: Text = "6h"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -337,6 +359,10 @@ class SweepSpec:
     def arms(self, method: str) -> tuple[Arm, ...]:
         """Returns the arms that a method plays: a reference also plays its A/A replicate."""
         return ("main", "again") if self.audit.again and method in self.references().values() else ("main",)
+
+    def session_of_repeats(self) -> tuple[int, ...]:
+        """Returns the session of each repeat."""
+        return deal_repeats(self.repeats, self.audit.sessions)
 
     def methods(self) -> dict[str, tuple[str, MethodPart]]:
         """Returns full method name -> (model, method), in the file's order."""

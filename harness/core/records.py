@@ -63,7 +63,8 @@ class EpisodeRecord(NamedTuple):
     status    "finished"; "failed": a provider's failure, with outcome and score None; "abandoned": a recorded
               play whose asks are no longer the game's, which a new attempt replaces
     attempt   0 for the first play; another play of a failed episode adds a row with the next number
-    turns     number of asks; 0, as the times are, if an episode was imported without a transcript"""
+    turns     number of asks; 0, as the times are, if an episode was imported without a transcript
+    session   the sweep's session, from 0; None in older stores and for imports: all are one session"""
 
     episode_id: str
     attempt: int
@@ -92,6 +93,7 @@ class EpisodeRecord(NamedTuple):
     turns: int
     started_at: float
     finished_at: float
+    session: int | None = None
 
 
 class TurnRecord(NamedTuple):

@@ -320,7 +320,8 @@ class EpisodePlan:
 
     seating   the access method of each seat, in the order of the game's seats
     arm       "main", or "again" for the A/A replicate of the reference
-    batch     the episodes of one batch are near in time; batches are separate"""
+    batch     the episodes of one batch are near in time; batches are separate
+    session   sessions are hours apart; the repeat decides it, so it is no part of the key"""
 
     instance: Instance
     rules: str
@@ -328,6 +329,7 @@ class EpisodePlan:
     arm: Arm = "main"
     batch: int = 0
     repeat: int = 0
+    session: int = 0
 
     @property
     def item(self) -> str:

@@ -7,8 +7,7 @@ all of that is true. This is the only file of the room that wires live parts."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -25,7 +24,7 @@ from harness.progress.event_loop_delay import DelayMonitor
 from harness.progress.meters import Meters
 from harness.progress.views import LaneView, Progress
 from harness.running.opening_rows import opening_rows
-from harness.running.prepare import LanePlan, RunPlan
+from harness.running.prepare import LanePlan, RunPlan, episodes_left
 from harness.scheduler.call import Caller, Route
 from harness.scheduler.episode import Player
 from harness.scheduler.scheduler import ExpectedTurns, Lane, Scheduler
@@ -53,9 +52,8 @@ async def execute(
     raises      SpecError, EngineError before anything is played; StoreError"""
     if not plan.lanes:
         return await _play_nothing(plan, context, connection)
-    for name, chosen in plan.sets.items():
-        of = chosen.instances[0].set_name if chosen.instances else "nothing"
-        context.notify(f"{name}: {len(chosen.instances)} instances of {of}, rule set {chosen.rules}")
+    for line in _opening_lines(plan):
+        context.notify(line)
     interrupts = Interrupts(context.notify)
     end = None
     async with anyio.create_task_group() as listening:
@@ -69,9 +67,17 @@ async def execute(
             ):
                 end = await _play(plan, context, writer, interrupts, clock=clock, begun=begun)
         listening.cancel_scope.cancel()
-    if end is None:
-        return RunEnd(finished=0, failed=0, pending=plan.left, interrupted=True)
-    return dataclasses.replace(end, failed=end.failed + plan.stored.failed)
+    return end or RunEnd(finished=0, failed=0, pending=plan.left, interrupted=True)
+
+
+def _opening_lines(plan: RunPlan) -> Iterator[str]:
+    for name, chosen in plan.sets.items():
+        instance_set = chosen.instances[0].set_name if chosen.instances else "nothing"
+        yield f"{name}: {len(chosen.instances)} instances of {instance_set}, rule set {chosen.rules}"
+    sessions = plan.spec.audit.sessions
+    session = f"session {plan.session + 1} of {sessions}: " if sessions > 1 else ""
+    if session or plan.ended:
+        yield f"{session}{plan.ended:,} of {plan.planned:,} episodes done, {plan.left:,} to play"
 
 
 async def _play_nothing(plan: RunPlan, context: RunContext, connection: duckdb.DuckDBPyConnection) -> RunEnd:
@@ -82,7 +88,7 @@ async def _play_nothing(plan: RunPlan, context: RunContext, connection: duckdb.D
     context.notify(
         f"nothing is left to play{f', but {failed} episodes failed in earlier runs' if failed else ''}"
     )
-    return RunEnd(finished=0, failed=failed, pending=0, interrupted=False)
+    return RunEnd(finished=0, failed=0, pending=plan.left_elsewhere, interrupted=False)
 
 
 async def _play(
@@ -99,7 +105,7 @@ async def _play(
         context=context,
         methods=plan.methods,
         instances=items_of(plan.sets),
-        keys=plan.keys,
+        keys=plan.request.keys,
         run_id=plan.run_id,
         clock=clock,
     )
@@ -149,7 +155,7 @@ def _scheduler(plan: RunPlan, routes: Mapping[str, Route], sink: RecordSink, clo
 
 def _lane(plan: RunPlan, part: LanePlan, routes: Mapping[str, Route]) -> Lane:
     name, methods, stopping = part.name, part.seating.methods, plan.early_stopping
-    episodes = plan.episodes(part.seating)
+    episodes = episodes_left(plan.request, plan.stored, part)
     gates = tuple(dict.fromkeys(routes[method].gate for method in methods))
     if stopping is None or len(methods) > 1:  # a pair is compared with nothing in an audit
         return Lane(name=name, plans=episodes, gates=gates)
@@ -170,8 +176,8 @@ def _budget(plan: RunPlan, routes: Mapping[str, Route], clock: RealClock) -> Spe
     progress = {
         one.name: LaneProgress(
             methods=one.seating.methods,
-            planned=one.planned,
-            begun=one.planned - one.left,
+            planned=one.planned_in_all,
+            begun=one.planned_in_all - one.left_in_all,
             turns_typical=turns / items,
         )
         for one in plan.lanes

@@ -39,7 +39,9 @@ TUNABLE = frozenset(
     }
 )
 
-KEEP_MARGINS = "a margin chosen after the data proves nothing: restore it, or name another --store"
+ONE_SESSION = {"sessions": 1}  # of stores that are older than sessions
+KEEP_REPEATS = "a session has its repeats for good: restore the number, or name another --store"
+KEEP_DECISIONS = "a decision made after the data proves nothing: restore it, or name another --store"
 NEW_NAME = "that is another access method: give it a name of its own"
 
 
@@ -52,7 +54,11 @@ def refuse_changes(spec: SweepSpec, source: Path, earlier: Mapping[str, Any]) ->
     if "models" not in earlier:
         return
     now = orjson.loads(spec_json(spec))
-    problems = list(_changes(("audit",), earlier["audit"], now["audit"], KEEP_MARGINS))
+    problems = list(_changes(("audit",), ONE_SESSION | earlier["audit"], now["audit"], KEEP_DECISIONS))
+    if spec.audit.sessions == 1:
+        problems = [problem for problem in problems if problem[0] != ("audit", "gap")]
+    else:  # other repeats would be dealt to other sessions
+        problems += _changes((), {"repeats": earlier["repeats"]}, {"repeats": spec.repeats}, KEEP_REPEATS)
     for model, part in now["models"].items():
         known = earlier["models"].get(model, {}).get("methods", {})
         for name, method in part["methods"].items():

@@ -5,17 +5,17 @@ be refused without a connection is refused here; the plan is complete when it is
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness.access.budgets import find_scopes
-from harness.config.episode_plans import GameSet, lane
-from harness.config.sweep import MethodPart, Seating, SweepSpec
+from harness.config.episode_plans import GameSet, planned, session_episodes
+from harness.config.sweep import MethodPart, Seating, SweepSpec, seconds_of
 from harness.core.protocols import Clock
 from harness.core.vocabulary import EpisodePlan
 from harness.running.locked_keys import refuse_changes
-from harness.running.resume import Stored, episodes_planned, read_stored
+from harness.running.resume import Stored, read_stored
 from harness.scheduler.spending import Scope
 from harness.store.query_server import Readable
 from harness.store.resuming import latest_spec
@@ -26,15 +26,41 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LanePlan:
-    """The episodes of one seating.
+class RunRequest:
+    """What a run is asked for; all its sessions have it in common.
 
-    planned   in all, stored ones included
-    left      of these, still to be played; 0 also where interim analyses have settled the question"""
+    sets          game -> its instances and rules
+    keys          method -> the value of its key; None where it needs none
+    clock         dates the rows of interim analyses
+    retry_failed  whether failed episodes are to be played again"""
+
+    spec: SweepSpec
+    context: RunContext
+    sets: Mapping[str, GameSet]
+    keys: Mapping[str, str | None]
+    clock: Clock
+    retry_failed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LanePlan:
+    """The episodes of one seating in one session.
+
+    session   its number, from 0
+    repeats   the repeats that belong to the session
+    planned   episodes, stored ones included
+    ended     of these, stored
+    left      of these, still to be played; 0 also where interim analyses have settled the question
+    planned_in_all, left_in_all   the same over all sessions"""
 
     seating: Seating
+    session: int
+    repeats: Sequence[int]
     planned: int
+    ended: int
     left: int
+    planned_in_all: int
+    left_in_all: int
 
     @property
     def name(self) -> str:
@@ -43,91 +69,148 @@ class LanePlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunPlan:
-    """What one run plays.
+    """The plan of one session of a run; of the whole run, if the sweep has one session.
 
-    run_id    of this run, in its store
-    sets      game -> its instances and rules
-    keys      method -> the value of its key; None where it needs none
-    stored    what earlier runs left in the store
-    lanes     the seatings that have something left to play
-    methods   name -> description, of the access methods that sit in these lanes
-    scopes    what these lanes may spend
+    run_id      of this session's run, in its store
+    session     its number, from 0
+    begins_at   not before this moment, in seconds since 1970; 0: at once
+    planned, ended  the session's episodes, those of seatings that have nothing left to play included
+    stored      what earlier runs left in the store
+    lanes       the seatings that have something left to play in this session
+    left_elsewhere  episodes that are left for other sessions, or to seatings that this run leaves out
+    methods     name -> description, of the access methods that sit in these lanes
+    scopes      what these lanes may spend
     early_stopping  the interim analyses; None unless the sweep may stop early"""
 
-    spec: SweepSpec
+    request: RunRequest
     run_id: str
-    sets: Mapping[str, GameSet]
-    keys: Mapping[str, str | None]
+    session: int
+    begins_at: float
+    planned: int
+    ended: int
     stored: Stored
     lanes: tuple[LanePlan, ...]
+    left_elsewhere: int
     methods: Mapping[str, MethodPart]
     scopes: tuple[Scope, ...]
     early_stopping: EarlyStopping | None
 
     @property
-    def left(self) -> int:
-        """Episodes that are still to be played."""
-        return sum(one.left for one in self.lanes)
+    def spec(self) -> SweepSpec:
+        return self.request.spec
 
-    def episodes(self, seating: Seating) -> Iterator[EpisodePlan]:
-        """What a seating has left to play, in playing order."""
-        return lane(
-            seating,
-            self.sets,
-            repeats=self.spec.repeats,
-            seed=self.spec.seed,
-            stored=self.stored.ended[seating.name],
-            arms=self.spec.arms(seating.name),
-        )
+    @property
+    def sets(self) -> Mapping[str, GameSet]:
+        return self.request.sets
+
+    @property
+    def left(self) -> int:
+        """Returns how many episodes are still to be played in this session."""
+        return sum(lane.left for lane in self.lanes)
+
+    @property
+    def is_last(self) -> bool:
+        """Returns whether no session can follow."""
+        return not self.lanes or self.session + 1 == self.spec.audit.sessions
 
 
 def prepare(
-    spec: SweepSpec,
-    context: RunContext,
+    request: RunRequest,
     connection: Readable,
     *,
-    sets: Mapping[str, GameSet],
-    keys: Mapping[str, str | None],
-    clock: Clock,
-    retry_failed: bool,
+    first_session: int = 0,
+    left_out: Container[str] = (),
 ) -> RunPlan:
-    """Returns the plan of a run over this store.
+    """Returns the plan of the first session that has something left to play.
 
-    sets          game -> its instances and rules
-    keys          method -> the value of its key
-    clock         dates the rows of interim analyses
-    retry_failed  whether failed episodes are to be played again
-    raises        SpecError if the store was begun with other margins or methods, or a budget cannot be
-                  counted"""
+    connection     of the store
+    first_session  this run has played the sessions before it
+    left_out       seatings that play no further in this run
+    raises         SpecError if the store was begun with other margins or methods, or a budget cannot be
+                   counted"""
+    spec, source = request.spec, request.context.source
     runs, earlier = latest_spec(connection)
-    refuse_changes(spec, context.source, earlier)
+    refuse_changes(spec, source, earlier)
     run_id = f"{runs + 1:04}"
-    stored = read_stored(connection, spec, sets, retry_failed=retry_failed)
-    early_stopping = None
-    if spec.audit.stop == "early":
-        from harness.running.early_stopping import early_stopping as restored  # slow to load: statistics
-
-        early_stopping = restored(spec, sets, connection, run_id=run_id, wall=clock.wall, say=context.notify)
-    lanes = tuple(one for one in _lanes(spec, sets, stored, early_stopping) if one.left)
-    playing = {name for one in lanes for name in one.seating.methods}
+    stored = read_stored(connection, spec, request.sets, retry_failed=request.retry_failed)
+    early_stopping = _early_stopping(request, connection, run_id) if spec.audit.stop == "early" else None
+    every_lane = list(_lane_plans(request, stored, early_stopping))
+    playable = [
+        lane
+        for lane in every_lane
+        if lane.left and lane.session >= first_session and lane.name not in left_out
+    ]
+    session = min((lane.session for lane in playable), default=first_session)
+    lanes = tuple(lane for lane in playable if lane.session == session)
+    methods = {name for lane in lanes for name in lane.seating.methods}
     return RunPlan(
-        spec=spec,
+        request=request,
         run_id=run_id,
-        sets=sets,
-        keys=keys,
+        session=session,
+        begins_at=_begins_at(request, stored, lanes),
+        planned=sum(lane.planned for lane in every_lane if lane.session == session),
+        ended=sum(lane.ended for lane in every_lane if lane.session == session),
         stored=stored,
         lanes=lanes,
-        methods={name: part for name, (_, part) in spec.methods().items() if name in playing},
-        scopes=tuple(find_scopes(spec, {one.name: one.seating for one in lanes}, source=context.source)),
+        left_elsewhere=sum(lane.left for lane in every_lane) - sum(lane.left for lane in lanes),
+        methods={name: part for name, (_, part) in spec.methods().items() if name in methods},
+        scopes=tuple(find_scopes(spec, {lane.name: lane.seating for lane in lanes}, source=source)),
         early_stopping=early_stopping,
     )
 
 
-def _lanes(
-    spec: SweepSpec, sets: Mapping[str, GameSet], stored: Stored, early_stopping: EarlyStopping | None
+def episodes_left(request: RunRequest, stored: Stored, lane: LanePlan) -> Iterator[EpisodePlan]:
+    """Yields what a lane has left to play, in playing order."""
+    return session_episodes(
+        lane.seating,
+        request.sets,
+        session=lane.session,
+        repeats=lane.repeats,
+        seed=request.spec.seed,
+        stored=stored.ended[lane.name],
+        arms=request.spec.arms(lane.name),
+    )
+
+
+def _early_stopping(request: RunRequest, connection: Readable, run_id: str) -> EarlyStopping:
+    from harness.running.early_stopping import early_stopping  # slow to load: statistics
+
+    wall, notify = request.clock.wall, request.context.notify
+    return early_stopping(request.spec, request.sets, connection, run_id=run_id, wall=wall, say=notify)
+
+
+def _lane_plans(
+    request: RunRequest, stored: Stored, early_stopping: EarlyStopping | None
 ) -> Iterator[LanePlan]:
-    planned = episodes_planned(spec, sets)
+    """Yields the lanes of all sessions."""
+    spec, dealt = request.spec, request.spec.session_of_repeats()
     for name, seating in spec.seatings().items():
         settled = early_stopping is not None and len(seating.methods) == 1 and early_stopping.is_settled(name)
-        left = 0 if settled else planned[name] - len(stored.ended[name])
-        yield LanePlan(seating=seating, planned=planned[name], left=left)
+        ended, each = stored.ended[name], planned(seating, request.sets, repeats=1, arms=spec.arms(name))
+        for session in dict.fromkeys(dealt):
+            repeats = [repeat for repeat, of in enumerate(dealt) if of == session]
+            ended_now = ended.count(repeats)
+            yield LanePlan(
+                seating=seating,
+                session=session,
+                repeats=repeats,
+                planned=each * len(repeats),
+                ended=ended_now,
+                left=0 if settled else each * len(repeats) - ended_now,
+                planned_in_all=each * spec.repeats,
+                left_in_all=0 if settled else each * spec.repeats - len(ended),
+            )
+
+
+def _begins_at(request: RunRequest, stored: Stored, lanes: Sequence[LanePlan]) -> float:
+    """Returns when the gap after the former session is over for every lane that has not begun its session."""
+
+    def begun(lane: LanePlan) -> bool:
+        if (lane.name, lane.session) in stored.session_ends:
+            return True
+        episodes = episodes_left(request, stored, lane) if stored.beginnings else ()
+        return any(episode.episode_id in stored.beginnings for episode in episodes)
+
+    before = [(lane, stored.session_ends.get((lane.name, lane.session - 1))) for lane in lanes]
+    gap_s = seconds_of(request.spec.audit.gap)
+    return max((end + gap_s for lane, end in before if end is not None and not begun(lane)), default=0.0)

@@ -19,6 +19,7 @@ from harness.store.resuming import (
     Which,
     last_attempts,
     points_by_game,
+    session_ends,
     spent_by_method,
     stored_cells,
     unfinished_turns,
@@ -32,12 +33,14 @@ class Stored:
     ended       seating -> its episodes that are not to be played again
     failed      how many of these failed
     beginnings  episode id -> where its unfinished play stands
+    session_ends  (seating, session) -> when its last stored episode ended, in seconds since 1970
     spent       method -> what its calls cost
     points      (method, game) -> its episodes and the sum of their scores"""
 
     ended: Mapping[str, Cells]
     failed: int
     beginnings: dict[str, Beginning]
+    session_ends: Mapping[tuple[str, int], float]
     spent: dict[str, Spending]
     points: dict[tuple[str, str], ScoreSum]
 
@@ -75,7 +78,14 @@ def read_stored(
         (method, game): ScoreSum(episodes=count, total=total)
         for method, game, count, total in points_by_game(connection)
     }
-    return Stored(ended=ended, failed=failed, beginnings=beginnings, spent=spent, points=points)
+    return Stored(
+        ended=ended,
+        failed=failed,
+        beginnings=beginnings,
+        session_ends=session_ends(connection) if spec.audit.sessions > 1 else {},
+        spent=spent,
+        points=points,
+    )
 
 
 def cells_of(
@@ -104,7 +114,7 @@ def episodes_planned(spec: SweepSpec, sets: Mapping[str, GameSet]) -> dict[str, 
     }
 
 
-def episodes_left(spec: SweepSpec, *, source: Path, store: Path) -> int:
+def episodes_lacking(spec: SweepSpec, *, source: Path, store: Path) -> int:
     """Returns how many episodes of the sweep the store lacks; a store that does not exist lacks all.
 
     source  the sweep file: relative paths start beside it, and errors name it"""

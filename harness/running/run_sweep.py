@@ -1,16 +1,17 @@
-"""Runs a sweep over its store: opens the store, prepares what is left to play, then executes it.
+"""Runs a sweep over its store: opens the store, prepares what is left to play, executes it, session after session.
 
 DuckDB reads a large store while Python imports what plays; both take about as long, so a thread does the
 imports meanwhile. This module and harness/running/prepare.py therefore import nothing that only play needs.
 
 Keeps: a store that this run made and in which nothing was begun is deleted again. What was committed
-stays."""
+stays. Between two sessions the store is closed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,8 @@ import anyio
 from harness.access.game_sets import game_sets
 from harness.access.keys import read_keys
 from harness.core.clock import RealClock
-from harness.running.prepare import prepare
+from harness.running.prepare import RunRequest, prepare
+from harness.running.sessions import combined, wait_for_session
 from harness.store.file import open_to_write
 
 if TYPE_CHECKING:
@@ -29,25 +31,56 @@ if TYPE_CHECKING:
 
 
 async def run_sweep(spec: SweepSpec, context: RunContext, *, retry_failed: bool = False) -> RunEnd:
-    """Plays what the store does not hold yet.
+    """Plays what the store does not hold yet. A seating that is stopped before the end of a session, by a
+    closed gate or a budget, plays no further session in this run.
 
     raises  SpecError, EngineError: before anything is played; StoreError"""
-    sets = game_sets(spec, context.source)
-    keys = read_keys(spec, source=context.source, environ=context.environ)
-    clock, begun = RealClock(), anyio.Event()
-    made = not context.store.exists()
-    try:
-        with open_to_write(context.store, say=context.notify) as connection:
-            with _imports_beside():
-                plan = prepare(
-                    spec, context, connection, sets=sets, keys=keys, clock=clock, retry_failed=retry_failed
-                )
-            from harness.running.execute import execute
+    clock = RealClock()
+    request = RunRequest(
+        spec=spec,
+        context=context,
+        sets=game_sets(spec, context.source),
+        keys=read_keys(spec, source=context.source, environ=context.environ),
+        clock=clock,
+        retry_failed=retry_failed,
+    )
+    ends: list[RunEnd] = []
+    stopped: set[str] = set()
+    session = failed_before = 0
+    with _deleted_unless_begun(context.store) as begun:
+        while True:
+            with open_to_write(context.store, say=context.notify) as connection:
+                with _imports_beside():
+                    plan = prepare(request, connection, first_session=session, left_out=stopped)
+                if not ends:
+                    failed_before = plan.stored.failed
+                elif not plan.lanes:
+                    return combined(ends, failed_before=failed_before, pending=plan.left_elsewhere)
+                if plan.begins_at <= clock.wall():
+                    from harness.running.execute import execute
 
-            return await execute(plan, context, connection, clock=clock, begun=begun)
+                    end = await execute(plan, context, connection, clock=clock, begun=begun)
+                    ends.append(end)
+                    if plan.is_last or end.interrupted:
+                        pending = end.pending + plan.left_elsewhere
+                        return combined(ends, failed_before=failed_before, pending=pending)
+                    stopped |= end.closings.keys()
+                    session = plan.session + 1
+                    continue
+            if not await wait_for_session(plan, context, clock):
+                pending = plan.left + plan.left_elsewhere
+                return combined(ends, failed_before=failed_before, pending=pending, interrupted=True)
+
+
+@contextmanager
+def _deleted_unless_begun(store: Path) -> Iterator[anyio.Event]:
+    """Gives an event to set once the run has begun; deletes a store that the block made if it is not set."""
+    made, begun = not store.exists(), anyio.Event()
+    try:
+        yield begun
     finally:
         if made and not begun.is_set():
-            context.store.unlink(missing_ok=True)
+            store.unlink(missing_ok=True)
 
 
 @contextmanager

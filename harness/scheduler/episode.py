@@ -213,4 +213,5 @@ class _Episode:
             turns=self._turn,
             started_at=self._started_at,
             finished_at=player.caller.clock.wall(),
+            session=plan.session,
         )

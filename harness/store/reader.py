@@ -180,6 +180,7 @@ def probes(connection: Readable) -> list[ProbeRecord]:
 class EpisodeRows:
     """The last attempts of a store's episodes as columns of equal length.
 
+    session  0 in stores that are older than sessions, and for imports
     score   None if the episode has none
     calls   None if the episode was imported without a transcript
     started_at, finished_at  0 for an imported episode without times"""
@@ -191,6 +192,7 @@ class EpisodeRows:
     item: Sequence[str]
     repeat: Sequence[int]
     batch: Sequence[int]
+    session: Sequence[int]
     status: Sequence[str]
     outcome: Sequence[str | None]
     score: Sequence[float | None]
@@ -218,7 +220,7 @@ def episode_rows(connection: Readable) -> EpisodeRows:
         connection.execute("""
         SELECT model, method, arm, game, concat_ws(':', game, rules, instance_set, experiment, instance,
             content_hash) AS item, repeat,
-               batch, status, outcome, score, nullif(turns, 0) AS calls, started_at, finished_at
+               batch, coalesce(session, 0) AS session, status, outcome, score, nullif(turns, 0) AS calls, started_at, finished_at
         FROM last_episodes ORDER BY ALL""").fetchnumpy()
     )  # takes half the time of fetchall, which makes tuples
     return EpisodeRows(**{name: column.tolist() for name, column in columns.items()})

@@ -130,6 +130,14 @@ def last_attempts(connection: Readable, status: str) -> dict[str, int]:
     return dict(rows)
 
 
+def session_ends(connection: Readable) -> dict[tuple[str, int], float]:
+    """Returns (method, session) -> when the last of its stored episodes ended, in seconds since 1970."""
+    rows = connection.execute(
+        "SELECT method, session, max(finished_at) FROM episodes WHERE session NOT NULL GROUP BY method, session"
+    ).fetchall()
+    return {(method, session): ended_at for method, session, ended_at in rows}
+
+
 class MethodSpent(NamedTuple):
     """The cost of a method's calls in all runs, as far as its provider counted tokens."""
 
