@@ -15,7 +15,7 @@ import duckdb
 
 from harness.core.errors import StoreError
 from harness.store.file import open_to_read
-from harness.store.query_rules import check_query
+from harness.store.query_rules import QueryRules
 from harness.store.query_server import Readable
 
 
@@ -64,7 +64,7 @@ class QueryResult:
         with open_to_read(self.store) as connection:
             if not isinstance(connection, duckdb.DuckDBPyConnection):
                 return made(needed, *_fetched(connection.execute(self.query, list(self.parameters))))
-            check_query(connection, self.query)
+            QueryRules(connection).check(connection, self.query)
             return getattr(connection.sql(self.query, params=list(self.parameters)), native)()
 
 
@@ -98,7 +98,7 @@ def execute_query(connection: Readable, query: str, parameters: Sequence[object]
 
     raises  StoreError if it may do more; duckdb.Error if it fails"""
     if isinstance(connection, duckdb.DuckDBPyConnection):
-        check_query(connection, query)
+        QueryRules(connection).check(connection, query)
     return connection.execute(query, list(parameters))
 
 

@@ -8,7 +8,6 @@ connection's configuration does (file.py)."""
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cache
 
 import duckdb
 import orjson
@@ -30,38 +29,39 @@ TABLE_FUNCTIONS = frozenset(
 HARMLESS = frozenset({"error", "gen_random_uuid", "random", "uuid", "uuidv4", "uuidv7"})
 
 
-def check_query(connection: duckdb.DuckDBPyConnection, query: str) -> None:
-    """Returns if the query may be executed.
+class QueryRules:
+    """The rules for queries to one store, from its catalogue of functions."""
 
-    raises  StoreError with the reason; duckdb.Error if the query cannot be parsed"""
-    kinds = [statement.type for statement in connection.extract_statements(query)]
-    if kinds != [duckdb.StatementType.SELECT]:
-        raise StoreError("a reader's query is one SELECT statement; this one is not (stores are read-only)")
-    ((text,),) = connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [query]).fetchall()
-    tree = orjson.loads(text)
-    if tree["error"]:
-        raise StoreError(f"the query cannot be checked for side effects: {tree['error_message']}")
-    refused = _side_effects()
-    for name, is_table_function in _functions(tree):
-        if (name not in TABLE_FUNCTIONS) if is_table_function else (name in refused):
-            raise StoreError(f"the function {name} is not available to readers: it may do more than compute")
-    macros = {row[0] for row in connection.execute(_MACROS).fetchall()}
-    if used := macros & {name for name, _ in _functions(tree)}:
-        raise StoreError(f"the macro {min(used)} is not available to readers: it is not a part of DuckDB")
-
-
-_MACROS = "SELECT function_name FROM duckdb_functions() WHERE NOT internal"
-
-
-@cache
-def _side_effects() -> frozenset[str]:
-    """Returns the built-in functions that are not allowed outside FROM."""
-    with duckdb.connect() as connection:
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         rows = connection.execute("""
-            SELECT function_name FROM duckdb_functions() GROUP BY function_name
-            HAVING bool_or(coalesce(has_side_effects, false))
-                OR bool_and(function_type IN ('table', 'table_macro', 'pragma'))""").fetchall()
-    return frozenset(name for (name,) in rows) - HARMLESS - {"unnest"}
+            SELECT function_name, bool_and(internal),
+                   bool_or(coalesce(has_side_effects, false))
+                       OR bool_and(function_type IN ('table', 'table_macro', 'pragma'))
+            FROM duckdb_functions() GROUP BY function_name""").fetchall()
+        self._macros = {name for name, internal, _ in rows if not internal}
+        effects = {name for name, _, more_than_computes in rows if more_than_computes}
+        self._refused = effects - HARMLESS - {"unnest"}  # which is also an expression
+
+    def check(self, connection: duckdb.DuckDBPyConnection, query: str) -> None:
+        """Returns if the query may be executed.
+
+        raises  StoreError with the reason; duckdb.Error if the query cannot be parsed"""
+        kinds = [statement.type for statement in connection.extract_statements(query)]
+        if kinds != [duckdb.StatementType.SELECT]:
+            raise StoreError(
+                "a reader's query is one SELECT statement; this one is not (stores are read-only)"
+            )
+        ((text,),) = connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [query]).fetchall()
+        tree = orjson.loads(text)
+        if tree["error"]:
+            raise StoreError(f"the query cannot be checked for side effects: {tree['error_message']}")
+        for name, is_table_function in _functions(tree):
+            if name in self._macros:
+                raise StoreError(f"the macro {name} is not available to readers: it is not a part of DuckDB")
+            if (name not in TABLE_FUNCTIONS) if is_table_function else (name in self._refused):
+                raise StoreError(
+                    f"the function {name} is not available to readers: it may do more than compute"
+                )
 
 
 def _functions(tree: object) -> Iterator[tuple[str, bool]]:

@@ -17,6 +17,7 @@ import stat
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
+from functools import cached_property
 from io import BufferedRWPair
 from pathlib import Path
 from typing import Any, Protocol
@@ -29,7 +30,7 @@ from anyio.abc import SocketStream
 
 from harness.core.errors import StoreError
 from harness.core.vocabulary import digest
-from harness.store.query_rules import check_query
+from harness.store.query_rules import QueryRules
 from harness.store.row_encoding import decode_columns, encode_rows
 
 REQUEST_BYTES_MAX = 1 << 20
@@ -178,7 +179,7 @@ class QueryServer:
         self, stream: SocketStream, cursor: duckdb.DuckDBPyConnection, query: str, parameters: list[Any]
     ) -> None:
         """Sends the rows while DuckDB computes them; only one line of them is in memory."""
-        lines, sent = _lines(cursor, query, parameters), 0
+        lines, sent = self._lines(cursor, query, parameters), 0
         try:
             while line := await anyio.to_thread.run_sync(next, lines, b"", limiter=self._threads):
                 sent += len(line)
@@ -195,6 +196,27 @@ class QueryServer:
         except (duckdb.Error, StoreError) as error:
             await _send(stream, {"error": str(error).splitlines()[0]})
 
+    def _lines(self, cursor: duckdb.DuckDBPyConnection, query: str, parameters: list[Any]) -> Iterator[bytes]:
+        """Yields the answer's lines; each step computes rows in the caller's thread.
+
+        The transaction is read-only because a SELECT may contain a DELETE in its WITH clause."""
+        self._rules.check(cursor, query)
+        cursor.execute("BEGIN TRANSACTION READ ONLY")
+        result = cursor.execute(query, parameters)
+        names = [column[0] for column in result.description or []]
+        types = [str(column[1]) for column in result.description or []]
+        yield orjson.dumps({"names": names}) + b"\n"
+        count = 100
+        while rows := result.fetchmany(count):
+            line = encode_rows(rows, types)
+            yield line
+            count = max(1, min(10 * count, count * LINE_BYTES // len(line), ROWS_MAX))
+
+    @cached_property
+    def _rules(self) -> QueryRules:
+        with self._connection.cursor() as cursor:
+            return QueryRules(cursor)
+
     @contextmanager
     def _cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """Yields a connection of its own for one query: the writer's connection has the writer's transaction."""
@@ -204,23 +226,6 @@ class QueryServer:
                 yield cursor
             finally:
                 self._open.discard(cursor)
-
-
-def _lines(cursor: duckdb.DuckDBPyConnection, query: str, parameters: list[Any]) -> Iterator[bytes]:
-    """Yields the answer's lines; each step computes rows in the caller's thread.
-
-    The transaction is read-only because a SELECT may contain a DELETE in its WITH clause."""
-    check_query(cursor, query)
-    cursor.execute("BEGIN TRANSACTION READ ONLY")
-    result = cursor.execute(query, parameters)
-    names = [column[0] for column in result.description or []]
-    types = [str(column[1]) for column in result.description or []]
-    yield orjson.dumps({"names": names}) + b"\n"
-    count = 100
-    while rows := result.fetchmany(count):
-        line = encode_rows(rows, types)
-        yield line
-        count = max(1, min(10 * count, count * LINE_BYTES // len(line), ROWS_MAX))
 
 
 async def _request(stream: SocketStream) -> Any:

@@ -15,7 +15,7 @@ import pytest
 from harness.core.errors import StoreError
 from harness.store.file import open_to_read, open_to_write
 from harness.store.query import QueryResult
-from harness.store.query_rules import check_query
+from harness.store.query_rules import QueryRules
 from harness.store.query_server import QueryServer, RunningStore
 from harness.store.writer import write_batch
 from tests.harness.store.test_query_server import no_pause
@@ -148,7 +148,7 @@ def test_ordinary_queries_pass(store: Path, text: str) -> None:
     assert QueryResult(store, text).rows() is not None
     with open_to_read(store) as connection:
         assert isinstance(connection, duckdb.DuckDBPyConnection)
-        check_query(connection, text)
+        QueryRules(connection).check(connection, text)
 
 
 def test_a_macro_in_the_store_is_refused(store: Path) -> None:
