@@ -86,8 +86,9 @@ class EngineKind:
     modules           imported to test the installation and to compile what every server imports; the first
                       one has `__version__`
     python            the oldest and newest Python version that it supports
+    systems           operating systems as platform.system() names them
     machines          processor names, as platform.machine() spells them
-    glibc             the oldest version, as (major, minor)
+    glibc             the oldest version, as (major, minor), on Linux
     disk_gb           free space that an installation needs
     memory_gb         memory that one small server needs
     index_note        one sentence that says where pip can find the packages
@@ -108,6 +109,7 @@ class EngineKind:
     unwanted: tuple[str, ...]
     modules: tuple[str, ...]
     python: tuple[tuple[int, int], tuple[int, int]]
+    systems: tuple[str, ...] = ("Linux",)
     machines: tuple[str, ...]
     glibc: tuple[int, int]
     disk_gb: float

@@ -70,19 +70,19 @@ def glibc_version() -> tuple[int, int] | None:
 def check_platform(kind: EngineKind, machine: Machine) -> None:
     """Raises EngineError if the engine does not run on this machine."""
     oldest, newest = kind.python
-    if machine.system != "Linux":
-        fault = f"it needs Linux and this is {machine.system or 'another system'}"
+    if machine.system not in kind.systems:
+        fault = f"it needs {' or '.join(kind.systems)} and this is {machine.system or 'another system'}"
     elif machine.processor not in kind.machines:
         fault = (
             f"it needs a processor of the type {' or '.join(kind.machines)} "
             f"and this is {machine.processor or 'unknown'}"
         )
-    elif machine.glibc is None:
+    elif machine.system == "Linux" and machine.glibc is None:
         fault = (
             f"it needs a Linux with glibc {kind.glibc[0]}.{kind.glibc[1]} or later "
             "and this one has another C library"
         )
-    elif machine.glibc < kind.glibc:
+    elif machine.glibc is not None and machine.glibc < kind.glibc:
         fault = (
             f"it needs glibc {kind.glibc[0]}.{kind.glibc[1]} or later "
             f"and this machine has {machine.glibc[0]}.{machine.glibc[1]}"

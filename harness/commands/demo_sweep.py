@@ -1,6 +1,7 @@
 """The demonstration's sweep file and its next store.
 
-A small real model, which vLLM serves in two precisions, plays two games through both."""
+A small real model plays two games through two access methods: vLLM in two precisions or, where vLLM cannot be
+installed, llama.cpp with two files of the same weights."""
 
 from __future__ import annotations
 
@@ -8,10 +9,12 @@ from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 
-SWEEP = """\
-# Two games, one model, two access methods: the same weights served in bfloat16 and in float32.
+from harness.core.errors import EngineError
+
+_SWEEP = """\
+# Two games, one model, two access methods: {claim}.
 # Both servers force replies into the right format (constrain = true): a model of this size never keeps it.
-# float32, the reference, is played twice: what differs between its two plays is noise.
+# {reference}, the reference, is played twice: what differs between its two plays is noise.
 
 name = "demo"
 seed = 1
@@ -26,6 +29,16 @@ items = 15
 [models.smollm2-135m]
 parameters = 1.35e8
 
+{methods}
+[audit]
+reference = "smollm2-135m/{reference}"
+margin = 3.0
+"""
+
+_VLLM = _SWEEP.format(
+    claim="the same weights served in bfloat16 and in float32",
+    reference="vllm-f32",
+    methods="""\
 [models.smollm2-135m.methods.vllm-bf16]
 engine = { kind = "vllm", weights = "bundled:smollm2-135m-instruct", dtype = "bfloat16" }
 constrain = true
@@ -35,19 +48,60 @@ concurrency = 32
 engine = { kind = "vllm", weights = "bundled:smollm2-135m-instruct", dtype = "float32" }
 constrain = true
 concurrency = 32
+""",
+)
+_LLAMACPP = _SWEEP.format(
+    claim="two files of the same weights, one rounded to about 4 bits and one to 8",
+    reference="llamacpp-q4_1",
+    methods="""\
+[models.smollm2-135m.methods.llamacpp-q4_1]
+engine = { kind = "llamacpp", weights = "bundled:smollm2-135m-instruct" }
+constrain = true
 
-[audit]
-reference = "smollm2-135m/vllm-f32"
-margin = 3.0
-"""
+[models.smollm2-135m.methods.llamacpp-q8_0]
+engine = { kind = "llamacpp", weights = "bundled:smollm2-135m-instruct", quantisation = "Q8_0" }
+constrain = true
+""",
+)
+# By engine, in order of preference. vLLM is first: it is the batched server that sweeps are for.
+SWEEPS = {"vllm": _VLLM, "llamacpp": _LLAMACPP}
 
 
-def write_sweep(folder: Path) -> Path:
-    """Writes the sweep file into this folder, unless it is there: it may be edited. Returns its path."""
+def choose_engine(install: Callable[[str], object], notify: Callable[[str], None]) -> str:
+    """Returns the first engine of SWEEPS that can be installed here, and says why an earlier one cannot.
+
+    install  installs the engine of this name, if it is missing
+    raises   EngineError of the last one if none can"""
+    *preferred, last = SWEEPS
+    for kind in preferred:
+        try:
+            install(kind)
+        except EngineError as error:
+            notify(f"{short_reason(error)} The demonstration plays through {last} instead.")
+        else:
+            return kind
+    install(last)
+    return last
+
+
+def short_reason(error: EngineError) -> str:
+    """Returns the error's first sentence; if it quotes errors of pip, the one that names a package."""
+    first, *rest = str(error).splitlines()
+    quoted = [line.removeprefix("ERROR: ") for line in rest if line.startswith("ERROR: ")]
+    if not quoted:
+        return first
+    named = [line for line in quoted if "==" in line]
+    return f"{first.partition(':')[0]}: {(named or quoted)[-1].rstrip('.')}."
+
+
+def write_sweep(folder: Path, choose: Callable[[], str]) -> Path:
+    """Writes the sweep file into the folder and returns its path; a file that a user edited stays as it is.
+
+    choose  returns the engine that plays, a name in SWEEPS"""
     folder.mkdir(parents=True, exist_ok=True)
     sweep = folder / "demo.toml"
-    if not sweep.exists():
-        sweep.write_text(SWEEP, "utf-8")
+    if not sweep.exists() or sweep.read_text("utf-8") in SWEEPS.values():
+        sweep.write_text(SWEEPS[choose()], "utf-8")
     return sweep
 
 

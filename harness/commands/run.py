@@ -31,13 +31,19 @@ def demo(
     No key, no GPU.
 
     Example: lightbulb demo --folder /tmp/demo"""
+    from backends.local.engine_kinds import engine_kind
+    from backends.local.environments import install
+    from backends.local.machine import this_machine
     from harness.analysis.store_audit import store_audit, store_scores
-    from harness.commands.demo_sweep import next_store, write_sweep
+    from harness.commands.demo_sweep import choose_engine, next_store, write_sweep
     from harness.report.audit_tables import print_audit, print_scores
     from harness.running.resume import episodes_lacking
 
     console = stderr_console()
-    sweep = write_sweep(folder)
+    machine = this_machine()
+    sweep = write_sweep(
+        folder, lambda: choose_engine(lambda name: install(engine_kind(name, machine), notify), notify)
+    )
     spec = load(sweep)
     store = next_store(folder, lambda path: episodes_lacking(spec, source=sweep, store=path))
     code = _play(spec, sweep, store, retry_failed=False)

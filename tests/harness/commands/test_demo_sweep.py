@@ -1,0 +1,83 @@
+"""The demonstration chooses an engine that this machine can install, and leaves an edited sweep file alone."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from backends.local.engine_kinds import engine_kind
+from backends.local.environments import install
+from backends.local.machine import this_machine
+from games import GAMES
+from harness.commands.demo_sweep import SWEEPS, choose_engine, next_store, write_sweep
+from harness.config.load import parse_sweep
+from harness.core.errors import EngineError
+
+
+@pytest.mark.parametrize("kind", SWEEPS)
+def test_each_sweep_is_valid(kind: str) -> None:
+    """Two access methods of one model, one of them the reference of an audit."""
+    spec = parse_sweep(SWEEPS[kind], source=kind, known_games=list(GAMES))
+    assert len(spec.methods()) == 2
+    assert spec.audit.reference in spec.methods()
+    assert {part.engine.kind for _, part in spec.methods().values() if part.engine} == {kind}
+
+
+def test_without_vllm_it_plays_through_llamacpp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A real pip that knows no package: one sentence says what is missing, and the other engine is chosen."""
+    monkeypatch.setenv("LIGHTBULB_CACHE", str(tmp_path))
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "nothing"))
+    lines: list[str] = []
+    asked: list[str] = []
+
+    def attempt(name: str) -> None:
+        asked.append(name)
+        if name == "vllm":
+            install(engine_kind(name, this_machine()), lambda line: None)
+
+    assert choose_engine(attempt, lines.append) == "llamacpp"
+    assert asked == ["vllm", "llamacpp"]
+    (line,) = lines
+    assert "could not be installed" in line
+    assert "No matching distribution found for torch" in line
+    assert "plays through llamacpp instead" in line
+    assert "\n" not in line
+
+
+def test_where_no_engine_can_be_installed_the_last_error_is_raised() -> None:
+    """Nothing is played, and the command ends with the error."""
+
+    def attempt(name: str) -> None:
+        raise EngineError(f"The engine {name} cannot be installed here: it needs another machine.")
+
+    lines: list[str] = []
+    with pytest.raises(EngineError, match="llamacpp cannot be installed"):
+        choose_engine(attempt, lines.append)
+    assert lines == [
+        "The engine vllm cannot be installed here: it needs another machine. "
+        "The demonstration plays through llamacpp instead."
+    ]
+
+
+def test_an_edited_sweep_file_stays(tmp_path: Path) -> None:
+    """The file of an earlier demonstration is replaced; one with other content is a user's."""
+    sweep = write_sweep(tmp_path, lambda: "llamacpp")
+    assert write_sweep(tmp_path, lambda: "vllm").read_text("utf-8") == SWEEPS["vllm"]
+    sweep.write_text(SWEEPS["vllm"].replace("items = 15", "items = 2"), "utf-8")
+
+    def choose() -> str:
+        raise AssertionError("no engine is needed for a file that stays")
+
+    assert "items = 2" in write_sweep(tmp_path, choose).read_text("utf-8")
+
+
+def test_a_demonstration_continues_or_begins_anew(tmp_path: Path) -> None:
+    """A store with episodes left is played on; otherwise the next number is free."""
+    assert next_store(tmp_path, lambda store: 0).name == "demo-1.duckdb"
+    (tmp_path / "demo-1.duckdb").touch()
+    assert next_store(tmp_path, lambda store: 3).name == "demo-1.duckdb"
+    assert next_store(tmp_path, lambda store: 0).name == "demo-2.duckdb"
