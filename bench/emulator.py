@@ -1,8 +1,9 @@
-"""How many requests a second the emulator answers on one core, against an aiohttp server that answers one constant text.
+"""Measures the emulator's requests a second on one core against an aiohttp server with one constant answer.
 
-Both run in processes of their own on one core, one after the other in interleaved pairs; a bare client on another core keeps 64 posts
-in flight: first asks of taboo and wordle, which the emulator's bots answer with a quota counted and a fault drawn for each. Two figures:
-requests a second of wall time, and of the server's own CPU time, which says on a busy machine what a quiet one would do.
+Both run in processes of their own on one core, one after the other in interleaved pairs; a bare client on
+another core keeps 64 posts in flight: first asks of taboo and wordle, which the emulator's bots answer with a
+quota counted and a fault drawn for each. Two figures: requests a second of wall time, and of the server's own
+CPU time, which says on a busy machine what a quiet one would do.
 
     python -m bench.emulator [--seconds 3] [--pairs 5]"""
 
@@ -59,7 +60,7 @@ class Measured:
     cpu_s: float
 
 
-# --- the servers --------------------------------------------------------------------------------------------------------------
+# --- the servers ----------------------------------------------------------------------------------------
 
 
 async def emulate(ready: Callable[[int], None]) -> None:
@@ -100,7 +101,7 @@ def serve(what: Callable[[Callable[[int], None]], Awaitable[None]], pipe: Connec
 def served(
     what: Callable[[Callable[[int], None]], Awaitable[None]], core: int
 ) -> Iterator[tuple[int, Callable[[], float]]]:
-    """The server's port, and what asks it for the CPU time it has used."""
+    """Starts a server in a process of its own; yields its port and a function that returns its CPU time."""
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(
         target=serve, args=(what, theirs, core), daemon=True
@@ -118,11 +119,11 @@ def served(
         process.join()
 
 
-# --- the client ---------------------------------------------------------------------------------------------------------------
+# --- the client -----------------------------------------------------------------------------------------
 
 
 def requests() -> list[bytes]:
-    """Whole HTTP requests: first asks of many puzzles, their turn named."""
+    """Returns whole HTTP requests: the first asks of many items, with the turn header."""
     made = []
     for game in ("taboo", "wordle"):
         for instance in GAMES[game].instances():
@@ -150,7 +151,7 @@ def requests() -> list[bytes]:
 
 
 class Load:
-    """What all connections have in common."""
+    """The counters and the queue of requests that all connections share."""
 
     def __init__(self) -> None:
         self.queue = itertools.cycle(requests())
@@ -164,7 +165,7 @@ class Load:
 
 
 class Poster(asyncio.Protocol):
-    """Posts the next request as soon as the last is answered."""
+    """A connection that posts the next request as soon as the last is answered."""
 
     def __init__(self, load: Load) -> None:
         self._load = load

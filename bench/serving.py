@@ -1,11 +1,15 @@
-"""What the harness makes of a real vLLM server, in four questions; each row is a sweep of its own through the whole program.
+"""Measures the harness against a real vLLM server. Each row is a sweep through the whole program.
 
-    python -m bench.serving many      the same games one call at a time and 64 at once: what many episodes in flight are worth
-    python -m bench.serving client    64 in flight against vLLM's own benchmark client with the same prompts, in interleaved pairs
-    python -m bench.serving bench     figures of `lightbulb bench` at 64 in flight against that client's, in interleaved pairs
+    python -m bench.serving many      the same games one call at a time and 64 at once: what many episodes in
+                                      flight are worth
+    python -m bench.serving client    64 in flight against vLLM's own benchmark client with the same prompts,
+                                      in interleaved pairs
+    python -m bench.serving bench     figures of `lightbulb bench` at 64 in flight against that client's, in
+                                      interleaved pairs
     python -m bench.serving window    throughput with fixed windows, and with the window left to itself
 
-One server stays up for all rows. In `client` and `bench` it has no prefix cache: what one side asked must not speed up the other."""
+One server stays up for all rows. In `client` and `bench` it has no prefix cache: what one side asked must not
+speed up the other."""
 
 from __future__ import annotations
 
@@ -33,7 +37,7 @@ from games import GAMES
 from harness.access.context import RunContext
 from harness.config.load import parse_sweep
 from harness.loadtest.generator import Stage
-from harness.loadtest.loadtest_sweep import BenchPlan, loadtest_sweep
+from harness.loadtest.loadtest_sweep import LoadTestPlan, loadtest_sweep
 from harness.loadtest.metrics import Objective
 from harness.running.run_sweep import run_sweep
 
@@ -54,8 +58,8 @@ again = false
 TOKENS_MAX = 100  # of the rule sets
 FIXED = (16, 32, 64, 128, 256)
 
-# vLLM's own client, with its reader of prompt files replaced: that one wants pandas, which the environment has not. It stays for all pairs,
-# one run for each line it is given: importing it takes longer than a run.
+# vLLM's own client, with its reader of prompt files replaced: that one wants pandas, which the environment
+# has not. It stays for all pairs, one run for each line it is given: importing it takes longer than a run.
 CLIENT = """
 import argparse, json, os, sys
 answers = os.fdopen(os.dup(1), "w")
@@ -80,7 +84,8 @@ for line in sys.stdin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Played:
-    """One sweep. The rate at the end is that of the calls answered in the last third of the play but its last tenth."""
+    """The figures of one sweep. The rate at the end is over the calls answered between 60 % and 90 % of its
+    time."""
 
     calls: int
     tokens: int
@@ -112,7 +117,7 @@ async def a_server(dtype: str, folder: Path, *flags: str) -> AsyncIterator[tuple
 async def played(
     url: str, folder: Path, name: str, *, in_flight: int | None, episodes: int, constrain: bool = False
 ) -> Played:
-    """in_flight: at most; None: left to the window."""
+    """Plays one sweep. in_flight: largest number of calls; None: chosen by the concurrency window."""
     repeats = -(-episodes // 60)
     text = SWEEP.format(
         url=url,
@@ -167,7 +172,7 @@ async def many(dtype: str, episodes: int, pairs: int, folder: Path) -> None:
 
 
 async def client(dtype: str, episodes: int, pairs: int, folder: Path) -> None:
-    """The prompts are those of a first sweep, in the order they were sent; it is not counted, the server warms up with it."""
+    """Compares with vLLM's benchmark client, with the prompts of a first sweep, which warms the server up."""
     async with a_server(dtype, folder, "--no-enable-prefix-caching") as (engine, server):
         first = await played(server.base_url, folder, "first", in_flight=64, episodes=episodes)
         prompts = folder / "prompts.jsonl"
@@ -203,7 +208,8 @@ async def client(dtype: str, episodes: int, pairs: int, folder: Path) -> None:
 
 
 async def benchmark(dtype: str, episodes: int, pairs: int, folder: Path) -> None:
-    """The same figures by both: requests and output tokens a second, and seconds to the first token, a further one, and the end."""
+    """Compares requests/s, output tokens/s, time to first token, time per token and latency of both
+    clients."""
     async with a_server(dtype, folder, "--no-enable-prefix-caching") as (engine, server):
         first = await played(server.base_url, folder, "first", in_flight=64, episodes=episodes)
         prompts = folder / "prompts.jsonl"
@@ -243,7 +249,7 @@ def figures_of(told: dict[str, float]) -> tuple[float, ...]:
 async def ours_once(url: str, folder: Path, prompts: Path, requests: int) -> tuple[float, ...]:
     text = SWEEP.format(url=url, items=1, repeats=1, concurrency="", constrain="false")
     spec = parse_sweep(text, source="bench", known_games=list(GAMES))
-    plan = BenchPlan(
+    plan = LoadTestPlan(
         methods=(),
         stages=(Stage(loop="closed", level=64, requests=requests),),
         objective=Objective(ttft_s=10.0, e2e_s=100.0),
@@ -278,7 +284,7 @@ def write_prompts(store: Path, file: Path) -> None:
 def their_client(
     engine: Engine, server: LocalServer, prompts: Path, folder: Path
 ) -> Iterator[Callable[[], dict[str, float]]]:
-    """Each time it is called: what the client says of a run of its own."""
+    """Yields a function that runs the client once and returns its figures."""
     result = folder / "client.json"
     command = (
         str(engine.python), "-c", CLIENT,
@@ -312,7 +318,7 @@ def their_client(
 
 
 def interval(ratios: list[float]) -> tuple[float, float]:
-    """Of the median, by the bootstrap."""
+    """Returns the bootstrap interval of the median."""
     chance = np.random.default_rng(1)
     medians = np.median(chance.choice(ratios, size=(10_000, len(ratios))), axis=1)
     low, high = np.quantile(medians, (0.025, 0.975))
@@ -320,7 +326,7 @@ def interval(ratios: list[float]) -> tuple[float, float]:
 
 
 async def window(dtype: str, episodes: int, rounds: int, folder: Path) -> None:
-    """Every round plays each fixed window, and before each of them the free one."""
+    """Plays each fixed window in every round, and the free window before each of them."""
     async with a_server(dtype, folder) as (_, server):
         await played(server.base_url, folder, "first", in_flight=64, episodes=episodes // 2)
         rates: dict[int | None, list[Played]] = {}
@@ -364,7 +370,7 @@ async def window(dtype: str, episodes: int, rounds: int, folder: Path) -> None:
 
 
 def most_in_flight(store: Path) -> int:
-    """Late in the play, before it runs out of turns."""
+    """Returns the most calls in flight between 60 % and 80 % of the sweep's time."""
     with duckdb.connect(str(store), read_only=True) as connection:
         ((most,),) = connection.execute(
             "WITH play AS (SELECT min(sent_at) AS t0, max(sent_at + latency_s) - min(sent_at) AS wall FROM calls),"

@@ -1,5 +1,6 @@
-"""What the emulated provider does with one request: key, model, quota, fault, reply, defects. Knows no
-sockets and no clock.
+"""Answers one request as the emulated provider: key, model, quota, fault, reply, defects.
+
+Knows no sockets and no clock.
 
 Keeps: the fault and the reply of a request follow from the seed, from its identity (the game turn that our
 client names, or the body) and from how often it came before; not from the order in which different requests
@@ -55,8 +56,8 @@ LEAK_SHARE, LEAK = 0.1, "<|im_start|>assistant\n"  # of replies under another mo
 
 @dataclass(frozen=True, slots=True)
 class _ModelInput:
-    """What the model reads: messages, the state that its words start from, its cost, and whether the
-    beginning was cut off."""
+    """The input of the model: messages, the state that its words start from, its cost, and whether it was
+    cut."""
 
     messages: tuple[Message, ...]
     state: bytes

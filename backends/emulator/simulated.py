@@ -25,12 +25,12 @@ from harness.core.seeds import stream
 from harness.core.vocabulary import Completion, Prompt
 
 REFUSAL_S = 0.05  # how long a refusal takes: one round trip, no computation
-TOKENS_MIN = 1.0  # every request takes at least so many of each token quota; the rest is settled when the reply is known
+TOKENS_MIN = 1.0  # taken from each token quota on arrival; the rest is settled when the reply is known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatencyModel:
-    """How long a reply takes.
+    """The duration of a reply.
 
     first_s   before the first token: network and queue
     prompt_s  for each token of the prompt
@@ -55,7 +55,7 @@ class LatencyModel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaultModel:
-    """What goes wrong.
+    """The faults of a provider.
 
     rate         share of calls that fail
     kinds        the faults, equally frequent; of SIMULATED_FAULTS
@@ -72,7 +72,7 @@ class FaultModel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Behaviour:
-    """How a provider behaves.
+    """The behaviour of a provider.
 
     quotas         as of the emulator; `told` is whether the answers' headers report them
     quota_changes  (second, factor): from this second on every quota is so many times its first value"""

@@ -1,1 +1,4 @@
-"""."""
+"""Checks access methods before a sweep is played.
+
+check_sweep    wires the room: expected cost, the checks of all methods, the stored rows of the probes
+check_method   checks one method: address, key, model, quota headers, parameters"""

@@ -1,8 +1,9 @@
-"""One access method looked at before anything is spent on it: is it there, does it take the key, does it serve the model, what does it
-say of limits, and does it do what it is asked.
+"""Checks one access method: its address, key, model and quota headers, and how it treats the parameters of a
+request.
 
-Goes through the method's own gate and caller, so that a check respects quotas and is tried again like any call. A step that fails ends
-the look: what lies behind it cannot be seen. Raises nothing that a provider did."""
+Calls go through the method's own gate and caller, so that a check respects quotas and retries like any call.
+A step that fails ends the check, since later steps depend on it. A provider's errors become steps and are not
+raised."""
 
 from __future__ import annotations
 
@@ -28,23 +29,23 @@ from harness.limits.headers import read_reports
 from harness.scheduler.call import Caller, CallPlace, RetryPolicy, Route
 from harness.scheduler.spending import SpendingBudget
 
-CONNECT_S = 15.0
-ANYTHING = ReplyFormat(regex="[ -~\n]{1,4000}", tokens_max=16)
+CONNECT_S = 15.0  # for name, connection and TLS; a slow handshake takes less than five
+ANY_TEXT = ReplyFormat(regex="[ -~\n]{1,4000}", tokens_max=16)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One thing that had to be true, whether it was, what was seen, and how long it took."""
+    """One condition of a check: whether it holds, the observation in words, and the seconds it took."""
 
     name: str
     good: bool
-    seen: str
+    observed: str
     seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckCost:
-    """What a check cost. cost_usd: None where a price or a count is not known."""
+    """The cost of a check. cost_usd: None where a price or a token count is not known."""
 
     calls: int
     prompt_tokens: int
@@ -52,23 +53,23 @@ class CheckCost:
     cost_usd: float | None
 
 
-def total_cost(spents: Sequence[CheckCost]) -> CheckCost:
-    """All together; the price is known if it is known of each."""
-    costs = [spent.cost_usd for spent in spents]
+def total_cost(costs: Sequence[CheckCost]) -> CheckCost:
+    """Returns the sum; its price is known if every price is."""
+    prices = [cost.cost_usd for cost in costs]
     return CheckCost(
-        calls=sum(spent.calls for spent in spents),
-        prompt_tokens=sum(spent.prompt_tokens for spent in spents),
-        completion_tokens=sum(spent.completion_tokens for spent in spents),
-        cost_usd=None if None in costs else sum(cost for cost in costs if cost is not None),
+        calls=sum(cost.calls for cost in costs),
+        prompt_tokens=sum(cost.prompt_tokens for cost in costs),
+        completion_tokens=sum(cost.completion_tokens for cost in costs),
+        cost_usd=None if None in prices else sum(price for price in prices if price is not None),
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MethodCheck:
-    """What a check saw of one method.
+    """The check of one method.
 
-    limits   a minute, by quota, as the provider says them
-    probes   the rows of its probes; empty where none were asked"""
+    limits   quota -> limit a minute, as the provider's headers report it
+    probes   the rows of its probes; empty without probes"""
 
     method: AccessMethod
     steps: tuple[Step, ...]
@@ -83,7 +84,7 @@ class MethodCheck:
 
 
 class Server(Backend, Protocol):
-    """A backend that says what its server serves and what it is sent, and can ask it otherwise."""
+    """A backend that lists its server's models, shows request bodies, and can call with other parameters."""
 
     async def served_models(self) -> tuple[str, ...] | None: ...
     def request_body(self, prompt: Prompt) -> bytes: ...
@@ -92,17 +93,17 @@ class Server(Backend, Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckTarget:
-    """A method to look at.
+    """A method to check.
 
     route    its method, gate and backend
-    server   the backend itself, whatever hosts it"""
+    server   the backend of its server, without what surrounds it in a run"""
 
     route: Route
     server: Server
 
 
 class NullSink:
-    """A sink for gate events that somebody else says aloud."""
+    """A RecordSink that drops all rows: gate events are reported elsewhere."""
 
     def put_nowait(self, record: Record) -> None:
         return
@@ -112,7 +113,7 @@ class NullSink:
 
 
 class _LastCalls:
-    """A sink that keeps the last call row of each place."""
+    """A RecordSink that keeps all call rows, and the last one of each place."""
 
     def __init__(self) -> None:
         self.calls: dict[str, CallRecord] = {}
@@ -131,7 +132,12 @@ class _LastCalls:
 async def check_method(
     target: CheckTarget, *, clock: Clock, policy: RetryPolicy, check_at: float, probing: bool
 ) -> MethodCheck:
-    """What can be seen of one method; its probes are asked as fast as its gate, whose clock must run, lets them through."""
+    """Checks one method. Its probes are asked as fast as its gate admits them.
+
+    target    its gate's timer must run
+    policy    for retries
+    check_at  names the check in the probes' rows: seconds since 1970
+    probing   whether to ask the probes' questions"""
     method = target.route.method
     steps: list[Step] = []
     kept = _LastCalls()
@@ -139,11 +145,11 @@ async def check_method(
     limits: Mapping[str, float] = {}
     first_s: float | None = None
     probes: list[ProbeRecord] = []
-    if await _there(method, steps, clock) and await _serves(target, steps, clock):
+    if await _is_reachable(method, steps, clock) and await _serves_model(target, steps, clock):
         first_s, limits = await _first_answer(target, steps, caller, clock)
         if first_s is not None and probing:
-            probes = await _probed(target, caller, kept, first_asks(), check_at)
-            probes += await _probed(target, caller, kept, later_asks(probes), check_at)
+            probes = await _ask_probes(target, caller, kept, first_asks(), check_at)
+            probes += await _ask_probes(target, caller, kept, later_asks(probes), check_at)
     return MethodCheck(
         method=method,
         steps=tuple(steps),
@@ -154,11 +160,11 @@ async def check_method(
     )
 
 
-# --- the way there ------------------------------------------------------------------------------------------------------------
+# --- address, key, model --------------------------------------------------------------------------------
 
 
-async def _there(method: AccessMethod, steps: list[Step], clock: Clock) -> bool:
-    """Its name, a connection, and TLS where the address asks for it: each for itself, so that an error has a place."""
+async def _is_reachable(method: AccessMethod, steps: list[Step], clock: Clock) -> bool:
+    """Adds the steps name, connection and TLS, each apart, so that an error has a place."""
     parts = urlsplit(method.base_url)
     host, secure = parts.hostname or "", parts.scheme == "https"
     port = parts.port or (443 if secure else 80)
@@ -166,34 +172,38 @@ async def _there(method: AccessMethod, steps: list[Step], clock: Clock) -> bool:
     try:
         found = await anyio.getaddrinfo(host, port)
     except (gaierror, UnicodeError) as error:
-        steps.append(Step(name="name", good=False, seen=f"{host}: {error}", seconds=clock.now() - began))
+        steps.append(Step(name="name", good=False, observed=f"{host}: {error}", seconds=clock.now() - began))
         return False
     steps.append(
-        Step(name="name", good=True, seen=f"{host} is {found[0][4][0]}", seconds=clock.now() - began)
+        Step(name="name", good=True, observed=f"{host} is {found[0][4][0]}", seconds=clock.now() - began)
     )
     began = clock.now()
     try:
         with anyio.fail_after(CONNECT_S):
-            seen = await _connected(host, port, secure)
+            observed = await _connect(host, port, secure)
     except ssl.SSLError as error:
-        steps.append(Step(name="TLS", good=False, seen=str(error), seconds=clock.now() - began))
+        steps.append(Step(name="TLS", good=False, observed=str(error), seconds=clock.now() - began))
         return False
     except (OSError, TimeoutError) as error:
-        said = (
+        observed = (
             f"{host}:{port}: {why_unconnected(error)}"
             if str(error)
             else f"no connection to {host}:{port} in {CONNECT_S:.0f} s"
         )
-        steps.append(Step(name="connection", good=False, seen=said, seconds=clock.now() - began))
+        steps.append(Step(name="connection", good=False, observed=observed, seconds=clock.now() - began))
         return False
     steps.append(
-        Step(name="TLS" if secure else "connection", good=True, seen=seen, seconds=clock.now() - began)
+        Step(
+            name="TLS" if secure else "connection", good=True, observed=observed, seconds=clock.now() - began
+        )
     )
     return True
 
 
-async def _connected(host: str, port: int, secure: bool) -> str:
-    """raises  SSLError, OSError"""
+async def _connect(host: str, port: int, secure: bool) -> str:
+    """Connects once.
+
+    raises  SSLError, OSError"""
     if not secure:
         await (await anyio.connect_tcp(host, port)).aclose()
         return f"port {port}, not encrypted"
@@ -203,36 +213,38 @@ async def _connected(host: str, port: int, secure: bool) -> str:
     return f"port {port}, {version}"
 
 
-async def _serves(target: CheckTarget, steps: list[Step], clock: Clock) -> bool:
-    """The key and the model's name."""
+async def _serves_model(target: CheckTarget, steps: list[Step], clock: Clock) -> bool:
+    """Adds the steps key and model."""
     method, began = target.route.method, clock.now()
     try:
         served = await target.server.served_models()
     except CallError as error:
-        steps.append(Step(name="models", good=False, seen=str(error), seconds=clock.now() - began))
+        steps.append(Step(name="models", good=False, observed=str(error), seconds=clock.now() - began))
         return False
     took_s = clock.now() - began
     if served is None:
         steps.append(
-            Step(name="model", good=True, seen="the server does not list its models", seconds=took_s)
+            Step(name="model", good=True, observed="the server does not list its models", seconds=took_s)
         )
         return True
     good = method.served_name in served
-    seen = (
+    observed = (
         f"serves {method.served_name}"
         if good
         else f"serves {', '.join(served[:5]) or 'nothing'}, not {method.served_name}"
     )
-    steps.append(Step(name="model", good=good, seen=seen, seconds=took_s))
+    steps.append(Step(name="model", good=good, observed=observed, seconds=took_s))
     return good
 
 
 async def _first_answer(
     target: CheckTarget, steps: list[Step], caller: Caller, clock: Clock
 ) -> tuple[float | None, Mapping[str, float]]:
-    """One question as the sweep would put it: key, model and parameters are proved by an answer alone."""
+    """Asks one question with the sweep's parameters: only an answer proves key, model and parameters.
+
+    returns  seconds to the answer, None if there was none; quota -> limit a minute, from its headers"""
     route = target.route
-    prompt = _prompt((Message("user", "Say hello."),), ANYTHING.tokens_max)
+    prompt = _prompt((Message("user", "Say hello."),), ANY_TEXT.tokens_max)
     began = clock.now()
     try:
         completion = await caller.call(
@@ -243,35 +255,35 @@ async def _first_answer(
             Step(
                 name="answer",
                 good=False,
-                seen=f"{type(error).__name__}: {error}",
+                observed=f"{type(error).__name__}: {error}",
                 seconds=clock.now() - began,
             )
         )
         return None, {}
     took_s = clock.now() - began
     steps.append(
-        Step(name="answer", good=True, seen=completion.served_model or "no model named", seconds=took_s)
+        Step(name="answer", good=True, observed=completion.served_model or "no model named", seconds=took_s)
     )
     reports = read_reports(completion.headers, clock.wall())
     return took_s, {str(quota): report.limit for quota, report in reports.items() if report.limit is not None}
 
 
-# --- the probes ---------------------------------------------------------------------------------------------------------------
+# --- the probes -----------------------------------------------------------------------------------------
 
 
-async def _probed(
+async def _ask_probes(
     target: CheckTarget, caller: Caller, kept: _LastCalls, asks: Sequence[ProbeAsk], check_at: float
 ) -> list[ProbeRecord]:
     rows: dict[str, ProbeRecord] = {}
 
-    async def put(ask: ProbeAsk) -> None:
+    async def ask_probe(ask: ProbeAsk) -> None:
         method = dataclasses.replace(
             target.route.method, sampling=ask.sampling, constrain=False, stream=False
         )
         server, prompt = target.server.with_method(method), _prompt(ask.messages, ask.tokens_max)
-        for unsaid in _unsaid(server, method, prompt):
+        for unsent in _unsent_parameters(server, method, prompt):
             rows[ask.place] = _row(
-                ask, method, None, check_at, Rejected(f"this provider is not told a {unsaid}")
+                ask, method, None, check_at, Rejected(f"this provider's requests have no {unsent}")
             )
             return
         route = dataclasses.replace(target.route, method=method, backend=server)
@@ -286,19 +298,20 @@ async def _probed(
 
     async with anyio.create_task_group() as tasks:
         for ask in asks:
-            tasks.start_soon(put, ask)
+            tasks.start_soon(ask_probe, ask)
     return [rows[ask.place] for ask in asks]
 
 
-def _unsaid(server: Server, method: AccessMethod, prompt: Prompt) -> Iterator[str]:
-    """What the probe sets and the request does not say, because the dialect has no word for it or the provider takes none."""
-    said = server.request_body(prompt)
-    unset: Mapping[str, Any] = {"temperature": None, "seed": None, "stop": ()}
-    for name, nothing in unset.items():
-        bare = dataclasses.replace(method.sampling, **{name: nothing})
+def _unsent_parameters(server: Server, method: AccessMethod, prompt: Prompt) -> Iterator[str]:
+    """Yields the parameters that the probe sets and the request leaves out, as the dialect or the provider
+    has none."""
+    body = server.request_body(prompt)
+    defaults: Mapping[str, Any] = {"temperature": None, "seed": None, "stop": ()}
+    for name, default in defaults.items():
+        bare = dataclasses.replace(method.sampling, **{name: default})
         if (
             bare != method.sampling
-            and server.with_method(dataclasses.replace(method, sampling=bare)).request_body(prompt) == said
+            and server.with_method(dataclasses.replace(method, sampling=bare)).request_body(prompt) == body
         ):
             yield name
 
@@ -332,10 +345,10 @@ def _row(
 
 
 def _prompt(messages: tuple[Message, ...], tokens_max: int) -> Prompt:
-    """A prompt of no game: without an item, nobody is told a turn."""
+    """Returns a prompt of no game: without an item there is no turn header."""
     return Prompt(
         messages=messages,
-        reply_format=dataclasses.replace(ANYTHING, tokens_max=tokens_max),
+        reply_format=dataclasses.replace(ANY_TEXT, tokens_max=tokens_max),
         episode="check",
         item="",
         seat="probe",

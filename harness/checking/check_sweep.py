@@ -1,4 +1,5 @@
-"""What `lightbulb check` does: what it will cost, the look itself, and the rows it leaves for an audit."""
+"""Wires `lightbulb check`: its expected cost, the checks of all methods, and the rows that it stores for an
+audit."""
 
 from __future__ import annotations
 
@@ -25,46 +26,49 @@ from harness.core.vocabulary import method_key
 from harness.store.file import open_to_write
 from harness.store.writer import writing
 
-HELLO_TOKENS = (12, 16)
+HELLO_TOKENS = (12, 16)  # of the first question: prompt, about, and reply, at most
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckResult:
-    """What came of a check. findings: empty without probes."""
+    """The checks of a sweep's methods. findings: empty without probes."""
 
-    looks: tuple[MethodCheck, ...]
+    checks: tuple[MethodCheck, ...]
     findings: tuple[ProbeFinding, ...]
     spent: CheckCost
 
 
 def expected_costs(spec: SweepSpec, *, probing: bool) -> dict[str, CheckCost | None]:
-    """Method -> what looking at it may cost at most; None for bots: inside this program there is nothing to reach."""
+    """Returns method -> the largest cost of its check; None for bots, which run in this process and have no
+    server."""
     return {
-        name: None if part.bots is not None else _most(part, probing=probing)
+        name: None if part.bots is not None else _largest_cost(part, probing=probing)
         for name, (_, part) in spec.methods().items()
     }
 
 
-def _most(part: MethodPart, *, probing: bool) -> CheckCost:
-    calls, heard, spoken = expected_cost() if probing else (0, 0, 0)
-    heard, spoken = heard + HELLO_TOKENS[0], spoken + HELLO_TOKENS[1]
+def _largest_cost(part: MethodPart, *, probing: bool) -> CheckCost:
+    calls, prompt_tokens, reply_tokens = expected_cost() if probing else (0, 0, 0)
+    prompt_tokens, reply_tokens = prompt_tokens + HELLO_TOKENS[0], reply_tokens + HELLO_TOKENS[1]
     price = prices(part)
     cost = (
-        price.cost_usd(prompt_tokens=heard, cached_tokens=None, completion_tokens=spoken)
+        price.cost_usd(prompt_tokens=prompt_tokens, cached_tokens=None, completion_tokens=reply_tokens)
         if price is not None
         else None
     )
-    return CheckCost(calls=calls + 1, prompt_tokens=heard, completion_tokens=spoken, cost_usd=cost)
+    return CheckCost(
+        calls=calls + 1, prompt_tokens=prompt_tokens, completion_tokens=reply_tokens, cost_usd=cost
+    )
 
 
-def reference_of_each(spec: SweepSpec) -> dict[str, str]:
-    """Method -> the one it is held against: the audit's reference, or its model's first."""
+def references_by_method(spec: SweepSpec) -> dict[str, str]:
+    """Returns method -> its reference: the audit's, or its model's first method with a server."""
     chosen: dict[str, str] = {}
     for model, part in spec.models.items():
         names = [method_key(model, name) for name, method in part.methods.items() if method.bots is None]
-        held = spec.audit.reference if spec.audit.reference in names else names[0] if names else None
-        if held is not None:
-            chosen.update(dict.fromkeys(names, held))
+        reference = spec.audit.reference if spec.audit.reference in names else names[0] if names else None
+        if reference is not None:
+            chosen.update(dict.fromkeys(names, reference))
     return chosen
 
 
@@ -74,16 +78,16 @@ async def check_sweep(spec: SweepSpec, context: RunContext, *, probing: bool, ke
     probing  whether to ask the probes' questions, too
     keeping  whether the probes' rows go into the context's store
     raises   SpecError, EngineError, StoreError; what a provider does wrong is in its check"""
-    looks = await _check_all(spec, context, probing=probing)
-    rows = [row for look in looks for row in look.probes]
+    checks = await _check_all(spec, context, probing=probing)
+    rows = [row for check in checks for row in check.probes]
     if keeping and rows:
         with open_to_write(context.store) as connection:
             async with writing(connection, context.store) as writer:
                 await writer.put(*rows)
     return CheckResult(
-        looks=looks,
-        findings=interpret_probes(rows, reference_of_each(spec)),
-        spent=total_cost([look.spent for look in looks]),
+        checks=checks,
+        findings=interpret_probes(rows, references_by_method(spec)),
+        spent=total_cost([check.spent for check in checks]),
     )
 
 

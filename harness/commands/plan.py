@@ -172,7 +172,7 @@ def check(
     from harness.access.context import RunContext, default_store_path
     from harness.checking.check_sweep import check_sweep, expected_costs
     from harness.core.event_loop import run_async
-    from harness.report.check import cost_lines, cost_words, looks_as_json, print_looks
+    from harness.report.check import checks_as_json, cost_lines, cost_text, print_checks
 
     spec = load(sweep)
     context = RunContext(
@@ -182,9 +182,9 @@ def check(
         notify(line)
     end = run_async(lambda: check_sweep(spec, context, probing=probes, keeping=store is not None))
     if as_json:
-        for look in looks_as_json(end.looks, end.findings):
-            print(json.dumps(look))
+        for check in checks_as_json(end.checks, end.findings):
+            print(json.dumps(check))
     else:
-        print_looks(end.looks, end.findings, stdout_console())
-    notify(f"this check took {cost_words(end.spent)}")
-    raise typer.Exit(0 if all(look.reached for look in end.looks) else FAILED)
+        print_checks(end.checks, end.findings, stdout_console())
+    notify(f"this check took {cost_text(end.spent)}")
+    raise typer.Exit(0 if all(check.reached for check in end.checks) else FAILED)

@@ -16,7 +16,7 @@ from harness.core.errors import SpecError
 
 if TYPE_CHECKING:
     from harness.loadtest.generator import Stage
-    from harness.loadtest.loadtest_sweep import MethodBench
+    from harness.loadtest.loadtest_sweep import MethodLoadTest
     from harness.loadtest.metrics import Objective
 
 engines = typer.Typer(
@@ -62,11 +62,11 @@ def bench(
     Example: lightbulb bench mine.toml --method llama/here --concurrency 1,8,64 --rates 2,8"""
     from harness.access.context import RunContext, default_store_path
     from harness.core.event_loop import run_async
-    from harness.loadtest.loadtest_sweep import BenchPlan, loadtest_sweep
+    from harness.loadtest.loadtest_sweep import LoadTestPlan, loadtest_sweep
     from harness.loadtest.metrics import Objective
 
     spec = load(sweep)
-    plan = BenchPlan(
+    plan = LoadTestPlan(
         methods=method or (),
         stages=_stages(concurrency, rates, requests),
         objective=Objective(ttft_s=slo_ttft, e2e_s=slo_e2e),
@@ -93,17 +93,17 @@ def _stages(concurrency: str, rates: str, requests: int) -> list[Stage]:
 
 
 def _show_benches(
-    benches: Sequence[MethodBench], objective: Objective, sweep: Path, *, html: Path | None, as_json: bool
+    benches: Sequence[MethodLoadTest], objective: Objective, sweep: Path, *, html: Path | None, as_json: bool
 ) -> None:
     from harness.core.plain_data import as_json as plain
-    from harness.report.loadtest import bench_page, print_bench
+    from harness.report.loadtest import loadtest_page, print_loadtest
 
     if html is not None:
-        write_page(html, bench_page(benches, objective, sweep.name))
+        write_page(html, loadtest_page(benches, objective, sweep.name))
     if as_json:
         print(json.dumps({"objective": plain(objective), "methods": plain(benches)}))
     else:
-        print_bench(benches, objective, stdout_console())
+        print_loadtest(benches, objective, stdout_console())
 
 
 def emulate(

@@ -1,7 +1,9 @@
-"""Offers load to one access method: so many calls at once (closed loop), or so many a second whatever comes back (open loop).
+"""Generates load for one access method: a number of calls in flight (closed loop) or a rate of calls (open
+loop).
 
-Keeps: of every request the moment when it was due, when it was sent, when its first piece came and when it was done, so that waiting in
-the client is never taken for the server's speed, nor hidden; of every stage what the client itself spent. Nothing is tried twice."""
+Keeps: for every request the moments when it was due, sent, answered first and done, so that waiting in the
+client is neither hidden nor counted as the server's; for every stage the client's own CPU and event loop
+delay. Nothing is retried."""
 
 from __future__ import annotations
 
@@ -18,13 +20,13 @@ from harness.core.seeds import stream
 from harness.core.vocabulary import Completion, Prompt
 
 Loop = Literal["closed", "open"]
-Shoot = Callable[[float], Coroutine[Any, Any, None]]
-BEAT_S = 0.02
+SendOne = Callable[[float], Coroutine[Any, Any, None]]  # takes the moment when the request is due
+PROBE_S = 0.02  # interval at which the event loop delay is measured
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """What is offered. level: calls in flight in a closed loop, requests a second in an open one."""
+    """One stage of load. level: calls in flight in a closed loop, requests a second in an open one."""
 
     loop: Loop
     level: float
@@ -35,11 +37,11 @@ class Stage:
 class TimedRequest:
     """One request; moments are seconds on the clock.
 
-    due_at     when it was to be sent: its Poisson moment, or when its place was free
-    sent_at    when it was, after any ceiling on the wire
-    first_at   first piece with text; None if the reply was not streamed
-    gap_s_median   between pieces
-    error      None if a reply came, else the class of errors.py"""
+    due_at         when it was to be sent: its Poisson moment, or when its place in the loop was free
+    sent_at        when it was sent, after waiting for the request rate limiter
+    first_at       first chunk with text; None if the reply was not streamed
+    gap_s_median   between chunks
+    error          None if a reply came, else the class of its CallError"""
 
     due_at: float
     sent_at: float
@@ -53,14 +55,14 @@ class TimedRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageLoad:
-    """One stage with what came of it.
+    """One stage with its requests.
 
     began_at   on the clock
-    cpu_share  of one core, that this process used meanwhile
-    lag_s      how late the event loop woke those who asked: mean and worst, of so many beats"""
+    cpu_share  share of one core that this process used
+    lag_s      mean event loop delay;  lag_s_max  largest, of so many measurements (beats)"""
 
     stage: Stage
-    shots: tuple[TimedRequest, ...]
+    requests: tuple[TimedRequest, ...]
     began_at: float
     wall_s: float
     cpu_share: float
@@ -72,22 +74,31 @@ class StageLoad:
 async def generate_load(
     stage: Stage, backend: Backend, prompts: Iterator[Prompt], *, clock: Clock, seed: int
 ) -> StageLoad:
-    """One stage to its end; prompts must not run out."""
+    """Runs one stage to its end.
+
+    stage     what to offer
+    backend   of the method
+    prompts   one for each request; must not run out
+    seed      of the arrivals in an open loop"""
     lags: list[float] = []
     began_at, cpu_before = clock.now(), _cpu_s()
-    shots: list[TimedRequest] = []
+    requests: list[TimedRequest] = []
 
-    async def shoot(due_at: float) -> None:
-        shots.append(await _shot(backend, next(prompts), due_at, clock))
+    async def send_one(due_at: float) -> None:
+        requests.append(await _send(backend, next(prompts), due_at, clock))
 
-    async with anyio.create_task_group() as beside:
-        beside.start_soon(_beat, clock, lags.append)
-        await (_closed(stage, shoot, clock) if stage.loop == "closed" else _open(stage, shoot, clock, seed))
-        beside.cancel_scope.cancel()
+    async with anyio.create_task_group() as measuring:
+        measuring.start_soon(_measure_delay, clock, lags.append)
+        await (
+            _closed_loop(stage, send_one, clock)
+            if stage.loop == "closed"
+            else _open_loop(stage, send_one, clock, seed)
+        )
+        measuring.cancel_scope.cancel()
     wall_s = clock.now() - began_at
     return StageLoad(
         stage=stage,
-        shots=tuple(shots),
+        requests=tuple(requests),
         began_at=began_at,
         wall_s=wall_s,
         cpu_share=(_cpu_s() - cpu_before) / wall_s if wall_s > 0 else 0.0,
@@ -97,32 +108,32 @@ async def generate_load(
     )
 
 
-async def _closed(stage: Stage, shoot: Shoot, clock: Clock) -> None:
+async def _closed_loop(stage: Stage, send_one: SendOne, clock: Clock) -> None:
     left = stage.requests
 
     async def place() -> None:
         nonlocal left
         while left > 0:
             left -= 1
-            await shoot(clock.now())
+            await send_one(clock.now())
 
     async with anyio.create_task_group() as places:
         for _ in range(int(stage.level)):
             places.start_soon(place)
 
 
-async def _open(stage: Stage, shoot: Shoot, clock: Clock, seed: int) -> None:
+async def _open_loop(stage: Stage, send_one: SendOne, clock: Clock, seed: int) -> None:
     chance = stream(seed, "arrivals", str(stage.level))
     due_at = clock.now()
     async with anyio.create_task_group() as arrivals:
         for _ in range(stage.requests):
             due_at += chance.expovariate(stage.level)
-            while (wait_s := due_at - clock.now()) > 0:  # timers may be a little early
+            while (wait_s := due_at - clock.now()) > 0:  # timers may fire a little early
                 await clock.sleep(wait_s)
-            arrivals.start_soon(shoot, due_at)
+            arrivals.start_soon(send_one, due_at)
 
 
-async def _shot(backend: Backend, prompt: Prompt, due_at: float, clock: Clock) -> TimedRequest:
+async def _send(backend: Backend, prompt: Prompt, due_at: float, clock: Clock) -> TimedRequest:
     called_at = clock.now()
     completion, error, held_s = Completion(text=""), None, 0.0
     try:
@@ -143,11 +154,11 @@ async def _shot(backend: Backend, prompt: Prompt, due_at: float, clock: Clock) -
     )
 
 
-async def _beat(clock: Clock, late: Callable[[float], None]) -> None:
+async def _measure_delay(clock: Clock, report: Callable[[float], None]) -> None:
     while True:
-        due_at = clock.now() + BEAT_S
-        await clock.sleep(BEAT_S)
-        late(max(0.0, clock.now() - due_at))
+        due_at = clock.now() + PROBE_S
+        await clock.sleep(PROBE_S)
+        report(max(0.0, clock.now() - due_at))
 
 
 def _cpu_s() -> float:

@@ -1,7 +1,7 @@
 """Wires `lightbulb bench`: a sweep's access methods, prompts of its games, stages of load, rows in the store.
 
-Gates are not asked and nothing is tried again: what is measured is the server under the load that was told, refusals included. A
-declared ceiling on requests a second is kept all the same."""
+Requests do not pass through gates and are not retried, so that the server gets exactly the given load;
+refused requests count as errors. A declared limit of requests a second is kept."""
 
 from __future__ import annotations
 
@@ -32,16 +32,18 @@ from harness.loadtest.prompts import read_prompts, repeat_shuffled
 from harness.store.file import open_to_write
 from harness.store.writer import StoreWriter, writing
 
-WARM_REQUESTS = 4
-BOT_SKILL = 0.8
+WARM_REQUESTS = 4  # before the first stage, not measured: connections, caches
+BOT_SKILL = 0.8  # of a good model: prompts as long as in its sweep
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BenchPlan:
-    """What is measured.
+class LoadTestPlan:
+    """The settings of a load test.
 
     methods       names; empty: all of the sweep's
+    objective     for goodput
     prompts       a file of them; None: those of the sweep's games, as bots play them
+    tokens_max    of a reply to a prompt of the file
     stream        ask for streamed replies: without it there is no time to first token"""
 
     methods: Sequence[str]
@@ -53,16 +55,20 @@ class BenchPlan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MethodBench:
-    """One method's stages; knee: the least concurrency that reaches nine tenths of the best throughput."""
+class MethodLoadTest:
+    """One method's stages.
+
+    knee   the least concurrency that reaches nine tenths of the best throughput; None if unknown"""
 
     method: str
     stages: tuple[StageResult, ...]
     knee: float | None
 
 
-async def loadtest_sweep(spec: SweepSpec, plan: BenchPlan, context: RunContext) -> tuple[MethodBench, ...]:
-    """Every method, one after the other, stage by stage.
+async def loadtest_sweep(
+    spec: SweepSpec, plan: LoadTestPlan, context: RunContext
+) -> tuple[MethodLoadTest, ...]:
+    """Measures every method, one after the other, stage by stage, and stores the rows.
 
     raises  SpecError, EngineError before anything is measured; StoreError"""
     for name in plan.methods:
@@ -70,7 +76,7 @@ async def loadtest_sweep(spec: SweepSpec, plan: BenchPlan, context: RunContext) 
             raise SpecError(
                 f"--method {name}: the sweep has no such access method{suggest(name, list(spec.methods()))}"
             )
-    chosen = _only(spec, plan)
+    chosen = _restricted(spec, plan)
     sets = game_sets(chosen, context.source)
     connector = connector_for_all(chosen, context, sets, run_id="bench")
     with open_to_write(context.store, say=context.notify) as connection:
@@ -78,7 +84,7 @@ async def loadtest_sweep(spec: SweepSpec, plan: BenchPlan, context: RunContext) 
         async with writing(connection, context.store) as writer, connector.connected(writer) as live:
             await connector.prove(live)
             await anyio.to_thread.run_sync(warm_up, sets)
-            told = (
+            prompts = (
                 read_prompts(plan.prompts, tokens_max=plan.tokens_max)
                 if plan.prompts
                 else game_prompts(sets, spec.seed)
@@ -88,7 +94,7 @@ async def loadtest_sweep(spec: SweepSpec, plan: BenchPlan, context: RunContext) 
                     await _Bench(
                         name,
                         route.backend,
-                        told,
+                        prompts,
                         plan,
                         context,
                         writer,
@@ -101,29 +107,32 @@ async def loadtest_sweep(spec: SweepSpec, plan: BenchPlan, context: RunContext) 
             )
 
 
-def _only(spec: SweepSpec, plan: BenchPlan) -> SweepSpec:
-    """The sweep with these methods alone, each by itself, their replies streamed; bots answer the prompts of games only."""
+def _restricted(spec: SweepSpec, plan: LoadTestPlan) -> SweepSpec:
+    """Returns the sweep with these methods only and without an audit, their replies streamed if the plan says
+    so.
+
+    raises  SpecError for a file of prompts with a method of bots, which answer games only"""
     models = {}
     for model, part in spec.models.items():
-        ways = {}
-        for way, method in part.methods.items():
-            name = method_key(model, way)
+        methods = {}
+        for key, method in part.methods.items():
+            name = method_key(model, key)
             if plan.methods and name not in plan.methods:
                 continue
             if plan.prompts is not None and (method.bots is not None or method.emulator is not None):
                 raise SpecError(
-                    f"--prompts: {name} is played by bots, which answer games only; name other methods by --method"
+                    f"--prompts: {name} is played by bots, which answer games only; select other methods with --method"
                 )
-            ways[way] = dataclasses.replace(method, stream=plan.stream and method.bots is None)
-        if ways:
-            models[model] = dataclasses.replace(part, methods=ways)
+            methods[key] = dataclasses.replace(method, stream=plan.stream and method.bots is None)
+        if methods:
+            models[model] = dataclasses.replace(part, methods=methods)
     return dataclasses.replace(
         spec, models=models, pairs=(), audit=dataclasses.replace(spec.audit, reference=None, again=False)
     )
 
 
 def game_prompts(sets: Mapping[str, GameSet], seed: int) -> list[Prompt]:
-    """Every ask of every puzzle, as it comes when bots play: prompts as long, and as alike, as in a sweep."""
+    """Returns every ask of every item as bots play it: prompts as long, and as similar, as in a sweep."""
     prompts = []
     for game, chosen in sets.items():
         for instance in chosen.instances:
@@ -150,14 +159,14 @@ def game_prompts(sets: Mapping[str, GameSet], seed: int) -> list[Prompt]:
 
 
 class _Bench:
-    """One method under every stage."""
+    """Runs every stage of one method and stores its rows."""
 
     def __init__(
         self,
         name: str,
         backend: Backend,
         prompts: Sequence[Prompt],
-        plan: BenchPlan,
+        plan: LoadTestPlan,
         context: RunContext,
         writer: StoreWriter,
         clock: Clock,
@@ -168,19 +177,19 @@ class _Bench:
         self._context, self._writer, self._clock, self._seed = context, writer, clock, seed
         self._prompts = repeat_shuffled(prompts, seed=seed)
 
-    async def run(self) -> MethodBench:
+    async def run(self) -> MethodLoadTest:
         warm = Stage(loop="closed", level=WARM_REQUESTS, requests=WARM_REQUESTS)
         await generate_load(warm, self._backend, self._prompts, clock=self._clock, seed=self._seed)
         measured = []
         for number, stage in enumerate(self._plan.stages):
-            of = f"{stage.level:g} {'in flight' if stage.loop == 'closed' else 'requests a second'}"
-            self._context.notify(f"{self._name}: {stage.requests} requests, {of}")
+            load = f"{stage.level:g} {'in flight' if stage.loop == 'closed' else 'requests a second'}"
+            self._context.notify(f"{self._name}: {stage.requests} requests, {load}")
             offered = await generate_load(
                 stage, self._backend, self._prompts, clock=self._clock, seed=self._seed
             )
             measured.append(summarise_stage(offered, self._plan.objective))
             await self._keep(number, offered, measured[-1])
-        return MethodBench(method=self._name, stages=tuple(measured), knee=knee(measured))
+        return MethodLoadTest(method=self._name, stages=tuple(measured), knee=knee(measured))
 
     async def _keep(self, number: int, offered: StageLoad, measured: StageResult) -> None:
         stage, began_at = offered.stage, offered.began_at
@@ -204,15 +213,15 @@ class _Bench:
                     run_id=self._run_id,
                     stage=number,
                     method=self._name,
-                    due_s=shot.due_at - began_at,
-                    sent_s=shot.sent_at - began_at,
-                    first_s=None if shot.first_at is None else shot.first_at - began_at,
-                    done_s=shot.done_at - began_at,
-                    prompt_tokens=shot.prompt_tokens,
-                    completion_tokens=shot.completion_tokens,
-                    gap_s_median=shot.gap_s_median,
-                    error_class=shot.error,
+                    due_s=request.due_at - began_at,
+                    sent_s=request.sent_at - began_at,
+                    first_s=None if request.first_at is None else request.first_at - began_at,
+                    done_s=request.done_at - began_at,
+                    prompt_tokens=request.prompt_tokens,
+                    completion_tokens=request.completion_tokens,
+                    gap_s_median=request.gap_s_median,
+                    error_class=request.error,
                 )
-                for shot in offered.shots
+                for request in offered.requests
             ),
         )

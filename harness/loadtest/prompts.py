@@ -1,4 +1,4 @@
-"""Prompts to measure with: those of games, played by bots beforehand, or a user's own lines."""
+"""The prompts of a load test: lines of a user's file, in a shuffled order without end."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from harness.core.vocabulary import Message, Prompt, ReplyFormat
 
 
 def read_prompts(path: Path, *, tokens_max: int) -> list[Prompt]:
-    """One prompt a line: plain text, or JSON with "messages" or "prompt".
+    """Reads one prompt from each line: plain text, or JSON with "messages" or "prompt".
 
     raises  SpecError naming the line that is neither"""
     try:
         lines = path.read_text("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(f"{path}: cannot be read ({error}); name a file with one prompt a line") from error
+        raise SpecError(
+            f"{path}: cannot be read ({error}); name a file with one prompt in each line"
+        ) from error
     prompts = [
         Prompt(
             messages=_messages(line, f"{path}:{number}"),
@@ -33,7 +35,7 @@ def read_prompts(path: Path, *, tokens_max: int) -> list[Prompt]:
         if line.strip()
     ]
     if not prompts:
-        raise SpecError(f"{path}: holds no prompt")
+        raise SpecError(f"{path}: contains no prompt; write one in each line")
     return prompts
 
 
@@ -42,8 +44,8 @@ def _messages(line: str, where: str) -> tuple[Message, ...]:
         return (Message("user", line),)
     try:
         match json.loads(line):
-            case {"messages": [*told]} if told:
-                return tuple(Message(one["role"], str(one["content"])) for one in told)
+            case {"messages": [*messages]} if messages:
+                return tuple(Message(one["role"], str(one["content"])) for one in messages)
             case {"prompt": str(text)}:
                 return (Message("user", text),)
     except (json.JSONDecodeError, KeyError, TypeError) as error:
@@ -54,7 +56,8 @@ def _messages(line: str, where: str) -> tuple[Message, ...]:
 
 
 def repeat_shuffled(prompts: Sequence[Prompt], *, seed: int) -> Iterator[Prompt]:
-    """All of them in a shuffled order, and again: a server that remembers prefixes then remembers these."""
+    """Yields the prompts in a shuffled order, again and again. From the second round on a prefix cache knows
+    them."""
     order = list(prompts)
     stream(seed, "traffic").shuffle(order)
     return cycle(order)

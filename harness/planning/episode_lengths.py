@@ -1,5 +1,4 @@
-"""How long episodes are, turn by turn: which seat, how many prompt tokens, how many reply tokens. Knows
-lengths, never texts.
+"""Lengths of episodes, turn by turn: seat, prompt tokens, reply tokens. Knows lengths, never texts.
 
 A length is one whole play, by bots or from a store. Placeholder games ask what a length contains, so that the
 scheduler plays them like any other game. Keeps: which length an episode takes depends only on its method, its

@@ -43,7 +43,7 @@ STEPS = 60  # of the timeline: one for each minute of an hour
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredHistory:
-    """What stores hold that a plan can use: finished plays, and method -> its provider's behaviour."""
+    """The finished plays of stores, and method -> the behaviour of its provider."""
 
     plays: tuple[StoredPlay, ...]
     behaviours: Mapping[str, StoredBehaviour]
@@ -288,7 +288,8 @@ def _exceeded(name: str, budget: BudgetPart, methods: Sequence[MethodPlan], wall
     for unit, needed, allowed in planned:
         if allowed is not None and needed > allowed:
             share = allowed / needed
-            yield f"{name} of {allowed:,.6g} {unit} stops the sweep at about {share:.0%}: it needs {needed:,.6g}"
+            stops = f"{name} of {allowed:,.6g} {unit} stops the sweep at about {share:.0%}"
+            yield f"{stops}: it needs {needed:,.6g}"
 
 
 def _margin_warnings(spec: SweepSpec, sets: Mapping[str, GameSet]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What the audit of a planned sweep will be able to say and what that costs, before any call.
+"""Says what the audit of a planned sweep can prove and what that costs, before any call.
 
 Joins a sweep's plan, and a store of earlier episodes if there is one, to the audit room. Its counts of calls,
 tokens and dollars are those of `lightbulb plan`."""
@@ -207,7 +207,8 @@ def too_small_text(power: PowerEstimate) -> str:
     text = f"too small for its margins of {margins_text(power)}"
     if power.needed is not None:
         return f"{text}: {power.needed} repeats settle them"
-    return f"{text}, and no number of repeats settles them: it takes about {power.factor:.1f} times the items x {power.repeats}"
+    items = f"it takes about {power.factor:.1f} times the items x {power.repeats}"
+    return f"{text}, and no number of repeats settles them: {items}"
 
 
 def margins_text(power: PowerEstimate) -> str:

@@ -1,5 +1,4 @@
-"""How the provider of each gate behaves: as the sweep file says, as a store's calls show, or as its kind
-usually does.
+"""Models the provider of each gate: by the sweep file, by a store's calls, or by its kind.
 
 Knows a sweep's methods and what stores recorded; measures nothing itself. Every model names its source."""
 
@@ -27,7 +26,7 @@ QUANTILES = 200  # of the exponential distribution of a bot's latency
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredBehaviour:
-    """What a store recorded of one gate's provider.
+    """A store's record of one gate's provider.
 
     fit      None where the calls were too few
     failed   share of calls that failed for another reason than a quota

@@ -19,7 +19,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Use:
-    """How much of one limit is used while the method plays.
+    """The use of one limit while the method plays.
 
     limit     "requests", "tokens", "input tokens" or "output tokens" a minute, or "calls in flight"
     allowed   the limit;  share  of it that is used, on average

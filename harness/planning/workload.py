@@ -1,4 +1,4 @@
-"""What each access method has to play: its episodes, and the turns, tokens and dollars that they take.
+"""Counts what each access method plays: episodes, turns, tokens and dollars.
 
 Joins a sweep to the lengths of its episodes; the only place that does, so that `plan` and `audit --plan`
 count alike. Sends nothing."""

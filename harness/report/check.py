@@ -1,4 +1,5 @@
-"""What a check saw, as a terminal shows it: the way there, what is not kept, what it cost."""
+"""The checks of a sweep's methods for a terminal and as JSON: reachability, parameters that are not obeyed,
+cost."""
 
 from __future__ import annotations
 
@@ -17,78 +18,83 @@ _MARKS: Mapping[Answer, str] = {"kept": "yes", "broken": "NO", "unclear": "uncle
 _STYLES: Mapping[Answer, str] = {"kept": "", "broken": "bold red", "unclear": "yellow", "untested": "dim"}
 
 
-def print_looks(looks: Sequence[MethodCheck], findings: Sequence[ProbeFinding], console: Console) -> None:
-    """A line for each method, then what each does not do as it is asked, then one column a subject."""
+def print_checks(checks: Sequence[MethodCheck], findings: Sequence[ProbeFinding], console: Console) -> None:
+    """Prints a line for each method, then the parameters that it does not obey, then a table with a column
+    for each subject."""
     rows = [
         (
-            look.method.name,
-            look.method.base_url,
-            "reached" if look.reached else "NOT REACHED",
-            " ".join(f"{quota} {limit:.0f}/min" for quota, limit in look.limits.items()) or None,
-            None if look.first_answer_s is None else f"{1000 * look.first_answer_s:.0f} ms",
-            look.spent.calls,
+            check.method.name,
+            check.method.base_url,
+            "reached" if check.reached else "NOT REACHED",
+            " ".join(f"{quota} {limit:.0f}/min" for quota, limit in check.limits.items()) or None,
+            None if check.first_answer_s is None else f"{1000 * check.first_answer_s:.0f} ms",
+            check.spent.calls,
         )
-        for look in looks
+        for check in checks
     ]
     console.print(
-        table(("method", "address", "", "limits, as it says", "first answer", "calls"), rows, left=4)
+        table(("method", "address", "", "limits, from its headers", "first answer", "calls"), rows, left=4)
     )
-    for look in looks:
-        for step in look.steps:
+    for check in checks:
+        for step in check.steps:
             if not step.good:
                 console.print(
-                    Text(f"{look.method.name}: {step.name}: {escape_control(step.seen)}", style="bold red")
+                    Text(
+                        f"{check.method.name}: {step.name}: {escape_control(step.observed)}", style="bold red"
+                    )
                 )
-    for answer, title in (("broken", "Not as asked"), ("unclear", "Unclear")):
+    for answer, title in (("broken", "Not as requested"), ("unclear", "Unclear")):
         chosen = [finding for finding in findings if finding.answer == answer]
         if chosen:
             console.print(Text(f"\n{title}:", style="bold"))
         for finding in chosen:
-            words = f"  {finding.method}: {finding.subject}: {escape_control(finding.sentence)}"
-            console.print(Text(words, style=_STYLES[finding.answer]), soft_wrap=True)
+            line = f"  {finding.method}: {finding.subject}: {escape_control(finding.sentence)}"
+            console.print(Text(line, style=_STYLES[finding.answer]), soft_wrap=True)
     if findings:
         subjects = list(dict.fromkeys(finding.subject for finding in findings))
         answers = {(finding.method, finding.subject): finding.answer for finding in findings}
         methods = dict.fromkeys(finding.method for finding in findings)
-        console.print(Text("\nKept as asked?", style="bold"))
+        console.print(Text("\nAs requested?", style="bold"))
         lines = [(method, *(_MARKS[answers[method, subject]] for subject in subjects)) for method in methods]
         console.print(table(("method", *subjects), lines))
 
 
 def cost_lines(costs: Mapping[str, CheckCost | None]) -> Iterator[str]:
-    """What a check may cost, for all methods together."""
-    spents = [spent for spent in costs.values() if spent is not None]
-    if len(spents) < len(costs):
-        bots = [name for name, spent in costs.items() if spent is None]
-        yield f"{', '.join(bots)}: bots inside this program; there is nothing to reach"
-    if spents:
-        yield f"{len(spents)} access methods: at most about {cost_words(total_cost(spents))}"
+    """Yields the largest cost of a check, for all methods together."""
+    known = [cost for cost in costs.values() if cost is not None]
+    if len(known) < len(costs):
+        bots = [name for name, cost in costs.items() if cost is None]
+        yield f"{', '.join(bots)}: bots in this process, without a server to check"
+    if known:
+        yield f"{len(known)} access methods: at most about {cost_text(total_cost(known))}"
 
 
-def cost_words(spent: CheckCost) -> str:
-    """What so many calls and tokens are, in one line."""
-    words = f"{spent.calls} calls, {spent.prompt_tokens:,} tokens in, {spent.completion_tokens:,} out"
-    return f"{words}, ${spent.cost_usd:.4f}" if spent.cost_usd is not None else f"{words}, no price known"
+def cost_text(cost: CheckCost) -> str:
+    """Returns calls, tokens and price in one line."""
+    text = f"{cost.calls} calls, {cost.prompt_tokens:,} tokens in, {cost.completion_tokens:,} out"
+    return f"{text}, ${cost.cost_usd:.4f}" if cost.cost_usd is not None else f"{text}, no price known"
 
 
-def looks_as_json(looks: Sequence[MethodCheck], findings: Sequence[ProbeFinding]) -> list[dict[str, object]]:
-    """One object a method."""
+def checks_as_json(
+    checks: Sequence[MethodCheck], findings: Sequence[ProbeFinding]
+) -> list[dict[str, object]]:
+    """Returns one object for each method."""
     return [
         {
-            "method": look.method.name,
-            "base_url": look.method.base_url,
-            "reached": look.reached,
+            "method": check.method.name,
+            "base_url": check.method.base_url,
+            "reached": check.reached,
             "steps": [
-                {"name": step.name, "good": step.good, "seen": step.seen, "seconds": step.seconds}
-                for step in look.steps
+                {"name": step.name, "good": step.good, "seen": step.observed, "seconds": step.seconds}
+                for step in check.steps
             ],
-            "limits": dict(look.limits),
-            "first_answer_s": look.first_answer_s,
+            "limits": dict(check.limits),
+            "first_answer_s": check.first_answer_s,
             "spent": {
-                "calls": look.spent.calls,
-                "prompt_tokens": look.spent.prompt_tokens,
-                "completion_tokens": look.spent.completion_tokens,
-                "cost_usd": look.spent.cost_usd,
+                "calls": check.spent.calls,
+                "prompt_tokens": check.spent.prompt_tokens,
+                "completion_tokens": check.spent.completion_tokens,
+                "cost_usd": check.spent.cost_usd,
             },
             "findings": [
                 {
@@ -98,8 +104,8 @@ def looks_as_json(looks: Sequence[MethodCheck], findings: Sequence[ProbeFinding]
                     "figures": dict(one.figures),
                 }
                 for one in findings
-                if one.method == look.method.name
+                if one.method == check.method.name
             ],
         }
-        for look in looks
+        for check in checks
     ]

@@ -1,5 +1,5 @@
-"""What `lightbulb bench` found: for a terminal, and as a page. A stage that the client limited has its reason
-in place of figures."""
+"""The results of `lightbulb bench` for a terminal and as a page. A stage that the client limited shows the
+reason."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
-from harness.loadtest.loadtest_sweep import MethodBench
+from harness.loadtest.loadtest_sweep import MethodLoadTest
 from harness.loadtest.metrics import Objective, StageResult
 from harness.report.page import render, seconds
 from harness.report.table import table
 
 COLUMNS = (
-    "offered", "requests/s", "goodput/s", "tokens out/s", "TTFT p50", "p99", "a token p50", "p99", "e2e p50", "p90", "p95", "p99",
-    "waited here p99", "errors", "our CPU", "our lag",
+    "offered", "requests/s", "goodput/s", "tokens out/s", "TTFT p50", "p99", "a token p50", "p99",
+    "e2e p50", "p90", "p95", "p99",
+    "client wait p99", "errors", "client CPU", "client delay",
 )  # fmt: skip
 
 
-def print_bench(benches: Sequence[MethodBench], objective: Objective, console: Console) -> None:
-    """A line for each stage, the knee below; latencies count from the moment a request was due."""
+def print_loadtest(benches: Sequence[MethodLoadTest], objective: Objective, console: Console) -> None:
+    """Prints a line for each stage, then the knee."""
     for one in benches:
         console.print(Text(one.method, style="bold"))
         console.print(table(COLUMNS, [cells(stage) for stage in one.stages]))
@@ -29,20 +30,20 @@ def print_bench(benches: Sequence[MethodBench], objective: Objective, console: C
                 console.print(
                     Text(f"{offered(stage)}: no figures: {stage.refused}.", style="yellow"), soft_wrap=True
                 )
-        console.print(knee_said(one), soft_wrap=True, highlight=False)
-    console.print(objective_said(objective), soft_wrap=True, highlight=False)
+        console.print(knee_text(one), soft_wrap=True, highlight=False)
+    console.print(objective_text(objective), soft_wrap=True, highlight=False)
 
 
-def bench_page(benches: Sequence[MethodBench], objective: Objective, sweep: str) -> str:
-    """The same as one HTML file."""
+def loadtest_page(benches: Sequence[MethodLoadTest], objective: Objective, sweep: str) -> str:
+    """Returns the same as one HTML page."""
     return render(
         "bench.html.j2",
         sweep=sweep,
         parts=[
-            (one, knee_said(one), [(cells(stage), stage.refused) for stage in one.stages]) for one in benches
+            (one, knee_text(one), [(cells(stage), stage.refused) for stage in one.stages]) for one in benches
         ],
         columns=COLUMNS,
-        objective=objective_said(objective),
+        objective=objective_text(objective),
     )
 
 
@@ -55,19 +56,19 @@ def offered(stage: StageResult) -> str:
 
 
 def cells(stage: StageResult) -> tuple[str, ...]:
-    """One line of the table; figures that are not the server's are not in it."""
-    found = stage.figures
+    """Returns one line of the table; a stage that the client limited has no metrics in it."""
+    metrics = stage.figures
     own = (f"{stage.errors}", f"{100 * stage.cpu_share:.0f} %", seconds(stage.lag_s))
-    if found is None:
+    if metrics is None:
         return (offered(stage), *["–"] * 12, *own)
-    (p50, p90, p95, p99), waited = found.e2e_s, found.waited_s[3]
+    (p50, p90, p95, p99), waited = metrics.e2e_s, metrics.waited_s[3]
     return (
         offered(stage),
-        f"{found.requests_per_s:.2f}",
-        f"{found.goodput_per_s:.2f}",
-        "–" if found.output_tokens_per_s is None else f"{found.output_tokens_per_s:.1f}",
-        *_ends(found.ttft_s),
-        *_ends(found.tpot_s),
+        f"{metrics.requests_per_s:.2f}",
+        f"{metrics.goodput_per_s:.2f}",
+        "–" if metrics.output_tokens_per_s is None else f"{metrics.output_tokens_per_s:.1f}",
+        *_ends(metrics.ttft_s),
+        *_ends(metrics.tpot_s),
         *map(seconds, (p50, p90, p95, p99, waited)),
         *own,
     )
@@ -77,16 +78,15 @@ def _ends(quantiles: tuple[float, ...]) -> tuple[str, str]:
     return (seconds(quantiles[0]), seconds(quantiles[3])) if quantiles else ("–", "–")
 
 
-def knee_said(one: MethodBench) -> str:
+def knee_text(one: MethodLoadTest) -> str:
     if one.knee is None:
-        return "The knee: not known; it takes two stages of the closed loop with figures."
-    return (
-        f"The knee: {one.knee:g} in flight is the least that reaches nine tenths of the best throughput seen."
-    )
+        return "The knee: unknown; two stages of the closed loop with figures are needed."
+    return f"The knee: {one.knee:g} in flight, the least that reaches nine tenths of the best throughput."
 
 
-def objective_said(objective: Objective) -> str:
+def objective_text(objective: Objective) -> str:
     return (
-        f"Goodput counts requests with a first piece within {objective.ttft_s:g} s and an end within {objective.e2e_s:g} s of the moment"
+        f"Goodput counts requests with a first chunk within {objective.ttft_s:g} s"
+        f" and an end within {objective.e2e_s:g} s of the moment"
         " they were due."
     )

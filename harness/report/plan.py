@@ -33,8 +33,8 @@ def print_plan(plan: SweepPlan, console: Console) -> None:
         unpriced = " and the cost of methods without a price" if plan.unpriced else ""
         cost = f", {plan.cost_usd:,.2f} US dollars{unpriced}"
     console.print(
-        f"{plan.episodes:,} episodes, {plan.turns:,} turns, {plan.calls:,} calls, {plan.prompt_tokens:,} tokens in,"
-        f" {plan.reply_tokens:,} out{cost}",
+        f"{plan.episodes:,} episodes, {plan.turns:,} turns, {plan.calls:,} calls,"
+        f" {plan.prompt_tokens:,} tokens in, {plan.reply_tokens:,} out{cost}",
         highlight=False,
     )
     console.print(f"Longest: {escape_control(plan.summary)}.", highlight=False)

@@ -1,5 +1,4 @@
-"""The emulator, over real sockets where sockets matter: quotas, faults, defects, and that it says the same
-thing twice."""
+"""The emulator: quotas, faults, defects and repeatability, over real sockets where sockets matter."""
 
 from __future__ import annotations
 
@@ -56,7 +55,7 @@ async def replies(
     silence_s: float = 5.0,
     provider: str = "emulator",
 ) -> list[Completion | CallError]:
-    """What these prompts get, one after the other, through our own client."""
+    """Returns what our own client gets for these prompts, one after the other."""
     way = replace(method(), base_url=emulator.base_url, provider=provider, sampling=sampling or Sampling())
     met: list[Completion | CallError] = []
     async with open_connection_pool(
@@ -72,7 +71,7 @@ async def replies(
 
 
 def clue(repeat: int = 0) -> Prompt:
-    """A describer's first ask, in one of many plays of one puzzle."""
+    """Returns a describer's first ask, in one of many plays of one item."""
     plan = replace(TABOO, repeat=repeat)
     ask = next(GAMES["taboo"].play(plan.instance, plan.rules))
     return Prompt(
@@ -119,8 +118,7 @@ def text_of(response: Response) -> str:
 
 
 def test_bots_answer_over_the_socket() -> None:
-    """A clue comes for a clue, with the tokens it cost; without the header that names the turn, no bot
-    speaks."""
+    """A bot answers a clue's ask with a clue and its token counts; without the turn header no bot answers."""
 
     async def scenario() -> None:
         async with serving(Emulation()) as emulator:
@@ -139,7 +137,7 @@ def test_bots_answer_over_the_socket() -> None:
 @pytest.mark.parametrize("dialect", ["openai_chat", "anthropic_messages"])
 @pytest.mark.parametrize("stream", [False, True])
 def test_our_client_is_understood_in_both_dialects(dialect: str, stream: bool) -> None:
-    """The same clue with the same counts, whichever dialect asks, whole or streamed."""
+    """Both dialects return the same clue with the same counts, whole or streamed."""
 
     async def scenario() -> Completion:
         async with serving(Emulation()) as emulator:
@@ -159,8 +157,8 @@ def test_our_client_is_understood_in_both_dialects(dialect: str, stream: bool) -
 
 
 def test_words_after_a_bots_reply_change_no_game() -> None:
-    """Where the bots' manners let words follow, every own puzzle ends as it did without them; elsewhere white
-    space does no harm."""
+    """Filler words after a bot's reply change no game's outcome where words may follow, nor white space
+    elsewhere."""
     for game in GAMES.values():
         for instance in game.instances()[::7]:
             played = play_by_bots(game, instance, "v1.6b", skill=0.7, chance=stream(1, instance.content_hash))
@@ -175,8 +173,8 @@ def test_words_after_a_bots_reply_change_no_game() -> None:
 
 
 def test_a_greedy_model_repeats_itself_and_a_warm_one_does_not() -> None:
-    """Five plays of one puzzle at temperature 0 begin with one reply; at 1 they differ; and another provider
-    of the model says the same."""
+    """At temperature 0 five plays of one item begin alike, here and at another provider; at temperature 1
+    they differ."""
 
     async def scenario() -> None:
         async with serving(Emulation()) as here, serving(Emulation(seed=7)) as there:
@@ -202,7 +200,7 @@ def test_a_greedy_model_repeats_itself_and_a_warm_one_does_not() -> None:
     "law", [SlidingWindow(10, 60.0), FixedWindows(10, 60.0, 7.0), RefilledBucket(10, 60.0, 0.0)]
 )
 def test_a_refused_request_is_told_the_moment_it_would_pass(law: QuotaLaw) -> None:
-    """Whoever waits as long as he is told is let in, and a moment earlier he is not."""
+    """A refused request is admitted after exactly the wait that it was given, and not earlier."""
     now_s, waited = 0.0, 0
     for _ in range(35):
         wait_s = law.wait_s(1.0, now_s)
@@ -217,7 +215,8 @@ def test_a_refused_request_is_told_the_moment_it_would_pass(law: QuotaLaw) -> No
 
 
 def test_no_window_holds_more_than_the_quota() -> None:
-    """A client that asks ten times a second for three minutes gets 20 a minute, and no 60 s hold 21."""
+    """Ten requests a second for three minutes pass a quota of 20 a minute 60 times, and no 60 s contain
+    21."""
     at = provider(Emulation(quotas=Quotas(requests=20)))
     statuses = [asked(at, now_s=tick / 10).status for tick in range(1800)]
     assert statuses.count(200) == 60
@@ -226,7 +225,7 @@ def test_no_window_holds_more_than_the_quota() -> None:
 
 
 def test_tokens_are_a_quota_too() -> None:
-    """A minute of 100 output tokens lets one reply of sixty pass, not two, and says when."""
+    """A quota of 100 output tokens admits one reply of sixty, refuses a second and gives the wait."""
     at = provider(Emulation(quotas=Quotas(output_tokens=100)))
     first = told(asked(at, temperature=0))["usage"]
     second = asked(at, now_s=1.0, temperature=0)
@@ -237,7 +236,8 @@ def test_tokens_are_a_quota_too() -> None:
 
 
 def test_headers_say_what_is_left() -> None:
-    """Limit, remaining and reset, in each dialect's own words; an unknown quota is not told."""
+    """The headers report limit, remaining and reset in each dialect's format; an untold quota has no
+    headers."""
     openai = asked(provider(Emulation(quotas=Quotas(requests=20))))
     anthropic = asked(provider(Emulation(quotas=Quotas(requests=20))), path="/v1/messages")
     silent = asked(provider(Emulation(quotas=Quotas(requests=20, told=False))))
@@ -267,8 +267,8 @@ BECOMES: dict[Fault, type[CallError] | None] = {
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_every_fault_reaches_our_client_as_what_it_is(fault: Fault) -> None:
-    """Each fault, planted alone, becomes the class that says who must act; a wrong usage spoils the counts
-    and not the reply."""
+    """Each fault alone becomes the right class of error; a wrong usage spoils the counts and not the
+    reply."""
 
     async def scenario() -> None:
         faults = Faults(rate=1.0, kinds=(fault,), stall_s=30.0)
@@ -287,7 +287,7 @@ def test_every_fault_reaches_our_client_as_what_it_is(fault: Fault) -> None:
 
 
 def test_faults_follow_what_is_asked_not_who_comes_first() -> None:
-    """The same requests in another order meet the same faults, and a second try has luck of its own."""
+    """The same requests in another order meet the same faults; a repeated request draws anew."""
     texts = [f"question {number}" for number in range(200)]
     faults = Emulation(faults=Faults(rate=0.2, kinds=("500",)))
     forwards, backwards = provider(faults), provider(faults)
@@ -303,7 +303,7 @@ def test_faults_follow_what_is_asked_not_who_comes_first() -> None:
     "head", ["GET /v1/models HTTP/1.0\r\n\r\n", "GET /v1/models HTTP/1.1\r\nConnection: close\r\n\r\n"]
 )
 def test_an_answer_ends_its_connection_where_the_client_waits_for_that(head: str) -> None:
-    """As HTTP/1.0 does, and later versions when asked to: who reads to the end would wait in vain."""
+    """The connection ends after the answer for HTTP/1.0 and for `Connection: close`."""
 
     async def main() -> bytes:
         async with serving(Emulation()) as emulator:
@@ -318,7 +318,7 @@ def test_an_answer_ends_its_connection_where_the_client_waits_for_that(head: str
 
 
 def test_a_provider_that_dies_is_gone() -> None:
-    """After its last request it answers nobody, and nobody can connect."""
+    """After its last request the provider answers nobody, and nobody can connect."""
 
     async def scenario() -> None:
         async with serving(Emulation(faults=Faults(dies_after=2))) as emulator:
@@ -333,7 +333,7 @@ def test_a_provider_that_dies_is_gone() -> None:
 
 
 def test_a_full_queue_refuses() -> None:
-    """One worker, one place in line: of five at once two are served."""
+    """With one worker and one place in the queue two of five requests at once are served."""
 
     async def scenario() -> None:
         async with serving(Emulation(latency=Latency(first_s=0.05, workers=1, queue_max=1))) as emulator:
@@ -355,7 +355,7 @@ def test_a_full_queue_refuses() -> None:
 
 
 def test_a_name_that_is_not_served_is_unknown() -> None:
-    """A provider that serves one model knows no other."""
+    """A provider that serves one model refuses any other name."""
 
     async def scenario() -> None:
         async with serving(Emulation(served="light-7b")) as emulator:
@@ -369,8 +369,8 @@ def test_a_name_that_is_not_served_is_unknown() -> None:
 
 
 def test_same_seed_and_requests_same_bytes() -> None:
-    """Two emulators that are asked the same answer the same, to the byte, faults and warm talk included;
-    another seed does not."""
+    """Two emulators with one seed answer the same requests with the same bytes, faults included; another seed
+    does not."""
     texts = [f"question {number % 7}" for number in range(40)]
 
     def run(seed: int) -> list[tuple[int, tuple[bytes, ...], str]]:
@@ -386,12 +386,13 @@ def test_same_seed_and_requests_same_bytes() -> None:
 
 
 def both(defects: Defects, **fields: object) -> tuple[Response, Response]:
-    """One question to an honest provider and to this one."""
+    """Returns the answers of an honest provider and of a defective one to one question."""
     return asked(provider(Emulation()), **fields), asked(provider(Emulation(defects=defects)), **fields)  # type: ignore[arg-type]
 
 
 def test_temperature_may_be_ignored() -> None:
-    """Asked for 0 it is served at another: what should repeat does not; a floor does the same."""
+    """With a fixed temperature or a lower bound, replies at temperature 0 do not repeat; fixed at 0 they
+    always do."""
     for defects in (Defects(temperature=1.0), Defects(temperature_min=0.8)):
         at = provider(Emulation(defects=defects))
         assert len({text_of(asked(at, temperature=0)) for _ in range(5)}) > 1
@@ -400,7 +401,7 @@ def test_temperature_may_be_ignored() -> None:
 
 
 def test_a_seed_may_be_ignored() -> None:
-    """At temperature 1 a seed makes replies repeat, unless it is not looked at."""
+    """At temperature 1 a seed makes replies repeat, unless the defect ignores it."""
     honest, deaf = provider(Emulation()), provider(Emulation(defects=Defects(seed_ignored=True)))
     assert len({text_of(asked(honest, temperature=1, seed=3)) for _ in range(5)}) == 1
     assert len({text_of(asked(honest, temperature=1, seed=number)) for number in range(5)}) > 1
@@ -408,8 +409,8 @@ def test_a_seed_may_be_ignored() -> None:
 
 
 def test_max_tokens_may_be_ignored_or_capped() -> None:
-    """Five tokens asked for are five tokens; without the limit more come; under a cap fewer, and the answer
-    says it was cut."""
+    """max_tokens limits a reply unless it is ignored; a cap makes it shorter and the finish reason says
+    "length"."""
     honest, deaf = both(Defects(max_tokens_ignored=True), max_tokens=5, temperature=0)
     assert told(honest)["usage"]["completion_tokens"] == 5  # type: ignore[index]
     assert told(deaf)["usage"]["completion_tokens"] > 5  # type: ignore[index]
@@ -419,7 +420,7 @@ def test_max_tokens_may_be_ignored_or_capped() -> None:
 
 
 def test_a_stop_may_be_ignored() -> None:
-    """The text ends before the stop, unless it is not looked at."""
+    """The reply ends before the stop sequence, unless the defect ignores it."""
     word = text_of(both(Defects(), temperature=0)[0]).split(" ")[5]
     honest, deaf = both(Defects(stop_ignored=True), temperature=0, stop=[f" {word}"])
     assert f" {word}" not in text_of(honest)
@@ -427,14 +428,15 @@ def test_a_stop_may_be_ignored() -> None:
 
 
 def test_a_hidden_system_prompt_is_counted_and_heard() -> None:
-    """It costs its tokens and changes what is said."""
+    """A hidden system prompt adds its tokens to the count and changes the reply."""
     honest, told_more = both(Defects(system_prompt="x" * 40), temperature=0)
     assert told(told_more)["usage"]["prompt_tokens"] == told(honest)["usage"]["prompt_tokens"] + 14  # type: ignore[index]
     assert text_of(told_more) != text_of(honest)
 
 
 def test_a_cut_context_forgets_its_beginning() -> None:
-    """Two long conversations that begin differently sound the same to it, and are counted short."""
+    """Two long conversations that differ at the beginning get one reply from a cut context, with a small
+    count."""
     at = provider(Emulation(defects=Defects(context_tokens_max=100)))
     one, other = (asked(at, start + " and so on" * 100, temperature=0) for start in ("Red", "Blue"))
     assert text_of(one) == text_of(other)
@@ -442,7 +444,7 @@ def test_a_cut_context_forgets_its_beginning() -> None:
 
 
 def test_another_template_counts_otherwise_and_leaks() -> None:
-    """Every message costs more, and now and then a special token shows."""
+    """Under another template every message costs more, and some replies show a special token."""
     honest, swapped = both(Defects(template="other"), temperature=0)
     assert told(swapped)["usage"]["prompt_tokens"] == told(honest)["usage"]["prompt_tokens"] + 3  # type: ignore[index]
     at = provider(Emulation(defects=Defects(template="other")))
@@ -452,8 +454,8 @@ def test_another_template_counts_otherwise_and_leaks() -> None:
 
 
 def test_a_share_of_the_traffic_goes_elsewhere() -> None:
-    """About as many requests as planted are answered by another model, also of one that is put again;
-    admitted, their fingerprint tells."""
+    """The planted share of requests is answered by another model; the fingerprint differs if that is
+    admitted."""
     texts = [f"question {number // 2}" for number in range(300)]
     routed = provider(Emulation(defects=Defects(routed_share=0.2, routed_admitted=True)))
     said = [told(asked(routed, text, temperature=0)) for text in texts]
@@ -471,7 +473,7 @@ def test_a_share_of_the_traffic_goes_elsewhere() -> None:
 
 
 def test_letters_and_white_space_may_be_lost() -> None:
-    """The first letter is small; what stood around a reply is gone."""
+    """The first letter is lower case, or the white space around the reply is removed."""
     honest, small = both(Defects(lowercase_first=True), temperature=0)
     assert text_of(small) == text_of(honest)[0].lower() + text_of(honest)[1:]
     honest, bare = both(Defects(strip_whitespace=True), temperature=0, stop=["\n"], max_tokens=40)
@@ -479,7 +481,7 @@ def test_letters_and_white_space_may_be_lost() -> None:
 
 
 def test_noise_in_the_weights_flips_some_greedy_words() -> None:
-    """A little of it changes few replies, much of it most, and the same ones each time."""
+    """Little noise in the weights changes few replies, much noise most of them, and always the same ones."""
     texts = [f"question {number}" for number in range(100)]
 
     def differing(noise: float) -> int:
@@ -497,8 +499,7 @@ def test_noise_in_the_weights_flips_some_greedy_words() -> None:
 
 
 def test_a_real_server_may_stand_behind() -> None:
-    """What the server behind says comes through with its counts; quota, faults and defects are added on the
-    way."""
+    """Replies of the server behind pass with its counts; quota, faults and defects are added."""
 
     async def scenario() -> None:
         async with serving(Emulation(weights="real")) as real:
@@ -526,8 +527,7 @@ def test_a_real_server_may_stand_behind() -> None:
 
 
 def test_what_is_streamed_adds_up() -> None:
-    """The pieces of a streamed reply are the reply that comes whole, in both dialects, and the counts come
-    last."""
+    """The chunks of a streamed reply join to the whole reply in both dialects, and the counts come last."""
     whole = text_of(asked(provider(Emulation()), temperature=0))
     openai = asked(provider(Emulation()), temperature=0, stream=True, stream_options={"include_usage": True})
     chunks = [json.loads(piece[6:]) for piece in openai.pieces if not piece.startswith(b"data: [DONE]")]
@@ -545,7 +545,7 @@ def test_what_is_streamed_adds_up() -> None:
 
 
 def test_log_probabilities_are_those_it_draws_by() -> None:
-    """At temperature 1 the top candidate of a token comes as often as its probability says."""
+    """At temperature 1 the top candidate is drawn as often as its probability says."""
     at = provider(Emulation())
     came, expected, variance = 0, 0.0, 0.0
     for number in range(400):

@@ -1,4 +1,4 @@
-"""Load on virtual time: what is offered is offered, and what is noted is what happened."""
+"""The load generator on virtual time: it sends what the stage says and records what happened."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PROMPT = Prompt(
 
 
 class Server:
-    """Answers after a second, `places` at once; every `fails`-th request not at all."""
+    """A server that answers after a second, `places` requests at once, and fails every `fails`-th."""
 
     def __init__(self, *, held_s: float = 0.0, fails: int = 10**9) -> None:
         self.clock = LoopClock()
@@ -52,44 +52,47 @@ def offered(stage: Stage, server: Server, seed: int = 1) -> StageLoad:
 
 
 def test_a_closed_loop_keeps_so_many_in_flight() -> None:
-    """Never more, and as many until the requests run out: 12 by fours take three seconds."""
+    """A closed loop keeps exactly so many in flight until the requests run out: 12 by fours take three
+    seconds."""
     server = Server()
     found = offered(Stage(loop="closed", level=4, requests=12), server)
-    assert (server.most, server.asked, len(found.shots)) == (4, 12, 12)
+    assert (server.most, server.asked, len(found.requests)) == (4, 12, 12)
     assert found.wall_s == pytest.approx(3.0)
 
 
 def test_an_open_loop_does_not_wait_for_answers() -> None:
-    """Requests come at Poisson moments, the same for the same seed, however many are under way; their mean distance is the rate's."""
+    """An open loop sends at Poisson moments of the given rate, the same for the same seed, however many are
+    in flight."""
     server = Server()
     found = offered(Stage(loop="open", level=50.0, requests=400), server)
-    due = sorted(shot.due_at for shot in found.shots)
+    due = sorted(request.due_at for request in found.requests)
     assert server.most > 20
     assert 400 / (due[-1] - due[0]) == pytest.approx(50, rel=0.15)
     again = offered(Stage(loop="open", level=50.0, requests=400), Server())
-    assert sorted(shot.due_at for shot in again.shots) == due
+    assert sorted(request.due_at for request in again.requests) == due
     assert (
         sorted(
-            shot.due_at
-            for shot in offered(Stage(loop="open", level=50.0, requests=400), Server(), seed=2).shots
+            request.due_at
+            for request in offered(Stage(loop="open", level=50.0, requests=400), Server(), seed=2).requests
         )
         != due
     )
 
 
 def test_the_moments_are_kept_apart() -> None:
-    """A ceiling on the wire holds a request back for half a second: due, sent, first piece and end are each in their place."""
+    """The request rate limiter holds a request back for half a second: due, sent, first chunk and end are
+    recorded apart."""
     found = offered(Stage(loop="closed", level=1, requests=2), Server(held_s=0.5))
-    for shot in found.shots:
-        assert shot.sent_at - shot.due_at == pytest.approx(0.5)
-        assert shot.first_at is not None
-        assert shot.first_at - shot.sent_at == pytest.approx(0.4)
-        assert shot.done_at - shot.sent_at == pytest.approx(1.0)
+    for request in found.requests:
+        assert request.sent_at - request.due_at == pytest.approx(0.5)
+        assert request.first_at is not None
+        assert request.first_at - request.sent_at == pytest.approx(0.4)
+        assert request.done_at - request.sent_at == pytest.approx(1.0)
 
 
 def test_a_refusal_is_noted_and_not_tried_again() -> None:
-    """Every third fails: as many requests as offered, the failed ones with their class."""
+    """A failed request is recorded with its class, among as many requests as offered."""
     server = Server(fails=3)
     found = offered(Stage(loop="closed", level=2, requests=9), server)
     assert server.asked == 9
-    assert [shot.error for shot in found.shots].count("Unavailable") == 3
+    assert [request.error for request in found.requests].count("Unavailable") == 3

@@ -1,4 +1,4 @@
-"""`lightbulb bench`, against an emulator in a process of its own."""
+"""`lightbulb bench` against an emulator in a process of its own."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ base_url = "{base_url}"
 
 @pytest.fixture(scope="module")
 def base_url() -> Iterator[str]:
-    """Eight requests at once, a tenth of a second to the first token."""
+    """An emulator with eight workers and a tenth of a second to the first token."""
     settings = ["latency.first_s=0.1", "latency.tokens_per_s=2000", "latency.workers=8"]
     emulator = subprocess.Popen(
         command("emulate", "--port", 0, *settings),
@@ -39,7 +39,8 @@ def base_url() -> Iterator[str]:
 
 
 def test_a_server_is_measured(base_url: str, tmp_path: Path) -> None:
-    """Each stage has its requests and moments in the store; the answer as JSON and as a page; nothing is faster than the server is."""
+    """Each stage has its requests in the store, as JSON and as a page, and no figure is better than the
+    server."""
     sweep = tmp_path / "b.toml"
     sweep.write_text(SWEEP.format(base_url=base_url))
     stages = ("--requests", 8, "--concurrency", "1,4", "--rates", 20)
@@ -67,7 +68,8 @@ def test_a_server_is_measured(base_url: str, tmp_path: Path) -> None:
 
 
 def test_what_is_asked_wrongly_is_said(base_url: str, tmp_path: Path) -> None:
-    """A misspelt method and a ladder of words are each a clear error, before anything is measured."""
+    """A misspelt method and a list of stages that are no numbers are each a clear error before anything is
+    measured."""
     sweep = tmp_path / "b.toml"
     sweep.write_text(SWEEP.format(base_url=base_url))
     for arguments, words in (

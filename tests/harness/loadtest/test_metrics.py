@@ -1,4 +1,4 @@
-"""From shots to figures, and the refusal to print what is not the server's."""
+"""The metrics of a stage, and the reasons why a stage has none."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SHOT = TimedRequest(
 )
 GOOD = StageLoad(
     stage=Stage(loop="closed", level=1, requests=4),
-    shots=tuple(
+    requests=tuple(
         replace(SHOT, due_at=2.5 * n, sent_at=2.5 * n, first_at=2.5 * n + 0.5, done_at=2.5 * (n + 1))
         for n in range(4)
     ),
@@ -36,7 +36,8 @@ GOOD = StageLoad(
 
 
 def test_the_figures_are_what_they_say() -> None:
-    """Four requests of two and a half seconds one after the other, five tokens each, the first after half a second."""
+    """Four requests of two and a half seconds one after the other, five tokens each, the first after half a
+    second."""
     figures = summarise_stage(GOOD, OBJECTIVE).figures
     assert figures is not None
     assert (figures.requests_per_s, figures.output_tokens_per_s, figures.input_tokens_per_s) == pytest.approx(
@@ -53,21 +54,22 @@ def test_the_figures_are_what_they_say() -> None:
 
 
 def test_percentiles_lie_between_neighbours() -> None:
-    """Of 1 to 101: exactly 51, 91, 96, 100; of one value, that value."""
+    """The quantiles of 1 to 101 are exactly 51, 91, 96, 100; those of one value are that value."""
     assert quantiles([float(n) for n in range(101, 0, -1)]) == pytest.approx((51, 91, 96, 100))
     assert quantiles([7.0]) == (7.0,) * 4
     assert quantiles([]) == ()
 
 
 def test_goodput_counts_what_kept_the_objective() -> None:
-    """One request late to start and one late to end are not good; waiting in the client counts against it."""
+    """A request that starts late or ends late misses the objective; waiting in the client counts against
+    it."""
     late = (
-        replace(GOOD.shots[0], first_at=1.5),
-        replace(GOOD.shots[1], done_at=5.9),
-        replace(GOOD.shots[2], due_at=4.4),
-        GOOD.shots[3],
+        replace(GOOD.requests[0], first_at=1.5),
+        replace(GOOD.requests[1], done_at=5.9),
+        replace(GOOD.requests[2], due_at=4.4),
+        GOOD.requests[3],
     )
-    figures = summarise_stage(replace(GOOD, shots=late), OBJECTIVE).figures
+    figures = summarise_stage(replace(GOOD, requests=late), OBJECTIVE).figures
     assert figures is not None
     assert figures.goodput_per_s == pytest.approx(0.1)
     assert figures.requests_per_s == pytest.approx(0.4)
@@ -79,18 +81,21 @@ def test_goodput_counts_what_kept_the_objective() -> None:
         (replace(GOOD, cpu_share=0.97), "97 % of a core"),
         (replace(GOOD, lag_s=0.4), "event loop was 400.0 ms late"),
         (
-            replace(GOOD, shots=tuple(replace(shot, sent_at=shot.due_at + 1.0) for shot in GOOD.shots)),
+            replace(
+                GOOD,
+                requests=tuple(replace(request, sent_at=request.due_at + 1.0) for request in GOOD.requests),
+            ),
             "waited 1000.0 ms in this client",
         ),
         (
-            replace(GOOD, shots=tuple(replace(shot, error="Unavailable") for shot in GOOD.shots)),
+            replace(GOOD, requests=tuple(replace(request, error="Unavailable") for request in GOOD.requests)),
             "no request was answered",
         ),
         (replace(GOOD, beats=3), "before the client's own lateness could be told"),
     ],
 )
 def test_what_the_client_limited_has_no_figures(offered: StageLoad, why: str) -> None:
-    """The reason stands in their place, and what the client spent is said all the same."""
+    """A stage that the client limited has a reason in place of metrics, and the client's own figures."""
     measured = summarise_stage(offered, OBJECTIVE)
     assert measured.figures is None
     assert why in str(measured.refused)
@@ -98,7 +103,8 @@ def test_what_the_client_limited_has_no_figures(offered: StageLoad, why: str) ->
 
 
 def test_the_knee_is_the_least_level_that_is_nearly_best() -> None:
-    """Throughput 1, 1.9, 2.0, 2.0 at 1, 2, 4, 8 in flight: 2. A refused stage and an open one do not count; one stage has no knee."""
+    """Throughput 1, 1.9, 2.0, 2.0 at 1, 2, 4, 8 in flight: 2. A refused stage and an open one do not count;
+    one stage has no knee."""
 
     def stage(level: float, rate: float, *, refused: bool = False) -> StageResult:
         made = summarise_stage(GOOD, OBJECTIVE)

@@ -1,4 +1,4 @@
-"""What load is made of."""
+"""The prompts of a load test."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from harness.loadtest.prompts import read_prompts, repeat_shuffled
 
 
 def test_lines_are_prompts(tmp_path: Path) -> None:
-    """Plain text, JSON with messages, JSON with a prompt; blank lines are none."""
+    """A line is plain text, JSON with messages or JSON with a prompt; blank lines are skipped."""
     file = tmp_path / "prompts.txt"
     file.write_text(
         'Say it.\n\n{"messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "u"}]}\n{"prompt": "p"}\n'
@@ -39,7 +39,7 @@ def test_a_line_that_is_none_is_named(line: str, tmp_path: Path) -> None:
 
 
 def test_traffic_does_not_end(tmp_path: Path) -> None:
-    """Every prompt once before any comes again, in an order that the seed decides."""
+    """Every prompt comes once before any comes again, in an order that the seed decides."""
     file = tmp_path / "prompts.txt"
     file.write_text("\n".join(map(str, range(20))))
     told = read_prompts(file, tokens_max=7)

@@ -51,7 +51,8 @@ def test_a_plan_from_a_store_is_what_was_played(played: Path) -> None:
 
 
 def test_a_plan_in_words_with_its_figure(played: Path, tmp_path: Path) -> None:
-    """The plan gives the time, the longest method, and the sources of lengths and speeds; the timeline is a picture."""
+    """The plan gives the time, the longest method, and the sources of lengths and speeds; the timeline is a
+    picture."""
     said = output("plan", played / "b.toml", "--seeds", "1", "--figure", tmp_path / "b.svg")
     assert said.startswith("b: ")
     assert "Longest: m/quick: " in said
@@ -79,7 +80,8 @@ price_output_usd_per_mtok = 2.0
 
 @pytest.mark.parametrize("from_store", [False, True])
 def test_both_plans_count_alike(played: Path, tmp_path: Path, from_store: bool) -> None:
-    """`plan` and `audit --plan` give one number of calls, tokens and dollars for one file, with and without a store."""
+    """`plan` and `audit --plan` give one number of calls, tokens and dollars for one file, with and without a
+    store."""
     sweep = tmp_path / "p.toml"
     sweep.write_text(PRICED)
     store = ("--from", played / "b.duckdb") if from_store else ()

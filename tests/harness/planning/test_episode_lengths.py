@@ -58,7 +58,7 @@ def test_a_stand_in_plays_the_shape_it_is_given() -> None:
 
 
 def test_a_seats_history_grows_or_begins_anew() -> None:
-    """What a seat has heard stands at the front of its next prompt, unless that is shorter."""
+    """A seat's history is at the front of its next prompt, unless that prompt is shorter."""
     asks = episode_length(
         [TurnLength(seat="odd", prompt_tokens=tokens, reply_tokens=1) for tokens in (10, 30, 20)]
     ).asks
@@ -88,7 +88,7 @@ def test_the_nearest_play_counts() -> None:
 
 
 def test_the_same_seed_takes_the_same_shapes() -> None:
-    """By method, item and seed alone."""
+    """The lengths depend on method, item and seed only."""
     first, second = (
         [shape.turns for shape in EpisodeLengths([], bots).draw("m/a", "m", plan(1), repeats=30, seed=7)]
         for _ in range(2)

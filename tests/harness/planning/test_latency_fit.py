@@ -16,7 +16,8 @@ from harness.simulation import VirtualClock, simulate
 
 
 def calls_of(latency: LatencyModel, *, in_flight: Sequence[int], each: int = 60) -> TimedCalls:
-    """What a store would hold of calls to such a server, so many at a time, one stage after the other."""
+    """Returns the calls that a store would have of such a server, with so many in flight, one stage after the
+    other."""
 
     async def scenario() -> TimedCalls:
         clock, chance = VirtualClock(), Random(1)
@@ -99,7 +100,7 @@ def test_a_cold_start_is_kept_apart() -> None:
 
 
 def test_a_first_wave_like_the_others_is_not_cold() -> None:
-    """Where nothing was cold, nothing is kept apart."""
+    """A first wave as fast as the later calls gives no cold factor."""
     found = fit_latency(
         calls_of(LatencyModel(first_s=0.4, prompt_s=0.0005, token_s=0.02, spread=0.3), in_flight=[20])
     )
@@ -108,8 +109,8 @@ def test_a_first_wave_like_the_others_is_not_cold() -> None:
 
 
 def test_a_call_that_was_never_seen_alone_is_not_free_there() -> None:
-    """Of a server that was seen with 16 calls and then with 4, a token of a lone call still takes as long as
-    one more call adds."""
+    """For a server seen with 16 calls and then with 4, a token of a lone call still costs as much as one call
+    adds."""
     slow, quick = [25.0] * 16, [3.8] * 16
     found = fit_latency(
         TimedCalls(

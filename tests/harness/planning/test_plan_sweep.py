@@ -119,6 +119,6 @@ def test_times_as_a_person_says_them() -> None:
 
 
 def test_the_interval_is_students() -> None:
-    """Of two values it is wide, of equal ones nothing."""
+    """The interval is wide for two different values and empty for equal ones."""
     assert span([10.0, 10.0]).low == 10.0
     assert span([9.0, 11.0]).high > 13.0
