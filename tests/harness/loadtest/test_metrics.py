@@ -79,7 +79,7 @@ def test_goodput_counts_what_kept_the_objective() -> None:
     ("offered", "why"),
     [
         (replace(GOOD, cpu_share=0.97), "97 % of a core"),
-        (replace(GOOD, lag_s=0.4), "event loop was 400.0 ms late"),
+        (replace(GOOD, lag_s=0.4), "event loop delay 400.0 ms"),
         (
             replace(
                 GOOD,
@@ -91,7 +91,7 @@ def test_goodput_counts_what_kept_the_objective() -> None:
             replace(GOOD, requests=tuple(replace(request, error="Unavailable") for request in GOOD.requests)),
             "no request was answered",
         ),
-        (replace(GOOD, beats=3), "before the client's own lateness could be told"),
+        (replace(GOOD, beats=3), "too soon to measure this client's delay"),
     ],
 )
 def test_what_the_client_limited_has_no_figures(offered: StageLoad, why: str) -> None:
