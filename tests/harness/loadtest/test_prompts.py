@@ -34,7 +34,7 @@ def test_a_line_that_is_none_is_named(line: str, tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"prompts\.txt:2"):
         read_prompts(file, tokens_max=7)
     file.write_text("\n")
-    with pytest.raises(SpecError, match="holds no prompt"):
+    with pytest.raises(SpecError, match="contains no prompt"):
         read_prompts(file, tokens_max=7)
 
 
