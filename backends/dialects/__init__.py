@@ -6,8 +6,10 @@ anthropic_messages  Anthropic's Messages
 gemini              Gemini's generateContent
 providers           facts about providers, as data: addresses, names, refused parameters
 responses           an HTTP response as bytes, and what the responses of all dialects share
-error_responses     status, code and message of an error -> the CallError that it means
-sse                 server-sent events: the pieces of a stream -> events with their times
+error_responses     status, code and words of an error -> the CallError that it means
+sse                 server-sent events: the bytes of a stream -> events with their times
+chunks              the JSON objects of an answer, whole or streamed, and whether its reply is complete
+choices             reads answers with a list of choices, for the two dialects of OpenAI
 grammar             a reply format as a grammar, for llama.cpp
 chat_templates      Jinja templates as model folders carry them"""
 
@@ -20,7 +22,6 @@ from typing import Protocol
 from backends.dialects import anthropic_messages, completions, gemini, openai_chat
 from backends.dialects.providers import Provider
 from backends.dialects.responses import HttpResponse
-from backends.dialects.sse import EventStream
 from harness.core.vocabulary import AccessMethod, Completion, Prompt
 
 
@@ -32,8 +33,9 @@ class DialectModule(Protocol):
     def path(self, method: AccessMethod) -> str: ...
     def headers(self, row: Provider, key: str | None) -> dict[str, str]: ...
     def bodies(self, method: AccessMethod) -> Callable[[Prompt], dict[str, object]]: ...
-    def read_answer(self, answer: HttpResponse, wall_s: float, row: Provider) -> Completion: ...
-    def read_stream(self, streamed: EventStream, wall_s: float, row: Provider) -> Completion: ...
+    def read_answer(
+        self, answer: HttpResponse, wall_s: float, row: Provider, good_ends: tuple[str, ...]
+    ) -> Completion: ...
     def read_models(self, answer: HttpResponse, row: Provider) -> tuple[str, ...] | None: ...
 
 
@@ -45,8 +47,7 @@ class Dialect:
     models_path: str
     headers: Callable[[Provider, str | None], dict[str, str]]
     bodies: Callable[[AccessMethod], Callable[[Prompt], dict[str, object]]]
-    read_answer: Callable[[HttpResponse, float, Provider], Completion]
-    read_stream: Callable[[EventStream, float, Provider], Completion]
+    read_answer: Callable[[HttpResponse, float, Provider, tuple[str, ...]], Completion]
     read_models: Callable[[HttpResponse, Provider], tuple[str, ...] | None]
 
     def request_body(self, method: AccessMethod, prompt: Prompt) -> dict[str, object]:
@@ -62,7 +63,6 @@ def dialect_of(module: DialectModule) -> Dialect:
         headers=module.headers,
         bodies=module.bodies,
         read_answer=module.read_answer,
-        read_stream=module.read_stream,
         read_models=module.read_models,
     )
 

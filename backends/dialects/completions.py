@@ -10,20 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from backends.dialects import sse
+from backends.dialects.choices import ReplyParts, read_choices
 from backends.dialects.openai_chat import MODELS_PATH as MODELS_PATH
-from backends.dialects.openai_chat import (
-    ReplyParts,
-    constraint,
-    read_pieces,
-    read_whole,
-    shared_fields,
-    tokens_max_name,
-)
+from backends.dialects.openai_chat import constraint, shared_fields, tokens_max_name
 from backends.dialects.openai_chat import headers as headers
 from backends.dialects.openai_chat import read_models as read_models
 from backends.dialects.providers import GENERIC, Provider, merge
 from backends.dialects.responses import HttpResponse
+from harness.core.errors import Garbled
 from harness.core.vocabulary import AccessMethod, Completion, Prompt
 
 _ADDS_BEGINNING = ("vllm",)  # these servers add a beginning-of-text token unless the request forbids it
@@ -57,16 +51,15 @@ def bodies(method: AccessMethod) -> Callable[[Prompt], dict[str, object]]:
     return body
 
 
-def read_answer(answer: HttpResponse, wall_s: float, row: Provider = GENERIC) -> Completion:
+def read_answer(
+    answer: HttpResponse, wall_s: float, row: Provider = GENERIC, good_ends: tuple[str, ...] = ()
+) -> Completion:
     """Returns the completion; see openai_chat.read_answer."""
-    return read_whole(answer, wall_s, row, _text_parts)
-
-
-def read_stream(streamed: sse.EventStream, wall_s: float, row: Provider = GENERIC) -> Completion:
-    """Returns the completion; see openai_chat.read_stream."""
-    return read_pieces(streamed, wall_s, row, _text_parts)
+    return read_choices(answer, wall_s, row, good_ends, _text_parts)
 
 
 def _text_parts(choice: Mapping[str, object], row: Provider) -> ReplyParts:
     text = choice.get("text")
-    return ReplyParts(text=text if isinstance(text, str) else None, thoughts=None)
+    if text is None or isinstance(text, str):
+        return ReplyParts(text, None)
+    raise Garbled(f"the text of the answer is no text but {type(text).__name__}", status=200)

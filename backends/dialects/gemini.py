@@ -7,12 +7,20 @@ reference of models.generateContent and its page on errors."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import repeat
 
 from backends.dialects import sse
-from backends.dialects.error_responses import error_from_response, start
+from backends.dialects.chunks import Chunks, completed, misplaced_text, read_chunks, unknown_place
+from backends.dialects.error_responses import (
+    error_from_response,
+    error_from_value,
+    is_bare_error,
+    stated_error,
+)
 from backends.dialects.providers import PROVIDERS, Provider, merge, sampling_fields, value_at
 from backends.dialects.responses import HttpResponse, count_or_none, text_or_none
-from harness.core.errors import ContentRefused, Garbled
+from harness.core.errors import AccountRefused, ContentRefused, Garbled, UnknownEnd
+from harness.core.finish_reasons import stated_finish
 from harness.core.vocabulary import AccessMethod, Completion, Prompt
 
 NAMES = {
@@ -27,7 +35,6 @@ NAMES = {
 }
 MODELS_PATH = "/models?pageSize=1000"
 _ROW = PROVIDERS["gemini"]
-_BLOCKED = ("SAFETY", "RECITATION", "LANGUAGE", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII")
 
 
 def path(method: AccessMethod) -> str:
@@ -73,74 +80,26 @@ def bodies(method: AccessMethod) -> Callable[[Prompt], dict[str, object]]:
     return body
 
 
-def read_answer(answer: HttpResponse, wall_s: float, row: Provider = _ROW) -> Completion:
-    """Returns the completion in this answer.
-
-    wall_s  now, in seconds since 1970: a Retry-After may be a date
-    raises  the CallError that the answer means"""
-    if answer.status != 200:
-        raise error_from_response(answer, wall_s, row)
-    body = answer.json()
-    if not isinstance(body, dict):
-        raise Garbled("the answer is JSON but no object", status=200)
-    if body.get("error"):
-        raise error_from_response(answer, wall_s, row)
-    candidate = _candidate(body)
-    if candidate is None:
-        raise Garbled(
-            f"the answer holds no candidates: {start(answer)}",
-            status=200,
-            request_id=text_or_none(body.get("responseId")),
-        )
-    text, thoughts = _parts_of(candidate)
-    return _completion(body, text, thoughts, _finish(candidate))
-
-
-def read_stream(streamed: sse.EventStream, wall_s: float, row: Provider = _ROW) -> Completion:
-    """Returns the completion that these events contain, with its pace; see read_answer.
-
-    raises  the CallError that the answer means; Garbled also if the stream ends before a finishReason"""
-    texts: list[str] = []
-    thoughts: list[str] = []
-    times_s: list[float] = []
-    metadata: dict[str, object] = {}
-    finish_reason = None
-    for event in streamed.events():
-        chunk = event.json()
-        if chunk.get("error"):
-            raise error_from_response(
-                HttpResponse(status=200, headers=streamed.answer.headers, body=event.data), wall_s, row
-            )
-        metadata |= {
-            name: chunk[name] for name in ("usageMetadata", "modelVersion", "responseId") if name in chunk
-        }
-        candidate = _candidate(chunk)
-        if candidate is None:
-            continue
-        finish_reason = _finish(candidate) or finish_reason
-        text, thought = _parts_of(candidate)
-        if text or thought:
-            times_s.append(event.at_s)
-            texts.append(text)
-            thoughts.append(thought or "")
-    if finish_reason is None:
-        raise Garbled(
-            "the stream broke off before the reply was done",
-            status=200,
-            request_id=text_or_none(metadata.get("responseId")),
-        )
-    return _completion(metadata, "".join(texts), "".join(thoughts) or None, finish_reason)._replace(
-        pace=sse.pace(times_s)
-    )
+def read_answer(
+    answer: HttpResponse, wall_s: float, row: Provider = _ROW, good_ends: tuple[str, ...] = ()
+) -> Completion:
+    """Returns the completion in this answer, whole or streamed; see openai_chat.read_answer."""
+    chunks = read_chunks(answer, wall_s, row)
+    reply = _Reply(answer, wall_s, row)
+    for body, at_s in zip(chunks.objects, chunks.times_s or repeat(0.0), strict=False):
+        reply.add(body, at_s)
+    completion = completed(reply.completion(chunks), chunks, good_ends)
+    return completion._replace(pace=sse.pace(reply.times_s)) if chunks.times_s else completion
 
 
 def read_models(answer: HttpResponse, row: Provider = _ROW) -> tuple[str, ...] | None:
     """Returns the names of the models that the server lists; None if it lists none.
 
-    raises  the CallError that a refusal means, such as AccountRefused"""
-    if answer.status in (400, 401, 402, 403):
-        raise error_from_response(answer, 0.0, row)
-    if answer.status != 200:
+    raises  AccountRefused if the server refuses the key"""
+    if not answer.succeeded:
+        error = error_from_response(answer, 0.0, row)
+        if isinstance(error, AccountRefused):
+            raise error
         return None
     body = answer.json()
     entries = body.get("models") if isinstance(body, dict) else None
@@ -150,50 +109,114 @@ def read_models(answer: HttpResponse, row: Provider = _ROW) -> tuple[str, ...] |
     return tuple(name.removeprefix("models/") for name in names if name)
 
 
-def _candidate(body: Mapping[str, object]) -> Mapping[str, object] | None:
-    """Returns the first candidate; raises ContentRefused if the prompt was blocked."""
-    reason = text_or_none(value_at("promptFeedback.blockReason", body))
-    if reason:
-        raise ContentRefused(f"the provider's filter stopped the prompt (blockReason {reason})", status=200)
-    candidates = body.get("candidates")
-    candidate = candidates[0] if isinstance(candidates, list) and candidates else None
-    return candidate if isinstance(candidate, dict) else None
+class _Reply:
+    """The reply that the objects of one answer spell."""
 
+    def __init__(self, answer: HttpResponse, wall_s: float, row: Provider) -> None:
+        self._answer = answer
+        self._wall_s = wall_s
+        self._row = row
+        self._metadata: dict[str, object] = {}
+        self._usages: list[Mapping[str, object]] = []
+        self._texts: list[str] = []
+        self._thoughts: list[str] = []
+        self._finish_reason: str | None = None
+        self._has_candidate = False
+        self.times_s: list[float] = []
 
-def _parts_of(candidate: Mapping[str, object]) -> tuple[str, str | None]:
-    """Returns text and thoughts; a reply that consists of thoughts only has no parts."""
-    parts = value_at("content.parts", candidate)
-    texts: tuple[list[str], list[str]] = ([], [])
-    for part in parts if isinstance(parts, list) else ():
-        if isinstance(part, dict) and (text := text_or_none(part.get("text"))):
+    def add(self, body: Mapping[str, object], at_s: float) -> None:
+        """Takes one object, in the order of the answer.
+
+        raises  the CallError that it states; ContentRefused if the prompt was blocked; UnknownEnd if it has
+                text in an unknown place"""
+        candidates = body.get("candidates")
+        candidate = candidates[0] if isinstance(candidates, list) and candidates else None
+        if "error" in body or candidate is None:
+            self._check_stray(body)
+        self._metadata |= {name: body[name] for name in ("modelVersion", "responseId") if body.get(name)}
+        if isinstance(usage := body.get("usageMetadata"), dict):
+            self._usages.append(usage)
+        if not isinstance(candidate, dict):
+            return
+        self._has_candidate = True
+        text, thoughts = self._parts(candidate)
+        if text or thoughts:
+            self.times_s.append(at_s)
+            self._texts.append(text)
+            self._thoughts.append(thoughts)
+        elif (place := misplaced_text(candidate)) is not None:
+            raise self._unknown_place(f"candidates[0].{place}")
+        self._finish_reason = stated_finish(candidate.get("finishReason")) or self._finish_reason
+
+    def _parts(self, candidate: Mapping[str, object]) -> tuple[str, str]:
+        """Returns text and thoughts; a reply that consists of thoughts only has no parts."""
+        content = candidate.get("content")
+        parts = content.get("parts") if isinstance(content, dict) else None
+        if not isinstance(content, dict | None) or not isinstance(parts, list | None):
+            raise Garbled(
+                f"the content of the answer is malformed: {self._answer.start()}", status=self._answer.status
+            )
+        texts: tuple[list[str], list[str]] = ([], [])
+        for part in parts or ():
+            text = part.get("text", "") if isinstance(part, dict) else None
+            if not isinstance(text, str):
+                raise Garbled("a part of the answer is no text", status=self._answer.status)
             texts[part.get("thought") is True].append(text)
-    return "".join(texts[0]), "".join(texts[1]) or None
+        return "".join(texts[0]), "".join(texts[1])
 
+    def _check_stray(self, body: Mapping[str, object]) -> None:
+        """Raises the error that an object without a candidate states, or UnknownEnd if it has text."""
+        reason = text_or_none(value_at("promptFeedback.blockReason", body))
+        if reason:
+            raise ContentRefused(
+                f"the provider's filter stopped the prompt (blockReason {reason})", status=self._answer.status
+            )
+        error = stated_error(body)
+        if error is None and "usageMetadata" not in body and is_bare_error(body):
+            error = body
+        if error is not None:
+            raise error_from_value(error, self._answer, self._wall_s, self._row)
+        if (place := misplaced_text(body)) is not None:
+            raise self._unknown_place(place)
 
-def _finish(candidate: Mapping[str, object]) -> str | None:
-    reason = text_or_none(candidate.get("finishReason"))
-    if reason in _BLOCKED:
-        raise ContentRefused(f"the provider's filter cut the reply (finishReason {reason})", status=200)
-    return reason
+    def _unknown_place(self, place: str) -> UnknownEnd:
+        return unknown_place(place, Completion(text="".join(self._texts), http_status=self._answer.status))
 
+    def completion(self, chunks: Chunks) -> Completion:
+        """Returns what the objects contain; its end is not judged.
 
-def _completion(
-    body: Mapping[str, object], text: str, thoughts: str | None, finish_reason: str | None
-) -> Completion:
-    """Adds the thoughts, which its candidatesTokenCount leaves out, to completion_tokens."""
-    usage = body.get("usageMetadata")
-    reasoning_tokens = count_or_none(value_at("thoughtsTokenCount", usage))
-    reply_tokens = count_or_none(value_at("candidatesTokenCount", usage))
-    counted = reply_tokens is not None or reasoning_tokens is not None
-    return Completion(
-        text=text,
-        finish_reason=finish_reason,
-        prompt_tokens=count_or_none(value_at("promptTokenCount", usage)),
-        completion_tokens=(reply_tokens or 0) + (reasoning_tokens or 0) if counted else None,
-        served_model=text_or_none(body.get("modelVersion")),
-        request_id=text_or_none(body.get("responseId")),
-        http_status=200,
-        reasoning=thoughts,
-        reasoning_tokens=reasoning_tokens,
-        cached_tokens=count_or_none(value_at("cachedContentTokenCount", usage)),
-    )
+        Adds the thoughts, which its candidatesTokenCount leaves out, to completion_tokens.
+        raises  Garbled if there is no candidate"""
+        request_id = text_or_none(self._metadata.get("responseId"))
+        if not self._has_candidate:
+            raise chunks.broken or Garbled(
+                f"the answer contains no candidates: {self._answer.start()}",
+                status=self._answer.status,
+                request_id=request_id,
+            )
+        counts = {
+            name: max(
+                (count for usage in self._usages if (count := count_or_none(usage.get(name))) is not None),
+                default=None,
+            )
+            for name in (
+                "promptTokenCount",
+                "candidatesTokenCount",
+                "thoughtsTokenCount",
+                "cachedContentTokenCount",
+            )
+        }
+        reasoning_tokens, reply_tokens = counts["thoughtsTokenCount"], counts["candidatesTokenCount"]
+        counted = reply_tokens is not None or reasoning_tokens is not None
+        return Completion(
+            text="".join(self._texts),
+            finish_reason=self._finish_reason,
+            prompt_tokens=counts["promptTokenCount"],
+            completion_tokens=(reply_tokens or 0) + (reasoning_tokens or 0) if counted else None,
+            served_model=text_or_none(self._metadata.get("modelVersion")),
+            request_id=request_id,
+            http_status=self._answer.status,
+            reasoning="".join(self._thoughts) or None,
+            reasoning_tokens=reasoning_tokens,
+            cached_tokens=counts["cachedContentTokenCount"],
+        )

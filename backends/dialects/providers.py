@@ -77,9 +77,9 @@ class Provider:
     reasoning       fields of a message that contain thoughts
     cached          path of the cached tokens within the usage; a dot leads into an object
     excludes_reasoning  its count of completion tokens does not include thoughts
-    account         words of errors that concern the account: no credit, an unknown key
+    account         further words of its errors that concern the account: no credit, an unknown key
     account_statuses    statuses that concern the account, besides 401, 402 and 403
-    refused         words of errors that mean that the content was refused"""
+    refused         further words of its errors that mean that the content was refused"""
 
     docs: str
     base_url: str | None = None
@@ -99,14 +99,9 @@ class Provider:
     reasoning: tuple[str, ...] = ("reasoning_content", "reasoning")
     cached: str = "prompt_tokens_details.cached_tokens"
     excludes_reasoning: bool = False
-    account: tuple[str, ...] = (
-        "insufficient_quota",
-        "billing_hard_limit_reached",
-        "billing_not_active",
-        "insufficient_credits",
-    )
+    account: tuple[str, ...] = ()
     account_statuses: tuple[int, ...] = ()
-    refused: tuple[str, ...] = ("content_filter", "content_policy_violation")
+    refused: tuple[str, ...] = ()
 
 
 def _drops(*parameters: str, why: str, models: str = "", unless_effort: str | None = None) -> Rule:
@@ -150,7 +145,6 @@ PROVIDERS: dict[str, Provider] = {
         names={"tokens_max": "max_completion_tokens"},
         rules=_OPENAI_RULES,
         lists_models=False,  # it lists models that could be deployed
-        refused=("content_filter", "responsibleaipolicyviolation"),
     ),
     "openrouter": Provider(
         docs="https://openrouter.ai/docs/api/reference/errors-and-debugging",
@@ -168,7 +162,7 @@ PROVIDERS: dict[str, Provider] = {
         ),
         router=True,
         lists_models=False,  # its list has no suffixes such as :nitro
-        account=("insufficient_credits", "insufficient credits", "payment_required", "weight_exceeds_budget"),
+        account=("weight_exceeds_budget",),
         refused=("moderation", "flagged", "guardrail"),
     ),
     "together": Provider(
@@ -224,7 +218,6 @@ PROVIDERS: dict[str, Provider] = {
         ),
         efforts={"none": {"thinking": {"type": "disabled"}}},
         cached="prompt_cache_hit_tokens",
-        account=("insufficient balance",),
     ),
     "mistral": Provider(
         docs="https://docs.mistral.ai/api",
@@ -250,8 +243,6 @@ PROVIDERS: dict[str, Provider] = {
         ),
         lists_models=False,  # its list has no aliases
         excludes_reasoning=True,
-        account=("available credits", "spending limit", "incorrect api key"),
-        refused=("usage guidelines",),
     ),
     "cohere": Provider(
         docs="https://docs.cohere.com/docs/compatibility-api",
@@ -276,7 +267,6 @@ PROVIDERS: dict[str, Provider] = {
         dialect="gemini",
         key_header="x-goog-api-key",
         efforts={"none": {"generationConfig": {"thinkingConfig": {"thinkingBudget": 0}}}},
-        account=("prepayment credits", "perday", "api_key_invalid", "api key not valid"),
     ),
     "gemini-compat": Provider(
         docs="https://ai.google.dev/gemini-api/docs/openai",
@@ -284,7 +274,6 @@ PROVIDERS: dict[str, Provider] = {
         key_env="GEMINI_API_KEY",
         rules=(_drops("top_k", "seed", why="is not among the parameters of its compatible endpoint"),),
         lists_models=False,  # its list has names with the prefix models/
-        account=("prepayment credits", "perday", "api_key_invalid", "api key not valid"),
     ),
     "anthropic": Provider(
         docs="https://platform.claude.com/docs/en/api/messages",
@@ -311,7 +300,6 @@ PROVIDERS: dict[str, Provider] = {
             ),
         ),
         lists_models=False,  # its list has no aliases
-        account=("credit balance", "billing_error", "usage limits", "spend_limit", "spend limit"),
     ),
     "vllm": Provider(
         docs="https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html",

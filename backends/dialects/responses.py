@@ -4,57 +4,77 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import orjson
 
-from harness.core.errors import Garbled
+from harness.core.errors import CallError, Garbled
 from harness.core.vocabulary import Completion
 
-PAUSE_S_MAX = 86_400.0  # one day; a longer pause is taken for a mistake of the provider
+COUNT_MAX = (
+    1_000_000_000  # tokens of one call; a greater count is an error of the server, and sums must not overflow
+)
+_BOM = b"\xef\xbb\xbf"
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
+class Arrivals(NamedTuple):
+    """When the pieces of a streamed body arrived.
+
+    ends      where in the body each piece ends
+    times_s   when it arrived, in seconds after the request was sent"""
+
+    ends: Sequence[int]
+    times_s: Sequence[float]
+
+
 class HttpResponse(NamedTuple):
-    """One response. headers: a mapping that ignores the case of names, or has them in lower case."""
+    """One response.
+
+    headers    a mapping that ignores the case of names, or has them in lower case
+    arrivals   of a response that was read as a stream
+    broken     what ended the connection before the end of the body; the body is what arrived until then"""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    arrivals: Arrivals | None = None
+    broken: CallError | None = None
+
+    @property
+    def succeeded(self) -> bool:
+        return 200 <= self.status < 300
 
     def json(self) -> object:
         """Returns the body as JSON; half surrogate pairs, which UTF-8 cannot hold, become U+FFFD.
 
         raises  Garbled if the body is not JSON"""
         try:
-            return orjson.loads(self.body)
-        except orjson.JSONDecodeError:
-            pass
-        try:
-            return _without_lone_surrogates(json.loads(self.body.decode("utf-8", "replace")))
-        except (ValueError, RecursionError) as error:
-            start = self.body[:120].decode("utf-8", "replace")
-            raise Garbled(f"the answer is not JSON but begins {start!r}", status=self.status) from error
+            return json_value(self.body)
+        except ValueError as error:
+            raise Garbled(
+                f"the answer is not JSON but begins {self.start()!r}", status=self.status
+            ) from error
 
-    def retry_after_s(self, wall_s: float) -> float | None:
-        """Returns the pause asked for: `retry-after-ms`, or `retry-after` in seconds or as a date.
+    def start(self) -> str:
+        """Returns the beginning of the body, for messages."""
+        return one_line(self.body[:200].decode("utf-8", "replace")) or "(empty body)"
 
-        wall_s   now, in seconds since 1970"""
-        for header, unit_s in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-            text = self.headers.get(header, "").strip()
-            try:
-                seconds = float(text) * unit_s
-            except ValueError:
-                continue
-            return min(max(seconds, 0.0), PAUSE_S_MAX) if seconds == seconds else None
-        try:
-            return min(
-                max(0.0, parsedate_to_datetime(self.headers["retry-after"]).timestamp() - wall_s), PAUSE_S_MAX
-            )
-        except (KeyError, ValueError, TypeError):
-            return None
+
+def json_value(text: bytes) -> object:
+    """Returns the value of a JSON text, read leniently: a BOM, NaN, invalid UTF-8 and lone surrogates are
+    accepted.
+
+    raises  ValueError if the text is not JSON"""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        pass
+    try:
+        return _without_lone_surrogates(json.loads(text.removeprefix(_BOM).decode("utf-8", "replace")))
+    except RecursionError as error:
+        raise ValueError("the JSON text is nested too deeply") from error
 
 
 def split_thoughts(completion: Completion) -> Completion:
@@ -68,14 +88,21 @@ def split_thoughts(completion: Completion) -> Completion:
     return completion._replace(text=reply.lstrip("\n"), reasoning=(completion.reasoning or "") + thoughts)
 
 
+def one_line(text: str) -> str:
+    """Returns the text on one line and without control characters, so that a message can quote it safely."""
+    return " ".join("".join(c if c.isprintable() or c.isspace() else "�" for c in text[:2000]).split())
+
+
 def text_or_none(value: object) -> str | None:
     """Returns the value if it is a text; any other value is never made one."""
     return value if isinstance(value, str) else None
 
 
 def count_or_none(value: object) -> int | None:
-    """Returns the value if it is a count that the store can hold."""
-    return value if type(value) is int and 0 <= value < 2**63 else None
+    """Returns the value if it is a plausible count of tokens; a float must be a whole number."""
+    if type(value) is float and value.is_integer():
+        value = int(value)
+    return value if type(value) is int and 0 <= value <= COUNT_MAX else None
 
 
 def mapping_or_empty(value: object) -> Mapping[str, object]:

@@ -1,25 +1,28 @@
-"""Server-sent events: the pieces of an answer -> events, each with the time at which it was complete. Pure.
+"""Server-sent events: the bytes of an answer -> events, each with the time at which it was complete. Pure.
 
-Nothing is parsed while an answer arrives: pieces are kept with their times and are read once at the end.
-Source: the HTML standard's section on server-sent events, without lone carriage returns as line ends."""
+Nothing is parsed while an answer arrives: the pieces are kept with their times and are read once at the end.
+Source: the HTML standard's section on server-sent events. Two things go beyond it: a line that is a JSON text
+of its own or an `error:` field becomes an event, because servers write errors so into a stream that has
+begun."""
 
 from __future__ import annotations
 
+import re
 import statistics
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
-import orjson
-
-from backends.dialects.responses import HttpResponse
-from harness.core.errors import Garbled
+from backends.dialects.responses import Arrivals, HttpResponse
 from harness.core.vocabulary import Pace
 
 CONTENT_TYPE = "text/event-stream"
 DONE_MARKER = b"[DONE]"  # the last event of a stream in OpenAI's dialect
+ERROR = "error"  # the name of an event that reports an error
+_BOM = b"\xef\xbb\xbf"
+_LONE_RETURN = re.compile(rb"\r(?!\n)")
+_FIELD = re.compile(rb"\s*(?:data|event|id|retry|error)?:", re.IGNORECASE)
 
 
 class ServerSentEvent(NamedTuple):
@@ -29,56 +32,64 @@ class ServerSentEvent(NamedTuple):
     data: bytes
     at_s: float
 
-    def json(self) -> dict[str, object]:
-        """Returns the data as a JSON object.
 
-        raises  Garbled if it is not one: the stream was cut or has another format"""
-        try:
-            body = orjson.loads(self.data)
-        except orjson.JSONDecodeError:
-            body = HttpResponse(status=200, headers={}, body=self.data).json()
-        if not isinstance(body, dict):
-            raise Garbled("an event of the stream is JSON but no object", status=200)
-        return body
+def is_event_stream(answer: HttpResponse) -> bool:
+    """Says whether the body is a stream of events, whatever its content type is."""
+    start = answer.body[:256].removeprefix(_BOM).lstrip()
+    if start[:1] in (b"{", b"["):
+        return False
+    content_type = answer.headers.get("content-type", "").lower()
+    return CONTENT_TYPE in content_type or _FIELD.match(start) is not None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EventStream:
-    """An answer of status 200 that arrived in pieces.
+def events(body: bytes, arrivals: Arrivals | None) -> Iterator[ServerSentEvent]:
+    """Yields the events that have data, in order; the last one needs no blank line behind it."""
+    data: list[bytes] = []
+    name, offset, last = "", 0, 0
+    if body.startswith(_BOM):
+        offset, body = len(_BOM), body[len(_BOM) :]
+    if b"\r" in body:
+        body = _LONE_RETURN.sub(b"\n", body)
+    at_s = _Clock(arrivals)
+    for line in body.split(b"\n"):
+        offset += len(line) + 1
+        if line.endswith(b"\r"):
+            line = line[:-1]
+        if line.startswith(b"data:"):
+            data.append(line[6:] if line.startswith(b"data: ") else line[5:])
+            last = offset
+        elif not line:
+            if data:
+                joined = data[0] if len(data) == 1 else b"\n".join(data)
+                if joined:
+                    yield ServerSentEvent(name, joined, at_s(last))
+                data = []
+            elif name == ERROR:  # an error without a word is an error all the same
+                yield ServerSentEvent(name, b"", at_s(offset))
+            name = ""
+        elif line.startswith(b"event:"):
+            name = line[6:].strip().decode("utf-8", "replace")
+        elif line[:1] in (b"{", b"["):
+            yield ServerSentEvent(name, line, at_s(offset))
+        elif line.startswith(b"error:"):
+            yield ServerSentEvent(ERROR, line[6:].strip(), at_s(offset))
+    if data and any(data):
+        yield ServerSentEvent(name, b"\n".join(data), at_s(last))
 
-    answer     its headers, and all pieces joined
-    ends       where in the body each piece ends
-    arrival_s  when each piece arrived, in seconds after the request was sent"""
 
-    answer: HttpResponse
-    ends: Sequence[int]
-    arrival_s: Sequence[float]
+class _Clock:
+    """Maps an offset in the body to the arrival of the piece that contains it."""
 
-    def events(self) -> Iterator[ServerSentEvent]:
-        """Yields the events that have data, in order; the last one needs no blank line behind it."""
-        data: list[bytes] = []
-        name, offset, last = "", 0, 0
-        for line in self.answer.body.split(b"\n"):
-            offset += len(line) + 1
-            if line.endswith(b"\r"):
-                line = line[:-1]
-            if line.startswith(b"data:"):
-                data.append(line[6:] if line.startswith(b"data: ") else line[5:])
-                last = offset
-            elif not line:
-                if data:
-                    yield ServerSentEvent(
-                        name, data[0] if len(data) == 1 else b"\n".join(data), self._arrival_s(last)
-                    )
-                    data = []
-                name = ""
-            elif line.startswith(b"event:"):
-                name = line[6:].strip().decode("utf-8", "replace")
-        if data:
-            yield ServerSentEvent(name, b"\n".join(data), self._arrival_s(last))
+    __slots__ = ("_ends", "_times_s")
 
-    def _arrival_s(self, end: int) -> float:
-        return self.arrival_s[min(bisect_left(self.ends, end), len(self.ends) - 1)]
+    def __init__(self, arrivals: Arrivals | None) -> None:
+        self._ends = arrivals.ends if arrivals else ()
+        self._times_s = arrivals.times_s if arrivals else ()
+
+    def __call__(self, end: int) -> float:
+        if not self._ends:
+            return 0.0
+        return self._times_s[min(bisect_left(self._ends, end), len(self._ends) - 1)]
 
 
 def pace(times_s: Sequence[float]) -> Pace | None:

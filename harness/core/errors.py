@@ -4,10 +4,11 @@ HarnessError ─ SpecError               the user's file or arguments are wrong
              ─ EngineError             a local engine could not be installed, started or kept alive
              ─ CallError               a provider's failure
                ─ TransientCallError    worth another try: RateLimited, Unavailable ─ ConnectFailed, TimedOut,
-               Garbled ─ FinalCallError        another try gives the same: Rejected, ContentRefused,
-               ContextExceeded
+                                       Garbled
+               ─ FinalCallError        another try gives the same: Rejected, ContentRefused, ContextExceeded,
+                                       UnknownEnd
                  ─ GateClosing         no further call is possible: AccountRefused, ModelUnknown, Unreachable,
-                                       Stopped, BudgetSpent
+                                       AllRefused, Stopped, BudgetSpent
              ─ StoreError              disk or database
                ─ StoreInUse            another process holds the file
              ─ AuditError              the rows cannot answer the question"""
@@ -15,6 +16,8 @@ HarnessError ─ SpecError               the user's file or arguments are wrong
 from __future__ import annotations
 
 from collections.abc import Mapping
+
+from harness.core.vocabulary import Completion
 
 
 class HarnessError(Exception):
@@ -110,6 +113,24 @@ class ContextExceeded(FinalCallError):
     """The messages do not fit the model's context."""
 
 
+class UnknownEnd(FinalCallError):
+    """An answer whose end is not known to be good, or that has text in an unknown place: no reply rests on
+    it.
+
+    completion   what the answer contains, for the store"""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        completion: Completion,
+        status: int | None = None,
+        request_id: str | None = None,
+    ) -> None:
+        super().__init__(message, status=status, request_id=request_id)
+        self.completion = completion
+
+
 class GateClosing(FinalCallError):
     """No further call is possible until a person acts; episodes that need the method stay pending."""
 
@@ -124,6 +145,10 @@ class ModelUnknown(GateClosing):
 
 class Unreachable(GateClosing):
     """No server answers at the address."""
+
+
+class AllRefused(GateClosing):
+    """Every call of the method so far was refused for one reason, in whatever words."""
 
 
 class Stopped(GateClosing):

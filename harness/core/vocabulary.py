@@ -197,7 +197,9 @@ class AccessMethod:
                                  others may
                   answer too
     template      the chat template, for servers that complete plain text
-    thinks_aloud  the reply starts with thoughts, up to </think>"""
+    thinks_aloud  the reply starts with thoughts, up to </think>
+    good_ends     finish reasons that are good ends of this server's replies; "": it states none
+    lists_models  the server's list of models decides whether it serves this one"""
 
     name: str
     model: str
@@ -216,6 +218,8 @@ class AccessMethod:
     allow_fallbacks: bool = False
     template: ChatTemplate | None = None
     thinks_aloud: bool = False
+    good_ends: tuple[str, ...] = ()
+    lists_models: bool = True
 
 
 def method_key(model: str, name: str) -> str:

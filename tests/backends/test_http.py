@@ -132,6 +132,7 @@ def delta(**said: object) -> dict[str, object]:
     return {"id": "1", "model": "toy", "choices": [{"index": 0, "delta": said, "finish_reason": None}]}
 
 
+END_EVENT = ({**delta(), "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]},)
 STREAM_EVENTS = events(
     delta(role="assistant", content=""),
     delta(content="hel"),
@@ -318,7 +319,9 @@ def test_a_quoted_key_is_removed_from_replies() -> None:
 
     got = anyio.run(scenario)
     assert (got.text, got.request_id) == ("[key]", "for [key]")
-    said = streamed(streaming(events(delta(content="it is sk-very-secret"))), key="sk-very-secret")
+    said = streamed(
+        streaming(events(delta(content="it is sk-very-secret"), *END_EVENT)), key="sk-very-secret"
+    )
     assert isinstance(said, Completion)
     assert said.text == "it is [key]"
 

@@ -53,7 +53,7 @@ class Quoting(BaseHTTPRequestHandler):
             self.answer(500, {"error": {"message": f"{key} \x1b[31mwas unlucky"}})
         else:
             message = {"content": f"CLUE: it is {key}", "reasoning": f"I know {key}"}
-            choice = {"message": message, "finish_reason": key}
+            choice = {"message": message, "finish_reason": "stop"}
             usage = {"prompt_tokens": 3, "completion_tokens": 5}
             self.answer(
                 200,

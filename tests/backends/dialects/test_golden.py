@@ -19,8 +19,7 @@ from aiohttp import web
 from backends.deadlines import Deadlines
 from backends.dialects import DIALECTS
 from backends.dialects.providers import PROVIDERS, provider
-from backends.dialects.responses import HttpResponse
-from backends.dialects.sse import EventStream
+from backends.dialects.responses import Arrivals, HttpResponse
 from backends.http import HttpBackend, open_connection_pool
 from harness.core.clock import RealClock
 from harness.core.errors import CallError, TransientCallError
@@ -206,18 +205,11 @@ def answered(dialect: str, name: str, case: Case) -> Completion:
     if "events" in case:
         pieces = [spelled(event, named=case.get("named_events", False)) for event in case["events"]]
         ends = [sum(map(len, pieces[: number + 1])) for number in range(len(pieces))]
-        answer = HttpResponse(status=case["status"], headers=case["headers"], body=b"".join(pieces))
-        return speaks.read_stream(
-            EventStream(
-                answer=answer, ends=ends, arrival_s=[0.1 * number for number in range(1, len(ends) + 1)]
-            ),
-            0.0,
-            row,
-        )
+        arrivals = Arrivals(ends, [0.1 * number for number in range(1, len(ends) + 1)])
+        answer = HttpResponse(case["status"], case["headers"], b"".join(pieces), arrivals)
+        return speaks.read_answer(answer, 0.0, row, ())
     body = case["raw"].encode() if "raw" in case else json.dumps(case["body"]).encode()
-    return speaks.read_answer(
-        HttpResponse(status=case["status"], headers=case["headers"], body=body), 0.0, row
-    )
+    return speaks.read_answer(HttpResponse(case["status"], case["headers"], body), 0.0, row, ())
 
 
 def spelled(event: object, *, named: bool) -> bytes:

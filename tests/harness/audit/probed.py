@@ -45,7 +45,7 @@ def _row(at: EmulatedProvider, ask: ProbeAsk, name: str) -> ProbeRecord:
     response = at.respond(Request(b"POST", "/v1/chat/completions", {}, orjson.dumps(body)), 0.0, 0.0)
     assert isinstance(response, Response)
     said = _TALKS.read_answer(
-        HttpResponse(status=response.status, headers={}, body=response.pieces[0]), 0.0, row_of("emulator")
+        HttpResponse(status=response.status, headers={}, body=response.pieces[0]), 0.0, row_of("emulator"), ()
     )
     return ProbeRecord(
         check_at=0.0,

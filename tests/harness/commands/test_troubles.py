@@ -108,7 +108,7 @@ def test_what_a_verdict_rests_on_stays_as_it_was(played: Path) -> None:
 def test_a_provider_that_says_nonsense_breaks_nothing(tmp_path: Path, provider: str) -> None:
     """Bytes that are no text, counts that are no counts, bodies nested without end: failed or played, never a broken store."""
     reply = {
-        "choices": [{"message": {"content": "no clue"}}],
+        "choices": [{"message": {"content": "no clue"}, "finish_reason": "stop"}],
         "usage": {"prompt_tokens": 2**64 - 1},
         "model": "\ud800",
     }

@@ -1,0 +1,194 @@
+"""Reads answers that have a list of choices: OpenAI's chat and plain completions, whole or streamed. Pure.
+
+Source: the API reference of /v1/chat/completions and /v1/completions, and what servers and gateways make of
+it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from itertools import repeat
+from typing import NamedTuple
+
+from backends.dialects import sse
+from backends.dialects.chunks import Chunks, completed, misplaced_text, read_chunks, unknown_place
+from backends.dialects.error_responses import error_from_value, is_bare_error, stated_error
+from backends.dialects.providers import Provider, value_at
+from backends.dialects.responses import HttpResponse, count_or_none, mapping_or_empty, text_or_none
+from harness.core.errors import Garbled, UnknownEnd
+from harness.core.finish_reasons import stated_finish
+from harness.core.vocabulary import Completion
+
+_METADATA = ("id", "model", "system_fingerprint", "provider")
+
+
+class ReplyParts(NamedTuple):
+    """Text and thoughts of one choice, whole or in an event of a stream. text: None if it has no place for
+    one."""
+
+    text: str | None
+    thoughts: str | None
+
+
+NO_PARTS = ReplyParts(None, None)
+PartsReader = Callable[[Mapping[str, object], Provider], ReplyParts]
+
+
+def read_choices(
+    answer: HttpResponse, wall_s: float, row: Provider, good_ends: tuple[str, ...], read_parts: PartsReader
+) -> Completion:
+    """Returns the completion in this answer.
+
+    wall_s      now, in seconds since 1970: a pause may be stated as a date
+    good_ends   finish reasons that the sweep declares good; "": the server states none
+    read_parts  finds text and thoughts in a choice
+    raises      the CallError that the answer means; UnknownEnd if nothing says that the reply is complete"""
+    chunks = read_chunks(answer, wall_s, row)
+    reply = _Reply(answer, wall_s, row, read_parts)
+    for body, at_s in zip(chunks.objects, chunks.times_s or repeat(0.0), strict=False):
+        reply.add(body, at_s)
+    completion = completed(reply.completion(chunks), chunks, good_ends)
+    return completion._replace(pace=sse.pace(reply.times_s)) if chunks.times_s else completion
+
+
+class _Reply:
+    """The reply that the objects of one answer spell."""
+
+    def __init__(self, answer: HttpResponse, wall_s: float, row: Provider, read_parts: PartsReader) -> None:
+        self._answer = answer
+        self._wall_s = wall_s
+        self._row = row
+        self._read_parts = read_parts
+        self._texts: list[str] = []
+        self._thoughts: list[str] = []
+        self._metadata: dict[str, object] = {}
+        self._usages: list[object] = []
+        self._finish_reason: str | None = None
+        self._index: int | None = None
+        self._has_reply = False  # a place for a text was there, be it empty
+        self._text_after_end = False
+        self.times_s: list[float] = []
+
+    def add(self, body: Mapping[str, object], at_s: float) -> None:
+        """Takes one object, in the order of the answer.
+
+        raises  the CallError that it states; UnknownEnd if it has text in an unknown place"""
+        choices = body.get("choices") or []
+        choice = choices[0] if isinstance(choices, list) and choices else None
+        if not isinstance(choices, list) or not isinstance(choice, dict | None):
+            raise Garbled(f"the choices of the answer are malformed: {self._answer.start()}", status=200)
+        if choice is None or "error" in body:
+            self._check_stray(body)
+        if choice is None or "model" not in self._metadata:  # the first objects and the last
+            self._metadata |= {name: body[name] for name in _METADATA if body.get(name)}
+        if (usage := body.get("usage")) is not None:
+            self._usages.append(usage)
+        if "x_groq" in body:
+            self._usages.append(mapping_or_empty(body["x_groq"]).get("usage"))
+        if choice is None:
+            return
+        if choice.get("error"):
+            raise error_from_value({"error": choice["error"]}, self._answer, self._wall_s, self._row)
+        text, thoughts = self._read_parts(choice, self._row)
+        if text is not None:
+            self._has_reply = True
+        if text or thoughts:
+            self._add_text(choice, text or "", thoughts or "", at_s)
+        elif (place := misplaced_text(choice)) is not None:
+            raise self._unknown_place(f"choices[0].{place}")
+        if len(choices) > 1 or choice.get("index") != self._index:
+            self._check_index(choices)
+        if (reason := choice.get("finish_reason")) is not None:
+            self._finish_reason = _finish(reason) or self._finish_reason
+
+    def _add_text(self, choice: Mapping[str, object], text: str, thoughts: str, at_s: float) -> None:
+        if self._texts and "message" in choice and not isinstance(choice.get("delta"), dict):
+            if text != "".join(self._texts):  # some gateways end a stream with the whole message
+                raise self._unknown_place("a message behind the deltas of a stream")
+            return
+        self._text_after_end = self._finish_reason is not None
+        self.times_s.append(at_s)
+        self._texts.append(text)
+        self._thoughts.append(thoughts)
+
+    def _check_index(self, choices: list[object]) -> None:
+        """Raises UnknownEnd if a second choice has text: one reply is asked for. The first index is the reply's."""
+        for position, choice in enumerate(choices):
+            index = choice.get("index") if isinstance(choice, dict) else None
+            if type(index) is not int:
+                index = self._index if position == 0 else None
+            elif self._index is None:
+                self._index = index
+            if index != self._index and isinstance(choice, dict) and (place := misplaced_text(choice)):
+                raise self._unknown_place(f"a choice with index {index}: {place}")
+
+    def _check_stray(self, body: Mapping[str, object]) -> None:
+        """Raises the error that an object states, and UnknownEnd if it has text but no choice; a ping has
+        neither."""
+        error = stated_error(body)
+        if error is None and "choices" not in body and "usage" not in body and is_bare_error(body):
+            error = body
+        if error is not None:
+            raise error_from_value(error, self._answer, self._wall_s, self._row)
+        if "choices" not in body and (place := misplaced_text(body)) is not None:
+            raise self._unknown_place(place)
+
+    def _unknown_place(self, place: str) -> UnknownEnd:
+        return unknown_place(place, Completion(text="".join(self._texts), http_status=self._answer.status))
+
+    def completion(self, chunks: Chunks) -> Completion:
+        """Returns what the objects contain; its end is not judged.
+
+        raises  Garbled if there is no place for a reply in them"""
+        answer, metadata, row = self._answer, self._metadata, self._row
+        if not self._has_reply:
+            raise chunks.broken or Garbled(
+                f"the answer contains no reply: {answer.start()}",
+                status=answer.status,
+                request_id=text_or_none(metadata.get("id")),
+            )
+        usage = _largest(self._usages)
+        details = usage.get("completion_tokens_details")
+        reasoning_tokens = (
+            None if details is None else count_or_none(mapping_or_empty(details).get("reasoning_tokens"))
+        )
+        prompt_tokens, completion_tokens = _counts(usage)
+        if row.excludes_reasoning and completion_tokens is not None:
+            completion_tokens += reasoning_tokens or 0
+        cached_tokens = count_or_none(value_at(row.cached, usage))
+        # A server that states a finish reason in every event states an end only with [DONE].
+        finish_reason = self._finish_reason if chunks.done or not self._text_after_end else None
+        request_id = text_or_none(metadata.get("id")) or answer.headers.get("x-request-id")
+        upstream, fingerprint = metadata.get("provider"), metadata.get("system_fingerprint")
+        return Completion(  # by position, as it is made for every call
+            "".join(self._texts), finish_reason, prompt_tokens, completion_tokens,
+            text_or_none(metadata.get("model")), request_id, answer.status,
+            "".join(self._thoughts) or None, reasoning_tokens, cached_tokens,
+            text_or_none(upstream), text_or_none(fingerprint), _cost(usage.get("cost")),
+        )  # fmt: skip
+
+
+def _finish(reason: object) -> str | None:
+    """Returns the finish reason; SGLang's own API wraps it in an object."""
+    return stated_finish(reason.get("type") if isinstance(reason, dict) else reason)
+
+
+def _largest(usages: list[object]) -> Mapping[str, object]:
+    """Returns the usage with the most tokens: some servers state a usage in every event, or state it
+    twice."""
+    found = [usage for usage in usages if isinstance(usage, dict)]
+    if len(found) <= 1:
+        return found[0] if found else {}
+    return max(found, key=lambda usage: sum(count or 0 for count in _counts(usage)))
+
+
+def _counts(usage: Mapping[str, object]) -> tuple[int | None, int | None]:
+    """Returns the tokens of prompt and reply; some gateways use the names of Anthropic's dialect."""
+    prompt = usage.get("prompt_tokens", usage.get("input_tokens"))
+    completion = usage.get("completion_tokens", usage.get("output_tokens"))
+    return count_or_none(prompt), count_or_none(completion)
+
+
+def _cost(value: object) -> float | None:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    return float(value) if 0 <= value < 1e9 else None

@@ -1,0 +1,63 @@
+"""Removes keys and other secrets from everything that a server answers: a quoted secret must not reach the
+store. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from backends.dialects.responses import HttpResponse
+from harness.core.errors import CallError, UnknownEnd
+from harness.core.vocabulary import Completion
+
+SECRET_CHARS_MIN = (
+    6  # a shorter "key" is a placeholder, such as EMPTY or none, and a word that replies may contain
+)
+REPLACEMENT = "[key]"
+
+
+class Redaction:
+    """The secrets of one access method.
+
+    Raw bytes are searched before they are parsed, and every parsed text again: a server may spell a secret
+    with the escapes of JSON."""
+
+    def __init__(self, secrets: Iterable[str | None]) -> None:
+        self._secrets = tuple(secret for secret in secrets if secret and len(secret) >= SECRET_CHARS_MIN)
+        self._raw = tuple(secret.encode() for secret in self._secrets)
+
+    def response(self, answer: HttpResponse) -> HttpResponse:
+        """Returns the response without secrets in its body and headers."""
+        body = answer.body
+        for raw in self._raw:
+            if raw in body:
+                body = body.replace(raw, REPLACEMENT.encode())
+        if body is not answer.body:
+            answer = answer._replace(body=body)
+        if any(secret in value for secret in self._secrets for value in answer.headers.values()):
+            answer = answer._replace(
+                headers={name.lower(): self.text(value) for name, value in answer.headers.items()}
+            )
+        return answer
+
+    def completion(self, completion: Completion) -> Completion:
+        """Returns the completion without secrets in any of its texts."""
+        for secret in self._secrets:
+            if any(isinstance(value, str) and secret in value for value in completion):
+                completion = Completion._make(
+                    self.text(value) if isinstance(value, str) else value for value in completion
+                )
+        return completion
+
+    def error(self, error: CallError) -> CallError:
+        """Returns the same error without secrets in its message, its request id and its completion."""
+        error.args = (self.text(str(error)),)
+        error.request_id = error.request_id and self.text(error.request_id)
+        if isinstance(error, UnknownEnd):
+            error.completion = self.completion(error.completion)
+        return error
+
+    def text(self, text: str) -> str:
+        """Returns the text without secrets."""
+        for secret in self._secrets:
+            text = text.replace(secret, REPLACEMENT)
+        return text
