@@ -235,7 +235,7 @@ def reply_table(audits: int, seed: int) -> None:
             f"{verdicts.count(verdict) / audits:.2f}" for verdict in ("EQUIVALENT", "DIFFERENT")
         )
         print(
-            f"| {name} | {wanted} | {np.mean(np.array(p) <= 0.05):.3f} | {rates} | {np.median(rho):.2f} | {np.mean(held):.2f} | {shares} |",
+            f"| {name} | {wanted} | {np.mean(np.array(p) <= 0.05):.3f} | {rates} | {np.nanmedian(rho):.2f} | {np.mean(held):.2f} | {shares} |",
             flush=True,
         )
 
@@ -251,8 +251,8 @@ def _reply_row(one: Served, other: Served, seed: int) -> tuple[float, list[float
     return (
         match.p,
         [kernels.get(name, 1.0) for name in KERNELS],
-        found.rho,
-        found.low <= 1 <= found.high,
+        found.rho if found.rho is not None else np.nan,
+        found.low is None or found.high is None or found.low <= 1 <= found.high,
         match.verdict,
     )
 

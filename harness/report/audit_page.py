@@ -63,8 +63,10 @@ def _curves(part: ModelAudit) -> Iterator[dict[str, str]]:
             curve = match.divergence
             words = (
                 f"{escape_control(match.method)}: pairs of replies to one prompt that are still equal after so "
-                f"many bytes; rho {curve.rho:.2f} [{curve.low:.2f}, {curve.high:.2f}]"
+                "many bytes"
             )
+            if curve.rho is not None:
+                words += f"; rho {curve.rho:.2f} [{curve.low:.2f}, {curve.high:.2f}]"
             yield {"figure": _image(figures.survival(match)), "words": words}
 
 

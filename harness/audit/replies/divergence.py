@@ -1,7 +1,6 @@
-"""Where two replies to one prompt part: the hazard of parting, byte by byte, within a method and across two.
+"""The byte at which two replies to one prompt part: the hazard of parting, within a method and across two.
 
-Replies that agree to their end are censored there, as survival analysis has it; so short and long replies
-compare.
+Replies that are equal to their end are censored there, so that short and long replies can be compared.
 Knows lengths and partings; nothing of texts. Keeps: every prompt counts once; intervals resample items, whose
 prompts stay together."""
 
@@ -17,15 +16,15 @@ from harness.audit.scores.arrays import BoolArray, FloatArray, IntArray
 RESAMPLES = 999
 _AT_ONCE = 100  # resamples drawn together: bounds memory at some 10 MB for 3,000 items
 CURVE_POINTS = 60
-MARGIN_MATCH = (
-    0.05  # how much rarer replies may agree across methods than within them and still be called as alike
-)
-HALF = 0.5  # added to every count of partings: a hazard of nothing seen is small, not none
+MARGIN_MATCH = 0.05  # how much rarer replies may be equal across methods than within them: 5 of 100 pairs
+HALF = 0.5  # added to every count of partings, so that a hazard without a parting is small and not 0
+FEW = 10  # items with a parting, below which resampling understates the interval of a rate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CurvePoint:
-    """Share of pairs of replies that still agree after so many bytes, within the methods and across them."""
+    """Share of pairs of replies that are still equal after so many bytes, within the methods and across
+    them."""
 
     position: int
     within: float
@@ -38,10 +37,11 @@ class Divergence:
 
     hazard_*  chance to part at the next byte: two replies of the reference, of the method, one of each
     rho       hazard_across over the geometric mean of the two others: 1 means as different from each other as
-              from themselves
+              from themselves; None where the replies of one method never part
     low, high 1 - alpha interval of rho, over items
-    error     standard error of log rho; 0 where no reply ever parted
-    excess    how much rarer replies agree across than within, mean over prompts, with its 1 - 2 alpha
+    error     standard error of log rho
+    self_match   share of pairs of replies of one method that are equal, mean over prompts and the two methods
+    excess    how much rarer replies are equal across than within, mean over prompts, with its 1 - 2 alpha
               interval
     p_equivalence  of "rho is at least its margin, or the excess at least 5 percent": the larger p of both
     curve     Kaplan-Meier"""
@@ -51,10 +51,11 @@ class Divergence:
     hazard_reference: float
     hazard_method: float
     hazard_across: float
-    rho: float
-    low: float
-    high: float
+    rho: float | None
+    low: float | None
+    high: float | None
     error: float
+    self_match: float
     excess: float
     excess_low: float
     excess_high: float
@@ -79,11 +80,13 @@ class Pairs:
 def diverge(
     pairs: Pairs, item_of_prompt: IntArray, margin: float, alpha: float, rng: np.random.Generator
 ) -> Divergence:
-    """Hazards and their ratio; every prompt must have pairs of all three kinds.
+    """Measures hazards and their ratio; every prompt must have pairs of all three kinds.
 
     item_of_prompt  (prompts,)
+    margin          of rho
     source          hazard: partings over exposure, as of a geometric life; percentile bootstrap over items;
-                    Kaplan & Meier (1958)"""
+                    with few partings also Garwood's Poisson interval (1936), joined by MOVER (Zou & Donner
+                    2008); curve: Kaplan & Meier (1958)"""
     prompts = len(item_of_prompt)
     cell = pairs.kind * prompts + pairs.prompt
     count = np.bincount(cell, minlength=3 * prompts)
@@ -98,14 +101,19 @@ def diverge(
     )
     drawn = np.log(_ratio(_resampled(of_item, rng)))
     hazard = _hazards(of_item.sum(axis=1)[None])[0]
+    with_parting = (of_item[:3] > 0).sum(axis=1)
     rho = float(_ratio(of_item.sum(axis=1)[None])[0])
-    low, high = np.exp(np.quantile(drawn, [alpha / 2, 1 - alpha / 2]))
-    p_ratio = float((1 + (drawn >= np.log(margin)).sum()) / (RESAMPLES + 1)) if partings.any() else 0.0
+    low, high = _interval(rho, drawn, with_parting, alpha)
+    shown = bool(with_parting[:2].all())
     excess = np.bincount(item, weights=partings[2] - partings[:2].mean(axis=0)) / np.bincount(item)
     reach = (
         float(stats.t.ppf(1 - alpha, len(items) - 1) * excess.std(ddof=1) / np.sqrt(len(items)))
         if len(items) > 1
         else 1.0
+    )
+    # Where no reply of either method ever parts a ratio has no meaning: the excess alone bounds the difference.
+    p_ratio = (
+        float((1 + (drawn >= np.log(margin)).sum()) / (RESAMPLES + 1)) if with_parting[:2].any() else 0.0
     )
     return Divergence(
         prompts=prompts,
@@ -113,10 +121,11 @@ def diverge(
         hazard_reference=float(hazard[0]),
         hazard_method=float(hazard[1]),
         hazard_across=float(hazard[2]),
-        rho=rho,
-        low=min(float(low), rho),
-        high=max(float(high), rho),
+        rho=rho if shown else None,
+        low=low if shown else None,
+        high=high if shown else None,
         error=float(drawn.std(ddof=1)),
+        self_match=1 - float(partings[:2].mean()),
         excess=float(excess.mean()),
         excess_low=float(excess.mean()) - reach,
         excess_high=float(excess.mean()) + reach,
@@ -125,8 +134,25 @@ def diverge(
     )
 
 
+def _interval(rho: float, drawn: FloatArray, with_parting: IntArray, alpha: float) -> tuple[float, float]:
+    """Returns the 1 - alpha interval of rho; it holds the Poisson interval too where few items have a
+    parting.
+
+    drawn         (resamples,) of log rho
+    with_parting  (3,) items with a parting, by kind of pair"""
+    low, high = np.exp(np.quantile(drawn, [alpha / 2, 1 - alpha / 2]))
+    if with_parting.min() < FEW:
+        count = np.maximum(with_parting, 1)
+        below = np.log(count / (stats.chi2.ppf(alpha / 2, 2 * count) / 2))
+        above = np.log(stats.chi2.ppf(1 - alpha / 2, 2 * count + 2) / 2 / count)
+        weight = np.array([0.5, 0.5, 1.0])
+        low = min(low, rho * np.exp(-np.hypot(below[2], np.hypot(*(weight[:2] * above[:2])))))
+        high = max(high, rho * np.exp(np.hypot(above[2], np.hypot(*(weight[:2] * below[:2])))))
+    return min(float(low), rho), max(float(high), rho)
+
+
 def _resampled(of_item: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """Sums over items drawn with replacement, (resamples, rows)."""
+    """Returns sums over items drawn with replacement, (resamples, rows)."""
     items = of_item.shape[1]
     sums = np.empty((RESAMPLES, len(of_item)))
     for start in range(0, RESAMPLES, _AT_ONCE):
@@ -138,7 +164,7 @@ def _resampled(of_item: FloatArray, rng: np.random.Generator) -> FloatArray:
 
 
 def _hazards(sums: FloatArray) -> FloatArray:
-    """(draws, 3) from (draws, 3 partings + 3 exposures)."""
+    """Returns hazards, (draws, 3), from (draws, 3 partings + 3 exposures)."""
     return np.asarray((sums[:, :3] + HALF) / (sums[:, 3:] + 1))
 
 
@@ -148,16 +174,23 @@ def _ratio(sums: FloatArray) -> FloatArray:
 
 
 def _p_excess(excess: FloatArray) -> float:
-    """p of "replies agree at least 5 percent rarer across": Student's t over items; where items are all
-    alike, the chance that of so many none shows what one in twenty has."""
+    """Returns the p of "replies are equal at least 5 percent rarer across": Student's t over items.
+
+    Where the excess of few items is not 0, t is not valid: p is then at least the binomial chance that no more
+    items are answered otherwise than have an excess, if one in twenty of all are."""
+    if excess.mean() >= MARGIN_MATCH:
+        return 1.0
+    varying = int((np.abs(excess) > 1e-12).sum())
+    above = int((excess > 1e-12).sum())
+    p_few = float(stats.binom.cdf(above, len(excess), MARGIN_MATCH)) if varying < FEW else 0.0
     error = float(excess.std(ddof=1)) / np.sqrt(len(excess)) if len(excess) > 1 else 0.0
     if error < 1e-12:
-        return float((1 - MARGIN_MATCH) ** len(excess)) if excess.mean() < MARGIN_MATCH else 1.0
-    return float(stats.t.cdf((float(excess.mean()) - MARGIN_MATCH) / error, len(excess) - 1))
+        return p_few
+    return max(p_few, float(stats.t.cdf((float(excess.mean()) - MARGIN_MATCH) / error, len(excess) - 1)))
 
 
 def items_to_confirm(alpha: float) -> int:
-    """Items, all answered alike, that it takes to rule out more than that share."""
+    """Returns the items, all with equal replies, that rule out an excess of MARGIN_MATCH."""
     return int(np.ceil(np.log(alpha) / np.log(1 - MARGIN_MATCH)))
 
 
@@ -175,7 +208,7 @@ def _curve(pairs: Pairs, cell: IntArray, count: IntArray) -> tuple[CurvePoint, .
 
 
 def _survival(pairs: Pairs, weight: FloatArray, chosen: BoolArray, last: int) -> FloatArray:
-    """Kaplan-Meier's estimate after each byte, (last + 1,)."""
+    """Returns Kaplan-Meier's estimate after each byte, (last + 1,)."""
     common, parted = pairs.common[chosen], pairs.parted[chosen]
     ended = np.bincount(common, weights=weight[chosen], minlength=last + 1)
     parting = np.bincount(common[parted], weights=weight[chosen][parted], minlength=last + 1)

@@ -18,6 +18,8 @@ from harness.audit.scores.arrays import FloatArray, IntArray
 BYTES_MAX = 512
 WORD_PLACES = 128
 _PLACE_BITS = 57  # 64 less the 7 that number 128 places
+NGRAM_PLACES = 256
+_NGRAM_BITS = 56  # 64 less the 8 that number 256 places
 _ROWS = 4_096  # texts and pairs looked at together: some ten MB
 _PAIRS = 20_000
 
@@ -84,6 +86,33 @@ def _words(raw: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         .astype(np.float32)
     )
     return np.asarray(np.sqrt(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)))
+
+
+def character_ngrams(texts: Texts) -> FloatArray:
+    """Returns unit vectors of the square roots of the counts of 1, 2 and 3 bytes in a row, (texts, 256).
+
+    Each n-gram falls into one of 256 places by a hash of its bytes."""
+    vectors = np.zeros((len(texts.raw), NGRAM_PLACES))
+    for start in range(0, len(vectors), _ROWS):
+        vectors[start : start + _ROWS] = _ngrams(texts.raw[start : start + _ROWS])
+    return vectors
+
+
+def _ngrams(raw: npt.NDArray[np.uint8]) -> FloatArray:
+    factor = np.random.default_rng(0).integers(1, 2**63, size=3, dtype=np.uint64) | np.uint64(1)
+    wide = raw.astype(np.uint64)
+    counts = np.zeros(len(raw) * NGRAM_PLACES)
+    for length in range(1, min(3, raw.shape[1]) + 1):
+        hashed = np.full((len(raw), raw.shape[1] - length + 1), length, dtype=np.uint64)
+        for place in range(length):
+            hashed = hashed * factor[place] + wide[:, place : place + hashed.shape[1]]
+        hashed = hashed * factor[2]
+        inside = raw[:, length - 1 :] > 0  # zeros stand behind the end only
+        place_of = (hashed >> np.uint64(_NGRAM_BITS)).astype(np.int64)
+        place_of += np.arange(len(raw))[:, None] * NGRAM_PLACES
+        counts += np.bincount(place_of[inside], minlength=len(counts))
+    vectors = np.sqrt(counts.reshape(len(raw), NGRAM_PLACES))
+    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12))
 
 
 def likeness(texts: Texts, one: IntArray, other: IntArray) -> Likeness:

@@ -101,7 +101,7 @@ def _compare(
     )
     left, right = (rows[:, place].reshape(-1) for place in pairs_of(first + second))
     shape = (len(prompts), -1)
-    similarity, common = _similarity(replies, left, right)
+    similarity, common = similarity_of(replies, left, right)
     return ComparedPrompts(
         first=first,
         second=second,
@@ -112,7 +112,7 @@ def _compare(
     )
 
 
-def _similarity(replies: PromptReplies, left: IntArray, right: IntArray) -> tuple[FloatArray, IntArray]:
+def similarity_of(replies: PromptReplies, left: IntArray, right: IntArray) -> tuple[FloatArray, IntArray]:
     """Returns, for pairs of rows, every kernel, (pairs, kernels), and the bytes before the first difference,
     (pairs,)."""
     table = np.ones((len(left), len(KERNELS)))

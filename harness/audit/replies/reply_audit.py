@@ -16,6 +16,7 @@ from scipy import stats
 
 from harness.audit import verdicts
 from harness.audit.replies import sentences
+from harness.audit.replies.classifier import AUC_MARGIN, SELF_MATCH_MIN, ClassifierTest, tell_apart
 from harness.audit.replies.columns import PromptReplies, ReplyColumns, gather
 from harness.audit.replies.divergence import MARGIN_MATCH, Divergence, diverge, items_to_confirm
 from harness.audit.replies.kernels import KERNELS
@@ -28,6 +29,7 @@ from harness.audit.verdicts import Verdict
 from harness.core.errors import AuditError
 from harness.core.seeds import derive_seed
 
+AUC_ROOM = AUC_MARGIN - 0.5
 TURNS_MAX = 12  # later turns share hardly a history: `turns[].comparable` falls with every turn
 
 
@@ -84,9 +86,12 @@ class CrossMatch:
     p           of "one distribution", over turns; None where no prompt has three replies; p_difference after
                 Holm
     p_equivalence     of "they part at least margin times as often across, or are equal at least 5 percent
-                      rarer"; _holm after Holm
+                      rarer", and, where replies hardly repeat, of "10 of 100 replies can be told apart";
+                      _holm after Holm
     prompts_to_settle how many prompts would settle it; only when inconclusive
-    divergence  None where no prompt has two replies of each"""
+    pairs, pairs_equal   how many pairs there are, one reply of each, and how many of them are equal
+    divergence  None where no prompt has two replies of each
+    classifier  None unless less than half of the pairs of replies of one method are equal"""
 
     method: str
     prompts: int
@@ -97,7 +102,10 @@ class CrossMatch:
     p_difference: float | None
     p_equivalence: float | None
     p_equivalence_holm: float | None
+    pairs: int
+    pairs_equal: int
     divergence: Divergence | None
+    classifier: ClassifierTest | None
     turns: tuple[TurnFinding, ...]
     verdict: Verdict | None
     label: str
@@ -233,9 +241,11 @@ def _cross_match(
 ) -> CrossMatch:
     share = replies.matching_pairs(a, b)[common] / (replies.count[a] * replies.count[b])[common]
     low, high = _prompt_interval(share, np.minimum(replies.count[a], replies.count[b])[common], alpha)
-    compared = compare_prompts(replies, a, b, np.flatnonzero(replies.informative(a, b)))
+    informative = np.flatnonzero(replies.informative(a, b))
+    compared = compare_prompts(replies, a, b, informative)
     turns = tuple(_turns(replies, a, b, compared, seed, draws))
     divergence = _divergence(replies, a, b, compared, margin, alpha, seed)
+    classifier = _classifier(replies, a, b, informative, divergence, alpha, seed)
     return CrossMatch(
         method=replies.names[b],
         prompts=len(share),
@@ -244,9 +254,12 @@ def _cross_match(
         high=high,
         p=_joined(turns),
         p_difference=None,
-        p_equivalence=divergence.p_equivalence if divergence else None,
+        p_equivalence=_p_equivalence(divergence, classifier),
         p_equivalence_holm=None,
+        pairs=int((replies.count[a] * replies.count[b])[common].sum()),
+        pairs_equal=int(replies.matching_pairs(a, b)[common].sum()),
         divergence=divergence,
+        classifier=classifier,
         turns=turns,
         verdict=None,
         label="not compared",
@@ -317,6 +330,37 @@ def _divergence(
     return diverge(pairs, replies.item_of[chosen], margin, alpha, rng)
 
 
+def _hardly_repeats(divergence: Divergence) -> bool:
+    return divergence.self_match < SELF_MATCH_MIN
+
+
+def _classifier(
+    replies: PromptReplies,
+    a: int,
+    b: int,
+    informative: IntArray,
+    divergence: Divergence | None,
+    alpha: float,
+    seed: int,
+) -> ClassifierTest | None:
+    """Runs the classifier test where replies hardly repeat: there rho and the excess are near 1 and 0 for any
+    methods."""
+    if divergence is None or not _hardly_repeats(divergence):
+        return None
+    twice = informative[np.minimum(replies.count[a], replies.count[b])[informative] >= 2]
+    rng = np.random.default_rng(derive_seed(seed, "audit", "classifier"))
+    return tell_apart(replies, a, b, twice, alpha, rng)
+
+
+def _p_equivalence(divergence: Divergence | None, classifier: ClassifierTest | None) -> float | None:
+    """Returns the largest p of all that an equivalence needs."""
+    if divergence is None:
+        return None
+    if not _hardly_repeats(divergence):
+        return divergence.p_equivalence
+    return max(divergence.p_equivalence, classifier.p_equivalence) if classifier else 1.0
+
+
 # --- verdicts -----------------------------------------------------------------------------------------------
 
 
@@ -342,16 +386,9 @@ def _with_verdicts(
             p_difference=p_difference,
             p_equivalence_holm=p_equivalence,
             verdict=verdict,
-            label=f"EQUIVALENT within {margin:g} times" if verdict == "EQUIVALENT" else verdict,
+            label=_label(verdict, match, margin),
             prompts_to_settle=needed,
-            sentence=sentences.verdict_sentence(
-                verdict,
-                _ratio(match),
-                p=p_difference,
-                alpha=alpha,
-                margin=margin,
-                prompts_to_settle=needed,
-            ),
+            sentence=_sentence(verdict, match, p_difference, alpha, margin, needed),
         )
 
 
@@ -361,9 +398,37 @@ def _holm(p_by_method: Mapping[str, float | None]) -> dict[str, float]:
     return dict(zip(known, verdicts.holm([*known.values()]), strict=True))
 
 
+def _label(verdict: Verdict, match: CrossMatch, margin: float) -> str:
+    if verdict != "EQUIVALENT":
+        return verdict
+    return (
+        "EQUIVALENT within 10 of 100 replies" if match.classifier else f"EQUIVALENT within {margin:g} times"
+    )
+
+
+def _sentence(
+    verdict: Verdict, match: CrossMatch, p: float, alpha: float, margin: float, needed: int | None
+) -> str:
+    divergence = match.divergence
+    if divergence is not None and _hardly_repeats(divergence):
+        return sentences.hardly_repeating(
+            verdict,
+            match.classifier,
+            self_match=divergence.self_match,
+            p=p,
+            alpha=alpha,
+            prompts_to_settle=needed,
+        )
+    return sentences.verdict_sentence(
+        verdict, _ratio(match), p=p, alpha=alpha, margin=margin, prompts_to_settle=needed
+    )
+
+
 def _ratio(match: CrossMatch) -> Ratio | None:
     divergence = match.divergence
-    return Ratio(rho=divergence.rho, low=divergence.low, high=divergence.high) if divergence else None
+    if divergence is None or divergence.rho is None or divergence.low is None or divergence.high is None:
+        return None
+    return Ratio(rho=divergence.rho, low=divergence.low, high=divergence.high)
 
 
 def _prompts_to_settle(match: CrossMatch, margin: float, alpha: float) -> int | None:
@@ -373,16 +438,29 @@ def _prompts_to_settle(match: CrossMatch, margin: float, alpha: float) -> int | 
     divergence = match.divergence
     if divergence is None:
         return None
+    reach = float(stats.norm.ppf(1 - alpha) + stats.norm.ppf(0.9))
+    if _hardly_repeats(divergence):
+        return _prompts_to_bound(match.classifier, reach)
     excess_error = (divergence.excess_high - divergence.excess_low) / 2 / float(stats.norm.ppf(0.95))
     if excess_error < 1e-9:
         return max(items_to_confirm(alpha), divergence.prompts + 1)
-    reach = float(stats.norm.ppf(1 - alpha) + stats.norm.ppf(0.9))
     needed = 0.0
-    for error, room, observed in (
-        (divergence.error, float(np.log(margin)), abs(float(np.log(divergence.rho)))),
-        (excess_error, MARGIN_MATCH, abs(divergence.excess)),
-    ):
+    requirements = [(excess_error, MARGIN_MATCH, abs(divergence.excess))]
+    if divergence.rho is not None:
+        requirements.append((divergence.error, float(np.log(margin)), abs(float(np.log(divergence.rho)))))
+    for error, room, observed in requirements:
         if reach * error <= room:  # precise enough for methods that are alike, and these are not quite
             room = max(room - observed, observed, 0.02 * room)
         needed = max(needed, divergence.prompts * (reach * error / room) ** 2)
-    return max(int(np.ceil(needed)), divergence.prompts + 1)
+    return max(int(np.ceil(needed)), items_to_confirm(alpha), divergence.prompts + 1)
+
+
+def _prompts_to_bound(test: ClassifierTest | None, reach: float) -> int | None:
+    """Returns the prompts that bound an AUC of .5 below its margin in four audits of five; None where that is
+    not the question: the classifier has no power, or the observed AUC is not near .5."""
+    if test is None or test.share is None:
+        return None
+    error = (test.auc_high - test.auc) / float(stats.norm.ppf(0.95))
+    if test.auc - 2 * error > 0.5 + AUC_ROOM / 2:
+        return None
+    return max(int(np.ceil(test.prompts * (reach * error / AUC_ROOM) ** 2)), test.prompts + 1)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from harness.audit.replies.classifier import AUC_MARGIN, ClassifierTest
 from harness.audit.verdicts import Verdict, format_p
 
 
@@ -53,6 +54,51 @@ def verdict_sentence(
     return (
         f"Too few prompts to tell whether replies differ ({figures}). "
         f"To confirm a ratio below {margin:g}: {needed}."
+    )
+
+
+def hardly_repeating(
+    verdict: Verdict,
+    test: ClassifierTest | None,
+    *,
+    self_match: float,
+    p: float,
+    alpha: float,
+    prompts_to_settle: int | None,
+) -> str:
+    """Returns the sentence of one method's verdict where replies hardly repeat and a classifier decides.
+
+    test               None with too few items for it
+    self_match         share of pairs of replies of one method that are equal
+    p                  of "no difference", after Holm
+    prompts_to_settle  None unless the verdict is INCONCLUSIVE and the number is known"""
+    auc = f"AUC {test.auc:.3f}, at most {test.auc_high:.3f}" if test else ""
+    if verdict == "DIFFERENT":
+        return (
+            f"Replies to identical prompts differ ({f'classifier {auc}, ' if test else ''}p {format_p(p)})."
+        )
+    if verdict == "EQUIVALENT" and test and test.share_high is not None:
+        detectable = f"; a difference is detectable (p {format_p(p)})" if p <= alpha else ""
+        return (
+            f"Replies to identical prompts hardly repeat; a classifier can tell apart fewer than 10 of 100 of them ({auc}, "
+            f"margin {AUC_MARGIN:g}), and at most {100 * max(test.share_high, 0.0):.0f} of 100 are unlike the reference's "
+            f"replies to the same prompt{detectable}."
+        )
+    begin = f"Replies to identical prompts hardly repeat ({100 * self_match:.0f} % of pairs within a method are equal)"
+    advice = "Play at temperature 0, where replies repeat, to settle it"
+    if test is None:
+        return f"{begin}, and there are too few prompts to tell them apart (p {format_p(p)}). {advice}."
+    if test.share_high is None:
+        return (
+            f"{begin}, and replies to different prompts are too similar to notice 10 of 100 wrong ones "
+            f"(p {format_p(p)}). {advice}."
+        )
+    needed = (
+        f", or about {prompts_to_settle:,} prompts with as many repeats as now" if prompts_to_settle else ""
+    )
+    return (
+        f"{begin}, and these prompts do not show that fewer than 10 of 100 can be told apart ({auc}, margin "
+        f"{AUC_MARGIN:g}; at most {100 * test.share_high:.0f} of 100 unlike the reference's; p {format_p(p)}). {advice}{needed}."
     )
 
 
