@@ -1,5 +1,6 @@
 """Hands the rows of a store to the audit room. Knows which function computes what; computes nothing itself.
 
+completeness.py  how much of a sweep has ended, method by method
 store_audit.py   scores, verdicts and times of one store
 store_drift.py   the stores of different days, compared
 report_data.py   everything that one report page shows

@@ -4,6 +4,7 @@ Knows which function computes what; computes nothing itself."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,11 +49,23 @@ class Story:
 
 
 def store_story(
-    store: Path, *, reference: str | None, margin: float | None, transcript_bytes: int, made_at: float
+    store: Path,
+    *,
+    reference: str | None,
+    margin: float | None,
+    transcript_bytes: int,
+    made_at: float,
+    left_out: Sequence[str] = (),
 ) -> Story:
-    """raises  AuditError if no episode has ended; StoreError"""
+    """Gathers one store.
+
+    reference, margin  None: as the sweep fixed them
+    transcript_bytes   of the transcripts to show, at most
+    made_at            seconds since 1970
+    left_out           methods that are not compared
+    raises             AuditError if no episode has ended; StoreError"""
     scores = store_scores(store)
-    audits, why_no_audit = _audits(store, reference, margin)
+    audits, why_no_audit = _audits(store, reference, margin, left_out)
     with open_to_read(store) as connection:
         clusters = endings(connection)
         examples = [example for cluster in clusters for _, _, example in cluster.methods]
@@ -72,14 +85,14 @@ def store_story(
 
 
 def _audits(
-    store: Path, reference: str | None, margin: float | None
+    store: Path, reference: str | None, margin: float | None, left_out: Sequence[str]
 ) -> tuple[tuple[ModelAudit, ...], str | None]:
     """Returns the audits, or the reason why there are none: a page needs no audit. A wrong reference is the
     user's mistake and raises."""
     try:
-        return store_audit(store, reference=reference, margin=margin), None
+        return store_audit(store, reference=reference, margin=margin, left_out=left_out), None
     except AuditError as error:
-        if reference is not None:
+        if reference is not None or left_out:
             raise
         return (), str(error).removeprefix(f"{store}: ")
 

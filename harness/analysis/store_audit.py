@@ -3,28 +3,40 @@ fixed before the first call."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from harness.analysis.completeness import (
+    Counts,
+    MethodPlays,
+    complete,
+    method_plays,
+    player,
+    progress_of,
+    replicate_of,
+)
 from harness.audit.probes.causes import Attribution, Symptoms, attribute, symptoms_of
 from harness.audit.probes.interpret import interpret_probes
 from harness.audit.replies.columns import ReplyColumns
 from harness.audit.replies.reply_audit import ReplyFindings, compare_replies
-from harness.audit.scores.arrays import EpisodeColumns, score_array
+from harness.audit.scores.arrays import EMPTY, EpisodeColumns, score_array
 from harness.audit.scores.clemscore import (
     GameFigures,
     MethodFigures,
     common_support,
     method_figures,
+    no_figures,
     summary_figures,
 )
 from harness.audit.scores.findings import Audit
 from harness.audit.scores.interim import with_interim_verdicts
+from harness.audit.scores.missing_data import absent_as_failed
 from harness.audit.scores.score_audit import audit
 from harness.core.errors import AuditError
 from harness.core.records import ProbeRecord, SummaryRecord
 from harness.store.file import open_to_read
+from harness.store.planned_plays import play_counts
 from harness.store.reader import (
     AuditChoices,
     EpisodeRows,
@@ -41,20 +53,24 @@ from harness.store.reader import (
     time_by_method,
 )
 
-ALPHA = 0.05
-AGAIN = "again"
+ALPHA = 0.05  # of the intervals of score tables
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelScores:
     """One model's access methods, and the games of their common support.
 
-    summaries   the methods of which averages were imported, beside or instead of episodes"""
+    summaries   the methods of which averages were imported, beside or instead of episodes
+    plays       of every method, planned ones without an episode included. The figures of an unfinished method
+                are of its whole look blocks only; without one it has none
+    complete    nothing more of this model is to be played"""
 
     model: str
     methods: tuple[MethodFigures, ...]
     summaries: tuple[MethodFigures, ...]
     supported_games: tuple[str, ...]
+    plays: tuple[MethodPlays, ...] = ()
+    complete: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,18 +93,23 @@ class PlanQuote:
 class ModelAudit:
     """One model's verdicts: on scores, and on replies to identical prompts (None where there were none).
 
-    causes   of every method whose probes by `lightbulb check` are in this store"""
+    causes    of every method whose probes by `lightbulb check` are in this store
+    plays     of every method, by what has become of them; complete: nothing more is to be played. If not,
+              both verdicts rest on the look blocks of which both methods have ended every play"""
 
     model: str
     plan: PlanQuote
     scores: Audit
     replies: ReplyFindings | None
     causes: tuple[Attribution, ...] = ()
+    plays: tuple[MethodPlays, ...] = ()
+    complete: bool = True
 
     @property
     def differs(self) -> bool:
         """Returns whether a verdict is DIFFERENT or the reference differs from itself."""
-        found = [one.verdict for one in self.scores.comparisons]
+        found = [comparison.verdict for comparison in self.scores.comparisons]
+        found += [aside.verdict for aside in self.scores.set_aside]
         found += [match.verdict for match in self.replies.across if match.verdict] if self.replies else []
         return "DIFFERENT" in found or not self.calibrated
 
@@ -114,7 +135,8 @@ def store_scores(store: Path) -> tuple[ModelScores, ...]:
     """Returns the score table of a store, a part for each model."""
     with open_to_read(store) as connection:
         rows = episode_rows(connection)
-        models = methods_of_models(connection)
+        counts = play_counts(connection)
+        models = _methods(methods_of_models(connection), counts)
         averages = summaries(connection)
     if not averages:
         _refuse_empty(rows, store)
@@ -123,26 +145,48 @@ def store_scores(store: Path) -> tuple[ModelScores, ...]:
     models |= {
         pair: [pair] for pair in sorted(pairs)
     }  # two methods in one episode count as a player of their own
+    columns = _columns(rows.counted(counts))
     parts = []
     for model, methods in models.items():
         published = _published(averages, methods)
-        played = [method for method in methods if method in ended]
+        played = [method for method in methods if method in ended or (method, "main") in counts]
         if played:
-            array = score_array(_columns(rows), played)
-            support = common_support(array, array.methods)
-            parts.append(
-                ModelScores(
-                    model=model,
-                    methods=tuple(method_figures(array, method, support, ALPHA) for method in played),
-                    summaries=published,
-                    supported_games=tuple(
-                        game.game for game, inside in zip(array.games, support, strict=True) if inside
-                    ),
-                )
-            )
+            part = _model_scores(model, columns, played, published)
+            plays = method_plays(counts, rows, played)
+            parts.append(replace(part, plays=plays, complete=complete(plays)))
         elif published:
             parts.append(ModelScores(model=model, methods=(), summaries=published, supported_games=()))
     return tuple(parts)
+
+
+def _methods(stored: Mapping[str, Sequence[str]], counts: Counts) -> dict[str, list[str]]:
+    """Returns model -> its access methods: those of stored rows, then those that are planned only."""
+    models = {model: list(methods) for model, methods in stored.items()}
+    for method, _ in counts:
+        model, _, name = method.partition("/")
+        known = models.setdefault(model if name and "+" not in method else method, [])
+        if method not in known:
+            known.append(method)
+    return models
+
+
+def _model_scores(
+    model: str, columns: EpisodeColumns, methods: Sequence[str], published: tuple[MethodFigures, ...]
+) -> ModelScores:
+    """Returns the figures of these methods; those without an episode that counts have none."""
+    counted = set(columns.method)
+    present = [method for method in methods if method in counted]
+    array = score_array(columns, present) if present else EMPTY
+    support = common_support(array, array.methods)
+    return ModelScores(
+        model=model,
+        methods=tuple(
+            method_figures(array, method, support, ALPHA) if method in counted else no_figures(method)
+            for method in methods
+        ),
+        summaries=published,
+        supported_games=tuple(game.game for game, inside in zip(array.games, support, strict=True) if inside),
+    )
 
 
 def store_times(store: Path) -> tuple[TimeShares, ...]:
@@ -189,16 +233,21 @@ def _game(row: SummaryRecord) -> GameFigures:
     )
 
 
-def store_audit(store: Path, *, reference: str | None, margin: float | None) -> tuple[ModelAudit, ...]:
+def store_audit(
+    store: Path, *, reference: str | None, margin: float | None, left_out: Sequence[str] = ()
+) -> tuple[ModelAudit, ...]:
     """Returns the audit of every model with more than one access method.
 
     reference, margin   None: as the sweep fixed them
-    raises  AuditError if no model has, the reference was not played, or only averages are known"""
+    left_out   methods that are not compared; Holm counts them all the same
+    raises  AuditError if no model has two methods, the reference was not played, a method to leave out is
+            unknown, or only averages are known"""
     with open_to_read(store) as connection:
         rows = episode_rows(connection)
-        models = methods_of_models(connection)
+        counts = play_counts(connection)
+        models = _methods(methods_of_models(connection), counts)
         choices = audit_choices(connection)
-        replies = reply_rows(connection)
+        replies = reply_rows(connection, counts)
         plan = _quoted(audit_plans(connection), choices, reference, margin)
         averages = summaries(connection)
         made = looks(connection) if choices.stop == "early" and reference is None and margin is None else None
@@ -206,41 +255,31 @@ def store_audit(store: Path, *, reference: str | None, margin: float | None) -> 
     if averages and not rows.method:
         raise _averages_only(store)
     _refuse_empty(rows, store)
-
-    def with_stored_verdicts(scores: Audit) -> Audit:
-        return scores if made is None else with_interim_verdicts(scores, made)
-
     wanted = reference or choices.reference
-    played = set(rows.method)
-    if reference is not None and reference not in played:
-        raise AuditError(
-            f"{store}: no episodes of the reference {reference!r}; "
-            f"there are episodes of {', '.join(sorted(played))}"
-        )
-    columns = _columns(rows)
+    _refuse_unknown(store, rows, models, reference, left_out)
+    if margin is not None:
+        choices = replace(choices, margin=margin)
     parts = []
-    for model, all_methods in models.items():
-        methods = [method for method in all_methods if method in played]
-        if len(methods) < 2:
+    for model, methods in models.items():
+        known = [name for name in methods if name in {*rows.method} or (name, "main") in counts]
+        if len(known) < 2:
             continue
-        held_against = wanted if wanted in methods else methods[0]
-        again = replicate_of(held_against) if replicate_of(held_against) in columns.method else None
-        scores = with_stored_verdicts(
-            audit(
-                score_array(columns, [*methods, again] if again else methods),
-                held_against,
-                again=again,
-                margin=margin or choices.margin,
-                margin_played=choices.margin_played,
-                margin_game=choices.margin_game,
-                alpha=choices.alpha,
-                seed=choices.seed,
-            )
-        )
-        found = _replies(replies, held_against, methods, choices)
+        held_against = wanted if wanted in known else known[0]
+        scores = _scores(rows, counts, known, held_against, choices, left_out)
+        if made is not None:
+            scores = with_interim_verdicts(scores, made)
+        compared = [name for name in known if name not in left_out]
+        found = _replies(replies, held_against, compared, choices)
+        plays = method_plays(counts, rows, known)
         parts.append(
             ModelAudit(
-                model=model, plan=plan, scores=scores, replies=found, causes=_causes(probed, scores, found)
+                model=model,
+                plan=plan,
+                scores=scores,
+                replies=found,
+                causes=_causes(probed, scores, found),
+                plays=plays,
+                complete=complete(plays),
             )
         )
     if not parts and averages:
@@ -248,6 +287,59 @@ def store_audit(store: Path, *, reference: str | None, margin: float | None) -> 
     if not parts:
         raise AuditError(f"{store}: nothing to compare: no model in it was played through two access methods")
     return tuple(parts)
+
+
+def _refuse_unknown(
+    store: Path,
+    rows: EpisodeRows,
+    models: Mapping[str, Sequence[str]],
+    reference: str | None,
+    left_out: Sequence[str],
+) -> None:
+    """Raises AuditError for a reference without episodes, and for methods to leave out that are none."""
+    played = set(rows.method)
+    if reference is not None and reference not in played:
+        raise AuditError(
+            f"{store}: no episodes of the reference {reference!r}; "
+            f"there are episodes of {', '.join(sorted(played))}"
+        )
+    known = {name for methods in models.values() for name in methods}
+    for name in left_out:
+        if name not in known or name == reference:
+            others = ", ".join(sorted(known - {reference or ""}))
+            raise AuditError(f"{store}: there is no method {name!r} to leave out; there are {others}")
+
+
+def _scores(
+    rows: EpisodeRows,
+    counts: Counts,
+    methods: Sequence[str],
+    reference: str,
+    choices: AuditChoices,
+    left_out: Sequence[str],
+) -> Audit:
+    """Returns the audit of these methods' scores.
+
+    rows   all ended episodes; those that do not count are left out here"""
+    columns = _columns(rows.counted(counts))
+    counted = set(columns.method)
+    again = replicate_of(reference) if replicate_of(reference) in counted else None
+    present = [name for name in (*methods, *([again] if again else [])) if name in counted]
+    imported = {name for name in methods if (name, "main") not in counts}
+    array = absent_as_failed(score_array(columns, present), imported) if present else EMPTY
+    return audit(
+        array,
+        reference,
+        again=again,
+        margin=choices.margin,
+        margin_played=choices.margin_played,
+        margin_game=choices.margin_game,
+        alpha=choices.alpha,
+        seed=choices.seed,
+        planned=methods,
+        left_out=left_out,
+        progress=progress_of(counts, rows),
+    )
 
 
 def _causes(
@@ -299,19 +391,11 @@ def _averages_only(store: Path) -> AuditError:
     )
 
 
-def replicate_of(method: str) -> str:
-    """Returns the name under which the second play of a reference is audited."""
-    return f"{method} ({AGAIN})"
-
-
 def _columns(rows: EpisodeRows) -> EpisodeColumns:
     """Returns the rows by method; an A/A replicate is a method of its own and never pooled with the
     reference."""
     return EpisodeColumns(
-        method=[
-            replicate_of(method) if arm == AGAIN else method
-            for method, arm in zip(rows.method, rows.arm, strict=True)
-        ],
+        method=[*map(player, rows.method, rows.arm)],
         game=rows.game,
         item=rows.item,
         repeat=rows.repeat,
@@ -319,6 +403,8 @@ def _columns(rows: EpisodeRows) -> EpisodeColumns:
         score=rows.score,
         batch=rows.batch,
         calls=rows.calls,
+        started_at=rows.started_at,
+        finished_at=rows.finished_at,
     )
 
 
@@ -327,10 +413,7 @@ def _replies(
 ) -> ReplyFindings | None:
     """None where the reference has no reply."""
     again = replicate_of(reference)
-    named = {
-        number: replicate_of(method) if arm == AGAIN else method
-        for number, (method, arm) in rows.players.items()
-    }
+    named = {number: player(method, arm) for number, (method, arm) in rows.players.items()}
     wanted = {number: name for number, name in named.items() if name in {*methods, again}}
     if not any(name == reference and number in rows.player for number, name in wanted.items()):
         return None

@@ -17,6 +17,7 @@ from harness.audit.scores.findings import Audit
 from harness.audit.scores.score_audit import audit
 from harness.core.errors import AuditError, StoreError
 from harness.store.file import open_to_read
+from harness.store.planned_plays import play_counts
 from harness.store.reader import (
     AuditChoices,
     EpisodeRows,
@@ -85,7 +86,7 @@ def _read(store: Path) -> _Store:
             label=f"{datetime.fromtimestamp(first, UTC):%Y-%m-%d} {store.stem}",
             first_at=first,
             replies=replies,
-            episodes=episode_rows(connection),
+            episodes=episode_rows(connection).counted(play_counts(connection)),
             choices=audit_choices(connection),
         )
 

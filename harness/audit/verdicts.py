@@ -39,16 +39,16 @@ def decide(*, p_difference: float, p_equivalence: float, alpha: float, game_beyo
     return "INCONCLUSIVE"
 
 
-def label(verdict: Verdict, *, margin: float, low: float, high: float, missing_data: bool) -> str:
+def label(verdict: Verdict, *, margin: float, low: float, high: float, reason: str | None = None) -> str:
     """Returns the verdict as a table cell.
 
     margin     in points; low, high: interval of the difference
-    missing_data  the verdict is INCONCLUSIVE because failed episodes could change it"""
+    reason     why the verdict is INCONCLUSIVE, if not for too little data"""
     if verdict == "EQUIVALENT":
         return f"EQUIVALENT within ±{margin:g}"
     if verdict == "DIFFERENT":
         return "DIFFERENT by more than the margin" if low >= margin or high <= -margin else "DIFFERENT"
-    return "INCONCLUSIVE (missing data)" if missing_data else "INCONCLUSIVE"
+    return "INCONCLUSIVE" if reason is None else f"INCONCLUSIVE ({reason})"
 
 
 def format_p(p: float) -> str:

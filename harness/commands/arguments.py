@@ -28,6 +28,15 @@ Margin = Annotated[
         help="Largest difference in score that does not matter; default: the sweep's.", min=0.01, max=100
     ),
 ]
+LeaveOut = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--leave-out",
+        metavar="METHOD",
+        help='"model/method" that is not compared; the adjustment for several methods still counts it.'
+        " Repeat it for more.",
+    ),
+]
 
 
 def load(sweep: Path) -> SweepSpec:

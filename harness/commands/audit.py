@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.commands.arguments import AsJson, Margin, Reference, StoreFile, load
+from harness.commands.arguments import AsJson, LeaveOut, Margin, Reference, StoreFile, load
 from harness.commands.terminal import DIFFERENT, notify, print_result, write_page
 from harness.core.errors import SpecError
 
@@ -47,6 +47,7 @@ def audit(
     ] = None,
     reference: Reference = None,
     margin: Margin = None,
+    leave_out: LeaveOut = None,
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the verdicts and their figures as one page.")
     ] = None,
@@ -77,7 +78,7 @@ def audit(
 
     Example: lightbulb audit demo.duckdb --html audit.html --fail-on-difference"""
     if plan is not None:
-        if store is not None or reference is not None or margin is not None or html is not None:
+        if store is not None or html is not None or leave_out or (reference, margin) != (None, None):
             raise SpecError(
                 "--plan takes a sweep file, whose [audit] holds reference and margin; --from STORE names"
                 " earlier episodes"
@@ -92,7 +93,7 @@ def audit(
     from harness.analysis.store_audit import store_audit
     from harness.report.audit_tables import print_audit
 
-    models = store_audit(store, reference=reference, margin=margin)
+    models = store_audit(store, reference=reference, margin=margin, left_out=leave_out or ())
     if html is not None:
         _write_audit_page(models, html, store)
     print_result(models, print_audit, as_json=as_json)
@@ -113,6 +114,7 @@ def report(
     output: Annotated[Path, typer.Option("--output", "-o", help="The page to write.")] = Path("report.html"),
     reference: Reference = None,
     margin: Margin = None,
+    leave_out: LeaveOut = None,
     transcripts: Annotated[
         float, typer.Option(help="Megabytes of transcripts on the page, at most.", min=0, max=100)
     ] = 6.0,
@@ -126,7 +128,12 @@ def report(
 
     made_at = RealClock().wall()
     data = store_story(
-        store, reference=reference, margin=margin, transcript_bytes=int(transcripts * 1e6), made_at=made_at
+        store,
+        reference=reference,
+        margin=margin,
+        left_out=leave_out or (),
+        transcript_bytes=int(transcripts * 1e6),
+        made_at=made_at,
     )
     write_page(output, page(data))
     size = output.stat().st_size / 1e6

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from harness.access.game_sets import game_sets
 from harness.access.methods import resolved
-from harness.analysis.store_audit import replicate_of
+from harness.analysis.completeness import replicate_of
 from harness.audit.scores.arrays import EpisodeColumns, score_array
 from harness.audit.scores.power import PlannedGame, PowerEstimate, Spread, estimate_power, guessed, measured
 from harness.config.episode_plans import GameSet
@@ -20,6 +20,7 @@ from harness.core.errors import AuditError
 from harness.planning.episode_lengths import EpisodeLengths, StoredPlay
 from harness.planning.workload import MethodEpisodes, bot_turns, method_episodes, stored_plays
 from harness.store.file import open_to_read
+from harness.store.planned_plays import play_counts
 from harness.store.reader import EpisodeRows, episode_rows
 
 
@@ -75,10 +76,11 @@ def analyse_power(spec: SweepSpec, *, source: Path, earlier: Path | None) -> tup
     plays: list[StoredPlay] = []
     if earlier is not None:
         with open_to_read(earlier) as connection:
-            rows, plays = episode_rows(connection), stored_plays(connection)
+            counts = play_counts(connection)
+            rows, plays = episode_rows(connection).counted(counts), stored_plays(connection)
         if not rows.method:
             raise AuditError(
-                f"{earlier}: no episode of this store has ended yet, so it gives no spread of scores"
+                f"{earlier}: no look block of this store has ended yet, so it gives no spread of scores"
             )
         spreads = _spreads(rows)
     lengths = EpisodeLengths(plays, bot_turns)

@@ -1,6 +1,7 @@
 """What a person reads: terminal output and HTML pages from findings. No arithmetic, no store.
 
 plain.py            verdicts in plain words: the first screen of an audit
+completeness.py     how much of a sweep has ended
 audit_tables.py     scores and audits for a terminal
 audit_page.py       an audit as one HTML page
 page.py             a whole store as one HTML page

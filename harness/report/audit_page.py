@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from harness.analysis.store_audit import ModelAudit
 from harness.report import figures, plain
+from harness.report.completeness import plays_lines
 from harness.report.page import render
 from harness.report.text import escape_control
 
@@ -33,6 +34,7 @@ def _part(part: ModelAudit) -> dict[str, object]:
         "model": part.model,
         "opening": plain.opening(part),
         "alarm": plain.alarm(part),
+        "plays": plays_lines(part.plays),
         "summaries": list(plain.summarise_methods(part)),
         "noise": plain.noise(part),
         "plan": plain.plan(part),
@@ -49,6 +51,7 @@ def _part(part: ModelAudit) -> dict[str, object]:
         "comparisons": audit.comparisons,
         "evidence": [
             *(f"{one.method}: {one.sentence}" for one in audit.comparisons),
+            *(f"{aside.method}: {aside.sentence}" for aside in audit.set_aside),
             *([audit.again.sentence] if audit.again else []),
             *(f"{match.method}: {match.sentence}" for match in (replies.across if replies else ())),
             *([replies.again.sentence] if replies and replies.again else []),

@@ -9,8 +9,9 @@ from rich.text import Text
 
 from harness.analysis.store_audit import ModelAudit, ModelScores
 from harness.audit.scores.clemscore import MethodFigures
-from harness.audit.scores.findings import Comparison
+from harness.audit.scores.findings import Audit, Comparison
 from harness.report import plain
+from harness.report.completeness import plays_lines
 from harness.report.table import table
 from harness.report.text import escape_control
 
@@ -39,6 +40,8 @@ def print_scores(models: Sequence[ModelScores], console: Console) -> None:
             rows += _method_rows(method, f"{method.method} (published averages)")
         console.print(Text(part.model, style="bold"))
         console.print(table(COLUMNS, rows))
+        for line in plays_lines(part.plays):
+            console.print(Text(escape_control(line)), soft_wrap=True)
         if part.methods and len(part.supported_games) < len(part.methods[0].games):
             left_out = [game.game for game in part.methods[0].games if game.game not in part.supported_games]
             console.print(
@@ -87,6 +90,8 @@ def _print_answer(part: ModelAudit, console: Console) -> None:
     console.print(Text(escape_control(plain.opening(part)), style="bold"), soft_wrap=True)
     if (alarm := plain.alarm(part)) is not None:
         console.print(Text(alarm, style="bold red"), soft_wrap=True)
+    for line in plays_lines(part.plays):
+        console.print(Text(escape_control(line), style="" if part.complete else "yellow"), soft_wrap=True)
     for one in plain.summarise_methods(part):
         console.print()
         verdicts = [
@@ -142,7 +147,16 @@ def _print_evidence(part: ModelAudit, console: Console) -> None:
             console.print(Text(escape_control(cause.sentence)), soft_wrap=True)
         if comparison.repeats_effective is not None:
             console.print(Text(_repeats(comparison, comparison.repeats_effective)), soft_wrap=True)
-        _print_games(comparison, console)
+        _print_games(comparison, scores, console)
+    for aside in scores.set_aside:
+        console.print()
+        console.print(
+            Text.assemble(
+                Text(aside.label, style=_STYLES[aside.verdict]), f"  {escape_control(aside.method)}"
+            ),
+            soft_wrap=True,
+        )
+        console.print(Text(escape_control(aside.sentence)), soft_wrap=True)
     console.print()
     for words in (
         scores.again.sentence if scores.again else "",
@@ -174,7 +188,7 @@ def _hash(part: ModelAudit) -> str:
     return part.plan.plan_hash[:8] if part.plan.plan_hash else "none"
 
 
-def _print_games(comparison: Comparison, console: Console) -> None:
+def _print_games(comparison: Comparison, audit: Audit, console: Console) -> None:
     rows = [
         (
             game.game,
@@ -184,6 +198,7 @@ def _print_games(comparison: Comparison, console: Console) -> None:
             f"{game.form:+.1f}",
             f"{game.play:+.1f}",
             f"{game.played_reference:.1f} → {game.played_method:.1f}",
+            f"equivalent within ±{audit.margin_game:g}" if game.equivalent else "not bounded",
         )
         for game in comparison.games
     ]
@@ -197,9 +212,18 @@ def _print_games(comparison: Comparison, console: Console) -> None:
             "",
             "",
             "",
+            "",
         )
     )
-    console.print(table(("game", "items", "points [95 %]", "p", "by format", "by quality", "% played"), rows))
+    columns = ("game", "items", "points [95 %]", "p", "by format", "by quality", "% played", "by itself")
+    console.print(table(columns, rows))
+    console.print(
+        Text(
+            f"All games: equivalence interval [{macro.equivalence_low:+.1f}, {macro.equivalence_high:+.1f}]; "
+            f"allowing for items that could still flip [{macro.open_low:+.1f}, {macro.open_high:+.1f}]."
+        ),
+        soft_wrap=True,
+    )
 
 
 def _span(value: float | None, low: float | None, high: float | None) -> str | None:

@@ -22,6 +22,7 @@ from harness.analysis.report_data import Story
 from harness.analysis.store_audit import ModelAudit
 from harness.audit.characteristics import Point, Regression
 from harness.report import figures
+from harness.report.completeness import plays_lines
 from harness.report.drawing import Axis, decades, heat_class, histogram
 from harness.report.text import escape_control
 from harness.store.report_queries import BINS_A_DECADE, QUANTILES, MethodTally, ShownEpisode
@@ -67,7 +68,12 @@ def render(template: str, *, script: str = "", **values: object) -> str:
         "plain": escape_control,
         "heat": heat_class,
     }
-    environment.globals |= {"histogram": histogram, "decades": decades, "log10": log10}
+    environment.globals |= {
+        "histogram": histogram,
+        "decades": decades,
+        "log10": log10,
+        "plays_lines": plays_lines,
+    }
     style = _asset("page.css")
     return environment.get_template(template).render(
         style=Markup(style),

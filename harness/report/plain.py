@@ -32,7 +32,7 @@ class MethodSummary:
 def opening(part: ModelAudit) -> str:
     """Returns the question and what was compared."""
     audit = part.scores
-    items = max(one.items for one in audit.comparisons)
+    items = max((one.items for one in audit.comparisons), default=0)
     times = "once" if audit.repeats == 1 else f"{audit.repeats} times"
     return (
         f"Is {part.model} the same model through every access method? Compared with {audit.reference}; "
@@ -53,6 +53,15 @@ def summarise_methods(part: ModelAudit) -> Iterator[MethodSummary]:
             scores=one.verdict,
             replies=match.verdict if match else None,
             sentences=tuple(sentences),
+        )
+    for aside in part.scores.set_aside:
+        match = across.get(aside.method)
+        replies = [_replies(match, part.replies)] if match is not None and part.replies is not None else []
+        yield MethodSummary(
+            method=aside.method,
+            scores=aside.verdict,
+            replies=match.verdict if match else None,
+            sentences=(aside.sentence, *replies),
         )
 
 

@@ -1,8 +1,9 @@
-"""Reads which plays a store's sweeps planned and how many of them have ended: in all, and in whole look blocks.
+"""Reads which plays a store's sweeps planned and how many of them have ended: in all, and in whole look
+blocks.
 
-Knows the plan in the sweep rows, and the tables of episodes, calls and interim analyses; computes no score. Keeps:
-the ended episodes of an unfinished sweep are no sample, because short plays end first; a look block of which every
-planned play has ended or failed is one, because no outcome chooses its items."""
+Knows the plan in the sweep rows, and the tables of episodes, calls and interim analyses; computes no score.
+Keeps: the ended episodes of an unfinished sweep are no sample, because short plays end first; a look block of
+which every planned play has ended or failed is one, because no outcome chooses its items."""
 
 from __future__ import annotations
 
@@ -24,9 +25,10 @@ class PlayCounts:
 
     ended     with an outcome; failed: without one, by an error; open: begun, and neither of these
     settled   interim analyses ended the play before the plan did
-    shares    of the planned plays up to the end of each unit of the plan, rising to 1; a unit is a look block, or a
-              session if there are several; empty where an older store does not name its items
+    shares    of the planned plays up to the end of each unit of the plan, rising to 1; a unit is a look
+              block, or a session if there are several; empty where an older store does not name its items
     whole     how many units, from the first on, consist of ended and failed plays only
+    games     the planned plays of each game
     items, repeats  of the plays in whole units; None: all"""
 
     method: str
@@ -38,6 +40,7 @@ class PlayCounts:
     settled: bool = False
     shares: tuple[float, ...] = ()
     whole: int = 0
+    games: Mapping[str, int] = field(default_factory=dict, repr=False)
     items: frozenset[str] | None = field(default=None, repr=False)
     repeats: frozenset[int] | None = None
 
@@ -56,7 +59,8 @@ class PlayCounts:
 
     @property
     def counts_all(self) -> bool:
-        """Returns whether every ended episode counts: all ended, or the play was stopped within its first unit."""
+        """Returns whether every ended episode counts: all ended, or the play was stopped within its first
+        unit."""
         return self.all_ended or (self.settled and not self.whole)
 
     def counts(self, item: str, repeat: int) -> bool:
@@ -90,7 +94,8 @@ class _EndedPlays(NamedTuple):
 
 
 def play_counts(connection: Readable) -> dict[tuple[str, str], PlayCounts]:
-    """Returns (method, arm) -> its counts, for every method that a stored plan names, by the last plan that does.
+    """Returns (method, arm) -> its counts, for every method that a stored plan names, by the last plan that
+    does.
 
     Imported methods have no plan and are not among them."""
     rows = connection.execute("SELECT planned_json FROM sweeps ORDER BY run_id").fetchall()
@@ -181,6 +186,9 @@ def _counts_of(
         failed=sum(row.failed for row in rows),
         shares=tuple(sum(sizes[: unit + 1]) / planned for unit in range(len(sizes)) if planned),
         whole=whole,
+        games=dict(
+            Counter(item.partition(":")[0] for block in blocks for item in block for _ in plan.sessions)
+        ),
         items=None if by_session else frozenset(item for block in blocks[:whole] for item in block),
         repeats=frozenset(repeat for repeat, session in enumerate(plan.sessions) if session < whole)
         if by_session
@@ -203,9 +211,11 @@ def _ended_plays(connection: Readable, plan: _Plan) -> list[_EndedPlays]:
 
 
 def _counted_by_totals(connection: Readable) -> Iterator[PlayCounts]:
-    """Yields the counts of a store whose sweep rows do not name the planned items: its audit plan has their number.
+    """Yields the counts of a store whose sweep rows do not name the planned items: its audit plan has their
+    number.
 
-    Such a store has no whole unit unless all plays have ended. A sweep without a comparison had no audit plan."""
+    Such a store has no whole unit unless all plays have ended. A sweep without a comparison had no audit
+    plan."""
     rows = connection.execute("SELECT plan_json FROM audit_plans ORDER BY run_id").fetchall()
     last = {name: plan for plan in (orjson.loads(text) for (text,) in rows) for name in plan["methods"]}
     totals = {
@@ -225,6 +235,7 @@ def _counted_by_totals(connection: Readable) -> Iterator[PlayCounts]:
                 planned=plan["repeats"] * sum(game["items"] for game in plan["games"].values()),
                 ended=ended,
                 failed=failed,
+                games={name: plan["repeats"] * game["items"] for name, game in plan["games"].items()},
                 items=frozenset(),
             )
 
@@ -237,8 +248,8 @@ def _players(method: str) -> str:
 def _open_plays(connection: Readable) -> Counter[str]:
     """Returns how many plays without a row were begun, by the methods that were called for them.
 
-    A call does not name its arm: open plays of a reference and of its A/A replicate count for the reference. A play
-    of two methods counts for the first of them until the second is called."""
+    A call does not name its arm: open plays of a reference and of its A/A replicate count for the reference.
+    A play of two methods counts for the first of them until the second is called."""
     rows = connection.execute("""
         SELECT methods, count(*) FROM (
             SELECT string_agg(DISTINCT method, '+' ORDER BY method) AS methods
@@ -248,7 +259,8 @@ def _open_plays(connection: Readable) -> Counter[str]:
 
 
 def _settled(connection: Readable, methods: Iterable[str]) -> frozenset[str]:
-    """Returns the methods whose last interim analysis was made, and the references of which all others' were."""
+    """Returns the methods whose last interim analysis was made, and the references of which all others'
+    were."""
     rows = connection.execute("""
         SELECT reference, method, verdict <> 'INCONCLUSIVE' OR look = looks FROM looks
         QUALIFY row_number() OVER (PARTITION BY reference, method ORDER BY look DESC, "at" DESC) = 1""").fetchall()

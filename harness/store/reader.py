@@ -130,8 +130,8 @@ class GameLength:
 def game_lengths(connection: Readable) -> dict[str, GameLength]:
     """Returns the mean lengths of games whose calls have token counts.
 
-    Of an unfinished sweep only whole look blocks count, because short plays end first: see planned_plays.py. A
-    game without any is not in the result."""
+    Of an unfinished sweep only whole look blocks count, because short plays end first: see planned_plays.py.
+    A game without any is not in the result."""
     counting, parameters = counted_condition(play_counts(connection).values())
     rows = connection.execute(
         f"""

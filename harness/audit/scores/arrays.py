@@ -34,7 +34,9 @@ class EpisodeColumns:
     score     main score in [0, 100]; None or NaN when aborted, unscored or failed
     batch     plays near in time share a batch; None: unknown, so all count as one batch
     calls     requests sent; None if not counted
-    cost_usd  their cost; None if not known"""
+    cost_usd  their cost; None if not known
+    session   the session in which the repeat was played; None: all repeats are one session
+    started_at, finished_at  seconds since 1970, 0 or less: unknown; None: all unknown"""
 
     method: Column
     game: Column
@@ -45,6 +47,9 @@ class EpisodeColumns:
     batch: Column | None = None
     calls: Column | None = None
     cost_usd: Column | None = None
+    session: Column | None = None
+    started_at: Column | None = None
+    finished_at: Column | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,13 +101,17 @@ class ScoreArray:
     methods               sorted by name, the first axis of every game's arrays
     batches               the batch of each repeat, the last axis of every game's arrays
     calls_per_episode     (methods,), NaN where not counted
-    cost_per_episode_usd  (methods,), NaN where not known"""
+    cost_per_episode_usd  (methods,), NaN where not known
+    sessions              the session of each repeat; empty: all repeats are one session
+    times                 for each method (plays, 2), when its plays started and finished; empty: unknown"""
 
     methods: tuple[str, ...]
     games: tuple[GameScores, ...]
     batches: tuple[int, ...]
     calls_per_episode: FloatArray
     cost_per_episode_usd: FloatArray
+    sessions: tuple[int, ...] = ()
+    times: tuple[FloatArray, ...] = ()
 
     @property
     def repeats(self) -> int:
@@ -116,6 +125,11 @@ class ScoreArray:
                 f"{', '.join(self.methods)}."
             )
         return self.methods.index(method)
+
+
+EMPTY = ScoreArray(
+    methods=(), games=(), batches=(), calls_per_episode=np.empty(0), cost_per_episode_usd=np.empty(0)
+)
 
 
 def score_array(columns: EpisodeColumns, methods: Sequence[str] | None = None) -> ScoreArray:
@@ -163,6 +177,8 @@ def score_array(columns: EpisodeColumns, methods: Sequence[str] | None = None) -
         batches=batch_of_slot,
         calls_per_episode=_mean_by(method, columns.calls, chosen, shape[0]),
         cost_per_episode_usd=_mean_by(method, columns.cost_usd, chosen, shape[0]),
+        sessions=_sessions(columns.session, chosen, slot, len(batch_of_slot)),
+        times=_times(columns, chosen, method, shape[0]),
     )
 
 
@@ -204,6 +220,28 @@ def _slots(columns: EpisodeColumns, chosen: BoolArray) -> tuple[tuple[int, ...],
     span = int(repeat.max()) + 1
     slots, slot = np.unique(batch * span + repeat, return_inverse=True)
     return tuple((slots // span).tolist()), slot.astype(np.int64)
+
+
+def _sessions(column: Column | None, chosen: BoolArray, slot: IntArray, slots: int) -> tuple[int, ...]:
+    """Returns the session of each (batch, repeat); the first where its rows name several."""
+    if column is None:
+        return ()
+    values = np.nan_to_num(_floats(column, len(chosen))[chosen]).astype(np.int64)
+    first = np.full(slots, np.iinfo(np.int64).max)
+    np.minimum.at(first, slot, values)
+    return tuple(first.tolist())
+
+
+def _times(
+    columns: EpisodeColumns, chosen: BoolArray, method: IntArray, methods: int
+) -> tuple[FloatArray, ...]:
+    """Returns for each method when its plays started and finished, (plays, 2), those of known times only."""
+    if columns.started_at is None or columns.finished_at is None:
+        return ()
+    size = len(chosen)
+    times = np.stack([_floats(columns.started_at, size), _floats(columns.finished_at, size)], axis=1)[chosen]
+    known = np.nan_to_num(times[:, 0]) > 0
+    return tuple(times[known & (method == m)] for m in range(methods))
 
 
 def _outcomes(column: Column, chosen: BoolArray) -> npt.NDArray[np.int8]:

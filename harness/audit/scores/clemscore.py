@@ -133,8 +133,8 @@ def method_figures(scores: ScoreArray, method: str, support: BoolArray, alpha: f
     support  the games of the common support, (games,)
     alpha    the intervals have level 1 - alpha
     source   percentage played: Wilson at the effective sample size; quality: ratio estimator linearised over
-             items; clemscore: influence values of its product of averages (delta method). Items are the
-             sampling units, repeats are not."""
+             items; clemscore: both intervals of all games, combined. Items are the sampling units, repeats
+             are not."""
     m = scores.index(method)
     sums = [_item_sums(game, m) for game in scores.games]
     games = tuple(
@@ -143,11 +143,7 @@ def method_figures(scores: ScoreArray, method: str, support: BoolArray, alpha: f
     published = clemscore(*_figures(games))
     shares = [(played / tries, points / tries) for tries, played, points in sums]
     present = [(p, q) for p, q in shares if len(p)]
-    low = high = None
-    if published.value is not None:
-        _, influence = _influence(present, np.array([p.sum() > 0 for p, _ in present]))
-        reach = _reach(influence, alpha)
-        low, high = max(0.0, published.value - reach), min(POINTS_MAX, published.value + reach)
+    low, high = _clemscore_interval(published, games, [len(tries) for tries, _, _ in sums], alpha)
     own = support & np.array([len(p) > 0 for p, _ in shares])
     return MethodFigures(
         method=method,
@@ -160,6 +156,61 @@ def method_figures(scores: ScoreArray, method: str, support: BoolArray, alpha: f
         high=high,
         supported=_influence(present, own[[len(p) > 0 for p, _ in shares]])[0] if own.any() else None,
         games=games,
+    )
+
+
+def _clemscore_interval(
+    published: Clemscore, games: Sequence[GameFigures], items: Sequence[int], alpha: float
+) -> tuple[float | None, float | None]:
+    """Returns the 1 - alpha interval of a clemscore from those of its games; None where there is no
+    clemscore.
+
+    Around an average, and around the product of both averages, the distances of the bounds add in squares. So
+    a game in which all plays ended alike widens the interval on its open side, where the observed variance
+    alone gives no width.
+
+    items    of each game, with a scored episode
+    source   averages: MOVER, Zou & Donner (2008), Statist. Med. 27; the product: the delta method with the
+             same distances. The products of the bounds themselves would cover more than 97 % and be a third
+             wider"""
+    if published.value is None or published.played is None or published.quality is None:
+        return None, None
+    shares = [
+        (game.played, *_share_bounds(game, n, alpha))
+        for game, n in zip(games, items, strict=True)
+        if game.played is not None
+    ]
+    qualities = [
+        (game.quality, game.quality_low or 0.0, game.quality_high or 0.0)
+        for game in games
+        if game.quality is not None
+    ]
+    down_played, up_played = _distances(shares)
+    down_quality, up_quality = _distances(qualities)
+    played, quality = published.played / 100, published.quality
+    down = np.hypot(quality * down_played / 100, played * down_quality)
+    up = np.hypot(quality * up_played / 100, played * up_quality)
+    return max(0.0, published.value - float(down)), min(POINTS_MAX, published.value + float(up))
+
+
+def _share_bounds(game: GameFigures, items: int, alpha: float) -> tuple[float, float]:
+    """Returns the bounds of a game's percentage played; one-sided and exact where all or no plays were
+    played."""
+    hidden = POINTS_MAX * (1 - alpha ** (1 / items))
+    if game.aborted == 0:
+        return POINTS_MAX - hidden, POINTS_MAX
+    if game.aborted == game.episodes:
+        return 0.0, hidden
+    return game.played_low or 0.0, game.played_high or 0.0
+
+
+def _distances(games: Sequence[tuple[float, float, float]]) -> tuple[float, float]:
+    """Returns how far the bounds of an average lie below and above it, from (value, low, high) of its
+    terms."""
+    values = np.array(games)
+    return (
+        float(np.sqrt(((values[:, 0] - values[:, 1]) ** 2).sum())) / len(values),
+        float(np.sqrt(((values[:, 2] - values[:, 0]) ** 2).sum())) / len(values),
     )
 
 
@@ -181,6 +232,22 @@ def summary_figures(method: str, games: Sequence[GameFigures]) -> MethodFigures:
         high=None,
         supported=None,
         games=tuple(games),
+    )
+
+
+def no_figures(method: str) -> MethodFigures:
+    """Returns the table row of a method of which no episode counts yet."""
+    return MethodFigures(
+        method=method,
+        episodes=0,
+        aborted=0,
+        unscored=0,
+        failed=0,
+        clemscore=Clemscore(value=None, played=None, quality=None),
+        low=None,
+        high=None,
+        supported=None,
+        games=(),
     )
 
 
@@ -236,14 +303,16 @@ def _figures(games: Sequence[GameFigures]) -> tuple[FloatArray, FloatArray]:
 
 
 def common_support(scores: ScoreArray, methods: Sequence[str]) -> BoolArray:
-    """Returns the games in which each of these methods played at least five episodes and 5 % of its finished
-    ones."""
+    """Returns the games in which each of these methods played at least five episodes and 5 % of its scored
+    ones, (games,)."""
     index = [scores.index(method) for method in methods]
-    finished = np.stack([game.finished[index].sum(axis=(1, 2)) for game in scores.games])
-    played = np.stack([np.nan_to_num(game.played[index]).sum(axis=(1, 2)) for game in scores.games])
-    return np.asarray(
-        (played >= np.maximum(SUPPORT_EPISODES, SUPPORT_SHARE * finished)).all(axis=1), dtype=np.bool_
-    )
+    support = np.ones(len(scores.games), dtype=np.bool_)
+    for place, game in enumerate(scores.games):
+        scored = game.scored[index]
+        played = (scored & (game.outcome[index] != ABORTED)).sum(axis=(1, 2))
+        enough = np.maximum(SUPPORT_EPISODES, SUPPORT_SHARE * scored.sum(axis=(1, 2)))
+        support[place] = bool((played >= enough).all())
+    return support
 
 
 def supported_difference(
@@ -255,7 +324,8 @@ def supported_difference(
     contrast  its row in the games' arrays
     support   the games of the common support, (games,)
 
-    source    influence values of the product of averages, then the stratified t"""
+    source    influence values of the product of averages, then the stratified t; a game whose items are all
+              alike adds in squares how far it may still move the difference, as in `_clemscore_interval`"""
     pairs_a, pairs_b, kept = [], [], []
     for game, supported in zip(games, support, strict=True):
         shared = game.shared[contrast]
@@ -267,7 +337,9 @@ def supported_difference(
         return None
     value_a, influence_a = _influence(pairs_a, np.array(kept))
     value_b, influence_b = _influence(pairs_b, np.array(kept))
-    reach = _reach([b - a for a, b in zip(influence_a, influence_b, strict=True)], alpha)
+    influence = [b - a for a, b in zip(influence_a, influence_b, strict=True)]
+    hidden = _hidden(influence, pairs_a + pairs_b, np.array(kept), alpha)
+    reach = float(np.hypot(_reach(influence, alpha), hidden))
     difference = value_b - value_a
     return difference, max(-POINTS_MAX, difference - reach), min(POINTS_MAX, difference + reach)
 
@@ -290,6 +362,27 @@ def _influence(
             value = value + mean_played * (q - q_mean * p) / (p_mean * supported)
         influence.append(value)
     return float(mean_played * mean_quality), influence
+
+
+def _hidden(
+    influence: Sequence[FloatArray],
+    games: Sequence[tuple[FloatArray, FloatArray]],
+    support: BoolArray,
+    alpha: float,
+) -> float:
+    """Returns how far the games in which every item has the same influence may still move clemscore.
+
+    games    of both methods, as in `_influence`: their largest averages bound the effect of an item"""
+    played = max(float(p.mean()) for p, _ in games)
+    quality = max(float(q.sum() / p.sum()) if p.any() else 0.0 for p, q in games)
+    squares = 0.0
+    for values, inside in zip(influence, support.tolist(), strict=True):
+        if np.ptp(values) <= 1e-9:
+            share = 1 - alpha ** (1 / len(values))
+            by_format = share * quality / len(influence)
+            by_play = share * POINTS_MAX * played / support.sum() if inside else 0.0
+            squares += by_format**2 + by_play**2
+    return float(np.sqrt(squares))
 
 
 def _reach(influence: Sequence[FloatArray], alpha: float) -> float:

@@ -15,12 +15,22 @@ from harness.audit import verdicts
 from harness.audit.scores import verdict_sentences
 from harness.audit.scores.arrays import BoolArray
 from harness.audit.scores.clemscore import ClemscoreDifference, MethodFigures, supported_difference
-from harness.audit.scores.contrasts import ENDPOINTS, discordance, split
+from harness.audit.scores.contrasts import ENDPOINTS, discordance, split, unscored_games
 from harness.audit.scores.evidence import Evidence
-from harness.audit.scores.findings import Comparison, Estimate, GameFinding, ItemFinding
-from harness.audit.scores.intervals import POINTS_MAX, equivalence_interval, hidden_bound, t_interval, total
+from harness.audit.scores.findings import Comparison, Estimate, GameFinding, InterimShare, ItemFinding
+from harness.audit.scores.intervals import (
+    POINTS_MAX,
+    Strata,
+    equivalence_interval,
+    equivalence_p,
+    hidden_bound,
+    t_interval,
+    total,
+)
 from harness.audit.scores.sample_size import NoiseLevel, Question, SampleSizePlan, noise_of, plan
+from harness.audit.scores.sessions import OVERLAP_MIN, overlap
 from harness.audit.scores.variance import SelfAgreement, self_agreement
+from harness.audit.verdicts import Scope, Verdict
 
 FURTHEST = 40  # items listed one by one: as many as a figure of one page can label
 
@@ -31,16 +41,25 @@ def compare(
     """Returns the comparison of one contrast with the reference, without regard to missing data.
 
     support  the games that count for clemscore on common support, (games,)
-    figures  each method's own figures"""
+    figures  each method's own figures
+    source   scope: a claim about the access method needs the larger p of items and sessions (Berger 1982,
+             Technometrics 24)"""
     points, played = (_estimate(evidence, endpoint, index) for endpoint in ENDPOINTS)
     games = tuple(
         _game(evidence, index, g) for g in range(len(evidence.games)) if evidence.games[g].shared[index].any()
     )
     items = sum(game.items for game in games)
-    verdict, p_batches = evidence.verdict(index), evidence.p_batches[index]
-    of_method = p_batches is not None and (verdict != "DIFFERENT" or p_batches <= evidence.rules.alpha)
+    never_played = tuple(
+        game.game for game in games if game.played_reference == 0 and game.played_method == 0
+    )
+    reason = "nothing played" if len(never_played) == len(games) else None
+    verdict = evidence.verdict(index) if reason is None else "INCONCLUSIVE"
+    level, method = evidence.levels[index], evidence.contrasts[index]
+    shared_time = overlap(evidence.scores, evidence.reference, method)
+    apart_in_time = shared_time is not None and shared_time < OVERLAP_MIN
+    settled = reason is None and level.number is None
     comparison = Comparison(
-        method=evidence.contrasts[index],
+        method=method,
         items=items,
         items_dropped=_items_dropped(evidence, index, items),
         repeats=evidence.scores.repeats,
@@ -52,30 +71,53 @@ def compare(
         p_difference=evidence.p_difference[index],
         p_equivalence=max(points.p_equivalence, played.p_equivalence),
         p_equivalence_holm=evidence.p_equivalence_holm[index],
-        p_batches=p_batches,
+        p_batches=evidence.p_batches[index],
+        p_sessions=evidence.p_sessions[index],
+        p_sessions_equivalence=evidence.p_sessions_equivalence[index],
+        apart_in_time=apart_in_time,
+        reason=reason,
+        interim=None
+        if level.number is None or level.of is None
+        else InterimShare(number=level.number, of=level.of, share=level.share),
+        never_played=never_played,
+        left_out=unscored_games(evidence.scores, evidence.reference, method),
         agreement=_agreement(evidence, index),
         repeats_effective=_repeats_effective(evidence, index),
         furthest=_furthest(evidence, index),
         verdict=verdict,
-        label=verdicts.label(
-            verdict, margin=points.margin, low=points.low, high=points.high, missing_data=False
-        ),
-        scope="the access method" if of_method else "these runs",
+        label=verdicts.label(verdict, margin=points.margin, low=points.low, high=points.high, reason=reason),
+        scope=_scope(evidence, index, verdict, apart_in_time=apart_in_time),
         sentence="",
-        plan=_plan(evidence, index, items) if verdict == "INCONCLUSIVE" else None,
+        plan=_plan(evidence, index, items) if verdict == "INCONCLUSIVE" and settled else None,
         missing=None,
     )
     return replace(comparison, sentence=_sentence(evidence, comparison))
 
 
+def _scope(evidence: Evidence, index: int, verdict: Verdict, *, apart_in_time: bool) -> Scope:
+    """Returns what the verdict is about: the access method only if sessions show the same, else these
+    runs."""
+    p = {
+        "DIFFERENT": evidence.p_sessions[index],
+        "EQUIVALENT": evidence.p_sessions_equivalence[index],
+        "INCONCLUSIVE": None,
+    }[verdict]
+    of_method = p is not None and p <= evidence.rules.alpha and not apart_in_time
+    return "the access method" if of_method else "these runs"
+
+
 def _estimate(evidence: Evidence, endpoint: str, index: int) -> Estimate:
-    parts, alpha = evidence.moments[endpoint].only(index), evidence.rules.alpha
+    parts, level = evidence.moments[endpoint].only(index), evidence.levels[index]
     whole = total(parts)
-    low, high = t_interval(whole, 1 - alpha)
+    low, high = t_interval(whole, 1 - level.interval)
     if whole.se[0] == 0:
-        low, high = equivalence_interval(parts, alpha / 2)
-    equivalence_low, equivalence_high = equivalence_interval(parts, alpha)
-    open_low, open_high = equivalence_interval(parts, alpha / 2 / evidence.methods)
+        low, high = equivalence_interval(parts, level.interval / 2)
+    equivalence_low, equivalence_high = (
+        equivalence_interval(parts, level.equivalence)
+        if level.equivalence > 0
+        else (np.array([-POINTS_MAX]), np.array([POINTS_MAX]))
+    )
+    open_low, open_high = equivalence_interval(parts, level.interval / 2 / evidence.family)
     return Estimate(
         difference=float(whole.estimate[0]),
         se=float(whole.se[0]),
@@ -86,7 +128,7 @@ def _estimate(evidence: Evidence, endpoint: str, index: int) -> Estimate:
         equivalence_high=_cut(float(equivalence_high[0])),
         open_low=_cut(float(open_low[0])),
         open_high=_cut(float(open_high[0])),
-        hidden=float(hidden_bound(parts, np.array([alpha]))[0, 0]),
+        hidden=float(hidden_bound(parts, np.array([level.interval]))[0, 0]),
         margin=evidence.rules.margins[endpoint],
         p=float(evidence.flips.adjusted[index, ENDPOINTS.index(endpoint), 0]),
         p_equivalence=float(evidence.p_equivalence[endpoint][index]),
@@ -101,7 +143,9 @@ def _cut(difference: float) -> float:
 def _game(evidence: Evidence, index: int, g: int) -> GameFinding:
     game = evidence.games[g]
     shared = game.shared[index]
-    low, high = _game_interval(evidence, index, g)
+    alone = replace(evidence.moments["points"].only(index), weight=np.eye(len(evidence.games))[[g]])
+    low, high = _game_interval(alone, evidence.levels[index].interval)
+    p_equivalence = float(equivalence_p(alone, evidence.rules.margin_game)[0])
     points_a, points_b = (
         float(game.points_a[index, shared].mean()),
         float(game.points_b[index, shared].mean()),
@@ -128,21 +172,18 @@ def _game(evidence: Evidence, index: int, g: int) -> GameFinding:
         quality_reference=points_a / played_a if played_a > 0 else None,
         quality_method=points_b / played_b if played_b > 0 else None,
         beyond=bool(evidence.games_beyond(index)[g]),
+        p_equivalence=p_equivalence,
+        equivalent=p_equivalence <= evidence.levels[index].equivalence,
         played_discordance=discordance(cells.played[a], cells.played[b]) if once else None,
         success_discordance=discordance(cells.succeeded[a], cells.succeeded[b]) if once else None,
     )
 
 
-def _game_interval(evidence: Evidence, index: int, g: int) -> tuple[float, float]:
+def _game_interval(alone: Strata, level: float) -> tuple[float, float]:
     """Returns Student's interval of one game's difference; the hidden bound when all its items have equal
     differences."""
-    alone = replace(evidence.moments["points"].only(index), weight=np.eye(len(evidence.games))[[g]])
     whole = total(alone)
-    low, high = (
-        t_interval(whole, 1 - evidence.rules.alpha)
-        if whole.se[0] > 0
-        else equivalence_interval(alone, evidence.rules.alpha / 2)
-    )
+    low, high = t_interval(whole, 1 - level) if whole.se[0] > 0 else equivalence_interval(alone, level / 2)
     return _cut(float(low[0])), _cut(float(high[0]))
 
 
@@ -236,14 +277,33 @@ def _plan(evidence: Evidence, index: int, items: int) -> SampleSizePlan:
         questions,
         repeats=scores.repeats,
         items=items,
-        alpha=evidence.rules.alpha / evidence.methods,
+        alpha=evidence.rules.alpha / evidence.family,
         calls=calls if isfinite(calls) else None,
         cost_usd=cost if isfinite(cost) else None,
     )
 
 
 def _sentence(evidence: Evidence, comparison: Comparison) -> str:
+    """Returns the verdict's sentence, then those about what qualifies it."""
+    names = {"method": comparison.method, "reference": evidence.reference}
+    sentences = [_verdict_sentence(evidence, comparison)]
+    if comparison.interim is not None:
+        interim = comparison.interim
+        sentences.append(verdict_sentences.interim(number=interim.number, of=interim.of, share=interim.share))
+    if comparison.apart_in_time:
+        sentences.append(verdict_sentences.apart_in_time(**names))
+    sentences += [
+        verdict_sentences.game_left_out(game=game, method=method) for game, method in comparison.left_out
+    ]
+    if comparison.never_played and comparison.reason is None:
+        sentences.append(verdict_sentences.never_played(comparison.never_played))
+    return " ".join(sentences)
+
+
+def _verdict_sentence(evidence: Evidence, comparison: Comparison) -> str:
     points, alpha = comparison.points, evidence.rules.alpha
+    if comparison.reason == "nothing played":
+        return verdict_sentences.nothing_played(method=comparison.method, reference=evidence.reference)
     if comparison.verdict == "DIFFERENT":
         return verdict_sentences.different(
             method=comparison.method,
@@ -254,23 +314,23 @@ def _sentence(evidence: Evidence, comparison: Comparison) -> str:
             items=comparison.items,
             repeats=comparison.repeats,
             p=comparison.p_difference,
-            methods=evidence.methods,
+            methods=evidence.family,
             mostly=_mostly(comparison.games, alpha),
             scope=comparison.scope,
         )
     if comparison.verdict == "EQUIVALENT":
+        level = evidence.levels[evidence.contrasts.index(comparison.method)].equivalence
         return verdict_sentences.equivalent(
             method=comparison.method,
             reference=evidence.reference,
             margin=points.margin,
             difference=points.difference,
-            level=100 * (1 - 2 * alpha),
+            level=round(100 * (1 - 2 * level), 1),
             low=points.equivalence_low,
             high=points.equivalence_high,
             p_detectable=comparison.p_difference if comparison.p_difference <= alpha else None,
             scope=comparison.scope,
         )
-    assert comparison.plan is not None
     unsettled = comparison.played if max(-points.open_low, points.open_high) < points.margin else points
     return verdict_sentences.inconclusive(
         method=comparison.method,
@@ -281,6 +341,8 @@ def _sentence(evidence: Evidence, comparison: Comparison) -> str:
         margin=unsettled.margin,
         repeats=comparison.repeats,
         plan=comparison.plan,
-        margin_smallest=comparison.plan.margins_smallest[0 if unsettled is points else 1],
+        margin_smallest=comparison.plan.margins_smallest[0 if unsettled is points else 1]
+        if comparison.plan
+        else None,
         scope=comparison.scope,
     )

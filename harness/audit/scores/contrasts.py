@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from harness.audit.scores.arrays import BoolArray, FloatArray, GameScores, ScoreArray
+from harness.audit.scores.arrays import ABSENT, BoolArray, FloatArray, GameScores, ScoreArray
 from harness.core.errors import AuditError
 
 ENDPOINTS = ("points", "played")
@@ -66,21 +66,46 @@ class Discordance:
 
 
 def pair(scores: ScoreArray, reference: str, methods: tuple[str, ...]) -> tuple[PairedGame, ...]:
-    """Pairs every method with the reference.
+    """Pairs every method with the reference; a game that either never scored is left out of their contrast.
 
     raises  AuditError if a method shares no finished item with the reference"""
     a, b = scores.index(reference), [scores.index(method) for method in methods]
     games = tuple(_pair_game(game, a, b) for game in scores.games)
     shared = np.sum([game.shared.sum(axis=1) for game in games], axis=0)
-    for method, index, count in zip(methods, b, shared, strict=True):
+    for method, count in zip(methods, shared, strict=True):
         if count == 0:
-            raise AuditError(_no_common_items(scores, reference, method, index))
+            raise AuditError(no_common_items(scores, reference, method))
     return games
 
 
+def comparable(scores: ScoreArray, reference: str, method: str) -> bool:
+    """Returns whether both finished a common item of a game that both have scores in."""
+    a, b = scores.index(reference), scores.index(method)
+    return any(_pair_game(game, a, [b]).shared.any() for game in scores.games)
+
+
+def unscored_games(scores: ScoreArray, reference: str, method: str) -> tuple[tuple[str, str], ...]:
+    """Returns (game, method) for each game in which one of the two finished plays but has no score, or has no
+    play where the other has: such a game is left out of their comparison."""
+    pairs = (scores.index(reference), reference), (scores.index(method), method)
+    missing = []
+    for game in scores.games:
+        played = [bool((game.outcome[m] != ABSENT).any()) for m, _ in pairs]
+        for (m, name), own in zip(pairs, played, strict=True):
+            if any(played) and (not own or _never_scored(game)[m]):
+                missing.append((game.game, name))
+    return tuple(missing)
+
+
+def _never_scored(game: GameScores) -> BoolArray:
+    """Returns which methods finished plays of this game and have a score for none of them, (methods,)."""
+    finished, scored = game.finished.any(axis=(1, 2)), game.scored.any(axis=(1, 2))
+    return np.asarray(finished & ~scored, dtype=np.bool_)
+
+
 def _pair_game(game: GameScores, a: int, b: list[int]) -> PairedGame:
-    points, played = game.points, game.played
-    both = game.finished[b] & game.finished[a]
+    points, played, never_scored = game.points, game.played, _never_scored(game)
+    both = game.finished[b] & game.finished[a] & ~(never_scored[b] | never_scored[a])[:, None, None]
     plays = both.sum(axis=2)
     count = np.maximum(plays, 1)
 
@@ -97,7 +122,9 @@ def _pair_game(game: GameScores, a: int, b: list[int]) -> PairedGame:
     )
 
 
-def _no_common_items(scores: ScoreArray, reference: str, method: str, index: int) -> str:
+def no_common_items(scores: ScoreArray, reference: str, method: str) -> str:
+    """Returns the sentence for a method that cannot be compared with the reference."""
+    index = scores.index(method)
     finished = sum(int(game.finished[index].sum()) for game in scores.games)
     failed = sum(int(game.failed[index].sum()) for game in scores.games)
     if finished == 0:
@@ -136,42 +163,3 @@ def discordance(reference: FloatArray, method: FloatArray) -> Discordance:
     discordant = only_reference + only_method
     p = float(stats.binomtest(only_method, discordant).pvalue) if discordant else 1.0
     return Discordance(only_reference=only_reference, only_method=only_method, p=p)
-
-
-def batch_differences(
-    scores: ScoreArray, reference: str, methods: tuple[str, ...], endpoint: str
-) -> FloatArray:
-    """Returns the macro difference in each batch, (contrasts, batches), from episodes that both finished.
-
-    endpoint  "points" or "played"
-    returns   NaN for a batch without such episodes"""
-    a, b = scores.index(reference), [scores.index(method) for method in methods]
-    labels, batch = np.unique(np.array(scores.batches), return_inverse=True)
-    member = np.eye(len(labels))[batch]
-    weighted, games = np.zeros((len(b), len(labels))), np.zeros((len(b), len(labels)))
-    for game in scores.games:
-        values = game.points if endpoint == "points" else 100 * game.played
-        difference = values[b] - values[a][None]
-        both = np.isfinite(difference)
-        count = both.sum(axis=1) @ member
-        weighted += np.nan_to_num(difference).sum(axis=1) @ member / np.maximum(count, 1)
-        games += count > 0
-    return np.where(games > 0, weighted / np.maximum(games, 1), np.nan)
-
-
-def batch_p(points: FloatArray, played: FloatArray) -> float | None:
-    """Returns p of "the mean difference over batches is 0": t over batches on both endpoints, the smaller p
-    doubled.
-
-    points, played  (batches,)
-    returns         None below three batches: so few do not show how much batches differ"""
-    if len(points) < 3 or not np.isfinite(points).all():
-        return None
-    return min(1.0, 2 * min(_one_sample_p(points), _one_sample_p(played)))
-
-
-def _one_sample_p(values: FloatArray) -> float:
-    mean, spread = float(values.mean()), float(values.std(ddof=1))
-    if spread <= 1e-9:
-        return 1.0 if abs(mean) <= 1e-9 else 0.0
-    return float(2 * stats.t.sf(abs(mean) / spread * np.sqrt(len(values)), len(values) - 1))

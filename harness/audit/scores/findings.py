@@ -51,6 +51,8 @@ class GameFinding:
     form, play  the two parts of the difference
     played_*    percent of episodes; quality_* mean main score of those played, None where none was
     beyond      p_points is at most alpha and the difference larger than the margin for one game
+    p_equivalence  of "this game's difference is at or beyond the margin for one game"; equivalent: it is at
+                   most alpha, so that a difference within this margin is claimed for the game by itself
     played_discordance, success_discordance  exact McNemar counts; None with repeats"""
 
     game: str
@@ -67,6 +69,8 @@ class GameFinding:
     quality_reference: float | None
     quality_method: float | None
     beyond: bool
+    p_equivalence: float
+    equivalent: bool
     played_discordance: Discordance | None
     success_discordance: Discordance | None
 
@@ -87,6 +91,8 @@ class ItemFinding:
 class Missing:
     """The verdicts at both extremes of the failed episodes; computed only where failures are many or uneven.
 
+    failed_*     plays that failed, or are absent from an import
+    low, high    the union of the 1 - alpha intervals at both extremes
     worst, best  the difference if every failed episode had ended at its worst, or best, for the method
     verdict_worst, verdict_best  the verdicts in these cases"""
 
@@ -95,8 +101,38 @@ class Missing:
     p_uneven: float
     worst: float
     best: float
+    low: float
+    high: float
     verdict_worst: Verdict
     verdict_best: Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InterimShare:
+    """The interim analysis of an unfinished sweep: its number, of how many, and its share of the planned
+    plays."""
+
+    number: int
+    of: int
+    share: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetAside:
+    """A planned method without a comparison. Holm counts it with p = 1.
+
+    reason     "unfinished": no look block has ended for both methods; "nothing finished", "no common item",
+               or "left out" by the command
+    low, high  bounds of the difference in mean score with every play that has not ended at 0 and at 100; None
+               unless unfinished"""
+
+    method: str
+    verdict: Verdict
+    label: str
+    reason: str
+    low: float | None
+    high: float | None
+    sentence: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +143,15 @@ class Comparison:
     p_joint            of "nothing differs", by sign flips; p_difference after Holm over methods
     p_equivalence      the larger of both endpoints'; p_equivalence_holm after Holm over methods
     p_batches          of "the mean difference over batches is 0"; None below three batches
+    p_sessions         the larger p of items and sessions, after Holm; None below three sessions
+    p_sessions_equivalence  likewise for the claim of equivalence
+    apart_in_time      hardly any of the two methods' plays were at the same time, so that a change of the
+                       service between them looks like a difference of the methods
+    reason             why the verdict is INCONCLUSIVE, if not for too little data: "missing data", "nothing
+                       played"
+    interim            the interim analysis of an unfinished sweep that the verdict rests on
+    never_played       games of which neither method played an episode: they count 0 for both
+    left_out           (game, method): games that this method never scored, or never played; they do not count
     plan               what would settle it; only when inconclusive
     agreement          how often repeats disagree; None with one repeat
     repeats_effective  how many independent repeats carry the same information; None with one
@@ -125,6 +170,13 @@ class Comparison:
     p_equivalence: float
     p_equivalence_holm: float
     p_batches: float | None
+    p_sessions: float | None
+    p_sessions_equivalence: float | None
+    apart_in_time: bool
+    reason: str | None
+    interim: InterimShare | None
+    never_played: tuple[str, ...]
+    left_out: tuple[tuple[str, str], ...]
     agreement: SelfAgreement | None
     repeats_effective: float | None
     furthest: tuple[ItemFinding, ...]
@@ -140,8 +192,11 @@ class Comparison:
 class Audit:
     """The whole audit of scores.
 
+    family       how many methods Holm counts: those compared and those set aside
+    sessions     in which the repeats were played
     methods      every method's own figures, the reference first
     comparisons  every other method against the reference, in order of name
+    set_aside    the planned methods without a comparison
     again        the reference against its A/A replicate; None where it was not played
     calibrated   False if the reference differs from itself: then no verdict is reliable
     support      games in which every compared method played enough for clemscore on common support
@@ -158,8 +213,11 @@ class Audit:
     draws: int
     repeats: int
     batches: int
+    family: int
+    sessions: int
     methods: tuple[MethodFigures, ...]
     comparisons: tuple[Comparison, ...]
+    set_aside: tuple[SetAside, ...]
     again: Comparison | None
     calibrated: bool
     support: tuple[str, ...]

@@ -23,14 +23,13 @@ from scipy import optimize, stats
 from harness.audit.scores.arrays import FloatArray, GameScores, ScoreArray
 from harness.audit.scores.contrasts import ENDPOINTS, pair
 from harness.audit.scores.evidence import AuditRules
-from harness.audit.scores.findings import Audit, Comparison
+from harness.audit.scores.findings import Audit, Comparison, SetAside
 from harness.audit.scores.intervals import Strata, equivalence_interval, equivalence_p, strata, total
-from harness.audit.scores.sign_flips import DRAWS, sign_flip_test
+from harness.audit.scores.sign_flips import DRAWS, DRAWS_MAX, sign_flip_test
 from harness.audit.verdicts import Verdict, decide, label
 from harness.core.records import LookRecord
 
 TRIPWIRE_SHARE = 0.1  # of alpha: the monitor finds gross defects only, which need little of it
-DRAWS_MAX = 49_999  # the first analysis has a level of 3 in 100,000: smaller levels are left to the monitor
 # Points: an item's typical difference between two plays of one model, as the simulator has it; it tunes the
 # power of the monitor, not its error.
 DIFFERENCE_SD = 25.0
@@ -307,6 +306,26 @@ def with_interim_verdicts(audit: Audit, made: Sequence[LookRecord]) -> Audit:
             _with_interim_verdict(audit, comparison, last.get(comparison.method))
             for comparison in audit.comparisons
         ),
+        set_aside=tuple(
+            _with_early_verdict(audit, aside, last.get(aside.method)) for aside in audit.set_aside
+        ),
+    )
+
+
+def _with_early_verdict(audit: Audit, aside: SetAside, row: LookRecord | None) -> SetAside:
+    """Returns the method with the verdict of the sequential monitor, which may stop it within its first
+    block."""
+    if row is None or row.verdict == "INCONCLUSIVE" or aside.reason != "unfinished":
+        return aside
+    result = InterimResult(**{name: getattr(row, name) for name in InterimResult.__slots__})
+    words = sentence(result, method=aside.method, reference=audit.reference, margin=audit.margin)
+    return replace(
+        aside,
+        verdict=result.verdict,
+        label=label(result.verdict, margin=audit.margin, low=result.low, high=result.high),
+        low=result.low,
+        high=result.high,
+        sentence=f"{words} Scope: these runs.",
     )
 
 
@@ -320,17 +339,8 @@ def _with_interim_verdict(audit: Audit, comparison: Comparison, row: LookRecord 
         )
         return replace(comparison, verdict="INCONCLUSIVE", label="INCONCLUSIVE", sentence=waiting, plan=None)
     look = InterimResult(**{name: getattr(row, name) for name in InterimResult.__slots__})
-    of_method = comparison.p_batches is not None and (
-        look.verdict != "DIFFERENT" or comparison.p_batches <= audit.alpha
-    )
     words = sentence(look, method=comparison.method, reference=audit.reference, margin=audit.margin)
-    more = (
-        " Its play has not ended."
-        if not look.last
-        else ""
-        if of_method or not look.settled
-        else " Scope: these runs."
-    )
+    more = " Its play has not ended." if not look.last else " Scope: these runs." if look.settled else ""
     shown = {
         name: getattr(look, name)
         for name in ("difference", "se", "low", "high", "equivalence_low", "equivalence_high")
@@ -340,8 +350,8 @@ def _with_interim_verdict(audit: Audit, comparison: Comparison, row: LookRecord 
         points=replace(comparison.points, **shown),
         p_difference=look.p_difference,
         verdict=look.verdict,
-        label=label(look.verdict, margin=audit.margin, low=look.low, high=look.high, missing_data=False),
-        scope="the access method" if of_method else "these runs",
+        label=label(look.verdict, margin=audit.margin, low=look.low, high=look.high),
+        scope="these runs",
         sentence=words + more,
         plan=comparison.plan if look.last and not look.settled else None,
     )

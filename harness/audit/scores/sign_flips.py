@@ -18,6 +18,7 @@ from harness.audit.scores.intervals import POINTS_MAX, equal_weights
 from harness.core.seeds import derive_seed
 
 DRAWS = 9_999  # the smallest p is 1/10,000; Monte Carlo error at .05 is .002
+DRAWS_MAX = 49_999  # the first interim analysis has a level of 3 in 100,000: smaller levels are never reached
 CHUNK = 2_500  # draws whose signs are held at once: about 10 MB for 420 items
 
 

@@ -34,13 +34,10 @@ def test_the_table_of_verdicts(difference: float, same: float, game_beyond: bool
 
 def test_labels() -> None:
     """A table cell names the margin, or says that the interval lies outside it."""
-    assert label("EQUIVALENT", margin=3.0, low=-1, high=1, missing_data=False) == "EQUIVALENT within ±3"
+    assert label("EQUIVALENT", margin=3.0, low=-1, high=1) == "EQUIVALENT within ±3"
+    assert label("DIFFERENT", margin=3.0, low=-9, high=-3.5) == "DIFFERENT by more than the margin"
+    assert label("DIFFERENT", margin=3.0, low=-9, high=-2.5) == "DIFFERENT"
     assert (
-        label("DIFFERENT", margin=3.0, low=-9, high=-3.5, missing_data=False)
-        == "DIFFERENT by more than the margin"
-    )
-    assert label("DIFFERENT", margin=3.0, low=-9, high=-2.5, missing_data=False) == "DIFFERENT"
-    assert (
-        label("INCONCLUSIVE", margin=3.0, low=-9, high=2.5, missing_data=True)
+        label("INCONCLUSIVE", margin=3.0, low=-9, high=2.5, reason="missing data")
         == "INCONCLUSIVE (missing data)"
     )

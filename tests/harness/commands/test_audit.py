@@ -50,8 +50,8 @@ def test_the_view_of_clemscores_is_the_score_table(played: Path) -> None:
 
 
 def test_a_difference_fails_on_request_and_makes_a_page(tmp_path: Path) -> None:
-    """Hopeless bots differ from good ones: exit code 5 only when asked for; the page is written; the plan was stored before the first
-    call, and both verdict and JSON quote its hash."""
+    """Hopeless bots differ from good ones: exit code 5 only when asked for; the page is written; the plan was
+    stored before the first call, and both verdict and JSON quote its hash."""
     sweep = bots_sweep(tmp_path)
     sweep.write_text(sweep.read_text().replace("form_errors = 0.1", "form_errors = 0.9"))
     assert lightbulb("run", sweep).returncode == 0
@@ -72,7 +72,8 @@ def test_a_difference_fails_on_request_and_makes_a_page(tmp_path: Path) -> None:
 
 
 def test_days_are_held_against_each_other(tmp_path: Path, played: Path) -> None:
-    """Three days of the same replies are quiet; a fourth in other words is announced, and fails where asked to. Scores are compared too."""
+    """Three days of the same replies are quiet; a fourth in other words is announced, and fails where asked
+    to. Scores are compared too."""
     stores = [tmp_path / f"day{day}.duckdb" for day in range(4)]
     for day, store in enumerate(stores):
         store.write_bytes(played.read_bytes())
@@ -94,7 +95,8 @@ def test_days_are_held_against_each_other(tmp_path: Path, played: Path) -> None:
 
 
 def test_an_audit_is_planned_before_any_call(tmp_path: Path, played: Path) -> None:
-    """Too small a sweep is warned of, with what would settle it; earlier episodes replace the guess; a store is not needed, nor made."""
+    """Too small a sweep is warned of, with what would settle it; earlier episodes replace the guess; a store
+    is not needed, nor made."""
     sweep = bots_sweep(tmp_path)
     guessed = lightbulb("audit", "--plan", sweep)
     assert guessed.returncode == 0, guessed.stderr
@@ -106,3 +108,70 @@ def test_an_audit_is_planned_before_any_call(tmp_path: Path, played: Path) -> No
     assert not sweep.with_suffix(".duckdb").exists()
     both = lightbulb("audit", played, "--plan", sweep)
     assert (both.returncode, "--from STORE" in both.stderr) == (2, True)
+
+
+def _unfinished(played: Path, store: Path, where: str) -> Path:
+    """A copy of the played store without the ends of these episodes of the second method."""
+    store.write_bytes(played.read_bytes())
+    with duckdb.connect(str(store)) as connection:
+        connection.execute(f"DELETE FROM episodes WHERE method = 'bots/sloppy' AND {where}")
+    return store
+
+
+def test_an_unfinished_sweep_gets_no_verdict_from_its_short_plays(tmp_path: Path, played: Path) -> None:
+    """Only the wins of one method have ended: no figures, no verdict, bounds, and the counts; exit code 0."""
+    store = _unfinished(played, tmp_path / "u.duckdb", "outcome <> 'success'")
+    ended = lightbulb("audit", store, "--json", "--fail-on-difference")
+    assert ended.returncode == 0, ended.stderr
+    (found,) = json.loads(ended.stdout)
+    assert found["complete"] is False
+    assert found["scores"]["comparisons"] == []
+    (aside,) = found["scores"]["set_aside"]
+    assert (aside["method"], aside["reason"]) == ("bots/sloppy", "unfinished")
+    assert aside["low"] < 0 < aside["high"]
+    plays = {one["method"]: one for one in found["plays"]}
+    sloppy = plays["bots/sloppy"]
+    assert (sloppy["planned"], sloppy["whole_blocks"], sloppy["complete"]) == (18, 0, False)
+    assert sloppy["ended"] + sloppy["open"] == 18
+    assert plays["bots/good (again)"]["complete"]
+    (model,) = json.loads(lightbulb("scores", store, "--json").stdout)
+    assert model["complete"] is False
+    assert model["methods"][1]["clemscore"]["value"] is None
+    for command in ("scores", "audit"):
+        assert "The sweep is not finished" in lightbulb(command, store).stdout
+        assert f"18 planned, {sloppy['ended']} ended, 0 failed" in lightbulb(command, store).stdout
+    page = tmp_path / "page.html"
+    assert lightbulb("report", store, "-o", page).returncode == 0
+    assert "INCONCLUSIVE (unfinished)" in page.read_text("utf-8")
+    assert lightbulb("audit", store, "--html", page).returncode == 0
+    assert "The sweep is not finished" in page.read_text("utf-8")
+
+
+def test_whole_blocks_of_an_unfinished_sweep_are_judged(tmp_path: Path, played: Path) -> None:
+    """Without the last block of one method the audit is the third interim analysis of four, of 14 of 18
+    items."""
+    with duckdb.connect(str(played), read_only=True) as connection:
+        ((planned,),) = connection.execute("SELECT planned_json FROM sweeps").fetchall()
+    last = json.loads(planned)["blocks"][-1]
+    names = ", ".join(repr(item) for item in last)
+    item = "concat_ws(':', game, rules, instance_set, experiment, instance, content_hash)"
+    store = _unfinished(played, tmp_path / "u.duckdb", f"{item} IN ({names})")
+    (found,) = json.loads(lightbulb("audit", store, "--json").stdout)
+    (comparison,) = found["scores"]["comparisons"]
+    assert (comparison["interim"]["number"], comparison["interim"]["of"]) == (3, 4)
+    assert comparison["items"] == 18 - len(last)
+    assert "The sweep is not finished: this is interim analysis 3 of 4" in comparison["sentence"]
+    assert found["complete"] is False
+
+
+def test_a_method_left_out_is_named(tmp_path: Path, played: Path) -> None:
+    """Its row says that it was left out after the data; a method that is not there is refused."""
+    (found,) = json.loads(lightbulb("audit", played, "--leave-out", "bots/sloppy", "--json").stdout)
+    assert found["scores"]["comparisons"] == []
+    assert found["scores"]["set_aside"][0]["reason"] == "left out"
+    assert found["scores"]["family"] == 1
+    refused = lightbulb("audit", played, "--leave-out", "bots/x")
+    assert (refused.returncode, "no method 'bots/x' to leave out" in refused.stderr) == (2, True)
+    page = tmp_path / "page.html"
+    assert lightbulb("report", played, "-o", page, "--leave-out", "bots/sloppy").returncode == 0
+    assert "was left out by this command" in page.read_text("utf-8")

@@ -162,7 +162,8 @@ def test_with_several_sessions_whole_sessions_count(tmp_path: Path) -> None:
 
 
 def test_the_last_plan_that_names_a_method_decides(tmp_path: Path) -> None:
-    """A later run without a method leaves that method's plan as it was; more repeats make it unfinished again."""
+    """A later run without a method leaves that method's plan as it was; more repeats make it unfinished
+    again."""
     rows: list[Record] = [
         _sweep(_planned("m/a", "m/b", sessions=(0,))),
         _sweep(_planned("m/b"), run="0002"),

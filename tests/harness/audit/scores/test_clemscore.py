@@ -146,3 +146,33 @@ def test_intervals_keep_to_the_scale() -> None:
     assert (found.games[0].quality_low, found.games[0].quality_high) == (0.0, 100.0)
     assert found.games[1].quality_high == pytest.approx(100 * (1 - 0.05 ** (1 / 3)))
     assert found.games[2].quality is None
+
+
+@pytest.mark.parametrize(("score", "low", "high"), [(0.0, 0.0, 25.9), (100.0, 63.4, 100.0)])
+def test_clemscore_has_an_interval_where_all_plays_end_alike(score: float, low: float, high: float) -> None:
+    """Ten items, all lost or all won: as wide as 1 - .05^(1/10) of the items allow, in quality and in %
+    played. It had no width."""
+    scores = from_games([game_of("taboo", np.full((1, 10, 3), score))], 3)
+    found = method_figures(scores, "m0", np.array([True]), 0.05)
+    assert found.clemscore.value == score
+    assert (found.low, found.high) == pytest.approx((low, high), abs=0.05)
+
+
+def test_a_difference_on_common_support_has_an_interval_where_all_items_are_alike() -> None:
+    """Both methods win all ten items: the difference 0 is open to both sides."""
+    scores = from_games([game_of("taboo", np.full((2, 10, 1), 100.0))], 1)
+    difference = audit(scores, "m0", seed=1, draws=99).comparisons[0].clemscore
+    assert difference.supported == 0.0
+    assert difference.low is not None
+    assert difference.low == pytest.approx(-36.7, abs=0.1)
+    assert difference.high == pytest.approx(36.7, abs=0.1)
+
+
+def test_unscored_episodes_never_count_as_played() -> None:
+    """Five unscored and some aborted episodes are no common support; clemscore on it used to be NaN."""
+    game = game_of("imagegame", np.full((1, 10, 1), NAN))
+    game.outcome[0, :5] = UNSCORED
+    scores = from_games([game, game_of("taboo", np.full((1, 10, 1), 50.0))], 1)
+    support = common_support(scores, scores.methods)
+    np.testing.assert_array_equal(support, [False, True])
+    assert method_figures(scores, "m0", support, 0.05).supported == pytest.approx(25.0)

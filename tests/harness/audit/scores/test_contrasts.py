@@ -7,9 +7,9 @@ import pytest
 from scipy import stats
 
 from harness.audit.scores.arrays import FAILED, GameScores
-from harness.audit.scores.contrasts import batch_differences, batch_p, discordance, pair, split
+from harness.audit.scores.contrasts import discordance, pair, split
 from harness.core.errors import AuditError
-from tests.harness.audit.simulator import CLEAN, NEW_ABORTS, from_games, game_of, simulate
+from tests.harness.audit.simulator import CLEAN, NEW_ABORTS, from_games, simulate
 
 NAN = float("nan")
 
@@ -66,16 +66,3 @@ def test_discordant_pairs_are_counted_exactly() -> None:
     assert (found.only_reference, found.only_method) == (5, 1)
     assert found.p == pytest.approx(stats.binomtest(1, 6).pvalue)
     assert discordance(a, a).p == 1.0
-
-
-def test_batches_speak_only_from_three_on() -> None:
-    """Two runs cannot speak for a method; steady differences over five can; runs that disagree do not."""
-    steady, wild = np.array([-3.0, -3.1, -2.9, -3.2, -3.0]), np.array([-9.0, 5.0, -8.0, 4.0, -7.0])
-    assert batch_p(steady[:2], steady[:2]) is None
-    assert (batch_p(steady, 0 * steady) or 0) < 0.001
-    assert (batch_p(wild, 0 * wild) or 0) > 0.2
-    assert batch_p(0 * wild, 0 * wild) == 1.0
-    score = np.stack([np.full((3, 2), 50.0), np.tile([60.0, 40.0], (3, 1))])
-    np.testing.assert_allclose(
-        batch_differences(from_games([game_of("g", score)], 2), "m0", ("m1",), "points"), [[10.0, -10.0]]
-    )

@@ -1,0 +1,37 @@
+"""States how much of a sweep has ended, for tables and pages. Computes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from harness.analysis.completeness import MethodPlays
+
+
+def plays_lines(plays: Sequence[MethodPlays]) -> list[str]:
+    """Returns one line for a finished sweep; for an unfinished one a line for each method below a first
+    one."""
+    if all(one.complete for one in plays):
+        return [f"All plays have ended: {', '.join(map(_ended, plays))}."] if plays else []
+    first = (
+        "The sweep is not finished. Ended plays are not a sample, because short plays end first; "
+        "figures and verdicts rest on whole look blocks only."
+    )
+    return [first, *map(_line, plays)]
+
+
+def _ended(one: MethodPlays) -> str:
+    failed = f", {one.failed:,} failed" if one.failed else ""
+    planned = (
+        "" if one.planned is None or one.planned == one.ended + one.failed else f" of {one.planned:,} planned"
+    )
+    return f"{one.method} {one.ended:,}{planned}{failed}"
+
+
+def _line(one: MethodPlays) -> str:
+    if one.planned is None:
+        return f"{one.method}: imported, {one.ended:,} ended, {one.failed:,} failed."
+    blocks = f"{one.whole_blocks} of {one.blocks} blocks whole" if one.blocks else "its blocks are not known"
+    return (
+        f"{one.method}: {one.planned:,} planned, {one.ended:,} ended, {one.failed:,} failed, {one.open:,} open, "
+        f"{one.never_begun:,} never begun; {blocks}."
+    )
