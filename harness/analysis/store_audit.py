@@ -403,6 +403,7 @@ def _columns(rows: EpisodeRows) -> EpisodeColumns:
         score=rows.score,
         batch=rows.batch,
         calls=rows.calls,
+        session=rows.session,
         started_at=rows.started_at,
         finished_at=rows.finished_at,
     )

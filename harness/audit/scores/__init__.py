@@ -9,9 +9,12 @@ variance.py           variance between methods, between items, and by chance; ag
 pairs.py              every two methods in every game, exploratory
 sample_size.py        what would settle an open verdict
 power.py              what an audit will be able to show, before anything is played
+session_tests.py      differences and equivalence from one session of plays to the next
 evidence.py           all tests of all methods at once
 comparison.py         one method compared with the reference
-missing_data.py       the guard against failed episodes
+missing_data.py       the guard against missing plays
+unfinished.py         levels and bounds of the audit of an unfinished sweep
+set_aside.py          planned methods that cannot be compared
 score_audit.py        the audit, end to end
 interim.py            interim analyses: spending of alpha, sequential monitor
 interim_state.py      which interim analyses are due while a sweep is played

@@ -28,7 +28,7 @@ from harness.audit.scores.intervals import (
     total,
 )
 from harness.audit.scores.sample_size import NoiseLevel, Question, SampleSizePlan, noise_of, plan
-from harness.audit.scores.sessions import OVERLAP_MIN, overlap
+from harness.audit.scores.session_tests import OVERLAP_MIN, overlap
 from harness.audit.scores.variance import SelfAgreement, self_agreement
 from harness.audit.verdicts import Scope, Verdict
 

@@ -15,7 +15,7 @@ from harness.audit import verdicts
 from harness.audit.scores.arrays import BoolArray, FloatArray, ScoreArray
 from harness.audit.scores.contrasts import ENDPOINTS, PairedGame, pair
 from harness.audit.scores.intervals import Strata, equivalence_p, strata
-from harness.audit.scores.sessions import (
+from harness.audit.scores.session_tests import (
     SESSIONS_MIN,
     difference_p,
     differences_by,

@@ -10,7 +10,7 @@ from scipy import stats
 
 from harness.audit.scores.arrays import EpisodeColumns, score_array
 from harness.audit.scores.score_audit import audit
-from harness.audit.scores.sessions import (
+from harness.audit.scores.session_tests import (
     difference_p,
     differences_by,
     overlap,
