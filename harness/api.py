@@ -126,30 +126,45 @@ def open_store(path: Path | str) -> Store:
         return store
 
 
-async def play(sweep: Sweep, *, store: Path | str | None = None, retry_failed: bool = False) -> Played:
+async def play(
+    sweep: Sweep,
+    *,
+    store: Path | str | None = None,
+    retry_failed: bool = False,
+    all_or_nothing: bool = False,
+) -> Played:
     """Plays what the store does not hold yet, on the running event loop (asyncio's).
 
     sweep         a sweep file, a dict of the same keys, or a SweepSpec
     store         default: after the sweep's name, beside the sweep file; in the current folder if there is
                   none
     retry_failed  play failed episodes again
-    raises        SpecError, EngineError: before anything is played; StoreError"""
+    all_or_nothing  play nothing if one access method cannot be reached; else the others are played, and its
+                  episodes stay pending
+    raises        SpecError: before anything is played, if no method can be reached; StoreError"""
     spec, source = _read(sweep)
     path = Path(store) if store is not None else default_store_path(source, spec)
     context = RunContext(
         source=source, store=path, environ=os.environ, notify=_notify, live=sys.stderr.isatty()
     )
-    return Played(end=await run_sweep(spec, context, retry_failed=retry_failed), store=Store(path))
+    end = await run_sweep(spec, context, retry_failed=retry_failed, all_or_nothing=all_or_nothing)
+    return Played(end=end, store=Store(path))
 
 
-def run(sweep: Sweep, *, store: Path | str | None = None, retry_failed: bool = False) -> Played:
+def run(
+    sweep: Sweep,
+    *,
+    store: Path | str | None = None,
+    retry_failed: bool = False,
+    all_or_nothing: bool = False,
+) -> Played:
     """Does the same as `play`, outside of coroutines. Where an event loop runs already, as in a notebook, it
     plays in a thread with a loop of its own.
 
     An interrupt in a notebook stops it at once; every answered call is stored, and the same call resumes."""
 
     async def whole() -> Played:
-        return await play(sweep, store=store, retry_failed=retry_failed)
+        return await play(sweep, store=store, retry_failed=retry_failed, all_or_nothing=all_or_nothing)
 
     if not _inside_a_loop():
         return run_async(whole)

@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,10 +54,14 @@ def apart(*arguments: object, env: Mapping[str, str] | None = None) -> Ended:
 
 
 def refused(
-    sweep: Path, *words: str, store: Path | None = None, by: Callable[..., Ended] = lightbulb
+    sweep: Path,
+    *words: str,
+    store: Path | None = None,
+    by: Callable[..., Ended] = lightbulb,
+    options: Sequence[str] = (),
 ) -> None:
-    """Exit code 2, these words, no traceback."""
-    ended = by("run", sweep, *(("--store", store) if store else ()))
+    """Runs the sweep and asserts exit code 2, these words, and no traceback."""
+    ended = by("run", sweep, *options, *(("--store", store) if store else ()))
     assert ended.returncode == 2, ended.stderr
     assert "Traceback" not in ended.stderr
     for word in words:

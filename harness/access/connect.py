@@ -30,7 +30,7 @@ from harness.config.episode_plans import GameSet
 from harness.config.load import Key, method_place, spec_error, suggest
 from harness.config.sweep import MethodPart, SweepSpec
 from harness.core.clock import RealClock
-from harness.core.errors import CallError
+from harness.core.errors import CallError, SpecError, Unreachable
 from harness.core.protocols import RecordSink
 from harness.core.records import GateEvent
 from harness.core.vocabulary import AccessMethod, Instance, split_method_key
@@ -60,9 +60,13 @@ def connector_for_all(
     )
 
 
+Problem = tuple[Key, str]
+"""Why a method cannot be used: the key of its table in the sweep file that is to blame, and a sentence."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveMethods:
-    """The access methods of a run, made live.
+    """The access methods of a run, made live. A method whose engine did not start has a gate and no route.
 
     wired       method -> its backend with sockets, under whatever supervises it
     gate_of     method -> its gate
@@ -119,6 +123,8 @@ class Connector:
         for gate_spec, gate in gates.items():
             account = tuple(other for beside, other in gates.items() if beside.account == gate_spec.account)
             for name in gate_spec.methods:
+                if self._engine_of(name) in servers.failed:
+                    continue
                 method = await self._method(name, gate_spec, servers, open_things)
                 backend = await self._backend(method, self.methods[name], open_things)
                 if not isinstance(backend, BotsBackend):
@@ -136,6 +142,11 @@ class Connector:
         return LiveMethods(
             routes=routes, wired=wired, servers=servers, gate_of=gate_of, background=background
         )
+
+    def _engine_of(self, name: str) -> str:
+        """Returns the method whose engine answers: itself, or the one behind its emulator."""
+        emulation = self.methods[name].emulator
+        return emulation.behind if emulation is not None and emulation.behind is not None else name
 
     async def _method(
         self, name: str, gate_spec: GateSpec, servers: EngineServers, open_things: AsyncExitStack
@@ -236,26 +247,46 @@ class Connector:
         )
 
     async def prove(self, live: LiveMethods) -> None:
-        """Asks every server once whether it takes the key and serves the model; engines that this run started
-        are proved already.
+        """Proves that every method can be used.
 
-        raises  SpecError listing every method of which that is not true"""
-        problems: list[tuple[Key, str]] = []
+        raises  SpecError listing every method that cannot"""
+        if problems := await self.problems(live):
+            raise self.refusal(problems)
+
+    async def problems(self, live: LiveMethods) -> dict[str, Problem]:
+        """Returns why methods cannot be used: name -> problem. Asks every server once whether it takes the
+        key and serves the model; a server that this run started has proved that already."""
+        failed = {name: self._engine_of(name) for name in self.methods}
+        problems: dict[str, Problem] = {
+            name: (("engine",), live.servers.failed[engine])
+            for name, engine in failed.items()
+            if engine in live.servers.failed
+        }
 
         async def ask(name: str, backend: HttpBackend) -> None:
             problem = await self._problem(backend, live.routes[name].method)
             if problem is not None:
-                key, why = problem
-                problems.append((method_place(name, *key), why))
+                problems[name] = problem
 
         async with anyio.create_task_group() as asking:
             for name, backend in live.wired.items():
                 if name not in live.servers.supervised:
                     asking.start_soon(ask, name, backend)
-        if problems:
-            raise spec_error(self.context.source, sorted(problems))
+        return problems
 
-    async def _problem(self, backend: HttpBackend, method: AccessMethod) -> tuple[Key, str] | None:
+    def refusal(self, problems: Mapping[str, Problem]) -> SpecError:
+        """Returns the error that lists these problems of methods."""
+        places = [(method_place(name, *key), why) for name, (key, why) in problems.items()]
+        return spec_error(self.context.source, sorted(places))
+
+    def closed_gate(self, name: str, why: str, sink: RecordSink) -> Gate:
+        """Returns a gate of its own, which is closed, for a method that cannot be used."""
+        (gate_spec,) = group_by_quota(self.spec, [name], source=self.context.source)
+        gate = self._gate(gate_spec, sink)
+        gate.close(Unreachable(why))
+        return gate
+
+    async def _problem(self, backend: HttpBackend, method: AccessMethod) -> Problem | None:
         """Returns why this server cannot be used, with the key of the sweep file that is to blame; None if it
         can."""
         try:

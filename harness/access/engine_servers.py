@@ -45,6 +45,7 @@ class EngineServers:
     store       the DuckDB file; the servers' logs are written beside it
     weights     path in the sweep file -> path on this machine
     started     method -> its server, once it runs
+    failed      method -> why its server did not start
     supervised  method -> the supervisor of that server
     reporting   addresses of servers that ran already and report their load"""
 
@@ -56,6 +57,7 @@ class EngineServers:
     notify: Callable[[str], None]
     weights: Callable[[str], str]
     started: dict[str, LocalServer] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
     supervised: dict[str, SupervisedServer] = field(default_factory=dict)
     reporting: frozenset[str] = frozenset()
 
@@ -97,10 +99,13 @@ class EngineServers:
                 users.setdefault((spec, part.engine.restarts_max), []).append(name)
 
         async def start(spec: EngineSpec, restarts_max: int, names: Sequence[str]) -> None:
-            server = await background.start(
-                self._keep, spec, restarts_max, names, [gates[name] for name in names if name in gates]
-            )
-            self.started.update(dict.fromkeys(names, server))
+            of_names = [gates[name] for name in names if name in gates]
+            try:
+                server = await background.start(self._keep, spec, restarts_max, names, of_names)
+            except EngineError as error:
+                self.failed.update(dict.fromkeys(names, str(error)))
+            else:
+                self.started.update(dict.fromkeys(names, server))
 
         async with anyio.create_task_group() as starting:
             for (spec, restarts_max), names in users.items():

@@ -103,6 +103,8 @@ async def _check_all(spec: SweepSpec, context: RunContext, *, probing: bool) -> 
         )
 
     async with connector.connected(NullSink()) as live:
+        if failed := live.servers.failed:
+            raise connector.refusal({name: (("engine",), why) for name, why in failed.items()})
         for gate in dict.fromkeys(live.gate_of.values()):
             live.background.start_soon(gate.run_timer)
         async with anyio.create_task_group() as checking:

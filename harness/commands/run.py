@@ -46,7 +46,7 @@ def demo(
     )
     spec = load(sweep)
     store = next_store(folder, lambda path: episodes_lacking(spec, source=sweep, store=path))
-    code = _play(spec, sweep, store, retry_failed=False)
+    code = _play(spec, sweep, store)
     if code == INTERRUPTED:
         raise typer.Exit(code)
     print_scores(store_scores(store), console)
@@ -66,6 +66,10 @@ def run(
     sweep: SweepFile,
     store: RunStore = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Play failed episodes again.")] = False,
+    all_or_nothing: Annotated[
+        bool,
+        typer.Option("--all-or-nothing", help="Play nothing if one access method cannot be reached."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Play a sweep. Run the same command again to resume: only what the store lacks is played.
@@ -81,7 +85,15 @@ def run(
 
         spec = load(sweep)
         path = store or default_store_path(sweep, spec)
-        raise typer.Exit(_play(spec, sweep, path, retry_failed=retry_failed, emit=_emit if as_json else None))
+        code = _play(
+            spec,
+            sweep,
+            path,
+            retry_failed=retry_failed,
+            all_or_nothing=all_or_nothing,
+            emit=_emit if as_json else None,
+        )
+        raise typer.Exit(code)
 
 
 def _emit(event: Mapping[str, object]) -> None:
@@ -94,7 +106,21 @@ def _emit(event: Mapping[str, object]) -> None:
         notify("the output pipe was closed; the run continues without events")
 
 
-def _play(spec: SweepSpec, sweep: Path, store: Path, *, retry_failed: bool, emit: Emit | None = None) -> int:
+def _play(
+    spec: SweepSpec,
+    sweep: Path,
+    store: Path,
+    *,
+    retry_failed: bool = False,
+    all_or_nothing: bool = False,
+    emit: Emit | None = None,
+) -> int:
+    """Plays the sweep, says how it ended, and returns the exit code.
+
+    sweep           the sweep file
+    retry_failed    play failed episodes again
+    all_or_nothing  play nothing if one access method cannot be reached
+    emit            takes events for machines"""
     from harness.access.context import RunContext
     from harness.core.event_loop import run_async
     from harness.running.run_sweep import run_sweep
@@ -110,7 +136,7 @@ def _play(spec: SweepSpec, sweep: Path, store: Path, *, retry_failed: bool, emit
 
     async def played() -> RunEnd:
         try:
-            return await run_sweep(spec, context, retry_failed=retry_failed)
+            return await run_sweep(spec, context, retry_failed=retry_failed, all_or_nothing=all_or_nothing)
         finally:  # the run no longer handles signals, and a loop that closes cannot stand an interrupt
             signal.signal(signal.SIGINT, signal.SIG_IGN)
 
@@ -141,7 +167,7 @@ def _report_end(end: RunEnd, store: Path, *, resume: str, retrying: bool) -> int
         f"{end.finished} episodes finished, {end.failed} failed, {end.pending} pending; the store is {store}"
     )
     for method, why in end.closings.items():
-        notify(f"{method}: stopped before its end: {why}")
+        notify(f"{method}: not played to its end: {why}")
     for why, count in end.failures:
         notify(f"{count} failed: {why}")
     if end.finished:

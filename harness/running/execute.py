@@ -15,11 +15,12 @@ import anyio
 import anyio.to_thread
 
 from games import GAMES
-from harness.access.connect import Connector, retry_policy
+from harness.access.connect import Connector, LiveMethods, Problem, retry_policy
 from harness.access.context import RunContext
 from harness.access.game_sets import items_of, warm_up
 from harness.core.clock import RealClock
 from harness.core.protocols import RecordSink
+from harness.limits.gate import Gate
 from harness.progress.event_loop_delay import DelayMonitor
 from harness.progress.meters import Meters
 from harness.progress.views import LaneView, Progress
@@ -111,16 +112,18 @@ async def _play(
     )
     early_stopping = plan.early_stopping
     async with connector.connected(writer) as live:
-        await connector.prove(live)
-        await writer.put(*opening_rows(plan, live, wall_s=clock.wall()))
+        problems = await _problems(plan, connector, live)
+        await writer.put(*opening_rows(plan, live, wall_s=clock.wall(), without=problems))
         begun.set()
+        closed = {name: connector.closed_gate(name, why, writer) for name, (_, why) in problems.items()}
+        gates = live.gate_of | closed
         live.servers.follow_load(live.background, live.gate_of)
         meters = Meters(writer, clock, scores=plan.stored.points)
         sink = early_stopping.tap(meters) if early_stopping else meters
-        scheduler = _scheduler(plan, live.routes, sink, clock)
+        scheduler = _scheduler(plan, live.routes, gates, sink, clock)
         delay = DelayMonitor(run_id=plan.run_id, clock=clock, sink=writer)
         progress = Progress(
-            _views(plan, live.routes, scheduler),
+            _views(plan, gates, scheduler),
             clock=clock,
             meters=meters,
             delay=delay,
@@ -136,10 +139,27 @@ async def _play(
         return end
 
 
-def _scheduler(plan: RunPlan, routes: Mapping[str, Route], sink: RecordSink, clock: RealClock) -> Scheduler:
+async def _problems(plan: RunPlan, connector: Connector, live: LiveMethods) -> dict[str, Problem]:
+    """Returns why methods cannot be used; the lanes without them are played.
+
+    raises  SpecError if no lane is left, or the run is to play all or nothing"""
+    problems = await connector.problems(live)
+    usable = [lane for lane in plan.lanes if problems.keys().isdisjoint(lane.seating.methods)]
+    if problems and (plan.request.all_or_nothing or not usable):
+        raise connector.refusal(problems)
+    return problems
+
+
+def _scheduler(
+    plan: RunPlan,
+    routes: Mapping[str, Route],
+    gates: Mapping[str, Gate],
+    sink: RecordSink,
+    clock: RealClock,
+) -> Scheduler:
     expected = ExpectedTurns(GAMES)
     caller = Caller(
-        sink=sink, clock=clock, policy=retry_policy(plan.spec), budget=_budget(plan, routes, clock)
+        sink=sink, clock=clock, policy=retry_policy(plan.spec), budget=_budget(plan, gates, clock)
     )
     player = Player(
         run_id=plan.run_id,
@@ -149,28 +169,28 @@ def _scheduler(plan: RunPlan, routes: Mapping[str, Route], sink: RecordSink, clo
         expected_turns=expected,
         seed=plan.spec.seed,
     )
-    lanes = [_lane(plan, one, routes) for one in plan.lanes]
+    lanes = [_lane(plan, one, gates) for one in plan.lanes]
     return Scheduler(lanes, player=player, expected=expected, beginning=plan.stored.beginning)
 
 
-def _lane(plan: RunPlan, part: LanePlan, routes: Mapping[str, Route]) -> Lane:
+def _lane(plan: RunPlan, part: LanePlan, gates: Mapping[str, Gate]) -> Lane:
     name, methods, stopping = part.name, part.seating.methods, plan.early_stopping
     episodes = episodes_left(plan.request, plan.stored, part)
-    gates = tuple(dict.fromkeys(routes[method].gate for method in methods))
+    own_gates = tuple(dict.fromkeys(gates[method] for method in methods))
     if stopping is None or len(methods) > 1:  # a pair is compared with nothing in an audit
-        return Lane(name=name, plans=episodes, gates=gates)
+        return Lane(name=name, plans=episodes, gates=own_gates)
     return Lane(
         name=name,
         plans=stopping.closing_method(name, stopping.until_settled(name, episodes)),
-        gates=gates,
+        gates=own_gates,
         # A budget keeps its lanes in step by itself; the two waits together would wait for each other.
         pace=None
         if plan.scopes
-        else lambda episode, tally: stopping.wait_for_analysis(name, episode, tally, routes[name].gate),
+        else lambda episode, tally: stopping.wait_for_analysis(name, episode, tally, gates[name]),
     )
 
 
-def _budget(plan: RunPlan, routes: Mapping[str, Route], clock: RealClock) -> SpendingBudget:
+def _budget(plan: RunPlan, gates: Mapping[str, Gate], clock: RealClock) -> SpendingBudget:
     items = sum(len(chosen.instances) for chosen in plan.sets.values())
     turns = sum(GAMES[name].turns_typical * len(chosen.instances) for name, chosen in plan.sets.items())
     progress = {
@@ -182,18 +202,17 @@ def _budget(plan: RunPlan, routes: Mapping[str, Route], clock: RealClock) -> Spe
         )
         for one in plan.lanes
     }
-    gates = {name: route.gate for name, route in routes.items()}
     return SpendingBudget(plan.scopes, lanes=progress, spent=plan.stored.spent, gates=gates, clock=clock)
 
 
-def _views(plan: RunPlan, routes: Mapping[str, Route], scheduler: Scheduler) -> list[LaneView]:
+def _views(plan: RunPlan, gates: Mapping[str, Gate], scheduler: Scheduler) -> list[LaneView]:
     return [
         LaneView(
             name=one.name,
             planned=one.planned,
             done_before=one.planned - one.left,
             tally=scheduler.tallies[one.name],
-            gate=routes[one.name].gate if one.name in routes else None,
+            gate=gates.get(one.name),
         )
         for one in plan.lanes
     ]

@@ -4,7 +4,7 @@ methods."""
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -22,8 +22,13 @@ if TYPE_CHECKING:
     from harness.running.prepare import RunPlan
 
 
-def opening_rows(plan: RunPlan, live: LiveMethods, *, wall_s: float) -> Iterator[Record]:
-    """Yields the rows of this run; wall_s: when it began, in seconds since 1970."""
+def opening_rows(
+    plan: RunPlan, live: LiveMethods, *, wall_s: float, without: Container[str]
+) -> Iterator[Record]:
+    """Yields the rows of this run.
+
+    wall_s   when it began, in seconds since 1970
+    without  methods that cannot be used: nothing was proved of them"""
     spec, as_json = plan.spec, spec_json(plan.spec)
     yield SweepRecord(
         run_id=plan.run_id,
@@ -42,8 +47,10 @@ def opening_rows(plan: RunPlan, live: LiveMethods, *, wall_s: float) -> Iterator
         )
     for name, part in spec.models.items():
         yield ModelRecord(run_id=plan.run_id, model=name, parameters=part.parameters)
+    parts = spec.methods()
     for name in live.routes:
-        yield _method_row(plan.run_id, name, spec.methods()[name][1], live)
+        if name not in without:
+            yield _method_row(plan.run_id, name, parts[name][1], live)
 
 
 def _method_row(run_id: str, name: str, part: MethodPart, live: LiveMethods) -> MethodRecord:

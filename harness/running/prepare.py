@@ -32,7 +32,8 @@ class RunRequest:
     sets          game -> its instances and rules
     keys          method -> the value of its key; None where it needs none
     clock         dates the rows of interim analyses
-    retry_failed  whether failed episodes are to be played again"""
+    retry_failed  whether failed episodes are to be played again
+    all_or_nothing  whether to play nothing if one access method cannot be reached"""
 
     spec: SweepSpec
     context: RunContext
@@ -40,6 +41,7 @@ class RunRequest:
     keys: Mapping[str, str | None]
     clock: Clock
     retry_failed: bool
+    all_or_nothing: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

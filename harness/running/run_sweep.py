@@ -1,4 +1,5 @@
-"""Runs a sweep over its store: opens the store, prepares what is left to play, executes it, session after session.
+"""Runs a sweep over its store: opens the store, prepares what is left to play, executes it, session after
+session.
 
 DuckDB reads a large store while Python imports what plays; both take about as long, so a thread does the
 imports meanwhile. This module and harness/running/prepare.py therefore import nothing that only play needs.
@@ -30,11 +31,16 @@ if TYPE_CHECKING:
     from harness.scheduler.shutdown import RunEnd
 
 
-async def run_sweep(spec: SweepSpec, context: RunContext, *, retry_failed: bool = False) -> RunEnd:
-    """Plays what the store does not hold yet. A seating that is stopped before the end of a session, by a
-    closed gate or a budget, plays no further session in this run.
+async def run_sweep(
+    spec: SweepSpec, context: RunContext, *, retry_failed: bool = False, all_or_nothing: bool = False
+) -> RunEnd:
+    """Plays what the store does not hold yet, through the access methods that can be reached. A seating that
+    is stopped before the end of a session, by a closed gate or a budget, plays no further session in this
+    run.
 
-    raises  SpecError, EngineError: before anything is played; StoreError"""
+    retry_failed    play failed episodes again
+    all_or_nothing  play nothing if one access method cannot be reached
+    raises          SpecError: before anything is played, if no method can be reached; StoreError"""
     clock = RealClock()
     request = RunRequest(
         spec=spec,
@@ -43,6 +49,7 @@ async def run_sweep(spec: SweepSpec, context: RunContext, *, retry_failed: bool 
         keys=read_keys(spec, source=context.source, environ=context.environ),
         clock=clock,
         retry_failed=retry_failed,
+        all_or_nothing=all_or_nothing,
     )
     ends: list[RunEnd] = []
     stopped: set[str] = set()

@@ -13,6 +13,8 @@ from typing import ClassVar
 import duckdb
 import pytest
 
+from harness.access import engine_servers
+from harness.core.errors import EngineError
 from tests.bots import bots_sweep, rows
 from tests.command import apart, lightbulb, refused
 
@@ -74,7 +76,8 @@ def test_an_unknown_key_names_line_key_and_remedy(tmp_path: Path) -> None:
 
 
 def test_reprompts_are_the_users_words_and_another_puzzle(tmp_path: Path) -> None:
-    """A sweep may word wordle's reprompts; the instances then count as others; an unknown kind is corrected."""
+    """A sweep may word wordle's reprompts; the instances then count as others; an unknown kind is
+    corrected."""
     sweep = bots_sweep(tmp_path)
     plain = sweep.read_text().replace(
         "[models.bots.methods.good]", 'reprompts = { length = "Five, please." }\n[models.bots.methods.good]'
@@ -93,7 +96,8 @@ def test_reprompts_are_the_users_words_and_another_puzzle(tmp_path: Path) -> Non
 
 
 def test_what_a_verdict_rests_on_stays_as_it_was(played: Path) -> None:
-    """Another margin or another method under the old name is refused; more concurrency, more repeats or a new method are not."""
+    """Another margin or another method under the old name is refused; more concurrency, more repeats or a new
+    method are not."""
     sweep = played.with_name("t.toml")
     text = sweep.read_text()
     sweep.write_text(text + "[audit]\nmargin = 50.0\n")
@@ -106,7 +110,8 @@ def test_what_a_verdict_rests_on_stays_as_it_was(played: Path) -> None:
 
 
 def test_a_provider_that_says_nonsense_breaks_nothing(tmp_path: Path, provider: str) -> None:
-    """Bytes that are no text, counts that are no counts, bodies nested without end: failed or played, never a broken store."""
+    """Bytes that are no text, counts that are no counts, bodies nested without end: failed or played, never a
+    broken store."""
     reply = {
         "choices": [{"message": {"content": "no clue"}, "finish_reason": "stop"}],
         "usage": {"prompt_tokens": 2**64 - 1},
@@ -160,6 +165,71 @@ def test_an_unreachable_server_is_told_before_anything_is_played(tmp_path: Path)
     assert not sweep.with_suffix(".duckdb").exists(), "a store that says nothing was left behind"
 
 
+def test_who_can_be_reached_plays(tmp_path: Path, provider: str) -> None:
+    """One dead server of three methods: the others are played, its episodes stay pending with the cause, exit
+    code 3; the same command plays them once it is there. With --all-or-nothing nothing is played, and no
+    store is left."""
+    dead = "http://127.0.0.1:9/v1"
+    good = {"choices": [{"message": {"content": "no clue"}, "finish_reason": "stop"}], "model": "toy-large"}
+    Provider.answers = {"POST": (200, good)}
+    sweep = api_sweep(
+        tmp_path,
+        provider,
+        "[models.m.methods.dead]",
+        f'base_url = "{dead}"',
+        'served_name = "toy-large"',
+        "[models.m.methods.bots]",
+        "bots = {}",
+        "[audit]",
+        "again = false",
+    )
+    refused(sweep, "models.m.methods.dead: cannot connect to", options=["--all-or-nothing"])
+    store = sweep.with_suffix(".duckdb")
+    assert not store.exists()
+    ended = lightbulb("run", sweep)
+    assert ended.returncode == 3, ended.stderr
+    assert "m/dead: cannot connect to http://127.0.0.1:9/v1/models" in ended.stderr
+    assert "m/dead: not played to its end: cannot connect to" in ended.stderr
+    assert "8 episodes finished, 0 failed, 4 pending" in ended.stderr
+    by_method = "SELECT method, count(*) FROM episodes GROUP BY ALL ORDER BY ALL"
+    assert rows(store, by_method) == [("m/api", 4), ("m/bots", 4)]
+    assert rows(store, "SELECT gate, kind FROM gate_events WHERE kind = 'closed'") == [("m/dead", "closed")]
+    assert rows(store, "SELECT method FROM methods ORDER BY ALL") == [("m/api",), ("m/bots",)]
+    sweep.write_text(sweep.read_text().replace(dead, provider))
+    ended = lightbulb("run", sweep)
+    assert ended.returncode == 0, ended.stderr
+    assert "8 of 12 episodes done, 4 to play" in ended.stderr
+    assert rows(store, by_method) == [("m/api", 4), ("m/bots", 4), ("m/dead", 4)]
+
+
+def test_an_engine_that_does_not_start_holds_up_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither a method that it serves nor an emulator in front of it is played; the rest is."""
+
+    def install(kind: object, notify: object) -> None:
+        raise EngineError("no environment can be made here")
+
+    monkeypatch.setattr(engine_servers, "install", install)
+    sweep = tmp_path / "e.toml"
+    sweep.write_text("""
+name = "e"
+[games.taboo]
+items = 2
+[models.m.methods]
+served.engine = { kind = "llamacpp", weights = "w.gguf" }
+before.emulator = { behind = "m/served" }
+bots.bots = {}
+[audit]
+again = false
+""")
+    ended = lightbulb("run", sweep)
+    assert ended.returncode == 3, ended.stderr
+    for method in ("m/served", "m/before"):
+        assert f"{method}: not played to its end: no environment can be made here" in ended.stderr
+    assert "2 episodes finished, 0 failed, 4 pending" in ended.stderr
+
+
 def test_a_model_that_is_not_served_is_told(tmp_path: Path, provider: str) -> None:
     sweep = api_sweep(tmp_path, provider, served="toy-lagre")
     refused(
@@ -187,7 +257,8 @@ def test_a_store_in_use_names_the_process(tmp_path: Path) -> None:
 
 
 def test_failing_episodes_are_no_scores(tmp_path: Path, provider: str) -> None:
-    """A provider that rejects every request: failed rows with its words, no score, exit code 3; --retry-failed plays them anew."""
+    """A provider that rejects every request: failed rows with its words, no score, exit code 3;
+    --retry-failed plays them anew."""
     Provider.answers = {"POST": (400, {"error": {"message": "temperature must be 1"}})}
     sweep = api_sweep(tmp_path, provider)
     ended = lightbulb("run", sweep)

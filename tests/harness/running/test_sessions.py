@@ -64,6 +64,7 @@ def plan_of(path: Path) -> RunPlan:
         keys={},
         clock=RealClock(),
         retry_failed=False,
+        all_or_nothing=False,
     )
     with open_to_read(path.with_suffix(".duckdb")) as connection:
         return prepare(request, connection)
@@ -85,8 +86,8 @@ def test_repeats_are_dealt_evenly() -> None:
 
 
 def test_sessions_are_a_gap_apart(both_played: tuple[Path, RunEnd, list[str]]) -> None:
-    """All is played in one command, each session in a run of its own with all methods; the line before the gap says
-    until when."""
+    """All is played in one command, each session in a run of its own with all methods; the line before the
+    gap says until when."""
     path, end, lines = both_played
     assert (end.finished, end.failed, end.pending, end.interrupted) == (24, 0, 0, False)
     store = path.with_suffix(".duckdb")
@@ -104,8 +105,8 @@ def test_sessions_are_a_gap_apart(both_played: tuple[Path, RunEnd, list[str]]) -
 def test_the_same_command_goes_on_in_the_session_that_was_begun(
     both_played: tuple[Path, RunEnd, list[str]], tmp_path: Path
 ) -> None:
-    """Where the second session has a row it is continued at once; where it has none, the gap counts from the end of the
-    first."""
+    """Where the second session has a row it is continued at once; where it has none, the gap counts from the
+    end of the first."""
     source, _, _ = both_played
     path = tmp_path / "s.toml"
     path.write_text(source.read_text())
@@ -130,7 +131,8 @@ def test_the_same_command_goes_on_in_the_session_that_was_begun(
 
 
 def test_who_is_stopped_in_a_session_plays_no_later_one(tmp_path: Path) -> None:
-    """A budget stops one model in the first session; the other model plays both, and what is left is pending."""
+    """A budget stops one model in the first session; the other model plays both, and what is left is
+    pending."""
     path = sweep(tmp_path, gap="0s", more="c.budget = { calls = 5 }")
     end = played(path, [])
     assert set(end.closings) == {"other/c"}
@@ -145,8 +147,8 @@ def test_who_is_stopped_in_a_session_plays_no_later_one(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_in_the_gap_ends_the_run(tmp_path: Path) -> None:
-    """The store is closed while the run waits, so anyone reads it; exit code 130, and the command that goes on is
-    named."""
+    """The store is closed while the run waits, so anyone reads it; exit code 130, and the command that goes
+    on is named."""
     path = sweep(tmp_path, gap="6h")
     with subprocess.Popen(command("run", path), stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
