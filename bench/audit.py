@@ -235,7 +235,8 @@ def reply_table(audits: int, seed: int) -> None:
             f"{verdicts.count(verdict) / audits:.2f}" for verdict in ("EQUIVALENT", "DIFFERENT")
         )
         print(
-            f"| {name} | {wanted} | {np.mean(np.array(p) <= 0.05):.3f} | {rates} | {np.nanmedian(rho):.2f} | {np.mean(held):.2f} | {shares} |",
+            f"| {name} | {wanted} | {np.mean(np.array(p) <= 0.05):.3f} | {rates} | {np.nanmedian(rho):.2f}"
+            f" | {np.mean(held):.2f} | {shares} |",
             flush=True,
         )
 
