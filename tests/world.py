@@ -196,6 +196,8 @@ class World:
         backend: Backend | None = None,
         account: tuple[Gate, ...] = (),
         alone: bool = True,
+        sole: bool = True,
+        key_users: tuple[str, ...] = (),
     ) -> Route:
         self.routes[name] = Route(
             method=method(name),
@@ -203,6 +205,8 @@ class World:
             backend=backend or Counter(self.clock),
             account=account,
             alone=alone,
+            sole=sole,
+            key_users=key_users,
         )
         return self.routes[name]
 

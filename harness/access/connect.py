@@ -121,7 +121,7 @@ class Connector:
         routes: dict[str, Route] = {}
         wired: dict[str, HttpBackend] = {}
         for gate_spec, gate in gates.items():
-            account = tuple(other for beside, other in gates.items() if beside.account == gate_spec.account)
+            of_key = [beside for beside in gates if beside.account == gate_spec.account]
             for name in gate_spec.methods:
                 if self._engine_of(name) in servers.failed:
                     continue
@@ -136,8 +136,10 @@ class Connector:
                     backend=SupervisedBackend(backend, supervisor, clock=self.clock)
                     if supervisor
                     else backend,
-                    account=account,
+                    account=tuple(gates[beside] for beside in of_key),
                     alone=gate_spec.alone,
+                    sole=len(gate_spec.methods) == 1,
+                    key_users=tuple(user for beside in of_key for user in beside.methods),
                 )
         return LiveMethods(
             routes=routes, wired=wired, servers=servers, gate_of=gate_of, background=background

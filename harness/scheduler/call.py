@@ -14,15 +14,18 @@ import tenacity
 
 from harness.core.errors import (
     AccountRefused,
+    AllRefused,
     BudgetSpent,
     CallError,
     ConnectFailed,
     GateClosing,
     ModelUnknown,
     RateLimited,
+    Rejected,
     TimedOut,
     TransientCallError,
     Unavailable,
+    UnknownEnd,
     Unreachable,
 )
 from harness.core.protocols import Backend, Clock, RecordSink
@@ -30,6 +33,7 @@ from harness.core.records import CallRecord
 from harness.core.vocabulary import AccessMethod, Completion, Prompt, storable
 from harness.limits.estimates import CallCost
 from harness.limits.gate import CallResult, Gate
+from harness.scheduler.refusals import Refusals
 from harness.scheduler.spending import SpendingBudget
 from harness.scheduler.watchdog import Watchdog
 
@@ -58,20 +62,29 @@ class Route:
     gate      of the quota that it draws on; other methods of the account may share it
     account   all gates of the same key: a refused account closes them all
     alone     whether every method at this gate asks for this model: only then does an unknown model close the
-              gate"""
+              gate
+    sole      whether no other method uses this gate: only then do refusals of all its calls close the gate
+    key_users   names of all methods of the same key"""
 
     method: AccessMethod
     gate: Gate
     backend: Backend
     account: tuple[Gate, ...] = ()
     alone: bool = True
+    sole: bool = True
+    key_users: tuple[str, ...] = ()
 
-    def close(self, reason: GateClosing) -> None:
-        """Closes the gates that the reason concerns, and no others."""
-        if isinstance(reason, ModelUnknown) and not self.alone:
+    def close(self, reason: GateClosing, *, key_works: bool) -> None:
+        """Closes the gates that the reason concerns, and no others.
+
+        key_works   a call with this key was answered in this run: the refusal of an account is then that of
+                    one method, such as of one upstream behind a gateway"""
+        if (isinstance(reason, ModelUnknown) and not self.alone) or (
+            isinstance(reason, AllRefused) and not self.sole
+        ):
             return
         self.gate.close(reason)
-        if isinstance(reason, AccountRefused):
+        if isinstance(reason, AccountRefused) and not key_works:
             for gate in self.account:
                 gate.close(reason)
 
@@ -121,6 +134,7 @@ class Caller:
     policy: RetryPolicy
     budget: SpendingBudget
     watchdog: Watchdog = field(default_factory=Watchdog)
+    refusals: Refusals = field(default_factory=Refusals)
 
     async def call(
         self,
@@ -167,12 +181,14 @@ class Caller:
         size, kind = _size(prompt), prompt.kind
         tokens_max = route.method.sampling.tokens_max or prompt.reply_format.tokens_max
         self.budget.may_call(route.method.name)
+        self.refusals.check(route.method.name)
         admission = await gate.enter(
             remainder, gate.estimates.expect(kind, characters=size, tokens_max=tokens_max)
         )
         try:
             self.budget.may_call(route.method.name)  # others may have spent it while this turn waited
-        except BudgetSpent:
+            self.refusals.check(route.method.name)
+        except (BudgetSpent, AllRefused):
             gate.leave(admission, NO_INFORMATION)
             raise
         self.budget.begin_call(route.method.name)
@@ -184,6 +200,7 @@ class Caller:
         try:
             completion = await route.backend.complete(prompt)
             answer = _result_of_completion(completion)
+            self.refusals.note_answer(route.method.name)
         except CallError as error:
             failure = error
             answer = _result_of_failure(error)
@@ -193,8 +210,11 @@ class Caller:
             gate.leave(admission, answer)
         if answer.cost is not None:
             gate.estimates.learn(kind, characters=size, cost=answer.cost)
-        if isinstance(failure, GateClosing):
-            route.close(failure)
+        reason: CallError | None = failure
+        if isinstance(failure, Rejected | UnknownEnd):
+            reason = self.refusals.note_refusal(route.method.name, failure) or failure
+        if isinstance(reason, GateClosing):
+            route.close(reason, key_works=any(map(self.refusals.answered, route.key_users)))
         cost_usd = _cost_usd(route.method, completion) if completion else None
         self.budget.end_call(
             route.method.name, tokens=int(answer.cost.tokens) if answer.cost else 0, cost_usd=cost_usd or 0.0
@@ -216,8 +236,8 @@ class Caller:
                 cost_usd=cost_usd,
             )
         )
-        if failure is not None:
-            raise failure
+        if reason is not None:
+            raise reason from (None if reason is failure else failure)
         assert completion is not None
         return completion
 
@@ -262,14 +282,15 @@ def _record(
     sent_at: float,
     cost_usd: float | None,
 ) -> CallRecord:
-    met = completion or Completion(
+    kept = failure.completion if isinstance(failure, UnknownEnd) else completion
+    met = kept or Completion(
         text="",
         http_status=failure.status if failure else None,
         request_id=failure.request_id if failure else None,
     )
     record = CallRecord(  # by position: it is made for every call, and names would take twice as long
         place.episode_id, place.attempt, place.turn, number, place.run_id, route.method.name, place.ask_hash,
-        storable(completion.text) if completion else None,
+        storable(kept.text) if kept else None,
         met.finish_reason and storable(met.finish_reason),
         met.prompt_tokens, met.completion_tokens,
         met.served_model and storable(met.served_model),

@@ -12,7 +12,7 @@ from random import Random
 
 import orjson
 
-from harness.core.errors import CallError, GateClosing
+from harness.core.errors import CallError, GateClosing, Rejected, UnknownEnd
 from harness.core.history import SeatHistory
 from harness.core.protocols import Game
 from harness.core.records import EpisodeRecord, TurnRecord
@@ -44,6 +44,20 @@ class Beginning:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LeftPending:
+    """An episode that is neither played nor failed: the answer to one of its calls decides nothing.
+
+    error     the answer to the call
+    method    whose call it was
+    failure   the rows of a failed episode, to be stored if the method answers other calls in this run: then
+              this request was refused, and not the method; None: the episode stays pending in any case"""
+
+    error: Rejected | UnknownEnd
+    method: str
+    failure: tuple[TurnRecord, EpisodeRecord] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Player:
     """Plays episodes; holds what all episodes of a run have in common.
 
@@ -59,7 +73,7 @@ class Player:
 
     async def play(
         self, plan: EpisodePlan, beginning: Beginning, on_ask: Callable[[], None]
-    ) -> EpisodeRecord | GateClosing:
+    ) -> EpisodeRecord | GateClosing | LeftPending:
         """Plays to an end. Returns the finished or failed episode's row, which the sink has; or what left the
         episode pending.
 
@@ -98,7 +112,7 @@ class _Episode:
         self._turn = 0
         self._started_at = player.caller.clock.wall()
 
-    async def play(self) -> EpisodeRecord:
+    async def play(self) -> EpisodeRecord | LeftPending:
         play = self._game.play(self._plan.instance, self._plan.rules)
         ask = next(play)
         while True:
@@ -112,8 +126,8 @@ class _Episode:
                 except GateClosing:
                     raise
                 except CallError as error:
-                    return await self.fail(
-                        f"{type(error).__name__}: {error}", self._turn_record(ask, kept, ask_hash, None)
+                    return await self._end_without_reply(
+                        error, ask, self._turn_record(ask, kept, ask_hash, None)
                     )
             turn = (ask, kept, ask_hash)
             try:
@@ -168,9 +182,18 @@ class _Episode:
             self._episode_id, attempt, self._turn, ask.seat, method, ask_hash, kept, added_json, violation
         )
 
-    async def fail(self, reason: str, unanswered: TurnRecord) -> EpisodeRecord:
-        """Stores the episode as failed, never with a score, and the turn that got no reply."""
-        record = self._record(status="failed", reason=storable(reason), outcome=None)
+    async def _end_without_reply(
+        self, error: CallError, ask: Ask, unanswered: TurnRecord
+    ) -> EpisodeRecord | LeftPending:
+        """Stores the episode as failed, never with a score, and the turn that got no reply; or leaves it
+        pending."""
+        method = self._methods[ask.seat]
+        reason = storable(f"{type(error).__name__}: {error}")
+        record = self._record(status="failed", reason=reason, outcome=None)
+        if isinstance(error, UnknownEnd):
+            return LeftPending(error=error, method=method, failure=None)
+        if isinstance(error, Rejected) and not self._player.caller.refusals.answered(method):
+            return LeftPending(error=error, method=method, failure=(unanswered, record))
         await self._player.caller.sink.put(unanswered, record)
         return record
 

@@ -15,12 +15,12 @@ import anyio
 import anyio.lowlevel
 from anyio.abc import TaskGroup
 
-from harness.core.errors import GateClosing
+from harness.core.errors import AllRefused, GateClosing
 from harness.core.protocols import Game
 from harness.core.records import EpisodeRecord
 from harness.core.vocabulary import EpisodePlan
 from harness.limits.gate import Gate
-from harness.scheduler.episode import Beginning, Player
+from harness.scheduler.episode import Beginning, LeftPending, Player
 from harness.scheduler.spending import SpendingBudget
 
 
@@ -105,6 +105,7 @@ class Scheduler:
         self._budget: SpendingBudget = player.caller.budget
         self._expected = expected
         self._beginning = beginning
+        self._undecided: dict[str, list[LeftPending]] = {}
 
     async def play_all(self) -> None:
         """Plays every lane to its end, or until its gates close."""
@@ -120,6 +121,9 @@ class Scheduler:
                     await (
                         anyio.lowlevel.checkpoint()
                     )  # so its first request is sent before all lanes are started
+            for lane in self.lanes:
+                await self._settle(lane.name)
+                self._leave_pending(lane.name)
             gates.cancel_scope.cancel()
 
     async def _feed(self, lane: Lane, episodes: TaskGroup) -> None:
@@ -151,6 +155,32 @@ class Scheduler:
         turns = record.turns if isinstance(record, EpisodeRecord) else 0
         self._budget.end(lane, turns=turns, seconds=self._player.caller.clock.now() - began_s)
         tally.live -= 1
+        if isinstance(record, LeftPending):
+            self._undecided.setdefault(lane, []).append(record)
+            return
         tally.count(record)
+        await self._settle(lane)
         if isinstance(record, EpisodeRecord) and record.status == "finished":
             self._expected.learn(record.game, record.experiment, record.turns)
+
+    async def _settle(self, lane: str) -> None:
+        """Stores the failures of refused calls whose method has answered others since."""
+        undecided = self._undecided.pop(lane, None)
+        if not undecided:
+            return
+        caller = self._player.caller
+        for left in undecided:
+            if left.failure is None or not caller.refusals.answered(left.method):
+                self._undecided.setdefault(lane, []).append(left)
+            else:
+                await caller.sink.put(*left.failure)
+                self.tallies[lane].count(left.failure[1])
+
+    def _leave_pending(self, lane: str) -> None:
+        """Counts what stayed undecided to the end; the first answer of them is the reason."""
+        tally, undecided = self.tallies[lane], self._undecided.pop(lane, [])
+        tally.pending += len(undecided)
+        if undecided and tally.closing is None:
+            tally.closing = AllRefused(
+                f"{len(undecided)} episodes got no usable answer: {undecided[0].error}"
+            )

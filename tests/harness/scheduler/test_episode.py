@@ -5,16 +5,16 @@ from __future__ import annotations
 from harness.core.errors import AccountRefused, CallError, GateClosing, Rejected
 from harness.core.records import EpisodeRecord
 from harness.core.vocabulary import Prompt
-from harness.scheduler.episode import Beginning, RecordedTurn
+from harness.scheduler.episode import Beginning, LeftPending, RecordedTurn
 from tests.world import Counter, World, plan, run
 
 
 def play(
     goal: int, beginning: Beginning | None = None, trouble: dict[int, CallError | str] | None = None
-) -> tuple[World, EpisodeRecord | GateClosing, Counter]:
+) -> tuple[World, EpisodeRecord | GateClosing | LeftPending, Counter]:
     """One episode of the toy; trouble: number of the call -> what it meets."""
 
-    async def scenario() -> tuple[World, EpisodeRecord | GateClosing, Counter]:
+    async def scenario() -> tuple[World, EpisodeRecord | GateClosing | LeftPending, Counter]:
         world = World()
         backend = Counter(world.clock, trouble=lambda prompt, number: (trouble or {}).get(number))
         world.add(backend=backend)
