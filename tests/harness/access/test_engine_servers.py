@@ -13,6 +13,8 @@ import pytest
 from harness.access.engine_servers import EngineServers, load_reader
 from harness.config.load import parse_sweep
 from harness.core.clock import RealClock
+from harness.core.records import EngineSample, Record
+from harness.limits.gate import Gate, GateLimits
 from tests.world import Rows
 
 PAGE = (Path(__file__).parents[2] / "backends" / "local" / "load_pages" / "vllm.txt").read_bytes()
@@ -77,3 +79,51 @@ base_url = "https://api.example.com/v1"
         assert load.running == 24
 
     anyio.run(main)
+
+
+class Arriving(Rows):
+    """Rows that say when the first one has come."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.arrived = anyio.Event()
+
+    def put_nowait(self, record: Record) -> None:
+        super().put_nowait(record)
+        self.arrived.set()
+
+
+def test_the_load_of_a_running_server_reaches_gate_and_store(reporting: str, tmp_path: Path) -> None:
+    """Only methods at the reporting server are followed: its load is a row, under its address."""
+    text = f"""
+[models.m.methods.here]
+base_url = "{reporting}"
+[models.m.methods.silent]
+base_url = "http://127.0.0.1:9/v1"
+"""
+    spec = parse_sweep(sweep(text), source="s.toml", known_games=["taboo"])
+    rows, clock = Arriving(), RealClock()
+    gates = {
+        name: Gate(name, GateLimits(concurrency=64), clock=clock, on_event=lambda kind, detail: None)
+        for name in spec.methods()
+    }
+
+    async def main() -> None:
+        servers = EngineServers(
+            methods=spec.methods(),
+            store=tmp_path / "s.duckdb",
+            run_id="1",
+            clock=clock,
+            sink=rows,
+            notify=print,
+            weights=str,
+        )
+        await servers.find_running()
+        async with anyio.create_task_group() as background:
+            servers.follow_load(background, gates)
+            await rows.arrived.wait()
+            background.cancel_scope.cancel()
+
+    anyio.run(main)
+    samples = [row for row in rows.all if isinstance(row, EngineSample)]
+    assert {(sample.base_url, sample.running) for sample in samples} == {(reporting, 24)}

@@ -134,3 +134,27 @@ base_url = "http://127.0.0.1:8000/v1"
 temperature = 1
 """
     assert [methods for methods, _, _ in doors(tmp_path, text)] == [("m/a",), ("m/b",), ("m/c", "m/d")]
+
+
+def test_an_account_is_a_key_at_an_address(tmp_path: Path) -> None:
+    """Gates with one key at one address are of one account; another key or address, or none, is another account."""
+    text = f"""
+[models.m.methods.a]
+{REMOTE}
+[models.n.methods.a]
+{REMOTE}
+[models.n.methods.other_key]
+base_url = "https://api.example.com/v1"
+key_env = "OTHER_KEY"
+[models.n.methods.other_address]
+base_url = "https://other.example.com/v1"
+key_env = "EXAMPLE_KEY"
+[models.m.methods.keyless]
+base_url = "https://api.example.com/v1"
+"""
+    file = tmp_path / "s.toml"
+    file.write_text(HEAD + text)
+    spec = parse_sweep(HEAD + text, source=str(file), known_games=["taboo"])
+    accounts = {gate.name: gate.account for gate in group_by_quota(spec, spec.methods(), source=file)}
+    assert accounts["m/a"] == accounts["n/a"]
+    assert len({accounts[name] for name in ("m/a", "n/other_key", "n/other_address", "m/keyless")}) == 4

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from backends.dialects.providers import PROVIDERS
-from harness.access.methods import access_method, request_json, resolved
+from harness.access.methods import access_method, prices, request_json, resolved
 from harness.config.load import parse_sweep
 from harness.config.sweep import MethodPart
 from harness.core.errors import SpecError
-from harness.core.vocabulary import AccessMethod, Sampling
+from harness.core.vocabulary import AccessMethod, Prices, Sampling
 
 HEAD = 'name = "x"\n[games.taboo]\n[models.m.methods.a]\n'
 TEMPLATE = (
@@ -221,3 +222,31 @@ def test_a_template_that_is_none_is_told(tmp_path: Path, content: str | None, wo
     with pytest.raises(SpecError, match=r"s\.toml:6: models\.m\.methods\.a\.chat_template:") as caught:
         made(text, source)
     assert words in str(caught.value)
+
+
+def test_an_engine_or_a_bot_gets_no_address_and_no_key_variable() -> None:
+    """A method that we serve ourselves takes only its dialect from the table."""
+    one = part('engine = { kind = "vllm", weights = "w" }\n')
+    assert (one.base_url, one.key_env, one.dialect) == (None, None, "openai_chat")
+    assert part("bots = {}\n").bots is not None
+
+
+def test_the_rate_on_the_wire_is_twice_the_minutes() -> None:
+    """A quota a minute allows twice its share of a second, elsewhere than on this machine; a stated rate holds."""
+    far, near = 'base_url = "https://a.example"\n', 'base_url = "http://127.0.0.1:9"\n'
+    assert made(far + "requests_per_minute = 90\n").requests_per_second_max == 3.0
+    assert made(near + "requests_per_minute = 90\n").requests_per_second_max is None
+    assert made(far).requests_per_second_max is None
+    stated = "requests_per_minute = 90\nrequests_per_second_max = 7\n"
+    assert made(far + stated).requests_per_second_max == made(near + stated).requests_per_second_max == 7
+
+
+def test_prices_need_both_sides() -> None:
+    """A method has prices only if those of input and output are known; that of cached input may be missing."""
+    half = MethodPart(price_input_usd_per_mtok=1.0)
+    assert (
+        prices(half)
+        is prices(replace(half, price_input_usd_per_mtok=None, price_output_usd_per_mtok=1.0))
+        is None
+    )
+    assert prices(replace(half, price_output_usd_per_mtok=2.0)) == Prices(input=1.0, output=2.0, cached=None)

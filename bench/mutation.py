@@ -1,0 +1,309 @@
+"""Mutation testing: makes small changes to the code of a room and counts how many its tests notice.
+
+    python -m bench.mutation limits --mutants 60 --seed 1
+
+A mutant is one change in one place: a comparison, a boolean, a constant, an arithmetic operator, a negation
+or a returned value. The bench draws a seeded sample of all mutants of a room, runs the tests of that room
+against each one, and prints those that survive. bench/mutation_survivors.toml lists known survivors, each
+with the reason why no test notices it; a survivor that is not listed, or fewer than 90 % killed, is exit code
+1.
+
+No file is changed. Each mutant lives in a forked process in which one module is compiled from the changed
+syntax tree; so tests that start Python anew do not see it. Of several suites of a room, the one that mirrors
+the changed file runs first."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import copy
+import importlib
+import importlib.machinery
+import importlib.util
+import os
+import signal
+import sys
+import time
+import tomllib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from types import CodeType
+
+ROOT = Path(__file__).parents[1]
+SURVIVORS = ROOT / "bench" / "mutation_survivors.toml"
+ROOMS = {
+    "limits": ("harness/limits", "tests/harness/limits"),
+    "scheduler": ("harness/scheduler", "tests/harness/scheduler"),
+    "access": ("harness/access", "tests/harness/access"),
+}
+KILLED_MIN = 0.9
+PRELOADED = (
+    "pytest",
+    "hypothesis",
+    "anyio",
+    "trio",
+    "pydantic",
+    "orjson",
+    "tenacity",
+)  # none of them is ours
+
+COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
+    ast.Lt: ast.LtE,
+    ast.LtE: ast.Lt,
+    ast.Gt: ast.GtE,
+    ast.GtE: ast.Gt,
+    ast.Eq: ast.NotEq,
+    ast.NotEq: ast.Eq,
+    ast.Is: ast.IsNot,
+    ast.IsNot: ast.Is,
+    ast.In: ast.NotIn,
+    ast.NotIn: ast.In,
+}
+ARITHMETIC: dict[type[ast.operator], type[ast.operator]] = {
+    ast.Add: ast.Sub,
+    ast.Sub: ast.Add,
+    ast.Mult: ast.Div,
+    ast.Div: ast.Mult,
+    ast.FloorDiv: ast.Mult,
+    ast.Mod: ast.Mult,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mutant:
+    """One change of one node of a file's syntax tree.
+
+    node   the number of the node in the order of ast.walk"""
+
+    path: str
+    function: str
+    line: int
+    node: int
+    before: str
+    after: str
+
+    @property
+    def key(self) -> tuple[str, str, str, str]:
+        """Identifies the change while lines move."""
+        return (self.path, self.function, self.before, self.after)
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line} {self.function}: {self.before}  ->  {self.after}"
+
+
+def changed(node: ast.AST) -> ast.AST | None:
+    """Returns the node with its change, or None where there is none for it."""
+    match node:
+        case ast.Compare(ops=[operator], left=left, comparators=comparators):
+            return ast.Compare(left=left, ops=[COMPARISONS[type(operator)]()], comparators=comparators)
+        case ast.BoolOp(op=ast.And(), values=values):
+            return ast.BoolOp(op=ast.Or(), values=values)
+        case ast.BoolOp(op=ast.Or(), values=values):
+            return ast.BoolOp(op=ast.And(), values=values)
+        case ast.UnaryOp(op=ast.Not(), operand=operand):
+            return operand
+        case ast.BinOp(left=left, op=operator, right=right) if type(operator) in ARITHMETIC:
+            return ast.BinOp(left=left, op=ARITHMETIC[type(operator)](), right=right)
+        case ast.AugAssign(target=target, op=operator, value=value) if type(operator) in ARITHMETIC:
+            return ast.AugAssign(target=target, op=ARITHMETIC[type(operator)](), value=value)
+        case ast.Constant(value=bool() as value):
+            return ast.Constant(value=not value)
+        case ast.Constant(value=int() | float() as value):
+            return ast.Constant(value=value + 1)
+        case ast.Return(value=ast.expr() as value) if not (
+            isinstance(value, ast.Constant) and value.value is None
+        ):
+            return ast.Return(value=ast.Constant(value=None))
+    return None
+
+
+def mutants_of(path: Path) -> Iterator[Mutant]:
+    """Yields every mutant of a file but those in annotations and decorators, which no call evaluates."""
+    tree = ast.parse(path.read_text("utf-8"))
+    functions = _functions(tree)
+    skipped = {id(node) for ignored in _ignored(tree) for node in ast.walk(ignored)}
+    for number, node in enumerate(ast.walk(tree)):
+        if id(node) in skipped or (new := changed(node)) is None:
+            continue
+        assert isinstance(node, ast.expr | ast.stmt)
+        yield Mutant(
+            path=path.relative_to(ROOT).as_posix(),
+            function=functions.get(id(node), "module"),
+            line=node.lineno,
+            node=number,
+            before=ast.unparse(node),
+            after=ast.unparse(new),
+        )
+
+
+def _functions(tree: ast.Module) -> dict[int, str]:
+    """Maps each node to the qualified name of the class or function around it."""
+    names: dict[int, str] = {}
+
+    def visit(node: ast.AST, name: str) -> None:
+        for child in ast.iter_child_nodes(node):
+            inner = name
+            if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                inner = f"{name}.{child.name}".lstrip(".")
+            names[id(child)] = inner or "module"
+            visit(child, inner)
+
+    visit(tree, "")
+    return names
+
+
+def _ignored(tree: ast.Module) -> Iterator[ast.AST]:
+    for node in ast.walk(tree):
+        parts: list[ast.expr | None] = []
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            parts = [*node.decorator_list, node.returns]
+        elif isinstance(node, ast.ClassDef):
+            parts = [*node.decorator_list]
+        elif isinstance(node, ast.AnnAssign | ast.arg):
+            parts = [node.annotation]
+        yield from (part for part in parts if part is not None)
+
+
+class MutantLoader(importlib.machinery.SourceFileLoader):
+    """Loads a module from the changed syntax tree instead of its file."""
+
+    def __init__(self, fullname: str, path: str, mutant: Mutant) -> None:
+        super().__init__(fullname, path)
+        self._mutant = mutant
+
+    def get_code(self, fullname: str) -> CodeType:
+        tree = ast.parse(Path(self.path).read_text("utf-8"))
+        old = next(node for number, node in enumerate(ast.walk(tree)) if number == self._mutant.node)
+        new = changed(copy.deepcopy(old))
+        assert new is not None
+        module = ast.fix_missing_locations(_Replacer(old, new).visit(tree))
+        assert isinstance(module, ast.Module)
+        code: CodeType = compile(module, self.path, "exec", dont_inherit=True)
+        return code
+
+
+class _Replacer(ast.NodeTransformer):
+    def __init__(self, old: ast.AST, new: ast.AST) -> None:
+        self._old = old
+        self._new = new
+
+    def visit(self, node: ast.AST) -> ast.AST:
+        if node is self._old:
+            return ast.copy_location(self._new, node)
+        changed_node: ast.AST = self.generic_visit(node)
+        return changed_node
+
+
+class MutantFinder:
+    """Finds the one changed module; leaves all others to Python."""
+
+    def __init__(self, mutant: Mutant) -> None:
+        self._name = mutant.path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+        self._mutant = mutant
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: object = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if name != self._name:
+            return None
+        loader = MutantLoader(name, str(ROOT / self._mutant.path), self._mutant)
+        return importlib.util.spec_from_file_location(name, str(ROOT / self._mutant.path), loader=loader)
+
+
+def start(mutant: Mutant | None, tests: Sequence[str]) -> int:
+    """Forks a process that runs the tests against the mutant, and returns its id.
+
+    mutant  None: the code as it is"""
+    child = os.fork()
+    if child:
+        return child
+    os.setsid()
+    silence = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silence, 1)
+    os.dup2(silence, 2)
+    if mutant is not None:
+        sys.meta_path.insert(0, MutantFinder(mutant))
+    code = 1
+    try:
+        pytest = importlib.import_module("pytest")
+        # Plugins that are loaded before pytest starts cannot be rewritten; their assertions are not at stake.
+        options = ("-x", "-q", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning")
+        code = int(pytest.main([*options, *tests]))
+    finally:
+        os._exit(code)
+
+
+def tests_for(room_tests: str, mutant: Mutant | None) -> list[str]:
+    """Returns the test files of the room, the one that mirrors the mutant's file first."""
+    files = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / room_tests).rglob("test_*.py"))
+    mirror = f"test_{Path(mutant.path).name}" if mutant else ""
+    return sorted(files, key=lambda name: Path(name).name != mirror)
+
+
+def run_all(mutants: Sequence[Mutant], room_tests: str, *, jobs: int, timeout_s: float) -> list[Mutant]:
+    """Runs the tests against each mutant and returns the survivors.
+
+    jobs       mutants at a time
+    timeout_s  after this time a mutant counts as killed"""
+    waiting, running, survivors = list(reversed(mutants)), dict[int, tuple[Mutant, float]](), []
+    while waiting or running:
+        while waiting and len(running) < jobs:
+            mutant = waiting.pop()
+            running[start(mutant, tests_for(room_tests, mutant))] = (mutant, time.monotonic())
+        for child, (mutant, began) in list(running.items()):
+            done, status = os.waitpid(child, os.WNOHANG)
+            late = time.monotonic() - began > timeout_s
+            if not done and late:
+                os.killpg(child, signal.SIGKILL)
+                os.waitpid(child, 0)
+            if done or late:
+                del running[child]
+                survived = bool(done) and os.waitstatus_to_exitcode(status) == 0
+                if survived:
+                    survivors.append(mutant)
+                how = "SURVIVED" if survived else "killed" if done else "killed (time-out)"
+                print(f"{how:18s}{time.monotonic() - began:6.1f} s  {mutant}", flush=True)
+        time.sleep(0.05)
+    return survivors
+
+
+def known_survivors() -> dict[tuple[str, str, str, str], str]:
+    """Reads the known survivors: the key of each with its reason."""
+    listed = tomllib.loads(SURVIVORS.read_text("utf-8"))["survivor"] if SURVIVORS.exists() else []
+    return {(row["path"], row["function"], row["before"], row["after"]): row["reason"] for row in listed}
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description="Counts how many small changes a room's tests notice.")
+    arguments.add_argument("room", choices=ROOMS)
+    arguments.add_argument("--mutants", type=int, default=60, help="the size of the sample")
+    arguments.add_argument("--seed", type=int, default=1, help="of the sample")
+    arguments.add_argument("--jobs", type=int, default=2, help="mutants at a time")
+    options = arguments.parse_args()
+    for name in PRELOADED:
+        importlib.import_module(name)
+    folder, tests = ROOMS[options.room]
+    everything = [mutant for path in sorted((ROOT / folder).glob("*.py")) for mutant in mutants_of(path)]
+    sample = Random(options.seed).sample(everything, min(options.mutants, len(everything)))
+
+    began = time.monotonic()
+    _, status = os.waitpid(start(None, tests_for(tests, None)), 0)
+    if os.waitstatus_to_exitcode(status):
+        sys.exit(f"{tests} fails on the code as it is: mend that first")
+    baseline_s = time.monotonic() - began
+    print(f"{options.room}: {len(sample)} of {len(everything)} mutants; the tests take {baseline_s:.1f} s")
+
+    survivors = run_all(sample, tests, jobs=options.jobs, timeout_s=30 + 10 * baseline_s)
+    known = known_survivors()
+    share = 1 - len(survivors) / len(sample)
+    print(f"{options.room}: {share:.1%} killed, {len(survivors)} survivors")
+    new = [mutant for mutant in survivors if mutant.key not in known]
+    for mutant in survivors:
+        print(f"  {mutant}\n    {known.get(mutant.key, 'NOT LISTED')}")
+    sys.exit(bool(new) or share < KILLED_MIN)
+
+
+if __name__ == "__main__":
+    main()
