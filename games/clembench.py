@@ -1,4 +1,4 @@
-"""Reads the v1.6 instances of a user's own clembench checkout.
+"""Reads the v1.6 instances of a user's own clembench checkout, and those of published v1.6 results.
 
 Knows where a checkout keeps its files and how the files of later versions differ. Keeps: a game can play
 every returned instance by both rule sets; anything else is one SpecError that names the file, the place and
@@ -55,6 +55,30 @@ def read_instances(root: Path, game: str) -> tuple[Instance, ...]:
         except SpecError as error:
             raise SpecError(f"{path}: {error}") from error
     return instances
+
+
+def read_published_instance(folder: Path, game: str, *, checkout: Path | None = None) -> Instance:
+    """Reads the instance of a published v1.6 episode from its instance.json and its experiment's file.
+
+    folder     of the episode
+    game       one of READERS
+    checkout   has the sentences of privateshared, which results do not contain
+    raises     SpecError that names the file and the fault"""
+    path = folder / "instance.json"
+    experiment_paths = list(folder.parent.glob("experiment_*.json"))
+    if len(experiment_paths) != 1:
+        raise SpecError(f"{folder.parent}: holds no experiment_<name>.json, which has the prompts.")
+    name = experiment_paths[0].stem.removeprefix("experiment_")
+    shared, entry = json_object(experiment_paths[0]), json_object(path)
+    experiment: Mapping[str, object] = {**shared, "name": name, "game_instances": [entry]}
+    _refuse_later_version(path, [experiment])
+    if game == "privateshared":
+        if checkout is None:
+            raise SpecError(f"{folder}: the texts of privateshared are not in the results; name a checkout.")
+        experiment = _with_resources(_game_folder(checkout, game), path, experiment)
+    (instance,) = read_experiments(path, game, SET_NAME, [experiment])
+    READERS[game](instance)
+    return instance
 
 
 def _game_folder(root: Path, game: str) -> Path:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from harness.commands.arguments import AsJson, StoreFile
 from harness.commands.terminal import FAILED, notify, stdout_console
 from harness.core.errors import SpecError
+
+if TYPE_CHECKING:
+    from harness.transfer.clembench_results import FindGame
 
 ExportFormat = Literal["parquet", "csv", "clembench", "hub"]
 
@@ -72,6 +75,14 @@ def import_results(
             help="These pairs are access methods of one model; repeatable. Default: each is its own model.",
         ),
     ] = None,
+    checkout: Annotated[
+        Path | None,
+        typer.Option(help="A clembench checkout at v1.6, for transcripts of privateshared without messages."),
+    ] = None,
+    reprompts: Annotated[
+        Path | None,
+        typer.Option(help="JSON: kind of mistake -> v1.6's text, for wordle transcripts without messages."),
+    ] = None,
 ) -> None:
     """Import published clembench results into a store, for scores and audits. Import again to add more: no
     episode is added twice.
@@ -81,21 +92,54 @@ def import_results(
     such as A-t0.0--A-t0.0 becomes the access method A. PAIRS is a pattern of such names, with * and ?, in
     upper or lower case; a MODEL without a pattern takes all pairs.
 
+    An item that one access method of a model has in a game and another has not becomes a failed play of the
+    other, as does an episode with an error or without any record. Where v1.6 recorded prompts in another form
+    than chat messages, they are rebuilt by playing the game with the recorded replies.
+
     Example: lightbulb import runs/v1.6_backends --store b.duckdb --model 'llama-3-70b=Llama-3-70B-*'"""
     from harness.core.clock import RealClock
     from harness.transfer import into_store
 
     end = into_store.import_results(
-        results, store, into_store.Grouping.read(model or []), wall_s=RealClock().wall(), say=notify
+        results,
+        store,
+        into_store.Grouping.read(model or []),
+        wall_s=RealClock().wall(),
+        say=notify,
+        find_game=_game_finder(checkout, reprompts),
     )
-    for line in end.broken:
+    for line in end.problems:
         notify(f"not imported: {line}")
     notify(
-        f"{end.episodes} episodes imported, {end.aborted} of them aborted and {end.unscored} unscored, and"
-        f" {end.summaries} averages, of {len(end.methods)} access methods; {end.known} were in the store"
-        f" already; {len(end.broken)} not imported; the store is {store}"
+        f"{end.episodes} episodes imported, {end.aborted} of them aborted, {end.unscored} unscored and"
+        f" {end.failed} failed ({end.missing} without a record); {end.without_transcript} played ones have no"
+        f" transcript; {end.transcripts} transcripts added to episodes; {end.summaries} averages;"
+        f" {len(end.methods)} access methods; {end.known} were in the store already;"
+        f" {len(end.problems)} problems; the store is {store}"
     )
-    raise typer.Exit(FAILED if end.broken else 0)
+    raise typer.Exit(FAILED if end.problems else 0)
+
+
+def _game_finder(checkout: Path | None, reprompts: Path | None) -> FindGame:
+    """Returns what finds the game of a published episode, by the texts that the user has."""
+    from games import GAMES
+    from games.clembench import read_published_instance
+    from harness.access.game_sets import reworded
+    from harness.transfer.files import json_object
+    from harness.transfer.rebuilt_transcripts import GameAtHand
+
+    texts = {kind: str(text) for kind, text in json_object(reprompts).items()} if reprompts else {}
+
+    def find(name: str, folder: Path) -> GameAtHand | None:
+        if name not in GAMES:
+            return None
+        game, instance = GAMES[name], read_published_instance(folder, name, checkout=checkout)
+        wording = {kind: texts[kind] for kind in game.reprompts if kind in texts}
+        if wording:
+            instance = reworded(instance, wording)
+        return GameAtHand(play=game.play(instance, "v1.6"), seats=game.seats)
+
+    return find
 
 
 def export_store(

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import compress
 from types import MappingProxyType
+from typing import NamedTuple
 
 import orjson
 
@@ -148,15 +149,32 @@ def game_lengths(connection: Readable) -> dict[str, GameLength]:
     }
 
 
-def known_outcomes(connection: Readable, instance_set: str) -> dict[tuple[str, ...], tuple[object, ...]]:
-    """(method, game, rules, experiment, instance) -> (outcome, score), for every episode of this instance
-    set."""
+class ImportedEpisode(NamedTuple):
+    """The last attempt of an episode that was imported. outcome: None if it failed."""
+
+    method: str
+    game: str
+    rules: str
+    experiment: str
+    instance: str
+    content_hash: str
+    seating: str
+    outcome: str | None
+    score: float | None
+    attempt: int
+    has_transcript: bool
+
+
+def imported_episodes(connection: Readable, instance_set: str) -> list[ImportedEpisode]:
+    """Returns every episode of this instance set."""
     rows = connection.execute(
-        "SELECT method, game, rules, experiment, instance, outcome, score"
-        " FROM episodes WHERE instance_set = ?",
+        """
+        SELECT method, game, rules, experiment, instance, content_hash, seating, outcome, score, attempt,
+               episode_id IN (SELECT episode_id FROM calls)
+        FROM last_episodes WHERE instance_set = ?""",
         [instance_set],
     ).fetchall()
-    return {tuple(row[:5]): tuple(row[5:]) for row in rows}
+    return [ImportedEpisode(*row) for row in rows]
 
 
 def summaries(connection: Readable) -> list[SummaryRecord]:

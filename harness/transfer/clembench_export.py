@@ -1,8 +1,9 @@
-"""A store's finished episodes as clembench lays out its results: <pair>/<game>/<experiment>/<episode>/ with scores, requests, interactions.
+"""Writes finished episodes as clembench lays out its results: <pair>/<game>/<experiment>/<episode>/.
 
-Knows both layouts' names, v1.6's and clemcore's, as clembench_results.py reads them. Keeps: what is exported and imported again has the
-same outcomes, scores, prompts and replies. Does not promise: what the store does not hold: turn scores, instance files, the game's own
-log beyond asks, replies and broken forms."""
+Knows both layouts' names, v1.6's and clemcore's, as clembench_results.py reads them. Keeps: an export that is imported
+again has the same outcomes, scores, prompts and replies; an unscored episode has no scores.json, because clembench counts
+every scored episode as played or aborted. Does not promise what the store does not hold: turn scores, instance files, the
+game's own log beyond asks, replies and format errors."""
 
 from __future__ import annotations
 
@@ -22,7 +23,10 @@ MICROSECOND = 1e-6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportedEpisode:
-    """seating: the access method in each seat; instance: its id, a number for clembench."""
+    """One episode to export.
+
+    instance   its id, a number for clembench
+    seating    the access method in each seat"""
 
     game: str
     rules: str
@@ -40,31 +44,36 @@ class ExportedEpisode:
 
 
 def write_episode(root: Path, episode: ExportedEpisode, seats: Sequence[str]) -> Path:
-    """One episode's folder.
+    """Writes one episode's folder and returns it.
 
-    seats   of its game, in order: Player 1, Player 2; other names stay as they are
-    raises  SpecError if it is there already, or cannot be written"""
+    root      the folder of results
+    episode   what to write
+    seats     of its game, in order: Player 1, Player 2; other names stay as they are
+    raises    SpecError if the folder exists already, or cannot be written"""
     folder = root / _pair(episode) / episode.game / _experiment(episode) / _instance(episode)
     try:
         folder.mkdir(parents=True)
     except FileExistsError as error:
-        raise SpecError(f"{folder}: is there already; export into an empty folder") from error
+        raise SpecError(f"{folder}: exists already; export into an empty folder") from error
     except OSError as error:
-        raise SpecError(f"{folder}: cannot be made ({error.strerror})") from error
+        raise SpecError(f"{folder}: cannot be written ({error.strerror})") from error
     players = {seat: f"Player {place}" for place, seat in enumerate(seats, 1)}
     stamps = list(_stamps(episode.turns))
-    _write(folder / "scores.json", {"turn scores": {}, "episode scores": scores(episode)})
+    unscored = episode.outcome == "unscored"
+    if not unscored:
+        _write(folder / "scores.json", {"turn scores": {}, "episode scores": scores(episode)})
     if episode.turns:
         _write(
             folder / "requests.json",
             [_request(turn, stamp) for turn, stamp in zip(episode.turns, stamps, strict=True)],
         )
+    if episode.turns or unscored:  # interactions tell an unscored play from one that failed
         _write(folder / "interactions.json", _interactions(episode, players, stamps))
     return folder
 
 
 def scores(episode: ExportedEpisode) -> dict[str, float]:
-    """The episode's scores under clembench's names; NaN is its word for no score."""
+    """Returns the episode's scores under clembench's names; an aborted episode's main score is NaN."""
     return {
         **episode.metrics,
         "Aborted": int(episode.outcome == "aborted"),
@@ -78,7 +87,7 @@ def scores(episode: ExportedEpisode) -> dict[str, float]:
 
 
 def _early(episode: ExportedEpisode) -> bool:
-    """By v1.6's names, else by clemcore's."""
+    """Returns whether v1.6's names are used, not clemcore's."""
     return episode.rules.startswith("v1.6")
 
 
@@ -97,12 +106,12 @@ def _instance(episode: ExportedEpisode) -> str:
 
 
 def file_name(name: str) -> str:
-    """An access method's or experiment's name as one folder's: model/way becomes model@way."""
+    """Returns the name as that of one folder: model/method becomes model@method."""
     return name.replace("/", "@").replace("\\", "_").replace("\0", "_")
 
 
 def _stamps(turns: Iterable[Exchange]) -> Iterator[str]:
-    """When each reply came: later than the one before, for requests are found by their stamp."""
+    """Yields the time of each reply, later than the one before: requests are found by their time stamp."""
     last = 0.0
     for turn in turns:
         last = max(turn.sent_at + turn.latency_s, last + 2 * MICROSECOND)
@@ -136,7 +145,7 @@ def _request(turn: Exchange, stamp: str) -> dict[str, object]:
 
 
 def _duration(seconds: float) -> str:
-    """0:00:01.500000, as Python writes a duration; days become hours."""
+    """Returns a duration as Python writes it, 0:00:01.500000; days become hours."""
     whole = timedelta(seconds=seconds)
     hours, rest = divmod(whole // timedelta(seconds=1), 3600)
     return f"{hours}:{rest // 60:02}:{rest % 60:02}.{whole.microseconds:06}"

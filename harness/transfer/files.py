@@ -1,4 +1,4 @@
-"""Files that other programs wrote, as values: every failure is one SpecError naming the file and the place in it."""
+"""Reads files that other programs wrote; every failure is one SpecError with the file and the place in it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from harness.core.errors import SpecError
 
 
 def json_value(path: Path) -> object:
-    """What the file holds; NaN and Infinity, which clembench writes, are numbers.
+    """Returns the file's value; NaN and Infinity, which clembench writes, are numbers.
 
     raises  SpecError if it is not UTF-8, not JSON, or cannot be read"""
     try:
@@ -24,7 +24,7 @@ def json_value(path: Path) -> object:
 
 
 def read_text(path: Path) -> str:
-    """The whole text.
+    """Returns the whole text.
 
     raises  SpecError if it is not UTF-8 or cannot be read"""
     try:
@@ -36,7 +36,7 @@ def read_text(path: Path) -> str:
 
 
 def json_object(path: Path) -> Mapping[str, object]:
-    """As json_value, for a file that must hold an object."""
+    """Returns the object in a file, which must hold one; see json_value."""
     value = json_value(path)
     if not isinstance(value, dict):
         raise SpecError(f"{path}: holds no JSON object")
@@ -44,10 +44,10 @@ def json_object(path: Path) -> Mapping[str, object]:
 
 
 def as_object(value: object) -> Mapping[str, object]:
-    """The value if it is a JSON object, else an empty one: for what a file may leave out."""
+    """Returns the value if it is a JSON object, else an empty one: for parts that may be missing."""
     return value if isinstance(value, dict) else {}
 
 
 def as_list(value: object) -> list[object]:
-    """The value if it is a JSON list, else an empty one: for what a file may leave out."""
+    """Returns the value if it is a JSON list, else an empty one: for parts that may be missing."""
     return value if isinstance(value, list) else []

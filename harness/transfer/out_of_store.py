@@ -1,4 +1,4 @@
-"""A store brought out: tables as Parquet or CSV, clembench's results, a folder that the Hugging Face hub takes."""
+"""Exports a store: tables as Parquet or CSV, folders of clembench results, a folder for the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -22,9 +22,11 @@ PUBLISHED = ("scores", "transcripts", "episodes", "calls", "methods", "models")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClembenchEnd:
-    """What was written, and what clembench's results have no place for.
+    """The result of an export, with the counts of what clembench's results have no place for.
 
-    folders   one a repeat: each holds one play of every instance"""
+    folders   one for each repeat, with one play of every instance
+    failed    failed episodes
+    again     episodes of A/A replicates"""
 
     folders: tuple[Path, ...]
     episodes: int
@@ -33,15 +35,18 @@ class ClembenchEnd:
 
 
 def export_tables(store: Path, folder: Path, form: FileFormat) -> dict[str, int]:
-    """One file a table; returns the rows of each.
+    """Writes one file for each table; returns the rows of each.
 
-    raises  SpecError if the folder holds something already"""
+    raises  SpecError if the folder is not empty"""
     _empty_folder(folder, store)
     return copy_tables(store, folder, form)
 
 
 def export_clembench(store: Path, folder: Path, *, seats: Mapping[str, Sequence[str]]) -> ClembenchEnd:
-    """Finished episodes of the main arm. seats: of each game, in order."""
+    """Writes the finished episodes of the main arm.
+
+    seats   of each game, in order
+    raises  SpecError if the folder is not empty"""
     _empty_folder(folder, store)
     with open_to_read(store) as connection:
         plays = connection.execute(
@@ -61,9 +66,9 @@ def export_clembench(store: Path, folder: Path, *, seats: Mapping[str, Sequence[
 
 
 def export_hub(store: Path, folder: Path) -> dict[str, int]:
-    """Parquet files and the card that describes them; a person uploads it, we never do.
+    """Writes Parquet files and the card that describes them; nothing is uploaded.
 
-    raises  SpecError if the folder holds something already"""
+    raises  SpecError if the folder is not empty"""
     _empty_folder(folder, store)
     (folder / "data").mkdir()
     rows = copy_tables(store, folder / "data", "parquet", names=PUBLISHED)
@@ -73,7 +78,7 @@ def export_hub(store: Path, folder: Path) -> dict[str, int]:
 
 
 def _empty_folder(folder: Path, store: Path) -> None:
-    """The folder, made once the store is known to be one: what cannot be exported leaves nothing behind."""
+    """Makes the folder, once the store is known to be one: an export that fails leaves nothing behind."""
     with open_to_read(store):
         pass
     try:
@@ -89,7 +94,7 @@ def _empty_folder(folder: Path, store: Path) -> None:
 
 
 def _episodes(connection: Readable, method: str, repeat: int) -> Iterator[ExportedEpisode]:
-    """One method's plays of one repeat, each with its turns."""
+    """Yields one method's plays of one repeat, each with its turns."""
     turns: dict[str, list[Exchange]] = {}
     seen: dict[tuple[str, str], tuple[Message, ...]] = {}
     for episode_id, seat, kept, added, reply, violation, *usage in connection.execute(
@@ -150,7 +155,7 @@ def _episodes(connection: Readable, method: str, repeat: int) -> Iterator[Export
 def _number(instance: str, game: str) -> str:
     if not (instance.isascii() and instance.isdigit()):
         raise SpecError(
-            f"{game}: instance {instance!r} is no number, and clembench names episodes by number; export as parquet or csv"
+            f"{game}: the instance {instance!r} is not a number, and clembench numbers episodes; export as parquet or csv"
         )
     return instance
 
@@ -172,20 +177,20 @@ configs:
 
 # {name}
 
-Conversational games played by language models through several access methods, recorded by lightbulb. One row of `scores` is one finished
-episode; `transcripts` holds every turn of it (join on `episode_id` and `attempt`), `calls` every request with its tokens and times,
-`episodes` failed plays too.
+Conversational games that language models played through several access methods, recorded by lightbulb. One row of
+`scores` is one finished episode; `transcripts` has its turns (join on `episode_id` and `attempt`), `calls` every request
+with its tokens and times, `episodes` also the failed plays.
 
 {counts}
 
-An outcome is success, lost, aborted (a reply broke the game's form) or unscored; a score is in [0, 100]. Episodes that failed because a
-provider did have no outcome and count nowhere.
+An outcome is success, lost, aborted (a reply in the wrong format) or unscored; a score is in [0, 100]. An episode that
+failed because of its provider has no outcome and no score.
 
 | access method | model | provider | served as | sampling |
 |---|---|---|---|---|
 {methods}
 
-Before you publish: choose a licence, and see that providers' terms allow publishing what their models wrote.
+Before you publish: choose a licence, and check that the providers' terms allow you to publish replies of their models.
 """
 
 
@@ -203,5 +208,6 @@ def _card(connection: Readable, name: str, rows: Mapping[str, int]) -> str:
 
 
 def _cell(text: str) -> str:
-    """As one cell of a Markdown table: no name can end it."""
-    return "".join(f"\\{one}" if one in r"\`*_{}[]<>#|" else one for one in text.replace("\n", " "))
+    """Returns the text as one cell of a Markdown table, with special characters escaped."""
+    special = r"\`*_{}[]<>#|"
+    return "".join(f"\\{char}" if char in special else char for char in text.replace("\n", " "))

@@ -1,7 +1,7 @@
-"""Published results as rows of a store.
+"""Makes the rows of a store from published results.
 
-Knows what a row claims, and so what a published result leaves open: it was not served by us, its stamps may be missing (then 0), and
-each episode was played once."""
+Knows what a row claims, and what a published result leaves open: its server is not known, its times may be missing (then 0),
+and each episode was played once."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ import orjson
 
 from harness.core.history import SeatHistory
 from harness.core.records import CallRecord, EpisodeRecord, MethodRecord, Record, SummaryRecord, TurnRecord
-from harness.core.vocabulary import EpisodePlan, Instance
-from harness.transfer.clembench_results import Pair, PublishedEpisode, PublishedFigures, ResultPlace
-from harness.transfer.clembench_transcripts import Exchange
+from harness.core.vocabulary import EpisodePlan, Instance, Requests
+from harness.transfer.published import Pair, PublishedEpisode, PublishedFigures, ResultPlace
 
 INSTANCE_SET = "clembench-results"
 
 
 def method_row(pair: Pair, *, run_id: str, model: str) -> MethodRecord:
-    """A pair as an access method; where it was reached is not published."""
+    """Returns a pair as an access method; its server was not published."""
     return MethodRecord(
         run_id=run_id,
         method=pair.method,
@@ -35,26 +34,20 @@ def method_row(pair: Pair, *, run_id: str, model: str) -> MethodRecord:
     )
 
 
-def episode_rows(episode: PublishedEpisode, *, run_id: str, model: str) -> Iterator[Record]:
-    """The episode's calls and turns, where it has a transcript, then its own row."""
-    place = episode.place
-    plan = EpisodePlan(
-        instance=Instance(
-            game=place.game,
-            set_name=INSTANCE_SET,
-            experiment=place.experiment,
-            id=place.instance,
-            fields={},
-            content_hash=episode.content_hash,
-        ),
-        rules=place.rules,
-        seating=place.pair.players,
-    )
-    yield from _turns(episode, plan.episode_id, run_id)
-    outcome, said = episode.outcome, episode.exchanges
+def episode_rows(
+    episode: PublishedEpisode, *, run_id: str, model: str, content_hash: str, attempt: int
+) -> Iterator[Record]:
+    """Yields the episode's calls and turns, if it has a transcript, then its own row.
+
+    content_hash   of its item
+    attempt        0, or the next after the attempts that the store holds"""
+    plan = _plan(episode.place, content_hash)
+    place, outcome, exchanges = episode.place, episode.outcome, episode.exchanges
+    requests = outcome.requests if outcome else Requests()
+    yield from transcript_rows(episode, run_id=run_id, content_hash=content_hash, attempt=attempt)
     yield EpisodeRecord(
         episode_id=plan.episode_id,
-        attempt=0,
+        attempt=attempt,
         run_id=run_id,
         key=plan.key,
         game=place.game,
@@ -62,76 +55,86 @@ def episode_rows(episode: PublishedEpisode, *, run_id: str, model: str) -> Itera
         instance_set=INSTANCE_SET,
         experiment=place.experiment,
         instance=place.instance,
-        content_hash=episode.content_hash,
+        content_hash=content_hash,
         method=place.pair.method,
         model=model,
         seating="+".join(place.pair.players),
         arm=plan.arm,
         batch=plan.batch,
         repeat=plan.repeat,
-        status="finished",
-        outcome=outcome.state,
-        score=outcome.score,
-        reason=outcome.reason,
-        requests=outcome.requests.total,
-        parsed=outcome.requests.parsed,
-        violated=outcome.requests.violated,
-        metrics_json=orjson.dumps(dict(outcome.metrics)).decode(),
-        turns=len(said),
-        started_at=said[0].sent_at if said else 0.0,
-        finished_at=said[-1].sent_at + said[-1].latency_s if said else 0.0,
+        status="finished" if outcome else "failed",
+        outcome=outcome.state if outcome else None,
+        score=outcome.score if outcome else None,
+        reason=outcome.reason if outcome else episode.failure,
+        requests=requests.total,
+        parsed=requests.parsed,
+        violated=requests.violated,
+        metrics_json=orjson.dumps(dict(outcome.metrics) if outcome else {}).decode(),
+        turns=len(exchanges),
+        started_at=exchanges[0].sent_at if exchanges else 0.0,
+        finished_at=exchanges[-1].sent_at + exchanges[-1].latency_s if exchanges else 0.0,
     )
 
 
-def _turns(episode: PublishedEpisode, episode_id: str, run_id: str) -> Iterator[CallRecord | TurnRecord]:
+def transcript_rows(
+    episode: PublishedEpisode, *, run_id: str, content_hash: str, attempt: int
+) -> Iterator[CallRecord | TurnRecord]:
+    """Yields the calls and turns of the episode's transcript; see episode_rows."""
+    episode_id = _plan(episode.place, content_hash).episode_id
     histories: dict[str, SeatHistory] = {}
-    for number, said in enumerate(episode.exchanges):
-        history = histories.setdefault(said.seat, SeatHistory())
-        kept = history.advance(said.messages)
-        method = _player(episode.place, said.seat)
+    for number, exchange in enumerate(episode.exchanges):
+        history = histories.setdefault(exchange.seat, SeatHistory())
+        kept = history.advance(exchange.messages)
+        method = _player(episode.place, exchange.seat)
         yield CallRecord(
             episode_id=episode_id,
-            attempt=0,
+            attempt=attempt,
             turn=number,
             try_number=0,
             run_id=run_id,
             method=method,
             ask_hash=history.ask_hash,
-            reply=said.reply,
-            finish_reason=said.finish_reason,
-            prompt_tokens=said.prompt_tokens,
-            completion_tokens=said.completion_tokens,
-            served_model=said.served_model,
+            reply=exchange.reply,
+            finish_reason=exchange.finish_reason,
+            prompt_tokens=exchange.prompt_tokens,
+            completion_tokens=exchange.completion_tokens,
+            served_model=exchange.served_model,
             request_id=None,
             http_status=None,
             error_class=None,
             error_text=None,
             queue_s=0.0,
-            latency_s=said.latency_s,
-            sent_at=said.sent_at,
+            latency_s=exchange.latency_s,
+            sent_at=exchange.sent_at,
         )
-        yield _turn_row(said, episode_id, number, method, history.ask_hash, kept)
+        added = [{"role": message.role, "text": message.text} for message in exchange.messages[kept:]]
+        yield TurnRecord(
+            episode_id=episode_id,
+            attempt=attempt,
+            turn=number,
+            seat=exchange.seat,
+            method=method,
+            ask_hash=history.ask_hash,
+            history_kept=kept,
+            added_json=orjson.dumps(added).decode(),
+            violation=exchange.violation,
+        )
 
 
-def _turn_row(
-    said: Exchange, episode_id: str, number: int, method: str, ask_hash: str, kept: int
-) -> TurnRecord:
-    added = [{"role": message.role, "text": message.text} for message in said.messages[kept:]]
-    return TurnRecord(
-        episode_id=episode_id,
-        attempt=0,
-        turn=number,
-        seat=said.seat,
-        method=method,
-        ask_hash=ask_hash,
-        history_kept=kept,
-        added_json=orjson.dumps(added).decode(),
-        violation=said.violation,
+def _plan(place: ResultPlace, content_hash: str) -> EpisodePlan:
+    instance = Instance(
+        game=place.game,
+        set_name=INSTANCE_SET,
+        experiment=place.experiment,
+        id=place.instance,
+        fields={},
+        content_hash=content_hash,
     )
+    return EpisodePlan(instance=instance, rules=place.rules, seating=place.pair.players)
 
 
 def _player(place: ResultPlace, seat: str) -> str:
-    """Who sits there: "Player 2" is the pair's second, anyone else its first."""
+    """Returns the seat's player: "Player 2" is the pair's second, any other seat its first."""
     return place.pair.players[-1] if seat == "Player 2" else place.pair.players[0]
 
 

@@ -1,4 +1,4 @@
-"""Reading published results: both layouts, both tables, and what is wrong with them."""
+"""Tests of reading published results: both layouts, both tables, and their faults."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from harness.core.errors import SpecError
-from harness.core.vocabulary import Message
-from harness.transfer.clembench_results import (
-    Broken,
+from harness.core.vocabulary import Message, Outcome
+from harness.transfer.clembench_results import open_results
+from harness.transfer.published import (
     PublishedEpisode,
     PublishedFigures,
-    open_results,
+    Unreadable,
     read_outcome,
     read_pair,
 )
@@ -33,13 +33,18 @@ PAIR = "A-t0.0--A-t0.0"
 
 def read(path: Path) -> list[PublishedEpisode]:
     found = list(open_results(path).episodes)
-    assert not [one.text for one in found if isinstance(one, Broken)]
+    assert not [one.text for one in found if isinstance(one, Unreadable)]
     return [one for one in found if isinstance(one, PublishedEpisode)]
+
+
+def outcomes(path: Path) -> list[Outcome]:
+    """Returns the outcomes of plays that did not fail."""
+    return [episode.outcome for episode in read(path) if episode.outcome is not None]
 
 
 def broken(path: Path) -> list[str]:
     opened = open_results(path)
-    return [one.text for one in (*opened.episodes, *opened.figures) if isinstance(one, Broken)]
+    return [one.text for one in (*opened.episodes, *opened.figures) if isinstance(one, Unreadable)]
 
 
 @pytest.mark.parametrize(
@@ -70,7 +75,7 @@ def test_the_layout_of_v1_6(tmp_path: Path) -> None:
         tmp_path, f"{PAIR}/taboo/0_high_en/episode_7", metrics(50.0, Speed=2.0), instance={"game_id": 7}
     )
     (found,) = read(tmp_path)
-    place, end = found.place, found.outcome
+    place, (end,) = found.place, outcomes(tmp_path)
     assert (place.pair.method, place.game, place.rules, place.experiment, place.instance) == (
         "A",
         "taboo",
@@ -91,7 +96,7 @@ def test_the_layout_of_clemcore(tmp_path: Path) -> None:
         "3_letters",
         "12",
     )
-    assert (found.place.pair.method, found.outcome.state) == ("A+B", "success")
+    assert (found.place.pair.method, outcomes(tmp_path)[0].state) == ("A+B", "success")
 
 
 def test_clembench_2_keeps_the_old_folders(tmp_path: Path) -> None:
@@ -113,36 +118,46 @@ def test_any_folder_on_the_way_can_be_named(tmp_path: Path, inner: str) -> None:
 
 
 def test_the_hash_is_of_the_instance_not_of_its_layout(tmp_path: Path) -> None:
-    """The same instance has the same hash under any pair; another has another; without one the name stands in."""
+    """The same instance has the same hash in any file; another instance has another one."""
     for number, (pair, instance) in enumerate(
         [("A--A", {"a": 1, "b": 2}), ("B--B", {"b": 2, "a": 1}), ("C--C", {"a": 1}), ("D--D", None)]
     ):
         write_episode(tmp_path, f"{pair}/taboo/0_x/episode_0", metrics(float(number)), instance=instance)
-    hashes = [one.content_hash for one in read(tmp_path)]
+    hashes = [episode.instance_hash for episode in read(tmp_path)]
     assert hashes[0] == hashes[1]
     assert len(set(hashes)) == 3
+    assert hashes[3] is None
 
 
-def test_no_scores_is_unscored_not_aborted(tmp_path: Path) -> None:
-    """An episode that broke off has a folder and no scores; where clemcore left the error's name, it is the reason."""
-    write_episode(tmp_path, f"{PAIR}/taboo/0_x/episode_0", None, instance={})
-    write_episode(tmp_path, f"{PAIR}/taboo/0_x/episode_1", metrics(None))
-    write_episode(
-        tmp_path,
-        f"{PAIR}/taboo/x/instance_00002",
-        None,
-        error={"error": "ContextExceeded", "message": "long"},
-    )
-    write_episode(tmp_path, f"{PAIR}/taboo/0_x/episode_3", {**metrics(0.0), "Main Score": NAN})
-    outcomes = [one.outcome for one in read(tmp_path)]
-    assert [one.state for one in outcomes] == ["unscored", "aborted", "unscored", "unscored"]
-    assert [one.score for one in outcomes] == [None] * 4
-    assert {one.reason for one in outcomes} == {
-        "no scores were published",
-        "published as aborted",
-        "played, but no main score was published",
-        "no scores: the play ended in ContextExceeded",
+def test_no_score_is_no_abort(tmp_path: Path) -> None:
+    """A play with a record and without scores is unscored; one without any record, or with an error, failed."""
+    write_episode(tmp_path, f"{PAIR}/taboo/0_x/episode_0", None, instance={}, interactions={"turns": []})
+    write_episode(tmp_path, f"{PAIR}/taboo/0_x/episode_1", None, requests=[])
+    write_episode(tmp_path, f"{PAIR}/taboo/0_x/episode_2", {**metrics(0.0), "Main Score": NAN})
+    write_episode(tmp_path, f"{PAIR}/taboo/0_x/episode_3", metrics(None))
+    write_episode(tmp_path, f"{PAIR}/taboo/0_x/episode_4", None, instance={})
+    error = {"error": "ContextExceeded", "message": "long"}
+    write_episode(tmp_path, f"{PAIR}/taboo/x/instance_00005", None, requests=[], error=error)
+    write_episode(tmp_path, f"{PAIR}/taboo/x/instance_00006", metrics(50.0), requests=[], error=error)
+    found = {episode.place.instance: episode for episode in read(tmp_path)}
+    states = {name: (one.outcome.state, one.outcome.reason) for name, one in found.items() if one.outcome}
+    assert states == {
+        "0": ("unscored", "no scores were published"),
+        "1": ("unscored", "no scores were published"),
+        "2": ("unscored", "played, but no main score was published"),
+        "3": ("aborted", "published as aborted"),
     }
+    assert {name: one.failure for name, one in found.items() if one.outcome is None} == {
+        "4": "neither scores nor a record of the play were published",
+        "5": "the play ended in ContextExceeded",
+        "6": "the play ended in ContextExceeded",
+    }
+
+
+def test_the_layout_before_version_1_is_refused(tmp_path: Path) -> None:
+    """Its folders have game and pair in another order: they are named, not imported as other games."""
+    write_episode(tmp_path, "imagegame/claude-v1.3-t0.0--claude-v1.3-t0.0/0_x/episode_0", metrics(1.0))
+    assert "looks like <game>/<pair>/<experiment>/<episode>" in broken(tmp_path)[0]
 
 
 def test_success_where_a_game_logs_none() -> None:
@@ -194,7 +209,7 @@ def test_bytes_that_are_no_text(tmp_path: Path) -> None:
     (folder / "scores.json").write_bytes(
         b"\xef\xbb\xbf" + json.dumps({"episode scores": metrics(1.0)}).encode()
     )
-    assert read(tmp_path)[0].outcome.score == 1.0
+    assert outcomes(tmp_path)[0].score == 1.0
 
 
 @pytest.mark.parametrize(
@@ -270,7 +285,17 @@ def test_a_transcript_is_whole_or_absent(tmp_path: Path, second: dict[str, objec
     calls = [chat_call("t1", [("user", "x")], "y"), {**chat_call("t2", [("user", "x")], "y"), **second}]
     write_episode(tmp_path, f"{PAIR}/taboo/0_x/episode_0", metrics(1.0), requests=calls)
     (found,) = read(tmp_path)
-    assert (found.exchanges, found.outcome.score) == ((), 1.0)
+    assert (found.exchanges, outcomes(tmp_path)[0].score) == ((), 1.0)
+    assert "episode_0" in (found.transcript_problem or "")
+
+
+def test_an_unreadable_transcript_does_not_hide_a_score(tmp_path: Path) -> None:
+    """Such as a pointer of Git LFS in place of a file: the score is read, the transcript's fault is named."""
+    folder = write_episode(tmp_path, f"{PAIR}/taboo/0_x/episode_0", metrics(50.0), requests=[])
+    (folder / "requests.json").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:1\n")
+    (found,) = read(tmp_path)
+    assert (found.exchanges, outcomes(tmp_path)[0].score) == ((), 50.0)
+    assert "requests.json: line 1, column 1: not JSON" in (found.transcript_problem or "")
 
 
 def test_a_record_of_another_shape_is_no_transcript(tmp_path: Path) -> None:
@@ -304,9 +329,9 @@ def test_raw_csv_rebuilds_the_episodes(tmp_path: Path) -> None:
     ]
     for place, scores in episodes:
         write_episode(tmp_path, place, scores)
-    from_folders = {one.place: (one.content_hash, one.outcome) for one in read(tmp_path)}
+    from_folders = {one.place: (one.instance_hash, one.outcome) for one in read(tmp_path)}
     table = write_raw(tmp_path / "raw.csv", episodes)
-    from_table = {one.place: (one.content_hash, one.outcome) for one in read(table)}
+    from_table = {one.place: (one.instance_hash, one.outcome) for one in read(table)}
     assert from_table == from_folders
 
 
@@ -411,4 +436,4 @@ def test_nan_stays_nan_among_the_metrics(tmp_path: Path) -> None:
     """A literal NaN, which is no JSON, is read as the number that is none."""
     write_episode(tmp_path, f"{PAIR}/imagegame/0_x/episode_0", metrics(None, F1=NAN))
     assert "NaN" in (tmp_path / f"{PAIR}/imagegame/0_x/episode_0/scores.json").read_text()
-    assert isnan(read(tmp_path)[0].outcome.metrics["F1"])
+    assert isnan(outcomes(tmp_path)[0].metrics["F1"])

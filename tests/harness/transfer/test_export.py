@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet
@@ -11,6 +12,7 @@ import pytest
 
 import harness
 from harness.core.errors import SpecError, StoreError
+from harness.transfer.clembench_export import ExportedEpisode, write_episode
 from harness.transfer.into_store import Grouping, import_results
 from harness.transfer.out_of_store import export_clembench, export_hub, export_tables
 from tests.harness.report.telling import HOSTILE, telling_store
@@ -44,7 +46,7 @@ def test_clembenchs_layout_comes_back(played: harness.Store, tmp_path: Path) -> 
     assert [folder.name for folder in end.folders] == ["repeat-0", "repeat-1"]
     for repeat, folder in enumerate(end.folders):
         store = tmp_path / f"{repeat}.duckdb"
-        assert import_results([folder], store, Grouping.read(["m"]), wall_s=0.0, say=print).broken == ()
+        assert import_results([folder], store, Grouping.read(["m"]), wall_s=0.0, say=print).problems == ()
         back = harness.open_store(store)
         episodes = (
             "SELECT game, experiment, instance, replace(method, '@', '/') AS method, outcome, score, requests, parsed, violated, turns"
@@ -75,6 +77,31 @@ def test_hostile_words_leave_and_come_back(tmp_path: Path) -> None:
     import_results([end.folders[0]], tmp_path / "back.duckdb", Grouping.read(["m"]), wall_s=0.0, say=print)
     replies = harness.open_store(tmp_path / "back.duckdb").sql("SELECT reply FROM calls").rows()
     assert {f"GUESS: {one}" for one in HOSTILE} <= {row[0] for row in replies}
+
+
+def test_an_unscored_episode_has_no_score_file(tmp_path: Path) -> None:
+    """clembench counts every episode with scores as played or aborted; on the way back it is unscored, not failed."""
+    episode = ExportedEpisode(
+        game="taboo",
+        rules="v1.6",
+        experiment="x",
+        experiment_index=0,
+        instance="4",
+        seating=("A",),
+        outcome="unscored",
+        score=None,
+        requests=0,
+        parsed=0,
+        violated=0,
+        metrics={},
+        turns=(),
+    )
+    folder = write_episode(tmp_path / "r", episode, SEATS["taboo"])
+    write_episode(tmp_path / "r", replace(episode, instance="5", outcome="aborted"), SEATS["taboo"])
+    assert not (folder / "scores.json").exists()
+    import_results([tmp_path / "r"], tmp_path / "s.duckdb", Grouping.read([]), wall_s=0.0, say=print)
+    outcomes = harness.open_store(tmp_path / "s.duckdb").sql("SELECT outcome FROM episodes ORDER BY instance")
+    assert outcomes.rows() == [("unscored",), ("aborted",)]
 
 
 @pytest.mark.parametrize("form", ["parquet", "csv"])

@@ -12,7 +12,9 @@ import pytest
 
 from harness.analysis.store_audit import ModelScores, store_audit, store_scores
 from harness.core.errors import AuditError, SpecError
+from harness.core.records import SweepRecord
 from harness.store.file import open_to_write
+from harness.store.writer import write_batch
 from harness.transfer.into_store import Grouping, ImportEnd, import_results
 from tests.command import lightbulb
 from tests.harness.transfer.published import chat_call, metrics, write_episode, write_raw, write_results
@@ -86,9 +88,9 @@ def test_the_groq_row_from_its_episodes(tmp_path: Path, store: Path) -> None:
                 f"{pair('groq')}/{game}/0_x/episode_{k}",
                 metrics(quality if k < played else None),
             )
-    write_episode(tmp_path / "r", f"{pair('groq')}/wordle_withcritic/0_x/episode_29", None)
+    write_episode(tmp_path / "r", f"{pair('groq')}/wordle_withcritic/0_x/episode_29", None, interactions={})
     end = bring(store, tmp_path / "r")
-    assert (end.episodes, end.aborted, end.unscored, end.broken) == (420, 47, 1, ())
+    assert (end.episodes, end.aborted, end.unscored, end.problems) == (420, 47, 1, ())
     (model,) = store_scores(store)
     assert _figures(model) == (39.34, 82.35, 47.77)
     counts = {game.game: (game.episodes, game.aborted, game.unscored) for game in model.methods[0].games}
@@ -112,7 +114,7 @@ def test_every_published_row_from_its_averages(tmp_path: Path, store: Path) -> N
         [(pair(f"{row['model']}@{row['backend']}"), row) for row in published],
     )
     end = bring(store, path, models=[f"{model}={model}@*" for model in {row["model"] for row in published}])
-    assert end.broken == ()
+    assert end.problems == ()
     assert end.episodes == 0
     found = {
         (part.model, method.method): (
@@ -142,7 +144,7 @@ def test_averages_alone_are_no_audit(tmp_path: Path, store: Path) -> None:
     )
     with pytest.raises(
         AuditError,
-        match=r"averages alone cannot say whether .* import the same results' raw\.csv or episode folders",
+        match=r"published averages alone do not show .*; import the raw\.csv or the episode folders",
     ):
         store_audit(store, reference=None, margin=None)
     bring(store, two_methods(tmp_path / "r"), models=["toy"])
@@ -198,7 +200,16 @@ def test_an_import_leaves_the_sweeps_margins(tmp_path: Path, store: Path) -> Non
     """What a sweep fixed before it was played still holds after results were imported into its store."""
     fixed = json.dumps({"audit": {"reference": None, "margin": 7.5, "alpha": 0.01}, "seed": 9})
     with open_to_write(store) as connection:
-        connection.execute("INSERT INTO sweeps VALUES ('0001', 'mine', ?, 'h', 9, '0', 0.0)", [fixed])
+        row = SweepRecord(
+            run_id="0001",
+            name="mine",
+            spec_json=fixed,
+            spec_hash="h",
+            seed=9,
+            version="0",
+            started_at=0.0,
+        )
+        write_batch(connection, store, [row])
     bring(store, two_methods(tmp_path / "r"), models=["toy"])
     (found,) = store_audit(store, reference=None, margin=None)
     assert (found.scores.margin, found.scores.alpha, found.scores.seed) == (7.5, 0.01, 9)
@@ -216,7 +227,7 @@ def test_a_second_import_adds_what_is_new(tmp_path: Path, store: Path) -> None:
     root = two_methods(tmp_path / "r")
     assert bring(store, root).episodes == 60
     again = bring(store, root)
-    assert (again.episodes, again.known, again.broken, again.methods) == (0, 60, (), ())
+    assert (again.episodes, again.known, again.problems, again.methods) == (0, 60, (), ())
     write_episode(root, f"{pair('toy-here')}/taboo/0_x/episode_30", metrics(1.0))
     more = bring(store, root)
     assert (more.episodes, more.known, more.methods) == (1, 60, ("toy-here",))
@@ -235,10 +246,10 @@ def test_averages_are_added_once(tmp_path: Path, store: Path) -> None:
     again = bring(store, path)
     assert (again.summaries, again.known) == (0, 7)
     changed = bring(store, write_results(path, GAMES, [(pair("toy"), row | {"taboo_played": "1.0"})]))
-    assert len(changed.broken) == 1
+    assert len(changed.problems) == 1
     assert (
         "toy/taboo: the store has it as (68.33, 41.46, 49.88), these results as (1.0, 41.46, 49.88)"
-        in changed.broken[0]
+        in changed.problems[0]
     )
 
 
@@ -248,9 +259,8 @@ def test_what_stands_twice_is_refused_by_name(tmp_path: Path, store: Path) -> No
         write_episode(tmp_path / root, f"{name}/taboo/0_x/episode_4", metrics(100.0))
     end = bring(store, tmp_path / "r1", tmp_path / "r2")
     assert end.episodes == 1
-    assert end.broken == (
-        "A/taboo/v1.6/x/4: stands twice in these results; the first is imported, this one is not",
-    )
+    first, second = tmp_path / "r1", tmp_path / "r2"
+    assert end.problems == (f"1 episodes are in {first} and in {second}; those of {first} are imported",)
 
 
 def test_what_the_store_has_otherwise_is_refused_by_name(tmp_path: Path, store: Path) -> None:
@@ -260,9 +270,106 @@ def test_what_the_store_has_otherwise_is_refused_by_name(tmp_path: Path, store: 
     bring(store, tmp_path / "r1")
     end = bring(store, tmp_path / "r2")
     assert (end.episodes, end.known) == (0, 0)
-    assert end.broken == (
+    assert end.problems == (
         "A/taboo/v1.6/x/4: the store has it as ('success', 100.0), these results as ('aborted', None); import into a new store",
     )
+
+
+# --- missing plays ------------------------------------------------------------------------------------------------------------
+
+STATES = """
+    SELECT method, instance, status, outcome, attempt, reason FROM last_episodes ORDER BY method, instance::INT"""
+
+
+def test_a_play_without_a_record_is_missing_not_lost(tmp_path: Path, store: Path) -> None:
+    """A method whose backend broke off has folders without a record, or no folders; neither counts as a play, and both
+    are failed plays of the items that the model's other method has."""
+    for k in range(4):
+        place = f"taboo/0_x/episode_{k}"
+        write_episode(tmp_path, f"{pair('here')}/{place}", metrics(100.0), instance={"game_id": k})
+        if k < 2:
+            write_episode(tmp_path, f"{pair('there')}/{place}", metrics(100.0), instance={"game_id": k})
+        elif k < 3:
+            write_episode(tmp_path, f"{pair('there')}/{place}", None, instance={"game_id": k})
+    write_episode(tmp_path, f"{pair('here')}/wordle/0_x/episode_0", metrics(100.0))
+    end = bring(store, tmp_path, models=["toy"])
+    assert (end.episodes, end.failed, end.missing, end.problems) == (9, 2, 1, ())
+    there = [row[1:] for row in rows(store, STATES) if row[0] == "there"]
+    assert there == [
+        ("0", "finished", "success", 0, "published as success"),
+        ("1", "finished", "success", 0, "published as success"),
+        ("2", "failed", None, 0, "neither scores nor a record of the play were published"),
+        ("3", "failed", None, 0, "no record: another access method of this model has the item"),
+    ], "and nothing in wordle, of which it has no play at all"
+    assert bring(store, tmp_path, models=["toy"]).episodes == 0
+
+
+def test_a_record_that_comes_later_replaces_a_failed_play(tmp_path: Path, store: Path) -> None:
+    """As another attempt; and items that only a later import has are missing in the earlier method."""
+    for k in range(2):
+        write_episode(tmp_path / "a", f"{pair('here')}/taboo/0_x/episode_{k}", metrics(100.0))
+    write_episode(tmp_path / "b", f"{pair('there')}/taboo/0_x/episode_0", metrics(0.0))
+    bring(store, tmp_path / "a", tmp_path / "b", models=["toy"])
+    write_episode(tmp_path / "c", f"{pair('there')}/taboo/0_x/episode_1", metrics(0.0))
+    write_episode(tmp_path / "c", f"{pair('there')}/taboo/0_x/episode_2", metrics(0.0))
+    end = bring(store, tmp_path / "c", models=["toy"])
+    assert (end.episodes, end.failed, end.missing) == (3, 1, 1)
+    assert [row[:5] for row in rows(store, STATES)] == [
+        ("here", "0", "finished", "success", 0),
+        ("here", "1", "finished", "success", 0),
+        ("here", "2", "failed", None, 0),
+        ("there", "0", "finished", "lost", 0),
+        ("there", "1", "finished", "lost", 1),
+        ("there", "2", "finished", "lost", 0),
+    ]
+
+
+# --- items and transcripts ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("folder_first", [True, False])
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_folder_and_a_table_have_the_same_items(
+    tmp_path: Path, store: Path, folder_first: bool, at_once: bool
+) -> None:
+    """A table names an instance, a folder publishes it; plays of the same name are compared."""
+    for k in range(20):
+        place = f"{pair('here')}/taboo/0_x/episode_{k}"
+        write_episode(tmp_path / "folder", place, metrics(50.0), instance={"game_id": k})
+    table = write_raw(
+        tmp_path / "raw.csv",
+        [(f"{pair('there')}/taboo/0_x/episode_{k}", metrics(None if k < 10 else 50.0)) for k in range(20)],
+    )
+    paths = [tmp_path / "folder", table] if folder_first else [table, tmp_path / "folder"]
+    for group in [paths] if at_once else [[path] for path in paths]:
+        bring(store, *group, models=["toy=*"])
+    (found,) = store_audit(store, reference="here", margin=None)
+    assert (found.scores.comparisons[0].items, found.scores.comparisons[0].items_dropped) == (20, 0)
+
+
+def test_instances_that_differ_are_different_items(tmp_path: Path, store: Path) -> None:
+    """The same name with another published instance is another item."""
+    for player, target in (("here", "a"), ("there", "b")):
+        place = f"{pair(player)}/taboo/0_x/episode_0"
+        write_episode(tmp_path, place, metrics(50.0), instance={"game_id": 0, "target_word": target})
+    bring(store, tmp_path, models=["toy"])
+    assert rows(store, "SELECT count(*), count(DISTINCT content_hash) FROM episodes") == [(2, 2)]
+
+
+def test_a_transcript_is_added_to_a_known_episode(tmp_path: Path, store: Path) -> None:
+    """After a table, the folders of the same results bring their transcripts, once."""
+    episodes = [(f"{pair('toy')}/taboo/0_x/episode_{k}", metrics(50.0)) for k in range(3)]
+    bring(store, write_raw(tmp_path / "raw.csv", episodes))
+    for place, scores in episodes:
+        call = chat_call("t", [("user", "hello")], "hi")
+        write_episode(tmp_path / "r", place, scores, instance={"a": 1}, requests=[call])
+    end = bring(store, tmp_path / "r")
+    assert (end.episodes, end.known, end.transcripts, end.problems) == (0, 3, 3, ())
+    assert rows(
+        store, "SELECT count(*), min(reply) FROM transcripts JOIN last_episodes USING (episode_id)"
+    ) == [(3, "hi")]
+    again = bring(store, tmp_path / "r")
+    assert (again.known, again.transcripts) == (3, 0)
 
 
 # --- grouping -----------------------------------------------------------------------------------------------------------------
@@ -313,11 +420,14 @@ def test_the_command(tmp_path: Path, store: Path) -> None:
     root = two_methods(tmp_path / "r")
     bad = write_episode(root, f"{pair('toy-here')}/taboo/0_x/episode_30", None)
     (bad / "scores.json").write_text("{")
-    write_episode(root, f"{pair('toy-here')}/taboo/0_x/episode_31", None)
+    write_episode(root, f"{pair('toy-here')}/taboo/0_x/episode_31", None, interactions={})
     ended = lightbulb("import", root, "--store", store, "--model", "toy=toy-*")
     assert ended.returncode == 3, ended.stderr
     assert f"not imported: {bad / 'scores.json'}: line 1, column 2: not JSON" in ended.stderr
-    assert "61 episodes imported, 10 of them aborted and 1 unscored" in ended.stderr
+    assert (
+        "62 episodes imported, 10 of them aborted, 1 unscored and 1 failed (1 without a record)"
+        in ended.stderr
+    )
     scores = json.loads(output("scores", store, "--json"))[0]["methods"]
     assert [(one["method"], one["aborted"], one["unscored"]) for one in scores] == [
         ("toy-here", 0, 1),
