@@ -1,7 +1,8 @@
 """Hands the rows of a store to the audit room. Knows which function computes what; computes nothing itself.
 
 completeness.py  how much of a sweep has ended, method by method
-store_audit.py   scores, verdicts and times of one store
+store_audit.py   scores and verdicts of one store
 store_drift.py   the stores of different days, compared
+time_shares.py   what the wall time of an access method was spent on
 report_data.py   everything that one report page shows
 csv_tables.py    CSV files in place of a store"""

@@ -33,6 +33,7 @@ from harness.audit.scores.findings import Audit
 from harness.audit.scores.interim import with_interim_verdicts
 from harness.audit.scores.missing_data import absent_as_failed
 from harness.audit.scores.score_audit import audit
+from harness.audit.scores.unfinished import MethodProgress, level_of
 from harness.core.errors import AuditError
 from harness.core.records import ProbeRecord, SummaryRecord
 from harness.store.file import open_to_read
@@ -50,7 +51,6 @@ from harness.store.reader import (
     probes,
     reply_rows,
     summaries,
-    time_by_method,
 )
 
 ALPHA = 0.05  # of the intervals of score tables
@@ -118,19 +118,6 @@ class ModelAudit:
         return self.scores.calibrated and (self.replies is None or self.replies.calibrated)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TimeShares:
-    """The shares of an access method's wall time, over all runs; they sum to 1."""
-
-    method: str
-    seconds: float
-    provider: float
-    quota: float
-    backing_off: float
-    own_cpu: float
-    starved: float
-
-
 def store_scores(store: Path) -> tuple[ModelScores, ...]:
     """Returns the score table of a store, a part for each model."""
     with open_to_read(store) as connection:
@@ -189,30 +176,6 @@ def _model_scores(
     )
 
 
-def store_times(store: Path) -> tuple[TimeShares, ...]:
-    """Returns the time shares of each access method, which show why it was slow.
-
-    raises  AuditError if no call was timed: nothing was played, or only results were imported"""
-    with open_to_read(store) as connection:
-        times = time_by_method(connection)
-    if not times:
-        raise AuditError(
-            f"{store}: no call in this store has a time: nothing was played yet, or everything was imported"
-        )
-    return tuple(
-        TimeShares(
-            method=one.method,
-            seconds=one.seconds,
-            provider=one.provider_s / one.seconds,
-            quota=one.quota_s / one.seconds,
-            backing_off=one.backing_off_s / one.seconds,
-            own_cpu=one.own_cpu_s / one.seconds,
-            starved=one.starved_s / one.seconds,
-        )
-        for one in times
-    )
-
-
 def _published(averages: Sequence[SummaryRecord], methods: Sequence[str]) -> tuple[MethodFigures, ...]:
     return tuple(
         summary_figures(method, [_game(row) for row in averages if row.method == method])
@@ -259,17 +222,18 @@ def store_audit(
     _refuse_unknown(store, rows, models, reference, left_out)
     if margin is not None:
         choices = replace(choices, margin=margin)
+    progress = progress_of(counts, rows)
     parts = []
     for model, methods in models.items():
         known = [name for name in methods if name in {*rows.method} or (name, "main") in counts]
         if len(known) < 2:
             continue
         held_against = wanted if wanted in known else known[0]
-        scores = _scores(rows, counts, known, held_against, choices, left_out)
+        scores = _scores(rows, counts, known, held_against, choices, left_out, progress)
         if made is not None:
             scores = with_interim_verdicts(scores, made)
         compared = [name for name in known if name not in left_out]
-        found = _replies(replies, held_against, compared, choices)
+        found = _replies(replies, held_against, compared, choices, progress, family=len(known) - 1)
         plays = method_plays(counts, rows, known)
         parts.append(
             ModelAudit(
@@ -317,10 +281,14 @@ def _scores(
     reference: str,
     choices: AuditChoices,
     left_out: Sequence[str],
+    progress: Mapping[str, MethodProgress],
 ) -> Audit:
     """Returns the audit of these methods' scores.
 
-    rows   all ended episodes; those that do not count are left out here"""
+    rows      all ended episodes; those that do not count are left out here
+    counts    of the planned plays; methods: of one model
+    choices   the decisions of the sweep;  left_out: methods that are not compared
+    progress  how far each planned method's plays have ended; empty: all have"""
     columns = _columns(rows.counted(counts))
     counted = set(columns.method)
     again = replicate_of(reference) if replicate_of(reference) in counted else None
@@ -338,7 +306,7 @@ def _scores(
         seed=choices.seed,
         planned=methods,
         left_out=left_out,
-        progress=progress_of(counts, rows),
+        progress=progress,
     )
 
 
@@ -410,14 +378,26 @@ def _columns(rows: EpisodeRows) -> EpisodeColumns:
 
 
 def _replies(
-    rows: ReplyRows, reference: str, methods: Sequence[str], choices: AuditChoices
+    rows: ReplyRows,
+    reference: str,
+    methods: Sequence[str],
+    choices: AuditChoices,
+    progress: Mapping[str, MethodProgress],
+    *,
+    family: int,
 ) -> ReplyFindings | None:
-    """None where the reference has no reply."""
+    """Returns the audit of replies; None where the reference has no reply that counts.
+
+    methods   to compare, the reference included; family: how many Holm counts
+    progress  how far each planned method's plays have ended; empty: all have"""
     again = replicate_of(reference)
     named = {number: player(method, arm) for number, (method, arm) in rows.players.items()}
     wanted = {number: name for number, name in named.items() if name in {*methods, again}}
     if not any(name == reference and number in rows.player for number, name in wanted.items()):
         return None
+    levels = {
+        name: level_of(progress.get(reference), progress.get(name), alpha=choices.alpha) for name in methods
+    }
     return compare_replies(
         ReplyColumns(
             method=rows.player,
@@ -436,4 +416,6 @@ def _replies(
         margin=choices.margin_replies,
         alpha=choices.alpha,
         seed=choices.seed,
+        levels={name: (level.difference, level.equivalence) for name, level in levels.items() if level},
+        family=family,
     )

@@ -31,7 +31,8 @@ def scores(
     was ready.
 
     Example: lightbulb scores demo.duckdb"""
-    from harness.analysis.store_audit import store_scores, store_times
+    from harness.analysis.store_audit import store_scores
+    from harness.analysis.time_shares import store_times
     from harness.report.audit_tables import print_scores
     from harness.report.times import print_times
 

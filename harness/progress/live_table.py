@@ -17,7 +17,9 @@ GAP = 2  # characters between columns
 DROPPED_FIRST = (
     "calls",
     "queue",
+    "never begun",
     "retrying",
+    "open",
     "tokens/min",
     "requests/min",
     "cost",

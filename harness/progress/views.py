@@ -41,6 +41,7 @@ class LaneSnapshot:
     """One access method, or a pair of players, at a moment.
 
     done, failed, planned   episodes: done in all runs, failed in this one, planned in all
+    open, never_begun       episodes that this run plays now, and those that are still to be begun
     in_flight, window, queue, retrying   calls at its gate: sent, allowed in flight, waiting, pausing before
                                          another try; 0 for a pair
     calls, errors, cost_usd   of this run; cost None where no price is known
@@ -52,6 +53,8 @@ class LaneSnapshot:
     planned: int
     done: int
     failed: int
+    open: int
+    never_begun: int
     in_flight: int
     window: int
     queue: int
@@ -147,6 +150,8 @@ class Progress:
             planned=lane.planned,
             done=lane.done_before + ended,
             failed=tally.failed,
+            open=tally.live,
+            never_begun=max(0, left - tally.live),
             in_flight=gate.in_flight,
             window=gate.window,
             queue=gate.waiting,
@@ -197,6 +202,8 @@ def cells(lane: LaneSnapshot) -> Mapping[str, str]:
         "method": lane.method,
         "done": f"{lane.done}/{lane.planned}",
         "failed": str(lane.failed),
+        "open": str(lane.open),
+        "never begun": str(lane.never_begun),
         "in flight": f"{lane.in_flight}/{lane.window}" if lane.window else "-",
         "queue": str(lane.queue),
         "retrying": str(lane.retrying),
@@ -219,16 +226,21 @@ def _of_limit(rate: float, limit: float | None) -> str:
 
 
 def score_line(snapshot: ProgressSnapshot) -> str:
-    """Returns each game's mean score over the access methods and, where there are several, their spread."""
+    """Returns each game's mean score over the access methods and, once all plays have ended, their spread.
+
+    Before, short plays have ended and long ones have not, in unequal numbers: a spread would compare
+    these."""
+    unfinished = any(lane.done < lane.planned for lane in snapshot.methods)
     texts = []
     for game in snapshot.games:
         spread = (
             ""
-            if game.spread is None
+            if game.spread is None or unfinished
             else f" (spread {game.spread:.1f} over {len(game.points)} access methods)"
         )
         texts.append(f"{game.model} {game.game} {sum(game.points.values()) / len(game.points):.1f}{spread}")
-    return f"mean scores: {'; '.join(texts)}"
+    so_far = " of the plays that ended first (no sample of all)" if unfinished else ""
+    return f"mean scores{so_far}: {'; '.join(texts)}"
 
 
 def harness_line(snapshot: ProgressSnapshot) -> str:

@@ -7,7 +7,7 @@ from functools import partial
 
 from rich.console import Console
 
-from harness.analysis.store_audit import TimeShares
+from harness.analysis.time_shares import TimeShares
 from harness.report.table import table
 
 _WORDS = {

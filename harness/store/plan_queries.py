@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from harness.store.planned_plays import counted_condition, play_counts
 from harness.store.query_server import Readable
 
 PLAYS_MAX = 20  # of one item by one method; more plays would not change a plan
@@ -51,12 +52,15 @@ class ServerRows:
 def plays(connection: Readable) -> list[PlayRow]:
     """Returns up to PLAYS_MAX finished episodes of each item by each method.
 
+    Of an unfinished sweep only whole look blocks count, because short plays end first: see planned_plays.py.
     If a provider did not count tokens, four characters count as one token."""
-    rows = connection.execute(f"""
+    counting, parameters = counted_condition(play_counts(connection).values())
+    rows = connection.execute(
+        f"""
         WITH chosen AS (
             SELECT episode_id, attempt, method, model, game, experiment,
                    concat_ws(':', game, rules, instance_set, experiment, instance, content_hash) AS item
-            FROM last_episodes WHERE status = 'finished'
+            FROM last_episodes WHERE status = 'finished' AND {counting}
             QUALIFY row_number() OVER (PARTITION BY method, item ORDER BY episode_id) <= {PLAYS_MAX})
         SELECT chosen.method, model, game, experiment, item, list(seat ORDER BY calls.turn),
                list(coalesce(prompt_tokens, 0) ORDER BY calls.turn),
@@ -66,7 +70,9 @@ def plays(connection: Readable) -> list[PlayRow]:
             AND turns.turn = calls.turn
         WHERE calls.error_class IS NULL
         GROUP BY chosen.episode_id, chosen.method, model, game, experiment, item
-        ORDER BY chosen.method, item, chosen.episode_id""").fetchall()
+        ORDER BY chosen.method, item, chosen.episode_id""",
+        parameters,
+    ).fetchall()
     return [
         PlayRow(
             method=method,
@@ -126,7 +132,8 @@ def _server(connection: Readable, gate: str, methods: Sequence[str]) -> ServerRo
 
 
 def _quota(detail: str) -> tuple[str, float] | None:
-    """Returns the quota's name and figure from a gate event's text, as this version writes it or as 0.1.0 did."""
+    """Returns the quota's name and figure from a gate event's text, as this version writes it or as 0.1.0
+    did."""
     if match := _QUOTA.match(detail):
         return match[2].replace(" ", "_"), float(match[1].replace(",", ""))
     if match := _QUOTA_BEFORE_0_2.match(detail):

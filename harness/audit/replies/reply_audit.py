@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 from scipy import stats
@@ -140,11 +141,15 @@ def compare_replies(
     alpha: float = 0.05,
     seed: int,
     draws: int = DRAWS,
+    levels: Mapping[str, tuple[float, float]] = MappingProxyType({}),
+    family: int = 0,
 ) -> ReplyFindings:
     """Compares every method's replies to identical prompts with the reference's.
 
     again   the name under which the reference was played a second time
     margin  how many times as often replies may part across methods as within them
+    levels  of methods in an interim analysis, for DIFFERENT and for EQUIVALENT; the others have alpha
+    family  how many methods were planned; Holm counts those without a p-value with p = 1
     raises  AuditError if the reference has no reply
     source  shares: Wilson at the effective number of prompts; turns joined by Fisher's sum; the first turn
             and the later ones each at half the level, for the first has most prompts in common"""
@@ -167,7 +172,7 @@ def compare_replies(
         margin=margin,
         alpha=alpha,
         within=within,
-        across=tuple(_with_verdicts(counted, reference, margin, alpha)),
+        across=tuple(_with_verdicts(counted, reference, margin, alpha, levels, family)),
         again=None
         if replicate is None
         else replace(replicate, sentence=sentences.reference_again(_ratio(replicate), p=replicate.p)),
@@ -365,11 +370,29 @@ def _p_equivalence(divergence: Divergence | None, classifier: ClassifierTest | N
 
 
 def _with_verdicts(
-    matches: Sequence[CrossMatch], reference: str, margin: float, alpha: float
+    matches: Sequence[CrossMatch],
+    reference: str,
+    margin: float,
+    alpha: float,
+    levels: Mapping[str, tuple[float, float]],
+    family: int,
 ) -> Iterator[CrossMatch]:
-    """Yields the comparisons with their verdicts, by Holm over the methods that could be compared."""
-    difference = _holm({match.method: match.p for match in matches})
-    equivalence = _holm({match.method: match.p_equivalence for match in matches if match.p is not None})
+    """Yields the comparisons with their verdicts, by Holm over the planned methods.
+
+    A p of an interim analysis is multiplied by alpha over its level, so that alpha is the bound everywhere.
+    margin, alpha, levels, family  as in `compare_replies`"""
+    at_alpha = {match.method: (alpha, alpha) for match in matches} | dict(levels)
+    difference = _holm(
+        {match.method: _scaled(match.p, alpha, at_alpha[match.method][0]) for match in matches}, family
+    )
+    equivalence = _holm(
+        {
+            match.method: _scaled(match.p_equivalence, alpha, at_alpha[match.method][1])
+            for match in matches
+            if match.p is not None
+        },
+        family,
+    )
     for match in matches:
         if match.method not in difference:
             yield replace(match, sentence=sentences.not_compared(reference, match.share, match.prompts))
@@ -379,7 +402,9 @@ def _with_verdicts(
             p_difference=p_difference, p_equivalence=p_equivalence, alpha=alpha, game_beyond=False
         )
         needed = (
-            _prompts_to_settle(match, margin, alpha / len(difference)) if verdict == "INCONCLUSIVE" else None
+            _prompts_to_settle(match, margin, alpha / max(family, len(difference)))
+            if verdict == "INCONCLUSIVE"
+            else None
         )
         yield replace(
             match,
@@ -392,10 +417,18 @@ def _with_verdicts(
         )
 
 
-def _holm(p_by_method: Mapping[str, float | None]) -> dict[str, float]:
-    """Adjusts the known p-values; methods without one are left out."""
+def _scaled(p: float | None, alpha: float, level: float) -> float | None:
+    """Returns p times alpha over its level, at most 1; 1 where the level is 0."""
+    if p is None or level == alpha:
+        return p
+    return min(1.0, p * alpha / level) if level > 0 else 1.0
+
+
+def _holm(p_by_method: Mapping[str, float | None], family: int) -> dict[str, float]:
+    """Adjusts the known p-values for a family of so many; methods without one count with p = 1."""
     known = {method: p for method, p in p_by_method.items() if p is not None}
-    return dict(zip(known, verdicts.holm([*known.values()]), strict=True))
+    without = [1.0] * max(0, family - len(known))
+    return dict(zip(known, verdicts.holm([*known.values(), *without]), strict=False))
 
 
 def _label(verdict: Verdict, match: CrossMatch, margin: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 
 import anyio
 from rich.console import Console
@@ -14,7 +15,7 @@ from harness.limits.gate import Gate, GateLimits
 from harness.progress.event_loop_delay import DelayMonitor
 from harness.progress.live_table import live
 from harness.progress.meters import Meters, ScoreSum
-from harness.progress.views import EVENT_PERIOD_S, PLAIN_PERIOD_S, LaneView, Progress, plain_lines
+from harness.progress.views import EVENT_PERIOD_S, PLAIN_PERIOD_S, LaneView, Progress, plain_lines, score_line
 from harness.scheduler.scheduler import Tally
 from tests.harness.store.test_store import CALL, EPISODE
 from tests.world import Rows, run
@@ -111,8 +112,8 @@ def test_rates_are_the_last_minutes() -> None:
 
 
 def test_a_snapshot_holds_all_figures() -> None:
-    """The lines show counts, limits, cost, errors, the time to go and the spread of the access methods' mean
-    scores."""
+    """The lines show counts, limits, cost, errors, the time to go and mean scores, these as no sample while
+    plays are open."""
 
     async def scenario() -> tuple[list[str], Progress]:
         clock, rows = LoopClock(), Rows()
@@ -129,12 +130,25 @@ def test_a_snapshot_holds_all_figures() -> None:
 
     (first, second, scores, harness), _ = run(scenario)
     assert first == (
-        "method m/a, done 60/100, failed 2, in flight 0/4, queue 0, retrying 0, calls 2, errors 1, requests/min 6/60,"
+        "method m/a, done 60/100, failed 2, open 0, never begun 40, in flight 0/4, queue 0, retrying 0, calls 2, errors 1, requests/min 6/60,"
         " tokens/min 240/9000, cost $0.01, score 30.0, to go 0:20"
     )
     assert second.endswith("requests/min 0, tokens/min 0, cost -, score -, to go -")
-    assert scores == "mean scores: m g 37.5 (spread 25.0 over 2 access methods)"
+    assert scores == "mean scores of the plays that ended first (no sample of all): m g 37.5"
     assert harness == "20 s; event loop delay 0.0 ms (max 0.0 ms); 7 rows not written yet"
+
+
+def test_the_spread_of_scores_waits_for_the_end() -> None:
+    """Once all plays have ended the line has the spread between access methods."""
+
+    async def scenario() -> str:
+        progress = watching(Rows(), LoopClock())[1]
+        snapshot = progress.snapshot()
+        ended = tuple(replace(lane, done=lane.planned) for lane in snapshot.methods)
+        return score_line(replace(snapshot, methods=ended))
+
+    assert run(scenario).endswith("over 2 access methods)")
+    assert run(scenario).startswith("mean scores: m g ")
 
 
 def test_lines_table_and_events_show_the_same() -> None:
