@@ -79,7 +79,7 @@ def test_a_pair_has_a_line_of_its_own() -> None:
         return plain_lines(snapshot)[0], [f"{one.model} {one.game} {one.spread}" for one in snapshot.games]
 
     line, games = run(scenario)
-    assert line.startswith("method m/a+n/b, done 5/10, failed 0, in flight -,")
+    assert line.startswith("method m/a+n/b, done 5/10, failed 0, open 0, never begun 5, in flight -,")
     assert "score 40.0" in line
     assert games == ["m g None", "m/a+n/b g None"]
 
@@ -130,8 +130,8 @@ def test_a_snapshot_holds_all_figures() -> None:
 
     (first, second, scores, harness), _ = run(scenario)
     assert first == (
-        "method m/a, done 60/100, failed 2, open 0, never begun 40, in flight 0/4, queue 0, retrying 0, calls 2, errors 1, requests/min 6/60,"
-        " tokens/min 240/9000, cost $0.01, score 30.0, to go 0:20"
+        "method m/a, done 60/100, failed 2, open 0, never begun 40, in flight 0/4, queue 0, retrying 0,"
+        " calls 2, errors 1, requests/min 6/60, tokens/min 240/9000, cost $0.01, score 30.0, to go 0:20"
     )
     assert second.endswith("requests/min 0, tokens/min 0, cost -, score -, to go -")
     assert scores == "mean scores of the plays that ended first (no sample of all): m g 37.5"
