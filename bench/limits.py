@@ -59,6 +59,8 @@ name = "limits"
 repeats = {repeats}
 [games.wordle]
 items = 30
+[retry]
+patience_s = 20
 [audit]
 again = false
 """

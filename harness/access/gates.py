@@ -73,6 +73,7 @@ def group_by_quota(
                 limits=GateLimits(
                     concurrency=concurrency_limit(tuple(of_gate.values()), reporting),
                     at_once=initial_concurrency(tuple(of_gate.values())),
+                    patience_s=spec.retry.patience_s,
                     **{quota: _stated(of_gate.values(), key) for quota, key in _QUOTAS.items()},
                 ),
             )

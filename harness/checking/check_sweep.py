@@ -3,7 +3,7 @@ audit."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import anyio
 
@@ -26,6 +26,7 @@ from harness.core.vocabulary import method_key
 from harness.store.file import open_to_write
 from harness.store.writer import writing
 
+PATIENCE_S = 65.0  # a pause for a quota a minute is waited for; a person waits for the answer
 HELLO_TOKENS = (12, 16)  # of the first question: prompt, about, and reply, at most
 
 
@@ -92,6 +93,7 @@ async def check_sweep(spec: SweepSpec, context: RunContext, *, probing: bool, ke
 
 
 async def _check_all(spec: SweepSpec, context: RunContext, *, probing: bool) -> tuple[MethodCheck, ...]:
+    spec = replace(spec, retry=replace(spec.retry, patience_s=min(spec.retry.patience_s, PATIENCE_S)))
     connector = connector_for_all(spec, context, game_sets(spec, context.source), run_id="check")
     clock, policy = connector.clock, retry_policy(spec)
     check_at = clock.wall()

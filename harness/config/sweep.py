@@ -248,7 +248,9 @@ class RetryPart:
     connect_s     limit for the connection
     first_byte_s  limit for the response's first byte; a server that does not stream sends it when the reply
                   is complete; None: timeout_s
-    between_chunks_s   limit between two parts of the response"""
+    between_chunks_s   limit between two parts of the response
+    patience_s    how long to wait for a provider that serves no call, or that asks for a pause; after that
+                  the method is left for a later run"""
 
     __pydantic_config__: ClassVar = _STRICT
 
@@ -259,6 +261,7 @@ class RetryPart:
     connect_s: Annotated[float, Gt(0)] = 15.0
     first_byte_s: Annotated[float, Gt(0)] | None = None
     between_chunks_s: Annotated[float, Gt(0)] = 60.0
+    patience_s: Annotated[float, Gt(0)] = 900.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

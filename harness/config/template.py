@@ -123,5 +123,6 @@ margin = 3.0                    # difference in points that is too small to matt
 
 # [retry]
 # tries_max = 6                 # maximum number of requests for one call
+# patience_s = 900              # a provider that serves no call for so long is left for a later run
 # timeout_s = 300               # limit of one request, from connecting to the last byte
 """

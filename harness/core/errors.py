@@ -151,6 +151,10 @@ class AllRefused(GateClosing):
     """Every call of the method so far was refused for one reason, in whatever words."""
 
 
+class NotServed(GateClosing):
+    """The provider served no call for too long, or asks for too long a pause."""
+
+
 class Stopped(GateClosing):
     """A person stopped the run."""
 

@@ -14,24 +14,24 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 import anyio
 
-from harness.core.errors import GateClosing, Unreachable
+from harness.core.errors import GateClosing, NotServed
 from harness.core.protocols import Clock
-from harness.limits.breaker import Breaker
+from harness.limits.congestion import Congestion
 from harness.limits.estimates import CallCost, Estimates
 from harness.limits.headers import Quota, read_reports
-from harness.limits.learned_quota import LearnedQuota
 from harness.limits.token_bucket import TokenBucket
 from harness.limits.waits import NO_WAIT, Cause, WaitMeter, WaitTimes
-from harness.limits.window import Window
 
 WINDOW_START = 8  # calls before the first answer; few enough for a free tier, doubled within a round trip
 # without one good answer: outages that end by themselves mostly end within a quarter of an hour
 PATIENCE_S = 900.0
+LONG_WAIT_S = 60.0  # longer ones are events with their end: one would take the run for stuck
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,10 +40,12 @@ class GateLimits:
 
     concurrency   calls in flight at most
     at_once       calls in flight before the first answer
+    patience_s    a gate closes when no call was served for so long, or when it is asked for a longer pause
     the others    quotas a minute; None: not stated"""
 
     concurrency: int
     at_once: int = WINDOW_START
+    patience_s: float = PATIENCE_S
     requests: float | None = None
     tokens: float | None = None
     input_tokens: float | None = None
@@ -65,12 +67,14 @@ class GateStatistics:
 class Admission(NamedTuple):
     """A place in the window.
 
-    cost     what was reserved
-    sent     all that this gate has admitted so far, this call included
-    waited   how long the turn waited, by cause"""
+    cost        what was reserved
+    in_flight   calls in flight when it was sent, itself included
+    sent        all that this gate has admitted so far, this call included
+    waited      how long the turn waited, by cause"""
 
     cost: CallCost
     sent_s: float
+    in_flight: int
     sent: CallCost
     waited: WaitTimes = NO_WAIT
 
@@ -82,13 +86,15 @@ class CallResult(NamedTuple):
     cost           what it really cost; None: the provider did not report it
     headers        the answer's, names in lower case
     retry_after_s  the pause that the provider asked for
-    cause          of a failure, for events: HTTP 503, TimedOut"""
+    cause          of a failure, for events: HTTP 503, TimedOut
+    error          of a failure, for the reason of a closed gate: the provider's words"""
 
     kind: Literal["clean", "limited", "unserved", "other"]
     cost: CallCost | None = None
     headers: Mapping[str, str] = MappingProxyType({})
     retry_after_s: float | None = None
     cause: str = ""
+    error: str = ""
 
 
 @dataclass(slots=True)
@@ -115,9 +121,7 @@ class Gate:
         self.estimates = Estimates()
         self._clock = clock
         self._on_event = on_event
-        self._window = Window(start=limits.at_once, ceiling=limits.concurrency)
-        self._breaker = Breaker()
-        self._learned = LearnedQuota()
+        self._congestion = Congestion(start=limits.at_once, ceiling=limits.concurrency, on_event=on_event)
         self._reports_quotas = False  # whether the provider's headers report quotas
         quotas: dict[Quota, float | None] = {
             "requests": limits.requests,
@@ -142,7 +146,10 @@ class Gate:
         self._closed: GateClosing | None = None
         self._closing = anyio.Event()
         self._wanting = anyio.Event()
+        self._patience_s = limits.patience_s
+        self._reported_wait_until_s = now_s
         self._due_s: float | None = None
+        self._alarm_s: float | None = None
         self._alarm = anyio.Event()
 
     # --- turns ----------------------------------------------------------------------------------------------
@@ -155,7 +162,7 @@ class Gate:
         if self._closed:
             raise self._refusal()
         now_s = self._clock.now()
-        if not self._waiting and self._in_flight < self._room and self._wait_s(cost, now_s) <= 0.0:
+        if not self._waiting and self._in_flight < self._congestion.room and self._wait_s(cost, now_s) <= 0.0:
             return self._reserve(cost, now_s)
         self._numbers += 1
         ticket = _Ticket(cost, anyio.Event(), self._waits.sums(now_s))
@@ -180,19 +187,22 @@ class Gate:
         now_s = self._clock.now()
         self._calls += 1
         if answer.kind == "clean":
-            self._window.clean(sent_s=admission.sent_s, now_s=now_s, in_flight=self._in_flight)
-            self._breaker.success()
-            if self._learned.taken(sent_s=admission.sent_s):
-                self._announce_learned_quota()
+            self._congestion.served(
+                sent_s=admission.sent_s,
+                sent_with=admission.in_flight,
+                now_s=now_s,
+                in_flight=self._in_flight,
+            )
         elif answer.kind in ("limited", "unserved"):
-            self._record_trouble(admission, answer, now_s)
+            self._learn_from_failure(admission, answer, now_s)
         self._in_flight -= 1
+        self._congestion.left(admission.sent_s)
         if answer.cost is not None:
             for quota, budget in self._budgets.items():
                 budget.settle(getattr(admission.cost, quota), getattr(answer.cost, quota))
         if answer.headers:
             self._learn_from_headers(admission, answer.headers, now_s)
-        if self._queue:
+        if self._queue or answer.kind != "clean":
             self._admit(now_s)
         self._signal_if_wanting()
 
@@ -201,6 +211,7 @@ class Gate:
 
         raises  GateClosing as soon as the gate is closed"""
         self._resting += 1
+        self._set_alarm(self._due_s)
         try:
             with anyio.move_on_after(seconds):
                 await self._closing.wait()
@@ -211,31 +222,32 @@ class Gate:
             raise self._refusal()
 
     async def run_timer(self) -> None:
-        """Admits turns when only time was missing: a quota refills, a rest ends."""
+        """Admits turns when only time was missing: a quota refills, a rest ends. Closes a gate that serves no
+        one."""
         while True:
             self._alarm = anyio.Event()
-            if self._due_s is None:
+            if self._alarm_s is None:
                 await self._alarm.wait()
             else:
-                with anyio.move_on_after(max(0.0, self._due_s - self._clock.now())):
+                with anyio.move_on_after(max(0.0, self._alarm_s - self._clock.now())):
                     await self._alarm.wait()
-            self._admit(self._clock.now())
+            now_s = self._clock.now()
+            self._close_if_silent(now_s)
+            self._admit(now_s)
 
     # --- admission: no await between reading, choosing and reserving ----------------------------------------
-
-    @property
-    def _room(self) -> int:
-        return 1 if self._breaker.probing else self._window.size
 
     def _admit(self, now_s: float) -> None:
         """Admits turns while there are room and quota; sets the alarm if only time is missing."""
         due_s = None
-        while self._queue and self._in_flight < self._room:
+        while self._queue and self._in_flight < self._congestion.room:
             ticket = self._queue[0][2]
             if not ticket.left:
                 wait_s = self._wait_s(ticket.cost, now_s)
                 if wait_s > 0.0:
                     due_s = now_s + wait_s
+                    if wait_s > LONG_WAIT_S and self._close_or_note_reported_wait(ticket.cost, now_s):
+                        return
                     break
                 self._waiting -= 1
                 ticket.admission = self._reserve(
@@ -244,12 +256,21 @@ class Gate:
                 ticket.called.set()
             heapq.heappop(self._queue)
         self._waits.set_cause(self._cause(due_s, now_s), now_s)
-        if due_s != self._due_s:
-            self._due_s = due_s
+        self._congestion.note_learned_quota()  # a period of it may have ended
+        self._due_s = due_s
+        self._set_alarm(due_s)
+
+    def _set_alarm(self, due_s: float | None) -> None:
+        """Sets when `run_timer` wakes: when a turn may be admitted, or when silence has lasted too long."""
+        since_s = self._congestion.silent_since_s
+        if since_s is not None and self._closed is None and self._waiting + self._resting + self._in_flight:
+            due_s = since_s + self._patience_s if due_s is None else min(due_s, since_s + self._patience_s)
+        if due_s != self._alarm_s:
+            self._alarm_s = due_s
             self._alarm.set()
 
     def _wait_s(self, cost: CallCost, now_s: float) -> float:
-        wait_s = max(self._rest_until_s - now_s, self._learned.wait_s(now_s))
+        wait_s = max(self._rest_until_s - now_s, self._congestion.learned.wait_s(now_s))
         for quota, budget in self._budgets.items():
             wait_s = max(wait_s, budget.wait_s(getattr(cost, quota), now_s))
         return wait_s
@@ -257,7 +278,7 @@ class Gate:
     def _cause(self, due_s: float | None, now_s: float) -> Cause:
         """Returns what the queue waits for."""
         if due_s is None:
-            return "rest" if self._breaker.probing else "place"
+            return "rest" if self._congestion.probing else "place"
         return "rest" if now_s < due_s <= self._rest_until_s + 1e-9 else "quota"
 
     def _reserve(self, cost: CallCost, now_s: float, waited: WaitTimes = NO_WAIT) -> Admission:
@@ -268,44 +289,31 @@ class Gate:
             before.input_tokens + cost.input_tokens,
             before.output_tokens + cost.output_tokens,
         )
-        self._learned.sent(now_s)
+        self._congestion.sent(sent_with=self._in_flight, now_s=now_s)
         for quota, budget in self._budgets.items():
             budget.spend(getattr(cost, quota), now_s)
-        return Admission(cost, now_s, sent, waited)
+        return Admission(cost, now_s, self._in_flight, sent, waited)
 
     # --- learning -------------------------------------------------------------------------------------------
 
-    def _record_trouble(self, admission: Admission, answer: CallResult, now_s: float) -> None:
-        paced = answer.kind == "limited" and not self._reports_quotas and self._pace(admission, answer, now_s)
-        probing = self._breaker.probing
-        if not paced and not probing and self._window.trouble(sent_s=admission.sent_s, now_s=now_s):
-            self._on_event("cut", f"concurrency lowered to {self._window.size} after {answer.cause}")
-        rest_s = answer.retry_after_s or 0.0
-        if answer.kind == "unserved":
-            storm_s = self._breaker.failure(sent_s=admission.sent_s, now_s=now_s)
-            if storm_s is not None and not probing:
-                self._window.restart(now_s=now_s)
-            rest_s = max(rest_s, storm_s or 0.0)
-            if self._breaker.silent_s(now_s) > PATIENCE_S:
-                self.close(
-                    Unreachable(f"no call was served for {self._breaker.silent_s(now_s) / 60:.0f} minutes")
-                )
-        if rest_s > 0.0 and now_s + rest_s > self._rest_until_s:
-            self._rest_until_s = now_s + rest_s
-            self._on_event("rest", f"pausing {rest_s:.1f} s ({answer.cause})")
-
-    def _pace(self, admission: Admission, answer: CallResult, now_s: float) -> bool:
-        """Learns from a refusal; True if calls were paced already, so that the pace was too fast and not the
-        number too large."""
-        paced = self._learned.per_minute is not None
-        if self._learned.refused(sent_s=admission.sent_s, now_s=now_s, retry_after_s=answer.retry_after_s):
-            self._announce_learned_quota()
-        return paced
-
-    def _announce_learned_quota(self) -> None:
-        self._on_event(
-            "quota", f"quota: {self._learned.per_minute:,.0f} requests/min (learned from refusals)"
+    def _learn_from_failure(self, admission: Admission, answer: CallResult, now_s: float) -> None:
+        pause_s = self._congestion.failed(
+            sent_s=admission.sent_s,
+            sent_with=admission.in_flight,
+            limited=answer.kind == "limited",
+            retry_after_s=answer.retry_after_s,
+            quota_known=self._reports_quotas,
+            cause=answer.cause,
+            error=answer.error,
+            now_s=now_s,
+            in_flight=self._in_flight,
         )
+        if pause_s > self._patience_s:
+            self._close_for_pause(pause_s, answer.cause)
+        elif pause_s > 0.0 and now_s + pause_s > self._rest_until_s:
+            if now_s + pause_s / 2 > self._rest_until_s:  # not for each of the calls that were in flight
+                self._on_event("rest", f"pausing {self._duration(pause_s)} ({answer.cause})")
+            self._rest_until_s = now_s + pause_s
 
     def _learn_from_headers(self, admission: Admission, headers: Mapping[str, str], now_s: float) -> None:
         for quota, report in read_reports(headers, self._clock.wall()).items():
@@ -324,10 +332,14 @@ class Gate:
     def _announce_reported_quota(self, quota: Quota, limit: float) -> None:
         self._on_event("quota", f"quota: {limit:,.0f} {quota.replace('_', ' ')}/min (from response headers)")
 
+    def served_since(self, moment_s: float) -> bool:
+        """Returns whether a call that was sent since then was served."""
+        return self._congestion.served_since(moment_s)
+
     def update_load(self, running: int, waiting: int) -> None:
         """Takes a server's report: so many requests being computed, so many in a standing queue. The window
         follows it."""
-        self._window.update_load(running=running, waiting=waiting, in_flight=self._in_flight)
+        self._congestion.window.update_load(running=running, waiting=waiting, in_flight=self._in_flight)
         self._admit(self._clock.now())
         self._signal_if_wanting()
 
@@ -348,7 +360,9 @@ class Gate:
     def wants_episodes(self) -> bool:
         """Whether fewer turns wait, or pause before another try, than a quarter of the window. True of a
         closed gate: who asks learns why."""
-        return self._closed is not None or self._waiting + self._resting < max(1, self._window.size // 4)
+        return self._closed is not None or self._waiting + self._resting < max(
+            1, self._congestion.window.size // 4
+        )
 
     def _signal_if_wanting(self) -> None:
         if self.wants_episodes:
@@ -370,6 +384,49 @@ class Gate:
                 ticket.called.set()
         self._queue.clear()
         self._signal_if_wanting()
+
+    def _close_for_pause(self, pause_s: float, cause: str) -> None:
+        """Closes for a pause that is longer than the sweep waits."""
+        self.close(
+            NotServed(
+                f"the provider asks for no call for {self._duration(pause_s)} ({cause});"
+                f" that is longer than patience_s = {self._patience_s:g}"
+            )
+        )
+
+    def _close_if_silent(self, now_s: float) -> None:
+        since_s = self._congestion.silent_since_s
+        if since_s is not None and now_s >= since_s + self._patience_s:
+            minutes = f"{(now_s - since_s) / 60:.0f} minutes"
+            self.close(
+                NotServed(
+                    f"no call was served for {minutes}; the last failure: {self._congestion.last_failure}"
+                )
+            )
+
+    def _close_or_note_reported_wait(self, cost: CallCost, now_s: float) -> bool:
+        """Closes when the provider's headers leave nothing for longer than the sweep waits; True if it
+        did."""
+        waits = [
+            (budget.reported_wait_s(getattr(cost, quota), now_s), quota)
+            for quota, budget in self._budgets.items()
+        ]
+        wait_s, quota = max(waits, default=(0.0, "requests"))
+        cause = f"quota of {quota.replace('_', ' ')} spent, from response headers"
+        if wait_s > self._patience_s:
+            self._close_for_pause(wait_s, cause)
+            return True
+        if wait_s > LONG_WAIT_S and now_s + wait_s > self._reported_wait_until_s + LONG_WAIT_S:
+            self._reported_wait_until_s = now_s + wait_s
+            self._on_event("rest", f"pausing {self._duration(wait_s)} ({cause})")
+        return False
+
+    def _duration(self, seconds: float) -> str:
+        """Returns a duration in words, a long one with the local time at its end."""
+        if seconds <= LONG_WAIT_S:
+            return f"{seconds:.1f} s"
+        end = datetime.fromtimestamp(self._clock.wall() + seconds).astimezone()
+        return f"{seconds:.0f} s, until {end:%Y-%m-%d %H:%M}"
 
     def _refusal(self) -> GateClosing:
         """Returns a copy of the reason: one exception raised in a thousand tasks would collect a thousand
@@ -398,5 +455,5 @@ class Gate:
             in_flight=self._in_flight,
             waiting=self._waiting,
             resting=self._resting,
-            window=self._room,
+            window=self._congestion.room,
         )

@@ -1,21 +1,27 @@
-"""A quota that nobody told us: how many requests a minute a provider takes, learned from what it refuses.
+"""Learns a quota that no one states: how many requests a minute a provider takes, from what it refuses.
 Arithmetic.
 
-Some refusals in a row, or a good share of all, mean that we are too fast. The most that was taken in any
-recent minute is then the best figure there is, and calls are paced by it from then on. (Not what was taken in
-the last minute: refusals that have nothing to do with the pace would lower it without end; but where a good
-share of half a minute's requests is refused, what that half minute took is the figure, for the minutes before
-may have drawn on savings.) Where the provider asks for a short pause only, before a minute has passed, it
-counts by the second, and the pace so far is the figure: soon that since the first refusal, as there may have
-been savings before. Half a minute in which it was used with hardly a refusal raises it by 0.5 %, after two
-minutes of that by twice as much each time: a figure that was too low, or a quota that was raised, is found.
+Only refusals that speak of a rate count: those that ask for a long pause, and those sent with few calls in
+flight while others are served. (Refusals of calls beyond a number in flight are the window's affair; those of
+a time in which nobody is served say nothing of either.) Three in a row, or a good share of all, mean that we
+are too fast. The most that was taken in any recent minute is then the best figure there is, and calls are
+paced by it from then on. Where a good share of half a minute's requests is refused, what that half minute
+took is the figure, for the minutes before may have drawn on savings. Where the provider asks for a short
+pause only, before a minute has passed, it counts by the second, and the pace so far is the figure: soon that
+since the first refusal, as there may have been savings before. Half a minute in which it was used with hardly
+a refusal raises it by 0.5 %, after two minutes of that by twice as much each time: a figure that was too low,
+or a quota that was raised, is found.
 
-A figure is found by overrunning it, and a provider that looks back over a minute gives nothing back before
-that burst is a minute old. So for a minute nothing is sent that would be more than the figure in the last
-minute by our own count, but for one request when the pause is over that the provider asked for: taken
+A figure is found by overrunning it, and a provider that counts over a sliding minute gives nothing back
+before that burst is a minute old. So for a minute nothing is sent that would be more than the figure in the
+last minute by our own count, but for one request when the pause is over that the provider asked for: taken
 although that minute is full, it says that the provider counts otherwise. A single refusal that asks for a
 long pause is treated so, too: a request taken just when our count says that there is room again makes of the
-suspicion a figure."""
+suspicion a figure.
+
+A provider that counts by the minute takes something again once nothing was taken for a minute. So what was
+learned in a longer silence is forgotten. Two shorter silences, each after about as many requests in a minute,
+make a figure even where no pause is asked for."""
 
 from __future__ import annotations
 
@@ -30,13 +36,15 @@ SHARE_THAT_DOES_NOT = 0.005
 USED_SHARE = 0.8
 PERIOD_S = 30.0
 RECENT_S = 180.0  # a quota that was lowered is noticed after so long
-SHORT_PAUSE_S = (
-    5.0  # a provider that counts by the minute asks for longer ones, unless the minute is nearly over
-)
+# a provider that counts by the minute asks for longer ones, unless the minute is nearly over
+SHORT_PAUSE_S = 5.0
 SETTLED_S = 3.0
 LEAST_SUSPECTED = 60  # a minute: of fewer, any moment may seem the one when room was made
 FIRST_RAISE, LARGEST_RAISE = 0.005, 0.5
 PATIENT_RAISES = 4  # before the figure is taken for too low
+SILENCE_S = MINUTE_S + 1.5  # no quota a minute lasts longer; the rest is rounding and the way there and back
+SILENCE_LEAST_S = 5.0  # shorter ones come by chance where many calls fail
+ALIKE = 0.2  # two silences' counts of requests differ by no more of the larger one
 
 
 class _Trial(NamedTuple):
@@ -49,7 +57,9 @@ class _Trial(NamedTuple):
 
 
 class LearnedQuota:
-    """Hears of every request sent, taken and refused; paces once there is something to go by."""
+    """Takes every request sent, taken and refused; paces once it has a figure.
+
+    changes   how often the figure was set, changed or forgotten"""
 
     def __init__(self) -> None:
         self._by_second: dict[int, int] = {}  # requests sent in it and not refused, in order of time
@@ -64,6 +74,11 @@ class LearnedQuota:
         self._trial: _Trial | None = None
         self._suspected = 0.0
         self._budget: TokenBucket | None = None
+        self._before_silence: float | None = None
+        self._silence: tuple[float, float] | None = (
+            None  # the last short one: when it began, requests a minute
+        )
+        self.changes = 0
 
     @property
     def per_minute(self) -> float | None:
@@ -71,7 +86,7 @@ class LearnedQuota:
         return self._budget.per_minute if self._budget else None
 
     def wait_s(self, now_s: float) -> float:
-        """Seconds until the next request may be sent; 0: now."""
+        """Returns the seconds until the next request may be sent."""
         if now_s >= self._period_end_s:
             self._end_period(now_s)
         wait_s = self._budget.wait_s(1.0, now_s) if self._budget else 0.0
@@ -93,42 +108,79 @@ class LearnedQuota:
         if now_s >= self._trial_at_s:
             self._begin_trial(now_s)
 
-    def taken(self, *, sent_s: float) -> bool:
-        """A request that was sent then was not refused; True if that made the first figure."""
+    def taken(self, *, sent_s: float) -> None:
+        """Takes a request sent then that was not refused."""
         self._in_row = 0
         if self._trial is None or sent_s != self._trial.sent_s:
-            return False
+            return
         trial, self._trial = self._trial, None
         if self._budget is None and trial.just_freed:
-            self._budget = TokenBucket(self._suspected, sent_s)
-            return True
-        if self._budget is None or trial.full:
+            self._set(self._suspected, sent_s)
+        elif self._budget is None or trial.full:
             self._looking_back_until_s = float("-inf")
-        return False
 
-    def refused(self, *, sent_s: float, now_s: float, retry_after_s: float | None) -> bool:
-        """A request sent then was refused; True if that lowered the figure, or made the first."""
-        self._in_row += 1
-        self._period_refused += 1
+    def refused(self, *, sent_s: float, now_s: float, retry_after_s: float | None, of_rate: bool) -> None:
+        """Takes a request sent then that was refused. of_rate: it is known to be too fast, not one too many
+        at once."""
         second = int(sent_s)
         if self._by_second.get(second):
             self._by_second[second] -= 1
+        long_pause = retry_after_s is not None and retry_after_s >= SHORT_PAUSE_S
+        if self._budget is None and not of_rate and not long_pause:
+            return
+        self._in_row += 1
+        self._period_refused += 1
         if self._first_refused_s is None:
             self._first_refused_s = sent_s
         figure = self._figure(sent_s, retry_after_s)
         if self._budget is None:
-            if self._in_row < IN_A_ROW and not self._too_many():
-                if retry_after_s is not None and retry_after_s >= SHORT_PAUSE_S and figure >= LEAST_SUSPECTED:
+            if not of_rate and self._in_row < IN_A_ROW and not self._too_many():
+                if long_pause and figure >= LEAST_SUSPECTED:
                     self._suspected = figure
                     self._look_back(now_s, retry_after_s)
-                return False
-            self._budget = TokenBucket(figure, now_s)
+                return
         elif figure >= self._budget.per_minute:
-            return False
-        else:
-            self._budget.change(figure, now_s)
+            return
+        self._set(figure, now_s)
         self._look_back(now_s, retry_after_s)
-        return True
+
+    def begin_silence(self) -> None:
+        """A call failed, and it is not known yet whether the next ones will: keeps the figure for
+        `end_silence`."""
+        self._before_silence = self.per_minute
+
+    def end_silence(self, *, since_s: float, refused: bool, now_s: float) -> None:
+        """A request was taken again, after none of those sent since then was. refused: they were refused as
+        too many."""
+        self._period_end_s = now_s + PERIOD_S
+        self._period_sent = self._period_refused = self._in_row = 0
+        if now_s - since_s > SILENCE_S:
+            self._looking_back_until_s, self._trial, self._silence = float("-inf"), None, None
+            if self.per_minute != self._before_silence:
+                self._set(self._before_silence, now_s)
+        elif refused and now_s - since_s >= SILENCE_LEAST_S and (taken := self._taken_in_minute(since_s)) > 0:
+            former, self._silence = self._silence, (since_s, taken)
+            if (
+                former is not None
+                and since_s - former[0] <= RECENT_S
+                and abs(taken - former[1]) <= ALIKE * max(taken, former[1])
+                and (self._budget is None or taken < self._budget.per_minute)
+            ):
+                self._set(max(taken, former[1]), now_s)
+
+    def _taken_in_minute(self, end_s: float) -> float:
+        return float(
+            sum(count for second, count in self._by_second.items() if end_s - MINUTE_S <= second <= end_s)
+        )
+
+    def _set(self, per_minute: float | None, now_s: float) -> None:
+        self.changes += 1
+        if per_minute is None:
+            self._budget = None
+        elif self._budget is None:
+            self._budget = TokenBucket(per_minute, now_s)
+        else:
+            self._budget.change(per_minute, now_s)
 
     def _look_back(self, now_s: float, retry_after_s: float | None) -> None:
         """For a minute, and with one trial when the pause is over."""
@@ -147,7 +199,8 @@ class LearnedQuota:
         self._trial_at_s = float("inf")
 
     def _look_back_s(self, now_s: float) -> float:
-        """Seconds until the last minute, to the second, holds fewer requests than the figure."""
+        """Returns the seconds until the last minute, by whole seconds, holds fewer requests than the
+        figure."""
         if now_s >= self._trial_at_s:
             return 0.0
         recent = [
@@ -168,12 +221,12 @@ class LearnedQuota:
             if self._period_refused <= SHARE_THAT_DOES_NOT * self._period_sent:
                 if taken >= USED_SHARE * self._budget.per_minute:
                     step = min(LARGEST_RAISE, FIRST_RAISE * 2.0 ** max(0, self._raises - PATIENT_RAISES))
-                    self._budget.change(self._budget.per_minute * (1.0 + step), now_s)
+                    self._set(self._budget.per_minute * (1.0 + step), now_s)
                     self._raises += 1
             else:
                 self._raises = 0
                 if self._too_many() and 1.0 <= taken < self._budget.per_minute:
-                    self._budget.change(taken, now_s)
+                    self._set(taken, now_s)
         self._period_end_s = now_s + PERIOD_S
         self._period_sent = self._period_refused = 0
 

@@ -66,12 +66,18 @@ class TokenBucket:
         missing = min(cost, self._burst) - self._level
         wait_s = missing / self._refill_per_s if missing > 1e-9 else 0.0
         if self._allowance is not None and self._allowance < cost:
-            until_s = self._allowance_until
-            if self._gradual:
-                share = min(1.0, (cost - self._allowance) / self._coming_back)
-                until_s = self._reported_s + share * (until_s - self._reported_s)
-            wait_s = max(wait_s, until_s - now_s)
+            wait_s = max(wait_s, self.reported_wait_s(cost, now_s))
         return wait_s
+
+    def reported_wait_s(self, cost: float, now_s: float) -> float:
+        """Returns the seconds until the provider's last report leaves so much; 0 if it does so now."""
+        if self._allowance is None or self._allowance >= cost:
+            return 0.0
+        until_s = self._allowance_until
+        if self._gradual:
+            share = min(1.0, (cost - self._allowance) / self._coming_back)
+            until_s = self._reported_s + share * (until_s - self._reported_s)
+        return until_s - now_s
 
     def spend(self, cost: float, now_s: float) -> None:
         """Spends, whether or not the bucket holds as much."""

@@ -1,81 +1,203 @@
-"""How many calls may be in flight: grows while it is really used and clean, shrinks on a rate limit.
+"""Sets how many calls may be in flight: more while they are used and served, fewer on evidence of overload.
 Arithmetic.
 
-Slow start (one more for each clean answer: it doubles a round), then one more a round; at trouble times 0.7,
-at most once for all calls that were sent before the cut: their failures are the same trouble. Source of the
-shape: Jacobson, Congestion Avoidance and Control (1988); growing only when at least 80 % used, so that idle
-hours do not look like capacity, is RFC 7661's idea. A window is also a number of connections, and a thousand
-opened at once stall both ends: it grows by so many a second at most, and after a storm it starts anew.
+Growth is slow start (Jacobson, Congestion Avoidance and Control, 1988): one more for each call served, which
+doubles the window in a round trip. It counts only while at least 80 % of the window is used, so that idle
+hours do not look like capacity (RFC 7661). A window is also a number of connections, so it grows by so many a
+second at most.
 
-Where the server tells its load that rules instead: while it has no queue the window grows, doubling until the
+A cut needs evidence: failures significantly more frequent than usual (failure_monitor.py). Where all of them
+were sent with more calls in flight than were ever served together, the provider has so many places: the
+window becomes one less than the fewest that failed. Otherwise it is multiplied by 0.7. Calls sent before a
+cut belong to the same trouble and count for nothing. If fewer calls in flight fail as often as before, load
+is not the cause: the cut is undone and the share is taken as usual. After a cut the window grows fast to nine
+tenths of where it was, then by about one a round (the shape of CUBIC: Ha, Rhee & Xu 2008); well beyond where
+it was the trouble is over and slow start goes on. A limit that is met again is approached half as often each
+time.
+
+Where the server reports its load, that rules instead: without a queue the window grows, doubling until the
 first queue and by an eighth from then on; a short queue keeps the batch full and the window as it is; of a
 longer one our share is taken back."""
 
 from __future__ import annotations
 
-CUT = 0.7
+from typing import NamedTuple
+
+from harness.limits.failure_monitor import FailureMonitor
+
+CUT = 0.7  # CUBIC's factor
+RECOVERED = 0.9  # of where the window was: up to there it grows fast again
+OUTGROWN = 1.1  # of where it was, and one call: beyond that the trouble is over
+TYPICAL_OF = (
+    32.0  # served calls; places are sometimes free at the provider before we know, so that one says little
+)
+PROBE_SHARE = 0.02  # of the window, added in a round above that; at least one call
+ROUNDS_MAX = 16  # a known limit is tried once in so many rounds at least; each trial costs a few refusals
+STILL_FAILS = 0.5  # of the former share: a cut that lowers it by less did not help
+COMPARED_MIN, COMPARED_ROUNDS = (
+    16,
+    4,
+)  # calls sent after a cut whose share of failures is compared with that before
+UNDONE_MAX = (
+    0.35  # above this share of failures a cut is never undone: six tries in a row would fail too often
+)
+ALL_OF_AS_MANY = 0.8  # of the calls sent with as many in flight as those that failed: places, not chance
+RESTART_SHARE = (
+    0.25  # of the former window, after no call was served: full again after two rounds of slow start
+)
 USED_SHARE = 0.8
-QUEUE_SHARE = 0.1  # of what is in the making may wait, so that a place that comes free is taken at once
+QUEUE_SHARE = 0.1  # of the requests being computed may wait, so that a free place is taken at once
 QUEUE_MIN = 2
 STEP = 0.125
 RAMP_PER_S = (
-    200.0  # opening 1,000 sockets at once stalled a loop for up to a second; providers punish ramps, too
+    200.0  # opening 1,000 sockets at once stalled a loop for up to a second; providers punish it, too
 )
+
+
+class WindowChange(NamedTuple):
+    """A cut, or a cut undone.
+
+    share   of failures among the answers that led to it"""
+
+    before: int
+    after: int
+    share: float
 
 
 class Window:
     """start: the first size; ceiling: the largest.
 
-    size   calls that may be in flight now"""
+    size          calls that may be in flight now
+    served_with   calls in flight with which the latest served calls were typically sent, if nearly as many as
+                  ever"""
 
     def __init__(self, *, start: int, ceiling: int) -> None:
         self.size = min(start, ceiling)
+        self.served_with = 0.0
         self._size = self._start = float(self.size)
         self._ceiling = float(ceiling)
-        self._threshold = float("inf")  # slow start below it
-        self._follows_server = False
+        self._monitor = FailureMonitor()
+        self._former = float("inf")  # the size before the last cut; inf: the window has outgrown it
+        self._rounds = 1.0  # to grow by one step near the former size
         self._last_cut_s = float("-inf")
+        self._undo: WindowChange | None = None
+        self._sent = self._served = self._failed = 0  # of calls sent after the last cut
+        self._fewest_failed = self._sent_with_as_many = self._failed_in_run = (
+            0  # since failures became more frequent
+        )
+        self._follows_server = False
+        self._queued = False  # whether the server reported a queue
         self._ramp_size = self._size
         self._ramp_s: float | None = None
 
-    def clean(self, *, sent_s: float, now_s: float, in_flight: int) -> None:
-        """A call sent then came home well; so many were in flight with it."""
-        if self._follows_server or sent_s <= self._last_cut_s or in_flight < USED_SHARE * self.size:
+    def sent(self, sent_with: int) -> None:
+        """Takes that a call is sent, as one of so many in flight."""
+        self._monitor.sent()
+        self._sent += 1
+        if sent_with >= self._fewest_failed:
+            self._sent_with_as_many += 1
+
+    def served(self, *, sent_s: float, sent_with: int, now_s: float, in_flight: int) -> None:
+        """Takes a served call. sent_with: calls in flight when it was sent, itself included; in_flight: those
+        now."""
+        if sent_s <= self._last_cut_s:
+            return
+        self._served += 1
+        if sent_with >= RECOVERED * self.served_with:
+            self.served_with += (sent_with - self.served_with) / TYPICAL_OF
+        if self._follows_server or in_flight < USED_SHARE * self.size:
             return
         if self._ramp_s is None or now_s - self._ramp_s >= 1.0:
             self._ramp_s, self._ramp_size = now_s, self._size
-        grown = self._size + (1.0 if self._size < self._threshold else 1.0 / self._size)
-        self._become(min(self._ceiling, self._ramp_size + RAMP_PER_S, grown))
+        self._become(min(self._ceiling, self._ramp_size + RAMP_PER_S, self._grown()))
+
+    def _grown(self) -> float:
+        size, former = self._size, self._former
+        if size < RECOVERED * former:
+            return size + 1.0
+        if size <= OUTGROWN * former + 1.0:
+            return size + max(1.0, PROBE_SHARE * size) / (size * self._rounds)
+        self._former, self._rounds = float("inf"), 1.0
+        return size + 1.0
+
+    def failed(self, *, sent_s: float, sent_with: int, now_s: float) -> WindowChange | None:
+        """Takes a call that was refused or not served; returns the change of the window, if that was evidence
+        enough."""
+        if sent_s <= self._last_cut_s:
+            return None
+        self._failed += 1
+        if self._monitor.quiet:
+            self._fewest_failed, self._sent_with_as_many, self._failed_in_run = sent_with, 0, 0
+        self._fewest_failed = min(sent_with, self._fewest_failed)
+        self._failed_in_run += 1
+        if not self._monitor.failed():
+            return None
+        share = self._failed / self._sent
+        if (
+            self._undo is not None
+            and share < UNDONE_MAX
+            and self._sent <= COMPARED_ROUNDS * self._undo.before
+        ):
+            if self._sent < COMPARED_MIN:
+                return None
+            if share >= STILL_FAILS * self._undo.share:
+                return self._restore(self._undo, now_s)
+        return self._cut(now_s)
+
+    def _restore(self, cut: WindowChange, now_s: float) -> WindowChange:
+        share = self._failed / self._sent
+        before = self.size
+        self._monitor.accept(share)
+        self._begin_round(now_s)
+        self._former, self._undo = float("inf"), None
+        self._become(min(self._ceiling, float(cut.before)))
+        return WindowChange(before, self.size, share)
+
+    def _cut(self, now_s: float) -> WindowChange | None:
+        before, share = self.size, self._monitor.share
+        former = self._size
+        size = max(1.0, CUT * self._size)
+        all_of_as_many = self._failed_in_run >= ALL_OF_AS_MANY * self._sent_with_as_many
+        if self._fewest_failed > self.served_with + 0.5 and all_of_as_many and self._served:
+            size = former = max(1.0, min(self._fewest_failed, self.size) - 1.0)
+        if self._served or self._former == float("inf"):
+            again = self._former < float("inf") and former >= RECOVERED * self._former
+            self._rounds = min(ROUNDS_MAX, 2.0 * self._rounds) if again else 1.0
+            self._former = former
+        self._monitor.reset()
+        self._begin_round(now_s)
+        self._become(size)
+        self.served_with = min(self.served_with, float(self.size))
+        if self.size >= before:
+            return None
+        self._undo = WindowChange(before, self.size, share)
+        return self._undo
+
+    def restart(self, *, now_s: float) -> None:
+        """Begins slow start again, for calls after a time in which none was served."""
+        former = self._size if self._former == float("inf") else self._former
+        self._former, self._undo = former, None
+        self.served_with = 0.0
+        self._monitor.reset()
+        self._begin_round(now_s)
+        self._become(min(self._ceiling, max(self._start, RESTART_SHARE * former)))
+
+    def _begin_round(self, now_s: float) -> None:
+        self._last_cut_s = now_s
+        self._sent = self._served = self._failed = 0
 
     def update_load(self, *, running: int, waiting: int, in_flight: int) -> None:
-        """The server's word: so many in the making, so long a queue that stands. Of both, so many are
+        """Takes a server's report: running requests, a standing queue of waiting ones; of both, in_flight are
         ours."""
         self._follows_server = True
         spare = max(QUEUE_MIN, QUEUE_SHARE * running)
         if waiting > spare:
             share = min(1.0, in_flight / (running + waiting))
-            self._threshold = max(1.0, min(self._size, in_flight - share * (waiting - spare)))
-            self._become(self._threshold)
+            self._queued = True
+            self._become(max(1.0, min(self._size, in_flight - share * (waiting - spare))))
         elif waiting == 0 and in_flight >= USED_SHARE * self.size and running >= USED_SHARE * in_flight:
-            more = (
-                min(self._size, RAMP_PER_S) if self._size < self._threshold else max(1.0, STEP * self._size)
-            )
+            more = max(1.0, STEP * self._size) if self._queued else min(self._size, RAMP_PER_S)
             self._become(min(self._ceiling, self._size + more))
-
-    def trouble(self, *, sent_s: float, now_s: float) -> bool:
-        """A call sent then met a limit; True if the window was cut for it."""
-        if sent_s <= self._last_cut_s:
-            return False
-        before = self.size
-        self._last_cut_s = now_s
-        self._threshold = max(1.0, self._size * CUT)
-        self._become(self._threshold)
-        return self.size < before
-
-    def restart(self, *, now_s: float) -> None:
-        """A storm broke off all traffic: slow start again, up to where the last cut left it."""
-        self._last_cut_s = now_s
-        self._become(min(self._size, self._start))
 
     def _become(self, size: float) -> None:
         self._size = size

@@ -1,12 +1,15 @@
 """Makes one call: through its gate, to its backend, and perhaps again. Each try leaves a CallRecord.
 
-Only this file retries. A pause before another try is full jitter from the call's own random stream, and at
-least the provider's Retry-After, on the clock that is handed in."""
+Only this file retries. A refused or unserved try counts only if the gate served a call that was sent after
+the try before it: what a provider says of all calls is the gate's affair, where calls wait until it serves
+again or closes. A pause before another try is full jitter from the call's own random stream, and at least the
+provider's Retry-After, on the clock that is handed in."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import isfinite
 from random import Random
 from typing import Literal, NamedTuple
 
@@ -17,7 +20,7 @@ from harness.core.errors import (
     AllRefused,
     BudgetSpent,
     CallError,
-    ConnectFailed,
+    Garbled,
     GateClosing,
     ModelUnknown,
     RateLimited,
@@ -26,7 +29,6 @@ from harness.core.errors import (
     TransientCallError,
     Unavailable,
     UnknownEnd,
-    Unreachable,
 )
 from harness.core.protocols import Backend, Clock, RecordSink
 from harness.core.records import CallRecord
@@ -44,8 +46,9 @@ NO_INFORMATION = CallResult(kind="other")
 class RetryPolicy:
     """How long one call is tried.
 
-    tries_max      requests that a call may cost
-    deadline_s     no try begins later than this after the first
+    tries_max      failed tries that end a call, of those in a time in which the gate served others
+    deadline_s     no try begins later than this after the first; a time in which the gate serves no one does
+                   not count
     wait_max_s     upper bound of the jittered pause; Retry-After may exceed it
     wait_first_s   upper bound of the first pause; it doubles from try to try"""
 
@@ -105,24 +108,37 @@ class _Tries:
     failed    how many there were
     pause_s   before the next one"""
 
-    def __init__(self, policy: RetryPolicy, clock: Clock, started_s: float, jitter: Random) -> None:
+    def __init__(
+        self, policy: RetryPolicy, gate: Gate, clock: Clock, started_s: float, jitter: Random
+    ) -> None:
         self.failed = 0
         self.pause_s = 0.0
+        self._counted = 0
         self._policy = policy
+        self._gate = gate
         self._clock = clock
-        self._started_s = started_s
+        self._since_s = started_s  # where the deadline counts from
+        self._last_s = started_s
         self._jitter = jitter
 
     def allow_another(self, error: BaseException) -> bool:
-        """Counts a failed try and sets the pause after it; False: the call ends with this error."""
+        """Takes a failed try and sets the pause after it; False: the call ends with this error."""
         if not isinstance(error, TransientCallError):
             return False
-        policy = self._policy
-        bound_s = min(policy.wait_max_s, policy.wait_first_s * 2.0**self.failed)
+        policy, now_s = self._policy, self._clock.now()
+        jitter_s = self._jitter.uniform(
+            0.0, min(policy.wait_max_s, policy.wait_first_s * 2.0 ** min(self.failed, 60))
+        )
         self.failed += 1
-        self.pause_s = max(error.retry_after_s or 0.0, self._jitter.uniform(0.0, bound_s))
-        ends_s = self._clock.now() - self._started_s + self.pause_s
-        return self.failed < policy.tries_max and ends_s <= policy.deadline_s
+        own = isinstance(error, Garbled) or self._gate.served_since(self._last_s)
+        self._last_s = now_s
+        asked_s = error.retry_after_s
+        self.pause_s = max(asked_s, jitter_s) if asked_s is not None and isfinite(asked_s) else jitter_s
+        if not own:
+            self._since_s = now_s
+            return True
+        self._counted += 1
+        return self._counted < policy.tries_max and now_s + jitter_s - self._since_s <= policy.deadline_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,7 +172,7 @@ class Caller:
         try:
             return await self._try(route, prompt, place, 0, remainder, started_s)
         except TransientCallError as error:
-            tries = _Tries(self.policy, self.clock, started_s, chance())
+            tries = _Tries(self.policy, route.gate, self.clock, started_s, chance())
             if not tries.allow_another(error):
                 raise
 
@@ -167,12 +183,7 @@ class Caller:
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(tries.allow_another), sleep=self.clock.sleep, reraise=True
         )
-        try:
-            return await retrying(pause_and_try)
-        except ConnectFailed as error:
-            unreachable = Unreachable(f"{error}; gave up after {tries.failed} tries")
-            route.gate.close(unreachable)
-            raise unreachable from error
+        return await retrying(pause_and_try)
 
     async def _try(
         self, route: Route, prompt: Prompt, place: CallPlace, number: int, remainder: float, ready: float
@@ -265,7 +276,7 @@ def _result_of_failure(error: CallError) -> CallResult:
         if isinstance(error, (Unavailable, TimedOut))
         else "other"
     )
-    return CallResult(kind=kind, headers=error.headers, retry_after_s=pause_s, cause=cause)
+    return CallResult(kind=kind, headers=error.headers, retry_after_s=pause_s, cause=cause, error=str(error))
 
 
 def _record(

@@ -6,7 +6,7 @@ Knows the tables; computes nothing beyond sums."""
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from harness.store.planned_plays import counted_condition, play_counts
@@ -14,6 +14,7 @@ from harness.store.query_server import Readable
 
 PLAYS_MAX = 20  # of one item by one method; more plays would not change a plan
 _QUOTA = re.compile(r"quota: ([\d,]+) ([a-z ]+)/min")
+_NO_QUOTA = re.compile(r"no quota on (\w+)")
 _QUOTA_BEFORE_0_2 = re.compile(r"(\w+): ([\d.e+]+) a minute")
 
 
@@ -127,15 +128,19 @@ def _server(connection: Readable, gate: str, methods: Sequence[str]) -> ServerRo
         prompt_tokens=prompt_tokens,
         reply_tokens=reply_tokens,
         failed=failed[0][0],
-        quotas=dict(filter(None, (_quota(detail) for (detail,) in stated))),
+        quotas=_quotas(detail for (detail,) in stated),
     )
 
 
-def _quota(detail: str) -> tuple[str, float] | None:
-    """Returns the quota's name and figure from a gate event's text, as this version writes it or as 0.1.0
+def _quotas(details: Iterable[str]) -> dict[str, float]:
+    """Returns the last figure of each quota from gate events' texts, as this version writes them or as 0.1.0
     did."""
-    if match := _QUOTA.match(detail):
-        return match[2].replace(" ", "_"), float(match[1].replace(",", ""))
-    if match := _QUOTA_BEFORE_0_2.match(detail):
-        return match[1], float(match[2])
-    return None
+    quotas: dict[str, float] = {}
+    for detail in details:
+        if match := _QUOTA.match(detail):
+            quotas[match[2].replace(" ", "_")] = float(match[1].replace(",", ""))
+        elif match := _NO_QUOTA.match(detail):
+            quotas.pop(match[1], None)
+        elif match := _QUOTA_BEFORE_0_2.match(detail):
+            quotas[match[1]] = float(match[2])
+    return quotas

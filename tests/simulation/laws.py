@@ -193,6 +193,7 @@ class SweepRemains:
 
     case: Case
     rows: list[Record]
+    timed_rows: list[tuple[float, Record]]
     providers: Mapping[str, SimulatedProvider]
     runs: int
     breaches: list[str]
@@ -217,7 +218,12 @@ async def play(case: Case) -> SweepRemains:
             await clock.sleep(RESTART_S + chance.uniform(0.0, 30.0))
         world.cancel_scope.cancel()
     return SweepRemains(
-        case=case, rows=[record for _, record in disk.rows], providers=providers, runs=runs, breaches=breaches
+        case=case,
+        rows=[record for _, record in disk.rows],
+        timed_rows=list(disk.rows),
+        providers=providers,
+        runs=runs,
+        breaches=breaches,
     )
 
 
@@ -352,6 +358,36 @@ def broken(left: SweepRemains) -> Iterator[str]:
     yield from _duplicates(left.rows, episodes)
     yield from _scores(left, episodes, plans)
     yield from _quotas(left)
+    yield from _own_failures(left)
+
+
+def _own_failures(left: SweepRemains) -> Iterator[str]:
+    """Yields failed episodes whose last call was refused or not served while others were not served either.
+
+    A try counts if it was garbled, or if a call that was sent after the try before it was served by then."""
+    served: dict[str, list[tuple[float, float]]] = {}  # sent, answered
+    tries: dict[tuple[str, int, int], list[tuple[float, CallRecord]]] = {}
+    for answered_s, row in left.timed_rows:
+        if isinstance(row, CallRecord):
+            if row.error_class is None:
+                served.setdefault(row.method, []).append((answered_s - row.latency_s, answered_s))
+            else:
+                tries.setdefault((row.episode_id, row.attempt, row.turn), []).append((answered_s, row))
+    for episode in (row for row in left.rows if isinstance(row, EpisodeRecord)):
+        failed = tries.get((episode.episode_id, episode.attempt, episode.turns), [])
+        if episode.status != "failed" or not failed:
+            continue
+        first = failed[0][1]
+        since_s = failed[0][0] - first.latency_s - first.queue_s
+        began_s, counted = since_s, 0
+        for answered_s, row in failed:
+            others = served.get(row.method, ())
+            counted += row.error_class == "Garbled" or any(
+                since_s <= sent_s and came_s <= answered_s for sent_s, came_s in others
+            )
+            since_s = answered_s
+        if counted < (_RETRY.tries_max if since_s - began_s <= _RETRY.deadline_s / 2 else 1):
+            yield f"failed though nobody was served: {episode.key} ({counted} of {len(failed)} tries count)"
 
 
 def _duplicates(rows: Sequence[Record], episodes: Sequence[EpisodeRecord]) -> Iterator[str]:

@@ -90,3 +90,18 @@ def test_a_spent_quota_is_found() -> None:
     for name, (limits, _) in case.methods.items():
         left.providers[name].arrivals.extend([1e6] * int(1 + (limits.requests or 0)))
     assert any("are allowed" in law for law in broken(left))
+
+
+def test_a_failure_that_nobody_was_served_is_found(left: SweepRemains) -> None:
+    """An episode that failed at calls of which none was refused while others were served."""
+    end_s, row = next(
+        (at_s, row) for at_s, row in reversed(left.timed_rows) if isinstance(row, EpisodeRecord)
+    )
+    call = next(row for row in left.rows if isinstance(row, CallRecord))
+    failed = row._replace(status="failed", outcome=None, score=None, attempt=9, turns=0)
+    refused = call._replace(
+        episode_id=row.episode_id, attempt=9, turn=0, error_class="RateLimited", reply=None, latency_s=0.1
+    )
+    rows = [(end_s + 1_000.0 + number, refused._replace(try_number=number)) for number in range(5)]
+    spoiled = replace(left, rows=[*left.rows, failed], timed_rows=[*left.timed_rows, *rows])
+    assert any("failed though nobody was served" in law for law in broken(spoiled))

@@ -32,6 +32,7 @@ def drive(
     end_s: float,
     chance: Random,
     noise: float = 0.0,
+    of_rate: bool = True,
 ) -> tuple[int, int]:
     """(taken, refused) of a client that sends whenever it may, up to 40 a second, and rests as it is told."""
     now_s, taken, refused = begin_s, 0, 0
@@ -49,7 +50,7 @@ def drive(
             learned.taken(sent_s=now_s)
         else:
             refused += 1
-            learned.refused(sent_s=now_s, now_s=now_s, retry_after_s=rest_s)
+            learned.refused(sent_s=now_s, now_s=now_s, retry_after_s=rest_s, of_rate=of_rate)
             now_s += rest_s
         now_s += 0.025
     return taken, refused

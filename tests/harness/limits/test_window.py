@@ -1,15 +1,29 @@
-"""The window and the breaker: growth, cuts, rests."""
+"""The window: growth, cuts on evidence, and back."""
 
 from __future__ import annotations
 
-from harness.limits.breaker import FAILURES_IN_ROW, Breaker
-from harness.limits.window import Window
+from harness.limits.window import Window, WindowChange
 
 
 def grow(window: Window, rounds: int, *, sent_s: float = 0.0, now_s: float = 0.0, used: float = 1.0) -> None:
+    """Serves so many rounds of calls, each with as many in flight as the window allows."""
     for _ in range(rounds):
         for _ in range(window.size):
-            window.clean(sent_s=sent_s, now_s=now_s, in_flight=int(window.size * used))
+            in_flight = int(window.size * used)
+            window.sent(in_flight)
+            window.served(sent_s=sent_s, sent_with=in_flight, now_s=now_s, in_flight=in_flight)
+
+
+def fail(
+    window: Window, calls: int, *, sent_s: float, now_s: float, sent_with: int | None = None
+) -> list[WindowChange]:
+    """Returns the changes that so many failures in a row make."""
+    changes = []
+    for _ in range(calls):
+        with_others = sent_with or window.size
+        window.sent(with_others)
+        changes.append(window.failed(sent_s=sent_s, sent_with=with_others, now_s=now_s))
+    return [change for change in changes if change is not None]
 
 
 def test_slow_start_doubles_a_round_up_to_the_ceiling() -> None:
@@ -29,25 +43,97 @@ def test_a_window_that_is_not_used_does_not_grow() -> None:
     assert window.size == 10
 
 
+def test_a_single_failure_cuts_nothing() -> None:
+    """Nor do two; the third in a row is evidence."""
+    window = Window(start=100, ceiling=100)
+    grow(window, 5)
+    assert fail(window, 2, sent_s=1.0, now_s=1.0) == []
+    (change,) = fail(window, 1, sent_s=1.0, now_s=1.0)
+    assert (change.before, change.after, change.share) == (100, 70, 1.0)
+    assert window.size == 70
+
+
 def test_one_cut_for_one_trouble() -> None:
-    """Twenty refusals of calls that were all under way at the first one cut once; a later call's refusal cuts
+    """Twenty failures of calls that were sent before the cut change nothing more; later calls' failures cut
     again."""
     window = Window(start=100, ceiling=100)
-    cuts = [window.trouble(sent_s=1.0, now_s=2.0 + 0.01 * number) for number in range(20)]
-    assert cuts == [True] + [False] * 19
-    assert window.size == 70
-    assert window.trouble(sent_s=3.0, now_s=4.0)
-    assert window.size == 49
+    grow(window, 5)
+    assert len(fail(window, 20, sent_s=1.0, now_s=2.0)) == 1
+    assert [change.after for change in fail(window, 4, sent_s=3.0, now_s=4.0)] == [49]
 
 
-def test_after_a_cut_growth_is_one_a_round_and_only_by_later_calls() -> None:
-    """What was under way at the cut says nothing; then about one more a round."""
-    window = Window(start=20, ceiling=100)
-    window.trouble(sent_s=1.0, now_s=2.0)
+def test_refusals_beyond_a_number_in_flight_make_that_number_the_window() -> None:
+    """While it grows, the 41st call in flight and those beyond it are refused: the provider has 40 places."""
+    window = Window(start=8, ceiling=64)
+    grow(window, 2)
+    for _ in range(40):
+        window.sent(40)
+        window.served(sent_s=0.0, sent_with=40, now_s=0.0, in_flight=window.size)
+    changes = [
+        change
+        for sent_with in (43, 41, 42, 44)
+        for change in fail(window, 1, sent_s=1.0, now_s=1.0, sent_with=sent_with)
+    ]
+    assert [change.after for change in changes] == [40]
+
+
+def test_a_known_limit_is_kept_and_tried_more_and_more_rarely() -> None:
+    """A provider with 40 places refuses each call beyond them: the window stays near 40, and few calls are
+    refused."""
+    window, refused, sizes = Window(start=8, ceiling=64), list[float](), list[int]()
+    for second in range(200):
+        at_s, size = float(second), window.size
+        for number in range(1, size + 1):
+            window.sent(number)
+            if number > 40:
+                window.failed(sent_s=at_s, sent_with=number, now_s=at_s + 0.05)
+                refused.append(at_s)
+        for number in range(1, min(size, 40) + 1):
+            window.served(sent_s=at_s, sent_with=number, now_s=at_s + 0.9, in_flight=size)
+        sizes.append(window.size)
+    assert min(sizes[20:]) >= 36
+    assert max(sizes[20:]) <= 45
+    assert sum(at_s >= 100.0 for at_s in refused) <= 0.06 * 40 * 100
+
+
+def test_after_a_cut_it_grows_fast_to_nine_tenths_and_then_slowly() -> None:
+    """What was sent before the cut says nothing; then a round brings 70 to 90, and each further one about 2
+    %."""
+    window = Window(start=100, ceiling=100)
+    grow(window, 5)
+    fail(window, 3, sent_s=1.0, now_s=2.0)
     grow(window, 3, sent_s=1.5)
-    assert window.size == 14
-    grow(window, 3, sent_s=3.0)
-    assert window.size == 16  # a little under one a round: the window grows while the round is counted
+    assert window.size == 70
+    grow(window, 1, sent_s=3.0, now_s=3.0)
+    assert 90 <= window.size <= 91
+    grow(window, 1, sent_s=4.0, now_s=4.0)
+    assert 92 <= window.size <= 93
+
+
+def test_beyond_the_former_size_slow_start_goes_on() -> None:
+    """An early false alarm at a small size does not hold the window there."""
+    window = Window(start=10, ceiling=1_000)
+    fail(window, 3, sent_s=1.0, now_s=2.0)
+    for second in range(3, 14):
+        grow(window, 1, sent_s=float(second), now_s=float(second))
+    assert window.size > 100
+
+
+def test_a_cut_that_does_not_help_is_undone() -> None:
+    """Where a quarter of the calls fails whatever the number in flight, it goes back, and a quarter is usual
+    then."""
+    window, changes = Window(start=64, ceiling=64), list[WindowChange]()
+    for number in range(4_000):
+        size, sent_s = window.size, 0.1 * number
+        window.sent(size)
+        if number % 4 == 0:
+            change = window.failed(sent_s=sent_s, sent_with=size, now_s=sent_s + 0.05)
+            changes += [change] if change else []
+        else:
+            window.served(sent_s=sent_s, sent_with=size, now_s=sent_s + 0.05, in_flight=size)
+    assert [change.after < change.before for change in changes[:2]] == [True, False]
+    assert len(changes) <= 4
+    assert window.size >= 60
 
 
 def test_a_window_ramps() -> None:
@@ -60,42 +146,29 @@ def test_a_window_ramps() -> None:
     assert sizes == [208, 408, 608, 808]
 
 
-def test_after_a_storm_a_window_starts_anew() -> None:
-    """Back to its first size, then slow start up to what the cut before the storm left, then one a round."""
-    window = Window(start=8, ceiling=1_000)
-    grow(window, 7, now_s=0.0)
-    assert window.size == 208
-    window.trouble(sent_s=1.0, now_s=2.0)
-    window.restart(now_s=3.0)
-    assert window.size == 8
-    for second in range(4, 9):
-        grow(window, 1, sent_s=3.5, now_s=float(second))
-    assert 145 <= window.size <= 147
-    grow(window, 1, sent_s=3.5, now_s=9.0)
-    assert window.size <= 148
+def test_after_an_outage_a_window_is_full_again_after_three_rounds() -> None:
+    """It begins with a quarter of its former size, whatever was cut in the outage, and grows fast to nine
+    tenths."""
+    window = Window(start=8, ceiling=64)
+    grow(window, 8)
+    assert window.size == 64
+    for number in range(4):
+        fail(window, 5, sent_s=number + 1.0, now_s=number + 1.5)
+    window.restart(now_s=6.0)
+    assert window.size == 16
+    sizes = []
+    for second in range(7, 10):
+        grow(window, 1, sent_s=float(second), now_s=float(second))
+        sizes.append(window.size)
+    assert sizes == [32, 58, 59]
 
 
 def test_a_window_never_shuts() -> None:
     """However much trouble, one call may be in flight."""
     window = Window(start=4, ceiling=4)
     for number in range(50):
-        window.trouble(sent_s=number + 0.5, now_s=number + 1.0)
+        fail(window, 5, sent_s=number + 0.5, now_s=number + 1.0)
     assert window.size == 1
-
-
-def test_a_storm_opens_the_breaker_and_each_failed_probe_doubles_the_rest() -> None:
-    """Failures in a row rest the gate; stragglers of the storm do not count as probes; one success closes
-    it."""
-    breaker = Breaker()
-    rests = [breaker.failure(sent_s=0.0, now_s=1.0) for _ in range(FAILURES_IN_ROW)]
-    assert rests == [None] * (FAILURES_IN_ROW - 1) + [2.0]
-    assert breaker.probing
-    assert breaker.failure(sent_s=0.5, now_s=1.5) is None
-    assert breaker.failure(sent_s=3.0, now_s=4.0) == 4.0
-    assert breaker.failure(sent_s=8.0, now_s=9.0) == 8.0
-    breaker.success()
-    assert not breaker.probing
-    assert breaker.failure(sent_s=20.0, now_s=21.0) is None
 
 
 def test_where_a_server_tells_its_load_the_window_follows_its_queue() -> None:

@@ -14,9 +14,10 @@ from harness.core.errors import (
     ContextExceeded,
     Garbled,
     GateClosing,
+    NotServed,
     RateLimited,
+    TimedOut,
     Unavailable,
-    Unreachable,
 )
 from harness.core.vocabulary import Completion, Message, Pace, Prompt, ReplyFormat
 from harness.scheduler.call import CallPlace, RetryPolicy
@@ -171,20 +172,129 @@ def test_a_call_that_rests_holds_no_place() -> None:
     assert passed_at == [3.0]
 
 
-def test_tries_end() -> None:
-    """After tries_max requests the call ends with the last error."""
-    world, met, _ = outcome_of([Unavailable("busy", status=503)] * 10, RetryPolicy(tries_max=4))
+async def call_beside_others(
+    errors: list[CallError], policy: RetryPolicy
+) -> tuple[World, Completion | CallError, float]:
+    """As outcome_of, but another call is served every second all the while."""
+    world = World(policy=policy)
+    left = list(errors)
+    route = world.add(
+        backend=Counter(
+            world.clock,
+            latency_s=0.1,
+            trouble=lambda prompt, number: left.pop(0) if prompt.turn == 0 and left else None,
+        )
+    )
+    met: list[Completion | CallError] = []
+    async with world.timers_running(), anyio.create_task_group() as tasks:
+
+        async def others() -> None:
+            while True:
+                other = PROMPT._replace(turn=1)
+                await world.caller().call(route, other, PLACE, remainder=1.0, chance=lambda: Random(2))
+                await world.clock.sleep(0.9)
+
+        tasks.start_soon(others)
+        try:
+            met.append(
+                await world.caller().call(route, PROMPT, PLACE, remainder=1.0, chance=lambda: Random(1))
+            )
+        except CallError as error:
+            met.append(error)
+        tasks.cancel_scope.cancel()
+    return world, met[0], world.clock.now()
+
+
+def test_tries_end_where_others_are_served() -> None:
+    """After tries_max failed tries, each with another call served since the one before, the call ends with
+    the last error."""
+    policy = RetryPolicy(tries_max=4, wait_first_s=4.0)
+    world, met, _ = run(lambda: call_beside_others([Unavailable("busy", status=503)] * 100, policy))
     assert isinstance(met, Unavailable)
-    assert len(world.rows.calls) == 4
+    tries = sum(row.error_class is not None for row in world.rows.calls)
+    assert 4 <= tries <= 7  # a quick retry may come before another call was served
 
 
 def test_the_deadline_ends_tries() -> None:
     """No try begins after the deadline, however many are left."""
-    _, met, ended = outcome_of(
-        [RateLimited("x", retry_after_s=40.0)] * 10, RetryPolicy(tries_max=10, deadline_s=100.0)
-    )
-    assert isinstance(met, RateLimited)
-    assert ended <= 101.0
+    policy = RetryPolicy(tries_max=1_000, deadline_s=100.0)
+    _, met, ended = run(lambda: call_beside_others([Unavailable("busy", status=503)] * 1_000, policy))
+    assert isinstance(met, Unavailable)
+    assert 60.0 <= ended <= 101.0
+
+
+def test_a_garbled_answer_always_counts() -> None:
+    """It was served, so it says nothing of other calls: the tries end although no other call is served."""
+    world, met, _ = outcome_of([Garbled("cut off")] * 10, RetryPolicy(tries_max=4))
+    assert isinstance(met, Garbled)
+    assert len(world.rows.calls) == 4
+
+
+@pytest.mark.parametrize(
+    "error", [Unavailable("busy", status=503), RateLimited("slow down", status=429), TimedOut("silence")]
+)
+def test_an_outage_spends_no_tries(error: CallError) -> None:
+    """Where nobody is served a call waits for it with few requests, though it may be tried twice only and for
+    a minute."""
+    policy = RetryPolicy(tries_max=2, deadline_s=60.0)
+
+    async def scenario() -> tuple[World, Completion, float]:
+        world = World(policy=policy)
+        backend = Counter(
+            world.clock, trouble=lambda prompt, number: error if world.clock.now() < 400.0 else None
+        )
+        route = world.add(backend=backend)
+        async with world.timers_running():
+            met = await world.caller().call(route, PROMPT, PLACE, remainder=1.0, chance=lambda: Random(1))
+        return world, met, world.clock.now()
+
+    world, _, ended = run(scenario)
+    assert ended <= 400.0 + 62.0
+    assert len(world.rows.calls) <= 45
+
+
+@pytest.mark.parametrize(
+    "error",
+    [RateLimited("per day", status=429), Unavailable("busy", status=503), ConnectFailed("refused")],
+)
+def test_a_gate_at_which_no_call_is_served_closes_after_its_patience(error: CallError) -> None:
+    """A quarter of an hour after the first refusal, not before; from the fifth minute on one call a minute at
+    most is spent on it."""
+    world, met, ended = outcome_of([error] * 1_000)
+    assert isinstance(met, NotServed)
+    assert "no call was served for 15 minutes" in str(met)
+    assert str(error) in str(met)
+    assert 900.0 <= ended <= 902.0
+    sent = [row.sent_at - world.rows.calls[0].sent_at for row in world.rows.calls]
+    assert sum(at_s >= 300.0 for at_s in sent) <= 11
+    assert len(sent) <= 45
+
+
+def test_a_pause_longer_than_the_patience_closes_the_gate_at_once() -> None:
+    """The reason names how long, until when and why; the call is left pending after one request."""
+    world, met, ended = outcome_of([RateLimited("per day", status=429, retry_after_s=18_000.0)])
+    assert isinstance(met, NotServed)
+    assert "asks for no call for 18000 s, until " in str(met)
+    assert "HTTP 429" in str(met)
+    assert ended < 2.0
+    assert len(world.rows.calls) == 1
+
+
+def test_a_shorter_pause_is_waited_for() -> None:
+    """Fourteen minutes, longer than the call's deadline: it is answered after that, at the second try."""
+    world, met, ended = outcome_of([RateLimited("later", status=429, retry_after_s=840.0)])
+    assert isinstance(met, Completion)
+    assert 841.0 <= ended <= 845.0
+    assert len(world.rows.calls) == 2
+
+
+def test_an_infinite_pause_is_silence() -> None:
+    """It is no moment to wait for: the gate probes as if nothing had been asked, and goes on when it is
+    served."""
+    world, met, ended = outcome_of([RateLimited("never", status=429, retry_after_s=float("inf"))] * 3)
+    assert isinstance(met, Completion)
+    assert ended < 30.0
+    assert len(world.rows.calls) == 4
 
 
 def test_final_errors_are_not_tried_again() -> None:
@@ -203,11 +313,3 @@ def test_what_concerns_the_account_closes_the_gate(error: GateClosing) -> None:
     assert len(world.rows.calls) == 1
     (event,) = world.rows.gate_events
     assert (event.kind, event.detail) == ("closed", "no credit")
-
-
-def test_an_address_where_nobody_answers_closes_the_gate() -> None:
-    """Connections refused to the last try make the method unreachable: its episodes stay pending instead of
-    failing one by one."""
-    world, met, _ = outcome_of([ConnectFailed("refused")] * 10, RetryPolicy(tries_max=3))
-    assert isinstance(met, Unreachable)
-    assert isinstance(world.routes["m/a"].gate.closed, Unreachable)

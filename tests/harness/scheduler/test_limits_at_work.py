@@ -119,7 +119,7 @@ def test_an_unknown_quota_is_learned_from_headers() -> None:
     ]
 
 
-def test_a_refusal_rests_the_whole_gate_and_cuts_the_window_once() -> None:
+def test_a_refusal_with_a_pause_rests_the_whole_gate() -> None:
     """Without headers the 429's Retry-After is all we hear: nothing is sent until it is over, and one trouble
     is one cut."""
 
@@ -133,7 +133,8 @@ def test_a_refusal_rests_the_whole_gate_and_cuts_the_window_once() -> None:
     world, strict = run(scenario)
     assert len(world.rows.episodes) == 100
     kinds = [event.kind for event in world.rows.gate_events]
-    assert 1 <= kinds.count("cut") <= 7  # one a minute
+    assert 1 <= kinds.count("rest") <= 14
+    assert kinds.count("cut") <= 7  # one a minute
     assert strict.refused <= 32 + 6 * 32
     refusals = [row for row in world.rows.calls if row.error_class == "RateLimited"]
     first = min(row.sent_at for row in refusals)
@@ -163,7 +164,7 @@ def test_a_storm_is_met_with_rest_instead_of_traffic() -> None:
     assert any(event.kind == "rest" for event in world.rows.gate_events)
     failed = [row for row in world.rows.episodes if row.status == "failed"]
     assert len(world.rows.episodes) == 1_500
-    assert len(failed) <= 32
+    assert failed == []
 
 
 class Silent(Counter):
@@ -188,8 +189,8 @@ class Silent(Counter):
 
 @pytest.mark.parametrize("law", ["sliding", "fixed", "bucket"])
 def test_an_unknown_quota_is_learned_from_what_is_refused(law: Literal["sliding", "fixed", "bucket"]) -> None:
-    """From the second minute on at least 95 % of it is used, and at most 1 % refused: also just after the
-    burst that met it first."""
+    """At least 95 % of it is used from the second minute on, and at most 1 % refused from half a minute later
+    on: also just after the burst that met it first."""
 
     async def scenario() -> Silent:
         world = World()
@@ -201,6 +202,6 @@ def test_an_unknown_quota_is_learned_from_what_is_refused(law: Literal["sliding"
     silent = run(scenario)
     end_s = max(silent.answered)
     answered = sum(at >= 60.0 for at in silent.answered)
-    refused = sum(at >= 60.0 for at in silent.refused)
+    refused = sum(at >= 90.0 for at in silent.refused)
     assert answered >= 0.95 * 120 * (end_s - 60.0) / 60
     assert refused <= 0.01 * (answered + refused)

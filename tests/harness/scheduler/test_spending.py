@@ -161,3 +161,29 @@ def test_a_method_that_ends_early_leaves_its_share_to_the_others() -> None:
     ends = run(scenario)
     assert ends["m/slow"] <= 5
     assert 50 <= ends["m/quick"] <= 55
+
+
+def test_the_stop_share_of_a_money_budget_follows_what_calls_cost() -> None:
+    """Calls of the second half of an episode cost ten times as much: the first estimate is too low, and the
+    budget is kept and used."""
+
+    class Dearer(Counter):
+        """Costs 0.001 dollars for each of the first two turns of an episode, and 0.01 for each later one."""
+
+        async def complete(self, prompt: Prompt) -> Completion:
+            return (await super().complete(prompt))._replace(cost_usd=0.001 if prompt.turn < 2 else 0.01)
+
+    async def scenario() -> tuple[World, Scheduler]:
+        world = World()
+        for name in METHODS:
+            world.add(name, backend=Dearer(world.clock), window=8)
+        world.budget = budget(world, Allowance(cost_usd=2.2), METHODS, 200, {})
+        scheduler = world.scheduler({name: plans(name, 200, 4) for name in METHODS})
+        await scheduler.play_all()
+        return world, scheduler
+
+    world, scheduler = run(scenario)
+    spent = sum(row.cost_usd or 0.0 for row in world.rows.calls)
+    assert 0.9 * 2.2 <= spent <= 2.2 + 1e-9
+    assert {row.status for row in world.rows.episodes} == {"finished"}
+    assert {tally.finished for tally in scheduler.tallies.values()} <= {48, 49, 50}

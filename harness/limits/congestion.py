@@ -1,0 +1,169 @@
+"""Decides from answers how many calls may be in flight, how fast they may be sent, and when to pause.
+
+Joins the window, the breaker and the learned quota of one gate. A failed call is asked three questions, in
+this order: does it say that nobody is served, that calls come too fast, that too many are in flight? Each
+change of a limit is an event with the old value, the new one and the evidence. Arithmetic but for the events;
+time is an argument."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import isfinite
+
+from harness.limits.breaker import Breaker
+from harness.limits.failure_monitor import FailureMonitor
+from harness.limits.learned_quota import SHORT_PAUSE_S, SILENCE_S, LearnedQuota
+from harness.limits.window import Window, WindowChange
+
+FEW_IN_FLIGHT = (
+    0.75  # of the calls that were served together: a refusal of fewer is not one of too many at once
+)
+# a learned quota changes by steps of a percent; an event for each says nothing
+ANNOUNCED_CUT, ANNOUNCED_RAISE = 0.95, 1.25
+
+
+class Congestion:
+    """See the module's header.
+
+    last_failure   the words of the last failed call
+    on_event       (kind, detail) is called at every change"""
+
+    def __init__(self, *, start: int, ceiling: int, on_event: Callable[[str, str], None]) -> None:
+        self.window = Window(start=start, ceiling=ceiling)
+        self.learned = LearnedQuota()
+        self.last_failure = ""
+        self.sent_calls = 0
+        self._few = FailureMonitor()  # of calls sent with few others in flight
+        self._breaker = Breaker()
+        self._on_event = on_event
+        self._served_sent_s = float("-inf")  # when the latest of the served calls was sent
+        self._refused_in_silence = False
+        self._stragglers = 0  # calls in flight that were sent before the breaker opened
+        self._noted_changes = 0
+        self._noted_quota: float | None = None
+
+    @property
+    def room(self) -> int:
+        """How many calls may be in flight."""
+        return 1 + self._stragglers if self._breaker.open else self.window.size
+
+    @property
+    def probing(self) -> bool:
+        """Whether nobody is served, so that one call at a time may probe."""
+        return self._breaker.open
+
+    @property
+    def silent_since_s(self) -> float | None:
+        """When the first failure came after which no call was served; None: the last answer was good."""
+        return self._breaker.silent_since_s
+
+    def served_since(self, moment_s: float) -> bool:
+        """Returns whether a call that was sent since then was served."""
+        return self._served_sent_s >= moment_s
+
+    def sent(self, *, sent_with: int, now_s: float) -> None:
+        """Takes that a call is sent, as one of so many in flight."""
+        self.sent_calls += 1
+        self.window.sent(sent_with)
+        self.learned.sent(now_s)
+        if sent_with <= FEW_IN_FLIGHT * self.window.served_with:
+            self._few.sent()
+
+    def served(self, *, sent_s: float, sent_with: int, now_s: float, in_flight: int) -> None:
+        """Takes a served call. sent_with: calls in flight when it was sent, itself included; in_flight: those
+        now."""
+        self.window.served(sent_s=sent_s, sent_with=sent_with, now_s=now_s, in_flight=in_flight)
+        self.learned.taken(sent_s=sent_s)
+        if sent_s > self._served_sent_s:
+            self._served_sent_s = sent_s
+        if self._breaker.silent_since_s is not None:
+            outage = self._breaker.open
+            since_s = self._breaker.served(sent_s)
+            if since_s is not None and (outage or now_s - since_s > SILENCE_S):
+                self._stragglers = 0
+                self.learned.end_silence(since_s=since_s, refused=self._refused_in_silence, now_s=now_s)
+        self.note_learned_quota()
+
+    def failed(
+        self,
+        *,
+        sent_s: float,
+        sent_with: int,
+        limited: bool,
+        retry_after_s: float | None,
+        quota_known: bool,
+        cause: str,
+        error: str,
+        now_s: float,
+        in_flight: int,
+    ) -> float:
+        """Takes a failed call; returns for how many seconds no call should be sent.
+
+        limited       it was refused as too fast or too many; else it was not served
+        quota_known   the provider reports its quotas, so that none needs to be learned
+        cause, error  for events: in short, and in the provider's words
+        in_flight     calls in flight now, this one included"""
+        pause_s = retry_after_s if retry_after_s is not None and isfinite(retry_after_s) else 0.0
+        self.last_failure = error or cause
+        if self._breaker.silent_since_s is None:
+            self.learned.begin_silence()
+            self._refused_in_silence = limited
+        was_open = self._breaker.open
+        probe_pause_s = self._breaker.failed(sent_s=sent_s, sent_calls=self.sent_calls, now_s=now_s)
+        if not self._breaker.open:
+            paced = limited and self.learned.per_minute is not None
+            if limited and not quota_known:
+                few = sent_with <= FEW_IN_FLIGHT * self.window.served_with
+                of_rate = few and self._few.failed()
+                if of_rate:
+                    self._few.reset()
+                self.learned.refused(sent_s=sent_s, now_s=now_s, retry_after_s=retry_after_s, of_rate=of_rate)
+            if not paced:
+                change = self.window.failed(sent_s=sent_s, sent_with=sent_with, now_s=now_s)
+                if change is not None:
+                    self._note_window_change(change, cause)
+        elif not was_open:
+            self.window.restart(now_s=now_s)
+            self._stragglers = in_flight
+        self.note_learned_quota()
+        # the short pause that one failing call of many is asked for is that call's own, unless calls come too
+        # fast
+        too_fast = limited and (
+            pause_s >= SHORT_PAUSE_S
+            or quota_known
+            or self.learned.per_minute is not None
+            or sent_with <= self.window.served_with
+        )
+        return max(pause_s, probe_pause_s or 0.0) if too_fast or self._breaker.open else 0.0
+
+    def left(self, sent_s: float) -> None:
+        """Takes that a call sent then is no longer in flight."""
+        if self._stragglers and sent_s < self._breaker.opened_s:
+            self._stragglers -= 1
+
+    def note_learned_quota(self) -> None:
+        """Announces a change of the learned quota; of small steps only what they come to."""
+        if self.learned.changes == self._noted_changes:
+            return
+        self._noted_changes = self.learned.changes
+        former, figure = self._noted_quota, self.learned.per_minute
+        if figure is None:
+            detail = "no quota on requests (they were refused for longer than any quota a minute lasts)"
+        elif former is not None and ANNOUNCED_CUT * former < figure < ANNOUNCED_RAISE * former:
+            return
+        else:
+            before = "" if former is None else f"; it was {former:,.0f}"
+            detail = f"quota: {figure:,.0f} requests/min (learned from refusals{before})"
+        self._noted_quota = figure
+        self._on_event("quota", detail)
+
+    def _note_window_change(self, change: WindowChange, cause: str) -> None:
+        share = f"{100 * change.share:.0f} % of calls failed"
+        if change.after < change.before:
+            detail = f"concurrency lowered to {change.after} after {cause} (it was {change.before}; {share})"
+        else:
+            detail = (
+                f"concurrency back to {change.after} (it was {change.before}):"
+                f" {share} with fewer calls in flight, too ({cause})"
+            )
+        self._on_event("cut", detail)
