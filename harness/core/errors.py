@@ -8,7 +8,7 @@ HarnessError ─ SpecError               the user's file or arguments are wrong
                ─ FinalCallError        another try gives the same: Rejected, ContentRefused, ContextExceeded,
                                        UnknownEnd
                  ─ GateClosing         no further call is possible: AccountRefused, ModelUnknown, Unreachable,
-                                       AllRefused, Stopped, BudgetSpent
+                                       AllRefused, NotServed, Stopped, BudgetSpent
              ─ StoreError              disk or database
                ─ StoreInUse            another process holds the file
              ─ AuditError              the rows cannot answer the question"""
