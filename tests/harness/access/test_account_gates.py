@@ -39,7 +39,7 @@ def closed_by(reason: AccountRefused | Unreachable, tmp_path: Path) -> dict[str,
 
     async def scenario() -> dict[str, bool]:
         async with connector_for_all(spec, context, {}, run_id="1").connected(NullSink()) as live:
-            live.routes["m/a"].close(reason)
+            live.routes["m/a"].close(reason, key_works=False)
             return {name: gate.closed is not None for name, gate in live.gate_of.items()}
 
     return anyio.run(scenario)
