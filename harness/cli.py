@@ -19,8 +19,9 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from harness.commands.terminal import INTERRUPTED, notify
+from harness.commands.terminal import notify
 from harness.core.errors import HarnessError
+from harness.core.startup import INTERRUPTED
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.commands.arguments import AsJson, RunStore, SweepFile, load
-from harness.commands.terminal import BUDGET, FAILED, INTERRUPTED, notify, program, stderr_console
+from harness.commands.terminal import BUDGET, FAILED, close_quietly, notify, program, stderr_console
+from harness.core.startup import INTERRUPTED
 
 if TYPE_CHECKING:
     from harness.config.sweep import SweepSpec
@@ -100,9 +101,7 @@ def _emit(event: Mapping[str, object]) -> None:
     try:
         print(json.dumps(event), flush=True)
     except BrokenPipeError:
-        os.dup2(
-            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-        )  # or every later line fails too, and the last flush
+        close_quietly(sys.stdout)
         notify("the output pipe was closed; the run continues without events")
 
 

@@ -13,6 +13,7 @@ import typer
 from harness.commands.arguments import AsJson, RunStore, SweepFile, load, parse_numbers
 from harness.commands.terminal import notify, stdout_console, write_page
 from harness.core.errors import SpecError
+from harness.core.startup import unwind_on_interrupt
 
 if TYPE_CHECKING:
     from harness.loadtest.generator import Stage
@@ -164,6 +165,7 @@ def engine_install(kind: Annotated[str, typer.Argument(help="vllm, transformers 
     from backends.local.environments import install
     from backends.local.machine import this_machine
 
+    unwind_on_interrupt()  # an environment that is half made is removed
     engine = install(engine_kind(kind, this_machine()), notify)
     print(engine.python)
 

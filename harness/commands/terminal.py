@@ -3,28 +3,37 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from shutil import which
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TextIO, TypeVar
 
 from harness.core.errors import SpecError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-FAILED, BUDGET, DIFFERENT, INTERRUPTED = 3, 4, 5, 130
+FAILED, BUDGET, DIFFERENT = 3, 4, 5
 Result = TypeVar("Result")
 
 
 def notify(line: str) -> None:
-    """Writes one line for a person. Some of it may be a provider's words, so control characters are
-    escaped."""
+    """Writes one line for a person, with control characters escaped: some of it may be a provider's words."""
     from harness.report.text import escape_control
 
-    print(escape_control(line), file=sys.stderr, flush=True)
+    try:
+        print(escape_control(line), file=sys.stderr, flush=True)
+    except OSError:  # the terminal, or the reader of a pipe, is gone: the work goes on without it
+        close_quietly(sys.__stderr__)
+
+
+def close_quietly(stream: TextIO | None) -> None:
+    """Sends a stream that nobody reads to the null device: else every later write fails, and the last flush."""
+    if stream is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def program() -> str:

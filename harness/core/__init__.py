@@ -8,5 +8,6 @@ emulation.py      the settings of the emulated provider
 history.py        hashes of the messages that a seat saw
 addresses.py      loopback addresses, and causes of failed connections
 clock.py          real time, and the time of an event loop
+startup.py        ends the program at once if it is interrupted while it starts
 event_loop.py     runs a coroutine on the event loop of real time
 seeds.py          named random streams"""

@@ -10,6 +10,8 @@ from typing import TypeVar
 
 import anyio
 
+from harness.core.startup import unwind_on_interrupt
+
 Result = TypeVar("Result")
 
 OPTIONS = {"use_uvloop": sys.platform != "win32"}
@@ -19,6 +21,7 @@ COLLECTED_AFTER = (10_000, 20, 50)
 
 def run_async(function: Callable[[], Awaitable[Result]]) -> Result:
     """Returns the function's result, from an event loop of its own in this thread."""
+    unwind_on_interrupt()
     with rare_collections():
         return anyio.run(function, backend_options=OPTIONS)
 

@@ -8,6 +8,7 @@ all of that is true. This is the only file of the room that wires live parts."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -225,5 +226,6 @@ async def _show(progress: Progress, context: RunContext, clock: RealClock) -> No
     if context.live:
         module = "harness.progress.live_table"  # slow to load: calls need not wait for it
         table = await anyio.to_thread.run_sync(import_module, module)
-        await table.live(progress, clock=clock)
+        with suppress(OSError):  # the terminal may be closed while the run goes on
+            await table.live(progress, clock=clock)
     await progress.lines(context.notify)

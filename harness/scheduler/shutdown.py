@@ -1,9 +1,9 @@
 """Plays a sweep until it is done or interrupted.
 
-The first Ctrl-C (or SIGTERM) closes the gates: calls in flight are answered and stored, episodes stay where
-they are, and the same command goes on from there. The second cancels the calls in flight too. Before play
-begins, the first ends the preparations. From the third on nothing more is stopped: the rows of the answered
-calls are being written."""
+The first Ctrl-C (or SIGTERM, or SIGHUP of a terminal that is closed) closes the gates: calls in flight are
+answered and stored, episodes stay where they are, and the same command goes on from there. The second cancels
+the calls in flight too. Before play begins, the first ends the preparations. From the third on nothing more
+is stopped: the rows of the answered calls are being written."""
 
 from __future__ import annotations
 
@@ -38,8 +38,19 @@ class RunEnd:
     failures: tuple[tuple[str, int], ...] = ()
 
 
+HANGUP = getattr(signal, "SIGHUP", None)  # there is none on Windows
+
+
+def _signals() -> list[signal.Signals]:
+    """Returns the signals that stop a run. Under nohup a terminal that is closed does not."""
+    signals = [signal.SIGINT, signal.SIGTERM]
+    if HANGUP is not None and signal.getsignal(HANGUP) is not signal.SIG_IGN:
+        signals.append(HANGUP)
+    return signals
+
+
 class Interrupts:
-    """Handles Ctrl-C and SIGTERM for a whole run, by what the run does at that time.
+    """Handles Ctrl-C, SIGTERM and SIGHUP for a whole run, by what the run does at that time.
 
     interrupted   whether one came"""
 
@@ -56,10 +67,11 @@ class Interrupts:
         if threading.current_thread() is not threading.main_thread():
             task_status.started()
             return
-        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        with anyio.open_signal_receiver(*_signals()) as signals:
             task_status.started()
-            async for _ in signals:
-                self._handle_signal()
+            async for number in signals:
+                if not (self.interrupted and number == HANGUP):  # kernel and shell each send one
+                    self._handle_signal()
 
     def preparing(self) -> anyio.CancelScope:
         """Returns the scope around all that is done before and after play; an interrupt before play cancels
