@@ -43,6 +43,20 @@ def test_a_key_is_stripped_and_checked(tmp_path: Path) -> None:
     assert "planted" not in str(caught.value)
 
 
+def test_an_empty_variable_does_not_hide_the_file(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("A_KEY=from-file")
+    assert read_keys(spec(), source=tmp_path / "s.toml", environ={"A_KEY": ""})["m/a"] == "from-file"
+
+
+@pytest.mark.parametrize("content", ["A_KEY=schlüssel".encode("latin-1"), "A_KEY=x".encode("utf-16")])
+def test_a_file_that_is_not_utf_8_is_refused_where_it_is_needed(tmp_path: Path, content: bytes) -> None:
+    """With its place; a sweep whose keys are all exported does not read it."""
+    (tmp_path / ".env").write_bytes(content)
+    with pytest.raises(SpecError, match=r"\.env: is not UTF-8 text \(byte \d+\); save it as UTF-8"):
+        read_keys(spec(), source=tmp_path / "s.toml", environ={})
+    assert read_keys(spec(), source=tmp_path / "s.toml", environ={"A_KEY": "exported"})["m/a"] == "exported"
+
+
 @pytest.mark.parametrize("environ", [{}, {"A_KEY": ""}])
 def test_a_missing_key_is_named_with_its_remedy(tmp_path: Path, environ: dict[str, str]) -> None:
     """The variable, who wants it, and where it may be written; an empty one is missing."""
