@@ -1,6 +1,7 @@
 """lightbulb: plays conversational games with language models, and audits whether the same model, reached
 another way, is still the same model.
 
+    __main__     starts the command; until it works, an interrupt ends it at once
     cli          lists the commands; commands/ has them
     api          the same verbs from Python: run, play, open_store
     running/     runs a sweep over its store

@@ -42,7 +42,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
 FILES: dict[str, tuple[tuple[str, ...], str]] = {
     "backends.bots": (("harness.core", "games"), "its replies come from the games' own players"),
     "harness": (("harness.api",), "its names are imported when they are first used"),
-    "harness.__main__": (("harness.cli",), "python -m harness"),
+    "harness.__main__": (("harness.cli", "harness.core.startup"), "starts the command"),
     "harness.cli": (("harness.core", "harness.commands"), "lists the commands"),
     "harness.api": (("harness", "games"), "the verbs from Python"),
     "harness.access.context": (("harness.config", "harness.progress"), "says where progress is shown"),
