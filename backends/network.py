@@ -7,14 +7,17 @@ configuration."""
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Mapping
 from ipaddress import ip_address, ip_network
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
 from harness.core.addresses import is_loopback
 from harness.core.errors import SpecError
+
+if TYPE_CHECKING:
+    import ssl
 
 CA_VARIABLES = (
     "REQUESTS_CA_BUNDLE",
@@ -53,6 +56,8 @@ def tls_context(environ: Mapping[str, str]) -> ssl.SSLContext | None:
     """Returns a TLS context that also trusts the authorities of CA_VARIABLES; None if none of them is set.
 
     raises  SpecError if the file cannot be read"""
+    import ssl  # slow to load, and seldom needed here
+
     for name in CA_VARIABLES:
         if bundle := environ.get(name):
             context = ssl.create_default_context()

@@ -19,12 +19,13 @@ from backends.deadlines import Deadlines
 from backends.dialects import DIALECTS
 from backends.local.local_server import LocalServer
 from backends.local.supervisor import SupervisedBackend
+from backends.network import proxy_for, tls_context, without_password
 from harness.access.budgets import find_scopes
 from harness.access.context import RunContext
 from harness.access.engine_servers import EngineServers
 from harness.access.game_sets import items_of, user_path
 from harness.access.gates import GateSpec, group_by_quota
-from harness.access.keys import read_keys
+from harness.access.keys import Credentials, read_keys
 from harness.access.methods import access_method
 from harness.config.episode_plans import GameSet
 from harness.config.load import Key, method_place, spec_error, suggest
@@ -85,13 +86,13 @@ class Connector:
 
     methods     name -> description, of those to connect
     instances   item -> its instance, for bots and emulators
-    keys        method -> the value of its key"""
+    keys        method -> its key and headers"""
 
     spec: SweepSpec
     context: RunContext
     methods: Mapping[str, MethodPart]
     instances: Mapping[str, Instance]
-    keys: Mapping[str, str | None]
+    keys: Mapping[str, Credentials]
     run_id: str
     clock: RealClock
 
@@ -110,6 +111,7 @@ class Connector:
     async def _connect(
         self, background: TaskGroup, open_things: AsyncExitStack, sink: RecordSink
     ) -> LiveMethods:
+        self._announce_proxies()
         servers = self._servers(sink)
         await servers.find_running()
         specs = group_by_quota(
@@ -231,7 +233,7 @@ class Connector:
             )
         from backends.http import HttpBackend, open_connection_pool  # slow to load; bots do not need it
 
-        retry = self.spec.retry
+        retry, environ = self.spec.retry, self.context.environ
         pool = await open_things.enter_async_context(
             open_connection_pool(
                 requests_per_second_max=method.requests_per_second_max,
@@ -242,11 +244,29 @@ class Connector:
                     timeout_s=retry.timeout_s,
                 ),
                 bytes_max=part.reply_bytes_max,
+                proxy=proxy_for(method.base_url, environ),
+                tls=tls_context(environ) if method.base_url.startswith("https:") else None,
             )
         )
+        credentials = self.keys[method.name]
         return HttpBackend(
-            method, DIALECTS[method.dialect], pool, key=self.keys[method.name], clock=self.clock
+            method,
+            DIALECTS[method.dialect],
+            pool,
+            key=credentials.key,
+            clock=self.clock,
+            headers=credentials.headers,
+            secrets=credentials.secrets,
         )
+
+    def _announce_proxies(self) -> None:
+        """Names each proxy once, with the methods whose calls go through it."""
+        users: dict[str, list[str]] = {}
+        for name, part in self.methods.items():
+            if part.base_url is not None and (proxy := proxy_for(part.base_url, self.context.environ)):
+                users.setdefault(without_password(proxy), []).append(name)
+        for proxy, names in users.items():
+            self.context.notify(f"{', '.join(names)}: calls go through the proxy {proxy}")
 
     async def prove(self, live: LiveMethods) -> None:
         """Proves that every method can be used.
@@ -294,7 +314,7 @@ class Connector:
         try:
             served = await backend.served_models()
         except CallError as error:
-            check = f"check base_url{', key_env' if self.keys[method.name] else ''} and the server"
+            check = f"check base_url{', key_env' if self.keys[method.name].key else ''} and the server"
             return (), f"{error}; {check}"
         if served is None or method.served_name in served:
             return None

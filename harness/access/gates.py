@@ -116,7 +116,7 @@ def _account(name: str, part: MethodPart) -> tuple[object, ...]:
     """Returns what gates of one account have in common."""
     if part.key_env is None:
         return (name,)
-    return (part.key_env, part.provider, part.base_url)
+    return (part.key_env, part.provider, part.base_url, *sorted(part.headers.items()))
 
 
 def _quota(name: str, model: str, part: MethodPart) -> tuple[object, ...]:
@@ -125,7 +125,8 @@ def _quota(name: str, model: str, part: MethodPart) -> tuple[object, ...]:
         return (name,)
     if part.engine is not None:
         return (part.engine, part.served_name or model)
-    return (part.key_env, part.provider, part.base_url, part.quota_group or part.served_name or model)
+    group = part.quota_group or part.served_name or model
+    return (part.key_env, part.provider, part.base_url, *sorted(part.headers.items()), group)
 
 
 def _disagreements(parts: Mapping[str, MethodPart]) -> list[tuple[Key, str]]:

@@ -1,10 +1,12 @@
-"""Reads keys from the environment, or from a .env file beside the sweep; the environment wins.
+"""Reads keys and header values from the environment, or from a .env file beside the sweep; the environment wins.
 
 Keeps: the values go to backends and nowhere else; no message shows one."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -13,6 +15,10 @@ from dotenv import dotenv_values
 from harness.config.load import Key, method_place, spec_error
 from harness.config.sweep import SweepSpec
 from harness.core.errors import SpecError
+
+# A header's value of the first form is a variable's name; one of the second form is, if the variable is set.
+_VARIABLE = re.compile(r"[A-Z][A-Z0-9]*_[A-Z0-9_]*")
+_MAYBE_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
 
 
 class Variables:
@@ -42,26 +48,48 @@ class Variables:
             raise SpecError(f"{self._file}: cannot be read ({error.strerror})") from error
 
 
-def read_keys(spec: SweepSpec, *, source: Path, environ: Mapping[str, str]) -> dict[str, str | None]:
-    """Returns method -> the value of its key, None for methods that need none.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """The secrets of one access method.
+
+    key       None: it needs none
+    headers   sent with every request
+    secrets   the values of these headers that come from the environment"""
+
+    key: str | None = field(default=None, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+
+
+def read_keys(spec: SweepSpec, *, source: Path, environ: Mapping[str, str]) -> dict[str, Credentials]:
+    """Returns method -> its key and its headers.
 
     source  the sweep file: the .env file is beside it, and errors name it
     raises  SpecError naming every variable that is missing or cannot be a key"""
     file = source.parent / ".env"
     known = Variables(environ, file)
-    keys: dict[str, str | None] = {}
+    keys: dict[str, Credentials] = {}
     problems: list[tuple[Key, str]] = []
-    for name, (_, method) in spec.methods().items():
-        variable = method.key_env
-        key = (known.get(variable) or "").strip() if variable else None
-        place = method_place(name, "key_env")
-        if variable and not key:
-            problems.append(
-                (place, f"the environment variable {variable} is not set; export it, or write it into {file}")
-            )
-        elif key and not (key.isascii() and key.isprintable()):
+
+    def value_of(variable: str, place: Key) -> str | None:
+        value = (known.get(variable) or "").strip()
+        if not value:
+            unset = f"the environment variable {variable} is not set; export it, or write it into {file}"
+            problems.append((place, unset))
+        elif not (value.isascii() and value.isprintable()):
             problems.append((place, f"{variable} holds a character that no key has; set it again"))
-        keys[name] = key
+        return value or None
+
+    for name, (_, method) in spec.methods().items():
+        key = value_of(method.key_env, method_place(name, "key_env")) if method.key_env else None
+        headers = dict(method.headers)
+        secrets = []
+        for header, written in method.headers.items():
+            if _VARIABLE.fullmatch(written) or (_MAYBE_VARIABLE.fullmatch(written) and known.get(written)):
+                value = value_of(written, method_place(name, "headers", header)) or ""
+                headers[header] = value
+                secrets.append(value)
+        keys[name] = Credentials(key=key, headers=headers, secrets=tuple(secrets))
     if problems:
         raise spec_error(source, problems)
     return keys

@@ -177,6 +177,8 @@ def access_method(
         upstreams=part.upstreams,
         allow_fallbacks=part.allow_fallbacks,
         thinks_aloud=part.thinks_aloud,
+        good_ends=part.good_ends,
+        lists_models=part.lists_models,
         template=read_template(name, part, server, source) if dialect == "completions" else None,
     )
 

@@ -13,7 +13,7 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -37,6 +37,10 @@ from harness.core.errors import SpecError
 from harness.core.vocabulary import split_method_key
 
 Key = tuple[str | int, ...]
+_ENDPOINTS = ("/chat/completions", "/completions", "/messages", "/models", "/embeddings")
+_SECRET_PARAMETER = re.compile(r"key|token|secret|password|credential|^(sig|auth|code)$", re.IGNORECASE)
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_OWN_HEADERS = frozenset(("content-type", "content-length", "transfer-encoding", "connection", "host"))
 _EMULATION: Mapping[str, type] = {"quotas": Quotas, "latency": Latency, "faults": Faults, "defects": Defects}
 NAME = re.compile(r"[^\s/+|\x00-\x1f\x7f-\x9f]+")
 
@@ -262,6 +266,15 @@ def _method_contradictions(method: MethodPart, engines: Sequence[str]) -> Iterat
             (("base_url",), problem)
             for problem in _bad_address(method.base_url, plain_http=method.allow_plain_http)
         )
+    for name, value in method.headers.items():
+        if not _HEADER_NAME.fullmatch(name) or name.lower() in _OWN_HEADERS:
+            yield ("headers", name), "is not a header that a sweep can set; name another one"
+        if not (value.isascii() and value.isprintable()):
+            yield ("headers", name), "has a value that no header can have: use printable ASCII"
+    if method.headers and (
+        method.bots is not None or method.engine is not None or method.emulator is not None
+    ):
+        yield ("headers",), "are for servers with a base_url or a provider; remove them"
     if method.emulator is not None:
         found = _emulation_contradictions(method.emulator, method.allow_plain_http, engines)
         yield from ((("emulator", *key), problem) for key, problem in found)
@@ -285,11 +298,26 @@ def _engine_contradictions(engine: EnginePart) -> Iterator[tuple[Key, str]]:
 
 
 def _bad_address(address: str, *, plain_http: bool) -> Iterator[str]:
+    """Yields what is wrong with a base URL."""
     try:
         parts = urlsplit(address)
-    except ValueError:
-        yield f"{address!r} is not a web address; write https://host/v1"
+        _ = parts.port
+    except ValueError as error:
+        yield f"{address!r} is not a web address ({error}); write https://host/v1"
         return
+    if any(c.isspace() or not c.isprintable() for c in address):
+        yield f"{address!r} contains a space or a control character; remove it"
+    if parts.fragment or address.endswith("#"):
+        yield "contains a fragment (#), which is never sent; remove it"
+    if "//" in parts.path:
+        yield f"contains // in its path {parts.path!r}; remove one slash"
+    if (
+        ending := next((end for end in _ENDPOINTS if parts.path.rstrip("/").endswith(end)), None)
+    ) is not None:
+        yield f"ends in {ending}, which lightbulb adds itself; remove it"
+    for name, _ in parse_qsl(parts.query, keep_blank_values=True):
+        if _SECRET_PARAMETER.search(name):
+            yield f"contains a key in its query ({name}); name the environment variable with the key in key_env"
     if parts.scheme not in ("http", "https") or not parts.hostname:
         yield f"{address!r} is not a web address; write https://host/v1"
     elif parts.scheme == "http" and not is_loopback(parts.hostname) and not plain_http:

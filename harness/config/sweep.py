@@ -70,7 +70,8 @@ class EnginePart:
                   "Q4_0" and others of llamacpp, which makes another file; None: that of the weights
     context_max   maximum number of tokens of prompt and reply together
     flags         further arguments of the server; for llamacpp NAME=VALUE, fields of its CommonParams
-    restarts_max  maximum number of restarts of a server that dies"""
+    restarts_max  maximum number of restarts of a server that dies
+    env           names of environment variables that the server gets besides the usual ones"""
 
     __pydantic_config__: ClassVar = _STRICT
 
@@ -81,6 +82,7 @@ class EnginePart:
     context_max: Positive = 4096
     flags: tuple[str, ...] = ()
     restarts_max: Annotated[int, Ge(0), Le(1000)] = 3
+    env: tuple[Text, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,6 +175,11 @@ class MethodPart:
                    too
     allow_dropped  parameters that the provider refuses or drops are left out; without it they are an error
     thinks_aloud   the reply starts with thoughts, up to </think>, which are stored separately
+    good_ends      finish reasons of this server that end a complete reply and are not known to lightbulb; "": it
+                   states none
+    headers        HTTP headers of every request: a value that is the name of an environment variable is replaced
+                   by the variable's value
+    lists_models   the server's list of models decides whether it serves this one; false: the list is not asked for
     upstreams, allow_fallbacks
                    for a router: the upstream providers in order of preference, and whether others may answer
                    too
@@ -219,6 +226,9 @@ class MethodPart:
     reasoning_effort: Text | None = None
     allow_dropped: bool = False
     thinks_aloud: bool = False
+    good_ends: tuple[str, ...] = ()
+    headers: dict[Text, Text] = field(default_factory=dict)
+    lists_models: bool = True
     upstreams: tuple[Text, ...] = ()
     allow_fallbacks: bool = False
     chat_template: Text | None = None

@@ -35,6 +35,9 @@ TUNABLE = frozenset(
         "reply_bytes_max",
         "allow_dropped",
         "restarts_max",
+        "env",
+        "good_ends",
+        "lists_models",
         "expect",
     }
 )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness.access.budgets import find_scopes
+from harness.access.keys import Credentials
 from harness.config.episode_plans import GameSet, planned, session_episodes
 from harness.config.sweep import MethodPart, Seating, SweepSpec, seconds_of
 from harness.core.protocols import Clock
@@ -30,7 +31,7 @@ class RunRequest:
     """What a run is asked for; all its sessions have it in common.
 
     sets          game -> its instances and rules
-    keys          method -> the value of its key; None where it needs none
+    keys          method -> its key and headers
     clock         dates the rows of interim analyses
     retry_failed  whether failed episodes are to be played again
     all_or_nothing  whether to play nothing if one access method cannot be reached"""
@@ -38,7 +39,7 @@ class RunRequest:
     spec: SweepSpec
     context: RunContext
     sets: Mapping[str, GameSet]
-    keys: Mapping[str, str | None]
+    keys: Mapping[str, Credentials]
     clock: Clock
     retry_failed: bool
     all_or_nothing: bool

@@ -502,3 +502,212 @@ def test_the_server_lists_its_models() -> None:
             return await through.served_models()
 
     assert anyio.run(scenario) == ("toy",)
+
+
+@asynccontextmanager
+async def raw_server(
+    answers: Callable[[int, int], tuple[bytes, bool]],
+) -> AsyncIterator[tuple[str, list[int]]]:
+    """Yields the base URL of a server, and the number of requests on each of its connections.
+
+    answers   (number of the connection, number of the request on it) -> the bytes to send, whether to close
+              then"""
+    requests: list[int] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = len(requests)
+        requests.append(0)
+        try:
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                size = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
+                await reader.readexactly(int(size[0].split(b":")[1]))
+                requests[connection] += 1
+                sent, close = answers(connection, requests[connection])
+                writer.write(sent)
+                await writer.drain()
+                if close:
+                    return
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", requests
+    finally:
+        server.close()
+
+
+def whole(text: str) -> bytes:
+    body = GOOD.replace(b"hello", text.encode())
+    return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (
+        len(body),
+        body,
+    )
+
+
+def test_a_connection_that_the_server_closed_costs_no_try() -> None:
+    """A server that closes after each reply without a word: the next request is sent again at once, on a new
+    connection, and is not counted as an attempt."""
+
+    async def scenario() -> tuple[list[str], list[int]]:
+        async with raw_server(lambda connection, number: (whole(f"{connection}"), True)) as (url, requests):
+            async with backend(url) as through:
+                return [(await through.complete(PROMPT)).text for _ in range(5)], requests
+
+    texts, requests = anyio.run(scenario)
+    assert texts == ["0", "1", "2", "3", "4"]
+    assert requests == [1] * 5
+
+
+def test_a_new_connection_that_ends_at_once_is_an_error() -> None:
+    """Only a used connection is replaced without a word; the server got one request."""
+
+    async def scenario() -> list[int]:
+        async with raw_server(lambda connection, number: (b"", True)) as (url, requests):
+            async with backend(url) as through:
+                with pytest.raises(Unavailable):
+                    await through.complete(PROMPT)
+            return requests
+
+    assert anyio.run(scenario) == [1]
+
+
+def test_an_answer_that_has_begun_is_not_asked_for_again() -> None:
+    """A used connection that ends within an answer: the provider may have made the reply already."""
+
+    async def scenario() -> list[int]:
+        def answers(connection: int, number: int) -> tuple[bytes, bool]:
+            return (whole("fine"), False) if number == 1 else (whole("cut")[:60], True)
+
+        async with raw_server(answers) as (url, requests), backend(url) as through:
+            assert (await through.complete(PROMPT)).text == "fine"
+            with pytest.raises((Unavailable, Garbled)):
+                await through.complete(PROMPT)
+            return requests
+
+    assert anyio.run(scenario) == [2]
+
+
+@pytest.mark.parametrize("delay_s", [0.0, 0.02])
+def test_an_answer_to_no_request_closes_its_connection(delay_s: float) -> None:
+    """A second answer right behind the first, or a moment later, is never taken for that of the next
+    request."""
+
+    async def scenario() -> list[str]:
+        async with (
+            raw_server(lambda *_: (whole("asked") + whole("STRAY"), False)) as (url, _),
+            backend(url) as through,
+        ):
+            texts = []
+            for _ in range(4):
+                texts.append((await through.complete(PROMPT)).text)
+                await asyncio.sleep(delay_s)
+            return texts
+
+    assert anyio.run(scenario) == ["asked"] * 4
+
+
+def test_a_request_carries_the_headers_and_the_query_of_the_sweep() -> None:
+    """Headers of a gateway, and the query of Azure's classic address behind the path; secrets do not come
+    back."""
+    received = []
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        received.append((request.path_qs, request.headers["x-portkey-config"]))
+        return web.Response(body=GOOD.replace(b"hello", b"pc-secret-1"), content_type="application/json")
+
+    async def scenario() -> str:
+        async with (
+            serving(answer) as url,
+            open_connection_pool(requests_per_second_max=None, deadlines=Deadlines()) as pool,
+        ):
+            at = replace(method(), base_url=f"{url}/openai/deployments/d1/?api-version=2024-10-21")
+            through = HttpBackend(
+                at,
+                DIALECTS["openai_chat"],
+                pool,
+                key=None,
+                clock=RealClock(),
+                headers={"x-portkey-config": "pc-secret-1"},
+                secrets=("pc-secret-1",),
+            )
+            return (await through.complete(PROMPT)).text
+
+    assert anyio.run(scenario) == "[key]"
+    assert received == [("/v1/openai/deployments/d1/chat/completions?api-version=2024-10-21", "pc-secret-1")]
+
+
+def test_calls_go_through_a_proxy() -> None:
+    """An HTTP proxy gets the whole address; an error names the proxy without its password."""
+
+    async def scenario() -> tuple[str, str]:
+        seen: list[str] = []
+
+        async def proxy(request: web.Request) -> web.StreamResponse:
+            seen.append(f"{request.method} {request.raw_path}")
+            return web.Response(body=GOOD, content_type="application/json")
+
+        app = web.Application()
+        app.router.add_route("*", "/{rest:.*}", proxy)
+        address = "http://models.invalid/v1"
+        texts = []
+        runner = web.AppRunner(app)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        server = site._server
+        assert isinstance(server, asyncio.Server)
+        at = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        for proxy_url in (f"http://user:word@{at}", "http://user:word@127.0.0.1:9"):
+            async with open_connection_pool(
+                requests_per_second_max=None, deadlines=Deadlines(), proxy=proxy_url
+            ) as pool:
+                through = HttpBackend(
+                    replace(method(), base_url=address),
+                    DIALECTS["openai_chat"],
+                    pool,
+                    key=None,
+                    clock=RealClock(),
+                )
+                try:
+                    texts.append((await through.complete(PROMPT)).text)
+                except CallError as error:
+                    texts.append(f"{type(error).__name__}: {error}")
+        await runner.cleanup()
+        assert seen == ["POST http://models.invalid/v1/chat/completions"]
+        return texts[0], texts[1]
+
+    reply, error = anyio.run(scenario)
+    assert reply == "hello"
+    assert error.startswith(
+        "ConnectFailed: cannot connect to http://models.invalid/v1/chat/completions through the proxy http://127.0.0.1:9"
+    )
+    assert "word" not in error
+
+
+@pytest.mark.parametrize(
+    ("listed", "lists_models", "expected"),
+    [
+        (["toy", "other"], True, ("toy", "other")),
+        (["other"], True, ("other",)),
+        (["to*"], True, None),
+        (["*"], True, None),
+        (["other"], False, None),
+    ],
+)
+def test_a_list_of_models_may_not_decide(
+    listed: list[str], lists_models: bool, expected: tuple[str, ...] | None
+) -> None:
+    """A wildcard that matches, or a sweep that says so."""
+
+    async def models(request: web.Request) -> web.StreamResponse:
+        return web.json_response({"data": [{"id": name} for name in listed]})
+
+    async def scenario() -> tuple[str, ...] | None:
+        async with serving(models) as url, backend(url, lists_models=lists_models) as through:
+            return await through.served_models()
+
+    assert anyio.run(scenario) == expected

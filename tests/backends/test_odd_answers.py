@@ -1,4 +1,5 @@
-"""Odd answers of servers and gateways, sent over a real socket and read in the form asked for and in the other one."""
+"""Odd answers of servers and gateways, sent over a real socket and read in the form asked for and in the
+other one."""
 
 from __future__ import annotations
 
@@ -96,8 +97,8 @@ def result_of(case: dict[str, Any], *, stream: bool) -> Completion | CallError:
 @pytest.mark.parametrize("other_form", [False, True], ids=["as-asked", "other-form"])
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
 def test_an_odd_answer_is_read_as_what_it_means(case: dict[str, Any], other_form: bool) -> None:
-    """A reply only where the provider completed one, and the class of the error that says who must act. A stream
-    where none was asked for, and the reverse, mean the same."""
+    """A reply only where the provider completed one, and the class of the error that says who must act. A
+    stream where none was asked for, and the reverse, mean the same."""
     expected = case["expected"]
     result = result_of(case, stream=case["stream"] is not other_form)
     if "error" in expected:

@@ -12,8 +12,8 @@ from harness.config.sweep import SweepSpec
 from harness.core.errors import SpecError
 
 
-def spec() -> SweepSpec:
-    text = """
+def spec(more: str = "") -> SweepSpec:
+    text = f"""
 name = "x"
 [games.taboo]
 [models.m.methods.a]
@@ -21,6 +21,7 @@ base_url = "https://a.example/v1"
 key_env = "A_KEY"
 [models.m.methods.b]
 base_url = "https://b.example/v1"
+{more}
 """
     return parse_sweep(text, source="s", known_games=["taboo"])
 
@@ -28,16 +29,19 @@ base_url = "https://b.example/v1"
 def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
     """A method without key_env has no key; an exported variable is stronger than the file."""
     (tmp_path / ".env").write_text('# ours\nA_KEY="from $HOME file"\n')
-    assert read_keys(spec(), source=tmp_path / "s.toml", environ={}) == {
+    keys = read_keys(spec(), source=tmp_path / "s.toml", environ={})
+    assert {name: credentials.key for name, credentials in keys.items()} == {
         "m/a": "from $HOME file",
         "m/b": None,
     }
-    assert read_keys(spec(), source=tmp_path / "s.toml", environ={"A_KEY": "exported"})["m/a"] == "exported"
+    assert (
+        read_keys(spec(), source=tmp_path / "s.toml", environ={"A_KEY": "exported"})["m/a"].key == "exported"
+    )
 
 
 def test_a_key_is_stripped_and_checked(tmp_path: Path) -> None:
     """A line end that came with it is not part of it; a control character inside is told without showing the key."""
-    assert read_keys(spec(), source=tmp_path / "s.toml", environ={"A_KEY": " sk-1\r\n"})["m/a"] == "sk-1"
+    assert read_keys(spec(), source=tmp_path / "s.toml", environ={"A_KEY": " sk-1\r\n"})["m/a"].key == "sk-1"
     with pytest.raises(SpecError, match="A_KEY holds a character that no key has") as caught:
         read_keys(spec(), source=tmp_path / "s.toml", environ={"A_KEY": "planted\n7"})
     assert "planted" not in str(caught.value)
@@ -45,7 +49,7 @@ def test_a_key_is_stripped_and_checked(tmp_path: Path) -> None:
 
 def test_an_empty_variable_does_not_hide_the_file(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("A_KEY=from-file")
-    assert read_keys(spec(), source=tmp_path / "s.toml", environ={"A_KEY": ""})["m/a"] == "from-file"
+    assert read_keys(spec(), source=tmp_path / "s.toml", environ={"A_KEY": ""})["m/a"].key == "from-file"
 
 
 @pytest.mark.parametrize("content", ["A_KEY=schlüssel".encode("latin-1"), "A_KEY=x".encode("utf-16")])
@@ -54,7 +58,9 @@ def test_a_file_that_is_not_utf_8_is_refused_where_it_is_needed(tmp_path: Path, 
     (tmp_path / ".env").write_bytes(content)
     with pytest.raises(SpecError, match=r"\.env: is not UTF-8 text \(byte \d+\); save it as UTF-8"):
         read_keys(spec(), source=tmp_path / "s.toml", environ={})
-    assert read_keys(spec(), source=tmp_path / "s.toml", environ={"A_KEY": "exported"})["m/a"] == "exported"
+    assert (
+        read_keys(spec(), source=tmp_path / "s.toml", environ={"A_KEY": "exported"})["m/a"].key == "exported"
+    )
 
 
 @pytest.mark.parametrize("environ", [{}, {"A_KEY": ""}])
@@ -64,3 +70,17 @@ def test_a_missing_key_is_named_with_its_remedy(tmp_path: Path, environ: dict[st
         SpecError, match=r"models\.m\.methods\.a\.key_env: the environment variable A_KEY is not set"
     ):
         read_keys(spec(), source=tmp_path / "s.toml", environ=environ)
+
+
+def test_header_values_come_from_the_environment_or_are_literal(tmp_path: Path) -> None:
+    """A variable's name is replaced by its value, which is a secret; other texts are sent as they are written."""
+    more = 'headers = { "x-portkey-config" = "PORTKEY_CONFIG", "x-title" = "my run", "x-zone" = "EU" }'
+    environ = {"A_KEY": "sk-1", "PORTKEY_CONFIG": "pc-secret"}
+    credentials = read_keys(spec(more), source=tmp_path / "s.toml", environ=environ)["m/b"]
+    assert credentials.headers == {"x-portkey-config": "pc-secret", "x-title": "my run", "x-zone": "EU"}
+    assert credentials.secrets == ("pc-secret",)
+    assert "pc-secret" not in repr(credentials)
+    with pytest.raises(
+        SpecError, match=r"b\.headers\.x-portkey-config: the environment variable PORTKEY_CONFIG"
+    ):
+        read_keys(spec(more), source=tmp_path / "s.toml", environ={"A_KEY": "sk-1"})

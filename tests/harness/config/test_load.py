@@ -180,3 +180,44 @@ emulator = { behind = "m/BEHIND", quotas = { requests = 300 } }
         SpecError, match=r"m\.methods\.front\.emulator\.behind: 'm/front' is not a web address"
     ):
         parse_sweep(before.replace("BEHIND", "front"), source="s.toml", known_games=["taboo"])
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("https://a.example:99999/v1", "is not a web address (Port out of range 0-65535)"),
+        ("https://a.example:x/v1", "is not a web address"),
+        ("https://a.example/v1 ", "contains a space or a control character"),
+        ("https://a.example/v1#x", "contains a fragment"),
+        ("https://a.example//v1", "contains // in its path"),
+        ("https://a.example/v1/chat/completions", "ends in /chat/completions, which lightbulb adds itself"),
+        ("https://a.example/v1?key=sk-1", "contains a key in its query (key)"),
+        ("https://a.example/v1?subscription-key=sk-1", "contains a key in its query (subscription-key)"),
+    ],
+)
+def test_an_address_is_read_as_a_url(address: str, words: str) -> None:
+    """What cannot be sent, or would put a key into the store, is refused with its line; the key is not shown."""
+    reported = problems(GOOD.replace("https://api.example/v1", address))
+    assert words in reported
+    assert "s.toml:6: models.m.methods.a.base_url: " in reported
+    assert "sk-1" not in reported
+
+
+def test_the_query_of_an_address_is_kept() -> None:
+    """Azure's classic deployments need one."""
+    address = "https://x.openai.azure.com/openai/deployments/d1?api-version=2024-10-21"
+    spec = parse(GOOD.replace("https://api.example/v1", address))
+    assert address in [part.base_url for _, part in spec.methods().values()]
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('headers = { "x y" = "1" }', "is not a header that a sweep can set"),
+        ('headers = { "Host" = "a" }', "is not a header that a sweep can set"),
+        ('headers = { "x-a" = "ü" }', "has a value that no header can have"),
+    ],
+)
+def test_headers_that_cannot_be_sent_are_refused(line: str, words: str) -> None:
+    """Those that the request itself needs, and those that are no headers."""
+    assert words in problems(f"{GOOD}{line}\n")
