@@ -64,3 +64,28 @@ def test_failures_among_many_calls_in_flight_do_not_open_it() -> None:
         assert breaker.failed(sent_s=0.1 * number, sent_calls=sent, now_s=0.1 * number + 0.05) is None
     assert breaker.in_row >= FAILURES_IN_ROW
     assert not breaker.open
+
+
+def test_the_eighth_failure_in_a_row_opens_it() -> None:
+    """Seven do not, even if they are all calls that were sent."""
+    breaker = Breaker()
+    pauses = [
+        breaker.failed(sent_s=float(n), sent_calls=n, now_s=n + 0.5) for n in range(1, FAILURES_IN_ROW + 1)
+    ]
+    assert pauses == [None] * (FAILURES_IN_ROW - 1) + [2.0]
+
+
+def test_a_silence_of_less_than_five_minutes_is_probed_often() -> None:
+    """The long pause begins five minutes after the first failure, wherever the clock stands."""
+    breaker = Breaker()
+    pauses = outage(breaker, begin_s=10_000.0, end_s=10_000.0 + LONG_OUTAGE_S - 1.0)
+    assert {pause_s for _, pause_s in pauses} == {2.0, 4.0, 8.0, LONGEST_PAUSE_S}
+
+
+def test_a_call_of_the_first_moment_of_the_clock_may_end_a_silence() -> None:
+    """Only a call sent before the first failed one does not count."""
+    breaker = Breaker()
+    breaker.failed(sent_s=0.5, sent_calls=1, now_s=0.6)
+    assert breaker.served(0.4) is None
+    assert breaker.served(0.5) == 0.6
+    assert breaker.served(0.7) is None

@@ -47,6 +47,8 @@ def test_durations_in_every_unit_and_nonsense() -> None:
         "7.66s": 7.66,
         "2m59.56s": 179.56,
         "1h2m": 3720.0,
+        "1d": 86_400.0,
+        "2d": None,
         "12": 12.0,
         "soon": None,
         "": None,

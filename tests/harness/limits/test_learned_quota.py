@@ -118,3 +118,135 @@ def test_a_quota_that_changes_is_followed() -> None:
     drive(learned, provider, begin_s=900.0, end_s=1_320.0, chance=chance)
     taken, _ = drive(learned, provider, begin_s=1_320.0, end_s=1_620.0, chance=chance)
     assert taken >= 0.9 * 4_500
+
+
+def after_requests(count: int, *, over_s: float) -> LearnedQuota:
+    """Returns what is known after so many requests were taken, evenly over this time."""
+    learned = LearnedQuota()
+    for number in range(count):
+        at_s = over_s * number / count
+        learned.wait_s(at_s)
+        learned.sent(at_s)
+        learned.taken(sent_s=at_s)
+    return learned
+
+
+def refuse(learned: LearnedQuota, at_s: float, *, retry_after_s: float | None, of_rate: bool = False) -> None:
+    learned.sent(at_s)
+    learned.refused(sent_s=at_s, now_s=at_s, retry_after_s=retry_after_s, of_rate=of_rate)
+
+
+def test_three_long_pauses_in_a_row_make_a_figure_and_a_taken_request_between_them_none() -> None:
+    """The figure is the most that was taken in a minute; short pauses say nothing of a minute."""
+    learned = after_requests(120, over_s=60.0)
+    for number in range(3):
+        assert learned.per_minute is None
+        refuse(learned, 60.0 + number, retry_after_s=30.0)
+    assert learned.per_minute == 120
+    learned = after_requests(120, over_s=60.0)
+    for number in range(6):
+        refuse(learned, 60.0 + number, retry_after_s=30.0)
+        learned.sent(60.5 + number)
+        learned.taken(sent_s=60.5 + number)
+    assert learned.per_minute is None
+    learned = after_requests(120, over_s=60.0)
+    for number in range(9):
+        refuse(learned, 60.0 + number, retry_after_s=4.0)
+    assert learned.per_minute is None
+
+
+def test_a_refusal_that_is_known_to_be_of_the_rate_makes_a_figure_at_once() -> None:
+    """One is enough; a pause of less than a minute's worth takes the pace so far."""
+    learned = after_requests(30, over_s=10.0)
+    refuse(learned, 10.0, retry_after_s=1.0, of_rate=True)
+    assert learned.per_minute is not None
+    assert 150 <= learned.per_minute <= 190
+
+
+def test_a_single_long_pause_is_a_suspicion_that_the_last_minute_is_full() -> None:
+    """Nothing is sent until our own minute has room again, but one trial when the pause is over."""
+    learned = after_requests(60, over_s=30.0)
+    refuse(learned, 30.0, retry_after_s=20.0)
+    assert learned.per_minute is None
+    assert learned.wait_s(31.0) > 0.0
+    assert learned.wait_s(50.0) == 0.0
+    few = after_requests(59, over_s=30.0)
+    refuse(few, 30.0, retry_after_s=20.0)
+    assert few.wait_s(31.0) == 0.0
+
+
+def test_many_refusals_of_a_period_make_a_figure_without_three_in_a_row() -> None:
+    """Ten in half a minute that ask for a long pause, each after a taken request."""
+    learned = after_requests(100, over_s=30.0)
+    learned.wait_s(31.0)
+    for number in range(10):
+        assert learned.per_minute is None
+        refuse(learned, 31.0 + number, retry_after_s=30.0)
+        learned.sent(31.5 + number)
+        learned.taken(sent_s=31.5 + number)
+    assert learned.per_minute is not None
+
+
+def with_figure(per_minute: float) -> LearnedQuota:
+    """Returns what is known with a figure that is past its first minute."""
+    learned = LearnedQuota()
+    learned._set(per_minute, 0.0)
+    return learned
+
+
+def used(learned: LearnedQuota, *, begin_s: float, per_s: float, seconds: int) -> None:
+    for number in range(int(seconds * per_s)):
+        at_s = begin_s + number / per_s
+        learned.wait_s(at_s)
+        learned.sent(at_s)
+        learned.taken(sent_s=at_s)
+
+
+def test_a_figure_that_is_used_without_refusals_is_raised_by_half_a_percent() -> None:
+    """Each half minute of use above four fifths raises it; an idle half minute does not."""
+    learned = with_figure(600.0)
+    learned.wait_s(0.0)
+    used(learned, begin_s=0.0, per_s=9.0, seconds=30)
+    learned.wait_s(30.0)
+    assert learned.per_minute == 600.0 * 1.005
+    used(learned, begin_s=30.0, per_s=4.0, seconds=30)
+    learned.wait_s(60.0)
+    assert learned.per_minute == 600.0 * 1.005
+
+
+def test_a_half_minute_of_refusals_lowers_it_to_what_was_taken() -> None:
+    """250 taken of 500: 500 a minute. Refusals of a twentieth are few enough to keep the figure."""
+    learned = with_figure(900.0)
+    learned.wait_s(0.0)
+    for number in range(500):
+        at_s = 0.06 * number
+        learned.sent(at_s)
+        if number % 2:
+            learned.taken(sent_s=at_s)
+        else:
+            learned._period_refused += 1
+    learned.wait_s(30.5)
+    assert learned.per_minute == 500.0
+
+
+def test_a_period_begins_after_a_silence() -> None:
+    """What was counted before a silence says nothing of the half minute after it."""
+    learned = with_figure(600.0)
+    learned.wait_s(0.0)
+    used(learned, begin_s=0.0, per_s=9.0, seconds=20)
+    learned.end_silence(since_s=20.0, refused=False, now_s=25.0)
+    learned.wait_s(31.0)
+    assert learned.per_minute == 600.0
+    used(learned, begin_s=31.0, per_s=11.0, seconds=23)
+    learned.wait_s(55.0)
+    assert learned.per_minute != 600.0
+
+
+def test_what_a_silence_of_more_than_a_minute_taught_is_forgotten() -> None:
+    """No quota a minute lasts so long; the figure from before the silence is back."""
+    for silence_s, kept in ((61.4, 300.0), (61.6, 600.0)):
+        learned = with_figure(600.0)
+        learned.begin_silence()
+        learned._set(300.0, 10.0)
+        learned.end_silence(since_s=10.0, refused=True, now_s=10.0 + silence_s)
+        assert learned.per_minute == kept

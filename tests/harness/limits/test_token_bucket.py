@@ -101,3 +101,33 @@ def test_an_older_report_does_not_undo_a_later_one() -> None:
     budget.take_report(QuotaReport(remaining=0.0, reset_s=20.0), spent_since=0.0, sent_s=2.0, now_s=3.0)
     budget.take_report(QuotaReport(remaining=500.0, reset_s=20.0), spent_since=0.0, sent_s=1.0, now_s=4.0)
     assert budget.wait_s(1, 5.0) == pytest.approx(18.0)
+
+
+def test_a_report_lasts_until_its_reset() -> None:
+    """What was left counts until the moment of the reset, and not after it."""
+    budget = TokenBucket(6_000, 0.0)
+    budget.take_report(QuotaReport(remaining=0.0, reset_s=20.0), spent_since=0.0, sent_s=0.0, now_s=0.0)
+    assert budget.reported_wait_s(1, 19.0) == 1.0
+    assert budget.wait_s(1, 19.0) == 1.0
+    assert budget.wait_s(1, 20.0) == 0.0
+    assert budget.reported_wait_s(1, 20.0) == 0.0
+
+
+def test_a_reset_that_moves_by_its_rounding_is_no_sliding_window() -> None:
+    """Resets in whole seconds jump by up to 1.5 s; a larger jump with nothing back is a sliding window."""
+    for moved_s, waits_s in ((1.5, 38.5), (1.6, 0.0)):
+        budget = TokenBucket(600, 0.0)
+        for now_s, reset_s in ((0.0, 60.0), (20.0, 40.0 + moved_s)):
+            report = QuotaReport(remaining=0.0, reset_s=reset_s)
+            budget.take_report(report, spent_since=0.0, sent_s=now_s, now_s=now_s)
+        wait_s = budget.wait_s(1, 23.0)
+        assert wait_s == pytest.approx(waits_s, abs=0.1)
+
+
+def test_what_comes_back_is_the_part_that_was_spent() -> None:
+    """With 590 of 600 left, a sliding window gives the missing ten back over the time to its reset."""
+    budget = TokenBucket(600, 0.0)
+    for now_s in (0.0, 10.0):
+        report = QuotaReport(remaining=0.0 if now_s == 0.0 else 200.0, reset_s=60.0)
+        budget.take_report(report, spent_since=0.0, sent_s=now_s, now_s=now_s)
+    assert budget.reported_wait_s(300, 10.0) == pytest.approx(60.0 * 100 / 400)

@@ -217,3 +217,31 @@ def test_short_queues_never_shut_the_window() -> None:
     for _ in range(50):
         window.update_load(running=1, waiting=7, in_flight=8)
     assert window.size == 3
+
+
+def test_the_share_of_failures_counts_each_call_once() -> None:
+    """A quarter of the calls fails: the change of the window says so."""
+    window = Window(start=40, ceiling=40)
+    grow(window, 3)
+    fail(window, 3, sent_s=1.0, now_s=2.0)
+    for number in range(200):
+        window.sent(20)
+        if number % 4:
+            window.served(sent_s=3.0, sent_with=20, now_s=3.0, in_flight=1)
+            continue
+        change = window.failed(sent_s=3.0, sent_with=20, now_s=3.0)
+        if change is not None:
+            assert 0.2 <= change.share <= 0.35
+            break
+    else:
+        raise AssertionError("no change of the window")
+
+
+def test_one_call_more_than_were_ever_served_together_is_a_limit_of_places() -> None:
+    """40 were served together and the 41st is refused: 40 places, not 0.7 of the window."""
+    window = Window(start=41, ceiling=41)
+    for _ in range(2_000):
+        window.sent(40)
+        window.served(sent_s=0.0, sent_with=40, now_s=0.0, in_flight=1)
+    (change,) = fail(window, 3, sent_s=1.0, now_s=1.0, sent_with=41)
+    assert (change.before, change.after) == (41, 40)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 import anyio
@@ -19,7 +20,7 @@ from harness.core.errors import (
     TimedOut,
     Unavailable,
 )
-from harness.core.vocabulary import Completion, Message, Pace, Prompt, ReplyFormat
+from harness.core.vocabulary import Completion, Message, Pace, Prices, Prompt, ReplyFormat
 from harness.scheduler.call import CallPlace, RetryPolicy
 from tests.world import Counter, World, run
 
@@ -87,13 +88,9 @@ def test_each_column_holds_what_it_is_named_after() -> None:
         cost_usd=0.25, held_s=2.0, pace=Pace(ttft_s=0.1, chunks=4, gap_s_median=0.2, gap_s_p95=0.3, gap_s_max=0.4),
     )  # fmt: skip
 
-    class Answering:
-        async def complete(self, prompt: Prompt) -> Completion:
-            return came
-
     async def scenario() -> World:
         world = World()
-        route = world.add(backend=Answering())
+        route = world.add(backend=Answering(came))
         place = CallPlace(run_id="run", episode_id="episode", attempt=2, turn=9, ask_hash="hash")
         async with world.timers_running():
             await world.caller().call(route, PROMPT, place, remainder=1.0, chance=lambda: Random(1))
@@ -313,3 +310,61 @@ def test_what_concerns_the_account_closes_the_gate(error: GateClosing) -> None:
     assert len(world.rows.calls) == 1
     (event,) = world.rows.gate_events
     assert (event.kind, event.detail) == ("closed", "no credit")
+
+
+class Answering:
+    """Answers every call with this completion."""
+
+    def __init__(self, completion: Completion) -> None:
+        self.completion = completion
+
+    async def complete(self, prompt: Prompt) -> Completion:
+        return self.completion
+
+
+def called(completion: Completion, prices: Prices | None = None) -> World:
+    """Returns the world after one call that was answered so."""
+
+    async def scenario() -> World:
+        world = World()
+        route = world.add(backend=Answering(completion))
+        route = replace(route, method=replace(route.method, prices=prices))
+        async with world.timers_running():
+            await world.caller().call(route, PROMPT, PLACE, remainder=1.0, chance=lambda: Random(1))
+        return world
+
+    return run(scenario)
+
+
+@pytest.mark.parametrize(
+    ("prompt_tokens", "completion_tokens", "expected"), [(30, 10, 10.0), (None, 10, 77.0), (30, None, 77.0)]
+)
+def test_only_whole_usage_is_a_cost(
+    prompt_tokens: int | None, completion_tokens: int | None, expected: float
+) -> None:
+    """The gate learns from tokens of both sides; a provider that counts one side teaches nothing."""
+    world = called(Completion(text="1", prompt_tokens=prompt_tokens, completion_tokens=completion_tokens))
+    estimates = world.routes["m/a"].gate.estimates
+    assert estimates.expect(PROMPT.kind, characters=0, tokens_max=77).output_tokens == expected
+
+
+USAGE = Completion(text="1", prompt_tokens=1_000_000, completion_tokens=100_000, cached_tokens=500_000)
+
+
+@pytest.mark.parametrize(
+    ("completion", "known", "cost_usd"),
+    [
+        (USAGE, True, 2.5),
+        (USAGE, False, None),
+        (USAGE._replace(prompt_tokens=None), True, None),
+        (USAGE._replace(cost_usd=0.125), True, 2.5),
+        (USAGE._replace(cost_usd=0.125), False, 0.125),
+    ],
+)
+def test_the_cost_is_that_of_the_prices_or_the_providers(
+    completion: Completion, known: bool, cost_usd: float | None
+) -> None:
+    """Prices of the sweep win, cached tokens at their own; without prices the provider's figure counts."""
+    prices = Prices(input=2.0, output=10.0, cached=1.0) if known else None
+    (row,) = called(completion, prices).rows.calls
+    assert row.cost_usd == cost_usd

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from harness.core.errors import AccountRefused, ModelUnknown
+from harness.core.errors import AccountRefused, ModelUnknown, Rejected
 from harness.core.vocabulary import EpisodePlan
 from harness.limits.gate import GateLimits
-from tests.world import Counter, World, plan, run
+from harness.scheduler.scheduler import ExpectedTurns
+from tests.world import GAMES, Counter, World, plan, run
 
 
 def plans(count: int, method: str = "m/a", goal: int | None = 4) -> Iterator[EpisodePlan]:
@@ -155,3 +156,34 @@ def test_long_episodes_do_not_make_a_tail() -> None:
 
     bound_s = (90 * 2 + 10 * 20) / 10
     assert run(scenario) <= 1.35 * bound_s
+
+
+def test_expected_turns_begin_with_the_games_own_number() -> None:
+    """The mean of the episodes so far, with the game's own number as one more; each experiment by itself."""
+    expected = ExpectedTurns(GAMES)
+    typical = GAMES["count"].turns_typical
+    assert expected("count", "all") == typical
+    for turns in (10, 12):
+        expected.learn("count", "all", turns)
+    assert expected("count", "all") == (typical + 10 + 12) / 3
+    assert expected("count", "other") == typical
+
+
+def test_a_failed_episode_teaches_no_length() -> None:
+    """An episode that failed after a few turns does not count as a short one."""
+
+    async def scenario() -> float:
+        world = World()
+        world.add(
+            backend=Counter(
+                world.clock,
+                trouble=lambda prompt, number: Rejected("no", status=400) if prompt.turn == 1 else None,
+            )
+        )
+        scheduler = world.scheduler({"m/a": (plan(number, goal=6) for number in range(5))})
+        await scheduler.play_all()
+        assert scheduler.tallies["m/a"].finished == 0
+        assert scheduler.tallies["m/a"].live == 0
+        return scheduler._expected("count", "all")
+
+    assert run(scenario) == GAMES["count"].turns_typical

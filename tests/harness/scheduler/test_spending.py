@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import anyio
 import pytest
 
 from harness.core.errors import AccountRefused, BudgetSpent
@@ -187,3 +188,112 @@ def test_the_stop_share_of_a_money_budget_follows_what_calls_cost() -> None:
     assert 0.9 * 2.2 <= spent <= 2.2 + 1e-9
     assert {row.status for row in world.rows.episodes} == {"finished"}
     assert {tally.finished for tally in scheduler.tallies.values()} <= {48, 49, 50}
+
+
+def lane(
+    ended: int, turns: tuple[int, ...] = (), *, methods: tuple[str, ...] = ("m/a",), planned: int = 100
+) -> LaneProgress:
+    """A lane whose begun episodes have all ended, with these numbers of turns."""
+    return LaneProgress(
+        methods=methods,
+        planned=planned,
+        begun=ended,
+        begun_now=ended,
+        turns_typical=4,
+        ended=ended,
+        turns=float(sum(turns)),
+        squares=float(sum(number**2 for number in turns)),
+    )
+
+
+def test_the_variance_of_turns_is_that_of_the_ended_episodes() -> None:
+    """Before two have ended the square of the typical number stands for it."""
+    assert lane(0).variance == lane(1, (9,)).variance == 16.0
+    assert lane(2, (2, 4)).variance == 1.0
+    assert lane(3, (5, 5, 5)).variance == 0.0
+
+
+def test_a_lane_at_a_share_of_its_plan() -> None:
+    """Episodes of earlier runs count for the share and not for this run; a lane that ended begins no more."""
+    progress = LaneProgress(methods=("m/a",), planned=10, begun=2, begun_now=1, turns_typical=4)
+    assert [progress.episodes_at(share) for share in (0.0, 0.1, 0.2, 0.5, 1.0)] == [1, 1, 1, 4, 9]
+    progress.feeding = False
+    assert progress.episodes_at(1.0) == 1
+
+
+def budget_of_calls(world: World, progress: LaneProgress, calls: int) -> SpendingBudget:
+    """Returns a budget of one lane, whose turns so far are paid for."""
+    for name in progress.methods:
+        world.add(name)
+    scope = Scope(
+        name="the sweep",
+        allowance=Allowance(calls=calls),
+        payers=frozenset(progress.methods),
+        lanes=frozenset({"lane"}),
+    )
+    made = SpendingBudget(
+        [scope],
+        lanes={"lane": progress},
+        spent={},
+        gates={name: world.routes[name].gate for name in progress.methods},
+        clock=world.clock,
+    )
+    for name in progress.methods:
+        for _ in range(int(progress.turns) // len(progress.methods)):
+            made.begin_call(name)
+    return made
+
+
+@pytest.mark.parametrize("methods", [("m/a",), ("m/a", "m/b")])
+def test_a_budget_reaches_as_far_as_its_episodes_cost(methods: tuple[str, ...]) -> None:
+    """Episodes of exactly four turns: 100 calls are 25 of them, whether one method makes the calls or two."""
+
+    progress = lane(10, (4,) * 10, methods=methods)
+
+    async def scenario() -> None:
+        made = budget_of_calls(World(), progress, 100)
+        while True:
+            await made.wait_until_affordable("lane")
+            made.begin("lane")
+            for number in range(4):
+                made.begin_call(methods[number % len(methods)])
+            made.end("lane", turns=4, seconds=1.0)
+
+    with pytest.raises(
+        BudgetSpent, match="sweep reaches to 25 % of each method's episodes: 100 of 100 calls"
+    ):
+        run(scenario)
+    assert progress.begun == 25
+
+
+@pytest.mark.parametrize(("methods", "share"), [(("m/a",), 0.22), (("m/a", "m/b"), 0.23)])
+def test_the_spread_of_lengths_is_a_reserve(methods: tuple[str, ...], share: float) -> None:
+    """Ten episodes of two or six turns, one begun: a standard deviation of what is ahead is kept back.
+
+    With e episodes these are 4 e calls and the deviation 2 sqrt(e - 10), or sqrt(2 (e - 10)) for two methods;
+    99 calls are enough for 22 episodes, or for 23."""
+
+    async def scenario() -> float:
+        progress = lane(10, (2, 6) * 5, methods=methods)
+        made = budget_of_calls(World(), progress, 99)
+        progress.begun_now = progress.ended + 1
+        await made.wait_until_affordable("lane")
+        return made._accounts[0].stop_share
+
+    assert run(scenario) == pytest.approx(share, abs=1e-5)
+
+
+@pytest.mark.parametrize(("planned", "begun"), [(10, 1), (300, 3)])
+def test_the_first_episodes_teach_what_one_costs(planned: int, begun: int) -> None:
+    """Until an episode has ended, no more than a hundredth of the plan is begun, one at least."""
+
+    async def scenario() -> int:
+        progress = lane(0, planned=planned)
+        made = budget_of_calls(World(), progress, 9_999)
+        with anyio.move_on_after(5):
+            while True:
+                await made.wait_until_affordable("lane")
+                made.begin("lane")
+        return progress.begun_now
+
+    assert run(scenario) == begun
