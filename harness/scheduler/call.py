@@ -217,7 +217,7 @@ class Caller:
             answer = _result_of_failure(error)
         finally:
             answered = clock.now()
-            self.watchdog.call_returned(sent_number)
+            self.watchdog.call_returned(sent_number, answered)
             gate.leave(admission, answer)
         if answer.cost is not None:
             gate.estimates.learn(kind, characters=size, cost=answer.cost)
