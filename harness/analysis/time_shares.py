@@ -12,7 +12,11 @@ from harness.store.reader import time_by_method
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimeShares:
-    """The shares of an access method's wall time, over all runs; they sum to 1."""
+    """The shares of an access method's wall time, over all runs; the five from `provider` to `starved` sum to
+    1.
+
+    at_limit   share in which turns waited while as many calls were in flight as the sweep allows
+    tail_s     seconds at the end with two turns or fewer; tail_calls were answered in them"""
 
     method: str
     seconds: float
@@ -21,6 +25,9 @@ class TimeShares:
     backing_off: float
     own_cpu: float
     starved: float
+    at_limit: float
+    tail_s: float
+    tail_calls: int
 
 
 def store_times(store: Path) -> tuple[TimeShares, ...]:
@@ -42,6 +49,9 @@ def store_times(store: Path) -> tuple[TimeShares, ...]:
             backing_off=one.backing_off_s / one.seconds,
             own_cpu=one.own_cpu_s / one.seconds,
             starved=one.starved_s / one.seconds,
+            at_limit=one.at_limit_s / one.seconds,
+            tail_s=one.tail_s,
+            tail_calls=one.tail_calls,
         )
         for one in times
     )

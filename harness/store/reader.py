@@ -332,7 +332,8 @@ def nothing_but_aborts(connection: Readable) -> list[tuple[str, int, str, str]]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MethodTime:
-    """The seconds of an access method over all runs, in five parts; time_breakdown.py defines them."""
+    """The seconds of an access method over all runs, in five parts, and two details; time_breakdown.py
+    defines them."""
 
     method: str
     seconds: float
@@ -341,6 +342,9 @@ class MethodTime:
     backing_off_s: float
     own_cpu_s: float
     starved_s: float
+    at_limit_s: float
+    tail_s: float
+    tail_calls: int
 
 
 def time_by_method(connection: Readable) -> list[MethodTime]:

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.core.errors import RateLimited
-from harness.core.records import CallRecord, MethodRecord, PulseRecord, Record
+from harness.core.records import CallRecord, GateEvent, MethodRecord, PulseRecord, Record
 from harness.limits.gate import GateLimits
 from harness.store import schema
 from harness.store.reader import MethodTime, time_by_method
@@ -237,3 +237,35 @@ def test_a_planted_bottleneck_is_named(
     most of the time."""
     (found,) = times(store, simulated(limits, episodes=episodes, errors=errors))
     assert getattr(found, f"{cause}_s") > 0.8 * found.seconds, found
+
+
+def test_waiting_at_the_users_limit_is_told_from_the_providers(store: duckdb.DuckDBPyConnection) -> None:
+    """With four calls in flight of four allowed the wait is for the user's limit; of sixteen allowed it is
+    not."""
+    calls = [try_(f"e{number}", 0, 100.0, latency=2) for number in range(4)]
+    waiting = [try_(f"w{number}", 0, 100.0, place=2, latency=2) for number in range(4)]
+    for concurrency, at_limit_s in ((4, 2.0), (16, 0.0)):
+        (found,) = times(store, [METHOD._replace(concurrency=concurrency), *calls, *waiting])
+        assert found.at_limit_s == pytest.approx(at_limit_s)
+
+
+def test_the_last_calls_are_counted(store: duckdb.DuckDBPyConnection) -> None:
+    """Four episodes end after 2 s, two of them go on with one call each of 30 s and 60 s."""
+    calls = [try_(f"e{number}", 0, 100.0, latency=2) for number in range(4)]
+    last = [try_("e0", 1, 102.0, latency=30), try_("e1", 1, 102.0, latency=60)]
+    (found,) = times(store, [METHOD, *calls, *last])
+    assert found.tail_s == pytest.approx(60.0)
+    assert found.tail_calls == 2
+
+
+def test_who_still_waits_counts(store: duckdb.DuckDBPyConnection) -> None:
+    """A call is refused, the gate pauses for 300 s, and the run is interrupted 100 s later: those are backing
+    off."""
+    rest = GateEvent(run_id="1", gate="m/a", kind="rest", detail="pausing 300.0 s (HTTP 429)", at=102.0)
+    pulse = PulseRecord(run_id="1", at=202.0, lag_s=0.0, lag_s_max=0.0)
+    (found,) = times(store, [METHOD, try_("e", 0, 100.0, latency=2), rest, pulse])
+    assert found.backing_off_s == pytest.approx(100.0)
+    assert found.seconds == pytest.approx(102.0)
+    closed = GateEvent(run_id="1", gate="m/a", kind="closed", detail="stopped", at=112.0)
+    (found,) = times(store, [METHOD, try_("e", 0, 100.0, latency=2), rest, closed, pulse])
+    assert found.backing_off_s == pytest.approx(10.0)
