@@ -12,8 +12,17 @@ from pathlib import Path
 from harness.access.game_sets import game_sets
 from harness.access.methods import resolved
 from harness.analysis.completeness import replicate_of
-from harness.audit.scores.arrays import EpisodeColumns, score_array
-from harness.audit.scores.power import PlannedGame, PowerEstimate, Spread, estimate_power, guessed, measured
+from harness.audit.scores.arrays import EpisodeColumns, ScoreArray, score_array
+from harness.audit.scores.detection import simulate_detection, with_pilot_range
+from harness.audit.scores.power import (
+    PlannedGame,
+    PowerEstimate,
+    Spread,
+    estimate_power,
+    guessed,
+    measured,
+    measured_again,
+)
 from harness.config.episode_plans import GameSet
 from harness.config.sweep import SweepSpec
 from harness.core.errors import AuditError
@@ -72,7 +81,7 @@ def analyse_power(spec: SweepSpec, *, source: Path, earlier: Path | None) -> tup
     references = spec.references()
     if not references:
         raise AuditError("an audit compares access methods, and no model of this sweep has two")
-    spreads: Mapping[str, Spread] = {}
+    pilot: ScoreArray | None = None
     plays: list[StoredPlay] = []
     if earlier is not None:
         with open_to_read(earlier) as connection:
@@ -82,14 +91,14 @@ def analyse_power(spec: SweepSpec, *, source: Path, earlier: Path | None) -> tup
             raise AuditError(
                 f"{earlier}: no look block of this store has ended yet, so it gives no spread of scores"
             )
-        spreads = _spreads(rows)
+        pilot = _pilot(rows)
     lengths = EpisodeLengths(plays, bot_turns)
     return tuple(
-        _analysis(spec, model, sets, lengths, spreads, source=source, earlier=earlier) for model in references
+        _analysis(spec, model, sets, lengths, pilot, source=source, earlier=earlier) for model in references
     )
 
 
-def _spreads(rows: EpisodeRows) -> dict[str, Spread]:
+def _pilot(rows: EpisodeRows) -> ScoreArray:
     method = [
         replicate_of(name) if arm == "again" else name
         for name, arm in zip(rows.method, rows.arm, strict=True)
@@ -103,7 +112,7 @@ def _spreads(rows: EpisodeRows) -> dict[str, Spread]:
         score=rows.score,
         batch=rows.batch,
     )
-    return measured(score_array(columns))
+    return score_array(columns)
 
 
 def margin_power(
@@ -135,9 +144,14 @@ def margin_power(
         ],
         repeats=spec.repeats,
         methods=len(parts) - 1,
-        margins={"points": spec.audit.margin, "played": spec.audit.margin_played},
+        margins=margins_of(spec),
         alpha=spec.audit.alpha,
     )
+
+
+def margins_of(spec: SweepSpec) -> dict[str, float]:
+    """Returns the margin of each endpoint, the score first."""
+    return {"points": spec.audit.margin, "played": spec.audit.margin_played}
 
 
 def _analysis(
@@ -145,7 +159,7 @@ def _analysis(
     model: str,
     sets: Mapping[str, GameSet],
     lengths: EpisodeLengths,
-    spreads: Mapping[str, Spread],
+    pilot: ScoreArray | None,
     *,
     source: Path,
     earlier: Path | None,
@@ -153,7 +167,11 @@ def _analysis(
     names = [name for name, (of, _) in spec.methods().items() if of == model]
     reference = spec.references()[model]
     items = {game: len(chosen.instances) for game, chosen in sets.items()}
+    spreads = {} if pilot is None else measured(pilot)
     power = margin_power(spec, model, items, spreads=spreads, spread_source=f"as in {earlier}")
+    power = simulate_detection(power, seed=spec.seed)
+    if pilot is not None:
+        power = with_pilot_range(power, measured_again(pilot, seed=spec.seed), margins_of(spec))
     methods = [method_episodes(spec, sets, name, concurrency=1, source=source) for name in names]
     planned = _cost(methods, lengths, spec.repeats)
     return PowerAnalysis(

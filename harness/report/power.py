@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
-from harness.audit.scores.power import EndpointPower
+from harness.audit.scores.power import EndpointPower, PowerEstimate
 from harness.planning.power import PowerAnalysis, SettlingCost, margins_text, too_small_text
 from harness.report.table import table
 from harness.report.text import escape_control
@@ -62,26 +62,60 @@ def _print_spreads(one: PowerAnalysis, console: Console) -> None:
 
 def sentences(one: PowerAnalysis) -> list[str]:
     """Returns the analysis of one model in words, a warning last where the sweep is too small."""
-    points, played = one.prospect.endpoints
     items = sum(game.items for game in one.prospect.games)
     twice = f", {one.reference} twice" if one.again else ""
     size = f"{len(one.methods)} access methods{twice}, {items} items x {one.planned.repeats}"
-    lines = [
-        f"{one.model}: {size}: {_cost_text(one.planned)}.",
-        f"It finds differences of {points.found:.1f} points, and proves methods truly alike so within "
-        f"{_provable(points)} points and {_provable(played)} % of episodes played, each four times in five.",
-    ]
+    lines = [f"{one.model}: {size}: {_cost_text(one.planned)}.", *_detection_text(one.prospect)]
+    points, played = one.prospect.endpoints
+    lines.append(
+        "It calls methods that are truly equal EQUIVALENT in four audits of five with margins of at least"
+        f" {_provable(points, 'points')} and {_provable(played, '% of episodes played')}."
+    )
     if one.prospect.enough:
         fewer = ""
         if one.needed is not None and one.needed.repeats < one.planned.repeats:
-            fewer = f" {one.needed.repeats} would do: {_cost_text(one.needed)}."
+            fewer = f" {one.needed.repeats} repeats are enough{_repeats_range(one.prospect)}: {_cost_text(one.needed)}."
         return [*lines, f"Enough for its margins of {margins_text(one.prospect)}.{fewer}"]
-    cost = "" if one.needed is None else f": {_cost_text(one.needed)}"
+    cost = "" if one.needed is None else f"{_repeats_range(one.prospect)}: {_cost_text(one.needed)}"
     return [*lines, f"WARNING: {too_small_text(one.prospect)}{cost}."]
 
 
-def _provable(endpoint: EndpointPower) -> str:
-    return f"{max(endpoint.provable, endpoint.floor):.1f}"
+def _detection_text(power: PowerEstimate) -> list[str]:
+    """Returns which differences the audit finds: one that is spread over the games, and one in a single game."""
+    found, single, pilot = power.endpoints[0].found, power.single, power.pilot
+    everywhere = _shift_text(found, None if pilot is None else pilot.found)
+    alone = _shift_text(single, None if pilot is None else pilot.single)
+    if found is None and single is None:
+        return ["It finds no difference of up to 100 points in four audits of five: it has too few items."]
+    return [
+        f"In four audits of five it finds {everywhere} in every game, or {alone} in one game alone "
+        f"({power.single_game}, where it takes most)."
+    ]
+
+
+def _shift_text(shift: float | None, among: tuple[float | None, float | None] | None) -> str:
+    if shift is None:
+        return "no difference of up to 100 points"
+    return f"a difference of {shift:.1f} points{'' if among is None else f' [{_bound(among[0])} to {_bound(among[1])}]'}"
+
+
+def _bound(shift: float | None) -> str:
+    return "above 100" if shift is None else f"{shift:.1f}"
+
+
+def _repeats_range(power: PowerEstimate) -> str:
+    """Returns the range of the repeats over pilots of other items."""
+    if power.pilot is None:
+        return ""
+    low, high = power.pilot.repeats
+    if low is None:
+        return ""
+    return f" [{low} or more]" if high is None else f" [{low} to {high}]"
+
+
+def _provable(endpoint: EndpointPower, unit: str) -> str:
+    provable = max(endpoint.provable, endpoint.floor)
+    return f"{provable:.1f} {unit}" if provable < 100 else f"more than 100 {unit} (none)"
 
 
 def _cost_text(cost: SettlingCost) -> str:

@@ -9,6 +9,7 @@ variance.py           variance between methods, between items, and by chance; ag
 pairs.py              every two methods in every game, exploratory
 sample_size.py        what would settle an open verdict
 power.py              what an audit will be able to show, before anything is played
+detection.py          which differences four audits in five find, by simulated audits
 session_tests.py      differences and equivalence from one session of plays to the next
 evidence.py           all tests of all methods at once
 comparison.py         one method compared with the reference

@@ -260,6 +260,14 @@ def _mostly(games: Sequence[GameFinding], alpha: float) -> tuple[str, str, float
     return max(parts, key=lambda part: abs(part[2]))
 
 
+def _differing(evidence: Evidence, index: int) -> int:
+    """Returns the number of items whose difference is not 0 on some endpoint."""
+    return sum(
+        int(np.any([game.difference(endpoint)[index] != 0 for endpoint in ENDPOINTS], axis=0).sum())
+        for game in evidence.games
+    )
+
+
 def _plan(evidence: Evidence, index: int, items: int) -> SampleSizePlan:
     (a, b), scores = evidence.places(index), evidence.scores
     questions = [
@@ -277,6 +285,7 @@ def _plan(evidence: Evidence, index: int, items: int) -> SampleSizePlan:
         questions,
         repeats=scores.repeats,
         items=items,
+        differing=_differing(evidence, index),
         alpha=evidence.rules.alpha / evidence.family,
         calls=calls if isfinite(calls) else None,
         cost_usd=cost if isfinite(cost) else None,

@@ -2,29 +2,31 @@
 
 Knows items, repeats and the spread of scores, guessed or measured; nothing of stores. Keeps: a guess is named
 as one; a margin that no number of repeats confirms is named. Does not promise: a verdict; forecasts hold for
-truly equal methods, four times in five."""
+truly equal methods, four times in five. detection.py adds which differences are found."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, sqrt
 
 import numpy as np
-from scipy import stats
 
 from harness.audit.scores.arrays import ABORTED, FloatArray, ScoreArray
 from harness.audit.scores.intervals import Strata, hidden_bound
-from harness.audit.scores.sample_size import POWER, reach
+from harness.audit.scores.sample_size import differing_min, reach
+from harness.core.seeds import derive_seed
 
 REPEATS_MAX = 10_000
+RESAMPLES = 200  # of a pilot's items, for the range of what rests on it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spread:
     """Variances of one item's result in one game, in points squared and percent squared.
 
-    chance  between plays of one item through one method;  items  an item's own response to a method
+    chance  between plays of one item through one method
+    items   an item's own response to a method; as estimated it may be negative, see `estimate_power`
     *_played  the same for being played at all"""
 
     chance: float
@@ -112,7 +114,28 @@ def _split(values: FloatArray) -> tuple[float, float] | None:
         return (max(0.0, float(np.mean(spreads)) / 2), 0.0) if spreads else None
     if not spreads:
         return within, 0.0
-    return within, max(0.0, (float(np.mean(spreads)) - within * float(np.mean(noise))) / 2)
+    return within, (float(np.mean(spreads)) - within * float(np.mean(noise))) / 2
+
+
+def measured_again(scores: ScoreArray, *, seed: int, resamples: int = RESAMPLES) -> list[dict[str, Spread]]:
+    """Returns what `measured` gives for pilots whose items are drawn from this one's with replacement: the
+    bootstrap over items, within games."""
+    rng = np.random.default_rng(derive_seed(seed, "pilot"))
+    found = []
+    for _ in range(resamples):
+        games = []
+        for game in scores.games:
+            drawn = rng.integers(0, len(game.items), size=len(game.items))
+            games.append(
+                replace(
+                    game,
+                    items=tuple(game.items[i] for i in drawn.tolist()),
+                    outcome=game.outcome[:, drawn],
+                    score=game.score[:, drawn],
+                )
+            )
+        found.append(measured(replace(scores, games=tuple(games))))
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,12 +147,19 @@ class PlannedGame:
     spread: Spread
     source: str
 
+    def variance(self, endpoint: str, repeats: int) -> float:
+        """Returns the variance of an item's difference between two methods, played so many times through each."""
+        chance, items = self.spread.of(endpoint)
+        return 2 * (items + chance / repeats)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointPower:
     """One endpoint of one contrast, in its own unit.
 
-    found     the smallest difference that four audits in five find
+    se        standard error of the difference
+    found     the smallest difference, equal in all games, that four audits in five find; None where it was
+              not simulated or is above 100
     provable  the smallest margin within which truly equal methods are called EQUIVALENT, four times in five
     floor     no margin below this can be confirmed: the hidden bound of games that show no spread at all
     repeats   in total, that settle the margin; None: no number of repeats does
@@ -138,7 +168,7 @@ class EndpointPower:
     endpoint: str
     margin: float
     se: float
-    found: float
+    found: float | None
     provable: float
     floor: float
     repeats: int | None
@@ -150,10 +180,23 @@ class EndpointPower:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PilotRange:
+    """The 90 % ranges of what a pilot says, over pilots of other items. None in a pair: above 100, or more
+    than any number of repeats."""
+
+    found: tuple[float | None, float | None]
+    single: tuple[float | None, float | None]
+    repeats: tuple[int | None, int | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PowerEstimate:
     """What a sweep's audit of one model will be able to show.
 
     methods   held against the reference; repeats: planned
+    single    the smallest difference in points, in one game alone, that four audits in five find; None as
+              for `found`;  single_game  that game: the one with the largest standard error
+    pilot     how far the figures depend on the pilot's items; None for guessed spreads
     needed    repeats that settle both endpoints; None where only more items do, factor times as many"""
 
     games: tuple[PlannedGame, ...]
@@ -161,6 +204,9 @@ class PowerEstimate:
     repeats: int
     alpha: float
     endpoints: tuple[EndpointPower, ...]
+    single: float | None = None
+    single_game: str = ""
+    pilot: PilotRange | None = None
 
     @property
     def enough(self) -> bool:
@@ -179,12 +225,14 @@ class PowerEstimate:
 def estimate_power(
     games: Sequence[PlannedGame], *, repeats: int, methods: int, margins: Mapping[str, float], alpha: float
 ) -> PowerEstimate:
-    """Returns the forecast for these games.
+    """Returns what repeats prove of truly equal methods. detection.py adds which differences are found.
 
     repeats  planned; methods: compared with the reference
     margins  endpoint -> margin, "points" and "played"
     source   variance of a stratified mean of paired differences: (2 response + 2 chance / R) / n, weighted;
-             Holm's first step"""
+             Holm's first step. Estimated responses are cut at 0 in their sum over games, not game by game:
+             that would add up the noise of the estimates"""
+    games = _without_negative(games)
     endpoints = tuple(
         _endpoint(games, endpoint, repeats, margin, alpha / max(1, methods))
         for endpoint, margin in margins.items()
@@ -192,6 +240,24 @@ def estimate_power(
     return PowerEstimate(
         games=tuple(games), methods=methods, repeats=repeats, alpha=alpha, endpoints=endpoints
     )
+
+
+def _without_negative(games: Sequence[PlannedGame]) -> list[PlannedGame]:
+    """Returns the games with responses of at least 0 whose sum is that of the estimates, cut at 0."""
+    points = _shares([(game.spread.items, game.items) for game in games])
+    played = _shares([(game.spread.items_played, game.items) for game in games])
+    return [
+        replace(game, spread=replace(game.spread, items=one, items_played=other))
+        for game, one, other in zip(games, points, played, strict=True)
+    ]
+
+
+def _shares(responses: Sequence[tuple[float, int]]) -> list[float]:
+    """Returns the (response, items) of each game as responses of at least 0 with the same sum over items."""
+    whole = sum(response / items for response, items in responses)
+    positive = sum(max(0.0, response) / items for response, items in responses)
+    factor = max(0.0, whole) / positive if positive > 0 else 0.0
+    return [max(0.0, response) * factor for response, _ in responses]
 
 
 def _endpoint(
@@ -203,18 +269,21 @@ def _endpoint(
     se = sqrt(items + chance / repeats)
     floor = _floor(games, endpoint, alpha, 1.0)
     want = margin / reach(alpha)
-    needed = _repeats(chance, want**2 - items) if floor <= margin else None
+    total, testable = sum(game.items for game in games), differing_min(alpha)
+    needed = _repeats(chance, want**2 - items) if floor <= margin and total >= testable else None
     return EndpointPower(
         endpoint=endpoint,
         margin=margin,
         se=se,
-        found=float(stats.norm.ppf(1 - alpha / 2) + stats.norm.ppf(POWER)) * se,
+        found=None,
         provable=reach(alpha) * se,
         floor=floor,
         repeats=needed,
         factor=1.0
         if needed is not None
-        else _factor(games, endpoint, (items + chance / repeats) / want**2, margin, alpha),
+        else max(
+            testable / total, _factor(games, endpoint, (items + chance / repeats) / want**2, margin, alpha)
+        ),
     )
 
 

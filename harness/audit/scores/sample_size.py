@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import ceil, inf, isfinite, sqrt
+from functools import partial
+from math import ceil, inf, isfinite, log1p, log2, sqrt
 
 import numpy as np
 from scipy import stats
@@ -18,6 +19,8 @@ from harness.audit.scores.intervals import LEVELS, Strata, hidden_bound, total
 Aim = Callable[[Strata, float, float], float]  # moments, margin, alpha -> the standard error wanted
 POWER = 0.8
 FACTOR_MAX = 1e6
+MARGIN_MAX = 100.0  # the scale of points and of percent: a wider margin confirms nothing
+NULL_DRAWS = 20_000  # of the largest statistic: its .95 quantile is within .02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +56,8 @@ class SampleSizePlan:
                      show it
     items            in total, at the present number of repeats; None when repeats suffice
     factor           items needed over items present
-    margins_smallest the smallest margin of each endpoint that repeats alone can confirm on these items; None
-    where unknown
+    margins_smallest the smallest margin of each endpoint that repeats alone can confirm on these items, at
+                     most MARGIN_MAX; None where unknown
     calls, cost_usd  None where not counted"""
 
     repeats: int | None
@@ -109,11 +112,36 @@ def reach(alpha: float) -> float:
     return float(stats.norm.ppf(1 - alpha) + stats.norm.ppf(1 - (1 - POWER) / 2))
 
 
+def differing_min(alpha: float) -> int:
+    """Returns how many items must differ for a sign-flip test to reject at alpha: its smallest two-sided p is
+    2^(1 - m) with m items whose difference is not 0."""
+    return ceil(1 + log2(1 / alpha))
+
+
+def joint_critical(questions: Sequence[Question], alpha: float) -> float:
+    """Returns how many standard errors the macro difference must be from 0 for the joint test to reject.
+
+    The joint test takes the smallest p over endpoints x (1 + games). Simulates its largest standardised
+    statistic with independent normal game means, which is the limit of the sign-flip distribution."""
+    rng = np.random.default_rng(0)
+    largest = np.zeros(NULL_DRAWS)
+    for question in questions:
+        parts = question.parts
+        se = parts.weight[0] * np.sqrt(parts.variance[0] / np.maximum(parts.n[0], 1))
+        if not (se > 0).any():
+            continue
+        games = rng.normal(size=(NULL_DRAWS, int((se > 0).sum())))
+        macro = np.abs(games @ se[se > 0]) / sqrt(float((se**2).sum()))
+        largest = np.maximum(largest, np.maximum(macro, np.abs(games).max(axis=1)))
+    return max(float(np.quantile(largest, 1 - alpha)), float(stats.norm.ppf(1 - alpha / 2)))
+
+
 def plan(
     questions: Sequence[Question],
     *,
     repeats: int,
     items: int,
+    differing: int,
     alpha: float,
     calls: float | None,
     cost_usd: float | None,
@@ -121,27 +149,31 @@ def plan(
     """Returns what settles all these endpoints at once.
 
     repeats, items   present
+    differing        items whose difference is not 0 on some endpoint
     alpha            after Holm
     calls, cost_usd  of one play of one item through both methods; None where not counted
     source           sample size of two one-sided tests at true difference 0; where that is already reached
                      and the verdict still open, at the observed difference: to confirm that it lies inside
-                     the margin or that it exists, whichever is cheaper"""
+                     the margin or that it exists, whichever is cheaper. No design is named whose smallest
+                     sign-flip p exceeds alpha"""
     aims: list[Aim] = [_aim_at_none] * len(questions)
     if all(
         _error(question.parts) <= _aim_at_none(question.parts, question.margin, alpha)
         for question in questions
     ):
-        aims = [_aim_at_observed] * len(questions)
+        aims = [partial(_aim_at_observed, critical=joint_critical(questions, alpha))] * len(questions)
     wanted = [
         aim(question.parts, question.margin, alpha) for aim, question in zip(aims, questions, strict=True)
     ]
     needed = max(_repeats_for(question, want) for question, want in zip(questions, wanted, strict=True))
+    needed = max(needed, _repeats_until_testable(repeats, items, differing, alpha))
     smallest = tuple(_smallest_margin(question, alpha) for question in questions)
     if isfinite(needed):
         more = max(ceil(needed), repeats + 1)
         return _costed(more, None, 1.0, more * items, smallest, calls, cost_usd)
     factor = max(_factor_for(question, aim, alpha) for question, aim in zip(questions, aims, strict=True))
-    grown = max(ceil(factor * items), items + 1)
+    testable = ceil(differing_min(alpha) * items / max(1, differing)) if differing else differing_min(alpha)
+    grown = max(ceil(factor * items), testable, items + 1)
     return _costed(None, grown, grown / items, repeats * grown, smallest, calls, cost_usd)
 
 
@@ -160,13 +192,26 @@ def _aim_at_none(parts: Strata, margin: float, alpha: float) -> float:
     return float((room[errors > 0] / errors[errors > 0]).min())
 
 
-def _aim_at_observed(parts: Strata, margin: float, alpha: float) -> float:
+def _repeats_until_testable(repeats: int, items: int, differing: int, alpha: float) -> float:
+    """Returns the repeats after which enough items differ for the sign-flip test to reject at alpha; infinite
+    if they never do. An item that differs by chance does so with one probability in every set of repeats."""
+    needed, share = differing_min(alpha), differing / items
+    if items < needed:
+        return inf
+    if share in (0.0, 1.0) or differing >= needed:
+        return 0.0
+    return repeats * log1p(-needed / items) / log1p(-share) if needed < items else inf
+
+
+def _aim_at_observed(parts: Strata, margin: float, alpha: float, *, critical: float) -> float:
     """Returns the standard error at which the observed difference would be confirmed, inside the margin or at
-    all, in four audits of five."""
+    all, in four audits of five.
+
+    critical  standard errors at which the joint test rejects"""
     observed = abs(float(total(parts).estimate[0]))
     power = float(stats.norm.ppf(POWER))
     inside = (margin - _hidden(parts, alpha) - observed) / (float(stats.norm.ppf(1 - alpha)) + power)
-    beyond = observed / (float(stats.norm.ppf(1 - alpha / 2)) + power)
+    beyond = observed / (critical + power)
     return max(inside, beyond)
 
 
@@ -186,7 +231,8 @@ def _repeats_for(question: Question, error: float) -> float:
 def _smallest_margin(question: Question, alpha: float) -> float | None:
     if question.noise is None:
         return None
-    return reach(alpha) * sqrt(question.noise.items) + _hidden(question.parts, alpha)
+    smallest = reach(alpha) * sqrt(question.noise.items) + _hidden(question.parts, alpha)
+    return min(MARGIN_MAX, smallest)
 
 
 def _factor_for(question: Question, aim: Aim, alpha: float) -> float:

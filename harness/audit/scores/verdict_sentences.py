@@ -89,11 +89,12 @@ def inconclusive(
         needed, impossible = f"{plan.repeats} repeats in all{_price(plan)}", ""
     else:
         needed = f"about {plan.items:,} items in all x {repeats}{_price(plan)}"
-        impossible = (
-            f"; with these items no number of repeats can confirm a margin below {margin_smallest:.1f} {unit}"
-            if margin_smallest is not None and margin_smallest > margin
-            else ""
-        )
+        impossible = ""
+        if margin_smallest is not None and margin_smallest > margin:
+            confirmed = (
+                f"a margin below {margin_smallest:.1f} {unit}" if margin_smallest < 100 else "any margin"
+            )
+            impossible = f"; with these items no number of repeats can confirm {confirmed}"
     return f"{span} To settle {margin:g} {unit}: {needed}{impossible}.{_runs_only(scope)}"
 
 

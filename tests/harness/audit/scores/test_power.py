@@ -8,9 +8,20 @@ import numpy as np
 import pytest
 
 from harness.audit.scores.contrasts import pair
+from harness.audit.scores.detection import simulate_detection, with_pilot_range
 from harness.audit.scores.intervals import equivalence_p, strata
-from harness.audit.scores.power import FRESH, PlannedGame, Spread, estimate_power, guessed, measured
+from harness.audit.scores.power import (
+    FRESH,
+    PlannedGame,
+    PowerEstimate,
+    Spread,
+    estimate_power,
+    guessed,
+    measured,
+    measured_again,
+)
 from harness.audit.scores.sample_size import reach
+from harness.audit.scores.sign_flips import joint_rejections, sign_flip_test
 from tests.harness.audit.simulator import CLEAN, GAMES, ITEMS, from_games, game_of, simulate
 
 MARGINS = {"points": 3.0, "played": 5.0}
@@ -128,3 +139,75 @@ def test_forecasts_come_true(repeats: int, greedy: bool, margin: float) -> None:
             <= 0.05
         )
     assert proved >= 26
+
+
+def _small(items: int = 20, games: int = 2, chance: float = 400.0) -> PowerEstimate:
+    planned = _games(_plain(chance), *[items] * games)
+    return estimate_power(planned, repeats=1, methods=1, margins=MARGINS, alpha=0.05)
+
+
+def _found_share(shifts: list[float], chance: float, items: int, seed: int, audits: int = 400) -> float:
+    """Returns the share of fresh audits that the joint test rejects, with normal differences."""
+    rng = np.random.default_rng(seed)
+    points = [shift + (2 * chance) ** 0.5 * rng.normal(size=(audits, items)) for shift in shifts]
+    shared = [np.ones_like(values, dtype=np.bool_) for values in points]
+    names = [f"g{place}" for place in range(len(shifts))]
+    return float(joint_rejections([points], shared, names, seed, draws=499, alpha=0.05).mean())
+
+
+def test_what_is_found_is_found_four_times_in_five() -> None:
+    """Fresh audits with the difference that is named, in all games and in one, reject in about .8."""
+    power = simulate_detection(_small(), seed=1, audits=600)
+    found, single = power.endpoints[0].found, power.single
+    assert found is not None
+    assert single is not None
+    assert single > found
+    assert 0.73 <= _found_share([found, found], 400.0, 20, seed=2) <= 0.87
+    assert 0.73 <= _found_share([single, 0.0], 400.0, 20, seed=3) <= 0.87
+
+
+def test_too_few_items_find_nothing() -> None:
+    """One game of five items has no p below .0625: no difference is found, and no repeats settle a margin."""
+    power = simulate_detection(_small(items=5, games=1, chance=0.01), seed=1, audits=100)
+    assert power.endpoints[0].found is None
+    assert power.single is None
+    assert power.needed is None
+    assert power.factor >= 6 / 5
+
+
+def test_the_quick_joint_test_decides_as_the_joint_test() -> None:
+    """Of 200 contrasts with differences from none to large, 999 draws decide as 9,999 draws do in 95 %, and
+    reject as many; five items, which allow no p below .0625, are never rejected."""
+    rng = np.random.default_rng(4)
+    size = np.linspace(0, 1, 200)[:, None]
+    games = [rng.normal(size=(200, items)) + size for items in (12, 30)]
+    endpoints = [games, [np.zeros_like(games[0]), rng.normal(size=games[1].shape)]]
+    shared = [np.ones_like(values, dtype=np.bool_) for values in games]
+    joint = sign_flip_test(endpoints, shared, ["a", "b"], 5).joint
+    for alpha in (0.01, 0.05):
+        quick = joint_rejections(endpoints, shared, ["a", "b"], 6, draws=999, alpha=alpha)
+        assert (quick == (joint <= alpha)).mean() >= 0.95
+        assert abs(float(quick.mean() - (joint <= alpha).mean())) <= 0.03
+    five = [[np.full((3, 5), -100.0)]]
+    assert not joint_rejections(five, [np.full((3, 5), True)], ["a"], 6, draws=999, alpha=0.05).any()
+
+
+def test_a_pilot_gives_a_range() -> None:
+    """The range over resampled pilots holds the figures of the pilot itself, and has a width."""
+    pilot = simulate("strong", [CLEAN, CLEAN], np.random.default_rng(8), repeats=2, greedy=False)
+    spreads = measured(pilot)
+    games = [PlannedGame(game=game, items=60, spread=spreads[game], source="pilot") for game in GAMES[:2]]
+    power = estimate_power(games, repeats=3, methods=1, margins=MARGINS, alpha=0.05)
+    power = simulate_detection(power, seed=1, audits=200)
+    ranged = with_pilot_range(power, measured_again(pilot, seed=1, resamples=60), MARGINS)
+    assert ranged.pilot is not None
+    low, high = ranged.pilot.found
+    found = power.endpoints[0].found
+    assert low is not None
+    assert high is not None
+    assert found is not None
+    assert low < found < high
+    fewest, most = ranged.pilot.repeats
+    assert power.needed is not None
+    assert fewest is not None
+    assert fewest <= power.needed <= (most or power.needed)

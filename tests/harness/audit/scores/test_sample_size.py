@@ -1,4 +1,4 @@
-"""What settling costs."""
+"""The designs that settle an open verdict."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 
 from harness.audit.scores.arrays import FloatArray
 from harness.audit.scores.intervals import Strata, strata
-from harness.audit.scores.sample_size import Question, SampleSizePlan, noise_of, plan, reach
+from harness.audit.scores.sample_size import Question, SampleSizePlan, differing_min, noise_of, plan, reach
 
 
 def _pair(
@@ -23,7 +23,11 @@ def _pair(
 
 def _plan(a: FloatArray, b: FloatArray, parts: Strata, margin: float) -> SampleSizePlan:
     question = Question(parts=parts, noise=noise_of([a], [b], parts), margin=margin)
-    return plan([question], repeats=a.shape[1], items=a.shape[0], alpha=0.05, calls=10.0, cost_usd=None)
+    differing = int((a.mean(axis=1) != b.mean(axis=1)).sum())
+    items, repeats = a.shape
+    return plan(
+        [question], repeats=repeats, items=items, differing=differing, alpha=0.05, calls=10.0, cost_usd=None
+    )
 
 
 def test_noise_is_split_as_planted() -> None:
@@ -86,3 +90,38 @@ def test_a_plan_always_asks_for_more() -> None:
     found = _plan(a, b, strata([d], [np.ones(d.shape, dtype=np.bool_)]), 3.0)
     assert found.repeats is not None
     assert found.repeats > 3
+
+
+def test_five_items_never_get_more_repeats() -> None:
+    """Five items allow 2^5 sign flips and no p below .0625: the plan names six items, whatever the repeats."""
+    for repeats in (5, 6, 7, 30):
+        a, b = np.full((5, repeats), 100.0), np.zeros((5, repeats))
+        d = (b.mean(axis=1) - a.mean(axis=1))[None]
+        found = _plan(a, b, strata([d], [np.ones(d.shape, dtype=np.bool_)]), 3.0)
+        assert found.repeats is None
+        assert found.items is not None
+        assert found.items >= 6
+
+
+def test_enough_items_must_differ() -> None:
+    """Where 2 of 40 items differ after 5 repeats, the plan asks for repeats or items after which 6 differ."""
+    rng = np.random.default_rng(6)
+    a = np.full((40, 5), 50.0)
+    b = a + np.where(np.arange(40) < 2, 1.0, 0.0)[:, None] * rng.normal(size=(40, 5))
+    d = (b.mean(axis=1) - a.mean(axis=1))[None]
+    found = _plan(a, b, strata([d], [np.ones(d.shape, dtype=np.bool_)]), 3.0)
+    assert found.repeats is None or 40 * (1 - (1 - 2 / 40) ** (found.repeats / 5)) >= 5.9
+    assert found.items is None or 2 * found.items / 40 >= 6
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.05 / 7])
+def test_the_smallest_p_decides_how_many_items_must_differ(alpha: float) -> None:
+    """2^(1 - m) is at most alpha for the number that is named, and above it for one less."""
+    count = differing_min(alpha)
+    assert 2.0 ** (1 - count) <= alpha < 2.0 ** (2 - count)
+
+
+def test_no_margin_is_wider_than_the_scale() -> None:
+    """Two items that respond to the method by hundreds of points: the smallest margin is 100."""
+    a, b, parts = _pair(np.random.default_rng(7), 2, 4, 900.0, 3.0)
+    assert _plan(a, b, parts, 3.0).margins_smallest == (100.0,)
