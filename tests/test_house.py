@@ -29,7 +29,6 @@ SHARED_FILE_NAMES = {
     "bots.py": "backends/bots.py answers with the players that games/bots.py completes",
     "completeness.py": "report/ presents what analysis/ computes",
     "characteristics.py": "report/ presents what audit/ computes",
-    "completeness.py": "report/ presents what analysis/ counts",
     "drift.py": "report/ presents what audit/replies/ computes",
     "plan.py": "report/ presents the forecast that the command in commands/ asks for",
     "power.py": "report/ presents what planning/ combines from audit/scores/",
