@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from harness.core.errors import SpecError
-from harness.core.vocabulary import Instance
+from harness.core.vocabulary import Instance, storable
+
+HALF_PAIR = "has half a surrogate pair, which is no text: no model can read it, and no store can hold it"
 
 
 class Fields:
@@ -38,12 +40,16 @@ class Fields:
         value = self.value(name)
         if not isinstance(value, str):
             raise self.wrong(name, "is not a text")
+        if value != storable(value):
+            raise self.wrong(name, HALF_PAIR)
         return value
 
-    def number(self, name: str) -> int:
+    def number(self, name: str, *, least: int | None = None) -> int:
         value = self.value(name)
         if not isinstance(value, int) or isinstance(value, bool):
             raise self.wrong(name, "is not a whole number")
+        if least is not None and value < least:
+            raise self.wrong(name, f"is {value}; it must be at least {least}")
         return value
 
     def flag(self, name: str) -> bool:
@@ -56,6 +62,8 @@ class Fields:
         value = self.value(name)
         if not isinstance(value, list | tuple) or not all(isinstance(each, str) for each in value):
             raise self.wrong(name, "is not a list of texts")
+        if any(each != storable(each) for each in value):
+            raise self.wrong(name, HALF_PAIR)
         return tuple(value)
 
     def within(self, name: str) -> Fields:

@@ -39,7 +39,7 @@ class TabooItem:
         fields = Fields(instance)
         target = fields.text("target_word")
         related = fields.texts("related_word")
-        rounds_max = fields.number("max_turns")
+        rounds_max = fields.number("max_turns", least=1)
         listed = "\n".join(f"- {word}" for word in related[:3])
         describer_prompt = fields.text("describer_initial_prompt").replace("$TARGET_WORD$", target)
         return cls(

@@ -132,6 +132,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except* HarnessError as group:
         notify(f"lightbulb: {_first(group)}")
         code = 2
+    except* OSError as group:
+        error = _first(group)
+        if not isinstance(error, OSError) or error.filename is None:  # no file that the user named
+            raise
+        notify(f"lightbulb: {error.filename}: {error.strerror}; name another, or mend it")
+        code = 2
     except* KeyboardInterrupt:
         code = INTERRUPTED
     sys.exit(code)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import overload
 
 from harness.core.errors import SpecError
-from harness.core.vocabulary import Instance, digest, framed
+from harness.core.vocabulary import Instance, digest, framed, storable
 
 HERE = Path(__file__).parent
 
@@ -86,6 +86,8 @@ def _read_experiment(path: Path, game: str, set_name: str, experiment: object) -
     if not isinstance(experiment, dict) or not isinstance(experiment.get("name"), str):
         raise SpecError(f"{path}: an experiment without a 'name'.")
     name = experiment["name"]
+    if name != storable(name):
+        raise SpecError(f"{path}: experiment {name!r}: its name has half a surrogate pair, which is no text.")
     entries = experiment.get("game_instances")
     if not isinstance(entries, list):
         raise SpecError(f"{path}: experiment {name}: key 'game_instances' is missing or not a list.")

@@ -42,6 +42,7 @@ _SECRET_PARAMETER = re.compile(r"key|token|secret|password|credential|^(sig|auth
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _OWN_HEADERS = frozenset(("content-type", "content-length", "transfer-encoding", "connection", "host"))
 _EMULATION: Mapping[str, type] = {"quotas": Quotas, "latency": Latency, "faults": Faults, "defects": Defects}
+NAME_BYTES_MAX = 200  # file systems take 255, and endings are added
 NAME = re.compile(r"[^\s/+|\x00-\x1f\x7f-\x9f]+")
 
 
@@ -157,6 +158,11 @@ def _contradictions(spec: SweepSpec, known_games: Sequence[str]) -> Iterator[tup
             ("name",),
             f"{spec.name!r} cannot name the store's file; use letters, digits, . _ - and spaces,"
             " first a letter or digit",
+        )
+    if len(spec.name.encode()) > NAME_BYTES_MAX:
+        yield (
+            ("name",),
+            f"is longer than {NAME_BYTES_MAX} bytes, and names the store's file; take a shorter one",
         )
     yield from _unknown_games(spec.games, known_games)
     engines = [name for name, (_, part) in spec.methods().items() if part.engine is not None]

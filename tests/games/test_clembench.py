@@ -68,6 +68,22 @@ def test_layout(tmp_path: Path) -> None:
             {"max_turns": "3"},
             "instance 0 of e in clembench-v1.6: field 'max_turns' is not a whole number",
         ),
+        (
+            "taboo",
+            {"max_turns": -1},
+            "instance 0 of e in clembench-v1.6: field 'max_turns' is -1; it must be at least 1",
+        ),
+        (
+            "taboo",
+            {"game_instances": [{"game_id": 0, "target_word": "\ud800", "related_word": []}]},
+            "instance 0 of e in clembench-v1.6: field 'target_word' has half a surrogate pair",
+        ),
+        (
+            "taboo",
+            {"game_instances": [{"game_id": 0, "target_word": "a", "related_word": ["\udfff"]}]},
+            "instance 0 of e in clembench-v1.6: field 'related_word' has half a surrogate pair",
+        ),
+        ("taboo", {"name": "\ud800"}, "name has half a surrogate pair"),
         ("taboo", {"game_instances": [{"game_id": 1}, {"game_id": 1}]}, "has game_id 1 twice"),
         ("taboo", {"game_instances": None}, "key 'game_instances' is missing"),
         ("taboo", {"game_instances": [{}]}, "without a whole number as 'game_id'"),

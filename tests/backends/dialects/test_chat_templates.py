@@ -74,3 +74,31 @@ def test_a_folder_without_a_template_is_refused() -> None:
     """A base model has none."""
     with pytest.raises(SpecError, match="has no chat template"):
         chat_template("", {"bos_token": "<s>"})
+
+
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        ("{{ 'a' * 10**10 }}", "a text of more than 1,000,000 characters"),
+        ("{{ [1] * 10**9 }}", "a text of more than 1,000,000 characters"),
+        ("{{ 9 ** (9 ** 9) }}", "an exponent of 387420489"),
+        ("{{ '%1000000000d' % 1 }}", "a field of more than 999 characters"),
+        ("{{ '%.2000f' % 1 }}", "a field of more than 999 characters"),
+        ("{{ '%*d' % (1000000000, 1) }}", "a field of more than 999 characters"),
+        ("{% macro again() %}{{ again() }}{% endmacro %}{{ again() }}", "recursion"),
+    ],
+)
+def test_a_template_that_would_fill_the_memory_is_refused_when_it_is_read(text: str, cause: str) -> None:
+    with pytest.raises(SpecError, match=f"is not a usable chat template: .*{cause}"):
+        chat_template(text, {})
+
+
+def test_ordinary_operators_work() -> None:
+    text = "{{ '-' * 3 }}{{ 2 ** 10 }}{{ '%05.1f in 2024' % 3.14159 }}{{ 7 % 4 }}"
+    assert rendered(chat_template(text, {}), SAID) == "---1024003.1 in 20243"
+
+
+def test_a_template_may_refuse_the_first_message() -> None:
+    """It is not refused when it is read: it may accept what is asked."""
+    text = "{% if messages | length < 2 %}{{ raise_exception('more, please') }}{% endif %}ok"
+    assert rendered(chat_template(text, {}), SAID) == "ok"

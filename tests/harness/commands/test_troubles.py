@@ -18,9 +18,11 @@ from harness.core.errors import EngineError
 from tests.bots import bots_sweep, rows
 from tests.command import apart, lightbulb, refused
 
+NO_CLUE = {"choices": [{"message": {"content": "no clue"}, "finish_reason": "stop"}], "model": "toy-large"}
+
 
 class Provider(BaseHTTPRequestHandler):
-    """Serves one model; answers calls with what the class says."""
+    """Serves one model; answers the first call, and all others, with what the class says."""
 
     answers: ClassVar[dict[str, tuple[int, object]]] = {}
 
@@ -29,7 +31,7 @@ class Provider(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
-        self._say(*self.answers["POST"])
+        self._say(*(self.answers.pop("POST first", None) or self.answers["POST"]))
 
     def _say(self, status: int, body: object) -> None:
         raw = json.dumps(body).encode()
@@ -136,6 +138,16 @@ def test_a_provider_that_says_nonsense_breaks_nothing(tmp_path: Path, provider: 
     assert "\nlightbulb: all is well" not in ended.stderr
 
 
+def test_a_name_that_no_file_can_have_is_a_sentence(tmp_path: Path) -> None:
+    """Neither the sweep's name nor a store of 300 letters ends in a traceback."""
+    sweep, long = bots_sweep(tmp_path), "n" * 300
+    refused(sweep, "File name too long", store=tmp_path / long)
+    read = lightbulb("scores", tmp_path / long)
+    assert (read.returncode, "File name too long" in read.stderr) == (2, True)
+    sweep.write_text(sweep.read_text().replace('name = "t"', f'name = "{long}"'))
+    refused(sweep, "t.toml:2: name: is longer than 200 bytes, and names the store's file")
+
+
 def test_a_missing_key_variable_is_named(tmp_path: Path, provider: str) -> None:
     sweep = api_sweep(tmp_path, provider, 'key_env = "TOY_KEY"')
     refused(sweep, "models.m.methods.api.key_env", "TOY_KEY is not set", str(tmp_path / ".env"))
@@ -170,8 +182,7 @@ def test_who_can_be_reached_plays(tmp_path: Path, provider: str) -> None:
     code 3; the same command plays them once it is there. With --all-or-nothing nothing is played, and no
     store is left."""
     dead = "http://127.0.0.1:9/v1"
-    good = {"choices": [{"message": {"content": "no clue"}, "finish_reason": "stop"}], "model": "toy-large"}
-    Provider.answers = {"POST": (200, good)}
+    Provider.answers = {"POST": (200, NO_CLUE)}
     sweep = api_sweep(
         tmp_path,
         provider,
@@ -257,35 +268,34 @@ def test_a_store_in_use_names_the_process(tmp_path: Path) -> None:
 
 
 def test_failing_episodes_are_no_scores(tmp_path: Path, provider: str) -> None:
-    """A provider that rejects every request: failed rows with its words, no score, exit code 3;
-    --retry-failed plays them anew."""
-    Provider.answers = {"POST": (400, {"error": {"message": "temperature must be 1"}})}
-    sweep = api_sweep(tmp_path, provider)
+    """A provider that rejects every request but the first: failed rows with its words, no score, exit code 3;
+    --retry-failed plays them anew. (One that rejects all is no provider of these calls: its episodes stay pending.)"""
+    rejection = (400, {"error": {"message": "temperature must be 1"}})
+    Provider.answers = {"POST": rejection, "POST first": (200, NO_CLUE)}
+    sweep = api_sweep(tmp_path, provider, "concurrency = 1", "[audit]", "again = false")
     ended = lightbulb("run", sweep)
     assert ended.returncode == 3
-    assert "4 failed" in ended.stderr
+    assert "3 failed" in ended.stderr
     store = tmp_path / "a.duckdb"
-    assert rows(store, "SELECT DISTINCT status, outcome, score, reason FROM episodes") == [
-        ("failed", None, None, "Rejected: HTTP 400: temperature must be 1")
-    ]
-    assert "4 failed: Rejected: HTTP 400: temperature must be 1" in ended.stderr
-    shown = lightbulb("show", store, str(rows(store, "SELECT min(episode_id) FROM episodes")[0][0])).stdout
+    assert rows(
+        store, "SELECT DISTINCT status, outcome, score, reason FROM episodes WHERE status = 'failed'"
+    ) == [("failed", None, None, "Rejected: HTTP 400: temperature must be 1")]
+    assert "3 failed: Rejected: HTTP 400: temperature must be 1" in ended.stderr
+    shown = lightbulb(
+        "show", store, str(rows(store, "SELECT min(episode_id) FROM episodes WHERE status = 'failed'")[0][0])
+    ).stdout
     assert "turn 0" in shown, "the ask that it died on"
     assert shown.rstrip().endswith("[no reply]\n\nfailed: Rejected: HTTP 400: temperature must be 1")
     again = lightbulb("run", sweep)
-    assert (again.returncode, "4 episodes failed in earlier runs" in again.stderr) == (3, True), (
+    assert (again.returncode, "3 episodes failed in earlier runs" in again.stderr) == (3, True), (
         "left alone unless asked for"
     )
-    Provider.answers = {
-        "POST": (
-            200,
-            {"choices": [{"message": {"content": "no clue"}, "finish_reason": "stop"}], "model": "toy-large"},
-        )
-    }
+    Provider.answers = {"POST": (200, NO_CLUE)}
     assert lightbulb("run", sweep, "--retry-failed").returncode == 0
     assert rows(
         store, "SELECT attempt, status, outcome, count(*) FROM episodes GROUP BY ALL ORDER BY ALL"
     ) == [
-        (0, "failed", None, 4),
-        (1, "finished", "aborted", 4),
+        (0, "failed", None, 3),
+        (0, "finished", "aborted", 1),
+        (1, "finished", "aborted", 3),
     ]
