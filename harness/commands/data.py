@@ -112,11 +112,15 @@ def import_results(
         notify(f"not imported: {line}")
     notify(
         f"{end.episodes} episodes imported, {end.aborted} of them aborted, {end.unscored} unscored and"
-        f" {end.failed} failed ({end.missing} without a record); {end.without_transcript} played ones have no"
-        f" transcript; {end.transcripts} transcripts added to episodes; {end.summaries} averages;"
-        f" {len(end.methods)} access methods; {end.known} were in the store already;"
-        f" {len(end.problems)} problems; the store is {store}"
+        f" {end.failed} failed ({end.missing} without a record), and {end.summaries} averages, of"
+        f" {len(end.methods)} access methods; {end.known} were in the store already; the store is {store}"
     )
+    if end.without_transcript:
+        notify(
+            f"{end.without_transcript} of the played episodes have no transcript: replies cannot be compared"
+        )
+    if end.transcripts:
+        notify(f"{end.transcripts} transcripts added to episodes that the store held without one")
     raise typer.Exit(FAILED if end.problems else 0)
 
 

@@ -42,6 +42,7 @@ def open_results(path: Path, *, find_game: FindGame = lambda game, folder: None)
     find_game   rebuilds transcripts whose records have no chat messages
     raises      SpecError if there is nothing to import at this path"""
     if path.is_file():
+        _refuse_store(path)
         return open_table(path)
     if not path.is_dir():
         raise SpecError(
@@ -61,6 +62,16 @@ def open_results(path: Path, *, find_game: FindGame = lambda game, folder: None)
         f"{path}: holds no results: neither folders <pair>/<game>/<experiment>/episode_<k> or instance_<id>,"
         " nor raw.csv, nor results.csv"
     )
+
+
+def _refuse_store(path: Path) -> None:
+    with path.open("rb") as file:
+        start = file.read(12)
+    if start[8:] == b"DUCK":  # the mark of a DuckDB file
+        raise SpecError(
+            f"{path}: is a store, not published results; stores cannot be merged. Play all access methods over one"
+            " store, or give both stores to `lightbulb drift` if they are of one sweep on different days"
+        )
 
 
 def _find_episodes(root: Path) -> Iterator[tuple[Path, ResultPlace | Unreadable]]:

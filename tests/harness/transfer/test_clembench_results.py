@@ -10,6 +10,7 @@ import pytest
 
 from harness.core.errors import SpecError
 from harness.core.vocabulary import Message, Outcome
+from harness.store.file import open_to_write
 from harness.transfer.clembench_results import open_results
 from harness.transfer.published import (
     PublishedEpisode,
@@ -423,6 +424,14 @@ def test_what_holds_no_results_is_refused(tmp_path: Path, name: str, text: str |
     with pytest.raises(SpecError) as caught:
         open_results(tmp_path / name)
     assert reason in str(caught.value)
+
+
+def test_a_store_is_no_published_result(tmp_path: Path) -> None:
+    """It is named as such: merging stores is another thing than importing results."""
+    with open_to_write(tmp_path / "s.duckdb"):
+        pass
+    with pytest.raises(SpecError, match="is a store, not published results; stores cannot be merged"):
+        open_results(tmp_path / "s.duckdb")
 
 
 def test_an_empty_folder_holds_no_results(tmp_path: Path) -> None:
