@@ -1,8 +1,9 @@
 """Copies a store to a new file, also while a run writes it.
 
-Keeps: the copy is complete and has no write-ahead log of its own; the target appears at the end, or not at all. A child
-process copies: a process that closes a file loses its locks on it (POSIX), and DuckDB's lock keeps others from writing.
-A running sweep commits and writes nothing to the file meanwhile; it collects rows in memory."""
+Keeps: the copy is complete and has no write-ahead log of its own; the target appears at the end, or not at
+all. A child process copies: a process that closes a file loses its locks on it (POSIX), and DuckDB's lock
+keeps others from writing. A running sweep commits and writes nothing to the file meanwhile; it collects rows
+in memory."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ from harness.store.query_server import RunningStore
 def back_up(store: Path, target: Path) -> int:
     """Copies the store; returns the size of the copy in bytes.
 
-    raises  SpecError if the target exists; StoreError if the store cannot be read or the target cannot be written"""
+    raises  SpecError if the target exists; StoreError if the store cannot be read or the target cannot be
+            written"""
     if target.exists():
         raise SpecError(f"{target}: exists already; name a new file")
     draft = target.with_name(f"{target.name}.part")

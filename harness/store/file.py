@@ -1,7 +1,8 @@
 """Opens the DuckDB file: to write, by one run at a time, to read, or to copy its tables.
 
-Knows DuckDB's errors and translates them once. Keeps: no connection reads or writes another file, loads an extension, looks
-for a table among Python variables, or lets its settings be changed (`open_to_copy` may write into one folder)."""
+Knows DuckDB's errors and translates them once. Keeps: no connection reads or writes another file, loads an
+extension, looks for a table among Python variables, or lets its settings be changed (`open_to_copy` may write
+into one folder)."""
 
 from __future__ import annotations
 
@@ -130,16 +131,16 @@ def stored_version(connection: duckdb.DuckDBPyConnection, path: Path) -> int:
     rows = connection.execute("SELECT version FROM store").fetchall() if columns == [("version",)] else []
     if not rows and not _tables(connection):
         raise StoreError(
-            f"{path}: a DuckDB file without tables. If it is a copy of a store, copy {path.name}.wal from the same"
-            " place too: recent rows are in that file. `lightbulb backup` makes complete copies"
+            f"{path}: a DuckDB file without tables. If it is a copy of a store, copy {path.name}.wal from the"
+            " same place too: recent rows are in that file. `lightbulb backup` makes complete copies"
         )
     if len(rows) != 1:
         raise StoreError(f"{path}: a DuckDB file, but not a store of lightbulb; name another")
     version = int(rows[0][0])
     if version > schema.VERSION:
         raise StoreError(
-            f"{path}: a store of version {version}, made by a newer lightbulb; this lightbulb knows versions up"
-            f" to {schema.VERSION}: upgrade lightbulb, or name another store"
+            f"{path}: a store of version {version}, made by a newer lightbulb; this lightbulb knows versions"
+            f" up to {schema.VERSION}: upgrade lightbulb, or name another store"
         )
     return version
 
@@ -168,6 +169,7 @@ def _store_error(path: Path, error: duckdb.Error) -> StoreError:
         )
     if isinstance(error, duckdb.IOException):
         return StoreError(
-            f"{path}: cannot be used: {line}; check the folder, its permissions and the free space of the disk"
+            f"{path}: cannot be used: {line}; check the folder, its permissions and the free space of the"
+            " disk"
         )
     return StoreError(f"{path}: {line}")

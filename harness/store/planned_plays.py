@@ -203,7 +203,8 @@ def _ended_plays(connection: Readable, plan: _Plan) -> list[_EndedPlays]:
         WITH planned AS (SELECT unnest(CAST($1 AS VARCHAR[])) AS item, unnest(CAST($2 AS BIGINT[])) AS block)
         SELECT method, arm, game, block, repeat, count(*) FILTER (status = 'finished'),
                count(*) FILTER (status <> 'finished')
-        FROM (SELECT method, arm, game, repeat, status, {ITEM} AS item FROM last_episodes) JOIN planned USING (item)
+        FROM (SELECT method, arm, game, repeat, status, {ITEM} AS item FROM last_episodes)
+            JOIN planned USING (item)
         WHERE repeat < $3 GROUP BY ALL""",
         [[item for item, _ in items], [block for _, block in items], len(plan.sessions)],
     ).fetchall()
@@ -221,7 +222,8 @@ def _counted_by_totals(connection: Readable) -> Iterator[PlayCounts]:
     totals = {
         (method, arm): (ended, failed)
         for method, arm, ended, failed in connection.execute(
-            """SELECT method, arm, count(*) FILTER (status = 'finished'), count(*) FILTER (status <> 'finished')
+            """SELECT method, arm, count(*) FILTER (status = 'finished'),
+                   count(*) FILTER (status <> 'finished')
                FROM last_episodes GROUP BY ALL"""
         ).fetchall()
     }
@@ -263,7 +265,8 @@ def _settled(connection: Readable, methods: Iterable[str]) -> frozenset[str]:
     were."""
     rows = connection.execute("""
         SELECT reference, method, verdict <> 'INCONCLUSIVE' OR look = looks FROM looks
-        QUALIFY row_number() OVER (PARTITION BY reference, method ORDER BY look DESC, "at" DESC) = 1""").fetchall()
+        QUALIFY row_number() OVER (PARTITION BY reference, method ORDER BY look DESC, "at" DESC) = 1
+        """).fetchall()
     settled = {method for _, method, last in rows if last}
     references = {reference for reference, _, _ in rows}
     return frozenset(

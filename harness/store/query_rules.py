@@ -1,9 +1,9 @@
 """Decides whether a reader's query may be executed: one SELECT whose functions only compute.
 
-Knows DuckDB's parser and its catalogue of functions. Keeps: a table function is allowed by name only, since the catalogue
-does not tell which of them write, read files or take memory addresses; another function is refused if the catalogue
-lists it with side effects, or if it is not a built-in one. Does not promise to stop file access and settings: the
-connection's configuration does (file.py)."""
+Knows DuckDB's parser and its catalogue of functions. Keeps: a table function is allowed by name only, since
+the catalogue does not tell which of them write, read files or take memory addresses; another function is
+refused if the catalogue lists it with side effects, or if it is not a built-in one. Does not promise to stop
+file access and settings: the connection's configuration does (file.py)."""
 
 from __future__ import annotations
 

@@ -1,13 +1,14 @@
 """Answers queries while a run holds the store's file, which DuckDB locks for one process.
 
-Knows SQL and JSON lines; nothing of the queries' purpose. The run listens on a Unix socket in a folder that only its user may
-enter; the socket's name is made from the store's path. A client sends one line: {"query", "parameters"} or
-{"backup": true}. The answer to a query is a line with its columns' names, then lines of rows (row_encoding.py), then
-{"end": true} or {"error"}.
+Knows SQL and JSON lines; nothing of the queries' purpose. The run listens on a Unix socket in a folder that
+only its user may enter; the socket's name is made from the store's path. A client sends one line: {"query",
+"parameters"} or {"backup": true}. The answer to a query is a line with its columns' names, then lines of rows
+(row_encoding.py), then {"end": true} or {"error"}.
 
-Keeps: a query cannot write, read files, or change settings (query_rules.py, file.py); it ends with its client, with the run,
-after SECONDS_MAX, and at BYTES_MAX; READERS_MAX queries are computed at once. Does not promise a limit of memory for one
-query: DuckDB has none; if the writer runs out of memory, it stops all queries."""
+Keeps: a query cannot write, read files, or change settings (query_rules.py, file.py); it ends with its
+client, with the run, after SECONDS_MAX, and at BYTES_MAX; READERS_MAX queries are computed at once. Does not
+promise a limit of memory for one query: DuckDB has none; if the writer runs out of memory, it stops all
+queries."""
 
 from __future__ import annotations
 
@@ -67,8 +68,8 @@ def refuse_foreign_folder(folder: Path) -> None:
     found = os.lstat(folder)
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
         raise StoreError(
-            f"{folder}: must be a folder of your own that other users cannot enter (mode 0700); remove it, or set"
-            " XDG_RUNTIME_DIR to another folder"
+            f"{folder}: must be a folder of your own that other users cannot enter (mode 0700); remove it, or"
+            " set XDG_RUNTIME_DIR to another folder"
         )
 
 
@@ -219,7 +220,8 @@ class QueryServer:
 
     @contextmanager
     def _cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Yields a connection of its own for one query: the writer's connection has the writer's transaction."""
+        """Yields a connection of its own for one query: the writer's connection has the writer's
+        transaction."""
         with self._connection.cursor() as cursor:
             self._open.add(cursor)
             try:
@@ -305,7 +307,8 @@ class RunningStore:
     def _next(self, answer: BufferedRWPair) -> dict[str, Any]:
         """Returns the next line of an answer.
 
-        raises  StoreError if it reports an error, or if there is no line although the answer has no end yet"""
+        raises  StoreError if it reports an error, or if there is no line although the answer has no end
+                yet"""
         text = answer.readline()
         if not text.endswith(b"\n"):
             raise StoreError(

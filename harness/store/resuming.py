@@ -133,7 +133,8 @@ def last_attempts(connection: Readable, status: str) -> dict[str, int]:
 def session_ends(connection: Readable) -> dict[tuple[str, int], float]:
     """Returns (method, session) -> when the last of its stored episodes ended, in seconds since 1970."""
     rows = connection.execute(
-        "SELECT method, session, max(finished_at) FROM episodes WHERE session NOT NULL GROUP BY method, session"
+        "SELECT method, session, max(finished_at) FROM episodes WHERE session NOT NULL GROUP BY method,"
+        " session"
     ).fetchall()
     return {(method, session): ended_at for method, session, ended_at in rows}
 

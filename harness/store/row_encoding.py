@@ -1,8 +1,8 @@
 """Encodes rows of any DuckDB type as lines of JSON, and decodes them to the same Python values.
 
-Knows the Python values that DuckDB gives. Keeps: numbers, texts and truth values are plain JSON; any other value, and a
-number that JSON cannot express, is an object with the name of its type. Chunks hold columns, so that a reader that wants
-columns need not turn them."""
+Knows the Python values that DuckDB gives. Keeps: numbers, texts and truth values are plain JSON; any other
+value, and a number that JSON cannot express, is an object with the name of its type. Chunks hold columns, so
+that a reader that wants columns need not turn them."""
 
 from __future__ import annotations
 

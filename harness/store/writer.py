@@ -1,8 +1,9 @@
 """Writes rows into DuckDB: one connection, one thread, batches.
 
-Keeps: the rows of one `put` are committed together or later, in order; at most `behind_rows_max` rows wait; rows older than
-about a second are on disk, in the file or in its write-ahead log. A failure of the disk, or a store that is deleted or
-replaced, ends the run: the writer's context raises StoreError. The event loop only appends to a list under a lock."""
+Keeps: the rows of one `put` are committed together or later, in order; at most `behind_rows_max` rows wait;
+rows older than about a second are on disk, in the file or in its write-ahead log. A failure of the disk, or a
+store that is deleted or replaced, ends the run: the writer's context raises StoreError. The event loop only
+appends to a list under a lock."""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ from harness.store.file import translated
 CHUNK_ROWS = 100  # about a millisecond of work, which holds the interpreter; then the event loop may run
 # With DuckDB's commit well below half a second, everything older than a second is on disk.
 BATCH_PERIOD_S = 0.5
-# A copy of the file without its write-ahead log lacks at most the rows of this time. The first checkpoint comes early,
+# A copy of the file without its write-ahead log lacks at most the rows of this time. The first checkpoint
+# comes early,
 # so that a copy of a young store is a store.
 CHECKPOINT_PERIOD_S = 60.0
 CHECKPOINT_FIRST_S = 5.0
@@ -116,8 +118,8 @@ class StoreWriter:
         path = self._batches.path
         if self._batches.file_is_lost():
             return (
-                f"{path}: was deleted or replaced while this run wrote to it, so the run stops; rows since then"
-                " are lost. Do not move or delete a store during a run"
+                f"{path}: was deleted or replaced while this run wrote to it, so the run stops; rows since"
+                " then are lost. Do not move or delete a store during a run"
             )
         try:
             self._batches.write(batch)
@@ -258,7 +260,8 @@ async def writing(
     behind_rows_max: int = 50_000,
     free_memory: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[StoreWriter]:
-    """Yields a writer with its thread; at the end everything taken is committed, also after an error or cancellation.
+    """Yields a writer with its thread; at the end everything taken is committed, also after an error or
+    cancellation.
 
     path              the connection's file
     behind_rows_max   rows that may wait before `put` waits

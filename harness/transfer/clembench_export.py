@@ -1,9 +1,9 @@
 """Writes finished episodes as clembench lays out its results: <pair>/<game>/<experiment>/<episode>/.
 
-Knows both layouts' names, v1.6's and clemcore's, as clembench_results.py reads them. Keeps: an export that is imported
-again has the same outcomes, scores, prompts and replies; an unscored episode has no scores.json, because clembench counts
-every scored episode as played or aborted. Does not promise what the store does not hold: turn scores, instance files, the
-game's own log beyond asks, replies and format errors."""
+Knows both layouts' names, v1.6's and clemcore's, as clembench_results.py reads them. Keeps: an export that is
+imported again has the same outcomes, scores, prompts and replies; an unscored episode has no scores.json,
+because clembench counts every scored episode as played or aborted. Does not promise what the store does not
+hold: turn scores, instance files, the game's own log beyond asks, replies and format errors."""
 
 from __future__ import annotations
 
@@ -102,7 +102,9 @@ def _experiment(episode: ExportedEpisode) -> str:
 
 
 def _instance(episode: ExportedEpisode) -> str:
-    return f"{'episode' if _early(episode) else 'instance'}_{episode.instance if _early(episode) else episode.instance.zfill(5)}"
+    if _early(episode):
+        return f"episode_{episode.instance}"
+    return f"instance_{episode.instance.zfill(5)}"
 
 
 def file_name(name: str) -> str:

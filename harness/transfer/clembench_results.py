@@ -1,9 +1,10 @@
 """Opens published clembench results: episode folders in both layouts; tables by clembench_tables.py.
 
-Knows the files' names and habits; nothing of stores. Keeps: an episode with interactions and without scores is unscored;
-one with an error, or with neither interactions nor requests nor scores, failed; neither is aborted. A file that cannot be
-read is named with its place and does not hide the others; a transcript that cannot be read does not hide its score.
-Does not promise: to tell clembench 2.0 from v1.6, whose folders are alike; to read plays that are repeated in epochs."""
+Knows the files' names and habits; nothing of stores. Keeps: an episode with interactions and without scores
+is unscored; one with an error, or with neither interactions nor requests nor scores, failed; neither is
+aborted. A file that cannot be read is named with its place and does not hide the others; a transcript that
+cannot be read does not hide its score. Does not promise: to tell clembench 2.0 from v1.6, whose folders are
+alike; to read plays that are repeated in epochs."""
 
 from __future__ import annotations
 
@@ -37,7 +38,8 @@ FindGame = Callable[[str, Path], GameAtHand | None]
 
 
 def open_results(path: Path, *, find_game: FindGame = lambda game, folder: None) -> Results:
-    """Opens a folder of episodes, or a table. A folder without episodes is read by its raw.csv, else its results.csv.
+    """Opens a folder of episodes, or a table. A folder without episodes is read by its raw.csv, else its
+    results.csv.
 
     find_game   rebuilds transcripts whose records have no chat messages
     raises      SpecError if there is nothing to import at this path"""
@@ -69,7 +71,8 @@ def _refuse_store(path: Path) -> None:
         start = file.read(12)
     if start[8:] == b"DUCK":  # the mark of a DuckDB file
         raise SpecError(
-            f"{path}: is a store, not published results; stores cannot be merged. Play all access methods over one"
+            f"{path}: is a store, not published results; stores cannot be merged. Play all access methods"
+            " over one"
             " store, or give both stores to `lightbulb drift` if they are of one sweep on different days"
         )
 
@@ -91,8 +94,8 @@ def _folder_place(folder: Path, inner: Sequence[str]) -> ResultPlace | Unreadabl
         )
     if "--" in game and "--" not in pair:
         return Unreadable(
-            f"{folder}: looks like <game>/<pair>/<experiment>/<episode>, as clembench before version 1.0 wrote it;"
-            " import reads <pair>/<game>/<experiment>/<episode>"
+            f"{folder}: looks like <game>/<pair>/<experiment>/<episode>, as clembench before version 1.0"
+            " wrote it; import reads <pair>/<game>/<experiment>/<episode>"
         )
     place = read_place(pair, game, experiment, episode)
     assert place is not None, "only folders with such a name are looked at"

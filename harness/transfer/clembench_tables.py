@@ -1,6 +1,7 @@
 """Opens the tables of published clembench results: raw.csv with episodes, results.csv with averages.
 
-Knows the tables' columns. Keeps: a row that cannot be read is named with its line and does not hide the others."""
+Knows the tables' columns. Keeps: a row that cannot be read is named with its line and does not hide the
+others."""
 
 from __future__ import annotations
 

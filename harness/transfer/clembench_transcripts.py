@@ -1,9 +1,10 @@
 """Reads the record of a published clembench episode: its requests, with the speakers from its interactions.
 
-Knows the files of v1.6 (one requests.json) and of clemcore 3.4 and later (one for each player), and the forms in which
-clembench's backends recorded a prompt: chat messages, messages in parts (Anthropic), one long text (Hugging Face,
-llama.cpp). Keeps: a record is read whole or not at all; a reply's violation is the one that the game logged right after it.
-Does not promise the time zone of time stamps, which state none and are read as UTC."""
+Knows the files of v1.6 (one requests.json) and of clemcore 3.4 and later (one for each player), and the forms
+in which clembench's backends recorded a prompt: chat messages, messages in parts (Anthropic), one long text
+(Hugging Face, llama.cpp). Keeps: a record is read whole or not at all; a reply's violation is the one that
+the game logged right after it. Does not promise the time zone of time stamps, which state none and are read
+as UTC."""
 
 from __future__ import annotations
 
@@ -27,7 +28,8 @@ UNKNOWN_SEAT = "Player"
 class Exchange:
     """One request and its reply.
 
-    seat        "Player 1", "Player 2"; "Player" if the record does not say; in an export the game's name of the seat
+    seat        "Player 1", "Player 2"; "Player" if the record does not say; in an export the game's name of
+                the seat
     messages    as they were sent
     violation   the format error of the reply in the record's words; None if the record logs none"""
 
@@ -95,7 +97,8 @@ def _calls(folder: Path) -> Iterator[tuple[str | None, Mapping[str, object]]]:
 
 
 def _log(path: Path) -> _Log:
-    """Reads the events. A request has the time stamp of its reply's event, or in wordle that of its prompt's."""
+    """Reads the events. A request has the time stamp of its reply's event, or in wordle that of its
+    prompt's."""
     speakers: dict[str, str] = {}
     violations: dict[str, str] = {}
     prompted_at: dict[str, str] = {}

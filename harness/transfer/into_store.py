@@ -1,10 +1,11 @@
 """Imports published results into a store, each episode once.
 
-Knows which access methods are one model by the user's word. Keeps: rows are only added; a result that the store holds is
-counted; one that is in these results twice, or that the store holds with another outcome, is refused by name; one that
-cannot be read does not hide the others. An item that an access method of a model has in a game, and another one with
-results in this game has not, becomes a failed play of the other: a play without a record is missing, not lost. The audit's
-margins stay those of the store's last sweep. Rows are committed in batches, and an interrupted import can be repeated."""
+Knows which access methods are one model by the user's word. Keeps: rows are only added; a result that the
+store holds is counted; one that is in these results twice, or that the store holds with another outcome, is
+refused by name; one that cannot be read does not hide the others. An item that an access method of a model
+has in a game, and another one with results in this game has not, becomes a failed play of the other: a play
+without a record is missing, not lost. The audit's margins stay those of the store's last sweep. Rows are
+committed in batches, and an interrupted import can be repeated."""
 
 from __future__ import annotations
 
@@ -108,7 +109,8 @@ class Grouping:
 
 
 def _matches(pattern: str, pair: Pair) -> bool:
-    """Compares with the folder's and the access method's name, without case: one published model is 70B and 70b."""
+    """Compares with the folder's and the access method's name, without case: one published model is 70B and
+    70b."""
     return any(fnmatchcase(name.casefold(), pattern.casefold()) for name in (pair.name, pair.method))
 
 
@@ -126,8 +128,8 @@ def import_results(
     wall_s      the time of the import, for its row
     say         receives a line about an update of the store
     find_game   see open_results
-    raises      SpecError, before anything is written, if a path holds no results or the grouping does not fit them;
-                StoreError"""
+    raises      SpecError, before anything is written, if a path holds no results or the grouping does not fit
+                them; StoreError"""
     sources = [open_results(path, find_game=find_game) for path in paths]
     models = grouping.models(sorted({pair for source in sources for pair in source.pairs}))
     with open_to_write(store, say=say) as connection:
@@ -192,8 +194,8 @@ def _item_name(place: ResultPlace) -> ItemName:
 class ItemHashes:
     """The content hash of every item, the same however its plays were published.
 
-    A folder publishes the instance, raw.csv only its name. Plays of one name are plays of one item, unless two published
-    instances differ."""
+    A folder publishes the instance, raw.csv only its name. Plays of one name are plays of one item, unless
+    two published instances differ."""
 
     def __init__(self) -> None:
         self._known: dict[ItemName, dict[str, str | None]] = {}

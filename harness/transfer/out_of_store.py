@@ -1,4 +1,4 @@
-"""Exports a store: tables as Parquet or CSV, folders of clembench results, a folder for the Hugging Face hub."""
+"""Exports a store: tables as Parquet or CSV, clembench results, a folder for the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -50,12 +50,14 @@ def export_clembench(store: Path, folder: Path, *, seats: Mapping[str, Sequence[
     _empty_folder(folder, store)
     with open_to_read(store) as connection:
         plays = connection.execute(
-            "SELECT DISTINCT repeat, method FROM last_episodes WHERE status = 'finished' AND arm = 'main' ORDER BY ALL"
+            "SELECT DISTINCT repeat, method FROM last_episodes WHERE status = 'finished' AND arm = 'main'"
+            " ORDER BY ALL"
         ).fetchall()
         repeats = dict.fromkeys(repeat for repeat, _ in plays)
         folders = {repeat: folder if len(repeats) == 1 else folder / f"repeat-{repeat}" for repeat in repeats}
         ((failed, again),) = connection.execute(
-            "SELECT count(*) FILTER (status = 'failed'), count(*) FILTER (status = 'finished' AND arm <> 'main') FROM last_episodes"
+            "SELECT count(*) FILTER (status = 'failed'),"
+            " count(*) FILTER (status = 'finished' AND arm <> 'main') FROM last_episodes"
         ).fetchall()
         episodes = 0
         for repeat, method in plays:
@@ -90,27 +92,30 @@ def _empty_folder(folder: Path, store: Path) -> None:
         raise SpecError(f"{folder}: is not empty; name a new folder")
 
 
-# --- clembench ----------------------------------------------------------------------------------------------------------------
+# --- clembench ----------------------------------------------------------------------------------------------
 
 
 def _episodes(connection: Readable, method: str, repeat: int) -> Iterator[ExportedEpisode]:
     """Yields one method's plays of one repeat, each with its turns."""
     turns: dict[str, list[Exchange]] = {}
-    seen: dict[tuple[str, str], tuple[Message, ...]] = {}
+    histories: dict[tuple[str, str], tuple[Message, ...]] = {}
     for episode_id, seat, kept, added, reply, violation, *usage in connection.execute(
         """
-        SELECT episode_id, seat, history_kept, added_json, transcripts.reply, violation, transcripts.finish_reason,
-               transcripts.prompt_tokens, transcripts.completion_tokens, served_model, sent_at, transcripts.latency_s
-        FROM transcripts JOIN last_episodes USING (episode_id, attempt) JOIN calls USING (episode_id, attempt, turn)
-        WHERE last_episodes.method = ? AND repeat = ? AND arm = 'main' AND status = 'finished' AND calls.error_class IS NULL
+        SELECT episode_id, seat, history_kept, added_json, transcripts.reply, violation,
+               transcripts.finish_reason, transcripts.prompt_tokens, transcripts.completion_tokens, served_model, sent_at,
+               transcripts.latency_s
+        FROM transcripts JOIN last_episodes USING (episode_id, attempt)
+            JOIN calls USING (episode_id, attempt, turn)
+        WHERE last_episodes.method = ? AND repeat = ? AND arm = 'main' AND status = 'finished'
+            AND calls.error_class IS NULL
         ORDER BY episode_id, turn""",
         [method, repeat],
     ).fetchall():
         finish_reason, prompt_tokens, completion_tokens, served_model, sent_at, latency_s = usage
-        messages = seen.get((episode_id, seat), ())[:kept] + tuple(
-            Message(one["role"], one["text"]) for one in orjson.loads(added)
+        messages = histories.get((episode_id, seat), ())[:kept] + tuple(
+            Message(entry["role"], entry["text"]) for entry in orjson.loads(added)
         )
-        seen[episode_id, seat] = messages
+        histories[episode_id, seat] = messages
         turns.setdefault(episode_id, []).append(
             Exchange(
                 seat=seat,
@@ -127,11 +132,13 @@ def _episodes(connection: Readable, method: str, repeat: int) -> Iterator[Export
         )
     for episode_id, game, rules, experiment, index, instance, seating, *end in connection.execute(
         """
-        SELECT episode_id, game, rules, experiment, place, instance, seating, outcome, score, requests, parsed, violated, metrics_json
+        SELECT episode_id, game, rules, experiment, place, instance, seating, outcome, score, requests, parsed,
+               violated, metrics_json
         FROM last_episodes JOIN (
             SELECT game, experiment, row_number() OVER (PARTITION BY game ORDER BY experiment) - 1 AS place
             FROM (SELECT DISTINCT game, experiment FROM episodes)) USING (game, experiment)
-        WHERE method = ? AND repeat = ? AND arm = 'main' AND status = 'finished' ORDER BY game, experiment, instance""",
+        WHERE method = ? AND repeat = ? AND arm = 'main' AND status = 'finished'
+        ORDER BY game, experiment, instance""",
         [method, repeat],
     ).fetchall():
         outcome, score, requests, parsed, violated, metrics = end
@@ -155,12 +162,13 @@ def _episodes(connection: Readable, method: str, repeat: int) -> Iterator[Export
 def _number(instance: str, game: str) -> str:
     if not (instance.isascii() and instance.isdigit()):
         raise SpecError(
-            f"{game}: the instance {instance!r} is not a number, and clembench numbers episodes; export as parquet or csv"
+            f"{game}: the instance {instance!r} is not a number, and clembench numbers episodes; export as"
+            " parquet or csv"
         )
     return instance
 
 
-# --- the hub ------------------------------------------------------------------------------------------------------------------
+# --- the hub ------------------------------------------------------------------------------------------------
 
 _CARD = """\
 ---
@@ -177,20 +185,21 @@ configs:
 
 # {name}
 
-Conversational games that language models played through several access methods, recorded by lightbulb. One row of
-`scores` is one finished episode; `transcripts` has its turns (join on `episode_id` and `attempt`), `calls` every request
-with its tokens and times, `episodes` also the failed plays.
+Conversational games that language models played through several access methods, recorded by lightbulb. One row
+of `scores` is one finished episode; `transcripts` has its turns (join on `episode_id` and `attempt`), `calls`
+every request with its tokens and times, `episodes` also the failed plays.
 
 {counts}
 
-An outcome is success, lost, aborted (a reply in the wrong format) or unscored; a score is in [0, 100]. An episode that
-failed because of its provider has no outcome and no score.
+An outcome is success, lost, aborted (a reply in the wrong format) or unscored; a score is in [0, 100]. An
+episode that failed because of its provider has no outcome and no score.
 
 | access method | model | provider | served as | sampling |
 |---|---|---|---|---|
 {methods}
 
-Before you publish: choose a licence, and check that the providers' terms allow you to publish replies of their models.
+Before you publish: choose a licence, and check that the providers' terms allow you to publish replies of their
+models.
 """
 
 

@@ -1,7 +1,8 @@
 """The values of published clembench results: who played, which episode, how it ended.
 
-Knows the habits of the names and figures (`-t0.0` in names, NaN for no score); opens no file. Keeps: an episode's place is
-its pair, game, experiment and number; an aborted episode has no score, and an episode with a score was played."""
+Knows the habits of the names and figures (`-t0.0` in names, NaN for no score); opens no file. Keeps: an
+episode's place is its pair, game, experiment and number; an aborted episode has no score, and an episode with
+a score was played."""
 
 from __future__ import annotations
 
@@ -50,7 +51,8 @@ class Pair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResultPlace:
-    """The identity of an episode: no two of one pair have the same. `experiment` is without v1.6's leading index."""
+    """The identity of an episode: no two of one pair have the same. `experiment` is without v1.6's leading
+    index."""
 
     pair: Pair
     game: str

@@ -1,11 +1,11 @@
 """Rebuilds the prompts of published transcripts that recorded them in another form than chat messages.
 
-clembench's backends for Hugging Face and llama.cpp models recorded one long text for each request, and the one for
-Anthropic parts of text without the system message. The replies are in every record. A game is a pure function of its
-instance and the replies, so playing it with the recorded replies gives the prompts.
+clembench's backends for Hugging Face and llama.cpp models recorded one long text for each request, and the
+one for Anthropic parts of text without the system message. The replies are in every record. A game is a pure
+function of its instance and the replies, so playing it with the recorded replies gives the prompts.
 
-Keeps: a transcript is rebuilt whole or not at all: every recorded prompt contains the game's last message, and the game
-ends with the published outcome after the last reply."""
+Keeps: a transcript is rebuilt whole or not at all: every recorded prompt contains the game's last message,
+and the game ends with the published outcome after the last reply."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Makes the rows of a store from published results.
 
-Knows what a row claims, and what a published result leaves open: its server is not known, its times may be missing (then 0),
-and each episode was played once."""
+Knows what a row claims, and what a published result leaves open: its server is not known, its times may be
+missing (then 0), and each episode was played once."""
 
 from __future__ import annotations
 

@@ -41,8 +41,8 @@ def test_an_old_store_is_brought_up_to_date(old: Path) -> None:
     """Opened to be written, it has the new one's tables, columns and views with its own rows in them; it says
     so, once."""
     remove_parts(old)
-    said: list[str] = []
-    with open_to_write(old, say=said.append) as connection:
+    lines: list[str] = []
+    with open_to_write(old, say=lines.append) as connection:
         calls = connection.execute("SELECT reply, http_status FROM calls ORDER BY turn").fetchall()
         assert calls == [("CLUE: one", None), ("GUESS: two", None)]
         assert connection.execute("SELECT version FROM store").fetchall() == [(schema.VERSION,)]
@@ -56,18 +56,19 @@ def test_an_old_store_is_brought_up_to_date(old: Path) -> None:
         ]
         assert connection.execute("FROM summaries").fetchall() == []
         held = {row[:3] for row in connection.execute(SCHEMA).fetchall()}
-    (line,) = said
+    (line,) = lines
     assert f"updated from store version 1 to {schema.VERSION}: added " in line
     assert "calls.http_status" in line
     with open_to_write(old.with_name("new.duckdb")) as fresh:
         assert held == {row[:3] for row in fresh.execute(SCHEMA).fetchall()}
-    with open_to_write(old, say=said.append):
+    with open_to_write(old, say=lines.append):
         pass
-    assert len(said) == 1
+    assert len(lines) == 1
 
 
 def test_an_old_store_is_read_as_it_is(old: Path) -> None:
-    """A missing column reads as NULL, a missing table as empty; scores and transcripts work; no byte changes."""
+    """A missing column reads as NULL, a missing table as empty; scores and transcripts work; no byte
+    changes."""
     remove_parts(old)
     before = old.read_bytes()
     with open_to_read(old) as connection:

@@ -1,4 +1,5 @@
-"""Tests of what a reader may ask: forty statements that read files, write, load code or change settings are refused.
+"""Tests of what a reader may ask: forty statements that read files, write, load code or change settings are
+refused.
 
 Each is put to a running and to a closed store, by the command and from Python."""
 
@@ -93,7 +94,8 @@ FINE = [
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Path]:
-    """A store with a secret beside it; whatever was asked, it is unchanged afterwards and nothing new lies there."""
+    """A store with a secret beside it; whatever was asked, it is unchanged afterwards and nothing new lies
+    there."""
     (tmp_path / "secret.csv").write_text(SECRET)
     with open_to_write(tmp_path / "s.duckdb") as connection:
         write_batch(connection, tmp_path / "s.duckdb", [CALL, TURN, EPISODE])
@@ -104,7 +106,7 @@ def store(tmp_path: Path) -> Iterator[Path]:
 
 
 def refused(store: Path, text: str) -> None:
-    """Asks for rows and for an Arrow table."""
+    """Asks for rows and for an Arrow table; both are refused."""
     for ask in (QueryResult.rows, QueryResult.to_arrow):
         with pytest.raises(StoreError) as caught:
             ask(QueryResult(store, text.replace("{folder}", str(store.parent))))
@@ -117,7 +119,7 @@ def test_a_closed_store_refuses(store: Path) -> None:
 
 
 def test_a_running_store_refuses(store: Path) -> None:
-    """And its settings are as before, for the run's own connection too."""
+    """Its settings stay as they are, and the run's own connection refuses too."""
 
     async def scenario() -> None:
         with open_to_write(store) as connection:
@@ -144,7 +146,7 @@ def ask_another_process(store: Path, text: str) -> None:
 
 @pytest.mark.parametrize("text", FINE)
 def test_ordinary_queries_pass(store: Path, text: str) -> None:
-    """What people ask is not refused."""
+    """Queries without side effects are not refused."""
     assert QueryResult(store, text).rows() is not None
     with open_to_read(store) as connection:
         assert isinstance(connection, duckdb.DuckDBPyConnection)

@@ -1,4 +1,5 @@
-"""Tests of queries to a running sweep: the same values as from the file, no side effects, limits of time and size."""
+"""Tests of queries to a running sweep: the same values as from the file, no side effects, limits of time and
+size."""
 
 from __future__ import annotations
 

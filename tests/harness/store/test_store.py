@@ -1,4 +1,5 @@
-"""The store: rows in by one thread, rows out, and what happens when the disk will not have them."""
+"""Tests of the store: rows are written and read back; faults of the disk, the file and the memory are
+reported."""
 
 from __future__ import annotations
 
@@ -89,7 +90,7 @@ EPISODE = EpisodeRecord(
 
 
 def test_rows_come_back_as_they_went_in(tmp_path: Path) -> None:
-    """Every field of every kind, None and unusual text included; what was put before leaving is all there."""
+    """Every field keeps its value, None and unusual text included; everything that was put is stored."""
     odd = CALL._replace(turn=1, reply="ünï\ncode 🎲 \x00 'quoted'", error_text="x" * 100_000)
 
     async def scenario() -> None:
@@ -110,7 +111,7 @@ def test_rows_come_back_as_they_went_in(tmp_path: Path) -> None:
         assert connection.execute("SELECT reply, seat FROM transcripts").fetchall() == [("hello", "s")]
 
 
-def test_rows_that_are_behind_no_more_are_on_disk(tmp_path: Path) -> None:
+def test_committed_rows_survive_a_kill(tmp_path: Path) -> None:
     """Another process that takes over the file after a kill finds what the writer, left alone, had committed;
     it takes up what waits twice in the second for which rows may be lost."""
     assert 2 * BATCH_PERIOD_S <= 1.0
@@ -137,8 +138,8 @@ anyio.run(scenario)
         assert connection.execute("SELECT reply FROM calls").fetchall() == [("hello",)]
 
 
-def test_back_pressure_bounds_what_is_under_way(tmp_path: Path) -> None:
-    """A producer faster than the disk waits instead of filling memory."""
+def test_back_pressure_bounds_the_rows_in_memory(tmp_path: Path) -> None:
+    """A producer that is faster than the disk waits, so that memory stays bounded."""
 
     async def scenario() -> int:
         most = 0
@@ -338,7 +339,7 @@ def test_a_damaged_store_gets_a_sentence(tmp_path: Path, damage: str, use: Calla
 
 
 def test_a_copy_without_any_table_names_the_log(tmp_path: Path) -> None:
-    """A young store's rows are all in its .wal; a reader of the file alone is told so."""
+    """A young store's rows are all in its .wal; a reader of the file alone gets that as the reason."""
     with duckdb.connect(str(tmp_path / "s.duckdb")):
         pass
     with (
@@ -352,7 +353,8 @@ def test_the_holder_of_a_file_is_named(tmp_path: Path) -> None:
     """A store that another program has open is reported with that program's name and number."""
     with open_to_write(tmp_path / "s.duckdb"):
         pass
-    script = f"import duckdb, time; c = duckdb.connect({str(tmp_path / 's.duckdb')!r}); print(1, flush=True); time.sleep(60)"
+    opened = f"c = duckdb.connect({str(tmp_path / 's.duckdb')!r})"
+    script = f"import duckdb, time; {opened}; print(1, flush=True); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None
         holder.stdout.readline()
@@ -383,7 +385,7 @@ def test_absurd_token_counts_do_not_stop_readers(tmp_path: Path) -> None:
 
 
 def test_tables_follow_the_records() -> None:
-    """One class, one table; one field, one column, NULL where the field may be None."""
+    """One class is one table, one field is one column, which may be NULL if the field may be None."""
     connection = duckdb.connect()
     for statement in schema.statements():
         connection.execute(statement)

@@ -1,4 +1,4 @@
-"""Why it was slow: shares of wall time, by hand, by brute force, and in runs whose bottleneck was planted."""
+"""Tests of the use of wall time: by hand, by brute force, and in runs with a planted bottleneck."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def store() -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def times(store: duckdb.DuckDBPyConnection, rows: Sequence[Record]) -> list[MethodTime]:
-    """What is found in these rows, whatever the store held before."""
+    """Returns the times of these rows alone."""
     for table in schema.TABLES.values():
         store.execute(f"DELETE FROM {table}")
     write_batch(store, Path(":memory:"), list(rows))
@@ -79,7 +79,7 @@ def try_(
 
 
 def by_brute_force(calls: Sequence[CallRecord], pulses: Sequence[PulseRecord], places: int) -> list[float]:
-    """The definition, moment by moment: provider, quota, backing off, own CPU, starved."""
+    """Computes the definition moment by moment: provider, quota, backing off, own CPU, starved."""
     spans: list[tuple[str, float, float]] = []
     ordered = sorted(calls, key=lambda call: (call.episode_id, call.turn, call.try_number))
     for call, after in zip(ordered, [*ordered[1:], None], strict=True):

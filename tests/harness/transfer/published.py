@@ -1,4 +1,4 @@
-"""Writes results as clembench published them, file by file."""
+"""Writes results in the form in which clembench published them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ NAN = float("nan")
 
 
 def metrics(score: float | None, **more: float) -> dict[str, float]:
-    """The episode scores of a played episode, or with None of an aborted one."""
+    """Returns the episode scores of a played episode; None: of an aborted one."""
     aborted = score is None
     main = NAN if score is None else score
     return {
@@ -29,7 +29,13 @@ def metrics(score: float | None, **more: float) -> dict[str, float]:
 def write_episode(
     root: Path, place: str, scores: Mapping[str, float] | None, *, instance: object = None, **files: object
 ) -> Path:
-    """place: pair/game/experiment/episode; scores None: no scores.json; files: name without .json -> what it holds."""
+    """Writes one episode's folder and returns it.
+
+    root       the folder of results
+    place      pair/game/experiment/episode
+    scores     None: no scores.json
+    instance   None: no instance.json
+    files      name without .json, with __ for a dot -> value"""
     folder = root / place
     folder.mkdir(parents=True)
     if instance is not None:
@@ -44,7 +50,7 @@ def write_episode(
 
 
 def write_raw(path: Path, episodes: Iterable[tuple[str, Mapping[str, float]]]) -> Path:
-    """As clembench writes it: an unnamed index first, the derived metric of all episodes last."""
+    """Writes a raw.csv as clembench does: an unnamed index first, the derived metric of all episodes last."""
     rows: list[Sequence[object]] = []
     derived: list[Sequence[object]] = []
     for place, scores in episodes:
@@ -62,7 +68,10 @@ def write_raw(path: Path, episodes: Iterable[tuple[str, Mapping[str, float]]]) -
 
 
 def write_results(path: Path, games: Sequence[str], rows: Iterable[tuple[str, Mapping[str, str]]]) -> Path:
-    """rows: pair -> column -> text, for the three totals and "<game>_played", "<game>_quality", "<game>_std"."""
+    """Writes a results.csv.
+
+    rows   (pair, column -> text), for the three totals and "<game>_played", "<game>_quality", "<game>_std",
+           by name"""
     totals = {
         "-, clemscore": "clemscore",
         "all, Average % Played": "avg_played",
@@ -81,7 +90,7 @@ def write_results(path: Path, games: Sequence[str], rows: Iterable[tuple[str, Ma
 
 
 def chat_call(stamp: str, prompt: Sequence[tuple[str, str]], reply: str) -> dict[str, object]:
-    """One entry of a requests file, as an OpenAI-like backend of clembench left it."""
+    """Returns one entry of a requests file, as an OpenAI-like backend of clembench wrote it."""
     return {
         "timestamp": stamp,
         "manipulated_prompt_obj": [{"role": role, "content": text} for role, text in prompt],

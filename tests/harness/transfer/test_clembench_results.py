@@ -65,13 +65,14 @@ def broken(path: Path) -> list[str]:
     ],
 )
 def test_a_pairs_name(name: str, players: tuple[str, ...], method: str, temperature: float | None) -> None:
-    """Self-play is one access method, greedy sampling goes without saying, and dashes in names are no separator where that can be told."""
+    """Self-play is one access method; temperature 0 is not part of its name; dashes within names are kept."""
     pair = read_pair(name)
     assert (pair.players, pair.method, pair.temperature) == (players, method, temperature)
 
 
 def test_the_layout_of_v1_6(tmp_path: Path) -> None:
-    """The key is pair, game, experiment without its index, and position; the outcome comes from the episode scores."""
+    """The place is pair, game, experiment without its index, and number; the episode scores give the
+    outcome."""
     write_episode(
         tmp_path, f"{PAIR}/taboo/0_high_en/episode_7", metrics(50.0, Speed=2.0), instance={"game_id": 7}
     )
@@ -89,7 +90,7 @@ def test_the_layout_of_v1_6(tmp_path: Path) -> None:
 
 
 def test_the_layout_of_clemcore(tmp_path: Path) -> None:
-    """Instances by their id, experiments by their name, which may begin with a number."""
+    """Instances have ids; the name of an experiment may begin with a number."""
     write_episode(tmp_path, "A--B/wordle/3_letters/instance_00012", metrics(100.0))
     (found,) = read(tmp_path)
     assert (found.place.rules, found.place.experiment, found.place.instance) == (
@@ -101,7 +102,7 @@ def test_the_layout_of_clemcore(tmp_path: Path) -> None:
 
 
 def test_clembench_2_keeps_the_old_folders(tmp_path: Path) -> None:
-    """Its episodes are not of v1.6: an experiment.json beside them tells."""
+    """An experiment.json beside the episodes shows that they are not of v1.6."""
     folder = write_episode(tmp_path, f"{PAIR}/taboo/0_high_en/episode_0", metrics(0.0))
     (folder.parent / "experiment.json").write_text("{}")
     (found,) = read(tmp_path)
@@ -112,7 +113,7 @@ def test_clembench_2_keeps_the_old_folders(tmp_path: Path) -> None:
     "inner", ["", PAIR, f"{PAIR}/taboo", f"{PAIR}/taboo/0_x", f"{PAIR}/taboo/0_x/episode_0"]
 )
 def test_any_folder_on_the_way_can_be_named(tmp_path: Path, inner: str) -> None:
-    """The root, a pair, a game, an experiment or one episode: the key comes from the path all the same."""
+    """The root, a pair, a game, an experiment or one episode: the path gives the place in every case."""
     write_episode(tmp_path, f"{PAIR}/taboo/0_x/episode_0", metrics(0.0))
     (found,) = read(tmp_path / inner)
     assert (found.place.pair.name, found.place.experiment) == (PAIR, "x")
@@ -131,7 +132,8 @@ def test_the_hash_is_of_the_instance_not_of_its_layout(tmp_path: Path) -> None:
 
 
 def test_no_score_is_no_abort(tmp_path: Path) -> None:
-    """A play with a record and without scores is unscored; one without any record, or with an error, failed."""
+    """A play with a record and without scores is unscored; one without any record, or with an error,
+    failed."""
     write_episode(tmp_path, f"{PAIR}/taboo/0_x/episode_0", None, instance={}, interactions={"turns": []})
     write_episode(tmp_path, f"{PAIR}/taboo/0_x/episode_1", None, requests=[])
     write_episode(tmp_path, f"{PAIR}/taboo/0_x/episode_2", {**metrics(0.0), "Main Score": NAN})
@@ -162,7 +164,7 @@ def test_the_layout_before_version_1_is_refused(tmp_path: Path) -> None:
 
 
 def test_success_where_a_game_logs_none() -> None:
-    """Full score is success; where Success is logged it decides."""
+    """The full score is success, unless the game logs the metric Success."""
     assert read_outcome({"Aborted": 0, "Main Score": 100}, "x").state == "success"
     assert read_outcome({"Aborted": 0, "Main Score": 99}, "x").state == "lost"
     assert read_outcome({"Aborted": 0, "Main Score": 99.5, "Success": 1}, "x").state == "success"
@@ -191,7 +193,7 @@ def test_success_where_a_game_logs_none() -> None:
     ],
 )
 def test_a_broken_episode_is_named_and_loses_no_other(tmp_path: Path, text: str, reason: str) -> None:
-    """Its file, the place in it and what is wrong; the episode beside it is read."""
+    """The message has the file, the place in it and the fault; the episode beside it is read."""
     write_episode(tmp_path, f"{PAIR}/taboo/0_x/episode_0", None)
     write_episode(tmp_path, f"{PAIR}/taboo/0_x/episode_1", metrics(0.0))
     file = tmp_path / f"{PAIR}/taboo/0_x/episode_0/scores.json"
@@ -202,8 +204,8 @@ def test_a_broken_episode_is_named_and_loses_no_other(tmp_path: Path, text: str,
     assert len(list(open_results(tmp_path).episodes)) == 2
 
 
-def test_bytes_that_are_no_text(tmp_path: Path) -> None:
-    """A file in another encoding is named with the first byte that shows it; a byte order mark is none."""
+def test_a_file_that_is_not_text(tmp_path: Path) -> None:
+    """A file in another encoding is named with the first wrong byte; a byte order mark is accepted."""
     folder = write_episode(tmp_path, f"{PAIR}/taboo/0_x/episode_0", None)
     (folder / "scores.json").write_bytes(b'{"episode scores": "\xff"}')
     assert "byte 20: not UTF-8" in broken(tmp_path)[0]
@@ -217,16 +219,17 @@ def test_bytes_that_are_no_text(tmp_path: Path) -> None:
     "place", ["A--A/taboo/x/instance_00001/episode_00001", "A--A/epoch_00001/x/instance_00001"]
 )
 def test_repeated_plays_are_refused(tmp_path: Path, place: str) -> None:
-    """Folders with several plays of an instance would make keys of the wrong parts."""
+    """Folders with several plays of an instance have other levels: their names would be read wrongly."""
     write_episode(tmp_path, place, metrics(1.0))
     assert "several plays of an instance" in broken(tmp_path)[0]
 
 
-# --- transcripts --------------------------------------------------------------------------------------------------------------
+# --- transcripts
+# -----------------------------------------------------------------------------------------------------------
 
 
 def test_the_transcript_of_v1_6(tmp_path: Path) -> None:
-    """Prompts and replies in order; who was asked, and what was wrong with the reply, stands in the interactions under the same stamp."""
+    """Prompts and replies come in order; seats and format errors come from the interactions by time stamp."""
     turns = [
         [
             event("t1", "GM", "Player 1", "send message", "hello"),
@@ -261,7 +264,7 @@ def test_the_transcript_of_v1_6(tmp_path: Path) -> None:
 
 
 def test_the_transcript_of_clemcore(tmp_path: Path) -> None:
-    """A file for each player, joined by time."""
+    """The files of both players are joined by time."""
     calls = {
         stamp: {"round": 0, "call": chat_call(stamp, [("user", "x")], stamp)} for stamp in ("t1", "t2", "t3")
     }
@@ -282,7 +285,7 @@ def test_the_transcript_of_clemcore(tmp_path: Path) -> None:
     [{"manipulated_prompt_obj": "<s>[INST] hello"}, {"raw_response_obj": {}}, {"manipulated_prompt_obj": []}],
 )
 def test_a_transcript_is_whole_or_absent(tmp_path: Path, second: dict[str, object]) -> None:
-    """A prompt that is one long text, or a missing reply, leaves the episode without a transcript, not without its score."""
+    """A prompt of one long text, or a missing reply: the episode keeps its score and has no transcript."""
     calls = [chat_call("t1", [("user", "x")], "y"), {**chat_call("t2", [("user", "x")], "y"), **second}]
     write_episode(tmp_path, f"{PAIR}/taboo/0_x/episode_0", metrics(1.0), requests=calls)
     (found,) = read(tmp_path)
@@ -291,7 +294,7 @@ def test_a_transcript_is_whole_or_absent(tmp_path: Path, second: dict[str, objec
 
 
 def test_an_unreadable_transcript_does_not_hide_a_score(tmp_path: Path) -> None:
-    """Such as a pointer of Git LFS in place of a file: the score is read, the transcript's fault is named."""
+    """A pointer of Git LFS in place of a file: the score is read, and the transcript's fault is named."""
     folder = write_episode(tmp_path, f"{PAIR}/taboo/0_x/episode_0", metrics(50.0), requests=[])
     (folder / "requests.json").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:1\n")
     (found,) = read(tmp_path)
@@ -300,7 +303,7 @@ def test_an_unreadable_transcript_does_not_hide_a_score(tmp_path: Path) -> None:
 
 
 def test_a_record_of_another_shape_is_no_transcript(tmp_path: Path) -> None:
-    """Files with JSON that nobody expects there do no harm."""
+    """JSON of an unexpected structure gives no transcript and no error."""
     write_episode(
         tmp_path,
         f"{PAIR}/taboo/0_x/episode_0",
@@ -318,11 +321,12 @@ def test_a_record_of_another_shape_is_no_transcript(tmp_path: Path) -> None:
     assert [one.exchanges for one in read(tmp_path)] == [(), ()]
 
 
-# --- tables -------------------------------------------------------------------------------------------------------------------
+# --- tables ------------------------------------------------------------------------------------
 
 
 def test_raw_csv_rebuilds_the_episodes(tmp_path: Path) -> None:
-    """The same outcomes and metrics as from the folders they were written from, NaN as empty cells; the derived metric is left out."""
+    """A table gives the outcomes and metrics of the folders, with empty cells for NaN, without the derived
+    metric."""
     episodes = [
         (f"{PAIR}/taboo/0_x/episode_0", metrics(100.0, Speed=1.5)),
         (f"{PAIR}/taboo/0_x/episode_1", metrics(None)),
@@ -337,7 +341,7 @@ def test_raw_csv_rebuilds_the_episodes(tmp_path: Path) -> None:
 
 
 def test_raw_csv_names_its_broken_lines(tmp_path: Path) -> None:
-    """By line number; the other episodes are read."""
+    """The message has the line's number; the other episodes are read."""
     episodes = [(f"{PAIR}/taboo/0_x/episode_{k}", metrics(1.0)) for k in range(4)]
     path = write_raw(tmp_path / "raw.csv", episodes)
     lines = path.read_text().splitlines()
@@ -359,7 +363,7 @@ def test_raw_csv_names_its_broken_lines(tmp_path: Path) -> None:
 
 
 def test_results_csv_holds_averages(tmp_path: Path) -> None:
-    """Per game what was published; empty cells are what nobody played, and a game without any figure is not there."""
+    """Empty cells of a game with figures are None; a game without any figure is left out."""
     row = {
         "clemscore": "1",
         "avg_played": "2",
@@ -393,7 +397,7 @@ def test_results_csv_holds_averages(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_tables_is_read_by_the_fuller_one(tmp_path: Path) -> None:
-    """raw.csv has episodes, results.csv only averages."""
+    """raw.csv is preferred: it has episodes, results.csv has averages only."""
     row = {
         "clemscore": "",
         "avg_played": "",
@@ -417,8 +421,8 @@ def test_a_folder_of_tables_is_read_by_the_fuller_one(tmp_path: Path) -> None:
         ("big.csv", ',"a, % Played"\n"' + "x" * 200_000 + '",2\n', "line 2: not CSV: field larger"),
     ],
 )
-def test_what_holds_no_results_is_refused(tmp_path: Path, name: str, text: str | None, reason: str) -> None:
-    """Before anything is imported, with what would be right."""
+def test_a_path_without_results_is_refused(tmp_path: Path, name: str, text: str | None, reason: str) -> None:
+    """The refusal comes before the import and names what can be imported."""
     if text is not None:
         (tmp_path / name).write_text(text)
     with pytest.raises(SpecError) as caught:
@@ -427,7 +431,7 @@ def test_what_holds_no_results_is_refused(tmp_path: Path, name: str, text: str |
 
 
 def test_a_store_is_no_published_result(tmp_path: Path) -> None:
-    """It is named as such: merging stores is another thing than importing results."""
+    """The refusal names it: an import does not merge stores."""
     with open_to_write(tmp_path / "s.duckdb"):
         pass
     with pytest.raises(SpecError, match="is a store, not published results; stores cannot be merged"):
@@ -442,7 +446,7 @@ def test_an_empty_folder_holds_no_results(tmp_path: Path) -> None:
 
 
 def test_nan_stays_nan_among_the_metrics(tmp_path: Path) -> None:
-    """A literal NaN, which is no JSON, is read as the number that is none."""
+    """A literal NaN, which JSON does not have, is read as NaN."""
     write_episode(tmp_path, f"{PAIR}/imagegame/0_x/episode_0", metrics(None, F1=NAN))
     assert "NaN" in (tmp_path / f"{PAIR}/imagegame/0_x/episode_0/scores.json").read_text()
     assert isnan(outcomes(tmp_path)[0].metrics["F1"])

@@ -1,4 +1,4 @@
-"""Bringing a store out: what leaves comes back."""
+"""Tests of exports: an export that is imported again has the same rows."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ SWEEP = {
 
 @pytest.fixture(scope="module")
 def played(tmp_path_factory: pytest.TempPathFactory) -> harness.Store:
-    """Two methods, three games, every ending."""
+    """A store with two methods, three games and every outcome."""
     return harness.run(SWEEP, store=tmp_path_factory.mktemp("out") / "out.duckdb").store
 
 
-def test_clembenchs_layout_comes_back(played: harness.Store, tmp_path: Path) -> None:
-    """Exported and imported, every repeat has its outcomes, scores, counts, prompts, replies, broken forms, tokens and times."""
+def test_clembench_folders_can_be_imported_again(played: harness.Store, tmp_path: Path) -> None:
+    """Every repeat keeps its outcomes, scores, counts, prompts, replies, format errors, tokens and times."""
     end = export_clembench(played.path, tmp_path / "out", seats=SEATS)
     assert [folder.name for folder in end.folders] == ["repeat-0", "repeat-1"]
     for repeat, folder in enumerate(end.folders):
@@ -49,13 +49,16 @@ def test_clembenchs_layout_comes_back(played: harness.Store, tmp_path: Path) -> 
         assert import_results([folder], store, Grouping.read(["m"]), wall_s=0.0, say=print).problems == ()
         back = harness.open_store(store)
         episodes = (
-            "SELECT game, experiment, instance, replace(method, '@', '/') AS method, outcome, score, requests, parsed, violated, turns"
+            "SELECT game, experiment, instance, replace(method, '@', '/') AS method, outcome, score,"
+            " requests, parsed, violated, turns"
             " FROM last_episodes WHERE repeat = ? ORDER BY ALL"
         )
         assert back.sql(episodes, 0).rows() == played.sql(episodes, repeat).rows()
         turns = (
-            "SELECT game, instance, replace(last_episodes.method, '@', '/') AS method, turn, reply, violation, prompt_tokens, ask_hash,"
-            " history_kept, latency_s FROM transcripts JOIN last_episodes USING (episode_id, attempt) WHERE repeat = ?"
+            "SELECT game, instance, replace(last_episodes.method, '@', '/') AS method, turn, reply,"
+            " violation, prompt_tokens, ask_hash,"
+            " history_kept, latency_s FROM transcripts JOIN last_episodes USING (episode_id, attempt) WHERE"
+            " repeat = ?"
             " ORDER BY ALL"
         )
         imported, kept = back.sql(turns, 0).rows(), played.sql(turns, repeat).rows()
@@ -70,8 +73,9 @@ def test_clembenchs_layout_comes_back(played: harness.Store, tmp_path: Path) -> 
         assert back.sql(seats).rows() == [("Player 1",), ("Player 2",)]
 
 
-def test_hostile_words_leave_and_come_back(tmp_path: Path) -> None:
-    """Markup, quotes, control characters and emoji in replies and names: as they were, in folders that stay inside."""
+def test_hostile_texts_are_kept(tmp_path: Path) -> None:
+    """Markup, quotes, control characters and emoji in replies and names stay as they are; folders stay inside
+    the root."""
     store = telling_store(tmp_path / "told.duckdb", methods=("m/here", "m/<b>there</b>"))
     end = export_clembench(store, tmp_path / "out", seats=SEATS)
     import_results([end.folders[0]], tmp_path / "back.duckdb", Grouping.read(["m"]), wall_s=0.0, say=print)
@@ -80,7 +84,8 @@ def test_hostile_words_leave_and_come_back(tmp_path: Path) -> None:
 
 
 def test_an_unscored_episode_has_no_score_file(tmp_path: Path) -> None:
-    """clembench counts every episode with scores as played or aborted; on the way back it is unscored, not failed."""
+    """clembench counts every episode with scores as played or aborted; imported again it is unscored, not
+    failed."""
     episode = ExportedEpisode(
         game="taboo",
         rules="v1.6",
@@ -106,7 +111,7 @@ def test_an_unscored_episode_has_no_score_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("form", ["parquet", "csv"])
 def test_tables_are_files(played: harness.Store, tmp_path: Path, form: str) -> None:
-    """A file for each table and view, its rows and columns the store's; quotes, line ends and NULLs survive."""
+    """Each table and view has a file with its rows and columns, quotes, line ends and NULLs included."""
     rows = export_tables(played.path, tmp_path / "out", form)  # type: ignore[arg-type]
     assert {path.stem for path in (tmp_path / "out").iterdir()} == set(rows)
     transcripts = played.sql("SELECT reply FROM transcripts").rows()
@@ -122,7 +127,7 @@ def test_tables_are_files(played: harness.Store, tmp_path: Path, form: str) -> N
 
 
 def test_the_hubs_folder_describes_itself(played: harness.Store, tmp_path: Path) -> None:
-    """Its card names every file that is there, each access method, and no licence that nobody chose."""
+    """The card names every file and each access method, and states no licence."""
     export_hub(played.path, tmp_path / "out")
     card = (tmp_path / "out" / "README.md").read_text("utf-8")
     named = re.findall(r"data_files: (\S+)", card)
@@ -134,7 +139,7 @@ def test_the_hubs_folder_describes_itself(played: harness.Store, tmp_path: Path)
 
 
 def test_nothing_is_overwritten(played: harness.Store, tmp_path: Path) -> None:
-    """A folder that holds something is refused; so is a store that is not there, which leaves no folder behind."""
+    """A folder that is not empty is refused; a store that does not exist is too, and no folder is made."""
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine").write_text("mine")
     with pytest.raises(SpecError, match="is not empty"):

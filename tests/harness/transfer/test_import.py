@@ -1,4 +1,4 @@
-"""The import: published results in a store, and what scores and audits make of them."""
+"""Tests of the import of published results, and of the scores and audits of imported stores."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from tests.command import lightbulb
 from tests.harness.transfer.published import chat_call, metrics, write_episode, write_raw, write_results
 
 PUBLISHED = Path(__file__).parents[1] / "audit" / "data" / "published_scores.csv"
-# The published row of Llama-3-70B through Groq: scored episodes, played ones, mean main score; one episode more has no scores.
+# The published row of Llama-3-70B through Groq: scored episodes, played ones, mean main score; one episode
+# more has no scores.
 GROQ = {
     "imagegame": (40, 4, 80.5),
     "privateshared": (50, 50, 75.49),
@@ -47,7 +48,7 @@ def pair(player: str) -> str:
 
 
 def two_methods(root: Path, *, prompts: bool = False) -> Path:
-    """Two access methods of one model on the same 30 instances; the second aborts a third of what the first plays."""
+    """Writes two access methods of one model on the same 30 items; the second aborts a third of them."""
     for player in ("toy-here", "toy-there"):
         for k in range(30):
             score = None if player == "toy-there" and k % 3 == 0 else 100.0 * (k % 2)
@@ -71,7 +72,8 @@ def store(tmp_path: Path) -> Path:
     return tmp_path / "s.duckdb"
 
 
-# --- the published figures ----------------------------------------------------------------------------------------------------
+# --- the published figures
+# ----------------------------------------------------------------------------------------------------
 
 
 def _figures(scores: ModelScores) -> tuple[object, ...]:
@@ -80,7 +82,8 @@ def _figures(scores: ModelScores) -> tuple[object, ...]:
 
 
 def test_the_groq_row_from_its_episodes(tmp_path: Path, store: Path) -> None:
-    """420 episode folders with the published counts give 39.34; the one without scores is unscored, not aborted, and counts nowhere."""
+    """420 episode folders with the published counts give 39.34; the one without scores is unscored, not
+    aborted, and counts nowhere."""
     for game, (scored, played, quality) in GROQ.items():
         for k in range(scored):
             write_episode(
@@ -105,7 +108,7 @@ def test_the_groq_row_from_its_episodes(tmp_path: Path, store: Path) -> None:
 
 
 def test_every_published_row_from_its_averages(tmp_path: Path, store: Path) -> None:
-    """All 55 rows through results.csv: clemscore and both averages to two decimals, each under its model."""
+    """All 55 rows of a results.csv keep clemscore and both averages to two decimals, each under its model."""
     with PUBLISHED.open(newline="") as file:
         published = list(csv.DictReader(file))
     path = write_results(
@@ -134,7 +137,7 @@ def test_every_published_row_from_its_averages(tmp_path: Path, store: Path) -> N
 
 
 def test_averages_alone_are_no_audit(tmp_path: Path, store: Path) -> None:
-    """Said in one sentence, with what would be needed; and they stand beside the episodes once those are there."""
+    """The error names what is needed; averages are shown beside episodes once those are imported."""
     with PUBLISHED.open(newline="") as file:
         row = next(iter(csv.DictReader(file)))
     bring(
@@ -157,12 +160,13 @@ def test_averages_alone_are_no_audit(tmp_path: Path, store: Path) -> None:
     assert store_audit(store, reference=None, margin=None)[0].scores.comparisons[0].method == "toy-there"
 
 
-# --- audits -------------------------------------------------------------------------------------------------------------------
+# --- audits
+# -----------------------------------------------------------------------------------------------------------
 
 
 def test_imported_methods_are_audited(tmp_path: Path, store: Path) -> None:
-    """Pairs that --model makes one model, whatever the case of their letters, are compared on the same instances, by scores and by
-    first replies to identical prompts."""
+    """Pairs that --model makes one model, whatever the case of their letters, are compared on the same
+    instances, by scores and by first replies to identical prompts."""
     bring(store, two_methods(tmp_path / "r", prompts=True), models=["toy=TOY-*"])
     (found,) = store_audit(store, reference="toy-here", margin=None)
     (comparison,) = found.scores.comparisons
@@ -176,7 +180,8 @@ def test_imported_methods_are_audited(tmp_path: Path, store: Path) -> None:
 
 
 def test_by_default_each_pair_is_its_own_model(tmp_path: Path, store: Path) -> None:
-    """So nothing is compared that nobody called the same model; an episode without a transcript counts no calls."""
+    """Nothing is compared unless the user says that it is one model; an episode without a transcript has no
+    calls."""
     bring(store, two_methods(tmp_path / "r"))
     assert [part.model for part in store_scores(store)] == ["toy-here", "toy-there"]
     with pytest.raises(AuditError, match="no model in it was played through two access methods"):
@@ -184,7 +189,7 @@ def test_by_default_each_pair_is_its_own_model(tmp_path: Path, store: Path) -> N
 
 
 def test_raw_csv_is_enough_for_an_audit(tmp_path: Path, store: Path) -> None:
-    """It has the episodes; what it lacks are transcripts."""
+    """It has the episodes, without transcripts."""
     episodes = [
         (f"{pair(player)}/taboo/0_x/episode_{k}", metrics(None if player == "b" and k < 10 else 50.0))
         for player in "ab"
@@ -197,7 +202,7 @@ def test_raw_csv_is_enough_for_an_audit(tmp_path: Path, store: Path) -> None:
 
 
 def test_an_import_leaves_the_sweeps_margins(tmp_path: Path, store: Path) -> None:
-    """What a sweep fixed before it was played still holds after results were imported into its store."""
+    """The audit decisions of a sweep hold after an import into its store."""
     fixed = json.dumps({"audit": {"reference": None, "margin": 7.5, "alpha": 0.01}, "seed": 9})
     with open_to_write(store) as connection:
         row = SweepRecord(
@@ -219,11 +224,11 @@ def test_an_import_leaves_the_sweeps_margins(tmp_path: Path, store: Path) -> Non
     ]
 
 
-# --- once, and only once ------------------------------------------------------------------------------------------------------
+# --- once, and only once -----------------------------------------------------------------------
 
 
 def test_a_second_import_adds_what_is_new(tmp_path: Path, store: Path) -> None:
-    """The same episodes are counted, not added; an import of nothing new leaves no row at all."""
+    """Known episodes are counted, not added; an import without new results adds no row."""
     root = two_methods(tmp_path / "r")
     assert bring(store, root).episodes == 60
     again = bring(store, root)
@@ -253,8 +258,8 @@ def test_averages_are_added_once(tmp_path: Path, store: Path) -> None:
     )
 
 
-def test_what_stands_twice_is_refused_by_name(tmp_path: Path, store: Path) -> None:
-    """Under two roots, or as `--` and as `-t0.0--`: the first is imported, the second named."""
+def test_results_that_occur_twice_are_reported(tmp_path: Path, store: Path) -> None:
+    """Under two roots, or as `--` and as `-t0.0--`: the first is imported, the second is reported."""
     for root, name in (("r1", pair("A")), ("r2", "A--A")):
         write_episode(tmp_path / root, f"{name}/taboo/0_x/episode_4", metrics(100.0))
     end = bring(store, tmp_path / "r1", tmp_path / "r2")
@@ -263,27 +268,28 @@ def test_what_stands_twice_is_refused_by_name(tmp_path: Path, store: Path) -> No
     assert end.problems == (f"1 episodes are in {first} and in {second}; those of {first} are imported",)
 
 
-def test_what_the_store_has_otherwise_is_refused_by_name(tmp_path: Path, store: Path) -> None:
-    """Another outcome for the same episode is another run: not mixed in, not ignored."""
+def test_results_that_contradict_the_store_are_reported(tmp_path: Path, store: Path) -> None:
+    """Another outcome of the same episode is of another run: it is not imported, and it is reported."""
     for root, score in (("r1", 100.0), ("r2", None)):
         write_episode(tmp_path / root, f"{pair('A')}/taboo/0_x/episode_4", metrics(score))
     bring(store, tmp_path / "r1")
     end = bring(store, tmp_path / "r2")
     assert (end.episodes, end.known) == (0, 0)
     assert end.problems == (
-        "A/taboo/v1.6/x/4: the store has it as ('success', 100.0), these results as ('aborted', None); import into a new store",
+        "A/taboo/v1.6/x/4: the store has it as ('success', 100.0), these results as ('aborted', None); import"
+        " into a new store",
     )
 
 
-# --- missing plays ------------------------------------------------------------------------------------------------------------
+# --- missing plays -----------------------------------------------------------------------------
 
 STATES = """
     SELECT method, instance, status, outcome, attempt, reason FROM last_episodes ORDER BY method, instance::INT"""
 
 
 def test_a_play_without_a_record_is_missing_not_lost(tmp_path: Path, store: Path) -> None:
-    """A method whose backend broke off has folders without a record, or no folders; neither counts as a play, and both
-    are failed plays of the items that the model's other method has."""
+    """A method whose backend broke off has folders without a record, or no folders; neither counts as a play,
+    and both are failed plays of the items that the model's other method has."""
     for k in range(4):
         place = f"taboo/0_x/episode_{k}"
         write_episode(tmp_path, f"{pair('here')}/{place}", metrics(100.0), instance={"game_id": k})
@@ -305,7 +311,7 @@ def test_a_play_without_a_record_is_missing_not_lost(tmp_path: Path, store: Path
 
 
 def test_a_record_that_comes_later_replaces_a_failed_play(tmp_path: Path, store: Path) -> None:
-    """As another attempt; and items that only a later import has are missing in the earlier method."""
+    """It is another attempt; items that only a later import has are missing in the earlier method."""
     for k in range(2):
         write_episode(tmp_path / "a", f"{pair('here')}/taboo/0_x/episode_{k}", metrics(100.0))
     write_episode(tmp_path / "b", f"{pair('there')}/taboo/0_x/episode_0", metrics(0.0))
@@ -324,7 +330,7 @@ def test_a_record_that_comes_later_replaces_a_failed_play(tmp_path: Path, store:
     ]
 
 
-# --- items and transcripts ----------------------------------------------------------------------------------------------------
+# --- items and transcripts ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("folder_first", [True, False])
@@ -372,7 +378,7 @@ def test_a_transcript_is_added_to_a_known_episode(tmp_path: Path, store: Path) -
     assert (again.known, again.transcripts) == (3, 0)
 
 
-# --- grouping -----------------------------------------------------------------------------------------------------------------
+# --- grouping ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -387,7 +393,7 @@ def test_a_transcript_is_added_to_a_known_episode(tmp_path: Path, store: Path) -
 def test_a_grouping_that_does_not_fit_is_refused(
     tmp_path: Path, store: Path, models: list[str], reason: str
 ) -> None:
-    """Before the store is touched."""
+    """The refusal comes before the store is made."""
     root = two_methods(tmp_path / "r")
     with pytest.raises(SpecError) as caught:
         bring(store, root, models=models)
@@ -396,7 +402,8 @@ def test_a_grouping_that_does_not_fit_is_refused(
 
 
 def test_a_method_stays_with_its_model(tmp_path: Path, store: Path) -> None:
-    """A later import cannot move an access method to another model: half its episodes would be left behind."""
+    """A later import cannot give an access method to another model: its older episodes would keep the
+    first."""
     root = two_methods(tmp_path / "r")
     bring(store, root, models=["toy"])
     with pytest.raises(
@@ -405,18 +412,19 @@ def test_a_method_stays_with_its_model(tmp_path: Path, store: Path) -> None:
         bring(store, root)
 
 
-# --- the command --------------------------------------------------------------------------------------------------------------
+# --- the command -------------------------------------------------------------------------------
 
 
 def output(*arguments: object) -> str:
-    """What a command that ends well prints."""
+    """Returns the output of a command that succeeds."""
     ended = lightbulb(*arguments)
     assert ended.returncode == 0, ended.stderr
     return ended.stdout
 
 
 def test_the_command(tmp_path: Path, store: Path) -> None:
-    """Broken episodes are named and the exit code is 3; scores tell aborted from unscored; an audit follows."""
+    """Unreadable episodes are named, with exit code 3; scores count aborted and unscored plays; an audit
+    works."""
     root = two_methods(tmp_path / "r")
     bad = write_episode(root, f"{pair('toy-here')}/taboo/0_x/episode_30", None)
     (bad / "scores.json").write_text("{")
@@ -440,7 +448,7 @@ def test_the_command(tmp_path: Path, store: Path) -> None:
 
 
 def test_averages_are_shown_as_such(tmp_path: Path, store: Path) -> None:
-    """The published clemscore beside a name that says where it is from, and no count of episodes."""
+    """The published clemscore has a name that says what it is, and no count of episodes."""
     with PUBLISHED.open(newline="") as file:
         row = next(iter(csv.DictReader(file)))
     results = write_results(tmp_path / "results.csv", GAMES, [(pair("toy"), row)])

@@ -1,4 +1,5 @@
-"""Tests of transcripts whose prompts were not recorded as chat messages: the games rebuild them from the replies."""
+"""Tests of transcripts whose prompts were not recorded as chat messages: the games rebuild them from the
+replies."""
 
 from __future__ import annotations
 
@@ -135,7 +136,8 @@ def test_every_form_gives_the_same_prompts(tmp_path: Path, name: str) -> None:
 
 
 def test_wordles_reprompts_are_the_users(tmp_path: Path) -> None:
-    """With v1.6's texts given, a transcript with reprompts is rebuilt; without them it is left out and counted."""
+    """With v1.6's texts given, a transcript with reprompts is rebuilt; without them it is left out and
+    counted."""
     (instance,) = GAMES["wordle"].instances()[:1]
     worded = Instance(
         game="wordle",
