@@ -1,4 +1,4 @@
-"""Calibration of what is decided while a sweep runs and before it: looks, tripwire, drift, planning.
+"""Calibration of what is decided while a sweep runs and before it: looks, tripwire, planning.
 
     python -m bench.audit_stopping --audits 60
 
@@ -8,13 +8,11 @@ of data, not data; the Monte Carlo error of a rate near .05 is .022 / sqrt(audit
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from math import log, sqrt
 
 import numpy as np
 from scipy import stats
 
-from harness.audit.replies.drift import Day, PanelReply, drift
 from harness.audit.scores.arrays import FloatArray, ScoreArray
 from harness.audit.scores.contrasts import pair
 from harness.audit.scores.evidence import AuditRules
@@ -68,7 +66,6 @@ def main() -> None:
     margin_table(10 * arguments.audits, arguments.seed)
     tripwire_table(5 * arguments.audits, arguments.seed)
     planning_table(2 * arguments.audits, arguments.seed)
-    drift_table(max(4, arguments.audits // 4), arguments.seed)
 
 
 def _rng(seed: int, *path: str | int) -> np.random.Generator:
@@ -267,57 +264,3 @@ def _proved(
         parts = strata([game.difference("points") for game in games], [game.shared for game in games])
         proved += bool(equivalence_p(parts, margin)[0] <= 0.05)
     return proved / audits
-
-
-# --- drift ----------------------------------------------------------------------------------------------
-
-
-def drift_table(runs: int, seed: int) -> None:
-    """A panel of 30 asks, 5 replies on the first day and 2 a day from then on; a share of the asks is
-    answered otherwise from day 11 on."""
-    print(f"\n### Drift ({runs} runs a row of 40 days; alarm at 365)\n")
-    print(
-        "| asks changed | p at most .05 before | alarms before day 11 | announced within 30 days | median days |"
-    )
-    print("|---|---|---|---|---|")
-    for share in (0.0, 0.05, 0.1, 0.3):
-        rng = _rng(seed, "drift", int(100 * share))
-        small, early, delays = [], 0, []
-        for run in range(runs):
-            found = drift("m", _days(rng, share, 40), seed=run, draws=999)
-            before = [day for day in found.days[:10] if day.p is not None]
-            small += [day.p is not None and day.p <= 0.05 for day in before]
-            early += any(day.alarm for day in before)
-            delays += [place + 1 for place, day in enumerate(found.days[10:]) if day.alarm][:1]
-        median = f"{np.median(delays):g}" if delays else "-"
-        print(
-            f"| {100 * share:.0f} % | {np.mean(small):.3f} | {early} | {len(delays) / runs:.2f} | {median} |",
-            flush=True,
-        )
-
-
-def _days(rng: np.random.Generator, share: float, days: int) -> Sequence[Day]:
-    """Each ask has three answers of its own, given with probabilities .85, .10 and .05; a changed ask has
-    other ones."""
-    changed = rng.permutation(30) < round(30 * share)
-    return [
-        Day(
-            label=f"day {day + 1}",
-            replies=tuple(
-                PanelReply(
-                    item=f"i{ask}", ask=f"a{ask}", text=f"{words} answer {one} to {ask}", ending="stop"
-                )
-                for ask, words in enumerate(
-                    "new" if change and day >= 10 else "old" for change in changed.tolist()
-                )
-                for one in rng.choice(3, size=5 if day == 0 else 2, p=[0.85, 0.10, 0.05]).tolist()
-            ),
-            facts={},
-            prompt_tokens={},
-        )
-        for day in range(days)
-    ]
-
-
-if __name__ == "__main__":
-    main()

@@ -57,8 +57,7 @@ def store_drift(stores: Sequence[Path], *, days_mean: float) -> tuple[MethodDrif
     for method in methods:
         asked = [day for day in days if any(reply.method == method for reply in day.replies)]
         if len(asked) > 1:
-            seed = asked[0].choices.seed
-            told = drift(method, [_day(day, method) for day in asked], days_mean=days_mean, seed=seed)
+            told = drift(method, [_day(day, method) for day in asked], days_mean=days_mean)
             found.append(MethodDrift(replies=told, scores=_scores(asked, method)))
     if not found:
         raise AuditError(
@@ -103,6 +102,7 @@ def _day(day: _Store, method: str) -> Day:
     }
     return Day(
         label=day.label,
+        weekend=datetime.fromtimestamp(day.first_at, UTC).weekday() >= 5,
         replies=tuple(
             PanelReply(item=reply.item, ask=reply.ask_hash, text=reply.reply, ending=reply.ending)
             for reply in replies

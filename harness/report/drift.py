@@ -12,32 +12,40 @@ from harness.report.table import table
 from harness.report.text import escape_control
 
 
-def print_drift(found: Sequence[MethodDrift], console: Console) -> None:
-    """For each method a sentence, its days, what the provider told of itself, and its scores against the
+def print_drift(drifts: Sequence[MethodDrift], console: Console) -> None:
+    """Prints for each method a sentence, its days, changes that its provider reports, and its scores against the
     first day's."""
-    for place, one in enumerate(found):
+    for place, method in enumerate(drifts):
         if place:
             console.print()
-        told = one.replies
+        replies = method.replies
         console.print(
-            Text(escape_control(told.sentence), style="bold red" if told.changed else "bold"), soft_wrap=True
+            Text(escape_control(replies.sentence), style="bold red" if replies.changed else "bold"),
+            soft_wrap=True,
         )
         rows = [
             (
                 day.label,
                 day.asks or None,
-                None if day.p is None else f"{day.p:.3f}",
-                f"{day.evidence:.2f}",
+                day.earlier or None,
+                _percent(day.difference),
+                _percent(day.ordinary),
+                None if day.p is None else f"{day.p:.4f}",
                 "ALARM" if day.alarm else "",
             )
-            for day in told.days
+            for day in replies.days
         ]
-        console.print(table(("day", "asks in common", "p", f"evidence of {told.days_mean:g}", ""), rows))
-        for event in told.events:
+        columns = ("day", "common prompts", "earlier days", "difference", "ordinary", "p", "")
+        console.print(table(columns, rows))
+        for event in replies.events:
             console.print(
                 Text(escape_control(f"{event.label}: {event.fact}: {event.before} -> {event.after}")),
                 soft_wrap=True,
             )
-        if one.scores is not None:
-            for comparison in one.scores.comparisons:
+        if method.scores is not None:
+            for comparison in method.scores.comparisons:
                 console.print(Text(escape_control(f"Scores: {comparison.sentence}")), soft_wrap=True)
+
+
+def _percent(share: float | None) -> str | None:
+    return None if share is None else f"{100 * share:.1f} %"

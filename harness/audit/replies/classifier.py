@@ -28,11 +28,12 @@ from harness.audit.scores.arrays import FloatArray, IntArray
 AUC_MARGIN = 0.55  # 10 of 100 replies told apart with certainty, and chance for the others
 SHARE_MARGIN = 0.10
 SELF_MATCH_MIN = 0.5
-"""Pairs of replies of one method that are equal, below which an equivalence rests on this test. At .5 or more a
-margin of .05 on equal pairs bounds the share of other replies below .10; below it that margin allows more."""
+"""Pairs of replies of one method that are equal, below which an equivalence rests on this test. At .5 or more
+a margin of .05 on equal pairs bounds the share of other replies below .10; below it that margin allows
+more."""
 SEPARATION_MIN = 0.6
-"""AUC of the second classifier, below which its share is not reported. Measured on replies that do not depend on
-the prompt: .53 to .55, and shares far outside of 0 to 1."""
+"""AUC of the second classifier, below which its share is not reported. Measured on replies that do not depend
+on the prompt: .53 to .55, and shares far outside of 0 to 1."""
 FOREIGN = 3  # replies to other prompts that are drawn for each prompt
 CANDIDATES = 16  # prompts of which the one with the most similar replies gives a foreign one: a hard case
 FOLDS = 20  # with five, the deviation of the AUC of identical methods is larger by a sixth

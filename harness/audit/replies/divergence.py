@@ -176,8 +176,8 @@ def _ratio(sums: FloatArray) -> FloatArray:
 def _p_excess(excess: FloatArray) -> float:
     """Returns the p of "replies are equal at least 5 percent rarer across": Student's t over items.
 
-    Where the excess of few items is not 0, t is not valid: p is then at least the binomial chance that no more
-    items are answered otherwise than have an excess, if one in twenty of all are."""
+    Where the excess of few items is not 0, t is not valid: p is then at least the binomial chance that no
+    more items are answered otherwise than have an excess, if one in twenty of all are."""
     if excess.mean() >= MARGIN_MATCH:
         return 1.0
     varying = int((np.abs(excess) > 1e-12).sum())

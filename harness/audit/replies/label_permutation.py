@@ -69,14 +69,6 @@ def permutation_test(
     )
 
 
-def randomised_p(blocks: Sequence[Block], rng: np.random.Generator, draws: int = DRAWS) -> float:
-    """The p of the largest kernel with ties broken by a coin: exactly uniform if both samples come from one
-    source."""
-    _, largest = _drawn(blocks, rng, draws)
-    above, level = int((largest > largest[0]).sum()), int((largest == largest[0]).sum())
-    return (above + (1 - rng.random()) * level) / len(largest)
-
-
 def _drawn(blocks: Sequence[Block], rng: np.random.Generator, draws: int) -> tuple[FloatArray, FloatArray]:
     """Each kernel's statistic, as it is and under every relabelling, (1 + draws, kernels), and the largest
     standardised one."""

@@ -21,7 +21,7 @@ from harness.audit.replies.classifier import AUC_MARGIN, SELF_MATCH_MIN, Classif
 from harness.audit.replies.columns import PromptReplies, ReplyColumns, gather
 from harness.audit.replies.divergence import MARGIN_MATCH, Divergence, diverge, items_to_confirm
 from harness.audit.replies.kernels import KERNELS
-from harness.audit.replies.label_permutation import DRAWS, permutation_test, randomised_p
+from harness.audit.replies.label_permutation import DRAWS, permutation_test
 from harness.audit.replies.prompt_pairs import ComparedPrompts, blocks_of, compare_prompts, diverging_pairs
 from harness.audit.replies.sentences import Ratio
 from harness.audit.scores.arrays import BoolArray, FloatArray, IntArray
@@ -178,25 +178,6 @@ def compare_replies(
         else replace(replicate, sentence=sentences.reference_again(_ratio(replicate), p=replicate.p)),
         calibrated=replicate is None or replicate.p is None or replicate.p >= verdicts.CALIBRATION_ALPHA,
         left_out=tuple(left_out),
-    )
-
-
-def sample_p(
-    columns: ReplyColumns, one: str, other: str, rng: np.random.Generator, draws: int = DRAWS
-) -> float | None:
-    """Returns the p of "the replies under both names come from one source"; exactly uniform if they do.
-
-    returns  None where no prompt has a reply of each and three in all; a random number where all replies are
-             equal"""
-    replies = gather(columns)
-    if one not in replies.names or other not in replies.names:
-        return None
-    a, b = replies.names.index(one), replies.names.index(other)
-    informative = replies.informative(a, b)
-    if not informative.any():
-        return 1 - float(rng.random()) if replies.testable(a, b).any() else None
-    return randomised_p(
-        blocks_of(compare_prompts(replies, a, b, np.flatnonzero(informative)), informative), rng, draws
     )
 
 

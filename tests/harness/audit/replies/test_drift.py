@@ -1,108 +1,163 @@
-"""Days of replies: quiet while nothing changes, loud soon after."""
+"""Days of replies: ordinary variation is no change, a swap is one on its first day."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from harness.audit.replies.drift import Day, Drift, PanelReply, drift
+from harness.audit.replies.drift import DAYS_MIN, Day, Drift, PanelReply, drift
 from harness.core.errors import AuditError
+from tests.harness.audit.services import Service, days_of
 
 
-def _day(
-    rng: np.random.Generator,
-    number: int,
-    *,
-    changed: int = 0,
-    each: int = 2,
-    facts: Mapping[str, tuple[str, ...]] | None = None,
-) -> Day:
-    """Thirty asks with three answers each; the first `changed` of them are answered in other words."""
-    return Day(
-        label=f"day {number}",
-        replies=tuple(
-            PanelReply(
-                item=f"i{ask}",
-                ask=f"a{ask}",
-                text=f"{'new' if ask < changed else 'old'} words {one} on {ask}",
-                ending="stop",
-            )
-            for ask in range(30)
-            for one in rng.choice(3, size=each, p=[0.85, 0.1, 0.05]).tolist()
-        ),
-        facts=facts or {},
-        prompt_tokens={"a0": 10.0 + (number > 3), "a1": 20.0},
+def _found(service: Service, *, days: int, seed: int, first_weekday: int = 0) -> Drift:
+    return drift("m/a", days_of(service, days, np.random.default_rng(seed), first_weekday=first_weekday))
+
+
+def _alarms(found: Drift) -> list[int]:
+    return [place for place, day in enumerate(found.days) if day.alarm]
+
+
+def _constant(texts: Sequence[str]) -> list[Day]:
+    """Five asks, two replies each, all with the text of the day."""
+    return [
+        Day(
+            label=str(number),
+            replies=tuple(
+                PanelReply(item=f"i{ask}", ask=f"a{ask}", text=text, ending="stop")
+                for ask in range(5)
+                for _ in "12"
+            ),
+            facts={},
+            prompt_tokens={},
+        )
+        for number, text in enumerate(texts)
+    ]
+
+
+def test_a_service_whose_days_vary_is_quiet() -> None:
+    """Six services over 60 days, ordinary days .05 apart and weekends .20: at most two false alarms in 360
+    days."""
+    found = [
+        _found(Service(weekend_variation=0.20), days=60, seed=seed, first_weekday=seed) for seed in range(6)
+    ]
+    assert sum(len(_alarms(one)) for one in found) <= 2
+    tested = [day for day in found[0].days if day.p is not None]
+    assert len(tested) == 60 - DAYS_MIN - 1, (
+        "and not on the second Saturday: two days of its kind are too few"
     )
+    assert 0.01 < (tested[-1].ordinary or 0.0) < 0.15
 
 
-def _found(seed: int, *, days: int, changed: int = 0, since: int = 10**9) -> Drift:
-    rng = np.random.default_rng(seed)
-    told = [
-        _day(rng, day, changed=changed if day >= since else 0, each=5 if day == 0 else 2)
-        for day in range(days)
-    ]
-    return drift("m/a", told, seed=seed, draws=399)
-
-
-def test_daily_ps_are_flat_without_a_change() -> None:
-    """Over 8 runs of 10 days p is below a quarter in 12 to 38 % of days, as evenly above three quarters, and nothing is announced."""
-    runs = [_found(seed, days=10) for seed in range(8)]
-    p = np.array([day.p for found in runs for day in found.days if day.p is not None])
-    assert len(p) == 72
-    assert 0.12 <= (p <= 0.25).mean() <= 0.38
-    assert 0.12 <= (p > 0.75).mean() <= 0.38
-    assert not any(found.changed for found in runs)
-
-
-@pytest.mark.parametrize(("changed", "within"), [(9, 6), (3, 12)])
-def test_a_change_is_announced(changed: int, within: int) -> None:
-    """Nine of thirty asks answered otherwise from day 6 on: within 6 days, three of them: within 12; then the detector begins anew."""
-    found = _found(3, days=6 + within, changed=changed, since=6)
-    alarms = [place for place, day in enumerate(found.days) if day.alarm]
-    assert alarms
-    assert alarms[0] >= 6
+@pytest.mark.parametrize("replies", [10, 3])
+def test_a_swap_is_seen_on_its_first_day(replies: int) -> None:
+    """After 14 days of baseline another model answers: an alarm that day, a sentence that names ordinary
+    variation, and a baseline that starts anew."""
+    found = _found(Service(replies=replies, swapped_on=14), days=16, seed=3)
+    assert _alarms(found) == [14]
     assert "has changed" in found.sentence
-    assert alarms[0] + 1 == len(found.days) or found.days[alarms[0] + 1].evidence < 3
+    assert "ordinary day-to-day variation" in found.sentence
+    assert found.days[14].difference is not None
+    assert found.days[14].difference > 0.3
+    assert found.days[15].p is None
 
 
-def test_what_providers_tell_is_an_event() -> None:
-    """Another fingerprint, and more tokens for the same prompt: dated, from what to what, beside the test and not part of it."""
-    rng = np.random.default_rng(4)
+def test_weekends_are_compared_with_weekends() -> None:
+    """A Saturday is compared with the earlier days of weekends, from three of them on, and a Monday with
+    weekdays."""
+    found = _found(Service(), days=22, seed=1)
+    assert [found.days[place].earlier for place in (12, 13, 14, 19, 20)] == [2, 3, 10, 4, 5]
+    assert found.days[12].p is None
+    assert found.days[13].p is not None
+
+
+def test_a_week_is_needed() -> None:
+    """With seven earlier days a day is compared, with six it is not, and the sentence says so."""
+    found = _found(Service(), days=DAYS_MIN, seed=2)
+    assert [day.p for day in found.days] == [None] * DAYS_MIN
+    assert "not enough days yet" in found.sentence
+    assert _found(Service(), days=DAYS_MIN + 1, seed=2).days[-1].p is not None
+
+
+def test_replies_that_never_vary() -> None:
+    """The same reply on eight days is p = 1; another one on the ninth is a difference of 1 and an alarm."""
+    found = drift("m/a", _constant(["yes"] * 8 + ["no"]))
+    assert [day.p for day in found.days[DAYS_MIN:]] == [1.0, 0.0]
+    assert found.days[-1].difference == 1.0
+    assert _alarms(found) == [8]
+
+
+def test_a_change_below_the_margin_is_none() -> None:
+    """One of 200 asks changes for good where nothing ever varied: certain, and too small to report."""
     days = [
-        _day(rng, day, facts={"system fingerprint": ("fp_1",) if day < 3 else ("fp_1", "fp_2")})
-        for day in range(5)
+        replace(
+            day,
+            replies=tuple(
+                PanelReply(
+                    item=f"i{n}",
+                    ask=f"a{n}",
+                    text=("no" if n == 0 and day.label == "8" else "yes"),
+                    ending=None,
+                )
+                for n in range(200)
+            ),
+        )
+        for day in _constant(["yes"] * 9)
     ]
-    events = drift("m/a", days, draws=199).events
-    assert [(one.label, one.fact, one.before, one.after) for one in events] == [
-        ("day 3", "system fingerprint", "fp_1", "fp_1, fp_2"),
-        ("day 4", "tokens of identical prompts", "15.0", "15.5"),
+    last = drift("m/a", days).days[-1]
+    assert last.p == 0.0
+    assert not last.alarm
+
+
+def test_replies_that_never_repeat_are_compared_by_their_words() -> None:
+    """Every text is new, from ten words on ordinary days and from ten others on the last: a difference near
+    1."""
+    rng = np.random.default_rng(0)
+
+    def text(first: int) -> str:
+        return " ".join(f"w{word}" for word in rng.integers(first, first + 10, size=12))
+
+    days = [
+        replace(
+            day,
+            replies=tuple(
+                PanelReply(item=f"i{ask}", ask=f"a{ask}", text=text(10 * (day.label == "9")), ending=None)
+                for ask in range(20)
+            ),
+        )
+        for day in _constant(["-"] * 10)
+    ]
+    last = drift("m/a", days).days[-1]
+    assert last.alarm
+    assert last.difference is not None
+    assert last.difference > 0.8
+
+
+def test_reports_of_providers_are_events() -> None:
+    """Another fingerprint, and more tokens for the same prompt: dated, from what to what, and not part of the
+    test."""
+    facts = [{"system fingerprint": ("fp_1",) if day < 3 else ("fp_1", "fp_2")} for day in range(5)]
+    days = [
+        replace(day, facts=fact, prompt_tokens={"a0": 10.0 + (place > 3), "a1": 20.0})
+        for place, (day, fact) in enumerate(zip(_constant(["yes"] * 5), facts, strict=True))
+    ]
+    events = drift("m/a", days).events
+    assert [(event.label, event.fact, event.before, event.after) for event in events] == [
+        ("3", "system fingerprint", "fp_1", "fp_1, fp_2"),
+        ("4", "tokens of identical prompts", "15.0", "15.5"),
     ]
 
 
-def test_what_cannot_be_compared_is_refused() -> None:
+def test_days_that_cannot_be_compared_are_refused() -> None:
     """One day, or days without a common ask."""
-    rng = np.random.default_rng(5)
-    one = _day(rng, 0)
+    (first,) = _constant(["yes"])
     with pytest.raises(AuditError, match="two days"):
-        drift("m/a", [one])
+        drift("m/a", [first])
     other = Day(
         label="x", replies=(PanelReply(item="j", ask="b", text="t", ending=None),), facts={}, prompt_tokens={}
     )
     with pytest.raises(AuditError, match="no ask was put on two"):
-        drift("m/a", [one, other])
-
-
-def test_replies_always_alike_say_nothing_either_way() -> None:
-    """A deterministic model's p is a coin's: the evidence of ten such days stays small."""
-    same = tuple(
-        PanelReply(item=f"i{ask}", ask=f"a{ask}", text="yes", ending="stop")
-        for ask in range(5)
-        for _ in range(2)
-    )
-    found = drift(
-        "m/a", [Day(label=str(day), replies=same, facts={}, prompt_tokens={}) for day in range(10)], seed=2
-    )
-    assert len({day.p for day in found.days}) == 10
-    assert not found.changed
+        drift("m/a", [first, other])
