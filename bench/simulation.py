@@ -32,6 +32,7 @@ import duckdb
 
 from backends.emulator.simulated import Behaviour, LatencyModel
 from games import GAMES
+from harness.access.methods import resolved
 from harness.config.episode_plans import GameSet, lane
 from harness.config.load import load_sweep
 from harness.config.sweep import Seating
@@ -111,7 +112,9 @@ def reference(*, full: bool) -> None:
     with tempfile.TemporaryDirectory() as folder:
         sweep = reference_sweep(Path(folder))
         began, wall = time.process_time(), time.perf_counter()
-        found = plan_sweep(load_sweep(sweep, known_games=list(GAMES)), source=sweep, full=full)
+        found = plan_sweep(
+            resolved(load_sweep(sweep, known_games=list(GAMES)), source=sweep), source=sweep, full=full
+        )
         spent, took = time.process_time() - began, time.perf_counter() - wall
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(
@@ -332,7 +335,9 @@ def backtest(names: Sequence[str], folder: Path) -> list[dict[str, float | str]]
         _write(later, kind.method, kind.later, seed=2)
         _run(earlier)
         store = earlier.with_suffix(".duckdb")
-        found = plan_sweep(load_sweep(later, known_games=list(GAMES)), source=later, stores=[store])
+        found = plan_sweep(
+            resolved(load_sweep(later, known_games=list(GAMES)), source=later), source=later, stores=[store]
+        )
         _run(later)
         wall_s, calls, tokens = _measured(later.with_suffix(".duckdb"))
         planned_tokens = found.prompt_tokens + found.reply_tokens

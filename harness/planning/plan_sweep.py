@@ -14,9 +14,8 @@ from scipy import stats
 from games import GAMES
 from harness.access.game_sets import game_sets
 from harness.access.gates import GateSpec, group_by_quota
-from harness.access.methods import resolved
 from harness.config.episode_plans import GameSet, planned
-from harness.config.sweep import BudgetPart, SweepSpec
+from harness.config.sweep import BudgetPart, SweepSpec, seconds_of
 from harness.planning.episode_lengths import EpisodeLengths, StoredPlay
 from harness.planning.extrapolate import (
     BINDING,
@@ -60,6 +59,7 @@ def plan_sweep(
 ) -> SweepPlan:
     """Returns what the sweep will take.
 
+    spec       resolved: with its providers' addresses and defaults
     source     the sweep file, for errors and relative paths
     stores     their calls give the lengths of episodes and the speeds of servers; a later store comes before
                an earlier one
@@ -67,7 +67,6 @@ def plan_sweep(
     seeds      number of simulations; None: one for a full plan, else SEEDS
     calls_max  about how many calls a short sweep may simulate in all
     raises     SpecError, StoreError"""
-    spec = resolved(spec, source=source)
     sets = game_sets(spec, source)
     history = read_history(stores)
     lengths = EpisodeLengths(history.plays, bot_turns)
@@ -179,6 +178,8 @@ def _sweep_plan(
         scale=max(forecast.scale for forecast in forecasts),
         simulated=simulated,
         seeds=seeds,
+        sessions=spec.audit.sessions,
+        gaps_s=(spec.audit.sessions - 1) * seconds_of(spec.audit.gap),
     )
 
 

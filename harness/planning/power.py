@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.access.game_sets import game_sets
-from harness.access.methods import resolved
 from harness.analysis.completeness import replicate_of
 from harness.audit.scores.arrays import EpisodeColumns, ScoreArray, score_array
 from harness.audit.scores.detection import simulate_detection, with_pilot_range
@@ -73,10 +72,10 @@ class PowerAnalysis:
 def analyse_power(spec: SweepSpec, *, source: Path, earlier: Path | None) -> tuple[PowerAnalysis, ...]:
     """Returns the power analysis of every model that the sweep reaches through more than one method.
 
+    spec     resolved: with its providers' addresses and defaults
     source   the sweep file, for errors and relative paths
     earlier  a store whose episodes give the spread of scores and the lengths; None: both are guessed
     raises   AuditError if there is no such model, or the store holds no episode; SpecError; StoreError"""
-    spec = resolved(spec, source=source)
     sets = game_sets(spec, source)
     references = spec.references()
     if not references:

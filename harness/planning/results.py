@@ -72,7 +72,9 @@ class SweepPlan:
     cost_usd     of the methods with known prices; `unpriced` are the others
     scale        the largest simulated gate was so many times smaller than the sweep's; 1: everything was
                  simulated
-    simulated    calls that were simulated, in `seeds` plays"""
+    simulated    calls that were simulated, in `seeds` plays
+    sessions     how many sessions share the repeats; `wall` is the time of play in all of them
+    gaps_s       the pauses between the sessions, in seconds, on top of `wall`"""
 
     name: str
     methods: tuple[MethodPlan, ...]
@@ -90,6 +92,8 @@ class SweepPlan:
     scale: float
     simulated: int
     seeds: int
+    sessions: int = 1
+    gaps_s: float = 0.0
 
 
 def pace_text(method: MethodPlan) -> str:

@@ -28,6 +28,10 @@ def print_plan(plan: SweepPlan, console: Console) -> None:
     console.print(
         Text(f"{escape_control(plan.name)}: {duration_text(plan.wall.value)} [{low} to {high}]", style="bold")
     )
+    if plan.sessions > 1:
+        whole = duration_text(plan.wall.value + plan.gaps_s)
+        gaps = f"{plan.sessions - 1} gaps of {duration_text(plan.gaps_s / (plan.sessions - 1))}"
+        console.print(f"In {plan.sessions} sessions, with {gaps}: {whole} in all.", highlight=False)
     cost = ""
     if plan.cost_usd is not None:
         unpriced = " and the cost of methods without a price" if plan.unpriced else ""

@@ -50,6 +50,17 @@ def test_a_plan_from_a_store_is_what_was_played(played: Path) -> None:
     assert "fitted to" in method["pace_source"]
 
 
+def test_a_plan_counts_the_gaps_between_sessions(tmp_path: Path) -> None:
+    """The time of play is as before; the pauses between sessions come on top of it."""
+    sweep = tmp_path / "s.toml"
+    sweep.write_text(BOTS.replace("repeats = 2", "repeats = 3") + '[audit]\nsessions = 3\ngap = "6h"\n')
+    text = output("plan", sweep, "--seeds", "1")
+    assert "In 3 sessions, with 2 gaps of 6.0 hours: 12.0 hours in all." in text
+    plan = json.loads(output("plan", sweep, "--seeds", "1", "--json"))
+    assert (plan["sessions"], plan["gaps_s"]) == (3, 43_200.0)
+    assert plan["wall"]["value"] < 3_600.0
+
+
 def test_a_plan_in_words_with_its_figure(played: Path, tmp_path: Path) -> None:
     """The plan gives the time, the longest method, and the sources of lengths and speeds; the timeline is a
     picture."""

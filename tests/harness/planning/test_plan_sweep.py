@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from games import GAMES
-from harness.config.load import load_sweep
+from harness.commands.arguments import load
 from harness.planning.plan_sweep import plan_sweep, span
 from harness.planning.results import MethodPlan, SweepPlan, duration_text, pace_text
 
@@ -37,9 +36,7 @@ def planned(
 ) -> SweepPlan:
     sweep = folder / "two.toml"
     sweep.write_text(TWO.format(repeats=repeats, requests=requests))
-    return plan_sweep(
-        load_sweep(sweep, known_games=list(GAMES)), source=sweep, full=full, seeds=seeds, calls_max=1_500
-    )
+    return plan_sweep(load(sweep), source=sweep, full=full, seeds=seeds, calls_max=1_500)
 
 
 def by_name(plan: SweepPlan) -> dict[str, MethodPlan]:
@@ -101,7 +98,7 @@ def test_a_budget_that_ends_the_sweep_early_is_warned_of(tmp_path: Path) -> None
     sweep = tmp_path / "two.toml"
     for calls, warned in ((100, True), (100_000, False)):
         sweep.write_text(TWO.format(repeats=1, requests=300) + f"[budget]\ncalls = {calls}\n")
-        plan = plan_sweep(load_sweep(sweep, known_games=list(GAMES)), source=sweep, seeds=1, calls_max=1_500)
+        plan = plan_sweep(load(sweep), source=sweep, seeds=1, calls_max=1_500)
         assert (
             any("the budget of 100 calls stops the sweep" in warning for warning in plan.warnings) == warned
         )
