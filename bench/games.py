@@ -1,9 +1,10 @@
-"""What the rules cost: game steps a second on one core, and the memory of ten thousand games in progress.
+"""Measures the cost of the rules: game steps a second on one core, and the memory of ten thousand games in
+progress.
 
-`python -m bench.games` plays our own sets with replies that bots of middling skill gave beforehand; nothing is read or written
-while the clock runs. Goals: 50,000 steps a second over the mix, 200 MB. The mix is every instance of every game once, as in a
-full run. A step is one reply handed to a game, up to its next ask or outcome. The first round is not counted: it fills the
-stemmer's cache, as a long run would."""
+`python -m bench.games` plays our own instance sets with replies that bots of medium skill gave before;
+nothing is read or written while the clock runs. Goals: 50,000 steps a second over the mix, 200 MB. The mix is
+every instance of every game once, as in a full run. A step is one reply to a game, up to its next ask or
+outcome. The first round does not count: it fills the stemmer's cache, as a long run does."""
 
 from __future__ import annotations
 
@@ -73,7 +74,8 @@ def seconds_for(plays: Sequence[Prepared]) -> float:
 
 
 def print_memory() -> None:
-    """Games stopped half-way, each with the ask that waits for its reply and with replies of its own, as if they had come by wire."""
+    """Prints the memory of unfinished games, each with its open ask and copies of its replies, as from a
+    server."""
     plays = [play for game in GAMES.values() for play in prepare(game)]
     before = resident_bytes()
     live: list[tuple[Play, Ask]] = []

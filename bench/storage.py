@@ -1,11 +1,14 @@
-"""What the store takes, and how soon a sweep goes on with a full one.
+"""Measures the speed of the store's writer, and the time until a sweep with a full store sends its first
+request.
 
-The writer: rows as a sweep makes them (for each turn a call and a turn, for ten turns an episode) from the event loop into DuckDB, paced
-and as fast as it takes them, with the loop's lag measured beside it. Resuming: a store of a million calls under the plan of the reference
-sweep (10 models x 6 access methods x 5 repeats), one episode in a hundred missing and some cut off in mid-play, all methods behind HTTP.
-From the command's start to the first prompt that comes to the server, against the same on a new store: the difference is what the
-million calls cost. Beside both, what Python takes to import the libraries and nothing else; and how many turns of bench.overhead's bare
-loop the machine could do meanwhile, as it is timed before and after: where the goals were set, a second is 11,500 of them.
+The writer: rows as a sweep makes them (a call and a turn for each turn, an episode for ten turns) go from the
+event loop into DuckDB, at given rates and as fast as possible; the event loop delay is measured at the same
+time. Resuming: the store holds a million calls of the reference sweep (10 models x 6 access methods x 5
+repeats); one episode in a hundred is missing and some are open; all methods use HTTP. The time runs from the
+command's start to the first prompt at the server, and is compared with that of a new store: the difference is
+the cost of the million calls. Two references stand beside them: the time that Python takes to import the
+libraries, and the number of turns of bench.overhead's bare loop in the same time, from its speed before and
+after. On the machine on which the goals were set, one second is 11,500 turns.
 
     python -m bench.storage [--seconds 20] [--starts 3]"""
 
@@ -54,7 +57,10 @@ from harness.store.file import open_to_write
 from harness.store.writer import write_batch, writing
 
 TURNS = 10
-REPLY = "CLUE: a thing that people carry when it rains, made of cloth and thin metal, which is easily left behind on trains"
+REPLY = (
+    "CLUE: a thing that people carry when it rains, made of cloth and thin metal, which is easily left behind"
+    " on trains"
+)
 LIBRARIES = "aiohttp, anyio, asyncio_throttle, duckdb, orjson, pydantic, tenacity, typer._adapters, uvloop"
 ADDED = json.dumps([{"role": "user", "text": "You are playing a guessing game. " + REPLY * 4}])
 METHOD = MethodRecord(
@@ -72,7 +78,7 @@ METHOD = MethodRecord(
 )
 
 
-# --- rows -------------------------------------------------------------------------------------------------------------------------
+# --- rows ---------------------------------------------------------------------------------------------------
 
 
 def call(episode_id: str, turn: int, method: str) -> CallRecord:
@@ -149,7 +155,7 @@ def episode_row(plan: EpisodePlan) -> EpisodeRecord:
 
 
 def rows_of_a_sweep(episodes: int) -> Iterator[tuple[Record, ...]]:
-    """What is put at once: a call; a turn; at an episode's end its last turn with its row."""
+    """Yields the rows of each put: a call; a turn; at an episode's end its last turn with its row."""
     game = GAMES["taboo"]
     ended = episode_row(
         EpisodePlan(instance=game.instances()[0], rules=game.rule_sets[0], seating=("m/a", "m/a"))
@@ -164,17 +170,19 @@ def rows_of_a_sweep(episodes: int) -> Iterator[tuple[Record, ...]]:
                 yield (turn_row(name, turn, "m/a"), ended._replace(episode_id=name))
 
 
-# --- the writer -------------------------------------------------------------------------------------------------------------------
+# --- the writer ---------------------------------------------------------------------------------------------
 
 
 async def write_for(seconds: float, store: Path, rate: float | None) -> tuple[float, list[float], float]:
-    """Rows a second, the last commit included; how late each beat of a small task was; the most rows that were behind.
+    """Returns rows a second, the last commit included; the delays of a small task; the most rows that waited.
 
-    rate   rows a second to keep to; None: as fast as the writer takes them"""
+    seconds   duration
+    store     the file
+    rate      rows a second; None: as fast as the writer takes them"""
     late: list[float] = []
     clock = RealClock()
     most = written = 0
-    rows = cycle(list(rows_of_a_sweep(1_000)))  # made beforehand: making them is the sweep's work
+    rows = cycle(list(rows_of_a_sweep(1_000)))  # made before the clock runs: to make them is the sweep's work
 
     async def beat() -> None:
         while True:
@@ -200,31 +208,30 @@ async def write_for(seconds: float, store: Path, rate: float | None) -> tuple[fl
 
 
 def measure_writer(seconds: float, folder: Path) -> None:
-    print("| rows asked for /s | written /s | loop lag ms: median | p99 | max | rows behind, at most |")
+    print("| rows asked for /s | written /s | loop delay ms: median | p99 | max | rows behind, at most |")
     print("|---|---|---|---|---|---|")
     for rate in (0.0, 10_000.0, 30_000.0, None):
         store = folder / f"w{rate}.duckdb"
         speed, late, most = anyio.run(write_for, seconds, store, rate, backend_options={"use_uvloop": True})
         p50, p99 = late[len(late) // 2], late[int(len(late) * 0.99)]
-        asked = "all it takes" if rate is None else f"{rate:,.0f}"
-        print(
-            f"| {asked} | {speed:,.0f} | {1e3 * p50:.1f} | {1e3 * p99:.1f} | {1e3 * late[-1]:.1f} | {most:,.0f} |"
-        )
+        asked = "no limit" if rate is None else f"{rate:,.0f}"
+        delays = " | ".join(f"{1e3 * delay:.1f}" for delay in (p50, p99, late[-1]))
+        print(f"| {asked} | {speed:,.0f} | {delays} | {most:,.0f} |")
         store.unlink()
 
 
-# --- resuming ---------------------------------------------------------------------------------------------------------------------
+# --- resuming -----------------------------------------------------------------------------------------------
 
 
 class Listener(ThreadingHTTPServer):
-    """Hears prompts and answers them, badly: `heard` is when the first one came."""
+    """A server that answers prompts with useless replies. first_at: time of the first prompt."""
 
     daemon_threads = True
     request_queue_size = 256
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Answering)
-        self.heard: float | None = None
+        self.first_at: float | None = None
         self.anything = threading.Event()
 
 
@@ -237,8 +244,8 @@ class Answering(BaseHTTPRequestHandler):
         self._answer(404, {})
 
     def do_POST(self) -> None:
-        if self.server.heard is None:
-            self.server.heard = time.time()
+        if self.server.first_at is None:
+            self.server.first_at = time.time()
         self.server.anything.set()
         self.rfile.read(int(self.headers["Content-Length"]))
         self._answer(
@@ -253,7 +260,7 @@ class Answering(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_request(self, code: object = "-", size: object = "-") -> None:
-        """Says nothing."""
+        """Writes no log."""
 
 
 @contextmanager
@@ -265,22 +272,23 @@ def listening() -> Iterator[Listener]:
 
 
 def write_reference_sweep(folder: Path, port: int) -> Path:
-    """The plan by which the planner is measured."""
+    """Writes the reference sweep, by which planning is measured too."""
     lines = ['name = "reference"', "repeats = 5", "[audit]", "again = false"]
     for game, items in (("taboo", 60), ("wordle", 30), ("wordle_withclue", 30), ("wordle_withcritic", 30)):
         lines += [f"[games.{game}]", f"items = {items}"]
     for game, items in (("imagegame", 40), ("referencegame", 180), ("privateshared", 30)):
         lines += [f"[games.{game}]", f"items = {items}"]
     for model in range(10):
-        for way in range(6):
-            lines += [f"[models.m{model}.methods.w{way}]", f'base_url = "http://127.0.0.1:{port}/{way}/v1"']
+        for method in range(6):
+            address = f"http://127.0.0.1:{port}/{method}/v1"
+            lines += [f"[models.m{model}.methods.w{method}]", f'base_url = "{address}"']
     path = folder / "reference.toml"
     path.write_text("\n".join(lines))
     return path
 
 
 def fill(sweep: Path, store: Path) -> tuple[int, int]:
-    """A store of nearly the whole sweep: how many episodes and calls."""
+    """Fills a store with nearly the whole sweep; returns the numbers of episodes and calls."""
     spec = load_sweep(sweep, known_games=list(GAMES))
     sets = game_sets(spec, sweep)
     spec_json = json.dumps({"audit": {}, "seed": spec.seed})
@@ -309,10 +317,11 @@ def fill(sweep: Path, store: Path) -> tuple[int, int]:
             write_batch(connection, store, [METHOD._replace(method=method), *cut_off])
         connection.execute(
             f"""INSERT INTO calls BY NAME SELECT episode_id, attempt, turn, 0 AS try_number, run_id, method,
-            episode_id || printf('%016d', turn) AS ask_hash, '{REPLY}' || hash(episode_id, turn) AS reply, 'stop' AS finish_reason,
+            episode_id || printf('%016d', turn) AS ask_hash, '{REPLY}' || hash(episode_id, turn) AS reply,
+            'stop' AS finish_reason,
             300 AS prompt_tokens, 25 AS completion_tokens, 'm-2026-11' AS served_model,
-            'chatcmpl-' || episode_id || turn AS request_id, 200 AS http_status, 0.01 AS queue_s, 0.5 AS latency_s,
-            started_at + turn AS sent_at FROM episodes, range({TURNS}) AS all_turns(turn)"""
+            'chatcmpl-' || episode_id || turn AS request_id, 200 AS http_status, 0.01 AS queue_s,
+            0.5 AS latency_s, started_at + turn AS sent_at FROM episodes, range({TURNS}) AS all_turns(turn)"""
         )
         connection.execute(
             f"""INSERT INTO turns BY NAME SELECT episode_id, attempt, turn, 'guesser' AS seat, method,
@@ -328,16 +337,16 @@ def counted(connection: duckdb.DuckDBPyConnection, table: str) -> int:
 
 
 def start_to_first_request(sweep: Path, store: Path, server: Listener) -> float:
-    """Seconds from the command's start to its first prompt; the run is then stopped."""
-    server.heard = None
+    """Returns the seconds from the command's start to its first prompt, and stops the run then."""
+    server.first_at = None
     server.anything.clear()
     command = [sys.executable, "-m", "harness", "run", str(sweep), "--store", str(store)]
     began = time.time()
     with subprocess.Popen(command, env=ENVIRON, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as run:
         server.anything.wait(60.0)
         run.send_signal(signal.SIGINT)
-    assert server.heard is not None, "not one prompt in a minute"
-    return server.heard - began
+    assert server.first_at is not None, "no prompt came within a minute"
+    return server.first_at - began
 
 
 def seconds_of_imports() -> float:
@@ -347,7 +356,7 @@ def seconds_of_imports() -> float:
 
 
 def print_cpu_of_resuming(sweep: Path, store: Path) -> None:
-    """The same without processes and imports, as CPU seconds, which a busy machine distorts less."""
+    """Prints the CPU seconds of resuming without processes and imports: a busy machine distorts them less."""
     spec = load_sweep(sweep, known_games=list(GAMES))
     sets = game_sets(spec, sweep)
     began = time.process_time()
@@ -359,7 +368,8 @@ def print_cpu_of_resuming(sweep: Path, store: Path) -> None:
             next(lane(Seating((method,)), sets, repeats=spec.repeats, seed=spec.seed, stored=ended))
         found = time.process_time()
     print(
-        f"\nCPU s: open {opened - began:.2f}, what is left {read - opened:.2f}, each lane's first episode {found - read:.2f}"
+        f"\nCPU s: open {opened - began:.2f}, what is left {read - opened:.2f},"
+        f" each lane's first episode {found - read:.2f}"
     )
 
 
@@ -379,7 +389,8 @@ def measure_resume(starts: int, folder: Path) -> None:
             times["the full store"].append(start_to_first_request(sweep, copy, server))
             paces_us.append(bare_turn_us())
     print(
-        f"\n{episodes:,} episodes, {calls:,} calls, {full.stat().st_size / 1e6:.0f} MB; seconds from start to first prompt:\n"
+        f"\n{episodes:,} episodes, {calls:,} calls, {full.stat().st_size / 1e6:.0f} MB;"
+        " seconds from start to first prompt:\n"
     )
     for name, seconds in times.items():
         print(
@@ -396,7 +407,8 @@ def measure_resume(starts: int, folder: Path) -> None:
     each = ", ".join(f"{one:,.0f}" for one in turns)
     bare_us = statistics.median(paces_us)
     print(
-        f"- the full store in turns of the bare loop ({bare_us:.0f} µs): median {statistics.median(turns):,.0f} ({each})"
+        f"- the full store in turns of the bare loop ({bare_us:.0f} µs):"
+        f" median {statistics.median(turns):,.0f} ({each})"
     )
 
 
