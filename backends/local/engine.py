@@ -31,7 +31,9 @@ class EngineSpec:
     context_max   tokens, prompt and reply together
     cache_gib     memory for attention keys and values, where there is no GPU
     compiled      compile the model at the start, which takes minutes; false is `--enforce-eager`
-    flags         arguments appended to the command"""
+    flags         arguments appended to the command
+    env           names of environment variables that the server gets besides the usual ones
+    withheld      names of variables with keys, which it never gets"""
 
     kind: str
     weights: str
@@ -42,6 +44,8 @@ class EngineSpec:
     cache_gib: int = 2
     compiled: bool = False
     flags: tuple[str, ...] = ()
+    env: tuple[str, ...] = ()
+    withheld: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from backends.local.child_environ import engine_environ, pip_environ
 from backends.local.engine import Engine, EngineKind, Notify
 from backends.local.machine import cache_folder, check_disk, check_platform, this_machine
 from harness.core.errors import EngineError
@@ -169,7 +170,7 @@ def check_version(engine: Engine) -> None:
     )
     try:
         version = subprocess.run(
-            command, capture_output=True, text=True, env=engine_environ(), check=False
+            command, capture_output=True, text=True, env=engine_environ(os.environ), check=False
         ).stdout.strip()
     except OSError as error:
         raise EngineError(f"The engine {engine.kind.name} cannot be started: {error}.") from error
@@ -178,18 +179,6 @@ def check_version(engine: Engine) -> None:
             f"The environment of {engine.kind.name} has {engine.kind.distribution} {version or '(none)'}, "
             f"not {engine.version}; remove {engine.python.parents[1]} and start again to install it anew."
         )
-
-
-def engine_environ() -> dict[str, str]:
-    """Returns the environment variables for an engine's Python: ours without Python settings and without
-    keys.
-
-    PYTHONPATH would add our modules, a user's site would add packages, and PYTHONDONTWRITEBYTECODE would cost
-    40 s at each start."""
-    ours = re.compile("PYTHON.*|PYDANTIC_DISABLE_PLUGINS|.*(KEY|SECRET|PASSWORD).*")
-    return {name: value for name, value in os.environ.items() if not ours.fullmatch(name)} | {
-        "PYTHONNOUSERSITE": "1"
-    }
 
 
 def run_logged(
@@ -209,8 +198,7 @@ def run_logged(
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            env=engine_environ()
-            | {"PIP_USER": "0", "PIP_NO_INPUT": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"},
+            env=pip_environ(os.environ),
             pass_fds=(lock,),
         ) as step:
             assert step.stdout is not None

@@ -23,8 +23,9 @@ import anyio
 from anyio.abc import Process
 from anyio.to_thread import run_sync
 
+from backends.local.child_environ import engine_environ
 from backends.local.engine import Engine, EngineSpec, Launch, Notify, Proof, check_spec
-from backends.local.environments import check_version, engine_environ
+from backends.local.environments import check_version
 from backends.local.weights import Weights, prepare, weights_hash
 from harness.core.errors import EngineError
 
@@ -35,7 +36,6 @@ PROGRESS_INTERVAL_S = 15.0
 GET_S = 5.0
 REPLY_S = 120.0  # for the first reply of a model that may have to warm up
 BODY_BYTES_MAX = 1 << 20
-SECRET_SUFFIXES = ("_KEY", "_TOKEN", "_SECRET", "_PASSWORD")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +100,8 @@ async def serve(
         facts["weights_sha256"] = await run_sync(weights_hash, weights.path)
     name = f"{spec.served_name} ({kind.name}, {spec.dtype})"
     notify(f"{name}: starting {kind.name} {engine.version} on port {launch.port}; its log is {log}")
-    async with run_reaped(command, environ, kind.grace_s, log) as process:
+    inherited = engine_environ(os.environ, named=spec.env, withheld=spec.withheld)
+    async with run_reaped(command, inherited | environ, kind.grace_s, log) as process:
         begun = anyio.current_time()
         await wait_until_ready(name, launch.port, process, log, ready_s, notify)
         for proof in kind.proofs:
@@ -148,15 +149,13 @@ async def run_reaped(
     command: tuple[str, ...], environ: Mapping[str, str], grace_s: float, log: Path
 ) -> AsyncIterator[Process]:
     """Yields a process under a reaper; it ends with this block, and with this program."""
-    # No key reaches the server: it needs none, might log it, and VLLM_API_KEY would make it ask for one.
-    ours = {name: value for name, value in engine_environ().items() if not name.endswith(SECRET_SUFFIXES)}
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
         process = await anyio.open_process(
             (sys.executable, "-I", str(REAPER), str(grace_s), *command),
             stdout=output,
             stderr=output,
-            env={**ours, "PYTHONUNBUFFERED": "1", **environ},
+            env={**environ, "PYTHONUNBUFFERED": "1"},
             start_new_session=True,  # Ctrl-C in the terminal must not reach the server; this program stops it
         )
     try:

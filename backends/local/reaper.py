@@ -30,16 +30,14 @@ def prctl(option: int, value: int) -> None:
     ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
 
 
-def start(command: list[str]) -> int:
+def start(command: list[str]) -> subprocess.Popen[bytes]:
     """Starts the server in a session of its own; the kernel kills it if the reaper is killed."""
 
     def before_exec() -> None:
         if LINUX:
             prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
-    return subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=before_exec
-    ).pid
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=before_exec)
 
 
 def descendants(root: int) -> list[int]:
@@ -81,7 +79,9 @@ class Reaper:
             signal.signal(number, self._receive)
         if LINUX:
             prctl(PR_SET_CHILD_SUBREAPER, 1)
-        self._server = start(command)
+        # The object is kept: one that is dropped reaps a child that has ended already, and its end would stay unseen.
+        self._process = start(command)
+        self._server = self._process.pid
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         self._received.add(number)

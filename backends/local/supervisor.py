@@ -8,6 +8,7 @@ Does not promise: to notice a server that hangs; the deadlines of the calls do t
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
@@ -15,6 +16,7 @@ from pathlib import Path
 import anyio
 from anyio.abc import TaskStatus
 
+from backends.local.child_environ import dropped_names, engine_environ
 from backends.local.engine import Engine, EngineSpec, Notify
 from backends.local.local_server import LocalServer, serve
 from harness.core.errors import CallError, ConnectFailed, EngineError, Unavailable, Unreachable
@@ -58,6 +60,12 @@ class SupervisedServer:
 
         raises  EngineError if the first start fails"""
         first: LocalServer | None = None
+        passed = engine_environ(os.environ, named=self._spec.env, withheld=self._spec.withheld)
+        if dropped := dropped_names(os.environ, passed):
+            self._notify(
+                f"{self._spec.served_name}: the engine does not get {', '.join(dropped)}; "
+                "name what it needs in engine.env"
+            )
         for start in count(1):
             log = self._log if start == 1 else self._log.with_suffix(f".{start}{self._log.suffix}")
             port = first.port if first else None

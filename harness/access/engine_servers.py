@@ -85,6 +85,7 @@ class EngineServers:
 
         gates   method -> its gate, closed if the server is lost for good"""
         users: dict[tuple[EngineSpec, int], list[str]] = {}
+        keys = tuple(sorted({part.key_env for _, part in self.methods.values() if part.key_env}))
         for name, (model, part) in self.methods.items():
             if part.engine is not None:
                 spec = EngineSpec(
@@ -95,6 +96,8 @@ class EngineServers:
                     quantisation=part.engine.quantisation,
                     context_max=part.engine.context_max,
                     flags=part.engine.flags,
+                    env=part.engine.env,
+                    withheld=keys,
                 )
                 users.setdefault((spec, part.engine.restarts_max), []).append(name)
 

@@ -181,6 +181,11 @@ def _contradictions(spec: SweepSpec, known_games: Sequence[str]) -> Iterator[tup
                     " which join names in the store",
                 )
             yield from ((at + key, problem) for key, problem in _method_contradictions(method, engines))
+    keys = {part.key_env for _, part in spec.methods().values() if part.key_env}
+    for name, (_, part) in spec.methods().items():
+        for variable in part.engine.env if part.engine is not None else ():
+            if variable in keys:
+                yield method_place(name, "engine", "env"), f"names {variable}, which is the key of a provider"
     reference = spec.audit.reference
     if reference is not None and reference not in spec.methods():
         yield (

@@ -179,7 +179,7 @@ class MethodPart:
                    states none
     headers        HTTP headers of every request: a value that is the name of an environment variable is replaced
                    by the variable's value
-    lists_models   the server's list of models decides whether it serves this one; false: the list is not asked for
+    lists_models   the server's list of models decides whether it serves this one; false: the list is ignored
     upstreams, allow_fallbacks
                    for a router: the upstream providers in order of preference, and whether others may answer
                    too

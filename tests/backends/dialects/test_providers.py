@@ -49,14 +49,15 @@ def test_every_row_has_a_page_and_names_that_exist() -> None:
 
 def test_the_example_sweep_of_the_documentation_is_valid() -> None:
     """Two access methods of one model, by the names of their providers."""
-    (block,) = re.findall(r"```toml\n(.*?)```", DOCS, re.DOTALL)
+    blocks = "".join(re.findall(r"```toml\n(.*?)```", DOCS, re.DOTALL))
     spec = resolved(
-        parse_sweep('name = "x"\n[games.taboo]\n' + block, source="docs", known_games=["taboo"]),
+        parse_sweep('name = "x"\n[games.taboo]\n' + blocks, source="docs", known_games=["taboo"]),
         source=Path("docs"),
     )
     assert [part.base_url for _, part in spec.methods().values()] == [
         "https://api.groq.com/openai/v1",
         "https://openrouter.ai/api/v1",
+        "https://api.portkey.ai/v1",
     ]
 
 

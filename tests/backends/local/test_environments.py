@@ -13,9 +13,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from backends.local.child_environ import dropped_names, engine_environ
 from backends.local.engine import Engine, EngineKind, EngineSpec, Launch, check_spec
 from backends.local.engine_kinds import ENGINES, engine_kind
-from backends.local.environments import check_version, engine_environ, engine_folder, find, install, installed
+from backends.local.environments import check_version, engine_folder, find, install, installed
 from backends.local.llamacpp_server import put
 from backends.local.machine import Machine, check_disk, check_platform
 from backends.local.weights import Weights, prepare, weights_hash
@@ -176,15 +177,27 @@ def test_what_an_engine_cannot_do_is_refused() -> None:
         check_spec(ENGINES["llamacpp"], replace(spec, quantisation="q4"))
 
 
-def test_an_engine_gets_neither_python_settings_nor_keys(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """An engine is foreign code: it gets only the variables that it needs."""
-    for name in ("PYTHONPATH", "PYDANTIC_DISABLE_PLUGINS", "GROQ_API_KEY", "MY_SECRET", "LANG_OF_MINE"):
-        monkeypatch.setenv(name, "x")
-    seen = engine_environ()
-    assert "LANG_OF_MINE" in seen
-    assert not {"PYTHONPATH", "PYDANTIC_DISABLE_PLUGINS", "GROQ_API_KEY", "MY_SECRET"} & seen.keys()
+def test_an_engine_gets_named_variables_only() -> None:
+    """An engine is foreign code: no Python settings, no keys in whatever case, nothing unknown but what is named."""
+    passed = (
+        "PATH",
+        "HOME",
+        "LC_ALL",
+        "XDG_CACHE_HOME",
+        "CUDA_VISIBLE_DEVICES",
+        "OMP_NUM_THREADS",
+        "https_proxy",
+    )
+    kept_back = (
+        "PYTHONPATH", "GROQ", "MY_CREDENTIAL", "openai_api_key", "ANTHROPIC_AUTH", "GH_PAT", "PASSWD", "DATABASE_URL",
+        "VLLM_API_KEY", "HF_TOKEN", "XDG_TOKEN",
+    )  # fmt: skip
+    environ = dict.fromkeys((*passed, *kept_back), "x")
+    seen = engine_environ(environ)
+    assert seen == dict.fromkeys(passed, "x") | {"PYTHONNOUSERSITE": "1"}
+    assert dropped_names(environ, seen) == ("HF_TOKEN", "VLLM_API_KEY")
+    named = engine_environ(environ, named=("HF_TOKEN", "GROQ"), withheld=("GROQ",))
+    assert named == seen | {"HF_TOKEN": "x"}
 
 
 def test_an_environment_that_changed_is_refused() -> None:

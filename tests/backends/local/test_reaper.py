@@ -172,3 +172,13 @@ def test_a_missing_command(tmp_path: Path) -> None:
     )
     assert done.returncode == 1
     assert b"nothing" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["/bin/true", "/bin/false"])
+def test_a_server_that_ends_at_once_is_noticed(command: str) -> None:
+    """Its end may come before the reaper looks: the exit code is reported all the same, each of ten times."""
+    for _ in range(10):
+        with subprocess.Popen(
+            (sys.executable, "-I", reaper.__file__, "0.5", command), stdin=subprocess.PIPE
+        ) as process:
+            assert process.wait(30) == (command == "/bin/false")
