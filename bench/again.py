@@ -66,7 +66,8 @@ def main() -> None:
     for one in found:
         print(f"{one.scores:.4f} {one.replies:.4f}", file=sys.stderr)
     print(
-        f"\n### The reference against itself, {arguments.sweeps} sweeps through the scheduler on virtual time\n"
+        f"\n### The reference against itself, {arguments.sweeps} sweeps through the scheduler on virtual "
+        "time\n"
     )
     print("| p at most | scores | replies |")
     print("|---|---|---|")

@@ -129,7 +129,8 @@ def null_table(audits: int, seed: int, only: Sequence[str]) -> None:
     """One model through both methods."""
     print(f"\n### One model twice ({audits} audits a row, {DRAWS} draws)\n")
     print(
-        "| profile | R, chance | joint .05 | joint .10 | a game .05 | cover Delta | cover played | cover clemscore | equivalent |"
+        "| profile | R, chance | joint .05 | joint .10 | a game .05 | cover Delta | cover played | cover "
+        "clemscore | equivalent |"
     )
     print("|---|---|---|---|---|---|---|---|---|")
     for profile in PROFILES:
@@ -216,7 +217,8 @@ def reply_table(audits: int, seed: int) -> None:
     """The greedy panel of 60 asks x 5: one model through both ways, and planted defects."""
     print(f"\n### Replies: 60 asks x 5, {audits} audits a row, {REPLY_DRAWS} relabellings\n")
     print(
-        f"| served | wanted | largest of all | {' | '.join(KERNELS)} | rho | its interval holds 1 | EQUIVALENT | DIFFERENT |"
+        f"| served | wanted | largest of all | {' | '.join(KERNELS)} | rho | its interval holds 1 | "
+        "EQUIVALENT | DIFFERENT |"
     )
     print("|---|---|---|" + "---|" * (len(KERNELS) + 4))
     rows: list[tuple[str, Served, Served, str]] = [
@@ -261,7 +263,8 @@ def _reply_row(one: Served, other: Served, seed: int) -> tuple[float, list[float
 def family_table(audits: int, seed: int) -> None:
     """Eight methods that all are the reference: how often is any called different, after Holm."""
     print(
-        f"\n### Eight methods, all the same model ({audits} audits a row, {FAMILY_DRAWS:,} draws): any DIFFERENT\n"
+        f"\n### Eight methods, all the same model ({audits} audits a row, {FAMILY_DRAWS:,} draws): any "
+        "DIFFERENT\n"
     )
     print("| profile | R, chance | any |")
     print("|---|---|---|")
@@ -307,7 +310,8 @@ def from_a_store(items: int) -> None:
         wall, cpu = time.perf_counter() - start[0], time.process_time() - start[1]
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(
-        f"\n### From the file: {episodes:,} episodes, {calls:,} calls, 9 methods against a reference played twice\n"
+        f"\n### From the file: {episodes:,} episodes, {calls:,} calls, 9 methods against a reference played "
+        "twice\n"
     )
     print("| wall s | processor s | peak MB, the making of the store included |")
     print("|---|---|---|")

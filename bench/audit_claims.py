@@ -1,11 +1,12 @@
-"""What whole audits of scores claim where the truth is known: verdicts, scopes, intervals, missing data, sessions.
+"""What whole audits of scores claim where the truth is known: verdicts, scopes, intervals, missing data,
+sessions.
 
     python -m bench.audit_claims --audits 1000
 
-The generator is not that of bench.audit: an item's probability of success comes from a Beta distribution, a score is the
-share of four successes, methods differ on the probability scale. Every row is its own stream. Rows with missing plays run
-the whole audit; the others its tests, verdict and interval, twenty-five audits at a time. Prints
-markdown; the Monte Carlo error of a rate near .05 is .007 with 1,000 audits."""
+The generator is not that of bench.audit: an item's probability of success comes from a Beta distribution, a
+score is the share of four successes, methods differ on the probability scale. Every row is its own stream.
+Rows with missing plays run the whole audit; the others its tests, verdict and interval, twenty-five audits at
+a time. Prints markdown; the Monte Carlo error of a rate near .05 is .007 with 1,000 audits."""
 
 from __future__ import annotations
 
@@ -207,11 +208,12 @@ def whole_claim(sweep: Sweep, seed: int) -> Claim:
     )
 
 
-# --- what is simulated --------------------------------------------------------------------------------------
+# --- what is simulated ----------------------------------------------------------------------------------
 
 
 def complete(design: Design, rng: np.random.Generator) -> Sweep:
-    """Plays a sweep to its end. With a spread between sessions the truth is that of its runs, else the shift."""
+    """Plays a sweep to its end. With a spread between sessions the truth is that of its runs, else the
+    shift."""
     scores, realised = play(design, rng)
     moving = sum(place >= design.zero for place in range(len(design.games))) / len(design.games)
     truth = realised if design.spread else design.shift * moving
@@ -276,8 +278,8 @@ def level_after(number: int) -> Level:
 
 
 class Row(NamedTuple):
-    """A setting: its name and truth, how a sweep of it is made, and after which of four look blocks it is audited,
-    until an audit claims something."""
+    """A setting: its name and truth, how a sweep of it is made, and after which of four look blocks it is
+    audited, until an audit claims something."""
 
     name: str
     truth: str

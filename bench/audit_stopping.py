@@ -86,7 +86,8 @@ def look_table(audits: int, seed: int) -> None:
         f"\n### Four looks ({audits} audits a row, {DRAWS} draws; share: of the items played when it ended)\n"
     )
     print(
-        "| defect | profile | R, chance | fixed: DIFF, EQ | looks: DIFF, EQ, share | macro t: DIFF, EQ, share | sequence: EQ, share |"
+        "| defect | profile | R, chance | fixed: DIFF, EQ | looks: DIFF, EQ, share | macro t: DIFF, EQ, "
+        "share | sequence: EQ, share |"
     )
     print("|---|---|---|---|---|---|---|")
     for name, defect in DEFECTS.items():
@@ -101,7 +102,8 @@ def look_table(audits: int, seed: int) -> None:
                 )
                 a = rows.mean(axis=0)
                 print(
-                    f"| {name} | {profile} | {repeats} {_chance(greedy)} | {a[0]:.2f}, {a[1]:.2f} | {a[2]:.2f}, {a[3]:.2f}, {a[4]:.2f} "
+                    f"| {name} | {profile} | {repeats} {_chance(greedy)} | {a[0]:.2f}, {a[1]:.2f} | "
+                    f"{a[2]:.2f}, {a[3]:.2f}, {a[4]:.2f} "
                     f"| {a[5]:.2f}, {a[6]:.2f}, {a[7]:.2f} | {a[8]:.2f}, {a[9]:.2f} |",
                     flush=True,
                 )
@@ -164,7 +166,8 @@ def _sequence_share(scores: ScoreArray) -> float | None:
 def margin_table(audits: int, seed: int) -> None:
     """A method that lost exactly the margin: how often some look calls it equivalent."""
     print(
-        f"\n### False equivalence at the margin, over four looks ({audits} audits a row; wanted: at most .08)\n"
+        f"\n### False equivalence at the margin, over four looks ({audits} audits a row; wanted: at most "
+        ".08)\n"
     )
     print("| differences | R's worth of noise | called equivalent |")
     print("|---|---|---|")
@@ -204,7 +207,8 @@ def tripwire_table(audits: int, seed: int) -> None:
             reached = rows[:, 1] <= 1
             share = f"{np.median(rows[reached, 1]):.2f}" if reached.any() else "-"
             print(
-                f"| {name} | {_chance(greedy)} | {(rows[:, 0] >= 20).mean():.3f} | {reached.mean():.3f} | {share} |",
+                f"| {name} | {_chance(greedy)} | {(rows[:, 0] >= 20).mean():.3f} | {reached.mean():.3f} | "
+                f"{share} |",
                 flush=True,
             )
 
@@ -227,7 +231,8 @@ def _tripped(rng: np.random.Generator, defect: Defect, greedy: bool) -> tuple[fl
 def planning_table(audits: int, seed: int) -> None:
     """Forecasts from one pilot of three repeats, against what audits of the same design then found."""
     print(
-        f"\n### Planning ({audits} audits a row; pilot of 3 repeats; forecast and found: share proved equivalent within the margin)\n"
+        f"\n### Planning ({audits} audits a row; pilot of 3 repeats; forecast and found: share proved "
+        "equivalent within the margin)\n"
     )
     print(
         "| profile | R, chance | margin | forecast | found | found with the forecast repeats (wanted .78) |"
@@ -249,7 +254,8 @@ def planning_table(audits: int, seed: int) -> None:
             if points.repeats is not None:
                 needed = f"{_proved(rng, profile, points.repeats, greedy, margin, audits):.2f} (R {points.repeats})"
             print(
-                f"| {profile} | {repeats} {_chance(greedy)} | {margin:g} | {forecast:.2f} | {found:.2f} | {needed} |",
+                f"| {profile} | {repeats} {_chance(greedy)} | {margin:g} | {forecast:.2f} | {found:.2f} | "
+                f"{needed} |",
                 flush=True,
             )
     print(f"\nA margin is provable when it holds {reach(0.05):.2f} standard errors.")

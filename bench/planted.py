@@ -61,7 +61,8 @@ def main() -> None:
         )
     print(f"\nThe reference with itself: believable in {calibrated} of {arguments.seeds}.\n")
     print(
-        "| way | touches | scores: DIFFERENT, INCONCLUSIVE, EQUIVALENT | replies: the same | cause | it alone named |"
+        "| way | touches | scores: DIFFERENT, INCONCLUSIVE, EQUIVALENT | replies: the same | cause | it "
+        "alone named |"
     )
     print("|---|---|---|---|---|---|")
     for way, planted in WAYS.items():

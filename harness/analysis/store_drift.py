@@ -78,7 +78,8 @@ def _read(store: Path) -> _Store:
         replies = replies_to_first_asks(connection)
         if not replies:
             raise StoreError(
-                f"{store}: this store has no reply yet; drift compares replies of different days"
+                f"{store}: no look block of this store has ended, or it has no reply; "
+                "drift compares replies of different days, of whole look blocks"
             )
         first = min(reply.sent_at for reply in replies)
         return _Store(

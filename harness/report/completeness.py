@@ -32,6 +32,7 @@ def _line(one: MethodPlays) -> str:
         return f"{one.method}: imported, {one.ended:,} ended, {one.failed:,} failed."
     blocks = f"{one.whole_blocks} of {one.blocks} blocks whole" if one.blocks else "its blocks are not known"
     return (
-        f"{one.method}: {one.planned:,} planned, {one.ended:,} ended, {one.failed:,} failed, {one.open:,} open, "
+        f"{one.method}: {one.planned:,} planned, {one.ended:,} ended, {one.failed:,} failed, {one.open:,} "
+        "open, "
         f"{one.never_begun:,} never begun; {blocks}."
     )

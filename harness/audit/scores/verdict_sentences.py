@@ -106,9 +106,12 @@ def missing_data(
     low, high  the union of the intervals with every missing play at its worst and at its best"""
     failed = failed_reference + failed_method
     return (
-        f"{method} cannot be judged against {reference}: {failed:,} plays are missing ({failed_method:,} of {method}, "
-        f"{failed_reference:,} of {reference}), and with what they may have scored the difference lies between "
-        f"{low:+.1f} and {high:+.1f} points. The same sweep with --retry-failed plays them again; of imported "
+        f"{method} cannot be judged against {reference}: {failed:,} plays are missing ({failed_method:,} of "
+        f"{method}, "
+        f"{failed_reference:,} of {reference}), and with what they may have scored the difference lies "
+        "between "
+        f"{low:+.1f} and {high:+.1f} points. The same sweep with --retry-failed plays them again; of "
+        "imported "
         "results, import the missing records."
     )
 
@@ -127,8 +130,10 @@ def unfinished(*, method: str, reference: str, low: float, high: float, not_ende
     low, high  bounds of the difference with every play that has not ended at 0 and at 100
     not_ended  plays of both methods"""
     return (
-        f"{method} cannot be judged against {reference} yet: {not_ended:,} of their planned plays have not ended, and "
-        "those that have are not a sample, because short plays end first. With every play that has not ended at 0 "
+        f"{method} cannot be judged against {reference} yet: {not_ended:,} of their planned plays have not "
+        "ended, and "
+        "those that have are not a sample, because short plays end first. With every play that has not ended "
+        "at 0 "
         f"and at 100 the difference lies between {low:+.1f} and {high:+.1f} points. "
         "The same command that began the sweep continues it."
     )
@@ -137,7 +142,8 @@ def unfinished(*, method: str, reference: str, low: float, high: float, not_ende
 def nothing_finished(*, method: str, failed: int) -> str:
     """Returns the sentence for a method without a finished episode."""
     return (
-        f"{method} has no verdict: none of its episodes finished ({failed:,} failed). Repair the access method and run "
+        f"{method} has no verdict: none of its episodes finished ({failed:,} failed). Repair the access "
+        "method and run "
         "the sweep with --retry-failed. Holm's adjustment counts it with p = 1."
     )
 
@@ -153,7 +159,8 @@ def left_out(*, method: str) -> str:
 def interim(*, number: int, of: int, share: float) -> str:
     """Returns the sentence about the interim analysis that a verdict rests on; share of the planned plays."""
     return (
-        f"The sweep is not finished: this is interim analysis {number} of {of}, of the first {100 * share:.0f} % of the "
+        f"The sweep is not finished: this is interim analysis {number} of {of}, of the first "
+        f"{100 * share:.0f} % of the "
         "planned plays, at its own level."
     )
 
@@ -161,7 +168,8 @@ def interim(*, number: int, of: int, share: float) -> str:
 def apart_in_time(*, method: str, reference: str) -> str:
     """Returns the sentence for methods that were not played at the same time."""
     return (
-        f"The plays of {method} and of {reference} were not at the same time, so a change of the service in between "
+        f"The plays of {method} and of {reference} were not at the same time, so a change of the service in "
+        "between "
         "would look like a difference of the methods."
     )
 

@@ -38,9 +38,12 @@ def test_every_problem_is_told_with_its_place(tmp_path: Path) -> None:
         "line 6: has 2 cells, the header 4; write a comma for each empty cell",
         "line 3, column model: a through x stands in line 2 already; keep one of them",
         "line 4, column model: is empty; every line needs one",
-        "line 4, column clemscore: 'abc' is not a clemscore; write a number from 0 to 100, or nothing where it is not known",
-        "line 5, column clemscore: '130' is not a clemscore; write a number from 0 to 100, or nothing where it is not known",
-        "line 5, column g_played: '200' is not a percentage; write a number from 0 to 100, or nothing where it is not known",
+        "line 4, column clemscore: 'abc' is not a clemscore; write a number from 0 to 100, or nothing where "
+        "it is not known",
+        "line 5, column clemscore: '130' is not a clemscore; write a number from 0 to 100, or nothing where "
+        "it is not known",
+        "line 5, column g_played: '200' is not a percentage; write a number from 0 to 100, or nothing where "
+        "it is not known",
     ]
     assert all(line.startswith(str(tmp_path / "table.csv")) for line in lines)
 

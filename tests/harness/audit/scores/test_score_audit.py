@@ -166,7 +166,8 @@ def test_a_model_that_scores_nothing_is_not_called_the_same() -> None:
     (found,) = audit(from_games(zeros, 1), "m0", seed=1, draws=DRAWS).comparisons
     assert (found.points.difference, found.p_joint, found.verdict) == (0.0, 1.0, "INCONCLUSIVE")
     assert found.sentence == (
-        "m1 may lie anywhere from -8.8 to +8.8 points off m0. To settle 3 points: about 99 items in all x 1 (792 calls). "
+        "m1 may lie anywhere from -8.8 to +8.8 points off m0. To settle 3 points: about 99 items in all x 1 "
+        "(792 calls). "
         "Scope: these runs."
     )
     assert (found.points.low, found.points.high) == pytest.approx((-8.8, 8.8), abs=0.05)

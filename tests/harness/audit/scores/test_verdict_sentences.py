@@ -57,7 +57,8 @@ def test_equivalent_in_words() -> None:
         scope="these runs",
     )
     assert detectable == (
-        "b is equivalent to a within 3 points: +0.2 [90 % -0.8, +1.2]; a difference is detectable (p = 0.02). Scope: these runs."
+        "b is equivalent to a within 3 points: +0.2 [90 % -0.8, +1.2]; a difference is detectable (p = "
+        "0.02). Scope: these runs."
     )
 
 
@@ -75,9 +76,9 @@ def test_inconclusive_in_words() -> None:
         margin_smallest=1.2,
         scope="the access method",
     )
-    assert (
-        by_repeats
-        == "b may lie anywhere from -4.2 to +2.8 points off a. To settle 3 points: 5 repeats in all (12,600 calls)."
+    assert by_repeats == (
+        "b may lie anywhere from -4.2 to +2.8 points off a. "
+        "To settle 3 points: 5 repeats in all (12,600 calls)."
     )
     by_items = verdict_sentences.inconclusive(
         method="b",
@@ -100,7 +101,8 @@ def test_inconclusive_in_words() -> None:
         scope="these runs",
     )
     assert by_items == (
-        "b may lie anywhere from -4.2 to +2.8 points off a. To settle 3 points: about 900 items in all x 3 ($12.50); "
+        "b may lie anywhere from -4.2 to +2.8 points off a. To settle 3 points: about 900 items in all x 3 "
+        "($12.50); "
         "with these items no number of repeats can confirm a margin below 4.4 points. Scope: these runs."
     )
 
