@@ -24,6 +24,7 @@ def audit_page(models: Sequence[ModelAudit], *, store: str, made_at: float) -> s
         store=store,
         made_at=made_at,
         reading=plain.READING,
+        columns=plain.COLUMNS,
         parts=[_part(part) for part in models],
     )
 

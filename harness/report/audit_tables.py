@@ -92,21 +92,23 @@ def _print_answer(part: ModelAudit, console: Console) -> None:
         console.print(Text(alarm, style="bold red"), soft_wrap=True)
     for line in plays_lines(part.plays):
         console.print(Text(escape_control(line), style="" if part.complete else "yellow"), soft_wrap=True)
-    for one in plain.summarise_methods(part):
-        console.print()
-        verdicts = [
-            Text(f"{escape_control(one.method)}   scores: "),
+    summaries = [*plain.summarise_methods(part)]
+    verdicts = table(plain.COLUMNS, [])
+    for one in summaries:
+        verdicts.add_row(
+            escape_control(one.method),
             Text(one.scores, style=_STYLES[one.scores]),
-            Text("   replies: "),
-        ]
-        verdicts.append(
             Text(one.replies, style=_STYLES[one.replies])
             if one.replies
-            else Text("not compared", style="dim")
+            else Text("not compared", style="dim"),
+            one.difference,
+            one.equal,
         )
-        console.print(Text.assemble(*verdicts), soft_wrap=True)
-        for line in one.sentences:
-            console.print(Text(f"  {escape_control(line)}"), soft_wrap=True)
+    console.print(verdicts)
+    for one in summaries:
+        console.print(Text(escape_control(one.sentence)), soft_wrap=True)
+        if one.to_settle:
+            console.print(Text(f"  {one.to_settle}"), soft_wrap=True)
         for cause in part.causes:
             if cause.named and cause.method == one.method:
                 console.print(Text(f"  {escape_control(cause.sentence)}"), soft_wrap=True)

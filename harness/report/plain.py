@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from harness.analysis.store_audit import ModelAudit
-from harness.audit.replies.reply_audit import CrossMatch, ReplyFindings
+from harness.audit.replies.classifier import SELF_MATCH_MIN
+from harness.audit.replies.reply_audit import CrossMatch, ReplyFindings, SelfMatch
 from harness.audit.scores.findings import Comparison, GameFinding
 
 READING = (
@@ -21,12 +22,23 @@ READING = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MethodSummary:
-    """One access method: its two verdicts (None: not compared) and a sentence for each."""
+    """One access method: a row of the first table, a sentence, and what would settle what is open.
+
+    replies            None: not compared
+    difference, equal  cells: points with their range; equal pairs of replies, as a count where they are
+                       few"""
 
     method: str
     scores: str
     replies: str | None
-    sentences: tuple[str, ...]
+    difference: str
+    equal: str
+    sentence: str
+    to_settle: str | None
+
+
+COLUMNS = ("method", "scores", "replies", "points [range]", "equal replies")
+FEW_PAIRS = 100  # below it a percentage would name pairs that do not exist
 
 
 def opening(part: ModelAudit) -> str:
@@ -41,27 +53,32 @@ def opening(part: ModelAudit) -> str:
 
 
 def summarise_methods(part: ModelAudit) -> Iterator[MethodSummary]:
-    """Yields a summary of every method, in order."""
+    """Yields a summary of every method, in order; methods that were set aside come last."""
     across = {match.method: match for match in part.replies.across} if part.replies else {}
+    own = {match.method: match for match in part.replies.within} if part.replies else {}
+    reference = own.get(part.scores.reference)
     for one in part.scores.comparisons:
         match = across.get(one.method)
-        sentences = [_scores(one, part.scores.margin)]
-        if match is not None and part.replies is not None:
-            sentences.append(_replies(match, part.replies))
+        points = one.points
         yield MethodSummary(
             method=one.method,
             scores=one.verdict,
             replies=match.verdict if match else None,
-            sentences=tuple(sentences),
+            difference=f"{points.difference:+.1f} [{points.low:+.1f}, {points.high:+.1f}]",
+            equal=_equal(match),
+            sentence=f"{one.method}: {_scores(one, part.scores.margin)}; {_replies(match, reference)}.",
+            to_settle=_to_settle(one, match),
         )
     for aside in part.scores.set_aside:
         match = across.get(aside.method)
-        replies = [_replies(match, part.replies)] if match is not None and part.replies is not None else []
         yield MethodSummary(
             method=aside.method,
             scores=aside.verdict,
             replies=match.verdict if match else None,
-            sentences=(aside.sentence, *replies),
+            difference="-",
+            equal=_equal(match),
+            sentence=f"{aside.sentence.rstrip('.')}; {_replies(match, reference)}.",
+            to_settle=None,
         )
 
 
@@ -110,16 +127,13 @@ def _agreement(replies: ReplyFindings | None) -> str:
 def _scores(one: Comparison, margin: float) -> str:
     points = one.points
     if one.missing is not None and one.label.endswith("(missing data)"):
-        return "Scores: too many episodes failed for technical reasons; play these again first."
+        return "too many episodes failed for technical reasons to judge its scores"
     if one.verdict == "EQUIVALENT":
-        return (
-            f"Scores: less than {margin:g} points of 100 apart; the estimate is {_amount(points.difference)}."
-        )
+        return f"its scores are less than {margin:g} points of 100 from the reference's"
     if one.verdict == "INCONCLUSIVE":
-        return f"Scores: it may {_open(one)}; this range is too wide for a verdict.{_more(one)}"
-    where = _where(one)
+        return f"it may {_open(one)}, too wide a range for a verdict"
     span = f"between {_amount(points.low)} and {_amount(points.high)}"
-    return f"Scores: {_amount(points.difference)} of 100, most likely {span}.{where}"
+    return f"it scores {_amount(points.difference)} of 100, most likely {span}, {_where(one)}"
 
 
 def _open(one: Comparison) -> str:
@@ -142,38 +156,57 @@ def _amount(points: float) -> str:
 def _where(one: Comparison) -> str:
     game = max(one.games, key=lambda game: abs(game.difference))
     if abs(game.form) >= abs(game.play):
-        return f" Most of it is in {game.game}: {_kept(game)} of its episodes keep the format."
+        return f"mostly in {game.game}, where {_kept(game)} of its episodes keep the format"
     better = "better" if game.play > 0 else "worse"
-    amount = _amount(game.difference)
-    return f" Most of it is in {game.game}: the format is kept, but the quality is {better} ({amount} there)."
+    return f"mostly in {game.game}, where it keeps the format but plays {better} ({_amount(game.difference)})"
 
 
 def _kept(game: GameFinding) -> str:
     return f"{game.played_method:.0f} % (reference: {game.played_reference:.0f} %)"
 
 
-def _more(one: Comparison) -> str:
-    if one.plan is None:
-        return ""
-    if one.plan.repeats is not None:
-        return f" {one.plan.repeats} repeats of each item would settle it."
-    return f" About {one.plan.items:,} items would settle it."
-
-
-def _replies(match: CrossMatch, replies: ReplyFindings) -> str:
-    own = next((one.share for one in replies.within if one.method == replies.reference), None)
-    if match.verdict is None or own is None:
-        return (
-            "Replies: each prompt has too few replies to tell a different model from the same one that "
-            "replies twice."
-        )
-    same = (
-        f"{100 * match.share:.0f} % of pairs of replies are equal to the reference's; "
-        f"within the reference {100 * own:.0f} %"
-    )
+def _replies(match: CrossMatch | None, reference: SelfMatch | None) -> str:
+    if match is None:
+        return "no prompt is common to its replies and the reference's"
+    if match.verdict is None or reference is None or reference.share is None:
+        return "its replies were not compared, because each prompt has one reply"
+    if match.verdict == "EQUIVALENT" and match.classifier:
+        return "fewer than 10 of 100 of its replies can be told apart from the reference's"
     if match.verdict == "EQUIVALENT":
-        return f"Replies: as similar to the reference's as these are to each other; {same}."
+        return "its replies are as similar to the reference's as these are to each other"
     if match.verdict == "DIFFERENT":
-        return f"Replies: they differ from the reference's to the same prompts; {same}."
-    needed = f" About {match.prompts_to_settle:,} prompts would settle it." if match.prompts_to_settle else ""
-    return f"Replies: too few prompts to tell; {same}.{needed}"
+        same = f"{_equal(match)} equal, within the reference {100 * reference.share:.0f} %"
+        return f"its replies to the same prompts differ from the reference's ({same})"
+    if match.divergence is not None and match.divergence.self_match < SELF_MATCH_MIN:
+        return (
+            "its replies hardly repeat, and these prompts do not show whether a small share of them differs"
+        )
+    return "no difference between its replies and the reference's is confirmed or excluded by these prompts"
+
+
+def _equal(match: CrossMatch | None) -> str:
+    """Returns how many pairs, one reply of each method, are equal: a count where they are few."""
+    if match is None:
+        return "-"
+    if match.pairs < FEW_PAIRS:
+        return f"{match.pairs_equal} of {match.pairs} pairs"
+    return f"{100 * match.share:.0f} % of pairs"
+
+
+def _to_settle(one: Comparison, match: CrossMatch | None) -> str | None:
+    """Returns what would settle the verdicts that are open; None if none is, or nothing is known."""
+    parts = []
+    if one.missing is not None and one.label.endswith("(missing data)"):
+        parts.append("scores - play the failed episodes again")
+    elif one.plan is not None and one.plan.repeats is not None:
+        parts.append(f"scores - {one.plan.repeats} repeats of each item")
+    elif one.plan is not None:
+        parts.append(f"scores - about {one.plan.items:,} items")
+    if match is not None and match.verdict == "INCONCLUSIVE":
+        prompts = f"about {match.prompts_to_settle:,} prompts" if match.prompts_to_settle else None
+        hardly = match.divergence is not None and match.divergence.self_match < SELF_MATCH_MIN
+        ways = [part for part in ("temperature 0" if hardly else None, prompts) if part]
+        parts.append(f"replies - {' or '.join(ways) or 'two repeats of each method'}")
+    elif match is not None and match.verdict is None:
+        parts.append("replies - two repeats of each method")
+    return f"To settle: {'; '.join(parts)}." if parts else None

@@ -17,6 +17,7 @@ from harness.report import plain
 from harness.report.audit_page import audit_page
 from harness.report.audit_tables import print_audit
 from tests.harness.audit.automaton import FOUR_BIT, TRUE, ask
+from tests.harness.audit.free_text import REFERENCE, write
 from tests.harness.audit.simulator import CLEAN, NEW_ABORTS, simulate
 
 JARGON = re.compile(
@@ -50,8 +51,8 @@ def test_it_needs_no_statistics(part: ModelAudit) -> None:
     """No statistical term before the evidence; both verdicts, a range, the noise and the plan are there."""
     first, evidence = printed(part).split("Evidence: ", 1)
     assert not JARGON.search(first), JARGON.search(first)
-    assert "m1   scores: EQUIVALENT   replies: EQUIVALENT" in first
-    assert "m2   scores: DIFFERENT   replies: DIFFERENT" in first
+    assert re.search(r"m1 +EQUIVALENT +EQUIVALENT +[+-]", first)
+    assert re.search(r"m2 +DIFFERENT +DIFFERENT +[+-]", first)
     assert "most likely between" in first
     assert "Noise: m0 was played twice and differs from itself by" in first
     assert "Plan 01234567, written before the first call" in first
@@ -72,7 +73,9 @@ def test_it_says_how_much_more_it_takes(part: ModelAudit) -> None:
     open_ended = replace(part, scores=audit(few, "m0", seed=1, draws=399), replies=None)
     (summary,) = plain.summarise_methods(open_ended)
     assert (summary.scores, summary.replies) == ("INCONCLUSIVE", None)
-    assert re.search(r"(repeats of each item|items) would settle it\.", summary.sentences[0])
+    assert re.fullmatch(
+        r"To settle: scores - (\d+ repeats of each item|about [\d,]+ items)\.", summary.to_settle or ""
+    )
     assert plain.noise(open_ended) is None
 
 
@@ -91,21 +94,20 @@ def test_the_first_words_and_the_evidence_name_one_range(part: ModelAudit) -> No
     low, high = re.findall(r"[+-][0-9.]+", one.sentence.split(" off ")[0])
     (summary,) = plain.summarise_methods(replace(part, scores=found, replies=None))
     assert (
-        f"score between {abs(float(low))} points fewer and {abs(float(high))} points more"
-        in summary.sentences[0]
+        f"score between {abs(float(low))} points fewer and {abs(float(high))} points more" in summary.sentence
     )
     settled = replace(one.points, open_low=-1.0, open_high=1.0)
     only_played = replace(found, comparisons=(replace(one, points=settled),))
     (summary,) = plain.summarise_methods(replace(part, scores=only_played, replies=None))
-    assert "of its episodes" in summary.sentences[0]
-    assert f"{-one.played.open_low:.1f} % more" in summary.sentences[0]
+    assert "of its episodes" in summary.sentence
+    assert f"{-one.played.open_low:.1f} % more" in summary.sentence
 
 
 def test_what_is_not_to_be_believed_says_so_first(part: ModelAudit) -> None:
     """A reference that differs from itself is an alarm, and counts as a difference; a margin given later is
     said."""
     broken = replace(part, scores=replace(part.scores, calibrated=False))
-    assert "CALIBRATION FAILED" in printed(broken).split("scores:")[0]
+    assert "CALIBRATION FAILED" in printed(broken).split("equal replies")[0]
     assert broken.differs
     overruled = replace(part, plan=replace(PLAN, overruled=("margin 9 instead of 3",)))
     assert "Overridden by this command: margin 9 instead of 3." in plain.plan(overruled)
@@ -129,3 +131,43 @@ def test_the_page_is_one_file_that_runs_nothing(part: ModelAudit) -> None:
     assert set(re.findall(r'(?:src|href)="([^:"]*):', page)) == {"data"}
     assert page.count("data:image/svg+xml;base64,") == 1 + 1 + 2 + 3 + 1 + 1
     assert "unsafe" not in page
+
+
+def test_the_first_sentences_are_these(part: ModelAudit) -> None:
+    """Word for word: the question, an EQUIVALENT and a DIFFERENT method, and the noise."""
+    assert plain.opening(part) == (
+        "Is m the same model through every access method? Compared with m0; 420 items, each played 3 times."
+    )
+    same, worse = plain.summarise_methods(part)
+    assert same.sentence == (
+        "m1: its scores are less than 3 points of 100 from the reference's; its replies are as similar to the "
+        "reference's as these are to each other."
+    )
+    assert same.to_settle is None
+    game = max(part.scores.comparisons[1].games, key=lambda game: abs(game.difference))
+    points = part.scores.comparisons[1].points
+    assert worse.sentence.startswith(
+        f"m2: it scores {-points.difference:.1f} points fewer of 100, most likely "
+    )
+    assert (
+        f"mostly in {game.game}, where it keeps the format but plays worse ({-game.difference:.1f} "
+        in worse.sentence
+    )
+    assert worse.sentence.endswith(" %).")
+    assert (plain.noise(part) or "").endswith(" % of its replies to the same prompt are equal.")
+
+
+def test_few_pairs_are_said_as_counts_and_replies_that_hardly_repeat_get_their_advice(
+    part: ModelAudit,
+) -> None:
+    """24 pairs are no percentage; 19 prompts whose replies never repeat are settled by temperature 0."""
+    few = compare_replies(ask([TRUE, TRUE], prompts=6, repeats=2, seed=3), "m0", seed=1, draws=99)
+    (summary, *_) = plain.summarise_methods(replace(part, replies=few))
+    assert re.fullmatch(r"\d+ of 24 pairs", summary.equal)
+    free = compare_replies(
+        write((REFERENCE, REFERENCE), prompts=19, repeats=3, seed=1), "m0", seed=1, draws=99
+    )
+    (summary, *_) = plain.summarise_methods(replace(part, replies=free))
+    assert summary.equal == "0 % of pairs"
+    assert "its replies hardly repeat" in summary.sentence
+    assert summary.to_settle == "To settle: replies - temperature 0."
