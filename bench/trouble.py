@@ -239,7 +239,8 @@ def rate(log: Log, begin_s: float, end_s: float) -> float:
 
 
 def recovery_s(log: Log, end_s: float, enough: float) -> float:
-    """Returns the seconds from an outage's end until ten seconds bring as many good answers as that a second."""
+    """Returns the seconds from an outage's end until ten seconds bring as many good answers as that a
+    second."""
     moments = (0.5 * half for half in range(400))
     return next(
         (after_s for after_s in moments if rate(log, end_s + after_s, end_s + after_s + 10.0) >= enough),

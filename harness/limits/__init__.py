@@ -1,11 +1,13 @@
 """Keeps our requests within a provider's limits. All files but gate.py are arithmetic.
 
-gate            admits calls: the quotas, the window, the breaker and the queue of one provider quota
-window          how many calls may be in flight
-breaker         how long to stop after many failures in a row
-token_bucket    a quota a minute, and what the provider reports of it
-learned_quota   a quota that no one states, learned from refusals
-headers         reads the rate limit headers of answers
-estimates       what a call will cost
-queue_delay     whether a server's queue is standing or passing
-waits           what the turns at a gate wait for"""
+gate             admits calls: the quotas, the window, the breaker and the queue of one provider quota
+window           how many calls may be in flight
+failure_monitor  whether failures are more frequent than usual
+breaker          whether nobody is served, and how long to pause between probes
+congestion       joins window, breaker and learned quota: what a failed call says, and each change as an event
+token_bucket     a quota a minute, and what the provider reports of it
+learned_quota    a quota that no one states, learned from refusals
+headers          reads the rate limit headers of answers
+estimates        what a call will cost
+queue_delay      whether a server's queue is standing or passing
+waits            what the turns at a gate wait for"""

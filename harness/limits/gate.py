@@ -14,7 +14,6 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
@@ -26,12 +25,11 @@ from harness.limits.congestion import Congestion
 from harness.limits.estimates import CallCost, Estimates
 from harness.limits.headers import Quota, read_reports
 from harness.limits.token_bucket import TokenBucket
-from harness.limits.waits import NO_WAIT, Cause, WaitMeter, WaitTimes
+from harness.limits.waits import LONG_WAIT_S, NO_WAIT, Cause, WaitMeter, WaitTimes, describe_pause
 
 WINDOW_START = 8  # calls before the first answer; few enough for a free tier, doubled within a round trip
 # without one good answer: outages that end by themselves mostly end within a quarter of an hour
 PATIENCE_S = 900.0
-LONG_WAIT_S = 60.0  # longer ones are events with their end: one would take the run for stuck
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -308,11 +306,14 @@ class Gate:
             now_s=now_s,
             in_flight=self._in_flight,
         )
-        if pause_s > self._patience_s:
-            self._close_for_pause(pause_s, answer.cause)
+        asked_s = answer.retry_after_s or 0.0
+        if self._patience_s < asked_s < float("inf"):
+            self._close_for_pause(asked_s, answer.cause)
         elif pause_s > 0.0 and now_s + pause_s > self._rest_until_s:
             if now_s + pause_s / 2 > self._rest_until_s:  # not for each of the calls that were in flight
-                self._on_event("rest", f"pausing {self._duration(pause_s)} ({answer.cause})")
+                self._on_event(
+                    "rest", f"pausing {describe_pause(pause_s, self._clock.wall())} ({answer.cause})"
+                )
             self._rest_until_s = now_s + pause_s
 
     def _learn_from_headers(self, admission: Admission, headers: Mapping[str, str], now_s: float) -> None:
@@ -337,8 +338,7 @@ class Gate:
         return self._congestion.served_since(moment_s)
 
     def update_load(self, running: int, waiting: int) -> None:
-        """Takes a server's report: so many requests being computed, so many in a standing queue. The window
-        follows it."""
+        """Takes a server's report: running requests, and those in a standing queue. The window follows it."""
         self._congestion.window.update_load(running=running, waiting=waiting, in_flight=self._in_flight)
         self._admit(self._clock.now())
         self._signal_if_wanting()
@@ -371,8 +371,7 @@ class Gate:
     # --- the end --------------------------------------------------------------------------------------------
 
     def close(self, reason: GateClosing) -> None:
-        """Admits no one any more and raises the reason in all who wait. Calls in flight are answered. The
-        first reason stands."""
+        """Admits no one any more; raises the reason in all who wait. The first reason stands."""
         if self._closed:
             return
         self._closed = reason
@@ -389,7 +388,7 @@ class Gate:
         """Closes for a pause that is longer than the sweep waits."""
         self.close(
             NotServed(
-                f"the provider asks for no call for {self._duration(pause_s)} ({cause});"
+                f"the provider asks for no call for {describe_pause(pause_s, self._clock.wall())} ({cause});"
                 f" that is longer than patience_s = {self._patience_s:g}"
             )
         )
@@ -405,8 +404,7 @@ class Gate:
             )
 
     def _close_or_note_reported_wait(self, cost: CallCost, now_s: float) -> bool:
-        """Closes when the provider's headers leave nothing for longer than the sweep waits; True if it
-        did."""
+        """Closes, and returns True, when response headers leave nothing for longer than the sweep waits."""
         waits = [
             (budget.reported_wait_s(getattr(cost, quota), now_s), quota)
             for quota, budget in self._budgets.items()
@@ -418,19 +416,11 @@ class Gate:
             return True
         if wait_s > LONG_WAIT_S and now_s + wait_s > self._reported_wait_until_s + LONG_WAIT_S:
             self._reported_wait_until_s = now_s + wait_s
-            self._on_event("rest", f"pausing {self._duration(wait_s)} ({cause})")
+            self._on_event("rest", f"pausing {describe_pause(wait_s, self._clock.wall())} ({cause})")
         return False
 
-    def _duration(self, seconds: float) -> str:
-        """Returns a duration in words, a long one with the local time at its end."""
-        if seconds <= LONG_WAIT_S:
-            return f"{seconds:.1f} s"
-        end = datetime.fromtimestamp(self._clock.wall() + seconds).astimezone()
-        return f"{seconds:.0f} s, until {end:%Y-%m-%d %H:%M}"
-
     def _refusal(self) -> GateClosing:
-        """Returns a copy of the reason: one exception raised in a thousand tasks would collect a thousand
-        tracebacks."""
+        """Returns a copy of the reason: one exception in a thousand tasks would collect their tracebacks."""
         assert self._closed is not None
         return type(self._closed)(
             str(self._closed), status=self._closed.status, request_id=self._closed.request_id

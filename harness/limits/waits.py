@@ -6,8 +6,10 @@ while it waited."""
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Literal, NamedTuple
 
+LONG_WAIT_S = 60.0  # longer ones are events with their end: a person would take the run for stuck
 Cause = Literal["place", "quota", "rest"]
 
 
@@ -47,3 +49,12 @@ class WaitMeter:
             return
         sums = self.sums(now_s)
         self._quota_s, self._rest_s, self._cause, self._since_s = sums.quota_s, sums.rest_s, cause, now_s
+
+
+def describe_pause(seconds: float, wall_s: float) -> str:
+    """Returns a pause in words, a long one with the local time at its end. wall_s: now, in seconds since
+    1970."""
+    if seconds <= LONG_WAIT_S:
+        return f"{seconds:.1f} s"
+    end = datetime.fromtimestamp(wall_s + seconds).astimezone()
+    return f"{seconds:.0f} s, until {end:%Y-%m-%d %H:%M}"

@@ -35,6 +35,7 @@ from harness.core.records import CallRecord
 from harness.core.vocabulary import AccessMethod, Completion, Prompt, storable
 from harness.limits.estimates import CallCost
 from harness.limits.gate import CallResult, Gate
+from harness.limits.waits import WaitTimes
 from harness.scheduler.refusals import Refusals
 from harness.scheduler.spending import SpendingBudget
 from harness.scheduler.watchdog import Watchdog
@@ -230,23 +231,8 @@ class Caller:
         self.budget.end_call(
             route.method.name, tokens=int(answer.cost.tokens) if answer.cost else 0, cost_usd=cost_usd or 0.0
         )
-        held_s = completion.held_s if completion else failure.held_s if failure else 0.0
-        queue_s, latency_s = sent - ready + held_s, answered - sent - held_s
-        await self.sink.put(
-            _record(
-                route,
-                place,
-                number,
-                completion,
-                failure,
-                queue_s=queue_s,
-                quota_s=admission.waited.quota_s + held_s,
-                rest_s=admission.waited.rest_s,
-                latency_s=latency_s,
-                sent_at=sent_at + held_s,
-                cost_usd=cost_usd,
-            )
-        )
+        times = _times(completion or failure, admission.waited, ready, sent, answered, sent_at)
+        await self.sink.put(_record(route, place, number, completion, failure, times, cost_usd=cost_usd))
         if reason is not None:
             raise reason from (None if reason is failure else failure)
         assert completion is not None
@@ -279,18 +265,34 @@ def _result_of_failure(error: CallError) -> CallResult:
     return CallResult(kind=kind, headers=error.headers, retry_after_s=pause_s, cause=cause, error=str(error))
 
 
+def _times(
+    answer: Completion | CallError | None,
+    waited: WaitTimes,
+    ready_s: float,
+    sent_s: float,
+    answered_s: float,
+    sent_at: float,
+) -> tuple[float, float, float, float, float]:
+    """Returns a record's queue_s, latency_s, sent_at, quota_s and rest_s. The request was sent once the rate
+    limiter of its host had let it pass."""
+    held_s = answer.held_s if answer else 0.0
+    return (
+        sent_s - ready_s + held_s,
+        answered_s - sent_s - held_s,
+        sent_at + held_s,
+        waited.quota_s + held_s,
+        waited.rest_s,
+    )
+
+
 def _record(
     route: Route,
     place: CallPlace,
     number: int,
     completion: Completion | None,
     failure: CallError | None,
+    times: tuple[float, float, float, float, float],
     *,
-    queue_s: float,
-    quota_s: float,
-    rest_s: float,
-    latency_s: float,
-    sent_at: float,
     cost_usd: float | None,
 ) -> CallRecord:
     kept = failure.completion if isinstance(failure, UnknownEnd) else completion
@@ -309,7 +311,7 @@ def _record(
         met.http_status,
         type(failure).__name__ if failure else None,
         storable(str(failure)) if failure else None,
-        queue_s, latency_s, sent_at, quota_s, rest_s,
+        *times,
         met.reasoning and storable(met.reasoning),
         met.reasoning_tokens, met.cached_tokens,
         met.upstream and storable(met.upstream),

@@ -277,6 +277,13 @@ def test_a_pause_longer_than_the_patience_closes_the_gate_at_once() -> None:
     assert len(world.rows.calls) == 1
 
 
+def test_a_longer_pause_of_an_outage_closes_the_gate_too() -> None:
+    """Maintenance for an hour, said with a 503, is no affair of one call."""
+    _, met, ended = outcome_of([Unavailable("maintenance", status=503, retry_after_s=3_600.0)])
+    assert isinstance(met, NotServed)
+    assert ended < 2.0
+
+
 def test_a_shorter_pause_is_waited_for() -> None:
     """Fourteen minutes, longer than the call's deadline: it is answered after that, at the second try."""
     world, met, ended = outcome_of([RateLimited("later", status=429, retry_after_s=840.0)])
