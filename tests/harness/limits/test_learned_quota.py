@@ -250,3 +250,63 @@ def test_what_a_silence_of_more_than_a_minute_taught_is_forgotten() -> None:
         learned._set(300.0, 10.0)
         learned.end_silence(since_s=10.0, refused=True, now_s=10.0 + silence_s)
         assert learned.per_minute == kept
+
+
+def test_a_refusal_that_says_nothing_of_a_rate_sets_no_figure() -> None:
+    """A hundred refusals of calls beyond a number in flight, with a short pause or none: nothing is
+    learned."""
+    learned = LearnedQuota()
+    for second in range(100):
+        learned.sent(float(second))
+        learned.refused(sent_s=float(second), now_s=second + 0.05, retry_after_s=1.0, of_rate=False)
+    assert learned.per_minute is None
+    assert learned.changes == 0
+
+
+def silences(*lengths_s: float, requests: int = 100) -> LearnedQuota:
+    """Sends that many requests in ten seconds before each silence, of which each ends when a request is
+    taken."""
+    learned, now_s = LearnedQuota(), 0.0
+    for length_s in lengths_s:
+        for _ in range(requests):
+            learned.sent(now_s)
+            learned.taken(sent_s=now_s)
+            now_s += 10.0 / requests
+        learned.begin_silence()
+        learned.end_silence(since_s=now_s, refused=True, now_s=now_s + length_s)
+        now_s += length_s
+    return learned
+
+
+def test_two_silences_after_as_many_requests_are_a_quota() -> None:
+    """100 requests, 50 s without service, 100 requests, 50 s: 100 a minute. One such silence is none yet."""
+    assert silences(50.0).per_minute is None
+    assert silences(50.0, 50.0).per_minute == 100.0
+
+
+def test_what_was_learned_in_an_outage_is_forgotten() -> None:
+    """Refused for longer than a minute: no quota a minute lasts so long, and the figure before it holds
+    again."""
+    learned = LearnedQuota()
+    for second in range(10):
+        learned.sent(float(second))
+        learned.taken(sent_s=float(second))
+    learned.begin_silence()
+    for number in range(4):
+        learned.sent(10.0 + number)
+        learned.refused(sent_s=10.0 + number, now_s=10.1 + number, retry_after_s=20.0, of_rate=False)
+    assert learned.per_minute is not None
+    learned.end_silence(since_s=10.0, refused=True, now_s=100.0)
+    assert learned.per_minute is None
+    assert learned.wait_s(100.0) == 0.0
+    assert silences(90.0, 90.0).per_minute is None
+
+
+def test_random_refusals_that_count_as_a_rate_lower_it_no_more_than_before() -> None:
+    """A figure once learned is lowered by refusals only as far as a recent minute took less."""
+    learned = silences(50.0, 50.0)
+    changes = learned.changes
+    learned.sent(200.0)
+    learned.refused(sent_s=200.0, now_s=200.05, retry_after_s=None, of_rate=False)
+    assert learned.per_minute == 100.0
+    assert learned.changes == changes
