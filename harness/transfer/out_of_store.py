@@ -97,6 +97,38 @@ def _empty_folder(folder: Path, store: Path) -> None:
 
 def _episodes(connection: Readable, method: str, repeat: int) -> Iterator[ExportedEpisode]:
     """Yields one method's plays of one repeat, each with its turns."""
+    turns = _turns(connection, method, repeat)
+    for episode_id, game, rules, experiment, index, instance, seating, *end in connection.execute(
+        """
+        SELECT episode_id, game, rules, experiment, place, instance, seating, outcome, score, requests, parsed,
+               violated, metrics_json
+        FROM last_episodes JOIN (
+            SELECT game, experiment, row_number() OVER (PARTITION BY game ORDER BY experiment) - 1 AS place
+            FROM (SELECT DISTINCT game, experiment FROM episodes)) USING (game, experiment)
+        WHERE method = ? AND repeat = ? AND arm = 'main' AND status = 'finished'
+        ORDER BY game, experiment, instance""",
+        [method, repeat],
+    ).fetchall():
+        outcome, score, requests, parsed, violated, metrics = end
+        yield ExportedEpisode(
+            game=game,
+            rules=rules,
+            experiment=experiment,
+            experiment_index=index,
+            instance=_number(instance, game),
+            seating=tuple(dict.fromkeys(seating.split("+"))),
+            outcome=outcome,
+            score=score,
+            requests=requests,
+            parsed=parsed,
+            violated=violated,
+            metrics={name: value for name, value in json.loads(metrics).items() if value is not None},
+            turns=tuple(turns.pop(episode_id, ())),
+        )
+
+
+def _turns(connection: Readable, method: str, repeat: int) -> dict[str, list[Exchange]]:
+    """Returns episode id -> its turns, with whole prompts."""
     turns: dict[str, list[Exchange]] = {}
     histories: dict[tuple[str, str], tuple[Message, ...]] = {}
     for episode_id, seat, kept, added, reply, violation, *usage in connection.execute(
@@ -130,33 +162,7 @@ def _episodes(connection: Readable, method: str, repeat: int) -> Iterator[Export
                 latency_s=latency_s,
             )
         )
-    for episode_id, game, rules, experiment, index, instance, seating, *end in connection.execute(
-        """
-        SELECT episode_id, game, rules, experiment, place, instance, seating, outcome, score, requests, parsed,
-               violated, metrics_json
-        FROM last_episodes JOIN (
-            SELECT game, experiment, row_number() OVER (PARTITION BY game ORDER BY experiment) - 1 AS place
-            FROM (SELECT DISTINCT game, experiment FROM episodes)) USING (game, experiment)
-        WHERE method = ? AND repeat = ? AND arm = 'main' AND status = 'finished'
-        ORDER BY game, experiment, instance""",
-        [method, repeat],
-    ).fetchall():
-        outcome, score, requests, parsed, violated, metrics = end
-        yield ExportedEpisode(
-            game=game,
-            rules=rules,
-            experiment=experiment,
-            experiment_index=index,
-            instance=_number(instance, game),
-            seating=tuple(dict.fromkeys(seating.split("+"))),
-            outcome=outcome,
-            score=score,
-            requests=requests,
-            parsed=parsed,
-            violated=violated,
-            metrics={name: value for name, value in json.loads(metrics).items() if value is not None},
-            turns=tuple(turns.pop(episode_id, ())),
-        )
+    return turns
 
 
 def _number(instance: str, game: str) -> str:
