@@ -120,7 +120,10 @@ def changed(node: ast.AST) -> ast.AST | None:
 
 
 def mutants_of(path: Path) -> Iterator[Mutant]:
-    """Yields every mutant of a file but those in annotations and decorators, which no call evaluates."""
+    """Yields every mutant of a file.
+
+    Annotations and decorators have none, because no call evaluates them; nor have the named constants of a
+    module: each is a choice, and a test that pins it would only repeat it."""
     tree = ast.parse(path.read_text("utf-8"))
     functions = _functions(tree)
     skipped = {id(node) for ignored in _ignored(tree) for node in ast.walk(ignored)}
@@ -163,6 +166,8 @@ def _ignored(tree: ast.Module) -> Iterator[ast.AST]:
             parts = [*node.decorator_list]
         elif isinstance(node, ast.AnnAssign | ast.arg):
             parts = [node.annotation]
+        elif isinstance(node, ast.Module):
+            parts = [statement.value for statement in node.body if isinstance(statement, ast.Assign)]
         yield from (part for part in parts if part is not None)
 
 
