@@ -3,6 +3,8 @@
 dialects/       wire formats as pure functions, and the table of providers
 http.py         sends requests in a dialect over sockets
 deadlines.py    the time limits of requests
+network.py      proxies and certificate authorities of the environment
+redaction.py    removes keys from what a server answers
 turn_header.py  a header that tells an emulator which turn a request belongs to
 local/          inference engines on this machine: environments, processes, weights
 emulator/       a simulated provider, on a socket or on virtual time

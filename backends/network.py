@@ -1,4 +1,4 @@
-"""What the environment says about the network: proxies, and the certificate authorities of an organisation.
+"""Reads the network settings of the environment: proxies, and the certificate authorities of an organisation.
 
 Pure but for the certificate files that it loads. A proxy is found as curl finds it: HTTP_PROXY or HTTPS_PROXY
 by the scheme of the address (the names in lower case first), unless NO_PROXY names the host. Loopback

@@ -80,7 +80,7 @@ def _chance(greedy: bool) -> str:
 
 
 def look_table(audits: int, seed: int) -> None:
-    """Where four looks end, beside all played and one look, beside the stratified t alone, and beside a
+    """Tabulates the ends of four looks beside one look after all plays, the stratified t alone, and a
     confidence sequence."""
     print(
         f"\n### Four looks ({audits} audits a row, {DRAWS} draws; share: of the items played when it ended)\n"

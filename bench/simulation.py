@@ -149,7 +149,7 @@ class Server:
 
 
 def makespans(seed: int) -> tuple[float, float, float]:
-    """How many times the lower bound the engine, lock-step rounds and a slot an episode take, over one
+    """Compares the engine, lock-step rounds and a slot an episode with the lower bound, over one
     heterogeneous sweep.
 
     The bound: no provider ends before its requests fit its quota, its calls fit its slots, and its longest

@@ -20,7 +20,7 @@ from harness.cli import main
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """How a command ended and what it said; Python's own traceback, if it had one, stands in stderr."""
+    """The exit code and the output of a command; a traceback of Python's stands in stderr."""
 
     returncode: int
     stdout: str
@@ -41,7 +41,7 @@ def lightbulb(*arguments: object, env: Mapping[str, str] | None = None) -> Ended
 
 
 def command(*arguments: object) -> list[str]:
-    """What a process of its own is started with."""
+    """Returns the command line that starts lightbulb in a process of its own."""
     return [sys.executable, "-m", "harness", *map(str, arguments)]
 
 

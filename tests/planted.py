@@ -113,7 +113,8 @@ def rightly_named(way: str, named: tuple[str, ...]) -> bool:
 
 
 def contradicted(verdicts: Iterable[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
-    """Of (way, level, verdict): those that the planted truth contradicts. A defect may show on the other level too."""
+    """Returns the entries (way, level, verdict) that the planted truth contradicts. A defect may show on the
+    other level too."""
     return [
         (way, level, verdict)
         for way, level, verdict in verdicts

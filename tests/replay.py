@@ -13,7 +13,7 @@ from harness.core.vocabulary import EpisodePlan, Instance, Outcome
 
 
 def disagreements(store: Path) -> list[str]:
-    """What does not agree, one line each; empty if all does."""
+    """Returns a line for each disagreement; empty if there is none."""
     puzzles: dict[str, Instance] = {}
     for game in GAMES.values():
         for rules in game.rule_sets:

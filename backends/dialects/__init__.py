@@ -7,6 +7,7 @@ gemini              Gemini's generateContent
 providers           facts about providers, as data: addresses, names, refused parameters
 responses           an HTTP response as bytes, and what the responses of all dialects share
 error_responses     status, code and words of an error -> the CallError that it means
+error_words         the words of errors, as data
 sse                 server-sent events: the bytes of a stream -> events with their times
 chunks              the JSON objects of an answer, whole or streamed, and whether its reply is complete
 choices             reads answers with a list of choices, for the two dialects of OpenAI

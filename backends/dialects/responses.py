@@ -20,7 +20,7 @@ _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Arrivals(NamedTuple):
-    """When the pieces of a streamed body arrived.
+    """The times at which the pieces of a streamed body arrived.
 
     ends      where in the body each piece ends
     times_s   when it arrived, in seconds after the request was sent"""

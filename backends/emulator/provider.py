@@ -300,7 +300,7 @@ class EmulatedProvider:
         draw_key = sampler.draw_key if sampler.temperature > 0 else b""
         place = f"{turn.item} {turn.seat} {turn.number}".encode("utf-8", "surrogatepass")
         chance = Random(int.from_bytes(digest8(b"play", sampler.weights, place, draw_key), "big"))
-        reply, words_may_follow = bot_reply(
+        reply, may_append = bot_reply(
             instance,
             turn.seat,
             call.chat.messages,
@@ -308,9 +308,7 @@ class EmulatedProvider:
             form_errors=errors,
             chance=chance,
         )
-        return reply + generate_filler(
-            sampler, call.read.state, words=FILLER_WORDS if words_may_follow else 0
-        )
+        return reply + generate_filler(sampler, call.read.state, words=FILLER_WORDS if may_append else 0)
 
     def _forward(self, call: _ChatCall, key: bytes | None, headers: str) -> Forward:
         chat, defects = call.chat, self.emulation.defects

@@ -16,7 +16,7 @@ Notify = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunContext:
-    """Where a sweep is played, and who is told of it.
+    """The place where a sweep is played, and the receivers of its notices.
 
     source    the sweep file: errors name it, a .env beside it is read, relative paths start there
     store     the DuckDB file

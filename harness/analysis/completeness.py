@@ -1,5 +1,4 @@
-"""How much of a sweep has ended, method by method: what every table of scores and verdicts names beside its
-figures.
+"""Counts how much of a sweep has ended, method by method, for every table of scores and verdicts.
 
 Joins the counts of planned plays to the audit room; computes no score."""
 

@@ -190,7 +190,7 @@ def characteristics(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """How scores depend on size, training and quantisation: shares of variance with intervals, brackets, each
+    """Fit scores to size, training and quantisation: shares of variance with intervals, brackets, each
     model's access methods.
 
     Example: lightbulb characteristics scores.csv models.csv --reference huggingface-local"""

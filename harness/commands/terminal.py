@@ -1,4 +1,4 @@
-"""What leaves a command: lines for a person on stderr, results on stdout, files, exit codes."""
+"""The output of a command: lines for a person on stderr, results on stdout, files, exit codes."""
 
 from __future__ import annotations
 

@@ -10,4 +10,7 @@ addresses.py      loopback addresses, and causes of failed connections
 clock.py          real time, and the time of an event loop
 startup.py        ends the program at once if it is interrupted while it starts
 event_loop.py     runs a coroutine on the event loop of real time
-seeds.py          named random streams"""
+seeds.py          named random streams
+durations.py      durations and moments in headers and messages -> seconds
+finish_reasons.py the table of finish reasons: good ends, and replies that were cut
+plain_data.py     dataclasses as plain data for JSON"""

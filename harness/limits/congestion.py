@@ -44,17 +44,17 @@ class Congestion:
 
     @property
     def room(self) -> int:
-        """How many calls may be in flight."""
+        """The number of calls that may be in flight."""
         return 1 + self._stragglers if self._breaker.open else self.window.size
 
     @property
     def probing(self) -> bool:
-        """Whether nobody is served, so that one call at a time may probe."""
+        """True while nobody is served, so that one call at a time may probe."""
         return self._breaker.open
 
     @property
     def silent_since_s(self) -> float | None:
-        """When the first failure came after which no call was served; None: the last answer was good."""
+        """The time of the first failure after which no call was served; None: the last answer was good."""
         return self._breaker.silent_since_s
 
     def served_since(self, moment_s: float) -> bool:

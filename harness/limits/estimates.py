@@ -11,7 +11,7 @@ LEARNED_IN = 50  # calls: the time constant of the moving means; a game's reply 
 
 
 class CallCost(NamedTuple):
-    """What a call takes of its provider's quotas. A tuple, because several are made for every call."""
+    """The cost of a call in its provider's quotas. A tuple, because several are made for every call."""
 
     requests: float = 1.0
     input_tokens: float = 0.0

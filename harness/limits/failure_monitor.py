@@ -40,7 +40,7 @@ class FailureMonitor:
 
     @property
     def quiet(self) -> bool:
-        """Whether the sum is 0: the last calls are as usual."""
+        """True if the sum is 0: the last calls are as usual."""
         return self._sum == 0.0
 
     @property

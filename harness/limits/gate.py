@@ -78,7 +78,7 @@ class Admission(NamedTuple):
 
 
 class CallResult(NamedTuple):
-    """What the end of an admitted call says of limits.
+    """The end of an admitted call, as far as it concerns limits.
 
     kind           "clean"; "limited": too fast; "unserved": no service; "other": nothing
     cost           what it really cost; None: the provider did not report it
@@ -358,8 +358,8 @@ class Gate:
 
     @property
     def wants_episodes(self) -> bool:
-        """Whether fewer turns wait, or pause before another try, than a quarter of the window. True of a
-        closed gate: who asks learns why."""
+        """True if fewer turns wait, or pause before another try, than a quarter of the window, and of a
+        closed gate: its callers learn the reason."""
         return self._closed is not None or self._waiting + self._resting < max(
             1, self._congestion.window.size // 4
         )

@@ -1,4 +1,4 @@
-"""What providers say of their limits in response headers. Pure.
+"""Reads rate limits from response headers. Pure.
 
 `x-ratelimit-{limit,remaining,reset}-{requests,tokens}` (OpenAI, Groq, Together, Azure) and
 `anthropic-ratelimit-{requests,tokens,input-tokens,output-tokens}-{limit,remaining,reset}`. All are a minute's.

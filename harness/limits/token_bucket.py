@@ -20,7 +20,7 @@ BURST_SHARE = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuotaReport:
-    """What a provider reports of one of its quotas; None where it does not.
+    """A provider's report of one of its quotas; None for a part that it does not report.
 
     limit      a minute
     remaining  how much is left

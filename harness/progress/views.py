@@ -1,5 +1,4 @@
-"""What is seen of a sweep while it runs: plain lines now and then, events for machines, or (table.py) a table
-on a terminal.
+"""Presents a running sweep: plain lines now and then, events for machines, or a table on a terminal.
 
 Knows lanes, gates, what has passed the meters and how late the loop is; changes nothing. A `ProgressSnapshot`
 is what all three show."""
@@ -24,7 +23,7 @@ Emit = Callable[[Mapping[str, object]], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaneView:
-    """Where the figures of one lane come from: an access method's lane, or that of a pair of players.
+    """The sources of one lane's figures: an access method's lane, or that of a pair of players.
 
     done_before   episodes that the store held when the run began
     gate          None for a pair: its calls are counted at the gates of its players"""

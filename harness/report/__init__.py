@@ -1,4 +1,4 @@
-"""What a person reads: terminal output and HTML pages from findings. No arithmetic, no store.
+"""Presents findings to a person: terminal output and HTML pages. No arithmetic, no store.
 
 plain.py            verdicts in plain words: the first screen of an audit
 completeness.py     how much of a sweep has ended

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRequest:
-    """What a run is asked for; all its sessions have it in common.
+    """The request for a run; all its sessions share it.
 
     sets          game -> its instances and rules
     keys          method -> its key and headers

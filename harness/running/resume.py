@@ -28,7 +28,7 @@ from harness.store.resuming import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
-    """What earlier runs left in the store.
+    """The rows that earlier runs left in the store.
 
     ended       seating -> its episodes that are not to be played again
     failed      how many of these failed

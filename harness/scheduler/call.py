@@ -45,7 +45,7 @@ NO_INFORMATION = CallResult(kind="other")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """How long one call is tried.
+    """The limits of the tries of one call.
 
     tries_max      failed tries that end a call, of those in a time in which the gate served others
     deadline_s     no try begins later than this after the first; a time in which the gate serves no one does

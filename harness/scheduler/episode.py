@@ -34,7 +34,7 @@ class RecordedTurn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Beginning:
-    """What the store holds of an unfinished episode.
+    """The stored beginning of an unfinished episode.
 
     attempt   the play's number
     turns     its replies so far"""

@@ -23,7 +23,7 @@ from harness.scheduler.scheduler import Scheduler
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunEnd:
-    """How a run ended.
+    """The end of a run.
 
     closings   lane -> why it ended early, where the reason is not the user's interrupt
     budget     whether every lane that ended early did so for a budget

@@ -28,8 +28,8 @@ FIRST_SHARE = 0.01  # of a lane's plan may be begun before it is known what an e
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Allowance:
-    """What may be spent; None: no limit. wall_s counts from the beginning of this run, the others over all
-    runs."""
+    """The amounts that may be spent; None: no limit. wall_s counts from the beginning of this run, the others
+    over all runs."""
 
     calls: float | None = None
     tokens: float | None = None
@@ -39,7 +39,7 @@ class Allowance:
 
 @dataclass(slots=True)
 class Spending:
-    """What calls cost so far."""
+    """The cost of the calls so far."""
 
     calls: int = 0
     tokens: int = 0
@@ -67,7 +67,7 @@ class Scope:
 
 @dataclass(slots=True, kw_only=True)
 class LaneProgress:
-    """How far a lane has come.
+    """The progress of one lane.
 
     planned         all of its episodes
     begun           of these, in earlier runs too; begun_now: in this one

@@ -82,7 +82,7 @@ class _Plan(NamedTuple):
 
 
 class _EndedPlays(NamedTuple):
-    """How many plays of one cell of the plan have ended, and how many have failed."""
+    """The numbers of ended and of failed plays of one cell of the plan."""
 
     method: str
     arm: str

@@ -53,7 +53,7 @@ def test_each_request_meets_its_own_deadline() -> None:
 
 
 def test_a_cancelled_task_gets_no_timeout_error() -> None:
-    """When both happen together, the cancellation stands: the caller who cancelled waits for it."""
+    """A cancellation at the moment of a time-out stands: the caller who cancelled waits for it."""
 
     async def scenario() -> bool:
         patience = DeadlineTimer(QUICK)

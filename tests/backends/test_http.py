@@ -451,7 +451,7 @@ def test_a_refused_connection_is_a_failed_connection() -> None:
 
 
 def test_the_rate_limit_holds_on_the_socket() -> None:
-    """Of twelve calls at five per second, no second sees more than five, and each call reports how long it
+    """No second has more than five of twelve calls at five per second, and each call reports how long it
     waited."""
     arrivals: list[float] = []
     held: list[float] = []

@@ -1,4 +1,4 @@
-"""What the command says of itself."""
+"""The output of the command without a sweep: help, version, errors."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_every_command_has_an_example(name: str, text: str) -> None:
 
 
 def imported_by(*words: str) -> tuple[list[str], set[str]]:
-    """What a command says in a process of its own, and what it has imported by then of what takes time."""
+    """Runs a command in a process of its own; returns its output and the slow modules that it imported."""
     script = f"import sys\nfrom harness.cli import main\ntry:\n    main({list(words)})\nexcept SystemExit:\n    print(*sys.modules)"
     ended = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
@@ -79,7 +79,8 @@ def test_a_run_loads_nothing_that_only_others_need(tmp_path: Path) -> None:
 
 
 def on_a_terminal(*words: str, **of_terminal: str) -> str:
-    """What a command writes to a real terminal of 200 columns, of which the environment says this besides."""
+    """Runs a command on a real terminal of 200 columns with these variables set besides; returns its
+    output."""
     screen, terminal = pty.openpty()
     told = {"COLUMNS": "200", "TERM": "xterm", "TTY_COMPATIBLE": "1"} | of_terminal
     command = [sys.executable, "-m", "harness", *words]

@@ -79,7 +79,7 @@ def running(sweep: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 def heard(process: subprocess.Popen[str], pattern: str) -> str:
-    """What the run says up to the line that has this in it."""
+    """Reads the run's output up to the line with this text."""
     assert process.stderr is not None
     said = ""
     for line in process.stderr:

@@ -33,7 +33,7 @@ def left() -> SweepRemains:
 
 
 def test_a_cut_case_is_sound(left: SweepRemains) -> None:
-    """What the next tests spoil keeps every law before."""
+    """The case that the next tests spoil keeps every law before."""
     assert left.runs > 1
     assert not list(broken(left))
 

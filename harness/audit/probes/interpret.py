@@ -14,7 +14,7 @@ from harness.core.records import ProbeRecord
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeFinding:
-    """How a method treats one parameter.
+    """The finding on one parameter: does the method keep it?
 
     subject   "temperature", "seed", "max tokens", "output cap", "stop", "usage", "prompt", "template",
               "context", "letters", "one server", "one model", "words"

@@ -1,1 +1,11 @@
-"""."""
+"""The audit of replies to identical prompts: columns of replies in, frozen findings out.
+
+columns.py            rows of replies -> arrays in order of prompt
+prompt_pairs.py       pairs of replies to one prompt, for two methods at a time
+kernels.py            the similarity of two replies
+label_permutation.py  the label permutation test within prompts
+divergence.py         the byte at which two replies diverge: hazards, and their ratio
+classifier.py         a classifier two-sample test, for replies that hardly repeat
+reply_audit.py        the audit, end to end
+sentences.py          the sentences that state a verdict on replies
+drift.py              a small panel of asks on several days: has a method changed?"""

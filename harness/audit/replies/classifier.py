@@ -45,7 +45,7 @@ _RIDGE = 0.05  # of the mean variance of a feature
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassifierTest:
-    """What two classifiers tell apart.
+    """The result of two classifiers that try to distinguish the methods' replies.
 
     auc, auc_high       chance that the first ranks a reply of the method above one of the reference, and its
                         1 - alpha bound

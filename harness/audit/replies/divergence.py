@@ -33,7 +33,7 @@ class CurvePoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Divergence:
-    """How replies part.
+    """The divergence of replies within and across methods.
 
     hazard_*  chance to part at the next byte: two replies of the reference, of the method, one of each
     rho       hazard_across over the geometric mean of the two others: 1 means as different from each other as

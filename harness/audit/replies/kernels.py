@@ -1,4 +1,4 @@
-"""How alike two replies are.
+"""Measures how similar two replies are.
 
 Knows texts as bytes; nothing of prompts, methods or chance. Keeps: equal texts are never handed in, they are
 alike by definition.
@@ -43,8 +43,8 @@ class Texts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Likeness:
-    """Of pairs of different texts, (pairs,) each: bytes before the first difference, and the kernels that
-    look into the text."""
+    """The similarity of pairs of different texts, (pairs,) each: bytes before the first difference, and the
+    kernels that look into the text."""
 
     common: IntArray
     prefix: FloatArray
@@ -116,7 +116,7 @@ def _ngrams(raw: npt.NDArray[np.uint8]) -> FloatArray:
 
 
 def likeness(texts: Texts, one: IntArray, other: IntArray) -> Likeness:
-    """Of the pairs (one[i], other[i]) of different texts."""
+    """Computes the similarity of the pairs (one[i], other[i]) of different texts."""
     parts = [
         _likeness(texts, one[start : start + _PAIRS], other[start : start + _PAIRS])
         for start in range(0, len(one), _PAIRS)

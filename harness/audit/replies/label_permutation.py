@@ -38,8 +38,8 @@ class Block:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PermutationResult:
-    """What relabelling says: the maximum mean discrepancy of each kernel (its square, mean over strata), a p
-    each, and the p of the largest standardised one."""
+    """The result of a label permutation test: the maximum mean discrepancy of each kernel (its square, mean
+    over strata), a p for each, and the p of the largest standardised one."""
 
     discrepancy: tuple[float, ...]
     p_kernels: tuple[float, ...]
@@ -105,7 +105,8 @@ def _add_draws(sums: FloatArray, block: Block, rng: np.random.Generator) -> None
 
 
 def _labellings(first: int, second: int, rng: np.random.Generator) -> BoolArray:
-    """Which values are the first sample's, (labellings, values); the first row is how they are labelled.
+    """Draws labellings as (labellings, values), True for the first sample; the first row is the observed
+    labelling.
 
     With samples of one size swapping all labels changes nothing, so half of the labellings do."""
     values = first + second
@@ -121,8 +122,8 @@ def _labellings(first: int, second: int, rng: np.random.Generator) -> BoolArray:
 
 
 def pair_weights(labels: BoolArray, first: int, second: int) -> FloatArray:
-    """What each pair's similarity counts in the statistic under each labelling, (pairs, labellings); a sample
-    of one has no inside."""
+    """Computes the weight of each pair's similarity in the statistic under each labelling, (pairs,
+    labellings); a sample of one value has no pair inside it."""
     one, other = pairs_of(labels.shape[1])
     in_first = labels[:, one] & labels[:, other]
     in_second = ~labels[:, one] & ~labels[:, other]

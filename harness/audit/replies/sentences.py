@@ -13,7 +13,8 @@ from harness.audit.verdicts import Verdict, format_p
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ratio:
-    """How many times as often replies part across methods as within a method, with its 1 - alpha interval."""
+    """The ratio of how often replies diverge across methods and within a method, with its 1 - alpha
+    interval."""
 
     rho: float
     low: float

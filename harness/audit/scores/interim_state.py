@@ -43,7 +43,7 @@ class EpisodeResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InterimDesign:
-    """What the interim analyses compare, fixed before the first call.
+    """The design of the interim analyses, fixed before the first call.
 
     methods  of one model, without the reference
     blocks   the items of each analysis, in the order in which their first repeats are planned"""

@@ -1,4 +1,4 @@
-"""What an audit will be able to show, before anything is played.
+"""Estimates what an audit will be able to show, before anything is played.
 
 Knows items, repeats and the spread of scores, guessed or measured; nothing of stores. Keeps: a guess is named
 as one; a margin that no number of repeats confirms is named. Does not promise: a verdict; forecasts hold for
@@ -191,7 +191,7 @@ class PilotRange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PowerEstimate:
-    """What a sweep's audit of one model will be able to show.
+    """The estimated power of a sweep's audit of one model.
 
     methods   held against the reference; repeats: planned
     single    the smallest difference in points, in one game alone, that four audits in five find; None as

@@ -1,4 +1,4 @@
-"""How many repeats or items would settle an open verdict, and how many calls that takes.
+"""Computes how many repeats or items would settle an open verdict, and how many calls that takes.
 
 Knows the variance of paired differences and a margin. Keeps: a margin that no number of repeats confirms is
 named. Does not promise: a verdict; a forecast holds for methods that are truly equal, four times in five."""

@@ -1,4 +1,4 @@
-"""What an audit may conclude while a sweep is unfinished: at which level, and within which bounds.
+"""Limits what an audit may conclude while a sweep is unfinished: the level, and the bounds.
 
 Knows how far each method's plays have ended; nothing of stores. Keeps: only whole look blocks are compared,
 at the levels of the interim analyses; without one there are bounds only, which hold whatever the open plays
@@ -16,7 +16,7 @@ from harness.audit.scores.intervals import POINTS_MAX
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MethodProgress:
-    """How far one method's planned plays have ended.
+    """The progress of one method's planned plays.
 
     complete  nothing more is to be played
     shares    of the planned plays at the end of each look block (or session), rising to 1; empty: not known

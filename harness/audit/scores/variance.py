@@ -39,7 +39,7 @@ class VarianceParts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelfAgreement:
-    """How often two plays of an item disagree, as shares of pairs of repeats.
+    """The shares of pairs of repeats of an item that disagree.
 
     flips_reference, flips_method  two repeats through the same method give different points
     across                         one repeat through each gives different points

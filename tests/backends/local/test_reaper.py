@@ -110,7 +110,7 @@ def no_process_lives(pids: list[int]) -> bool:
     ("reaped", "code"), [("dies", 7), ("crashes", 128 + signal.SIGABRT)], indirect=["reaped"]
 )
 def test_a_dead_server_gives_its_code_and_leaves_no_process(reaped: Reaped, code: int) -> None:
-    """When the server ends by itself, the reaper ends its descendants and exits with the server's code."""
+    """The reaper of a server that ended by itself ends its descendants and exits with the server's code."""
     process, pids = reaped
     assert process.wait(30) == code
     assert no_process_lives(pids)
@@ -120,8 +120,8 @@ def test_a_dead_server_gives_its_code_and_leaves_no_process(reaped: Reaped, code
     ("reaped", "code"), [("polite", 5), ("deaf", 128 + signal.SIGKILL)], indirect=["reaped"]
 )
 def test_a_closed_input_ends_everything(reaped: Reaped, code: int) -> None:
-    """When the standard input closes, the server gets SIGTERM, and after the grace period all descendants get
-    SIGKILL."""
+    """The end of the standard input sends SIGTERM to the server, and after the grace period SIGKILL to all
+    descendants."""
     process, pids = reaped
     assert process.stdin is not None
     process.stdin.close()

@@ -22,7 +22,7 @@ def scopes(tmp_path: Path, text: str) -> list[Scope]:
 
 
 def test_a_method_s_budget_governs_its_model_and_the_sweep_s_all(tmp_path: Path) -> None:
-    """Who pays and who stops are two things: a method pays alone, the methods of its model stop with it."""
+    """A method pays from its budget alone, and the methods of its model stop with it."""
     found = scopes(
         tmp_path,
         f"""

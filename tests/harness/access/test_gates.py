@@ -1,4 +1,4 @@
-"""Which methods share a gate."""
+"""Methods that draw on one quota share a gate."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_a_quota_group_joins_models(tmp_path: Path) -> None:
 
 
 def test_two_quotas_for_one_door_are_refused(tmp_path: Path) -> None:
-    """Which of two figures would hold is not ours to guess: the error names both, and what to do."""
+    """Two different figures for one gate are an error that names both, and the remedy."""
     text = f"""
 [models.m.methods.a]
 {REMOTE}requests_per_minute = 60

@@ -25,7 +25,7 @@ NOISE = 0.02
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Served:
-    """How a method serves the automaton; by default truly, at temperature 0.
+    """An access method that serves the automaton; by default unchanged, at temperature 0.
 
     weights      sd of what is added to every logit for good
     noise        sd of what each request adds

@@ -25,7 +25,7 @@ WORDS = _vocabulary(np.random.default_rng(5))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Style:
-    """How a method writes; by default as the reference does.
+    """The style in which a method writes; by default that of the reference.
 
     words            the shortest reply and the end of the range of lengths
     of_topic         share of a reply's words that are of its prompt's topic; 0: replies do not depend on the

@@ -1,4 +1,4 @@
-"""What an emulated provider answers to the probes, without a socket: the real questions, dialect and
+"""Answers of an emulated provider to the probes, without a socket: the real questions, dialect and
 provider."""
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ PROFILES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Defect:
-    """What is wrong with a method; by default nothing.
+    """The defect of a method; by default none.
 
     quality, form  logit shifts, per game name or in every game under "all"
     aborted        share of episodes newly aborted; dead: games never playable

@@ -14,7 +14,7 @@ from tests.command import lightbulb
 
 
 def test_an_episode_is_shown(played: Path) -> None:
-    """By the beginning of its id; an unknown one is a clear error."""
+    """The beginning of an id finds an episode; an unknown one is a clear error."""
     episode = str(rows(played, "SELECT episode_id FROM episodes WHERE game = 'taboo' LIMIT 1")[0][0])
     shown = lightbulb("show", played, episode)
     assert "CLUE:" in shown.stdout

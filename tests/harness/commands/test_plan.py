@@ -18,7 +18,7 @@ def test_games_are_listed_and_shown() -> None:
 
 
 def test_a_new_sweep_is_written_once(tmp_path: Path) -> None:
-    """By choices on the command line; a file that is there stays."""
+    """The options of the command line fill the file; an existing file stays."""
     sweep = tmp_path / "mine.toml"
     arguments = [
         "init",

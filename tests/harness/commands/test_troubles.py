@@ -1,4 +1,4 @@
-"""What a person, or a provider, can get wrong."""
+"""Mistakes of a person and of a provider have clear messages."""
 
 from __future__ import annotations
 

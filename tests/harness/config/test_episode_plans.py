@@ -125,7 +125,8 @@ def test_keys_tell_episodes_apart() -> None:
 
 
 def test_items_are_taken_evenly_over_experiments() -> None:
-    """Of three unequal experiments each gives its first ones in turn; order and experiment names are kept."""
+    """Each of three unequal experiments gives its first items in turn; order and experiment names are
+    kept."""
     pool = [
         in_experiment(number, name) for name, size in (("a", 5), ("b", 2), ("c", 9)) for number in range(size)
     ]

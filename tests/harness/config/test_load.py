@@ -196,7 +196,8 @@ emulator = { behind = "m/BEHIND", quotas = { requests = 300 } }
     ],
 )
 def test_an_address_is_read_as_a_url(address: str, words: str) -> None:
-    """What cannot be sent, or would put a key into the store, is refused with its line; the key is not shown."""
+    """An address that cannot be sent, or would put a key into the store, is refused with its line; the key is
+    not shown."""
     reported = problems(GOOD.replace("https://api.example/v1", address))
     assert words in reported
     assert "s.toml:6: models.m.methods.a.base_url: " in reported

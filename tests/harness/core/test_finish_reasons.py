@@ -1,4 +1,4 @@
-"""What a finish reason says about a reply."""
+"""A finish reason says if a reply is complete."""
 
 from __future__ import annotations
 

@@ -42,8 +42,8 @@ def test_never_more_in_flight_than_the_window() -> None:
 
 
 def test_the_longest_remainder_goes_first() -> None:
-    """Of the turns that wait, the one with most turns ahead of its episode is let in first; equals go in
-    order of arrival."""
+    """The waiting turn with most turns ahead of its episode is admitted first; equals go in order of
+    arrival."""
 
     async def scenario() -> list[str]:
         gate, order = new_gate(1), []

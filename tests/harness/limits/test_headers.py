@@ -1,4 +1,4 @@
-"""What providers say of their limits, in the words of their documentation."""
+"""The rate limit headers of providers, as their documentation has them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_anthropic_headers() -> None:
 
 
 def test_durations_in_every_unit_and_nonsense() -> None:
-    """What cannot be read is not said; nothing raises."""
+    """Every unit is read; a text that is no duration is None and raises nothing."""
     for text, seconds in {
         "250ms": 0.25,
         "7.66s": 7.66,

@@ -230,7 +230,7 @@ def test_a_half_minute_of_refusals_lowers_it_to_what_was_taken() -> None:
 
 
 def test_a_period_begins_after_a_silence() -> None:
-    """What was counted before a silence says nothing of the half minute after it."""
+    """The counts from before a silence are not part of the half minute after it."""
     learned = with_figure(600.0)
     learned.wait_s(0.0)
     used(learned, begin_s=0.0, per_s=9.0, seconds=20)

@@ -1,4 +1,4 @@
-"""How long a queue stands, from a server's reports."""
+"""A server's reports say how long a queue stands."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ def test_an_older_report_does_not_undo_a_later_one() -> None:
 
 
 def test_a_report_lasts_until_its_reset() -> None:
-    """What was left counts until the moment of the reset, and not after it."""
+    """The reported remainder counts until the moment of the reset, and not after it."""
     budget = TokenBucket(6_000, 0.0)
     budget.take_report(QuotaReport(remaining=0.0, reset_s=20.0), spent_since=0.0, sent_s=0.0, now_s=0.0)
     assert budget.reported_wait_s(1, 19.0) == 1.0

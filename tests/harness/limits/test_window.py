@@ -97,7 +97,7 @@ def test_a_known_limit_is_kept_and_tried_more_and_more_rarely() -> None:
 
 
 def test_after_a_cut_it_grows_fast_to_nine_tenths_and_then_slowly() -> None:
-    """What was sent before the cut says nothing; then a round brings 70 to 90, and each further one about 2
+    """Calls sent before the cut change nothing; then a round brings 70 to 90, and each further one about 2
     %."""
     window = Window(start=100, ceiling=100)
     grow(window, 5)
@@ -120,8 +120,8 @@ def test_beyond_the_former_size_slow_start_goes_on() -> None:
 
 
 def test_a_cut_that_does_not_help_is_undone() -> None:
-    """Where a quarter of the calls fails whatever the number in flight, it goes back, and a quarter is usual
-    then."""
+    """If a quarter of the calls fails at any number in flight, the cut is undone, and a quarter is usual from
+    then on."""
     window, changes = Window(start=64, ceiling=64), list[WindowChange]()
     for number in range(4_000):
         size, sent_s = window.size, 0.1 * number
@@ -205,7 +205,7 @@ def test_after_the_first_queue_growth_is_by_an_eighth() -> None:
 
 
 def test_of_a_common_queue_everyone_takes_back_his_share() -> None:
-    """Who has a quarter of the requests gives up a quarter of what is too much."""
+    """A client with a quarter of the requests gives up a quarter of the excess."""
     window = Window(start=25, ceiling=100)
     window.update_load(running=60, waiting=40, in_flight=25)
     assert window.size == 16  # a quarter of 34

@@ -30,8 +30,8 @@ HOSTILE = (
 
 
 def telling_store(path: Path, *, methods: tuple[str, ...] = ("m/here", "m/<b>there</b>")) -> Path:
-    """Of each puzzle's plays the second method's differ from the first's in one character; one in four of its
-    episodes aborts."""
+    """Makes a store in which the second method's replies differ from the first's in one character; one in
+    four of its episodes aborts."""
     rows: list[Record] = [
         SweepRecord(
             run_id="0001",

@@ -60,7 +60,7 @@ def test_hostile_replies_are_read_not_run(tab: Page) -> None:
 
 
 def test_the_first_differing_character_is_marked(tab: Page) -> None:
-    """Two plays of one puzzle part where they do, counted in characters and not in UTF-16's halves."""
+    """The first difference of two plays is marked in characters, not in UTF-16's halves."""
     tab.locator("#apart").scroll_into_view_if_needed()
     tab.wait_for_selector("#pair mark")
     assert tab.locator("#pair mark").all_inner_texts() in (["g", "."], [".", "g"])

@@ -80,7 +80,7 @@ def test_it_says_how_much_more_it_takes(part: ModelAudit) -> None:
 
 
 def test_the_first_words_and_the_evidence_name_one_range(part: ModelAudit) -> None:
-    """What an INCONCLUSIVE verdict leaves open is one interval, be it of points or of the episodes played."""
+    """An INCONCLUSIVE verdict names one interval, of points or of the episodes played."""
     few = simulate(
         "strong",
         [CLEAN, CLEAN],

@@ -1,4 +1,4 @@
-"""What is seen of a sweep that is played."""
+"""The lines, rows and exit codes of a sweep that is played."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a store that is begun refuses: another method under an old name."""
+"""A store that is begun refuses another method under an old name."""
 
 from __future__ import annotations
 

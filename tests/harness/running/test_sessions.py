@@ -105,8 +105,8 @@ def test_sessions_are_a_gap_apart(both_played: tuple[Path, RunEnd, list[str]]) -
 def test_the_same_command_goes_on_in_the_session_that_was_begun(
     both_played: tuple[Path, RunEnd, list[str]], tmp_path: Path
 ) -> None:
-    """Where the second session has a row it is continued at once; where it has none, the gap counts from the
-    end of the first."""
+    """A second session that has a row is continued at once; otherwise the gap counts from the end of the
+    first one."""
     source, _, _ = both_played
     path = tmp_path / "s.toml"
     path.write_text(source.read_text())

@@ -231,8 +231,8 @@ def test_a_garbled_answer_always_counts() -> None:
     "error", [Unavailable("busy", status=503), RateLimited("slow down", status=429), TimedOut("silence")]
 )
 def test_an_outage_spends_no_tries(error: CallError) -> None:
-    """Where nobody is served a call waits for it with few requests, though it may be tried twice only and for
-    a minute."""
+    """A call waits for an outage to end with few requests, though it may be tried twice only and for a
+    minute."""
     policy = RetryPolicy(tries_max=2, deadline_s=60.0)
 
     async def scenario() -> tuple[World, Completion, float]:

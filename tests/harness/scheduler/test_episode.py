@@ -59,7 +59,7 @@ def test_history_is_stored_once() -> None:
 
 
 def test_a_violation_is_stored_with_its_turn() -> None:
-    """What the game finds wrong with a reply is stored in that reply's turn row."""
+    """The game's violation of a reply is stored in that reply's turn row."""
     world, record, _ = play(3, trouble={2: "seven"})
     assert isinstance(record, EpisodeRecord)
     assert [row.violation for row in world.rows.turns] == [None, "not 2"]
@@ -93,7 +93,7 @@ def test_a_turn_row_lost_with_its_call_kept_is_written_again() -> None:
 
 
 def test_changed_rules_start_the_episode_over() -> None:
-    """When a recorded ask is no longer the game's, the old play is closed as abandoned and a new attempt
+    """A recorded ask that is no longer the game's ends the old play as abandoned, and a new attempt
     begins."""
     stale = Beginning(turns=[RecordedTurn(ask_hash="of another rule set", reply="1", stored=True)])
     world, record, _ = play(2, stale)

@@ -55,7 +55,7 @@ def test_live_episodes_are_bounded_by_the_gate_not_by_the_sweep() -> None:
 
 
 def test_a_closed_gate_leaves_the_rest_of_the_plan_pending() -> None:
-    """What was planned and not played is counted, not made into episodes."""
+    """The planned episodes that were not played are counted, and have no rows."""
 
     async def scenario() -> tuple[int, int]:
         world = World()

@@ -156,7 +156,7 @@ def test_another_thread_hears_no_signals() -> None:
 
 
 def test_a_gate_that_was_stopped_is_no_closing() -> None:
-    """What the user stopped is pending, and not a reason to report."""
+    """Episodes that the user stopped are pending, and no reason is reported."""
 
     async def scenario() -> RunEnd:
         world = World()

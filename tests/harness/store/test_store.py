@@ -156,8 +156,8 @@ def test_back_pressure_bounds_the_rows_in_memory(tmp_path: Path) -> None:
 
 
 def test_unfinished_plays_are_read_for_resuming(tmp_path: Path) -> None:
-    """Of an episode without its row: the successful calls of the last attempt in order, up to the first gap,
-    and whose turn row is there; ended episodes are left out."""
+    """An episode without its row gives the successful calls of its last attempt in order, up to the first
+    gap, and whose turn row is there; ended episodes are left out."""
     store = tmp_path / "s.duckdb"
 
     async def scenario() -> None:

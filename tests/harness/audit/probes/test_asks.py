@@ -95,7 +95,7 @@ def test_another_model_keeps_what_it_is_asked_and_says_other_things() -> None:
 
 
 def test_a_method_without_a_reference_is_judged_alone() -> None:
-    """What needs a comparison is untested, the rest is not."""
+    """Findings that need a comparison are untested, the others are not."""
     found = {one.subject: one.answer for one in interpret_probes(HONEST, {"m/reference": "m/reference"})}
     assert {subject for subject, answer in found.items() if answer == "untested"} == {
         "prompt",
@@ -125,7 +125,7 @@ def test_uncounted_answers_are_named() -> None:
 
 
 def test_the_cost_said_before_is_no_less_than_the_cost_after() -> None:
-    """What is announced covers what an obedient provider then takes."""
+    """The announced cost covers that of an obedient provider."""
     calls, prompt, completion = expected_cost()
     assert calls >= len(first_asks()) + len(later_asks(HONEST)) == len(HONEST)
     assert completion >= sum(row.completion_tokens or 0 for row in HONEST)

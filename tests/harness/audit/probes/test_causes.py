@@ -114,7 +114,7 @@ def test_broken_forms_are_not_a_cause_beside_another() -> None:
 
 
 def test_missing_episodes_are_read_first() -> None:
-    """Where failures are uneven, provider trouble stands before all other causes."""
+    """Uneven failures put provider trouble before all other causes."""
     found = attributed(Emulation(), Symptoms(failed_apart=True))
     assert found.causes[0].cause == "provider trouble"
     assert found.causes[0].state == "consistent"

@@ -22,7 +22,7 @@ def audited(*styles: Style, prompts: int = 200, seed: int = 1) -> tuple[CrossMat
     return compare_replies(columns, "m0", seed=seed, draws=199).across
 
 
-def told_apart(columns: ReplyColumns) -> ClassifierTest:
+def distinguish(columns: ReplyColumns) -> ClassifierTest:
     replies = gather(columns)
     prompts = np.flatnonzero(replies.informative(0, 1))
     test = tell_apart(replies, 0, 1, prompts, 0.05, np.random.default_rng(0))
@@ -78,9 +78,11 @@ def test_more_data_do_not_turn_different_into_equivalent() -> None:
 def test_figures_are_those_of_a_coin_without_a_difference() -> None:
     """Over 6 data sets the AUC centres on .5 and the share on 0; planted shares of .1 are found on
     average."""
-    alike = [told_apart(write((REFERENCE, REFERENCE), prompts=60, repeats=4, seed=seed)) for seed in range(6)]
+    alike = [
+        distinguish(write((REFERENCE, REFERENCE), prompts=60, repeats=4, seed=seed)) for seed in range(6)
+    ]
     planted = [
-        told_apart(write((REFERENCE, Style(foreign=0.1)), prompts=60, repeats=4, seed=seed))
+        distinguish(write((REFERENCE, Style(foreign=0.1)), prompts=60, repeats=4, seed=seed))
         for seed in range(6)
     ]
     assert np.mean([test.auc for test in alike]) == pytest.approx(0.5, abs=0.03)
@@ -110,6 +112,6 @@ def test_a_method_with_more_repeats_counts_its_prompts_once() -> None:
         size=[columns.size[place] for place in kept],
         ending=["stop"] * len(kept),
     )
-    test = told_apart(fewer)
+    test = distinguish(fewer)
     assert test.prompts == 80
     assert 0.4 < test.auc < 0.6

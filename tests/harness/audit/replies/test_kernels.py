@@ -1,4 +1,4 @@
-"""How alike two replies are: against the same by hand."""
+"""The similarity of two replies equals the one computed by hand."""
 
 from __future__ import annotations
 

@@ -119,8 +119,8 @@ def test_histories_are_compared_not_turns() -> None:
 
 
 def test_a_reply_that_never_changes_needs_many_prompts() -> None:
-    """Where no method ever contradicts itself, 59 prompts answered alike prove that at most one in twenty is answered otherwise, 30 do
-    not, and the number that would is said."""
+    """If no method ever contradicts itself, 59 prompts with equal replies prove that at most one in twenty
+    differs; 30 do not, and the sentence says how many would."""
     few, many = (
         compare_replies(
             columns_of([(m, f"p{i}", "x") for m in "aabb" for i in range(n)]), "a", seed=1
@@ -158,7 +158,8 @@ def test_neither_order_nor_names_nor_keys_matter() -> None:
 
 @pytest.mark.parametrize("served", [TRUE, Served(temperature=1.0, tokens_max=20)], ids=["greedy", "warm"])
 def test_one_model_twice_is_rarely_different(served: Served) -> None:
-    """Of 40 audits of one model with itself at most 6 are below .05, and its rho's interval holds 1 in at least 32."""
+    """At most 6 of 40 audits of one model with itself are below .05, and rho's interval holds 1 in at least
+    32."""
     low, held = 0, 0
     for seed in range(40):
         (match,) = compare_replies(

@@ -60,7 +60,7 @@ def test_the_together_row_skips_the_game_nobody_played() -> None:
 
 
 def test_averages_alone_give_the_published_figure_only() -> None:
-    """Where episodes are not known, neither are counts, intervals and a common support."""
+    """Averages without episodes have no counts, no intervals and no common support."""
     games = [
         GameFigures(game="a", episodes=None, played=100.0, quality=50.0),
         GameFigures(game="b", episodes=None, played=0.0),

@@ -75,7 +75,7 @@ def test_unequal_looks_keep_alpha() -> None:
 
 
 def test_one_model_twice_is_rarely_stopped_as_different() -> None:
-    """Of 20 audits with four looks each at most 3 end DIFFERENT; with three repeats at temperature 0 at least
+    """At most 3 of 20 audits with four looks each end DIFFERENT; with three repeats at temperature 0 at least
     16 end EQUIVALENT, and on average before three quarters of the items."""
     rng = np.random.default_rng(2)
     ends = [looked(simulate("strong", [CLEAN, CLEAN], rng, repeats=3, greedy=True)) for _ in range(20)]

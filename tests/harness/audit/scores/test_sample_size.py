@@ -51,8 +51,8 @@ def test_repeats_are_forecast_by_the_formula() -> None:
 
 
 def test_what_repeats_cannot_buy_is_said() -> None:
-    """When items themselves respond to the method, more repeats are no way: more items are, and the least
-    provable margin is told."""
+    """If items themselves respond to the method, more items are the advice and not more repeats; the least
+    provable margin is given."""
     a, b, parts = _pair(np.random.default_rng(3), 30, 4, 30.0, 3.0)
     found = _plan(a, b, parts, 3.0)
     assert found.repeats is None
