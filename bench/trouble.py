@@ -101,7 +101,7 @@ CASES = {
 
 @dataclass(slots=True)
 class Log:
-    """What a port did, in seconds since its first request: when calls were served and refused."""
+    """The record of a port, in seconds since its first request: when calls were served and refused."""
 
     served: list[float] = field(default_factory=list)
     refused: list[float] = field(default_factory=list)

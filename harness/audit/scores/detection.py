@@ -1,4 +1,4 @@
-"""Which differences an audit finds in four of five cases, by simulating the audits themselves.
+"""Finds the difference that an audit detects in four of five cases, by simulating the audits themselves.
 
 Knows the variances of a planned audit; nothing of stores. Each simulated audit is the joint sign-flip test of
 drawn item differences, once with the same shift in every game and once with a shift in one game alone.

@@ -18,7 +18,7 @@ USUAL = np.array([0.7, 0.15, 0.08, 0.04, 0.02, 0.01])
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """How a service answers a panel.
+    """The way in which a service answers a panel.
 
     variation           mean total variation between a day's distribution and the usual one, common to all
                         asks

@@ -176,7 +176,7 @@ def test_too_few_items_find_nothing() -> None:
 
 
 def test_the_quick_joint_test_decides_as_the_joint_test() -> None:
-    """Of 200 contrasts with differences from none to large, 999 draws decide as 9,999 draws do in 95 %, and
+    """999 draws decide as 9,999 draws do for 95 % of 200 contrasts with differences from none to large, and
     reject as many; five items, which allow no p below .0625, are never rejected."""
     rng = np.random.default_rng(4)
     size = np.linspace(0, 1, 200)[:, None]

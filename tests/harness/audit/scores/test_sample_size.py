@@ -104,7 +104,7 @@ def test_five_items_never_get_more_repeats() -> None:
 
 
 def test_enough_items_must_differ() -> None:
-    """Where 2 of 40 items differ after 5 repeats, the plan asks for repeats or items after which 6 differ."""
+    """If 2 of 40 items differ after 5 repeats, the plan asks for repeats or items after which 6 differ."""
     rng = np.random.default_rng(6)
     a = np.full((40, 5), 50.0)
     b = a + np.where(np.arange(40) < 2, 1.0, 0.0)[:, None] * rng.normal(size=(40, 5))
