@@ -3,6 +3,9 @@
 vocabulary.py     frozen values: messages, asks, outcomes, access methods, prompts, completions, episode plans
 protocols.py      the interfaces between rooms: Clock, Backend, RecordSink, Bot, Game
 records.py        rows: one class is one table of the store
+plain_data.py     dataclasses as plain data, for JSON
+finish_reasons.py the table of finish reasons: good, filtered, failed
+durations.py      reads the durations in which servers say how long to wait
 errors.py         the tree of errors; the class says who must act
 emulation.py      the settings of the emulated provider
 history.py        hashes of the messages that a seat saw

@@ -50,7 +50,7 @@ async def execute(
     """Plays all lanes of the plan, until they end or the user stops them.
 
     connection  of the store, to write
-    begun       set once the opening rows are on their way to the store
+    begun       set once the opening rows are not written yet
     raises      SpecError, EngineError before anything is played; StoreError"""
     if not plan.lanes:
         return await _play_nothing(plan, context, connection)
