@@ -29,9 +29,9 @@ from harness.config.sweep import (
     ModelPart,
     RetryPart,
     SweepSpec,
-    seconds_of,
 )
 from harness.core.addresses import is_loopback
+from harness.core.durations import duration_s
 from harness.core.emulation import Defects, Emulation, Faults, Latency, Quotas
 from harness.core.errors import SpecError
 from harness.core.vocabulary import split_method_key
@@ -198,10 +198,11 @@ def _contradictions(spec: SweepSpec, known_games: Sequence[str]) -> Iterator[tup
 
 def _bad_sessions(spec: SweepSpec) -> Iterator[tuple[Key, str]]:
     audit = spec.audit
-    try:
-        seconds_of(audit.gap)
-    except ValueError:
-        yield ("audit", "gap"), f'{audit.gap!r} is no duration; write a number and s, m, h or d, as "6h"'
+    if duration_s(audit.gap) is None:
+        yield (
+            ("audit", "gap"),
+            f'{audit.gap!r} is no duration; write a number and its unit, as "6h" or "1 day"',
+        )
     if audit.sessions > spec.repeats:
         yield (
             ("audit", "sessions"),

@@ -6,11 +6,11 @@ fields are checked once, by load.py. The docstrings are also the explanations in
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from math import inf, nan
 from typing import Annotated, ClassVar, Literal, NamedTuple
 
 from annotated_types import Ge, Gt, Le, MinLen
 
+from harness.core.durations import duration_s
 from harness.core.emulation import Emulation
 from harness.core.vocabulary import Arm, method_key, split_method_key
 
@@ -19,18 +19,7 @@ Seed = Annotated[int, Ge(-(2**63)), Le(2**63 - 1)]
 Text = Annotated[str, MinLen(1)]
 ANY_PROVIDER = "openai-compatible"
 UNSET = "unset"  # the temperature's value for "not stated": TOML has no null
-_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _STRICT = {"extra": "forbid", "allow_inf_nan": False}
-
-
-def seconds_of(duration: str) -> float:
-    """Returns the seconds of a duration such as "6h": a number and s, m, h or d.
-
-    raises  ValueError if it is none, or below 0"""
-    seconds = float(duration[:-1]) * _SECONDS.get(duration[-1:], nan)
-    if not 0.0 <= seconds < inf:
-        raise ValueError(duration)
-    return seconds
 
 
 def deal_repeats(repeats: int, sessions: int) -> tuple[int, ...]:
@@ -304,6 +293,13 @@ class AuditPart:
     stop: Literal["end", "early"] = "end"
     sessions: Annotated[int, Ge(1), Le(365)] = 1
     gap: Text = "6h"
+
+    @property
+    def gap_s(self) -> float:
+        """Returns the gap in seconds; config/load.py refuses one that is no duration."""
+        seconds = duration_s(self.gap)
+        assert seconds is not None
+        return seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Reads the durations and moments in which servers say how long to wait. Pure."""
+"""Reads durations, and the moments in which servers say how long to wait. Pure."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def seconds_until(text: str, wall_s: float, *, unit_s: float = 1.0) -> float | N
     try:
         value = float(text)
     except ValueError:
-        if (duration_s := _duration_s(text.lower())) is not None:
-            return _bounded(duration_s)
+        if (seconds := duration_s(text.lower())) is not None:
+            return _bounded(seconds)
         moment_s = _moment_s(text)
         return None if moment_s is None else _bounded(moment_s - wall_s)
     if _EPOCH_S[0] <= value < _EPOCH_S[1]:
@@ -52,10 +52,11 @@ def pause_in_words(text: str) -> float | None:
     """Returns the pause that a message asks for in words, such as "Please try again in 6m0s"; None without
     one."""
     found = _IN_WORDS.search(text.lower())
-    return None if found is None else _bounded(_duration_s(found[1].strip(" ,")) or 0.0)
+    return None if found is None else _bounded(duration_s(found[1].strip(" ,")) or 0.0)
 
 
-def _duration_s(text: str) -> float | None:
+def duration_s(text: str) -> float | None:
+    """Returns the seconds of a duration such as "6h", "1.5 hours" or "6m0s"; None for any other text."""
     if not _DURATION.fullmatch(text):
         return None
     return sum(float(count) * _UNIT_S[unit] for count, unit in _PART.findall(text))

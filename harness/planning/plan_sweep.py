@@ -15,7 +15,7 @@ from games import GAMES
 from harness.access.game_sets import game_sets
 from harness.access.gates import GateSpec, group_by_quota
 from harness.config.episode_plans import GameSet, planned
-from harness.config.sweep import BudgetPart, SweepSpec, seconds_of
+from harness.config.sweep import BudgetPart, SweepSpec
 from harness.planning.episode_lengths import EpisodeLengths, StoredPlay
 from harness.planning.extrapolate import (
     BINDING,
@@ -179,7 +179,7 @@ def _sweep_plan(
         simulated=simulated,
         seeds=seeds,
         sessions=spec.audit.sessions,
-        gaps_s=(spec.audit.sessions - 1) * seconds_of(spec.audit.gap),
+        gaps_s=(spec.audit.sessions - 1) * spec.audit.gap_s,
     )
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from harness.access.budgets import find_scopes
 from harness.access.keys import Credentials
 from harness.config.episode_plans import GameSet, planned, session_episodes
-from harness.config.sweep import MethodPart, Seating, SweepSpec, seconds_of
+from harness.config.sweep import MethodPart, Seating, SweepSpec
 from harness.core.protocols import Clock
 from harness.core.vocabulary import EpisodePlan
 from harness.running.locked_keys import refuse_changes
@@ -215,5 +215,5 @@ def _begins_at(request: RunRequest, stored: Stored, lanes: Sequence[LanePlan]) -
         return any(episode.episode_id in stored.beginnings for episode in episodes)
 
     before = [(lane, stored.session_ends.get((lane.name, lane.session - 1))) for lane in lanes]
-    gap_s = seconds_of(request.spec.audit.gap)
+    gap_s = request.spec.audit.gap_s
     return max((end + gap_s for lane, end in before if end is not None and not begun(lane)), default=0.0)
