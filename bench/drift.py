@@ -35,7 +35,8 @@ def swap_table(runs: int) -> None:
     """Prints the share of swaps that are announced on their first day, by replies a prompt and by weekday."""
     print(f"\n### A swap on day 15 ({runs} runs a row; total variation .05 a day, .10 on weekends)\n")
     print(
-        "| replies a prompt | asks | asks that change | seen on its first day | within 7 days | false alarm before |"
+        "| replies a prompt | asks | asks that change | seen on its first day | within 7 days "
+        "| false alarm before |"
     )
     print("|---|---|---|---|---|---|")
     for replies, asks in ((10, 30), (3, 30), (1, 30), (1, 60)):
@@ -69,7 +70,8 @@ def false_alarm_table(runs: int, days: int) -> None:
     bound."""
     print(f"\n### No change ({runs} runs a row of {days} days)\n")
     print(
-        "| replies | variation | on weekends | days a false alarm | to the first, at least | runs with one | s a run |"
+        "| replies | variation | on weekends | days a false alarm | to the first, at least "
+        "| runs with one | s a run |"
     )
     print("|---|---|---|---|---|---|---|")
     for replies, variation, weekend in ((2, 0.05, 0.05), (2, 0.05, 0.20), (1, 0.05, 0.10), (10, 0.05, 0.10)):

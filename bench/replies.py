@@ -1,9 +1,11 @@
-"""Verdicts on replies with a known truth: alike methods, disjoint words, half length, refusals, other subjects; automata.
+"""Verdicts on replies with a known truth: alike methods, disjoint words, half length, refusals, other
+subjects; automata.
 
     python -m bench.replies [--audits 1000] [--prompts 200] [--repeats 5] [--only NAME ...]
 
-Each row is so many simulated audits of one method and its reference. A model of data, not data. The Monte Carlo error
-of a rate near .05 is .022 / sqrt(audits / 100). EQUIVALENT must be at most .05 in every row with a difference."""
+Each row is so many simulated audits of one method and its reference. A model of data, not data. The Monte
+Carlo error of a rate near .05 is .022 / sqrt(audits / 100). EQUIVALENT must be at most .05 in every row with
+a difference."""
 
 from __future__ import annotations
 

@@ -2,8 +2,9 @@
 
     python -m bench.report [--episodes 100000] [--opens 5]
 
-A small sweep of bots is played and its rows are multiplied in SQL, each copy an item of its own with texts of its own, until the store
-has that many episodes. Opened means: loaded and painted, and then the first transcript on the screen after scrolling to it."""
+A small sweep of bots is played and its rows are multiplied in SQL, each copy an item of its own with texts of
+its own, until the store has that many episodes. Opened means: loaded and painted, and then the first
+transcript on the screen after scrolling to it."""
 
 from __future__ import annotations
 

@@ -66,8 +66,8 @@ def _curves(part: ModelAudit) -> Iterator[dict[str, str]]:
         if match.divergence is not None:
             curve = match.divergence
             words = (
-                f"{escape_control(match.method)}: pairs of replies to one prompt that are still equal after so "
-                "many bytes"
+                f"{escape_control(match.method)}: pairs of replies to one prompt that are still equal "
+                "after so many bytes"
             )
             if curve.rho is not None:
                 words += f"; rho {curve.rho:.2f} [{curve.low:.2f}, {curve.high:.2f}]"

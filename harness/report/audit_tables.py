@@ -45,8 +45,8 @@ def print_scores(models: Sequence[ModelScores], console: Console) -> None:
         if part.methods and len(part.supported_games) < len(part.methods[0].games):
             left_out = [game.game for game in part.methods[0].games if game.game not in part.supported_games]
             console.print(
-                f"Not on common support: {', '.join(left_out)}: a method played fewer than five episodes of it, "
-                "or 5 %.",
+                f"Not on common support: {', '.join(left_out)}: a method played fewer than five episodes of "
+                "it, or 5 %.",
                 highlight=False,
             )
 

@@ -13,8 +13,8 @@ from harness.report.text import escape_control
 
 
 def print_drift(drifts: Sequence[MethodDrift], console: Console) -> None:
-    """Prints for each method a sentence, its days, changes that its provider reports, and its scores against the
-    first day's."""
+    """Prints for each method a sentence, its days, changes that its provider reports, and its scores against
+    the first day's."""
     for place, method in enumerate(drifts):
         if place:
             console.print()

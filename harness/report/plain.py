@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from harness.analysis.store_audit import ModelAudit
-from harness.audit.replies.classifier import SELF_MATCH_MIN
+from harness.audit.replies.classifier import hardly_repeats
 from harness.audit.replies.reply_audit import CrossMatch, ReplyFindings, SelfMatch
 from harness.audit.scores.findings import Comparison, GameFinding
 
@@ -177,7 +177,7 @@ def _replies(match: CrossMatch | None, reference: SelfMatch | None) -> str:
     if match.verdict == "DIFFERENT":
         same = f"{_equal(match)} equal, within the reference {100 * reference.share:.0f} %"
         return f"its replies to the same prompts differ from the reference's ({same})"
-    if match.divergence is not None and match.divergence.self_match < SELF_MATCH_MIN:
+    if match.divergence is not None and hardly_repeats(match.divergence):
         return (
             "its replies hardly repeat, and these prompts do not show whether a small share of them differs"
         )
@@ -204,7 +204,7 @@ def _to_settle(one: Comparison, match: CrossMatch | None) -> str | None:
         parts.append(f"scores - about {one.plan.items:,} items")
     if match is not None and match.verdict == "INCONCLUSIVE":
         prompts = f"about {match.prompts_to_settle:,} prompts" if match.prompts_to_settle else None
-        hardly = match.divergence is not None and match.divergence.self_match < SELF_MATCH_MIN
+        hardly = match.divergence is not None and hardly_repeats(match.divergence)
         ways = [part for part in ("temperature 0" if hardly else None, prompts) if part]
         parts.append(f"replies - {' or '.join(ways) or 'two repeats of each method'}")
     elif match is not None and match.verdict is None:

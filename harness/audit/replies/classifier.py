@@ -21,6 +21,7 @@ from scipy import stats
 from scipy.special import expit
 
 from harness.audit.replies.columns import PromptReplies
+from harness.audit.replies.divergence import Divergence
 from harness.audit.replies.kernels import character_ngrams
 from harness.audit.replies.prompt_pairs import similarity_of
 from harness.audit.scores.arrays import FloatArray, IntArray
@@ -68,6 +69,11 @@ class ClassifierTest:
     def p_equivalence(self) -> float:
         """The larger p: both must be rejected (Berger 1982, intersection-union test)."""
         return max(self.p_auc, self.p_share)
+
+
+def hardly_repeats(divergence: Divergence) -> bool:
+    """True where an equivalence needs this test: rho and the excess are near 1 and 0 for any two methods."""
+    return divergence.self_match < SELF_MATCH_MIN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

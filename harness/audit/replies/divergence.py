@@ -111,7 +111,7 @@ def diverge(
         if len(items) > 1
         else 1.0
     )
-    # Where no reply of either method ever parts a ratio has no meaning: the excess alone bounds the difference.
+    # Where no reply of either method ever parts, the excess alone bounds the difference.
     p_ratio = (
         float((1 + (drawn >= np.log(margin)).sum()) / (RESAMPLES + 1)) if with_parting[:2].any() else 0.0
     )

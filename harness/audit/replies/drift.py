@@ -129,7 +129,8 @@ def drift(method: str, days: Sequence[Day], *, days_mean: float = DAYS_MEAN) -> 
     panel = _panel(days)
     if not (panel.count > 0).sum(axis=0).max() > 1:
         raise AuditError(
-            f"{method}: no ask was put on two of these days; play the same sweep again, into a store of its own"
+            f"{method}: no ask was put on two of these days; play the same sweep again, into a store of its "
+            "own"
         )
     weekend = np.array([day.weekend for day in days])
     findings, start = [], 0
@@ -345,18 +346,19 @@ def _sentence(method: str, findings: Sequence[DayFinding], days_mean: float) -> 
             for day in alarms
         )
         return (
-            f"{method} has changed: its replies differ from those of earlier days by more than ordinary day-to-day "
-            f"variation ({when}). A false alarm comes once in {days_mean:,.0f} days. "
+            f"{method} has changed: its replies differ from those of earlier days by more than ordinary "
+            f"day-to-day variation ({when}). A false alarm comes once in {days_mean:,.0f} days. "
             "Audit full sweeps of before and after, on equal items."
         )
     last = findings[-1]
     if last.difference is None or last.ordinary is None:
         return (
-            f"{method}: not enough days yet: a day can be compared once {DAYS_MIN} days came before it, and there are "
-            f"{len(findings)} in all."
+            f"{method}: not enough days yet: a day needs {DAYS_MIN} earlier days, {OF_A_KIND_MIN} of them of "
+            f"its kind (weekend or not); there are {len(findings)} days in all."
         )
     return (
-        f"{method}: no change beyond ordinary day-to-day variation in {len(findings)} days; the last one differs by "
-        f"{100 * abs(last.difference):.1f} %, where days ordinarily differ by {100 * last.ordinary:.1f} %. "
+        f"{method}: no change beyond ordinary day-to-day variation in {len(findings)} days; the last one "
+        f"differs by {100 * abs(last.difference):.1f} %, where days ordinarily differ by "
+        f"{100 * last.ordinary:.1f} %. "
         f"Changes below {100 * MARGIN:.0f} % are not reported."
     )

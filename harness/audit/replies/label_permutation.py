@@ -97,7 +97,7 @@ def _add_draws(sums: FloatArray, block: Block, rng: np.random.Generator) -> None
             + np.arange(strata, dtype=np.int32) * labellings
         )
         ends = np.arange(0, draws * strata + 1, strata, dtype=np.int32)
-        # A draw adds up one row of each stratum's table: a matrix of ones, so many a row, which scipy multiplies without making it dense.
+        # A draw adds up one row of each stratum's table: a sparse matrix of ones, which scipy multiplies.
         chosen = csr_array(
             (np.ones(draws * strata), choices.reshape(-1), ends), shape=(draws, strata * labellings)
         )

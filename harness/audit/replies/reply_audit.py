@@ -17,20 +17,20 @@ from scipy import stats
 
 from harness.audit import verdicts
 from harness.audit.replies import sentences
-from harness.audit.replies.classifier import AUC_MARGIN, SELF_MATCH_MIN, ClassifierTest, tell_apart
+from harness.audit.replies.classifier import ClassifierTest, hardly_repeats, tell_apart
 from harness.audit.replies.columns import PromptReplies, ReplyColumns, gather
-from harness.audit.replies.divergence import MARGIN_MATCH, Divergence, diverge, items_to_confirm
+from harness.audit.replies.divergence import Divergence, diverge
 from harness.audit.replies.kernels import KERNELS
 from harness.audit.replies.label_permutation import DRAWS, permutation_test
 from harness.audit.replies.prompt_pairs import ComparedPrompts, blocks_of, compare_prompts, diverging_pairs
 from harness.audit.replies.sentences import Ratio
+from harness.audit.replies.settle import prompts_to_settle
 from harness.audit.scores.arrays import BoolArray, FloatArray, IntArray
 from harness.audit.scores.intervals import share_interval
 from harness.audit.verdicts import Verdict
 from harness.core.errors import AuditError
 from harness.core.seeds import derive_seed
 
-AUC_ROOM = AUC_MARGIN - 0.5
 TURNS_MAX = 12  # later turns share hardly a history: `turns[].comparable` falls with every turn
 
 
@@ -316,10 +316,6 @@ def _divergence(
     return diverge(pairs, replies.item_of[chosen], margin, alpha, rng)
 
 
-def _hardly_repeats(divergence: Divergence) -> bool:
-    return divergence.self_match < SELF_MATCH_MIN
-
-
 def _classifier(
     replies: PromptReplies,
     a: int,
@@ -331,7 +327,7 @@ def _classifier(
 ) -> ClassifierTest | None:
     """Runs the classifier test where replies hardly repeat: there rho and the excess are near 1 and 0 for any
     methods."""
-    if divergence is None or not _hardly_repeats(divergence):
+    if divergence is None or not hardly_repeats(divergence):
         return None
     twice = informative[np.minimum(replies.count[a], replies.count[b])[informative] >= 2]
     rng = np.random.default_rng(derive_seed(seed, "audit", "classifier"))
@@ -342,7 +338,7 @@ def _p_equivalence(divergence: Divergence | None, classifier: ClassifierTest | N
     """Returns the largest p of all that an equivalence needs."""
     if divergence is None:
         return None
-    if not _hardly_repeats(divergence):
+    if not hardly_repeats(divergence):
         return divergence.p_equivalence
     return max(divergence.p_equivalence, classifier.p_equivalence) if classifier else 1.0
 
@@ -383,7 +379,9 @@ def _with_verdicts(
             p_difference=p_difference, p_equivalence=p_equivalence, alpha=alpha, game_beyond=False
         )
         needed = (
-            _prompts_to_settle(match, margin, alpha / max(family, len(difference)))
+            prompts_to_settle(
+                match.divergence, match.classifier, margin, alpha / max(family, len(difference))
+            )
             if verdict == "INCONCLUSIVE"
             else None
         )
@@ -424,7 +422,7 @@ def _sentence(
     verdict: Verdict, match: CrossMatch, p: float, alpha: float, margin: float, needed: int | None
 ) -> str:
     divergence = match.divergence
-    if divergence is not None and _hardly_repeats(divergence):
+    if divergence is not None and hardly_repeats(divergence):
         return sentences.hardly_repeating(
             verdict,
             match.classifier,
@@ -443,38 +441,3 @@ def _ratio(match: CrossMatch) -> Ratio | None:
     if divergence is None or divergence.rho is None or divergence.low is None or divergence.high is None:
         return None
     return Ratio(rho=divergence.rho, low=divergence.low, high=divergence.high)
-
-
-def _prompts_to_settle(match: CrossMatch, margin: float, alpha: float) -> int | None:
-    """Returns the prompts, with as many repeats as now, that give a verdict in four audits of five.
-
-    It takes a ratio of 1 for true if the data allow that, else the observed one."""
-    divergence = match.divergence
-    if divergence is None:
-        return None
-    reach = float(stats.norm.ppf(1 - alpha) + stats.norm.ppf(0.9))
-    if _hardly_repeats(divergence):
-        return _prompts_to_bound(match.classifier, reach)
-    excess_error = (divergence.excess_high - divergence.excess_low) / 2 / float(stats.norm.ppf(0.95))
-    if excess_error < 1e-9:
-        return max(items_to_confirm(alpha), divergence.prompts + 1)
-    needed = 0.0
-    requirements = [(excess_error, MARGIN_MATCH, abs(divergence.excess))]
-    if divergence.rho is not None:
-        requirements.append((divergence.error, float(np.log(margin)), abs(float(np.log(divergence.rho)))))
-    for error, room, observed in requirements:
-        if reach * error <= room:  # precise enough for methods that are alike, and these are not quite
-            room = max(room - observed, observed, 0.02 * room)
-        needed = max(needed, divergence.prompts * (reach * error / room) ** 2)
-    return max(int(np.ceil(needed)), items_to_confirm(alpha), divergence.prompts + 1)
-
-
-def _prompts_to_bound(test: ClassifierTest | None, reach: float) -> int | None:
-    """Returns the prompts that bound an AUC of .5 below its margin in four audits of five; None where that is
-    not the question: the classifier has no power, or the observed AUC is not near .5."""
-    if test is None or test.share is None:
-        return None
-    error = (test.auc_high - test.auc) / float(stats.norm.ppf(0.95))
-    if test.auc - 2 * error > 0.5 + AUC_ROOM / 2:
-        return None
-    return max(int(np.ceil(test.prompts * (reach * error / AUC_ROOM) ** 2)), test.prompts + 1)

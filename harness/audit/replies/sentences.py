@@ -81,11 +81,12 @@ def hardly_repeating(
     if verdict == "EQUIVALENT" and test and test.share_high is not None:
         detectable = f"; a difference is detectable (p {format_p(p)})" if p <= alpha else ""
         return (
-            f"Replies to identical prompts hardly repeat; a classifier can tell apart fewer than 10 of 100 of them ({auc}, "
-            f"margin {AUC_MARGIN:g}), and at most {100 * max(test.share_high, 0.0):.0f} of 100 are unlike the reference's "
-            f"replies to the same prompt{detectable}."
+            "Replies to identical prompts hardly repeat; a classifier can tell apart fewer than 10 of 100 of "
+            f"them ({auc}, margin {AUC_MARGIN:g}), and at most {100 * max(test.share_high, 0.0):.0f} of 100 "
+            f"are unlike the reference's replies to the same prompt{detectable}."
         )
-    begin = f"Replies to identical prompts hardly repeat ({100 * self_match:.0f} % of pairs within a method are equal)"
+    equal = f"{100 * self_match:.0f} % of pairs within a method are equal"
+    begin = f"Replies to identical prompts hardly repeat ({equal})"
     advice = "Play at temperature 0, where replies repeat, to settle it"
     if test is None:
         return f"{begin}, and there are too few prompts to tell them apart (p {format_p(p)}). {advice}."
@@ -99,7 +100,9 @@ def hardly_repeating(
     )
     return (
         f"{begin}, and these prompts do not show that fewer than 10 of 100 can be told apart ({auc}, margin "
-        f"{AUC_MARGIN:g}; at most {100 * test.share_high:.0f} of 100 unlike the reference's; p {format_p(p)}). {advice}{needed}."
+        f"{AUC_MARGIN:g}; at most {100 * test.share_high:.0f} of 100 unlike the reference's; "
+        f"p {format_p(p)})."
+        f" {advice}{needed}."
     )
 
 

@@ -43,8 +43,8 @@ def test_the_same_model_is_equivalent_where_no_reply_ever_repeats() -> None:
 
 @pytest.mark.parametrize("style", DIFFERENT_STYLES)
 def test_a_difference_in_a_tenth_of_the_replies_is_not_equivalent(style: str) -> None:
-    """No word in common, half the length, other subjects, refusals: DIFFERENT, though rho is near 1 and no reply
-    is equal; foreign replies of the same words at least INCONCLUSIVE."""
+    """No word in common, half the length, other subjects, refusals: DIFFERENT, though rho is near 1 and no
+    reply is equal; foreign replies of the same words at least INCONCLUSIVE."""
     (match,) = audited(DIFFERENT_STYLES[style])
     assert match.pairs_equal == 0
     assert match.verdict == ("INCONCLUSIVE" if style == "10 % foreign" else "DIFFERENT")

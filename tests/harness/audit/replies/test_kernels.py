@@ -24,7 +24,8 @@ def test_positions_and_prefixes_are_those_of_the_bytes(texts: list[str]) -> None
 
 
 def test_words_count_in_any_order() -> None:
-    """The cosine of the square roots of counts: 1 for the same words shuffled, 0 for none in common, else what it is."""
+    """The cosine of the square roots of counts: 1 for the same words shuffled, 0 for none in common, else
+    what it is."""
     found = likeness(
         prepare(["the cat sat", "sat the cat", "dogs run", "the the dog", ""]),
         np.array([0, 0, 0, 0]),

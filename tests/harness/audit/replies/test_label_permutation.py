@@ -43,7 +43,8 @@ def test_a_sample_of_one_has_no_inside() -> None:
 
 
 def test_shapes_may_differ_and_many_values_are_drawn() -> None:
-    """Strata with unequal samples join in one test; beyond 1,024 labellings random ones serve: p flat, unless there is a difference."""
+    """Strata with unequal samples join in one test; beyond 1,024 labellings random ones serve: p flat, unless
+    there is a difference."""
     rng = np.random.default_rng(2)
     p = []
     for seed in range(40):
