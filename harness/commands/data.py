@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -14,6 +15,7 @@ from harness.core.errors import SpecError
 
 if TYPE_CHECKING:
     from harness.transfer.clembench_results import FindGame
+    from harness.transfer.into_store import ImportEnd
 
 ExportFormat = Literal["parquet", "csv", "clembench", "hub"]
 
@@ -108,20 +110,22 @@ def import_results(
         say=notify,
         find_game=_game_finder(checkout, reprompts),
     )
-    for line in end.problems:
-        notify(f"not imported: {line}")
-    notify(
+    for line in _import_lines(end, store):
+        notify(line)
+    raise typer.Exit(FAILED if end.problems else 0)
+
+
+def _import_lines(end: ImportEnd, store: Path) -> Iterator[str]:
+    yield from (f"not imported: {line}" for line in end.problems)
+    yield (
         f"{end.episodes} episodes imported, {end.aborted} of them aborted, {end.unscored} unscored and"
         f" {end.failed} failed ({end.missing} without a record), and {end.summaries} averages, of"
         f" {len(end.methods)} access methods; {end.known} were in the store already; the store is {store}"
     )
     if end.without_transcript:
-        notify(
-            f"{end.without_transcript} of the played episodes have no transcript: replies cannot be compared"
-        )
+        yield f"{end.without_transcript} of the played episodes have no transcript: replies cannot be compared"
     if end.transcripts:
-        notify(f"{end.transcripts} transcripts added to episodes that the store held without one")
-    raise typer.Exit(FAILED if end.problems else 0)
+        yield f"{end.transcripts} transcripts added to episodes that the store held without one"
 
 
 def _game_finder(checkout: Path | None, reprompts: Path | None) -> FindGame:
