@@ -212,7 +212,8 @@ class ConnectionPool:
         arrivals = None if clock is None else Arrivals(ends, times_s)
         return HttpResponse(response.status, response.headers, b"".join(pieces), arrivals, broken)
 
-    # --- errors -----------------------------------------------------------------------------------------------
+    # --- errors
+    # -----------------------------------------------------------------------------------------------
 
     def _call_error(self, error: aiohttp.ClientError | OSError, url: URL, guard: DeadlineGuard) -> CallError:
         at = f"{url}{self._via}"

@@ -1,12 +1,13 @@
-"""A model audited against itself, where one access method fails in 5 % of its answers: is it ever called DIFFERENT?
+"""A model audited against itself, where one access method fails in 5 % of its answers: is it ever called
+DIFFERENT?
 
     python -m bench.answers --seeds 100                      all forms in turn, and all mixed
     python -m bench.answers --seeds 20 --only bare-done      one form
 
-One reference and one access method to the same bots; 160 items, 3 repeats. Every reply is spelled as a stream of OpenAI's
-dialect, and a share of the second method's answers is replaced by one failing form. The dialect reads the bytes, a call
-is tried six times, and the audit of scores gives its verdict. Only the reading of answers is under test: there are no
-sockets, no gates and no pauses."""
+One reference and one access method to the same bots; 160 items, 3 repeats. Every reply is spelled as a stream
+of OpenAI's dialect, and a share of the second method's answers is replaced by one failing form. The dialect
+reads the bytes, a call is tried six times, and the audit of scores gives its verdict. Only the reading of
+answers is under test: there are no sockets, no gates and no pauses."""
 
 from __future__ import annotations
 
@@ -58,7 +59,8 @@ def good(text: str) -> bytes:
     return _delta(text) + _delta(finish="stop") + DONE
 
 
-# What stands in place of a complete reply, from public bug reports of vLLM, SGLang, OpenRouter, Cohere and others.
+# What stands in place of a complete reply, from public bug reports of vLLM, SGLang, OpenRouter, Cohere and
+# others.
 FAILING: dict[str, Callable[[str], bytes]] = {
     "bare-done": lambda text: DONE,
     "cut": lambda text: _delta(text[: len(text) // 2]),

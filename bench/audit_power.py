@@ -1,10 +1,10 @@
-"""Measures whether `audit --plan` keeps its word: differences that it says are found in 80 % of audits, and the
-range that it gives from a pilot.
+"""Measures whether `audit --plan` keeps its word: differences that it says are found in 80 % of audits, and
+the range that it gives from a pilot.
 
     python -m bench.audit_power [--audits 1000] [--pilots 100] [--only known|pilots]
 
-Every setting plans once, then plays fresh audits with the planned difference and counts how many the audit's own
-joint test rejects. Its Monte Carlo error with 1,000 audits is .013, that of the plan about as much."""
+Every setting plans once, then plays fresh audits with the planned difference and counts how many the audit's
+own joint test rejects. Its Monte Carlo error with 1,000 audits is .013, that of the plan about as much."""
 
 from __future__ import annotations
 
@@ -76,8 +76,8 @@ def planned(setting: Setting, spread: Spread | None = None) -> PowerEstimate:
 def rejected(setting: Setting, shifts: Sequence[float], audits: int, seed: int) -> float:
     """Returns the share of fresh audits that the joint test rejects at the first step of Holm.
 
-    Repeats, responses and aborts are drawn apart, as an audit averages them; draws of signs are fresh for every
-    25 audits."""
+    Repeats, responses and aborts are drawn apart, as an audit averages them; draws of signs are fresh for
+    every 25 audits."""
     rng = np.random.default_rng(derive_seed(seed, "bench power", setting.name, *map(str, shifts)))
     found = []
     for start in range(0, audits, 25):

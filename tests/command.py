@@ -1,7 +1,7 @@
 """The command `lightbulb`, in this process or in one of its own.
 
-What a process proves - kills, signals, what it holds open, what its command line shows - is asked of a process; the rest need not wait a
-second for Python and its packages each time."""
+What a process proves - kills, signals, what it holds open, what its command line shows - is asked of a
+process; the rest need not wait a second for Python and its packages each time."""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
-"""Planted truth over real sockets: one model reached in several ways, with a known defect or none, played and audited whole.
+"""Planted truth over real sockets: one model reached in several ways, with a known defect or none, played and
+audited whole.
 
-The emulator serves bots at temperature 0 on loopback; the reference is played twice, and every way is probed into the same store."""
+The emulator serves bots at temperature 0 on loopback; the reference is played twice, and every way is probed
+into the same store."""
 
 from __future__ import annotations
 

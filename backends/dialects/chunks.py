@@ -20,7 +20,8 @@ from harness.core.errors import CallError, ContentRefused, Garbled, Unavailable,
 from harness.core.finish_reasons import finish_kind
 from harness.core.vocabulary import Completion
 
-# Fields that hold a reply's text in some format: text there, and not where the dialect has it, is no empty reply.
+# Fields that hold a reply's text in some format: text there, and not where the dialect has it, is no empty
+# reply.
 _TEXT_FIELDS = (
     "text",
     "content",

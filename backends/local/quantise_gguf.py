@@ -1,11 +1,11 @@
 """Writes a GGUF file with its matrices in another quantisation. The engine's own Python runs it as a script:
 `python -I quantise_gguf.py SOURCE TARGET TYPE`
 
-Knows the packages gguf (reads and writes the format) and xllamacpp (its library exports llama.cpp's `ggml_quantize_chunk`);
-imports nothing of ours. Every matrix gets the type asked for; vectors keep theirs. A matrix whose rows the type cannot
-divide gets the next larger type that can, and is listed. Writes one line of JSON on stdout: type, bits_per_weight, tensors,
-fallbacks (tensor -> type).
-Does not promise: the mixtures of llama.cpp's own quantiser (Q4_K_M gives some matrices more bits), nor an importance matrix."""
+Knows the packages gguf (reads and writes the format) and xllamacpp (its library exports llama.cpp's
+`ggml_quantize_chunk`); imports nothing of ours. Every matrix gets the type asked for; vectors keep theirs. A
+matrix whose rows the type cannot divide gets the next larger type that can, and is listed. Writes one line of
+JSON on stdout: type, bits_per_weight, tensors, fallbacks (tensor -> type). Does not promise: the mixtures of
+llama.cpp's own quantiser (Q4_K_M gives some matrices more bits), nor an importance matrix."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-# The type for a matrix whose rows are no multiple of the block (256 weights in K-quants, 32 in the others), as in
-# llama.cpp's quantiser, which takes IQ4_NL where this table has Q4_0.
+# The type for a matrix whose rows are no multiple of the block (256 weights in K-quants, 32 in the others),
+# as in llama.cpp's quantiser, which takes IQ4_NL where this table has Q4_0.
 FALLBACKS = {"Q2_K": "Q4_0", "Q3_K": "Q4_0", "Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0"}
 UNDIVIDED = "F16"
 

@@ -79,7 +79,8 @@ class Reaper:
             signal.signal(number, self._receive)
         if LINUX:
             prctl(PR_SET_CHILD_SUBREAPER, 1)
-        # The object is kept: one that is dropped reaps a child that has ended already, and its end would stay unseen.
+        # The object is kept: one that is dropped reaps a child that has ended already, and its end would stay
+        # unseen.
         self._process = start(command)
         self._server = self._process.pid
 

@@ -1,10 +1,10 @@
-"""Prepares model weights for an engine: a model folder or GGUF file of the user, a model on a hub, or a model that
-packages contain.
+"""Prepares model weights for an engine: a model folder or GGUF file of the user, a model on a hub, or a model
+that packages contain.
 
-Knows the formats that engines read: Hugging Face's folder layout, or a GGUF file. A bundled model is a file; the engine's
-own Python converts it to a folder once. A quantisation of a GGUF file is another file, made once.
-Keeps: files and folders in the cache appear whole or not at all.
-Does not promise: that an engine can serve the model in a folder; the engine reports it."""
+Knows the formats that engines read: Hugging Face's folder layout, or a GGUF file. A bundled model is a file;
+the engine's own Python converts it to a folder once. A quantisation of a GGUF file is another file, made
+once. Keeps: files and folders in the cache appear whole or not at all. Does not promise: that an engine can
+serve the model in a folder; the engine reports it."""
 
 from __future__ import annotations
 
@@ -57,7 +57,8 @@ def prepare(weights: str, quantisation: str | None, engine: Engine, notify: Noti
     """Returns the weights that this engine can serve, prepared if they are not in the cache.
 
     weights       a path, "bundled:" and a name in bundled.BUNDLED, or "hf:ORGANISATION/NAME@REVISION"
-    quantisation  a type in GGUF_TYPES, for an engine that serves GGUF files; other engines quantise by themselves
+    quantisation  a type in GGUF_TYPES, for an engine that serves GGUF files; other engines quantise by
+                  themselves
     raises        EngineError if something is missing or the engine cannot serve its format"""
     kind = engine.kind
     if weights.startswith(HUB_PREFIX):

@@ -1,4 +1,5 @@
-"""Reads keys and header values from the environment, or from a .env file beside the sweep; the environment wins.
+"""Reads keys and header values from the environment, or from a .env file beside the sweep; the environment
+wins.
 
 Keeps: the values go to backends and nowhere else; no message shows one."""
 

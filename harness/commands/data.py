@@ -191,7 +191,8 @@ def back_up(
     store: StoreFile,
     target: Annotated[Path, typer.Argument(metavar="TARGET", help="The new file.")],
 ) -> None:
-    """Copy a store to a new file, also while a run writes it: the run then writes nothing for the time of the copy.
+    """Copy a store to a new file, also while a run writes it: the run then writes nothing for the time of the
+    copy.
 
     Example: lightbulb backup mine.duckdb mine-backup.duckdb"""
     from harness.store import backup

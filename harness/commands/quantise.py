@@ -20,10 +20,12 @@ def quantise(
         Path, typer.Option("-o", "--output", help="The folder to write to; made if it is missing.")
     ],
 ) -> None:
-    """Write a model's weights in other quantisations, one GGUF file each, with a note of where they came from.
+    """Write a model's weights in other quantisations, one GGUF file each, with a note of where they came
+    from.
 
-    Every matrix gets the type asked for; a matrix whose rows the type cannot divide gets another one, which is listed. In a
-    sweep file `engine = { kind = "llamacpp", weights = "...", quantisation = "Q4_0" }` does the same by itself.
+    Every matrix gets the type asked for; a matrix whose rows the type cannot divide gets another one, which
+    is listed. In a sweep file `engine = { kind = "llamacpp", weights = "...", quantisation = "Q4_0" }` does
+    the same by itself.
 
     Example: lightbulb quantise bundled:smollm2-135m-instruct --as Q8_0,Q4_0 -o /tmp/weights"""
     from backends.local.engine_kinds import engine_kind

@@ -13,8 +13,8 @@ from harness.core.vocabulary import Message
 class SweepRecord(NamedTuple):
     """One run of a sweep over this store.
 
-    planned_json  the plays that the sweep plans, as config/audit_plan.py writes them; None for an import and in
-                  the rows of older versions"""
+    planned_json  the plays that the sweep plans, as config/audit_plan.py writes them; None for an import and
+                  in the rows of older versions"""
 
     run_id: str
     name: str

@@ -1,8 +1,9 @@
 """Reads rate limits from response headers. Pure.
 
 `x-ratelimit-{limit,remaining,reset}-{requests,tokens}` (OpenAI, Groq, Together, Azure) and
-`anthropic-ratelimit-{requests,tokens,input-tokens,output-tokens}-{limit,remaining,reset}`. All are a minute's.
-Resets are durations, seconds or moments, as harness/core/durations.py reads them. Sources: the providers' pages on rate limits."""
+`anthropic-ratelimit-{requests,tokens,input-tokens,output-tokens}-{limit,remaining,reset}`. All are a
+minute's. Resets are durations, seconds or moments, as harness/core/durations.py reads them. Sources: the
+providers' pages on rate limits."""
 
 from __future__ import annotations
 

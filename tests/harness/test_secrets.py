@@ -123,8 +123,8 @@ def texts_in(store: Path) -> str:
 
 
 def test_the_key_is_nowhere(tmp_path: Path) -> None:
-    """After a run whose key is refused half-way and one that goes on to the end: store, other files, outputs, the report, a query's
-    answer, command lines. And no control sequence reaches a terminal."""
+    """After a run whose key is refused half-way and one that goes on to the end: store, other files, outputs,
+    the report, a query's answer, command lines. And no control sequence reaches a terminal."""
     sweep, store, page = tmp_path / "t.toml", tmp_path / "t.duckdb", tmp_path / "t.html"
     said = []
     for good, code in ((4, 3), (10_000, 0)):

@@ -120,10 +120,12 @@ def servers(store: Path) -> list[int]:
 @pytest.mark.real
 @pytest.mark.timeout(3600)  # half an hour on a machine with twenty other things to do
 def test_a_real_sweep_killed_resumed_and_judged(vllm: LocalServer, tmp_path: Path) -> None:
-    """One file, seven access methods on real sockets: a vLLM server that runs already; vLLM, transformers and llama.cpp started for it; an
-    emulator with a quota and one with a hidden system prompt in front of vLLM. Killed in mid-play we leave no server behind. The resumed
-    sweep plays only what is missing; a server that is killed under it lives again and loses no episode; every stored reply reproduces its
-    score; constrained replies keep their form; each method says what it was; the hidden prompt shows in the counts; there is a verdict."""
+    """One file, seven access methods on real sockets: a vLLM server that runs already; vLLM, transformers and
+    llama.cpp started for it; an emulator with a quota and one with a hidden system prompt in front of vLLM.
+    Killed in mid-play we leave no server behind. The resumed sweep plays only what is missing; a server that
+    is killed under it lives again and loses no episode; every stored reply reproduces its score; constrained
+    replies keep their form; each method says what it was; the hidden prompt shows in the counts; there is a
+    verdict."""
     sweep = tmp_path / "real.toml"
     sweep.write_text(SWEEP.format(url=vllm.base_url))
     store = tmp_path / "real.duckdb"

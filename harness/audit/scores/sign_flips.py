@@ -79,7 +79,8 @@ def joint_rejections(
     rejected = np.zeros(len(smallest), dtype=np.bool_)
     for contrast in np.flatnonzero(smallest <= 2 * alpha * (draws + 1)):
         rank, values = int(smallest[contrast]), by_contrast[contrast]
-        # A draw has one of the `rank` smallest p of a column where it exceeds the (rank + 1)-th largest value.
+        # A draw has one of the `rank` smallest p of a column where it exceeds the (rank + 1)-th largest
+        # value.
         bounds = np.partition(values, (draws - rank, draws - rank + 1), axis=0)
         tied = ((values == values[0]).sum(axis=0) > 1)[counts[contrast] == rank].any()
         steps = (0, 0) if tied else (0, 1)

@@ -183,8 +183,8 @@ def test_the_unchanged_answers_are_replies(dialect: str) -> None:
 def test_a_cut_answer_is_a_reply_only_if_all_of_it_arrived(
     dialect: str, stream: bool, broken: bool, share: float
 ) -> None:
-    """Cut at any byte, with the connection lost or ended in order: the reply is whole, or it is an error that is worth
-    another try. Cut behind the finish reason, the reply is not lost."""
+    """Cut at any byte, with the connection lost or ended in order: the reply is whole, or it is an error that
+    is worth another try. Cut behind the finish reason, the reply is not lost."""
     body = stream_of(dialect, STREAMS[dialect]) if stream else json.dumps(WHOLE[dialect]).encode()
     cut = round(share * len(body))
     result = read(dialect, body[:cut], broken=broken)
@@ -270,8 +270,9 @@ def test_an_error_anywhere_is_no_reply(dialect: str, error: Any, data: st.DataOb
 def test_a_changed_field_loses_no_reply_and_makes_none(
     dialect: str, stream: bool, data: st.DataObject
 ) -> None:
-    """A field dropped, nulled or of another type: the text is the provider's, or a part of it that was left out in the
-    open; a text of another type is an error; fields that say nothing of the reply may be anything."""
+    """A field dropped, nulled or of another type: the text is the provider's, or a part of it that was left
+    out in the open; a text of another type is an error; fields that say nothing of the reply may be
+    anything."""
     value: Any = STREAMS[dialect] if stream else WHOLE[dialect]
     path = data.draw(st.sampled_from(list(fields(value))))
     drop = data.draw(st.booleans())

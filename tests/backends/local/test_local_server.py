@@ -19,8 +19,8 @@ from backends.local.engine_kinds import VLLM
 from backends.local.local_server import serve
 from harness.core.errors import EngineError
 
-# Gives the proofs that vLLM gives. It has a child that ignores SIGTERM in a session of its own, and writes both
-# process ids.
+# Gives the proofs that vLLM gives. It has a child that ignores SIGTERM in a session of its own, and writes
+# both process ids.
 STAND_IN = """
 import json, os, signal, sys, time
 from http.server import BaseHTTPRequestHandler, HTTPServer

@@ -16,8 +16,8 @@ from backends.local import reaper
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="descendants are found by Linux's /proc")
 
-# A server with a child that leaves its session and a grandchild there; both ignore SIGTERM. All process ids are
-# written once all processes run.
+# A server with a child that leaves its session and a grandchild there; both ignore SIGTERM. All process ids
+# are written once all processes run.
 SERVER = """
 import os, signal, sys, time
 mode, path = sys.argv[1:]

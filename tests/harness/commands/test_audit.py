@@ -72,8 +72,8 @@ def test_a_difference_fails_on_request_and_makes_a_page(tmp_path: Path) -> None:
 
 
 def test_days_are_compared(tmp_path: Path, played: Path) -> None:
-    """Eight days of the same replies are quiet; a ninth in other words is announced, and fails if that is asked
-    for. Three days are not enough. Scores are compared too."""
+    """Eight days of the same replies are quiet; a ninth in other words is announced, and fails if that is
+    asked for. Three days are not enough. Scores are compared too."""
     stores = [tmp_path / f"day{day}.duckdb" for day in range(9)]
     for day, store in enumerate(stores):
         store.write_bytes(played.read_bytes())

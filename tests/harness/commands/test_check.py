@@ -58,8 +58,9 @@ def emulating(*arguments: str, env: dict[str, str]) -> Iterator[str]:
 def test_check_names_the_defects_of_a_deaf_provider_and_the_audit_names_them_as_causes(
     tmp_path: Path,
 ) -> None:
-    """An emulator that ignores temperature and max_tokens is found out, the honest one is not; what it cost is said before and after;
-    the rows stay in the store, and once the sweep is played there `audit` says what the difference comes from."""
+    """An emulator that ignores temperature and max_tokens is found out, the honest one is not; what it cost
+    is said before and after; the rows stay in the store, and once the sweep is played there `audit` says what
+    the difference comes from."""
     path = sweep(tmp_path)
     store = tmp_path / "c.duckdb"
     ran = lightbulb("check", path, "--store", store, "--json")

@@ -37,8 +37,8 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[object, 
 
 
 def test_a_killed_run_goes_on_where_it_was(tmp_path: Path, undisturbed: list[tuple[object, ...]]) -> None:
-    """SIGKILL at some moment; afterwards one finished row a key, no reply asked for twice that was stored, and the scores of an
-    undisturbed run."""
+    """SIGKILL at some moment; afterwards one finished row a key, no reply asked for twice that was stored,
+    and the scores of an undisturbed run."""
     sweep = bots_sweep(tmp_path, repeats=2, latency=0.02)
     process = begun(sweep, after=100_000)
     assert process.poll() is None, "the run ended before it could be killed"
@@ -133,8 +133,8 @@ def test_a_running_sweep_answers_questions(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_stops_a_sweep_and_nothing_committed_is_lost(tmp_path: Path) -> None:
-    """It says what happened and how to go on; after space is made the same command keeps every committed row, plays the rest, and ends
-    with the results of a run that had space."""
+    """It says what happened and how to go on; after space is made the same command keeps every committed row,
+    plays the rest, and ends with the results of a run that had space."""
     sweep = bots_sweep(
         tmp_path, repeats=10, latency=0.03
     )  # seconds of play: some batches fit before one does not

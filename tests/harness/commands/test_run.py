@@ -30,8 +30,8 @@ def test_every_reply_reproduces_the_stored_scores(played: Path) -> None:
 
 
 def test_a_budget_ends_a_run_and_more_of_it_goes_on(tmp_path: Path, played: Path) -> None:
-    """Half the calls: exit code 4, the budget and the way on are said, both methods played as much; a second run with the same budget adds
-    nothing; with a larger one the sweep ends as if undisturbed."""
+    """Half the calls: exit code 4, the budget and the way on are said, both methods played as much; a second
+    run with the same budget adds nothing; with a larger one the sweep ends as if undisturbed."""
     (calls,) = rows(played, "SELECT count(*) FROM calls")[0]
     assert isinstance(calls, int)
     sweep = bots_sweep(tmp_path)
@@ -77,8 +77,8 @@ games = ["taboo"]
 
 
 def test_two_methods_play_together(tmp_path: Path) -> None:
-    """Cross-play: each seat's calls go through its own method, wordle has no second seat; the pair has scores of its own and is played once
-    like any other. What it takes is not planned, and the plan says so."""
+    """Cross-play: each seat's calls go through its own method, wordle has no second seat; the pair has scores
+    of its own and is played once like any other. What it takes is not planned, and the plan says so."""
     sweep, store = tmp_path / "c.toml", tmp_path / "c.duckdb"
     sweep.write_text(PAIRS)
     assert lightbulb("run", sweep).returncode == 0
@@ -137,8 +137,8 @@ again = false
 
 
 def test_a_sweep_that_may_stop_early_does(tmp_path: Path) -> None:
-    """A method that breaks most forms is played no further once that is sure: said, exit code 0, looks in the store, the audit's verdict
-    is that of the last look, and the same command has nothing left to play."""
+    """A method that breaks most forms is played no further once that is sure: said, exit code 0, looks in the
+    store, the audit's verdict is that of the last look, and the same command has nothing left to play."""
     sweep = tmp_path / "t.toml"
     settled = BOTS.format(repeats=1, latency=0.0).replace("items = 12", "items = 48").replace("0.1", "0.9")
     sweep.write_text(f'{settled}\n[audit]\nstop = "early"\nagain = false\nreference = "bots/good"\n')

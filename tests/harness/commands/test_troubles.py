@@ -269,7 +269,8 @@ def test_a_store_in_use_names_the_process(tmp_path: Path) -> None:
 
 def test_failing_episodes_are_no_scores(tmp_path: Path, provider: str) -> None:
     """A provider that rejects every request but the first: failed rows with its words, no score, exit code 3;
-    --retry-failed plays them anew. (One that rejects all is no provider of these calls: its episodes stay pending.)"""
+    --retry-failed plays them anew. (One that rejects all is no provider of these calls: its episodes stay
+    pending.)"""
     rejection = (400, {"error": {"message": "temperature must be 1"}})
     Provider.answers = {"POST": rejection, "POST first": (200, NO_CLUE)}
     sweep = api_sweep(tmp_path, provider, "concurrency = 1", "[audit]", "again = false")
