@@ -1,1 +1,2 @@
-"""Measures of ourselves, as ratios to a baseline taken in the same run; imported by nothing, not in the wheel."""
+"""Measures lightbulb itself, as ratios to a baseline of the same run. Not in the wheel; nothing imports
+it."""

@@ -169,7 +169,7 @@ def pilot_row(
 
 
 def scaled(spread: Spread, factor: float) -> Spread:
-    """Returns the variances times this factor: pilots are played on an eighth of the scale, so that no score is cut."""
+    """Returns the variances times this factor: pilots use an eighth of the scale, so that no score is cut."""
     return Spread(
         chance=factor * spread.chance,
         items=factor * spread.items,

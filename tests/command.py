@@ -81,7 +81,7 @@ def _environment(more: Mapping[str, str]) -> Iterator[None]:
 
 @contextmanager
 def _signals_kept() -> Iterator[None]:
-    """A run ends deaf to Ctrl-C, for what is left is to say how it went; a process ends then, this one does not."""
+    """Restores the handling of Ctrl-C, which a run ignores at its end, because this process goes on."""
     before = signal.getsignal(signal.SIGINT)
     try:
         yield

@@ -12,7 +12,7 @@ import pytest
 
 @contextmanager
 def small_disk(folder: Path, *, megabytes: int) -> Iterator[Callable[[int], None]]:
-    """A file system of its own at the folder, which is made, and what gives it more megabytes; skips where mounting is not allowed."""
+    """Mounts a small file system at the folder and yields what enlarges it; skips where it cannot mount."""
     folder.mkdir()
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)],

@@ -111,7 +111,8 @@ class _Reply:
         self._thoughts.append(thoughts)
 
     def _check_index(self, choices: list[object]) -> None:
-        """Raises UnknownEnd if a second choice has text: one reply is asked for. The first index is the reply's."""
+        """Raises UnknownEnd if a second choice has text: one reply is asked for, and it has the first
+        index."""
         for position, choice in enumerate(choices):
             index = choice.get("index") if isinstance(choice, dict) else None
             if type(index) is not int:

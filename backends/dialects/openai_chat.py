@@ -145,7 +145,7 @@ def _content_parts(parts: list[object], thoughts: str | None) -> ReplyParts:
 
 
 def _texts(value: object) -> list[str]:
-    """Returns the texts of a part: none, one, or those of a list of parts; raises Garbled for anything else."""
+    """Returns the texts of a part: none, one, or those of a list; raises Garbled for anything else."""
     if value is None or isinstance(value, str):
         return [value] if value else []
     if isinstance(value, list):

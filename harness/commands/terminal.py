@@ -31,7 +31,7 @@ def notify(line: str) -> None:
 
 
 def close_quietly(stream: TextIO | None) -> None:
-    """Sends a stream that nobody reads to the null device: else every later write fails, and the last flush."""
+    """Sends a stream that nobody reads to the null device, because later writes to it would fail."""
     if stream is not None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 

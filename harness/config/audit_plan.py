@@ -68,7 +68,7 @@ def planned_plays(spec: SweepSpec, sets: Mapping[str, GameSet]) -> str:
 
 
 def _decisions(spec: SweepSpec) -> dict[str, object]:
-    """Returns the table [audit]; a sweep of one session has the plan that it had before there were sessions."""
+    """Returns the table [audit]; the plan of a sweep with one session does not mention sessions."""
     decisions = dataclasses.asdict(spec.audit)
     if spec.audit.sessions == 1:
         del decisions["sessions"], decisions["gap"]

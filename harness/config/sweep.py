@@ -135,8 +135,8 @@ class MethodPart:
     key_env        the environment variable with the key (also read from a .env beside the sweep); None: no
                    key is sent
     quantisation, bits
-                   the quantisation of the weights behind this method and its mean bits per weight, for reports;
-                   None: as the engine states them, else not known
+                   the quantisation of the weights behind this method and its mean bits per weight, for
+                   reports; None: as the engine states them, else not known
     constrain      the server enforces the format of each reply (vLLM: structured_outputs.regex; llama.cpp:
                    grammar)
     concurrency    maximum number of calls in flight; None: the gate finds it, up to the limit for this kind
@@ -164,10 +164,10 @@ class MethodPart:
                    too
     allow_dropped  parameters that the provider refuses or drops are left out; without it they are an error
     thinks_aloud   the reply starts with thoughts, up to </think>, which are stored separately
-    good_ends      finish reasons of this server that end a complete reply and are not known to lightbulb; "": it
-                   states none
-    headers        HTTP headers of every request: a value that is the name of an environment variable is replaced
-                   by the variable's value
+    good_ends      finish reasons of this server that end a complete reply and are not known to lightbulb;
+                   "": it states none
+    headers        HTTP headers of every request: a value that is the name of an environment variable is
+                   replaced by the variable's value
     lists_models   the server's list of models decides whether it serves this one; false: the list is ignored
     upstreams, allow_fallbacks
                    for a router: the upstream providers in order of preference, and whether others may answer

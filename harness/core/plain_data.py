@@ -7,7 +7,8 @@ from math import isfinite
 
 
 def as_json(value: object) -> object:
-    """Returns the value as JSON can write it: dataclasses become dicts, tuples lists, and numbers that are not finite None."""
+    """Returns the value as JSON can write it: dicts for dataclasses, lists for tuples, None for nan and
+    inf."""
     if is_dataclass(value):
         return {field.name: as_json(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, tuple):

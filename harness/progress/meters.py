@@ -1,4 +1,5 @@
-"""Counts the rows as they are handed to the store: rates, errors, tokens, cost and scores of each access method.
+"""Counts the rows as they are handed to the store: rates, errors, tokens, cost and scores of each access
+method.
 
 Knows rows and the clock; nothing of gates or screens. Keeps: every row is handed on unchanged and in order;
 rates are those of the last minute. Scores include the episodes that the store held when the run began."""

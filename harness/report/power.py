@@ -81,7 +81,7 @@ def sentences(one: PowerAnalysis) -> list[str]:
 
 
 def _detection_text(power: PowerEstimate) -> list[str]:
-    """Returns which differences the audit finds: one that is spread over the games, and one in a single game."""
+    """Returns the differences that the audit finds: one spread over the games, and one in a single game."""
     found, single, pilot = power.endpoints[0].found, power.single, power.pilot
     everywhere = _shift_text(found, None if pilot is None else pilot.found)
     alone = _shift_text(single, None if pilot is None else pilot.single)

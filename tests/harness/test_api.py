@@ -42,7 +42,8 @@ def test_a_dict_is_played(played: harness.Played) -> None:
 
 
 def test_it_works_inside_a_running_loop(tmp_path: Path) -> None:
-    """As in a notebook: `run` from a coroutine and `await play` both play, the file of a spec and the spec itself."""
+    """As in a notebook, `run` in a coroutine and `await play` both play, a spec's file and the spec
+    itself."""
     spec = SweepSpec(
         name="inside",
         games={"taboo": GamePart(items=2)},
@@ -97,7 +98,7 @@ def test_scores_are_a_table(played: harness.Played) -> None:
 
 
 def test_verdicts_and_transcripts(played: harness.Played) -> None:
-    """The audit's findings as values, and an episode's own words; a reference that is not there is an error."""
+    """The API gives the audit's findings and an episode's transcript; an unknown reference is an error."""
     (found,) = played.store.audit()
     assert found.scores.comparisons[0].verdict in ("DIFFERENT", "EQUIVALENT", "INCONCLUSIVE")
     episode = played.store.sql("SELECT episode_id FROM last_episodes LIMIT 1").rows()[0][0]
@@ -109,7 +110,7 @@ def test_verdicts_and_transcripts(played: harness.Played) -> None:
 def test_what_is_not_there_is_said(
     tmp_path: Path, played: harness.Played, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No store, SQL that is none, a name that the package has not, pandas not installed: each its own clear error."""
+    """A missing store, wrong SQL, an unknown name and a missing pandas each have a clear error."""
     with pytest.raises(StoreError, match="no such store"):
         harness.open_store(tmp_path / "none.duckdb")
     with pytest.raises(StoreError):

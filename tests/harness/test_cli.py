@@ -62,7 +62,7 @@ def test_help_for_a_command_needs_its_family_alone() -> None:
 
 
 def test_a_run_loads_nothing_that_only_others_need(tmp_path: Path) -> None:
-    """Neither statistics nor figures, nor a provider of our own, nor a table where no terminal is: it begins that much sooner."""
+    """A run imports no statistics, figures or emulator, and no table without a terminal, to begin sooner."""
     sweep = tmp_path / "small.toml"
     sweep.write_text(
         'name = "small"\n[games.taboo]\nitems = 1\n[models.m.methods.a]\nbots = { skill = 1.0 }\n'

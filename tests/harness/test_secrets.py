@@ -1,4 +1,4 @@
-"""A planted key is nowhere in what a run writes, shows or lets others see, however a provider throws it back."""
+"""A planted key is in nothing that a run writes or shows, however a provider repeats it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ wait_max_s = 0.05
 
 
 class Quoting(BaseHTTPRequestHandler):
-    """A provider that quotes the key in replies, headers and errors; after `good` replies it refuses the key."""
+    """A provider that quotes the key in replies, headers and errors, and refuses it after `good` replies."""
 
     good: ClassVar[int]
     heard: ClassVar[int]

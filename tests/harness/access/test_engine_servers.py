@@ -48,7 +48,7 @@ def sweep(methods: str) -> str:
 
 
 def test_who_tells_its_load_is_found(reporting: str, tmp_path: Path) -> None:
-    """An attached server on this machine is asked once, and one that does not answer or is elsewhere is none that tells."""
+    """A server on this machine that reports its load is found; a silent and a remote one are not."""
     spec = parse_sweep(
         sweep(f"""
 [models.m.methods.here]

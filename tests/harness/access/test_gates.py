@@ -25,7 +25,7 @@ def ceilings(tmp_path: Path, text: str, reporting: tuple[str, ...] = ()) -> list
 
 
 def test_what_is_in_flight_at_most_where_the_sweep_does_not_say(tmp_path: Path) -> None:
-    """Wide where the provider or our own server would tell of trouble or a queue, narrow at a local server that queues in silence."""
+    """The default is high where the server reports trouble or its queue, and low at a silent local server."""
     text = f"""
 [models.m.methods.far]
 {REMOTE}
@@ -45,7 +45,8 @@ engine = {{ kind = "transformers", weights = "w" }}
 
 
 def test_a_figure_for_a_server_of_ones_own_holds_from_the_start(tmp_path: Path) -> None:
-    """As many calls go at once to a server on this machine as the sweep says, within bounds; elsewhere, and unless it says, a few."""
+    """A stated concurrency holds from the start at a server on this machine, within bounds; others start
+    low."""
     text = f"""
 [models.m.methods.far]
 {REMOTE}concurrency = 32
@@ -80,7 +81,8 @@ def doors(tmp_path: Path, text: str) -> list[tuple[tuple[str, ...], bool, float 
 
 
 def test_methods_of_one_account_and_model_draw_on_one_quota(tmp_path: Path) -> None:
-    """Hot and cold sampling of one served model share a gate and its quota, said once; another model has its own."""
+    """Two samplings of one served model share a gate and its quota, stated once; another model has its
+    own."""
     text = f"""
 [models.m.methods.cold]
 {REMOTE}served_name = "x"
@@ -121,7 +123,7 @@ def test_two_quotas_for_one_door_are_refused(tmp_path: Path) -> None:
 
 
 def test_bots_and_keyless_methods_are_their_own_account(tmp_path: Path) -> None:
-    """Nothing joins two bots; two keyless methods at one address and model share a gate, for they share a server."""
+    """Bots share no gate; two keyless methods at one address and model share one, as they share a server."""
     text = """
 [models.m.methods.a]
 bots = {}
@@ -137,7 +139,8 @@ temperature = 1
 
 
 def test_an_account_is_a_key_at_an_address(tmp_path: Path) -> None:
-    """Gates with one key at one address are of one account; another key or address, or none, is another account."""
+    """Gates with one key at one address have one account; another key or address, or no key, is another
+    one."""
     text = f"""
 [models.m.methods.a]
 {REMOTE}

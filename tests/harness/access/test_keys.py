@@ -40,7 +40,7 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
 
 
 def test_a_key_is_stripped_and_checked(tmp_path: Path) -> None:
-    """A line end that came with it is not part of it; a control character inside is told without showing the key."""
+    """A line end after a key is dropped; the error for a control character inside does not show the key."""
     assert read_keys(spec(), source=tmp_path / "s.toml", environ={"A_KEY": " sk-1\r\n"})["m/a"].key == "sk-1"
     with pytest.raises(SpecError, match="A_KEY holds a character that no key has") as caught:
         read_keys(spec(), source=tmp_path / "s.toml", environ={"A_KEY": "planted\n7"})
@@ -73,7 +73,7 @@ def test_a_missing_key_is_named_with_its_remedy(tmp_path: Path, environ: dict[st
 
 
 def test_header_values_come_from_the_environment_or_are_literal(tmp_path: Path) -> None:
-    """A variable's name is replaced by its value, which is a secret; other texts are sent as they are written."""
+    """The name of a variable becomes its value, which is a secret; other texts are sent as written."""
     more = 'headers = { "x-portkey-config" = "PORTKEY_CONFIG", "x-title" = "my run", "x-zone" = "EU" }'
     environ = {"A_KEY": "sk-1", "PORTKEY_CONFIG": "pc-secret"}
     credentials = read_keys(spec(more), source=tmp_path / "s.toml", environ=environ)["m/b"]

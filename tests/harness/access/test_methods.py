@@ -232,7 +232,7 @@ def test_an_engine_or_a_bot_gets_no_address_and_no_key_variable() -> None:
 
 
 def test_the_rate_on_the_wire_is_twice_the_minutes() -> None:
-    """A quota a minute allows twice its share of a second, elsewhere than on this machine; a stated rate holds."""
+    """A quota a minute gives twice its share a second, but not on this machine; a stated rate holds."""
     far, near = 'base_url = "https://a.example"\n', 'base_url = "http://127.0.0.1:9"\n'
     assert made(far + "requests_per_minute = 90\n").requests_per_second_max == 3.0
     assert made(near + "requests_per_minute = 90\n").requests_per_second_max is None
@@ -242,7 +242,7 @@ def test_the_rate_on_the_wire_is_twice_the_minutes() -> None:
 
 
 def test_prices_need_both_sides() -> None:
-    """A method has prices only if those of input and output are known; that of cached input may be missing."""
+    """A method has prices if those of input and output are known; that of cached input may be missing."""
     half = MethodPart(price_input_usd_per_mtok=1.0)
     assert (
         prices(half)

@@ -1,4 +1,4 @@
-"""A server's word reaches gate and store, on virtual time: a server that makes so many replies at once and queues the rest."""
+"""The load of a server with a fixed number of places reaches gate and store, on virtual time."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Server:
 
 @pytest.mark.parametrize("width", [3, 24, 300])
 def test_the_batch_is_full_and_the_queue_short(width: int) -> None:
-    """Left to itself the window ends where the server is full and a tenth of that waits; the rest waits with us."""
+    """The window settles where the server is full and a tenth of that waits; the rest waits at the gate."""
 
     async def scenario() -> tuple[int, int, int, Rows]:
         clock, rows, server = LoopClock(), Rows(), Server(width)

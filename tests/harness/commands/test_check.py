@@ -1,4 +1,4 @@
-"""The command `check`, as a user runs it: real processes, real sockets, emulated providers that misbehave on purpose."""
+"""The command `check` as a user runs it: real processes, real sockets, emulated providers with defects."""
 
 from __future__ import annotations
 
@@ -88,7 +88,8 @@ def test_check_names_the_defects_of_a_deaf_provider_and_the_audit_names_them_as_
 
 
 def test_check_says_where_the_way_ends(tmp_path: Path) -> None:
-    """No such name, nobody at the port, another model than the one named: each is said of its method, and the others are looked at."""
+    """An unknown name, a dead port and a wrong model are reported of their methods; the others are
+    checked."""
     more = """
 [models.m.methods.nowhere]
 base_url = "https://no-such-host.invalid/v1"

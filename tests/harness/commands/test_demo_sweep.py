@@ -1,4 +1,4 @@
-"""The demonstration chooses an engine that this machine can install, and leaves an edited sweep file alone."""
+"""The demonstration chooses an engine that can be installed here, and keeps an edited sweep file."""
 
 from __future__ import annotations
 

@@ -16,7 +16,8 @@ from tests.disk import small_disk
 
 
 def begun(sweep: Path, *, after: int) -> subprocess.Popen[str]:
-    """A run whose store has taken so many bytes: 30,000 are the empty tables, a call and its turn about 1,000."""
+    """Starts a run and waits for its store to grow: 30,000 bytes are empty tables, 1,000 a call and its
+    turn."""
     process = subprocess.Popen(command("run", sweep), stderr=subprocess.PIPE, text=True)
     store = sweep.with_suffix(".duckdb")
     deadline = time.monotonic() + 60
@@ -89,7 +90,8 @@ def test_ctrl_c_drains_and_says_how_to_go_on(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("signals", "pause_s"), [(2, 0.05), (4, 0.03)])
 def test_impatience_is_met_with_calm(tmp_path: Path, signals: int, pause_s: float) -> None:
-    """Ctrl-C again gives up what is in flight; more of them only hear that rows are being written. No traceback; the store is whole."""
+    """The second Ctrl-C cancels running calls, a third one nothing more; no traceback, and the store is
+    whole."""
     sweep = bots_sweep(tmp_path, repeats=2, latency=0.5)
     process = begun(sweep, after=60_000)
     for _ in range(signals):
@@ -101,7 +103,7 @@ def test_impatience_is_met_with_calm(tmp_path: Path, signals: int, pause_s: floa
 
 
 def test_a_running_sweep_answers_questions(tmp_path: Path) -> None:
-    """While a run holds the file, `sql` and `scores` are answered by it, read only; a second run is refused by the process's number."""
+    """A run answers `sql` and `scores`, read only; a second run is refused with the process's number."""
     sweep = bots_sweep(tmp_path, repeats=2, latency=6.0)
     process = begun(sweep, after=60_000)
     store = sweep.with_suffix(".duckdb")

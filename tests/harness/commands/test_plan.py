@@ -9,7 +9,8 @@ from tests.command import lightbulb
 
 
 def test_games_are_listed_and_shown() -> None:
-    """The list names rule sets and counts; an instance is shown as each seat sees it; a misspelt game is corrected."""
+    """The list has rule sets and counts; an instance is shown as seats see it; a misspelt game is
+    corrected."""
     assert "wordle" in lightbulb("games").stdout
     assert "describer, with the reply format" in lightbulb("games", "taboo", "--instance", 3).stdout
     wrong = lightbulb("games", "tabu")

@@ -13,7 +13,7 @@ from tests.replay import disagreements
 
 
 def test_a_sweep_is_played_once(played: Path) -> None:
-    """Every episode has one finished row, the reference's second plays included; running the sweep again plays nothing and adds nothing."""
+    """Every episode has one finished row, those of the A/A replicate too; a second run adds nothing."""
     assert rows(
         played, "SELECT count(*), count(DISTINCT episode_id), count(DISTINCT method) FROM episodes"
     ) == [(54, 54, 2)]
@@ -112,7 +112,7 @@ def test_two_methods_play_together(tmp_path: Path) -> None:
 
 
 def test_a_way_that_only_aborts_is_named(tmp_path: Path) -> None:
-    """Exit code 0, for games were played; but who reaches a model wrongly is told, with the reason and an episode to look at."""
+    """The exit code is 0, but a message says why every game was aborted, with an episode to look at."""
     sweep = tmp_path / "b.toml"
     sweep.write_text("""
 name = "b"
@@ -157,7 +157,7 @@ def test_a_sweep_that_may_stop_early_does(tmp_path: Path) -> None:
 
 
 def test_events_for_machines(tmp_path: Path) -> None:
-    """`run --json` leaves an object a line on stdout: pictures of the run, what is said, and the end with its exit code."""
+    """`run --json` prints an object a line: progress, messages, and the end with its exit code."""
     ended = lightbulb("run", bots_sweep(tmp_path, repeats=2, latency=0.05), "--json")
     events = [json.loads(line) for line in ended.stdout.splitlines()]
     assert events[-1] == {
@@ -175,7 +175,7 @@ def test_events_for_machines(tmp_path: Path) -> None:
 
 
 def test_a_sweep_runs_on_an_emulator_of_its_own_and_on_one_beside_it(tmp_path: Path) -> None:
-    """`emulate` serves until it is ended; one sweep reaches the same model there and through an emulator that it starts itself."""
+    """`emulate` serves until it is ended; a sweep reaches the same model there and at its own emulator."""
     beside = subprocess.Popen(
         command("emulate", "--port", "0", "skill=0.8", "faults.rate=0.1", "faults.stall_s=0.1"),
         stdout=subprocess.PIPE,

@@ -51,7 +51,7 @@ def frames_of_parents() -> Iterator[CodeType]:
 def test_few_frames_lie_between_the_command_and_the_socket(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """From `main` to the pool that sends, at most eighteen frames are our own, those of parent tasks included."""
+    """From `main` to the connection pool at most eighteen frames are our own, parent tasks included."""
     sweep = tmp_path / "frames.toml"
     sweep.write_text(SWEEP)
     calls: list[list[str]] = []

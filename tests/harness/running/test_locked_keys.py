@@ -19,7 +19,8 @@ name = "s"
 
 
 def test_an_engine_stays_what_it_is(tmp_path: Path) -> None:
-    """Another dtype is another access method; how often it may be restarted is not, nor is a key that an older store does not know."""
+    """Another dtype is another access method; the number of restarts and keys unknown to the store are
+    not."""
     file = tmp_path / "s.toml"
     engine = 'engine = { kind = "vllm", weights = "w", dtype = "%s", restarts_max = %d }'
 

@@ -31,7 +31,8 @@ def columns_of(rows: Sequence[Row], turns: Sequence[int] | None = None) -> Reply
 
 
 def test_one_reply_each_is_a_proportion_and_no_verdict() -> None:
-    """With one repeat the share is agreeing prompts over common ones, its interval Wilson's; nothing is tested, and that is said."""
+    """One repeat gives the share of equal prompts with Wilson's interval; the sentence says nothing is
+    tested."""
     rows: list[Row] = [("b", "p-other", "x"), ("a", "p-lost", None)]
     rows += [("a", f"p{i}", "x") for i in range(10)]
     rows += [("b", f"p{i}", "x" if i < 6 else "y") for i in range(10)]
@@ -63,7 +64,8 @@ def panel() -> ReplyFindings:
 
 
 def test_each_defect_is_seen_and_the_truth_is_alike(panel: ReplyFindings) -> None:
-    """The same model is EQUIVALENT; coarse weights, another temperature and a cap are DIFFERENT; fine weights are detectable."""
+    """The same model is EQUIVALENT; coarse weights, a temperature and a cap are DIFFERENT; fine weights
+    show."""
     same, fine, coarse, warm, capped = panel.across
     assert (same.verdict, same.label) == ("EQUIVALENT", "EQUIVALENT within 1.5 times")
     assert same.sentence.startswith(
@@ -94,7 +96,7 @@ def test_the_replicate_of_is_apart(panel: ReplyFindings) -> None:
 
 
 def test_histories_are_compared_not_turns() -> None:
-    """A defect in the first turn is not blamed on the second: where histories differ nothing is compared, where they agree all is."""
+    """A defect in the first turn does not count for the second: only equal histories are compared."""
     rng = np.random.default_rng(4)
     rows: list[Row] = []
     turns: list[int] = []
@@ -133,7 +135,7 @@ def test_a_reply_that_never_changes_needs_many_prompts() -> None:
 
 
 def test_neither_order_nor_names_nor_keys_matter() -> None:
-    """Rows shuffled, methods renamed, texts behind keys: the same figures; the two methods swapped: the same p and rho."""
+    """Shuffled rows, other names and keyed texts change no figure; swapped methods keep p and rho."""
     columns = ask([TRUE, EIGHT_BIT], prompts=20, repeats=3, seed=8)
     plain = compare_replies(columns, "m0", seed=1, draws=199).across[0]
     order = np.random.default_rng(0).permutation(len(columns.reply))

@@ -93,7 +93,7 @@ def test_a_plan_always_asks_for_more() -> None:
 
 
 def test_five_items_never_get_more_repeats() -> None:
-    """Five items allow 2^5 sign flips and no p below .0625: the plan names six items, whatever the repeats."""
+    """Five items allow 2^5 sign flips and no p below .0625: the plan names six items for any repeats."""
     for repeats in (5, 6, 7, 30):
         a, b = np.full((5, repeats), 100.0), np.zeros((5, repeats))
         d = (b.mean(axis=1) - a.mean(axis=1))[None]
