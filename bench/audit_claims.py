@@ -1,4 +1,4 @@
-"""What whole audits of scores claim where the truth is known: verdicts, scopes, intervals, missing data,
+"""Compares what whole audits of scores claim with a known truth: verdicts, scopes, intervals, missing data,
 sessions.
 
     python -m bench.audit_claims --audits 1000
@@ -57,7 +57,7 @@ SESSION_SPREADS = (0.65, 1.0, 1.6, 3.0)  # points: sd of the difference from ses
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Design:
-    """What is played, by two methods.
+    """The design of the plays of two methods.
 
     games        items of each game;  zero: how many of them score 0 always
     beta         both parameters of the items' probabilities;  binary: a score is 0 or 100
@@ -80,7 +80,7 @@ class Design:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """What one audit claims, beside the truth about these runs."""
+    """The claims of one audit, beside the truth about these runs."""
 
     verdict: str
     of_method: bool
