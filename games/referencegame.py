@@ -192,4 +192,5 @@ GAME = Game(
     play=play,
     instances=lambda: own_set("referencegame"),
     bots={DESCRIBER: describe, SELECTOR: select},
+    answer_place=lambda instance: Fields(instance).texts("target_grid_name")[0],
 )

@@ -11,16 +11,19 @@ from pathlib import Path
 from backends.bots import own_instance
 from games import GAMES
 from games.clembench import read_instances
-from harness.config.episode_plans import GameSet, choose_instances
+from harness.config.episode_plans import BALANCED, FIRST, GameSet, choose_instances
 from harness.config.load import Key, spec_error, suggest
 from harness.config.sweep import SweepSpec
 from harness.core.vocabulary import EpisodePlan, Instance, digest
 
 
-def game_sets(spec: SweepSpec, source: Path) -> dict[str, GameSet]:
+def game_sets(
+    spec: SweepSpec, source: Path, *, draws: Mapping[str, str | None] | None = None
+) -> dict[str, GameSet]:
     """Returns game -> its chosen instances and the rules they are played by.
 
     source  the sweep file: relative paths start beside it, and errors name it
+    draws   of the games that a store was begun with, None where it names none; other games are drawn evenly
     raises  SpecError for an unknown rule set, experiment, instance set or kind of mistake"""
     sets = {}
     for name, part in spec.games.items():
@@ -44,14 +47,27 @@ def game_sets(spec: SweepSpec, source: Path) -> dict[str, GameSet]:
             if wanted not in experiments:
                 why = f"no experiment {wanted!r}{suggest(wanted, experiments)}"
                 raise spec_error(source, [(("games", name, "experiments"), why)])
-        chosen = choose_instances(instances, experiments=part.experiments, items=part.items)
+        draw = (draws or {}).get(name, BALANCED) or FIRST
+        chosen = choose_instances(
+            instances,
+            experiments=part.experiments,
+            items=part.items,
+            draw=draw,
+            answer_place=game.answer_place,
+        )
         for kind in part.reprompts:
             if kind not in game.reprompts:
                 why = f"unknown kind of mistake{suggest(kind, game.reprompts)}"
                 raise spec_error(source, [(("games", name, "reprompts", kind), why)])
         if part.reprompts:
             chosen = tuple(reworded(instance, part.reprompts) for instance in chosen)
-        sets[name] = GameSet(rules=rules, seats=len(game.seats), instances=chosen, turns=game.turns_typical)
+        sets[name] = GameSet(
+            rules=rules,
+            seats=len(game.seats),
+            instances=chosen,
+            turns=game.turns_typical,
+            draw=draw,
+        )
     _refuse_idle_pairs(spec, sets, source)
     return sets
 
@@ -107,9 +123,12 @@ def reworded(instance: Instance, reprompts: Mapping[str, str]) -> Instance:
 
 
 def known_instances(spec: SweepSpec | None, source: Path | None) -> Callable[[str], Instance]:
-    """Returns a function item -> instance, which knows the instances of this sweep, if one is given, and our
-    own sets."""
-    own: Mapping[str, Instance] = {} if spec is None or source is None else items_of(game_sets(spec, source))
+    """Returns a function item -> instance, which knows all instances of this sweep's sets, if one is given,
+    and our own sets: whatever draw the sweep's store was begun with."""
+    own: Mapping[str, Instance] = {}
+    if spec is not None and source is not None:
+        games = {name: dataclasses.replace(part, items=None) for name, part in spec.games.items()}
+        own = items_of(game_sets(dataclasses.replace(spec, games=games), source))
 
     def find(item: str) -> Instance:
         return own[item] if item in own else own_instance(item)

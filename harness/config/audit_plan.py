@@ -11,7 +11,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 
-from harness.config.episode_plans import LOOKS, GameSet, looked_at
+from harness.config.episode_plans import FIRST, LOOKS, GameSet, looked_at
 from harness.config.sweep import SweepSpec
 from harness.core.vocabulary import digest, item_key
 
@@ -50,11 +50,13 @@ def planned_plays(spec: SweepSpec, sets: Mapping[str, GameSet]) -> str:
     """Returns as JSON which plays the sweep plans: later readers tell by it what has not ended.
 
     blocks    the items of each look block, in the order in which they are planned
+    draw      game -> how its items were chosen
     sessions  the session of each repeat
     methods   for each access method, or pair of them, its arms and the games that it plays"""
     return json.dumps(
         {
             "blocks": looked_at(sets, seed=spec.seed),
+            "draw": {name: chosen.draw for name, chosen in sets.items()},
             "sessions": spec.session_of_repeats(),
             "methods": {
                 name: {
@@ -77,4 +79,6 @@ def _decisions(spec: SweepSpec) -> dict[str, object]:
 
 def _game(chosen: GameSet) -> dict[str, object]:
     items = sorted(":".join(item_key(instance, chosen.rules)) for instance in chosen.instances)
-    return {"rules": chosen.rules, "items": len(items), "items_hash": digest(*items)}
+    game: dict[str, object] = {"rules": chosen.rules, "items": len(items), "items_hash": digest(*items)}
+    # A store that was begun before draws had names keeps the text, and the hash, of its plan.
+    return game if chosen.draw == FIRST else {**game, "draw": chosen.draw}

@@ -11,14 +11,19 @@ state of the server."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, zip_longest
 from typing import NamedTuple
 
 from harness.config.sweep import Seating, deal_repeats
 from harness.core.seeds import stream
 from harness.core.vocabulary import Arm, EpisodePlan, Instance, item_key
+
+# How `items` of a game's instances are chosen. A store keeps the draw that it was begun with; the name of a draw
+# changes with every change of what it chooses.
+FIRST = "first"  # the first of each experiment: stores that name no draw
+BALANCED = "balanced-1"  # drawn evenly over experiments and places of the right answer
 
 LOOKS = 4  # blocks of items, each played to the end before the next; interim analyses come after each
 
@@ -29,31 +34,85 @@ class GameSet:
 
     rules   the rule set
     seats   number of seats
-    turns   turns of an ordinary episode"""
+    turns   turns of an ordinary episode
+    draw    how the instances were chosen: FIRST or BALANCED"""
 
     rules: str
     seats: int
     instances: tuple[Instance, ...]
     turns: float = 1.0
+    draw: str = BALANCED
 
 
 def choose_instances(
-    instances: Sequence[Instance], *, experiments: Sequence[str], items: int | None
+    instances: Sequence[Instance],
+    *,
+    experiments: Sequence[str],
+    items: int | None,
+    draw: str = BALANCED,
+    answer_place: Callable[[Instance], str] | None = None,
 ) -> tuple[Instance, ...]:
-    """Returns at most `items` instances of the named experiments, evenly over the experiments, in their
-    order.
+    """Returns at most `items` instances of the named experiments, in their order.
+
+    More items include the instances of fewer. The draw depends on the instance set alone, so that every sweep,
+    machine and day has the same items.
 
     experiments   names; none: all experiments
-    items         None: all instances"""
+    items         None: all instances
+    draw          FIRST or BALANCED
+    answer_place  the place of the right answer, over which BALANCED balances too; None: the game has none"""
     wanted = [instance for instance in instances if not experiments or instance.experiment in experiments]
     if items is None or items >= len(wanted):
         return tuple(wanted)
+    order = _first_order(wanted) if draw == FIRST else _balanced_order(wanted, answer_place)
+    return tuple(wanted[index] for index in sorted(order[:items]))
+
+
+def _first_order(instances: Sequence[Instance]) -> list[int]:
+    """Returns the places of the instances: the first of every experiment, then the second of every one."""
     places: Counter[str] = Counter()
     ranks: list[tuple[int, int]] = []
-    for index, instance in enumerate(wanted):
+    for index, instance in enumerate(instances):
         ranks.append((places[instance.experiment], index))
         places[instance.experiment] += 1
-    return tuple(wanted[index] for index in sorted(index for _, index in sorted(ranks)[:items]))
+    return [index for _, index in sorted(ranks)]
+
+
+def _balanced_order(
+    instances: Sequence[Instance], answer_place: Callable[[Instance], str] | None
+) -> list[int]:
+    """Returns the places of the instances in an order of which every beginning is balanced.
+
+    Experiments take turns in a drawn order, and so do the places of the right answer within an experiment. The
+    first place differs from one experiment to the next."""
+
+    def drawn(*path: str) -> float:
+        return stream(0, "draw", BALANCED, instances[0].game, instances[0].set_name, *path).random()
+
+    cells: dict[str, dict[str, list[int]]] = {}
+    for index, instance in enumerate(instances):
+        place = "" if answer_place is None else answer_place(instance)
+        cells.setdefault(instance.experiment, {}).setdefault(place, []).append(index)
+    by_place = sorted(
+        {place for cell in cells.values() for place in cell}, key=lambda place: drawn("place", place)
+    )
+    sequences = []
+    for number, experiment in enumerate(sorted(cells, key=lambda name: drawn("experiment", name))):
+        turns = [by_place[(number + step) % len(by_place)] for step in range(len(by_place))]
+        shuffled = [
+            sorted(
+                cells[experiment].get(place, ()),
+                key=lambda index: drawn("instance", experiment, instances[index].id),
+            )
+            for place in turns
+        ]
+        sequences.append(_in_turn(shuffled))
+    return _in_turn(sequences)
+
+
+def _in_turn(sequences: Sequence[Sequence[int]]) -> list[int]:
+    """Returns the first of every sequence, then the second of every one, until all are used."""
+    return [value for row in zip_longest(*sequences) for value in row if value is not None]
 
 
 def planned(

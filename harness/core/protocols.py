@@ -67,7 +67,8 @@ class Game:
     instances      our own instance set, in order; the default of new sweeps
     bots           seat -> its programmatic player
     reprompts      kinds of mistakes after which a player is informed and asked again; a sweep may set the
-                   texts"""
+                   texts
+    answer_place   instance -> the place of the right answer among those offered; None: it has none"""
 
     name: str
     summary: str
@@ -78,3 +79,4 @@ class Game:
     instances: Callable[[], Sequence[Instance]]
     bots: Mapping[str, Bot]
     reprompts: tuple[str, ...] = ()
+    answer_place: Callable[[Instance], str] | None = None

@@ -22,6 +22,7 @@ from harness.store.resuming import (
     session_ends,
     spent_by_method,
     stored_cells,
+    stored_draws,
     unfinished_turns,
 )
 
@@ -114,11 +115,20 @@ def episodes_planned(spec: SweepSpec, sets: Mapping[str, GameSet]) -> dict[str, 
     }
 
 
+def draws_of(store: Path) -> dict[str, str | None]:
+    """Returns how the instances of the games in this store were chosen; nothing for a store that is not
+    there."""
+    if not store.exists():
+        return {}
+    with open_to_read(store) as connection:
+        return stored_draws(connection)
+
+
 def episodes_lacking(spec: SweepSpec, *, source: Path, store: Path) -> int:
     """Returns how many episodes of the sweep the store lacks; a store that does not exist lacks all.
 
     source  the sweep file: relative paths start beside it, and errors name it"""
-    sets = game_sets(spec, source)
+    sets = game_sets(spec, source, draws=draws_of(store))
     total = sum(episodes_planned(spec, sets).values())
     if not store.exists():
         return total

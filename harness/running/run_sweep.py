@@ -22,6 +22,7 @@ from harness.access.game_sets import game_sets
 from harness.access.keys import read_keys
 from harness.core.clock import RealClock
 from harness.running.prepare import RunRequest, prepare
+from harness.running.resume import draws_of
 from harness.running.sessions import combined, wait_for_session
 from harness.store.file import open_to_write
 
@@ -45,7 +46,7 @@ async def run_sweep(
     request = RunRequest(
         spec=spec,
         context=context,
-        sets=game_sets(spec, context.source),
+        sets=game_sets(spec, context.source, draws=draws_of(context.store)),
         keys=read_keys(spec, source=context.source, environ=context.environ),
         clock=clock,
         retry_failed=retry_failed,

@@ -163,6 +163,19 @@ def latest_spec(connection: Readable) -> tuple[int, dict[str, object]]:
     return len(rows), orjson.loads(rows[-1][0]) if rows else {}
 
 
+def stored_draws(connection: Readable) -> dict[str, str | None]:
+    """Returns for each game that a sweep of this store plays how its instances were chosen: the name that the
+    first sweep with this game gives, None where it gives none. Imports play nothing."""
+    draws: dict[str, str | None] = {}
+    rows = connection.execute("SELECT spec_json, planned_json FROM sweeps ORDER BY run_id").fetchall()
+    for spec_json, planned_json in rows:
+        spec = orjson.loads(spec_json)
+        named = orjson.loads(planned_json).get("draw", {}) if planned_json else {}
+        for game in spec.get("games", {}) if "models" in spec else ():
+            draws.setdefault(game, named.get(game))
+    return draws
+
+
 def points_by_game(connection: Readable) -> list[tuple[str, str, int, float]]:
     """Returns (method, game, finished episodes, sum of their scores); aborted and unscored episodes add 0."""
     return connection.execute(

@@ -22,11 +22,11 @@ from harness.audit.scores.sample_size import MARGIN_MAX, POWER, differing_min
 from harness.audit.scores.sign_flips import joint_rejections
 from harness.core.seeds import derive_seed
 
-AUDITS = 1_000  # simulated for each power: its standard error at .8 is .013
+AUDITS = 2_000  # simulated for each power: its standard error at .8 is .009
 FLIPS = 999  # draws of each simulated test; a test of 9,999 has less than .01 more power
 CHUNK = 50  # simulated audits with the same draws of signs, and whose statistics are held at once
 STEPS = 8  # at most, of the search for a power of .8; three are usual
-COARSE = 4  # the search takes so many times fewer audits than its last step
+COARSE = 8  # the search takes so many times fewer audits than its last step
 NEAR = 0.2  # standard errors from the wanted shift at which the last step is taken
 RARE_VARIANCE = 500.0  # of 100 points lost by one item in twenty: the scale of the search where none is known
 RANGE = (0.05, 0.95)  # quantiles over the resamples

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from harness.config.episode_plans import Cells, GameSet, choose_instances, lane, planned
+from collections import Counter
+from dataclasses import replace
+
+from harness.config.episode_plans import FIRST, Cells, GameSet, choose_instances, lane, planned
 from harness.config.sweep import Seating
 from harness.core.vocabulary import Instance
 from tests.world import toy_instance
@@ -125,14 +128,49 @@ def test_keys_tell_episodes_apart() -> None:
 
 
 def test_items_are_taken_evenly_over_experiments() -> None:
-    """Each of three unequal experiments gives its first items in turn; order and experiment names are
-    kept."""
+    """The former choice: of three unequal experiments each gives its first ones in turn, in their order."""
     pool = [
         in_experiment(number, name) for name, size in (("a", 5), ("b", 2), ("c", 9)) for number in range(size)
     ]
-    chosen = choose_instances(pool, experiments=(), items=8)
+    chosen = choose_instances(pool, experiments=(), items=8, draw=FIRST)
     assert [(one.experiment, one.id) for one in chosen] == [
         ("a", "0"), ("a", "1"), ("a", "2"), ("b", "0"), ("b", "1"), ("c", "0"), ("c", "1"), ("c", "2"),
     ]  # fmt: skip
     assert len(choose_instances(pool, experiments=("c", "b"), items=None)) == 11
     assert len(choose_instances(pool, experiments=(), items=100)) == 16
+
+
+def place_of(instance: Instance) -> str:
+    return f"place {int(instance.id) % 3}"
+
+
+def test_a_balanced_draw_is_balanced_and_only_grows() -> None:
+    """Of every number of items, experiments differ by at most one, and places of the right answer by few;
+    more items include those of fewer; the head of the list is not preferred."""
+    pool = [in_experiment(number, name) for name in "abcdef" for number in range(30)]
+    before: set[str] = set()
+    for items in range(1, 61):
+        chosen = choose_instances(pool, experiments=(), items=items, answer_place=place_of)
+        keys = {f"{one.experiment}{one.id}" for one in chosen}
+        assert len(keys) == items
+        assert before <= keys
+        before = keys
+        experiments = Counter(one.experiment for one in chosen)
+        places = Counter(place_of(one) for one in chosen)
+        assert max(experiments.values()) - min(experiments[name] for name in "abcdef") <= 1
+        assert max(places.values()) - min(places[f"place {n}"] for n in range(3)) <= 2
+    twelve = choose_instances(pool, experiments=(), items=12, answer_place=place_of)
+    assert set(Counter(map(place_of, twelve)).values()) == {4}
+    assert [pool.index(one) for one in twelve] == sorted(map(pool.index, twelve))
+    assert twelve != choose_instances(pool, experiments=(), items=12, draw=FIRST)
+
+
+def test_the_draw_depends_on_the_instance_set_alone() -> None:
+    """The same set gives the same items every time, another set others."""
+    pool = [in_experiment(number, "a") for number in range(30)]
+    other = [replace(one, set_name="another") for one in pool]
+    first, again, moved = (
+        [one.id for one in choose_instances(which, experiments=(), items=10)] for which in (pool, pool, other)
+    )
+    assert first == again
+    assert first != moved
