@@ -19,10 +19,9 @@ from harness.core.errors import SpecError
 
 METHOD_COLUMNS = ("method", "backend")
 SIZE, TOKENS = "parameters_billions", "training_tokens_trillions"
-GUESSED_COLUMNS = (
-    "parameters_guessed",
-    "commercial",
-)  # commercial models do not state their size: what is told of it is rumour
+# The makers of commercial models do not state their sizes, so such a size is a guess.
+GUESSED_COLUMNS = ("parameters_guessed", "commercial")
+FAMILY_COLUMNS = ("family", "provider")  # models of one maker share data and recipes
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +51,8 @@ class _Row:
 
     def needed(self, column: str) -> str:
         """Returns the cell's text; empty after a problem."""
-        text = self.cells[column].strip()
-        if not text:
+        text = self.cells.get(column, "").strip()
+        if not text and column in self.cells:
             self.problem(column, "is empty; every line needs one")
         return text
 
@@ -82,17 +81,30 @@ class _Table:
 
     def require(self, column: str, *, what: str) -> None:
         if column not in self.columns:
-            raise SpecError(
-                f"{self.path}: line 1: no column {column!r}, {what}{suggest(column, self.columns)}"
-            )
+            self.problems.append(f"line 1: no column {column!r}, {what}{suggest(column, self.columns)}")
 
     def first_of(self, columns: Sequence[str]) -> str | None:
         return next((column for column in columns if column in self.columns), None)
 
 
+def read_tables(scores: Path, facts: Path) -> tuple[tuple[ScoreRow, ...], tuple[ModelFacts, ...]]:
+    """Reads a score table and a table of facts.
+
+    raises  SpecError with the problems of both; StoreError"""
+    try:
+        rows = score_rows(scores)
+    except SpecError as error:
+        try:
+            model_facts(facts)
+        except SpecError as other:
+            raise SpecError(f"{error}\n{other}") from error
+        raise
+    return rows, model_facts(facts)
+
+
 def score_rows(source: Path) -> tuple[ScoreRow, ...]:
     """Reads a score table: a store, or a CSV file with the columns model, method (or backend), clemscore and,
-    for each game that it knows, GAME_played, GAME_quality, GAME_std and GAME_episodes.
+    for each game that it knows, GAME_played, GAME_quality, GAME_std, GAME_episodes and GAME_items.
 
     raises  SpecError, StoreError"""
     if source.suffix.lower() in (".duckdb", ".db"):
@@ -129,6 +141,7 @@ def _games(row: _Row, games: Sequence[str]) -> Iterator[GameAverages]:
     for game in games:
         played = row.number(f"{game}_played", low=0, high=100, unit="a percentage")
         episodes = row.number(f"{game}_episodes", low=1, high=float("inf"), unit="a number of episodes")
+        items = row.number(f"{game}_items", low=1, high=float("inf"), unit="a number of items")
         quality = row.number(f"{game}_quality", low=0, high=100, unit="a mean main score")
         std = row.number(f"{game}_std", low=0, high=100, unit="a standard deviation")
         if played is not None:
@@ -138,6 +151,7 @@ def _games(row: _Row, games: Sequence[str]) -> Iterator[GameAverages]:
                 quality=quality,
                 std=std,
                 episodes=None if episodes is None else round(episodes),
+                items=None if items is None else round(items),
             )
 
 
@@ -164,19 +178,21 @@ def _averages(figures: MethodFigures) -> Iterator[GameAverages]:
                 quality=game.quality,
                 std=game.std,
                 episodes=game.episodes or None,
+                items=game.items,
+                se=game.points_se,
             )
 
 
 def model_facts(source: Path) -> tuple[ModelFacts, ...]:
     """Reads a table of facts: a CSV file with the columns model, parameters_billions and, where known,
-    training_tokens_trillions and parameters_guessed (or commercial: sizes of commercial models count as
-    guessed).
+    training_tokens_trillions, parameters_guessed (or commercial: sizes of commercial models count as
+    guessed) and family (or provider).
 
     raises  SpecError"""
     table = _read(source)
     table.require("model", what="the model's name, as in the score table")
     table.require(SIZE, what="how many parameters, in billions")
-    guessed = table.first_of(GUESSED_COLUMNS)
+    guessed, family = table.first_of(GUESSED_COLUMNS), table.first_of(FAMILY_COLUMNS)
     found: dict[str, ModelFacts] = {}
     seen: dict[str, int] = {}
     for row in table.rows:
@@ -193,6 +209,7 @@ def model_facts(source: Path) -> tuple[ModelFacts, ...]:
                 TOKENS, low=1e-6, high=1e6, unit="a number of training tokens in trillions"
             ),
             guessed=row.flag(guessed) if guessed else False,
+            family=(row.cells[family].strip() or None) if family else None,
         )
     table.refuse_problems()
     return tuple(found.values())
@@ -220,10 +237,9 @@ def _read(path: Path) -> _Table:
     if not lines:
         raise SpecError(f"{path}: is empty; a table has a header line and a line for each model")
     columns = [cell.strip() for cell in lines[0][1]]
-    twice = sorted({column for column in columns if columns.count(column) > 1})
-    if twice:
-        raise SpecError(f"{path}: line 1: the column {twice[0]!r} stands there twice; give each its own name")
     table = _Table(path, columns, [])
+    for column in sorted({column for column in columns if columns.count(column) > 1}):
+        table.problems.append(f"line 1: the column {column!r} stands there twice; give each its own name")
     for line, cells in lines[1:]:
         if len(cells) != len(columns):
             table.problems.append(
@@ -234,5 +250,4 @@ def _read(path: Path) -> _Table:
             table.rows.append(_Row(line, dict(zip(columns, cells, strict=True)), table.problems))
     if not table.rows:
         table.problems.append("has no lines below its header")
-        table.refuse_problems()
     return table

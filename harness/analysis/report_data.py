@@ -10,7 +10,8 @@ from pathlib import Path
 
 from harness.analysis.csv_tables import rows_of
 from harness.analysis.store_audit import ModelAudit, ModelScores, store_audit, store_scores
-from harness.audit.characteristics import ModelFacts, Point, Regression, by_size
+from harness.audit.characteristics import ModelFacts, Point, by_size
+from harness.audit.regression import Regression
 from harness.core.errors import AuditError
 from harness.store.file import open_to_read
 from harness.store.query_server import Readable

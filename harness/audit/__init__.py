@@ -7,4 +7,5 @@ Opens nothing: columns and arrays in, frozen findings out. All randomness has na
     replies/            replies to identical prompts: tests, divergence, drift from day to day
     probes/             short questions that show whether a method does what it is asked, and why not
     verdicts.py         the three verdicts and Holm's adjustment
-    characteristics.py  scores against model size, training tokens and quantisation"""
+    characteristics.py  scores against model size, training tokens and quantisation
+    regression.py       least squares over models, with errors by model and by family"""

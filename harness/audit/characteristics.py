@@ -14,12 +14,11 @@ from math import log10, sqrt
 
 import numpy as np
 
-from harness.audit.scores.arrays import FloatArray
+from harness.audit.regression import DRAWS, Regression, fit_line
 from harness.audit.scores.clemscore import SUPPORT_EPISODES, SUPPORT_SHARE
 from harness.core.errors import AuditError
-from harness.core.seeds import derive_seed
 
-DRAWS = 5_000
+VARIANTS_MIN = 3  # quantised variants: with fewer the term rests on single models
 ROWS_MIN = 5  # with fewer models leave-one-out ranges of a fit with three coefficients are not defined
 BRACKETS = ((0.0, 10.0), (10.0, 50.0), (50.0, 100.0), (100.0, float("inf")))  # billions of parameters
 _QUANTISED = re.compile(
@@ -33,13 +32,17 @@ class GameAverages:
     """One game through one method: percent played, mean main score of those played and its sample deviation,
     None where unknown.
 
-    episodes  scored ones; None where not known: then no error can be given"""
+    episodes  scored ones; None where not known: then no error can be given
+    items     played; None where not known. Repeats at temperature 0 are copies, so that errors rest on items
+    se        standard error of the mean points over items; None where not known: then it is estimated"""
 
     game: str
     played: float
     quality: float | None
     std: float | None
     episodes: int | None
+    items: int | None = None
+    se: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,64 +65,30 @@ class ScoreRow:
 class ModelFacts:
     """The facts of a model; None where unknown.
 
-    guessed  its size is not stated by its makers"""
+    guessed  its size is not stated by its makers
+    family   models of one family are alike beyond size and training"""
 
     model: str
     parameters_billions: float | None
     tokens_trillions: float | None
     guessed: bool
+    family: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """A model as a point of a fit."""
+    """A model as a point of a fit.
+
+    quantisation  of a quantised variant that stands beside its model `of`; None: the model itself"""
 
     model: str
     score: float
     parameters_billions: float
     tokens_trillions: float | None
     guessed: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Slope:
-    """One coefficient: its HC3 standard error, and its 95 % interval by resampling models."""
-
-    term: str
-    value: float
-    se: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Influence:
-    """A model whose Cook's distance in a fit exceeds 4/n."""
-
-    model: str
-    cook: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Regression:
-    """Ordinary least squares of clemscore on one or two facts.
-
-    over        which models
-    intercept   where all facts are 0
-    r2          share of variance explained, with its 95 % interval by resampling models
-    r2_without  least and greatest share when one model is left out
-    q2          share of variance predicted for models left out; may be negative"""
-
-    over: str
-    models: int
-    intercept: float
-    slopes: tuple[Slope, ...]
-    r2: float
-    r2_low: float
-    r2_high: float
-    r2_without: tuple[float, float]
-    q2: float
-    influential: tuple[Influence, ...]
+    family: str | None = None
+    quantisation: str | None = None
+    of: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,8 +110,8 @@ class MethodDifference:
     clemscore  as published
     supported  the same over the games that both played at least five times and in one case of twenty; None
                where counts are not known
-    points     macro difference of points earned, 0 for what was aborted; se as if runs were independent; None
-               where not known"""
+    points     macro difference of points earned, 0 for what was aborted; se over items, as if the two runs
+               were independent; None where not known"""
 
     model: str
     method: str
@@ -158,14 +127,18 @@ class MethodDifference:
 class Characteristics:
     """Everything that the two tables show together.
 
+    variants    quantised access methods of models that have one that is not, as points
     within      share of the variance of scores that lies inside size brackets
+    respelled   (model in the scores, model in the facts): equal but for upper and lower case
     without_facts, without_size  models in the score table that no fit could use"""
 
     points: tuple[Point, ...]
+    variants: tuple[Point, ...]
     fits: tuple[Regression, ...]
     brackets: tuple[Bracket, ...]
     within: float
     methods: tuple[MethodDifference, ...]
+    respelled: tuple[tuple[str, str], ...]
     without_facts: tuple[str, ...]
     without_size: tuple[str, ...]
 
@@ -183,24 +156,27 @@ def characterise(
     reference  the access method that stands for a model that has it; None, or not had: the mean of those not
                quantised
     raises     AuditError if fewer than five models have a size and a score"""
-    known = {one.model: one for one in facts}
     by_model = _by_model(scores)
+    known, respelled = _joined(by_model, facts)
     points = tuple(_points(by_model, known, reference))
     if len(points) < ROWS_MIN:
         raise AuditError(
             f"{len(points)} models have both a score and a number of parameters; a line through them needs {ROWS_MIN}. "
             "Are the models named alike in both tables?"
         )
-    fits = tuple(_fits(points, seed, draws))
+    variants = tuple(_variants(by_model, known))
+    fits = tuple(_fits(points, variants, seed, draws))
     brackets, within = _brackets(points)
     return Characteristics(
         points=points,
+        variants=variants,
         fits=fits,
         brackets=brackets,
         within=within,
         methods=tuple(
             difference for rows in by_model.values() for difference in _differences(rows, reference)
         ),
+        respelled=respelled,
         without_facts=tuple(model for model in by_model if model not in known),
         without_size=tuple(
             model for model in by_model if model in known and known[model].parameters_billions is None
@@ -229,6 +205,48 @@ def _by_model(scores: Iterable[ScoreRow]) -> dict[str, list[ScoreRow]]:
     return found
 
 
+def _joined(
+    models: Iterable[str], facts: Iterable[ModelFacts]
+) -> tuple[dict[str, ModelFacts], tuple[tuple[str, str], ...]]:
+    """Returns the facts of each model of the scores, and the pairs of names that differ in case only.
+
+    Case is ignored where no name agrees exactly and one alone agrees without it."""
+    exact = {one.model: one for one in facts}
+    folded: dict[str, list[str]] = {}
+    for name in exact:
+        folded.setdefault(name.casefold(), []).append(name)
+    found: dict[str, ModelFacts] = {}
+    respelled = []
+    for model in models:
+        alike = folded.get(model.casefold(), [])
+        if model in exact:
+            found[model] = exact[model]
+        elif len(alike) == 1:
+            found[model] = exact[alike[0]]
+            respelled.append((model, alike[0]))
+    return found, tuple(respelled)
+
+
+def _variants(by_model: Mapping[str, Sequence[ScoreRow]], known: Mapping[str, ModelFacts]) -> Iterable[Point]:
+    """Yields the quantised access methods of models that have one that is not quantised."""
+    for model, rows in by_model.items():
+        fact = known.get(model)
+        if fact is None or fact.parameters_billions is None or all(row.quantisation for row in rows):
+            continue
+        for row in rows:
+            if row.quantisation is not None:
+                yield Point(
+                    model=f"{model} {row.method}",
+                    score=row.clemscore,
+                    parameters_billions=fact.parameters_billions,
+                    tokens_trillions=fact.tokens_trillions,
+                    guessed=fact.guessed,
+                    family=fact.family or model,
+                    quantisation=row.quantisation,
+                    of=model,
+                )
+
+
 def _points(
     by_model: Mapping[str, Sequence[ScoreRow]], known: Mapping[str, ModelFacts], reference: str | None
 ) -> Iterable[Point]:
@@ -242,6 +260,7 @@ def _points(
                 parameters_billions=fact.parameters_billions,
                 tokens_trillions=fact.tokens_trillions,
                 guessed=fact.guessed,
+                family=fact.family,
             )
 
 
@@ -253,17 +272,18 @@ def _standing_for(rows: Sequence[ScoreRow], reference: str | None) -> Sequence[S
     )
 
 
-SIZE, TOKENS = "log10 parameters", "training tokens (trillions)"
+SIZE, TOKENS, QUANTISED = "log10 parameters", "training tokens (trillions)", "quantised"
 _FACTS: Mapping[str, Callable[[Point], float | None]] = {
     SIZE: lambda point: log10(point.parameters_billions * 1e9),
     TOKENS: lambda point: point.tokens_trillions,
+    QUANTISED: lambda point: float(point.quantisation is not None),
 }
 
 
 # --- fits -----------------------------------------------------------------------------------------------
 
 
-def _fits(points: Sequence[Point], seed: int, draws: int) -> Iterable[Regression]:
+def _fits(points: Sequence[Point], variants: Sequence[Point], seed: int, draws: int) -> Iterable[Regression]:
     trained = [point for point in points if point.tokens_trillions is not None]
     stated = [point for point in points if not point.guessed]
     if len(trained) >= ROWS_MIN:
@@ -272,78 +292,24 @@ def _fits(points: Sequence[Point], seed: int, draws: int) -> Iterable[Regression
     yield _fit("models with a size, guessed or stated", points, [SIZE], seed, draws)
     if ROWS_MIN <= len(stated) < len(points):
         yield _fit("models with a stated size", stated, [SIZE], seed, draws)
+    with_variants = [point for point in points if any(one.of == point.model for one in variants)]
+    if len(variants) >= VARIANTS_MIN and len({point.parameters_billions for point in with_variants}) > 1:
+        pairs = [*with_variants, *variants]
+        yield _fit("quantised variants and their models", pairs, [SIZE, QUANTISED], seed, draws)
 
 
 def _fit(over: str, points: Sequence[Point], terms: Sequence[str], seed: int, draws: int) -> Regression:
-    """source  HC3: MacKinnon & White (1985), J. Econometrics 29; Q2 = 1 - PRESS / SST: Allen (1974),
-    Technometrics 16"""
-    columns = [
-        np.ones(len(points)),
-        *(np.array([_FACTS[term](point) for point in points], dtype=np.float64) for term in terms),
-    ]
-    x, y = np.stack(columns, axis=1), np.array([point.score for point in points])
-    n, k = x.shape
-    if np.linalg.matrix_rank(x) < k or n <= k:
-        raise AuditError(f"{over}: the facts of these {n} models do not differ enough to carry a line")
-    inverse = np.linalg.inv(x.T @ x)
-    slopes = inverse @ x.T @ y
-    residual, leverage = y - x @ slopes, np.einsum("ij,jk,ik->i", x, inverse, x)
-    left_out = residual / np.maximum(1 - leverage, 1e-12)
-    whole = float(((y - y.mean()) ** 2).sum())
-    if whole <= 0:
-        raise AuditError(f"{over}: all {n} models have the same score: there is nothing to explain")
-    robust = inverse @ (x.T * left_out**2) @ x @ inverse
-    cook = left_out**2 * leverage / (k * (residual**2).sum() / (n - k))
-    drawn, r2_drawn = _resampled(x, y, derive_seed(seed, "characteristics", over, *terms), draws)
-    low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
-    r2_low, r2_high = np.quantile(r2_drawn, [0.025, 0.975])
-    without = [_r2(np.delete(x, i, axis=0), np.delete(y, i)) for i in range(n)]
-    return Regression(
-        over=over,
-        models=n,
-        intercept=float(slopes[0]),
-        slopes=tuple(
-            Slope(
-                term=term,
-                value=float(slopes[i]),
-                se=float(sqrt(robust[i, i])),
-                low=float(low[i]),
-                high=float(high[i]),
-            )
-            for i, term in enumerate(terms, 1)
-        ),
-        r2=_r2(x, y),
-        r2_low=float(r2_low),
-        r2_high=float(r2_high),
-        r2_without=(min(without), max(without)),
-        q2=1 - float((left_out**2).sum()) / whole,
-        influential=tuple(
-            Influence(model=points[i].model, cook=float(cook[i]))
-            for i in np.argsort(-cook).tolist()
-            if cook[i] > 4 / n
-        ),
+    """Fits these points; models of one family are dependent, a model of unknown family is its own family."""
+    known = any(point.family is not None for point in points)
+    return fit_line(
+        over,
+        [point.model for point in points],
+        np.array([point.score for point in points]),
+        {term: np.array([_FACTS[term](point) for point in points], dtype=np.float64) for term in terms},
+        families=[point.family or point.model for point in points] if known else None,
+        seed=seed,
+        draws=draws,
     )
-
-
-def _r2(x: FloatArray, y: FloatArray) -> float:
-    residual = y - x @ np.linalg.lstsq(x, y, rcond=None)[0]
-    return 1 - float((residual**2).sum()) / float(((y - y.mean()) ** 2).sum())
-
-
-def _resampled(x: FloatArray, y: FloatArray, seed: int, draws: int) -> tuple[FloatArray, FloatArray]:
-    """Returns slopes and shares of variance of fits to models drawn with replacement: (draws, terms),
-    (draws,)."""
-    rng = np.random.default_rng(seed)
-    weight = rng.multinomial(len(y), np.full(len(y), 1 / len(y)), size=draws).astype(np.float64)
-    moments = np.einsum("di,ij,ik->djk", weight, x, x)
-    slopes = np.einsum(
-        "djk,dk->dj", np.linalg.pinv(moments, hermitian=True), np.einsum("di,ij,i->dj", weight, x, y)
-    )
-    residual = (weight * (y - slopes @ x.T) ** 2).sum(axis=1)
-    mean = weight @ y / len(y)
-    whole = (weight * (y - mean[:, None]) ** 2).sum(axis=1)
-    varied = whole > 0
-    return slopes[varied], 1 - residual[varied] / whole[varied]
 
 
 def _brackets(points: Sequence[Point]) -> tuple[tuple[Bracket, ...], float]:
@@ -435,10 +401,17 @@ def _earned(game: GameAverages) -> float:
 
 
 def _error_squared(game: GameAverages) -> float | None:
-    """Returns the variance of the mean of points; None where the number of episodes is unknown."""
-    n, played = game.episodes, _played(game)
-    if n is None or played is None or n < 2:
+    """Returns the variance of the mean of points over items; None where neither items nor episodes are known.
+
+    Without the error itself, repeats count as copies of their item where the number of items is known."""
+    if game.se is not None:
+        return game.se**2
+    n = game.items or game.episodes
+    if n is None or n < 2:
         return None
+    played = round(game.played / 100 * n)
+    if played == 0:
+        return 0.0
     quality, std = game.quality or 0.0, game.std or 0.0
     square = max(played - 1, 0) * std**2 + played * quality**2
     return max(0.0, (square - n * (played / n * quality) ** 2) / (n - 1)) / n

@@ -178,7 +178,7 @@ def characteristics(
         Path,
         typer.Argument(
             metavar="FACTS.csv",
-            help="model, parameters_billions, training_tokens_trillions, parameters_guessed.",
+            help="model, parameters_billions, training_tokens_trillions, parameters_guessed, family.",
         ),
     ],
     reference: Annotated[
@@ -188,17 +188,27 @@ def characteristics(
             help="Represents every model that has it; default: the mean of the methods not quantised.",
         ),
     ] = None,
+    figure: Annotated[
+        Path | None, typer.Option(help="Write scores against size as .svg, .png or .html.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Fit scores to size, training and quantisation: shares of variance with intervals, brackets, each
     model's access methods.
 
     Example: lightbulb characteristics scores.csv models.csv --reference huggingface-local"""
-    from harness.analysis.csv_tables import model_facts, score_rows
+    from harness.analysis.csv_tables import read_tables
     from harness.audit.characteristics import characterise
     from harness.report.characteristics import print_characteristics
 
-    found = characterise(score_rows(scores), model_facts(facts), reference=reference)
+    if figure is not None and figure.suffix not in (".svg", ".png", ".html"):
+        raise SpecError(f"--figure {figure}: name a file that ends in .svg, .png or .html")
+
+    found = characterise(*read_tables(scores, facts), reference=reference)
+    if figure is not None:
+        from harness.report.characteristics_chart import draw_characteristics
+
+        draw_characteristics(found, figure)
     print_result(found, print_characteristics, as_json=as_json)
 
 

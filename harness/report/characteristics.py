@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from rich.console import Console
 from rich.text import Text
 
-from harness.audit.characteristics import Characteristics, Regression
+from harness.audit.characteristics import Characteristics
+from harness.audit.regression import Regression
 from harness.report.table import table
 from harness.report.text import escape_control
 
@@ -19,7 +20,8 @@ def print_characteristics(findings: Characteristics, console: Console) -> None:
     console.print()
     columns: tuple[str, ...] = (
         *("fit over", "term", "slope [95 %]", "HC3 error"),
-        *("R² [95 %]", "one model left out", "predictive Q²", "influential (Cook)"),
+        *("error by family", "R² [95 %]", "one model left out"),
+        *("Q² by model", "Q² by family", "influential (Cook)"),
     )
     console.print(table(columns, [row for fit in findings.fits for row in _fit_rows(fit)], left=2))
     console.print()
@@ -39,9 +41,11 @@ def sentences(findings: Characteristics) -> Iterator[str]:
         yield (
             f"Over {fit.models} {fit.over}, {terms} explain{'s' if len(fit.slopes) == 1 else ''} "
             f"{_percent(fit.r2)} % of the variance of scores "
-            f"[95 %: {_percent(fit.r2_low)} to {_percent(fit.r2_high)} %]; leave-one-out Q2 = {fit.q2:.2f}."
+            f"[95 %: {_percent(fit.r2_low)} to {_percent(fit.r2_high)} %]; {_prediction(fit)}."
         )
     yield f"{_percent(findings.within)} % of the variance is within classes of size."
+    for model, name in findings.respelled:
+        yield f"{model} is {name} of the table of facts: only upper and lower case differ."
     if any(method.quantisation for method in findings.methods):
         yield (
             "Averages cannot show that quantisation changes nothing: play both methods and run "
@@ -55,6 +59,14 @@ def sentences(findings: Characteristics) -> Iterator[str]:
             yield f"Left out, {why}: {', '.join(models)}."
 
 
+def _prediction(fit: Regression) -> str:
+    """Returns how well the fit predicts models that it has not seen, and models of families that it has not."""
+    text = f"leave-one-out Q2 = {fit.q2:.2f}"
+    if fit.q2_family is None:
+        return text
+    return f"{text}, for a family that is left out as a whole {fit.q2_family:.2f} ({fit.families} families)"
+
+
 def _percent(share: float) -> str:
     return f"{100 * share:.0f}"
 
@@ -63,17 +75,19 @@ def _fit_rows(fit: Regression) -> Iterator[Sequence[object]]:
     low, high = fit.r2_without
     leaning = ", ".join(f"{one.model} ({one.cook:.2f})" for one in fit.influential[:3]) or "-"
     share = f"{fit.r2:.3f} [{fit.r2_low:.2f}, {fit.r2_high:.2f}]"
-    whole: Sequence[str] = (share, f"{low:.2f} to {high:.2f}", f"{fit.q2:.2f}", leaning)
+    by_family = "-" if fit.q2_family is None else f"{fit.q2_family:.2f}"
+    whole: Sequence[str] = (share, f"{low:.2f} to {high:.2f}", f"{fit.q2:.2f}", by_family, leaning)
     for place, slope in enumerate(fit.slopes):
         slope_cells = (
             slope.term,
             f"{slope.value:+.2f} [{slope.low:+.2f}, {slope.high:+.2f}]",
             f"{slope.se:.2f}",
+            "-" if slope.se_family is None else f"{slope.se_family:.2f}",
         )
         yield (
             (f"{fit.models} {fit.over}", *slope_cells, *whole)
             if place == 0
-            else ("", *slope_cells, "", "", "", "")
+            else ("", *slope_cells, *[""] * len(whole))
         )
 
 

@@ -20,7 +20,8 @@ from markupsafe import Markup
 
 from harness.analysis.report_data import Story
 from harness.analysis.store_audit import ModelAudit
-from harness.audit.characteristics import Point, Regression
+from harness.audit.characteristics import Point
+from harness.audit.regression import Regression
 from harness.report import figures
 from harness.report.completeness import plays_lines
 from harness.report.drawing import Axis, decades, heat_class, histogram

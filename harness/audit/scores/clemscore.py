@@ -51,7 +51,8 @@ class GameFigures:
               where only averages are known
     aborted   among these; unscored: finished without a score, not among these
     played    percent, quality in [0, 100]: rounded; quality None when nothing was played
-    std       sample standard deviation of the main score over played episodes, None below two"""
+    std       sample standard deviation of the main score over played episodes, None below two
+    items     with a scored episode;  points_se  standard error of the mean points over them, None below two"""
 
     game: str
     episodes: int | None = 0
@@ -64,6 +65,8 @@ class GameFigures:
     quality_low: float | None = None
     quality_high: float | None = None
     std: float | None = None
+    items: int | None = None
+    points_se: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -293,6 +296,8 @@ def _game_figures(
         quality_low=quality_low,
         quality_high=quality_high,
         std=std,
+        items=len(tries),
+        points_se=float((points / tries).std(ddof=1) / len(tries) ** 0.5) if len(tries) > 1 else None,
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from harness.analysis.csv_tables import model_facts, score_rows
+from harness.analysis.csv_tables import model_facts, read_tables, score_rows
 from harness.cli import app
 from harness.core.errors import SpecError
 
@@ -66,6 +66,17 @@ def test_what_is_no_table_is_refused(tmp_path: Path, text: str, words: str) -> N
     assert words in _refusal(tmp_path, text)
 
 
+def test_the_mistakes_of_both_tables_come_at_once(tmp_path: Path) -> None:
+    """A missing column, a doubled one and bad cells of both files stand in one refusal."""
+    scores, facts = tmp_path / "scores.csv", tmp_path / "facts.csv"
+    scores.write_text("model,method,score,score\na,x,1,2\n,y,1,2\n")
+    facts.write_text("model,parameters_billions\na,NA\nb,0\n")
+    with pytest.raises(SpecError) as caught:
+        read_tables(scores, facts)
+    lines = str(caught.value).splitlines()
+    assert [line.split(": ", 1)[0] for line in lines] == [str(scores)] * 3 + [str(facts)] * 2
+
+
 def test_facts_are_checked_too(tmp_path: Path) -> None:
     """A size below nothing, a flag that is neither; and a file that is not there or no text."""
     told = _refusal(tmp_path, "model,parameters_billions,commercial\na,-7,0\nb,7,perhaps\n", of_facts=True)
@@ -85,7 +96,7 @@ def test_a_table_without_methods_or_games_will_do(tmp_path: Path) -> None:
 
 
 def test_the_command_on_the_published_tables() -> None:
-    """As text it begins with what size explains, in words; as JSON it holds the four fits."""
+    """The text begins with what size explains, the JSON holds the fits, and the figure shows the variants."""
     arguments = [
         "characteristics",
         str(DATA / "published_scores.csv"),
@@ -99,4 +110,4 @@ def test_the_command_on_the_published_tables() -> None:
     )
     assert "llama.cpp q4" in spoken.stdout
     found = json.loads(CliRunner().invoke(app, [*arguments, "--json"]).stdout)
-    assert [round(fit["r2"], 3) for fit in found["fits"]] == [0.57, 0.681, 0.73, 0.234]
+    assert [round(fit["r2"], 3) for fit in found["fits"]] == [0.57, 0.681, 0.73, 0.234, 0.365]

@@ -1,0 +1,56 @@
+"""The errors of a line over models, against statsmodels 0.14 in an environment of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from harness.audit.regression import Regression, fit_line
+from harness.audit.scores.arrays import FloatArray
+
+# 24 models of 8 families, rounded to three decimals so that any program reads the same numbers.
+CHANCE = np.random.default_rng(11)
+FAMILY = np.repeat(np.arange(8), 3)
+FIRST: FloatArray = CHANCE.normal(size=24)
+SECOND: FloatArray = CHANCE.normal(size=24) + 0.1 * FAMILY
+SCORES = np.round(
+    20 + 5 * FIRST - 2 * SECOND + 3 * CHANCE.normal(size=8)[FAMILY] + 2 * CHANCE.normal(size=24), 3
+)
+FIRST, SECOND = (np.asarray(np.round(values, 3), dtype=np.float64) for values in (FIRST, SECOND))
+
+HC3, HC2 = (0.6119130438, 0.6858723517), (0.5658346670, 0.6271763995)
+CR2, Q2_FAMILY = (0.6453349889, 0.4076798221), 0.7619601063
+
+
+def fitted(families: Sequence[str] | None) -> Regression:
+    terms: dict[str, FloatArray] = {"first": FIRST, "second": SECOND}
+    names = [f"m{place}" for place in range(24)]
+    return fit_line("models", names, SCORES, terms, families=families, seed=1, draws=200)
+
+
+def test_errors_by_model_are_those_of_statsmodels() -> None:
+    """HC3; and CR2 with one model in each family, which is HC2."""
+    fit = fitted([f"f{place}" for place in range(24)])
+    assert [slope.se for slope in fit.slopes] == pytest.approx(HC3, abs=1e-6)
+    assert [slope.se_family for slope in fit.slopes] == pytest.approx(HC2, abs=1e-6)
+    assert fit.q2_family == pytest.approx(fit.q2)
+
+
+def test_errors_by_family_and_prediction_of_families() -> None:
+    """CR2 as its definition gives it with scipy's matrix root; Q2 from refits without each family."""
+    fit = fitted([f"f{family}" for family in FAMILY])
+    assert fit.families == 8
+    assert [slope.se_family for slope in fit.slopes] == pytest.approx(CR2, abs=1e-6)
+    assert fit.q2_family == pytest.approx(Q2_FAMILY, abs=1e-6)
+    assert fit.q2_family is not None
+    assert fit.q2_family < fit.q2 < fit.r2
+
+
+def test_few_or_unknown_families_have_no_errors() -> None:
+    """Four families are too few; without families there is nothing to cluster by."""
+    few = fitted([f"f{place % 4}" for place in range(24)])
+    unknown = fitted(None)
+    assert (few.families, few.q2_family, few.slopes[0].se_family) == (4, None, None)
+    assert (unknown.families, unknown.q2_family, unknown.slopes[0].se_family) == (None, None, None)
