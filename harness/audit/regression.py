@@ -125,13 +125,18 @@ def fit_line(
         r2_high=float(r2_high),
         r2_without=(min(without), max(without)),
         q2=1 - float((left_out**2).sum()) / whole,
-        influential=tuple(
-            Influence(model=names[i], cook=float(cook[i]))
-            for i in np.argsort(-cook).tolist()
-            if cook[i] > 4 / n
-        ),
+        influential=_influential(names, cook),
         families=len(groups) or None,
         q2_family=1 - _press(x, y, groups) / whole if enough else None,
+    )
+
+
+def _influential(names: Sequence[str], cook: FloatArray) -> tuple[Influence, ...]:
+    """Returns the models above the usual bound on Cook's distance, the largest first."""
+    return tuple(
+        Influence(model=names[i], cook=float(cook[i]))
+        for i in np.argsort(-cook).tolist()
+        if cook[i] > 4 / len(names)
     )
 
 
