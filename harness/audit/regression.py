@@ -101,8 +101,7 @@ def fit_line(
     drawn, r2_drawn = _resampled(x, y, derive_seed(seed, "characteristics", over, *terms), draws)
     low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
     r2_low, r2_high = np.quantile(r2_drawn, [0.025, 0.975])
-    without = [_r2(np.delete(x, i, axis=0), np.delete(y, i)) for i in range(n)]
-    groups = _groups(families)
+    without, groups = [_r2(np.delete(x, i, axis=0), np.delete(y, i)) for i in range(n)], _groups(families)
     enough = len(groups) >= max(FAMILIES_MIN, k + 1)
     by_family = np.sqrt(np.diag(_cr2(x, inverse, residual, groups))) if enough else None
     return Regression(

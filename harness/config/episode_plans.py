@@ -20,8 +20,8 @@ from harness.config.sweep import Seating, deal_repeats
 from harness.core.seeds import stream
 from harness.core.vocabulary import Arm, EpisodePlan, Instance, item_key
 
-# How `items` of a game's instances are chosen. A store keeps the draw that it was begun with; the name of a draw
-# changes with every change of what it chooses.
+# Names of the ways to choose `items` of a game's instances. A store keeps the draw that it was begun with; a
+# draw that chooses otherwise gets another name.
 FIRST = "first"  # the first of each experiment: stores that name no draw
 BALANCED = "balanced-1"  # drawn evenly over experiments and places of the right answer
 
@@ -54,8 +54,8 @@ def choose_instances(
 ) -> tuple[Instance, ...]:
     """Returns at most `items` instances of the named experiments, in their order.
 
-    More items include the instances of fewer. The draw depends on the instance set alone, so that every sweep,
-    machine and day has the same items.
+    More items include the instances of fewer. The draw depends on the instance set alone, so that every
+    sweep, machine and day has the same items.
 
     experiments   names; none: all experiments
     items         None: all instances
@@ -83,8 +83,8 @@ def _balanced_order(
 ) -> list[int]:
     """Returns the places of the instances in an order of which every beginning is balanced.
 
-    Experiments take turns in a drawn order, and so do the places of the right answer within an experiment. The
-    first place differs from one experiment to the next."""
+    Experiments take turns in a drawn order, and so do the places of the right answer within an experiment.
+    The first place differs from one experiment to the next."""
 
     def drawn(*path: str) -> float:
         return stream(0, "draw", BALANCED, instances[0].game, instances[0].set_name, *path).random()

@@ -60,7 +60,7 @@ def sentences(findings: Characteristics) -> Iterator[str]:
 
 
 def _prediction(fit: Regression) -> str:
-    """Returns how well the fit predicts models that it has not seen, and models of families that it has not."""
+    """Returns how well the fit predicts single models, and whole families, that it has not seen."""
     text = f"leave-one-out Q2 = {fit.q2:.2f}"
     if fit.q2_family is None:
         return text

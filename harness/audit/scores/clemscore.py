@@ -52,7 +52,8 @@ class GameFigures:
     aborted   among these; unscored: finished without a score, not among these
     played    percent, quality in [0, 100]: rounded; quality None when nothing was played
     std       sample standard deviation of the main score over played episodes, None below two
-    items     with a scored episode;  points_se  standard error of the mean points over them, None below two"""
+    items     with a scored episode
+    points_se  standard error of the mean points over items, None below two"""
 
     game: str
     episodes: int | None = 0

@@ -280,8 +280,8 @@ def test_names_are_joined_without_case_and_that_is_said() -> None:
 
 
 def test_errors_rest_on_items() -> None:
-    """200 episodes of 20 items at temperature 0 are 20 values: the error is sqrt(10) times as wide, and an error
-    over items that a store knows comes first."""
+    """200 episodes of 20 items at temperature 0 are 20 values: the error is sqrt(10) times as wide, and an
+    error over items that a store knows comes first."""
     facts = [_facts(i, 7.0 + i) for i in range(6)]
     rows = [ScoreRow(model=f"m{i}", method="a", clemscore=float(i)) for i in range(6)]
 

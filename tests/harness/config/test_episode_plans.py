@@ -145,8 +145,8 @@ def place_of(instance: Instance) -> str:
 
 
 def test_a_balanced_draw_is_balanced_and_only_grows() -> None:
-    """Of every number of items, experiments differ by at most one, and places of the right answer by few;
-    more items include those of fewer; the head of the list is not preferred."""
+    """For every number of items experiments differ by at most one and places of the right answer by few, more
+    items include those of fewer, and the head of the list is not preferred."""
     pool = [in_experiment(number, name) for name in "abcdef" for number in range(30)]
     before: set[str] = set()
     for items in range(1, 61):

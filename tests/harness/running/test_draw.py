@@ -1,4 +1,5 @@
-"""The choice of instances in a store: new stores name their draw, older ones keep the choice they were begun with."""
+"""The choice of instances in a store: new stores name their draw, older ones keep the choice they were begun
+with."""
 
 from __future__ import annotations
 
@@ -51,7 +52,8 @@ def test_a_new_store_names_its_draw_and_growth_only_adds(tmp_path: Path) -> None
 
 
 def test_a_store_of_the_former_choice_goes_on_with_it(tmp_path: Path) -> None:
-    """A store whose sweeps name no draw has the first items of each experiment; more items are the next ones."""
+    """A store whose sweeps name no draw has the first items of each experiment; more items are the next
+    ones."""
     sweep = tmp_path / "d.toml"
     played(sweep, 6)
     store = sweep.with_suffix(".duckdb")
