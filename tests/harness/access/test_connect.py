@@ -172,3 +172,23 @@ def test_a_missing_key_is_refused_before_anything_is_connected(tmp_path: Path) -
     """The error names the variable."""
     with pytest.raises(SpecError, match="EXAMPLE_KEY"):
         connector(tmp_path, '[models.m.methods.a]\nbase_url = "https://a.example"\nkey_env = "EXAMPLE_KEY"\n')
+
+
+def test_a_proxy_is_announced_once_with_its_methods(tmp_path: Path) -> None:
+    """Methods at a remote address share one line; a server on this machine and bots need no proxy."""
+    remote = 'base_url = "https://api.example.com/v1"\n'
+    text = (
+        f"{BOTS}[models.m.methods.a]\n{remote}[models.m.methods.b]\n{remote}temperature = 1\n"
+        '[models.m.methods.here]\nbase_url = "http://127.0.0.1:9/v1"\n'
+    )
+    notices: list[str] = []
+    made = connector(tmp_path, text, notices, HTTPS_PROXY="http://user:secret@proxy.example:3128")
+
+    async def nothing(live: LiveMethods) -> None:
+        pass
+
+    connected(made, nothing)
+    (line,) = notices
+    assert line.startswith("m/a, m/b: calls go through the proxy http://")
+    assert "proxy.example:3128" in line
+    assert "secret" not in line

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.access.keys import read_keys
+from harness.access.keys import Credentials, read_keys
 from harness.config.load import parse_sweep
 from harness.config.sweep import SweepSpec
 from harness.core.errors import SpecError
@@ -84,3 +84,10 @@ def test_header_values_come_from_the_environment_or_are_literal(tmp_path: Path) 
         SpecError, match=r"b\.headers\.x-portkey-config: the environment variable PORTKEY_CONFIG"
     ):
         read_keys(spec(more), source=tmp_path / "s.toml", environ={"A_KEY": "sk-1"})
+
+
+def test_credentials_show_no_secret() -> None:
+    """Neither the key nor a header stands in the text of an object, which a traceback can show."""
+    credentials = Credentials(key="k-secret", headers={"x-token": "t-secret"}, secrets=("t-secret",))
+    assert "secret" not in repr(credentials).replace("secrets", "")
+    assert Credentials() == Credentials(key=None, headers={}, secrets=())

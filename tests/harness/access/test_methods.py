@@ -250,3 +250,11 @@ def test_prices_need_both_sides() -> None:
         is None
     )
     assert prices(replace(half, price_output_usd_per_mtok=2.0)) == Prices(input=1.0, output=2.0, cached=None)
+
+
+def test_a_method_without_a_dialect_or_an_address_sends_no_requests() -> None:
+    """What every request says is not known of bots, nor of a server without an address."""
+    method = made('base_url = "https://a.example"\n')
+    assert request_json(method) is not None
+    assert request_json(replace(method, base_url="")) is None
+    assert request_json(replace(method, dialect="bots")) is None

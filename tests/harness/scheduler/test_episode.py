@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from harness.core.errors import AccountRefused, CallError, GateClosing, Rejected
+import pytest
+
+from harness.core.errors import AccountRefused, CallError, ContextExceeded, GateClosing, Rejected
 from harness.core.records import EpisodeRecord
 from harness.core.vocabulary import Prompt
+from harness.limits.estimates import CallCost
+from harness.limits.gate import Admission, Gate, GateLimits
 from harness.scheduler.episode import Beginning, LeftPending, RecordedTurn
-from tests.world import Counter, World, plan, run
+from tests.world import GAMES, Counter, World, plan, run
 
 
 def play(
@@ -141,3 +145,52 @@ def test_a_prompt_names_its_place() -> None:
         "odd",
         0,
     )
+
+
+def test_a_failed_episode_counts_no_requests() -> None:
+    """Its row has no outcome, no score, and zeros where a game counts its requests."""
+
+    async def scenario() -> World:
+        world = World()
+        refused = ContextExceeded("too long", status=400)
+        world.add(
+            backend=Counter(world.clock, trouble=lambda prompt, number: refused if number == 2 else None)
+        )
+        await world.scheduler({"m/a": iter([plan(0, goal=4)])}).play_all()
+        return world
+
+    (row,) = run(scenario).rows.episodes
+    assert (row.status, row.outcome, row.score) == ("failed", None, None)
+    assert (row.requests, row.parsed, row.violated, row.metrics_json) == (0, 0, 0, "{}")
+
+
+def test_a_seating_has_a_method_for_each_seat() -> None:
+    """A plan with fewer methods than its game has seats is a mistake of ours, and raises at once."""
+
+    async def scenario() -> None:
+        world = World()
+        world.add()
+        await world.player().play(plan(0, seats=1), Beginning(), lambda: None)
+
+    with pytest.raises(ValueError, match="zip"):
+        run(scenario)
+
+
+def test_the_remainder_of_an_episode_shrinks_with_its_turns() -> None:
+    """A turn waits with the expected turns ahead of its episode, one at least."""
+    remainders: list[float] = []
+
+    class Noting(Gate):
+        async def enter(self, remainder: float, cost: CallCost) -> Admission:
+            remainders.append(remainder)
+            return await super().enter(remainder, cost)
+
+    async def scenario() -> None:
+        world = World()
+        gate = Noting("m/a", GateLimits(concurrency=1), clock=world.clock, on_event=lambda kind, detail: None)
+        world.add_at(gate, "m/a")
+        await world.scheduler({"m/a": iter([plan(0, goal=6)])}).play_all()
+
+    run(scenario)
+    typical = GAMES["count"].turns_typical
+    assert remainders == [max(1.0, typical - turn) for turn in range(6)]

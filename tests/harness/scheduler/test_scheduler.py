@@ -187,3 +187,20 @@ def test_a_failed_episode_teaches_no_length() -> None:
         return scheduler._expected("count", "all")
 
     assert run(scenario) == GAMES["count"].turns_typical
+
+
+def test_a_tally_sums_the_scores_of_finished_episodes() -> None:
+    """Three episodes counted to their end have 100 each; one that miscounts has none."""
+
+    async def scenario() -> tuple[float, int, int]:
+        world = World()
+        world.add(
+            backend=Counter(world.clock, trouble=lambda prompt, number: "wrong" if number == 1 else None),
+            window=1,
+        )
+        scheduler = world.scheduler({"m/a": plans(4)})
+        await scheduler.play_all()
+        tally = scheduler.tallies["m/a"]
+        return tally.score_sum, tally.scored, tally.finished
+
+    assert run(scenario) == (300.0, 3, 4)

@@ -98,3 +98,16 @@ def test_a_slow_method_is_not_taken_for_a_dead_one() -> None:
         return world
 
     assert run(scenario).rows.gate_events == []
+
+
+def test_the_very_first_call_is_named_too() -> None:
+    """A provider that never answers: the first call of the run is named after a minute."""
+
+    async def scenario() -> World:
+        world = World()
+        world.add(backend=Counter(world.clock, latency_s=100.0), window=1)
+        await world.scheduler({"m/a": iter([plan(0, goal=1)])}).play_all()
+        return world
+
+    (event,) = [event for event in run(scenario).rows.gate_events if event.kind == "stuck"]
+    assert event.detail.endswith("turn 0")
