@@ -38,3 +38,10 @@ def test_characters_a_token_are_a_moving_mean_of_all_kinds() -> None:
     assert estimates.expect("b", characters=100, tokens_max=1).input_tokens == pytest.approx(100 / ratio)
     estimates.learn("a", characters=200, cost=CallCost(input_tokens=0.0))
     assert estimates.expect("b", characters=100, tokens_max=1).input_tokens == pytest.approx(100 / ratio)
+
+
+def test_a_single_token_teaches_too() -> None:
+    """The smallest input that a provider can count moves the ratio."""
+    estimates = Estimates()
+    estimates.learn("a", characters=54, cost=CallCost(input_tokens=1.0))
+    assert estimates.expect("b", characters=100, tokens_max=1).input_tokens == pytest.approx(100 / 5.0)

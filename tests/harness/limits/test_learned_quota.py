@@ -310,3 +310,64 @@ def test_random_refusals_that_count_as_a_rate_lower_it_no_more_than_before() -> 
     learned.refused(sent_s=200.0, now_s=200.05, retry_after_s=None, of_rate=False)
     assert learned.per_minute == 100.0
     assert learned.changes == changes
+
+
+def test_short_silences_are_no_quota() -> None:
+    """Silences of less than five seconds come by chance where many calls fail."""
+    for length_s, figure in ((4.9, None), (5.0, 100.0)):
+        learned = LearnedQuota()
+        for begin_s in (100.0, 170.0):
+            for number in range(100):
+                learned.sent(begin_s + 0.1 * number)
+            learned.begin_silence()
+            learned.end_silence(since_s=begin_s + 10.0, refused=True, now_s=begin_s + 10.0 + length_s)
+        assert learned.per_minute == figure
+
+
+def test_two_silences_lower_a_figure_that_was_too_high() -> None:
+    """A known figure is replaced by a lower one that two silences show, and not by a higher one."""
+    for known, figure in ((900.0, 100.0), (50.0, 50.0)):
+        learned = with_figure(known)
+        for begin_s in (100.0, 160.0):
+            for number in range(100):
+                learned.sent(begin_s + 0.1 * number)
+            learned.begin_silence()
+            learned.end_silence(since_s=begin_s + 10.0, refused=True, now_s=begin_s + 30.0)
+        assert learned.per_minute == figure
+
+
+def test_a_pace_counts_from_the_first_request_whenever_that_was() -> None:
+    """Thirty requests in ten seconds, late in a run: the pace is 180 a minute."""
+    learned = LearnedQuota()
+    for number in range(30):
+        learned.sent(1_000.0 + number / 3)
+        learned.taken(sent_s=1_000.0 + number / 3)
+    refuse(learned, 1_010.0, retry_after_s=1.0, of_rate=True)
+    assert learned.per_minute is not None
+    assert 150 <= learned.per_minute <= 190
+
+
+def test_the_most_in_a_minute_leaves_out_what_is_a_minute_old() -> None:
+    """Ten in one second and ten exactly a minute later are ten a minute."""
+    learned = LearnedQuota()
+    for second in (0.0, 60.0):
+        for number in range(10):
+            learned.sent(second + 0.01 * number)
+            learned.taken(sent_s=second + 0.01 * number)
+    for number in range(3):
+        refuse(learned, 61.0 + number, retry_after_s=30.0)
+    assert learned.per_minute == 10.0
+
+
+def test_a_trial_that_is_taken_when_room_was_just_made_confirms_the_suspicion() -> None:
+    """Sixty in the first second, then a refusal that asks to wait until they are a minute old."""
+    for trial_s, figure in ((60.0, 60.0), (62.0, None)):
+        learned = LearnedQuota()
+        for number in range(60):
+            learned.sent(0.01 * number)
+            learned.taken(sent_s=0.01 * number)
+        refuse(learned, 30.0, retry_after_s=trial_s - 30.0)
+        assert learned.wait_s(31.0) > 0.0
+        learned.sent(trial_s)
+        learned.taken(sent_s=trial_s)
+        assert learned.per_minute == figure

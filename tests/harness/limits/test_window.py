@@ -245,3 +245,45 @@ def test_one_call_more_than_were_ever_served_together_is_a_limit_of_places() -> 
         window.served(sent_s=0.0, sent_with=40, now_s=0.0, in_flight=1)
     (change,) = fail(window, 3, sent_s=1.0, now_s=1.0, sent_with=41)
     assert (change.before, change.after) == (41, 40)
+
+
+def test_places_are_told_from_chance_by_the_share_that_fails() -> None:
+    """Four fifths of the calls sent with 41 in flight must fail to make 40 a limit of places."""
+    for others, after in ((0, 40), (1, 28)):
+        window = Window(start=41, ceiling=41)
+        for _ in range(2_000):
+            window.sent(40)
+            window.served(sent_s=0.0, sent_with=40, now_s=0.0, in_flight=1)
+        changes = fail(window, 1, sent_s=1.0, now_s=1.0, sent_with=41)
+        for _ in range(1 + others):
+            window.sent(41)
+        changes += fail(window, 2, sent_s=1.0, now_s=1.0, sent_with=41)
+        if not changes:
+            changes += fail(window, 1, sent_s=1.0, now_s=1.0, sent_with=41)
+        assert [change.after for change in changes] == [after]
+
+
+def test_a_call_sent_at_the_moment_of_a_cut_counts_for_nothing() -> None:
+    """Only calls sent after a cut are evidence for a further one, or for growth."""
+    window = Window(start=100, ceiling=100)
+    grow(window, 5)
+    assert len(fail(window, 3, sent_s=1.0, now_s=2.0)) == 1
+    assert fail(window, 10, sent_s=2.0, now_s=3.0) == []
+    grow(window, 3, sent_s=2.0, now_s=3.0)
+    assert window.size == 70
+
+
+def test_a_window_of_one_has_no_cut() -> None:
+    """Trouble at a window of one changes nothing, so there is nothing to report."""
+    window = Window(start=1, ceiling=4)
+    assert fail(window, 20, sent_s=1.0, now_s=1.5) == []
+    assert window.size == 1
+
+
+def test_a_small_window_grows_by_one_after_a_queue() -> None:
+    """An eighth of a small window is less than a call: it grows by one."""
+    window = Window(start=8, ceiling=8)
+    window.update_load(running=4, waiting=4, in_flight=8)
+    assert window.size == 6
+    window.update_load(running=6, waiting=0, in_flight=6)
+    assert window.size == 7
