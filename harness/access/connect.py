@@ -259,12 +259,18 @@ class Connector:
             secrets=credentials.secrets,
         )
 
+    def proxy_of(self, name: str) -> str | None:
+        """Returns the proxy of a method's calls, without its password; None if they go to the server directly."""
+        address = self.methods[name].base_url
+        proxy = proxy_for(address, self.context.environ) if address is not None else None
+        return None if proxy is None else without_password(proxy)
+
     def _announce_proxies(self) -> None:
         """Names each proxy once, with the methods whose calls go through it."""
         users: dict[str, list[str]] = {}
-        for name, part in self.methods.items():
-            if part.base_url is not None and (proxy := proxy_for(part.base_url, self.context.environ)):
-                users.setdefault(without_password(proxy), []).append(name)
+        for name in self.methods:
+            if (proxy := self.proxy_of(name)) is not None:
+                users.setdefault(proxy, []).append(name)
         for proxy, names in users.items():
             self.context.notify(f"{', '.join(names)}: calls go through the proxy {proxy}")
 

@@ -24,6 +24,7 @@ from harness.core.addresses import why_unconnected
 from harness.core.errors import CallError, Rejected
 from harness.core.protocols import Backend, Clock
 from harness.core.records import CallRecord, ProbeRecord, Record
+from harness.core.reply_problems import counts_of, reply_problems
 from harness.core.vocabulary import AccessMethod, Message, Prompt, ReplyFormat, digest
 from harness.limits.headers import read_reports
 from harness.scheduler.call import Caller, CallPlace, RetryPolicy, Route
@@ -69,7 +70,8 @@ class MethodCheck:
     """The check of one method.
 
     limits   quota -> limit a minute, as the provider's headers report it
-    probes   the rows of its probes; empty without probes"""
+    probes   the rows of its probes; empty without probes
+    warnings   signs in its first answer that it is set up wrongly, each with its remedy"""
 
     method: AccessMethod
     steps: tuple[Step, ...]
@@ -77,6 +79,7 @@ class MethodCheck:
     first_answer_s: float | None
     probes: tuple[ProbeRecord, ...]
     spent: CheckCost
+    warnings: tuple[str, ...] = ()
 
     @property
     def reached(self) -> bool:
@@ -96,10 +99,12 @@ class CheckTarget:
     """A method to check.
 
     route    its method, gate and backend
-    server   the backend of its server, without what surrounds it in a run"""
+    server   the backend of its server, without what surrounds it in a run
+    proxy    the proxy of its calls, without a password; None: they go to the server directly"""
 
     route: Route
     server: Server
+    proxy: str | None = None
 
 
 class NullSink:
@@ -145,8 +150,9 @@ async def check_method(
     limits: Mapping[str, float] = {}
     first_s: float | None = None
     probes: list[ProbeRecord] = []
-    if await _is_reachable(method, steps, clock) and await _serves_model(target, steps, clock):
-        first_s, limits = await _first_answer(target, steps, caller, clock)
+    warnings: tuple[str, ...] = ()
+    if await _is_reachable(method, target.proxy, steps, clock) and await _serves_model(target, steps, clock):
+        first_s, limits, warnings = await _first_answer(target, steps, caller, clock)
         if first_s is not None and probing:
             probes = await _ask_probes(target, caller, kept, first_asks(), check_at)
             probes += await _ask_probes(target, caller, kept, later_asks(probes), check_at)
@@ -157,14 +163,19 @@ async def check_method(
         first_answer_s=first_s,
         probes=tuple(probes),
         spent=_spent(method, kept.rows),
+        warnings=warnings,
     )
 
 
 # --- address, key, model --------------------------------------------------------------------------------
 
 
-async def _is_reachable(method: AccessMethod, steps: list[Step], clock: Clock) -> bool:
-    """Adds the steps name, connection and TLS, each apart, so that an error has a place."""
+async def _is_reachable(method: AccessMethod, proxy: str | None, steps: list[Step], clock: Clock) -> bool:
+    """Adds the steps name, connection and TLS, each apart, so that an error has a place. A proxy does these
+    steps itself."""
+    if proxy is not None:
+        steps.append(Step(name="connection", good=True, observed=f"through the proxy {proxy}", seconds=0.0))
+        return True
     parts = urlsplit(method.base_url)
     host, secure = parts.hostname or "", parts.scheme == "https"
     port = parts.port or (443 if secure else 80)
@@ -239,10 +250,11 @@ async def _serves_model(target: CheckTarget, steps: list[Step], clock: Clock) ->
 
 async def _first_answer(
     target: CheckTarget, steps: list[Step], caller: Caller, clock: Clock
-) -> tuple[float | None, Mapping[str, float]]:
+) -> tuple[float | None, Mapping[str, float], tuple[str, ...]]:
     """Asks one question with the sweep's parameters: only an answer proves key, model and parameters.
 
-    returns  seconds to the answer, None if there was none; quota -> limit a minute, from its headers"""
+    returns  seconds to the answer, None if there was none; quota -> limit a minute, from its headers; what is
+             odd about it"""
     route = target.route
     prompt = _prompt((Message("user", "Say hello."),), ANY_TEXT.tokens_max)
     began = clock.now()
@@ -259,13 +271,14 @@ async def _first_answer(
                 seconds=clock.now() - began,
             )
         )
-        return None, {}
+        return None, {}, ()
     took_s = clock.now() - began
     steps.append(
         Step(name="answer", good=True, observed=completion.served_model or "no model named", seconds=took_s)
     )
     reports = read_reports(completion.headers, clock.wall())
-    return took_s, {str(quota): report.limit for quota, report in reports.items() if report.limit is not None}
+    limits = {str(quota): report.limit for quota, report in reports.items() if report.limit is not None}
+    return took_s, limits, reply_problems(counts_of(completion))
 
 
 # --- the probes -----------------------------------------------------------------------------------------

@@ -111,5 +111,9 @@ async def _check_all(spec: SweepSpec, context: RunContext, *, probing: bool) -> 
             live.background.start_soon(gate.run_timer)
         async with anyio.create_task_group() as checking:
             for name, backend in live.wired.items():
-                checking.start_soon(check, name, CheckTarget(route=live.routes[name], server=backend))
+                checking.start_soon(
+                    check,
+                    name,
+                    CheckTarget(route=live.routes[name], server=backend, proxy=connector.proxy_of(name)),
+                )
     return tuple(checks[name] for name in connector.methods if name in checks)

@@ -171,6 +171,7 @@ def _report_end(end: RunEnd, store: Path, *, resume: str, retrying: bool) -> int
         notify(f"{count} failed: {why}")
     if end.finished:
         _warn_of_methods_that_only_abort(store)
+        _warn_of_replies(store)
     if end.failed:
         notify(f"to play failed episodes again: {resume} --retry-failed")
     go_on = f"{resume} --retry-failed" if retrying else resume
@@ -183,6 +184,18 @@ def _report_end(end: RunEnd, store: Path, *, resume: str, retrying: bool) -> int
     if end.pending:
         notify(f"go on with: {go_on}")
     return FAILED if end.failed or end.pending else 0
+
+
+def _warn_of_replies(store: Path) -> None:
+    """Names signs in the last run's replies that a method is set up wrongly, each with its remedy."""
+    from harness.core.reply_problems import reply_problems
+    from harness.store.file import open_to_read
+    from harness.store.reader import reply_counts
+
+    with open_to_read(store) as connection:
+        for method, counts in reply_counts(connection).items():
+            for problem in reply_problems(counts):
+                notify(f"{method}: {problem}")
 
 
 def _warn_of_methods_that_only_abort(store: Path) -> None:

@@ -43,6 +43,10 @@ def print_checks(checks: Sequence[MethodCheck], findings: Sequence[ProbeFinding]
                         f"{check.method.name}: {step.name}: {escape_control(step.observed)}", style="bold red"
                     )
                 )
+        for warning in check.warnings:
+            console.print(
+                Text(f"{check.method.name}: {escape_control(warning)}", style="yellow"), soft_wrap=True
+            )
     for answer, title in (("broken", "Not as requested"), ("unclear", "Unclear")):
         chosen = [finding for finding in findings if finding.answer == answer]
         if chosen:
@@ -90,6 +94,7 @@ def checks_as_json(
             ],
             "limits": dict(check.limits),
             "first_answer_s": check.first_answer_s,
+            "warnings": list(check.warnings),
             "spent": {
                 "calls": check.spent.calls,
                 "prompt_tokens": check.spent.prompt_tokens,

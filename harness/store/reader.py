@@ -14,6 +14,7 @@ import orjson
 
 from harness.core.errors import StoreError
 from harness.core.records import LookRecord, ProbeRecord, SummaryRecord, Transcript, TranscriptTurn
+from harness.core.reply_problems import THOUGHTS_END, TOOL_REASONS, ReplyCounts
 from harness.core.vocabulary import Message
 from harness.store.planned_plays import ITEM, PlayCounts, counted_condition, play_counts
 from harness.store.query_server import Readable
@@ -329,6 +330,25 @@ def nothing_but_aborts(connection: Readable) -> list[tuple[str, int, str, str]]:
             AND row_number() OVER (PARTITION BY method ORDER BY n DESC, reason) = 1
         ORDER BY method"""
     ).fetchall()
+
+
+def reply_counts(connection: Readable) -> dict[str, ReplyCounts]:
+    """Returns method -> the counts of its good replies in the last run that hint at a wrong set-up."""
+    rows = connection.execute(
+        """
+        SELECT method, count(*), count(*) FILTER (contains(reply, ?)),
+               count(*) FILTER (trim(reply) = '' AND coalesce(reasoning, '') <> '' AND NOT called),
+               count(*) FILTER (trim(reply) = '' AND called)
+        FROM (SELECT *, coalesce(list_contains(?, lower(finish_reason)), false) AS called FROM calls)
+        WHERE error_class IS NULL AND run_id = (SELECT max(run_id) FROM calls) GROUP BY method ORDER BY method""",
+        [THOUGHTS_END, list(TOOL_REASONS)],
+    ).fetchall()
+    return {
+        method: ReplyCounts(
+            replies=replies, with_thoughts=with_thoughts, only_thoughts=only_thoughts, tool_calls=tool_calls
+        )
+        for method, replies, with_thoughts, only_thoughts, tool_calls in rows
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

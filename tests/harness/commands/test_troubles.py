@@ -300,3 +300,47 @@ def test_failing_episodes_are_no_scores(tmp_path: Path, provider: str) -> None:
         (0, "finished", "aborted", 1),
         (1, "finished", "aborted", 3),
     ]
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (400, "xyzzy is exhausted, request 4711"),
+        (422, "der Schluessel gilt nicht"),
+        (400, "le modele demande est inconnu"),
+        (401, "no"),
+        (429, "You exceeded your current quota, please check your plan and billing details."),
+        (404, "nothing here"),
+    ],
+)
+def test_refusals_in_any_words_burn_no_episode(
+    tmp_path: Path, provider: str, status: int, words: str
+) -> None:
+    """An exhausted account, a refused key, an unknown model: five answers and those in flight at most, all
+    episodes pending, exit code 3, and one sentence with the provider's words."""
+    Provider.answers = {"POST": (status, {"error": {"message": words}})}
+    sweep = api_sweep(tmp_path, provider)
+    sweep.write_text(sweep.read_text().replace("items = 4", "items = 40"))
+    ended = lightbulb("run", sweep)
+    assert ended.returncode == 3
+    assert "0 episodes finished, 0 failed, 40 pending" in ended.stderr
+    assert [line for line in ended.stderr.splitlines() if line.startswith("m/api: stopped")] == [
+        line for line in ended.stderr.splitlines() if words in line and line.startswith("m/api: stopped")
+    ]
+    ((calls, episodes),) = rows(
+        tmp_path / "a.duckdb",
+        "SELECT count(*), (SELECT count(*) FROM episodes WHERE status <> 'pending') FROM calls",
+    )
+    assert int(str(calls)) <= 5 + 8  # the window starts with 8
+    assert episodes == 0
+
+
+def test_replies_that_hint_at_a_wrong_set_up_are_named_with_the_key(tmp_path: Path, provider: str) -> None:
+    """Thoughts within replies, at the end of a run and in a check."""
+    thinking = {"message": {"content": "<think>hm</think>no clue"}, "finish_reason": "stop"}
+    Provider.answers = {"POST": (200, {"choices": [thinking]})}
+    sweep = api_sweep(tmp_path, provider)
+    sentence = "4 of 4 replies contain </think>: thoughts are part of the reply; set thinks_aloud = true"
+    assert f"m/api: {sentence}" in lightbulb("run", sweep).stderr
+    checked = lightbulb("check", sweep)
+    assert "1 of 1 replies contain </think>" in checked.stdout + checked.stderr
