@@ -10,6 +10,7 @@ row_encoding.py      rows of any type as lines of JSON
 query.py             a query with its result as rows, Arrow table or DataFrame
 planned_plays.py     which plays are planned, and which of them have ended, failed or are open
 backup.py            copies a store, also a running sweep's
+reply_ends.py        stored replies that a failure or a filter cut
 reader.py            rows for scores, audits and transcripts
 report_queries.py    counts and transcripts for pages
 plan_queries.py      episode lengths and server times for plans

@@ -6,11 +6,13 @@ calls in a fraction of a second."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Literal, NamedTuple
 
 import orjson
 
 from harness.store.query_server import Readable
+from harness.store.reply_ends import declared_good_ends, is_cut
 
 Which = Literal["ended", "finished", "failed"]
 
@@ -97,7 +99,7 @@ def unfinished_turns(connection: Readable) -> dict[str, list[StoredTurn]]:
     ids = list(cut_off)
     rows = connection.execute(
         """
-        SELECT episode_id, turn, attempt, ask_hash, reply FROM calls
+        SELECT episode_id, turn, attempt, ask_hash, reply, method, finish_reason FROM calls
         WHERE rowid IN (
             SELECT rowid FROM calls WHERE error_class IS NULL AND episode_id IN (SELECT unnest(?)))""",
         [ids],
@@ -107,8 +109,13 @@ def unfinished_turns(connection: Readable) -> dict[str, list[StoredTurn]]:
             "SELECT episode_id, turn, attempt FROM turns WHERE episode_id IN (SELECT unnest(?))", [ids]
         ).fetchall()
     )
+    declared = declared_good_ends(connection)
     turns: dict[str, list[StoredTurn]] = {}
-    for episode_id, turn, attempt, ask_hash, reply in sorted(rows):
+    for episode_id, turn, attempt, ask_hash, reply, method, finish_reason in sorted(
+        rows, key=itemgetter(0, 1, 2)
+    ):
+        if is_cut(finish_reason, declared.get(method, ())):
+            continue  # asked again: older versions stored such replies as good ones
         known = turns.setdefault(episode_id, [])
         if attempt == cut_off[episode_id] and turn == len(
             known
