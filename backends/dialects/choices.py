@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from itertools import repeat
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from backends.dialects import sse
 from backends.dialects.chunks import Chunks, completed, misplaced_text, read_chunks, unknown_place
@@ -51,7 +51,12 @@ def read_choices(
 
 
 class _Reply:
-    """The reply that the objects of one answer spell."""
+    """The reply that the objects of one answer spell. `add` runs for every event of a stream: it is tuned."""
+
+    _finish_reason: str | None = None
+    _index: int | None = None
+    _has_reply = False  # there was a place for a text, be it empty
+    _text_after_end = False
 
     def __init__(self, answer: HttpResponse, wall_s: float, row: Provider, read_parts: PartsReader) -> None:
         self._answer = answer
@@ -62,22 +67,16 @@ class _Reply:
         self._thoughts: list[str] = []
         self._metadata: dict[str, object] = {}
         self._usages: list[object] = []
-        self._finish_reason: str | None = None
-        self._index: int | None = None
-        self._has_reply = False  # a place for a text was there, be it empty
-        self._text_after_end = False
         self.times_s: list[float] = []
 
     def add(self, body: Mapping[str, object], at_s: float) -> None:
         """Takes one object, in the order of the answer.
 
         raises  the CallError that it states; UnknownEnd if it has text in an unknown place"""
-        choices = body.get("choices") or []
-        choice = choices[0] if isinstance(choices, list) and choices else None
-        if not isinstance(choices, list) or not isinstance(choice, dict | None):
-            raise Garbled(f"the choices of the answer are malformed: {self._answer.start()}", status=200)
+        choices: Any = body.get("choices")
+        choice = choices[0] if type(choices) is list and choices else None
         if choice is None or "error" in body:
-            self._check_stray(body)
+            self._check_stray(body, choices)
         if choice is None or "model" not in self._metadata:  # the first objects and the last
             self._metadata |= {name: body[name] for name in _METADATA if body.get(name)}
         if (usage := body.get("usage")) is not None:
@@ -86,29 +85,39 @@ class _Reply:
             self._usages.append(mapping_or_empty(body["x_groq"]).get("usage"))
         if choice is None:
             return
+        if type(choice) is not dict:
+            raise self._malformed()
         if choice.get("error"):
             raise error_from_value({"error": choice["error"]}, self._answer, self._wall_s, self._row)
         text, thoughts = self._read_parts(choice, self._row)
         if text is not None:
             self._has_reply = True
         if text or thoughts:
-            self._add_text(choice, text or "", thoughts or "", at_s)
+            if not ("message" in choice and self._repeats(choice, text)):
+                self._text_after_end = self._finish_reason is not None
+                self.times_s.append(at_s)
+                self._texts.append(text or "")
+                if thoughts:
+                    self._thoughts.append(thoughts)
         elif (place := misplaced_text(choice)) is not None:
             raise self._unknown_place(f"choices[0].{place}")
-        if len(choices) > 1 or choice.get("index") != self._index:
+        if choice.get("index") != self._index or len(choices) > 1:
             self._check_index(choices)
         if (reason := choice.get("finish_reason")) is not None:
             self._finish_reason = _finish(reason) or self._finish_reason
 
-    def _add_text(self, choice: Mapping[str, object], text: str, thoughts: str, at_s: float) -> None:
-        if self._texts and "message" in choice and not isinstance(choice.get("delta"), dict):
-            if text != "".join(self._texts):  # some gateways end a stream with the whole message
-                raise self._unknown_place("a message behind the deltas of a stream")
-            return
-        self._text_after_end = self._finish_reason is not None
-        self.times_s.append(at_s)
-        self._texts.append(text)
-        self._thoughts.append(thoughts)
+    def _repeats(self, choice: Mapping[str, object], text: str | None) -> bool:
+        """Says whether a stream ends with the whole message that its events spelled, as some gateways' do.
+
+        raises  UnknownEnd if the whole message is another one"""
+        if not self._texts or choice.get("delta") is not None:
+            return False
+        if text != "".join(self._texts):
+            raise self._unknown_place("a message behind the deltas of a stream")
+        return True
+
+    def _malformed(self) -> Garbled:
+        return Garbled(f"the choices of the answer are malformed: {self._answer.start()}", status=200)
 
     def _check_index(self, choices: list[object]) -> None:
         """Raises UnknownEnd if a second choice has text: one reply is asked for, and it has the first
@@ -122,15 +131,16 @@ class _Reply:
             if index != self._index and isinstance(choice, dict) and (place := misplaced_text(choice)):
                 raise self._unknown_place(f"a choice with index {index}: {place}")
 
-    def _check_stray(self, body: Mapping[str, object]) -> None:
-        """Raises the error that an object states, and UnknownEnd if it has text but no choice; a ping has
-        neither."""
+    def _check_stray(self, body: Mapping[str, object], choices: object) -> None:
+        """Raises the error that an object states, and UnknownEnd if it has text but no choice; a ping has neither."""
         error = stated_error(body)
-        if error is None and "choices" not in body and "usage" not in body and is_bare_error(body):
+        if error is None and choices is None and "usage" not in body and is_bare_error(body):
             error = body
         if error is not None:
             raise error_from_value(error, self._answer, self._wall_s, self._row)
-        if "choices" not in body and (place := misplaced_text(body)) is not None:
+        if not isinstance(choices, list | None):
+            raise self._malformed()
+        if choices is None and (place := misplaced_text(body)) is not None:
             raise self._unknown_place(place)
 
     def _unknown_place(self, place: str) -> UnknownEnd:

@@ -57,14 +57,16 @@ def read_chunks(answer: HttpResponse, wall_s: float, row: Provider) -> Chunks:
             nothing"""
     if not answer.succeeded:
         raise error_from_response(answer, wall_s, row)
-    if sse.is_event_stream(answer):
+    if answer.body[:1] != b"{" and sse.is_event_stream(answer):
         chunks = _of_stream(answer, wall_s, row)
         return chunks if answer.arrivals is not None else chunks._replace(times_s=[])
     try:
         value = answer.json()
     except Garbled as error:
         raise answer.broken or error from error
-    objects = [item for item in (value if isinstance(value, list) else [value]) if isinstance(item, dict)]
+    if type(value) is dict:
+        return Chunks([value], [], True, None)
+    objects = [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
     if not objects:
         raise Garbled("the answer is JSON but no object", status=answer.status)
     return Chunks(objects, [], True, None)

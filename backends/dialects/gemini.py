@@ -131,12 +131,17 @@ class _Reply:
                 text in an unknown place"""
         candidates = body.get("candidates")
         candidate = candidates[0] if isinstance(candidates, list) and candidates else None
+        if not isinstance(candidates, list | None) or not isinstance(candidate, dict | None):
+            raise Garbled(
+                f"the candidates of the answer are malformed: {self._answer.start()}",
+                status=self._answer.status,
+            )
         if "error" in body or candidate is None:
             self._check_stray(body)
         self._metadata |= {name: body[name] for name in ("modelVersion", "responseId") if body.get(name)}
         if isinstance(usage := body.get("usageMetadata"), dict):
             self._usages.append(usage)
-        if not isinstance(candidate, dict):
+        if candidate is None:
             return
         self._has_candidate = True
         text, thoughts = self._parts(candidate)

@@ -50,7 +50,11 @@ def events(body: bytes, arrivals: Arrivals | None) -> Iterator[ServerSentEvent]:
         offset, body = len(_BOM), body[len(_BOM) :]
     if b"\r" in body:
         body = _LONE_RETURN.sub(b"\n", body)
-    at_s = _Clock(arrivals)
+    ends, times_s = (arrivals.ends, arrivals.times_s) if arrivals and arrivals.ends else ((0,), (0.0,))
+
+    def at_s(end: int) -> float:
+        return times_s[min(bisect_left(ends, end), len(ends) - 1)]
+
     for line in body.split(b"\n"):
         offset += len(line) + 1
         if line.endswith(b"\r"):
@@ -75,21 +79,6 @@ def events(body: bytes, arrivals: Arrivals | None) -> Iterator[ServerSentEvent]:
             yield ServerSentEvent(ERROR, line[6:].strip(), at_s(offset))
     if data and any(data):
         yield ServerSentEvent(name, b"\n".join(data), at_s(last))
-
-
-class _Clock:
-    """Maps an offset in the body to the arrival of the piece that contains it."""
-
-    __slots__ = ("_ends", "_times_s")
-
-    def __init__(self, arrivals: Arrivals | None) -> None:
-        self._ends = arrivals.ends if arrivals else ()
-        self._times_s = arrivals.times_s if arrivals else ()
-
-    def __call__(self, end: int) -> float:
-        if not self._ends:
-            return 0.0
-        return self._times_s[min(bisect_left(self._ends, end), len(self._ends) - 1)]
 
 
 def pace(times_s: Sequence[float]) -> Pace | None:
