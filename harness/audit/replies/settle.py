@@ -1,4 +1,4 @@
-"""How many prompts, with as many repeats as now, would settle an open verdict on replies."""
+"""Computes how many prompts, with as many repeats as now, would settle an open verdict on replies."""
 
 from __future__ import annotations
 

@@ -253,7 +253,7 @@ def test_prices_need_both_sides() -> None:
 
 
 def test_a_method_without_a_dialect_or_an_address_sends_no_requests() -> None:
-    """What every request says is not known of bots, nor of a server without an address."""
+    """Bots, and a server without an address, have no text that every request says."""
     method = made('base_url = "https://a.example"\n')
     assert request_json(method) is not None
     assert request_json(replace(method, base_url="")) is None

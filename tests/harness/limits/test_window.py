@@ -287,3 +287,11 @@ def test_a_small_window_grows_by_one_after_a_queue() -> None:
     assert window.size == 6
     window.update_load(running=6, waiting=0, in_flight=6)
     assert window.size == 7
+
+
+def test_a_long_queue_of_others_leaves_one_call() -> None:
+    """Our one call in a hundred that wait: the window falls to one, and not below."""
+    window = Window(start=8, ceiling=8)
+    for _ in range(20):
+        window.update_load(running=1, waiting=100, in_flight=1)
+    assert window.size == 1
