@@ -59,11 +59,10 @@ name = "limits"
 repeats = {repeats}
 [games.wordle]
 items = 30
-[retry]
-patience_s = 20
 [audit]
 again = false
 """
+DYING = "[retry]\npatience_s = 20  # the dead provider is not waited for longer\n"
 METHOD = """
 [models.bots.methods.{name}]
 provider = "emulator"
@@ -127,9 +126,13 @@ async def measure_makespan(folder: Path) -> list[str]:
         emulators: dict[str, Emulator] = {}
         for name, provider in providers.items():
             emulators[name] = await stack.enter_async_context(serving(provider))
-        text = SWEEP.format(repeats=8) + "".join(
-            METHOD.format(name=name, base_url=emulator.base_url, more="concurrency = 16")
-            for name, emulator in emulators.items()
+        text = (
+            SWEEP.format(repeats=8)
+            + DYING
+            + "".join(
+                METHOD.format(name=name, base_url=emulator.base_url, more="concurrency = 16")
+                for name, emulator in emulators.items()
+            )
         )
         store = await run_sweep(folder, "makespan", text)
     lines = []
