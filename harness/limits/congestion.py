@@ -20,6 +20,7 @@ FEW_IN_FLIGHT = (
 )
 # a learned quota changes by steps of a percent; an event for each says nothing
 ANNOUNCED_CUT, ANNOUNCED_RAISE = 0.95, 1.25
+PAUSES_COMPARED, PAUSES_DIFFER = 3, 1.2  # so many pauses, the longest by so much longer than the shortest
 
 
 class Congestion:
@@ -34,6 +35,7 @@ class Congestion:
         self.last_failure = ""
         self.sent_calls = 0
         self._few = FailureMonitor()  # of calls sent with few others in flight
+        self._pauses_asked = (float("inf"), 0.0, 0)  # shortest, longest, number
         self._breaker = Breaker()
         self._on_event = on_event
         self._served_sent_s = float("-inf")  # when the latest of the served calls was sent
@@ -112,16 +114,15 @@ class Congestion:
         probe_pause_s = self._breaker.failed(sent_s=sent_s, sent_calls=self.sent_calls, now_s=now_s)
         if not self._breaker.open:
             paced = limited and self.learned.per_minute is not None
-            if limited and not quota_known:
-                few = sent_with <= FEW_IN_FLIGHT * self.window.served_with
-                of_rate = few and self._few.failed()
-                if of_rate:
-                    self._few.reset()
-                self.learned.refused(sent_s=sent_s, now_s=now_s, retry_after_s=retry_after_s, of_rate=of_rate)
+            change = None
             if not paced:
                 change = self.window.failed(sent_s=sent_s, sent_with=sent_with, now_s=now_s)
                 if change is not None:
                     self._note_window_change(change, cause)
+            if limited and not quota_known:
+                undone = change is not None and change.after > change.before
+                of_rate = undone or self._speaks_of_rate(sent_with, pause_s)
+                self.learned.refused(sent_s=sent_s, now_s=now_s, retry_after_s=retry_after_s, of_rate=of_rate)
         elif not was_open:
             self.window.restart(now_s=now_s)
             self._stragglers = in_flight
@@ -135,6 +136,19 @@ class Congestion:
             or sent_with <= self.window.served_with
         )
         return max(pause_s, probe_pause_s or 0.0) if too_fast or self._breaker.open else 0.0
+
+    def _speaks_of_rate(self, sent_with: int, pause_s: float) -> bool:
+        """Returns whether refusals are of a rate: pauses of different lengths are computed from the time, and
+        when a place comes free no provider knows; or calls are refused with few in flight."""
+        if pause_s > 0.0:
+            low_s, high_s, count = self._pauses_asked
+            self._pauses_asked = min(low_s, pause_s), max(high_s, pause_s), count + 1
+            if count >= PAUSES_COMPARED and high_s > PAUSES_DIFFER * low_s:
+                return True
+        if sent_with > FEW_IN_FLIGHT * self.window.served_with or not self._few.failed():
+            return False
+        self._few.reset()
+        return True
 
     def left(self, sent_s: float) -> None:
         """Takes that a call sent then is no longer in flight."""

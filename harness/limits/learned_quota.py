@@ -78,6 +78,7 @@ class LearnedQuota:
         self._silence: tuple[float, float] | None = (
             None  # the last short one: when it began, requests a minute
         )
+        self._set_s = float("-inf")
         self.changes = 0
 
     @property
@@ -127,6 +128,8 @@ class LearnedQuota:
             self._by_second[second] -= 1
         long_pause = retry_after_s is not None and retry_after_s >= SHORT_PAUSE_S
         if self._budget is None and not of_rate and not long_pause:
+            return
+        if sent_s <= self._set_s:  # it was in flight when the first figure was set: the same trouble
             return
         self._in_row += 1
         self._period_refused += 1
@@ -179,6 +182,7 @@ class LearnedQuota:
             self._budget = None
         elif self._budget is None:
             self._budget = TokenBucket(per_minute, now_s)
+            self._set_s = now_s
         else:
             self._budget.change(per_minute, now_s)
 
@@ -225,7 +229,10 @@ class LearnedQuota:
                     self._raises += 1
             else:
                 self._raises = 0
-                if self._too_many() and 1.0 <= taken < self._budget.per_minute:
+                # a period in which hardly anything was sent, as a burst before it is still to be paid for,
+                # says nothing
+                used = self._period_sent * MINUTE_S / PERIOD_S >= USED_SHARE * self._budget.per_minute
+                if used and self._too_many() and 1.0 <= taken < self._budget.per_minute:
                     self._set(taken, now_s)
         self._period_end_s = now_s + PERIOD_S
         self._period_sent = self._period_refused = 0
