@@ -109,7 +109,11 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "trio": ("harness.simulation",),
     "tenacity": ("harness.scheduler.call",),
     "duckdb": ("harness.store", "harness.running", "bench"),
-    "pydantic": ("harness.config.load", "harness.config.json_schema"),
+    "pydantic": (
+        "harness.config.load",
+        "harness.config.json_schema",
+        "bench.conformance",
+    ),  # whose SDKs bring models of it
     "altair": ("harness.report", "bench"),
     "numpy": ("harness.audit", "harness.planning.latency_fit", "harness.store.query_server", "bench"),
     "scipy": ("harness.audit", "harness.planning.latency_fit", "harness.planning.plan_sweep", "bench"),

@@ -132,7 +132,7 @@ class _Reply:
                 raise self._unknown_place(f"a choice with index {index}: {place}")
 
     def _check_stray(self, body: Mapping[str, object], choices: object) -> None:
-        """Raises the error that an object states, and UnknownEnd if it has text but no choice; a ping has neither."""
+        """Raises the error that an object states, or UnknownEnd if it has text but no choice."""
         error = stated_error(body)
         if error is None and choices is None and "usage" not in body and is_bare_error(body):
             error = body

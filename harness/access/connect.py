@@ -260,7 +260,7 @@ class Connector:
         )
 
     def proxy_of(self, name: str) -> str | None:
-        """Returns the proxy of a method's calls, without its password; None if they go to the server directly."""
+        """Returns the proxy of a method's calls, without its password; None without one."""
         address = self.methods[name].base_url
         proxy = proxy_for(address, self.context.environ) if address is not None else None
         return None if proxy is None else without_password(proxy)

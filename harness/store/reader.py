@@ -235,8 +235,9 @@ class EpisodeRows:
 
 
 def episode_rows(connection: Readable) -> EpisodeRows:
-    """Returns the episodes from which scores and audits are computed. One that rests on a reply that a failure
-    or a filter cut, as older versions stored some, is failed."""
+    """Returns the episodes from which scores and audits are computed.
+
+    One that rests on a reply that a failure or a filter cut, as older versions stored some, is failed."""
     cut, parameters = cut_condition(connection)
     columns = connection.execute(
         f"""
