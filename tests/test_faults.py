@@ -69,7 +69,7 @@ def test_every_failure_is_a_call_row_with_its_class(faulty: Path) -> None:
         ("RateLimited", 429),
         ("Unavailable", 500),
         ("Unavailable", 503),
-        ("Unavailable", None),  # reset before the headers
+        # A used connection that is reset before the headers is tried again at once, without a row.
         ("Garbled", 200),  # cut or foreign bodies
         ("TimedOut", None),
     }
