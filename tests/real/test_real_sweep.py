@@ -95,14 +95,14 @@ def rows(store: Path, query: str) -> list[tuple[object, ...]]:
 
 
 def processes(*words: str) -> list[int]:
-    """Processes whose command line has all these words, keepers left out."""
+    """Processes whose command line has all these words, reapers left out."""
     found = []
     for entry in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             line = entry.read_bytes().decode("utf-8", "replace").split("\0")
         except OSError:  # it has ended meanwhile
             continue
-        if all(word in line for word in words) and not any("keeper" in word for word in line):
+        if all(word in line for word in words) and not any("reaper" in word for word in line):
             found.append(int(entry.parent.name))
     return found
 
@@ -148,7 +148,7 @@ def test_a_real_sweep_killed_resumed_and_judged(vllm: LocalServer, tmp_path: Pat
         os.kill(server, 9)
         said += process.communicate()[1]
     assert process.returncode == 0, said
-    assert "smollm2-135m (llamacpp): starting again" in said
+    assert "smollm2-135m (llamacpp): restart (1 of" in said
     assert servers(store) == []
     assert set(kept) <= set(rows(store, "SELECT episode_id, turn, reply FROM calls"))
     check_store(store, attached=vllm.base_url)
