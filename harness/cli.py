@@ -38,7 +38,7 @@ COMMANDS = {
     "init": CommandEntry("plan", "init", "Write a commented sweep file to start from."),
     "schema": CommandEntry("plan", "schema", "Print the JSON Schema of a sweep file, for editors."),
     "games": CommandEntry("plan", "games", "List the games, their rule sets and instances."),
-    "check": CommandEntry("plan", "check", "Reach every access method of a sweep once."),
+    "check": CommandEntry("plan", "check", "Test every access method of a sweep with short calls."),
     "plan": CommandEntry("plan", "plan", "Forecast what a sweep takes: hours, calls, tokens, money."),
     "run": CommandEntry("run", "run", "Play a sweep, or resume it."),
     "bench": CommandEntry("servers", "bench", "Measure each access method's latency and throughput."),

@@ -24,5 +24,5 @@ def why_unconnected(error: BaseException) -> str:
     if isinstance(error, BaseExceptionGroup):
         return why_unconnected(error.exceptions[0])
     if isinstance(error, OSError):
-        return "nobody listens there" if error.errno == ECONNREFUSED else error.strerror or str(error)
+        return "no server is running there" if error.errno == ECONNREFUSED else error.strerror or str(error)
     return str(error)

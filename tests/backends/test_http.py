@@ -444,7 +444,7 @@ def test_a_refused_connection_is_a_failed_connection() -> None:
         async with serving(good) as url:
             pass
         async with backend(url) as through:
-            with pytest.raises(ConnectFailed, match=r"cannot connect to http.*: nobody listens there$"):
+            with pytest.raises(ConnectFailed, match=r"cannot connect to http.*: no server is running there$"):
                 await through.complete(PROMPT)
 
     anyio.run(scenario)

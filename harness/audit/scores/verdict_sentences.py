@@ -32,7 +32,7 @@ def different(
     game, part, points = mostly
     return (
         f"{method} differs from {reference}: {difference:+.1f} points [{low:+.1f}, {high:+.1f}] "
-        f"on {items} items x {repeats} (p {format_p(p)}, {methods} methods, Holm). "
+        f"on {items} items x {repeats} (p {format_p(p)}, {methods} method{'s' if methods > 1 else ''}, Holm). "
         f"Mostly {game}: {part} {points:+.1f}. Scope: {scope}."
     )
 
