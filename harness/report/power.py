@@ -89,7 +89,7 @@ def _detection_text(power: PowerEstimate) -> list[str]:
         return ["It finds no difference of up to 100 points in four audits of five: it has too few items."]
     return [
         f"In four audits of five it finds {everywhere} in every game, or {alone} in one game alone "
-        f"({power.single_game}, where it takes most)."
+        f"({power.single_game}, of middle noise)."
     ]
 
 

@@ -29,7 +29,7 @@ STEPS = 8  # at most, of the search for a power of .8; three are usual
 COARSE = 8  # the search takes so many times fewer audits than its last step
 NEAR = 0.2  # standard errors from the wanted shift at which the last step is taken
 RARE_VARIANCE = 500.0  # of 100 points lost by one item in twenty: the scale of the search where none is known
-RANGE = (0.05, 0.95)  # quantiles over the resamples
+RANGE = (0.03, 0.97)  # quantiles over resamples; such ranges held the truth in 85 to 95 % of pilots
 
 
 def simulate_detection(power: PowerEstimate, *, seed: int, audits: int = AUDITS) -> PowerEstimate:
@@ -37,9 +37,10 @@ def simulate_detection(power: PowerEstimate, *, seed: int, audits: int = AUDITS)
 
     Each audit is the joint sign-flip test of normal item differences with the games' variances. The
     difference is the same in all games (`found`), or in one game alone (`single`)."""
-    hardest = max(power.games, key=lambda game: game.variance("points", power.repeats) / game.items)
+    by_error = sorted(power.games, key=lambda game: game.variance("points", power.repeats) / game.items)
+    middle = by_error[len(by_error) // 2]  # the largest of several estimates is too large on average
     everywhere = [1.0] * len(power.games)
-    alone = [float(game is hardest) for game in power.games]
+    alone = [float(game is middle) for game in power.games]
     found = _found(power, everywhere, seed=seed, audits=audits)
     points, *others = power.endpoints
     # The other endpoint is not simulated: its test has the same number of comparisons.
@@ -54,7 +55,7 @@ def simulate_detection(power: PowerEstimate, *, seed: int, audits: int = AUDITS)
             ),
         ),
         single=_found(power, alone, seed=seed, audits=audits),
-        single_game=hardest.game,
+        single_game=middle.game,
     )
 
 

@@ -195,7 +195,7 @@ class PowerEstimate:
 
     methods   held against the reference; repeats: planned
     single    the smallest difference in points, in one game alone, that four audits in five find; None as
-              for `found`;  single_game  that game: the one with the largest standard error
+              for `found`;  single_game  that game: the one with the middle standard error
     pilot     how far the figures depend on the pilot's items; None for guessed spreads
     needed    repeats that settle both endpoints; None where only more items do, factor times as many"""
 
