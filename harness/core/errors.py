@@ -9,6 +9,7 @@ HarnessError ─ SpecError               the user's file or arguments are wrong
                                        UnknownEnd
                  ─ GateClosing         no further call is possible: AccountRefused, ModelUnknown, Unreachable,
                                        AllRefused, NotServed, Stopped, BudgetSpent
+             ─ GameError               a game of another library cannot go on: GameFailed, GameUnavailable
              ─ StoreError              disk or database
                ─ StoreInUse            another process holds the file
              ─ AuditError              the rows cannot answer the question"""
@@ -30,6 +31,18 @@ class SpecError(HarnessError):
 
 class EngineError(HarnessError):
     """A local engine could not be installed, started or kept alive."""
+
+
+class GameError(HarnessError):
+    """A game of another library cannot go on."""
+
+
+class GameFailed(GameError):
+    """The game's own code cannot play this episode to its end: the episode failed."""
+
+
+class GameUnavailable(GameError):
+    """The process of the game cannot be started or kept alive: its episodes stay pending."""
 
 
 class StoreError(HarnessError):

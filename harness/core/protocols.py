@@ -8,6 +8,7 @@ from random import Random
 from typing import Protocol
 
 from harness.core.records import Record
+from harness.core.steps import GeneratorSteps, Steps
 from harness.core.vocabulary import Completion, Instance, Message, Play, Prompt
 
 
@@ -80,3 +81,7 @@ class Game:
     bots: Mapping[str, Bot]
     reprompts: tuple[str, ...] = ()
     answer_place: Callable[[Instance], str] | None = None
+
+    def open(self, instance: Instance, rules: str) -> Steps:
+        """Returns a new episode of this instance; its steps never wait."""
+        return GeneratorSteps(self.play(instance, rules))

@@ -12,11 +12,11 @@ from random import Random
 
 import orjson
 
-from harness.core.errors import CallError, GateClosing, Rejected, UnknownEnd
+from harness.core.errors import CallError, GameFailed, GameUnavailable, GateClosing, Rejected, UnknownEnd
 from harness.core.history import SeatHistory
-from harness.core.protocols import Game
 from harness.core.records import EpisodeRecord, TurnRecord
 from harness.core.seeds import stream
+from harness.core.steps import Playable, Steps
 from harness.core.vocabulary import Ask, EpisodePlan, Outcome, Prompt, storable
 from harness.scheduler.call import Caller, CallPlace, Route
 
@@ -45,14 +45,15 @@ class Beginning:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeftPending:
-    """An episode that is neither played nor failed: the answer to one of its calls decides nothing.
+    """An episode that is neither played nor failed: the answer to one of its calls decides nothing, or its
+    game has no process to run in.
 
-    error     the answer to the call
-    method    whose call it was
+    error     the answer to the call, or what happened to the game
+    method    whose call it was; of a game's failure the first seat's
     failure   the rows of a failed episode, to be stored if the method answers other calls in this run: then
               this request was refused, and not the method; None: the episode stays pending in any case"""
 
-    error: Rejected | UnknownEnd
+    error: Rejected | UnknownEnd | GameUnavailable
     method: str
     failure: tuple[TurnRecord, EpisodeRecord] | None
 
@@ -66,7 +67,7 @@ class Player:
 
     run_id: str
     caller: Caller
-    games: Mapping[str, Game]
+    games: Mapping[str, Playable]
     routes: Mapping[str, Route]
     expected_turns: Callable[[str, str], float]
     seed: int
@@ -113,9 +114,23 @@ class _Episode:
         self._started_at = player.caller.clock.wall()
 
     async def play(self) -> EpisodeRecord | LeftPending:
-        play = self._game.play(self._plan.instance, self._plan.rules)
-        ask = next(play)
-        while True:
+        steps = self._game.open(self._plan.instance, self._plan.rules)
+        try:
+            return await self._play(steps)
+        except GameUnavailable as error:
+            return LeftPending(error=error, method=self._plan.seating[0], failure=None)
+        except GameFailed as error:
+            record = self._record(status="failed", reason=_reason(error), outcome=None)
+            await self._player.caller.sink.put(record)
+            return record
+        finally:
+            steps.close()
+
+    async def _play(self, steps: Steps) -> EpisodeRecord | LeftPending:
+        step = await steps.begin()
+        last: tuple[TurnRecord, ...] = ()
+        while not isinstance(step, Outcome):
+            ask = step
             history = self._histories[ask.seat]
             kept = history.advance(ask.messages)
             ask_hash = history.ask_hash
@@ -129,19 +144,20 @@ class _Episode:
                     return await self._end_without_reply(
                         error, ask, self._turn_record(ask, kept, ask_hash, None)
                     )
-            turn = (ask, kept, ask_hash)
             try:
-                ask = play.send(reply.strip())
-            except StopIteration as end:
-                outcome: Outcome = end.value
-                last = () if stored else (self._turn_record(*turn, outcome.last_parse.violation),)
+                step = await steps.step(reply.strip())
+            except GameFailed:
+                if not stored:
+                    await self._player.caller.sink.put(self._turn_record(ask, kept, ask_hash, None))
                 self._turn += 1
-                record = self._finished(outcome)
-                await self._player.caller.sink.put(*last, record)
-                return record
-            if not stored:
-                await self._player.caller.sink.put(self._turn_record(*turn, ask.last_parse.violation))
+                raise
+            last = () if stored else (self._turn_record(ask, kept, ask_hash, step.last_parse.violation),)
+            if last and not isinstance(step, Outcome):
+                await self._player.caller.sink.put(*last)
             self._turn += 1
+        record = self._finished(step)
+        await self._player.caller.sink.put(*last, record)
+        return record
 
     def _replayed(self, ask_hash: str) -> tuple[str | None, bool]:
         """Returns the recorded reply to this turn's ask and whether the turn's row is stored; (None, False)
@@ -188,8 +204,7 @@ class _Episode:
         """Stores the episode as failed, never with a score, and the turn that got no reply; or leaves it
         pending."""
         method = self._methods[ask.seat]
-        reason = storable(f"{type(error).__name__}: {error}")
-        record = self._record(status="failed", reason=reason, outcome=None)
+        record = self._record(status="failed", reason=_reason(error), outcome=None)
         if isinstance(error, UnknownEnd):
             return LeftPending(error=error, method=method, failure=None)
         if isinstance(error, Rejected) and not self._player.caller.refusals.answered(method):
@@ -238,3 +253,7 @@ class _Episode:
             finished_at=player.caller.clock.wall(),
             session=plan.session,
         )
+
+
+def _reason(error: CallError | GameFailed) -> str:
+    return storable(f"{type(error).__name__}: {error}")

@@ -15,9 +15,9 @@ import anyio
 import anyio.lowlevel
 from anyio.abc import TaskGroup
 
-from harness.core.errors import AllRefused, GateClosing
-from harness.core.protocols import Game
+from harness.core.errors import AllRefused, GameUnavailable, GateClosing
 from harness.core.records import EpisodeRecord
+from harness.core.steps import Playable
 from harness.core.vocabulary import EpisodePlan
 from harness.limits.gate import Gate
 from harness.scheduler.episode import Beginning, LeftPending, Player
@@ -41,7 +41,7 @@ class ExpectedTurns:
     """Estimates how many turns an episode takes: the running mean by game and experiment, beginning with the
     game's own estimate."""
 
-    def __init__(self, games: Mapping[str, Game]) -> None:
+    def __init__(self, games: Mapping[str, Playable]) -> None:
         self._games = games
         self._observed: dict[tuple[str, str], tuple[int, int]] = {}
 
@@ -66,7 +66,7 @@ class Tally:
     failed: int = 0
     pending: int = 0
     live: int = 0
-    closing: GateClosing | None = None
+    closing: GateClosing | GameUnavailable | None = None
     failures: Counter[str] = field(default_factory=Counter)
     score_sum: float = 0.0
     scored: int = 0
@@ -181,6 +181,9 @@ class Scheduler:
         tally, undecided = self.tallies[lane], self._undecided.pop(lane, [])
         tally.pending += len(undecided)
         if undecided and tally.closing is None:
-            tally.closing = AllRefused(
-                f"{len(undecided)} episodes got no usable answer: {undecided[0].error}"
+            error, count = undecided[0].error, len(undecided)
+            tally.closing = (
+                GameUnavailable(f"{count} episodes lost the process of their game: {error}")
+                if isinstance(error, GameUnavailable)
+                else AllRefused(f"{count} episodes got no usable answer: {error}")
             )

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
+import anyio
 import pytest
 
-from harness.core.errors import AccountRefused, CallError, ContextExceeded, GateClosing, Rejected
+from harness.core.errors import (
+    AccountRefused,
+    CallError,
+    ContextExceeded,
+    GameError,
+    GameFailed,
+    GameUnavailable,
+    GateClosing,
+    Rejected,
+)
 from harness.core.records import EpisodeRecord
-from harness.core.vocabulary import Prompt
+from harness.core.steps import Steps
+from harness.core.vocabulary import Ask, Instance, Outcome, Prompt
 from harness.limits.estimates import CallCost
 from harness.limits.gate import Admission, Gate, GateLimits
 from harness.scheduler.episode import Beginning, LeftPending, RecordedTurn
@@ -194,3 +207,85 @@ def test_the_remainder_of_an_episode_shrinks_with_its_turns() -> None:
     run(scenario)
     typical = GAMES["count"].turns_typical
     assert remainders == [max(1.0, typical - turn) for turn in range(6)]
+
+
+@dataclass
+class Waiting:
+    """The toy game as a game that waits for a second at each step, and meets `trouble` at the third."""
+
+    seats: tuple[str, ...] = ("odd", "even")
+    turns_typical: int = 4
+    trouble: GameError | None = None
+    closed: int = 0
+
+    def open(self, instance: Instance, rules: str) -> WaitingSteps:
+        return WaitingSteps(self, GAMES["count"].open(instance, rules))
+
+
+@dataclass
+class WaitingSteps:
+    game: Waiting
+    steps: Steps
+    taken: int = 0
+
+    async def begin(self) -> Ask | Outcome:
+        await anyio.sleep(1)
+        return await self.steps.begin()
+
+    async def step(self, reply: str) -> Ask | Outcome:
+        await anyio.sleep(1)
+        self.taken += 1
+        if self.taken == 3 and self.game.trouble is not None:
+            raise self.game.trouble
+        return await self.steps.step(reply)
+
+    def close(self) -> None:
+        self.game.closed += 1
+
+
+def play_waiting(
+    game: Waiting, beginning: Beginning | None = None
+) -> tuple[World, EpisodeRecord | GateClosing | LeftPending]:
+    async def scenario() -> tuple[World, EpisodeRecord | GateClosing | LeftPending]:
+        world = World()
+        world.add(backend=Counter(world.clock))
+        player = replace(world.player(), games={"count": game})
+        records = []
+        async with world.timers_running():
+            records.append(await player.play(plan(goal=4), beginning or Beginning(), lambda: None))
+        return world, records[0]
+
+    return run(scenario)
+
+
+def test_a_game_may_wait() -> None:
+    """A game whose steps take time leaves the same turns and the same end as one that answers at once."""
+    game = Waiting()
+    world, record = play_waiting(game)
+    at_once, same, _ = play(4)
+    assert isinstance(record, EpisodeRecord)
+    assert isinstance(same, EpisodeRecord)
+    assert world.rows.turns == at_once.rows.turns
+    assert (record.outcome, record.score, record.turns) == (same.outcome, same.score, same.turns)
+    assert game.closed == 1
+
+
+def test_a_game_that_fails_is_no_score() -> None:
+    """The episode is failed with the game's words; the turn that it failed on is stored."""
+    world, record = play_waiting(Waiting(trouble=GameFailed("the game raised KeyError: 'x'")))
+    assert isinstance(record, EpisodeRecord)
+    assert (record.status, record.outcome, record.score, record.turns) == ("failed", None, None, 3)
+    assert record.reason == "GameFailed: the game raised KeyError: 'x'"
+    assert [row.turn for row in world.rows.turns] == [0, 1, 2]
+
+
+def test_a_game_without_a_process_leaves_its_episode_pending() -> None:
+    """There is no row of the episode; the calls are stored, so that a later run goes on from there."""
+    world, left = play_waiting(Waiting(trouble=GameUnavailable("the process ended")))
+    assert isinstance(left, LeftPending)
+    assert world.rows.episodes == []
+    assert len(world.rows.calls) == 3
+    game = Waiting()
+    again, record = play_waiting(game, recorded(world, 3, stored=True))
+    assert isinstance(record, EpisodeRecord)
+    assert (record.status, record.score, len(again.rows.calls)) == ("finished", 100.0, 1)
