@@ -6,11 +6,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.audit.scores.unfinished import MethodProgress
 from harness.store.planned_plays import PlayCounts
 from harness.store.reader import EpisodeRows
+from harness.store.reply_ends import KeptReplies
 
 AGAIN = "again"
 Counts = Mapping[tuple[str, str], PlayCounts]
@@ -23,6 +24,8 @@ class MethodPlays:
     planned      None for an imported method, which has no plan
     ended        with an outcome; failed: without one, by an error; open: begun, and neither of these
     complete     nothing more is to be played
+    unknown_ends replies that are kept although nothing says that they are complete, of how many replies; the
+                 store is of a version that took any end for good
     blocks       look blocks of the plan, or its sessions if it has several; whole_blocks: of which all plays
                  have ended or failed: an unfinished method is judged by these alone"""
 
@@ -35,6 +38,8 @@ class MethodPlays:
     complete: bool
     blocks: int
     whole_blocks: int
+    unknown_ends: int = 0
+    replies: int = 0
 
 
 def replicate_of(method: str) -> str:
@@ -47,10 +52,14 @@ def player(method: str, arm: str) -> str:
     return replicate_of(method) if arm == AGAIN else method
 
 
-def method_plays(counts: Counts, rows: EpisodeRows, methods: Sequence[str]) -> tuple[MethodPlays, ...]:
+def method_plays(
+    counts: Counts, rows: EpisodeRows, methods: Sequence[str], kept: Sequence[KeptReplies]
+) -> tuple[MethodPlays, ...]:
     """Returns the plays of these methods and of their A/A replicates.
 
-    rows   all ended episodes, those of unfinished blocks included"""
+    rows   all ended episodes, those of unfinished blocks included
+    kept   the replies of methods that have some without a known end"""
+    unknown = {player(one.method, one.arm): one for one in kept}
     ended = Counter(zip(rows.method, rows.arm, rows.status, strict=True))
     found = []
     for method in methods:
@@ -58,7 +67,12 @@ def method_plays(counts: Counts, rows: EpisodeRows, methods: Sequence[str]) -> t
             {arm for name, arm, _ in ended if name == method}, reverse=True
         )
         found += [_plays(counts.get((method, arm)), method, arm, ended) for arm in arms or ["main"]]
-    return tuple(found)
+    return tuple(
+        replace(one, unknown_ends=ends.unknown, replies=ends.replies)
+        if (ends := unknown.get(one.method))
+        else one
+        for one in found
+    )
 
 
 def _plays(

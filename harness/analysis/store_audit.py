@@ -52,6 +52,7 @@ from harness.store.reader import (
     reply_rows,
     summaries,
 )
+from harness.store.reply_ends import kept_replies
 
 ALPHA = 0.05  # of the intervals of score tables
 
@@ -123,6 +124,7 @@ def store_scores(store: Path) -> tuple[ModelScores, ...]:
     with open_to_read(store) as connection:
         rows = episode_rows(connection)
         counts = play_counts(connection)
+        kept = kept_replies(connection)
         models = _methods(methods_of_models(connection), counts)
         averages = summaries(connection)
     if not averages:
@@ -139,7 +141,7 @@ def store_scores(store: Path) -> tuple[ModelScores, ...]:
         played = [method for method in methods if method in ended or (method, "main") in counts]
         if played:
             part = _model_scores(model, columns, played, published)
-            plays = method_plays(counts, rows, played)
+            plays = method_plays(counts, rows, played, kept)
             parts.append(replace(part, plays=plays, complete=complete(plays)))
         elif published:
             parts.append(ModelScores(model=model, methods=(), summaries=published, supported_games=()))
@@ -208,6 +210,7 @@ def store_audit(
     with open_to_read(store) as connection:
         rows = episode_rows(connection)
         counts = play_counts(connection)
+        kept = kept_replies(connection)
         models = _methods(methods_of_models(connection), counts)
         choices = audit_choices(connection)
         replies = reply_rows(connection, counts)
@@ -234,7 +237,7 @@ def store_audit(
             scores = with_interim_verdicts(scores, made)
         compared = [name for name in known if name not in left_out]
         found = _replies(replies, held_against, compared, choices, progress, family=len(known) - 1)
-        plays = method_plays(counts, rows, known)
+        plays = method_plays(counts, rows, known, kept)
         parts.append(
             ModelAudit(
                 model=model,

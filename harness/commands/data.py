@@ -45,7 +45,7 @@ def sql(
 ) -> None:
     """Query the store in SQL, read only. Tables: sweeps, models, methods, episodes, turns, calls, summaries,
     gate_events, pulses, engine_samples; views: scores, clemscores, calls_by_method, time_by_method,
-    transcripts, last_episodes.
+    transcripts, last_episodes, cut_plays.
 
     Example: lightbulb sql demo.duckdb "SELECT method, avg(score) FROM scores GROUP BY ALL" """
     from harness.report.table import table

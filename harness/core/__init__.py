@@ -11,13 +11,8 @@ errors.py         the tree of errors; the class says who must act
 emulation.py      the settings of the emulated provider
 history.py        hashes of the messages that a seat saw
 addresses.py      loopback addresses, and causes of failed connections
-durations.py      durations and moments in which servers say how long to wait
-finish_reasons.py which ends of a reply are good
 reply_problems.py signs in replies that a method is set up wrongly
 clock.py          real time, and the time of an event loop
 startup.py        ends the program at once if it is interrupted while it starts
 event_loop.py     runs a coroutine on the event loop of real time
-seeds.py          named random streams
-durations.py      durations and moments in headers and messages -> seconds
-finish_reasons.py the table of finish reasons: good ends, and replies that were cut
-plain_data.py     dataclasses as plain data for JSON"""
+seeds.py          named random streams"""

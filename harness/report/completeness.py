@@ -8,8 +8,24 @@ from harness.analysis.completeness import MethodPlays
 
 
 def plays_lines(plays: Sequence[MethodPlays]) -> list[str]:
-    """Returns one line for a finished sweep; for an unfinished one a line for each method below a first
-    one."""
+    """Returns one line for a finished sweep, and for an unfinished one a line for each method below a first
+    one; then a line about replies without a known end, if there are some."""
+    return [*_progress_lines(plays), *_unknown_ends(plays)]
+
+
+def _unknown_ends(plays: Sequence[MethodPlays]) -> list[str]:
+    counts = ", ".join(
+        f"{one.method} {one.unknown_ends:,} of {one.replies:,}" for one in plays if one.unknown_ends
+    )
+    if not counts:
+        return []
+    return [
+        f"Replies without a known finish reason, which may be incomplete: {counts}. They are kept: an earlier version "
+        "stored them."
+    ]
+
+
+def _progress_lines(plays: Sequence[MethodPlays]) -> list[str]:
     if all(one.complete for one in plays):
         return [f"All plays have ended: {', '.join(map(_ended, plays))}."] if plays else []
     first = (

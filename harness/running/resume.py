@@ -17,7 +17,8 @@ from harness.store.file import open_to_read
 from harness.store.query_server import Readable
 from harness.store.resuming import (
     Which,
-    last_attempts,
+    abandoned_attempts,
+    failed_attempts,
     points_by_game,
     session_ends,
     spent_by_method,
@@ -56,8 +57,8 @@ def read_stored(
     """Returns what the store holds of the sweep.
 
     retry_failed  count failed episodes as not ended, so that they are played again"""
-    again = last_attempts(connection, "abandoned")
-    failures, failed = last_attempts(connection, "failed"), 0
+    again = abandoned_attempts(connection)
+    failures, failed = failed_attempts(connection), 0
     if retry_failed:
         again |= failures
     elif failures:

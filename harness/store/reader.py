@@ -18,7 +18,6 @@ from harness.core.reply_problems import THOUGHTS_END, TOOL_REASONS, ReplyCounts
 from harness.core.vocabulary import Message
 from harness.store.planned_plays import ITEM, PlayCounts, counted_condition, play_counts
 from harness.store.query_server import Readable
-from harness.store.reply_ends import cut_condition
 
 
 def methods_of_models(connection: Readable) -> dict[str, list[str]]:
@@ -235,21 +234,15 @@ class EpisodeRows:
 
 
 def episode_rows(connection: Readable) -> EpisodeRows:
-    """Returns the episodes from which scores and audits are computed.
-
-    One that rests on a reply that a failure or a filter cut, as older versions stored some, is failed."""
-    cut, parameters = cut_condition(connection)
-    columns = connection.execute(
-        f"""
-        WITH judged AS (SELECT *, {cut} AS cut FROM last_episodes)
+    """Returns the episodes from which scores and audits are computed."""
+    columns = (
+        connection.execute("""
         SELECT model, method, arm, game, concat_ws(':', game, rules, instance_set, experiment, instance,
             content_hash) AS item, repeat,
-               batch, coalesce(session, 0) AS session, if(cut, 'failed', status) AS status,
-               if(cut, NULL, outcome) AS outcome, if(cut, NULL, score) AS score, nullif(turns, 0) AS calls,
-                   started_at, finished_at
-        FROM judged ORDER BY ALL""",
-        parameters,
-    ).fetchnumpy()  # takes half the time of fetchall, which makes tuples
+               batch, coalesce(session, 0) AS session, status, outcome, score, nullif(turns, 0) AS calls,
+               started_at, finished_at
+        FROM last_episodes ORDER BY ALL""").fetchnumpy()
+    )  # takes half the time of fetchall, which makes tuples
     return EpisodeRows(**{name: column.tolist() for name, column in columns.items()})
 
 

@@ -1,53 +1,88 @@
-"""Finds stored replies that a failure or a filter cut, in stores of versions that took any end of an answer
-for good.
+"""The table of finish reasons in SQL: which stored replies a failure or a filter cut, and which have no known
+end.
 
-No row is rewritten. An episode that rests on such a reply counts as failed, and its turn is asked again if
-the episode is unfinished. A reply without a finish reason is kept. Ends that a sweep declares good stay
-good."""
+Versions before 0.2.0 took any end of an answer for good. No row is rewritten: the view `last_episodes` shows
+a play that rests on a cut reply as failed, and an unfinished one is played anew. A reply without a known end
+is kept and counted. Ends that the last sweep over the store declares good (`good_ends`) stay good."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
+from typing import NamedTuple
 
-import orjson
-
-from harness.core.finish_reasons import finish_kind, stated_finish
+from harness.core.finish_reasons import (
+    FAILED_PARTS,
+    FAILED_WORDS,
+    FILTERED_PARTS,
+    FILTERED_WORDS,
+    GOOD,
+    NONE_WORDS,
+)
 from harness.store.query_server import Readable
 
-CUT = ("filtered", "failed")
+CUT_REASON = "a failure or a filter of the provider cut a reply"
 
 
-def declared_good_ends(connection: Readable) -> dict[str, tuple[str, ...]]:
-    """Returns method -> the finish reasons that the last sweep over this store declares good."""
-    rows = connection.execute("SELECT spec_json FROM sweeps ORDER BY run_id DESC LIMIT 1").fetchall()
-    models: Mapping[str, Mapping[str, Mapping[str, Mapping[str, object]]]] = (
-        orjson.loads(rows[0][0]).get("models") or {} if rows and rows[0][0] else {}
-    )
-    return {
-        f"{model}/{name}": tuple(ends)
-        for model, part in models.items()
-        for name, method in (part.get("methods") or {}).items()
-        if isinstance(ends := method.get("good_ends"), list)
-    }
+def _listed(words: Iterable[str]) -> str:
+    return ", ".join(f"'{word}'" for word in sorted(words))
 
 
-def is_cut(finish_reason: str | None, good_ends: tuple[str, ...] = ()) -> bool:
-    """Says whether this end means that a failure or a filter cut the reply."""
-    stated = stated_finish(finish_reason)
-    return stated is not None and finish_kind(stated, good_ends) in CUT
+# As `_normalised` of harness/core/finish_reasons.py; RE2 has no lookahead.
+_WORD = r"""regexp_replace(trim(regexp_replace(lower(
+    regexp_replace({}, '([a-z0-9])([A-Z])', '\1_\2', 'g')), '[^a-z0-9]+', '_', 'g'), '_'),
+    '^(?:candidate_)?(?:finish|stop|end)_?reason_(.)', '\1')"""
+
+# Each distinct end of each method, so that the words are compared a few times and not for every call.
+_ENDS = f"""
+    declared AS (
+        SELECT model.key || '/' || way.key AS method,
+               unnest(from_json(way.value -> 'good_ends', '["VARCHAR"]')) AS good_end
+        FROM (SELECT spec_json FROM sweeps WHERE json_exists(spec_json, '$.models')
+              ORDER BY run_id DESC LIMIT 1),
+             json_each(spec_json, '$.models') AS model, json_each(model.value, '$.methods') AS way),
+    ends AS (
+        SELECT method, finish_reason, {_WORD.format("finish_reason")} AS word,
+               (method, word) IN (SELECT method, {_WORD.format("good_end")} FROM declared) AS is_declared
+        FROM (SELECT DISTINCT method, finish_reason FROM calls WHERE error_class IS NULL)),
+    judged AS (
+        SELECT method, finish_reason, CASE
+            WHEN coalesce(lower(trim(finish_reason)) IN ({_listed(NONE_WORDS)}), true)
+                THEN if((method, '') IN (FROM declared), 'good', 'none')
+            WHEN word IN ({_listed(GOOD)}) OR is_declared THEN 'good'
+            WHEN word IN ({_listed(FILTERED_WORDS | FAILED_WORDS)})
+                OR regexp_matches(word, '{"|".join((*FILTERED_PARTS, *FAILED_PARTS))}') THEN 'cut'
+            ELSE 'unknown' END AS kind
+        FROM ends)"""
+
+CUT_PLAYS = f"""
+    WITH {_ENDS}
+    SELECT DISTINCT episode_id, attempt FROM calls
+    WHERE error_class IS NULL
+        AND (method, finish_reason) IN (SELECT method, finish_reason FROM judged WHERE kind = 'cut')"""
 
 
-def cut_condition(connection: Readable) -> tuple[str, list[object]]:
-    """Returns SQL that is true for an episode's attempt that rests on a cut reply, and its parameters."""
-    declared = declared_good_ends(connection)
-    ends = connection.execute(
-        "SELECT DISTINCT method, finish_reason FROM calls WHERE error_class IS NULL AND finish_reason IS NOT NULL"
+class KeptReplies(NamedTuple):
+    """The replies of one method's last plays. unknown: those with no end, or one that is not known."""
+
+    method: str
+    arm: str
+    replies: int
+    unknown: int
+
+
+def kept_replies(connection: Readable) -> list[KeptReplies]:
+    """Returns the counts of the methods that have replies without a known end; imports have none that
+    count."""
+    rows = connection.execute(
+        f"""
+        WITH {_ENDS}, counted AS (
+            SELECT calls.method, arm, finish_reason, count(*) AS replies
+            FROM calls JOIN last_episodes USING (episode_id, attempt)
+            WHERE error_class IS NULL AND http_status IS NOT NULL GROUP BY ALL)
+        SELECT counted.method, arm, sum(replies)::BIGINT,
+               coalesce(sum(replies) FILTER (kind IN ('none', 'unknown')), 0)::BIGINT AS unknown
+        FROM counted JOIN judged ON judged.method = counted.method
+            AND judged.finish_reason IS NOT DISTINCT FROM counted.finish_reason
+        GROUP BY ALL HAVING unknown > 0 ORDER BY ALL"""
     ).fetchall()
-    cut = [f"{method} {reason}" for method, reason in ends if is_cut(reason, declared.get(method, ()))]
-    if not cut:
-        return "false", []
-    return (
-        "(episode_id || ':' || attempt) IN (SELECT episode_id || ':' || attempt FROM calls"
-        " WHERE error_class IS NULL AND method || ' ' || finish_reason IN (SELECT unnest(?)))",
-        [cut],
-    )
+    return [KeptReplies(*row) for row in rows]

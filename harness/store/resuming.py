@@ -12,15 +12,14 @@ from typing import Literal, NamedTuple
 import orjson
 
 from harness.store.query_server import Readable
-from harness.store.reply_ends import declared_good_ends, is_cut
 
 Which = Literal["ended", "finished", "failed"]
 
+_FINISHED = "status = 'finished' AND (episode_id, attempt) NOT IN (FROM cut_plays)"
 _WHICH: dict[Which, str] = {
     "ended": "status <> 'abandoned'",
-    "finished": "status = 'finished'",
-    "failed": "status = 'failed'"
-    " AND episode_id NOT IN (SELECT episode_id FROM episodes WHERE status = 'finished')",
+    "finished": _FINISHED,
+    "failed": f"status <> 'abandoned' AND episode_id NOT IN (SELECT episode_id FROM episodes WHERE {_FINISHED})",
 }
 
 
@@ -48,7 +47,8 @@ def stored_cells(
     SQL compares the plan with the store by the parts of the keys, item by item; keys of all episodes would
     take too long.
 
-    which     "ended": finished or failed; "failed": failed and not finished later
+    which     "ended": finished or failed; "failed": failed and not finished later. A play that rests on a
+              cut reply is failed
     items     (game, rules, instance set, experiment, instance, content hash); the position is the item's
               number
     seats     number of seats of each item
@@ -87,19 +87,20 @@ class StoredTurn(NamedTuple):
 
 
 def unfinished_turns(connection: Readable) -> dict[str, list[StoredTurn]]:
-    """Returns episode id -> the turns of its last play, in order, for unfinished plays.
+    """Returns episode id -> the turns of its last play, in order, for unfinished plays without a cut reply.
 
     The first query finds these plays from a few columns of first turns. The second reads their rows by rowid:
     they are few among a million calls, and a search by rowid does not scan the table."""
     cut_off = dict(
         connection.execute("""
             SELECT episode_id, max(attempt) FROM calls ANTI JOIN episodes USING (episode_id, attempt)
+                ANTI JOIN cut_plays USING (episode_id, attempt)
             WHERE turn = 0 AND error_class IS NULL GROUP BY episode_id""").fetchall()
     )
     ids = list(cut_off)
     rows = connection.execute(
         """
-        SELECT episode_id, turn, attempt, ask_hash, reply, method, finish_reason FROM calls
+        SELECT episode_id, turn, attempt, ask_hash, reply FROM calls
         WHERE rowid IN (
             SELECT rowid FROM calls WHERE error_class IS NULL AND episode_id IN (SELECT unnest(?)))""",
         [ids],
@@ -109,13 +110,8 @@ def unfinished_turns(connection: Readable) -> dict[str, list[StoredTurn]]:
             "SELECT episode_id, turn, attempt FROM turns WHERE episode_id IN (SELECT unnest(?))", [ids]
         ).fetchall()
     )
-    declared = declared_good_ends(connection)
     turns: dict[str, list[StoredTurn]] = {}
-    for episode_id, turn, attempt, ask_hash, reply, method, finish_reason in sorted(
-        rows, key=itemgetter(0, 1, 2)
-    ):
-        if is_cut(finish_reason, declared.get(method, ())):
-            continue  # asked again: older versions stored such replies as good ones
+    for episode_id, turn, attempt, ask_hash, reply in sorted(rows, key=itemgetter(0, 1, 2)):
         known = turns.setdefault(episode_id, [])
         if attempt == cut_off[episode_id] and turn == len(
             known
@@ -127,14 +123,23 @@ def unfinished_turns(connection: Readable) -> dict[str, list[StoredTurn]]:
     return turns
 
 
-def last_attempts(connection: Readable, status: str) -> dict[str, int]:
-    """Returns episode id -> number of its last attempt, for episodes whose last attempt has this status."""
-    rows = connection.execute(
-        "SELECT episode_id, attempt FROM episodes"
-        " QUALIFY attempt = max(attempt) OVER (PARTITION BY episode_id) AND status = ?",
-        [status],
-    ).fetchall()
+def abandoned_attempts(connection: Readable) -> dict[str, int]:
+    """Returns episode id -> number of its last attempt, for episodes whose last attempt cannot be continued:
+    it was abandoned, or it is unfinished and a reply of it was cut."""
+    rows = connection.execute("""
+        SELECT episode_id, attempt FROM (
+            SELECT episode_id, attempt, status FROM episodes
+            UNION ALL SELECT episode_id, attempt, 'abandoned' FROM cut_plays
+                ANTI JOIN episodes USING (episode_id, attempt))
+        QUALIFY attempt = max(attempt) OVER (PARTITION BY episode_id) AND status = 'abandoned'""").fetchall()
     return dict(rows)
+
+
+def failed_attempts(connection: Readable) -> dict[str, int]:
+    """Returns episode id -> number of its last attempt, for episodes whose last attempt failed or rests on a
+    cut reply."""
+    rows = connection.execute("SELECT episode_id, attempt FROM last_episodes WHERE status = 'failed'")
+    return dict(rows.fetchall())
 
 
 def session_ends(connection: Readable) -> dict[tuple[str, int], float]:
@@ -186,6 +191,6 @@ def stored_draws(connection: Readable) -> dict[str, str | None]:
 def points_by_game(connection: Readable) -> list[tuple[str, str, int, float]]:
     """Returns (method, game, finished episodes, sum of their scores); aborted and unscored episodes add 0."""
     return connection.execute(
-        "SELECT method, game, count(*), coalesce(sum(score), 0) FROM episodes"
+        "SELECT method, game, count(*), coalesce(sum(score), 0) FROM last_episodes"
         " WHERE status = 'finished' AND arm = 'main' GROUP BY ALL"
     ).fetchall()

@@ -27,9 +27,10 @@ from harness.core.records import (
     SweepRecord,
     TurnRecord,
 )
+from harness.store.reply_ends import CUT_PLAYS, CUT_REASON
 from harness.store.time_breakdown import TIME_BY_METHOD
 
-VERSION = 3
+VERSION = 4
 
 TABLES: dict[type[Record], str] = {
     SweepRecord: "sweeps",
@@ -52,10 +53,17 @@ TABLES: dict[type[Record], str] = {
 _SQL_TYPES = {str: "VARCHAR", int: "BIGINT", float: "DOUBLE", bool: "BOOLEAN"}
 
 VIEWS: dict[str, str] = {
-    # The last attempt of every episode; abandoned attempts are left out.
-    "last_episodes": """
-        SELECT * FROM episodes WHERE status <> 'abandoned'
-        QUALIFY attempt = max(attempt) OVER (PARTITION BY episode_id)""",
+    # The plays that rest on a reply that a failure or a filter cut, as versions before 0.2.0 stored some.
+    "cut_plays": CUT_PLAYS,
+    # The last attempt of every episode; abandoned attempts are left out. A play of cut_plays is failed.
+    "last_episodes": f"""
+        SELECT * EXCLUDE (cut) REPLACE (
+            if(cut, 'failed', status) AS status, if(cut, NULL, outcome) AS outcome, if(cut, NULL, score) AS score,
+            if(cut AND status = 'finished', '{CUT_REASON}', reason) AS reason)
+        FROM (
+            SELECT *, (episode_id, attempt) IN (FROM cut_plays) AS cut FROM episodes
+            WHERE status <> 'abandoned'
+            QUALIFY attempt = max(attempt) OVER (PARTITION BY episode_id))""",
     # One row for each finished episode of the main arm; aborted and unscored episodes have no score.
     "scores": """
         SELECT model, method, game, experiment, instance, repeat, episode_id, outcome, reason, score,
