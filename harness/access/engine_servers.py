@@ -23,6 +23,7 @@ from backends.local.local_server import LocalServer, exchange
 from backends.local.machine import this_machine
 from backends.local.server_metrics import read_load
 from backends.local.supervisor import SupervisedServer
+from harness.access.game_sets import user_path
 from harness.access.gates import on_this_machine
 from harness.access.server_load import follow_load
 from harness.config.sweep import MethodPart
@@ -84,22 +85,7 @@ class EngineServers:
         """Starts all of them side by side. Methods that differ only in what they ask of the server share one.
 
         gates   method -> its gate, closed if the server is lost for good"""
-        users: dict[tuple[EngineSpec, int], list[str]] = {}
-        keys = tuple(sorted({part.key_env for _, part in self.methods.values() if part.key_env}))
-        for name, (model, part) in self.methods.items():
-            if part.engine is not None:
-                spec = EngineSpec(
-                    kind=part.engine.kind,
-                    weights=self.weights(part.engine.weights),
-                    served_name=part.served_name or model,
-                    dtype=part.engine.dtype,
-                    quantisation=part.engine.quantisation,
-                    context_max=part.engine.context_max,
-                    flags=part.engine.flags,
-                    env=part.engine.env,
-                    withheld=keys,
-                )
-                users.setdefault((spec, part.engine.restarts_max), []).append(name)
+        users = engine_users(self.methods, self.weights)
 
         async def start(spec: EngineSpec, restarts_max: int, names: Sequence[str]) -> None:
             of_names = [gates[name] for name in names if name in gates]
@@ -169,6 +155,38 @@ class EngineServers:
         await follow_load(
             load_reader(url), gates, run_id=self.run_id, base_url=url, sink=self.sink, clock=self.clock
         )
+
+
+def engine_users(
+    methods: Mapping[str, tuple[str, MethodPart]], weights: Callable[[str], str]
+) -> dict[tuple[EngineSpec, int], list[str]]:
+    """Returns (engine, its restarts) -> the methods that share this server.
+
+    methods  name -> (model, description)
+    weights  path in the sweep file -> path on this machine"""
+    users: dict[tuple[EngineSpec, int], list[str]] = {}
+    keys = tuple(sorted({part.key_env for _, part in methods.values() if part.key_env}))
+    for name, (model, part) in methods.items():
+        if part.engine is not None:
+            spec = EngineSpec(
+                kind=part.engine.kind,
+                weights=weights(part.engine.weights),
+                served_name=part.served_name or model,
+                dtype=part.engine.dtype,
+                quantisation=part.engine.quantisation,
+                context_max=part.engine.context_max,
+                flags=part.engine.flags,
+                env=part.engine.env,
+                withheld=keys,
+            )
+            users.setdefault((spec, part.engine.restarts_max), []).append(name)
+    return users
+
+
+def weights_place(text: str, source: Path) -> str:
+    """Returns the weights of a sweep file as this machine knows them: a path from the file's folder, or a
+    name as it is."""
+    return text if text.startswith(("bundled:", "hf:")) else str(user_path(text, source, ("models",)))
 
 
 def load_reader(base_url: str) -> Callable[[], Awaitable[ServerLoad | None]]:

@@ -71,6 +71,12 @@ def run(
         bool,
         typer.Option("--all-or-nothing", help="Play nothing if one access method cannot be reached."),
     ] = False,
+    engines: Annotated[
+        int | None,
+        typer.Option(
+            help="Local engines at the same time; default: as many as memory and cores allow.", min=1
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Play a sweep. Run the same command again to resume: only what the store lacks is played.
@@ -92,6 +98,7 @@ def run(
             path,
             retry_failed=retry_failed,
             all_or_nothing=all_or_nothing,
+            engines=engines,
             emit=_emit if as_json else None,
         )
         raise typer.Exit(code)
@@ -112,6 +119,7 @@ def _play(
     *,
     retry_failed: bool = False,
     all_or_nothing: bool = False,
+    engines: int | None = None,
     emit: Emit | None = None,
 ) -> int:
     """Plays the sweep, says how it ended, and returns the exit code.
@@ -119,6 +127,7 @@ def _play(
     sweep           the sweep file
     retry_failed    play failed episodes again
     all_or_nothing  play nothing if one access method cannot be reached
+    engines         local engines at the same time; None: as many as fit
     emit            takes events for machines"""
     from harness.access.context import RunContext
     from harness.core.event_loop import run_async
@@ -135,7 +144,13 @@ def _play(
 
     async def played() -> RunEnd:
         try:
-            return await run_sweep(spec, context, retry_failed=retry_failed, all_or_nothing=all_or_nothing)
+            return await run_sweep(
+                spec,
+                context,
+                retry_failed=retry_failed,
+                all_or_nothing=all_or_nothing,
+                engines_max=engines,
+            )
         finally:  # the run no longer handles signals, and a loop that closes cannot stand an interrupt
             signal.signal(signal.SIGINT, signal.SIG_IGN)
 
@@ -149,15 +164,8 @@ def _play(
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # only the summary is left to print
     code = _report_end(end, store, resume=resume, retrying=retry_failed)
     if emit is not None:
-        emit(
-            {
-                "event": "end",
-                "finished": end.finished,
-                "failed": end.failed,
-                "pending": end.pending,
-                "exit_code": code,
-            }
-        )
+        counts = {"finished": end.finished, "failed": end.failed, "pending": end.pending}
+        emit({"event": "end", **counts, "exit_code": code})
     return code
 
 

@@ -80,6 +80,15 @@ def _opening_lines(plan: RunPlan) -> Iterator[str]:
     session = f"session {plan.session + 1} of {sessions}: " if sessions > 1 else ""
     if session or plan.ended:
         yield f"{session}{plan.ended:,} of {plan.planned:,} episodes done, {plan.left:,} to play"
+    if plan.waiting:
+        yield (
+            f"engines take turns, because they do not fit on this machine together: now {_names(plan)}; later "
+            f"{', '.join(plan.waiting)}"
+        )
+
+
+def _names(plan: RunPlan) -> str:
+    return ", ".join(lane.name for lane in plan.lanes)
 
 
 async def _play_nothing(plan: RunPlan, context: RunContext, connection: duckdb.DuckDBPyConnection) -> RunEnd:
@@ -143,10 +152,11 @@ async def _play(
 async def _problems(plan: RunPlan, connector: Connector, live: LiveMethods) -> dict[str, Problem]:
     """Returns why methods cannot be used; the lanes without them are played.
 
-    raises  SpecError if no lane is left, or the run is to play all or nothing"""
+    raises  SpecError if the run is to play all or nothing, or no lane is left and no other turn follows or
+            came before"""
     problems = await connector.problems(live)
     usable = [lane for lane in plan.lanes if problems.keys().isdisjoint(lane.seating.methods)]
-    if problems and (plan.request.all_or_nothing or not usable):
+    if problems and (plan.request.all_or_nothing or not (usable or plan.in_turns)):
         raise connector.refusal(problems)
     return problems
 

@@ -5,7 +5,7 @@ be refused without a connection is refused here; the plan is complete when it is
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -34,7 +34,8 @@ class RunRequest:
     keys          method -> its key and headers
     clock         dates the rows of interim analyses
     retry_failed  whether failed episodes are to be played again
-    all_or_nothing  whether to play nothing if one access method cannot be reached"""
+    all_or_nothing  whether to play nothing if one access method cannot be reached
+    first_turn    (lanes of one session) -> those that play now; the others play after them"""
 
     spec: SweepSpec
     context: RunContext
@@ -43,6 +44,7 @@ class RunRequest:
     clock: Clock
     retry_failed: bool
     all_or_nothing: bool
+    first_turn: Callable[[tuple[LanePlan, ...]], tuple[LanePlan, ...]] = tuple
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +81,10 @@ class RunPlan:
     begins_at   not before this moment, in seconds since 1970; 0: at once
     planned, ended  the session's episodes, those of seatings that have nothing left to play included
     stored      what earlier runs left in the store
-    lanes       the seatings that have something left to play in this session
+    lanes       the seatings that play now
+    waiting     seatings that play in the same session after them, because their engines do not fit beside
+                those of `lanes`
+    in_turns    whether other seatings have another turn of the session
     left_elsewhere  episodes that are left for other sessions, or to seatings that this run leaves out
     methods     name -> description, of the access methods that sit in these lanes
     scopes      what these lanes may spend
@@ -93,6 +98,8 @@ class RunPlan:
     ended: int
     stored: Stored
     lanes: tuple[LanePlan, ...]
+    waiting: tuple[str, ...]
+    in_turns: bool
     left_elsewhere: int
     methods: Mapping[str, MethodPart]
     scopes: tuple[Scope, ...]
@@ -113,8 +120,8 @@ class RunPlan:
 
     @property
     def is_last(self) -> bool:
-        """Returns whether no session can follow."""
-        return not self.lanes or self.session + 1 == self.spec.audit.sessions
+        """Returns whether nothing can follow, neither a turn nor a session."""
+        return not self.lanes or (not self.waiting and self.session + 1 == self.spec.audit.sessions)
 
 
 def prepare(
@@ -123,12 +130,15 @@ def prepare(
     *,
     first_session: int = 0,
     left_out: Container[str] = (),
+    had_turn: Collection[str] = (),
 ) -> RunPlan:
-    """Returns the plan of the first session that has something left to play.
+    """Returns the plan of the first session that has something left to play; of its first turn, if its
+    engines take turns.
 
     connection     of the store
     first_session  this run has played the sessions before it
     left_out       seatings that play no further in this run
+    had_turn       seatings that have had their turn in the first session
     raises         SpecError if the store was begun with other margins or methods, or a budget cannot be
                    counted"""
     spec, source = request.spec, request.context.source
@@ -141,10 +151,14 @@ def prepare(
     playable = [
         lane
         for lane in every_lane
-        if lane.left and lane.session >= first_session and lane.name not in left_out
+        if lane.left
+        and lane.session >= first_session
+        and lane.name not in left_out
+        and lane.name not in had_turn
     ]
     session = min((lane.session for lane in playable), default=first_session)
-    lanes = tuple(lane for lane in playable if lane.session == session)
+    of_session = tuple(lane for lane in playable if lane.session == session)
+    lanes = request.first_turn(of_session)
     methods = {name for lane in lanes for name in lane.seating.methods}
     return RunPlan(
         request=request,
@@ -155,6 +169,8 @@ def prepare(
         ended=sum(lane.ended for lane in every_lane if lane.session == session),
         stored=stored,
         lanes=lanes,
+        waiting=tuple(lane.name for lane in of_session if lane not in lanes),
+        in_turns=bool(had_turn) or len(lanes) < len(of_session),
         left_elsewhere=sum(lane.left for lane in every_lane) - sum(lane.left for lane in lanes),
         methods={name: part for name, (_, part) in spec.methods().items() if name in methods},
         scopes=tuple(find_scopes(spec, {lane.name: lane.seating for lane in lanes}, source=source)),

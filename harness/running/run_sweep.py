@@ -9,7 +9,7 @@ stays. Between two sessions the store is closed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -29,18 +29,27 @@ from harness.store.file import open_to_write
 if TYPE_CHECKING:
     from harness.access.context import RunContext
     from harness.config.sweep import SweepSpec
+    from harness.running.prepare import LanePlan
     from harness.scheduler.shutdown import RunEnd
 
 
 async def run_sweep(
-    spec: SweepSpec, context: RunContext, *, retry_failed: bool = False, all_or_nothing: bool = False
+    spec: SweepSpec,
+    context: RunContext,
+    *,
+    retry_failed: bool = False,
+    all_or_nothing: bool = False,
+    engines_max: int | None = None,
+    first_turn: Callable[[tuple[LanePlan, ...]], tuple[LanePlan, ...]] | None = None,
 ) -> RunEnd:
     """Plays what the store does not hold yet, through the access methods that can be reached. A seating that
     is stopped before the end of a session, by a closed gate or a budget, plays no further session in this
-    run.
+    run. Engines that do not fit on this machine together take turns, each for a whole session.
 
     retry_failed    play failed episodes again
     all_or_nothing  play nothing if one access method cannot be reached
+    engines_max     how many local engines may run at the same time; None: as many as fit
+    first_turn      (lanes of one session) -> those that play now; None: as many as their engines allow
     raises          SpecError: before anything is played, if no method can be reached; StoreError"""
     clock = RealClock()
     request = RunRequest(
@@ -51,15 +60,19 @@ async def run_sweep(
         clock=clock,
         retry_failed=retry_failed,
         all_or_nothing=all_or_nothing,
+        first_turn=first_turn or _first_turn(spec, context, engines_max),
     )
     ends: list[RunEnd] = []
     stopped: set[str] = set()
+    played: set[str] = set()  # in this session, in earlier turns
     session = failed_before = 0
     with _deleted_unless_begun(context.store) as begun:
         while True:
             with open_to_write(context.store, say=context.notify) as connection:
                 with _imports_beside():
-                    plan = prepare(request, connection, first_session=session, left_out=stopped)
+                    plan = prepare(
+                        request, connection, first_session=session, left_out=stopped, had_turn=played
+                    )
                 if not ends:
                     failed_before = plan.stored.failed
                 elif not plan.lanes:
@@ -73,11 +86,28 @@ async def run_sweep(
                         pending = end.pending + plan.left_elsewhere
                         return combined(ends, failed_before=failed_before, pending=pending)
                     stopped |= end.closings.keys()
-                    session = plan.session + 1
+                    played = played | {lane.name for lane in plan.lanes} if plan.waiting else set()
+                    session = plan.session if plan.waiting else plan.session + 1
                     continue
             if not await wait_for_session(plan, context, clock):
                 pending = plan.left + plan.left_elsewhere
                 return combined(ends, failed_before=failed_before, pending=pending, interrupted=True)
+
+
+def _first_turn(
+    spec: SweepSpec, context: RunContext, engines_max: int | None
+) -> Callable[[tuple[LanePlan, ...]], tuple[LanePlan, ...]]:
+    """Returns which lanes of a session play now: all, unless their engines do not fit on this machine
+    together."""
+    if sum(part.engine is not None for _, part in spec.methods().values()) < 2:
+        return tuple
+
+    def choose(lanes: tuple[LanePlan, ...]) -> tuple[LanePlan, ...]:
+        from harness.running.engine_turns import first_turn  # slow to load: engines
+
+        return first_turn(lanes, spec, source=context.source, engines_max=engines_max)
+
+    return choose
 
 
 @contextmanager
