@@ -1,6 +1,7 @@
 """Keeps our requests within a provider's limits. All files but gate.py are arithmetic.
 
 gate             admits calls: the quotas, the window, the breaker and the queue of one provider quota
+admission        a place in the window, and the end of its call
 window           how many calls may be in flight
 failure_monitor  whether failures are more frequent than usual
 breaker          whether nobody is served, and how long to pause between probes

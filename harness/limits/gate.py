@@ -14,13 +14,12 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Literal, NamedTuple
 
 import anyio
 
 from harness.core.errors import GateClosing, NotServed
 from harness.core.protocols import Clock
+from harness.limits.admission import Admission, CallResult
 from harness.limits.congestion import Congestion
 from harness.limits.estimates import CallCost, Estimates
 from harness.limits.headers import Quota, read_reports
@@ -53,46 +52,18 @@ class GateLimits:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateStatistics:
     """A snapshot. calls: answered so far, well or badly; resting: calls that pause before another try;
-    window: calls allowed in flight."""
+    window: calls allowed in flight.
+
+    pause_s       no call is sent for so long; 0: one may be sent now, or when another is answered
+    pause_cause   why; "" where pause_s is 0"""
 
     calls: int
     in_flight: int
     waiting: int
     resting: int
     window: int
-
-
-class Admission(NamedTuple):
-    """A place in the window.
-
-    cost        what was reserved
-    in_flight   calls in flight when it was sent, itself included
-    sent        all that this gate has admitted so far, this call included
-    waited      how long the turn waited, by cause"""
-
-    cost: CallCost
-    sent_s: float
-    in_flight: int
-    sent: CallCost
-    waited: WaitTimes = NO_WAIT
-
-
-class CallResult(NamedTuple):
-    """The end of an admitted call, as far as it concerns limits.
-
-    kind           "clean"; "limited": too fast; "unserved": no service; "other": nothing
-    cost           what it really cost; None: the provider did not report it
-    headers        the answer's, names in lower case
-    retry_after_s  the pause that the provider asked for
-    cause          of a failure, for events: HTTP 503, TimedOut
-    error          of a failure, for the reason of a closed gate: the provider's words"""
-
-    kind: Literal["clean", "limited", "unserved", "other"]
-    cost: CallCost | None = None
-    headers: Mapping[str, str] = MappingProxyType({})
-    retry_after_s: float | None = None
-    cause: str = ""
-    error: str = ""
+    pause_s: float = 0.0
+    pause_cause: str = ""
 
 
 @dataclass(slots=True)
@@ -141,6 +112,7 @@ class Gate:
         self._calls = 0
         self._resting = 0
         self._rest_until_s = now_s
+        self._rest_cause = ""
         self._closed: GateClosing | None = None
         self._closing = anyio.Event()
         self._wanting = anyio.Event()
@@ -314,7 +286,7 @@ class Gate:
                 self._on_event(
                     "rest", f"pausing {describe_pause(pause_s, self._clock.wall())} ({answer.cause})"
                 )
-            self._rest_until_s = now_s + pause_s
+            self._rest_until_s, self._rest_cause = now_s + pause_s, answer.cause
 
     def _learn_from_headers(self, admission: Admission, headers: Mapping[str, str], now_s: float) -> None:
         for quota, report in read_reports(headers, self._clock.wall()).items():
@@ -440,10 +412,21 @@ class Gate:
         return {quota: budget.per_minute for quota, budget in self._budgets.items()}
 
     def statistics(self) -> GateStatistics:
+        pause_s, cause = self._pause()
         return GateStatistics(
             calls=self._calls,
             in_flight=self._in_flight,
             waiting=self._waiting,
             resting=self._resting,
             window=self._congestion.room,
+            pause_s=pause_s,
+            pause_cause=cause,
         )
+
+    def _pause(self) -> tuple[float, str]:
+        """Returns how long no call is sent, and why."""
+        now_s = self._clock.now()
+        rest_s, quota_s = self._rest_until_s - now_s, (self._due_s or now_s) - now_s
+        if max(rest_s, quota_s) <= 0.0 or not self._waiting + self._resting:
+            return 0.0, ""
+        return (quota_s, "a quota is spent") if quota_s > rest_s + 1e-9 else (rest_s, self._rest_cause)

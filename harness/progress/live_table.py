@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.core.protocols import Clock
-from harness.progress.views import Progress, ProgressSnapshot, cells, harness_line, score_line
+from harness.progress.views import Progress, ProgressSnapshot, cells, harness_line, pause_lines, score_line
 
 PERIOD_S = 0.5  # often enough to look live; a drawing takes milliseconds
 GAP = 2  # characters between columns
@@ -51,7 +51,8 @@ def _table(snapshot: ProgressSnapshot, width: int) -> Group:
     for row in rows:
         table.add_row(*(row[name] for name in columns))
     of_games = [Text(score_line(snapshot))] if snapshot.games else []
-    return Group(table, *of_games, Text(harness_line(snapshot), style="dim"))
+    pauses = [Text(line) for line in pause_lines(snapshot)]
+    return Group(table, *pauses, *of_games, Text(harness_line(snapshot), style="dim"))
 
 
 def _fitting(rows: Sequence[Mapping[str, str]], width: int) -> list[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
 
 from harness.core.protocols import Clock
 from harness.limits.gate import Gate, GateStatistics
@@ -16,6 +17,8 @@ from harness.scheduler.scheduler import Tally
 
 PLAIN_PERIOD_S = 10.0  # a log of an hour stays readable
 EVENT_PERIOD_S = 1.0
+PAUSE_SHOWN_S = 5.0  # shorter ones are over before they are read
+HALF_DAY_S = 43_200.0
 NO_GATE = GateStatistics(calls=0, in_flight=0, waiting=0, resting=0, window=0)
 
 Emit = Callable[[Mapping[str, object]], None]
@@ -46,7 +49,9 @@ class LaneSnapshot:
     calls, errors, cost_usd   of this run; cost None where no price is known
     limits        quotas a minute, by name, as far as known
     score         mean score of this run's scored episodes; None: there is none yet
-    to_go_s       estimated seconds to the lane's end; None before an episode has ended"""
+    to_go_s       estimated seconds to the lane's end; None before an episode has ended
+    paused_until  seconds since 1970 until which its gate sends no call; None: it does not pause
+    pause_cause   why"""
 
     method: str
     planned: int
@@ -66,6 +71,8 @@ class LaneSnapshot:
     cost_usd: float | None
     score: float | None
     to_go_s: float | None
+    paused_until: float | None
+    pause_cause: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,9 +92,11 @@ class GameSnapshot:
 class ProgressSnapshot:
     """A sweep at a moment.
 
+    at                 seconds since 1970
     lag_s, lag_s_max   mean and maximum event loop delay of the last second
     rows_behind        rows that are not written yet"""
 
+    at: float
     elapsed_s: float
     lag_s: float
     lag_s_max: float
@@ -117,6 +126,7 @@ class Progress:
 
     def snapshot(self) -> ProgressSnapshot:
         return ProgressSnapshot(
+            at=self._clock.wall(),
             elapsed_s=self._clock.now() - self._began,
             lag_s=self._delay.delay.mean_s,
             lag_s_max=self._delay.delay.max_s,
@@ -163,6 +173,8 @@ class Progress:
             cost_usd=traffic.cost_usd if traffic else None,
             score=tally.score_sum / tally.scored if tally.scored else None,
             to_go_s=0.0 if not left else left * elapsed_s / ended if ended else None,
+            paused_until=self._clock.wall() + gate.pause_s if gate.pause_s else None,
+            pause_cause=gate.pause_cause,
         )
 
     def _games(self) -> tuple[GameSnapshot, ...]:
@@ -183,8 +195,10 @@ class Progress:
 
 
 def plain_lines(snapshot: ProgressSnapshot) -> list[str]:
-    """Returns one line for each access method, one for the scores and one for the harness itself."""
+    """Returns one line for each access method, one for each long pause, one for the scores and one for the
+    harness itself."""
     lines = [", ".join(f"{name} {value}" for name, value in cells(lane).items()) for lane in snapshot.methods]
+    lines += pause_lines(snapshot)
     if snapshot.games:
         lines.append(score_line(snapshot))
     return [*lines, harness_line(snapshot)]
@@ -222,6 +236,21 @@ def cells(lane: LaneSnapshot) -> Mapping[str, str]:
 
 def _of_limit(rate: float, limit: float | None) -> str:
     return f"{rate:.0f}" if limit is None else f"{rate:.0f}/{limit:.0f}"
+
+
+def pause_lines(snapshot: ProgressSnapshot) -> list[str]:
+    """Returns the methods that pause for some time yet, with the local time of the end and the cause."""
+    return [
+        f"{lane.method}: no call before {local_time(lane.paused_until, snapshot.at)} ({lane.pause_cause})"
+        for lane in snapshot.methods
+        if lane.paused_until is not None and lane.paused_until >= snapshot.at + PAUSE_SHOWN_S
+    ]
+
+
+def local_time(moment: float, now: float) -> str:
+    """Returns a moment in seconds since 1970 as a local time, with the date where that is needed."""
+    form = "%H:%M:%S" if moment - now < HALF_DAY_S else "%Y-%m-%d %H:%M"
+    return datetime.fromtimestamp(moment).astimezone().strftime(form)
 
 
 def score_line(snapshot: ProgressSnapshot) -> str:

@@ -33,8 +33,9 @@ from harness.core.errors import (
 from harness.core.protocols import Backend, Clock, RecordSink
 from harness.core.records import CallRecord
 from harness.core.vocabulary import AccessMethod, Completion, Prompt, storable
+from harness.limits.admission import CallResult
 from harness.limits.estimates import CallCost
-from harness.limits.gate import CallResult, Gate
+from harness.limits.gate import Gate
 from harness.limits.waits import WaitTimes
 from harness.scheduler.refusals import Refusals
 from harness.scheduler.spending import SpendingBudget

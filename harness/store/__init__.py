@@ -6,6 +6,8 @@ file.py              opens the file to write, to read, to copy
 writer.py            writes rows in batches
 query_server.py      answers queries while a run holds the file
 query_rules.py       decides whether a reader's query may be executed
+reader_places.py     divides the query server's threads among its readers
+value_size.py        bounds the values of a reader's query
 row_encoding.py      rows of any type as lines of JSON
 query.py             a query with its result as rows, Arrow table or DataFrame
 planned_plays.py     which plays are planned, and which of them have ended, failed or are open

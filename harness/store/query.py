@@ -16,7 +16,7 @@ import duckdb
 from harness.core.errors import StoreError
 from harness.store.file import open_to_read
 from harness.store.query_rules import QueryRules
-from harness.store.query_server import Readable
+from harness.store.query_server import Readable, RunningStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class QueryResult:
         needed = optional(package)
         with open_to_read(self.store) as connection:
             if not isinstance(connection, duckdb.DuckDBPyConnection):
-                return made(needed, *_fetched(connection.execute(self.query, list(self.parameters))))
+                return made(needed, *_fetched(execute_query(connection, self.query, self.parameters)))
             QueryRules(connection).check(connection, self.query)
             return getattr(connection.sql(self.query, params=list(self.parameters)), native)()
 
@@ -97,6 +97,8 @@ def execute_query(connection: Readable, query: str, parameters: Sequence[object]
     """Executes a user's query, which may only read; a running sweep checks queries itself.
 
     raises  StoreError if it may do more; duckdb.Error if it fails"""
+    if isinstance(connection, RunningStore):
+        return connection.execute_limited(query, parameters)
     if isinstance(connection, duckdb.DuckDBPyConnection):
         QueryRules(connection).check(connection, query)
     return connection.execute(query, list(parameters))

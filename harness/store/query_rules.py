@@ -13,6 +13,7 @@ import duckdb
 import orjson
 
 from harness.core.errors import StoreError
+from harness.store.value_size import refuse_uncounted
 
 # They compute from their arguments, or describe the tables of the store and DuckDB itself.
 TABLE_FUNCTIONS = frozenset(
@@ -42,9 +43,10 @@ class QueryRules:
         effects = {name for name, _, more_than_computes in rows if more_than_computes}
         self._refused = effects - HARMLESS - {"unnest"}  # which is also an expression
 
-    def check(self, connection: duckdb.DuckDBPyConnection, query: str) -> None:
+    def check(self, connection: duckdb.DuckDBPyConnection, query: str, *, counted: bool = False) -> None:
         """Returns if the query may be executed.
 
+        counted  functions that make long values need a written count (value_size.py)
         raises  StoreError with the reason; duckdb.Error if the query cannot be parsed"""
         kinds = [statement.type for statement in connection.extract_statements(query)]
         if kinds != [duckdb.StatementType.SELECT]:
@@ -55,6 +57,8 @@ class QueryRules:
         tree = orjson.loads(text)
         if tree["error"]:
             raise StoreError(f"the query cannot be checked for side effects: {tree['error_message']}")
+        if counted:
+            refuse_uncounted(tree)
         for name, is_table_function in _functions(tree):
             if name in self._macros:
                 raise StoreError(f"the macro {name} is not available to readers: it is not a part of DuckDB")

@@ -2,12 +2,14 @@
 
 Knows SQL and JSON lines; nothing of the queries' purpose. The run listens on a Unix socket in a folder that
 only its user may enter; the socket's name is made from the store's path. A client sends one line: {"query",
-"parameters"} or {"backup": true}. The answer to a query is a line with its columns' names, then lines of rows
-(row_encoding.py), then {"end": true} or {"error"}.
+"parameters"} or {"backup": true}; the queries of our own commands have "own": true. The answer to a query is
+a line with its columns' names, then lines of rows (row_encoding.py), then {"end": true} or {"error"}.
 
 Keeps: a query cannot write, read files, or change settings (query_rules.py, file.py); it ends with its
-client, with the run, after SECONDS_MAX, and at BYTES_MAX; READERS_MAX queries are computed at once. Does not
-promise a limit of memory for one query: DuckDB has none; if the writer runs out of memory, it stops all
+client, with the run, after SECONDS_MAX, at BYTES_MAX, and when it keeps others from a thread
+(reader_places.py); READERS_MAX queries are computed at once. Our own commands read all rows of a store: their
+queries have no limit of bytes, and SECONDS_MAX for each line of rows. The size of one value is limited
+(value_size.py), the memory in which DuckDB computes it is not; if the writer runs out of memory, it stops all
 queries."""
 
 from __future__ import annotations
@@ -15,9 +17,11 @@ from __future__ import annotations
 import os
 import socket
 import stat
+import struct
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field
 from functools import cached_property
 from io import BufferedRWPair
 from pathlib import Path
@@ -27,16 +31,19 @@ import anyio
 import anyio.to_thread
 import duckdb
 import orjson
-from anyio.abc import SocketStream
+from anyio.abc import SocketAttribute, SocketStream
 
 from harness.core.errors import StoreError
 from harness.core.vocabulary import digest
 from harness.store.query_rules import QueryRules
+from harness.store.reader_places import GIVE_WAY_S, ReaderPlaces
 from harness.store.row_encoding import decode_columns, encode_rows
+from harness.store.value_size import bounded
 
 REQUEST_BYTES_MAX = 1 << 20
 SECONDS_MAX = 60.0
 BYTES_MAX = 64 << 20
+FIRST_ROWS = 8  # their size is not known yet
 ROWS_MAX = 20_000
 READERS_MAX = 4  # threads; DuckDB spreads each query over all cores
 LINE_BYTES = 1 << 20  # aim for one line of rows: small beside BYTES_MAX, large beside the cost of a line
@@ -73,8 +80,27 @@ def refuse_foreign_folder(folder: Path) -> None:
         )
 
 
+@dataclass(eq=False, slots=True)
+class _Query:
+    """One query. own: of one of our commands; reader: the process that asks; why: the reason of a stop.
+
+    time    ends when the query is to be stopped"""
+
+    text: str
+    parameters: list[Any]
+    own: bool
+    reader: int
+    why: str
+    time: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+
+    def give_way(self) -> None:
+        """Stops the query, because others wait."""
+        self.why = "it kept other queries waiting"
+        self.time.cancel()
+
+
 class QueryServer:
-    """The queries of readers over one run's connection."""
+    """The queries of readers over one run's connection. See the constants for the limits."""
 
     def __init__(
         self,
@@ -83,12 +109,13 @@ class QueryServer:
         *,
         seconds_max: float = SECONDS_MAX,
         bytes_max: int = BYTES_MAX,
+        give_way_s: float = GIVE_WAY_S,
     ) -> None:
         self._connection = connection
         self._store = store
         self._seconds_max = seconds_max
         self._bytes_max = bytes_max
-        self._threads = anyio.CapacityLimiter(READERS_MAX)
+        self._places = ReaderPlaces(READERS_MAX, give_way_s=give_way_s)
         self._open: set[duckdb.DuckDBPyConnection] = set()
 
     def interrupt_all(self) -> None:
@@ -141,8 +168,10 @@ class QueryServer:
         with anyio.move_on_after(self._seconds_max):
             request = await _request(stream)
         match request:
-            case {"query": str(query), "parameters": list(parameters)}:
-                await self._query(stream, query, parameters)
+            case {"query": str(text), "parameters": list(parameters)}:
+                why = f"it took {self._seconds_max:g} s, or the run needs the memory"
+                own = isinstance(request, dict) and request.get("own") is True
+                await self._answer_query(stream, _Query(text, parameters, own, _process(stream), why))
             case {"backup": True}:
                 with anyio.move_on_after(self._seconds_max):
                     async with pause():
@@ -152,13 +181,13 @@ class QueryServer:
             case _:
                 await _send(stream, {"error": "this is not a query"})
 
-    async def _query(self, stream: SocketStream, query: str, parameters: list[Any]) -> None:
+    async def _answer_query(self, stream: SocketStream, query: _Query) -> None:
         """Executes a query; it ends when its client goes, when time is up, or when the run ends."""
         ended = anyio.Event()
 
         async def interrupt_at_the_end(cursor: duckdb.DuckDBPyConnection) -> None:
             try:
-                with anyio.move_on_after(self._seconds_max), suppress(*_CLIENT_GONE):
+                with query.time, suppress(*_CLIENT_GONE):
                     await stream.receive()
             finally:
                 with anyio.CancelScope(shield=True):  # a thread cannot be cancelled: it has to end first
@@ -168,46 +197,54 @@ class QueryServer:
                             await ended.wait()
 
         with self._cursor() as cursor:
+            query.time.deadline = anyio.current_time() + self._seconds_max
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(interrupt_at_the_end, cursor)
                 try:
-                    await self._send_rows(stream, cursor, query, parameters)
+                    await self._send_rows(stream, cursor, query)
                 finally:
                     ended.set()
                     tasks.cancel_scope.cancel()
 
     async def _send_rows(
-        self, stream: SocketStream, cursor: duckdb.DuckDBPyConnection, query: str, parameters: list[Any]
+        self, stream: SocketStream, cursor: duckdb.DuckDBPyConnection, query: _Query
     ) -> None:
         """Sends the rows while DuckDB computes them; only one line of them is in memory."""
-        lines, sent = self._lines(cursor, query, parameters), 0
+        lines, sent = self._lines(cursor, query), 0
+        stop = None if query.own else query.give_way
+
+        async def next_line() -> bytes:
+            async with self._places.held(query.reader, stop):
+                return await anyio.to_thread.run_sync(next, lines, b"")
+
         try:
-            while line := await anyio.to_thread.run_sync(next, lines, b"", limiter=self._threads):
+            while line := await next_line():
                 sent += len(line)
-                if sent > self._bytes_max:
+                if query.own:
+                    query.time.deadline = anyio.current_time() + self._seconds_max
+                elif sent > self._bytes_max:
                     raise StoreError(
                         f"the result is longer than {self._bytes_max >> 20} MiB; select fewer rows or columns"
                     )
                 await stream.send(line)
             await _send(stream, {"end": True})
         except duckdb.InterruptException:
-            await _send(
-                stream, {"error": f"stopped: it took {self._seconds_max:g} s, or the run needs the memory"}
-            )
+            await _send(stream, {"error": f"stopped: {query.why}"})
         except (duckdb.Error, StoreError) as error:
             await _send(stream, {"error": str(error).splitlines()[0]})
 
-    def _lines(self, cursor: duckdb.DuckDBPyConnection, query: str, parameters: list[Any]) -> Iterator[bytes]:
+    def _lines(self, cursor: duckdb.DuckDBPyConnection, query: _Query) -> Iterator[bytes]:
         """Yields the answer's lines; each step computes rows in the caller's thread.
 
         The transaction is read-only because a SELECT may contain a DELETE in its WITH clause."""
-        self._rules.check(cursor, query)
+        self._rules.check(cursor, query.text, counted=not query.own)
         cursor.execute("BEGIN TRANSACTION READ ONLY")
-        result = cursor.execute(query, parameters)
+        text = query.text if query.own else bounded(cursor, query.text, query.parameters)
+        result = cursor.execute(text, query.parameters)
         names = [column[0] for column in result.description or []]
         types = [str(column[1]) for column in result.description or []]
         yield orjson.dumps({"names": names}) + b"\n"
-        count = 100
+        count = FIRST_ROWS
         while rows := result.fetchmany(count):
             line = encode_rows(rows, types)
             yield line
@@ -240,6 +277,16 @@ async def _request(stream: SocketStream) -> Any:
         return None
 
 
+def _process(stream: SocketStream) -> int:
+    """Returns the number of the client's process; a number of its own where the system does not tell it."""
+    if not hasattr(socket, "SO_PEERCRED"):  # Linux has it
+        return -id(stream)
+    raw = stream.extra(SocketAttribute.raw_socket)
+    credentials = raw.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    process: int = struct.unpack("3i", credentials)[0]
+    return process
+
+
 async def _send(stream: SocketStream, line: dict[str, Any]) -> None:
     await stream.send(orjson.dumps(line) + b"\n")
 
@@ -256,10 +303,19 @@ class RunningStore:
         self._columns: list[list[Any]] = []
 
     def execute(self, query: str, parameters: Sequence[object] = (), /) -> RunningStore:
-        """Executes a query and reads its whole result.
+        """Executes a query of one of our commands and reads its whole result, however large.
 
         raises  StoreError if the run does not answer, or refuses the query"""
-        with self._asking({"query": query, "parameters": list(parameters)}) as answer:
+        return self._read({"query": query, "parameters": list(parameters), "own": True})
+
+    def execute_limited(self, query: str, parameters: Sequence[object] = (), /) -> RunningStore:
+        """Executes a user's query and reads its result.
+
+        raises  StoreError as `execute`, and if the query takes too long or its result is too large"""
+        return self._read({"query": query, "parameters": list(parameters)})
+
+    def _read(self, request: dict[str, Any]) -> RunningStore:
+        with self._asking(request) as answer:
             self._names = self._next(answer)["names"]
             self._columns = [[] for _ in self._names]
             while "end" not in (line := self._next(answer)):

@@ -15,6 +15,8 @@ between a reply and their next try: they pause before a retry, or compute the ne
 
 At the end of a run, turns may still wait for a pause that the gate's last event of kind `rest` announced: the
 seconds from the last reply to the end of that pause, of the run or of the gate count for backing off, too.
+Calls in flight may have no answer when a run ends: if an event of kind `stuck` named their method after its
+last reply, the seconds that are left of the run count for the provider.
 
 So the five parts add up to the seconds. Two further columns look at the provider's part and at the end of the
 run: at_limit_s are the seconds of waiting for a place while as many calls were in flight as `concurrency`
@@ -98,11 +100,20 @@ TIME_BY_METHOD = f"""
         FROM gate_events JOIN (SELECT DISTINCT run_id, method, coalesce(gate, method) AS gate FROM methods)
             USING (run_id, gate)
         WHERE kind = 'closed' OR (kind = 'rest' AND regexp_matches(detail, '[0-9] s')) GROUP BY ALL
+    ), unanswered AS (
+        SELECT run_id, method, max("at") AS named_at
+        FROM gate_events JOIN (SELECT DISTINCT run_id, method FROM methods) USING (run_id)
+        WHERE kind = 'stuck' AND starts_with(detail, method || ': no answer to any') GROUP BY ALL
     ), still_waiting AS (
-        SELECT run_id, method, greatest(0, least(paused_until, ended_at, closed_at) - last_at) AS waiting_s
-        FROM last_replies JOIN pauses USING (run_id, method)
+        SELECT run_id, method, ended_at - last_at AS left_s, named_at > last_at AS unanswered,
+               CASE WHEN paused_until IS NULL THEN 0
+               ELSE greatest(0, least(paused_until, ended_at, closed_at) - last_at) END AS waiting_s
+        FROM last_replies LEFT JOIN pauses USING (run_id, method) LEFT JOIN unanswered USING (run_id, method)
             JOIN (SELECT run_id, max("at") AS ended_at FROM pulses GROUP BY ALL) USING (run_id)
-        WHERE paused_until IS NOT NULL
+    ), at_the_end AS (
+        SELECT run_id, method, waiting_s,
+               CASE WHEN unanswered THEN greatest(0, left_s - waiting_s) ELSE 0 END AS unanswered_s
+        FROM still_waiting
     ), tails AS (
         SELECT run_id, method, max(moment + seconds) AS tail_from FROM spells
         WHERE seconds > 0 AND place + rest + quota + flight + late + pausing + working > {TAIL_TURNS}
@@ -125,7 +136,8 @@ TIME_BY_METHOD = f"""
            sum(CASE WHEN by_place AND flight + late >= concurrency THEN seconds ELSE 0 END) AS at_limit_s
     FROM shared GROUP BY ALL
     )
-    SELECT run_id, method, seconds + coalesce(waiting_s, 0) AS seconds, provider_s, quota_s,
+    SELECT run_id, method, seconds + coalesce(waiting_s + unanswered_s, 0) AS seconds,
+           provider_s + coalesce(unanswered_s, 0) AS provider_s, quota_s,
            backing_off_s + coalesce(waiting_s, 0) AS backing_off_s, own_cpu_s, starved_s, at_limit_s,
            coalesce(tail_s, 0) AS tail_s, coalesce(tail_calls, 0) AS tail_calls
-    FROM parts LEFT JOIN still_waiting USING (run_id, method) LEFT JOIN endings USING (run_id, method)"""
+    FROM parts LEFT JOIN at_the_end USING (run_id, method) LEFT JOIN endings USING (run_id, method)"""

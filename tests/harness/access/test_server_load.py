@@ -12,8 +12,9 @@ from harness.access.server_load import ASK_EVERY_S, STORE_EVERY, follow_load
 from harness.core.clock import LoopClock
 from harness.core.records import EngineSample
 from harness.core.vocabulary import ServerLoad
+from harness.limits.admission import CallResult
 from harness.limits.estimates import CallCost
-from harness.limits.gate import CallResult, Gate, GateLimits
+from harness.limits.gate import Gate, GateLimits
 from tests.world import Rows, run
 
 

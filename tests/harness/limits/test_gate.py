@@ -7,8 +7,9 @@ import pytest
 
 from harness.core.clock import LoopClock
 from harness.core.errors import AccountRefused, NotServed
+from harness.limits.admission import CallResult
 from harness.limits.estimates import CallCost
-from harness.limits.gate import CallResult, Gate, GateLimits
+from harness.limits.gate import Gate, GateLimits
 from tests.world import run
 
 ONE = CallCost()

@@ -6,8 +6,9 @@ import anyio
 import pytest
 
 from harness.core.clock import LoopClock
+from harness.limits.admission import CallResult
 from harness.limits.estimates import CallCost
-from harness.limits.gate import CallResult, Gate, GateLimits
+from harness.limits.gate import Gate, GateLimits
 from harness.limits.waits import NO_WAIT, WaitMeter, WaitTimes
 from tests.world import run
 

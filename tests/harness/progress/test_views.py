@@ -11,6 +11,8 @@ from rich.console import Console
 
 from harness.core.clock import LoopClock
 from harness.core.records import EpisodeRecord
+from harness.limits.admission import CallResult
+from harness.limits.estimates import CallCost
 from harness.limits.gate import Gate, GateLimits
 from harness.progress.event_loop_delay import DelayMonitor
 from harness.progress.live_table import live
@@ -136,6 +138,49 @@ def test_a_snapshot_holds_all_figures() -> None:
     assert second.endswith("requests/min 0, tokens/min 0, cost -, score -, to go -")
     assert scores == "mean scores of the plays that ended first (no sample of all): m g 37.5"
     assert harness == "20 s; event loop delay 0.0 ms (max 0.0 ms); 7 rows not written yet"
+
+
+def test_a_pause_is_shown_with_its_end_and_its_cause() -> None:
+    """In the lines and in the table, for a pause that a refusal asks for and for a spent quota; one that is
+    nearly over is not shown."""
+
+    async def scenario() -> tuple[list[str], str, list[str]]:
+        clock, rows = LoopClock(), Rows()
+        told = lane(clock, "m/a", Tally(), GateLimits(concurrency=4))
+        spent = lane(clock, "m/b", Tally(), GateLimits(concurrency=4, requests=2))
+        progress = Progress(
+            [told, spent],
+            clock=clock,
+            meters=Meters(rows, clock, scores={}),
+            delay=DelayMonitor(run_id="1", clock=clock, sink=rows),
+            rows_behind=int,
+        )
+        screen = io.StringIO()
+        async with anyio.create_task_group() as tasks:
+            for one in (told, spent):
+                assert one.gate is not None
+                admission = await one.gate.enter(1.0, CallCost())
+                refused = CallResult(kind="limited", retry_after_s=200.0, cause="HTTP 429")
+                one.gate.leave(admission, refused if one is told else CallResult(kind="clean"))
+                tasks.start_soon(one.gate.enter, 1.0, CallCost())
+            await anyio.sleep(1.0)
+            lines = plain_lines(progress.snapshot())
+            with anyio.move_on_after(0.6):
+                await live(
+                    progress, clock=clock, console=Console(file=screen, width=120, force_terminal=True)
+                )
+            await anyio.sleep(196.0)
+            late = plain_lines(progress.snapshot())
+            tasks.cancel_scope.cancel()
+        return lines, screen.getvalue(), late
+
+    lines, screen, late = run(scenario)
+    pauses = [line for line in lines if "no call before" in line]
+    assert [line[:20] for line in pauses] == ["m/a: no call before ", "m/b: no call before "]
+    assert pauses[0].endswith(" (HTTP 429)")
+    assert pauses[1].endswith(" (a quota is spent)")
+    assert all(line in screen for line in pauses)
+    assert not any("m/a: no call before" in line for line in late)
 
 
 def test_the_spread_of_scores_waits_for_the_end() -> None:

@@ -20,8 +20,9 @@ from harness.core.errors import (
 from harness.core.records import EpisodeRecord
 from harness.core.steps import Steps
 from harness.core.vocabulary import Ask, Instance, Outcome, Prompt
+from harness.limits.admission import Admission
 from harness.limits.estimates import CallCost
-from harness.limits.gate import Admission, Gate, GateLimits
+from harness.limits.gate import Gate, GateLimits
 from harness.scheduler.episode import Beginning, LeftPending, RecordedTurn
 from tests.world import GAMES, Counter, World, plan, run
 

@@ -3,6 +3,7 @@ size."""
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -40,16 +41,19 @@ async def asked(store: Path, use: Callable[[RunningStore], Any]) -> Any:
 
 
 def query(text: str, *parameters: object) -> Callable[[RunningStore], list[Any]]:
-    return lambda running: running.execute(text, list(parameters)).fetchall()
+    """Returns a user's query."""
+    return lambda running: running.execute_limited(text, list(parameters)).fetchall()
 
 
 @asynccontextmanager
 async def served(
-    store: Path, *, seconds_max: float = 60.0, bytes_max: int = 64 << 20
+    store: Path, *, seconds_max: float = 60.0, bytes_max: int = 64 << 20, give_way_s: float = 5.0
 ) -> AsyncIterator[duckdb.DuckDBPyConnection]:
     """Yields the connection of a store that answers queries."""
     with open_to_write(store) as connection:
-        server = QueryServer(connection, store, seconds_max=seconds_max, bytes_max=bytes_max)
+        server = QueryServer(
+            connection, store, seconds_max=seconds_max, bytes_max=bytes_max, give_way_s=give_way_s
+        )
         async with server.serving(pause=no_pause, say=print):
             yield connection
 
@@ -149,6 +153,93 @@ def test_a_query_has_limits_of_time_and_size(tmp_path: Path) -> None:
             )
 
     anyio.run(scenario)
+
+
+def test_endless_queries_give_way(tmp_path: Path) -> None:
+    """Ten readers stay with endless queries: another query is answered soon, and they learn why they were
+    stopped. A query of our own commands is not stopped."""
+
+    async def scenario() -> tuple[float, list[bytes]]:
+        store, errors = tmp_path / "s.duckdb", []
+        async with served(store, give_way_s=0.3), anyio.create_task_group() as tasks:
+
+            async def stay(own: bool) -> None:
+                request = json.dumps({"query": ENDLESS, "parameters": [], "own": own})
+                async with await anyio.connect_unix(socket_path(store)) as stream:
+                    await stream.send(request.encode() + b"\n")
+                    errors.append(await stream.receive())
+
+            for _ in range(10):
+                tasks.start_soon(stay, False)
+            await anyio.sleep(0.2)
+            start = perf_counter()
+            assert await asked(store, query("SELECT 42")) == [(42,)]
+            waited_s = perf_counter() - start
+            for _ in range(3):
+                tasks.start_soon(stay, True)
+            await anyio.sleep(1.5)
+            assert await asked(store, query("SELECT 42")) == [(42,)]
+            stopped = list(errors)
+            tasks.cancel_scope.cancel()
+        return waited_s, stopped
+
+    waited_s, stopped = anyio.run(scenario)
+    assert waited_s < 10
+    assert 6 <= len(stopped) <= 10, "three of our own commands, and what they leave of four threads"
+    assert all(b"stopped: it kept other queries waiting" in error for error in stopped)
+
+
+def test_our_own_commands_read_whole_stores(tmp_path: Path) -> None:
+    """Their results may be larger than a user's."""
+
+    async def scenario() -> None:
+        async with served(tmp_path / "s.duckdb", bytes_max=1 << 20):
+            rows = await asked(
+                tmp_path / "s.duckdb",
+                lambda running: running.execute(f"SELECT '{'x' * 1000}' FROM range(2000)").fetchall(),
+            )
+            assert len(rows) == 2000
+
+    anyio.run(scenario)
+
+
+def test_a_huge_value_is_refused(tmp_path: Path) -> None:
+    """Before the run holds it: one made by a function of a number, by an aggregate, in a list, as bytes."""
+
+    async def scenario() -> None:
+        store = tmp_path / "s.duckdb"
+        async with served(store):
+            for text in (
+                "SELECT length(repeat('x', 2000000000))",
+                "SELECT REPEAT('x', 1000 * 1000)",
+                "SELECT list_resize([1], range) FROM range(3)",
+            ):
+                with pytest.raises(StoreError, match="needs a written number up to 10,000"):
+                    await asked(store, query(text))
+            for value in (
+                "string_agg(x, '')",
+                "list(x)",
+                "{'a': [string_agg(x)]}",
+                "string_agg(x, '')::BLOB",
+            ):
+                with pytest.raises(StoreError, match="a value is longer than 8 MiB; select a part"):
+                    await asked(
+                        store,
+                        query(
+                            f"SELECT 1, {value} AS v FROM (SELECT repeat('x', 1000) AS x FROM range(9000));"
+                        ),
+                    )
+            text = "SELECT lpad(range::VARCHAR, 3, '0') AS a, repeat('x', 3), range AS a FROM range(30) ORDER BY range DESC; -- c\n"
+            names, rows = await asked(store, lambda running: _names_and_rows(running, text))
+            assert names[:2] == ["a", "repeat('x', 3)"]
+            assert rows == [(f"{number:03}", "xxx", number) for number in range(29, -1, -1)]
+
+    anyio.run(scenario)
+
+
+def _names_and_rows(running: RunningStore, text: str) -> tuple[list[str], list[Any]]:
+    result = running.execute_limited(text)
+    return [column[0] for column in result.description], result.fetchall()
 
 
 def test_an_error_is_an_answer(tmp_path: Path) -> None:

@@ -260,12 +260,20 @@ def test_the_last_calls_are_counted(store: duckdb.DuckDBPyConnection) -> None:
 
 def test_who_still_waits_counts(store: duckdb.DuckDBPyConnection) -> None:
     """A call is refused, the gate pauses for 300 s, and the run is interrupted 100 s later: those are backing
-    off."""
+    off. With calls in flight that a dead server never answers they are the provider's."""
     rest = GateEvent(run_id="1", gate="m/a", kind="rest", detail="pausing 300.0 s (HTTP 429)", at=102.0)
     pulse = PulseRecord(run_id="1", at=202.0, lag_s=0.0, lag_s_max=0.0)
     (found,) = times(store, [METHOD, try_("e", 0, 100.0, latency=2), rest, pulse])
     assert found.backing_off_s == pytest.approx(100.0)
     assert found.seconds == pytest.approx(102.0)
+    silent = GateEvent(
+        run_id="1", gate="m/a", kind="stuck", detail="m/a: no answer to any of 3 calls in flight", at=112.0
+    )
+    (found,) = times(store, [METHOD, try_("e", 0, 100.0, latency=2), silent, pulse])
+    assert found.provider_s == pytest.approx(0.5 + 100.0), "until the run's end"
+    assert found.seconds == pytest.approx(102.0)
+    later = try_("f", 0, 100.0, latency=13)
+    assert times(store, [METHOD, later, silent, pulse])[0].seconds == pytest.approx(13.0)
     closed = GateEvent(run_id="1", gate="m/a", kind="closed", detail="stopped", at=112.0)
     (found,) = times(store, [METHOD, try_("e", 0, 100.0, latency=2), rest, closed, pulse])
     assert found.backing_off_s == pytest.approx(10.0)
