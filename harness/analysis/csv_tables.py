@@ -18,6 +18,7 @@ from harness.config.load import suggest
 from harness.core.errors import SpecError
 
 METHOD_COLUMNS = ("method", "backend")
+QUANTISATION, BITS = "quantisation", "bits"
 SIZE, TOKENS = "parameters_billions", "training_tokens_trillions"
 # The makers of commercial models do not state their sizes, so such a size is a guess.
 GUESSED_COLUMNS = ("parameters_guessed", "commercial")
@@ -104,7 +105,8 @@ def read_tables(scores: Path, facts: Path) -> tuple[tuple[ScoreRow, ...], tuple[
 
 def score_rows(source: Path) -> tuple[ScoreRow, ...]:
     """Reads a score table: a store, or a CSV file with the columns model, method (or backend), clemscore and,
-    for each game that it knows, GAME_played, GAME_quality, GAME_std, GAME_episodes and GAME_items.
+    where known, quantisation and bits of the weights, and for each game GAME_played, GAME_quality, GAME_std,
+    GAME_episodes and GAME_items.
 
     raises  SpecError, StoreError"""
     if source.suffix.lower() in (".duckdb", ".db"):
@@ -131,8 +133,14 @@ def score_rows(source: Path) -> tuple[ScoreRow, ...]:
             row.number("clemscore", low=0, high=100, unit="a clemscore"),
             tuple(_games(row, games)),
         )
+        bits = row.number(BITS, low=0.1, high=64, unit="a number of bits per weight")
         if score is not None:
-            found.append(ScoreRow(model=model, method=method, clemscore=score, games=averages))
+            stated = row.cells.get(QUANTISATION, "").strip() or None
+            found.append(
+                ScoreRow(
+                    model=model, method=method, clemscore=score, games=averages, stated=stated, bits=bits
+                )
+            )
     table.refuse_problems()
     return tuple(found)
 
@@ -161,11 +169,14 @@ def rows_of(scores: Iterable[ModelScores]) -> Iterator[ScoreRow]:
         played = {method.method for method in part.methods}
         for figures in (*part.methods, *(method for method in part.summaries if method.method not in played)):
             if figures.clemscore.value is not None:
+                stated, bits = part.weights.get(figures.method, (None, None))
                 yield ScoreRow(
                     model=part.model,
                     method=figures.method.removeprefix(f"{part.model}/"),
                     clemscore=figures.clemscore.value,
                     games=tuple(_averages(figures)),
+                    stated=stated,
+                    bits=bits,
                 )
 
 

@@ -4,7 +4,7 @@ fixed before the first call."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness.analysis.completeness import (
@@ -50,6 +50,7 @@ from harness.store.reader import (
     methods_of_models,
     probes,
     reply_rows,
+    stated_weights,
     summaries,
 )
 from harness.store.reply_ends import kept_replies
@@ -62,6 +63,7 @@ class ModelScores:
     """One model's access methods, and the games of their common support.
 
     summaries   the methods of which averages were imported, beside or instead of episodes
+    weights     access method -> quantisation and mean bits per weight, of those for which they are stated
     plays       of every method, planned ones without an episode included. The figures of an unfinished method
                 are of its whole look blocks only; without one it has none
     complete    nothing more of this model is to be played"""
@@ -72,6 +74,7 @@ class ModelScores:
     supported_games: tuple[str, ...]
     plays: tuple[MethodPlays, ...] = ()
     complete: bool = True
+    weights: Mapping[str, tuple[str | None, float | None]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +130,7 @@ def store_scores(store: Path) -> tuple[ModelScores, ...]:
         kept = kept_replies(connection)
         models = _methods(methods_of_models(connection), counts)
         averages = summaries(connection)
+        weights = stated_weights(connection)
     if not averages:
         _refuse_empty(rows, store)
     ended = set(rows.method)
@@ -142,7 +146,8 @@ def store_scores(store: Path) -> tuple[ModelScores, ...]:
         if played:
             part = _model_scores(model, columns, played, published)
             plays = method_plays(counts, rows, played, kept)
-            parts.append(replace(part, plays=plays, complete=complete(plays)))
+            stated = {method: weights[method] for method in methods if method in weights}
+            parts.append(replace(part, plays=plays, complete=complete(plays), weights=stated))
         elif published:
             parts.append(ModelScores(model=model, methods=(), summaries=published, supported_games=()))
     return tuple(parts)

@@ -21,6 +21,10 @@ from harness.core.errors import AuditError
 VARIANTS_MIN = 3  # quantised variants: with fewer the term rests on single models
 ROWS_MIN = 5  # with fewer models leave-one-out ranges of a fit with three coefficients are not defined
 BRACKETS = ((0.0, 10.0), (10.0, 50.0), (50.0, 100.0), (100.0, float("inf")))  # billions of parameters
+FULL_BITS = 16.0  # weights of so many bits are as they were published
+_FULL = frozenset(
+    ("none", "f16", "bf16", "f32", "fp16", "fp32", "float16", "bfloat16", "float32", "half", "float", "auto")
+)
 _QUANTISED = re.compile(
     r"(?:^|[^a-z0-9])(i?q[2-8](?:_[a-z0-9_]+)?|int[248]|fp[48]|nf4|awq|gptq|[248]-?bits?)(?:$|[^a-z0-9])",
     re.IGNORECASE,
@@ -47,18 +51,30 @@ class GameAverages:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreRow:
-    """One model through one access method."""
+    """One model through one access method.
+
+    stated  the quantisation of its weights and bits their mean number of bits, as the table states them"""
 
     model: str
     method: str
     clemscore: float
     games: tuple[GameAverages, ...] = ()
+    stated: str | None = None
+    bits: float | None = None
 
     @property
     def quantisation(self) -> str | None:
-        """Returns the quantisation that the method's name states, or None."""
-        found = _QUANTISED.search(self.method)
-        return found[1].lower() if found else None
+        """Returns the quantisation of the weights; None if they are not quantised.
+
+        Where neither a quantisation nor bits are stated, the method's name is asked for one."""
+        if self.stated is None and self.bits is None:
+            found = _QUANTISED.search(self.method)
+            return found[1].lower() if found else None
+        if self.bits is not None and self.bits >= FULL_BITS:
+            return None
+        if self.stated is None:
+            return f"{self.bits:g} bits"
+        return None if self.stated.lower() in _FULL else self.stated.lower()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +95,8 @@ class ModelFacts:
 class Point:
     """A model as a point of a fit.
 
-    quantisation  of a quantised variant that stands beside its model `of`; None: the model itself"""
+    quantisation  of a quantised variant that stands beside its model `of`; None: the model itself
+    bits          mean number of bits per weight of a variant, where stated"""
 
     model: str
     score: float
@@ -89,6 +106,7 @@ class Point:
     family: str | None = None
     quantisation: str | None = None
     of: str | None = None
+    bits: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,6 +262,7 @@ def _variants(by_model: Mapping[str, Sequence[ScoreRow]], known: Mapping[str, Mo
                     family=fact.family or model,
                     quantisation=row.quantisation,
                     of=model,
+                    bits=row.bits,
                 )
 
 

@@ -31,6 +31,14 @@ def methods_of_models(connection: Readable) -> dict[str, list[str]]:
     return models
 
 
+def stated_weights(connection: Readable) -> dict[str, tuple[str | None, float | None]]:
+    """Returns access method -> quantisation and mean bits per weight, as its last sweep states them."""
+    rows = connection.execute(
+        "SELECT method, quantisation, bits FROM methods WHERE quantisation IS NOT NULL OR bits IS NOT NULL"
+    ).fetchall()
+    return {method: (quantisation, bits) for method, quantisation, bits in rows}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditChoices:
     """The audit decisions of the store's latest sweep. Defaults hold for stores of versions without the

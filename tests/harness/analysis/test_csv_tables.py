@@ -95,6 +95,36 @@ def test_a_table_without_methods_or_games_will_do(tmp_path: Path) -> None:
     assert (row.model, row.method, row.clemscore, row.games) == ("a", "-", 12.5, ())
 
 
+def test_a_table_states_quantisations(tmp_path: Path) -> None:
+    """Bits without a name are a quantisation; an empty line leaves it to the method's name."""
+    text = (
+        "model,method,clemscore,quantisation,bits\n"
+        "a,x,1,Q8_0,8.5\nb,x,1,,4.5\nc,q4,1,F16,16\nd,q4,1,,\ne,x,1,,many\n"
+    )
+    assert "line 6, column bits: 'many' is not a number of bits" in _refusal(tmp_path, text)
+    rows = score_rows(_file(tmp_path, text.replace("many", "")))
+    assert [row.quantisation for row in rows] == ["q8_0", "4.5 bits", None, "q4", None]
+
+
+def test_a_store_states_quantisations(tmp_path: Path) -> None:
+    """The keys `quantisation` and `bits` of a method reach the table of its store."""
+    sweep = tmp_path / "s.toml"
+    sweep.write_text(
+        """
+        name = "s"
+        [games.taboo]
+        items = 2
+        [models.m.methods]
+        small = { bots = { skill = 1.0 }, quantisation = "AWQ", bits = 4.25 }
+        q4 = { bots = { skill = 1.0 }, quantisation = "none" }
+        """
+    )
+    store = tmp_path / "s.duckdb"
+    assert CliRunner().invoke(app, ["run", str(sweep), "--store", str(store)]).exit_code == 0
+    found = {row.method: (row.quantisation, row.bits) for row in score_rows(store)}
+    assert found == {"small": ("awq", 4.25), "q4": (None, None)}
+
+
 def test_the_command_on_the_published_tables() -> None:
     """The text begins with what size explains, the JSON holds the fits, and the figure shows the variants."""
     arguments = [

@@ -150,6 +150,25 @@ def test_what_names_say_of_quantisation() -> None:
     assert found == ["q4", "q8_0", "awq", "4-bit", "int8", None, None, None, None]
 
 
+@pytest.mark.parametrize(
+    ("stated", "bits", "quantisation"),
+    [
+        ("Q8_0", None, "q8_0"),
+        (None, 4.5, "4.5 bits"),
+        ("Q4_K", 4.5, "q4_k"),
+        ("BF16", None, None),
+        ("Q8_0", 16.0, None),
+        (None, 16.01, None),
+    ],
+)
+def test_a_stated_quantisation_counts_not_the_name(
+    stated: str | None, bits: float | None, quantisation: str | None
+) -> None:
+    """Weights of sixteen bits are as published, whatever the method is called."""
+    row = ScoreRow(model="m", method="q4", clemscore=0, stated=stated, bits=bits)
+    assert row.quantisation == quantisation
+
+
 def _facts(model: int, size: float) -> ModelFacts:
     return ModelFacts(model=f"m{model}", parameters_billions=size, tokens_trillions=None, guessed=False)
 
