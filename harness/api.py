@@ -29,6 +29,7 @@ from harness.config.sweep import SweepSpec
 from harness.core.event_loop import OPTIONS, run_async
 from harness.core.records import Transcript
 from harness.report.text import escape_control
+from harness.running.prepare import RunOptions
 from harness.running.run_sweep import run_sweep
 from harness.scheduler.shutdown import RunEnd
 from harness.store.file import open_to_read
@@ -147,7 +148,8 @@ async def play(
     context = RunContext(
         source=source, store=path, environ=os.environ, notify=_notify, live=sys.stderr.isatty()
     )
-    end = await run_sweep(spec, context, retry_failed=retry_failed, all_or_nothing=all_or_nothing)
+    options = RunOptions(retry_failed=retry_failed, all_or_nothing=all_or_nothing)
+    end = await run_sweep(spec, context, options)
     return Played(end=end, store=Store(path))
 
 

@@ -57,6 +57,7 @@ FILES: dict[str, tuple[tuple[str, ...], str]] = {
     "harness.checking.check_sweep": (("harness", "games", "backends"), "wires the room"),
     "harness.loadtest.loadtest_sweep": (("harness", "games"), "wires the room"),
     "harness.planning.plan_sweep": (("harness", "games"), "wires the room"),
+    "harness.planning.calibrate": (("harness",), "plays a trial of the sweep"),
     "harness.planning.power": (
         (
             *("harness.core", "harness.access", "harness.audit"),

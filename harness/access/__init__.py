@@ -8,4 +8,5 @@ gates           which methods share a gate, and its limits
 budgets         who pays from which budget, and who stops with whom
 connect         live access methods: engines started, gates made, routes connected, servers asked
 engine_servers  model servers on this machine: those a sweep starts, and those that run already
+engine_turns    lanes in turns, where their engines do not fit on this machine together
 server_load     the load that these servers report, on its way to their gates"""

@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness.commands.arguments import AsJson, SweepFile, load
 from harness.commands.terminal import FAILED, notify, stdout_console, write_page
 from harness.core.errors import SpecError
+from harness.core.startup import INTERRUPTED
+
+if TYPE_CHECKING:
+    from harness.config.sweep import SweepSpec
+    from harness.planning.results import SweepPlan
 
 
 def init(
@@ -123,6 +128,13 @@ def plan(
         int | None, typer.Option(help="Simulations; default: 4, with --full 1.", min=1, max=100)
     ] = None,
     figure: Annotated[Path | None, typer.Option(help="Write the timeline as .svg, .png or .html.")] = None,
+    calibrate: Annotated[
+        bool,
+        typer.Option(
+            "--calibrate",
+            help="Play each access method for about a minute first, and measure lengths and speeds.",
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Forecast what a sweep takes, before anything is spent: hours, calls, tokens, money, and which limit
@@ -130,7 +142,8 @@ def plan(
 
     The real scheduler plays the sweep on virtual time against simulated providers. Without --from, replies
     and episodes are as long as those of bots, and providers as fast as their kind usually is, or as the sweep
-    file's expect = { ... } says.
+    file's expect = { ... } says. With --calibrate engines start and calls are sent, which cost what they
+    cost; the sweep's store is not touched.
 
     Example: lightbulb plan mine.toml --from earlier.duckdb --figure mine.svg"""
     from harness.core.plain_data import as_json as plain
@@ -141,7 +154,13 @@ def plan(
         raise SpecError(
             f"--figure {figure}: the name has to end in .svg, .png or .html, which chooses the format"
         )
-    found = plan_sweep(load(sweep), source=sweep, stores=from_stores or (), full=full, seeds=seeds)
+    if calibrate and from_stores:
+        raise SpecError("--calibrate measures what --from would read from a store; leave one of them out")
+    spec = load(sweep)
+    if calibrate:
+        found = _calibrated(spec, sweep, full=full, seeds=seeds)
+    else:
+        found = plan_sweep(spec, source=sweep, stores=from_stores or (), full=full, seeds=seeds)
     if figure is not None:
         from harness.report.plan_chart import draw_timeline
 
@@ -150,6 +169,25 @@ def plan(
         print(json.dumps(plain(found)))
     else:
         print_plan(found, stdout_console())
+
+
+def _calibrated(spec: SweepSpec, sweep: Path, *, full: bool, seeds: int | None) -> SweepPlan:
+    """Plays a trial in a folder that is deleted afterwards; returns the plan that rests on it."""
+    from tempfile import TemporaryDirectory
+
+    from harness.access.context import RunContext
+    from harness.core.event_loop import run_async
+    from harness.planning.calibrate import TRIAL_S, play_trial
+    from harness.planning.plan_sweep import plan_sweep
+
+    notify(f"trial: each access method begins episodes for {TRIAL_S:.0f} s")
+    with TemporaryDirectory(prefix="lightbulb-trial-") as folder:
+        store = Path(folder) / "trial.duckdb"
+        context = RunContext(source=sweep, store=store, environ=os.environ, notify=notify)
+        trial = run_async(lambda: play_trial(spec, context))
+        if trial.end.interrupted:
+            raise typer.Exit(INTERRUPTED)
+        return plan_sweep(spec, source=sweep, full=full, seeds=seeds, trial=trial)
 
 
 def check(

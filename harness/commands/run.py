@@ -20,6 +20,7 @@ from harness.core.startup import INTERRUPTED
 if TYPE_CHECKING:
     from harness.config.sweep import SweepSpec
     from harness.progress.views import Emit
+    from harness.running.prepare import RunOptions
     from harness.scheduler.shutdown import RunEnd
 
 
@@ -38,6 +39,7 @@ def demo(
     from harness.analysis.store_audit import store_audit, store_scores
     from harness.commands.demo_sweep import choose_engine, next_store, write_sweep
     from harness.report.audit_tables import print_audit, print_scores
+    from harness.running.prepare import RunOptions
     from harness.running.resume import episodes_lacking
 
     console = stderr_console()
@@ -47,7 +49,7 @@ def demo(
     )
     spec = load(sweep)
     store = next_store(folder, lambda path: episodes_lacking(spec, source=sweep, store=path))
-    code = _play(spec, sweep, store)
+    code = _play(spec, sweep, store, RunOptions())
     if code == INTERRUPTED:
         raise typer.Exit(code)
     print_scores(store_scores(store), console)
@@ -89,18 +91,12 @@ def run(
 
     with rare_collections():  # a start makes many objects, and nearly all of them stay
         from harness.access.context import default_store_path
+        from harness.running.prepare import RunOptions
 
         spec = load(sweep)
         path = store or default_store_path(sweep, spec)
-        code = _play(
-            spec,
-            sweep,
-            path,
-            retry_failed=retry_failed,
-            all_or_nothing=all_or_nothing,
-            engines=engines,
-            emit=_emit if as_json else None,
-        )
+        options = RunOptions(retry_failed=retry_failed, all_or_nothing=all_or_nothing, engines_max=engines)
+        code = _play(spec, sweep, path, options, emit=_emit if as_json else None)
         raise typer.Exit(code)
 
 
@@ -116,19 +112,14 @@ def _play(
     spec: SweepSpec,
     sweep: Path,
     store: Path,
+    options: RunOptions,
     *,
-    retry_failed: bool = False,
-    all_or_nothing: bool = False,
-    engines: int | None = None,
     emit: Emit | None = None,
 ) -> int:
     """Plays the sweep, says how it ended, and returns the exit code.
 
-    sweep           the sweep file
-    retry_failed    play failed episodes again
-    all_or_nothing  play nothing if one access method cannot be reached
-    engines         local engines at the same time; None: as many as fit
-    emit            takes events for machines"""
+    sweep  the sweep file
+    emit   takes events for machines"""
     from harness.access.context import RunContext
     from harness.core.event_loop import run_async
     from harness.running.run_sweep import run_sweep
@@ -144,13 +135,7 @@ def _play(
 
     async def played() -> RunEnd:
         try:
-            return await run_sweep(
-                spec,
-                context,
-                retry_failed=retry_failed,
-                all_or_nothing=all_or_nothing,
-                engines_max=engines,
-            )
+            return await run_sweep(spec, context, options)
         finally:  # the run no longer handles signals, and a loop that closes cannot stand an interrupt
             signal.signal(signal.SIGINT, signal.SIG_IGN)
 
@@ -162,7 +147,7 @@ def _play(
         return INTERRUPTED
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # only the summary is left to print
-    code = _report_end(end, store, resume=resume, retrying=retry_failed)
+    code = _report_end(end, store, resume=resume, retrying=options.retry_failed)
     if emit is not None:
         counts = {"finished": end.finished, "failed": end.failed, "pending": end.pending}
         emit({"event": "end", **counts, "exit_code": code})

@@ -255,3 +255,17 @@ def session_episodes(
                             repeat=repeat,
                             session=session,
                         )
+
+
+def spread_evenly(plans: Iterable[EpisodePlan]) -> list[EpisodePlan]:
+    """Returns the plans in an order of which every beginning has all games in their proportions, as far as
+    numbers allow: the first of each game, then each game's next when its share is due."""
+    by_game: dict[str, list[EpisodePlan]] = {}
+    for plan in plans:
+        by_game.setdefault(plan.instance.game, []).append(plan)
+    due = [
+        (place / len(of_game), number, plan)
+        for number, of_game in enumerate(by_game.values())
+        for place, plan in enumerate(of_game)
+    ]
+    return [plan for _, _, plan in sorted(due, key=lambda one: one[:2])]

@@ -1,6 +1,7 @@
 """Plans a sweep before anything is spent: hours, calls, tokens, dollars, and what its audit can prove.
 
 plan_sweep       wires the room to a sweep and to stores; returns the plan
+calibrate        plays a minute of every method, for measured speeds and lengths
 workload         the episodes of each method: turns, tokens, cost
 episode_lengths  how long episodes are, from bots and from stores
 provider_model   how each gate's provider behaves

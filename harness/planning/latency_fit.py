@@ -20,6 +20,7 @@ from scipy.optimize import nnls
 Floats = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 
 CALLS_MIN = 20  # with fewer, the provider's kind is the better guess
+CALLS_MIN_TRIAL = 8  # of a trial of the sweep's own methods: still a better guess than their kind
 FACTORS_MAX = 400  # quantiles kept of the residuals
 COLD_MIN = 1.5  # first calls that took less than so many times the expected time count as warm
 LOAD_GAIN = 0.9  # the load is kept if it explains at least a tenth of the residual sum of squares
@@ -55,10 +56,10 @@ class LatencyFit:
     calls: int
 
 
-def fit_latency(calls: TimedCalls) -> LatencyFit | None:
-    """Fits these calls; None if they are fewer than CALLS_MIN."""
+def fit_latency(calls: TimedCalls, *, calls_min: int = CALLS_MIN) -> LatencyFit | None:
+    """Fits these calls; None if they are fewer than calls_min."""
     latency = np.asarray(calls.latency_s, dtype=np.float64)
-    if len(latency) < CALLS_MIN or float(latency.sum()) <= 0.0:
+    if len(latency) < calls_min or float(latency.sum()) <= 0.0:
         return None
     sent, prompt, reply = (
         np.asarray(column, dtype=np.float64)

@@ -1,21 +1,25 @@
 """From a sweep file and stores to a plan: wires the parts of this room to games, gates and stores. Spends and
-sends nothing."""
+sends nothing; calibrate.py plays the trial that a plan may rest on."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, median, stdev
 
 from scipy import stats
 
 from games import GAMES
+from harness.access.connect import retry_policy
+from harness.access.engine_turns import engine_turns
 from harness.access.game_sets import game_sets
 from harness.access.gates import GateSpec, group_by_quota
 from harness.config.episode_plans import GameSet, planned
-from harness.config.sweep import BudgetPart, SweepSpec
+from harness.config.sweep import BudgetPart, Seating, SweepSpec
+from harness.core.seeds import stream
+from harness.planning.calibrate import Trial, of_whole_games, resampled
 from harness.planning.episode_lengths import EpisodeLengths, StoredPlay
 from harness.planning.extrapolate import (
     BINDING,
@@ -27,25 +31,27 @@ from harness.planning.extrapolate import (
     GateWorkload,
     amount,
 )
-from harness.planning.latency_fit import TimedCalls, fit_latency
+from harness.planning.latency_fit import CALLS_MIN, CALLS_MIN_TRIAL, TimedCalls, fit_latency
 from harness.planning.power import margin_power, too_small_text
 from harness.planning.provider_model import StoredBehaviour, model_gate
 from harness.planning.results import IN_FLIGHT, MethodPlan, Span, SweepPlan, Use, pace_text
 from harness.planning.simulate import BIN_S, SimulatedGate
 from harness.planning.workload import MethodEpisodes, bot_turns, method_episodes, stored_plays
-from harness.scheduler.call import RetryPolicy
 from harness.store.file import open_to_read
-from harness.store.plan_queries import ServerRows, servers
+from harness.store.plan_queries import ServerRows, engine_starts, servers
 
+SAMPLES = 8  # of a trial's plays: enough for an interval of Student's t
 STEPS = 60  # of the timeline: one for each minute of an hour
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredHistory:
-    """The finished plays of stores, and method -> the behaviour of its provider."""
+    """The finished plays of stores, method -> the behaviour of its provider, method -> seconds in which its
+    engine became ready."""
 
     plays: tuple[StoredPlay, ...]
     behaviours: Mapping[str, StoredBehaviour]
+    starts_s: Mapping[str, float]
 
 
 def plan_sweep(
@@ -56,6 +62,7 @@ def plan_sweep(
     full: bool = False,
     seeds: int | None = None,
     calls_max: int = CALLS_MAX,
+    trial: Trial | None = None,
 ) -> SweepPlan:
     """Returns what the sweep will take.
 
@@ -66,24 +73,72 @@ def plan_sweep(
     full       simulate every call; else a short sweep under proportionally smaller limits
     seeds      number of simulations; None: one for a full plan, else SEEDS
     calls_max  about how many calls a short sweep may simulate in all
+    trial      a trial of this sweep, in place of stores
     raises     SpecError, StoreError"""
     sets = game_sets(spec, source)
-    history = read_history(stores)
-    lengths = EpisodeLengths(history.plays, bot_turns)
+    history = read_history(stores) if trial is None else read_trial(trial)
     gates = [
         _gate_workload(spec, sets, gate, history, source)
         for gate in group_by_quota(spec, spec.methods(), source=source)
     ]
-    policy = RetryPolicy(
-        tries_max=spec.retry.tries_max, deadline_s=spec.retry.deadline_s, wait_max_s=spec.retry.wait_max_s
+    policy = retry_policy(spec)
+    turns = _turns(spec, source, gates)
+    simulated = 0
+
+    def forecast(plays: Sequence[StoredPlay], seed: int, seeds: int | None) -> list[GateForecast]:
+        nonlocal simulated
+        found: list[GateForecast] = []
+        for of_turn in turns:
+            extrapolation = Extrapolation(
+                of_turn, EpisodeLengths(plays, bot_turns), GAMES, policy=policy, seed=seed
+            )
+            found += (
+                extrapolation.full(seeds=seeds or 1)
+                if full
+                else extrapolation.quick(seeds=seeds or SEEDS, calls_max=calls_max)
+            )
+            simulated += extrapolation.simulated
+        return found
+
+    seed = spec.seed % 2**32
+    if trial is None:
+        forecasts = forecast(history.plays, seed, seeds)
+    else:
+        samples = [resampled(history.plays, stream(seed, "trial", n)) for n in range(seeds or SAMPLES)]
+        of_samples = [forecast(sample, seed + n, 1) for n, sample in enumerate(samples)]
+        forecasts = _with_walls_of(of_samples, forecast(history.plays, seed, 1))
+    plan = _sweep_plan(spec, sets, forecasts, EpisodeLengths(history.plays, bot_turns), turns)
+    return replace(
+        plan,
+        simulated=simulated,
+        starts_s=_starts_s(plan.turns_of, history) * spec.audit.sessions,
+        trial_s=None if trial is None else trial.took_s,
     )
-    extrapolation = Extrapolation(gates, lengths, GAMES, policy=policy, seed=spec.seed % 2**32)
-    forecasts = (
-        extrapolation.full(seeds=seeds or 1)
-        if full
-        else extrapolation.quick(seeds=seeds or SEEDS, calls_max=calls_max)
-    )
-    return _sweep_plan(spec, sets, forecasts, lengths, simulated=extrapolation.simulated)
+
+
+def _with_walls_of(
+    of_samples: Sequence[Sequence[GateForecast]], forecasts: Sequence[GateForecast]
+) -> list[GateForecast]:
+    """Returns the forecasts with the wall times of those from samples of a trial's few plays."""
+    return [
+        replace(whole, walls_s=tuple(of_sample[number].walls_s[0] for of_sample in of_samples))
+        for number, whole in enumerate(forecasts)
+    ]
+
+
+def _turns(spec: SweepSpec, source: Path, gates: Sequence[GateWorkload]) -> list[list[GateWorkload]]:
+    """Returns the gates in the turns that their engines would take on this machine now."""
+    turns = engine_turns(spec, {name: Seating((name,)) for name in spec.methods()}, source=source)
+    turn_of = {name: number for number, names in enumerate(turns) for name in names}
+    divided: list[list[GateWorkload]] = [[] for _ in turns]
+    for gate in gates:
+        divided[min(turn_of[one.method] for one in gate.methods)].append(gate)
+    return [gates for gates in divided if gates]
+
+
+def _starts_s(turns: Sequence[Sequence[str]], history: StoredHistory) -> float:
+    """Returns how long the engines take to start: side by side within a turn."""
+    return sum(max((history.starts_s.get(name, 0.0) for name in names), default=0.0) for names in turns)
 
 
 # --- what is known beforehand ---------------------------------------------------------------------------
@@ -93,22 +148,40 @@ def read_history(stores: Sequence[Path]) -> StoredHistory:
     """Reads what these stores hold; where two know one server, the later store counts."""
     plays: list[StoredPlay] = []
     behaviours: dict[str, StoredBehaviour] = {}
+    starts: dict[str, float] = {}
     for store in stores:
         with open_to_read(store) as connection:
             plays += stored_plays(connection)
+            starts |= engine_starts(connection)
             for server in servers(connection):
-                behaviours |= dict.fromkeys(server.methods, _behaviour(store, server))
-    return StoredHistory(plays=tuple(plays), behaviours=behaviours)
+                behaviours |= dict.fromkeys(server.methods, _behaviour(store.name, server))
+    return StoredHistory(plays=tuple(plays), behaviours=behaviours, starts_s=starts)
 
 
-def _behaviour(store: Path, rows: ServerRows) -> StoredBehaviour:
+def read_trial(trial: Trial) -> StoredHistory:
+    """Reads the store of a trial, of which every play that began has ended."""
+    with open_to_read(trial.store) as connection:
+        behaviours = {
+            name: _behaviour("the trial", server, calls_min=CALLS_MIN_TRIAL)
+            for server in servers(connection)
+            for name in server.methods
+        }
+        return StoredHistory(
+            plays=of_whole_games(stored_plays(connection, every=True)),
+            behaviours=behaviours,
+            starts_s=engine_starts(connection),
+        )
+
+
+def _behaviour(store: str, rows: ServerRows, *, calls_min: int = CALLS_MIN) -> StoredBehaviour:
     calls = TimedCalls(
         sent_at=rows.sent_at,
         latency_s=rows.latency_s,
         prompt_tokens=rows.prompt_tokens,
         reply_tokens=rows.reply_tokens,
     )
-    return StoredBehaviour(store=store.name, fit=fit_latency(calls), failed=rows.failed, quotas=rows.quotas)
+    fit = fit_latency(calls, calls_min=calls_min)
+    return StoredBehaviour(store=store, fit=fit, failed=rows.failed, quotas=rows.quotas)
 
 
 def _gate_workload(
@@ -136,20 +209,19 @@ def _sweep_plan(
     sets: Mapping[str, GameSet],
     forecasts: Sequence[GateForecast],
     lengths: EpisodeLengths,
-    *,
-    simulated: int,
+    turns: Sequence[Sequence[GateWorkload]],
 ) -> SweepPlan:
     seeds = max(len(forecast.walls_s) for forecast in forecasts)
-    walls = [
-        [forecast.walls_s[min(seed, len(forecast.walls_s) - 1)] for forecast in forecasts]
-        for seed in range(seeds)
-    ]
-    wall = span([max(of_seed) for of_seed in walls])
+    by_gate = {id(forecast.workload): forecast for forecast in forecasts}
+    in_turns = [[by_gate[id(gate)] for gate in of_turn] for of_turn in turns]
+    wall = span([sum(_turn_s(of_turn, seed) for of_turn in in_turns) for seed in range(seeds)])
     by_name = {}
-    for forecast in forecasts:
-        others_s = max((fmean(other.walls_s) for other in forecasts if other is not forecast), default=0.0)
-        for one in forecast.workload.methods:
-            by_name[one.method] = _method_plan(forecast, one, lengths, whole_s=wall.value, others_s=others_s)
+    for of_turn in in_turns:
+        turn_s = fmean(_turn_s(of_turn, seed) for seed in range(seeds))
+        for forecast in of_turn:
+            others_s = max((fmean(other.walls_s) for other in of_turn if other is not forecast), default=0.0)
+            for one in forecast.workload.methods:
+                by_name[one.method] = _method_plan(forecast, one, lengths, whole_s=turn_s, others_s=others_s)
     methods = tuple(by_name[name] for name in spec.methods())
     longest = max(forecasts, key=lambda forecast: median(forecast.walls_s))
     bottleneck = max(
@@ -176,11 +248,17 @@ def _sweep_plan(
             *_pair_warnings(spec, sets),
         ),
         scale=max(forecast.scale for forecast in forecasts),
-        simulated=simulated,
+        simulated=0,
         seeds=seeds,
         sessions=spec.audit.sessions,
         gaps_s=(spec.audit.sessions - 1) * spec.audit.gap_s,
+        turns_of=tuple(tuple(one.method for gate in of_turn for one in gate.methods) for of_turn in turns),
     )
+
+
+def _turn_s(forecasts: Sequence[GateForecast], seed: int) -> float:
+    """Returns the wall time of a turn under this seed: that of its slowest gate."""
+    return max(forecast.walls_s[min(seed, len(forecast.walls_s) - 1)] for forecast in forecasts)
 
 
 def _method_plan(
@@ -193,8 +271,8 @@ def _method_plan(
 ) -> MethodPlan:
     """Returns the plan of one method.
 
-    whole_s   wall time of the sweep
-    others_s  longest wall time of the other gates"""
+    whole_s   wall time of its turn
+    others_s  longest wall time of the other gates of its turn"""
     work, played = forecast.works[episodes.method], forecast.played[episodes.method]
     wall = span(forecast.walls_s)
     calls = round(work.turns * played.calls / max(1, played.turns))

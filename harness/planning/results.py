@@ -74,7 +74,10 @@ class SweepPlan:
                  simulated
     simulated    calls that were simulated, in `seeds` plays
     sessions     how many sessions share the repeats; `wall` is the time of play in all of them
-    gaps_s       the pauses between the sessions, in seconds, on top of `wall`"""
+    gaps_s       the pauses between the sessions, in seconds, on top of `wall`
+    turns_of     the methods in the turns of their engines; one turn: all play side by side
+    starts_s     the starts of engines, in seconds, on top of `wall`; 0 where they are not known
+    trial_s      a trial of so many seconds was played for this plan; None: nothing was"""
 
     name: str
     methods: tuple[MethodPlan, ...]
@@ -94,6 +97,9 @@ class SweepPlan:
     seeds: int
     sessions: int = 1
     gaps_s: float = 0.0
+    turns_of: tuple[tuple[str, ...], ...] = ()
+    starts_s: float = 0.0
+    trial_s: float | None = None
 
 
 def pace_text(method: MethodPlan) -> str:

@@ -137,9 +137,10 @@ def _tokens(text: str) -> int:
     return -(-len(text) // CHARACTERS_A_TOKEN)
 
 
-def stored_plays(connection: Readable) -> list[StoredPlay]:
-    """Reads the finished episodes of a store as lengths."""
-    return [_stored_play(row) for row in plays(connection)]
+def stored_plays(connection: Readable, *, every: bool = False) -> list[StoredPlay]:
+    """Reads the finished episodes of a store as lengths; with `every` also those of a part that has not
+    ended."""
+    return [_stored_play(row) for row in plays(connection, every=every)]
 
 
 def _stored_play(row: PlayRow) -> StoredPlay:

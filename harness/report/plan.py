@@ -32,6 +32,15 @@ def print_plan(plan: SweepPlan, console: Console) -> None:
         whole = duration_text(plan.wall.value + plan.gaps_s)
         gaps = f"{plan.sessions - 1} gaps of {duration_text(plan.gaps_s / (plan.sessions - 1))}"
         console.print(f"In {plan.sessions} sessions, with {gaps}: {whole} in all.", highlight=False)
+    if len(plan.turns_of) > 1:
+        console.print(
+            f"In {len(plan.turns_of)} turns, because not all engines fit on this machine together.",
+            highlight=False,
+        )
+    if plan.starts_s:
+        console.print(
+            f"Engines take {duration_text(plan.starts_s)} to start, on top of that.", highlight=False
+        )
     cost = ""
     if plan.cost_usd is not None:
         unpriced = " and the cost of methods without a price" if plan.unpriced else ""
@@ -52,6 +61,8 @@ def print_plan(plan: SweepPlan, console: Console) -> None:
             console.print(escape_control(pace_text(method)), highlight=False)
     for line in sorted({_sources(method) for method in plan.methods}):
         console.print(escape_control(line), highlight=False)
+    if plan.trial_s is not None:
+        console.print(f"Measured in a trial of {duration_text(plan.trial_s)}.", highlight=False)
     size = "the whole sweep" if plan.scale == 1.0 else f"a sweep up to {plan.scale:,.0f} times smaller"
     console.print(
         f"From {plan.simulated:,} simulated calls of {size}, {plan.seeds} seed{'s' * (plan.seeds > 1)}.",

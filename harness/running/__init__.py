@@ -6,6 +6,5 @@ resume          what the store holds of the sweep: ended episodes, unfinished on
 locked_keys     keys of the sweep file that may not change once a store is begun
 execute         RunPlan -> RunEnd: makes access methods live and plays the lanes
 opening_rows    the rows that a run writes before its first call
-engine_turns    lanes in turns, where their engines do not fit on this machine together
 sessions        the wait between two sessions, and the sum of their ends
 early_stopping  interim analyses of a sweep that may stop early"""

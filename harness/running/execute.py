@@ -156,7 +156,7 @@ async def _problems(plan: RunPlan, connector: Connector, live: LiveMethods) -> d
             came before"""
     problems = await connector.problems(live)
     usable = [lane for lane in plan.lanes if problems.keys().isdisjoint(lane.seating.methods)]
-    if problems and (plan.request.all_or_nothing or not (usable or plan.in_turns)):
+    if problems and (plan.request.options.all_or_nothing or not (usable or plan.in_turns)):
         raise connector.refusal(problems)
     return problems
 

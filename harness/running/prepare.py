@@ -5,13 +5,13 @@ be refused without a connection is refused here; the plan is complete when it is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness.access.budgets import find_scopes
 from harness.access.keys import Credentials
-from harness.config.episode_plans import GameSet, planned, session_episodes
+from harness.config.episode_plans import GameSet, planned, session_episodes, spread_evenly
 from harness.config.sweep import MethodPart, Seating, SweepSpec
 from harness.core.protocols import Clock
 from harness.core.vocabulary import EpisodePlan
@@ -27,24 +27,38 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """The choices of one run.
+
+    retry_failed    play failed episodes again
+    all_or_nothing  play nothing if one access method cannot be reached
+    engines_max     how many local engines may run at the same time; None: as many as fit
+    first_turn      (lanes of one session) -> those that play now, before the others; None: as many as their
+                    engines allow
+    begin_for_s     begin episodes for so many seconds only, of all games in their proportions, and end those;
+                    None: play all"""
+
+    retry_failed: bool = False
+    all_or_nothing: bool = False
+    engines_max: int | None = None
+    first_turn: Callable[[tuple[LanePlan, ...]], tuple[LanePlan, ...]] | None = None
+    begin_for_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunRequest:
     """The request for a run; all its sessions share it.
 
     sets          game -> its instances and rules
     keys          method -> its key and headers
-    clock         dates the rows of interim analyses
-    retry_failed  whether failed episodes are to be played again
-    all_or_nothing  whether to play nothing if one access method cannot be reached
-    first_turn    (lanes of one session) -> those that play now; the others play after them"""
+    clock         dates the rows of interim analyses, and limits how long episodes are begun"""
 
     spec: SweepSpec
     context: RunContext
     sets: Mapping[str, GameSet]
     keys: Mapping[str, Credentials]
     clock: Clock
-    retry_failed: bool
-    all_or_nothing: bool
-    first_turn: Callable[[tuple[LanePlan, ...]], tuple[LanePlan, ...]] = tuple
+    options: RunOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +159,7 @@ def prepare(
     runs, earlier = latest_spec(connection)
     refuse_changes(spec, source, earlier)
     run_id = f"{runs + 1:04}"
-    stored = read_stored(connection, spec, request.sets, retry_failed=request.retry_failed)
+    stored = read_stored(connection, spec, request.sets, retry_failed=request.options.retry_failed)
     early_stopping = _early_stopping(request, connection, run_id) if spec.audit.stop == "early" else None
     every_lane = list(_lane_plans(request, stored, early_stopping))
     playable = [
@@ -158,7 +172,7 @@ def prepare(
     ]
     session = min((lane.session for lane in playable), default=first_session)
     of_session = tuple(lane for lane in playable if lane.session == session)
-    lanes = request.first_turn(of_session)
+    lanes = (request.options.first_turn or _by_engines(request))(of_session)
     methods = {name for lane in lanes for name in lane.seating.methods}
     return RunPlan(
         request=request,
@@ -180,7 +194,7 @@ def prepare(
 
 def episodes_left(request: RunRequest, stored: Stored, lane: LanePlan) -> Iterator[EpisodePlan]:
     """Yields what a lane has left to play, in playing order."""
-    return session_episodes(
+    episodes = session_episodes(
         lane.seating,
         request.sets,
         session=lane.session,
@@ -189,6 +203,39 @@ def episodes_left(request: RunRequest, stored: Stored, lane: LanePlan) -> Iterat
         stored=stored.ended[lane.name],
         arms=request.spec.arms(lane.name),
     )
+    if (begin_for_s := request.options.begin_for_s) is None:
+        return episodes
+    return _while_in_time(spread_evenly(episodes), begin_for_s, request.clock)
+
+
+def _while_in_time(
+    episodes: Iterable[EpisodePlan], begin_for_s: float, clock: Clock
+) -> Iterator[EpisodePlan]:
+    """Yields the episodes until so many seconds have passed since the first."""
+    begun_s = None
+    for episode in episodes:
+        if begun_s is None:
+            begun_s = clock.now()
+        if clock.now() - begun_s > begin_for_s:
+            return
+        yield episode
+
+
+def _by_engines(request: RunRequest) -> Callable[[tuple[LanePlan, ...]], tuple[LanePlan, ...]]:
+    """Returns which lanes of a session play now: all, unless their engines do not fit on this machine
+    together."""
+    spec, source = request.spec, request.context.source
+    if sum(part.engine is not None for _, part in spec.methods().values()) < 2:
+        return tuple
+
+    def choose(lanes: tuple[LanePlan, ...]) -> tuple[LanePlan, ...]:
+        from harness.access.engine_turns import engine_turns  # slow to load: engines
+
+        seatings = {lane.name: lane.seating for lane in lanes}
+        turns = engine_turns(spec, seatings, source=source, engines_max=request.options.engines_max)
+        return tuple(lane for lane in lanes if lane.name in turns[0])
+
+    return choose
 
 
 def _early_stopping(request: RunRequest, connection: Readable, run_id: str) -> EarlyStopping:

@@ -9,7 +9,7 @@ stays. Between two sessions the store is closed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -21,7 +21,7 @@ import anyio
 from harness.access.game_sets import game_sets
 from harness.access.keys import read_keys
 from harness.core.clock import RealClock
-from harness.running.prepare import RunRequest, prepare
+from harness.running.prepare import RunOptions, RunRequest, prepare
 from harness.running.resume import draws_of
 from harness.running.sessions import combined, wait_for_session
 from harness.store.file import open_to_write
@@ -29,28 +29,18 @@ from harness.store.file import open_to_write
 if TYPE_CHECKING:
     from harness.access.context import RunContext
     from harness.config.sweep import SweepSpec
-    from harness.running.prepare import LanePlan
     from harness.scheduler.shutdown import RunEnd
 
 
-async def run_sweep(
-    spec: SweepSpec,
-    context: RunContext,
-    *,
-    retry_failed: bool = False,
-    all_or_nothing: bool = False,
-    engines_max: int | None = None,
-    first_turn: Callable[[tuple[LanePlan, ...]], tuple[LanePlan, ...]] | None = None,
-) -> RunEnd:
+DEFAULTS = RunOptions()
+
+
+async def run_sweep(spec: SweepSpec, context: RunContext, options: RunOptions = DEFAULTS) -> RunEnd:
     """Plays what the store does not hold yet, through the access methods that can be reached. A seating that
     is stopped before the end of a session, by a closed gate or a budget, plays no further session in this
     run. Engines that do not fit on this machine together take turns, each for a whole session.
 
-    retry_failed    play failed episodes again
-    all_or_nothing  play nothing if one access method cannot be reached
-    engines_max     how many local engines may run at the same time; None: as many as fit
-    first_turn      (lanes of one session) -> those that play now; None: as many as their engines allow
-    raises          SpecError: before anything is played, if no method can be reached; StoreError"""
+    raises  SpecError: before anything is played, if no method can be reached; StoreError"""
     clock = RealClock()
     request = RunRequest(
         spec=spec,
@@ -58,9 +48,7 @@ async def run_sweep(
         sets=game_sets(spec, context.source, draws=draws_of(context.store)),
         keys=read_keys(spec, source=context.source, environ=context.environ),
         clock=clock,
-        retry_failed=retry_failed,
-        all_or_nothing=all_or_nothing,
-        first_turn=first_turn or _first_turn(spec, context, engines_max),
+        options=options,
     )
     ends: list[RunEnd] = []
     stopped: set[str] = set()
@@ -92,22 +80,6 @@ async def run_sweep(
             if not await wait_for_session(plan, context, clock):
                 pending = plan.left + plan.left_elsewhere
                 return combined(ends, failed_before=failed_before, pending=pending, interrupted=True)
-
-
-def _first_turn(
-    spec: SweepSpec, context: RunContext, engines_max: int | None
-) -> Callable[[tuple[LanePlan, ...]], tuple[LanePlan, ...]]:
-    """Returns which lanes of a session play now: all, unless their engines do not fit on this machine
-    together."""
-    if sum(part.engine is not None for _, part in spec.methods().values()) < 2:
-        return tuple
-
-    def choose(lanes: tuple[LanePlan, ...]) -> tuple[LanePlan, ...]:
-        from harness.running.engine_turns import first_turn  # slow to load: engines
-
-        return first_turn(lanes, spec, source=context.source, engines_max=engines_max)
-
-    return choose
 
 
 @contextmanager

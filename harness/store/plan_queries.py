@@ -50,12 +50,13 @@ class ServerRows:
     quotas: dict[str, float]
 
 
-def plays(connection: Readable) -> list[PlayRow]:
+def plays(connection: Readable, *, every: bool = False) -> list[PlayRow]:
     """Returns up to PLAYS_MAX finished episodes of each item by each method.
 
-    Of an unfinished sweep only whole look blocks count, because short plays end first: see planned_plays.py.
+    Of an unfinished sweep only whole look blocks count, because short plays end first: see planned_plays.py;
+    with `every` all count, which is right where every play that began has ended.
     If a provider did not count tokens, four characters count as one token."""
-    counting, parameters = counted_condition(play_counts(connection).values())
+    counting, parameters = counted_condition(() if every else play_counts(connection).values())
     rows = connection.execute(
         f"""
         WITH chosen AS (
@@ -87,6 +88,15 @@ def plays(connection: Readable) -> list[PlayRow]:
         )
         for method, model, game, experiment, item, seats, prompt_tokens, reply_tokens in rows
     ]
+
+
+def engine_starts(connection: Readable) -> dict[str, float]:
+    """Returns method -> seconds in which its engine became ready, mean over its starts."""
+    rows = connection.execute(
+        "SELECT method, avg((engine_json ->> 'ready_s')::DOUBLE) FROM methods"
+        " WHERE engine_json ->> 'ready_s' IS NOT NULL GROUP BY method"
+    ).fetchall()
+    return dict(rows)
 
 
 def servers(connection: Readable) -> list[ServerRows]:

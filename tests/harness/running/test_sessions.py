@@ -14,7 +14,7 @@ from harness.commands.arguments import load
 from harness.config.sweep import deal_repeats
 from harness.core.clock import RealClock
 from harness.core.event_loop import run_async
-from harness.running.prepare import RunPlan, RunRequest, prepare
+from harness.running.prepare import RunOptions, RunPlan, RunRequest, prepare
 from harness.running.run_sweep import run_sweep
 from harness.scheduler.shutdown import RunEnd
 from harness.store.file import open_to_read
@@ -63,8 +63,7 @@ def plan_of(path: Path) -> RunPlan:
         sets=game_sets(spec, path),
         keys={},
         clock=RealClock(),
-        retry_failed=False,
-        all_or_nothing=False,
+        options=RunOptions(),
     )
     with open_to_read(path.with_suffix(".duckdb")) as connection:
         return prepare(request, connection)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from harness.access.engine_turns import Capacity, Server, divide, memory_of, servers_of_lanes
 from harness.commands.arguments import load
 from harness.config.load import parse_sweep
 from harness.core.event_loop import run_async
-from harness.running.engine_turns import Capacity, Server, divide, memory_of, servers_of_lanes
-from harness.running.prepare import LanePlan
+from harness.running.prepare import LanePlan, RunOptions
 from harness.running.run_sweep import run_sweep
 from tests.bots import rows
 from tests.harness.running.test_sessions import context, plan_of, sweep
@@ -32,8 +32,7 @@ seats = ["m/a", "m/c"]
 
 def servers_of(text: str) -> dict[str, frozenset[Server]]:
     spec = parse_sweep(text, source="s.toml", known_games=["taboo"])
-    seatings = {name: seating.methods for name, seating in spec.seatings().items()}
-    return servers_of_lanes(spec, seatings, source=Path("s.toml"))
+    return servers_of_lanes(spec, spec.seatings(), source=Path("s.toml"))
 
 
 def test_which_servers_a_lane_needs() -> None:
@@ -89,7 +88,7 @@ def test_turns_play_a_whole_session_each(tmp_path: Path) -> None:
         return lanes[:1]
 
     spec = load(path)
-    end = run_async(lambda: run_sweep(spec, context(path, lines), first_turn=one))
+    end = run_async(lambda: run_sweep(spec, context(path, lines), RunOptions(first_turn=one)))
     assert (end.finished, end.failed, end.pending, end.interrupted) == (24, 0, 0, False)
     store = path.with_suffix(".duckdb")
     turns = "SELECT run_id, session, method, count(*) FROM episodes GROUP BY ALL ORDER BY ALL"
@@ -113,10 +112,8 @@ def test_failed_episodes_are_tried_once_a_run(tmp_path: Path) -> None:
     more = 'd.base_url = "http://127.0.0.1:9/v1"'
     path = sweep(tmp_path, repeats=1, sessions=1, gap="0s", more=more)
     lines: list[str] = []
-    spec = load(path)
-    end = run_async(
-        lambda: run_sweep(spec, context(path, lines), retry_failed=True, first_turn=lambda lanes: lanes[-1:])
-    )
+    spec, options = load(path), RunOptions(retry_failed=True, first_turn=lambda lanes: lanes[-1:])
+    end = run_async(lambda: run_sweep(spec, context(path, lines), options))
     assert end.finished == 12
     assert end.pending == 4
     assert "other/d" in end.closings

@@ -20,8 +20,7 @@ from harness.access.engine_servers import engine_users, weights_place
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from harness.config.sweep import SweepSpec
-    from harness.running.prepare import LanePlan
+    from harness.config.sweep import Seating, SweepSpec
 
 MEMORY_SHARE = 0.8  # of the free memory; the rest is for estimates that are too low, and for other programs
 
@@ -56,11 +55,11 @@ def memory_of(server: Server) -> float:
 
 
 def servers_of_lanes(
-    spec: SweepSpec, seatings: Mapping[str, Sequence[str]], *, source: Path
+    spec: SweepSpec, seatings: Mapping[str, Seating], *, source: Path
 ) -> dict[str, frozenset[Server]]:
     """Returns lane -> the servers that its methods need, those behind emulators included.
 
-    seatings  lane -> its methods"""
+    seatings  the lanes by name"""
     methods = spec.methods()
     of_method = {
         name: server
@@ -73,8 +72,10 @@ def servers_of_lanes(
         return emulation.behind if emulation is not None and emulation.behind else name
 
     return {
-        lane: frozenset(of_method[engine] for name in names if (engine := engine_of(name)) in of_method)
-        for lane, names in seatings.items()
+        lane: frozenset(
+            of_method[engine] for name in seating.methods if (engine := engine_of(name)) in of_method
+        )
+        for lane, seating in seatings.items()
     }
 
 
@@ -107,15 +108,19 @@ def divide(
     return tuple(map(tuple, turns))
 
 
-def first_turn(
-    lanes: Sequence[LanePlan], spec: SweepSpec, *, source: Path, engines_max: int | None
-) -> tuple[LanePlan, ...]:
-    """Returns the lanes that play now. Interim analyses compare methods while they play, so with them all
-    lanes do."""
-    if not lanes or spec.audit.stop == "early":
-        return tuple(lanes)
-    servers = servers_of_lanes(spec, {lane.name: lane.seating.methods for lane in lanes}, source=source)
+def engine_turns(
+    spec: SweepSpec, seatings: Mapping[str, Seating], *, source: Path, engines_max: int | None = None
+) -> tuple[tuple[str, ...], ...]:
+    """Returns the lanes in the turns that this machine allows now. Interim analyses compare methods while
+    they play, so with them all lanes have one turn.
+
+    seatings     the lanes by name
+    source       the sweep file: relative paths start beside it
+    engines_max  how many engines may run at the same time; None: one for each core"""
+    lanes = tuple(seatings)
+    if spec.audit.stop == "early":
+        return (lanes,)
+    servers = servers_of_lanes(spec, seatings, source=source)
     if len(frozenset().union(*servers.values())) < 2:
-        return tuple(lanes)
-    chosen = divide([lane.name for lane in lanes], servers, this_capacity(engines_max))[0]
-    return tuple(lane for lane in lanes if lane.name in chosen)
+        return (lanes,)
+    return divide(lanes, servers, this_capacity(engines_max))

@@ -1,0 +1,92 @@
+"""A trial before a plan: how many episodes it begins, and whether the truth is in the plan's interval."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+
+from harness.access.context import RunContext
+from harness.access.game_sets import game_sets
+from harness.commands.arguments import load
+from harness.config.episode_plans import session_episodes, spread_evenly
+from harness.config.sweep import Seating
+from harness.core.event_loop import run_async
+from harness.planning.calibrate import Trial, play_trial, resampled
+from harness.planning.episode_lengths import StoredPlay
+from harness.planning.plan_sweep import plan_sweep
+from harness.running.run_sweep import run_sweep
+from tests.bots import rows
+from tests.command import lightbulb
+
+SWEEP = """
+name = "t"
+repeats = 2
+[games.taboo]
+items = 40
+[games.wordle]
+items = 10
+[models.m.methods]
+a = { bots = { skill = 0.7, latency_s = 0.05 }, concurrency = 4 }
+b = { bots = { skill = 0.7, latency_s = 0.02 }, concurrency = 4 }
+"""
+
+
+def sweep(folder: Path) -> Path:
+    path = folder / "t.toml"
+    path.write_text(SWEEP)
+    return path
+
+
+def trial_of(path: Path, trial_s: float) -> Trial:
+    context = RunContext(source=path, store=path.with_name("trial.duckdb"), environ={}, notify=print)
+    return run_async(lambda: play_trial(load(path), context, trial_s=trial_s))
+
+
+def test_the_truth_is_in_the_interval_of_a_trial(tmp_path: Path) -> None:
+    """A second of each method, of a sweep that takes several: the measured time is in the interval, near the
+    forecast, and the trial has ended every play that it began."""
+    path = sweep(tmp_path)
+    trial = trial_of(path, 1.0)
+    ((begun, ended),) = rows(
+        trial.store, "SELECT count(*), count(*) FILTER (status = 'finished') FROM episodes"
+    )
+    assert begun == ended
+    assert int(str(begun)) < 100
+    plan = plan_sweep(load(path), source=path, trial=trial)
+    assert plan.trial_s is not None
+    assert {method.lengths["method"] for method in plan.methods} == {1.0}
+    context = RunContext(source=path, store=tmp_path / "t.duckdb", environ={}, notify=print)
+    assert run_async(lambda: run_sweep(load(path), context)).finished == 300
+    ((took_s,),) = rows(context.store, "SELECT max(finished_at) - min(started_at) FROM episodes")
+    truth_s = float(str(took_s))
+    assert 0.6 * truth_s < plan.wall.value < 1.6 * truth_s
+    assert plan.wall.low < plan.wall.value < plan.wall.high
+
+
+def test_every_beginning_of_a_trial_has_all_games(tmp_path: Path) -> None:
+    """The first episodes are one of each game; a quarter of the order has a quarter of each game."""
+    path = sweep(tmp_path)
+    spec = load(path)
+    sets = game_sets(spec, path)
+    plans = session_episodes(Seating(("m/a",)), sets, session=0, repeats=[0], seed=0, stored=())
+    games = [plan.instance.game for plan in spread_evenly(plans)]
+    assert set(games[:2]) == {"taboo", "wordle"}
+    assert Counter(games[:25]) == {"taboo": 20, "wordle": 5}
+
+
+def test_a_game_with_few_plays_borrows_those_of_its_model() -> None:
+    """One play of a game says nothing of its spread: the plays of the model's other methods join it."""
+    play = StoredPlay(method="m/a", model="m", game="g", experiment="e", item="i", turns=())
+    others = [replace(play, method="m/b", item=str(number)) for number in range(4)]
+    drawn = resampled([play, *others], Random(0))
+    assert Counter(found.method for found in drawn) == {"m/a": 5, "m/b": 4}
+    assert len({found.item for found in drawn if found.method == "m/a"}) > 1
+
+
+def test_calibrate_excludes_stores(tmp_path: Path) -> None:
+    """A plan rests on a trial or on stores."""
+    ended = lightbulb("plan", sweep(tmp_path), "--calibrate", "--from", tmp_path / "s.duckdb")
+    assert ended.returncode == 2
+    assert "--calibrate measures what --from would read" in ended.stderr
