@@ -39,7 +39,8 @@ class DeadlineGuard:
     before. It works as asyncio.timeout does: it cancels the task, and turns the cancellation into a
     TimeoutError unless something else cancelled the task too.
 
-    limit   the deadline that applies now; after the end, the one that passed"""
+    began_s  when it was made, by the event loop's clock
+    limit    the deadline that applies now; after the end, the one that passed"""
 
     __slots__ = (
         "_cancelled_before",
@@ -47,17 +48,19 @@ class DeadlineGuard:
         "_passed",
         "_pending",
         "_task",
+        "began_s",
         "due_s",
         "limit",
         "over_s",
     )
 
     def __init__(
-        self, pending: set[DeadlineGuard], task: asyncio.Task[object], due_s: float, over_s: float
+        self, pending: set[DeadlineGuard], task: asyncio.Task[object], now_s: float, deadlines: Deadlines
     ) -> None:
         self.limit: Limit = "first_byte_s"
-        self.due_s = due_s
-        self.over_s = over_s
+        self.began_s = now_s
+        self.due_s = now_s + deadlines.first_byte_s
+        self.over_s = now_s + deadlines.timeout_s
         self._pending = pending
         self._task = task
         self._cancelled_before = task.cancelling()
@@ -103,9 +106,7 @@ class DeadlineTimer:
         now_s = self._loop.time()
         if self._timer is None:
             self._timer = self._loop.call_later(self._interval_s, self._check)
-        return DeadlineGuard(
-            self._pending, task, now_s + self.deadlines.first_byte_s, now_s + self.deadlines.timeout_s
-        )
+        return DeadlineGuard(self._pending, task, now_s, self.deadlines)
 
     def piece_arrived(self, guard: DeadlineGuard) -> None:
         """Starts the limit between two pieces anew: a piece of the answer arrived."""

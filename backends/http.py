@@ -12,15 +12,15 @@ import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from contextvars import ContextVar
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from types import MappingProxyType
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 import aiohttp
 import anyio
 import orjson
+from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 from asyncio_throttle import Throttler
 from yarl import URL
@@ -99,7 +99,8 @@ class _Connector(aiohttp.TCPConnector):
 
     def __init__(self, tls: ssl.SSLContext | None) -> None:
         super().__init__(limit=0, ttl_dns_cache=300, ssl=True if tls is None else tls)
-        self._used: WeakSet[object] = WeakSet()
+        self._newest: ResponseHandler | None = None
+        self._made_s: WeakKeyDictionary[asyncio.Task[object], float] = WeakKeyDictionary()
 
     async def connect(
         self, req: aiohttp.ClientRequest, traces: list[aiohttp.tracing.Trace], timeout: aiohttp.ClientTimeout
@@ -108,16 +109,24 @@ class _Connector(aiohttp.TCPConnector):
             connection = await super().connect(req, traces, timeout)
             protocol = connection.protocol
             assert protocol is not None, "a connection has its protocol until it is released"
-            reused = protocol in self._used
-            if reused and protocol.should_close:
-                connection.close()
-                continue
-            self._used.add(protocol)
-            _reused_connection.set(reused)
-            return connection
+            if not protocol.should_close or protocol is self._newest:
+                return connection
+            connection.close()
 
+    async def _create_connection(
+        self, req: aiohttp.ClientRequest, traces: list[aiohttp.tracing.Trace], timeout: aiohttp.ClientTimeout
+    ) -> ResponseHandler:
+        # Noted here, once for a connection, because noting the use of each one costs every request.
+        made = await super()._create_connection(req, traces, timeout)
+        self._newest = made
+        if (task := asyncio.current_task()) is not None:
+            self._made_s[task] = self._loop.time()
+        return made
 
-_reused_connection: ContextVar[bool] = ContextVar("reused_connection", default=False)
+    def made_since(self, moment_s: float) -> bool:
+        """Says whether the current task has made a connection since then, by the event loop's clock."""
+        task = asyncio.current_task()
+        return task is not None and self._made_s.get(task, float("-inf")) >= moment_s
 
 
 class ConnectionPool:
@@ -126,12 +135,14 @@ class ConnectionPool:
     def __init__(
         self,
         session: aiohttp.ClientSession,
+        connector: _Connector,
         rate_limiter: RequestRateLimiter | None,
         timer: DeadlineTimer,
         bytes_max: int,
         proxy: str | None,
     ) -> None:
         self._session = session
+        self._connector = connector
         self._rate_limiter = rate_limiter
         self._timer = timer
         self._bytes_max = bytes_max
@@ -172,7 +183,7 @@ class ConnectionPool:
                             _refuse_redirect(response)
                             return await self._read(response, guard, sent_s, clock)
                     except (aiohttp.ServerDisconnectedError, ConnectionError, aiohttp.ClientOSError) as error:
-                        if not _may_send_again(error):
+                        if _may_have_answered(error) or self._connector.made_since(guard.began_s):
                             raise
         except (aiohttp.ClientError, OSError) as error:  # a TimeoutError is an OSError
             raise self._call_error(error, url, guard) from error
@@ -248,11 +259,11 @@ class ConnectionPool:
         )
 
 
-def _may_send_again(error: Exception) -> bool:
-    """Says whether a used connection ended before a byte of an answer."""
-    if isinstance(error, aiohttp.ClientConnectorError | TimeoutError) or not _reused_connection.get():
-        return False
-    return not (isinstance(error, aiohttp.ServerDisconnectedError) and not isinstance(error.message, str))
+def _may_have_answered(error: Exception) -> bool:
+    """Says whether a request failed otherwise than by the end of its connection before a byte of an answer."""
+    if isinstance(error, aiohttp.ClientConnectorError | TimeoutError):
+        return True
+    return isinstance(error, aiohttp.ServerDisconnectedError) and not isinstance(error.message, str)
 
 
 def _refuse_redirect(response: aiohttp.ClientResponse) -> None:
@@ -283,16 +294,17 @@ async def open_connection_pool(
     timer = DeadlineTimer(deadlines)
     timeout = aiohttp.ClientTimeout(total=None, connect=deadlines.connect_s)
     no_cookies = aiohttp.DummyCookieJar()  # a cookie could bind all later calls to one machine of a provider
+    connector = _Connector(tls)
     async with aiohttp.ClientSession(
-        connector=_Connector(tls), timeout=timeout, cookie_jar=no_cookies, proxy=proxy
+        connector=connector, timeout=timeout, cookie_jar=no_cookies, proxy=proxy
     ) as session:
         if requests_per_second_max is None:
-            yield ConnectionPool(session, None, timer, bytes_max, proxy)
+            yield ConnectionPool(session, connector, None, timer, bytes_max, proxy)
             return
         rate_limiter = RequestRateLimiter(requests_per_second_max)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(rate_limiter.dispatch)
-            yield ConnectionPool(session, rate_limiter, timer, bytes_max, proxy)
+            yield ConnectionPool(session, connector, rate_limiter, timer, bytes_max, proxy)
             tasks.cancel_scope.cancel()
 
 

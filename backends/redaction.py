@@ -27,13 +27,16 @@ class Redaction:
 
     def response(self, answer: HttpResponse) -> HttpResponse:
         """Returns the response without secrets in its body and headers."""
+        if not self._secrets:
+            return answer
         body = answer.body
         for raw in self._raw:
             if raw in body:
                 body = body.replace(raw, REPLACEMENT.encode())
         if body is not answer.body:
             answer = answer._replace(body=body)
-        if any(secret in value for secret in self._secrets for value in answer.headers.values()):
+        values = "\n".join(answer.headers.values())
+        if any([secret in values for secret in self._secrets]):
             answer = answer._replace(
                 headers={name.lower(): self.text(value) for name, value in answer.headers.items()}
             )
@@ -41,12 +44,12 @@ class Redaction:
 
     def completion(self, completion: Completion) -> Completion:
         """Returns the completion without secrets in any of its texts."""
-        for secret in self._secrets:
-            if any(isinstance(value, str) and secret in value for value in completion):
-                completion = Completion._make(
-                    self.text(value) if isinstance(value, str) else value for value in completion
-                )
-        return completion
+        if not self._secrets:
+            return completion
+        texts = "\n".join([value for value in completion if isinstance(value, str)])
+        if not any([secret in texts for secret in self._secrets]):
+            return completion
+        return Completion._make(self.text(value) if isinstance(value, str) else value for value in completion)
 
     def error(self, error: CallError) -> CallError:
         """Returns the same error without secrets in its message, its request id and its completion."""

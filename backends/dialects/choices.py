@@ -56,6 +56,7 @@ class _Reply:
     _finish_reason: str | None = None
     _index: int | None = None
     _has_reply = False  # there was a place for a text, be it empty
+    _model: object = None
     _text_after_end = False
 
     def __init__(self, answer: HttpResponse, wall_s: float, row: Provider, read_parts: PartsReader) -> None:
@@ -65,7 +66,7 @@ class _Reply:
         self._read_parts = read_parts
         self._texts: list[str] = []
         self._thoughts: list[str] = []
-        self._metadata: dict[str, object] = {}
+        self._heads: list[Mapping[str, object]] = []  # objects that may state what _METADATA names
         self._usages: list[object] = []
         self.times_s: list[float] = []
 
@@ -77,8 +78,9 @@ class _Reply:
         choice = choices[0] if type(choices) is list and choices else None
         if choice is None or "error" in body:
             self._check_stray(body, choices)
-        if choice is None or "model" not in self._metadata:  # the first objects and the last
-            self._metadata |= {name: body[name] for name in _METADATA if body.get(name)}
+        if choice is None or not self._model:  # the first objects and the last
+            self._heads.append(body)
+            self._model = self._model or body.get("model")
         if (usage := body.get("usage")) is not None:
             self._usages.append(usage)
         if "x_groq" in body:
@@ -101,8 +103,11 @@ class _Reply:
                     self._thoughts.append(thoughts)
         elif (place := misplaced_text(choice)) is not None:
             raise self._unknown_place(f"choices[0].{place}")
-        if choice.get("index") != self._index or len(choices) > 1:
-            self._check_index(choices)
+        if len(choices) > 1 or (index := choice.get("index")) != self._index:
+            if len(choices) == 1 and self._index is None and type(index) is int:
+                self._index = index
+            else:
+                self._check_index(choices)
         if (reason := choice.get("finish_reason")) is not None:
             self._finish_reason = _finish(reason) or self._finish_reason
 
@@ -150,7 +155,7 @@ class _Reply:
         """Returns what the objects contain; its end is not judged.
 
         raises  Garbled if there is no place for a reply in them"""
-        answer, metadata, row = self._answer, self._metadata, self._row
+        answer, metadata, row = self._answer, self._metadata(), self._row
         if not self._has_reply:
             raise chunks.broken or Garbled(
                 f"the answer contains no reply: {answer.start()}",
@@ -172,10 +177,16 @@ class _Reply:
         upstream, fingerprint = metadata.get("provider"), metadata.get("system_fingerprint")
         return Completion(  # by position, as it is made for every call
             "".join(self._texts), finish_reason, prompt_tokens, completion_tokens,
-            text_or_none(metadata.get("model")), request_id, answer.status,
+            text_or_none(metadata.get("model")) or None, request_id, answer.status,
             "".join(self._thoughts) or None, reasoning_tokens, cached_tokens,
-            text_or_none(upstream), text_or_none(fingerprint), _cost(usage.get("cost")),
+            text_or_none(upstream) or None, text_or_none(fingerprint) or None, _cost(usage.get("cost")),
         )  # fmt: skip
+
+    def _metadata(self) -> Mapping[str, object]:
+        """Returns what the objects state of _METADATA; the last value that is not empty holds."""
+        if len(self._heads) == 1:
+            return self._heads[0]
+        return {name: head[name] for head in self._heads for name in _METADATA if head.get(name)}
 
 
 def _finish(reason: object) -> str | None:
@@ -186,9 +197,11 @@ def _finish(reason: object) -> str | None:
 def _largest(usages: list[object]) -> Mapping[str, object]:
     """Returns the usage with the most tokens: some servers state a usage in every event, or state it
     twice."""
+    if len(usages) == 1:
+        return mapping_or_empty(usages[0])
     found = [usage for usage in usages if isinstance(usage, dict)]
-    if len(found) <= 1:
-        return found[0] if found else {}
+    if not found:
+        return {}
     return max(found, key=lambda usage: sum(count or 0 for count in _counts(usage)))
 
 

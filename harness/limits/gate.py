@@ -115,7 +115,7 @@ class Gate:
         self._rest_cause = ""
         self._closed: GateClosing | None = None
         self._closing = anyio.Event()
-        self._wanting = anyio.Event()
+        self._wanting: anyio.Event | None = None  # of the lanes that wait to begin an episode
         self._patience_s = limits.patience_s
         self._reported_wait_until_s = now_s
         self._due_s: float | None = None
@@ -322,7 +322,7 @@ class Gate:
 
         raises  GateClosing once the gate is closed"""
         while not self.wants_episodes:
-            if self._wanting.is_set():
+            if self._wanting is None:
                 self._wanting = anyio.Event()
             await self._wanting.wait()
         if self._closed:
@@ -337,8 +337,9 @@ class Gate:
         )
 
     def _signal_if_wanting(self) -> None:
-        if self.wants_episodes:
+        if self._wanting is not None and self.wants_episodes:
             self._wanting.set()
+            self._wanting = None
 
     # --- the end --------------------------------------------------------------------------------------------
 

@@ -30,8 +30,9 @@ class Refusals:
 
     def note_answer(self, method: str) -> None:
         """Takes a good answer: from now on a refusal is that of one request."""
-        self._answered.add(method)
-        self._counts.pop(method, None)
+        if method not in self._answered:
+            self._answered.add(method)
+            self._counts.pop(method, None)
 
     def note_refusal(self, method: str, error: Rejected | UnknownEnd) -> AllRefused | None:
         """Takes a refusal; returns the reason to close the method once the evidence suffices."""
