@@ -260,7 +260,7 @@ class ConnectionPool:
 
 
 def _may_have_answered(error: Exception) -> bool:
-    """Says whether a request failed otherwise than by the end of its connection before a byte of an answer."""
+    """Says whether the failure is not the end of a connection before a byte of an answer."""
     if isinstance(error, aiohttp.ClientConnectorError | TimeoutError):
         return True
     return isinstance(error, aiohttp.ServerDisconnectedError) and not isinstance(error.message, str)

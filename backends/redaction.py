@@ -36,7 +36,7 @@ class Redaction:
         if body is not answer.body:
             answer = answer._replace(body=body)
         values = "\n".join(answer.headers.values())
-        if any([secret in values for secret in self._secrets]):
+        if any(secret in values for secret in self._secrets):
             answer = answer._replace(
                 headers={name.lower(): self.text(value) for name, value in answer.headers.items()}
             )
@@ -47,7 +47,7 @@ class Redaction:
         if not self._secrets:
             return completion
         texts = "\n".join([value for value in completion if isinstance(value, str)])
-        if not any([secret in texts for secret in self._secrets]):
+        if not any(secret in texts for secret in self._secrets):
             return completion
         return Completion._make(self.text(value) if isinstance(value, str) else value for value in completion)
 

@@ -6,7 +6,6 @@ it."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from itertools import repeat
 from typing import Any, NamedTuple
 
 from backends.dialects import sse
@@ -44,10 +43,14 @@ def read_choices(
     raises      the CallError that the answer means; UnknownEnd if nothing says that the reply is complete"""
     chunks = read_chunks(answer, wall_s, row)
     reply = _Reply(answer, wall_s, row, read_parts)
-    for body, at_s in zip(chunks.objects, chunks.times_s or repeat(0.0), strict=False):
+    if not chunks.times_s:
+        for body in chunks.objects:
+            reply.add(body, 0.0)
+        return completed(reply.completion(chunks), chunks, good_ends)
+    for body, at_s in zip(chunks.objects, chunks.times_s, strict=True):
         reply.add(body, at_s)
     completion = completed(reply.completion(chunks), chunks, good_ends)
-    return completion._replace(pace=sse.pace(reply.times_s)) if chunks.times_s else completion
+    return completion._replace(pace=sse.pace(reply.times_s))
 
 
 class _Reply:

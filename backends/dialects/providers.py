@@ -400,8 +400,8 @@ def merge(into: dict[str, object], more: Mapping[str, object]) -> None:
 
 def value_at(path: str, within: object) -> object:
     """Returns the value at "a.b" in nested objects; None if there is none."""
-    if "." not in path:
-        return within.get(path) if isinstance(within, dict) else None
     for name in path.split("."):
-        within = within.get(name) if isinstance(within, dict) else None
+        if not isinstance(within, dict):
+            return None
+        within = within.get(name)
     return within

@@ -100,6 +100,8 @@ def text_or_none(value: object) -> str | None:
 
 def count_or_none(value: object) -> int | None:
     """Returns the value if it is a plausible count of tokens; a float must be a whole number."""
+    if value is None:
+        return None
     if type(value) is float and value.is_integer():
         value = int(value)
     return value if type(value) is int and 0 <= value <= COUNT_MAX else None

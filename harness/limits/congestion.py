@@ -84,7 +84,8 @@ class Congestion:
             if since_s is not None and (outage or now_s - since_s > SILENCE_S):
                 self._stragglers = 0
                 self.learned.end_silence(since_s=since_s, refused=self._refused_in_silence, now_s=now_s)
-        self.note_learned_quota()
+        if self.learned.changes != self._noted_changes:
+            self.note_learned_quota()
 
     def failed(
         self,
