@@ -3,6 +3,7 @@
 provider     one request -> its answer
 exchange     requests and answers as values; errors and faults
 formats      OpenAI's and Anthropic's formats, seen from the server
+gemini_format  Gemini's
 quota        the laws of quotas, which both providers enforce
 statistics   counts of requests, refusals and faults
 toy_model    a small automaton that is sampled like a language model
@@ -23,8 +24,9 @@ In a test or a bench, on asyncio:
         emulator.statistics            # requests, admitted and refused, faults, arrival times; .peak(60.0)
 
 As a process of its own: `lightbulb emulate --port 8080 quotas.requests=300 faults.rate=0.2`; its counts are
-at /emulator/statistics. It answers OpenAI's chat completions (/v1/chat/completions, /v1/models) and
-Anthropic's messages (/v1/messages), streamed or not.
+at /emulator/statistics. It answers OpenAI's chat completions (/v1/chat/completions, /v1/models),
+Anthropic's messages (/v1/messages) and Gemini's generateContent (/v1beta/models/NAME:generateContent),
+streamed or not.
 
 Bots answer the turns of games. The header `x-lightbulb-ask` names the turn; our client sends it to loopback
 only, and only for an access method with provider = "emulator" or "bots". The toy model answers all other

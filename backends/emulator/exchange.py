@@ -107,6 +107,6 @@ def spoil_response(
         response.pieces = (b"data: " + error + b"\n\n" if response.stream else error,)
     elif fault == "wrong_usage":
         response.pieces = tuple(
-            piece.replace(b'_tokens":', b'_tokens":-') if b'_tokens"' in piece else piece
+            piece.replace(b'_tokens":', b'_tokens":-').replace(b'TokenCount":', b'TokenCount":-')
             for piece in response.pieces
         )

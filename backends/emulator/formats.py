@@ -1,5 +1,5 @@
-"""The server's side of two dialects: reads requests; writes replies, streams, errors and quota headers as
-bytes.
+"""The server's side of OpenAI's and Anthropic's dialects: reads requests; writes replies, streams, errors and
+quota headers as bytes.
 
 Pure; enforces no quota and draws no fault.
 
@@ -78,7 +78,7 @@ class WireFormat:
 def _read_openai(body: Mapping[str, Any]) -> ChatRequest:
     options = body.get("stream_options") or {}
     stop = body.get("stop") or ()
-    return _checked(
+    return checked_request(
         body,
         system=None,
         tokens_max=body.get("max_completion_tokens", body.get("max_tokens")),
@@ -91,7 +91,7 @@ def _read_openai(body: Mapping[str, Any]) -> ChatRequest:
 def _read_anthropic(body: Mapping[str, Any]) -> ChatRequest:
     if body.get("max_tokens") is None:
         raise BadRequest("max_tokens: Field required")
-    return _checked(
+    return checked_request(
         body,
         system=body.get("system"),
         tokens_max=body["max_tokens"],
@@ -101,7 +101,7 @@ def _read_anthropic(body: Mapping[str, Any]) -> ChatRequest:
     )
 
 
-def _checked(
+def checked_request(
     body: Mapping[str, Any],
     *,
     system: object,
@@ -110,6 +110,10 @@ def _checked(
     usage_in_stream: bool,
     logprobs: int | None,
 ) -> ChatRequest:
+    """Returns the request that these fields, by their names in OpenAI's dialect, make.
+
+    body    its model, messages, temperature, top_p, seed and stream are read; the others are given apart
+    raises  BadRequest"""
     try:
         messages = [Message("system", _text_of(system))] if system else []
         messages += [Message(cast(Role, one["role"]), _text_of(one["content"])) for one in body["messages"]]
@@ -208,13 +212,13 @@ def _openai_events(name: str, second: int, request: ChatRequest, reply: ChatRepl
     }
 
     def chunk(delta: Mapping[str, str], end: str | None = None) -> bytes:
-        return _event({**head, "choices": [{"index": 0, "delta": delta, "finish_reason": end}]})
+        return server_sent_event({**head, "choices": [{"index": 0, "delta": delta, "finish_reason": end}]})
 
     events = [chunk({"role": "assistant", "content": ""})]
     events += [chunk({"content": piece}) for piece in pieces(reply.text)]
     events.append(chunk({}, _OPENAI_ENDS[reply.ended]))
     if request.usage_in_stream:
-        events.append(_event({**head, "choices": [], "usage": _openai_usage(reply)}))
+        events.append(server_sent_event({**head, "choices": [], "usage": _openai_usage(reply)}))
     events.append(b"data: [DONE]\n\n")
     return events
 
@@ -280,7 +284,7 @@ def _anthropic_message(
 
 def _anthropic_events(name: str, second: int, request: ChatRequest, reply: ChatReply) -> Sequence[bytes]:
     def event(kind: str, **fields: object) -> bytes:
-        return b"event: " + kind.encode() + b"\n" + _event({"type": kind, **fields})
+        return b"event: " + kind.encode() + b"\n" + server_sent_event({"type": kind, **fields})
 
     events = [
         event("message_start", message=_anthropic_message(name, request, reply, [], None)),
@@ -315,7 +319,8 @@ def _anthropic_headers(states: Mapping[str, QuotaState], wall_s: float) -> str:
 # --- both -----------------------------------------------------------------------------------------------
 
 
-def _event(value: object) -> bytes:
+def server_sent_event(value: object) -> bytes:
+    """Returns an event with this value as JSON."""
     return b"data: " + orjson.dumps(value) + b"\n\n"
 
 

@@ -31,6 +31,7 @@ from backends.emulator.exchange import (
     spoil_response,
 )
 from backends.emulator.formats import FORMATS, BadRequest, ChatReply, ChatRequest, Stop, WireFormat
+from backends.emulator.gemini_format import find_format
 from backends.emulator.hash_random import digest8, normal, uniforms
 from backends.emulator.quota import QuotaAccount
 from backends.emulator.statistics import Statistics
@@ -113,7 +114,7 @@ class EmulatedProvider:
     def respond(self, request: Request, now_s: float, wall_s: float) -> Response | Forward:
         """Takes the request's cost from the quotas and returns the answer, or the request to the server
         behind."""
-        wire = FORMATS.get(request.path)
+        wire = find_format(request.path)
         if wire is None or request.verb != b"POST":
             return self._respond_elsewhere(request)
         statistics, emulation = self.statistics, self.emulation
@@ -200,7 +201,7 @@ class EmulatedProvider:
             return Response(200, (self.statistics.as_json(),))
         if request.path == "/health":
             return Response(200, (b"{}",))
-        message = f"{request.path} is none of /v1/chat/completions, /v1/messages, /v1/models"
+        message = f"{request.path} is none of /v1/chat/completions, /v1/messages, /v1/models, /v1beta/models/NAME:generateContent"
         return error_response(wire, 404, "not_found", message)
 
     def _model_input(self, chat: ChatRequest) -> _ModelInput:

@@ -20,6 +20,7 @@ from backends.deadlines import Deadlines
 from backends.emulator import upstream
 from backends.emulator.exchange import Forward, Request, Response
 from backends.emulator.formats import FORMATS
+from backends.emulator.gemini_format import find_format
 from backends.emulator.provider import EmulatedProvider
 from backends.emulator.statistics import Statistics
 from backends.http import ConnectionPool, open_connection_pool
@@ -86,10 +87,10 @@ class Emulator:
         if self.provider.dead(now_s):
             self.die()
             return None
-        if self.workers.full and request.path in FORMATS:
+        if self.workers.full and (wire := find_format(request.path)) is not None:
             self.statistics.requests += 1
             self.statistics.refused += 1
-            return Response(503, (FORMATS[request.path].error(503, "overloaded", "The queue is full."),))
+            return Response(503, (wire.error(503, "overloaded", "The queue is full."),))
         return self.provider.respond(request, now_s, self.clock.wall())
 
     async def fetch(self, forward: Forward) -> Response:

@@ -29,7 +29,19 @@ _REWRITTEN = frozenset(
         "stream",
     }
 )
-_DROPPED = frozenset({"stream_options", "stop_sequences", "system", "logprobs", "top_logprobs", "n"})
+_DROPPED = frozenset(
+    {
+        "stream_options",
+        "stop_sequences",
+        "system",
+        "logprobs",
+        "top_logprobs",
+        "n",
+        "contents",
+        "generationConfig",
+        "systemInstruction",
+    }
+)
 _ENDS: Mapping[object, Stop] = {"stop": "ended", "length": "cut"}
 
 

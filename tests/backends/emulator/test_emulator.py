@@ -134,10 +134,10 @@ def test_bots_answer_over_the_socket() -> None:
     on_sockets(scenario)
 
 
-@pytest.mark.parametrize("dialect", ["openai_chat", "anthropic_messages"])
+@pytest.mark.parametrize("dialect", ["openai_chat", "anthropic_messages", "gemini"])
 @pytest.mark.parametrize("stream", [False, True])
-def test_our_client_is_understood_in_both_dialects(dialect: str, stream: bool) -> None:
-    """Both dialects return the same clue with the same counts, whole or streamed."""
+def test_our_client_is_understood_in_its_dialects(dialect: str, stream: bool) -> None:
+    """All dialects return the same clue with the same counts, whole or streamed."""
 
     async def scenario() -> Completion:
         async with serving(Emulation()) as emulator:
