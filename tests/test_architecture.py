@@ -113,8 +113,8 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "pydantic": (
         "harness.config.load",
         "harness.config.json_schema",
-        "bench.conformance",
-    ),  # whose SDKs bring models of it
+        "bench.sdk_judges",
+    ),  # the SDKs bring models of it
     "altair": ("harness.report", "bench"),
     "numpy": ("harness.audit", "harness.planning.latency_fit", "harness.store.query_server", "bench"),
     "scipy": ("harness.audit", "harness.planning.latency_fit", "harness.planning.plan_sweep", "bench"),

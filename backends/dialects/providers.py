@@ -73,7 +73,6 @@ class Provider:
     lists_models    GET /models lists all that it serves
     limit_names     its header on limits -> the name that harness/limits/headers.py knows; None: not per
                     minute
-    usage           path of the usage, if it is not at "usage"; a dot leads into an object
     reasoning       fields of a message that contain thoughts
     cached          path of the cached tokens within the usage; a dot leads into an object
     excludes_reasoning  its count of completion tokens does not include thoughts
@@ -95,7 +94,6 @@ class Provider:
     router: bool = False
     lists_models: bool = True
     limit_names: Mapping[str, str | None] = field(default_factory=dict)
-    usage: str | None = None
     reasoning: tuple[str, ...] = ("reasoning_content", "reasoning")
     cached: str = "prompt_tokens_details.cached_tokens"
     excludes_reasoning: bool = False
@@ -170,6 +168,7 @@ PROVIDERS: dict[str, Provider] = {
         base_url="https://api.together.xyz/v1",
         key_env="TOGETHER_API_KEY",
         constrain="response_format",
+        asks_usage=False,  # its own SDK has no such field; the last event of a stream has the usage
         lists_models=False,  # its list has no dedicated endpoints
     ),
     "groq": Provider(
@@ -181,7 +180,7 @@ PROVIDERS: dict[str, Provider] = {
             _refuses("top_k", why=_NO_FIELD),
             _drops(*PENALTIES, why="is not yet supported by any of its models"),
         ),
-        usage="x_groq.usage",
+        asks_usage=False,  # was refused once; the last event of a stream has x_groq.usage
         limit_names={  # its limit of requests is per day, that of tokens per minute
             "x-ratelimit-limit-requests": None,
             "x-ratelimit-remaining-requests": None,

@@ -329,15 +329,17 @@ def pieces(text: str) -> list[str]:
     return [text[place : place + 4] for place in range(0, len(text), 4)]
 
 
+_OPENAI = WireFormat(
+    read=_read_openai,
+    answer=_openai_answer,
+    events=_openai_events,
+    error=_openai_error,
+    headers=_openai_headers,
+    key_header="authorization",
+)
 FORMATS: dict[str, WireFormat] = {
-    "/v1/chat/completions": WireFormat(
-        read=_read_openai,
-        answer=_openai_answer,
-        events=_openai_events,
-        error=_openai_error,
-        headers=_openai_headers,
-        key_header="authorization",
-    ),
+    "/v1/chat/completions": _OPENAI,
+    "/openai/v1/chat/completions": _OPENAI,  # the path of Groq, and of its SDK
     "/v1/messages": WireFormat(
         read=_read_anthropic,
         answer=_anthropic_answer,

@@ -177,8 +177,10 @@ class EmulatedProvider:
     def _accepts_key(self, request: Request, wire: WireFormat) -> bool:
         if self._key is None:
             return True
-        presented = request.headers.get(wire.key_header.encode(), b"").decode("latin-1")
-        return presented.removeprefix("Bearer ") == self._key
+        # Anthropic's SDK sends the key as its API's older header or as a bearer token.
+        names = (wire.key_header.encode(), b"authorization")
+        presented = (request.headers.get(name, b"").decode("latin-1") for name in names)
+        return self._key in (text.removeprefix("Bearer ") for text in presented)
 
     def _respond_elsewhere(self, request: Request) -> Response:
         """Answers what is not a chat request."""
