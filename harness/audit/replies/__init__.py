@@ -9,4 +9,5 @@ classifier.py         a classifier two-sample test, for replies that hardly repe
 settle.py             how many prompts would settle an open verdict
 reply_audit.py        the audit, end to end
 sentences.py          the sentences that state a verdict on replies
+day_variation.py      one day's replies beside the ordinary variation between days
 drift.py              a small panel of asks on several days: has a method changed?"""

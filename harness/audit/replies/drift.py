@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from scipy import stats
 
 from harness.audit.replies.columns import NOT_REPORTED
+from harness.audit.replies.day_variation import EarlierDays, Panel, difference, expectation
 from harness.audit.replies.kernels import prepare
 from harness.audit.scores.arrays import BoolArray, FloatArray, IntArray
 from harness.core.errors import AuditError
@@ -25,7 +25,6 @@ MATCH_MIN = (
 )
 DAYS_MIN = 7  # earlier days that an interval needs: one of each day of the week
 OF_A_KIND_MIN = 3  # earlier days of the same kind, weekend or not, that a day is compared with
-SKEW_DAYS = 30  # days at which half of the observed skew is believed: its error is sqrt(6 / days)
 MARGIN = 0.10  # as if one reply in ten were exchanged: total variation, where replies repeat
 
 
@@ -62,14 +61,13 @@ class Day:
 class DayFinding:
     """One day compared with earlier days of its kind.
 
-    asks        in common with earlier days
-    earlier     days that it is compared with
+    asks        in common with earlier days of its kind, weekend or not
+    earlier     days of its kind that it is compared with
     difference  how much less similar its replies are to those of the earlier days than these are to each
                 other, as a share of the latter: 0 is an ordinary day, 1 nothing in common; None with too few
                 days
-    ordinary    standard deviation of that figure from day to day: of the days of its kind, or pooled over
-                weekend and other days if that is larger
-    p           of "an ordinary day", two-sided
+    ordinary    standard deviation of that figure from day to day
+    p           of an ordinary day that differs so much in this direction
     alarm       the baseline starts anew with this day"""
 
     label: str
@@ -106,24 +104,11 @@ class Drift:
         return any(day.alarm for day in self.days)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Panel:
-    """Replies as vectors, whose inner product is the similarity of two replies.
-
-    mean   (days, asks, places) mean vector of a day's replies to an ask;  count  (days, asks)
-    square (days, asks) squared length of the mean vectors"""
-
-    mean: FloatArray
-    count: IntArray
-    square: FloatArray
-
-
 def drift(method: str, days: Sequence[Day], *, days_mean: float = DAYS_MEAN) -> Drift:
     """Compares each day, in order, with those before it.
 
     days_mean  mean number of days to a false alarm
-    raises     AuditError with fewer than two days, or if no ask was put on two of them
-    source     prediction interval for one future value: Hahn & Meeker (1991), Statistical Intervals, 4.7"""
+    raises     AuditError with fewer than two days, or if no ask was put on two of them"""
     if len(days) < 2:
         raise AuditError(f"{method}: drift needs two days at least")
     panel = _panel(days)
@@ -132,12 +117,7 @@ def drift(method: str, days: Sequence[Day], *, days_mean: float = DAYS_MEAN) -> 
             f"{method}: no ask was put on two of these days; play the same sweep again, into a store of its "
             "own"
         )
-    weekend = np.array([day.weekend for day in days])
-    findings, start = [], 0
-    for place, day in enumerate(days):
-        finding = _finding(panel, weekend, start, place, day.label, days_mean)
-        start = place if finding.alarm else start
-        findings.append(finding)
+    findings = judge_days(panel, np.array([day.weekend for day in days]), [d.label for d in days], days_mean)
     return Drift(
         method=method,
         days=tuple(findings),
@@ -150,20 +130,27 @@ def drift(method: str, days: Sequence[Day], *, days_mean: float = DAYS_MEAN) -> 
 # --- similarity of days -------------------------------------------------------------------------------------
 
 
-def _panel(days: Sequence[Day]) -> _Panel:
+def _panel(days: Sequence[Day]) -> Panel:
     """Returns replies as unit vectors: of their text where replies mostly repeat, else of their words."""
     asks = {ask: place for place, ask in enumerate(sorted({r.ask for day in days for r in day.replies}))}
     rows = [(place, reply) for place, day in enumerate(days) for reply in day.replies]
     cell = np.array([place * len(asks) + asks[reply.ask] for place, reply in rows], dtype=np.int64)
     count = np.bincount(cell, minlength=len(days) * len(asks)).reshape(len(days), len(asks))
     panel = _panel_of(cell, _texts(asks, rows), count)
-    similarity, shared = _to_others(panel, np.arange(min(len(days), DAYS_MIN)))
+    similarity, shared = _of_first_days(panel).to_others()
     if not shared.any() or similarity[shared].mean() >= MATCH_MIN:
         return panel
     texts = list(dict.fromkeys(reply.text for _, reply in rows))
     place_of = {text: place for place, text in enumerate(texts)}
     words = prepare(texts).words.astype(np.float64)
     return _panel_of(cell, words[[place_of[reply.text] for _, reply in rows]], count)
+
+
+def _of_first_days(panel: Panel) -> EarlierDays:
+    days = EarlierDays(panel)
+    for _ in range(min(len(panel.count), DAYS_MIN)):
+        days.add_today()
+    return days
 
 
 def _texts(asks: Mapping[str, int], rows: Sequence[tuple[int, PanelReply]]) -> FloatArray:
@@ -176,145 +163,61 @@ def _texts(asks: Mapping[str, int], rows: Sequence[tuple[int, PanelReply]]) -> F
     return np.asarray(np.eye(max(codes) + 1)[codes])
 
 
-def _panel_of(cell: IntArray, vectors: FloatArray, count: IntArray) -> _Panel:
+def _panel_of(cell: IntArray, vectors: FloatArray, count: IntArray) -> Panel:
     """Returns the panel of replies with these vectors; cell says of which day and ask each is."""
     sums = np.zeros((count.size, vectors.shape[1]))
     np.add.at(sums, cell, vectors)
     mean = (sums / np.maximum(count.reshape(-1, 1), 1)).reshape(*count.shape, -1)
-    return _Panel(mean=mean, count=count, square=np.einsum("dak,dak->da", mean, mean))
-
-
-def _to_others(panel: _Panel, days: IntArray) -> tuple[FloatArray, BoolArray]:
-    """Returns each of these days' mean similarity to the others, by ask, and where both have replies; (days,
-    asks)."""
-    mean, count = panel.mean[days], panel.count[days]
-    to_all = np.einsum("dak,ak->da", mean, _sums(mean, count))
-    others = count.sum(axis=0) - count
-    similarity = (to_all - count * panel.square[days]) / np.maximum(others, 1)
-    return similarity, (count > 0) & (others > 0)
-
-
-def _sums(mean: FloatArray, count: IntArray) -> FloatArray:
-    """Returns the sum of all replies' vectors, (asks, places)."""
-    return np.asarray(np.einsum("da,dak->ak", count.astype(np.float64), mean))
+    return Panel(mean=mean, count=count, square=np.einsum("dak,dak->da", mean, mean))
 
 
 # --- one day against earlier ones ---------------------------------------------------------------------------
 
 
-def _finding(
-    panel: _Panel, weekend: BoolArray, start: int, today: int, label: str, days_mean: float
-) -> DayFinding:
-    """Compares one day with the days from `start` to it: those of its kind, weekend or not, if there are
-    enough."""
-    earlier = np.arange(start, today)
-    asks = int(((panel.count[earlier] > 0).any(axis=0) & (panel.count[today] > 0)).sum())
-    same = weekend[earlier] == weekend[today]
-    strata = [earlier[same], earlier[~same]]
-    if len(earlier) < DAYS_MIN or len(strata[0]) < OF_A_KIND_MIN or not asks:
+def judge_days(
+    panel: Panel, weekend: BoolArray, labels: Sequence[str], days_mean: float
+) -> tuple[DayFinding, ...]:
+    """Compares each day with the earlier ones of its kind since the last alarm.
+
+    weekend  (days,) a Saturday or Sunday;  labels  of the days"""
+    kinds = {kind: EarlierDays(panel.of_days(weekend == kind)) for kind in (False, True)}
+    findings = []
+    for label, kind in zip(labels, weekend.tolist(), strict=True):
+        finding = _finding(label, kinds[kind], kinds[not kind], days_mean)
+        if finding.alarm:
+            for days in kinds.values():
+                days.forget()
+        kinds[kind].add_today()
+        findings.append(finding)
+    return tuple(findings)
+
+
+def _finding(label: str, same: EarlierDays, other: EarlierDays, days_mean: float) -> DayFinding:
+    """Compares today with the earlier days of its kind, if there are enough."""
+    usual = same.variation()
+    answered = same.answered & ~np.isnan(usual.mean)
+    if len(same) + len(other) < DAYS_MIN or usual.days < OF_A_KIND_MIN or not answered.any():
         return DayFinding(
             label=label,
-            asks=asks,
-            earlier=len(strata[0]),
+            asks=int(same.answered.sum()),
+            earlier=len(same),
             difference=None,
             ordinary=None,
             p=None,
             alarm=False,
         )
-    varied = [_variation(panel, days) for days in strata if len(days) > 1]
-    freedom = sum(len(one.standardised) - 1 for one in varied)
-    pooled = np.sqrt(sum((len(one.standardised) - 1) * one.spread**2 for one in varied) / freedom)
-    ordinary = float(max(pooled, varied[0].spread))
-    difference = _difference(panel, strata[0], today)
-    tail = _tail([one.standardised for one in varied], days_mean) if difference > 0 else 1.0
-    p = _p_ordinary(difference, ordinary * tail, len(strata[0]), freedom)
+    ordinary = expectation(usual, other.variation(), answered)
+    found = difference(usual, same.of_today(), answered)
+    p = ordinary.p(found, 1 / days_mean)
     return DayFinding(
         label=label,
-        asks=asks,
-        earlier=len(strata[0]),
-        difference=difference,
-        ordinary=ordinary,
+        asks=int(answered.sum()),
+        earlier=usual.days,
+        difference=found,
+        ordinary=ordinary.spread,
         p=p,
-        alarm=p < 1 / days_mean and abs(difference) > MARGIN,
+        alarm=p < 1 / days_mean and abs(found) > MARGIN,
     )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Variation:
-    """Variation between days of one kind.
-
-    spread        standard deviation of a day's similarity to the others, as a share of the mean
-    standardised  (days,) how much less similar each is than the mean, in these deviations"""
-
-    spread: float
-    standardised: FloatArray
-
-
-def _variation(panel: _Panel, days: IntArray) -> _Variation:
-    """Measures how similar each of these days is to the others.
-
-    The spread is at least the deviation that asks which vary independently give: the sampling noise within a
-    day."""
-    similarity, shared = _to_others(panel, days)
-    by_day = _mean_where(similarity, shared)
-    if len(by_day) < 2 or by_day.mean() < 1e-12:
-        return _Variation(spread=0.0, standardised=np.zeros(len(days)))
-    spread = max(float(by_day.std(ddof=1)), _noise(similarity, shared))
-    below = by_day.mean() - by_day
-    return _Variation(
-        spread=spread / float(by_day.mean()), standardised=below / spread if spread > 1e-12 else below
-    )
-
-
-def _tail(standardised: Sequence[FloatArray], days_mean: float) -> float:
-    """Returns by how much the upper tail of the differences is longer than a normal one, at the level of an
-    alarm.
-
-    Days differ by small amounts often and by large ones rarely, which is skew; without this, services whose
-    days vary half-normally give twice the false alarms.
-    source  Cornish & Fisher (1938), first term"""
-    values = np.concatenate(standardised)
-    skew = max(0.0, float((values**3).mean()) / max(float((values**2).mean()) ** 1.5, 1e-12))
-    skew *= len(values) / (len(values) + SKEW_DAYS)
-    level = float(stats.norm.isf(0.5 / days_mean))
-    return float(1 + skew * (level**2 - 1) / (6 * level))
-
-
-def _difference(panel: _Panel, days: IntArray, today: int) -> float:
-    """Returns how much less similar today's replies are to those of these days than these are to each
-    other."""
-    usual = _mean_where(*_to_others(panel, days))
-    sums = _sums(panel.mean[days], panel.count[days])
-    replies = panel.count[days].sum(axis=0)
-    here = (replies > 0) & (panel.count[today] > 0)
-    similarity = np.einsum("ak,ak->a", panel.mean[today], sums) / np.maximum(replies, 1)
-    if not here.any() or not len(usual) or usual.mean() < 1e-12:
-        return 0.0
-    return 1 - float(similarity[here].mean() / usual.mean())
-
-
-def _mean_where(values: FloatArray, shared: BoolArray) -> FloatArray:
-    """Returns the mean over shared asks, (days,); days without one are left out."""
-    known = shared.any(axis=1)
-    return np.asarray((values * shared).sum(axis=1)[known] / shared.sum(axis=1)[known])
-
-
-def _noise(similarity: FloatArray, shared: BoolArray) -> float:
-    """Returns the standard deviation of a day's mean if asks vary independently: the sampling noise within a
-    day."""
-    count = shared.sum(axis=0)
-    mean = (similarity * shared).sum(axis=0) / np.maximum(count, 1)
-    square = (((similarity - mean) * shared) ** 2).sum(axis=0) / np.maximum(count - 1, 1)
-    return float(np.sqrt(square.sum()) / max(int((count > 0).sum()), 1))
-
-
-def _p_ordinary(difference: float, spread: float, days: int, freedom: int) -> float:
-    """Returns the two-sided p of one future day, by Student's t.
-
-    days   whose mean it is compared with;  freedom  degrees of freedom of the spread"""
-    if spread < 1e-12:
-        return 1.0 if abs(difference) < 1e-12 else 0.0
-    return float(2 * stats.t.sf(abs(difference) / (spread * np.sqrt(1 + 1 / days)), freedom))
 
 
 def _events(days: Sequence[Day]) -> list[DriftEvent]:
