@@ -240,7 +240,7 @@ class ModelPart:
 class RetryPart:
     """[retry]: limits for the tries of one call.
 
-    tries_max     maximum number of requests for one call
+    tries_max     failed tries that end a call; those of a time in which no call is served do not count
     deadline_s    no new try after so many seconds
     wait_max_s    longest pause between two tries, unless the provider asks for a longer one
     timeout_s     limit of one request, from connecting to the last byte

@@ -122,7 +122,7 @@ margin = 3.0                    # difference in points that is too small to matt
 # alpha = 0.05
 
 # [retry]
-# tries_max = 6                 # maximum number of requests for one call
+# tries_max = 6                 # failed tries that end a call; an outage's do not count
 # patience_s = 900              # a provider that serves no call for so long is left for a later run
 # timeout_s = 300               # limit of one request, from connecting to the last byte
 """

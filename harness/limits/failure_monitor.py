@@ -15,6 +15,7 @@ FIRST_WEIGHT = 100.0  # calls that the value above counts for at first
 MEMORY = 2_000.0  # calls; of more than these, older ones count half
 FALSE_ALARM = 1e-4  # a call's chance to raise one at the usual share is at most about that
 THRESHOLD = -log(FALSE_ALARM)
+RAISED_NEAR_LIMIT = 5.0  # times the usual share; one call too many at a quick provider makes some 10 % fail
 
 
 class FailureMonitor:
@@ -23,7 +24,9 @@ class FailureMonitor:
     A call counts as served from the moment it is sent until it fails: refusals are known within milliseconds
     and services after seconds, so that by their answers alone the last seconds would seem to hold nothing but
     failures. Calls since the sum was last 0 are a run; they count for the usual share only when the sum has
-    come back to 0."""
+    come back to 0.
+
+    near_limit   set where failures have become more frequent before: a smaller rise is evidence there"""
 
     def __init__(self) -> None:
         self._calls = FIRST_WEIGHT
@@ -32,6 +35,7 @@ class FailureMonitor:
         self._step_served = 0.0
         self._run_calls = 0
         self._run_failures = 0
+        self.near_limit = False
 
     @property
     def usual(self) -> float:
@@ -68,6 +72,8 @@ class FailureMonitor:
         # the raised share is halfway to certain failure: below some 15 % failures cost less than fewer calls
         # would
         raised = (1.0 + usual) / 2.0
+        if self.near_limit:
+            raised = min(raised, RAISED_NEAR_LIMIT * usual)
         self._step_served = log((1.0 - usual) / (1.0 - raised))
         if self._sum == 0.0:
             self._run_calls = 1

@@ -305,6 +305,11 @@ class Gate:
     def _announce_reported_quota(self, quota: Quota, limit: float) -> None:
         self._on_event("quota", f"quota: {limit:,.0f} {quota.replace('_', ' ')}/min (from response headers)")
 
+    @property
+    def usual_failures(self) -> float:
+        """The usual share of calls that are refused or not served."""
+        return self._congestion.window.usual_failures
+
     def served_since(self, moment_s: float) -> bool:
         """Returns whether a call that was sent since then was served."""
         return self._congestion.served_since(moment_s)

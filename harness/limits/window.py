@@ -13,7 +13,7 @@ cut belong to the same trouble and count for nothing. If fewer calls in flight f
 is not the cause: the cut is undone and the share is taken as usual. After a cut the window grows fast to nine
 tenths of where it was, then by about one a round (the shape of CUBIC: Ha, Rhee & Xu 2008); well beyond where
 it was the trouble is over and slow start goes on. A limit that is met again is approached half as often each
-time.
+time, and near it a smaller rise of failures is evidence.
 
 Where the server reports its load, that rules instead: without a queue the window grows, doubling until the
 first queue and by an eighth from then on; a short queue keeps the batch full and the window as it is; of a
@@ -89,6 +89,11 @@ class Window:
         self._queued = False  # whether the server reported a queue
         self._ramp_size = self._size
         self._ramp_s: float | None = None
+
+    @property
+    def usual_failures(self) -> float:
+        """The usual share of failed calls."""
+        return self._monitor.usual
 
     def sent(self, sent_with: int) -> None:
         """Takes that a call is sent, as one of so many in flight."""
@@ -202,3 +207,4 @@ class Window:
     def _become(self, size: float) -> None:
         self._size = size
         self.size = int(size)
+        self._monitor.near_limit = size >= RECOVERED * self._former

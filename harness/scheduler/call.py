@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from math import isfinite
+from math import isfinite, log
 from random import Random
 from typing import Literal, NamedTuple
 
@@ -42,13 +42,16 @@ from harness.scheduler.spending import SpendingBudget
 from harness.scheduler.watchdog import Watchdog
 
 NO_INFORMATION = CallResult(kind="other")
+FEW_FAIL = 0.1  # six tries fail by chance once in a million calls
+MANY_FAIL = 0.5  # of more, twenty tries are enough
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
     """The limits of the tries of one call.
 
-    tries_max      failed tries that end a call, of those in a time in which the gate served others
+    tries_max      failed tries that end a call, of those in a time in which the gate served others; more
+                   where usually more than a tenth of the calls fail
     deadline_s     no try begins later than this after the first; a time in which the gate serves no one does
                    not count
     wait_max_s     upper bound of the jittered pause; Retry-After may exceed it
@@ -58,6 +61,15 @@ class RetryPolicy:
     deadline_s: float = 600.0
     wait_max_s: float = 30.0
     wait_first_s: float = 0.5
+
+    def tries_at(self, usual: float) -> int:
+        """Returns how many failed tries end a call where usually this share of calls fails.
+
+        Above FEW_FAIL so many that by chance they are as rare as `tries_max` of them are at FEW_FAIL: the
+        call is then not to blame for what happens to all."""
+        if usual <= FEW_FAIL:
+            return self.tries_max
+        return int(self.tries_max * log(FEW_FAIL) / log(min(usual, MANY_FAIL)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +152,8 @@ class _Tries:
             self._since_s = now_s
             return True
         self._counted += 1
-        return self._counted < policy.tries_max and now_s + jitter_s - self._since_s <= policy.deadline_s
+        tries = policy.tries_at(self._gate.usual_failures)
+        return self._counted < tries and now_s + jitter_s - self._since_s <= policy.deadline_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,6 +44,24 @@ def test_a_third_of_failures_is_noticed_soon() -> None:
     assert all(alarms(FailureMonitor(), 0.35, 60, Random(seed)) for seed in range(50))
 
 
+def test_near_a_known_limit_a_smaller_rise_is_evidence() -> None:
+    """Seven of a hundred calls fail where one did: noticed within 300 calls in each of 50 runs, elsewhere
+    in some of them only. A tenth raises no alarm near a limit where it is usual."""
+    noticed = dict.fromkeys((False, True), 0)
+    for seed in range(50):
+        for near_limit in noticed:
+            monitor, chance = FailureMonitor(), Random(seed)
+            alarms(monitor, 0.0, 500, chance)
+            monitor.near_limit = near_limit
+            noticed[near_limit] += bool(alarms(monitor, 0.07, 300, chance))
+    assert noticed[True] == 50
+    assert noticed[False] <= 35
+    monitor, chance = FailureMonitor(), Random(1)
+    alarms(monitor, 0.1, 500, chance)
+    monitor.near_limit = True
+    assert len(alarms(monitor, 0.1, 20_000, chance)) <= 3
+
+
 def test_a_share_that_is_taken_as_usual_raises_no_alarm() -> None:
     """After `accept` as many failures as that are chance."""
     monitor = FailureMonitor()

@@ -212,6 +212,14 @@ def test_tries_end_where_others_are_served() -> None:
     assert 4 <= tries <= 7  # a quick retry may come before another call was served
 
 
+def test_more_tries_where_many_calls_fail() -> None:
+    """So many that by chance they are as rare as six where a tenth fails; one try stays one."""
+    policy = RetryPolicy()
+    assert [policy.tries_at(usual) for usual in (0.0, 0.01, 0.1, 0.2, 0.5, 1.0)] == [6, 6, 6, 8, 19, 19]
+    assert all(0.2 ** RetryPolicy(tries_max=tries).tries_at(0.2) <= 5 * 0.1**tries for tries in range(1, 10))
+    assert RetryPolicy(tries_max=1).tries_at(0.2) == 1
+
+
 def test_the_deadline_ends_tries() -> None:
     """No try begins after the deadline, however many are left."""
     policy = RetryPolicy(tries_max=1_000, deadline_s=100.0)
