@@ -89,6 +89,10 @@ FILES: dict[str, tuple[tuple[str, ...], str]] = {
         ("harness.core", "harness.audit", "harness.planning"),
         "presents the power of a sweep",
     ),
+    "harness.report.run_end": (
+        ("harness.core", "harness.store"),
+        "presents what the store holds after a run",
+    ),
     "harness.running.early_stopping": (
         ("harness.core", "harness.audit", "harness.config", "harness.store"),
         "runs interim analyses, and wires nothing",

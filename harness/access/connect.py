@@ -167,10 +167,14 @@ class Connector:
         )
 
     def _gate(self, gate_spec: GateSpec, sink: RecordSink) -> Gate:
-        name = gate_spec.name
+        name, methods = gate_spec.name, gate_spec.methods
+        short = name if len(methods) == 1 else f"the gate of {methods[0]} and {len(methods) - 1} more"
+        unnamed = [f"{short}: {', '.join(methods)} share one quota"] if len(methods) > 1 else []
 
         def on_event(kind: str, detail: str) -> None:
-            self.context.notify(f"{name}: {detail}")
+            if unnamed:
+                self.context.notify(unnamed.pop())
+            self.context.notify(f"{short}: {detail}")
             at = self.clock.wall()
             sink.put_nowait(GateEvent(run_id=self.run_id, gate=name, kind=kind, detail=detail, at=at))
 

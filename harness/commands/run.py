@@ -162,6 +162,8 @@ def _report_end(end: RunEnd, store: Path, *, resume: str, retrying: bool) -> int
         notify(f"{method}: not played to its end: {why}")
     for why, count in end.failures:
         notify(f"{count} failed: {why}")
+    if end.finished or end.failed:
+        _print_results(store)
     if end.finished:
         _warn_of_methods_that_only_abort(store)
         _warn_of_replies(store)
@@ -177,6 +179,17 @@ def _report_end(end: RunEnd, store: Path, *, resume: str, retrying: bool) -> int
     if end.pending:
         notify(f"go on with: {go_on}")
     return FAILED if end.failed or end.pending else 0
+
+
+def _print_results(store: Path) -> None:
+    """Prints what the store now holds of each access method: scores, cost, time, errors."""
+    from harness.report.run_end import print_results
+    from harness.store.file import open_to_read
+    from harness.store.report_queries import method_results
+
+    console = stderr_console()
+    with open_to_read(store) as connection:
+        print_results(method_results(connection), console, width=console.width)
 
 
 def _warn_of_replies(store: Path) -> None:

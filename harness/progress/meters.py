@@ -6,14 +6,19 @@ rates are those of the last minute. Scores include the episodes that the store h
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from harness.core.protocols import Clock, RecordSink
-from harness.core.records import CallRecord, EpisodeRecord, Record
+from harness.core.records import CallRecord, EpisodeRecord, Record, TurnRecord
+from harness.progress.turns_left import EpisodeTurns
 
 MINUTE_S = 60
+FAILED_TURNS_MAX = (
+    10_000  # turns whose failed tries are remembered; those of failed episodes are never asked for
+)
+RECENT_TURNS = 400  # of an access method: enough for a 99 % quantile, and old enough turns are forgotten
 
 
 class MinuteSum:
@@ -36,18 +41,60 @@ class MinuteSum:
         return self._sum * MINUTE_S / min(MINUTE_S, max(1.0, now_s - began_s))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorCount:
+    """An error of an access method: its class, the HTTP status if there was one, the last text, how often."""
+
+    error_class: str
+    status: int | None
+    text: str
+    count: int
+
+
 @dataclass(slots=True)
 class Traffic:
     """One access method's calls of this run.
 
+    answered   calls that brought a reply: one for each turn
     tokens     as far as the provider reports them
-    cost_usd   None: no cost is known of any call"""
+    cost_usd   None: no cost is known of any call
+    turn_s     how long the last turns took on the wire, their failed tries included"""
 
     calls: int = 0
     errors: int = 0
+    answered: int = 0
     cost_usd: float | None = None
     requests: MinuteSum = field(default_factory=MinuteSum)
     tokens: MinuteSum = field(default_factory=MinuteSum)
+    turn_s: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT_TURNS))
+    _failed_s: dict[tuple[str, int], float] = field(default_factory=dict)
+    _kinds: Counter[tuple[str, int | None]] = field(default_factory=Counter)
+    _last: CallRecord | None = None
+
+    def count_end(self, call: CallRecord) -> None:
+        """Counts how a call ended."""
+        place = (call.episode_id, call.turn)
+        if call.error_class is None:
+            self.answered += 1
+            failed_s = self._failed_s.pop(place, 0.0) if self._failed_s else 0.0
+            self.turn_s.append(call.latency_s + failed_s)
+            return
+        self.errors += 1
+        if len(self._failed_s) >= FAILED_TURNS_MAX:
+            self._failed_s.clear()
+        self._failed_s[place] = self._failed_s.get(place, 0.0) + call.latency_s
+        self._kinds[call.error_class, call.http_status] += 1
+        self._last = call
+
+    @property
+    def last_error(self) -> ErrorCount | None:
+        """Returns the last error, and how often one of its class and status came."""
+        if self._last is None or self._last.error_class is None:
+            return None
+        kind = (self._last.error_class, self._last.http_status)
+        return ErrorCount(
+            error_class=kind[0], status=kind[1], text=self._last.error_text or "", count=self._kinds[kind]
+        )
 
 
 @dataclass(slots=True)
@@ -60,10 +107,21 @@ class ScoreSum:
 
 
 class Meters:
-    """A RecordSink that counts rows and hands them to another sink."""
+    """A RecordSink that counts rows and hands them to another sink.
 
-    def __init__(self, sink: RecordSink, clock: Clock, *, scores: Mapping[tuple[str, str], ScoreSum]) -> None:
+    scores   of the episodes that the store held
+    turns    follows the open episodes; None: nobody asks when the run ends"""
+
+    def __init__(
+        self,
+        sink: RecordSink,
+        clock: Clock,
+        *,
+        scores: Mapping[tuple[str, str], ScoreSum],
+        turns: EpisodeTurns | None = None,
+    ) -> None:
         self._sink = sink
+        self._turns = turns
         self._clock = clock
         self._began_s = clock.now()
         self.traffic: dict[str, Traffic] = {}
@@ -101,12 +159,15 @@ class Meters:
                 traffic = self.traffic[record.method] = Traffic()
             now_s = self._clock.now()
             traffic.calls += 1
-            traffic.errors += record.error_class is not None
+            traffic.count_end(record)
             traffic.requests.add(1, now_s)
             traffic.tokens.add((record.prompt_tokens or 0) + (record.completion_tokens or 0), now_s)
             if record.cost_usd is not None:
                 traffic.cost_usd = (traffic.cost_usd or 0.0) + record.cost_usd
-        elif isinstance(record, EpisodeRecord) and record.status == "finished" and record.arm == "main":
+            return
+        if self._turns is not None and isinstance(record, TurnRecord | EpisodeRecord):
+            self._turns.count(record)
+        if isinstance(record, EpisodeRecord) and record.status == "finished" and record.arm == "main":
             scores = self.scores.setdefault((record.method, record.game), ScoreSum())
             scores.episodes += 1
             scores.total += record.score or 0.0

@@ -1,24 +1,25 @@
 """Presents a running sweep: plain lines now and then, events for machines, or a table on a terminal.
 
-Knows lanes, gates, what has passed the meters and how late the loop is; changes nothing. A `ProgressSnapshot`
-is what all three show."""
+Knows lanes, gates, what has passed the meters, when the run may end and how late the loop is; changes
+nothing. A `ProgressSnapshot` is what all three show."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
 
 from harness.core.protocols import Clock
 from harness.limits.gate import Gate, GateStatistics
+from harness.progress.end_estimate import EndEstimator
 from harness.progress.event_loop_delay import DelayMonitor
 from harness.progress.meters import Meters
+from harness.progress.snapshot import GameSnapshot, LaneSnapshot, ProgressSnapshot
+from harness.progress.time_left import TimeLeft
+from harness.progress.words import plain_lines
 from harness.scheduler.scheduler import Tally
 
 PLAIN_PERIOD_S = 10.0  # a log of an hour stays readable
 EVENT_PERIOD_S = 1.0
-PAUSE_SHOWN_S = 5.0  # shorter ones are over before they are read
-HALF_DAY_S = 43_200.0
 NO_GATE = GateStatistics(calls=0, in_flight=0, waiting=0, resting=0, window=0)
 
 Emit = Callable[[Mapping[str, object]], None]
@@ -38,75 +39,10 @@ class LaneView:
     gate: Gate | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LaneSnapshot:
-    """One access method, or a pair of players, at a moment.
-
-    done, failed, planned   episodes: done in all runs, failed in this one, planned in all
-    open, never_begun       episodes that this run plays now, and those that are still to be begun
-    in_flight, window, queue, retrying   calls at its gate: sent, allowed in flight, waiting, pausing before
-                                         another try; 0 for a pair
-    calls, errors, cost_usd   of this run; cost None where no price is known
-    limits        quotas a minute, by name, as far as known
-    score         mean score of this run's scored episodes; None: there is none yet
-    to_go_s       estimated seconds to the lane's end; None before an episode has ended
-    paused_until  seconds since 1970 until which its gate sends no call; None: it does not pause
-    pause_cause   why"""
-
-    method: str
-    planned: int
-    done: int
-    failed: int
-    open: int
-    never_begun: int
-    in_flight: int
-    window: int
-    queue: int
-    retrying: int
-    calls: int
-    errors: int
-    requests_a_minute: float
-    tokens_a_minute: float
-    limits: Mapping[str, float]
-    cost_usd: float | None
-    score: float | None
-    to_go_s: float | None
-    paused_until: float | None
-    pause_cause: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GameSnapshot:
-    """One model's results in one game, in all runs.
-
-    points   mean score by access method; an aborted episode counts 0
-    spread   the largest mean less the smallest; None: there is only one"""
-
-    model: str
-    game: str
-    points: Mapping[str, float]
-    spread: float | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProgressSnapshot:
-    """A sweep at a moment.
-
-    at                 seconds since 1970
-    lag_s, lag_s_max   mean and maximum event loop delay of the last second
-    rows_behind        rows that are not written yet"""
-
-    at: float
-    elapsed_s: float
-    lag_s: float
-    lag_s_max: float
-    rows_behind: int
-    methods: tuple[LaneSnapshot, ...]
-    games: tuple[GameSnapshot, ...]
-
-
 class Progress:
-    """Takes snapshots of lanes."""
+    """Takes snapshots of lanes.
+
+    ends   estimates when they end; None: nobody does"""
 
     def __init__(
         self,
@@ -116,23 +52,40 @@ class Progress:
         meters: Meters,
         delay: DelayMonitor,
         rows_behind: Callable[[], int],
+        ends: EndEstimator | None = None,
     ) -> None:
         self._lanes = lanes
         self._clock = clock
         self._meters = meters
         self._delay = delay
         self._rows_behind = rows_behind
+        self._ends = ends
         self._began = clock.now()
 
     def snapshot(self) -> ProgressSnapshot:
+        now_s = self._clock.now()
+        estimate = self._ends.estimate() if self._ends is not None else None
+        past_s = now_s - estimate.at_s if estimate is not None else 0.0
+        whole = _later(estimate.whole, past_s) if estimate is not None else None
         return ProgressSnapshot(
             at=self._clock.wall(),
-            elapsed_s=self._clock.now() - self._began,
+            elapsed_s=now_s - self._began,
             lag_s=self._delay.delay.mean_s,
             lag_s_max=self._delay.delay.max_s,
             rows_behind=self._rows_behind(),
-            methods=tuple(map(self._lane, self._lanes)),
+            methods=tuple(
+                self._lane(
+                    lane,
+                    time_left=_later(estimate.lanes.get(lane.name), past_s) if estimate is not None else None,
+                    turns=estimate.turns.get(lane.name) if estimate is not None else None,
+                )
+                for lane in self._lanes
+            ),
             games=self._games(),
+            to_go_s=whole.value_s if whole is not None else None,
+            to_go_low_s=whole.low_s if whole is not None else None,
+            to_go_high_s=whole.high_s if whole is not None else None,
+            slow=estimate.slow if estimate is not None else (),
         )
 
     async def lines(self, notify: Callable[[str], None]) -> None:
@@ -148,12 +101,11 @@ class Progress:
             await self._clock.sleep(EVENT_PERIOD_S)
             emit({"event": "progress", **asdict(self.snapshot())})
 
-    def _lane(self, lane: LaneView) -> LaneSnapshot:
+    def _lane(self, lane: LaneView, *, time_left: TimeLeft | None, turns: float | None) -> LaneSnapshot:
         tally, gate = lane.tally, lane.gate.statistics() if lane.gate else NO_GATE
         traffic = self._meters.traffic.get(lane.name)
         ended = tally.finished + tally.failed
         left = lane.planned - lane.done_before - ended
-        elapsed_s = self._clock.now() - self._began
         return LaneSnapshot(
             method=lane.name,
             planned=lane.planned,
@@ -172,9 +124,15 @@ class Progress:
             limits=lane.gate.quotas if lane.gate else {},
             cost_usd=traffic.cost_usd if traffic else None,
             score=tally.score_sum / tally.scored if tally.scored else None,
-            to_go_s=0.0 if not left else left * elapsed_s / ended if ended else None,
+            to_go_s=0.0 if not left else time_left.value_s if time_left is not None else None,
+            to_go_low_s=0.0 if not left else time_left.low_s if time_left is not None else None,
+            to_go_high_s=0.0 if not left else time_left.high_s if time_left is not None else None,
+            turns_to_go=turns,
+            gate=lane.gate.name if lane.gate is not None else "",
+            closed=str(lane.gate.closed) if lane.gate is not None and lane.gate.closed else None,
             paused_until=self._clock.wall() + gate.pause_s if gate.pause_s else None,
             pause_cause=gate.pause_cause,
+            last_error=traffic.last_error if traffic else None,
         )
 
     def _games(self) -> tuple[GameSnapshot, ...]:
@@ -194,90 +152,12 @@ class Progress:
         )
 
 
-def plain_lines(snapshot: ProgressSnapshot) -> list[str]:
-    """Returns one line for each access method, one for each long pause, one for the scores and one for the
-    harness itself."""
-    lines = [", ".join(f"{name} {value}" for name, value in cells(lane).items()) for lane in snapshot.methods]
-    lines += pause_lines(snapshot)
-    if snapshot.games:
-        lines.append(score_line(snapshot))
-    return [*lines, harness_line(snapshot)]
-
-
-def cells(lane: LaneSnapshot) -> Mapping[str, str]:
-    """Returns the texts of a lane by column."""
-    tokens = (
-        lane.limits.get("tokens")
-        or sum(lane.limits.get(name, 0.0) for name in ("input_tokens", "output_tokens"))
-        or None
+def _later(time_left: TimeLeft | None, seconds: float) -> TimeLeft | None:
+    """Returns the estimate as it stands some seconds later."""
+    if time_left is None:
+        return None
+    return TimeLeft(
+        value_s=max(0.0, time_left.value_s - seconds),
+        low_s=max(0.0, time_left.low_s - seconds),
+        high_s=max(0.0, time_left.high_s - seconds),
     )
-    return {
-        "method": lane.method,
-        "done": f"{lane.done}/{lane.planned}",
-        "failed": str(lane.failed),
-        "open": str(lane.open),
-        "never begun": str(lane.never_begun),
-        "in flight": f"{lane.in_flight}/{lane.window}" if lane.window else "-",
-        "queue": str(lane.queue),
-        "retrying": str(lane.retrying),
-        "calls": str(lane.calls),
-        "errors": str(lane.errors),
-        "requests/min": _of_limit(lane.requests_a_minute, lane.limits.get("requests")),
-        "tokens/min": _of_limit(lane.tokens_a_minute, tokens),
-        "cost": "-" if lane.cost_usd is None else f"${lane.cost_usd:.2f}",
-        "score": "-" if lane.score is None else f"{lane.score:.1f}",
-        "to go": "-"
-        if lane.to_go_s is None
-        else _duration(lane.to_go_s)
-        if lane.done < lane.planned
-        else "done",
-    }
-
-
-def _of_limit(rate: float, limit: float | None) -> str:
-    return f"{rate:.0f}" if limit is None else f"{rate:.0f}/{limit:.0f}"
-
-
-def pause_lines(snapshot: ProgressSnapshot) -> list[str]:
-    """Returns the methods that pause for some time yet, with the local time of the end and the cause."""
-    return [
-        f"{lane.method}: no call before {local_time(lane.paused_until, snapshot.at)} ({lane.pause_cause})"
-        for lane in snapshot.methods
-        if lane.paused_until is not None and lane.paused_until >= snapshot.at + PAUSE_SHOWN_S
-    ]
-
-
-def local_time(moment: float, now: float) -> str:
-    """Returns a moment in seconds since 1970 as a local time, with the date where that is needed."""
-    form = "%H:%M:%S" if moment - now < HALF_DAY_S else "%Y-%m-%d %H:%M"
-    return datetime.fromtimestamp(moment).astimezone().strftime(form)
-
-
-def score_line(snapshot: ProgressSnapshot) -> str:
-    """Returns each game's mean score over the access methods and, once all plays have ended, their spread.
-
-    Before, short plays have ended and long ones have not, in unequal numbers: a spread would compare
-    these."""
-    unfinished = any(lane.done < lane.planned for lane in snapshot.methods)
-    texts = []
-    for game in snapshot.games:
-        spread = (
-            ""
-            if game.spread is None or unfinished
-            else f" (spread {game.spread:.1f} over {len(game.points)} access methods)"
-        )
-        texts.append(f"{game.model} {game.game} {sum(game.points.values()) / len(game.points):.1f}{spread}")
-    so_far = " of the plays that ended first (no sample of all)" if unfinished else ""
-    return f"mean scores{so_far}: {'; '.join(texts)}"
-
-
-def harness_line(snapshot: ProgressSnapshot) -> str:
-    """Returns how the harness itself is doing."""
-    delay = f"event loop delay {1e3 * snapshot.lag_s:.1f} ms (max {1e3 * snapshot.lag_s_max:.1f} ms)"
-    return f"{snapshot.elapsed_s:.0f} s; {delay}; {snapshot.rows_behind} rows not written yet"
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

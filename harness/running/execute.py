@@ -16,14 +16,19 @@ import anyio
 import anyio.to_thread
 
 from games import GAMES
+from games.playthrough import play_by_bots
 from harness.access.connect import Connector, LiveMethods, Problem, retry_policy
 from harness.access.context import RunContext
 from harness.access.game_sets import items_of, warm_up
+from harness.config.episode_plans import GameSet, planned
 from harness.core.clock import RealClock
 from harness.core.protocols import RecordSink
+from harness.core.seeds import stream
 from harness.limits.gate import Gate
+from harness.progress.end_estimate import EndEstimator
 from harness.progress.event_loop_delay import DelayMonitor
 from harness.progress.meters import Meters
+from harness.progress.turns_left import EpisodeTurns
 from harness.progress.views import LaneView, Progress
 from harness.running.opening_rows import opening_rows
 from harness.running.prepare import LanePlan, RunPlan, episodes_left
@@ -37,6 +42,9 @@ from harness.store.writer import StoreWriter, writing
 
 if TYPE_CHECKING:
     import duckdb
+
+BOT_PLAYS = 12  # of each game, to expect the lengths of its episodes; the first real plays correct it
+BOT_SKILL = 0.7  # as in planning/workload.py
 
 
 async def execute(
@@ -128,18 +136,29 @@ async def _play(
         closed = {name: connector.closed_gate(name, why, writer) for name, (_, why) in problems.items()}
         gates = live.gate_of | closed
         live.servers.follow_load(live.background, live.gate_of)
-        meters = Meters(writer, clock, scores=plan.stored.points)
+        turns = EpisodeTurns({lane.name: _episodes_by_game(plan, lane) for lane in plan.lanes})
+        meters = Meters(writer, clock, scores=plan.stored.points, turns=turns)
         sink = early_stopping.tap(meters) if early_stopping else meters
-        scheduler = _scheduler(plan, live.routes, gates, sink, clock)
+        scheduler = _scheduler(plan, live.routes, gates, sink, clock, turns)
         delay = DelayMonitor(run_id=plan.run_id, clock=clock, sink=writer)
+        lanes = _views(plan, gates, scheduler)
         progress = Progress(
-            _views(plan, gates, scheduler),
+            lanes,
             clock=clock,
             meters=meters,
             delay=delay,
             rows_behind=lambda: writer.rows_behind,
+            ends=EndEstimator(
+                lanes,
+                clock=clock,
+                meters=meters,
+                turns=turns,
+                sent_times=scheduler.sent_times,
+                call_s_max=plan.spec.retry.timeout_s,
+            ),
         )
         live.background.start_soon(delay.measure)
+        live.background.start_soon(_expect_lengths, turns, plan)
         live.background.start_soon(_show, progress, context, clock)
         if early_stopping is None:
             return await play_until_done_or_stopped(scheduler, interrupts)
@@ -167,6 +186,7 @@ def _scheduler(
     gates: Mapping[str, Gate],
     sink: RecordSink,
     clock: RealClock,
+    turns: EpisodeTurns,
 ) -> Scheduler:
     expected = ExpectedTurns(GAMES)
     caller = Caller(
@@ -180,19 +200,19 @@ def _scheduler(
         expected_turns=expected,
         seed=plan.spec.seed,
     )
-    lanes = [_lane(plan, one, gates) for one in plan.lanes]
+    lanes = [_lane(plan, one, gates, turns) for one in plan.lanes]
     return Scheduler(lanes, player=player, expected=expected, beginning=plan.stored.beginning)
 
 
-def _lane(plan: RunPlan, part: LanePlan, gates: Mapping[str, Gate]) -> Lane:
+def _lane(plan: RunPlan, part: LanePlan, gates: Mapping[str, Gate], turns: EpisodeTurns) -> Lane:
     name, methods, stopping = part.name, part.seating.methods, plan.early_stopping
     episodes = episodes_left(plan.request, plan.stored, part)
     own_gates = tuple(dict.fromkeys(gates[method] for method in methods))
     if stopping is None or len(methods) > 1:  # a pair is compared with nothing in an audit
-        return Lane(name=name, plans=episodes, gates=own_gates)
+        return Lane(name=name, plans=turns.following(name, episodes), gates=own_gates)
     return Lane(
         name=name,
-        plans=stopping.closing_method(name, stopping.until_settled(name, episodes)),
+        plans=turns.following(name, stopping.closing_method(name, stopping.until_settled(name, episodes))),
         gates=own_gates,
         # A budget keeps its lanes in step by itself; the two waits together would wait for each other.
         pace=None
@@ -226,6 +246,44 @@ def _views(plan: RunPlan, gates: Mapping[str, Gate], scheduler: Scheduler) -> li
             gate=gates.get(one.name),
         )
         for one in plan.lanes
+    ]
+
+
+def _episodes_by_game(plan: RunPlan, lane: LanePlan) -> dict[str, int]:
+    """Returns how many episodes of each game a lane has left; what is stored is spread over its games."""
+    arms = plan.spec.arms(lane.name)
+    return {
+        game: round(
+            planned(lane.seating, {game: chosen}, repeats=len(lane.repeats), arms=arms)
+            * lane.left
+            / max(1, lane.planned)
+        )
+        for game, chosen in plan.sets.items()
+    }
+
+
+async def _expect_lengths(turns: EpisodeTurns, plan: RunPlan) -> None:
+    """Tells how long plays by the games' bots are: what `plan` reckons with, too."""
+    for game, chosen in plan.sets.items():
+        lengths = await anyio.to_thread.run_sync(_bot_lengths, game, chosen, plan.spec.seed)
+        turns.expect(game, lengths)
+
+
+def _bot_lengths(game: str, chosen: GameSet, seed: int) -> list[int]:
+    if not GAMES[game].bots:
+        return [GAMES[game].turns_typical]
+    step = max(1, len(chosen.instances) // BOT_PLAYS)
+    return [
+        len(
+            play_by_bots(
+                GAMES[game],
+                instance,
+                chosen.rules,
+                skill=BOT_SKILL,
+                chance=stream(seed, "expected", instance.game, instance.id),
+            ).asks
+        )
+        for instance in chosen.instances[::step][:BOT_PLAYS]
     ]
 
 

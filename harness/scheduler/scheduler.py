@@ -107,6 +107,10 @@ class Scheduler:
         self._beginning = beginning
         self._undecided: dict[str, list[LeftPending]] = {}
 
+    def sent_times(self) -> dict[str, list[float]]:
+        """Returns method -> when each of its calls in flight was sent."""
+        return self._player.caller.watchdog.sent_times()
+
     async def play_all(self) -> None:
         """Plays every lane to its end, or until its gates close."""
         async with anyio.create_task_group() as gates:

@@ -64,6 +64,13 @@ class Watchdog:
         if now_s - sent_s > answers.longest_s:
             answers.longest_s = now_s - sent_s
 
+    def sent_times(self) -> dict[str, list[float]]:
+        """Returns method -> when each of its calls in flight was sent, the oldest first."""
+        times: dict[str, list[float]] = {}
+        for _, method, _, _, sent_s in self._in_flight.values():
+            times.setdefault(method, []).append(sent_s)
+        return times
+
     async def watch(self, gates: Sequence[Gate], clock: Clock) -> None:
         quiet_s, returned = 0.0, self._returned
         while True:

@@ -100,6 +100,47 @@ class ShownEpisode:
     turns: tuple[ShownTurn, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MethodResult:
+    """One access method, or a pair, over all runs of the store.
+
+    episodes, failed     finished ones of the main arm; failed ones of any arm
+    clemscore, played    None: nothing was scored
+    busy_s               from the first call sent to the last reply; None: no time is known"""
+
+    method: str
+    episodes: int
+    failed: int
+    clemscore: float | None
+    played: float | None
+    errors: int
+    cost_usd: float | None
+    busy_s: float | None
+
+
+def method_results(connection: Readable) -> tuple[MethodResult, ...]:
+    """Returns the results of every method that has episodes, in the order of their names."""
+    tallies = {tally.method: tally for tally in method_tallies(connection)}
+    rows = connection.execute("""
+        SELECT method, count(*) FILTER (status = 'finished' AND arm = 'main'),
+               count(*) FILTER (status = 'failed'), any_value(clemscore), any_value(played)
+        FROM last_episodes LEFT JOIN (SELECT method, clemscore, played FROM clemscores) USING (method)
+        GROUP BY method ORDER BY method""").fetchall()
+    return tuple(
+        MethodResult(
+            method=method,
+            episodes=episodes,
+            failed=failed,
+            clemscore=clemscore,
+            played=played,
+            errors=tallies[method].errors if method in tallies else 0,
+            cost_usd=tallies[method].cost_usd if method in tallies else None,
+            busy_s=tallies[method].busy_s if method in tallies else None,
+        )
+        for method, episodes, failed, clemscore, played in rows
+    )
+
+
 def sweep_lines(connection: Readable) -> tuple[SweepLine, ...]:
     rows = connection.execute(
         "SELECT run_id, name, version, started_at FROM sweeps ORDER BY run_id"

@@ -17,7 +17,8 @@ from harness.limits.gate import Gate, GateLimits
 from harness.progress.event_loop_delay import DelayMonitor
 from harness.progress.live_table import live
 from harness.progress.meters import Meters, ScoreSum
-from harness.progress.views import EVENT_PERIOD_S, PLAIN_PERIOD_S, LaneView, Progress, plain_lines, score_line
+from harness.progress.views import EVENT_PERIOD_S, PLAIN_PERIOD_S, LaneView, Progress
+from harness.progress.words import plain_lines, score_line
 from harness.scheduler.scheduler import Tally
 from tests.harness.store.test_store import CALL, EPISODE
 from tests.world import Rows, run
@@ -124,17 +125,19 @@ def test_a_snapshot_holds_all_figures() -> None:
         lost: EpisodeRecord = EPISODE._replace(outcome="aborted", score=None)
         await meters.put(
             PRICED,
-            PRICED._replace(error_class="Unavailable", cost_usd=None),
+            PRICED._replace(error_class="Unavailable", http_status=500, error_text="down", cost_usd=None),
             lost,
             EPISODE._replace(status="failed"),
         )
         return plain_lines(progress.snapshot()), progress
 
-    (first, second, scores, harness), _ = run(scenario)
+    (first, second, whole, scores, error, harness), _ = run(scenario)
     assert first == (
         "method m/a, done 60/100, failed 2, open 0, never begun 40, in flight 0/4, queue 0, retrying 0,"
-        " calls 2, errors 1, requests/min 6/60, tokens/min 240/9000, cost $0.01, score 30.0, to go 0:20"
+        " calls 2, errors 1, requests/min 6/60, tokens/min 240/9000, cost $0.01, score 30.0, to go -"
     )
+    assert whole == "all: done 80/200, to go -, errors 1, cost $0.01"
+    assert error == "m/a: last error: Unavailable (HTTP 500), once: down"
     assert second.endswith("requests/min 0, tokens/min 0, cost -, score -, to go -")
     assert scores == "mean scores of the plays that ended first (no sample of all): m g 37.5"
     assert harness == "20 s; event loop delay 0.0 ms (max 0.0 ms); 7 rows not written yet"
@@ -222,7 +225,7 @@ def test_lines_table_and_events_show_the_same() -> None:
     assert "tokens/min" in terminal
     assert "60/100" in terminal
     assert "tokens/min" not in narrow
-    assert all(name in narrow for name in ("m/a", "60/100", "in flight", "errors", "score", "to go"))
+    assert all(name in narrow for name in ("  a", "60/100", "in flight", "errors", "score", "to go"))
     assert "…" not in narrow
     assert len(events) == 3
     assert json.loads(events[0])["methods"][0]["limits"] == {"requests": 60.0, "tokens": 9000.0}

@@ -1,0 +1,81 @@
+"""The estimated end of a run against the end, on virtual time; bench/eta.py has more sweeps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+
+from bench.eta import CASES, EtaCase, error_after_a_tenth, inside_share, moments
+from harness.progress.life_table import LifeTable, Remainder, longest, quantile
+from harness.progress.time_left import GatePace, TimeLeft, gate_time, last_of
+from harness.progress.turns_left import TurnsLeft
+
+SMALLER: Mapping[str, Mapping[str, int]] = {
+    "long episodes": {"short": 80, "long": 10},
+    "hung calls": {"short": 1000},
+    "a quota": {"short": 100, "long": 4},
+    "thirty methods": {"short": 15, "long": 2},
+    "slow calls and errors": {"short": 150, "long": 12},
+}
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_the_end_lies_in_the_interval(case: EtaCase) -> None:
+    """At four of five moments at least, and the estimate is not far off after a tenth of the run."""
+    found = moments(replace(case, episodes=SMALLER[case.name]), 0)
+    assert inside_share(found) >= 0.8
+    assert error_after_a_tenth(found) < 0.35
+
+
+def test_open_episodes_count_for_the_turns_that_they_survived() -> None:
+    """Nine plays ended after two turns, one is open after twenty: the mean over ended ones would be 2."""
+    table = LifeTable()
+    for _ in range(9):
+        table.add_play(2)
+    for turn in range(1, 21):
+        table.reach(turn)
+    fresh = Remainder(table.hazards())
+    assert fresh.mean[0] > 2.5
+    assert fresh.mean[20] > 2.0  # it has outlived all others, and may go on
+
+
+def test_lengths_of_plays_are_those_that_were_seen() -> None:
+    """Plays of always five turns: five at the start, two after three; the longest of many is five."""
+    table = LifeTable()
+    for _ in range(2_000):
+        table.add_play(5)
+    one = Remainder(table.hazards())
+    assert one.mean[0] == pytest.approx(5.0, abs=0.05)
+    assert one.mean[3] == pytest.approx(2.0, abs=0.05)
+    assert quantile(longest([(10.0, one.survival(0))]), 0.5) == 5.0
+    assert quantile([], 0.5) == 0.0
+
+
+def test_a_gate_that_waits_for_its_quota_ends_later() -> None:
+    """A pause is added; a quota decides where it is slower than the window."""
+    turns = TurnsLeft(mean=600.0, variance=0.0, ending=((1.0, [1.0]),), episodes=300)
+    pace = GatePace(
+        window=10,
+        turn_s=[1.0] * 50,
+        a_second=None,
+        quota_a_second=None,
+        pause_s=0.0,
+        ages_s=(),
+        slow_s=3.0,
+        turn_s_max=60.0,
+    )
+    assert gate_time([turns], pace).value_s == pytest.approx(61.0, abs=2.0)
+    assert gate_time([turns], replace(pace, quota_a_second=2.0)).value_s == pytest.approx(301.0, abs=2.0)
+    paused = gate_time([turns], replace(pace, pause_s=40.0))
+    assert paused.value_s == pytest.approx(101.0, abs=2.0)
+    assert paused.low_s < paused.value_s < paused.high_s
+
+
+def test_the_last_of_many_parts_ends_later_than_each() -> None:
+    """The median of the latest of ten equal parts lies above the median of one, within its interval."""
+    part = TimeLeft(value_s=100.0, low_s=80.0, high_s=125.0)
+    assert last_of([part]) == part
+    assert 105.0 < last_of([part] * 10).value_s < 125.0
+    assert last_of([]).value_s == 0.0
