@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -183,13 +184,14 @@ def _report_end(end: RunEnd, store: Path, *, resume: str, retrying: bool) -> int
 
 def _print_results(store: Path) -> None:
     """Prints what the store now holds of each access method: scores, cost, time, errors."""
-    from harness.report.run_end import print_results
+    from harness.report.run_end import result_lines
     from harness.store.file import open_to_read
     from harness.store.report_queries import method_results
 
-    console = stderr_console()
+    width = get_terminal_size((500, 24)).columns if sys.stderr.isatty() else 500
     with open_to_read(store) as connection:
-        print_results(method_results(connection), console, width=console.width)
+        for line in result_lines(method_results(connection), width=width):
+            notify(line)
 
 
 def _warn_of_replies(store: Path) -> None:
