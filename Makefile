@@ -3,7 +3,7 @@
 PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3.13 python3 2>/dev/null))
 BIN := .venv/bin
 
-.PHONY: demo test test-real test-docs test-live docs lint clean
+.PHONY: demo test test-real test-docs test-live docs results lint clean
 
 # Plays and audits a small real model through two local servers.
 demo: .venv/installed
@@ -28,6 +28,12 @@ test-docs: .venv/installed
 # The documentation as a site, in build/docs.
 docs: .venv/installed
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
+
+# The experiment about model sizes: plays what its stores in RESULTS lack (hours are said first), then writes docs/results/.
+RESULTS ?= light-bulb-results
+results: .venv/installed
+	$(BIN)/python -m bench.results play --folder $(RESULTS)
+	$(BIN)/python -m bench.results page --folder $(RESULTS)
 
 lint: .venv/installed
 	$(BIN)/ruff check .

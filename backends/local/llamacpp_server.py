@@ -3,10 +3,13 @@
 
 Knows the package xllamacpp, which contains llama.cpp's server as a library; imports nothing of this program.
 A setting is a field of its CommonParams, with dots for nested ones: `n_threads_http=2`,
-`cpuparams.n_threads=4`. Listens on 127.0.0.1."""
+`cpuparams.n_threads=4`. LLAMA_ARG_THREADS, llama.cpp's own variable, sets the number of threads where no
+setting does: threads wait for each other hundreds of times a token, so on a busy machine fewer are faster.
+Listens on 127.0.0.1."""
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from enum import Enum
@@ -39,6 +42,9 @@ def main() -> None:
     params.model.path = file
     params.model_alias = {name}
     params.endpoint_metrics = True
+    if threads := os.environ.get("LLAMA_ARG_THREADS"):
+        of_threads = [f"{stage}.n_threads={threads}" for stage in ("cpuparams", "cpuparams_batch")]
+        settings = [*of_threads, *settings]
     for setting in settings:
         try:
             put(params, setting)

@@ -70,7 +70,9 @@ def lightbulb(*arguments: object) -> subprocess.CompletedProcess[str]:
 def running(sweep: Path) -> Iterator[subprocess.Popen[str]]:
     """A run of the sweep that does not outlive the block."""
     with subprocess.Popen(
-        [sys.executable, "-m", "harness", "run", str(sweep)], stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "harness", "run", str(sweep), "--engines", "3"],
+        stderr=subprocess.PIPE,
+        text=True,
     ) as process:
         try:
             yield process
