@@ -120,7 +120,7 @@ def page(folder: Path, output: Path) -> None:
     if not stores:
         sys.exit(f"There is no store of the experiment in {folder}; `make results` plays it.")
     output.mkdir(parents=True, exist_ok=True)
-    sizes = {}
+    sizes: dict[str, int] = {}
     for store in stores:
         sizes |= write_rows(store, output / "rows" / store.stem)
     if sum(sizes.values()) > ROWS_BYTES_MAX:

@@ -144,8 +144,8 @@ def size_figure(published: Sequence[PublishedPoint], played: Played) -> figures.
     ).properties(width=figures.WIDTH, height=360)
 
 
-def _values(rows: Sequence[Mapping[str, Any]]) -> alt.Data:
-    return alt.Data(values=[dict(row) for row in rows])
+def _values(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    return {"values": [dict(row) for row in rows]}
 
 
 # --- the page -----------------------------------------------------------------------------------------------

@@ -191,6 +191,9 @@ def characteristics(
     figure: Annotated[
         Path | None, typer.Option(help="Write scores against size as .svg, .png or .html.")
     ] = None,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write sentences, figure and tables as one page.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Fit scores to size, training and quantisation: shares of variance with intervals, brackets, each
@@ -209,6 +212,12 @@ def characteristics(
         from harness.report.characteristics_chart import draw_characteristics
 
         draw_characteristics(found, figure)
+    if html is not None:
+        from harness.core.clock import RealClock
+        from harness.report.characteristics_page import characteristics_page
+
+        page = characteristics_page(found, scores=scores.name, facts=facts.name, made_at=RealClock().wall())
+        write_page(html, page)
     print_result(found, print_characteristics, as_json=as_json)
 
 

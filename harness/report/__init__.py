@@ -8,7 +8,7 @@ page.py             a whole store as one HTML page
 figures.py          findings as SVG figures
 drawing.py          shapes of the figures that templates draw
 characteristics.py  size and training against score, for a terminal
-characteristics_chart.py  the same as a figure
+characteristics_chart.py  the same as a figure; characteristics_page.py as one HTML page
 drift.py            drift day by day, for a terminal
 plan.py             a forecast for a terminal; plan_chart.py draws it, power.py prints the power of a design
 check.py            findings of `check` for a terminal

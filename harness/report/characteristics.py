@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from rich.console import Console
 from rich.text import Text
@@ -13,25 +14,38 @@ from harness.report.table import table
 from harness.report.text import escape_control
 
 
-def print_characteristics(findings: Characteristics, console: Console) -> None:
-    """Prints the sentences and three tables: fits, brackets of size, access methods of one model."""
-    for sentence in sentences(findings):
-        console.print(Text(escape_control(sentence)), soft_wrap=True)
-    console.print()
-    columns: tuple[str, ...] = (
+class Section(NamedTuple):
+    """A table with its heading. left: the first so many columns are text."""
+
+    heading: str
+    columns: tuple[str, ...]
+    rows: tuple[Sequence[object], ...]
+    left: int
+
+
+def sections(findings: Characteristics) -> Iterator[Section]:
+    """Yields three tables: fits, brackets of size, access methods of one model if there are any."""
+    fits: tuple[str, ...] = (
         *("fit over", "term", "slope [95 %]", "HC3 error"),
         *("error by family", "R² [95 %]", "one model left out"),
         *("Q² by model", "Q² by family", "influential (Cook)"),
     )
-    console.print(table(columns, [row for fit in findings.fits for row in _fit_rows(fit)], left=2))
-    console.print()
-    console.print(table(("billions of parameters", "models", "scores", "sd"), _bracket_rows(findings)))
+    yield Section("Fits", fits, tuple(row for fit in findings.fits for row in _fit_rows(fit)), left=2)
+    brackets = ("billions of parameters", "models", "scores", "sd")
+    yield Section("Classes of size", brackets, tuple(_bracket_rows(findings)), left=1)
     if findings.methods:
-        console.print(
-            "\nAccess methods of one model, difference from the reference; averages of one run, unpaired:"
-        )
-        columns = ("model", "method", "against", "clemscore", "on common support", "points earned (error)")
-        console.print(table(columns, _method_rows(findings), left=3))
+        methods = ("model", "method", "against", "clemscore", "on common support", "points earned (error)")
+        heading = "Access methods of one model, difference from the reference; averages of one run, unpaired"
+        yield Section(heading, methods, tuple(_method_rows(findings)), left=3)
+
+
+def print_characteristics(findings: Characteristics, console: Console) -> None:
+    """Prints the sentences and the tables."""
+    for sentence in sentences(findings):
+        console.print(Text(escape_control(sentence)), soft_wrap=True)
+    for section in sections(findings):
+        console.print(f"\n{section.heading}:" if section.left == 3 else "")
+        console.print(table(section.columns, section.rows, left=section.left))
 
 
 def sentences(findings: Characteristics) -> Iterator[str]:

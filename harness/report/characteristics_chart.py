@@ -11,12 +11,22 @@ import altair as alt
 
 from harness.audit.characteristics import SIZE, Characteristics, Point
 from harness.audit.regression import Regression
+from harness.report.figures import Figure
 
 KINDS = ("stated size", "guessed size", "quantised variant")
 
 
 def draw_characteristics(findings: Characteristics, path: Path) -> None:
     """Writes the figure in the format that the path's ending names."""
+    chart = characteristics_chart(findings)
+    if path.suffix == ".html":
+        chart.save(str(path), inline=True)
+    else:
+        chart.save(str(path))
+
+
+def characteristics_chart(findings: Characteristics) -> Figure:
+    """Returns the figure."""
     points = [*findings.points, *findings.variants]
     sizes = [point.parameters_billions for point in points]
     x = alt.X(
@@ -51,11 +61,7 @@ def draw_characteristics(findings: Characteristics, path: Path) -> None:
         .mark_line(color="#444")
         .encode(x=x, y="score:Q")
     )
-    chart = alt.layer(rules, line, marks).properties(width=560, height=380, title=_title(fit))
-    if path.suffix == ".html":
-        chart.save(str(path), inline=True)
-    else:
-        chart.save(str(path))
+    return alt.layer(rules, line, marks).properties(width=560, height=380, title=_title(fit))
 
 
 def _row(point: Point) -> dict[str, object]:
