@@ -1,4 +1,5 @@
-"""A backend of the games' programmatic players. The only file of backends that imports games.
+"""A backend of the games' programmatic players. The only file of backends that imports games. Games of other
+libraries have no such players: the emulator's toy model answers them.
 
 A bot's random numbers come from the stream named by its episode, seat and turn: its replies do not depend on
 who else plays, or when."""
@@ -10,12 +11,23 @@ from dataclasses import dataclass
 from functools import cache
 from random import Random
 
+from backends.emulator.toy_model import Sampler, conversation_state, generate_text
 from games import GAMES
 from games.bots import may_append_words
 from games.bots import with_format_errors as with_format_errors  # the emulator uses it for real models too
 from harness.core.protocols import Clock
 from harness.core.seeds import stream
-from harness.core.vocabulary import Completion, EpisodePlan, Instance, Message, Prompt
+from harness.core.vocabulary import (
+    Completion,
+    EpisodePlan,
+    Instance,
+    Message,
+    Prompt,
+    game_library,
+    game_of_item,
+)
+
+FILLER_TOKENS = 60  # of a reply without meaning
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +80,10 @@ def bot_reply(
     chance: Random,
 ) -> tuple[str, bool]:
     """Returns the bot's reply, and whether words without meaning may follow it."""
+    if game_library(instance.game) is not None:
+        sampler = Sampler(weights=b"bots", temperature=1.0, top_p=1.0, draw_key=chance.randbytes(8))
+        text = generate_text(sampler, conversation_state(messages), tokens_max=FILLER_TOKENS)
+        return "".join(token.text for token in text), False
     reply = GAMES[instance.game].bots[seat](instance, messages, skill, chance)
     return with_format_errors(reply, form_errors, chance), may_append_words(reply)
 
@@ -76,7 +92,7 @@ def own_instance(item: str) -> Instance:
     """Returns the instance of our own sets that has this item key.
 
     raises  KeyError if no own instance has it"""
-    return _own_items(item.partition(":")[0])[item]
+    return _own_items(game_of_item(item))[item]
 
 
 @cache

@@ -22,7 +22,7 @@ import os
 import resource
 import statistics
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -43,6 +43,7 @@ from harness.core.clock import RealClock
 from harness.core.event_loop import run_async
 from harness.core.protocols import RecordSink
 from harness.core.records import Record
+from harness.core.steps import Playable
 from harness.core.vocabulary import AccessMethod, Completion, EpisodePlan, Prompt, Sampling
 from harness.limits.gate import WINDOW_START, Gate, GateLimits
 from harness.scheduler.call import Caller, RetryPolicy, Route
@@ -231,6 +232,7 @@ async def ours(
     store: Path | None,
     tap: list[bytes] | None = None,
     at_once: int = WINDOW_START,
+    games: Mapping[str, Playable] = GAMES,
 ) -> Measured:
     """Plays whole episodes. Opening the file is not measured, as its cost does not grow with turns; the
     writer's last commit is."""
@@ -260,13 +262,13 @@ async def ours(
         async with sink(store) as rows:
             began, cpu = time.perf_counter(), time.process_time()
             route = Route(method=method, gate=gate, backend=backend if tap is None else tapped)
-            expected = ExpectedTurns(GAMES)
+            expected = ExpectedTurns(games)
             player = Player(
                 run_id="1",
                 caller=Caller(
                     sink=rows, clock=clock, policy=RetryPolicy(), budget=SpendingBudget.unlimited(clock)
                 ),
-                games=GAMES,
+                games=games,
                 routes={"m/a": route},
                 expected_turns=expected,
                 seed=1,

@@ -13,14 +13,16 @@
     instances/       our own instance sets and the program that makes them
 
 A game file has five parts, always in this order: instance, reply formats, play, scores, bots. A new game is
-one file, one instance set and one entry in GAMES."""
+one file, one instance set and one entry in OWN_GAMES. GAMES also has the games of installed plug-ins."""
 
 from __future__ import annotations
 
 from games import imagegame, privateshared, referencegame, taboo, wordle
+from harness.core.plugins import GAMES as ENTRY_POINTS
+from harness.core.plugins import WithPlugins
 from harness.core.protocols import Game
 
-GAMES: dict[str, Game] = {
+OWN_GAMES: dict[str, Game] = {
     "taboo": taboo.GAME,
     "wordle": wordle.GAME,
     "wordle_withclue": wordle.WITH_CLUE,
@@ -29,3 +31,5 @@ GAMES: dict[str, Game] = {
     "referencegame": referencegame.GAME,
     "privateshared": privateshared.GAME,
 }
+
+GAMES = WithPlugins(OWN_GAMES, group=ENTRY_POINTS, kind=Game)

@@ -8,6 +8,7 @@ another way, is still the same model.
     planning/    forecasts what a sweep takes, on virtual time
     checking/    asks every access method whether it does what it is asked
     loadtest/    measures access methods under load
+    foreign_games/  plays games of other libraries in processes of their own
     access/      makes a sweep's access methods definite, and connects to them
     scheduler/   plays episodes: calls, turns, many episodes at once, one clean way to stop
     limits/      gates: keep calls within the quotas and the capacity of a provider

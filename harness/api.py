@@ -188,14 +188,13 @@ def _inside_a_loop() -> bool:
 
 
 def _read(sweep: Sweep) -> tuple[SweepSpec, Path]:
-    games = list(GAMES)
     if isinstance(sweep, Path | str):
         source = Path(sweep)
-        spec = load_sweep(source, known_games=games)
+        spec = load_sweep(source, known_games=GAMES)
     else:
         source = Path("the sweep")
         raw = dataclasses.asdict(sweep) if isinstance(sweep, SweepSpec) else sweep
-        spec = read_sweep(raw, source=str(source), known_games=games)
+        spec = read_sweep(raw, source=str(source), known_games=GAMES)
     return resolved(spec, source=source), source
 
 

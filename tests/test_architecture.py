@@ -32,6 +32,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "harness.progress": ("harness.core", "harness.limits", "harness.scheduler"),
     "harness.checking": ("harness.core", "harness.limits", "harness.scheduler", "harness.audit.probes"),
     "harness.report": ("harness.core", "harness.audit", "harness.analysis"),
+    "harness.foreign_games": ("harness.core", "backends"),
     "harness.access": ("harness.core", "harness.config", "harness.limits", "harness.scheduler", "backends"),
     "harness.running": ("harness", "games", "backends"),
     "harness.commands": ("harness", "games", "backends"),
@@ -40,14 +41,14 @@ ROOMS: dict[str, tuple[str, ...]] = {
 
 # Files that import by a rule of their own, each with its reason.
 FILES: dict[str, tuple[tuple[str, ...], str]] = {
-    "backends.bots": (("harness.core", "games"), "its replies come from the games' own players"),
+    "backends.bots": (("harness.core", "games", "backends"), "its replies come from the games' own players"),
     "harness": (("harness.api",), "its names are imported when they are first used"),
     "harness.__main__": (("harness.cli", "harness.core.startup"), "starts the command"),
     "harness.cli": (("harness.core", "harness.commands"), "lists the commands"),
     "harness.api": (("harness", "games"), "the verbs from Python"),
     "harness.access.context": (("harness.config", "harness.progress"), "says where progress is shown"),
     "harness.access.game_sets": (
-        ("harness.core", "harness.config", "games", "backends.bots"),
+        ("harness.core", "harness.config", "harness.foreign_games", "games", "backends.bots"),
         "reads the instances of games, for bots too",
     ),
     "harness.analysis.csv_tables": (
@@ -65,6 +66,10 @@ FILES: dict[str, tuple[tuple[str, ...], str]] = {
         ),
         "computes the power of a sweep from a pilot in a store",
     ),
+    "harness.planning.library_notes": (
+        ("harness.core", "harness.foreign_games"),
+        "tells what a plan cannot know of games of other libraries",
+    ),
     "harness.planning.provider_model": (
         ("harness.core", "harness.limits", "harness.config", "harness.access", "backends"),
         "makes simulated providers from the settings of real ones",
@@ -78,6 +83,7 @@ FILES: dict[str, tuple[tuple[str, ...], str]] = {
         "plays on virtual time against simulated providers",
     ),
     "harness.report.check": (("harness.core", "harness.audit", "harness.checking"), "presents a check"),
+    "harness.report.games": (("harness.core", "harness.foreign_games"), "lists games of other libraries"),
     "harness.report.loadtest": (("harness.core", "harness.loadtest"), "presents a load test"),
     "harness.report.page": (
         ("harness.core", "harness.audit", "harness.analysis", "harness.store"),
@@ -120,10 +126,18 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
         "bench.sdk_judges",
     ),  # the SDKs bring models of it
     "altair": ("harness.report", "bench"),
-    "numpy": ("harness.audit", "harness.planning.latency_fit", "harness.store.query_server", "bench"),
+    "clemcore": ("harness.foreign_games.clem_child", "bench.clem_own_loop"),
+    "textarena": ("harness.foreign_games.textarena_child", "bench.textarena_table"),
+    "numpy": (
+        "harness.foreign_games.clem_child",
+        "harness.audit",
+        "harness.planning.latency_fit",
+        "harness.store.query_server",
+        "bench",
+    ),
     "scipy": ("harness.audit", "harness.planning.latency_fit", "harness.planning.plan_sweep", "bench"),
     "jinja2": ("harness.report.page", "backends.dialects.chat_templates"),
-    "nltk": ("games.stemmer",),
+    "nltk": ("games.stemmer", "harness.foreign_games.clem_child"),
 }
 
 

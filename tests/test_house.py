@@ -36,8 +36,8 @@ SHARED_FILE_NAMES = {
 # The first word of a docstring that is no claim.
 OPENERS = ("What", "Of", "By", "Where", "Whether", "How", "Who", "Which", "When", "That")
 
-# Packages that an engine's own Python imports, in an environment that lightbulb makes for it.
-IN_ENGINE_ENVIRONMENTS = {"torch", "transformers", "vllm", "xllamacpp"}
+# Packages that another Python imports, in an environment that lightbulb makes for an engine or for games.
+IN_ENGINE_ENVIRONMENTS = {"clemcore", "textarena", "torch", "transformers", "vllm", "xllamacpp"}
 
 RETIRED = ROOT / "tests" / "data" / "retired"
 

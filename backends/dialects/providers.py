@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from harness.core.plugins import PROVIDERS as ENTRY_POINTS
+from harness.core.plugins import WithPlugins
 from harness.core.vocabulary import AccessMethod, Sampling
 
 PARAMETERS = (
@@ -343,9 +345,12 @@ PROVIDERS: dict[str, Provider] = {
 }
 
 
+ALL_PROVIDERS = WithPlugins(PROVIDERS, group=ENTRY_POINTS, kind=Provider)
+
+
 def provider(name: str) -> Provider:
-    """Returns the row of this provider, or the generic one."""
-    return PROVIDERS.get(name, GENERIC)
+    """Returns the row of this provider, of this table or of a plug-in, or the generic one."""
+    return ALL_PROVIDERS.get(name, GENERIC)
 
 
 def ineffective_parameters(row: Provider, sampling: Sampling, served_name: str) -> Iterator[tuple[str, str]]:

@@ -47,7 +47,7 @@ from backends.emulator.toy_model import (
     tokens_in,
 )
 from harness.core.emulation import Defects, Emulation, Fault
-from harness.core.vocabulary import Instance, Message, normalised
+from harness.core.vocabulary import Instance, Message, game_library, game_of_item, normalised
 
 _TURN_HEADER = turn_header.HEADER.encode()
 FILLER_WORDS = 4  # after a bot's reply: enough that replies differ as a model's wordings do
@@ -159,7 +159,7 @@ class EmulatedProvider:
         header = request.headers.get(_TURN_HEADER)
         turn = None if header is None else turn_header.parse_header(header.decode("latin-1"))
         instance = None
-        if turn is not None and self.emulation.behind is None:
+        if turn is not None and self.emulation.behind is None and _has_bots(turn):
             try:
                 instance = self._find_instance(turn.item)
             except KeyError as error:
@@ -385,6 +385,11 @@ class EmulatedProvider:
                 response.gap_s = 1.0 / latency.tokens_per_s
             else:
                 response.first_s += reply.completion_tokens / latency.tokens_per_s
+
+
+def _has_bots(turn: turn_header.TurnReference) -> bool:
+    """Returns whether bots play the turn's game; the toy model answers games of other libraries."""
+    return game_library(game_of_item(turn.item)) is None
 
 
 @cache

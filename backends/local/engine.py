@@ -1,5 +1,5 @@
-"""Values that describe an inference engine: what a sweep asks of it, its kind, how a server is started.
-Pure."""
+"""Values that describe environments of packages, and inference engines in them: what a sweep asks of an
+engine, its kind, how a server is started. Pure."""
 
 from __future__ import annotations
 
@@ -82,35 +82,27 @@ class Proof:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EngineKind:
-    """One kind of engine, as data.
+class EnvironmentKind:
+    """One kind of environment that lightbulb installs, as data.
 
-    packages          pinned requirements to install
-    unwanted          packages that come with them, break the engine and are removed again
-    modules           imported to test the installation and to compile what every server imports; the first
-                      one has `__version__`
-    python            the oldest and newest Python version that it supports
-    systems           operating systems as platform.system() names them
-    machines          processor names, as platform.machine() spells them
-    glibc             the oldest version, as (major, minor), on Linux
-    disk_gb           free space that an installation needs
-    memory_gb         memory that one small server needs
-    server_gb, weights_factor
-                      memory of a server: server_gb plus weights_factor for each gigabyte of its weights
-    index_note        one sentence that says where pip can find the packages
-    grace_s           seconds between SIGTERM to a server and SIGKILL
-    command, environ  how a server is started
-    served_name       the model name that requests must carry
-    proofs            what a server must state before it is used
-    distribution      the package whose version is checked at every start; None: the server states its version
-    formats           formats of weights that it serves, the preferred one first
-    dtypes            values of dtype that it accepts
-    quantisations     values of quantisation that it accepts; None: any, the engine checks them
-    quantises_files   another quantisation is another file, which is made before the engine starts
-    seqs_max          replies generated at the same time; further requests wait in the server
-    load_path         the path of its metrics; None: it has none"""
+    what           the noun for it in messages: "engine"
+    shelf          the folder within the cache that holds environments of this sort
+    packages       pinned requirements to install
+    unwanted       packages that come with them, break the installation and are removed again
+    modules        imported to test the installation; the first one has `__version__`, unless
+                   `distribution` is set
+    python         the oldest and newest Python version that it supports
+    systems        operating systems as platform.system() names them
+    machines       processor names, as platform.machine() spells them
+    glibc          the oldest version, as (major, minor), on Linux
+    disk_gb        free space that an installation needs
+    memory_gb      memory that one small process of it needs
+    index_note     one sentence that says where pip can find the packages
+    distribution   the package whose version is that of the environment; None: the first module states it"""
 
     name: str
+    what: str = "engine"
+    shelf: str = "engines"
     packages: tuple[str, ...]
     unwanted: tuple[str, ...]
     modules: tuple[str, ...]
@@ -120,15 +112,38 @@ class EngineKind:
     glibc: tuple[int, int]
     disk_gb: float
     memory_gb: float
+    index_note: str
+    distribution: str | None = None
+
+    @property
+    def title(self) -> str:
+        return f"The {self.what} {self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineKind(EnvironmentKind):
+    """One kind of engine, as data; its environment is also compiled, so that servers start sooner.
+
+    server_gb, weights_factor
+                      memory of a server: server_gb plus weights_factor for each gigabyte of its weights
+    grace_s           seconds between SIGTERM to a server and SIGKILL
+    command, environ  how a server is started
+    served_name       the model name that requests must carry
+    proofs            what a server must state before it is used
+    formats           formats of weights that it serves, the preferred one first
+    dtypes            values of dtype that it accepts
+    quantisations     values of quantisation that it accepts; None: any, the engine checks them
+    quantises_files   another quantisation is another file, which is made before the engine starts
+    seqs_max          replies generated at the same time; further requests wait in the server
+    load_path         the path of its metrics; None: it has none"""
+
     server_gb: float
     weights_factor: float
-    index_note: str
     grace_s: float
     command: Callable[[Launch], tuple[str, ...]]
     environ: Callable[[Launch], dict[str, str]]
     served_name: Callable[[Launch], str] = lambda launch: launch.spec.served_name
     proofs: tuple[Proof, ...]
-    distribution: str | None = None
     formats: tuple[Literal["folder", "gguf"], ...] = ("folder",)
     dtypes: tuple[str, ...] = ("auto", "bfloat16", "float16", "float32")
     quantisations: tuple[str, ...] | None = ()

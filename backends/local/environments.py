@@ -1,6 +1,7 @@
-"""Installs engines, each into a Python environment of its own.
+"""Installs engines and libraries of games, each into a Python environment of its own.
 
-Knows folders and pip; engine_kinds.py lists the engines. The Python that runs this program makes the
+Knows folders and pip; engine_kinds.py lists the engines, harness/foreign_games/libraries.py the libraries of
+games. The Python that runs this program makes the
 environments, so that an engine's pinned packages never conflict with ours.
 Keeps: an environment is used only after it is complete and its engine could be imported; two processes never
 build one at the same time; nothing is downloaded for a machine that cannot run the engine.
@@ -22,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from backends.local.child_environ import engine_environ, pip_environ
-from backends.local.engine import Engine, EngineKind, Notify
+from backends.local.engine import Engine, EngineKind, EnvironmentKind, Notify
 from backends.local.machine import cache_folder, check_disk, check_platform, this_machine
 from harness.core.errors import EngineError
 from harness.core.vocabulary import digest
@@ -43,11 +44,11 @@ class Installed:
     folder: Path
 
 
-def engine_folder(kind: EngineKind) -> Path:
+def engine_folder(kind: EnvironmentKind) -> Path:
     """Returns the folder of its environment; a hash of the packages and of the Python is part of the name."""
     place = (platform.python_version(), platform.system(), platform.machine())
     name = digest(kind.name, *kind.packages, "without", *kind.unwanted, *place, bytes_of_digest=6)
-    return cache_folder() / "engines" / f"{kind.name}-{name}"
+    return cache_folder() / kind.shelf / f"{kind.name}-{name}"
 
 
 def find(kind: EngineKind) -> Engine | None:
@@ -73,7 +74,8 @@ def frozen_packages(folder: Path) -> set[str]:
 
 
 def installed() -> tuple[Installed, ...]:
-    """Returns every complete environment in the cache, also those of other versions of this program."""
+    """Returns every complete environment of an engine in the cache, also those of other versions of this
+    program."""
     folders = sorted((cache_folder() / "engines").glob("*/"))
     return tuple(entry for folder in folders if (entry := read_entry(folder)) is not None)
 
@@ -98,22 +100,33 @@ def install(kind: EngineKind, notify: Notify) -> Engine:
     pip reads the user's own configuration.
     raises  EngineError: the platform does not suit, or pip failed (with its last lines and the place of its
             log)"""
-    if (engine := find(kind)) is not None:
-        return engine
-    check_platform(kind, this_machine())
+    if (engine := find(kind)) is None:
+        install_environment(kind, notify)
+        engine = find(kind)
+        assert engine is not None
+    return engine
+
+
+def install_environment(kind: EnvironmentKind, notify: Notify) -> Installed:
+    """Returns the environment; makes it if it is missing.
+
+    raises  EngineError as install does"""
     folder = engine_folder(kind)
+    if (entry := read_entry(folder)) is not None:
+        return entry
+    check_platform(kind, this_machine())
     with exclusive_lock(folder, notify) as lock:
-        if (engine := find(kind)) is not None:
-            return engine
+        if (entry := read_entry(folder)) is not None:
+            return entry
         # Built in place: the scripts of an environment contain its path, so it cannot be moved.
         shutil.rmtree(folder, ignore_errors=True)
         check_disk(kind, this_machine())
         folder.mkdir(parents=True)
         notify(f"{kind.name}: installing {', '.join(kind.packages)} into {folder}")
         build(kind, folder, lock, notify)
-    engine = find(kind)
-    assert engine is not None
-    return engine
+    entry = read_entry(folder)
+    assert entry is not None
+    return entry
 
 
 @contextmanager
@@ -129,7 +142,7 @@ def exclusive_lock(folder: Path, notify: Notify) -> Iterator[int]:
         yield lock.fileno()
 
 
-def build(kind: EngineKind, folder: Path, lock: int, notify: Notify) -> None:
+def build(kind: EnvironmentKind, folder: Path, lock: int, notify: Notify) -> None:
     python = str(folder / "bin" / "python")
 
     def step(*command: str) -> list[str]:
@@ -141,8 +154,11 @@ def build(kind: EngineKind, folder: Path, lock: int, notify: Notify) -> None:
     if kind.unwanted:
         step(python, "-m", "pip", "uninstall", "--yes", *kind.unwanted)
     notify(f"{kind.name}: testing the installation")
+    stated = f"{kind.modules[0]}.__version__"
+    if kind.distribution is not None:
+        stated = f"importlib.metadata.version({kind.distribution!r})"
     version = step(
-        python, "-c", f"import {', '.join(kind.modules)}; print(); print({kind.modules[0]}.__version__)"
+        python, "-c", f"import importlib.metadata, {', '.join(kind.modules)}; print(); print({stated})"
     )[-1]
     (folder / "freeze.txt").write_text(
         "\n".join(step(python, "-m", "pip", "freeze")) + "\n", encoding="utf-8"
@@ -182,7 +198,7 @@ def check_version(engine: Engine) -> None:
 
 
 def run_logged(
-    command: tuple[str, ...], kind: EngineKind, path: Path, lock: int, notify: Notify
+    command: tuple[str, ...], kind: EnvironmentKind, path: Path, lock: int, notify: Notify
 ) -> list[str]:
     """Runs one step of an installation; returns the lines that it wrote, which also go to the log.
 
@@ -213,7 +229,7 @@ def run_logged(
     if step.returncode != 0:
         end = "\n".join(lines[-12:])
         raise EngineError(
-            f"The engine {kind.name} could not be installed: `{' '.join(command[1:4])}` ended with code "
+            f"{kind.title} could not be installed: `{' '.join(command[1:4])}` ended with code "
             f"{step.returncode}. If pip did not find a package: {kind.index_note}. The whole log is {path}; "
             f"it ends:\n{end}"
         )

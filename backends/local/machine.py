@@ -9,7 +9,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from backends.local.engine import EngineKind
+from backends.local.engine import EnvironmentKind
 from harness.core.errors import EngineError
 
 
@@ -67,8 +67,8 @@ def glibc_version() -> tuple[int, int] | None:
     return int(major), int(minor)
 
 
-def check_platform(kind: EngineKind, machine: Machine) -> None:
-    """Raises EngineError if the engine does not run on this machine."""
+def check_platform(kind: EnvironmentKind, machine: Machine) -> None:
+    """Raises EngineError if the packages do not run on this machine."""
     oldest, newest = kind.python
     if machine.system not in kind.systems:
         fault = f"it needs {' or '.join(kind.systems)} and this is {machine.system or 'another system'}"
@@ -96,13 +96,13 @@ def check_platform(kind: EngineKind, machine: Machine) -> None:
         fault = f"it needs {kind.memory_gb:.0f} GB of memory and this machine has {machine.memory_gb:.1f}"
     else:
         return
-    raise EngineError(f"The engine {kind.name} cannot be installed here: {fault}.")
+    raise EngineError(f"{kind.title} cannot be installed here: {fault}.")
 
 
-def check_disk(kind: EngineKind, machine: Machine) -> None:
+def check_disk(kind: EnvironmentKind, machine: Machine) -> None:
     """Raises EngineError if the installation would not fit on the disk."""
     if machine.disk_free_gb < kind.disk_gb:
         raise EngineError(
-            f"The engine {kind.name} cannot be installed here: it needs {kind.disk_gb:.0f} GB of free disk "
+            f"{kind.title} cannot be installed here: it needs {kind.disk_gb:.0f} GB of free disk "
             f"and {cache_folder()} has {machine.disk_free_gb:.1f}; LIGHTBULB_CACHE can name another folder."
         )

@@ -1,6 +1,6 @@
 """Reads the games of a sweep: the instances and the rules that its file chooses.
 
-Knows our own instance sets and the user's clembench checkout; plays nothing."""
+Knows our own instance sets, the user's clembench checkout and the games of other libraries; plays nothing."""
 
 from __future__ import annotations
 
@@ -11,10 +11,39 @@ from pathlib import Path
 from backends.bots import own_instance
 from games import GAMES
 from games.clembench import read_instances
+from games.instances import stop_words
 from harness.config.episode_plans import BALANCED, FIRST, GameSet, choose_instances
 from harness.config.load import Key, spec_error, suggest
-from harness.config.sweep import SweepSpec
-from harness.core.vocabulary import EpisodePlan, Instance, digest
+from harness.config.sweep import GamePart, SweepSpec
+from harness.core.errors import SpecError
+from harness.core.protocols import Game
+from harness.core.vocabulary import EpisodePlan, Instance, digest, game_library
+from harness.foreign_games.catalog import ForeignGame
+from harness.foreign_games.clembench_games import clem_game
+from harness.foreign_games.libraries import CLEM
+from harness.foreign_games.textarena_games import textarena_game
+
+
+def games_of(spec: SweepSpec, source: Path) -> dict[str, Game | ForeignGame]:
+    """Returns the games of the sweep, by name.
+
+    source  the sweep file: relative paths start beside it, and errors name it
+    raises  SpecError if a game of another library cannot be played"""
+    games: dict[str, Game | ForeignGame] = {}
+    for name, part in spec.games.items():
+        try:
+            games[name] = GAMES[name] if game_library(name) is None else _foreign_game(name, part, source)
+        except SpecError as error:
+            raise spec_error(source, [(("games", name), str(error))]) from error
+    return games
+
+
+def _foreign_game(name: str, part: GamePart, source: Path) -> ForeignGame:
+    if game_library(name) == CLEM:
+        assert part.checkout is not None, "load.py refuses a game of clembench without a checkout"
+        checkout = user_path(part.checkout, source, ("games", name, "checkout"))
+        return clem_game(name, checkout, stop_words=sorted(stop_words()))
+    return textarena_game(name)
 
 
 def game_sets(
@@ -26,10 +55,12 @@ def game_sets(
     draws   of the games that a store was begun with, None where it names none; other games are drawn evenly
     raises  SpecError for an unknown rule set, experiment, instance set or kind of mistake"""
     sets = {}
-    for name, part in spec.games.items():
-        game = GAMES[name]
-        if part.instances == "own":
-            instances: Sequence[Instance] = game.instances()
+    for name, game in games_of(spec, source).items():
+        part = spec.games[name]
+        if isinstance(game, ForeignGame):
+            instances: Sequence[Instance] = game.instances(part.items)
+        elif part.instances == "own":
+            instances = game.instances()
         elif part.instances.startswith("clembench:"):
             checkout = user_path(
                 part.instances.removeprefix("clembench:"), source, ("games", name, "instances")
@@ -67,9 +98,28 @@ def game_sets(
             instances=chosen,
             turns=game.turns_typical,
             draw=draw,
+            self_play=not (
+                isinstance(game, ForeignGame) and game.halves and _is_of_pairs(name, spec, source)
+            ),
         )
     _refuse_idle_pairs(spec, sets, source)
     return sets
+
+
+def _is_of_pairs(name: str, spec: SweepSpec, source: Path) -> bool:
+    """Returns whether pairs play this game, in which two seats share 100 points; then a method does not play
+    it with itself.
+
+    raises  SpecError if methods would be compared by it without pairs"""
+    if any(name in (pair.games or (name,)) for pair in spec.pairs):
+        return True
+    if spec.references():
+        why = (
+            "played with itself, every method has 50 points on average, so that an audit of it compares nothing;"
+            " add [[pairs]] with the reference in one seat, both ways round, or remove the game"
+        )
+        raise spec_error(source, [(("games", name), why)])
+    return False
 
 
 def _refuse_idle_pairs(spec: SweepSpec, sets: Mapping[str, GameSet], source: Path) -> None:
@@ -149,5 +199,5 @@ def warm_up(sets: Mapping[str, GameSet]) -> None:
     """Asks each game for its first prompt: games then load word lists and a stemmer, which takes seconds that
     calls must not wait for."""
     for name, chosen in sets.items():
-        if chosen.instances:
+        if chosen.instances and game_library(name) is None:
             next(GAMES[name].play(chosen.instances[0], chosen.rules))

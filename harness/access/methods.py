@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from backends.dialects import DIALECTS
-from backends.dialects.providers import PROVIDERS, Provider, ineffective_parameters, provider
+from backends.dialects.providers import ALL_PROVIDERS, Provider, ineffective_parameters, provider
 from harness.access.gates import on_this_machine
 from harness.config.load import Key, method_place, spec_error, suggest
 from harness.config.sweep import MethodPart, SweepSpec
@@ -84,12 +84,12 @@ def _problems(part: MethodPart, served_name: str) -> Iterator[tuple[Key, str]]:
     name = provider_name(part)
     row = provider(name)
     if part.engine is None and part.emulator is None and part.base_url is None:
-        if name in PROVIDERS:
+        if name in ALL_PROVIDERS:
             yield ("base_url",), f"is missing: {name} gives every user an address of their own ({row.docs})"
         else:
             yield (
                 ("provider",),
-                f"is no known provider{suggest(name, list(PROVIDERS))}; name one, or give a base_url",
+                f"is no known provider{suggest(name, list(ALL_PROVIDERS))}; name one, or give a base_url",
             )
         return
     if part.dialect not in DIALECTS:

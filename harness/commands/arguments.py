@@ -45,7 +45,7 @@ def load(sweep: Path) -> SweepSpec:
     from harness.access.methods import resolved
     from harness.config.load import load_sweep
 
-    return resolved(load_sweep(sweep, known_games=list(GAMES)), source=sweep)
+    return resolved(load_sweep(sweep, known_games=GAMES), source=sweep)
 
 
 def parse_numbers(text: str, option: str, *, whole: bool) -> list[float]:

@@ -63,7 +63,7 @@ def init(
             repeats=repeats,
         )
     )
-    parse_sweep(text, source=str(sweep), known_games=list(GAMES))
+    parse_sweep(text, source=str(sweep), known_games=GAMES)
     write_page(sweep, text)
     notify(f"{sweep}: edit it, then: lightbulb run {sweep}")
 
@@ -77,19 +77,42 @@ def schema() -> None:
     from games import GAMES
     from harness.config.json_schema import sweep_schema
 
-    print(json.dumps(sweep_schema(known_games=list(GAMES)), indent=2))
+    print(json.dumps(sweep_schema(known_games=GAMES), indent=2))
 
 
 def games(
-    name: Annotated[str | None, typer.Argument(help="A game; default: all.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help='A game; default: all of lightbulb. "install": install a library.')
+    ] = None,
+    library: Annotated[str | None, typer.Argument(help='After "install": clem or textarena.')] = None,
     instance: Annotated[
         int | None, typer.Option(help="Number of an instance of its own set, from 0.", min=0)
+    ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Also list the games of other libraries, and which play here.")
+    ] = False,
+    checkout: Annotated[
+        Path | None, typer.Option(help="With --all: a clembench checkout, whose games are listed too.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """List the games, their rule sets and instances; or show one instance as each seat sees it.
 
+    `games install clem` and `games install textarena` install a library of games, unless it is there.
+
     Example: lightbulb games taboo --instance 3"""
+    if name == "install":
+        _install_library(library)
+        return
+    if library is not None:
+        raise SpecError(f"{library!r}: only `games install` takes a library")
+    if every:
+        from harness.foreign_games import clembench_games, textarena_games
+        from harness.report.games import print_listed_games
+
+        of_clembench = [] if checkout is None else clembench_games.listed(checkout)
+        print_listed_games([*of_clembench, *textarena_games.listed()], stdout_console(), as_json=as_json)
+        return
     from games import GAMES
     from games.playthrough import play_by_bots
     from harness.config.load import suggest
@@ -113,6 +136,18 @@ def games(
     )
     assert played.outcome is not None
     print_instance(puzzle, played.asks, played.replies, played.outcome, stdout_console())
+
+
+def _install_library(name: str | None) -> None:
+    from backends.local.environments import install_environment
+    from harness.core.startup import unwind_on_interrupt
+    from harness.foreign_games.libraries import LIBRARIES
+
+    if name is None or name not in LIBRARIES:
+        raise SpecError(f"{name or ''!r} is no library of games; name one of {', '.join(LIBRARIES)}")
+    unwind_on_interrupt()  # an environment that is half made is removed
+    entry = install_environment(LIBRARIES[name], notify)
+    print(entry.folder / "bin" / "python")
 
 
 def plan(

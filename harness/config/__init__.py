@@ -2,6 +2,7 @@
 
 sweep.py            the classes of a sweep file: every field is a key
 load.py             TOML -> SweepSpec, or one error with every problem
+library_games.py    what contradicts the games of other libraries
 json_schema.py      the JSON Schema of a sweep file, for editors
 template.py         a commented sweep file for `lightbulb init`
 episode_plans.py    SweepSpec -> episode plans, in playing order

@@ -61,7 +61,7 @@ def planned_plays(spec: SweepSpec, sets: Mapping[str, GameSet]) -> str:
             "methods": {
                 name: {
                     "arms": spec.arms(name),
-                    "games": [game for game, chosen in sets.items() if seating.seats(game, chosen.seats)],
+                    "games": [game for game, chosen in sets.items() if chosen.players(seating, game)],
                 }
                 for name, seating in spec.seatings().items()
             },

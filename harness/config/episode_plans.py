@@ -35,13 +35,21 @@ class GameSet:
     rules   the rule set
     seats   number of seats
     turns   turns of an ordinary episode
-    draw    how the instances were chosen: FIRST or BALANCED"""
+    draw    how the instances were chosen: FIRST or BALANCED
+    self_play  whether a method plays the game with itself; false: pairs alone play it"""
 
     rules: str
     seats: int
     instances: tuple[Instance, ...]
     turns: float = 1.0
     draw: str = BALANCED
+    self_play: bool = True
+
+    def players(self, seating: Seating, game: str) -> tuple[str, ...]:
+        """Returns the access method of each seat; empty if the seating does not play this game."""
+        if len(seating.methods) == 1 and not self.self_play:
+            return ()
+        return seating.seats(game, self.seats)
 
 
 def choose_instances(
@@ -119,7 +127,7 @@ def planned(
     seating: Seating, sets: Mapping[str, GameSet], *, repeats: int, arms: Sequence[Arm] = ("main",)
 ) -> int:
     """Returns the number of a seating's episodes, stored ones included."""
-    playable = [chosen for game, chosen in sets.items() if seating.seats(game, chosen.seats)]
+    playable = [chosen for game, chosen in sets.items() if chosen.players(seating, game)]
     return len(arms) * repeats * sum(len(chosen.instances) for chosen in playable)
 
 
@@ -232,7 +240,7 @@ def session_episodes(
     session   its number
     repeats   the repeats that belong to it
     sets, seed, stored, arms   as in lane"""
-    seats = {game: seating.seats(game, chosen.seats) for game, chosen in sets.items()}
+    seats = {game: chosen.players(seating, game) for game, chosen in sets.items()}
     for look, whole in enumerate(look_blocks(sets, seed=seed)):
         block = [item for item in whole if seats[item.instance.game]]
         for repeat in repeats:

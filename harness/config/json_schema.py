@@ -7,19 +7,20 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import fields, is_dataclass
 from typing import get_args, get_type_hints
 
 from pydantic import TypeAdapter
 
 from harness.config.sweep import UNSET, SweepSpec
+from harness.core.vocabulary import GAME_LIBRARIES
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 _TERM = re.compile(r"((?:\w+, )*\w+)(?: +(.*))?$")  # at the docstring's left margin
 
 
-def sweep_schema(*, known_games: Sequence[str]) -> dict[str, object]:
+def sweep_schema(*, known_games: Collection[str]) -> dict[str, object]:
     """Returns the schema; known_games are the names that [games.NAME] may use."""
     schema = TypeAdapter(SweepSpec).json_schema()
     classes = {part.__name__: part for part in _parts(SweepSpec)}
@@ -35,7 +36,8 @@ def sweep_schema(*, known_games: Sequence[str]) -> dict[str, object]:
             if field in explanations:
                 described["description"] = explanations[field]
     schema["$defs"]["MethodPart"]["properties"]["temperature"]["anyOf"].append({"const": UNSET})
-    schema["properties"]["games"]["propertyNames"] = {"enum": list(known_games)}
+    others = {"pattern": f"^({'|'.join(GAME_LIBRARIES)}):."}
+    schema["properties"]["games"]["propertyNames"] = {"anyOf": [{"enum": list(known_games)}, others]}
     return {"$schema": DRAFT, "title": "A sweep of lightbulb", **schema}
 
 

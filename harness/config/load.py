@@ -10,13 +10,14 @@ import difflib
 import json
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import TypeAdapter, ValidationError
 
+from harness.config.library_games import library_contradictions
 from harness.config.sweep import (
     ANY_PROVIDER,
     UNSET,
@@ -34,7 +35,7 @@ from harness.core.addresses import is_loopback
 from harness.core.durations import duration_s
 from harness.core.emulation import Defects, Emulation, Faults, Latency, Quotas
 from harness.core.errors import SpecError
-from harness.core.vocabulary import split_method_key
+from harness.core.vocabulary import game_library, split_method_key
 
 Key = tuple[str | int, ...]
 _ENDPOINTS = ("/chat/completions", "/completions", "/messages", "/models", "/embeddings")
@@ -46,7 +47,7 @@ NAME_BYTES_MAX = 200  # file systems take 255, and endings are added
 NAME = re.compile(r"[^\s/+|\x00-\x1f\x7f-\x9f]+")
 
 
-def load_sweep(path: Path, *, known_games: Sequence[str]) -> SweepSpec:
+def load_sweep(path: Path, *, known_games: Collection[str]) -> SweepSpec:
     """Returns the sweep of this file.
 
     known_games   the names that [games.NAME] may use
@@ -60,7 +61,7 @@ def load_sweep(path: Path, *, known_games: Sequence[str]) -> SweepSpec:
     return parse_sweep(text, source=str(path), known_games=known_games)
 
 
-def parse_sweep(text: str, *, source: str, known_games: Sequence[str]) -> SweepSpec:
+def parse_sweep(text: str, *, source: str, known_games: Collection[str]) -> SweepSpec:
     """Returns the sweep of this text; source is its name in errors."""
     try:
         raw = tomllib.loads(text)
@@ -70,7 +71,7 @@ def parse_sweep(text: str, *, source: str, known_games: Sequence[str]) -> SweepS
 
 
 def read_sweep(
-    raw: Mapping[str, object], *, source: str, known_games: Sequence[str], text: str = ""
+    raw: Mapping[str, object], *, source: str, known_games: Collection[str], text: str = ""
 ) -> SweepSpec:
     """Returns the sweep of these tables.
 
@@ -146,13 +147,16 @@ def spec_error(source: Path, problems: Sequence[tuple[Key, str]]) -> SpecError:
     return SpecError(_problem_lines(str(source), text, problems))
 
 
-def _unknown_games(games: Iterable[str], known_games: Sequence[str]) -> Iterator[tuple[Key, str]]:
+def _unknown_games(games: Iterable[str], known_games: Collection[str]) -> Iterator[tuple[Key, str]]:
     for game in games:
-        if game not in known_games:
-            yield ("games", game), f"no such game{suggest(game, known_games)}; `lightbulb games` lists them"
+        if game not in known_games and game_library(game) is None:
+            yield (
+                ("games", game),
+                f"no such game{suggest(game, list(known_games))}; `lightbulb games` lists them",
+            )
 
 
-def _contradictions(spec: SweepSpec, known_games: Sequence[str]) -> Iterator[tuple[Key, str]]:
+def _contradictions(spec: SweepSpec, known_games: Collection[str]) -> Iterator[tuple[Key, str]]:
     if not re.fullmatch(r"[^\W_][\w. -]*", spec.name):
         yield (
             ("name",),
@@ -165,6 +169,7 @@ def _contradictions(spec: SweepSpec, known_games: Sequence[str]) -> Iterator[tup
             f"is longer than {NAME_BYTES_MAX} bytes, and names the store's file; take a shorter one",
         )
     yield from _unknown_games(spec.games, known_games)
+    yield from library_contradictions(spec)
     engines = [name for name, (_, part) in spec.methods().items() if part.engine is not None]
     for model, model_part in spec.models.items():
         if not NAME.fullmatch(model):

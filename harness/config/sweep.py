@@ -36,7 +36,8 @@ class GamePart:
     experiments  names of experiments; empty: all
     items        maximum number of instances, evenly over the experiments; None: all
     reprompts    the texts after a reply in the wrong format, by kind of mistake, in place of the game's
-                 own"""
+                 own
+    checkout     of a game "clem:NAME": the folder of a clembench checkout"""
 
     __pydantic_config__: ClassVar = _STRICT
 
@@ -45,6 +46,7 @@ class GamePart:
     experiments: tuple[str, ...] = ()
     items: Positive | None = None
     reprompts: dict[str, str] = field(default_factory=dict)
+    checkout: Text | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,4 +16,5 @@ clock.py          real time, and the time of an event loop
 startup.py        ends the program at once if it is interrupted while it starts
 event_loop.py     runs a coroutine on the event loop of real time
 short_texts.py    cuts names and lines that are too long; durations as 3:12
-seeds.py          named random streams"""
+seeds.py          named random streams
+plugins.py        games and providers of other installed packages"""

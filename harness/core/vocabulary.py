@@ -123,6 +123,22 @@ class Instance:
     content_hash: str
 
 
+GAME_LIBRARIES = ("clem", "textarena")
+"""The libraries of others whose games can be played. Such a game is named LIBRARY:NAME."""
+
+
+def game_library(game: str) -> str | None:
+    """Returns the library of a game of this name; None: a game of our own or of a plug-in."""
+    library, colon, _ = game.partition(":")
+    return library if colon and library in GAME_LIBRARIES else None
+
+
+def game_of_item(item: str) -> str:
+    """Returns the game of an item's name, which begins with it."""
+    first, _, rest = item.partition(":")
+    return first if first not in GAME_LIBRARIES else f"{first}:{rest.partition(':')[0]}"
+
+
 def item_key(instance: Instance, rules: str) -> tuple[str, str, str, str, str, str]:
     """Returns the parts that identify an item: game, rules, instance set, experiment, instance, content
     hash."""
@@ -248,7 +264,7 @@ class Prompt(NamedTuple):
     @property
     def kind(self) -> str:
         """Returns the game and the seat: calls of one kind have similar lengths."""
-        return f"{self.item.partition(':')[0]} {self.seat}"
+        return f"{game_of_item(self.item)} {self.seat}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,7 +25,7 @@ from harness.core.errors import SpecError
 from harness.core.protocols import Backend, Clock
 from harness.core.records import BenchRequest, BenchStage
 from harness.core.seeds import stream
-from harness.core.vocabulary import EpisodePlan, Prompt, method_key
+from harness.core.vocabulary import EpisodePlan, Prompt, game_library, method_key
 from harness.loadtest.generator import Stage, StageLoad, generate_load
 from harness.loadtest.metrics import Objective, StageResult, knee, summarise_stage
 from harness.loadtest.prompts import read_prompts, repeat_shuffled
@@ -132,9 +132,13 @@ def _restricted(spec: SweepSpec, plan: LoadTestPlan) -> SweepSpec:
 
 
 def game_prompts(sets: Mapping[str, GameSet], seed: int) -> list[Prompt]:
-    """Returns every ask of every item as bots play it: prompts as long, and as similar, as in a sweep."""
+    """Returns every ask of every item as bots play it: prompts as long, and as similar, as in a sweep.
+
+    raises  SpecError if the sweep has no game that bots play"""
     prompts = []
     for game, chosen in sets.items():
+        if game_library(game) is not None:  # no bots play it
+            continue
         for instance in chosen.instances:
             plan = EpisodePlan(instance=instance, rules=chosen.rules, seating=("bench",))
             played = play_by_bots(
@@ -155,6 +159,10 @@ def game_prompts(sets: Mapping[str, GameSet], seed: int) -> list[Prompt]:
                 )
                 for turn, ask in enumerate(played.asks)
             ]
+    if not prompts:
+        raise SpecError(
+            "no bots play the games of this sweep, so that they give no prompts; name some: --prompts"
+        )
     return prompts
 
 

@@ -6,6 +6,7 @@ workload         the episodes of each method: turns, tokens, cost
 episode_lengths  how long episodes are, from bots and from stores
 provider_model   how each gate's provider behaves
 latency_fit      how quick a server was, from a store's calls
+library_notes    tells what a plan cannot know of games of other libraries
 simulate         plays episodes over simulated providers in virtual time
 extrapolate      short simulated sweeps -> the time of the whole sweep
 power            what the sweep's audit can prove, and what that costs

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from random import Random
+from typing import Protocol
 
 from harness.core.protocols import Game
 from harness.core.seeds import stream
@@ -92,10 +93,31 @@ def _measured_format(prompt_tokens: int, reply_tokens: int) -> MeasuredFormat:
     return MeasuredFormat(regex="x", prompt_tokens=prompt_tokens, reply_tokens=reply_tokens)
 
 
-def placeholder_games(games: Mapping[str, Game]) -> dict[str, Game]:
+class Seated(Protocol):
+    """A game, ours or another library's, as a plan knows it."""
+
+    @property
+    def seats(self) -> tuple[str, ...]: ...
+    @property
+    def turns_typical(self) -> int: ...
+
+
+def placeholder_games(games: Mapping[str, Seated]) -> dict[str, Game]:
     """Returns games of the same names and seats that play the length which `with_length` puts into an
     instance."""
-    return {name: replace(game, play=_play) for name, game in games.items()}
+    return {
+        name: Game(
+            name=name,
+            summary="",
+            seats=game.seats,
+            rule_sets=(),
+            turns_typical=game.turns_typical,
+            play=_play,
+            instances=tuple,
+            bots={},
+        )
+        for name, game in games.items()
+    }
 
 
 def with_length(plan: EpisodePlan, length: EpisodeLength) -> EpisodePlan:

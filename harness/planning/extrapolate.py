@@ -14,10 +14,9 @@ from itertools import zip_longest
 from math import exp, sqrt
 from statistics import fmean
 
-from harness.core.protocols import Game
 from harness.core.seeds import stream
 from harness.core.vocabulary import EpisodePlan
-from harness.planning.episode_lengths import EpisodeLength, EpisodeLengths
+from harness.planning.episode_lengths import EpisodeLength, EpisodeLengths, Seated
 from harness.planning.results import IN_FLIGHT
 from harness.planning.simulate import (
     SimulatedGate,
@@ -151,7 +150,7 @@ class Extrapolation:
         self,
         gates: Sequence[GateWorkload],
         lengths: EpisodeLengths,
-        games: Mapping[str, Game],
+        games: Mapping[str, Seated],
         *,
         policy: RetryPolicy,
         seed: int,

@@ -11,10 +11,9 @@ from statistics import fmean, median, stdev
 
 from scipy import stats
 
-from games import GAMES
 from harness.access.connect import retry_policy
 from harness.access.engine_turns import engine_turns
-from harness.access.game_sets import game_sets
+from harness.access.game_sets import game_sets, games_of
 from harness.access.gates import GateSpec, group_by_quota
 from harness.config.episode_plans import GameSet, planned
 from harness.config.sweep import BudgetPart, Seating, SweepSpec
@@ -32,6 +31,7 @@ from harness.planning.extrapolate import (
     amount,
 )
 from harness.planning.latency_fit import CALLS_MIN, CALLS_MIN_TRIAL, TimedCalls, fit_latency
+from harness.planning.library_notes import library_notes
 from harness.planning.power import margin_power, too_small_text
 from harness.planning.provider_model import StoredBehaviour, model_gate
 from harness.planning.results import IN_FLIGHT, MethodPlan, Span, SweepPlan, Use, pace_text
@@ -75,22 +75,21 @@ def plan_sweep(
     calls_max  about how many calls a short sweep may simulate in all
     trial      a trial of this sweep, in place of stores
     raises     SpecError, StoreError"""
-    sets = game_sets(spec, source)
+    games, sets = games_of(spec, source), game_sets(spec, source)
     history = read_history(stores) if trial is None else read_trial(trial)
     gates = [
         _gate_workload(spec, sets, gate, history, source)
         for gate in group_by_quota(spec, spec.methods(), source=source)
     ]
-    policy = retry_policy(spec)
+    policy, simulated = retry_policy(spec), 0
     turns = _turns(spec, source, gates)
-    simulated = 0
 
     def forecast(plays: Sequence[StoredPlay], seed: int, seeds: int | None) -> list[GateForecast]:
         nonlocal simulated
         found: list[GateForecast] = []
         for of_turn in turns:
             extrapolation = Extrapolation(
-                of_turn, EpisodeLengths(plays, bot_turns), GAMES, policy=policy, seed=seed
+                of_turn, EpisodeLengths(plays, bot_turns), games, policy=policy, seed=seed
             )
             found += (
                 extrapolation.full(seeds=seeds or 1)
@@ -110,6 +109,7 @@ def plan_sweep(
     plan = _sweep_plan(spec, sets, forecasts, EpisodeLengths(history.plays, bot_turns), turns)
     return replace(
         plan,
+        warnings=(*plan.warnings, *library_notes(games, plan.methods)),
         simulated=simulated,
         starts_s=_starts_s(plan.turns_of, history) * spec.audit.sessions,
         trial_s=None if trial is None else trial.took_s,

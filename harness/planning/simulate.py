@@ -11,12 +11,17 @@ from dataclasses import dataclass, field, replace
 
 from backends.emulator.simulated import Behaviour, SimulatedBackend, SimulatedProvider
 from harness.core.emulation import Quotas
-from harness.core.protocols import Game
 from harness.core.records import CallRecord, EpisodeRecord, Record
 from harness.core.seeds import derive_seed
 from harness.core.vocabulary import AccessMethod, EpisodePlan
 from harness.limits.gate import Gate, GateLimits
-from harness.planning.episode_lengths import EpisodeLength, MeasuredBackend, placeholder_games, with_length
+from harness.planning.episode_lengths import (
+    EpisodeLength,
+    MeasuredBackend,
+    Seated,
+    placeholder_games,
+    with_length,
+)
 from harness.scheduler.call import Caller, RetryPolicy, Route
 from harness.scheduler.episode import Beginning, Player
 from harness.scheduler.scheduler import ExpectedTurns, Lane, Scheduler
@@ -177,7 +182,7 @@ class _Counts:
 
 
 def simulate_gates(
-    gates: Sequence[SimulatedGate], games: Mapping[str, Game], *, policy: RetryPolicy, seed: int
+    gates: Sequence[SimulatedGate], games: Mapping[str, Seated], *, policy: RetryPolicy, seed: int
 ) -> dict[str, SimulatedPlay]:
     """Plays all gates side by side from second 0; returns method -> the counts of its play.
 
@@ -191,7 +196,7 @@ def simulate_gates(
 
 async def _play(
     gates: Sequence[SimulatedGate],
-    games: Mapping[str, Game],
+    games: Mapping[str, Seated],
     counts: _Counts,
     policy: RetryPolicy,
     seed: int,

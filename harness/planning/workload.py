@@ -15,7 +15,7 @@ from games.playthrough import play_by_bots
 from harness.access.methods import access_method
 from harness.config.episode_plans import GameSet, lane
 from harness.config.sweep import Seating, SweepSpec
-from harness.core.vocabulary import AccessMethod, EpisodePlan, Instance
+from harness.core.vocabulary import AccessMethod, EpisodePlan, Instance, game_library
 from harness.planning.episode_lengths import (
     CHARACTERS_A_TOKEN,
     EpisodeLength,
@@ -106,6 +106,7 @@ def method_episodes(
     items = [
         EpisodePlan(instance=one, rules=chosen.rules, seating=(name,) * chosen.seats)
         for chosen in sets.values()
+        if chosen.self_play
         for one in chosen.instances
     ]
 
@@ -120,8 +121,16 @@ def method_episodes(
 # --- lengths --------------------------------------------------------------------------------------------
 
 
+GUESSED_TURNS = [
+    TurnLength(seat="player 1", prompt_tokens=400 + 150 * turn, reply_tokens=60) for turn in range(6)
+]
+
+
 def bot_turns(instance: Instance, rules: str, chance: Random) -> list[TurnLength]:
-    """Returns the turns of one play by the game's own bots; tokens are estimated from characters."""
+    """Returns the turns of one play by the game's own bots; tokens are estimated from characters. The play of
+    a game of another library is a guess: a store with such plays (`--from`) is better."""
+    if game_library(instance.game) is not None:
+        return GUESSED_TURNS
     play = play_by_bots(GAMES[instance.game], instance, rules, skill=SKILL, chance=chance)
     return [
         TurnLength(

@@ -16,6 +16,7 @@ from harness.audit.replies.reply_audit import CrossMatch
 from harness.audit.scores.findings import Audit, Comparison, GameFinding
 from harness.audit.scores.pairs import PairFinding
 from harness.audit.scores.variance import VarianceParts
+from harness.core.vocabulary import game_of_item
 from harness.report.text import escape_control
 
 ROWS_MAX = 40  # rows of 26 pixels: one screen
@@ -188,8 +189,9 @@ def dumbbell(one: Comparison, reference: str) -> Figure:
 
 def _short(item: str) -> str:
     """Returns an item's game, experiment and number, without rules, set and hash."""
-    parts = item.split(":")
-    return f"{parts[0]} {':'.join(parts[3:-1])}" if len(parts) >= 6 else item
+    game = game_of_item(item)
+    parts = item.removeprefix(game).split(":")
+    return f"{game} {':'.join(parts[3:-1])}" if len(parts) >= 6 else item
 
 
 def survival(match: CrossMatch) -> Figure:

@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
+from harness.core.plain_data import as_json as as_plain
 from harness.core.protocols import Game
 from harness.core.vocabulary import Ask, Instance, Outcome
+from harness.foreign_games.catalog import ListedGame
 from harness.report.table import table
 from harness.report.text import escape_control
 
@@ -32,6 +34,16 @@ def print_games(games: Sequence[Game], console: Console, *, as_json: bool) -> No
     console.print(table(names, rows, left=5))
     for game in games:
         console.print(Text(f"{game.name}: {game.summary}"), soft_wrap=True)
+
+
+def print_listed_games(games: Sequence[ListedGame], console: Console, *, as_json: bool) -> None:
+    """Prints a line for each game of another library: its seats, whether it plays, and why not."""
+    if as_json:
+        for game in games:
+            print(json.dumps(as_plain(game)))
+        return
+    rows = [(game.name, game.seats or "?", "yes" if game.plays else "no", game.reason) for game in games]
+    console.print(table(("game", "seats", "plays", "note"), rows, left=4))
 
 
 def print_instance(

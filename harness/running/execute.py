@@ -19,11 +19,16 @@ from games import GAMES
 from games.playthrough import play_by_bots
 from harness.access.connect import Connector, LiveMethods, Problem, retry_policy
 from harness.access.context import RunContext
-from harness.access.game_sets import items_of, warm_up
+from harness.access.game_sets import games_of, items_of, warm_up
 from harness.config.episode_plans import GameSet, planned
 from harness.core.clock import RealClock
 from harness.core.protocols import RecordSink
 from harness.core.seeds import stream
+from harness.core.steps import Playable
+from harness.core.vocabulary import game_library
+from harness.foreign_games.catalog import ForeignGame
+from harness.foreign_games.episodes import game_hosts
+from harness.foreign_games.libraries import program_of
 from harness.limits.gate import Gate
 from harness.progress.end_estimate import EndEstimator
 from harness.progress.event_loop_delay import DelayMonitor
@@ -64,6 +69,10 @@ async def execute(
         return await _play_nothing(plan, context, connection)
     for line in _opening_lines(plan):
         context.notify(line)
+    games = games_of(plan.spec, context.source)
+    programs = {
+        game.library: program_of(game.library) for game in games.values() if isinstance(game, ForeignGame)
+    }
     interrupts = Interrupts(context.notify)
     end = None
     async with anyio.create_task_group() as listening:
@@ -74,8 +83,13 @@ async def execute(
             async with (
                 writing(connection, context.store, free_memory=readers.interrupt_all) as writer,
                 readers.serving(pause=writer.paused, say=context.notify),
+                game_hosts(programs) as hosts,
             ):
-                end = await _play(plan, context, writer, interrupts, clock=clock, begun=begun)
+                playable = {
+                    name: hosts.playable(game) if isinstance(game, ForeignGame) else game
+                    for name, game in games.items()
+                }
+                end = await _play(plan, context, playable, writer, interrupts, clock=clock, begun=begun)
         listening.cancel_scope.cancel()
     return end or RunEnd(finished=0, failed=0, pending=plan.left, interrupted=True)
 
@@ -113,6 +127,7 @@ async def _play_nothing(plan: RunPlan, context: RunContext, connection: duckdb.D
 async def _play(
     plan: RunPlan,
     context: RunContext,
+    games: Mapping[str, Playable],
     writer: StoreWriter,
     interrupts: Interrupts,
     *,
@@ -139,7 +154,7 @@ async def _play(
         turns = EpisodeTurns({lane.name: _episodes_by_game(plan, lane) for lane in plan.lanes})
         meters = Meters(writer, clock, scores=plan.stored.points, turns=turns)
         sink = early_stopping.tap(meters) if early_stopping else meters
-        scheduler = _scheduler(plan, live.routes, gates, sink, clock, turns)
+        scheduler = _scheduler(plan, games, live.routes, gates, sink, clock, turns)
         delay = DelayMonitor(run_id=plan.run_id, clock=clock, sink=writer)
         lanes = _views(plan, gates, scheduler)
         progress = Progress(
@@ -182,20 +197,21 @@ async def _problems(plan: RunPlan, connector: Connector, live: LiveMethods) -> d
 
 def _scheduler(
     plan: RunPlan,
+    games: Mapping[str, Playable],
     routes: Mapping[str, Route],
     gates: Mapping[str, Gate],
     sink: RecordSink,
     clock: RealClock,
     turns: EpisodeTurns,
 ) -> Scheduler:
-    expected = ExpectedTurns(GAMES)
+    expected = ExpectedTurns(games)
     caller = Caller(
         sink=sink, clock=clock, policy=retry_policy(plan.spec), budget=_budget(plan, gates, clock)
     )
     player = Player(
         run_id=plan.run_id,
         caller=caller,
-        games=GAMES,
+        games=games,
         routes=routes,
         expected_turns=expected,
         seed=plan.spec.seed,
@@ -223,7 +239,7 @@ def _lane(plan: RunPlan, part: LanePlan, gates: Mapping[str, Gate], turns: Episo
 
 def _budget(plan: RunPlan, gates: Mapping[str, Gate], clock: RealClock) -> SpendingBudget:
     items = sum(len(chosen.instances) for chosen in plan.sets.values())
-    turns = sum(GAMES[name].turns_typical * len(chosen.instances) for name, chosen in plan.sets.items())
+    turns = sum(chosen.turns * len(chosen.instances) for chosen in plan.sets.values())
     progress = {
         one.name: LaneProgress(
             methods=one.seating.methods,
@@ -270,8 +286,8 @@ async def _expect_lengths(turns: EpisodeTurns, plan: RunPlan) -> None:
 
 
 def _bot_lengths(game: str, chosen: GameSet, seed: int) -> list[int]:
-    if not GAMES[game].bots:
-        return [GAMES[game].turns_typical]
+    if game_library(game) is not None or not GAMES[game].bots:  # no bots: the game's own estimate
+        return [round(chosen.turns)]
     step = max(1, len(chosen.instances) // BOT_PLAYS)
     return [
         len(

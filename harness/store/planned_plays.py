@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import orjson
 
+from harness.core.vocabulary import game_of_item
 from harness.store.query_server import Readable
 
 ITEM = "concat_ws(':', game, rules, instance_set, experiment, instance, content_hash)"
@@ -165,7 +166,7 @@ def _counts_of(
     plan: _Plan, method: str, arm: str, games: frozenset[str], rows: Sequence[_EndedPlays]
 ) -> PlayCounts:
     """Returns the counts of one method and arm that plays these games; rows: its own."""
-    blocks = [[item for item in block if item.partition(":")[0] in games] for block in plan.blocks]
+    blocks = [[item for item in block if game_of_item(item) in games] for block in plan.blocks]
     by_session = max(plan.sessions, default=0) > 0
     done: Counter[int] = Counter()
     for row in rows:
@@ -186,9 +187,7 @@ def _counts_of(
         failed=sum(row.failed for row in rows),
         shares=tuple(sum(sizes[: unit + 1]) / planned for unit in range(len(sizes)) if planned),
         whole=whole,
-        games=dict(
-            Counter(item.partition(":")[0] for block in blocks for item in block for _ in plan.sessions)
-        ),
+        games=dict(Counter(game_of_item(item) for block in blocks for item in block for _ in plan.sessions)),
         items=None if by_session else frozenset(item for block in blocks[:whole] for item in block),
         repeats=frozenset(repeat for repeat, session in enumerate(plan.sessions) if session < whole)
         if by_session

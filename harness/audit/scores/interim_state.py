@@ -24,6 +24,7 @@ from harness.audit.scores.interim import (
 )
 from harness.core.errors import AuditError
 from harness.core.records import LookRecord
+from harness.core.vocabulary import game_of_item
 
 Cell = tuple[str, str, int]  # method, item, repeat
 
@@ -233,7 +234,7 @@ class ModelInterimAnalyses:
 
 
 def _game(item: str) -> str:
-    return item.partition(":")[0]
+    return game_of_item(item)
 
 
 def _spending(design: InterimDesign) -> AlphaSpending:

@@ -116,3 +116,49 @@ def test_a_run_is_told_where_it_plays() -> None:
     context = RunContext(source=Path("s"), store=Path("d"), environ={}, notify=print)
     assert not context.live
     assert context.emit is None
+
+
+CHECKOUT = Path(__file__).parents[2] / "data" / "clem_games"
+TOY = f'[games."clem:nextnumber"]\ncheckout = "{CHECKOUT}"\n'
+TIC = '[games."textarena:TicTacToe-v0"]\n'
+PAIRS = '[[pairs]]\nseats = ["m/a", "m/b"]\n[[pairs]]\nseats = ["m/b", "m/a"]\n'
+
+
+def test_games_of_other_libraries_have_sets() -> None:
+    """Their instances, seats and rules are those of the checkout and of the table; no process runs."""
+    sets = game_sets(sweep(TOY + '[games."textarena:Mastermind-v0"]\nitems = 3\n'), Path("s.toml"))
+    toy, mastermind = sets["clem:nextnumber"], sets["textarena:Mastermind-v0"]
+    assert (toy.seats, len(toy.instances), toy.rules.startswith("clemcore-")) == (2, 3, True)
+    assert (mastermind.seats, [one.id for one in mastermind.instances]) == (1, ["0", "1", "2"])
+    assert toy.self_play  # its seats work together
+
+
+def test_two_seats_against_each_other_are_for_pairs() -> None:
+    """Played with itself every method has 50 points on average: an audit needs pairs, and then they alone
+    play the game."""
+    with pytest.raises(SpecError, match=r"50 points on average.*\[\[pairs\]\]"):
+        game_sets(sweep(TIC), Path("s.toml"))
+    paired = sweep(TIC, PAIRS)
+    chosen = game_sets(paired, Path("s.toml"))["textarena:TicTacToe-v0"]
+    assert not chosen.self_play
+    played = {name: chosen.players(seating, "x") for name, seating in paired.seatings().items()}
+    assert played == {"m/a": (), "m/b": (), "m/a+m/b": ("m/a", "m/b"), "m/b+m/a": ("m/b", "m/a")}
+    one_method = parse_sweep(
+        f'name = "s"\n{TIC}[models.m.methods.a]\nbots = {{}}\n', source="s.toml", known_games=list(GAMES)
+    )
+    assert game_sets(one_method, Path("s.toml"))["textarena:TicTacToe-v0"].self_play
+
+
+@pytest.mark.parametrize(
+    ("games", "message"),
+    [
+        (TOY.replace("nextnumber", "none"), r"games.clem:none: .* has no game 'clem:none'"),
+        (TOY.replace("nextnumber", "painting"), r"cannot be played: it shows images"),
+        ('[games."textarena:none"]\n', r"games.textarena:none: there is no environment 'none'"),
+        (TOY + 'experiments = ["large"]\n', r"no experiment 'large'"),
+    ],
+)
+def test_a_game_of_another_library_that_cannot_be_played_is_refused(games: str, message: str) -> None:
+    """Each is one error with its place."""
+    with pytest.raises(SpecError, match=message):
+        game_sets(sweep(games), Path("s.toml"))

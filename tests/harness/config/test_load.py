@@ -222,3 +222,19 @@ def test_the_query_of_an_address_is_kept() -> None:
 def test_headers_that_cannot_be_sent_are_refused(line: str, words: str) -> None:
     """Those that the request itself needs, and those that are no headers."""
     assert words in problems(f"{GOOD}{line}\n")
+
+
+def test_games_of_other_libraries() -> None:
+    """Their names need not be known; what their libraries decide cannot be set, and no server can enforce a
+    format that they do not state."""
+    clem = '[games."clem:taboo"]\ncheckout = "c"\n'
+    assert parse(GOOD + clem).games["clem:taboo"].checkout == "c"
+    assert parse(GOOD + '[games."textarena:Nim-v0"]\n').games["textarena:Nim-v0"].checkout is None
+    assert "games.clem:taboo: has no checkout; add checkout" in problems(GOOD + '[games."clem:taboo"]\n')
+    assert "checkout: is for games of clembench" in problems(
+        GOOD.replace("items = 3", 'items = 3\ncheckout = "c"')
+    )
+    assert "rules: is decided by the library of clem:taboo" in problems(GOOD + clem + 'rules = "v1.6"\n')
+    constrained = GOOD + "constrain = true\n" + clem
+    assert "constrain: clem:taboo states no format of replies" in problems(constrained)
+    assert "no such game" in problems(GOOD + '[games."other:taboo"]\n')
