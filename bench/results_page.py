@@ -102,7 +102,7 @@ def size_figure(published: Sequence[PublishedPoint], played: Played) -> figures.
     ours = [
         {
             "billions": sizes[part.model],
-            "score": figure.clemscore.value,
+            "score": clemscore_of(figure),
             "low": figure.low,
             "high": figure.high,
             "method": figure.method,
@@ -110,7 +110,7 @@ def size_figure(published: Sequence[PublishedPoint], played: Played) -> figures.
         }
         for part in played.scores
         for figure in part.methods
-        if figure.clemscore.value is not None and sizes.get(part.model)
+        if clemscore_of(figure) is not None and sizes.get(part.model)
     ]
     theirs = [
         {"billions": point.billions, "score": point.score, "method": point.model, "rows": "published"}
@@ -252,7 +252,7 @@ def _sizes(played: Played, published: Sequence[PublishedPoint]) -> Iterator[str]
     yield f"|---|---|{'---|' * len(games)}"
     for part in played.scores:
         for figure in part.methods:
-            if figure.clemscore.value is None:
+            if clemscore_of(figure) is None:
                 continue
             yield f"| {figure.method} | {_score(figure)} | {' | '.join(_game(figure, game) for game in games)} |"
     small = [point.score for point in published if point.billions < BRACKETS[0][1]]
@@ -264,10 +264,16 @@ def _sizes(played: Played, published: Sequence[PublishedPoint]) -> Iterator[str]
     yield ""
 
 
+def clemscore_of(figure: MethodFigures) -> float | None:
+    """Returns the clemscore, 0 where episodes ended and none was played; None without an ended block."""
+    return figure.clemscore.value if figure.clemscore.value is not None or not figure.episodes else 0.0
+
+
 def _score(figure: MethodFigures) -> str:
-    return f"{figure.clemscore.value:.1f}" + (
-        "" if figure.low is None else f" [{figure.low:.1f}, {figure.high:.1f}]"
-    )
+    if figure.clemscore.value is None:
+        return "0.0 (nothing played)"
+    span = "" if figure.low is None else f" [{figure.low:.1f}, {figure.high:.1f}]"
+    return f"{figure.clemscore.value:.1f}{span}"
 
 
 def _game(figure: MethodFigures, name: str) -> str:
