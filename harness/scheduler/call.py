@@ -203,30 +203,30 @@ class Caller:
     async def _try(
         self, route: Route, prompt: Prompt, place: CallPlace, number: int, remainder: float, ready: float
     ) -> Completion:
-        clock, gate = self.clock, route.gate
+        clock, gate, method = self.clock, route.gate, route.method.name
         size, kind = _size(prompt), prompt.kind
         tokens_max = route.method.sampling.tokens_max or prompt.reply_format.tokens_max
-        self.budget.may_call(route.method.name)
-        self.refusals.check(route.method.name)
+        if self.budget.exhausted or self.refusals.closings:
+            self._refuse_if_over(method)
         admission = await gate.enter(
             remainder, gate.estimates.expect(kind, characters=size, tokens_max=tokens_max)
         )
-        try:
-            self.budget.may_call(route.method.name)  # others may have spent it while this turn waited
-            self.refusals.check(route.method.name)
-        except (BudgetSpent, AllRefused):
-            gate.leave(admission, NO_INFORMATION)
-            raise
-        self.budget.begin_call(route.method.name)
+        if self.budget.exhausted or self.refusals.closings:  # calls of others, while this turn waited
+            try:
+                self._refuse_if_over(method)
+            except (BudgetSpent, AllRefused):
+                gate.leave(admission, NO_INFORMATION)
+                raise
+        self.budget.begin_call(method)
         sent = clock.now()
         sent_at = clock.wall()
-        sent_number = self.watchdog.call_sent(gate, route.method.name, place.episode_id, place.turn, sent)
+        sent_number = self.watchdog.call_sent(gate, method, place.episode_id, place.turn, sent)
         completion, failure = None, None
         answer = NO_INFORMATION
         try:
             completion = await route.backend.complete(prompt)
             answer = _result_of_completion(completion)
-            self.refusals.note_answer(route.method.name)
+            self.refusals.note_answer(method)
         except CallError as error:
             failure = error
             answer = _result_of_failure(error)
@@ -238,12 +238,12 @@ class Caller:
             gate.estimates.learn(kind, characters=size, cost=answer.cost)
         reason: CallError | None = failure
         if isinstance(failure, Rejected | UnknownEnd):
-            reason = self.refusals.note_refusal(route.method.name, failure) or failure
+            reason = self.refusals.note_refusal(method, failure) or failure
         if isinstance(reason, GateClosing):
             route.close(reason, key_works=any(map(self.refusals.answered, route.key_users)))
         cost_usd = _cost_usd(route.method, completion) if completion else None
         self.budget.end_call(
-            route.method.name, tokens=int(answer.cost.tokens) if answer.cost else 0, cost_usd=cost_usd or 0.0
+            method, tokens=int(answer.cost.tokens) if answer.cost else 0, cost_usd=cost_usd or 0.0
         )
         times = _times(completion or failure, admission.waited, ready, sent, answered, sent_at)
         await self.sink.put(_record(route, place, number, completion, failure, times, cost_usd=cost_usd))
@@ -251,6 +251,11 @@ class Caller:
             raise reason from (None if reason is failure else failure)
         assert completion is not None
         return completion
+
+    def _refuse_if_over(self, method: str) -> None:
+        """Raises BudgetSpent or AllRefused if the method may make no more calls."""
+        self.budget.may_call(method)
+        self.refusals.check(method)
 
 
 def _size(prompt: Prompt) -> int:

@@ -17,12 +17,14 @@ _QUOTED_OR_DIGITS = re.compile(r"\"[^\"]*\"|'[^']*'|`[^`]*`|\d+")
 
 
 class Refusals:
-    """The answers and refusals of all methods of a run."""
+    """The answers and refusals of all methods of a run.
+
+    closings   method -> why it is closed"""
 
     def __init__(self) -> None:
         self._answered: set[str] = set()
         self._counts: dict[str, Counter[tuple[str, int | None, str]]] = {}
-        self._closings: dict[str, AllRefused] = {}
+        self.closings: dict[str, AllRefused] = {}
 
     def answered(self, method: str) -> bool:
         """Says whether a call of this method was answered in this run."""
@@ -41,17 +43,17 @@ class Refusals:
         counts = self._counts.setdefault(method, Counter())
         kind = (type(error).__name__, error.status, _masked(str(error)))
         counts[kind] += 1
-        if counts[kind] >= REFUSALS_MAX and method not in self._closings:
-            self._closings[method] = AllRefused(
+        if counts[kind] >= REFUSALS_MAX and method not in self.closings:
+            self.closings[method] = AllRefused(
                 f"no call was answered, and {counts[kind]} were refused in the same way: {error}",
                 status=error.status,
                 request_id=error.request_id,
             )
-        return self._closings.get(method)
+        return self.closings.get(method)
 
     def check(self, method: str) -> None:
         """Raises the reason if the method is closed."""
-        if (closing := self._closings.get(method)) is not None:
+        if (closing := self.closings.get(method)) is not None:
             raise AllRefused(str(closing), status=closing.status, request_id=closing.request_id)
 
 

@@ -133,7 +133,9 @@ class SpendingBudget:
 
     lanes   lane -> how far it has come
     spent   method -> what its calls cost in earlier runs, as far as it counts
-    gates   method -> its gate, closed once none of its methods may call any more"""
+    gates   method -> its gate, closed once none of its methods may call any more
+
+    exhausted   method -> why it may make no more calls"""
 
     def __init__(
         self,
@@ -153,7 +155,7 @@ class SpendingBudget:
         self._clock = clock
         self._began_s = clock.now()
         self._spent = {name: Spending() for name in gates}
-        self._exhausted: dict[str, str] = {}
+        self.exhausted: dict[str, str] = {}
         self._changed = anyio.Event()
         self._waiting: set[str] = set()
 
@@ -166,7 +168,7 @@ class SpendingBudget:
 
     def may_call(self, method: str) -> None:
         """raises  BudgetSpent if this method may make no more calls"""
-        if (reason := self._exhausted.get(method)) is not None:
+        if (reason := self.exhausted.get(method)) is not None:
             raise BudgetSpent(reason)
 
     def begin_call(self, method: str) -> None:
@@ -202,9 +204,9 @@ class SpendingBudget:
 
     def _end(self, scope: Scope, reason: str) -> None:
         for method in scope.payers:
-            self._exhausted.setdefault(method, reason)
+            self.exhausted.setdefault(method, reason)
         for gate in {id(gate): gate for gate in self._gates.values()}.values():
-            if all(method in self._exhausted for method, other in self._gates.items() if other is gate):
+            if all(method in self.exhausted for method, other in self._gates.items() if other is gate):
                 gate.close(BudgetSpent(reason))
 
     # --- episodes -------------------------------------------------------------------------------------------
@@ -244,7 +246,7 @@ class SpendingBudget:
         if not self._accounts:
             return
         progress = self._lanes[lane]
-        if any(method in self._exhausted for method in progress.methods):
+        if any(method in self.exhausted for method in progress.methods):
             self._waiting.add(lane)
         if lane not in self._waiting:
             progress.feeding = False
