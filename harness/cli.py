@@ -136,7 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         error = _first(group)
         if not isinstance(error, OSError) or error.filename is None:  # no file that the user named
             raise
-        notify(f"lightbulb: {error.filename}: {error.strerror}; name another, or mend it")
+        notify(f"lightbulb: {error.filename}: {error.strerror}; correct this, or name another file")
         code = 2
     except* KeyboardInterrupt:
         code = INTERRUPTED

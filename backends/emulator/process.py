@@ -21,7 +21,7 @@ async def emulate(
     key: str | None,
     find_instance: Callable[[str], Instance],
     on_ready: Callable[[str], None],
-    say: Callable[[str], None],
+    notify: Callable[[str], None],
 ) -> None:
     """Serves until SIGINT or SIGTERM, or until the provider dies as its faults ask; then reports its counts.
 
@@ -29,7 +29,7 @@ async def emulate(
     key             what clients must present; None: nothing
     find_instance   item -> its instance
     on_ready        receives the base URL once the socket accepts connections
-    say             receives the counts as one line
+    notify          receives the counts as one line
     raises          SpecError if the port cannot be opened"""
     try:
         async with (
@@ -50,4 +50,4 @@ async def emulate(
     except OSError as error:
         raise SpecError(f"port {port}: {error.strerror}; choose another, or 0 for any free port") from error
     counts = orjson.loads(emulator.statistics.as_json())
-    say(", ".join(f"{name} {count}" for name, count in counts.items() if not isinstance(count, dict)))
+    notify(", ".join(f"{name} {count}" for name, count in counts.items() if not isinstance(count, dict)))

@@ -31,7 +31,7 @@ from harness.config.episode_plans import GameSet
 from harness.config.load import Key, method_place, spec_error, suggest
 from harness.config.sweep import MethodPart, SweepSpec
 from harness.core.clock import RealClock
-from harness.core.errors import CallError, SpecError, Unreachable
+from harness.core.errors import AccountRefused, CallError, SpecError, Unreachable
 from harness.core.protocols import RecordSink
 from harness.core.records import GateEvent
 from harness.core.vocabulary import AccessMethod, Instance, split_method_key
@@ -317,12 +317,20 @@ class Connector:
         try:
             served = await backend.served_models()
         except CallError as error:
-            check = f"check base_url{', key_env' if self.keys[method.name].key else ''} and the server"
-            return (), f"{error}; {check}"
+            return (), f"{str(error).rstrip('.')}; {self._check(method.name, error)}"
         if served is None or method.served_name in served:
             return None
         hint = suggest(method.served_name, served[:20])
         return ("served_name",), f"{method.base_url} does not serve {method.served_name!r}{hint}"
+
+    def _check(self, name: str, error: CallError) -> str:
+        """Returns what to look at after this error, the most probable cause first."""
+        key_env = self.spec.methods()[name][1].key_env
+        if not isinstance(error, AccountRefused):
+            return "check base_url and the server"
+        if self.keys[name].key is None:
+            return "the method has no key: set key_env, or check base_url"
+        return f"check the key in {key_env}, then base_url" if key_env else "check the key, then base_url"
 
 
 def retry_policy(spec: SweepSpec) -> RetryPolicy:

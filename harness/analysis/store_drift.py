@@ -78,8 +78,8 @@ def _read(store: Path) -> _Store:
         replies = replies_to_first_asks(connection)
         if not replies:
             raise StoreError(
-                f"{store}: no look block of this store has ended, or it has no reply; "
-                "drift compares replies of different days, of whole look blocks"
+                f"{store}: no block of items in this store is complete, or it has no reply; "
+                "drift compares the replies of complete blocks"
             )
         first = min(reply.sent_at for reply in replies)
         return _Store(

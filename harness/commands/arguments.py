@@ -55,7 +55,9 @@ def parse_numbers(text: str, option: str, *, whole: bool) -> list[float]:
     try:
         values = [float(part) for part in text.split(",") if part.strip()]
     except ValueError as error:
-        raise SpecError(f"{option} {text!r}: write numbers with commas between, as 1,4,16") from error
+        raise SpecError(
+            f"{option} {text!r}: write numbers with commas between them, such as 1,4,16"
+        ) from error
     if any(not 0 < value <= 100_000 or (whole and value != int(value)) for value in values):
         kind = "a whole number " if whole else ""
         raise SpecError(f"{option} {text!r}: each must be {kind}above 0 and at most 100,000")

@@ -56,7 +56,7 @@ def audit(
         bool,
         typer.Option(
             "--fail-on-difference",
-            help="Exit with 5 if a verdict is DIFFERENT, or the reference differs from itself.",
+            help="Exit with 5 if a verdict is DIFFERENT, or if the two runs of the reference differ.",
         ),
     ] = False,
     as_json: AsJson = False,
@@ -74,21 +74,21 @@ def audit(
     ] = None,
 ) -> None:
     """Is it the same model? Two verdicts for each access method, on its scores and on its replies, compared
-    with the reference. With --plan: what a sweep that is not played yet can prove, and how many repeats
-    settle its margins, at what cost.
+    with the reference. With --plan: what a sweep that is not played yet can prove, how many repeats its
+    margins need, and what these cost.
 
     Example: lightbulb audit demo.duckdb --html audit.html --fail-on-difference"""
     if plan is not None:
         if store is not None or html is not None or leave_out or (reference, margin) != (None, None):
             raise SpecError(
-                "--plan takes a sweep file, whose [audit] holds reference and margin; --from STORE names"
-                " earlier episodes"
+                "--plan takes a sweep file and no store: reference and margin are those of its [audit];"
+                " give earlier episodes with --from STORE"
             )
         _plan_audit(plan, earlier, as_json=as_json)
         return
     if store is None or earlier is not None:
         raise SpecError(
-            "name a store, as: lightbulb audit demo.duckdb; or a sweep that is not played yet, as:"
+            "name a store, for example: lightbulb audit demo.duckdb; or a sweep that is not played yet, for example:"
             " lightbulb audit --plan demo.toml"
         )
     from harness.analysis.store_audit import store_audit
@@ -147,7 +147,7 @@ def drift(
         typer.Argument(metavar="STORE...", help="One store a day, of the same sweep."),
     ],
     days_mean: Annotated[
-        float, typer.Option(help="Days between two false alarms, on average.", min=2, max=100_000)
+        float, typer.Option(help="Mean number of days between two false alarms.", min=2, max=100_000)
     ] = 365.0,
     fail_on_difference: Annotated[
         bool, typer.Option("--fail-on-difference", help="Exit with 5 if a change is reported.")

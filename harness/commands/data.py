@@ -34,7 +34,7 @@ def show(
     with open_to_read(store) as connection:
         if not episode:
             listed = f'lightbulb sql {store} "SELECT episode_id, method, game, outcome FROM scores"'
-            raise SpecError(f"name an episode by the beginning of its id; to list them: {listed}")
+            raise SpecError(f"name an episode by the beginning of its id; to list all episodes: {listed}")
         print_transcript(transcript(connection, episode), stdout_console())
 
 
@@ -53,7 +53,7 @@ def sql(
     from harness.store.query import QueryResult
 
     if not query.strip(" \n\t;"):
-        raise SpecError("the query is empty; write one, as: FROM scores")
+        raise SpecError("the query is empty; write one, for example: FROM scores")
     names, rows = QueryResult(store, query).read()
     if as_json:
         for row in rows:
@@ -107,7 +107,7 @@ def import_results(
         store,
         into_store.Grouping.read(model or []),
         wall_s=RealClock().wall(),
-        say=notify,
+        notify=notify,
         find_game=_game_finder(checkout, reprompts),
     )
     for line in _import_lines(end, store):
@@ -118,14 +118,14 @@ def import_results(
 def _import_lines(end: ImportEnd, store: Path) -> Iterator[str]:
     yield from (f"not imported: {line}" for line in end.problems)
     yield (
-        f"{end.episodes} episodes imported, {end.aborted} of them aborted, {end.unscored} unscored and"
-        f" {end.failed} failed ({end.missing} without a record), and {end.summaries} averages, of"
-        f" {len(end.methods)} access methods; {end.known} were in the store already; the store is {store}"
+        f"{len(end.methods)} access methods: {end.episodes} episodes imported ({end.aborted} aborted,"
+        f" {end.unscored} unscored, {end.failed} failed; {end.missing} of the failed have no record), and"
+        f" {end.summaries} averages. {end.known} were already in the store, which is {store}"
     )
     if end.without_transcript:
-        yield f"{end.without_transcript} of the played episodes have no transcript: replies cannot be compared"
+        yield f"{end.without_transcript} of the played episodes have no transcript, so their replies cannot be compared"
     if end.transcripts:
-        yield f"{end.transcripts} transcripts added to episodes that the store held without one"
+        yield f"{end.transcripts} transcripts were added to episodes that had none in the store"
 
 
 def _game_finder(checkout: Path | None, reprompts: Path | None) -> FindGame:
@@ -176,7 +176,7 @@ def export_store(
         )
         notify(
             f"{end.episodes} episodes in {', '.join(map(str, end.folders)) or 'no folder'}; left out:"
-            f" {end.failed} failed and {end.again} second plays of the reference"
+            f" {end.failed} failed episodes and {end.again} episodes of the reference's second run"
         )
         return
     rows = (
@@ -198,4 +198,4 @@ def back_up(
     from harness.store import backup
 
     size = backup.back_up(store, target)
-    notify(f"{target}: {size / 1e6:,.1f} MB; a complete copy of {store}")
+    notify(f"{target}: a complete copy of {store} ({size / 1e6:,.1f} MB)")

@@ -186,11 +186,9 @@ def plan(
     from harness.report.plan import print_plan
 
     if figure is not None and figure.suffix not in (".svg", ".png", ".html"):
-        raise SpecError(
-            f"--figure {figure}: the name has to end in .svg, .png or .html, which chooses the format"
-        )
+        raise SpecError(f"--figure {figure}: name a file that ends in .svg, .png or .html")
     if calibrate and from_stores:
-        raise SpecError("--calibrate measures what --from would read from a store; leave one of them out")
+        raise SpecError("--calibrate measures what --from reads from a store; use only one of them")
     spec = load(sweep)
     if calibrate:
         found = _calibrated(spec, sweep, full=full, seeds=seeds)
@@ -215,7 +213,7 @@ def _calibrated(spec: SweepSpec, sweep: Path, *, full: bool, seeds: int | None) 
     from harness.planning.calibrate import TRIAL_S, play_trial
     from harness.planning.plan_sweep import plan_sweep
 
-    notify(f"trial: each access method begins episodes for {TRIAL_S:.0f} s")
+    notify(f"trial: each access method starts episodes for {TRIAL_S:.0f} s")
     with TemporaryDirectory(prefix="lightbulb-trial-") as folder:
         store = Path(folder) / "trial.duckdb"
         context = RunContext(source=sweep, store=store, environ=os.environ, notify=notify)
@@ -233,7 +231,9 @@ def check(
     ] = None,
     probes: Annotated[
         bool,
-        typer.Option("--probes/--no-probes", help="Ask short questions, or only whether servers answer."),
+        typer.Option(
+            "--probes/--no-probes", help="Send short questions, or only test whether the servers answer."
+        ),
     ] = True,
     as_json: AsJson = False,
 ) -> None:
@@ -259,5 +259,5 @@ def check(
             print(json.dumps(check))
     else:
         print_checks(end.checks, end.findings, stdout_console())
-    notify(f"this check took {cost_text(end.spent)}")
+    notify(f"the check took {cost_text(end.spent)}")
     raise typer.Exit(0 if all(check.reached for check in end.checks) else FAILED)

@@ -106,7 +106,7 @@ def _emit(event: Mapping[str, object]) -> None:
         print(json.dumps(event), flush=True)
     except BrokenPipeError:
         close_quietly(sys.stdout)
-        notify("the output pipe was closed; the run continues without events")
+        notify("the output pipe was closed; the run continues, but writes no more events")
 
 
 def _play(
@@ -144,7 +144,7 @@ def _play(
     try:
         end = run_async(played)
     except KeyboardInterrupt:  # before the run handled signals, or after: every answered call is stored
-        notify(f"interrupted; go on with: {resume}")
+        notify(f"interrupted; continue with: {resume}")
         return INTERRUPTED
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # only the summary is left to print
@@ -160,25 +160,28 @@ def _report_end(end: RunEnd, store: Path, *, resume: str, retrying: bool) -> int
         f"{end.finished} episodes finished, {end.failed} failed, {end.pending} pending; the store is {store}"
     )
     for method, why in end.closings.items():
-        notify(f"{method}: not played to its end: {why}")
+        count = end.unplayed[method]
+        unplayed = "1 episode was" if count == 1 else f"{count:,} episodes were"
+        notify(f"{method}: {unplayed} not played. Reason: {why}")
     for why, count in end.failures:
-        notify(f"{count} failed: {why}")
+        notify(f"{count} episodes failed: {why}" if count != 1 else f"1 episode failed: {why}")
     if end.finished or end.failed:
         _print_results(store)
     if end.finished:
         _warn_of_methods_that_only_abort(store)
         _warn_of_replies(store)
     if end.failed:
-        notify(f"to play failed episodes again: {resume} --retry-failed")
+        notify(f"to play the failed episodes again: {resume} --retry-failed")
     go_on = f"{resume} --retry-failed" if retrying else resume
     if end.interrupted:
-        notify(f"interrupted; go on with: {go_on}")
+        notify(f"interrupted; continue with: {go_on}")
         return INTERRUPTED
     if end.budget and not end.failed:
-        notify(f"stopped by its budget; raise the budget, and go on with: {go_on}")
+        notify(f"stopped by its budget; raise the budget, then continue with: {go_on}")
         return BUDGET
     if end.pending:
-        notify(f"go on with: {go_on}")
+        correct = "correct the errors, then " if end.closings else ""
+        notify(f"{correct}continue with: {go_on}")
     return FAILED if end.failed or end.pending else 0
 
 
@@ -214,6 +217,6 @@ def _warn_of_methods_that_only_abort(store: Path) -> None:
     with open_to_read(store) as connection:
         for method, episodes, reason, episode in nothing_but_aborts(connection):
             notify(
-                f"{method}: all {episodes} episodes aborted, most of them: {reason}; to see one:"
+                f"{method}: all {episodes} episodes were aborted. The most frequent reason: {reason}. To see an example:"
                 f" {program()} show {store} {episode}"
             )

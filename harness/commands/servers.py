@@ -138,20 +138,20 @@ def emulate(
     emulation = parse_emulation(settings or [])
     key = os.environ.get(key_env) if key_env else None
     if key_env and not key:
-        raise SpecError(f"the environment variable {key_env} is not set; export it, or leave --key-env out")
+        raise SpecError(f"the environment variable {key_env} is not set; set it, or leave out --key-env")
     find_instance = known_instances(load(sweep) if sweep else None, sweep)
 
     def on_ready(url: str) -> None:
         print(json.dumps({"base_url": url}) if as_json else url, flush=True)
         if emulation.behind is None:
             notify(
-                f'bots answer a method with provider = "emulator" and base_url = "{url}"; any other gets'
-                " errors"
+                "the bots of games answer here. In a sweep file, give the method both"
+                f' provider = "emulator" and base_url = "{url}"'
             )
 
     run_async(
         lambda: serve(
-            emulation, port=port, key=key, find_instance=find_instance, on_ready=on_ready, say=notify
+            emulation, port=port, key=key, find_instance=find_instance, on_ready=on_ready, notify=notify
         )
     )
 

@@ -42,12 +42,12 @@ def reply_problems(counts: ReplyCounts) -> tuple[str, ...]:
     problems = []
     if counts.with_thoughts:
         problems.append(
-            f"{counts.with_thoughts:,} of {counts.replies:,} replies contain {THOUGHTS_END}: thoughts are part of the "
-            "reply; set thinks_aloud = true"
+            f"{counts.with_thoughts:,} of {counts.replies:,} replies contain {THOUGHTS_END}, so the model's "
+            "thoughts are part of them; set thinks_aloud = true"
         )
     if counts.only_thoughts:
         problems.append(
-            f"{counts.only_thoughts:,} of {counts.replies:,} replies are empty behind thoughts; raise tokens_max, or "
+            f"{counts.only_thoughts:,} of {counts.replies:,} replies have thoughts but no text; raise tokens_max, or "
             "lower reasoning_effort"
         )
     if counts.tool_calls:

@@ -163,7 +163,7 @@ class Congestion:
         self._noted_changes = self.learned.changes
         former, figure = self._noted_quota, self.learned.per_minute
         if figure is None:
-            detail = "no quota on requests (they were refused for longer than any quota a minute lasts)"
+            detail = "no quota on requests (they were refused for longer than a quota of one minute explains)"
         elif former is not None and ANNOUNCED_CUT * former < figure < ANNOUNCED_RAISE * former:
             return
         else:
@@ -173,12 +173,12 @@ class Congestion:
         self._on_event("quota", detail)
 
     def _note_window_change(self, change: WindowChange, cause: str) -> None:
-        share = f"{100 * change.share:.0f} % of calls failed"
+        share = f"{100 * change.share:.0f} % of recent calls failed"
         if change.after < change.before:
             detail = f"concurrency lowered to {change.after} after {cause} (it was {change.before}; {share})"
         else:
             detail = (
                 f"concurrency back to {change.after} (it was {change.before}):"
-                f" {share} with fewer calls in flight, too ({cause})"
+                f" {share} with fewer calls in flight too ({cause})"
             )
         self._on_event("cut", detail)

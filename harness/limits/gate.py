@@ -24,7 +24,7 @@ from harness.limits.congestion import Congestion
 from harness.limits.estimates import CallCost, Estimates
 from harness.limits.headers import Quota, read_reports
 from harness.limits.token_bucket import TokenBucket
-from harness.limits.waits import LONG_WAIT_S, NO_WAIT, Cause, WaitMeter, WaitTimes, describe_pause
+from harness.limits.waits import LONG_WAIT_S, NO_WAIT, Cause, WaitMeter, WaitTimes, describe_pause, elapsed
 
 WINDOW_START = 8  # calls before the first answer; few enough for a free tier, doubled within a round trip
 # without one good answer: outages that end by themselves mostly end within a quarter of an hour
@@ -366,20 +366,16 @@ class Gate:
         """Closes for a pause that is longer than the sweep waits."""
         self.close(
             NotServed(
-                f"the provider asks for no call for {describe_pause(pause_s, self._clock.wall())} ({cause});"
-                f" that is longer than patience_s = {self._patience_s:g}"
+                f"the provider asks for a pause of {describe_pause(pause_s, self._clock.wall())} ({cause});"
+                f" this is longer than patience_s = {self._patience_s:g}"
             )
         )
 
     def _close_if_silent(self, now_s: float) -> None:
         since_s = self._congestion.silent_since_s
         if since_s is not None and now_s >= since_s + self._patience_s:
-            minutes = f"{(now_s - since_s) / 60:.0f} minutes"
-            self.close(
-                NotServed(
-                    f"no call was served for {minutes}; the last failure: {self._congestion.last_failure}"
-                )
-            )
+            silent = f"no call was served for {elapsed(now_s - since_s)}"
+            self.close(NotServed(f"{silent}; the last failure: {self._congestion.last_failure}"))
 
     def _close_or_note_reported_wait(self, cost: CallCost, now_s: float) -> bool:
         """Closes, and returns True, when response headers leave nothing for longer than the sweep waits."""
@@ -388,7 +384,7 @@ class Gate:
             for quota, budget in self._budgets.items()
         ]
         wait_s, quota = max(waits, default=(0.0, "requests"))
-        cause = f"quota of {quota.replace('_', ' ')} spent, from response headers"
+        cause = f"the quota of {quota.replace('_', ' ')} is used up, by response headers"
         if wait_s > self._patience_s:
             self._close_for_pause(wait_s, cause)
             return True

@@ -58,3 +58,8 @@ def describe_pause(seconds: float, wall_s: float) -> str:
         return f"{seconds:.1f} s"
     end = datetime.fromtimestamp(wall_s + seconds).astimezone()
     return f"{seconds:.0f} s, until {end:%Y-%m-%d %H:%M}"
+
+
+def elapsed(seconds: float) -> str:
+    """Returns a time that has passed, in words."""
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} minutes"

@@ -79,7 +79,7 @@ async def loadtest_sweep(
     chosen = _restricted(spec, plan)
     sets = game_sets(chosen, context.source)
     connector = connector_for_all(chosen, context, sets, run_id="bench")
-    with open_to_write(context.store, say=context.notify) as connection:
+    with open_to_write(context.store, notify=context.notify) as connection:
         ((before,),) = connection.execute("SELECT count(DISTINCT run_id) FROM bench_stages").fetchall()
         async with writing(connection, context.store) as writer, connector.connected(writer) as live:
             await connector.prove(live)

@@ -116,15 +116,24 @@ def _refusal(offered: StageLoad, good: Sequence[TimedRequest]) -> str | None:
     if not good:
         return "no request was answered"
     if offered.beats < BEATS_MIN:
-        return f"it ended after {1000 * offered.wall_s:.0f} ms, too soon to measure this client's delay; set more --requests"
+        return (
+            f"it ended after {1000 * offered.wall_s:.0f} ms, which is too short to measure this client's delay; "
+            "set more --requests"
+        )
     if offered.cpu_share >= CPU_MAX:
         return f"this client used {100 * offered.cpu_share:.0f} % of a core and limited the load"
     e2e = quantiles([request.done_at - request.due_at for request in good])[0]
     waited = quantiles([request.sent_at - request.due_at for request in good])[0]
     if offered.lag_s > CLIENT_SHARE_MAX * e2e:
-        return f"event loop delay {1000 * offered.lag_s:.1f} ms on average, with a median latency of {1000 * e2e:.1f} ms"
+        return (
+            f"this client was too slow: its event loop delay is {1000 * offered.lag_s:.1f} ms on average, and the "
+            f"median latency is {1000 * e2e:.1f} ms"
+        )
     if waited > CLIENT_SHARE_MAX * e2e:
-        return f"half of the requests waited {1000 * waited:.1f} ms in this client, with a median latency of {1000 * e2e:.1f} ms"
+        return (
+            f"this client was too slow: half of the requests waited {1000 * waited:.1f} ms or longer in it, and the "
+            f"median latency is {1000 * e2e:.1f} ms"
+        )
     return None
 
 

@@ -15,6 +15,7 @@ from harness.access.connect import retry_policy
 from harness.access.engine_turns import engine_turns
 from harness.access.game_sets import game_sets, games_of
 from harness.access.gates import GateSpec, group_by_quota
+from harness.audit.scores.power import Spread, measured
 from harness.config.episode_plans import GameSet, planned
 from harness.config.sweep import BudgetPart, Seating, SweepSpec
 from harness.core.seeds import stream
@@ -32,7 +33,7 @@ from harness.planning.extrapolate import (
 )
 from harness.planning.latency_fit import CALLS_MIN, CALLS_MIN_TRIAL, TimedCalls, fit_latency
 from harness.planning.library_notes import library_notes
-from harness.planning.power import margin_power, too_small_text
+from harness.planning.power import margin_power, stored_scores, too_small_text
 from harness.planning.provider_model import StoredBehaviour, model_gate
 from harness.planning.results import IN_FLIGHT, MethodPlan, Span, SweepPlan, Use, pace_text
 from harness.planning.simulate import BIN_S, SimulatedGate
@@ -47,11 +48,12 @@ STEPS = 60  # of the timeline: one for each minute of an hour
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredHistory:
     """The finished plays of stores, method -> the behaviour of its provider, method -> seconds in which its
-    engine became ready."""
+    engine became ready, game -> the spread of its scores."""
 
     plays: tuple[StoredPlay, ...]
     behaviours: Mapping[str, StoredBehaviour]
     starts_s: Mapping[str, float]
+    spreads: Mapping[str, Spread]
 
 
 def plan_sweep(
@@ -68,8 +70,7 @@ def plan_sweep(
 
     spec       resolved: with its providers' addresses and defaults
     source     the sweep file, for errors and relative paths
-    stores     their calls give the lengths of episodes and the speeds of servers; a later store comes before
-               an earlier one
+    stores     give lengths of episodes, speeds of servers, spreads of scores; a later store comes first
     full       simulate every call; else a short sweep under proportionally smaller limits
     seeds      number of simulations; None: one for a full plan, else SEEDS
     calls_max  about how many calls a short sweep may simulate in all
@@ -107,9 +108,10 @@ def plan_sweep(
         of_samples = [forecast(sample, seed + n, 1) for n, sample in enumerate(samples)]
         forecasts = _with_walls_of(of_samples, forecast(history.plays, seed, 1))
     plan = _sweep_plan(spec, sets, forecasts, EpisodeLengths(history.plays, bot_turns), turns)
+    margins = _margin_warnings(spec, sets, history.spreads)
     return replace(
         plan,
-        warnings=(*plan.warnings, *library_notes(games, plan.methods)),
+        warnings=(*plan.warnings, *margins, *library_notes(games, plan.methods)),
         simulated=simulated,
         starts_s=_starts_s(plan.turns_of, history) * spec.audit.sessions,
         trial_s=None if trial is None else trial.took_s,
@@ -145,17 +147,20 @@ def _starts_s(turns: Sequence[Sequence[str]], history: StoredHistory) -> float:
 
 
 def read_history(stores: Sequence[Path]) -> StoredHistory:
-    """Reads what these stores hold; where two know one server, the later store counts."""
+    """Reads what these stores hold; where two know one server or one game, the later store counts."""
     plays: list[StoredPlay] = []
     behaviours: dict[str, StoredBehaviour] = {}
+    spreads: dict[str, Spread] = {}
     starts: dict[str, float] = {}
     for store in stores:
         with open_to_read(store) as connection:
             plays += stored_plays(connection)
             starts |= engine_starts(connection)
+            if (scores := stored_scores(connection)) is not None:
+                spreads |= measured(scores)
             for server in servers(connection):
                 behaviours |= dict.fromkeys(server.methods, _behaviour(store.name, server))
-    return StoredHistory(plays=tuple(plays), behaviours=behaviours, starts_s=starts)
+    return StoredHistory(plays=tuple(plays), behaviours=behaviours, starts_s=starts, spreads=spreads)
 
 
 def read_trial(trial: Trial) -> StoredHistory:
@@ -170,6 +175,7 @@ def read_trial(trial: Trial) -> StoredHistory:
             plays=of_whole_games(stored_plays(connection, every=True)),
             behaviours=behaviours,
             starts_s=engine_starts(connection),
+            spreads={},
         )
 
 
@@ -244,7 +250,6 @@ def _sweep_plan(
         summary=pace_text(bottleneck),
         warnings=(
             *_budget_warnings(spec, methods, wall),
-            *_margin_warnings(spec, sets),
             *_pair_warnings(spec, sets),
         ),
         scale=max(forecast.scale for forecast in forecasts),
@@ -367,17 +372,22 @@ def _exceeded(name: str, budget: BudgetPart, methods: Sequence[MethodPlan], wall
     for unit, needed, allowed in planned:
         if allowed is not None and needed > allowed:
             share = allowed / needed
-            stops = f"{name} of {allowed:,.6g} {unit} stops the sweep at about {share:.0%}"
-            yield f"{stops}: it needs {needed:,.6g}"
+            stops = f"{name} of {allowed:,.6g} {unit} stops the sweep at about {share:.0%} of its work"
+            yield f"{stops}, because it needs {needed:,.6g}"
 
 
-def _margin_warnings(spec: SweepSpec, sets: Mapping[str, GameSet]) -> Iterator[str]:
-    """Yields a warning for each model whose audit could not say EQUIVALENT of methods that are alike."""
+def _margin_warnings(
+    spec: SweepSpec, sets: Mapping[str, GameSet], spreads: Mapping[str, Spread]
+) -> Iterator[str]:
+    """Yields a warning for each model whose audit could not say EQUIVALENT of methods that are alike.
+
+    spreads  of the games that were played before; the others' are guessed"""
     items = {game: len(chosen.instances) for game, chosen in sets.items()}
+    guessed = ", if scores vary as guessed" if items.keys() - spreads.keys() else ""
     for model in spec.references():
-        power = margin_power(spec, model, items)
+        power = margin_power(spec, model, items, spreads=spreads)
         if not power.enough:
-            yield f"{model}: {too_small_text(power)}; `lightbulb audit --plan` gives the cost"
+            yield f"{model}: {too_small_text(power)}{guessed}. `lightbulb audit --plan` gives the cost"
 
 
 def _pair_warnings(spec: SweepSpec, sets: Mapping[str, GameSet]) -> Iterator[str]:
@@ -385,4 +395,4 @@ def _pair_warnings(spec: SweepSpec, sets: Mapping[str, GameSet]) -> Iterator[str
     for name, seating in spec.seatings().items():
         if len(seating.methods) > 1:
             count = planned(seating, sets, repeats=spec.repeats)
-            yield f"{name}: the {count:,} episodes of this pair are not in the plan"
+            yield f"{name}: the plan does not include the {count:,} episodes of this pair"

@@ -29,7 +29,8 @@ from harness.planning.episode_lengths import EpisodeLengths, StoredPlay
 from harness.planning.workload import MethodEpisodes, bot_turns, method_episodes, stored_plays
 from harness.store.file import open_to_read
 from harness.store.planned_plays import play_counts
-from harness.store.reader import EpisodeRows, episode_rows
+from harness.store.query_server import Readable
+from harness.store.reader import episode_rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,20 +85,23 @@ def analyse_power(spec: SweepSpec, *, source: Path, earlier: Path | None) -> tup
     plays: list[StoredPlay] = []
     if earlier is not None:
         with open_to_read(earlier) as connection:
-            counts = play_counts(connection)
-            rows, plays = episode_rows(connection).counted(counts), stored_plays(connection)
-        if not rows.method:
+            pilot, plays = stored_scores(connection), stored_plays(connection)
+        if pilot is None:
             raise AuditError(
-                f"{earlier}: no look block of this store has ended yet, so it gives no spread of scores"
+                f"{earlier}: no block of items in this store is complete yet, so the spread of scores is unknown"
             )
-        pilot = _pilot(rows)
     lengths = EpisodeLengths(plays, bot_turns)
     return tuple(
         _analysis(spec, model, sets, lengths, pilot, source=source, earlier=earlier) for model in references
     )
 
 
-def _pilot(rows: EpisodeRows) -> ScoreArray:
+def stored_scores(connection: Readable) -> ScoreArray | None:
+    """Returns the scores of this store's complete blocks, from which `measured` takes their spread; None
+    without one."""
+    rows = episode_rows(connection).counted(play_counts(connection))
+    if not rows.method:
+        return None
     method = [
         replicate_of(name) if arm == "again" else name
         for name, arm in zip(rows.method, rows.arm, strict=True)
@@ -215,21 +219,21 @@ def _at_repeats(cost: SettlingCost, repeats: int) -> SettlingCost:
 
 def _lengths_text(methods: list[MethodEpisodes], lengths: EpisodeLengths, earlier: Path | None) -> str:
     sources = {lengths.source(one.method, one.model, plan) for one in methods for plan in one.items}
-    bots = "estimated from the games' own bots, four characters a token"
+    bots = "estimated from the games' own bots, with four characters a token"
     if "bots" not in sources:
         return f"as in {earlier}"
-    return bots if sources == {"bots"} else f"as in {earlier}; where it has no play, {bots}"
+    return bots if sources == {"bots"} else f"as in {earlier}; where it has no episode, they are {bots}"
 
 
 def too_small_text(power: PowerEstimate) -> str:
-    """Returns for which margins the sweep is too small, and what settles them."""
-    text = f"too small for its margins of {margins_text(power)}"
+    """Returns for which margins the sweep is too small, and what would be large enough."""
     if power.needed is not None:
-        return f"{text}: {power.needed} repeats settle them"
-    items = f"it takes about {power.factor:.1f} times the items x {power.repeats}"
-    return f"{text}, and no number of repeats settles them: {items}"
+        enough = f"with {power.needed} repeats instead of {power.repeats} it would be large enough"
+    else:
+        enough = f"no number of repeats is enough: it needs about {power.factor:.1f} times as many items"
+    return f"the sweep is too small for a decision with margins of {margins_text(power)}; {enough}"
 
 
 def margins_text(power: PowerEstimate) -> str:
     points, played = power.endpoints
-    return f"{points.margin:g} points and {played.margin:g} % played"
+    return f"{points.margin:g} points and {played.margin:g} % of episodes played"

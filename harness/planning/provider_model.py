@@ -69,7 +69,7 @@ def model_gate(gate: GateSpec, parts: Sequence[MethodPart], stored: StoredBehavi
             workers=latency.workers,
         )
         faults = FaultModel(rate=stored.failed, kinds=("503", "truncated_json"))
-        source = f"fitted to {fit.calls} calls of {stored.store}"
+        source = f"a fit to {fit.calls} calls of {stored.store}"
     if stored is not None:
         unstated = {name: quota for name, quota in stored.quotas.items() if _unstated(limits, name)}
         limits = with_limits(limits, unstated)

@@ -103,18 +103,19 @@ class SweepPlan:
 
 
 def pace_text(method: MethodPlan) -> str:
-    """Returns what sets this method's pace: "m/groq: 6,000 output tokens a minute; 41 minutes; twice the
-    quota would save 20 minutes"."""
+    """Returns what sets this method's pace: "m/groq: 41 minutes; its limit is 6,000 output tokens a minute;
+    with twice that it would need 20 minutes less"."""
     took = duration_text(method.wall.value)
     if method.binding is None:
         most = max((use.share for use in method.uses), default=0.0)
-        return f"{method.method}: the length of its episodes; {took}; at most {most:.0%} of a limit is used"
+        used = f"it uses at most {most:.0%} of a limit"
+        return f"{method.method}: {took}; the length of its episodes decides this, because {used}"
     use = method.binding
-    in_flight = use.limit == IN_FLIGHT
-    text = f"{method.method}: {use.allowed:,.0f} {use.limit}{'' if in_flight else ' a minute'}; {took}"
+    per = "" if use.limit == IN_FLIGHT else " a minute"
+    text = f"{method.method}: {took}; its limit is {use.allowed:,.0f} {use.limit}{per}"
     if use.saved_s is None:
         return text
-    return f"{text}; twice {'as many' if in_flight else 'the quota'} would save {duration_text(use.saved_s)}"
+    return f"{text}; with twice that it would need {duration_text(use.saved_s)} less"
 
 
 def duration_text(seconds: float) -> str:

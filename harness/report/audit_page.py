@@ -66,11 +66,14 @@ def _curves(part: ModelAudit) -> Iterator[dict[str, str]]:
         if match.divergence is not None:
             curve = match.divergence
             words = (
-                f"{escape_control(match.method)}: pairs of replies to one prompt that are still equal "
-                "after so many bytes"
+                f"{escape_control(match.method)}: share of pairs of replies to one prompt that are equal up to "
+                "each byte"
             )
             if curve.rho is not None:
-                words += f"; rho {curve.rho:.2f} [{curve.low:.2f}, {curve.high:.2f}]"
+                words += (
+                    f". Replies of two methods diverge {curve.rho:.2f} times as often as replies of one method "
+                    f"[{curve.low:.2f}, {curve.high:.2f}]"
+                )
             yield {"figure": _image(figures.survival(match)), "words": words}
 
 

@@ -24,7 +24,7 @@ COLUMNS = (
     "clemscore",
     "% played",
     "quality",
-    "on common support",
+    "clemscore, shared games only",
 )
 _STYLES = {"EQUIVALENT": "bold green", "DIFFERENT": "bold red", "INCONCLUSIVE": "bold yellow"}
 
@@ -45,8 +45,8 @@ def print_scores(models: Sequence[ModelScores], console: Console) -> None:
         if part.methods and len(part.supported_games) < len(part.methods[0].games):
             left_out = [game.game for game in part.methods[0].games if game.game not in part.supported_games]
             console.print(
-                f"Not on common support: {', '.join(left_out)}: a method played fewer than five episodes of "
-                "it, or 5 %.",
+                f"Not a shared game: {', '.join(left_out)}. A game is shared if every method completed at least "
+                "5 % of its episodes, and at least five.",
                 highlight=False,
             )
 
@@ -139,7 +139,7 @@ def _print_evidence(part: ModelAudit, console: Console) -> None:
         words = (
             match.sentence
             if match
-            else "Replies to identical prompts were not compared: no prompt is common to both methods."
+            else "Replies were not compared, because the two methods have no prompt in common."
         )
         console.print(Text(escape_control(words)), soft_wrap=True)
         cause = causes.get(comparison.method)
@@ -173,7 +173,7 @@ def _repeats(comparison: Comparison, effective: float) -> str:
     identical = effective < 1.05  # printed as 1.0
     repeats = comparison.repeats
     words = (
-        f"Repeats were identical: {repeats} count as 1."
+        f"The repeats were identical, so {repeats} count as 1."
         if identical and repeats > 1
         else f"{repeats} repeats count as {effective:.1f} independent ones."
     )
@@ -181,8 +181,10 @@ def _repeats(comparison: Comparison, effective: float) -> str:
     if agreement is None:
         return words
     return (
-        f"{words} The outcome changes between repeats: reference {100 * agreement.flips_reference:.0f} %, "
-        f"this method {100 * agreement.flips_method:.0f} %, between the two {100 * agreement.across:.0f} %."
+        f"{words} Share of pairs of plays of one item that have different outcomes: "
+        f"{100 * agreement.flips_reference:.0f} % for two plays of the reference, "
+        f"{100 * agreement.flips_method:.0f} % for two plays of this method, "
+        f"{100 * agreement.across:.0f} % for one play of each."
     )
 
 
@@ -200,7 +202,7 @@ def _print_games(comparison: Comparison, audit: Audit, console: Console) -> None
             f"{game.form:+.1f}",
             f"{game.play:+.1f}",
             f"{game.played_reference:.1f} → {game.played_method:.1f}",
-            f"equivalent within ±{audit.margin_game:g}" if game.equivalent else "not bounded",
+            f"equivalent within ±{audit.margin_game:g}" if game.equivalent else "not shown to be equivalent",
         )
         for game in comparison.games
     ]
@@ -217,12 +219,22 @@ def _print_games(comparison: Comparison, audit: Audit, console: Console) -> None
             "",
         )
     )
-    columns = ("game", "items", "points [95 %]", "p", "by format", "by quality", "% played", "by itself")
+    columns = (
+        "game",
+        "items",
+        "points [95 %]",
+        "p",
+        "by format",
+        "by quality",
+        "% played",
+        "this game alone",
+    )
     console.print(table(columns, rows))
     console.print(
         Text(
-            f"All games: equivalence interval [{macro.equivalence_low:+.1f}, {macro.equivalence_high:+.1f}]; "
-            f"allowing for items that could still flip [{macro.open_low:+.1f}, {macro.open_high:+.1f}]."
+            "All games: interval for the verdict EQUIVALENT "
+            f"[{macro.equivalence_low:+.1f}, {macro.equivalence_high:+.1f}]; interval that also allows for rare "
+            f"differences, which these items may not show [{macro.open_low:+.1f}, {macro.open_high:+.1f}]."
         ),
         soft_wrap=True,
     )

@@ -34,8 +34,11 @@ def sections(findings: Characteristics) -> Iterator[Section]:
     brackets = ("billions of parameters", "models", "scores", "sd")
     yield Section("Classes of size", brackets, tuple(_bracket_rows(findings)), left=1)
     if findings.methods:
-        methods = ("model", "method", "against", "clemscore", "on common support", "points earned (error)")
-        heading = "Access methods of one model, difference from the reference; averages of one run, unpaired"
+        methods = (
+            *("model", "method", "against", "clemscore"),
+            *("clemscore, shared games only", "points earned (error)"),
+        )
+        heading = "Access methods of one model: difference from the reference, averages of one run, items not paired"
         yield Section(heading, methods, tuple(_method_rows(findings)), left=3)
 
 
@@ -57,12 +60,12 @@ def sentences(findings: Characteristics) -> Iterator[str]:
             f"{_percent(fit.r2)} % of the variance of scores "
             f"[95 %: {_percent(fit.r2_low)} to {_percent(fit.r2_high)} %]; {_prediction(fit)}."
         )
-    yield f"{_percent(findings.within)} % of the variance is within classes of size."
+    yield f"{_percent(findings.within)} % of the variance is between models of the same size class."
     for model, name in findings.respelled:
-        yield f"{model} is {name} of the table of facts: only upper and lower case differ."
+        yield f"{model} was joined with {name} in the table of facts: only upper and lower case differ."
     if any(method.quantisation for method in findings.methods):
         yield (
-            "Averages cannot show that quantisation changes nothing: play both methods and run "
+            "Averages cannot show that quantisation changes nothing. To test this, play both methods and run "
             "`lightbulb audit`."
         )
     for models, why in (
@@ -75,10 +78,10 @@ def sentences(findings: Characteristics) -> Iterator[str]:
 
 def _prediction(fit: Regression) -> str:
     """Returns how well the fit predicts single models, and whole families, that it has not seen."""
-    text = f"leave-one-out Q2 = {fit.q2:.2f}"
+    text = f"for a model that is left out of the fit, Q² = {fit.q2:.2f}"
     if fit.q2_family is None:
         return text
-    return f"{text}, for a family that is left out as a whole {fit.q2_family:.2f} ({fit.families} families)"
+    return f"{text}; for a family that is left out, Q² = {fit.q2_family:.2f} ({fit.families} families)"
 
 
 def _percent(share: float) -> str:

@@ -33,7 +33,9 @@ def print_checks(checks: Sequence[MethodCheck], findings: Sequence[ProbeFinding]
         for check in checks
     ]
     console.print(
-        table(("method", "address", "", "limits, from its headers", "first answer", "calls"), rows, left=4)
+        table(
+            ("method", "address", "", "quotas, from response headers", "first answer", "calls"), rows, left=4
+        )
     )
     for check in checks:
         for step in check.steps:
@@ -47,7 +49,7 @@ def print_checks(checks: Sequence[MethodCheck], findings: Sequence[ProbeFinding]
             console.print(
                 Text(f"{check.method.name}: {escape_control(warning)}", style="yellow"), soft_wrap=True
             )
-    for answer, title in (("broken", "Not as requested"), ("unclear", "Unclear")):
+    for answer, title in (("broken", "Not as requested"), ("unclear", "Not clear")):
         chosen = [finding for finding in findings if finding.answer == answer]
         if chosen:
             console.print(Text(f"\n{title}:", style="bold"))
@@ -58,7 +60,7 @@ def print_checks(checks: Sequence[MethodCheck], findings: Sequence[ProbeFinding]
         subjects = list(dict.fromkeys(finding.subject for finding in findings))
         answers = {(finding.method, finding.subject): finding.answer for finding in findings}
         methods = dict.fromkeys(finding.method for finding in findings)
-        console.print(Text("\nAs requested?", style="bold"))
+        console.print(Text("\nDoes each method do what is requested?", style="bold"))
         lines = [(method, *(_MARKS[answers[method, subject]] for subject in subjects)) for method in methods]
         console.print(table(("method", *subjects), lines))
 
@@ -68,15 +70,16 @@ def cost_lines(costs: Mapping[str, CheckCost | None]) -> Iterator[str]:
     known = [cost for cost in costs.values() if cost is not None]
     if len(known) < len(costs):
         bots = [name for name, cost in costs.items() if cost is None]
-        yield f"{', '.join(bots)}: bots in this process, without a server to check"
+        yield f"{', '.join(bots)}: not checked, because bots play in this process without a server"
     if known:
-        yield f"{len(known)} access methods: at most about {cost_text(total_cost(known))}"
+        methods = "1 access method" if len(known) == 1 else f"{len(known)} access methods"
+        yield f"{methods}: the check needs at most about {cost_text(total_cost(known))}"
 
 
 def cost_text(cost: CheckCost) -> str:
     """Returns calls, tokens and price in one line."""
-    text = f"{cost.calls} calls, {cost.prompt_tokens:,} tokens in, {cost.completion_tokens:,} out"
-    return f"{text}, ${cost.cost_usd:.4f}" if cost.cost_usd is not None else f"{text}, no price known"
+    text = f"{cost.calls} calls, {cost.prompt_tokens:,} tokens in, {cost.completion_tokens:,} tokens out"
+    return f"{text}, ${cost.cost_usd:.4f}" if cost.cost_usd is not None else f"{text}; the price is not known"
 
 
 def checks_as_json(

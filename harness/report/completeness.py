@@ -27,10 +27,10 @@ def _unknown_ends(plays: Sequence[MethodPlays]) -> list[str]:
 
 def _progress_lines(plays: Sequence[MethodPlays]) -> list[str]:
     if all(one.complete for one in plays):
-        return [f"All plays have ended: {', '.join(map(_ended, plays))}."] if plays else []
+        return [f"All episodes have ended: {', '.join(map(_ended, plays))}."] if plays else []
     first = (
-        "The sweep is not finished. Ended plays are not a sample, because short plays end first; "
-        "figures and verdicts rest on whole look blocks only."
+        "The sweep is not finished. Short episodes end first, so the episodes that have ended are not a fair "
+        "sample. Scores and verdicts therefore use only complete blocks of items."
     )
     return [first, *map(_line, plays)]
 
@@ -40,15 +40,23 @@ def _ended(one: MethodPlays) -> str:
     planned = (
         "" if one.planned is None or one.planned == one.ended + one.failed else f" of {one.planned:,} planned"
     )
-    return f"{one.method} {one.ended:,}{planned}{failed}"
+    return f"{_name(one)} {one.ended:,}{planned}{failed}"
 
 
 def _line(one: MethodPlays) -> str:
     if one.planned is None:
-        return f"{one.method}: imported, {one.ended:,} ended, {one.failed:,} failed."
-    blocks = f"{one.whole_blocks} of {one.blocks} blocks whole" if one.blocks else "its blocks are not known"
-    return (
-        f"{one.method}: {one.planned:,} planned, {one.ended:,} ended, {one.failed:,} failed, {one.open:,} "
-        "open, "
-        f"{one.never_begun:,} never begun; {blocks}."
+        return f"{_name(one)}: imported, {one.ended:,} ended, {one.failed:,} failed."
+    blocks = (
+        f"{one.whole_blocks} of {one.blocks} blocks are complete"
+        if one.blocks
+        else "its blocks are not known"
     )
+    return (
+        f"{_name(one)}: {one.planned:,} episodes planned, {one.ended:,} ended, {one.failed:,} failed, "
+        f"{one.open:,} in progress, {one.never_begun:,} not started; {blocks}."
+    )
+
+
+def _name(one: MethodPlays) -> str:
+    """Returns the method's name; "(again)" is the stored word for the second run of a reference."""
+    return one.method.replace(" (again)", " (second run)")

@@ -67,7 +67,7 @@ def forest(audit: Audit) -> Figure:
     band = (
         _chart([{"low": -audit.margin, "high": audit.margin}])
         .mark_rect(color=BAND)
-        .encode(x=alt.X("low:Q", title="score less the reference's, points"), x2="high:Q")
+        .encode(x=alt.X("low:Q", title="score minus the reference's score, in points"), x2="high:Q")
     )
     zero = _chart([{"zero": 0}]).mark_rule(color=INK, strokeDash=[3, 3]).encode(x="zero:Q")
     thin = base.mark_rule(strokeWidth=2).encode(x="low:Q", x2="high:Q", y=y, color=colour)
@@ -208,7 +208,11 @@ def survival(match: CrossMatch) -> Figure:
         .mark_line(interpolate="step-after", strokeWidth=2)
         .encode(
             x=alt.X("bytes:Q", title="bytes from the start of the reply"),
-            y=alt.Y("share:Q", title="pairs that are still equal", scale=alt.Scale(domain=[0, 1])),
+            y=alt.Y(
+                "share:Q",
+                title="share of pairs that are equal up to this byte",
+                scale=alt.Scale(domain=[0, 1]),
+            ),
             color=alt.Color(
                 "pair:N",
                 title=None,

@@ -80,13 +80,15 @@ def _ends(quantiles: tuple[float, ...]) -> tuple[str, str]:
 
 def knee_text(one: MethodLoadTest) -> str:
     if one.knee is None:
-        return "The knee: unknown; two stages of the closed loop with figures are needed."
-    return f"The knee: {one.knee:g} in flight, the least that reaches nine tenths of the best throughput."
+        return "The knee is unknown, because it needs two stages of the closed loop with figures."
+    return (
+        f"The knee is at {one.knee:g} calls in flight: the smallest number that reaches nine tenths of the best "
+        "throughput."
+    )
 
 
 def objective_text(objective: Objective) -> str:
     return (
-        f"Goodput counts requests with a first chunk within {objective.ttft_s:g} s"
-        f" and an end within {objective.e2e_s:g} s of the moment"
-        " they were due."
+        f"Goodput counts the requests whose first chunk came within {objective.ttft_s:g} s and whose last chunk "
+        f"came within {objective.e2e_s:g} s. Both times start at the moment when the request was due."
     )

@@ -134,12 +134,15 @@ def _more_figures(part: ModelAudit) -> list[tuple[str, str]]:
     """Returns (caption, data URL) of each figure; as images they can run nothing."""
     scores = part.scores
     drawn = [
-        (f"{one.method}: the items that moved furthest", figures.dumbbell(one, scores.reference))
+        (f"{one.method}: the items with the largest differences", figures.dumbbell(one, scores.reference))
         for one in scores.comparisons[:METHODS_DRAWN]
         if one.furthest
     ]
     drawn += [
-        (f"{match.method}: pairs of replies to one prompt that are still equal", figures.survival(match))
+        (
+            f"{match.method}: share of pairs of replies to one prompt that are equal up to each byte",
+            figures.survival(match),
+        )
         for match in (part.replies.across[:METHODS_DRAWN] if part.replies else ())
         if match.divergence is not None
     ]

@@ -15,14 +15,15 @@ from harness.audit.replies.reply_audit import CrossMatch, ReplyFindings, SelfMat
 from harness.audit.scores.findings import Comparison, GameFinding
 
 READING = (
-    "DIFFERENT: chance does not explain the difference. EQUIVALENT: any difference is "
-    "smaller than the margin that was declared not to matter. INCONCLUSIVE: the data do not decide."
+    "DIFFERENT: chance alone does not explain the difference. EQUIVALENT: any difference is smaller than the "
+    "margin, which is the largest difference that does not matter. INCONCLUSIVE: there are not enough data "
+    "for a decision."
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MethodSummary:
-    """One access method: a row of the first table, a sentence, and what would settle what is open.
+    """One access method: a row of the first table, its sentences, and what would settle what is open.
 
     replies            None: not compared
     difference, equal  cells: points with their range; equal pairs of replies, as a count where they are
@@ -37,7 +38,8 @@ class MethodSummary:
     to_settle: str | None
 
 
-COLUMNS = ("method", "scores", "replies", "points [range]", "equal replies")
+COLUMNS = ("method", "scores", "replies", "points (range)", "equal replies")
+TWO_REPEATS = "play each method with two repeats or more"
 FEW_PAIRS = 100  # below it a percentage would name pairs that do not exist
 
 
@@ -47,8 +49,8 @@ def opening(part: ModelAudit) -> str:
     items = max((one.items for one in audit.comparisons), default=0)
     times = "once" if audit.repeats == 1 else f"{audit.repeats} times"
     return (
-        f"Is {part.model} the same model through every access method? Compared with {audit.reference}; "
-        f"{items} items, each played {times}."
+        f"Is {part.model} the same model through every access method? "
+        f"The reference is {audit.reference}. {items} items were compared, each played {times}."
     )
 
 
@@ -66,7 +68,7 @@ def summarise_methods(part: ModelAudit) -> Iterator[MethodSummary]:
             replies=match.verdict if match else None,
             difference=f"{points.difference:+.1f} [{points.low:+.1f}, {points.high:+.1f}]",
             equal=_equal(match),
-            sentence=f"{one.method}: {_scores(one, part.scores.margin)}; {_replies(match, reference)}.",
+            sentence=f"{one.method}: {_scores(one, part.scores.margin)}. {_replies(match, reference)}.",
             to_settle=_to_settle(one, match),
         )
     for aside in part.scores.set_aside:
@@ -77,7 +79,7 @@ def summarise_methods(part: ModelAudit) -> Iterator[MethodSummary]:
             replies=match.verdict if match else None,
             difference="-",
             equal=_equal(match),
-            sentence=f"{aside.sentence.rstrip('.')}; {_replies(match, reference)}.",
+            sentence=f"{aside.sentence.rstrip('.')}. {_replies(match, reference)}.",
             to_settle=None,
         )
 
@@ -88,8 +90,8 @@ def alarm(part: ModelAudit) -> str | None:
         return None
     what = "scores" if not part.scores.calibrated else "replies"
     return (
-        f"CALIBRATION FAILED: the reference's {what} differ between its two runs; "
-        "the verdicts below are not valid."
+        f"CALIBRATION FAILED: the reference's {what} differ between its two runs, "
+        "so the verdicts below are not valid."
     )
 
 
@@ -97,14 +99,14 @@ def plan(part: ModelAudit) -> str:
     """Returns the plan that the verdicts rest on."""
     quote = part.plan
     if quote.plan_hash is None or quote.made_at is None:
-        return "No plan was stored before the first call: the margins were chosen after the data."
+        return "No audit plan was stored before the first call, so the margins were chosen after the data."
     when = datetime.fromtimestamp(quote.made_at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    written = "written before the first call" if quote.before_calls else "written"
-    words = f"Plan {quote.plan_hash[:8]}, {written} on {when}."
+    stored = "stored before the first call" if quote.before_calls else "stored"
+    words = f"Audit plan {quote.plan_hash[:8]} was {stored}, on {when}."
     if quote.plans > 1:
-        words += f" It is the last of {quote.plans}: games, items or methods were added."
+        words += f" It is the last of {quote.plans} plans, because games, items or methods were added."
     if quote.overruled:
-        words += f" Overridden by this command: {'; '.join(quote.overruled)}."
+        words += f" This command uses {'; '.join(quote.overruled)}."
     return words
 
 
@@ -114,51 +116,52 @@ def noise(part: ModelAudit) -> str | None:
     if replicate is None:
         return None
     return (
-        f"Noise: {part.scores.reference} was played twice and differs from itself by "
+        f"Noise: the reference was played twice. Its two runs differ by "
         f"{abs(replicate.points.difference):.1f} points{_agreement(part.replies)}."
     )
 
 
 def _agreement(replies: ReplyFindings | None) -> str:
     share = replies.again.share if replies and replies.again else None
-    return "" if share is None else f"; {100 * share:.0f} % of its replies to the same prompt are equal"
+    return "" if share is None else f", and {100 * share:.0f} % of its replies to the same prompt are equal"
 
 
 def _scores(one: Comparison, margin: float) -> str:
     points = one.points
     if one.missing is not None and one.label.endswith("(missing data)"):
-        return "too many episodes failed for technical reasons to judge its scores"
+        return "its scores are not compared, because too many episodes failed for technical reasons"
     if one.verdict == "EQUIVALENT":
-        return f"its scores are less than {margin:g} points of 100 from the reference's"
+        return f"its score differs from the reference's by less than {margin:g} points of 100"
     if one.verdict == "INCONCLUSIVE":
-        return f"it may {_open(one)}, too wide a range for a verdict"
+        return f"{_open(one)} than the reference, rare differences included; this range is too wide for a decision"
     span = f"between {_amount(points.low)} and {_amount(points.high)}"
-    return f"it scores {_amount(points.difference)} of 100, most likely {span}, {_where(one)}"
+    return f"it scores {_amount(points.difference)} than the reference (most likely {span}). {_where(one)}"
 
 
 def _open(one: Comparison) -> str:
     """Returns the open range: of points, or of the share of episodes played where points are settled."""
     points, played = one.points, one.played
     if max(-points.open_low, points.open_high) < points.margin:
-        return (
-            f"abort {-played.open_low:.1f} % more of its episodes by a broken format, "
-            f"or {played.open_high:.1f} % fewer"
-        )
-    return f"score between {_amount(points.open_low)} and {_amount(points.open_high)}"
+        low, high = (_amount(end, "episodes") for end in (played.open_low, played.open_high))
+        return f"of 100 episodes, it may complete between {low} and {high}"
+    return f"it may score between {_amount(points.open_low)} and {_amount(points.open_high)}"
 
 
-def _amount(points: float) -> str:
-    if abs(points) < 0.05:
-        return "no points"
-    return f"{abs(points):.1f} points {'more' if points > 0 else 'fewer'}"
+def _amount(difference: float, unit: str = "points") -> str:
+    if abs(difference) < 0.05:
+        return f"0 {unit} more"
+    return f"{abs(difference):.1f} {unit} {'more' if difference > 0 else 'fewer'}"
 
 
 def _where(one: Comparison) -> str:
     game = max(one.games, key=lambda game: abs(game.difference))
     if abs(game.form) >= abs(game.play):
-        return f"mostly in {game.game}, where {_kept(game)} of its episodes keep the format"
+        return f"The largest difference is in {game.game}: {_kept(game)} of its episodes keep the format"
     better = "better" if game.play > 0 else "worse"
-    return f"mostly in {game.game}, where it keeps the format but plays {better} ({_amount(game.difference)})"
+    return (
+        f"The largest difference is in {game.game}: it keeps the format but plays {better} "
+        f"({_amount(game.difference)})"
+    )
 
 
 def _kept(game: GameFinding) -> str:
@@ -167,21 +170,24 @@ def _kept(game: GameFinding) -> str:
 
 def _replies(match: CrossMatch | None, reference: SelfMatch | None) -> str:
     if match is None:
-        return "no prompt is common to its replies and the reference's"
+        return "Its replies were not compared, because it has no prompt in common with the reference"
     if match.verdict is None or reference is None or reference.share is None:
-        return "its replies were not compared, because each prompt has one reply"
+        return "Its replies were not compared, because each prompt has only one reply"
     if match.verdict == "EQUIVALENT" and match.classifier:
-        return "fewer than 10 of 100 of its replies can be told apart from the reference's"
+        return "A classifier can tell fewer than 10 of 100 of its replies from the reference's"
     if match.verdict == "EQUIVALENT":
-        return "its replies are as similar to the reference's as these are to each other"
+        return "Its replies are as similar to the reference's replies as those are to each other"
     if match.verdict == "DIFFERENT":
-        same = f"{_equal(match)} equal, within the reference {100 * reference.share:.0f} %"
-        return f"its replies to the same prompts differ from the reference's ({same})"
+        return (
+            f"Its replies to the same prompts differ from the reference's: {_equal(match)} are equal, and "
+            f"{100 * reference.share:.0f} % of pairs where both replies are the reference's"
+        )
     if match.divergence is not None and hardly_repeats(match.divergence):
         return (
-            "its replies hardly repeat, and these prompts do not show whether a small share of them differs"
+            "Replies to the same prompt are seldom equal, and there are too few prompts to notice a small "
+            "share of different ones"
         )
-    return "no difference between its replies and the reference's is confirmed or excluded by these prompts"
+    return "There are too few prompts to decide whether its replies differ from the reference's"
 
 
 def _equal(match: CrossMatch | None) -> str:
@@ -197,16 +203,16 @@ def _to_settle(one: Comparison, match: CrossMatch | None) -> str | None:
     """Returns what would settle the verdicts that are open; None if none is, or nothing is known."""
     parts = []
     if one.missing is not None and one.label.endswith("(missing data)"):
-        parts.append("scores - play the failed episodes again")
+        parts.append("To decide about the scores, play the failed episodes again.")
     elif one.plan is not None and one.plan.repeats is not None:
-        parts.append(f"scores - {one.plan.repeats} repeats of each item")
+        parts.append(f"To decide about the scores, play each item {one.plan.repeats} times.")
     elif one.plan is not None:
-        parts.append(f"scores - about {one.plan.items:,} items")
+        parts.append(f"To decide about the scores, play about {one.plan.items:,} items.")
     if match is not None and match.verdict == "INCONCLUSIVE":
-        prompts = f"about {match.prompts_to_settle:,} prompts" if match.prompts_to_settle else None
+        prompts = f"use about {match.prompts_to_settle:,} prompts" if match.prompts_to_settle else None
         hardly = match.divergence is not None and hardly_repeats(match.divergence)
-        ways = [part for part in ("temperature 0" if hardly else None, prompts) if part]
-        parts.append(f"replies - {' or '.join(ways) or 'two repeats of each method'}")
+        ways = [part for part in ("play at temperature 0" if hardly else None, prompts) if part]
+        parts.append(f"To decide about the replies, {' or '.join(ways) or TWO_REPEATS}.")
     elif match is not None and match.verdict is None:
-        parts.append("replies - two repeats of each method")
-    return f"To settle: {'; '.join(parts)}." if parts else None
+        parts.append(f"To decide about the replies, {TWO_REPEATS}.")
+    return " ".join(parts) or None

@@ -14,43 +14,40 @@ COLUMNS = (
     "episodes",
     "calls",
     "tokens in",
-    "out",
+    "tokens out",
     "cost",
     "time [80 %]",
-    "most used",
-    "without it",
+    "limits most used",
+    "time saved without this method",
 )
 
 
 def print_plan(plan: SweepPlan, console: Console) -> None:
     """Prints time, cost and bottleneck, warnings, a table of the methods, and the sources of the figures."""
     low, high = duration_text(plan.wall.low), duration_text(plan.wall.high)
-    console.print(
-        Text(f"{escape_control(plan.name)}: {duration_text(plan.wall.value)} [{low} to {high}]", style="bold")
-    )
+    took = f"{duration_text(plan.wall.value)} (80 % interval: {low} to {high})"
+    console.print(Text(f"{escape_control(plan.name)}: {took}", style="bold"))
     if plan.sessions > 1:
         whole = duration_text(plan.wall.value + plan.gaps_s)
         gaps = f"{plan.sessions - 1} gaps of {duration_text(plan.gaps_s / (plan.sessions - 1))}"
-        console.print(f"In {plan.sessions} sessions, with {gaps}: {whole} in all.", highlight=False)
+        console.print(f"With {gaps} between its {plan.sessions} sessions: {whole} in all.", highlight=False)
     if len(plan.turns_of) > 1:
         console.print(
-            f"In {len(plan.turns_of)} turns, because not all engines fit on this machine together.",
+            f"The engines take {len(plan.turns_of)} turns, because they do not fit on this machine together.",
             highlight=False,
         )
     if plan.starts_s:
-        console.print(
-            f"Engines take {duration_text(plan.starts_s)} to start, on top of that.", highlight=False
-        )
+        console.print(f"The start of the engines takes {duration_text(plan.starts_s)} more.", highlight=False)
     cost = ""
     if plan.cost_usd is not None:
-        unpriced = " and the cost of methods without a price" if plan.unpriced else ""
+        unpriced = " (without the methods that have no price)" if plan.unpriced else ""
         cost = f", {plan.cost_usd:,.2f} US dollars{unpriced}"
     console.print(
         f"{plan.episodes:,} episodes, {plan.turns:,} turns, {plan.calls:,} calls,"
-        f" {plan.prompt_tokens:,} tokens in, {plan.reply_tokens:,} out{cost}",
+        f" {plan.prompt_tokens:,} tokens in, {plan.reply_tokens:,} tokens out{cost}",
         highlight=False,
     )
-    console.print(f"Longest: {escape_control(plan.summary)}.", highlight=False)
+    console.print(f"Slowest method: {escape_control(plan.summary)}.", highlight=False)
     for warning in plan.warnings:
         console.print(Text(f"Warning: {escape_control(warning)}", style="yellow"))
     console.print()
@@ -62,10 +59,15 @@ def print_plan(plan: SweepPlan, console: Console) -> None:
     for line in sorted({_sources(method) for method in plan.methods}):
         console.print(escape_control(line), highlight=False)
     if plan.trial_s is not None:
-        console.print(f"Measured in a trial of {duration_text(plan.trial_s)}.", highlight=False)
-    size = "the whole sweep" if plan.scale == 1.0 else f"a sweep up to {plan.scale:,.0f} times smaller"
+        console.print(
+            f"Lengths and speeds were measured in a trial of {duration_text(plan.trial_s)}.", highlight=False
+        )
+    size = (
+        "the whole sweep" if plan.scale == 1.0 else f"a sweep that is up to {plan.scale:,.0f} times smaller"
+    )
+    simulations = f"{plan.seeds} simulation{'s' * (plan.seeds > 1)}"
     console.print(
-        f"From {plan.simulated:,} simulated calls of {size}, {plan.seeds} seed{'s' * (plan.seeds > 1)}.",
+        f"These figures come from {simulations} of {size}, with {plan.simulated:,} calls in all.",
         highlight=False,
     )
 
@@ -80,7 +82,7 @@ def _row(method: MethodPlan) -> tuple[object, ...]:
         None if method.cost_usd is None else f"{method.cost_usd:,.2f}",
         _time(method.wall),
         ", ".join(f"{use.limit} {use.share:.0%}" for use in method.uses[:2]),
-        f"-{duration_text(method.saved_s)}" if method.saved_s >= 1.0 else "same",
+        duration_text(method.saved_s) if method.saved_s >= 1.0 else "none",
     )
 
 
@@ -91,15 +93,16 @@ def _time(wall: Span) -> str:
 
 
 _LENGTHS = {
-    "method": "the method's plays in the stores",
-    "model": "the model's plays in the stores",
-    "bots": "bots' plays",
+    "method": "this method's episodes in the stores",
+    "model": "this model's episodes in the stores",
+    "bots": "episodes that bots play",
 }
 
 
 def _sources(method: MethodPlan) -> str:
+    known = sorted(method.lengths.items(), key=lambda pair: -pair[1])
     lengths = " and ".join(
-        f"{_LENGTHS[source]} ({share:.0%})"
-        for source, share in sorted(method.lengths.items(), key=lambda pair: -pair[1])
+        _LENGTHS[source] if len(known) == 1 else f"{_LENGTHS[source]} ({share:.0%})"
+        for source, share in known
     )
-    return f"{method.method}: lengths from {lengths}; speed: {method.pace_source}"
+    return f"{method.method}: lengths are based on {lengths}, speeds on {method.pace_source}"

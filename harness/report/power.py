@@ -24,19 +24,24 @@ def print_power(found: Sequence[PowerAnalysis], console: Console) -> None:
             console.print(Text(escape_control(sentence), style=style), soft_wrap=True)
         if one.stops_early:
             console.print(
-                "It may stop early: these are the costs if no interim analysis settles anything.",
+                "The sweep may stop early. These are the costs if it does not.",
                 soft_wrap=True,
             )
         if one.unpriced and one.planned.cost_usd is not None:
             console.print(
-                Text(escape_control(f"No price is known for {', '.join(one.unpriced)}: not in the dollars.")),
+                Text(
+                    escape_control(
+                        f"The dollars do not include {', '.join(one.unpriced)}, because no price is known."
+                    )
+                ),
                 soft_wrap=True,
             )
         _print_spreads(one, console)
         console.print(Text(f"Calls and tokens are {one.lengths}."), soft_wrap=True)
         if any(game.source == "guessed" for game in one.prospect.games):
             console.print(
-                "A guess is for a capable model: `--from STORE` takes the spread from episodes that were played.",
+                "A guessed spread is that of a capable model. With `--from STORE`, the spread comes from episodes that "
+                "were played.",
                 soft_wrap=True,
             )
 
@@ -54,8 +59,8 @@ def _print_spreads(one: PowerAnalysis, console: Console) -> None:
         for game in one.prospect.games
     ]
     columns = (
-        *("game", "items", "sd of chance, points"),
-        *("of response, points", "of chance, % played", "spread"),
+        *("game", "items", "sd between repeats, points", "sd of items' differences, points"),
+        *("sd between repeats, % played", "source"),
     )
     console.print(table(columns, rows))
 
@@ -63,19 +68,20 @@ def _print_spreads(one: PowerAnalysis, console: Console) -> None:
 def sentences(one: PowerAnalysis) -> list[str]:
     """Returns the analysis of one model in words, a warning last where the sweep is too small."""
     items = sum(game.items for game in one.prospect.games)
-    twice = f", {one.reference} twice" if one.again else ""
-    size = f"{len(one.methods)} access methods{twice}, {items} items x {one.planned.repeats}"
+    twice = f" ({one.reference} is played twice)" if one.again else ""
+    repeats = f"{one.planned.repeats} repeat{'s' * (one.planned.repeats > 1)}"
+    size = f"{len(one.methods)} access methods{twice}, {items} items, {repeats}"
     lines = [f"{one.model}: {size}: {_cost_text(one.planned)}.", *_detection_text(one.prospect)]
     points, played = one.prospect.endpoints
     lines.append(
-        "It calls methods that are truly equal EQUIVALENT in four audits of five with margins of at least"
-        f" {_provable(points, 'points')} and {_provable(played, '% of episodes played')}."
+        "If two methods are truly equal, four of five audits say EQUIVALENT with margins of"
+        f" {_provable(points, 'points')} and {_provable(played, '% of episodes played')}, or larger ones."
     )
     if one.prospect.enough:
         fewer = ""
         if one.needed is not None and one.needed.repeats < one.planned.repeats:
             fewer = f" {one.needed.repeats} repeats are enough{_repeats_range(one.prospect)}: {_cost_text(one.needed)}."
-        return [*lines, f"Enough for its margins of {margins_text(one.prospect)}.{fewer}"]
+        return [*lines, f"The sweep is large enough for its margins of {margins_text(one.prospect)}.{fewer}"]
     cost = "" if one.needed is None else f"{_repeats_range(one.prospect)}: {_cost_text(one.needed)}"
     return [*lines, f"WARNING: {too_small_text(one.prospect)}{cost}."]
 
@@ -86,10 +92,10 @@ def _detection_text(power: PowerEstimate) -> list[str]:
     everywhere = _shift_text(found, None if pilot is None else pilot.found)
     alone = _shift_text(single, None if pilot is None else pilot.single)
     if found is None and single is None:
-        return ["It finds no difference of up to 100 points in four audits of five: it has too few items."]
+        return ["Four of five audits find no difference, however large: the sweep has too few items."]
     return [
-        f"In four audits of five it finds {everywhere} in every game, or {alone} in one game alone "
-        f"({power.single_game}, of middle noise)."
+        f"Four of five audits find {everywhere} in every game, or {alone} in one game alone "
+        f"({power.single_game}, the game of middle noise)."
     ]
 
 

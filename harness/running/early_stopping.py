@@ -53,13 +53,13 @@ def early_stopping(
     *,
     run_id: str,
     wall: Callable[[], float],
-    say: Callable[[str], None],
+    notify: Callable[[str], None],
 ) -> EarlyStopping:
     """Returns the interim analyses of this sweep, with those of earlier runs restored from the store.
 
     connection  to the store of earlier runs
     wall        seconds since 1970, now
-    say         is called with a sentence for each analysis"""
+    notify      is called with a sentence for each analysis"""
     chosen = spec.audit
     rules = AuditRules(
         margin=chosen.margin,
@@ -81,7 +81,7 @@ def early_stopping(
         )
         for model, reference in spec.references().items()
     ]
-    stopping = EarlyStopping(designs, run_id=run_id, wall=wall, say=say)
+    stopping = EarlyStopping(designs, run_id=run_id, wall=wall, notify=notify)
     rows = episode_rows(connection)
     results = (EpisodeResult(outcome, score) for outcome, score in zip(rows.outcome, rows.score, strict=True))
     cells = zip(rows.method, rows.item, rows.repeat, results, rows.arm, strict=True)
@@ -99,7 +99,7 @@ class EarlyStopping:
         *,
         run_id: str,
         wall: Callable[[], float],
-        say: Callable[[str], None],
+        notify: Callable[[str], None],
     ) -> None:
         self._models = [ModelInterimAnalyses(design) for design in designs]
         self._of = {
@@ -107,7 +107,7 @@ class EarlyStopping:
         }
         self._run_id = run_id
         self._wall = wall
-        self._say = say
+        self._notify = notify
         self._wake = anyio.Event()
         self._analysing = anyio.Lock()
         self._changed = anyio.Event()
@@ -202,7 +202,10 @@ class EarlyStopping:
         for method, result in await anyio.to_thread.run_sync(model.run_due):
             await sink.put(look_record(result, design, method, run_id=self._run_id, at=self._wall()))
             words = sentence(result, method=method, reference=design.reference, margin=design.rules.margin)
-            self._say(f"{words} No more of it is played." if result.settled and result.share < 1 else words)
+            ended = (
+                f" No more episodes of {method} are played." if result.settled and result.share < 1 else ""
+            )
+            self._notify(f"{words}{ended}")
 
 
 class _RecordTap:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -82,7 +83,7 @@ async def execute(
             readers = QueryServer(connection, context.store)
             async with (
                 writing(connection, context.store, free_memory=readers.interrupt_all) as writer,
-                readers.serving(pause=writer.paused, say=context.notify),
+                readers.serving(pause=writer.paused, notify=context.notify),
                 game_hosts(programs) as hosts,
             ):
                 playable = {
@@ -90,14 +91,21 @@ async def execute(
                     for name, game in games.items()
                 }
                 end = await _play(plan, context, playable, writer, interrupts, clock=clock, begun=begun)
+                end = _with_other_sessions(end, plan)
         listening.cancel_scope.cancel()
     return end or RunEnd(finished=0, failed=0, pending=plan.left, interrupted=True)
 
 
+def _with_other_sessions(end: RunEnd, plan: RunPlan) -> RunEnd:
+    """Returns the end with the episodes of other sessions that lanes which ended early do not play."""
+    others = {lane.name: lane.left_in_all - lane.left for lane in plan.lanes}
+    return replace(end, unplayed={name: count + others[name] for name, count in end.unplayed.items()})
+
+
 def _opening_lines(plan: RunPlan) -> Iterator[str]:
     for name, chosen in plan.sets.items():
-        instance_set = chosen.instances[0].set_name if chosen.instances else "nothing"
-        yield f"{name}: {len(chosen.instances)} instances of {instance_set}, rule set {chosen.rules}"
+        source = f" from the instance set {chosen.instances[0].set_name}" if chosen.instances else ""
+        yield f"{name}: {len(chosen.instances)} items{source}, rule set {chosen.rules}"
     sessions = plan.spec.audit.sessions
     session = f"session {plan.session + 1} of {sessions}: " if sessions > 1 else ""
     if session or plan.ended:

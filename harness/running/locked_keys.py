@@ -43,9 +43,11 @@ TUNABLE = frozenset(
 )
 
 ONE_SESSION = {"sessions": 1}  # of stores that are older than sessions
-KEEP_REPEATS = "a session has its repeats for good: restore the number, or name another --store"
-KEEP_DECISIONS = "a decision made after the data proves nothing: restore it, or name another --store"
-NEW_NAME = "that is another access method: give it a name of its own"
+KEEP_REPEATS = "the repeats are already assigned to sessions: restore the old number, or use another --store"
+KEEP_DECISIONS = (
+    "this decision must not change after the data are known: restore the old value, or use another --store"
+)
+NEW_NAME = "this makes it another access method: restore the old value, or give the method a new name"
 
 
 def refuse_changes(spec: SweepSpec, source: Path, earlier: Mapping[str, Any]) -> None:
@@ -85,7 +87,7 @@ def _changes(
         elif not _same_identity(name, before, value):
             yield (
                 (*place, name),
-                f"was {before!r} when this store was begun and is {value!r} now; {remedy}",
+                f"was {before!r} when this store was made and is {value!r} now; {remedy}",
             )
 
 

@@ -242,7 +242,7 @@ def _early_stopping(request: RunRequest, connection: Readable, run_id: str) -> E
     from harness.running.early_stopping import early_stopping  # slow to load: statistics
 
     wall, notify = request.clock.wall, request.context.notify
-    return early_stopping(request.spec, request.sets, connection, run_id=run_id, wall=wall, say=notify)
+    return early_stopping(request.spec, request.sets, connection, run_id=run_id, wall=wall, notify=notify)
 
 
 def _lane_plans(

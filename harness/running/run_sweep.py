@@ -56,7 +56,7 @@ async def run_sweep(spec: SweepSpec, context: RunContext, options: RunOptions = 
     session = failed_before = 0
     with _deleted_unless_begun(context.store) as begun:
         while True:
-            with open_to_write(context.store, say=context.notify) as connection:
+            with open_to_write(context.store, notify=context.notify) as connection:
                 with _imports_beside():
                     plan = prepare(
                         request, connection, first_session=session, left_out=stopped, had_turn=played

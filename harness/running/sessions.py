@@ -30,9 +30,9 @@ async def wait_for_session(plan: RunPlan, context: RunContext, clock: Clock) -> 
         await listening.start(interrupts.listen)
         number, of, gap = plan.session + 1, plan.spec.audit.sessions, plan.spec.audit.gap
         context.notify(
-            f"session {number} of {of} begins at {datetime.fromtimestamp(plan.begins_at):%Y-%m-%d %H:%M},"
-            f" {gap} after the end of session {number - 1}; until then engines are stopped and the store is closed."
-            " Ctrl-C ends the run, and the same command goes on"
+            f"session {number} of {of} begins at {datetime.fromtimestamp(plan.begins_at):%Y-%m-%d %H:%M}, which is"
+            f" {gap} after the end of session {number - 1}. Until then, engines are stopped and the store is closed."
+            " Ctrl-C ends the run; the same command continues it later"
         )
         with interrupts.preparing():
             while (rest_s := plan.begins_at - clock.wall()) > 0:
@@ -50,6 +50,7 @@ def combined(
     pending        episodes that are still to be played
     interrupted    whether the user stopped the run between two sessions"""
     closings = {lane: reason for end in ends for lane, reason in end.closings.items()}
+    unplayed = {lane: count for end in ends for lane, count in end.unplayed.items()}
     failures: Counter[str] = Counter()
     for end in ends:
         failures.update(dict(end.failures))
@@ -59,6 +60,7 @@ def combined(
         pending=pending,
         interrupted=interrupted or any(end.interrupted for end in ends),
         closings=closings,
+        unplayed=unplayed,
         budget=bool(closings) and all(end.budget for end in ends if end.closings),
         failures=tuple(failures.most_common(REASONS)),
     )

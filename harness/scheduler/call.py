@@ -7,7 +7,7 @@ provider's Retry-After, on the clock that is handed in."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import isfinite, log
 from random import Random
@@ -20,6 +20,7 @@ from harness.core.errors import (
     AllRefused,
     BudgetSpent,
     CallError,
+    ConnectFailed,
     Garbled,
     GateClosing,
     ModelUnknown,
@@ -258,6 +259,15 @@ class Caller:
         self.refusals.check(method)
 
 
+_CAUSES: Mapping[type[CallError], str] = {
+    ConnectFailed: "connection errors",
+    TimedOut: "timeouts",
+    Unavailable: "service errors",
+    Garbled: "broken responses",
+}
+"""Failures without an HTTP status, as events name them."""
+
+
 def _size(prompt: Prompt) -> int:
     return sum([len(text) for _, text in prompt.messages])
 
@@ -273,7 +283,7 @@ def _result_of_failure(error: CallError) -> CallResult:
     """Returns what a failure says of limits: too fast, no service, or nothing. A garbled answer says nothing:
     it was served."""
     pause_s = error.retry_after_s if isinstance(error, TransientCallError) else None
-    cause = type(error).__name__ if error.status is None else f"HTTP {error.status}"
+    cause = f"HTTP {error.status}" if error.status else _CAUSES.get(type(error), type(error).__name__)
     kind: Literal["limited", "unserved", "other"] = (
         "limited"
         if isinstance(error, RateLimited)

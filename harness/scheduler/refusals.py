@@ -45,7 +45,7 @@ class Refusals:
         counts[kind] += 1
         if counts[kind] >= REFUSALS_MAX and method not in self.closings:
             self.closings[method] = AllRefused(
-                f"no call was answered, and {counts[kind]} were refused in the same way: {error}",
+                f"no call succeeded, and {counts[kind]} calls failed with the same error: {error}",
                 status=error.status,
                 request_id=error.request_id,
             )

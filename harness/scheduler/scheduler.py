@@ -189,5 +189,5 @@ class Scheduler:
             tally.closing = (
                 GameUnavailable(f"{count} episodes lost the process of their game: {error}")
                 if isinstance(error, GameUnavailable)
-                else AllRefused(f"{count} episodes got no usable answer: {error}")
+                else AllRefused(f"{count} episodes got no usable reply: {error}")
             )

@@ -26,6 +26,7 @@ class RunEnd:
     """The end of a run.
 
     closings   lane -> why it ended early, where the reason is not the user's interrupt
+    unplayed   lane that ended early -> its episodes that were not played
     budget     whether every lane that ended early did so for a budget
     failures   the most frequent reasons of failed episodes, with their numbers"""
 
@@ -34,6 +35,7 @@ class RunEnd:
     pending: int
     interrupted: bool
     closings: dict[str, str] = field(default_factory=dict)
+    unplayed: dict[str, int] = field(default_factory=dict)
     budget: bool = False
     failures: tuple[tuple[str, int], ...] = ()
 
@@ -86,7 +88,7 @@ class Interrupts:
 
     def _handle_signal(self) -> None:
         if self._playing is None:
-            self._notify("stopping: no episode was begun")
+            self._notify("stopping: no episode was started")
             self._preparing.cancel()
         elif not self.interrupted:
             in_flight = sum(gate.statistics().in_flight for gate in self._gates)
@@ -121,6 +123,7 @@ async def play_until_done_or_stopped(scheduler: Scheduler, interrupts: Interrupt
         pending=sum(tally.pending + tally.live for tally in tallies),
         interrupted=interrupts.interrupted,
         closings={name: str(closing) for name, closing in closings.items()},
+        unplayed={name: scheduler.tallies[name].pending + scheduler.tallies[name].live for name in closings},
         budget=bool(closings) and all(isinstance(closing, BudgetSpent) for closing in closings.values()),
         failures=tuple(reasons.most_common(3)),
     )

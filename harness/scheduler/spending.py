@@ -200,7 +200,7 @@ class SpendingBudget:
 
     async def _time(self, scope: Scope, wall_s: float) -> None:
         await self._clock.sleep(wall_s)
-        self._end(scope, f"the {wall_s:g} seconds of {scope.name} are over")
+        self._end(scope, f"{scope.name} has used its {wall_s:g} seconds of this run")
 
     def _end(self, scope: Scope, reason: str) -> None:
         for method in scope.payers:
@@ -276,13 +276,13 @@ class SpendingBudget:
             if progress.begun_now >= max(1.0, FIRST_SHARE * progress.planned) and not any(
                 self._lanes[one].ended for one in account.scope.lanes
             ):
-                return f"{account.scope.name}: what an episode costs is not known yet"
+                return f"{account.scope.name}: the cost of an episode is not known yet"
             now_s = self._clock.now()
             if now_s - account.computed_s >= RECOMPUTED_S or self._idle():
                 account.stop_share, account.computed_s = self._compute_stop_share(account, now_s), now_s
             if progress.begun + 1 > account.stop_share * progress.planned + 1e-9:
                 reach = f"{100 * progress.begun / progress.planned:.0f} % of each method's episodes"
-                return f"the budget of {account.scope.name} reaches to {reach}: {account.describe_all()}"
+                return f"the budget of {account.scope.name} is enough for {reach}: {account.describe_all()}"
         return None
 
     def _compute_stop_share(self, account: _Account, now_s: float) -> float:

@@ -31,13 +31,13 @@ _DAMAGED = re.compile(r"Could not read enough bytes|[Cc]orrupt|checksum|[Ss]eria
 
 @contextmanager
 def open_to_write(
-    path: Path, *, say: Callable[[str], None] = lambda line: None
+    path: Path, *, notify: Callable[[str], None] = lambda line: None
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """Opens a connection that holds the file alone. An absent or empty file becomes a store.
 
     A store of an earlier version is brought up to date.
 
-    say      receives a line about an update
+    notify   receives a line about an update
     raises   StoreInUse, StoreError; inside the block DuckDB's errors become StoreErrors too"""
     if path.is_file() and path.stat().st_size == 0:
         path.unlink()
@@ -49,7 +49,7 @@ def open_to_write(
             connection.commit()
         else:
             version = stored_version(connection, path)
-            bring_up_to_date(connection, version=version, say=lambda line: say(f"{path}: {line}"))
+            bring_up_to_date(connection, version=version, notify=lambda line: notify(f"{path}: {line}"))
         yield connection
 
 

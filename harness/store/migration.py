@@ -60,12 +60,12 @@ def missing_parts(connection: duckdb.DuckDBPyConnection) -> MissingParts:
 
 
 def bring_up_to_date(
-    connection: duckdb.DuckDBPyConnection, *, version: int, say: Callable[[str], None]
+    connection: duckdb.DuckDBPyConnection, *, version: int, notify: Callable[[str], None]
 ) -> None:
     """Adds what the file lacks and sets its version.
 
     version   the version that the file states
-    say       receives one line after a change"""
+    notify    receives one line after a change"""
     missing = missing_parts(connection)
     if version == schema.VERSION and not missing:
         return
@@ -84,7 +84,7 @@ def bring_up_to_date(
         with suppress(duckdb.Error):  # the first error is the cause: a failed rollback must not replace it
             connection.rollback()
         raise
-    say(
+    notify(
         f"updated from store version {version} to {schema.VERSION}: added {missing}; no row was changed."
         " An older lightbulb refuses this store from now on: use the copy in your backup for it"
     )

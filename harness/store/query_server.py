@@ -128,18 +128,18 @@ class QueryServer:
         self,
         *,
         pause: Callable[[], AbstractAsyncContextManager[None]],
-        say: Callable[[str], None],
+        notify: Callable[[str], None],
     ) -> AsyncIterator[None]:
         """Answers queries as long as the block lasts; without a safe folder it says so and answers none.
 
         pause   a context in which nobody writes to the file, for backups
-        say     receives one line"""
+        notify  receives one line"""
         path = socket_path(self._store)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             refuse_foreign_folder(path.parent)
         except StoreError as error:
-            say(f"other commands cannot read the store during this run: {error}")
+            notify(f"other commands cannot read the store during this run: {error}")
             yield
             return
         path.unlink(missing_ok=True)  # of a killed run: this run holds the file's lock

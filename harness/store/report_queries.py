@@ -15,7 +15,7 @@ from harness.store.query_server import Readable
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
 BINS_A_DECADE = 8
-BIN_FIRST, BIN_LAST = -3 * BINS_A_DECADE, 4 * BINS_A_DECADE  # a millisecond to three hours
+BIN_FIRST, BIN_LAST = -6 * BINS_A_DECADE, 4 * BINS_A_DECADE  # a microsecond to three hours
 REPEATS_SHOWN = 3  # of one item by one method; `lightbulb show` has the others
 
 # Counts, times and request ids differ between two failures of one cause; they become "#".

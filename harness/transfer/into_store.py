@@ -120,19 +120,19 @@ def import_results(
     grouping: Grouping,
     *,
     wall_s: float,
-    say: Callable[[str], None],
+    notify: Callable[[str], None],
     find_game: FindGame = lambda game, folder: None,
 ) -> ImportEnd:
     """Imports everything at these paths that the store does not hold yet.
 
     wall_s      the time of the import, for its row
-    say         receives a line about an update of the store
+    notify      receives a line about an update of the store
     find_game   see open_results
     raises      SpecError, before anything is written, if a path holds no results or the grouping does not fit
                 them; StoreError"""
     sources = [open_results(path, find_game=find_game) for path in paths]
     models = grouping.models(sorted({pair for source in sources for pair in source.pairs}))
-    with open_to_write(store, say=say) as connection:
+    with open_to_write(store, notify=notify) as connection:
         stored = methods_of_models(connection)
         _refuse_other_models(models, stored, store)
         runs, last_spec = latest_spec(connection)

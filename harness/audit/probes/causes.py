@@ -90,12 +90,12 @@ def _sentence(method: str, causes: Sequence[CauseFinding]) -> str:
         return f"Cause at {method}: {'; '.join(named)}."
     consistent = [cause.cause for cause in causes if cause.state == "consistent"]
     untested = [cause.cause for cause in causes if cause.state == "untested"]
-    words = f"No cause at {method} can be named"
+    words = f"No cause at {method} can be named."
     if consistent:
-        words += f"; consistent with the observations: {', '.join(consistent)}"
+        words += f" Possible causes: {', '.join(consistent)}."
     if untested:
-        words += f"; untested: {', '.join(untested)}"
-    return f"{words}."
+        words += f" Not tested: {', '.join(untested)}."
+    return words
 
 
 # --- signs --------------------------------------------------------------------------------------------------
@@ -137,8 +137,11 @@ def _trouble(evidence: _Evidence) -> tuple[State, str]:
     if evidence.symptoms.failed_apart is None:
         return "untested", "no games were compared"
     if evidence.symptoms.failed_apart:
-        return "consistent", "episodes failed often or unevenly: the difference may lie in the missing ones"
-    return "refuted", "failed episodes are few and even"
+        return (
+            "consistent",
+            "many episodes failed, or more in one method: the difference may come from the missing ones",
+        )
+    return "refuted", "few episodes failed, and equally many in both methods"
 
 
 def _by_probe(subject: str) -> Callable[[_Evidence], tuple[State, str]]:
@@ -180,7 +183,7 @@ def _formats(evidence: _Evidence, earlier: Sequence[CauseFinding]) -> CauseFindi
     if form is None or play is None:
         return CauseFinding(cause=_FORMATS, state="untested", why="no games were compared")
     if form > -STEADY:
-        why = f"replies keep the format as at the reference ({form:+.1f} points)"
+        why = f"replies keep the format as often as the reference's ({form:+.1f} points)"
         return CauseFinding(cause=_FORMATS, state="refuted", why=why)
     observed = f"replies break the format ({form:+.1f} points)"
     if abs(play) >= max(STEADY, abs(form) / 2):
@@ -192,7 +195,7 @@ def _formats(evidence: _Evidence, earlier: Sequence[CauseFinding]) -> CauseFindi
     if open_causes:
         why = f"{observed}, but these could have the same effect: {', '.join(open_causes)}"
         return CauseFinding(cause=_FORMATS, state="consistent", why=why)
-    why = f"{observed} while quality is steady ({play:+.1f}), and every probe is answered as at the reference"
+    why = f"{observed} while quality is steady ({play:+.1f}), and all probes have the same result as at the reference"
     return CauseFinding(cause=_FORMATS, state="supported", why=why)
 
 
@@ -236,5 +239,5 @@ def _weights(evidence: _Evidence, earlier: Sequence[CauseFinding]) -> CauseFindi
     if open_causes:
         why = f"words differ, but these could have the same effect: {', '.join(open_causes)}"
         return CauseFinding(cause=_WORDS, state="consistent", why=why)
-    why = f"{sentence}, and every other cause of that is refuted"
+    why = f"{sentence}, and every other cause is excluded"
     return CauseFinding(cause=_WORDS, state="supported", why=why)

@@ -32,7 +32,11 @@ def usage(rows: Sequence[ProbeRecord]) -> Reading:
         return "broken", words, {"uncounted": uncounted}
     empty = sum(bool(row.reply) and not row.completion_tokens for row in replies)
     if empty:
-        return "broken", f"{empty} of {len(replies)} replies are reported as no tokens", {"empty": empty}
+        return (
+            "broken",
+            f"{empty} of {len(replies)} replies have text, but 0 tokens are reported",
+            {"empty": empty},
+        )
     return "kept", f"all {len(replies)} answers report their tokens", {}
 
 
@@ -44,7 +48,7 @@ def max_tokens(rows: Sequence[ProbeRecord]) -> Reading:
     over = [row.completion_tokens for row in short if (row.completion_tokens or 0) > row.tokens_max]
     if over:
         most = max(count or 0 for count in over)
-        words = f"the maximum was {SHORT_TOKENS} tokens, a reply has {most}"
+        words = f"the maximum was {SHORT_TOKENS} tokens, but a reply has {most}"
         return "broken", words, {"asked": SHORT_TOKENS, "given": most}
     lengths = {row.name: len(row.reply or "") for row in answered(rows, "greedy")}
     longer = [
@@ -56,9 +60,7 @@ def max_tokens(rows: Sequence[ProbeRecord]) -> Reading:
     ]
     if longer:
         given = len(longer[0].reply or "")
-        words = (
-            f"the maximum was {SHORT_TOKENS} tokens, a reply has {given} characters and reports fewer tokens"
-        )
+        words = f"the maximum was {SHORT_TOKENS} tokens, but a reply has {given} characters; it reports fewer tokens"
         return "broken", words, {"given": given}
     return "kept", f"no reply is longer than the maximum of {SHORT_TOKENS} tokens", {}
 
@@ -72,7 +74,7 @@ def output_cap(rows: Sequence[ProbeRecord]) -> Reading:
     cut = [count for row, count in zip(long, counts, strict=True) if row.finish_reason in CUT_REASONS]
     early = [count for count in cut if count < LONG_TOKENS]
     if early:
-        words = f"allowed {LONG_TOKENS} tokens, replies were cut at {max(early)}"
+        words = f"{LONG_TOKENS} tokens were allowed, but replies were cut at {max(early)}"
         return "broken", words, {"cap": max(early)}
     if len(counts) > 1 and len(set(counts)) == 1 and counts[0] < LONG_TOKENS:
         words = f"every long reply has {counts[0]} tokens and reports that it ended by itself"
@@ -92,16 +94,24 @@ def context(rows: Sequence[ProbeRecord]) -> Reading:
     ignored = None not in near | far and len(near) == 2 and len(far) == 1
     ten, hundred, thousand = (counts[str(words)] for words in LENGTHS[1:])
     if thousand - hundred < PROPORTIONAL * 10 * (hundred - ten):
-        effect = "its beginning changes nothing" if ignored else "its beginning still changes the reply"
-        words = f"a prompt ten times as long counts only {thousand} tokens; {effect}"
+        effect = (
+            "its beginning has no effect on the reply" if ignored else "its beginning still changes the reply"
+        )
+        words = f"a prompt that is ten times as long counts as only {thousand} tokens; {effect}"
         return "broken", words, {"tokens": thousand}
     if ignored:
-        words = f"{thousand} tokens are counted, but the beginning of a long prompt changes nothing"
+        words = (
+            f"{thousand} tokens are counted, but the beginning of a long prompt has no effect on the reply"
+        )
         return "unclear", words, {"tokens": thousand}
     if len(far) == 2 and None not in far:
         words = f"text before a thousand tokens still changes the reply; {thousand} tokens were counted"
         return "kept", words, {}
-    return "unclear", "counts grow with the prompt; the replies do not show whether its beginning is read", {}
+    return (
+        "unclear",
+        "token counts grow with the prompt, but the replies do not show whether its beginning is read",
+        {},
+    )
 
 
 def prompt_and_template(
@@ -135,21 +145,21 @@ def _other_counts(here: dict[str, int], there: dict[str, int]) -> str:
     slope = (here["1000"] - here["1"]) / max(1, there["1000"] - there["1"])
     cut = here["1000"] - here["100"] < PROPORTIONAL * 10 * (here["100"] - here["10"])
     if slope < SAME_TOKENIZER and cut:
-        return "long prompts are cut: see context"
+        return "long prompts are cut; see the subject context"
     return f"the same text has {slope:.2f} times the reference's tokens: another tokenizer, or rounded counts"
 
 
 def _prompt(extra: float, figures: dict[str, int]) -> Reading:
     if extra > 0:
         words = (
-            f"every conversation has {extra:g} tokens more than at the reference: a prompt is added, or a "
-            "special token"
+            f"every conversation has {extra:g} tokens more than at the reference: the method adds a "
+            "prompt or a special token"
         )
         return "broken", words, figures
     if extra < 0:
         words = (
-            f"every conversation has {-extra:g} tokens fewer than at the reference, which may be the method "
-            "that adds a prompt"
+            f"every conversation has {-extra:g} tokens fewer than at the reference; perhaps the reference "
+            "adds a prompt"
         )
         return "broken", words, figures
     return "kept", "conversations have as many tokens as at the reference", figures

@@ -62,7 +62,7 @@ def stop(rows: Sequence[ProbeRecord]) -> Reading:
             return "broken", f"a reply {fault} ({text.strip()!r})", {}
         unclear = unclear or reply.rstrip() not in expected
     if unclear:
-        words = "replies differ before the stop text; this needs a temperature 0 that repeats its replies"
+        words = "replies already differ before the stop text; the test needs equal replies at temperature 0"
         return "unclear", words, {}
     return "kept", "replies end where the stop text would have come", {}
 
@@ -90,7 +90,11 @@ def temperature(rows: Sequence[ProbeRecord]) -> Reading:
     if p > P_NONE and cold < NOT_GREEDY_MATCH:
         return "broken", f"{words}: temperature 0 is not served", figures
     if cold < GREEDY_MATCH:
-        return "unclear", f"{words}: the temperature may be higher than asked, or batches are noisy", figures
+        return (
+            "unclear",
+            f"{words}: the temperature may be higher than requested, or batching adds noise",
+            figures,
+        )
     return "unclear", words, figures
 
 
@@ -180,8 +184,8 @@ def one_model(own: Sequence[ProbeRecord], reference: Sequence[ProbeRecord]) -> R
         )
         return "broken", words, figures
     if not repeated and (strays <= asked * STRAYS or noisy):
-        return "kept", f"{words}: no second model", figures
-    return "unclear", f"{words}: several models, or noisy batches", figures
+        return "kept", f"{words}: there is no sign of a second model", figures
+    return "unclear", f"{words}: there may be several models, or batching adds noise", figures
 
 
 def same_words(own: Sequence[ProbeRecord], reference: Sequence[ProbeRecord]) -> Reading:

@@ -110,12 +110,12 @@ def drift(method: str, days: Sequence[Day], *, days_mean: float = DAYS_MEAN) -> 
     days_mean  mean number of days to a false alarm
     raises     AuditError with fewer than two days, or if no ask was put on two of them"""
     if len(days) < 2:
-        raise AuditError(f"{method}: drift needs two days at least")
+        raise AuditError(f"{method}: drift needs at least two days")
     panel = _panel(days)
     if not (panel.count > 0).sum(axis=0).max() > 1:
         raise AuditError(
-            f"{method}: no ask was put on two of these days; play the same sweep again, into a store of its "
-            "own"
+            f"{method}: no prompt was used on two of these days; play the same sweep on each day, with a store for "
+            "each day"
         )
     findings = judge_days(panel, np.array([day.weekend for day in days]), [d.label for d in days], days_mean)
     return Drift(
@@ -244,24 +244,23 @@ def _sentence(method: str, findings: Sequence[DayFinding], days_mean: float) -> 
     alarms = [day for day in findings if day.alarm]
     if alarms:
         when = "; ".join(
-            f"{day.label} by {100 * abs(day.difference or 0.0):.0f} %, where days ordinarily differ by "
+            f"{day.label} by {100 * abs(day.difference or 0.0):.0f} %, ordinary days by "
             f"{100 * (day.ordinary or 0.0):.1f} %"
             for day in alarms
         )
         return (
-            f"{method} has changed: its replies differ from those of earlier days by more than ordinary "
-            f"day-to-day variation ({when}). A false alarm comes once in {days_mean:,.0f} days. "
-            "Audit full sweeps of before and after, on equal items."
+            f"{method} has changed: its replies differ from those of earlier days by more than the ordinary "
+            f"day-to-day variation ({when}). One false alarm in {days_mean:,.0f} days is expected. To test the "
+            "change, audit two full sweeps on equal items: one from before and one from after it."
         )
     last = findings[-1]
     if last.difference is None or last.ordinary is None:
         return (
-            f"{method}: not enough days yet: a day needs {DAYS_MIN} earlier days, {OF_A_KIND_MIN} of them of "
-            f"its kind (weekend or not); there are {len(findings)} days in all."
+            f"{method}: there are not enough days yet. A day needs {DAYS_MIN} earlier days, {OF_A_KIND_MIN} of "
+            f"them of the same kind (weekend or not). There are {len(findings)} days in all."
         )
     return (
-        f"{method}: no change beyond ordinary day-to-day variation in {len(findings)} days; the last one "
-        f"differs by {100 * abs(last.difference):.1f} %, where days ordinarily differ by "
-        f"{100 * last.ordinary:.1f} %. "
+        f"{method}: no change beyond the ordinary day-to-day variation in {len(findings)} days. The last day "
+        f"differs by {100 * abs(last.difference):.1f} %, ordinary days by {100 * last.ordinary:.1f} %. "
         f"Changes below {100 * MARGIN:.0f} % are not reported."
     )

@@ -21,7 +21,10 @@ class Ratio:
     high: float
 
     def __str__(self) -> str:
-        return f"rho {self.rho:.2f} [{self.low:.2f}, {self.high:.2f}]"
+        return (
+            f"replies of two methods diverge {self.rho:.2f} times as often as replies of one method "
+            f"[{self.low:.2f}, {self.high:.2f}]"
+        )
 
 
 def verdict_sentence(
@@ -39,22 +42,23 @@ def verdict_sentence(
     p                  of "no difference", after Holm
     margin             of rho
     prompts_to_settle  None unless the verdict is INCONCLUSIVE and the number is known"""
-    figures = f"{ratio}, p {format_p(p)}" if ratio else f"p {format_p(p)}"
+    figures = f"p {format_p(p)}; {ratio}" if ratio else f"p {format_p(p)}"
     if verdict == "EQUIVALENT":
-        detectable = f"; a difference is detectable (p {format_p(p)})" if p <= alpha else ""
         return (
-            f"Replies to identical prompts are as similar across methods as within one ({ratio}){detectable}."
+            "Replies to identical prompts are as similar across methods as within one method "
+            f"({ratio}).{_detectable(p, alpha)}"
         )
     if verdict == "DIFFERENT":
         return f"Replies to identical prompts differ ({figures})."
     needed = (
-        "two repeats of each method"
+        "play each method with two repeats"
         if prompts_to_settle is None
-        else f"about {prompts_to_settle:,} prompts with as many repeats as now"
+        else f"use about {prompts_to_settle:,} prompts with as many repeats as now"
     )
     return (
-        f"Too few prompts to tell whether replies differ ({figures}). "
-        f"To confirm a ratio below {margin:g}: {needed}."
+        f"There are too few prompts to decide whether replies differ ({figures}). "
+        f"To confirm that replies of two methods diverge less than {margin:g} times as often as replies of one "
+        f"method, {needed}."
     )
 
 
@@ -73,51 +77,60 @@ def hardly_repeating(
     self_match         share of pairs of replies of one method that are equal
     p                  of "no difference", after Holm
     prompts_to_settle  None unless the verdict is INCONCLUSIVE and the number is known"""
-    auc = f"AUC {test.auc:.3f}, at most {test.auc_high:.3f}" if test else ""
+    auc = f"AUC {test.auc:.3f}, upper bound {test.auc_high:.3f}" if test else ""
     if verdict == "DIFFERENT":
         return (
-            f"Replies to identical prompts differ ({f'classifier {auc}, ' if test else ''}p {format_p(p)})."
+            f"Replies to identical prompts differ ({f'classifier: {auc}; ' if test else ''}p {format_p(p)})."
         )
     if verdict == "EQUIVALENT" and test and test.share_high is not None:
-        detectable = f"; a difference is detectable (p {format_p(p)})" if p <= alpha else ""
         return (
-            "Replies to identical prompts hardly repeat; a classifier can tell apart fewer than 10 of 100 of "
-            f"them ({auc}, margin {AUC_MARGIN:g}), and at most {100 * max(test.share_high, 0.0):.0f} of 100 "
-            f"are unlike the reference's replies to the same prompt{detectable}."
+            "Replies to identical prompts are seldom equal, so a classifier compares them. It can tell apart "
+            f"fewer than 10 of 100 replies ({auc}, margin {AUC_MARGIN:g}). At most "
+            f"{100 * max(test.share_high, 0.0):.0f} of 100 replies are unlike the reference's replies to the "
+            f"same prompt.{_detectable(p, alpha)}"
         )
-    equal = f"{100 * self_match:.0f} % of pairs within a method are equal"
-    begin = f"Replies to identical prompts hardly repeat ({equal})"
-    advice = "Play at temperature 0, where replies repeat, to settle it"
+    equal = f"{100 * self_match:.0f} % of pairs of replies of one method are equal"
+    begin = f"Replies to identical prompts are seldom equal ({equal})."
+    advice = "For a decision, play at temperature 0, where replies repeat"
     if test is None:
-        return f"{begin}, and there are too few prompts to tell them apart (p {format_p(p)}). {advice}."
+        return f"{begin} There are too few prompts to tell them apart (p {format_p(p)}). {advice}."
     if test.share_high is None:
         return (
-            f"{begin}, and replies to different prompts are too similar to notice 10 of 100 wrong ones "
-            f"(p {format_p(p)}). {advice}."
+            f"{begin} Replies to different prompts are so similar that 10 wrong ones of 100 would not be "
+            f"noticed (p {format_p(p)}). {advice}."
         )
     needed = (
-        f", or about {prompts_to_settle:,} prompts with as many repeats as now" if prompts_to_settle else ""
+        f", or use about {prompts_to_settle:,} prompts with as many repeats as now"
+        if prompts_to_settle
+        else ""
     )
     return (
-        f"{begin}, and these prompts do not show that fewer than 10 of 100 can be told apart ({auc}, margin "
-        f"{AUC_MARGIN:g}; at most {100 * test.share_high:.0f} of 100 unlike the reference's; "
-        f"p {format_p(p)})."
-        f" {advice}{needed}."
+        f"{begin} There are too few prompts to show that a classifier can tell apart fewer than 10 of 100 "
+        f"replies ({auc}, margin {AUC_MARGIN:g}; p {format_p(p)}). At most {100 * test.share_high:.0f} of 100 "
+        f"replies are unlike the reference's. {advice}{needed}."
     )
+
+
+def _detectable(p: float, alpha: float) -> str:
+    if p > alpha:
+        return ""
+    return f" There is a difference (p {format_p(p)}), but it is smaller than the margin."
 
 
 def not_compared(reference: str, share: float, prompts: int) -> str:
     """Returns the sentence for one repeat, where the reference's agreement with itself is not known."""
     return (
-        "Replies to identical prompts were not compared: each method gave one reply to a prompt, so its "
-        f"agreement with itself is not known ({100 * share:.0f} % of {prompts} replies equal those of "
-        f"{reference})."
+        "Replies to identical prompts were not compared: each method gave only one reply to a prompt, so it "
+        "is not known how often two replies of one method are equal "
+        f"({100 * share:.0f} % of {prompts} replies equal those of {reference})."
     )
 
 
 def reference_again(ratio: Ratio | None, *, p: float | None) -> str:
     """Returns the sentence of the reference's A/A replicate; p is None with one repeat."""
     if p is None:
-        return "The reference's replies were not compared with its second run: one reply to each prompt."
-    figures = f"{ratio}, p {format_p(p)}" if ratio else f"p {format_p(p)}"
-    return f"The reference's replies compared with its second run: {figures}."
+        return (
+            "The reference's replies were not compared with its second run: each prompt has only one reply."
+        )
+    figures = f"p {format_p(p)}; {ratio}" if ratio else f"p {format_p(p)}"
+    return f"The test for a difference between the replies of the reference's two runs gives {figures}."

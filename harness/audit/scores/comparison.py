@@ -255,7 +255,7 @@ def _mostly(games: Sequence[GameFinding], alpha: float) -> tuple[str, str, float
     parts = [
         (game.game, name, value)
         for game in significant
-        for name, value in (("form", game.form), ("play", game.play))
+        for name, value in (("format", game.form), ("quality", game.play))
     ]
     return max(parts, key=lambda part: abs(part[2]))
 

@@ -26,7 +26,8 @@ from harness.audit.scores.evidence import AuditRules
 from harness.audit.scores.findings import Audit, Comparison, SetAside
 from harness.audit.scores.intervals import Strata, equivalence_interval, equivalence_p, strata, total
 from harness.audit.scores.sign_flips import DRAWS, DRAWS_MAX, sign_flip_test
-from harness.audit.verdicts import Verdict, decide, label
+from harness.audit.scores.verdict_sentences import RUNS_ONLY
+from harness.audit.verdicts import Verdict, decide, format_p, label
 from harness.core.records import LookRecord
 
 TRIPWIRE_SHARE = 0.1  # of alpha: the monitor finds gross defects only, which need little of it
@@ -274,23 +275,24 @@ def sentence(look: InterimResult, *, method: str, reference: str, margin: float)
     span = f"[{look.low:+.1f}, {look.high:+.1f}]"
     if look.kind == "tripwire":
         return (
-            f"{method} differs from {reference}: {look.difference:+.1f} points {span} after the "
+            f"{method} differs from {reference} by {look.difference:+.1f} points {span} after the "
             f"first plays of {look.items} items (e-value {look.e_value:,.0f}; "
-            f"the sequential monitor stops at {look.e_stop:,.0f})."
+            f"a value of {look.e_stop:,.0f} stops the method)."
         )
     if look.verdict == "DIFFERENT":
         return (
-            f"{method} differs from {reference}: {look.difference:+.1f} points {span} {when} "
-            f"(p {look.p_difference:.2g}, level {look.level_difference:.2g})."
+            f"{method} differs from {reference} by {look.difference:+.1f} points {span} {when} "
+            f"(p {format_p(look.p_difference)}, significance level {look.level_difference:.2g})."
         )
     if look.verdict == "EQUIVALENT":
         open_span = f"[{look.equivalence_low:+.1f}, {look.equivalence_high:+.1f}]"
         return (
-            f"{method} is equivalent to {reference} within {margin:g} points: "
-            f"{look.difference:+.1f} {open_span} {when}."
+            f"{method} is equivalent to {reference} within {margin:g} points {when}: "
+            f"the difference is {look.difference:+.1f} points {open_span}."
         )
     return (
-        f"{method} may lie anywhere from {look.low:+.1f} to {look.high:+.1f} points off {reference} {when}."
+        f"No verdict yet on {method} {when}: the difference from {reference} is between {look.low:+.1f} and "
+        f"{look.high:+.1f} points."
     )
 
 
@@ -325,7 +327,7 @@ def _with_early_verdict(audit: Audit, aside: SetAside, row: LookRecord | None) -
         label=label(result.verdict, margin=audit.margin, low=result.low, high=result.high),
         low=result.low,
         high=result.high,
-        sentence=f"{words} Scope: these runs.",
+        sentence=f"{words}{RUNS_ONLY}",
     )
 
 
@@ -334,13 +336,13 @@ def _with_interim_verdict(audit: Audit, comparison: Comparison, row: LookRecord 
         return comparison
     if row is None:
         waiting = (
-            f"{comparison.method} has had no interim analysis yet: "
-            "a quarter of the items has to be played through both methods first."
+            f"There is no interim analysis of {comparison.method} yet: "
+            "both methods must first play a quarter of the items."
         )
         return replace(comparison, verdict="INCONCLUSIVE", label="INCONCLUSIVE", sentence=waiting, plan=None)
     look = InterimResult(**{name: getattr(row, name) for name in InterimResult.__slots__})
     words = sentence(look, method=comparison.method, reference=audit.reference, margin=audit.margin)
-    more = " Its play has not ended." if not look.last else " Scope: these runs." if look.settled else ""
+    more = " The method is still being played." if not look.last else RUNS_ONLY if look.settled else ""
     shown = {
         name: getattr(look, name)
         for name in ("difference", "se", "low", "high", "equivalence_low", "equivalence_high")

@@ -9,6 +9,9 @@ from __future__ import annotations
 from harness.audit.scores.sample_size import SampleSizePlan
 from harness.audit.verdicts import Scope, format_p
 
+RUNS_ONLY = " This result holds for these runs only."
+_COUNTED = "Holm's adjustment for several methods still counts it, with p = 1."
+
 
 def different(
     *,
@@ -28,12 +31,13 @@ def different(
 
     low, high  interval of the difference in mean score
     p          after Holm over the methods
-    mostly     the game, "form" or "play", and the part of that game's difference that it accounts for"""
+    mostly     the game, "format" or "quality", and the part of that game's difference that it accounts for"""
     game, part, points = mostly
+    adjusted = f", adjusted for {methods} methods by Holm's method" if methods > 1 else ""
     return (
-        f"{method} differs from {reference}: {difference:+.1f} points [{low:+.1f}, {high:+.1f}] "
-        f"on {items} items x {repeats} (p {format_p(p)}, {methods} method{'s' if methods > 1 else ''}, Holm). "
-        f"Mostly {game}: {part} {points:+.1f}. Scope: {scope}."
+        f"{method} differs from {reference} by {difference:+.1f} points [{low:+.1f}, {high:+.1f}] "
+        f"on {items} items, {_times(repeats)} (p {format_p(p)}{adjusted}). "
+        f"The largest part is in {game}: {points:+.1f} points by {part}.{_about(scope)}"
     )
 
 
@@ -54,10 +58,14 @@ def equivalent(
     level         of the interval, in percent
     low, high     equivalence interval
     p_detectable  None unless a difference is detectable"""
-    detectable = "" if p_detectable is None else f"; a difference is detectable (p {format_p(p_detectable)})"
+    detectable = (
+        ""
+        if p_detectable is None
+        else f" The difference is not 0 (p {format_p(p_detectable)}), but it is smaller than the margin."
+    )
     return (
-        f"{method} is equivalent to {reference} within {margin:g} points: {difference:+.1f} "
-        f"[{level:g} % {low:+.1f}, {high:+.1f}]{detectable}.{_runs_only(scope)}"
+        f"{method} is equivalent to {reference} within {margin:g} points: the difference is {difference:+.1f} "
+        f"points, {level:g} % interval [{low:+.1f}, {high:+.1f}].{detectable}{_runs_only(scope)}"
     )
 
 
@@ -82,20 +90,24 @@ def inconclusive(
     repeats          played so far
     plan             None in an interim analysis: the rest of the sweep is still to come
     margin_smallest  the smallest margin that repeats alone can confirm on these items; None where unknown"""
-    span = f"{method} may lie anywhere from {low:+.1f} to {high:+.1f} {unit} off {reference}."
+    span = (
+        f"The difference between {method} and {reference} is between {low:+.1f} and {high:+.1f} {unit}, "
+        "rare differences included; this range is too wide for a decision."
+    )
     if plan is None:
         return f"{span}{_runs_only(scope)}"
     if plan.repeats is not None:
-        needed, impossible = f"{plan.repeats} repeats in all{_price(plan)}", ""
+        needed, impossible = f"play each item {plan.repeats} times", ""
     else:
-        needed = f"about {plan.items:,} items in all x {repeats}{_price(plan)}"
+        needed = f"play about {plan.items:,} items, {_times(repeats)}"
         impossible = ""
         if margin_smallest is not None and margin_smallest > margin:
             confirmed = (
                 f"a margin below {margin_smallest:.1f} {unit}" if margin_smallest < 100 else "any margin"
             )
-            impossible = f"; with these items no number of repeats can confirm {confirmed}"
-    return f"{span} To settle {margin:g} {unit}: {needed}{impossible}.{_runs_only(scope)}"
+            impossible = f" With these items, no number of repeats can confirm {confirmed}."
+    advice = f" To decide with the margin of {margin:g} {unit}, {needed}{_price(plan)}."
+    return f"{span}{advice}{impossible}{_runs_only(scope)}"
 
 
 def missing_data(
@@ -106,13 +118,10 @@ def missing_data(
     low, high  the union of the intervals with every missing play at its worst and at its best"""
     failed = failed_reference + failed_method
     return (
-        f"{method} cannot be judged against {reference}: {failed:,} plays are missing ({failed_method:,} of "
-        f"{method}, "
-        f"{failed_reference:,} of {reference}), and with what they may have scored the difference lies "
-        "between "
-        f"{low:+.1f} and {high:+.1f} points. The same sweep with --retry-failed plays them again; of "
-        "imported "
-        "results, import the missing records."
+        f"{method} cannot be compared with {reference}: {failed:,} plays are missing ({failed_method:,} of "
+        f"{method}, {failed_reference:,} of {reference}). Depending on the scores that these plays would "
+        f"have had, the difference is between {low:+.1f} and {high:+.1f} points. To play them again, run the "
+        "sweep with --retry-failed. For imported results, import the missing records."
     )
 
 
@@ -120,7 +129,7 @@ def nothing_played(*, method: str, reference: str) -> str:
     """Returns the sentence for two methods of which neither played one episode to its end."""
     return (
         f"Neither {method} nor {reference} played one episode by the rules: all were aborted. "
-        "Their scores cannot tell them apart, nor show that they are equal."
+        "Their scores show neither a difference nor that the methods are equivalent."
     )
 
 
@@ -130,69 +139,71 @@ def unfinished(*, method: str, reference: str, low: float, high: float, not_ende
     low, high  bounds of the difference with every play that has not ended at 0 and at 100
     not_ended  plays of both methods"""
     return (
-        f"{method} cannot be judged against {reference} yet: {not_ended:,} of their planned plays have not "
-        "ended, and "
-        "those that have are not a sample, because short plays end first. With every play that has not ended "
-        "at 0 "
-        f"and at 100 the difference lies between {low:+.1f} and {high:+.1f} points. "
-        "The same command that began the sweep continues it."
+        f"{method} cannot be compared with {reference} yet: {not_ended:,} of their planned episodes have not "
+        "ended. Short episodes end first, so those that have ended are not a fair sample. If each of the "
+        "others scored 0 or 100, "
+        f"the difference would be between {low:+.1f} and {high:+.1f} points. "
+        "To continue the sweep, run it again with the same command."
     )
 
 
 def nothing_finished(*, method: str, failed: int) -> str:
     """Returns the sentence for a method without a finished episode."""
     return (
-        f"{method} has no verdict: none of its episodes finished ({failed:,} failed). Repair the access "
-        "method and run "
-        "the sweep with --retry-failed. Holm's adjustment counts it with p = 1."
+        f"{method} has no verdict: none of its episodes finished ({failed:,} failed). Correct the access "
+        f"method, then run the sweep with --retry-failed. {_COUNTED}"
     )
 
 
 def left_out(*, method: str) -> str:
     """Returns the sentence for a method that the command leaves out."""
-    return (
-        f"{method} was left out by this command, after the data were collected. "
-        "Holm's adjustment counts it with p = 1."
-    )
+    return f"{method} was left out by this command, after the data were collected. {_COUNTED}"
 
 
 def interim(*, number: int, of: int, share: float) -> str:
     """Returns the sentence about the interim analysis that a verdict rests on; share of the planned plays."""
     return (
-        f"The sweep is not finished: this is interim analysis {number} of {of}, of the first "
-        f"{100 * share:.0f} % of the "
-        "planned plays, at its own level."
+        f"The sweep is not finished. This is interim analysis {number} of {of}: it uses the first "
+        f"{100 * share:.0f} % of the planned plays, and a significance level of its own."
     )
 
 
 def apart_in_time(*, method: str, reference: str) -> str:
     """Returns the sentence for methods that were not played at the same time."""
     return (
-        f"The plays of {method} and of {reference} were not at the same time, so a change of the service in "
-        "between "
-        "would look like a difference of the methods."
+        f"{method} and {reference} were not played at the same time. A change of the service between the two "
+        "times would look like a difference between the methods."
     )
 
 
 def game_left_out(*, game: str, method: str) -> str:
     """Returns the sentence for a game that one method never scored."""
-    return f"{game} is not compared: {method} has no score in it."
+    return f"{game} is not compared, because {method} has no score in it."
 
 
 def never_played(games: tuple[str, ...]) -> str:
     """Returns the sentence for games of which neither method played an episode."""
-    return f"Neither method played an episode of {', '.join(games)}: there they count 0 points each."
+    return f"Neither method completed an episode of {', '.join(games)}: both get 0 points there."
 
 
 def replicate(*, difference: float, low: float, high: float, p: float) -> str:
     """Returns the sentence about the reference's A/A replicate."""
     return (
-        f"The reference against itself: {difference:+.1f} [{low:+.1f}, {high:+.1f}]; joint p {format_p(p)}."
+        f"The two runs of the reference differ by {difference:+.1f} points [{low:+.1f}, {high:+.1f}] "
+        f"(p {format_p(p)}, over all games, for scores and % played)."
     )
 
 
+def _about(scope: Scope) -> str:
+    return _runs_only(scope) or " This result holds for the access method, not only for these runs."
+
+
 def _runs_only(scope: Scope) -> str:
-    return " Scope: these runs." if scope == "these runs" else ""
+    return RUNS_ONLY if scope == "these runs" else ""
+
+
+def _times(repeats: int) -> str:
+    return "each played once" if repeats == 1 else f"each played {repeats} times"
 
 
 def _price(plan: SampleSizePlan) -> str:

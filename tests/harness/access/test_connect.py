@@ -156,7 +156,7 @@ def test_servers_are_asked_before_play(tmp_path: Path) -> None:
         assert "does not serve 'lama'; did you mean \"llama\"?" in message
         b, c = (line for line in message.splitlines() if "127.0.0.1:9" in line)
         assert "check base_url and the server" in b
-        assert "check base_url, key_env and the server" in c
+        assert "check base_url and the server" in c
 
     anyio.run(scenario)
 

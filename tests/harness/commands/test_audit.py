@@ -23,7 +23,7 @@ def test_scores_and_verdicts_are_printed(played: Path) -> None:
     assert comparison["label"] in spoken
     assert "identical prompts" in spoken
     assert found["scores"]["again"]["method"] == "bots/good (again)"
-    assert "The reference against itself: " in spoken
+    assert "The two runs of the reference differ by " in spoken
 
 
 def test_what_the_time_went_to_is_said(played: Path) -> None:
@@ -34,7 +34,7 @@ def test_what_the_time_went_to_is_said(played: Path) -> None:
         parts = [one[name] for name in ("provider", "quota", "backing_off", "own_cpu", "starved")]
         assert sum(parts) == pytest.approx(1.0)
         assert min(parts) >= 0.0
-    assert "bots/good: mostly " in lightbulb("scores", played, "--why").stdout
+    assert "bots/good: most of the time, " in lightbulb("scores", played, "--why").stdout
 
 
 def test_the_view_of_clemscores_is_the_score_table(played: Path) -> None:
@@ -62,7 +62,7 @@ def test_a_difference_fails_on_request_and_makes_a_page(tmp_path: Path) -> None:
     assert before
     asked = lightbulb("audit", store, "--html", page, "--fail-on-difference")
     assert asked.returncode == 5, asked.stderr
-    assert f"Plan {str(plan)[:8]}, written before the first call" in asked.stdout
+    assert f"Audit plan {str(plan)[:8]} was stored before the first call" in asked.stdout
     assert "<!doctype html>" in page.read_text("utf-8")
     unasked = lightbulb("audit", store, "--json", "--margin", 4)
     (found,) = json.loads(unasked.stdout)
@@ -101,7 +101,7 @@ def test_an_audit_is_planned_before_any_call(tmp_path: Path, played: Path) -> No
     sweep = bots_sweep(tmp_path)
     guessed = lightbulb("audit", "--plan", sweep)
     assert guessed.returncode == 0, guessed.stderr
-    assert "WARNING: too small for its margins of 3 points and 5 % played" in guessed.stdout
+    assert "WARNING: the sweep is too small for a decision with margins of 3 points" in guessed.stdout
     assert "guessed" in guessed.stdout
     (told,) = json.loads(lightbulb("audit", "--plan", sweep, "--from", played, "--json").stdout)
     assert {game["source"] for game in told["prospect"]["games"]} == {f"as in {played}"}
@@ -140,7 +140,7 @@ def test_an_unfinished_sweep_gets_no_verdict_from_its_short_plays(tmp_path: Path
     assert model["methods"][1]["clemscore"]["value"] is None
     for command in ("scores", "audit"):
         assert "The sweep is not finished" in lightbulb(command, store).stdout
-        assert f"18 planned, {sloppy['ended']} ended, 0 failed" in lightbulb(command, store).stdout
+        assert f"18 episodes planned, {sloppy['ended']} ended, 0 failed" in lightbulb(command, store).stdout
     page = tmp_path / "page.html"
     assert lightbulb("report", store, "-o", page).returncode == 0
     assert "INCONCLUSIVE (unfinished)" in page.read_text("utf-8")
@@ -161,7 +161,7 @@ def test_whole_blocks_of_an_unfinished_sweep_are_judged(tmp_path: Path, played: 
     (comparison,) = found["scores"]["comparisons"]
     assert (comparison["interim"]["number"], comparison["interim"]["of"]) == (3, 4)
     assert comparison["items"] == 18 - len(last)
-    assert "The sweep is not finished: this is interim analysis 3 of 4" in comparison["sentence"]
+    assert "The sweep is not finished. This is interim analysis 3 of 4" in comparison["sentence"]
     assert found["complete"] is False
 
 

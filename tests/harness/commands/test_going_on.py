@@ -79,7 +79,7 @@ def test_ctrl_c_drains_and_says_how_to_go_on(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
-    assert f"go on with: lightbulb run {sweep}" in said
+    assert f"continue with: lightbulb run {sweep}" in said
     store = sweep.with_suffix(".duckdb")
     (before,) = rows(store, "SELECT count(*) FROM calls")
     assert lightbulb("run", sweep).returncode == 0
@@ -111,7 +111,7 @@ def test_a_running_sweep_answers_questions(tmp_path: Path) -> None:
         counted = lightbulb("sql", store, "SELECT count(*) AS calls FROM calls", "--json")
         assert json.loads(counted.stdout)["calls"] > 0, counted.stderr
         assert "bots/good" in lightbulb("scores", store).stdout
-        assert "bots/good: mostly " in lightbulb("scores", store, "--why").stdout
+        assert "bots/good: most of the time, " in lightbulb("scores", store, "--why").stdout
         before = lightbulb("sql", store, "SELECT count(*) FROM calls").stdout
         copied = tmp_path / "copied.csv"
         for harm in (

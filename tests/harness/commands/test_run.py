@@ -40,7 +40,7 @@ def test_a_budget_ends_a_run_and_more_of_it_goes_on(tmp_path: Path, played: Path
     first = lightbulb("run", sweep)
     assert first.returncode == 4, first.stderr
     assert f"of {calls // 2} calls" in first.stderr
-    assert "stopped by its budget; raise the budget, and go on with: lightbulb run" in first.stderr
+    assert "stopped by its budget; raise the budget, then continue with: lightbulb run" in first.stderr
     store = tmp_path / "t.duckdb"
     (spent,) = rows(store, "SELECT count(*) FROM calls")[0]
     assert isinstance(spent, int)
@@ -102,7 +102,7 @@ def test_two_methods_play_together(tmp_path: Path) -> None:
         "weak/bot+strong/bot",
     ]
     assert (
-        "strong/bot+weak/bot: the 8 episodes of this pair are not in the plan"
+        "strong/bot+weak/bot: the plan does not include the 8 episodes of this pair"
         in lightbulb("plan", sweep).stdout
     )
     sweep.write_text(PAIRS.replace("[games.taboo]\nitems = 8\n", "").replace('games = ["taboo"]\n', ""))
@@ -129,7 +129,7 @@ again = false
     ran = lightbulb("run", sweep)
     assert ran.returncode == 0, ran.stderr
     (named,) = [line for line in ran.stderr.splitlines() if "aborted" in line]
-    assert named.startswith("m/broken: all 6 episodes aborted, most of them: ")
+    assert named.startswith("m/broken: all 6 episodes were aborted. The most frequent reason: ")
     episode = named.split()[-1]
     assert rows(
         tmp_path / "b.duckdb", f"SELECT method, outcome FROM scores WHERE episode_id = '{episode}'"
@@ -145,7 +145,7 @@ def test_a_sweep_that_may_stop_early_does(tmp_path: Path) -> None:
     ended = lightbulb("run", sweep)
     assert ended.returncode == 0, ended.stderr
     assert "bots/sloppy differs from bots/good" in ended.stderr
-    assert "No more of it is played." in ended.stderr
+    assert "No more episodes of bots/sloppy are played." in ended.stderr
     store = sweep.with_suffix(".duckdb")
     assert rows(store, 'SELECT verdict FROM looks ORDER BY "at" DESC LIMIT 1') == [("DIFFERENT",)]
     assert rows(store, "SELECT count(*) < 54 FROM episodes WHERE method = 'bots/sloppy'") == [(True,)]
@@ -167,7 +167,7 @@ def test_events_for_machines(tmp_path: Path) -> None:
         "pending": 0,
         "exit_code": ended.returncode,
     }
-    assert any(one["event"] == "said" and "instances of" in one["text"] for one in events)
+    assert any(one["event"] == "said" and "items from the instance set" in one["text"] for one in events)
     pictures = [one for one in events if one["event"] == "progress"]
     assert {lane["method"] for lane in pictures[-1]["methods"]} == {"bots/good", "bots/sloppy"}
     assert 0 < sum(lane["done"] for lane in pictures[-1]["methods"]) <= 108

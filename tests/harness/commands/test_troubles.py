@@ -103,9 +103,9 @@ def test_what_a_verdict_rests_on_stays_as_it_was(played: Path) -> None:
     sweep = played.with_name("t.toml")
     text = sweep.read_text()
     sweep.write_text(text + "[audit]\nmargin = 50.0\n")
-    refused(sweep, "audit.margin: was 3.0 when this store was begun and is 50.0 now")
+    refused(sweep, "audit.margin: was 3.0 when this store was made and is 50.0 now")
     sweep.write_text(text.replace("skill = 0.8, latency", "skill = 0.3, latency"))
-    refused(sweep, "models.bots.methods.good.bots: was", "give it a name of its own")
+    refused(sweep, "models.bots.methods.good.bots: was", "give the method a new name")
     sweep.write_text(text.replace("concurrency = 4", "concurrency = 8"))
     assert lightbulb("run", sweep).returncode == 0
     sweep.write_text(text)
@@ -200,7 +200,7 @@ def test_who_can_be_reached_plays(tmp_path: Path, provider: str) -> None:
     ended = lightbulb("run", sweep)
     assert ended.returncode == 3, ended.stderr
     assert "m/dead: cannot connect to http://127.0.0.1:9/v1/models" in ended.stderr
-    assert "m/dead: not played to its end: cannot connect to" in ended.stderr
+    assert "m/dead: 4 episodes were not played. Reason: cannot connect to" in ended.stderr
     assert "8 episodes finished, 0 failed, 4 pending" in ended.stderr
     by_method = "SELECT method, count(*) FROM episodes GROUP BY ALL ORDER BY ALL"
     assert rows(store, by_method) == [("m/api", 4), ("m/bots", 4)]
@@ -237,7 +237,9 @@ again = false
     ended = lightbulb("run", sweep)
     assert ended.returncode == 3, ended.stderr
     for method in ("m/served", "m/before"):
-        assert f"{method}: not played to its end: no environment can be made here" in ended.stderr
+        assert (
+            f"{method}: 2 episodes were not played. Reason: no environment can be made here" in ended.stderr
+        )
     assert "2 episodes finished, 0 failed, 4 pending" in ended.stderr
 
 
@@ -281,7 +283,7 @@ def test_failing_episodes_are_no_scores(tmp_path: Path, provider: str) -> None:
     assert rows(
         store, "SELECT DISTINCT status, outcome, score, reason FROM episodes WHERE status = 'failed'"
     ) == [("failed", None, None, "Rejected: HTTP 400: temperature must be 1")]
-    assert "3 failed: Rejected: HTTP 400: temperature must be 1" in ended.stderr
+    assert "3 episodes failed: Rejected: HTTP 400: temperature must be 1" in ended.stderr
     shown = lightbulb(
         "show", store, str(rows(store, "SELECT min(episode_id) FROM episodes WHERE status = 'failed'")[0][0])
     ).stdout
@@ -340,7 +342,9 @@ def test_replies_that_hint_at_a_wrong_set_up_are_named_with_the_key(tmp_path: Pa
     thinking = {"message": {"content": "<think>hm</think>no clue"}, "finish_reason": "stop"}
     Provider.answers = {"POST": (200, {"choices": [thinking]})}
     sweep = api_sweep(tmp_path, provider)
-    sentence = "4 of 4 replies contain </think>: thoughts are part of the reply; set thinks_aloud = true"
+    sentence = (
+        "4 of 4 replies contain </think>, so the model's thoughts are part of them; set thinks_aloud = true"
+    )
     assert f"m/api: {sentence}" in lightbulb("run", sweep).stderr
     checked = lightbulb("check", sweep)
     assert "1 of 1 replies contain </think>" in checked.stdout + checked.stderr

@@ -47,7 +47,7 @@ def test_a_plan_from_a_store_is_what_was_played(played: Path) -> None:
     assert plan["prompt_tokens"] == pytest.approx(was["taken"], rel=0.1)
     (method,) = plan["methods"]
     assert method["lengths"] == {"method": 1.0}
-    assert "fitted to" in method["pace_source"]
+    assert "a fit to" in method["pace_source"]
 
 
 def test_a_plan_counts_the_gaps_between_sessions(tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ def test_a_plan_counts_the_gaps_between_sessions(tmp_path: Path) -> None:
     sweep = tmp_path / "s.toml"
     sweep.write_text(BOTS.replace("repeats = 2", "repeats = 3") + '[audit]\nsessions = 3\ngap = "6h"\n')
     text = output("plan", sweep, "--seeds", "1")
-    assert "In 3 sessions, with 2 gaps of 6.0 hours: 12.0 hours in all." in text
+    assert "With 2 gaps of 6.0 hours between its 3 sessions: 12.0 hours in all." in text
     plan = json.loads(output("plan", sweep, "--seeds", "1", "--json"))
     assert (plan["sessions"], plan["gaps_s"]) == (3, 43_200.0)
     assert plan["wall"]["value"] < 3_600.0
@@ -66,8 +66,8 @@ def test_a_plan_in_words_with_its_figure(played: Path, tmp_path: Path) -> None:
     picture."""
     said = output("plan", played / "b.toml", "--seeds", "1", "--figure", tmp_path / "b.svg")
     assert said.startswith("b: ")
-    assert "Longest: m/quick: " in said
-    assert "lengths from bots' plays (100%)" in said
+    assert "Slowest method: m/quick: " in said
+    assert "lengths are based on episodes that bots play" in said
     assert (tmp_path / "b.svg").read_text().startswith("<svg")
 
 

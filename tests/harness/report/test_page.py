@@ -155,9 +155,9 @@ def test_models_that_say_their_size_have_a_line(tmp_path: Path) -> None:
     named = [(f"m{place}-t0.0--m{place}-t0.0", row) for place, row in enumerate(published)]
     results = write_results(tmp_path / "results.csv", list(GAMES), named)
     path = tmp_path / "sized.duckdb"
-    import_results([results], path, Grouping.read([]), wall_s=0.0, say=lambda line: None)
+    import_results([results], path, Grouping.read([]), wall_s=0.0, notify=lambda line: None)
     with duckdb.connect(str(path)) as connection:
         connection.execute("UPDATE models SET parameters = 10 ** (8 + model[2]::INTEGER)")
     told = page(store_story(path, reference=None, margin=None, transcript_bytes=0, made_at=0.0))
-    assert "over 6 models, one point a model" in told
+    assert "over 6 models. Each model is one point" in told
     assert told.count("<circle") == 6

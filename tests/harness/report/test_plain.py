@@ -54,8 +54,8 @@ def test_it_needs_no_statistics(part: ModelAudit) -> None:
     assert re.search(r"m1 +EQUIVALENT +EQUIVALENT +[+-]", first)
     assert re.search(r"m2 +DIFFERENT +DIFFERENT +[+-]", first)
     assert "most likely between" in first
-    assert "Noise: m0 was played twice and differs from itself by" in first
-    assert "Plan 01234567, written before the first call" in first
+    assert "Noise: the reference was played twice. Its two runs differ by" in first
+    assert "Audit plan 01234567 was stored before the first call" in first
     assert "p = " in evidence or "p < " in evidence
     assert "plan 01234567" in evidence
 
@@ -74,7 +74,8 @@ def test_it_says_how_much_more_it_takes(part: ModelAudit) -> None:
     (summary,) = plain.summarise_methods(open_ended)
     assert (summary.scores, summary.replies) == ("INCONCLUSIVE", None)
     assert re.fullmatch(
-        r"To settle: scores - (\d+ repeats of each item|about [\d,]+ items)\.", summary.to_settle or ""
+        r"To decide about the scores, play (each item \d+ times|about [\d,]+ items)\.",
+        summary.to_settle or "",
     )
     assert plain.noise(open_ended) is None
 
@@ -91,7 +92,7 @@ def test_the_first_words_and_the_evidence_name_one_range(part: ModelAudit) -> No
     )
     found = audit(few, "m0", seed=1, draws=399)
     (one,) = found.comparisons
-    low, high = re.findall(r"[+-][0-9.]+", one.sentence.split(" off ")[0])
+    low, high = re.findall(r"[+-][0-9.]+", one.sentence.split(" points")[0])
     (summary,) = plain.summarise_methods(replace(part, scores=found, replies=None))
     assert (
         f"score between {abs(float(low))} points fewer and {abs(float(high))} points more" in summary.sentence
@@ -99,8 +100,7 @@ def test_the_first_words_and_the_evidence_name_one_range(part: ModelAudit) -> No
     settled = replace(one.points, open_low=-1.0, open_high=1.0)
     only_played = replace(found, comparisons=(replace(one, points=settled),))
     (summary,) = plain.summarise_methods(replace(part, scores=only_played, replies=None))
-    assert "of its episodes" in summary.sentence
-    assert f"{-one.played.open_low:.1f} % more" in summary.sentence
+    assert f"complete between {-one.played.open_low:.1f} episodes fewer" in summary.sentence
 
 
 def test_what_is_not_to_be_believed_says_so_first(part: ModelAudit) -> None:
@@ -110,9 +110,9 @@ def test_what_is_not_to_be_believed_says_so_first(part: ModelAudit) -> None:
     assert "CALIBRATION FAILED" in printed(broken).split("equal replies")[0]
     assert broken.differs
     overruled = replace(part, plan=replace(PLAN, overruled=("margin 9 instead of 3",)))
-    assert "Overridden by this command: margin 9 instead of 3." in plain.plan(overruled)
+    assert plain.plan(overruled).endswith("This command uses margin 9 instead of 3.")
     unplanned = PlanQuote(plan_hash=None, made_at=None, before_calls=False, plans=0, overruled=())
-    assert plain.plan(replace(part, plan=unplanned)).startswith("No plan was stored")
+    assert plain.plan(replace(part, plan=unplanned)).startswith("No audit plan was stored")
 
 
 def test_the_page_is_one_file_that_runs_nothing(part: ModelAudit) -> None:
@@ -136,24 +136,25 @@ def test_the_page_is_one_file_that_runs_nothing(part: ModelAudit) -> None:
 def test_the_first_sentences_are_these(part: ModelAudit) -> None:
     """Word for word: the question, an EQUIVALENT and a DIFFERENT method, and the noise."""
     assert plain.opening(part) == (
-        "Is m the same model through every access method? Compared with m0; 420 items, each played 3 times."
+        "Is m the same model through every access method? The reference is m0. 420 items were compared, each "
+        "played 3 times."
     )
     same, worse = plain.summarise_methods(part)
     assert same.sentence == (
-        "m1: its scores are less than 3 points of 100 from the reference's; its replies are as similar to the "
-        "reference's as these are to each other."
+        "m1: its score differs from the reference's by less than 3 points of 100. Its replies are as similar to "
+        "the reference's replies as those are to each other."
     )
     assert same.to_settle is None
     game = max(part.scores.comparisons[1].games, key=lambda game: abs(game.difference))
     points = part.scores.comparisons[1].points
     assert worse.sentence.startswith(
-        f"m2: it scores {-points.difference:.1f} points fewer of 100, most likely "
+        f"m2: it scores {-points.difference:.1f} points fewer than the reference (most likely between "
     )
     assert (
-        f"mostly in {game.game}, where it keeps the format but plays worse ({-game.difference:.1f} "
+        f"The largest difference is in {game.game}: it keeps the format but plays worse ({-game.difference:.1f} "
         in worse.sentence
     )
-    assert worse.sentence.endswith(" %).")
+    assert worse.sentence.endswith(" % of pairs where both replies are the reference's.")
     assert (plain.noise(part) or "").endswith(" % of its replies to the same prompt are equal.")
 
 
@@ -169,5 +170,5 @@ def test_few_pairs_are_said_as_counts_and_replies_that_hardly_repeat_get_their_a
     )
     (summary, *_) = plain.summarise_methods(replace(part, replies=free))
     assert summary.equal == "0 % of pairs"
-    assert "its replies hardly repeat" in summary.sentence
-    assert summary.to_settle == "To settle: replies - temperature 0."
+    assert "seldom equal" in summary.sentence
+    assert summary.to_settle == "To decide about the replies, play at temperature 0."

@@ -28,12 +28,12 @@ SHARES = TimeShares(
 @pytest.mark.parametrize(
     ("shares", "words"),
     [
-        (replace(SHARES, provider=1.0, at_limit=0.9), "mostly your concurrency limit: "),
-        (replace(SHARES, provider=1.0, at_limit=0.1), "mostly provider latency: "),
+        (replace(SHARES, provider=1.0, at_limit=0.9), "`concurrency` allows."),
+        (replace(SHARES, provider=1.0, at_limit=0.1), "it waited for replies"),
         (replace(SHARES, starved=0.9, tail_s=60.0, tail_calls=2), "; the last 2 calls took 60 s."),
         (replace(SHARES, starved=0.9, tail_s=60.0, tail_calls=1), "; the last call took 60 s."),
-        (replace(SHARES, starved=0.9, tail_s=6.0, tail_calls=2), "(a few long episodes left)."),
-        (replace(SHARES, quota=0.9), "mostly waiting for quota: "),
+        (replace(SHARES, starved=0.9, tail_s=6.0, tail_calls=2), "long episodes are left."),
+        (replace(SHARES, quota=0.9), "it waited for its quota; "),
     ],
 )
 def test_the_largest_part_is_named_with_its_cause(shares: TimeShares, words: str) -> None:

@@ -35,6 +35,6 @@ def test_an_engine_stays_what_it_is(tmp_path: Path) -> None:
     del earlier["models"]["m"]["methods"]["a"]["engine"]["quantisation"]
     changed("float32", 0)
     with pytest.raises(
-        SpecError, match=r"a\.engine\.dtype: was 'float32' when this store was begun and is 'bfloat16' now"
+        SpecError, match=r"a\.engine\.dtype: was 'float32' when this store was made and is 'bfloat16' now"
     ):
         changed("bfloat16", 3)

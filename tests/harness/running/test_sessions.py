@@ -161,7 +161,7 @@ def test_ctrl_c_in_the_gap_ends_the_run(tmp_path: Path) -> None:
         rest = process.stderr.read()
     assert process.returncode == 130, rest
     assert "12 episodes finished, 0 failed, 12 pending" in rest
-    assert f"go on with: lightbulb run {path}" in rest
+    assert f"continue with: lightbulb run {path}" in rest
 
 
 @pytest.mark.parametrize(
@@ -188,6 +188,6 @@ def test_sessions_are_fixed_before_the_first_call(
     """Neither their number nor the repeats that they share change in a store that is begun."""
     path, _, _ = both_played
     store = path.with_suffix(".duckdb")
-    refused(sweep(tmp_path, repeats=4), "repeats: was 2 when this store was begun and is 4 now", store=store)
-    refused(sweep(tmp_path, sessions=1), "audit.sessions: was 2 when this store was begun", store=store)
+    refused(sweep(tmp_path, repeats=4), "repeats: was 2 when this store was made and is 4 now", store=store)
+    refused(sweep(tmp_path, sessions=1), "audit.sessions: was 2 when this store was made", store=store)
     assert lightbulb("run", sweep(tmp_path), "--store", store).returncode == 0

@@ -279,7 +279,7 @@ def test_a_pause_longer_than_the_patience_closes_the_gate_at_once() -> None:
     """The reason names how long, until when and why; the call is left pending after one request."""
     world, met, ended = outcome_of([RateLimited("per day", status=429, retry_after_s=18_000.0)])
     assert isinstance(met, NotServed)
-    assert "asks for no call for 18000 s, until " in str(met)
+    assert "asks for a pause of 18000 s, until " in str(met)
     assert "HTTP 429" in str(met)
     assert ended < 2.0
     assert len(world.rows.calls) == 1

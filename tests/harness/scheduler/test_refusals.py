@@ -58,7 +58,7 @@ def test_a_method_that_refuses_all_calls_is_closed_by_evidence(refusal: Trouble)
     assert world.rows.episodes == []
     assert (tally.finished, tally.failed, tally.pending) == (0, 0, 40)
     assert isinstance(tally.closing, AllRefused)
-    assert str(tally.closing).startswith("no call was answered, and 5 were refused in the same way: ")
+    assert str(tally.closing).startswith("no call succeeded, and 5 calls failed with the same error: ")
     assert [event.kind for event in world.rows.gate_events].count("closed") == 1
 
 

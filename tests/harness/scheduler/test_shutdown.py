@@ -137,7 +137,7 @@ def test_an_interrupt_before_play_ends_the_preparations() -> None:
         return scope.cancelled_caught and interrupts.interrupted, reached
 
     assert anyio.run(scenario) == (True, False)
-    assert lines == ["stopping: no episode was begun"]
+    assert lines == ["stopping: no episode was started"]
 
 
 def test_another_thread_hears_no_signals() -> None:

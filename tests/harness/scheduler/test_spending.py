@@ -260,7 +260,7 @@ def test_a_budget_reaches_as_far_as_its_episodes_cost(methods: tuple[str, ...]) 
             made.end("lane", turns=4, seconds=1.0)
 
     with pytest.raises(
-        BudgetSpent, match="sweep reaches to 25 % of each method's episodes: 100 of 100 calls"
+        BudgetSpent, match="sweep is enough for 25 % of each method's episodes: 100 of 100 calls"
     ):
         run(scenario)
     assert progress.begun == 25

@@ -70,7 +70,7 @@ def test_a_running_sweeps_store_is_copied(tmp_path: Path) -> None:
             server = QueryServer(connection, store)
             async with (
                 writing(connection, store) as writer,
-                server.serving(pause=writer.paused, say=print),
+                server.serving(pause=writer.paused, notify=print),
                 anyio.create_task_group() as tasks,
             ):
 

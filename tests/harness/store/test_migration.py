@@ -42,7 +42,7 @@ def test_an_old_store_is_brought_up_to_date(old: Path) -> None:
     so, once."""
     remove_parts(old)
     lines: list[str] = []
-    with open_to_write(old, say=lines.append) as connection:
+    with open_to_write(old, notify=lines.append) as connection:
         calls = connection.execute("SELECT reply, http_status FROM calls ORDER BY turn").fetchall()
         assert calls == [("CLUE: one", None), ("GUESS: two", None)]
         assert connection.execute("SELECT version FROM store").fetchall() == [(schema.VERSION,)]
@@ -61,7 +61,7 @@ def test_an_old_store_is_brought_up_to_date(old: Path) -> None:
     assert "calls.http_status" in line
     with open_to_write(old.with_name("new.duckdb")) as fresh:
         assert held == {row[:3] for row in fresh.execute(SCHEMA).fetchall()}
-    with open_to_write(old, say=lines.append):
+    with open_to_write(old, notify=lines.append):
         pass
     assert len(lines) == 1
 

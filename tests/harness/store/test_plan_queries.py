@@ -29,7 +29,7 @@ from tests.harness.store.test_store import CALL
         (
             [
                 "quota: 60 requests/min (learned from refusals)",
-                "no quota on requests (they were refused for longer than any quota a minute lasts)",
+                "no quota on requests (they were refused for longer than a quota of one minute explains)",
             ],
             {},
         ),

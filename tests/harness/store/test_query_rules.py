@@ -124,7 +124,7 @@ def test_a_running_store_refuses(store: Path) -> None:
     async def scenario() -> None:
         with open_to_write(store) as connection:
             settings = connection.execute("FROM duckdb_settings()").fetchall()
-            async with QueryServer(connection, store).serving(pause=no_pause, say=print):
+            async with QueryServer(connection, store).serving(pause=no_pause, notify=print):
                 for text in ATTACKS:
                     await anyio.to_thread.run_sync(ask_another_process, store, text)
                 assert connection.execute("FROM duckdb_settings()").fetchall() == settings

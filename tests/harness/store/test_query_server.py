@@ -54,7 +54,7 @@ async def served(
         server = QueryServer(
             connection, store, seconds_max=seconds_max, bytes_max=bytes_max, give_way_s=give_way_s
         )
-        async with server.serving(pause=no_pause, say=print):
+        async with server.serving(pause=no_pause, notify=print):
             yield connection
 
 
@@ -270,7 +270,7 @@ def test_a_folder_that_others_may_enter_is_refused(tmp_path: Path, monkeypatch: 
 
     async def scenario() -> None:
         with open_to_write(store) as connection:
-            async with QueryServer(connection, store).serving(pause=no_pause, say=lines.append):
+            async with QueryServer(connection, store).serving(pause=no_pause, notify=lines.append):
                 assert not socket_path(store).exists()
                 with pytest.raises(StoreError, match="other users cannot enter"):
                     await asked(store, query("SELECT 1"))
@@ -291,7 +291,7 @@ def test_the_run_can_stop_all_queries(tmp_path: Path) -> None:
                 with pytest.raises(StoreError, match="or the run needs the memory"):
                     await asked(tmp_path / "s.duckdb", query(ENDLESS))
 
-            async with server.serving(pause=no_pause, say=print), anyio.create_task_group() as tasks:
+            async with server.serving(pause=no_pause, notify=print), anyio.create_task_group() as tasks:
                 tasks.start_soon(ask)
                 await anyio.sleep(0.3)
                 server.interrupt_all()

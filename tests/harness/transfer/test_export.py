@@ -46,7 +46,7 @@ def test_clembench_folders_can_be_imported_again(played: harness.Store, tmp_path
     assert [folder.name for folder in end.folders] == ["repeat-0", "repeat-1"]
     for repeat, folder in enumerate(end.folders):
         store = tmp_path / f"{repeat}.duckdb"
-        assert import_results([folder], store, Grouping.read(["m"]), wall_s=0.0, say=print).problems == ()
+        assert import_results([folder], store, Grouping.read(["m"]), wall_s=0.0, notify=print).problems == ()
         back = harness.open_store(store)
         episodes = (
             "SELECT game, experiment, instance, replace(method, '@', '/') AS method, outcome, score,"
@@ -78,7 +78,7 @@ def test_hostile_texts_are_kept(tmp_path: Path) -> None:
     the root."""
     store = telling_store(tmp_path / "told.duckdb", methods=("m/here", "m/<b>there</b>"))
     end = export_clembench(store, tmp_path / "out", seats=SEATS)
-    import_results([end.folders[0]], tmp_path / "back.duckdb", Grouping.read(["m"]), wall_s=0.0, say=print)
+    import_results([end.folders[0]], tmp_path / "back.duckdb", Grouping.read(["m"]), wall_s=0.0, notify=print)
     replies = harness.open_store(tmp_path / "back.duckdb").sql("SELECT reply FROM calls").rows()
     assert {f"GUESS: {one}" for one in HOSTILE} <= {row[0] for row in replies}
 
@@ -104,7 +104,7 @@ def test_an_unscored_episode_has_no_score_file(tmp_path: Path) -> None:
     folder = write_episode(tmp_path / "r", episode, SEATS["taboo"])
     write_episode(tmp_path / "r", replace(episode, instance="5", outcome="aborted"), SEATS["taboo"])
     assert not (folder / "scores.json").exists()
-    import_results([tmp_path / "r"], tmp_path / "s.duckdb", Grouping.read([]), wall_s=0.0, say=print)
+    import_results([tmp_path / "r"], tmp_path / "s.duckdb", Grouping.read([]), wall_s=0.0, notify=print)
     outcomes = harness.open_store(tmp_path / "s.duckdb").sql("SELECT outcome FROM episodes ORDER BY instance")
     assert outcomes.rows() == [("unscored",), ("aborted",)]
 

@@ -35,7 +35,7 @@ GAMES = tuple(GROQ)
 
 
 def bring(store: Path, *paths: Path, models: Sequence[str] = ()) -> ImportEnd:
-    return import_results(paths, store, Grouping.read(models), wall_s=1_700_000_000.0, say=print)
+    return import_results(paths, store, Grouping.read(models), wall_s=1_700_000_000.0, notify=print)
 
 
 def rows(store: Path, query: str) -> list[tuple[object, ...]]:
@@ -433,7 +433,7 @@ def test_the_command(tmp_path: Path, store: Path) -> None:
     assert ended.returncode == 3, ended.stderr
     assert f"not imported: {bad / 'scores.json'}: line 1, column 2: not JSON" in ended.stderr
     assert (
-        "62 episodes imported, 10 of them aborted, 1 unscored and 1 failed (1 without a record)"
+        "62 episodes imported (10 aborted, 1 unscored, 1 failed; 1 of the failed have no record)"
         in ended.stderr
     )
     scores = json.loads(output("scores", store, "--json"))[0]["methods"]

@@ -159,5 +159,5 @@ def test_days_that_cannot_be_compared_are_refused() -> None:
     other = Day(
         label="x", replies=(PanelReply(item="j", ask="b", text="t", ending=None),), facts={}, prompt_tokens={}
     )
-    with pytest.raises(AuditError, match="no ask was put on two"):
+    with pytest.raises(AuditError, match="no prompt was used on two"):
         drift("m/a", [first, other])

@@ -69,10 +69,10 @@ def test_each_defect_is_seen_and_the_truth_is_alike(panel: ReplyFindings) -> Non
     same, fine, coarse, warm, capped = panel.across
     assert (same.verdict, same.label) == ("EQUIVALENT", "EQUIVALENT within 1.5 times")
     assert same.sentence.startswith(
-        "Replies to identical prompts are as similar across methods as within one (rho "
+        "Replies to identical prompts are as similar across methods as within one method (replies of two "
     )
     assert [match.verdict for match in (coarse, warm, capped)] == ["DIFFERENT"] * 3
-    assert "Replies to identical prompts differ (rho " in coarse.sentence
+    assert "Replies to identical prompts differ (p " in coarse.sentence
     assert fine.p_difference is not None
     assert fine.p_difference <= 0.05
     assert all(
@@ -88,7 +88,9 @@ def test_the_replicate_of_is_apart(panel: ReplyFindings) -> None:
     assert "m1" not in [match.method for match in panel.across]
     assert panel.again is not None
     assert panel.calibrated
-    assert panel.again.sentence.startswith("The reference's replies compared with its second run: rho ")
+    assert panel.again.sentence.startswith(
+        "The test for a difference between the replies of the reference's two runs gives p "
+    )
     broken = compare_replies(
         ask([TRUE, FOUR_BIT, TRUE], prompts=40, repeats=3, seed=5), "m0", again="m1", seed=1, draws=499
     )
@@ -130,7 +132,7 @@ def test_a_reply_that_never_changes_needs_many_prompts() -> None:
         for n in (30, 59)
     )
     assert (few.verdict, few.prompts_to_settle) == ("INCONCLUSIVE", 59)
-    assert "To confirm a ratio below 1.5: about 59 prompts" in few.sentence
+    assert "less than 1.5 times as often as replies of one method, use about 59 prompts" in few.sentence
     assert many.verdict == "EQUIVALENT"
 
 

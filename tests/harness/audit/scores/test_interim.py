@@ -163,7 +163,7 @@ def test_an_alarm_is_told_with_its_evidence() -> None:
     )
     assert (alarm.kind, alarm.verdict, alarm.last) == ("tripwire", "DIFFERENT", True)
     assert alarm.high - alarm.low > 2 * (whole.high - whole.low)
-    assert "(e-value 512; the sequential monitor stops at 200)" in sentence(
+    assert "(e-value 512; a value of 200 stops the method)" in sentence(
         alarm, method="b", reference="a", margin=3.0
     )
 

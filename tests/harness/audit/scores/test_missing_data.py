@@ -114,4 +114,4 @@ def test_a_game_without_a_score_leaves_the_comparison(unscored_both: bool) -> No
     assert found.points.difference == alone.points.difference
     assert [game.game for game in found.games] == ["taboo"]
     assert ("wordle", "m1") in found.left_out
-    assert "wordle is not compared: m1 has no score in it." in found.sentence
+    assert "wordle is not compared, because m1 has no score in it." in found.sentence

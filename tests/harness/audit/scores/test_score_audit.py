@@ -89,23 +89,23 @@ def test_each_method_gets_the_verdict_it_deserves() -> None:
         "DIFFERENT",
     ]
     equal, dead, aborts, weights = found.comparisons
-    assert "Mostly taboo: form -" in dead.sentence
+    assert re.search(r"largest part is in taboo: -[0-9.]+ points by format", dead.sentence)
     assert min(aborts.played.p, *(game.p_played for game in aborts.games)) <= 0.05
-    assert ": play -" in weights.sentence
+    assert "points by quality" in weights.sentence
     assert equal.label == "EQUIVALENT within ±3"
     assert dead.scope == "these runs"
     assert found.calibrated
     assert found.again is not None
-    assert found.again.sentence.startswith("The reference against itself: ")
+    assert found.again.sentence.startswith("The two runs of the reference differ by ")
     assert found.unsupported == ("imagegame", "taboo")
     assert found.spread is not None
-    assert "4 methods, Holm" in dead.sentence
+    assert "adjusted for 4 methods by Holm" in dead.sentence
 
 
 def test_one_run_speaks_of_itself() -> None:
     """With one session every verdict states the scope "these runs"."""
     found = audit(_simulated(CLEAN, CLEAN, DEAD_GAME, repeats=1), "m0", seed=1, draws=DRAWS)
-    assert all("Scope: these runs." in comparison.sentence for comparison in found.comparisons)
+    assert all("for these runs only." in comparison.sentence for comparison in found.comparisons)
     assert found.comparisons[1].games[3].played_discordance is not None
     assert found.spread is None
 
@@ -151,12 +151,12 @@ def test_a_game_beyond_its_margin_is_different_whatever_the_mean() -> None:
     reference = next(game for game in found.games if game.game == "referencegame")
     assert reference.difference == pytest.approx(-18.9, abs=0.05)
     assert reference.beyond
-    assert "Mostly referencegame: play -18.9." in found.sentence
+    assert "The largest part is in referencegame: -18.9 points by quality." in found.sentence
     (lenient,) = audit(
         scores, "m0", margin=6.0, margin_played=10.0, margin_game=20.0, seed=1, draws=DRAWS
     ).comparisons
     assert lenient.verdict == "EQUIVALENT"
-    assert "a difference is detectable" in lenient.sentence
+    assert "The difference is not 0" in lenient.sentence
 
 
 def test_a_model_that_scores_nothing_is_not_called_the_same() -> None:
@@ -166,9 +166,9 @@ def test_a_model_that_scores_nothing_is_not_called_the_same() -> None:
     (found,) = audit(from_games(zeros, 1), "m0", seed=1, draws=DRAWS).comparisons
     assert (found.points.difference, found.p_joint, found.verdict) == (0.0, 1.0, "INCONCLUSIVE")
     assert found.sentence == (
-        "m1 may lie anywhere from -8.8 to +8.8 points off m0. To settle 3 points: about 99 items in all x 1 "
-        "(792 calls). "
-        "Scope: these runs."
+        "The difference between m1 and m0 is between -8.8 and +8.8 points, rare differences included; this range "
+        "is too wide for a decision. To decide with the margin of 3 points, play about 99 items, each played once "
+        "(792 calls). This result holds for these runs only."
     )
     assert (found.points.low, found.points.high) == pytest.approx((-8.8, 8.8), abs=0.05)
     enough = [game_of(game, np.zeros((2, 60, 1))) for game in ("taboo", "wordle")]

@@ -62,7 +62,7 @@ def test_only_three_sessions_speak_for_the_access_method() -> None:
         ("EQUIVALENT", "the access method"),
         ("DIFFERENT", "the access method"),
     ]
-    assert "Scope: the access method." in found.comparisons[1].sentence
+    assert "holds for the access method" in found.comparisons[1].sentence
 
 
 def test_sessions_that_differ_among_themselves_are_not_the_method() -> None:
@@ -111,7 +111,7 @@ def test_methods_that_did_not_play_at_the_same_time_say_so(start: float, share: 
     assert overlap(scores, "a", "b") == pytest.approx(share, abs=0.03)
     (found,) = audit(scores, "a", seed=1, draws=199).comparisons
     assert found.apart_in_time is apart
-    assert ("were not at the same time" in found.sentence) is apart
+    assert ("were not played at the same time" in found.sentence) is apart
 
 
 def test_unknown_times_say_nothing_of_overlap() -> None:

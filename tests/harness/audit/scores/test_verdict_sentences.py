@@ -22,12 +22,13 @@ def test_different_in_words() -> None:
         repeats=5,
         p=0.00123,
         methods=3,
-        mostly=("taboo", "form", -8.04),
+        mostly=("taboo", "format", -8.04),
         scope="the access method",
     )
     assert said == (
-        "b differs from a: -3.3 points [-5.0, -1.5] on 420 items x 5 (p = 0.0012, 3 methods, Holm). "
-        "Mostly taboo: form -8.0. Scope: the access method."
+        "b differs from a by -3.3 points [-5.0, -1.5] on 420 items, each played 5 times (p = 0.0012, adjusted "
+        "for 3 methods by Holm's method). The largest part is in taboo: -8.0 points by format. This result holds "
+        "for the access method, not only for these runs."
     )
 
 
@@ -44,7 +45,9 @@ def test_equivalent_in_words() -> None:
         p_detectable=None,
         scope="the access method",
     )
-    assert plain == "b is equivalent to a within 3 points: +0.2 [90 % -0.8, +1.2]."
+    assert plain == (
+        "b is equivalent to a within 3 points: the difference is +0.2 points, 90 % interval [-0.8, +1.2]."
+    )
     detectable = verdict_sentences.equivalent(
         method="b",
         reference="a",
@@ -57,8 +60,8 @@ def test_equivalent_in_words() -> None:
         scope="these runs",
     )
     assert detectable == (
-        "b is equivalent to a within 3 points: +0.2 [90 % -0.8, +1.2]; a difference is detectable (p = "
-        "0.02). Scope: these runs."
+        f"{plain} The difference is not 0 (p = 0.02), but it is smaller than the margin. "
+        "This result holds for these runs only."
     )
 
 
@@ -77,8 +80,8 @@ def test_inconclusive_in_words() -> None:
         scope="the access method",
     )
     assert by_repeats == (
-        "b may lie anywhere from -4.2 to +2.8 points off a. "
-        "To settle 3 points: 5 repeats in all (12,600 calls)."
+        "The difference between b and a is between -4.2 and +2.8 points, rare differences included; this range "
+        "is too wide for a decision. To decide with the margin of 3 points, play each item 5 times (12,600 calls)."
     )
     by_items = verdict_sentences.inconclusive(
         method="b",
@@ -101,9 +104,10 @@ def test_inconclusive_in_words() -> None:
         scope="these runs",
     )
     assert by_items == (
-        "b may lie anywhere from -4.2 to +2.8 points off a. To settle 3 points: about 900 items in all x 3 "
-        "($12.50); "
-        "with these items no number of repeats can confirm a margin below 4.4 points. Scope: these runs."
+        "The difference between b and a is between -4.2 and +2.8 points, rare differences included; this range "
+        "is too wide for a decision. To decide with the margin of 3 points, play about 900 items, each played 3 "
+        "times ($12.50). With these items, no number of repeats can confirm a margin below 4.4 points. This result "
+        "holds for these runs only."
     )
 
 
@@ -111,8 +115,7 @@ def test_the_replicate_in_words() -> None:
     """The sentence of the reference against itself, and how the smallest p-values are written."""
     assert (
         verdict_sentences.replicate(difference=0.3, low=-1, high=1.6, p=0.61)
-        == "The reference against itself: +0.3 [-1.0, +1.6]; joint p = 0.61."
+        == "The two runs of the reference differ by +0.3 points [-1.0, +1.6] (p = 0.61, over all games, for "
+        "scores and % played)."
     )
-    assert verdict_sentences.replicate(difference=0.3, low=-1, high=1.6, p=0.00005).endswith(
-        "joint p < 0.0001."
-    )
+    assert "(p < 0.0001, " in verdict_sentences.replicate(difference=0.3, low=-1, high=1.6, p=0.00005)
