@@ -23,6 +23,10 @@ POOLED_DAYS = 8
 # The quantile is never that of more degrees of freedom, which is what two weeks give: the tails of real days
 # are longer than normal ones, and a change worth an alarm is far outside them.
 FREEDOM_MAX = 12
+# Days that vary skewedly, and weekends that vary otherwise than other days, make the spread of few days less
+# certain than their number says. So many degrees less halve the false alarms of the second week, as measured
+# by bench.drift.
+FREEDOM_LOST = 3
 TINY = 1e-12
 
 
@@ -169,7 +173,8 @@ class Expectation:
             normal = float(stats.norm.isf(level))
             tail += SKEWNESS * self.between**1.5 * (normal**2 - 1) / (6 * normal)
         reach = self.spread * tail * float(np.sqrt(1 + 1 / self.days))
-        return float(stats.t.sf(abs(difference) / reach, min(self.freedom, FREEDOM_MAX)))
+        freedom = min(max(self.freedom - FREEDOM_LOST, 1), FREEDOM_MAX)
+        return float(stats.t.sf(abs(difference) / reach, freedom))
 
 
 def expectation(own: Variation, other: Variation, answered: BoolArray) -> Expectation:

@@ -136,9 +136,9 @@ def method_figures(scores: ScoreArray, method: str, support: BoolArray, alpha: f
 
     support  the games of the common support, (games,)
     alpha    the intervals have level 1 - alpha
-    source   percentage played: Wilson at the effective sample size; quality: ratio estimator linearised over
-             items; clemscore: both intervals of all games, combined. Items are the sampling units, repeats
-             are not."""
+    source   percentage played: Wilson at the effective sample size; quality: the same with Student's
+             quantile, for the ratio estimator linearised over items; clemscore: both intervals of all games,
+             combined. Items are the sampling units, repeats are not."""
     m = scores.index(method)
     sums = [_item_sums(game, m) for game in scores.games]
     games = tuple(

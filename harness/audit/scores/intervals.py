@@ -228,23 +228,35 @@ def share_interval(hits: FloatArray, tries: FloatArray, alpha: float) -> tuple[f
     units, spread = float((tries > 0).sum()), share * (1 - share)
     variance = ((hits - share * tries) ** 2).sum() / tries.sum() ** 2
     size = max(units, float(spread / variance)) if variance > 0 else units
-    z2 = stats.norm.ppf(1 - alpha / 2) ** 2
-    centre = (share + z2 / (2 * size)) / (1 + z2 / size)
-    reach = np.sqrt(z2 * spread / size + z2**2 / (4 * size**2)) / (1 + z2 / size)
-    return max(0.0, float(centre - reach)), min(1.0, float(centre + reach))
+    return _wilson(share, size, float(stats.norm.ppf(1 - alpha / 2)))
 
 
 def mean_interval(mean: float, influence: FloatArray, alpha: float) -> tuple[float, float]:
-    """Returns Student's interval for a mean or ratio in [0, 100] from its influence values, (units,).
+    """Returns an interval for a mean or ratio in [0, 100] from its influence values, (units,).
 
     One unit does not show any spread: [0, 100]. If all values are equal, a share 1 - alpha^(1/n) of the units
-    may still differ, and the interval allows for it."""
+    may still differ, and the interval allows for it.
+    source  Wilson (1927) with Student's quantile, at the effective sample size: the number of scores of 0 and
+            100 alone that would have the observed error. Student's own interval covers .85 to .94 for few
+            units near a bound, this one .93 and more"""
     n = len(influence)
     if n < 2:
         return 0.0, POINTS_MAX
-    variance = float((influence**2).sum() / (n - 1))
+    variance = float((influence**2).sum() / (n - 1)) / n
     if variance <= 1e-12:
         hidden = 1 - alpha ** (1 / n)
         return mean * (1 - hidden), mean + (POINTS_MAX - mean) * hidden
-    reach = float(stats.t.ppf(1 - alpha / 2, n - 1)) * np.sqrt(variance / n)
-    return max(0.0, float(mean - reach)), min(POINTS_MAX, float(mean + reach))
+    share = mean / POINTS_MAX
+    size = share * (1 - share) * POINTS_MAX**2 / variance
+    low, high = _wilson(share, size, float(stats.t.ppf(1 - alpha / 2, n - 1)))
+    return POINTS_MAX * low, POINTS_MAX * high
+
+
+def _wilson(share: float, size: float, quantile: float) -> tuple[float, float]:
+    """Returns Wilson's interval for a share, within [0, 1].
+
+    size  number of independent tries, more than 0"""
+    square = quantile**2
+    centre = (share + square / (2 * size)) / (1 + square / size)
+    reach = np.sqrt(square * share * (1 - share) / size + square**2 / (4 * size**2)) / (1 + square / size)
+    return max(0.0, float(centre - reach)), min(1.0, float(centre + reach))

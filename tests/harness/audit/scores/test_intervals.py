@@ -111,6 +111,19 @@ def test_repeats_that_agree_add_nothing_to_a_share() -> None:
     assert high - low < 0.2
 
 
+def test_a_mean_near_a_bound_reaches_inwards() -> None:
+    """One item of five played well: at each bound, the mean lies Student's quantile of errors away, where the
+    error is that of the effective number of scores of 0 and 100 alone."""
+    points = np.array([100.0, 0.0, 0.0, 0.0, 0.0])
+    low, high = mean_interval(20.0, points - 20.0, 0.05)
+    quantile = stats.t.ppf(0.975, 4)
+    assert 0 < low < 20
+    for bound in (low, high):
+        error = np.sqrt(bound * (100 - bound) / 4)  # four tries: the sample variance divides by n - 1
+        assert abs(20.0 - bound) / error == pytest.approx(quantile)
+    assert high - 20 > 2 * (20 - low)
+
+
 def test_means_all_alike_stay_open() -> None:
     """Equal scores leave room for what was not seen; one leaves all."""
     assert mean_interval(40.0, np.zeros(1), 0.05) == (0.0, 100.0)
