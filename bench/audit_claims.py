@@ -63,6 +63,7 @@ class Design:
     beta         both parameters of the items' probabilities;  binary: a score is 0 or 100
     aborted      share of episodes aborted through the reference, and through the method
     shift        difference of the method in points, in every game but those of zeros
+    apart        further difference of each game, in points; empty: none
     respond      sd of an item's own response to the method, in points
     sessions     of each repeat;  spread: sd of the difference from session to session, in points"""
 
@@ -73,6 +74,7 @@ class Design:
     binary: bool = False
     aborted: tuple[float, float] = (0.0, 0.0)
     shift: float = 0.0
+    apart: tuple[float, ...] = ()
     respond: float = 0.0
     sessions: tuple[int, ...] = ()
     spread: float = 0.0
@@ -110,6 +112,8 @@ def play(design: Design, rng: np.random.Generator) -> tuple[ScoreArray, float]:
         shift[1] += (
             design.shift + rng.normal(0, design.respond, (items, 1)) if design.respond else design.shift
         )
+        if design.apart:
+            shift[1] += design.apart[place]
         if by_session is not None:
             shift += by_session[:, None, labels]
         chance = np.clip(probability + shift / 100, 0, 1)
@@ -415,6 +419,54 @@ def _rates(claims: Sequence[Claim]) -> list[str]:
     return [f"{np.mean(values):.3f}" for values in chosen]
 
 
+GAMES_APART = {
+    "two games +-12, 20 items, response 20": Design(
+        games=(20,) * 7, repeats=5, apart=(12.0, -12.0) + (0.0,) * 5, respond=20.0
+    ),
+    "two games +-12, 20 items, response 10": Design(
+        games=(20,) * 7, repeats=5, apart=(12.0, -12.0) + (0.0,) * 5, respond=10.0
+    ),
+    "two games +-15, 10 items": Design(
+        games=(10,) * 7, repeats=5, apart=(15.0, -15.0) + (0.0,) * 5, respond=10.0
+    ),
+    "one game -15, 8 items": Design(games=(8,) + (60,) * 6, repeats=5, apart=(-15.0,) + (0.0,) * 6),
+    "two games +-10, 60 items": Design(games=(60,) * 7, repeats=5, apart=(10.0, -10.0) + (0.0,) * 5),
+    "none apart, 60 items": Design(repeats=5),
+}
+
+
+def _games_called(job: tuple[str, int, int]) -> tuple[bool, float, float]:
+    """Returns whether the means are called EQUIVALENT; and which share of the games is called equivalent, of
+    those that truly are as far apart as their margin or farther, and of the others."""
+    name, number, seed = job
+    design = GAMES_APART[name]
+    rng = np.random.default_rng(derive_seed(seed, "games", name, number))
+    sweep = complete(design, rng)
+    (claim,) = claims_of([sweep], level_after(4), number)
+    called = [
+        float(equivalence_p(strata([game.difference("points")], [game.shared]), RULES.margin_game)[0])
+        <= RULES.alpha
+        for game in pair(sweep.scores, "m0", ("m1",))
+    ]
+    apart = [abs(value) >= RULES.margin_game for value in design.apart or (0.0,) * len(called)]
+    wrong = [one for one, far in zip(called, apart, strict=True) if far] or [False]
+    right = [one for one, far in zip(called, apart, strict=True) if not far]
+    return claim.verdict == "EQUIVALENT", float(np.mean(wrong)), float(np.mean(right))
+
+
+def games_table(audits: int, seed: int, processes: int) -> None:
+    """Tabulates games that differ while the mean does not: EQUIVALENT is about the mean, and each game has a
+    test of its own."""
+    print(f"\n### Games that differ, the mean apart ({audits:,} a row, R 5, margin of a game 10)\n")
+    print("| games | the mean EQUIVALENT | of the games that differ, called equivalent | of the others |")
+    print("|---|---|---|---|")
+    with Pool(processes) as pool:
+        for name in GAMES_APART:
+            jobs = [(name, number, seed) for number in range(audits)]
+            found = np.array(pool.map(_games_called, jobs, chunksize=25), dtype=np.float64).mean(axis=0)
+            print(f"| {name} | {' | '.join(f'{rate:.3f}' for rate in found)} |", flush=True)
+
+
 def _clemscore_held(job: tuple[tuple[int, ...], float, int, int]) -> tuple[bool, float]:
     """Returns whether one method's interval holds its true clemscore, and the interval's width."""
     games, aborted, number, seed = job
@@ -453,13 +505,15 @@ def main() -> None:
     parser.add_argument("--audits", type=int, default=1_000, help="simulated audits a row")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--tables", nargs="*", default=["claims", "clemscore"], help="only these")
+    parser.add_argument("--tables", nargs="*", default=["claims", "games", "clemscore"], help="only these")
     parser.add_argument(
         "--rows", nargs="*", default=[], help="only the claims whose name contains one of these"
     )
     arguments = parser.parse_args()
     if "claims" in arguments.tables:
         claims_table(arguments.audits, arguments.seed, arguments.processes, arguments.rows)
+    if "games" in arguments.tables:
+        games_table(arguments.audits, arguments.seed, arguments.processes)
     if "clemscore" in arguments.tables:
         clemscore_table(arguments.audits, arguments.seed, arguments.processes)
 

@@ -136,6 +136,18 @@ def test_a_reply_that_never_changes_needs_many_prompts() -> None:
     assert many.verdict == "EQUIVALENT"
 
 
+@pytest.mark.parametrize("prompts", [24, 96])
+def test_there_is_no_ratio_where_nothing_varies_within(prompts: int) -> None:
+    """Two methods that each repeat themselves and differ in every reply: DIFFERENT, and no ratio is shown,
+    for it would only count the prompts."""
+    rows = [(m, f"p{i}", m) for m in "aabb" for i in range(prompts)]
+    (match,) = compare_replies(columns_of(rows), "a", seed=1).across
+    assert match.verdict == "DIFFERENT"
+    assert match.divergence is not None
+    assert (match.divergence.rho, match.divergence.low, match.divergence.high) == (None, None, None)
+    assert "rho" not in match.sentence
+
+
 def test_neither_order_nor_names_nor_keys_matter() -> None:
     """Shuffled rows, other names and keyed texts change no figure; swapped methods keep p and rho."""
     columns = ask([TRUE, EIGHT_BIT], prompts=20, repeats=3, seed=8)
