@@ -122,6 +122,9 @@ class _Reply:
 
     def _add_message(self, message: Mapping[str, object], at_s: float) -> None:
         content = message.get("content")
+        if isinstance(content, str) and content:
+            found = Completion(text=content, http_status=self._answer.status)
+            raise unknown_place("content, which is a text and no list of blocks", found)
         if not isinstance(content, list):
             raise Garbled(
                 f"the answer contains no content: {self._answer.start()}",

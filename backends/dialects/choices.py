@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from backends.dialects import sse
 from backends.dialects.chunks import Chunks, completed, misplaced_text, read_chunks, unknown_place
-from backends.dialects.error_responses import error_from_value, is_bare_error, stated_error
+from backends.dialects.error_responses import BASE_RESP, error_from_value, is_bare_error, stated_error
 from backends.dialects.providers import Provider, value_at
 from backends.dialects.responses import HttpResponse, count_or_none, mapping_or_empty, text_or_none
 from harness.core.errors import Garbled, UnknownEnd
@@ -79,7 +79,7 @@ class _Reply:
         raises  the CallError that it states; UnknownEnd if it has text in an unknown place"""
         choices: Any = body.get("choices")
         choice = choices[0] if type(choices) is list and choices else None
-        if choice is None or "error" in body:
+        if choice is None or "error" in body or BASE_RESP in body:
             self._check_stray(body, choices)
         if choice is None or not self._model:  # the first objects and the last
             self._heads.append(body)
@@ -159,18 +159,20 @@ class _Reply:
 
         raises  Garbled if there is no place for a reply in them"""
         answer, metadata, row = self._answer, self._metadata(), self._row
-        if not self._has_reply:
+        usage = _largest(self._usages)
+        prompt_tokens, completion_tokens = _counts(usage)
+        # A gateway whose upstream gave nothing writes an end all the same, but no place for a text and no
+        # usage.
+        if not self._has_reply and (self._finish_reason is None or completion_tokens is None):
             raise chunks.broken or Garbled(
                 f"the answer contains no reply: {answer.start()}",
                 status=answer.status,
                 request_id=text_or_none(metadata.get("id")),
             )
-        usage = _largest(self._usages)
         details = usage.get("completion_tokens_details")
         reasoning_tokens = (
             None if details is None else count_or_none(mapping_or_empty(details).get("reasoning_tokens"))
         )
-        prompt_tokens, completion_tokens = _counts(usage)
         if row.excludes_reasoning and completion_tokens is not None:
             completion_tokens += reasoning_tokens or 0
         cached_tokens = count_or_none(value_at(row.cached, usage))

@@ -33,6 +33,9 @@ _TEXT_FIELDS = (
     "generated_text",
     "output",
 )
+# Fields in which other formats have objects with text.
+_ENVELOPES = ("choices", "candidates", "parts", "result", "results", "data", "outputs", "generations")
+_LISTED_MAX = 4  # items of a list that are looked at
 
 
 class Chunks(NamedTuple):
@@ -139,12 +142,13 @@ def _error_event(data: bytes) -> object:
 
 def misplaced_text(body: Mapping[str, object]) -> str | None:
     """Returns the name of a field that holds text in the format of another dialect; None if there is none."""
-    for name in _TEXT_FIELDS:
+    for name in (*_TEXT_FIELDS, *_ENVELOPES):
         value = body.get(name)
-        if isinstance(value, str) and value.strip():
+        if isinstance(value, str) and value.strip() and name in _TEXT_FIELDS:
             return name
-        if isinstance(value, dict) and (inner := misplaced_text(value)):
-            return f"{name}.{inner}"
+        for item in value[:_LISTED_MAX] if isinstance(value, list) else (value,):
+            if isinstance(item, dict) and (inner := misplaced_text(item)):
+                return f"{name}.{inner}"
     return None
 
 

@@ -9,6 +9,7 @@ other languages than English and Chinese."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 
 from backends.dialects.error_words import (
@@ -20,10 +21,12 @@ from backends.dialects.error_words import (
     CONTEXT_EXCEEDED_CODES,
     GENERATION_FAILED,
     MODEL_UNKNOWN,
+    NO_CREDIT,
     PLAN_AND_BILLING,
     QUOTA_IDS_OF_A_DAY,
     QUOTA_OF_A_DAY,
     RATE_LIMITED,
+    THROTTLED,
     TIMED_OUT,
     TRANSIENT_4XX,
 )
@@ -46,11 +49,20 @@ from harness.core.errors import (
 )
 
 ERROR_NAME = "error"  # of a field, of an object, of an event
+BASE_RESP = "base_resp"  # MiniMax's: its status_code is 0 in good answers
 # Fields that may quote the request: their words are the prompt's.
 _QUOTED = frozenset(
     ("input", "messages", "prompt", "request", "failed_generation", "param", "user_id", "url")
 )
 _CODES = ("code", "type", "status", "status_code", "error_code", "error_type", "errcode")
+_MESSAGES = (
+    *("message", "detail", "details", "error_msg", "msg", "error_message", "status_msg", "errors"),
+    "error_description",
+)
+# Fields that state a pause -> the seconds of their unit.
+_PAUSES = {"retry_after_ms": 0.001, "retry_after": 1.0, "retry_after_seconds": 1.0, "retry_after_s": 1.0}
+_RESETS = ("x-ratelimit-reset", "ratelimit-reset", "x-ratelimit-reset-after")
+_CAPITAL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _WORDS_MAX = 8000
 
 
@@ -67,7 +79,7 @@ def error_from_response(answer: HttpResponse, wall_s: float, row: Provider) -> C
 
 def error_from_value(value: object, answer: HttpResponse, wall_s: float, row: Provider) -> CallError:
     """Returns the error that this JSON value means, which is a part of the answer or all of it."""
-    body = _innermost_list_item(value)
+    body = _plain_names(_innermost_list_item(value))
     message = one_line(_message(body) or str(body)[:200])
     codes = [str(code) for code in _codes(body)]
     words = " ".join((*codes, *_strings(body))).lower()[:_WORDS_MAX]
@@ -90,18 +102,23 @@ def stated_error(body: Mapping[str, object]) -> object | None:
         return body
     if inner := mapping_or_empty(body.get("x_groq")).get("error"):
         return {"error": inner}
+    if (minimax := body.get(BASE_RESP)) and mapping_or_empty(minimax).get("status_code"):
+        return {"error": minimax}
     return None
 
 
 def is_bare_error(body: Mapping[str, object]) -> bool:
     """Says whether an object without any field of a dialect is an error: it has a message, a detail or a
-    code."""
-    code = body.get("code", body.get("error_code"))
+    code, or an error in an envelope."""
+    plain = _plain_names(body)
+    assert isinstance(plain, dict)
+    codes = [plain.get(name) for name in ("code", "error_code", "status_code")]
     return (
-        any(isinstance(body.get(name), str) and body[name] for name in ("message", "error_msg", "msg"))
-        or any(body.get(name) for name in ("detail", "errors"))
-        or (isinstance(code, int) and code >= 400)
-        or (isinstance(code, str) and bool(code))
+        any(isinstance(plain.get(name), str) and plain[name] for name in _MESSAGES)
+        or any(plain.get(name) for name in ("detail", "errors"))
+        or any(isinstance(code, int) and code >= 400 for code in codes)
+        or any(isinstance(code, str) and code for code in codes)
+        or bool(mapping_or_empty(plain.get("response")).get("error"))
     )
 
 
@@ -112,19 +129,22 @@ def _error_class(
         return any(sign in words for sign in signs)
 
     refusing = status < 500 and status not in (408, 409, 425, 429)
+    throttled = THROTTLED.search(words) is not None
     if contains(CONTENT_REFUSED) or (status < 500 and contains(row.refused)):
         return ContentRefused
-    if (CONTEXT_EXCEEDED_CODES if status in (401, 429) else CONTEXT_EXCEEDED).search(words):
+    if (CONTEXT_EXCEEDED_CODES if throttled or status in (401, 429) else CONTEXT_EXCEEDED).search(words):
         return ContextExceeded
     if contains(GENERATION_FAILED):
         return Garbled
-    if status < 500 and _concerns_account(status, words, row, pause_s):
+    if status >= 500 and contains(NO_CREDIT):
+        return AccountRefused
+    if status < 500 and _concerns_account(status, words, row, pause_s, throttled=throttled):
         return ModelUnknown if status in (401, 403) and MODEL_UNKNOWN.search(words) else AccountRefused
     if status == 404 or (refusing and MODEL_UNKNOWN.search(words)):
         return ModelUnknown
     if status == 413:  # even if it means too many tokens a minute: the next try is as long
         return Rejected
-    if status in (402, 429) or contains(RATE_LIMITED):
+    if status in (402, 429) or throttled or contains(RATE_LIMITED):
         return RateLimited
     if status in (408, 504) or contains(TIMED_OUT):
         return TimedOut
@@ -135,28 +155,34 @@ def _error_class(
     return Rejected
 
 
-def _concerns_account(status: int, words: str, row: Provider, pause_s: float | None) -> bool:
+def _concerns_account(
+    status: int, words: str, row: Provider, pause_s: float | None, *, throttled: bool
+) -> bool:
     """Says whether the account is refused: no credit, a wrong key, a quota of a day without a stated
-    pause."""
+    pause.
+
+    throttled  the words say that the call came too fast: its status alone is then no refusal"""
     if any(sign in words for sign in row.account):
         return True
     if status == 402 and pause_s is not None:  # OpenRouter: a budget for the calls in flight
         return False
-    if status in (401, 402, 403, *row.account_statuses) or any(sign in words for sign in QUOTA_IDS_OF_A_DAY):
+    if status in (401, 402, 403, *row.account_statuses) and not throttled:
+        return True
+    if any(sign in words for sign in QUOTA_IDS_OF_A_DAY):
         return True
     if any(sign in words for sign in ACCOUNT_REFUSED):
         return True
     if PLAN_AND_BILLING in words and "resource_exhausted" not in words:
         return True
-    return status in (400, 429) and pause_s is None and QUOTA_OF_A_DAY.search(words) is not None
+    return pause_s is None and status in (200, 400, 403, 429) and QUOTA_OF_A_DAY.search(words) is not None
 
 
 def _pause_s(body: object, headers: Mapping[str, str], message: str, wall_s: float) -> float | None:
     """Returns the pause that the provider asks for; None if it asks for none.
 
     Sources, in this order: the header retry-after-ms, retry-after in seconds or as a date, LiteLLM's copies
-    of its upstream's headers, Google's details[].retryDelay, x-ratelimit-reset (OpenRouter: a moment in
-    milliseconds), the words of the message."""
+    of its upstream's headers, Google's details[].retryDelay, a field of the error, the words of the message,
+    x-ratelimit-reset (OpenRouter: a moment in milliseconds) and its kin."""
     for prefix in ("", "llm_provider-"):
         for name, unit_s in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
             if (said := headers.get(prefix + name)) and (
@@ -166,19 +192,25 @@ def _pause_s(body: object, headers: Mapping[str, str], message: str, wall_s: flo
     error = mapping_or_empty(mapping_or_empty(body).get("error")) or mapping_or_empty(body)
     details = error.get("details")
     for detail in details if isinstance(details, list) else ():
-        delay = mapping_or_empty(detail).get("retryDelay")
+        delay = mapping_or_empty(detail).get("retry_delay")
         if isinstance(delay, str):
             return seconds_until(delay, wall_s)
-    if (pause := pause_in_words(message)) is not None:
+    metadata = mapping_or_empty(error.get("metadata"))
+    for fields in (error, metadata):
+        for name, unit_s in _PAUSES.items():
+            stated = fields.get(name)
+            if isinstance(stated, str | int | float) and not isinstance(stated, bool):
+                return seconds_until(str(stated), wall_s, unit_s=unit_s)
+    if (pause := pause_in_words(message, wall_s)) is not None:
         return pause
-    quoted = mapping_or_empty(mapping_or_empty(error.get("metadata")).get("headers"))
-    known = {**{name.lower(): str(value) for name, value in quoted.items()}, **_lower(headers)}
-    if (said := known.get("x-ratelimit-reset")) and known.get("x-ratelimit-remaining", "0").strip() in (
-        "0",
-        "0.0",
-    ):
-        return seconds_until(said, wall_s)
-    return None
+    quoted = mapping_or_empty(metadata.get("headers"))
+    known = {
+        **{name.lower().replace("_", "-"): str(value) for name, value in quoted.items()},
+        **_lower(headers),
+    }
+    remaining = known.get("x-ratelimit-remaining", known.get("ratelimit-remaining", "0")).strip()
+    said = next((known[name] for name in _RESETS if known.get(name)), None)
+    return seconds_until(said, wall_s) if said and remaining in ("0", "0.0") else None
 
 
 def _lower(headers: Mapping[str, str]) -> dict[str, str]:
@@ -190,18 +222,30 @@ def _innermost_list_item(value: object) -> object:
     return value[0] if isinstance(value, list) and value else value
 
 
+def _plain_names(value: object, depth: int = 0) -> object:
+    """Returns the value with the names of its objects in snake_case: errorCode and Error get names that are
+    known."""
+    if isinstance(value, dict) and depth < 6:
+        return {
+            _CAPITAL.sub("_", name).lower(): _plain_names(item, depth + 1) for name, item in value.items()
+        }
+    return (
+        [_plain_names(item, depth + 1) for item in value] if isinstance(value, list) and depth < 6 else value
+    )
+
+
 def _message(body: object) -> str:
     """Returns the message of an error object, in any of the shapes that servers use."""
     if isinstance(body, str):
         return body
     if not isinstance(body, dict):
         return ""
-    error = body.get("error")
+    error = body.get("error") or mapping_or_empty(body.get("response")).get("error")
     if isinstance(error, dict):
         return _message(error)
     if isinstance(error, str) and error and not isinstance(body.get("message"), str):
         return error
-    for name in ("message", "detail", "details", "error_msg", "msg", "errors", "error_description"):
+    for name in _MESSAGES:
         if isinstance(found := body.get(name), str) and found:
             return found
         if found:
@@ -217,7 +261,7 @@ def _codes(body: object, depth: int = 0) -> Iterator[str | int]:
         value = body.get(name)
         if isinstance(value, str | int) and value not in ("", ERROR_NAME) and not isinstance(value, bool):
             yield value
-    for name in (ERROR_NAME, "innererror", "inner_error", "provider_specific_fields"):
+    for name in (ERROR_NAME, "innererror", "inner_error", "provider_specific_fields", "response"):
         yield from _codes(body.get(name), depth + 1)
 
 

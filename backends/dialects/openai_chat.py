@@ -28,6 +28,8 @@ NAMES = {
     "reasoning_effort": "reasoning_effort",
 }
 MODELS_PATH = "/models"
+# A message, or a delta of one, that has none of them has no place for a reply.
+_MESSAGE_FIELDS = frozenset(("role", "content", "refusal", "tool_calls", "function_call"))
 
 
 def path(method: AccessMethod) -> str:
@@ -122,6 +124,8 @@ def chat_parts(choice: Mapping[str, object], row: Provider) -> ReplyParts:
     if content is not None and not isinstance(content, str):
         kind = type(content).__name__
         raise Garbled(f"the reply is neither a text nor a list of parts but {kind}", status=200)
+    if not message.keys() & _MESSAGE_FIELDS and thoughts is None:
+        return NO_PARTS
     return ReplyParts(text_or_none(message.get("refusal")) or "", thoughts)
 
 
@@ -135,8 +139,8 @@ def _content_parts(parts: list[object], thoughts: str | None) -> ReplyParts:
             texts.append(part)
         elif not isinstance(part, dict):
             raise Garbled("a part of the reply is no object", status=200)
-        elif kind in ("text", "output_text", None):
-            texts += _texts(part.get("text"))
+        elif kind in ("text", "output_text", "refusal", None):
+            texts += _texts(part.get("text", part.get("refusal")))
         elif kind in ("thinking", "reasoning", "reasoning_content"):
             thinking += _texts(part.get("thinking", part.get("text", part.get("reasoning"))))
         elif (place := misplaced_text(part)) is not None:
@@ -148,6 +152,8 @@ def _texts(value: object) -> list[str]:
     """Returns the texts of a part: none, one, or those of a list; raises Garbled for anything else."""
     if value is None or isinstance(value, str):
         return [value] if value else []
+    if isinstance(value, dict) and isinstance(value.get("value"), str):
+        return [value["value"]]
     if isinstance(value, list):
         return [
             text for part in value for text in _texts(part.get("text") if isinstance(part, dict) else part)

@@ -321,7 +321,10 @@ class Connector:
         if served is None or method.served_name in served:
             return None
         hint = suggest(method.served_name, served[:20])
-        return ("served_name",), f"{method.base_url} does not serve {method.served_name!r}{hint}"
+        return ("served_name",), (
+            f"{method.base_url} does not serve {method.served_name!r}{hint}; if it does without listing it, as a "
+            "gateway may, set lists_models = false"
+        )
 
     def _check(self, name: str, error: CallError) -> str:
         """Returns what to look at after this error, the most probable cause first."""

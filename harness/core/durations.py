@@ -23,6 +23,10 @@ _IN_WORDS = re.compile(
     rf"\b(?:again|retry|retrying|reset|resets|wait|available)\s+(?:your request\s+)?(?:in|after|for)?\s*"
     rf"(?:about|approximately)?\s*({_DURATION.pattern})"
 )
+_MOMENT_IN_WORDS = re.compile(
+    r"\b(?:again|retry|resets?|available)\s+(?:at|on|after)\s*:?\s*"
+    r"(\d{4}-\d\d-\d\d[ t]\d\d:\d\d(?::\d\d(?:\.\d+)?)?) ?(z|utc|gmt|[+-]\d\d:?\d\d)?"
+)
 _EPOCH_S = (1e9, 1e11)  # years 2001 to 5138: a number in this range is a moment, in seconds since 1970
 _EPOCH_MS = (1e12, 1e14)  # the same in milliseconds
 
@@ -48,11 +52,18 @@ def seconds_until(text: str, wall_s: float, *, unit_s: float = 1.0) -> float | N
     return _bounded(value * unit_s)
 
 
-def pause_in_words(text: str) -> float | None:
-    """Returns the pause that a message asks for in words, such as "Please try again in 6m0s"; None without
-    one."""
-    found = _IN_WORDS.search(text.lower())
-    return None if found is None else _bounded(duration_s(found[1].strip(" ,")) or 0.0)
+def pause_in_words(text: str, wall_s: float) -> float | None:
+    """Returns the pause that a message asks for in words, such as "Please try again in 6m0s" or "Limit resets
+    at: 2026-11-30 00:54:20 UTC"; None without one.
+
+    wall_s   now, in seconds since 1970; a moment without a zone is UTC"""
+    words = text.lower()
+    if (found := _IN_WORDS.search(words)) is not None:
+        return _bounded(duration_s(found[1].strip(" ,")) or 0.0)
+    if (moment := _MOMENT_IN_WORDS.search(words)) is not None:
+        zone = moment[2] if moment[2] and moment[2][0] in "+-" else "+00:00"
+        return seconds_until(moment[1].upper() + zone, wall_s)
+    return None
 
 
 def duration_s(text: str) -> float | None:

@@ -65,4 +65,4 @@ def test_a_unit_is_that_of_bare_numbers() -> None:
 )
 def test_pauses_in_words(message: str, seconds: float | None) -> None:
     """The words of a message state a pause that no header states."""
-    assert pause_in_words(message) == seconds
+    assert pause_in_words(message, NOW_S) == seconds
