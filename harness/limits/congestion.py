@@ -40,7 +40,8 @@ class Congestion:
         self._on_event = on_event
         self._served_sent_s = float("-inf")  # when the latest of the served calls was sent
         self._refused_in_silence = False
-        self._stragglers = 0  # calls in flight that were sent before the breaker opened
+        self._opened_s = float("-inf")  # when the breaker opened last; a probe that fails opens nothing
+        self._stragglers = 0  # calls in flight that were sent before that
         self._noted_changes = 0
         self._noted_quota: float | None = None
 
@@ -82,7 +83,6 @@ class Congestion:
             outage = self._breaker.open
             since_s = self._breaker.served(sent_s)
             if since_s is not None and (outage or now_s - since_s > SILENCE_S):
-                self._stragglers = 0
                 self.learned.end_silence(since_s=since_s, refused=self._refused_in_silence, now_s=now_s)
         if self.learned.changes != self._noted_changes:
             self.note_learned_quota()
@@ -126,7 +126,7 @@ class Congestion:
                 self.learned.refused(sent_s=sent_s, now_s=now_s, retry_after_s=retry_after_s, of_rate=of_rate)
         elif not was_open:
             self.window.restart(now_s=now_s)
-            self._stragglers = in_flight
+            self._stragglers, self._opened_s = in_flight, now_s
         self.note_learned_quota()
         # the short pause that one failing call of many is asked for is that call's own, unless calls come too
         # fast
@@ -153,7 +153,7 @@ class Congestion:
 
     def left(self, sent_s: float) -> None:
         """Takes that a call sent then is no longer in flight."""
-        if self._stragglers and sent_s < self._breaker.opened_s:
+        if self._stragglers and sent_s <= self._opened_s:
             self._stragglers -= 1
 
     def note_learned_quota(self) -> None:

@@ -216,8 +216,8 @@ class Gate:
                 wait_s = self._wait_s(ticket.cost, now_s)
                 if wait_s > 0.0:
                     due_s = now_s + wait_s
-                    if wait_s > LONG_WAIT_S and self._close_or_note_reported_wait(ticket.cost, now_s):
-                        return
+                    if wait_s > LONG_WAIT_S:
+                        self._close_or_note_reported_wait(ticket.cost, now_s)
                     break
                 self._waiting -= 1
                 ticket.admission = self._reserve(
@@ -377,8 +377,9 @@ class Gate:
             silent = f"no call was served for {elapsed(now_s - since_s)}"
             self.close(NotServed(f"{silent}; the last failure: {self._congestion.last_failure}"))
 
-    def _close_or_note_reported_wait(self, cost: CallCost, now_s: float) -> bool:
-        """Closes, and returns True, when response headers leave nothing for longer than the sweep waits."""
+    def _close_or_note_reported_wait(self, cost: CallCost, now_s: float) -> None:
+        """Closes when response headers leave nothing for longer than the sweep waits; announces a shorter
+        wait."""
         waits = [
             (budget.reported_wait_s(getattr(cost, quota), now_s), quota)
             for quota, budget in self._budgets.items()
@@ -387,11 +388,9 @@ class Gate:
         cause = f"the quota of {quota.replace('_', ' ')} is used up, by response headers"
         if wait_s > self._patience_s:
             self._close_for_pause(wait_s, cause)
-            return True
-        if wait_s > LONG_WAIT_S and now_s + wait_s > self._reported_wait_until_s + LONG_WAIT_S:
+        elif wait_s > LONG_WAIT_S and now_s + wait_s > self._reported_wait_until_s + LONG_WAIT_S:
             self._reported_wait_until_s = now_s + wait_s
             self._on_event("rest", f"pausing {describe_pause(wait_s, self._clock.wall())} ({cause})")
-        return False
 
     def _refusal(self) -> GateClosing:
         """Returns a copy of the reason: one exception in a thousand tasks would collect their tracebacks."""

@@ -21,6 +21,8 @@ _QUOTAS: dict[str, Quota] = {
     "output-tokens": "output_tokens",
 }
 
+NONSENSE = 1e15  # no quota comes near it
+
 
 def read_reports(headers: Mapping[str, str], wall_s: float) -> dict[Quota, QuotaReport]:
     """Returns what these headers (names in lower case) report of each quota; what cannot be read is left out.
@@ -47,4 +49,4 @@ def _number(text: str | None) -> float | None:
         value = float(text or "")
     except ValueError:
         return None
-    return value if 0 <= value < 1e15 else None
+    return value if 0 <= value < NONSENSE else None

@@ -203,16 +203,13 @@ class LearnedQuota:
         self._trial_at_s = float("inf")
 
     def _look_back_s(self, now_s: float) -> float:
-        """Returns the seconds until the last minute, by whole seconds, holds fewer requests than the
-        figure."""
+        """Returns the seconds until the last minute, by whole seconds, holds fewer requests than the figure;
+        0 or less if it does."""
         if now_s >= self._trial_at_s:
             return 0.0
-        recent = [
-            (second, count) for second, count in self._by_second.items() if second + 1.0 > now_s - MINUTE_S
-        ]
-        too_many = sum(count for _, count in recent) + 1.0 - (self.per_minute or self._suspected)
+        too_many = sum(self._by_second.values()) + 1.0 - (self.per_minute or self._suspected)
         wait_s = 0.0
-        for second, count in recent:
+        for second, count in self._by_second.items():  # those more than a minute old go first, and at once
             if too_many <= 0.0:
                 break
             too_many -= count

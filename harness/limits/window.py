@@ -81,7 +81,8 @@ class Window:
         self._rounds = 1.0  # to grow by one step near the former size
         self._last_cut_s = float("-inf")
         self._undo: WindowChange | None = None
-        self._sent = self._served = self._failed = 0  # of calls sent after the last cut
+        self._sent = self._failed = 0  # of calls sent after the last cut
+        self._any_served = False  # of the same calls
         self._fewest_failed = self._sent_with_as_many = self._failed_in_run = (
             0  # since failures became more frequent
         )
@@ -107,7 +108,7 @@ class Window:
         now."""
         if sent_s <= self._last_cut_s:
             return
-        self._served += 1
+        self._any_served = True
         if sent_with >= RECOVERED * self.served_with:
             self.served_with += (sent_with - self.served_with) / TYPICAL_OF
         if self._follows_server or in_flight < USED_SHARE * self.size:
@@ -118,11 +119,10 @@ class Window:
 
     def _grown(self) -> float:
         size, former = self._size, self._former
-        if size < RECOVERED * former:
-            return size + 1.0
-        if size <= OUTGROWN * former + 1.0:
-            return size + max(1.0, PROBE_SHARE * size) / (size * self._rounds)
-        self._former, self._rounds = float("inf"), 1.0
+        if size >= RECOVERED * former:
+            if size <= OUTGROWN * former + 1.0:
+                return size + max(1.0, PROBE_SHARE * size) / (size * self._rounds)
+            self._former, self._rounds = float("inf"), 1.0
         return size + 1.0
 
     def failed(self, *, sent_s: float, sent_with: int, now_s: float) -> WindowChange | None:
@@ -163,11 +163,11 @@ class Window:
         former = self._size
         size = max(1.0, CUT * self._size)
         all_of_as_many = self._failed_in_run >= ALL_OF_AS_MANY * self._sent_with_as_many
-        if self._fewest_failed > self.served_with + 0.5 and all_of_as_many and self._served:
+        if self._fewest_failed > self.served_with + 0.5 and all_of_as_many and self._any_served:
             size = former = max(1.0, min(self._fewest_failed, self.size) - 1.0)
-        if self._served or self._former == float("inf"):
-            again = self._former < float("inf") and former >= RECOVERED * self._former
-            self._rounds = min(ROUNDS_MAX, 2.0 * self._rounds) if again else 1.0
+        if self._any_served or self._former == float("inf"):
+            met_again = former >= RECOVERED * self._former
+            self._rounds = min(ROUNDS_MAX, 2.0 * self._rounds) if met_again else 1.0
             self._former = former
         self._monitor.reset()
         self._begin_round(now_s)
@@ -189,7 +189,8 @@ class Window:
 
     def _begin_round(self, now_s: float) -> None:
         self._last_cut_s = now_s
-        self._sent = self._served = self._failed = 0
+        self._sent = self._failed = 0
+        self._any_served = False
 
     def update_load(self, *, running: int, waiting: int, in_flight: int) -> None:
         """Takes a server's report: running requests, a standing queue of waiting ones; of both, in_flight are

@@ -89,3 +89,35 @@ def test_a_call_of_the_first_moment_of_the_clock_may_end_a_silence() -> None:
     assert breaker.served(0.4) is None
     assert breaker.served(0.5) == 0.6
     assert breaker.served(0.7) is None
+
+
+def test_failures_in_a_row_are_counted_from_the_first_one() -> None:
+    """None at the start and after a served call; a call sent before the first failure was known adds none."""
+    breaker = Breaker()
+    assert (breaker.in_row, breaker.open, breaker.silent_since_s) == (0, False, None)
+    for sent_s, in_row in ((1.0, 1), (1.4, 1), (1.5, 1), (1.6, 2), (1.7, 3)):
+        breaker.failed(sent_s=sent_s, sent_calls=5, now_s=sent_s + 0.5)
+        assert breaker.in_row == in_row
+    breaker.served(2.0)
+    assert breaker.in_row == 0
+
+
+def test_more_than_seven_tenths_of_the_calls_since_the_first_failure_open_it() -> None:
+    """Fourteen failures of twenty calls sent since then do not open it, and fifteen do."""
+    breaker = Breaker()
+    breaker.failed(sent_s=0.5, sent_calls=1_000, now_s=1.0)
+    pauses = [
+        breaker.failed(sent_s=1.0 + number, sent_calls=1_020, now_s=1.5 + number) for number in range(1, 15)
+    ]
+    assert breaker.in_row == 15
+    assert pauses == [None] * 13 + [2.0]
+
+
+def test_the_long_pause_begins_five_minutes_after_the_first_failure() -> None:
+    """A probe that fails a moment earlier is followed by a short one."""
+    for last_s, pause_s in ((LONG_OUTAGE_S - 0.1, 2.0), (LONG_OUTAGE_S, LONG_OUTAGE_PAUSE_S)):
+        breaker = Breaker()
+        for number in range(FAILURES_IN_ROW - 1):
+            breaker.failed(sent_s=999.5 + number, sent_calls=number, now_s=1_000.0 + number)
+        found = breaker.failed(sent_s=1_100.0, sent_calls=FAILURES_IN_ROW, now_s=1_000.0 + last_s)
+        assert found == pause_s

@@ -68,3 +68,121 @@ def test_a_share_that_is_taken_as_usual_raises_no_alarm() -> None:
     monitor.accept(0.3)
     assert monitor.usual == pytest.approx(0.3)
     assert len(alarms(monitor, 0.3, 2_000, Random(1))) <= 1
+
+
+def failures_in_row(monitor: FailureMonitor) -> int:
+    """Returns how many failures in a row are evidence."""
+    for number in range(1, 100):
+        monitor.sent()
+        if monitor.failed():
+            return number
+    raise AssertionError("never")
+
+
+@pytest.mark.parametrize(("usual", "needed"), [(0.01, 3), (0.1, 6), (0.25, 10)])
+def test_the_more_failures_are_usual_the_more_are_evidence(usual: float, needed: int) -> None:
+    """Each adds log((1 + u) / 2u), u the usual share, until the sum is -log(0.0001) = 9.2: 3.9 for 1 %, 1.7
+    for 10 % and 0.92 for 25 %."""
+    monitor = FailureMonitor()
+    monitor.accept(usual)
+    assert failures_in_row(monitor) == needed
+
+
+def test_a_run_lasts_from_a_failure_until_enough_calls_are_served() -> None:
+    """One failure at a usual share of 1 % adds 3.92 and each call after it takes log(2) = 0.69: six end the
+    run."""
+    monitor = FailureMonitor()
+    assert monitor.quiet
+    assert monitor.share == 0.0
+    monitor.sent()
+    assert not monitor.failed()
+    shares = list[float]()
+    for _ in range(5):
+        assert not monitor.quiet
+        shares.append(monitor.share)
+        monitor.sent()
+    assert shares == [1.0, 1 / 2, 1 / 3, 1 / 4, 1 / 5]
+    assert not monitor.quiet
+    monitor.sent()
+    assert monitor.quiet
+    assert monitor.share == 0.0
+
+
+def test_a_run_whose_sum_comes_back_to_0_is_over() -> None:
+    """At a usual share of a seventh a failure adds log(4), and each of the next two calls takes log(2)."""
+    monitor = FailureMonitor()
+    monitor.accept(1 / 7)
+    monitor.failed()
+    monitor.sent()
+    assert not monitor.quiet
+    monitor.sent()
+    assert monitor.quiet
+    assert monitor.usual == pytest.approx((100 / 7 + 1) / 103)
+
+
+def test_a_run_that_is_dropped_leaves_nothing() -> None:
+    """The share of the next one counts from its own first failure."""
+    monitor = FailureMonitor()
+    failures_in_row(monitor)
+    assert monitor.share == 1.0
+    monitor.reset()
+    assert monitor.quiet
+    monitor.failed()
+    monitor.sent()
+    monitor.sent()
+    assert monitor.share == pytest.approx(1 / 3)
+
+
+def test_failures_of_calls_sent_before_the_run_make_no_share_above_1() -> None:
+    """Three calls are sent, then all of them fail."""
+    monitor = FailureMonitor()
+    for _ in range(3):
+        monitor.sent()
+    assert [monitor.failed(), monitor.failed(), monitor.failed()] == [False, False, True]
+    assert monitor.share == 1.0
+
+
+def one_failure_after(quiet_calls: int) -> FailureMonitor:
+    """Returns the monitor after so many served calls, a failure and the five calls that end its run, where
+    half of the first hundred failed."""
+    monitor = FailureMonitor()
+    monitor.accept(0.5)
+    for _ in range(quiet_calls):
+        monitor.sent()
+    monitor.failed()
+    for _ in range(5):
+        monitor.sent()
+    assert monitor.quiet
+    return monitor
+
+
+def test_the_usual_share_is_that_of_all_calls() -> None:
+    """Served calls lower it at once, failures raise it when their run is over; it is never below 1 %."""
+    monitor = FailureMonitor()
+    assert monitor.usual == 0.01
+    monitor.accept(0.5)
+    for _ in range(2_000):
+        monitor.sent()
+    assert monitor.usual == pytest.approx(50 / 2_100)
+    for _ in range(5_000):
+        monitor.sent()
+    assert monitor.usual == 0.01
+    assert one_failure_after(1_000).usual == pytest.approx(51 / 1_106)
+
+
+def test_a_new_monitor_holds_one_failure_in_a_hundred() -> None:
+    """One more failure, and the run of seven calls that it begins: two in 107."""
+    monitor = FailureMonitor()
+    monitor.failed()
+    for _ in range(6):
+        monitor.sent()
+    assert monitor.usual == pytest.approx(2 / 107)
+
+
+def test_of_more_than_two_thousand_calls_older_ones_count_half() -> None:
+    """Both numbers are halved at the end of a run, so that later calls weigh more."""
+    for quiet_calls, usual in ((1_894, 51 / 3_000), (1_895, 25.5 / 2_000.5)):
+        monitor = one_failure_after(quiet_calls)
+        for _ in range(1_000):
+            monitor.sent()
+        assert monitor.usual == pytest.approx(usual)

@@ -66,3 +66,11 @@ def test_durations_in_every_unit_and_nonsense() -> None:
         )
         == {}
     )
+
+
+def test_a_remainder_of_0_is_a_report_and_an_endless_limit_is_none() -> None:
+    """Nothing is left: that is what matters most. A limit of 1e15 or more is no number of requests."""
+    assert read_reports({"x-ratelimit-remaining-requests": "0"}, NOW_S) == {
+        "requests": QuotaReport(remaining=0.0)
+    }
+    assert read_reports({"x-ratelimit-limit-requests": "1e15"}, NOW_S) == {}

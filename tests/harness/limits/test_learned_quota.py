@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from random import Random
 
+import pytest
+
 from harness.limits.learned_quota import LearnedQuota
 
 
@@ -371,3 +373,270 @@ def test_a_trial_that_is_taken_when_room_was_just_made_confirms_the_suspicion() 
         learned.sent(trial_s)
         learned.taken(sent_s=trial_s)
         assert learned.per_minute == figure
+
+
+def test_three_long_pauses_in_a_row_are_needed_from_the_first_request_on() -> None:
+    """Exactly 5 s is a long pause. If nothing was taken at all the figure is one a minute."""
+    learned = LearnedQuota()
+    for number in range(3):
+        assert (learned.per_minute, learned.changes) == (None, 0)
+        refuse(learned, float(number), retry_after_s=5.0)
+    assert (learned.per_minute, learned.changes) == (1.0, 1)
+
+
+def test_a_short_silence_breaks_a_row_of_refusals() -> None:
+    """Two refusals before it and two after it are not three in a row."""
+    learned = after_requests(30, over_s=10.0)
+    for at_s in (10.0, 11.0, 13.0, 14.0):
+        if at_s == 13.0:
+            learned.end_silence(since_s=10.0, refused=True, now_s=12.0)
+        refuse(learned, at_s, retry_after_s=30.0)
+    assert learned.per_minute is None
+
+
+def test_ten_refusals_among_few_requests_make_a_figure_and_nine_do_not() -> None:
+    """They are counted before the first half minute has begun, too."""
+    learned = LearnedQuota()
+    for number in range(10):
+        assert learned.per_minute is None
+        refuse(learned, number + 0.0, retry_after_s=30.0)
+        learned.sent(number + 0.5)
+        learned.taken(sent_s=number + 0.5)
+    assert learned.per_minute == 9.0
+
+
+def test_a_figure_is_a_rate_of_single_requests() -> None:
+    """At 600 a minute three go at once, and the next after 60.5 s / 598."""
+    learned = with_figure(600.0)
+    for _ in range(3):
+        assert learned.wait_s(1.0) == 0.0
+        learned.sent(1.0)
+    assert learned.wait_s(1.0) == pytest.approx(60.5 / 598)
+
+
+def test_requests_are_remembered_for_four_minutes() -> None:
+    """The most in a minute of the last three: a burst is forgotten 240 s later."""
+    for at_s, figure in ((239.0, 100.0), (240.0, 1.0)):
+        learned = LearnedQuota()
+        for _ in range(100):
+            learned.sent(0.0)
+        for _ in range(3):
+            refuse(learned, at_s, retry_after_s=30.0)
+        assert learned.per_minute == figure
+
+
+def test_what_was_in_flight_when_a_figure_was_set_does_not_lower_it() -> None:
+    """A refusal of a request that was sent later does, unless a minute held as many as the figure."""
+    learned = with_figure(60.0)
+    refuse(learned, 0.0, retry_after_s=30.0)
+    assert learned.per_minute == 60.0
+    for second in range(59):
+        learned.sent(1.0 + second)
+    refuse(learned, 59.5, retry_after_s=30.0)
+    assert learned.per_minute == 59.0
+    refuse(learned, 59.9, retry_after_s=30.0)
+    assert learned.changes == 2
+
+
+def suspicious(*bursts: tuple[float, int], refused_s: float, retry_after_s: float) -> LearnedQuota:
+    """Returns what is known after so many requests at each of these moments and one refusal."""
+    learned = LearnedQuota()
+    for at_s, count in bursts:
+        for _ in range(count):
+            learned.sent(at_s)
+            learned.taken(sent_s=at_s)
+    refuse(learned, refused_s, retry_after_s=retry_after_s)
+    return learned
+
+
+def test_after_a_suspicion_the_last_minute_has_to_make_room() -> None:
+    """Sixty in a minute were too many: the next waits until the first of them is a minute old, by whole
+    seconds."""
+    learned = suspicious((0.0, 1), (10.0, 59), refused_s=30.0, retry_after_s=100.0)
+    assert learned.wait_s(31.0) == 30.0
+    assert learned.wait_s(60.5) == 0.5
+    assert learned.wait_s(61.0) == 0.0
+    learned.sent(61.0)
+    assert learned.wait_s(62.0) == 9.0
+
+
+def test_a_suspicion_lasts_for_a_minute_and_a_second() -> None:
+    """Later the last minute may hold more."""
+    learned = suspicious((0.0, 60), refused_s=30.0, retry_after_s=20.0)
+    for _ in range(60):
+        learned.sent(62.0)
+    assert learned.wait_s(90.5) == 62.0 + 61.0 - 90.5
+    assert learned.wait_s(91.0) == 0.0
+
+
+def test_a_trial_that_is_taken_while_the_minute_is_not_full_ends_a_suspicion() -> None:
+    """The room was made long before: the provider may count as we do, or not at all."""
+    for taken, wait_s in ((True, 0.0), (False, 60.0)):
+        learned = suspicious((0.0, 60), refused_s=30.0, retry_after_s=40.0)
+        learned.sent(70.0)
+        if taken:
+            learned.taken(sent_s=70.0)
+        for _ in range(60):
+            learned.sent(71.0)
+        assert learned.per_minute is None
+        assert learned.wait_s(72.0) == wait_s
+
+
+@pytest.mark.parametrize(("trial_s", "figure"), [(60.0, 60.0), (60.9, 60.0), (61.0, None)])
+def test_room_was_just_made_if_a_request_was_a_minute_old_less_than_a_second_ago(
+    trial_s: float, figure: float | None
+) -> None:
+    """A trial that is taken then makes of the suspicion a figure."""
+    learned = suspicious((0.0, 60), refused_s=30.0, retry_after_s=30.0)
+    learned.sent(trial_s)
+    learned.taken(sent_s=trial_s)
+    assert learned.per_minute == figure
+
+
+@pytest.mark.parametrize(
+    ("bursts", "trial_s", "wait_s"),
+    [(((1.0, 60),), 50.0, 0.0), (((1.0, 1), (10.0, 59)), 62.5, 7.0)],
+)
+def test_a_trial_that_is_taken_while_the_minute_is_full_ends_the_look_back(
+    bursts: tuple[tuple[float, int], ...], trial_s: float, wait_s: float
+) -> None:
+    """Sixty others in the last minute, at a figure of sixty: the provider counts otherwise. With 59 the
+    minute that the trial fills is waited for."""
+    learned = with_figure(120.0)
+    for at_s, count in bursts:
+        for _ in range(count):
+            learned.sent(at_s)
+    refuse(learned, 30.0, retry_after_s=trial_s - 30.0)
+    assert learned.per_minute == 60.0
+    learned.sent(trial_s)
+    learned.taken(sent_s=trial_s)
+    assert learned.wait_s(int(trial_s) + 2.0) == wait_s
+
+
+@pytest.mark.parametrize(
+    ("per_minute", "sent", "refused", "after"),
+    [
+        (400.0, 200, 0, 400.0 * 1.005),
+        (400.0, 200, 1, 400.0 * 1.005),  # one of 200 is hardly a refusal
+        (400.0, 200, 2, 400.0),
+        (500.0, 200, 0, 500.0 * 1.005),  # four fifths of it were used
+        (500.0, 199, 0, 500.0),
+        (1_000.0, 400, 20, 760.0),  # a twentieth: what was taken in half a minute is the figure
+        (1_000.0, 400, 19, 1_000.0),
+        (1_001.0, 400, 20, 1_001.0),  # it was hardly used
+        (100.0, 50, 10, 80.0),
+        (100.0, 50, 9, 100.0),  # fewer than ten are few
+        (70.0, 50, 10, 70.0),  # more was taken than the figure
+        (40.0, 20, 20, 40.0),  # nothing was taken
+    ],
+)
+def test_half_a_minute_raises_a_figure_keeps_it_or_lowers_it(
+    per_minute: float, sent: int, refused: int, after: float
+) -> None:
+    """Its use and the refusals in it decide."""
+    learned = with_figure(per_minute)
+    learned.wait_s(0.0)
+    for number in range(sent):
+        learned.sent(30.0 * number / sent)
+    learned._period_refused = refused
+    learned.wait_s(29.9)
+    assert learned.per_minute == per_minute
+    learned.wait_s(30.0)
+    assert learned.per_minute == after
+
+
+def raises(learned: LearnedQuota, *, begin_s: float, periods: int) -> list[float]:
+    """Returns by how much each of so many half minutes of full use raises the figure, in percent."""
+    found = []
+    for period in range(periods):
+        before = learned.per_minute or 0.0
+        learned._period_sent = 10_000_000
+        learned.wait_s(begin_s + 30.0 * period)
+        found.append(round(100.0 * ((learned.per_minute or 0.0) / before - 1.0), 3))
+    return found
+
+
+def test_raises_double_after_five_and_begin_anew_after_refusals() -> None:
+    """Half a percent five times, then twice as much each time, up to half of the figure."""
+    learned = with_figure(600.0)
+    learned.wait_s(0.0)
+    assert raises(learned, begin_s=30.0, periods=13) == [0.5] * 5 + [
+        1.0,
+        2.0,
+        4.0,
+        8.0,
+        16.0,
+        32.0,
+        50.0,
+        50.0,
+    ]
+    learned._period_refused = 9
+    learned.wait_s(420.0)
+    assert raises(learned, begin_s=450.0, periods=6) == [0.5] * 5 + [1.0]
+
+
+@pytest.mark.parametrize(("retry_after_s", "figure"), [(5.0, 30.0), (None, 30.0), (4.9, 180.0)])
+def test_a_short_pause_makes_the_pace_so_far_the_figure(retry_after_s: float | None, figure: float) -> None:
+    """Thirty in ten seconds are 180 a minute; with a long pause or none, thirty."""
+    learned = after_requests(30, over_s=10.0)
+    refuse(learned, 10.0, retry_after_s=retry_after_s, of_rate=True)
+    assert learned.per_minute == figure
+
+
+def test_a_pace_is_that_of_at_least_a_second_and_one_a_minute() -> None:
+    """Thirty in half a second are 1,800 a minute."""
+    learned = after_requests(30, over_s=0.5)
+    refuse(learned, 0.5, retry_after_s=1.0, of_rate=True)
+    assert learned.per_minute == 1_800.0
+    learned = LearnedQuota()
+    refuse(learned, 0.0, retry_after_s=1.0, of_rate=True)
+    assert learned.per_minute == 1.0
+
+
+@pytest.mark.parametrize(("again_s", "figure"), [(12.9, 115 * 60 / 12.9), (13.0, 300.0)])
+def test_a_pace_counts_from_the_first_refusal_three_seconds_later(again_s: float, figure: float) -> None:
+    """A hundred in ten seconds drew on savings; fifteen in the three seconds after the first refusal are 300
+    a minute."""
+    learned = after_requests(100, over_s=10.0)
+    refuse(learned, 10.0, retry_after_s=1.0, of_rate=True)
+    assert learned.per_minute == 600.0
+    for _ in range(15):
+        learned.sent(11.0)
+    refuse(learned, again_s, retry_after_s=1.0, of_rate=True)
+    assert learned.per_minute == pytest.approx(figure)
+
+
+def test_after_a_minute_short_pauses_count_by_the_minute_too() -> None:
+    """Sixty in a minute, and none since a refusal ten seconds ago: the figure is sixty."""
+    learned = suspicious((0.0, 30), (30.0, 30), refused_s=50.0, retry_after_s=30.0)
+    refuse(learned, 60.0, retry_after_s=1.0, of_rate=True)
+    assert learned.per_minute == 60.0
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "apart_s", "known", "figure", "changes"),
+    [
+        (100, 100, 180.0, None, 100.0, 1),
+        (100, 100, 181.0, None, None, 0),  # too long ago
+        (100, 80, 60.0, None, 100.0, 1),  # they differ by a fifth
+        (100, 79, 60.0, None, None, 0),
+        (80, 100, 60.0, None, 100.0, 1),
+        (79, 100, 60.0, None, None, 0),
+        (1, 1, 60.0, None, 1.0, 1),
+        (0, 0, 60.0, None, None, 0),  # nothing was taken
+        (100, 100, 60.0, 101.0, 100.0, 2),
+        (100, 100, 60.0, 100.0, 100.0, 1),  # no more than is known
+    ],
+)
+def test_two_silences_are_alike_in_their_requests_and_follow_each_other(
+    first: int, second: int, apart_s: float, known: float | None, figure: float | None, changes: int
+) -> None:
+    """The larger count is the figure, if the two differ by no more than a fifth of it."""
+    learned = LearnedQuota()
+    if known is not None:
+        learned._set(known, 0.0)
+    for begin_s, count in ((1_000.0, first), (1_000.0 + apart_s, second)):
+        for _ in range(count):
+            learned.sent(begin_s - 1.0)
+        learned.end_silence(since_s=begin_s, refused=True, now_s=begin_s + 50.0)
+    assert (learned.per_minute, learned.changes) == (figure, changes)

@@ -131,3 +131,82 @@ def test_what_comes_back_is_the_part_that_was_spent() -> None:
         report = QuotaReport(remaining=0.0 if now_s == 0.0 else 200.0, reset_s=60.0)
         budget.take_report(report, spent_since=0.0, sent_s=now_s, now_s=now_s)
     assert budget.reported_wait_s(300, 10.0) == pytest.approx(60.0 * 100 / 400)
+
+
+def test_what_is_settled_is_the_difference() -> None:
+    """6,000 a minute: 30 at once and then one every 60.5 / 5,971 s. What was given back does not exceed the
+    bucket."""
+    for estimate, actual, level in (
+        (10.0, 25.0, -5.0),
+        (10.0, 4.0, 16.0),
+        (10.0, 0.0, 20.0),
+        (60.0, 0.0, 30.0),
+    ):
+        budget = TokenBucket(6_000, 0.0)
+        budget.spend(20.0, 0.0)
+        budget.settle(estimate, actual)
+        budget.spend(10.0, 0.0)
+        budget.settle(10.0, 10.0)
+        level -= 10.0
+        assert budget.wait_s(30, 0.0) == pytest.approx((30.0 - level) * 60.5 / 5_971)
+
+
+def test_a_limit_below_1_is_no_limit() -> None:
+    """Some providers send 0 for "none"."""
+    for limit, taken in ((0.0, False), (0.9, False), (1.0, True), (1.5, True)):
+        budget = TokenBucket(60, 0.0)
+        assert budget.take_report(QuotaReport(limit=limit), spent_since=0, sent_s=0.0, now_s=0.0) is taken
+        assert budget.per_minute == (limit if taken else 60)
+
+
+def test_of_two_reports_of_one_moment_the_last_counts() -> None:
+    """Calls that were sent together are answered one after the other."""
+    budget = TokenBucket(6_000, 0.0)
+    for remaining in (500.0, 0.0):
+        report = QuotaReport(remaining=remaining, reset_s=20.0)
+        budget.take_report(report, spent_since=0.0, sent_s=1.0, now_s=2.0)
+    assert budget.wait_s(1, 2.0) == 20.0
+
+
+def test_a_remainder_that_just_suffices_is_no_wait() -> None:
+    """Three are left: a call of three goes, one of four waits for the reset."""
+    budget = TokenBucket(6_000, 0.0)
+    budget.take_report(QuotaReport(remaining=3.0, reset_s=20.0), spent_since=0.0, sent_s=0.0, now_s=0.0)
+    assert budget.reported_wait_s(3, 5.0) == 0.0
+    assert budget.reported_wait_s(4, 5.0) == 15.0
+    assert budget.wait_s(4, 20.5) == 0.0
+    assert budget.reported_wait_s(4, 20.5) == 0.0
+
+
+def moved(*remaining: float, spent_since: float = 0.0) -> TokenBucket:
+    """Returns a quota of 600 whose reports come 10 s apart, each with a reset in 60 s.
+
+    spent_since   by calls sent after the last report's"""
+    budget = TokenBucket(600, 0.0)
+    for number, left in enumerate(remaining):
+        now_s = 10.0 * number
+        report = QuotaReport(remaining=left, reset_s=60.0)
+        last = number == len(remaining) - 1
+        budget.take_report(report, spent_since=spent_since if last else 0.0, sent_s=now_s, now_s=now_s)
+    return budget
+
+
+def test_a_reset_that_moves_with_half_of_it_back_was_a_windows_end() -> None:
+    """From 0 of 600, 299 are a part that came back gradually, and 300 are a new window."""
+    assert moved(0.0, 299.0).reported_wait_s(450, 10.0) == pytest.approx(60.0 * 151 / 301)
+    assert moved(0.0, 300.0).reported_wait_s(450, 10.0) == 60.0
+
+
+def test_what_comes_back_gradually_is_back_at_the_reset() -> None:
+    """A call that costs more than the quota waits for the reset, and no longer."""
+    assert moved(0.0, 0.0).reported_wait_s(300, 10.0) == pytest.approx(30.0)
+    assert moved(0.0, 0.0).reported_wait_s(900, 10.0) == pytest.approx(60.0)
+
+
+def test_at_least_one_comes_back_gradually() -> None:
+    """Nothing is spent by the provider's count and all of it by ours: half a request waits for half the
+    time."""
+    budget = moved(0.0, 0.0)
+    report = QuotaReport(remaining=600.0, reset_s=60.0)
+    budget.take_report(report, spent_since=600.0, sent_s=10.0, now_s=10.0)
+    assert budget.reported_wait_s(0.5, 10.0) == pytest.approx(30.0)

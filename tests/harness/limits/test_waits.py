@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import anyio
 import pytest
 
@@ -9,7 +11,7 @@ from harness.core.clock import LoopClock
 from harness.limits.admission import CallResult
 from harness.limits.estimates import CallCost
 from harness.limits.gate import Gate, GateLimits
-from harness.limits.waits import NO_WAIT, WaitMeter, WaitTimes
+from harness.limits.waits import NO_WAIT, WaitMeter, WaitTimes, describe_pause
 from tests.world import run
 
 FINE = CallResult(kind="clean")
@@ -84,3 +86,29 @@ def test_each_second_has_one_cause() -> None:
     waits.set_cause("place", 15.0)
     assert waits.sums(99.0) == WaitTimes(3.0, 1.0)
     assert waits.sums(99.0).since(WaitTimes(1.0, 1.0)) == WaitTimes(2.0, 0.0)
+
+
+def test_a_pause_of_more_than_a_minute_is_shown_with_its_end() -> None:
+    """The end is in local time, to the minute."""
+    wall_s = datetime(2026, 11, 22, 10, 0, 0).astimezone().timestamp()
+    assert describe_pause(0.25, wall_s) == "0.2 s"
+    assert describe_pause(60.0, wall_s) == "60.0 s"
+    assert describe_pause(61.0, wall_s) == "61 s, until 2026-11-22 10:01"
+    assert describe_pause(7_200.4, wall_s) == "7200 s, until 2026-11-22 12:00"
+
+
+def test_waiting_while_one_call_probes_is_a_rest() -> None:
+    """Nine failures in a row (the second was sent at the moment of the first): a pause of 2 s, then one call
+    probes for 5 s, and the last turn waits for it."""
+    unserved = CallResult(kind="unserved")
+    *_, probe, last = waited(GateLimits(concurrency=1), [unserved] * 9 + [FINE, FINE], service_s=5.0)
+    assert probe == (47.0, WaitTimes(0.0, 2.0))
+    assert last == (52.0, WaitTimes(0.0, 7.0))
+
+
+def test_waiting_for_a_quota_that_comes_after_a_rest_is_for_the_quota() -> None:
+    """A pause of 60 s, and one request a minute, which is there half a second later."""
+    limits = GateLimits(concurrency=1, requests=1.0)
+    answers = [CallResult(kind="limited", retry_after_s=60.0), FINE]
+    _, (in_all_s, parts) = waited(limits, answers, service_s=0.0)
+    assert (in_all_s, parts) == (60.5, WaitTimes(60.5, 0.0))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from harness.limits.window import Window, WindowChange
 
 
@@ -295,3 +297,216 @@ def test_a_long_queue_of_others_leaves_one_call() -> None:
     for _ in range(20):
         window.update_load(running=1, waiting=100, in_flight=1)
     assert window.size == 1
+
+
+def serve(window: Window, calls: int, *, at_s: float = 9.0) -> list[int]:
+    """Returns the sizes after each of so many served calls, each sent with as many in flight as may be."""
+    sizes = []
+    for _ in range(calls):
+        window.sent(window.size)
+        window.served(sent_s=at_s, sent_with=window.size, now_s=at_s, in_flight=window.size)
+        sizes.append(window.size)
+    return sizes
+
+
+def cut(window: Window, *, at_s: float) -> int:
+    """Returns the size after calls fail, one sent with no others in flight among them, until there is a
+    cut."""
+    while not fail(window, 1, sent_s=at_s, now_s=at_s, sent_with=1):
+        pass
+    return window.size
+
+
+def test_the_number_served_together_moves_by_a_thirty_second() -> None:
+    """Only calls sent with nearly as many in flight as ever count: 36 of 40, and not 35."""
+    window = Window(start=64, ceiling=64)
+    assert window.served_with == 0.0
+    window.served(sent_s=1.0, sent_with=32, now_s=1.0, in_flight=1)
+    assert window.served_with == 1.0
+    for sent_with, served_with in ((36, 39.875), (35, 40.0)):
+        window.served_with = 40.0
+        window.served(sent_s=1.0, sent_with=sent_with, now_s=1.0, in_flight=1)
+        assert window.served_with == served_with
+
+
+def test_four_fifths_in_flight_are_use() -> None:
+    """At a window of ten eight calls in flight make it grow, and seven do not."""
+    for in_flight, size in ((7, 10), (8, 11)):
+        window = Window(start=10, ceiling=20)
+        window.served(sent_s=1.0, sent_with=in_flight, now_s=1.0, in_flight=in_flight)
+        assert window.size == size
+
+
+def test_growth_by_one_a_call_ends_at_nine_tenths_of_the_former_size() -> None:
+    """A window of ten falls to seven, though nothing was served before; the third call finds it at nine."""
+    window = Window(start=10, ceiling=100)
+    assert cut(window, at_s=1.0) == 7
+    assert serve(window, 3) == [8, 9, 9]
+
+
+def test_growth_by_one_a_call_goes_on_beyond_eleven_tenths_and_one() -> None:
+    """From 9 to 12 a window whose former size was 10 grows by 1/size a call: that takes (144 - 81) / 2 calls.
+    Then it has no former size any more."""
+    window = Window(start=10, ceiling=100)
+    cut(window, at_s=1.0)
+    serve(window, 2)
+    sizes = serve(window, 40)
+    calls = sum(size < 12 for size in sizes)
+    assert 31 <= calls <= 33
+    assert sizes[calls:] == [12, *range(13, 13 + 39 - calls)]
+
+
+def calls_to_grow_back(window: Window, *, at_s: float) -> int:
+    """Returns after how many served calls a window of ten has its former size, after a cut at it."""
+    assert cut(window, at_s=at_s) == 7
+    calls = 0
+    while window.size < 10:
+        serve(window, 1, at_s=at_s + 0.5)
+        calls += 1
+    return calls
+
+
+def test_a_limit_that_is_met_again_is_approached_half_as_often() -> None:
+    """Two calls bring 7 to 9; from there to 10 it takes (100 - 81) / 2 calls the first time, and twice as
+    many each time, up to sixteen times as many."""
+    window = Window(start=10, ceiling=10)
+    calls = [calls_to_grow_back(window, at_s=float(number)) for number in range(1, 8)]
+    assert calls == [12, 21, 40, 78, 154, 154, 154]
+
+
+def test_a_limit_is_met_again_within_a_tenth_of_it() -> None:
+    """A second cut at 9 of 10 halves the growth near 9; one at 8 is another limit."""
+    for size, sizes in ((9, [7, *[8] * 8]), (8, [6, *[7] * 4, *[8] * 4])):
+        window = Window(start=10, ceiling=100)
+        window.served_with = 10.0
+        cut(window, at_s=1.0)
+        assert serve(window, size - 7, at_s=2.0)[-1] == size
+        cut(window, at_s=3.0)
+        assert serve(window, 9, at_s=4.0) == sizes
+
+
+def test_after_an_outage_the_former_size_is_approached_at_full_pace() -> None:
+    """If no limit was known, growth near the former size is by about one a round: 58 calls bring 58 to 59."""
+    window = Window(start=8, ceiling=64)
+    grow(window, 8)
+    assert window.served_with > 0.0
+    window.restart(now_s=1.0)
+    assert window.served_with == 0.0
+    sizes = []
+    for _ in range(3):
+        serve(window, window.size, at_s=2.0)
+        sizes.append(window.size)
+    assert sizes == [32, 58, 59]
+
+
+def test_a_limit_that_was_outgrown_is_no_limit_after_an_outage() -> None:
+    """It was met twice and then outgrown: after an outage the window grows near its size at full pace."""
+    window = Window(start=10, ceiling=20)
+    cut(window, at_s=1.0)
+    serve(window, 2, at_s=2.0)
+    cut(window, at_s=3.0)
+    while window.size < 20:
+        serve(window, 1, at_s=4.0)
+    window.restart(now_s=5.0)
+    assert window.size == 10
+    assert serve(window, 8, at_s=6.0)[-1] == 18
+    calls = 0
+    while window.size < 19:
+        serve(window, 1, at_s=6.0)
+        calls += 1
+    assert calls == 19
+
+
+def test_without_a_served_call_there_is_no_limit_of_places() -> None:
+    """The first three calls of a window of ten fail: 0.7 of it, not nine places."""
+    window = Window(start=10, ceiling=10)
+    (change,) = fail(window, 3, sent_s=1.0, now_s=1.0)
+    assert change.after == 7
+
+
+def test_a_provider_with_one_place_is_found() -> None:
+    """One call was served, and calls sent as the second in flight fail: one place."""
+    window = Window(start=2, ceiling=2)
+    window.served(sent_s=0.5, sent_with=1, now_s=0.5, in_flight=1)
+    (change,) = fail(window, 3, sent_s=1.0, now_s=1.0)
+    assert (change.before, change.after) == (2, 1)
+
+
+def test_a_limit_of_places_is_more_than_half_a_call_above_what_was_served() -> None:
+    """Calls fail as the 41st in flight: 40 places where fewer than 40.5 were typically served, else
+    chance."""
+    for served_with, after in ((40.4, 40), (40.5, 28)):
+        window = Window(start=41, ceiling=41)
+        window.served(sent_s=0.5, sent_with=1, now_s=0.5, in_flight=1)
+        window.served_with = served_with
+        (change,) = fail(window, 3, sent_s=1.0, now_s=1.0)
+        assert change.after == after
+
+
+def test_four_fifths_of_the_calls_with_as_many_in_flight_must_fail() -> None:
+    """After the first failure: four of five calls sent with 41 in flight are a limit of places, four of six
+    are chance. Calls sent with fewer do not count."""
+    for others, after in ((2, 40), (3, 28)):
+        window = Window(start=41, ceiling=41)
+        for _ in range(2_000):
+            window.sent(40)
+            window.served(sent_s=0.0, sent_with=40, now_s=0.0, in_flight=1)
+        assert fail(window, 1, sent_s=1.0, now_s=1.0, sent_with=41) == []
+        for sent_with in [41] * others + [40] * (4 - others):
+            window.sent(sent_with)
+        assert fail(window, 2, sent_s=1.0, now_s=1.0, sent_with=41) == []
+        (change,) = fail(window, 1, sent_s=1.0, now_s=1.0, sent_with=41)
+        assert change.after == after
+
+
+@pytest.mark.parametrize(
+    ("calls", "after"),
+    [
+        ("." * 10 + "xxxxx", None),  # fifteen calls are too few to compare
+        ("." * 11 + "xxxxx", 10),  # five of sixteen are more than half of the former share
+        ("." * 10 + "xxxxx....x", 10),  # six of twenty are half of it
+        ("." * 10 + "xxxx.....x", 4),  # five of twenty are less: the cut helped, and another follows
+    ],
+)
+def test_a_cut_is_undone_if_at_least_half_as_many_calls_fail_after_it(calls: str, after: int | None) -> None:
+    """A cut from 10 to 7 after three failures (x) of five calls, a share of 60 %; then these calls."""
+
+    def play(calls: str, at_s: float) -> list[WindowChange | None]:
+        changes = []
+        for call in calls:
+            window.sent(1)
+            if call == "x":
+                changes.append(window.failed(sent_s=at_s, sent_with=1, now_s=at_s))
+        return changes
+
+    window = Window(start=10, ceiling=10)
+    assert play("x.x.x", 1.0) == [None, None, WindowChange(10, 7, 0.6)]
+    *before, last = play(calls, 2.0)
+    assert not any(before)
+    assert (last and last.after) == after
+    if after == 10:
+        assert last == WindowChange(7, 10, calls.count("x") / len(calls))
+
+
+def test_two_waiting_requests_are_no_queue() -> None:
+    """Two, or a tenth of those being computed, wait so that a free place is taken at once."""
+    for running, waiting, size in ((8, 2, 64), (8, 3, 10), (100, 10, 64), (100, 11, 10)):
+        window = Window(start=64, ceiling=64)
+        window.update_load(running=running, waiting=waiting, in_flight=11)
+        assert window.size == size
+
+
+def test_our_share_of_a_queue_is_at_most_all_of_it() -> None:
+    """More are in flight than the server has seen: of twelve that wait, two of them spare, ten are taken
+    back."""
+    window = Window(start=32, ceiling=32)
+    window.update_load(running=4, waiting=12, in_flight=32)
+    assert window.size == 22
+
+
+def test_four_fifths_of_the_window_in_flight_and_of_those_computed_are_use() -> None:
+    """Without a queue a window of ten doubles with eight in flight, or with eight of ten being computed."""
+    for running, in_flight, size in ((8, 8, 20), (7, 7, 10), (8, 10, 20), (7, 10, 10)):
+        window = Window(start=10, ceiling=100)
+        window.update_load(running=running, waiting=0, in_flight=in_flight)
+        assert window.size == size
