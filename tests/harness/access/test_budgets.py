@@ -87,3 +87,48 @@ bots = {{}}
         SpecError, match=r"s\.toml:5: models\.m\.methods\.a: has a budget in US dollars and no price"
     ):
         scopes(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        "bots = {}\n",
+        "emulator = {}\n",
+        'engine = { kind = "vllm", weights = "w" }\n',
+        f"{REMOTE}price_input_usd_per_mtok = 1\nprice_output_usd_per_mtok = 2\n",
+    ],
+)
+def test_what_has_a_price_or_runs_here_may_have_a_budget_in_dollars(tmp_path: Path, method: str) -> None:
+    """Both its own and that of the sweep."""
+    text = f"""name = "s"
+[games.taboo]
+[budget]
+cost_usd = 5
+[models.m.methods.a]
+{method}budget = {{ cost_usd = 1 }}
+"""
+    everyone = frozenset({"m/a"})
+    assert scopes(tmp_path, text) == [
+        Scope(name="the sweep", allowance=Allowance(cost_usd=5), payers=everyone, lanes=everyone),
+        Scope(name="m/a", allowance=Allowance(cost_usd=1), payers=everyone, lanes=everyone),
+    ]
+
+
+def test_a_methods_own_budget_in_dollars_needs_its_price(tmp_path: Path) -> None:
+    """Another method without a price does not matter to it."""
+    text = f"""name = "s"
+[games.taboo]
+[models.m.methods.a]
+{REMOTE}budget = {{ cost_usd = 1 }}
+[models.m.methods.b]
+{REMOTE}
+"""
+    with pytest.raises(SpecError) as caught:
+        scopes(tmp_path, text)
+    assert "m.methods.a: has a budget in US dollars and no price" in str(caught.value)
+    assert "m.methods.b" not in str(caught.value)
+
+
+def test_without_a_budget_there_is_no_scope(tmp_path: Path) -> None:
+    """Nothing is counted then."""
+    assert scopes(tmp_path, 'name = "s"\n[games.taboo]\n[models.m.methods.a]\nbots = {}\n') == []

@@ -110,6 +110,8 @@ def test_gates_follow_the_quotas(tmp_path: Path) -> None:
     assert set(map(id, a.account)) == set(map(id, c.account)) == {id(a.gate), id(c.gate)}
     assert a.alone
     assert c.alone
+    assert (a.sole, b.sole, c.sole) == (False, False, True)
+    assert a.key_users == c.key_users == ("m/a", "m/b", "n/c")
 
 
 def test_an_event_of_a_gate_is_told_and_kept(tmp_path: Path) -> None:

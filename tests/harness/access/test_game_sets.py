@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from games import GAMES
 from harness.access.context import RunContext, default_store_path
-from harness.access.game_sets import game_sets, items_of, known_instances, user_path
+from harness.access.game_sets import game_sets, items_of, known_instances, user_path, warm_up
+from harness.config.episode_plans import BALANCED, FIRST
 from harness.config.load import parse_sweep
 from harness.config.sweep import SweepSpec
 from harness.core.errors import SpecError
@@ -162,3 +164,25 @@ def test_a_game_of_another_library_that_cannot_be_played_is_refused(games: str, 
     """Each is one error with its place."""
     with pytest.raises(SpecError, match=message):
         game_sets(sweep(games), Path("s.toml"))
+
+
+def test_a_store_keeps_the_draw_that_it_was_begun_with() -> None:
+    """One that names no draw was begun with the first instances; a game that it does not have is drawn
+    evenly."""
+    spec = sweep("[games.taboo]\nitems = 4\n")
+    for draws, draw in (
+        (None, BALANCED),
+        ({}, BALANCED),
+        ({"wordle": None}, BALANCED),
+        ({"taboo": None}, FIRST),
+        ({"taboo": FIRST}, FIRST),
+    ):
+        assert game_sets(spec, Path("s.toml"), draws=draws)["taboo"].draw == draw
+
+
+def test_games_are_warmed_up() -> None:
+    """Each game of the sweep makes a first prompt; one without instances has none to make."""
+    sets = game_sets(sweep("[games.taboo]\n[games.wordle]\n"), Path("s.toml"))
+    warm_up({**sets, "taboo": replace(sets["taboo"], instances=())})
+    with pytest.raises(KeyError):
+        warm_up({"no game": sets["wordle"]})

@@ -161,3 +161,20 @@ base_url = "https://api.example.com/v1"
     accounts = {gate.name: gate.account for gate in group_by_quota(spec, spec.methods(), source=file)}
     assert accounts["m/a"] == accounts["n/a"]
     assert len({accounts[name] for name in ("m/a", "n/other_key", "n/other_address", "m/keyless")}) == 4
+
+
+def test_methods_without_a_key_have_an_account_each(tmp_path: Path) -> None:
+    """A refusal of one of them says nothing of the other."""
+    text = """
+[models.m.methods.a]
+base_url = "http://127.0.0.1:8000/v1"
+[models.n.methods.a]
+base_url = "http://127.0.0.1:8000/v1"
+"""
+    file = tmp_path / "s.toml"
+    file.write_text(HEAD + text)
+    spec = parse_sweep(HEAD + text, source=str(file), known_games=["taboo"])
+    assert [gate.account for gate in group_by_quota(spec, spec.methods(), source=file)] == [
+        ("m/a",),
+        ("n/a",),
+    ]

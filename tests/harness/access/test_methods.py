@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from backends.dialects.providers import PROVIDERS
+from backends.local.local_server import LocalServer
 from harness.access.methods import access_method, prices, request_json, resolved
 from harness.config.load import parse_sweep
 from harness.config.sweep import MethodPart
 from harness.core.errors import SpecError
 from harness.core.vocabulary import AccessMethod, Prices, Sampling
+
+if TYPE_CHECKING:
+    from anyio.abc import Process
 
 HEAD = 'name = "x"\n[games.taboo]\n[models.m.methods.a]\n'
 TEMPLATE = (
@@ -258,3 +263,23 @@ def test_a_method_without_a_dialect_or_an_address_sends_no_requests() -> None:
     assert request_json(method) is not None
     assert request_json(replace(method, base_url="")) is None
     assert request_json(replace(method, dialect="bots")) is None
+
+
+def test_the_template_of_an_engine_is_that_of_its_weights(tmp_path: Path) -> None:
+    """The sweep names none here; the model is served under the engine's name."""
+    (tmp_path / "chat_template.jinja").write_text(TEMPLATE)
+    server = LocalServer(
+        port=9,
+        base_url="http://127.0.0.1:9/v1",
+        served_name="weights",
+        load_path=None,
+        seqs_max=1,
+        facts={"weights_root": str(tmp_path)},
+        log=tmp_path / "log",
+        process=cast("Process", None),  # it is not asked
+    )
+    one = part('engine = { kind = "vllm", weights = "w" }\ndialect = "completions"\n')
+    method = access_method("m/a", "m", one, server, server.base_url, source=tmp_path / "s", concurrency=8)
+    assert method.served_name == "weights"
+    assert method.template is not None
+    assert method.template.text == TEMPLATE

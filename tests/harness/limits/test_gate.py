@@ -268,7 +268,7 @@ def test_a_long_reported_wait_is_announced_and_kept() -> None:
     took_s, (event,) = run(scenario)
     assert took_s == 100.0
     assert event.startswith("pausing 100 s, until ")
-    assert event.endswith("(quota of requests spent, from response headers)")
+    assert event.endswith("(the quota of requests is used up, by response headers)")
 
 
 def test_a_short_wait_for_a_quota_is_as_long_as_it_must_be() -> None:
@@ -567,8 +567,8 @@ def test_a_reported_wait_of_more_than_the_patience_closes(reset_s: int, waited_s
     found, reason = run(scenario)
     assert found == waited_s
     if waited_s is None:
-        assert "(quota of requests spent, from response headers)" in reason
-        assert reason.endswith("that is longer than patience_s = 100")
+        assert "(the quota of requests is used up, by response headers)" in reason
+        assert reason.endswith("this is longer than patience_s = 100")
 
 
 @pytest.mark.parametrize(("later_s", "announced"), [(160, 1), (161, 2)])
@@ -611,7 +611,7 @@ def test_a_reported_wait_is_announced_again_if_it_ends_more_than_a_minute_later(
 def test_statistics_tell_how_long_no_call_is_sent_and_why(
     requests: float | None, asked_s: float | None, waits: bool, rests: bool, expected: tuple[float, str]
 ) -> None:
-    """The pause that was asked for or the quota, whichever ends later; nothing if no one waits for it. Ten seconds
+    """The pause that was asked for or the quota, whichever ends later; nothing if no one waits. Ten seconds
     after the one call, with one place and a quota of one a minute or none."""
 
     async def scenario() -> tuple[float, str]:
@@ -631,3 +631,20 @@ def test_statistics_tell_how_long_no_call_is_sent_and_why(
         return now.pause_s, now.pause_cause
 
     assert run(scenario) == expected
+
+
+def test_a_gate_tells_the_usual_share_of_failures() -> None:
+    """It is one in a hundred before the first call; calls that are refused raise it."""
+
+    async def scenario() -> tuple[float, float]:
+        gate = new_gate(4)
+        before = gate.usual_failures
+        for _ in range(3):
+            gate.leave(await gate.enter(1.0, ONE), limited(None))
+            for _ in range(9):
+                gate.leave(await gate.enter(1.0, ONE), FINE)
+        return before, gate.usual_failures
+
+    before, after = run(scenario)
+    assert before == 0.01
+    assert after > 0.02

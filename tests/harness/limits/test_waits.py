@@ -11,7 +11,7 @@ from harness.core.clock import LoopClock
 from harness.limits.admission import CallResult
 from harness.limits.estimates import CallCost
 from harness.limits.gate import Gate, GateLimits
-from harness.limits.waits import NO_WAIT, WaitMeter, WaitTimes, describe_pause
+from harness.limits.waits import NO_WAIT, WaitMeter, WaitTimes, describe_pause, elapsed
 from tests.world import run
 
 FINE = CallResult(kind="clean")
@@ -112,3 +112,13 @@ def test_waiting_for_a_quota_that_comes_after_a_rest_is_for_the_quota() -> None:
     answers = [CallResult(kind="limited", retry_after_s=60.0), FINE]
     _, (in_all_s, parts) = waited(limits, answers, service_s=0.0)
     assert (in_all_s, parts) == (60.5, WaitTimes(60.5, 0.0))
+
+
+def test_a_time_that_has_passed_is_said_in_seconds_or_minutes() -> None:
+    """Minutes begin at a minute and a half."""
+    assert [elapsed(seconds) for seconds in (89.4, 90.0, 150.0, 900.0)] == [
+        "89 s",
+        "2 minutes",
+        "2 minutes",
+        "15 minutes",
+    ]

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from random import Random
 
 import anyio
 import pytest
 
+from harness.config.sweep import RetryPart
 from harness.core.errors import (
     AccountRefused,
+    AllRefused,
     CallError,
     ConnectFailed,
     ContextExceeded,
     Garbled,
     GateClosing,
+    ModelUnknown,
     NotServed,
     RateLimited,
+    Rejected,
     TimedOut,
     Unavailable,
 )
 from harness.core.vocabulary import Completion, Message, Pace, Prices, Prompt, ReplyFormat
-from harness.scheduler.call import CallPlace, RetryPolicy
+from harness.limits.gate import GateLimits
+from harness.scheduler.call import CallPlace, RetryPolicy, Route, _result_of_failure
+from harness.scheduler.spending import Allowance, Scope, Spending, SpendingBudget
 from tests.world import Counter, World, run
 
 PROMPT = Prompt(
@@ -383,3 +390,182 @@ def test_the_cost_is_that_of_the_prices_or_the_providers(
     prices = Prices(input=2.0, output=10.0, cached=1.0) if known else None
     (row,) = called(completion, prices).rows.calls
     assert row.cost_usd == cost_usd
+
+
+def test_the_policy_is_that_of_a_sweep_file_which_says_nothing() -> None:
+    """The limits have the same values in both places."""
+    said, made = RetryPart(), RetryPolicy()
+    assert (made.tries_max, made.deadline_s, made.wait_max_s) == (
+        said.tries_max,
+        said.deadline_s,
+        said.wait_max_s,
+    )
+    assert made.wait_first_s == 0.5
+
+
+def test_pauses_are_drawn_below_a_bound_that_doubles() -> None:
+    """Half a second, one, two ... up to the longest, each a random share of it."""
+    world, _, _ = outcome_of([Garbled("cut off")] * 6, RetryPolicy(tries_max=7, wait_max_s=6.0))
+    rows, chance = world.rows.calls, Random(1)
+    pauses = [later.sent_at - row.sent_at - row.latency_s for row, later in pairwise(rows)]
+    assert pauses == pytest.approx([chance.uniform(0.0, bound) for bound in (0.5, 1.0, 2.0, 4.0, 6.0, 6.0)])
+
+
+@pytest.mark.parametrize(("deadline_s", "tries"), [(1.05, 1), (1.07, 2)])
+def test_no_try_begins_after_the_deadline(deadline_s: float, tries: int) -> None:
+    """The first try fails after a second and the pause after it is 0.067 s, late in a run."""
+
+    async def scenario() -> World:
+        world = World(policy=RetryPolicy(deadline_s=deadline_s))
+        await world.clock.sleep(1_000.0)
+        route = world.add(backend=Counter(world.clock, trouble=lambda prompt, number: Garbled("cut off")))
+        with pytest.raises(Garbled):
+            await world.caller().call(route, PROMPT, PLACE, remainder=1.0, chance=lambda: Random(1))
+        return world
+
+    assert len(run(scenario).rows.calls) == tries
+
+
+def test_the_times_of_a_row_are_those_of_its_call() -> None:
+    """Late in a run a call waits a second for the place of another; its row says so, and when it was sent."""
+
+    async def scenario() -> tuple[World, float]:
+        world = World()
+        await world.clock.sleep(1_000.0)
+        route, began_at = world.add(window=1), world.clock.wall()
+
+        async def one_call() -> None:
+            await world.caller().call(route, PROMPT, PLACE, remainder=1.0, chance=lambda: Random(1))
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(2):
+                tasks.start_soon(one_call)
+        return world, began_at
+
+    world, began_at = run(scenario)
+    assert [(row.queue_s, row.latency_s, row.sent_at - began_at) for row in world.rows.calls] == [
+        (0.0, 1.0, 0.0),
+        (1.0, 1.0, 1.0),
+    ]
+
+
+def test_a_request_that_was_held_was_sent_later() -> None:
+    """The rate limiter of its host let it pass after two seconds."""
+
+    async def scenario() -> float:
+        world = World()
+        began_at = world.clock.wall()
+        route = world.add(backend=Answering(Completion(text="1", held_s=2.0)))
+        await world.caller().call(route, PROMPT, PLACE, remainder=1.0, chance=lambda: Random(1))
+        return world.rows.calls[0].sent_at - began_at
+
+    assert run(scenario) == 2.0
+
+
+@pytest.mark.parametrize(("of_method", "waited_s"), [(None, 100.0), (50, 50.0)])
+def test_a_call_is_expected_to_use_the_tokens_that_it_may(of_method: int | None, waited_s: float) -> None:
+    """Those of the method, if it has a limit of its own, else those of the format: 100. At 60 a minute the
+    next call waits until about as many seconds have passed."""
+
+    async def scenario() -> float:
+        world = World()
+        route = world.add(
+            backend=Answering(Completion(text="1")), limits=GateLimits(concurrency=2, output_tokens=60.0)
+        )
+        sampling = replace(route.method.sampling, tokens_max=of_method)
+        route = replace(route, method=replace(route.method, sampling=sampling))
+        async with world.timers_running():
+            for _ in range(2):
+                await world.caller().call(route, PROMPT, PLACE, remainder=1.0, chance=lambda: Random(1))
+        return world.rows.calls[1].queue_s
+
+    assert run(scenario) == pytest.approx(waited_s, rel=0.01)
+
+
+def test_a_call_is_one_request() -> None:
+    """At 60 requests a minute calls of a second each follow each other without a pause worth mentioning."""
+
+    async def scenario() -> list[float]:
+        world = World()
+        route = world.add(limits=GateLimits(concurrency=2, requests=60.0))
+        async with world.timers_running():
+            for _ in range(3):
+                await world.caller().call(route, PROMPT, PLACE, remainder=1.0, chance=lambda: Random(1))
+        return [row.queue_s for row in world.rows.calls]
+
+    assert run(scenario) == pytest.approx([0.0, 0.0, 0.0], abs=0.05)
+
+
+def test_a_call_without_usage_costs_a_call_and_no_more() -> None:
+    """Neither tokens nor money are counted that no one reported."""
+
+    async def scenario() -> Spending:
+        world = World()
+        route = world.add(backend=Answering(Completion(text="1")))
+        scope = Scope(
+            name="the sweep",
+            allowance=Allowance(calls=9),
+            payers=frozenset({"m/a"}),
+            lanes=frozenset(),
+        )
+        world.budget = SpendingBudget(
+            [scope], lanes={}, spent={}, gates={"m/a": route.gate}, clock=world.clock
+        )
+        await world.caller().call(route, PROMPT, PLACE, remainder=1.0, chance=lambda: Random(1))
+        return world.budget._accounts[0].total
+
+    assert run(scenario) == Spending(calls=1, tokens=0, cost_usd=0.0)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "cause"),
+    [
+        (RateLimited("slow down", status=429), "limited", "HTTP 429"),
+        (Unavailable("busy", status=503), "unserved", "HTTP 503"),
+        (TimedOut("silence"), "unserved", "timeouts"),
+        (Garbled("cut off"), "other", "broken responses"),
+    ],
+)
+def test_a_failure_says_what_it_means_for_limits(error: CallError, kind: str, cause: str) -> None:
+    """Too fast, not served, or nothing; its cause is the status, or in words where there is none."""
+    found = _result_of_failure(error)
+    assert (found.kind, found.cause, found.error) == (kind, cause, str(error))
+
+
+@pytest.mark.parametrize("error", [ModelUnknown("no such model"), AllRefused("all refused")])
+def test_a_method_that_has_its_gate_to_itself_closes_it(error: GateClosing) -> None:
+    """A route is alone at its gate unless it is said otherwise; a gate that is shared stays open."""
+
+    async def scenario() -> list[bool]:
+        world = World()
+        closed = []
+        for shared in (False, True):
+            made = world.add()
+            route = (
+                replace(made, alone=False, sole=False)
+                if shared
+                else Route(method=made.method, gate=made.gate, backend=made.backend)
+            )
+            route.close(error, key_works=False)
+            closed.append(made.gate.closed is not None)
+        return closed
+
+    assert run(scenario) == [True, False]
+
+
+def test_the_reason_of_a_closed_method_names_the_refusal_that_it_rests_on() -> None:
+    """A single refusal has no other cause."""
+
+    async def scenario() -> list[type | None]:
+        world = World()
+        route = world.add(
+            backend=Counter(world.clock, trouble=lambda *_: Rejected("HTTP 400: no", status=400))
+        )
+        causes, caller = list[type | None](), world.caller()
+        for _ in range(5):
+            with pytest.raises(CallError) as caught:
+                await caller.call(route, PROMPT, PLACE, remainder=1.0, chance=lambda: Random(1))
+            causes.append(type(caught.value.__cause__) if caught.value.__cause__ else None)
+        return causes
+
+    assert run(scenario) == [None] * 4 + [Rejected]

@@ -85,7 +85,7 @@ def test_few_refusals_and_no_answer_leave_episodes_pending() -> None:
     """Two episodes are too few for evidence; neither is burnt, and the end says what the answer was."""
     _, tally = play(lambda number: Rejected("HTTP 400: no", status=400), count=2)
     assert (tally.finished, tally.failed, tally.pending) == (0, 0, 2)
-    assert str(tally.closing) == "2 episodes got no usable answer: HTTP 400: no"
+    assert str(tally.closing) == "2 episodes got no usable reply: HTTP 400: no"
 
 
 def test_an_unknown_end_leaves_its_episode_pending_and_keeps_the_text() -> None:
@@ -146,3 +146,13 @@ def test_an_answer_ends_the_evidence() -> None:
     assert [bool(refusals.note_refusal("m/b", error)) for _ in range(6)] == [False] * 4 + [True] * 2
     with pytest.raises(AllRefused):
         refusals.check("m/b")
+
+
+def test_refusals_in_different_words_are_of_different_kinds() -> None:
+    """Numbers and quoted parts do not count, nor do capitals."""
+    refusals = Refusals()
+    for word in ("a", "b", "c", "d", "e", "f"):
+        assert refusals.note_refusal("m/a", Rejected(f"HTTP 400: {word}", status=400)) is None
+    alike = ['no "x" 1', "no 'y' 22", "No `z` 333", 'NO "long name" 4', "no '' 5"]
+    closings = [refusals.note_refusal("m/b", Rejected(text, status=400)) for text in alike]
+    assert [bool(closing) for closing in closings] == [False] * 4 + [True]

@@ -300,3 +300,243 @@ def test_the_first_episodes_teach_what_one_costs(planned: int, begun: int) -> No
         return progress.begun_now
 
     assert run(scenario) == begun
+
+
+def test_a_lane_begins_without_a_history() -> None:
+    """It may begin episodes; nothing was begun, ended or spent in this run."""
+    made = LaneProgress(methods=("m/a",), planned=9, begun=2, turns_typical=4)
+    assert (made.begun_now, made.ended, made.turns, made.squares, made.seconds) == (0, 0, 0.0, 0.0, 0.0)
+    assert made.feeding
+    assert Spending() == Spending(calls=0, tokens=0, cost_usd=0.0)
+
+
+async def budget_over(
+    allowance: Allowance,
+    lanes: dict[str, LaneProgress],
+    *,
+    spent: dict[str, Spending] | None = None,
+    payers: tuple[str, ...] = ("m/a", "m/b"),
+    begin_s: float = 1_000.0,
+) -> tuple[World, SpendingBudget]:
+    """Returns a budget of two methods that begins at this time, and its world."""
+    world = World()
+    await world.clock.sleep(begin_s)
+    for name in ("m/a", "m/b"):
+        world.add(name)
+    scope = Scope(name="the sweep", allowance=allowance, payers=frozenset(payers), lanes=frozenset(lanes))
+    gates = {name: route.gate for name, route in world.routes.items()}
+    return world, SpendingBudget([scope], lanes=lanes, spent=spent or {}, gates=gates, clock=world.clock)
+
+
+@pytest.mark.parametrize(
+    ("allowance", "words"),
+    [
+        (Allowance(calls=3), "3 of 3 calls"),
+        (Allowance(tokens=1_500), "1,500 of 1,500 tokens"),
+        (Allowance(cost_usd=1.5), "1.50 of 1.50 USD"),
+    ],
+)
+def test_a_budget_is_spent_when_all_of_it_is_spent(allowance: Allowance, words: str) -> None:
+    """Three calls of 500 tokens and half a dollar: after the third the payer may make no more calls and its
+    gate is closed. Another method's calls do not count and it goes on."""
+
+    async def scenario() -> tuple[list[bool], str]:
+        world, made = await budget_over(allowance, {}, payers=("m/a",))
+        ends = []
+        for _ in range(3):
+            for name in ("m/b", "m/a"):
+                made.begin_call(name)
+                made.end_call(name, tokens=500, cost_usd=0.5)
+                made.may_call("m/b")
+            ends.append(world.routes["m/a"].gate.closed is not None)
+        with pytest.raises(BudgetSpent) as caught:
+            made.may_call("m/a")
+        assert world.routes["m/b"].gate.closed is None
+        assert made._spent["m/b"] == Spending(calls=3, tokens=1_500, cost_usd=1.5)
+        return ends, str(caught.value)
+
+    assert run(scenario) == ([False, False, True], f"the sweep has spent its budget: {words}")
+
+
+def test_what_the_payers_spent_in_earlier_runs_is_part_of_the_total() -> None:
+    """And what others spent is not."""
+
+    async def scenario() -> tuple[Spending, str]:
+        spent = {"m/a": Spending(calls=2, tokens=7, cost_usd=0.5), "m/b": Spending(calls=9)}
+        allowance = Allowance(calls=5_000, tokens=9, wall_s=90.0)
+        _, made = await budget_over(allowance, {}, spent=spent, payers=("m/a",))
+        return made._accounts[0].total, made._accounts[0].describe_all()
+
+    assert run(scenario) == (
+        Spending(calls=2, tokens=7, cost_usd=0.5),
+        "2 of 5,000 calls, 7 of 9 tokens, 90 s",
+    )
+
+
+def test_the_time_of_a_run_is_over_after_its_seconds() -> None:
+    """Then no method may call."""
+
+    async def scenario() -> tuple[float, str]:
+        world, made = await budget_over(Allowance(wall_s=90.0), {})
+        await made.watch_clock()
+        with pytest.raises(BudgetSpent) as caught:
+            made.may_call("m/a")
+        return world.clock.now(), str(caught.value)
+
+    assert run(scenario) == (1_090.0, "the sweep has used its 90 seconds of this run")
+
+
+def test_the_turns_of_an_episode_are_all_turns_over_the_number_that_ended() -> None:
+    """The typical number counts as one more episode. A method's calls are shared among its lanes by the
+    episodes that they began."""
+
+    async def scenario() -> list[float]:
+        lanes = {
+            "a": LaneProgress(methods=("m/a",), planned=9, begun=1, turns_typical=4, begun_now=1),
+            "ab": LaneProgress(
+                methods=("m/a", "m/b"), planned=9, begun=3, turns_typical=4, begun_now=3, ended=1
+            ),
+            "none": LaneProgress(methods=("m/b",), planned=9, begun=3, turns_typical=4),
+        }
+        _, made = await budget_over(Allowance(calls=999), lanes)
+        for _ in range(8):
+            made.begin_call("m/a")
+        for _ in range(5):
+            made.begin_call("m/b")
+        return [made._episode_turns(lane) for lane in lanes.values()]
+
+    assert run(scenario) == [(8 * 1 / 4 + 4) / 1, (8 * 3 / 4 + 5 * 3 / 3 + 4) / 2, 4.0]
+
+
+def test_the_price_of_a_call_is_the_methods_own_once_it_has_made_one() -> None:
+    """Before that it is the mean of all methods, and before any call 0."""
+
+    async def scenario() -> list[float]:
+        _, made = await budget_over(Allowance(calls=999), {})
+        prices = [made._price("m/a", "tokens")]
+        made.begin_call("m/b")
+        made.end_call("m/b", tokens=7, cost_usd=0.25)
+        prices += [made._price("m/a", "tokens"), made._price("m/a", "cost_usd")]
+        for tokens in (10, 30):
+            made.begin_call("m/a")
+            made.end_call("m/a", tokens=tokens, cost_usd=0.0)
+        return [*prices, made._price("m/a", "tokens"), made._price("m/b", "tokens")]
+
+    assert run(scenario) == [0.0, 7.0, 0.25, 20.0, 7.0]
+
+
+@pytest.mark.parametrize(
+    ("limit", "tokens", "share", "fits"),
+    [
+        (88 + 2 * 12**0.5 + 0.001, 0, 0.22, True),
+        (88 + 2 * 12**0.5 - 0.001, 0, 0.22, False),
+        (40.0, 0, 0.0, True),  # all that was begun has ended and is paid for
+        (39.0, 0, 0.0, False),
+        (40.0, 0, 0.1, True),
+        (10 * (88 + 2 * 12**0.5) + 0.01, 10, 0.22, True),
+        (10 * (88 + 2 * 12**0.5) - 0.01, 10, 0.22, False),
+    ],
+)
+def test_a_share_fits_if_its_calls_and_a_standard_deviation_do(
+    limit: float, tokens: int, share: float, fits: bool
+) -> None:
+    """Ten of a hundred episodes ended after two or six turns: 22 are 88 calls, and twelve of them are ahead
+    with a deviation of two turns each. With ten tokens a call all is ten times as much."""
+
+    async def scenario() -> bool:
+        allowance = Allowance(tokens=limit) if tokens else Allowance(calls=limit)
+        _, made = await budget_over(allowance, {"lane": lane(10, (2, 6) * 5)}, payers=("m/a",))
+        for _ in range(40):
+            made.begin_call("m/a")
+            made.end_call("m/a", tokens=tokens, cost_usd=0.0)
+        return made._fits(made._accounts[0], share)
+
+    assert run(scenario) is fits
+
+
+def test_the_share_that_is_reached_in_time_is_that_of_the_slowest_lane() -> None:
+    """40 of 100 s are over: a lane that ended ten episodes of 2 s each ends 58 * 10 / 40 more. A lane without
+    an end yet, or one that begins no more, says nothing."""
+
+    def timed(begun: int, ended: int, *, seconds: float = 0.0, feeding: bool = True) -> LaneProgress:
+        made = LaneProgress(
+            methods=("m/a",), planned=100, begun=begun, turns_typical=4, begun_now=begun, ended=ended
+        )
+        made.seconds, made.feeding = seconds, feeding
+        return made
+
+    async def scenario(wall_s: float | None, now_s: float, **lanes: LaneProgress) -> float:
+        _, made = await budget_over(Allowance(wall_s=wall_s), lanes)
+        return made._reached_in_time(made._accounts[0].scope, now_s)
+
+    quick, slow = timed(12, 10, seconds=20.0), timed(2, 5, seconds=10.0)
+    silent = {"new": timed(0, 0), "left": timed(1, 1, seconds=1.0, feeding=False)}
+    for wall_s, now_s, lanes, share in (
+        (None, 1_040.0, {"quick": quick}, 1.0),
+        (100.0, 1_040.0, {"quick": quick}, (12 + 14.5) / 100),
+        (100.0, 1_040.0, {"quick": quick, **silent}, (12 + 14.5) / 100),
+        (100.0, 1_040.0, {"quick": quick, "slow": slow}, (2 + 7.25) / 100),
+        (100.0, 1_040.0, silent, 1.0),
+        (100.0, 1_099.5, {"quick": quick}, 0.12),  # time is up before another one ends
+        (1_000_000.0, 1_040.0, {"quick": quick}, 1.0),
+        (100.0, 1_000.5, {"quick": timed(0, 1)}, 1.0),
+    ):
+        assert run(lambda: scenario(wall_s, now_s, **lanes)) == pytest.approx(share)  # noqa: B023
+
+
+def test_a_stop_share_is_computed_again_after_a_second() -> None:
+    """While an episode is live; ten more calls than expected lower it."""
+
+    async def scenario() -> list[float]:
+        progress, shares = lane(10, (4,) * 10), []
+        world, made = await budget_over(Allowance(calls=100), {"lane": progress}, payers=("m/a",))
+        for _ in range(40):
+            made.begin_call("m/a")
+        made.begin("lane")
+        for slept_s in (0.0, 0.5, 0.5):
+            await world.clock.sleep(slept_s)
+            await made.wait_until_affordable("lane")
+            shares.append(made._accounts[0].stop_share)
+            for _ in range(0 if slept_s else 10):
+                made.begin_call("m/a")
+        return shares
+
+    first, second, third = run(scenario)
+    assert first == second
+    assert third < first
+
+
+def test_the_last_episode_may_be_begun_where_the_budget_suffices_for_all() -> None:
+    """And where it does not, the reason says how far it reaches."""
+
+    async def scenario(calls: int) -> int:
+        progress = lane(0, planned=10)
+        _, made = await budget_over(Allowance(calls=calls), {"lane": progress}, payers=("m/a",))
+        while progress.begun < 10:
+            await made.wait_until_affordable("lane")
+            made.begin("lane")
+            for _ in range(4):
+                made.begin_call("m/a")
+            made.end("lane", turns=4, seconds=1.0)
+        return progress.begun
+
+    assert run(lambda: scenario(40)) == 10
+    with pytest.raises(
+        BudgetSpent, match="of the sweep is enough for 90 % of each method's episodes: 36 of 39 calls"
+    ):
+        run(lambda: scenario(39))
+
+
+def test_a_lane_that_leaves_begins_no_more() -> None:
+    """The others get what it does not use, unless it waits for the budget or the budget ended it."""
+
+    async def scenario(spent: bool) -> list[bool]:
+        lanes = {"one": lane(3, (4,) * 3), "two": lane(3, (4,) * 3)}
+        _, made = await budget_over(Allowance(calls=20), lanes, payers=("m/a",))
+        for _ in range(20 if spent else 10):
+            made.begin_call("m/a")
+        made.leave("one")
+        return [progress.feeding for progress in lanes.values()]
+
+    assert run(lambda: scenario(False)) == [False, True]
+    assert run(lambda: scenario(True)) == [True, True]
