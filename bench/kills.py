@@ -5,7 +5,7 @@ The emulator answers on loopback from this process; the sweep is `lightbulb run`
 which SIGKILL ends at random moments of play. Each time it is started again on the same store. Nothing is
 patched: real sockets, a real file, real kills.
 
-    python -m bench.kills [--kills 200] [--seed 0]"""
+    python -m bench.kills [--kills 200] [--seed 0] [--slack 0.5]"""
 
 from __future__ import annotations
 
@@ -178,11 +178,16 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--repeats", type=int, default=45)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--slack", type=float, default=0.5, help="seconds; a busy machine needs more")
     arguments = parser.parse_args()
     with TemporaryDirectory() as folder:
         account = anyio.run(
             lambda: killed(
-                Path(folder), kills=arguments.kills, repeats=arguments.repeats, seed=arguments.seed
+                Path(folder),
+                kills=arguments.kills,
+                repeats=arguments.repeats,
+                seed=arguments.seed,
+                slack_s=arguments.slack,
             )
         )
     lives = sorted(account.lives_s)

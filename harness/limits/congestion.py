@@ -125,8 +125,14 @@ class Congestion:
                 of_rate = undone or self._speaks_of_rate(sent_with, pause_s)
                 self.learned.refused(sent_s=sent_s, now_s=now_s, retry_after_s=retry_after_s, of_rate=of_rate)
         elif not was_open:
+            before = self.window.size
             self.window.restart(now_s=now_s)
             self._stragglers, self._opened_s = in_flight, now_s
+            self._on_event(
+                "cut",
+                f"one call at a time after {self._breaker.in_row} failures in a row ({cause}); after the next"
+                f" good answer concurrency is {self.window.size} (it was {before})",
+            )
         self.note_learned_quota()
         # the short pause that one failing call of many is asked for is that call's own, unless calls come too
         # fast

@@ -56,6 +56,47 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path, undisturbed: list[tup
     assert rows(store, RESULTS) == undisturbed
 
 
+def test_a_stopped_process_goes_on(tmp_path: Path, undisturbed: list[tuple[object, ...]]) -> None:
+    """SIGSTOP for a few seconds, as by a laptop's lid: no call fails, and the scores are those of an
+    undisturbed run."""
+    sweep = bots_sweep(tmp_path, repeats=2, latency=0.02)
+    process = begun(sweep, after=100_000)
+    process.send_signal(signal.SIGSTOP)
+    time.sleep(3.0)
+    assert process.poll() is None, "the run ended before it could be stopped"
+    process.send_signal(signal.SIGCONT)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+    store = sweep.with_suffix(".duckdb")
+    assert rows(store, "SELECT count(*) FROM calls WHERE error_class IS NOT NULL") == [(0,)]
+    assert rows(store, RESULTS) == undisturbed
+
+
+def test_a_run_ends_beside_a_query_that_does_not(tmp_path: Path) -> None:
+    """Ctrl-C, with a reader that stays with an endless query: the run ends within seconds."""
+    sweep = bots_sweep(tmp_path, repeats=2, latency=1.0)
+    process = begun(sweep, after=30_000)
+    endless = "SELECT count(*) FROM range(1000000) a, range(1000000) b WHERE (a.range * b.range) % 7 = 3"
+    reader = subprocess.Popen(
+        command("sql", sweep.with_suffix(".duckdb"), endless), stderr=subprocess.PIPE, text=True
+    )
+    try:
+        time.sleep(3.0)
+        assert reader.poll() is None, reader.communicate()
+        start = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+        assert process.returncode == 130, said
+        assert time.monotonic() - start < 20.0, (
+            "a call takes one second; without the interrupt it is a minute"
+        )
+        assert "stopped: it took" in reader.communicate(timeout=60)[1] or reader.returncode == 2
+    finally:
+        for one in (process, reader):
+            one.kill()
+            one.communicate()
+
+
 def test_a_run_does_not_end_with_who_reads_its_events(tmp_path: Path) -> None:
     """A pipe that is closed, as by head: one line says so, and all is played."""
     sweep = bots_sweep(tmp_path, latency=0.1)

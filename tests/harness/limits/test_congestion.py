@@ -69,6 +69,13 @@ def test_an_outage_opens_at_the_eighth_failure_and_ends_with_a_served_call() -> 
     assert played.congestion.probing
     assert played.congestion.last_failure == "words of the provider"
     assert played.congestion.silent_since_s == 1.125
+    assert played.events[-1:] == [
+        (
+            "cut",
+            "one call at a time after 8 failures in a row (HTTP 503); after the next good answer concurrency"
+            " is 8 (it was 1)",
+        )
+    ]
     played.served(20.0)
     assert not played.congestion.probing
     assert played.congestion.silent_since_s is None
