@@ -238,8 +238,8 @@ class QueryServer:
 
         The transaction is read-only because a SELECT may contain a DELETE in its WITH clause."""
         self._rules.check(cursor, query.text, counted=not query.own)
-        cursor.execute("BEGIN TRANSACTION READ ONLY")
         text = query.text if query.own else bounded(cursor, query.text, query.parameters)
+        cursor.execute("BEGIN TRANSACTION READ ONLY")
         result = cursor.execute(text, query.parameters)
         names = [column[0] for column in result.description or []]
         types = [str(column[1]) for column in result.description or []]

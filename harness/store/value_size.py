@@ -53,9 +53,12 @@ def _counts(tree: object) -> Iterator[tuple[str, int | None]]:
 def bounded(connection: duckdb.DuckDBPyConnection, query: str, parameters: Sequence[object]) -> str:
     """Returns a query with the same result that fails at the first value longer than VALUE_BYTES_MAX.
 
-    raises  duckdb.Error if the query cannot be planned"""
+    A query that cannot stand in another one is returned as it is: it fails with an error of its own."""
     text = _without_semicolon(query)
-    planned = connection.execute(f"SELECT * FROM (\n{text}\n) LIMIT 0", list(parameters))
+    try:
+        planned = connection.execute(f"SELECT * FROM (\n{text}\n) LIMIT 0", list(parameters))
+    except (duckdb.ParserException, duckdb.BinderException):
+        return query
     columns = [(str(column[0]), str(column[1])) for column in planned.description or []]
     if not any(_size(kind, "") for _, kind in columns):
         return query

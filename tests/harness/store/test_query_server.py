@@ -249,6 +249,9 @@ def test_an_error_is_an_answer(tmp_path: Path) -> None:
         async with served(tmp_path / "s.duckdb"):
             with pytest.raises(StoreError, match="nowhere does not exist"):
                 await asked(tmp_path / "s.duckdb", query("SELECT * FROM nowhere"))
+            deletion = "WITH gone AS (DELETE FROM calls RETURNING *) SELECT * FROM gone"
+            with pytest.raises(StoreError, match="read-only"):
+                await asked(tmp_path / "s.duckdb", query(deletion))
             with pytest.raises(StoreError, match="syntax error"):
                 await asked(tmp_path / "s.duckdb", query("SELECT FROM WHERE"))
             for text in (b"junk\n", b"{}\n", b'{"query": 1, "parameters": []}\n', b"[" * 1000 + b"\n"):
