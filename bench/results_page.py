@@ -245,7 +245,7 @@ def _sizes(played: Played, published: Sequence[PublishedPoint]) -> Iterator[str]
         "computed over the same games. Dashed verticals: the classes of size of the paper. Dashed horizontal: "
         "a player who keeps every format, guesses one of three pictures in referencegame and gains nothing "
         "elsewhere. Published runs have other instances and rules of their time, so the two groups are not a "
-        "paired comparison."
+        "paired comparison. Published rows of unknown size are not drawn."
     )
     yield ""
     yield f"| access method | clemscore [95 %] | {' | '.join(f'{game}: % played, quality' for game in games)} |"

@@ -44,6 +44,7 @@ for one, other in zip(before.tensors, after.tensors, strict=True):
         "F16": numpy.abs(x) * 2.0**-11 + 2.0**-25,
     }.get(name)
     if bound is not None:
+        bound = numpy.broadcast_to(bound, x.shape)
         used = bound > 0
         found["worst"] = max(found["worst"], float((error[used] / bound[used]).max()))
         assert not error[~used].any()
