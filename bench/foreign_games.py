@@ -2,13 +2,15 @@
 
     python -m bench.foreign_games fuzz CHECKOUT [--episodes 1000]   clembench: our way and clemcore's own loop
     python -m bench.foreign_games interleave [--episodes 1000]      TextArena: played together and alone
+    python -m bench.foreign_games every CHECKOUT                    a sweep of every game that plays, by bots
     python -m bench.foreign_games speed CHECKOUT                    steps a second of one process
     python -m bench.foreign_games cost [--pairs 5]                  our CPU a turn, natively and in a process
     python -m bench.foreign_games instructions                      the same in instructions; needs valgrind
     python -m bench.foreign_games lag                               the event loop's delay, games in a process
 
 `cost`, `instructions` and `lag` play the same games both ways, as generators and through native_child.py,
-against the responder of bench.overhead. CHECKOUT is a clembench checkout; no file of it is kept."""
+against the responder of bench.overhead. CHECKOUT is a clembench checkout; default: the variable
+LIGHTBULB_CLEMBENCH_GAMES. No file of it is kept."""
 
 from __future__ import annotations
 
@@ -28,6 +30,7 @@ from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 import anyio
@@ -42,9 +45,12 @@ from harness.core.steps import Playable
 from harness.core.vocabulary import Ask, Instance, Message, Outcome
 from harness.foreign_games.catalog import ForeignGame, any_reply
 from harness.foreign_games.clembench_games import clem_game, read_specs, why_not
+from harness.foreign_games.clembench_games import listed as clembench_listed
 from harness.foreign_games.episodes import GameHosts, game_hosts
 from harness.foreign_games.libraries import CLEM, TEXTARENA, GameProgram, program_of
+from harness.foreign_games.textarena_games import listed as textarena_listed
 from harness.foreign_games.textarena_games import table, textarena_game
+from harness.store.file import open_to_read
 
 T = TypeVar("T")
 HERE = Path(__file__).parent
@@ -65,9 +71,13 @@ def play(programs: Mapping[str, GameProgram], scenario: Callable[[GameHosts], Aw
 # --- clembench: our way and clemcore's own loop ---------------------------------------------------------
 
 
-def fuzz(checkout: Path, episodes: int) -> None:
+def fuzz(checkout: Path, episodes: int, only: Sequence[str]) -> None:
     """Plays the same instances with the same replies both ways, and compares every prompt and the score."""
-    names = [name for name, spec in read_specs(checkout).items() if why_not(spec) is None]
+    names = [
+        name
+        for name, spec in read_specs(checkout).items()
+        if why_not(spec) is None and (not only or name in only)
+    ]
     each = math.ceil(episodes / len(names))
     games = [clem_game(f"{CLEM}:{name}", checkout, stop_words=sorted(stop_words())) for name in names]
     equal = scored = differ = 0
@@ -237,6 +247,29 @@ def _mentioned_move(messages: Sequence[Message], seed: int) -> str:
     words = [f"[{word}]" for word in re.findall(r"[a-z]{4,6}", text)[-20:]]
     moves: list[str] = [*mentioned, *words, "[0]", "[1 1]", "[4]"]
     return chance.choice(moves)
+
+
+# --- every game by its name -----------------------------------------------------------------------------
+
+
+def every(checkout: Path) -> None:
+    """Plays one item of each game in one sweep, by bots without meaning; prints how the plays ended."""
+    rows = [row for row in (*clembench_listed(checkout), *textarena_listed()) if row.plays]
+    text = ['name = "every"', "[models.m.methods.bots]", "bots = {}"]
+    for row in rows:
+        text += [f'[games."{row.name}"]', "items = 1"]
+        text += [f"checkout = {json.dumps(str(checkout))}"] if row.name.startswith(f"{CLEM}:") else []
+    with TemporaryDirectory() as folder:
+        sweep = Path(folder, "every.toml")
+        sweep.write_text("\n".join(text), encoding="utf-8")
+        subprocess.run([sys.executable, "-m", "harness", "run", str(sweep)], check=False)
+        query = "SELECT game, status, coalesce(outcome, reason), turns FROM episodes ORDER BY game"
+        with open_to_read(sweep.with_suffix(".duckdb")) as connection:
+            played = connection.execute(query).fetchall()
+    for game, status, end, turns in played:
+        print(f"{game}: {status}, {end}, {turns} turns")
+    ends = Counter(f"{status} {end}" if status == "finished" else status for _, status, end, _ in played)
+    print(f"{len(played)} of {len(rows)} games ended: {dict(ends)}")
 
 
 # --- speed and cost -------------------------------------------------------------------------------------
@@ -409,18 +442,23 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "what", choices=["fuzz", "interleave", "speed", "cost", "instructions", "lag", "count"]
+        "what", choices=["every", "fuzz", "interleave", "speed", "cost", "instructions", "lag", "count"]
     )
-    parser.add_argument("checkout", type=Path, nargs="?", default=Path(os.environ.get("CLEMBENCH", ".")))
+    parser.add_argument(
+        "checkout", type=Path, nargs="?", default=Path(os.environ.get("LIGHTBULB_CLEMBENCH_GAMES", "."))
+    )
     parser.add_argument("--episodes", type=int, default=1000)
+    parser.add_argument("--games", nargs="*", default=[], help="of fuzz; default: all that play")
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--window", type=int, default=256)
     parser.add_argument("--kind", help=argparse.SUPPRESS)
     parser.add_argument("--url", help=argparse.SUPPRESS)
     given = parser.parse_args()
     match given.what:
+        case "every":
+            every(given.checkout)
         case "fuzz":
-            fuzz(given.checkout, given.episodes)
+            fuzz(given.checkout, given.episodes, given.games)
         case "interleave":
             interleave(given.episodes)
         case "speed":

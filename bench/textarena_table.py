@@ -25,12 +25,14 @@ PLAYS, STEPS_MAX, LIMIT_S = 6, 60, 20
 SEATS_MAX = 15
 CHANCE = r"\b(random|np\.random|numpy\.random|rng)\.\w+\(|default_rng|RandomState"  # in an environment's code
 REASONS = (
+    (r"No module named 'textarena", "needs files that the package lacks"),
     (r"No module named '?([\w.]+)", r"needs the package \1"),
     (r"Resource .*?(\w+).*? not found|nltk", "needs data of nltk"),
     (r"directory not found", "needs files that the package lacks"),
     (r"API key|api_key|OPENROUTER|OPENAI", "needs a key for a judging model"),
     (r"SyntaxError", "needs Python 3.12"),
     (r"FileNotFoundError.*?([\w.-]+)'", r"needs the file \1, which the package lacks"),
+    (r"TimeoutError: too slow", f"does not start within {2 * LIMIT_S} s"),
     (r"Timeout|ConnectionError|URLError|getaddrinfo|Max retries", "needs the network"),
 )
 

@@ -49,19 +49,21 @@ class TextArenaEpisode:
 
     def _end(self) -> dict[str, Any]:
         rewards, facts = self._env.close()
+        # some environments give a text in place of a reward
+        numbers = {seat: float(one) for seat, one in (rewards or {}).items() if isinstance(one, int | float)}
         invalid = [player for player in range(self._players) if facts.get(player, {}).get("invalid_move")]
         violated = self._violated + bool(invalid)
         end: dict[str, Any] = {
             "requests": [self._turns, self._turns - violated, violated],
             "violation": "invalid move" if invalid else None,
-            "metrics": {f"Reward {player + 1}": float(value) for player, value in (rewards or {}).items()},
+            "metrics": {f"Reward {player + 1}": value for player, value in numbers.items()},
         }
         if invalid:
             seat = f" of player {invalid[0] + 1}" if self._players > 1 else ""
             return {"end": {**end, "state": "aborted", "score": None, "reason": f"invalid move{seat}"}}
-        if not rewards or 0 not in rewards:
+        if 0 not in numbers:
             return {"end": {**end, "state": "unscored", "score": None, "reason": "no reward"}}
-        reward = float(rewards[0])
+        reward = numbers[0]
         score = 100.0 * reward if self._players == 1 else 50.0 * (reward + 1.0)
         score = min(100.0, max(0.0, score))
         won = reward > 0 if self._players > 1 else score == 100.0
