@@ -18,6 +18,7 @@ another way, is still the same model.
     analysis/    reads rows for the audit
     audit/       computes scores, verdicts and causes; opens nothing
     report/      turns findings into tables and pages
+    view/        the page of a store: live in a browser, and frozen into one file
     config/      reads a sweep file into frozen values, and those into episode plans
     core/        shared nouns, protocols, rows, errors, time, chance; standard library and anyio only
     simulation   runs the same program on virtual time

@@ -41,6 +41,7 @@ COMMANDS = {
     "check": CommandEntry("plan", "check", "Test every access method of a sweep with short calls."),
     "plan": CommandEntry("plan", "plan", "Forecast what a sweep takes: hours, calls, tokens, money."),
     "run": CommandEntry("run", "run", "Play a sweep, or resume it."),
+    "view": CommandEntry("view", "view", "Show a store as a live page in the browser."),
     "bench": CommandEntry("servers", "bench", "Measure each access method's latency and throughput."),
     "scores": CommandEntry("audit", "scores", "Show clemscore, % played and quality, with intervals."),
     "audit": CommandEntry("audit", "audit", "Is it the same model? Verdicts with their intervals."),

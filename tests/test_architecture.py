@@ -34,6 +34,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "harness.report": ("harness.core", "harness.audit", "harness.analysis"),
     "harness.foreign_games": ("harness.core", "backends"),
     "harness.access": ("harness.core", "harness.config", "harness.limits", "harness.scheduler", "backends"),
+    "harness.view": ("harness.core", "harness.analysis", "harness.audit", "harness.report", "harness.store"),
     "harness.running": ("harness", "games", "backends"),
     "harness.commands": ("harness", "games", "backends"),
     "bench": ("harness", "games", "backends"),
@@ -85,10 +86,6 @@ FILES: dict[str, tuple[tuple[str, ...], str]] = {
     "harness.report.check": (("harness.core", "harness.audit", "harness.checking"), "presents a check"),
     "harness.report.games": (("harness.core", "harness.foreign_games"), "lists games of other libraries"),
     "harness.report.loadtest": (("harness.core", "harness.loadtest"), "presents a load test"),
-    "harness.report.page": (
-        ("harness.core", "harness.audit", "harness.analysis", "harness.store"),
-        "presents transcripts",
-    ),
     "harness.report.plan": (("harness.core", "harness.planning"), "presents a forecast"),
     "harness.report.plan_chart": (("harness.core", "harness.planning"), "draws a forecast"),
     "harness.report.power": (
@@ -114,7 +111,7 @@ ARROWS = ROOMS | {name: allowed for name, (allowed, _) in FILES.items()}
 
 # The packages of others that only these places may import.
 ONLY_IN: dict[str, tuple[str, ...]] = {
-    "aiohttp": ("backends.http", "bench"),
+    "aiohttp": ("backends.http", "harness.view.live_server", "bench"),
     "asyncio": ("backends.http", "backends.deadlines", "backends.emulator.server", "bench"),
     "asyncio_throttle": ("backends.http",),
     "trio": ("harness.simulation",),

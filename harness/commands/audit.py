@@ -5,16 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from harness.commands.arguments import AsJson, LeaveOut, Margin, Reference, StoreFile, load
 from harness.commands.terminal import DIFFERENT, notify, print_result, write_page
 from harness.core.errors import SpecError
-
-if TYPE_CHECKING:
-    from harness.analysis.store_audit import ModelAudit
 
 
 def scores(
@@ -96,18 +93,12 @@ def audit(
 
     models = store_audit(store, reference=reference, margin=margin, left_out=leave_out or ())
     if html is not None:
-        _write_audit_page(models, html, store)
+        _write_page(
+            html, store, reference=reference, margin=margin, left_out=leave_out or (), transcript_bytes=0
+        )
     print_result(models, print_audit, as_json=as_json)
     different = fail_on_difference and any(model.differs for model in models)
     raise typer.Exit(DIFFERENT if different else 0)
-
-
-def _write_audit_page(models: Sequence[ModelAudit], html: Path, store: Path) -> None:
-    from harness.core.clock import RealClock
-    from harness.report.audit_page import audit_page
-
-    write_page(html, audit_page(models, store=store.name, made_at=RealClock().wall()))
-    notify(f"{html}: {html.stat().st_size / 1e6:.1f} MB")
 
 
 def report(
@@ -123,22 +114,44 @@ def report(
     """One HTML file that needs no network: verdicts, scores, cost, latency, causes, transcripts side by side.
 
     Example: lightbulb report demo.duckdb -o demo.html"""
-    from harness.analysis.report_data import store_story
-    from harness.core.clock import RealClock
-    from harness.report.page import page
-
-    made_at = RealClock().wall()
-    data = store_story(
+    _write_page(
+        output,
         store,
         reference=reference,
         margin=margin,
         left_out=leave_out or (),
         transcript_bytes=int(transcripts * 1e6),
-        made_at=made_at,
     )
-    write_page(output, page(data))
+
+
+def _write_page(
+    output: Path,
+    store: Path,
+    *,
+    reference: str | None,
+    margin: float | None,
+    left_out: Sequence[str],
+    transcript_bytes: int,
+) -> None:
+    """Writes the page of a store as one file.
+
+    reference, margin, left_out   as in store_audit
+    transcript_bytes              of the transcripts on the page, at most"""
+    from harness.analysis.report_data import store_story
+    from harness.core.clock import RealClock
+    from harness.view.pages import store_page
+
+    story = store_story(
+        store,
+        reference=reference,
+        margin=margin,
+        left_out=left_out,
+        transcript_bytes=transcript_bytes,
+        made_at=RealClock().wall(),
+    )
+    write_page(output, store_page(story, store))
     size = output.stat().st_size / 1e6
-    notify(f"{output}: {size:.1f} MB, with {len(data.shown)} of {data.episodes} transcripts")
+    notify(f"{output}: {size:.1f} MB, with {len(story.shown)} of {story.episodes} transcripts")
 
 
 def drift(

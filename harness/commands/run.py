@@ -8,6 +8,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Annotated
@@ -16,6 +17,7 @@ import typer
 
 from harness.commands.arguments import AsJson, RunStore, SweepFile, load
 from harness.commands.terminal import BUDGET, FAILED, close_quietly, notify, program, stderr_console
+from harness.commands.view import page_beside
 from harness.core.startup import INTERRUPTED
 
 if TYPE_CHECKING:
@@ -81,6 +83,9 @@ def run(
         ),
     ] = None,
     as_json: AsJson = False,
+    view: Annotated[
+        bool, typer.Option("--view", help="Serve a live page of the run; its address is printed.")
+    ] = False,
 ) -> None:
     """Play a sweep. Run the same command again to resume: only what the store lacks is played.
 
@@ -97,7 +102,8 @@ def run(
         spec = load(sweep)
         path = store or default_store_path(sweep, spec)
         options = RunOptions(retry_failed=retry_failed, all_or_nothing=all_or_nothing, engines_max=engines)
-        code = _play(spec, sweep, path, options, emit=_emit if as_json else None)
+        with page_beside(path) if view else nullcontext():
+            code = _play(spec, sweep, path, options, emit=_emit if as_json else None)
         raise typer.Exit(code)
 
 

@@ -15,7 +15,7 @@ from harness.progress.event_loop_delay import DelayMonitor
 from harness.progress.meters import Meters
 from harness.progress.snapshot import GameSnapshot, LaneSnapshot, ProgressSnapshot
 from harness.progress.time_left import TimeLeft
-from harness.progress.words import plain_lines
+from harness.progress.words import plain_lines, trouble
 from harness.scheduler.scheduler import Tally
 
 PLAIN_PERIOD_S = 10.0  # a log of an hour stays readable
@@ -87,6 +87,12 @@ class Progress:
             to_go_high_s=whole.high_s if whole is not None else None,
             slow=estimate.slow if estimate is not None else (),
         )
+
+    def plain(self) -> dict[str, object]:
+        """Returns a snapshot as plain data, and what is wrong in words, for another process."""
+        snapshot = self.snapshot()
+        words = [{"text": one.line(), "kind": one.kind} for one in trouble(snapshot)]
+        return {**asdict(snapshot), "trouble": words}
 
     async def lines(self, notify: Callable[[str], None]) -> None:
         """Hands out plain lines every ten seconds, until cancelled."""

@@ -3,10 +3,8 @@
 plain.py            verdicts in plain words: the first screen of an audit
 completeness.py     how much of a sweep has ended
 audit_tables.py     scores and audits for a terminal
-audit_page.py       an audit as one HTML page
-page.py             a whole store as one HTML page
+page.py             renders a result as one HTML page
 figures.py          findings as SVG figures
-drawing.py          shapes of the figures that templates draw
 characteristics.py  size and training against score, for a terminal
 characteristics_chart.py  the same as a figure; characteristics_page.py as one HTML page
 drift.py            drift day by day, for a terminal
@@ -18,4 +16,4 @@ times.py            what an access method's time went to
 games.py            games and instances for a terminal
 transcript.py       one episode for a terminal
 table.py, text.py   tables; hostile text made harmless
-templates/          the pages' HTML, style and script"""
+templates/          the pages' HTML and style"""

@@ -90,7 +90,10 @@ async def execute(
                     name: hosts.playable(game) if isinstance(game, ForeignGame) else game
                     for name, game in games.items()
                 }
-                end = await _play(plan, context, playable, writer, interrupts, clock=clock, begun=begun)
+                readers.offer("stop", interrupts.interrupt)
+                end = await _play(
+                    plan, context, playable, writer, readers, interrupts, clock=clock, begun=begun
+                )
                 end = _with_other_sessions(end, plan)
         listening.cancel_scope.cancel()
     return end or RunEnd(finished=0, failed=0, pending=plan.left, interrupted=True)
@@ -137,6 +140,7 @@ async def _play(
     context: RunContext,
     games: Mapping[str, Playable],
     writer: StoreWriter,
+    readers: QueryServer,
     interrupts: Interrupts,
     *,
     clock: RealClock,
@@ -180,6 +184,7 @@ async def _play(
                 call_s_max=plan.spec.retry.timeout_s,
             ),
         )
+        readers.offer("progress", progress.plain)
         live.background.start_soon(delay.measure)
         live.background.start_soon(_expect_lengths, turns, plan)
         live.background.start_soon(_show, progress, context, clock)

@@ -73,7 +73,7 @@ class Interrupts:
             task_status.started()
             async for number in signals:
                 if not (self.interrupted and number == HANGUP):  # kernel and shell each send one
-                    self._handle_signal()
+                    self.interrupt()
 
     def preparing(self) -> anyio.CancelScope:
         """Returns the scope around all that is done before and after play; an interrupt before play cancels
@@ -86,7 +86,8 @@ class Interrupts:
         self._playing = anyio.CancelScope()
         return self._playing
 
-    def _handle_signal(self) -> None:
+    def interrupt(self) -> None:
+        """Does what the next Ctrl-C does."""
         if self._playing is None:
             self._notify("stopping: no episode was started")
             self._preparing.cancel()

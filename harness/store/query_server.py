@@ -2,8 +2,9 @@
 
 Knows SQL and JSON lines; nothing of the queries' purpose. The run listens on a Unix socket in a folder that
 only its user may enter; the socket's name is made from the store's path. A client sends one line: {"query",
-"parameters"} or {"backup": true}; the queries of our own commands have "own": true. The answer to a query is
-a line with its columns' names, then lines of rows (row_encoding.py), then {"end": true} or {"error"}.
+"parameters"}, {"backup": true} or {"ask"}, a request that the run offers to answer; the queries of our own
+commands have "own": true. The answer to a query is a line with its columns' names, then lines of rows
+(row_encoding.py), then {"end": true} or {"error"}.
 
 Keeps: a query cannot write, read files, or change settings (query_rules.py, file.py); it ends with its
 client, with the run, after SECONDS_MAX, at BYTES_MAX, and when it keeps others from a thread
@@ -117,6 +118,11 @@ class QueryServer:
         self._bytes_max = bytes_max
         self._places = ReaderPlaces(READERS_MAX, give_way_s=give_way_s)
         self._open: set[duckdb.DuckDBPyConnection] = set()
+        self._offers: dict[str, Callable[[], object]] = {}
+
+    def offer(self, name: str, answer: Callable[[], object]) -> None:
+        """Answers requests of this name too: with the function's result, which must be plain data."""
+        self._offers[name] = answer
 
     def interrupt_all(self) -> None:
         """Ends all running queries; may be called from any thread."""
@@ -178,6 +184,10 @@ class QueryServer:
                         await _send(stream, {"paused": True})
                         await stream.receive()  # comes when the client has copied the file
                     await _send(stream, {"end": True})
+            case {"ask": str(name)} if name in self._offers:
+                await _send(stream, {"answer": self._offers[name]()})
+            case {"ask": str()}:
+                await _send(stream, {"answer": None})
             case _:
                 await _send(stream, {"error": "this is not a query"})
 
@@ -333,6 +343,13 @@ class RunningStore:
     @property
     def description(self) -> list[tuple[str]]:
         return [(name,) for name in self._names]
+
+    def ask(self, name: str) -> Any:
+        """Returns the run's answer to a request that is no query; None if the run knows no such request.
+
+        raises  StoreError if the run does not answer"""
+        with self._asking({"ask": name}) as answer:
+            return self._next(answer)["answer"]
 
     @contextmanager
     def paused(self) -> Iterator[None]:

@@ -18,9 +18,11 @@ BINS_A_DECADE = 8
 BIN_FIRST, BIN_LAST = -6 * BINS_A_DECADE, 4 * BINS_A_DECADE  # a microsecond to three hours
 REPEATS_SHOWN = 3  # of one item by one method; `lightbulb show` has the others
 
-# Counts, times and request ids differ between two failures of one cause; they become "#".
-_CAUSE = r"regexp_replace(reason, '[0-9a-fA-F]{8}[0-9a-fA-F-]*|\d+(\.\d+)?', '#', 'g')"
-_ITEM = "concat_ws(':', game, rules, instance_set, experiment, instance, content_hash)"
+# Counts, times and request ids differ between two failures of one cause; they become "#". An HTTP status
+# stays.
+_MASKED = r"regexp_replace(reason, '[0-9a-fA-F]{8}[0-9a-fA-F-]*|\d+(\.\d+)?', '#', 'g')"
+_CAUSE = rf"replace({_MASKED}, 'HTTP #', 'HTTP ' || regexp_extract(reason, 'HTTP (\d+)', 1))"
+ITEM = "concat_ws(':', game, rules, instance_set, experiment, instance, content_hash)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,7 +256,7 @@ def chosen_episodes(
             SELECT episode_id, attempt, sum(strlen(added_json) + strlen(reply)) AS bytes
             FROM transcripts GROUP BY ALL),
         known AS (
-            SELECT episode_id, model, game, {_ITEM} AS item, coalesce(outcome, status) AS ended, bytes
+            SELECT episode_id, model, game, {ITEM} AS item, coalesce(outcome, status) AS ended, bytes
             FROM last_episodes JOIN sizes USING (episode_id, attempt) WHERE repeat < {REPEATS_SHOWN}),
         items AS (
             SELECT model, game, item, sum(bytes) AS bytes, count(DISTINCT ended) AS ends
@@ -270,10 +272,10 @@ def chosen_episodes(
         [bytes_max, list(first)],
     ).fetchall()
     wanted = [row[0] for row in rows]
-    return _episodes(connection, wanted) if wanted else ()
+    return shown_episodes(connection, wanted) if wanted else ()
 
 
-def _episodes(connection: Readable, wanted: Sequence[str]) -> tuple[ShownEpisode, ...]:
+def shown_episodes(connection: Readable, wanted: Sequence[str]) -> tuple[ShownEpisode, ...]:
     turns: dict[str, list[ShownTurn]] = {}
     for episode_id, seat, added, reply, violation in connection.execute(
         """
@@ -288,7 +290,7 @@ def _episodes(connection: Readable, wanted: Sequence[str]) -> tuple[ShownEpisode
         )
     heads = connection.execute(
         f"""
-        SELECT episode_id, model, method, game, {_ITEM}, experiment || ' ' || instance, repeat, arm,
+        SELECT episode_id, model, method, game, {ITEM}, experiment || ' ' || instance, repeat, arm,
             coalesce(outcome, status),
                score, reason
         FROM last_episodes WHERE list_contains(?, episode_id) ORDER BY model, game, 5, arm DESC, method,

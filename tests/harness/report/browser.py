@@ -42,3 +42,20 @@ def opened(browser: Browser, page: Path, *, width: int = 1200, dark: bool = Fals
     )
     tab.goto(page.as_uri())
     return tab, complaints
+
+
+def watched(browser: Browser, address: str, *, width: int = 1400) -> tuple[Page, list[str]]:
+    """The page at an address, and all that it complained of or asked of other servers."""
+    complaints: list[str] = []
+    tab = browser.new_context(viewport={"width": width, "height": 900}).new_page()
+    tab.on("console", lambda said: complaints.append(said.text))
+    tab.on("pageerror", lambda error: complaints.append(str(error)))
+    tab.on("dialog", lambda dialog: complaints.append(dialog.message))
+    own = address.split("/?", 1)[0]
+    tab.on(
+        "request",
+        lambda asked: complaints.append(asked.url) if not asked.url.startswith((own, "data:")) else None,
+    )
+    tab.goto(address)
+    tab.wait_for_selector("body[data-ready=true]", timeout=60_000)
+    return tab, complaints

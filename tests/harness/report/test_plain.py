@@ -14,7 +14,6 @@ from harness.analysis.store_audit import ModelAudit, PlanQuote
 from harness.audit.replies.reply_audit import compare_replies
 from harness.audit.scores.score_audit import audit
 from harness.report import plain
-from harness.report.audit_page import audit_page
 from harness.report.audit_tables import print_audit
 from tests.harness.audit.automaton import FOUR_BIT, TRUE, ask
 from tests.harness.audit.free_text import REFERENCE, write
@@ -113,24 +112,6 @@ def test_what_is_not_to_be_believed_says_so_first(part: ModelAudit) -> None:
     assert plain.plan(overruled).endswith("This command uses margin 9 instead of 3.")
     unplanned = PlanQuote(plan_hash=None, made_at=None, before_calls=False, plans=0, overruled=())
     assert plain.plan(replace(part, plan=unplanned)).startswith("No audit plan was stored")
-
-
-def test_the_page_is_one_file_that_runs_nothing(part: ModelAudit) -> None:
-    """No script, no address but its own images, hostile names as text; every figure of the audit is in it."""
-    first = part.scores.comparisons[0]
-    hostile = replace(
-        part,
-        scores=replace(
-            part.scores, comparisons=(replace(first, method="<img src=x>"), *part.scores.comparisons[1:])
-        ),
-    )
-    page = audit_page([hostile], store="s.duckdb", made_at=0.0)
-    assert "<script" not in page
-    assert "default-src 'none'" in page.replace("&#39;", "'")
-    assert "<img src=x>" not in page
-    assert set(re.findall(r'(?:src|href)="([^:"]*):', page)) == {"data"}
-    assert page.count("data:image/svg+xml;base64,") == 1 + 1 + 2 + 3 + 1 + 1
-    assert "unsafe" not in page
 
 
 def test_the_first_sentences_are_these(part: ModelAudit) -> None:

@@ -1,0 +1,96 @@
+"""The command view: the live page of a store, of a sweep's store, or of a folder of stores."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Annotated
+
+import anyio
+import anyio.to_thread
+import typer
+
+from harness.commands.terminal import notify, program
+from harness.core.errors import SpecError
+
+LAST_LOOK_S = 2.0  # for the page to read the last rows, after a run has ended
+
+
+def view(
+    what: Annotated[
+        Path,
+        typer.Argument(metavar="[STORE|SWEEP|FOLDER]", help="A store, a sweep file, or a folder of stores."),
+    ] = Path(),
+    until_eof: Annotated[bool, typer.Option("--until-eof", hidden=True)] = False,
+    port: Annotated[
+        int, typer.Option(help="The port on 127.0.0.1; 0: any that is free.", min=0, max=65535)
+    ] = 0,
+) -> None:
+    """Show a store as a page in the browser, live while a sweep runs. Ends with Ctrl-C.
+
+    The page is served to this machine only, at an address with a secret token.
+
+    Example: lightbulb view demo.duckdb"""
+    from harness.core.clock import RealClock
+    from harness.core.event_loop import run_async
+    from harness.view.guard import new_token
+    from harness.view.live_server import ViewServer
+
+    stores = _stores(what)
+    title = what.resolve().name if what.is_dir() else stores[0].name
+    server = ViewServer(stores, title=title, token=new_token(), clock=RealClock())
+
+    async def served() -> None:
+        async with anyio.create_task_group() as tasks:
+            if until_eof:
+                tasks.start_soon(_cancel_at_the_end_of_stdin, tasks.cancel_scope)
+            await server.serve(port, ready=lambda address: notify(f"the page is at {address}"))
+
+    run_async(served)
+
+
+async def _cancel_at_the_end_of_stdin(scope: anyio.CancelScope) -> None:
+    """Ends the page with the run beside it, however that ends: the pipe between them is closed then."""
+    await anyio.to_thread.run_sync(sys.stdin.buffer.read, abandon_on_cancel=True)
+    scope.cancel()
+
+
+def _stores(what: Path) -> list[Path]:
+    """Returns the stores to show.
+
+    raises  SpecError if there are none"""
+    if what.is_dir():
+        stores = sorted(what.glob("*.duckdb"), key=lambda path: -path.stat().st_mtime)
+        if not stores:
+            raise SpecError(
+                f"{what}: holds no store (*.duckdb); name one, or play a sweep with: {program()} run SWEEP.toml"
+            )
+        return stores
+    if what.suffix != ".toml":
+        if not what.exists():
+            notify(f"{what}: there is no such store yet; the page waits for it")
+        return [what]
+    from harness.access.context import default_store_path
+    from harness.commands.arguments import load
+
+    return [default_store_path(what, load(what))]
+
+
+@contextmanager
+def page_beside(store: Path) -> Iterator[None]:
+    """Serves the page of a store from a process of its own while the block runs: the run's loop is free of
+    it."""
+    command = [sys.executable, "-m", "harness", "view", str(store), "--until-eof"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) as process:
+        try:
+            yield
+        finally:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(LAST_LOOK_S)
+            assert process.stdin is not None
+            process.stdin.close()
+            process.wait()
+        notify(f"the page has ended with the run; to see it again: {program()} view {store}")
