@@ -141,7 +141,8 @@ def serve(child: Child, output: int, current: mmap.mmap) -> None:
             struct.pack_into("<q", current, 0, request.get("number", -1))
             answer = child.answer(request)
             if answer is not None:
-                answers.append(json.dumps(answer, separators=(",", ":")).encode() + b"\n")
+                text = json.dumps(answer, ensure_ascii=False, separators=(",", ":"))
+                answers.append(text.encode("utf-8", "replace") + b"\n")  # games may cut a character in two
             if time.monotonic() - since_s > FLUSH_S:
                 flush(output, answers)
                 since_s = time.monotonic()

@@ -16,7 +16,7 @@ import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
 from harness.core.errors import GameFailed, GameUnavailable
-from harness.core.vocabulary import KEPT, Ask, Instance, Message, Outcome, Parse, Requests
+from harness.core.vocabulary import KEPT, Ask, Instance, Message, Outcome, Parse, Requests, storable
 from harness.foreign_games.catalog import ForeignGame
 from harness.foreign_games.host import STEP_S, Answer, GameHost, HostDied, hosting
 from harness.foreign_games.libraries import GameProgram
@@ -140,6 +140,7 @@ class ForeignSteps:
 
     async def step(self, reply: str) -> Ask | Outcome:
         """See Steps."""
+        reply = storable(reply)
         self._replies.append(reply)
         return await self._step_of(reply)
 

@@ -7,6 +7,8 @@ taking it empties its queue."""
 from __future__ import annotations
 
 from importlib.metadata import version
+from math import isfinite
+from numbers import Real
 from typing import Any
 
 import textarena
@@ -49,8 +51,7 @@ class TextArenaEpisode:
 
     def _end(self) -> dict[str, Any]:
         rewards, facts = self._env.close()
-        # some environments give a text in place of a reward
-        numbers = {seat: float(one) for seat, one in (rewards or {}).items() if isinstance(one, int | float)}
+        numbers = {seat: float(one) for seat, one in (rewards or {}).items() if _is_number(one)}
         invalid = [player for player in range(self._players) if facts.get(player, {}).get("invalid_move")]
         violated = self._violated + bool(invalid)
         end: dict[str, Any] = {
@@ -69,6 +70,11 @@ class TextArenaEpisode:
         won = reward > 0 if self._players > 1 else score == 100.0
         reason = "won" if won else "draw" if self._players > 1 and reward == 0 else "lost"
         return {"end": {**end, "state": "success" if won else "lost", "score": score, "reason": reason}}
+
+
+def _is_number(reward: object) -> bool:
+    """Returns whether this is a reward; some environments give a text in its place."""
+    return isinstance(reward, Real) and isfinite(reward)
 
 
 class TextArenaLibrary:

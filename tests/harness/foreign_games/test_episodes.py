@@ -91,6 +91,17 @@ def test_an_episode_in_a_process() -> None:
     assert 1 <= end.metrics["Last"] <= 6
 
 
+def test_halves_of_characters_disturb_nothing() -> None:
+    """A reply, or a text of the game, with half of a surrogate pair is read with a question mark in its
+    place."""
+    _, second, third, end = play(lambda hosts: whole(opened(hosts, 1), ["half \ud83d", "odd", "good"]))
+    assert isinstance(second, Ask)
+    assert isinstance(third, Ask)
+    assert second.messages[1].text == "half ?"
+    assert third.messages[-2].text == "half a character: ?"
+    assert isinstance(end, Outcome)
+
+
 def test_interleaved_episodes_play_as_alone() -> None:
     """The library draws from the global random generator; each episode has a state of its own."""
 

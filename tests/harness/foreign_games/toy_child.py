@@ -29,6 +29,8 @@ class DiceEpisode:
             time.sleep(3600)
         if reply == "raise":
             raise KeyError("a fault of the game")
+        if reply == "odd":
+            self._messages.append(["user", "half a character: \ud83d"])
         if reply.startswith("die once ") and not os.path.exists(reply[9:]):  # the file says that it has died
             with open(reply[9:], "w", encoding="ascii"):
                 os._exit(8)
