@@ -26,7 +26,7 @@ NAME_MIN = 12  # characters of a method's name, at least
 TROUBLE_LINES = 4
 COLUMNS = ("method", "done", "to go", "errors", "score", "cost", "in flight", "requests/min", "failed")
 DROPPED_FIRST = ("failed", "requests/min", "cost", "in flight", "score", "errors")  # in a narrow window
-ADDED_LAST = ("queue", "open", "never begun", "retrying", "calls", "tokens/min")  # in a wide one
+ADDED_LAST = ("queue", "open", "not started", "retrying", "calls", "tokens/min")  # in a wide one
 STYLES = {"error": "red", "wait": "yellow"}
 
 

@@ -41,7 +41,7 @@ def cells(lane: LaneSnapshot) -> Mapping[str, str]:
         "done": f"{lane.done}/{lane.planned}",
         "failed": str(lane.failed),
         "open": str(lane.open),
-        "never begun": str(lane.never_begun),
+        "not started": str(lane.never_begun),
         "in flight": f"{lane.in_flight}/{lane.window}" if lane.window else "-",
         "queue": str(lane.queue),
         "retrying": str(lane.retrying),
@@ -64,7 +64,7 @@ def all_cells(snapshot: ProgressSnapshot) -> Mapping[str, str]:
         "done": f"{sum(lane.done for lane in lanes)}/{sum(lane.planned for lane in lanes)}",
         **{
             name: str(sum(getattr(lane, name.replace(" ", "_")) for lane in lanes))
-            for name in ("failed", "open", "never begun")
+            for name in ("failed", "open", "not started")
         },
         "in flight": str(_over_gates(lanes, "in_flight")),
         "queue": str(_over_gates(lanes, "queue")),
@@ -208,7 +208,7 @@ def score_line(snapshot: ProgressSnapshot) -> str:
             else f" (spread {game.spread:.1f} over {len(game.points)} access methods)"
         )
         texts.append(f"{game.model} {game.game} {sum(game.points.values()) / len(game.points):.1f}{spread}")
-    so_far = " of the plays that ended first (no sample of all)" if unfinished else ""
+    so_far = " so far (no fair sample: short episodes end first)" if unfinished else ""
     return f"mean scores{so_far}: {'; '.join(texts)}"
 
 

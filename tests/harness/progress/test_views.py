@@ -82,7 +82,7 @@ def test_a_pair_has_a_line_of_its_own() -> None:
         return plain_lines(snapshot)[0], [f"{one.model} {one.game} {one.spread}" for one in snapshot.games]
 
     line, games = run(scenario)
-    assert line.startswith("method m/a+n/b, done 5/10, failed 0, open 0, never begun 5, in flight -,")
+    assert line.startswith("method m/a+n/b, done 5/10, failed 0, open 0, not started 5, in flight -,")
     assert "score 40.0" in line
     assert games == ["m g None", "m/a+n/b g None"]
 
@@ -133,13 +133,13 @@ def test_a_snapshot_holds_all_figures() -> None:
 
     (first, second, whole, scores, error, harness), _ = run(scenario)
     assert first == (
-        "method m/a, done 60/100, failed 2, open 0, never begun 40, in flight 0/4, queue 0, retrying 0,"
+        "method m/a, done 60/100, failed 2, open 0, not started 40, in flight 0/4, queue 0, retrying 0,"
         " calls 2, errors 1, requests/min 6/60, tokens/min 240/9000, cost $0.01, score 30.0, to go -"
     )
     assert whole == "all: done 80/200, to go -, errors 1, cost $0.01"
     assert error == "m/a: last error: Unavailable (HTTP 500), once: down"
     assert second.endswith("requests/min 0, tokens/min 0, cost -, score -, to go -")
-    assert scores == "mean scores of the plays that ended first (no sample of all): m g 37.5"
+    assert scores == "mean scores so far (no fair sample: short episodes end first): m g 37.5"
     assert harness == "20 s; event loop delay 0.0 ms (max 0.0 ms); 7 rows not written yet"
 
 
