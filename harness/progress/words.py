@@ -62,10 +62,9 @@ def all_cells(snapshot: ProgressSnapshot) -> Mapping[str, str]:
     return {
         "method": "all",
         "done": f"{sum(lane.done for lane in lanes)}/{sum(lane.planned for lane in lanes)}",
-        **{
-            name: str(sum(getattr(lane, name.replace(" ", "_")) for lane in lanes))
-            for name in ("failed", "open", "not started")
-        },
+        "failed": str(sum(lane.failed for lane in lanes)),
+        "open": str(sum(lane.open for lane in lanes)),
+        "not started": str(sum(lane.never_begun for lane in lanes)),
         "in flight": str(_over_gates(lanes, "in_flight")),
         "queue": str(_over_gates(lanes, "queue")),
         "retrying": str(_over_gates(lanes, "retrying")),
