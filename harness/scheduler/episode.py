@@ -7,6 +7,7 @@ error into an episode's end."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from random import Random
 
@@ -16,7 +17,7 @@ from harness.core.errors import CallError, GameFailed, GameUnavailable, GateClos
 from harness.core.history import SeatHistory
 from harness.core.records import EpisodeRecord, TurnRecord
 from harness.core.seeds import stream
-from harness.core.steps import Playable, Steps
+from harness.core.steps import Playable
 from harness.core.vocabulary import Ask, EpisodePlan, Outcome, Prompt, storable
 from harness.scheduler.call import Caller, CallPlace, Route
 
@@ -83,8 +84,12 @@ class Player:
             episode = _Episode(self, plan, beginning, on_ask)
             try:
                 return await episode.play()
-            except GateClosing as closing:
-                return closing
+            except GameUnavailable as error:
+                return LeftPending(error=error, method=plan.seating[0], failure=None)
+            except GameFailed as error:
+                return await episode.fail(error)
+            except GateClosing as reason:
+                return reason
             except _RulesChanged as change:
                 await episode.abandon(str(change))
                 beginning = Beginning(attempt=beginning.attempt + 1)
@@ -114,49 +119,44 @@ class _Episode:
         self._started_at = player.caller.clock.wall()
 
     async def play(self) -> EpisodeRecord | LeftPending:
-        steps = self._game.open(self._plan.instance, self._plan.rules)
-        try:
-            return await self._play(steps)
-        except GameUnavailable as error:
-            return LeftPending(error=error, method=self._plan.seating[0], failure=None)
-        except GameFailed as error:
-            record = self._record(status="failed", reason=_reason(error), outcome=None)
-            await self._player.caller.sink.put(record)
-            return record
-        finally:
-            steps.close()
-
-    async def _play(self, steps: Steps) -> EpisodeRecord | LeftPending:
-        step = await steps.begin()
-        last: tuple[TurnRecord, ...] = ()
-        while not isinstance(step, Outcome):
-            ask = step
-            history = self._histories[ask.seat]
-            kept = history.advance(ask.messages)
-            ask_hash = history.ask_hash
-            reply, stored = self._replayed(ask_hash)
-            if reply is None:
+        """Plays to the end. Raises GameUnavailable and GameFailed, which `Player.play` turns into ends."""
+        with closing(self._game.open(self._plan.instance, self._plan.rules)) as steps:
+            step = await steps.begin()
+            last: tuple[TurnRecord, ...] = ()
+            while not isinstance(step, Outcome):
+                ask = step
+                history = self._histories[ask.seat]
+                kept = history.advance(ask.messages)
+                ask_hash = history.ask_hash
+                reply, stored = self._replayed(ask_hash)
+                if reply is None:
+                    try:
+                        reply = await self._ask(ask, ask_hash)
+                    except GateClosing:
+                        raise
+                    except CallError as error:
+                        return await self._end_without_reply(
+                            error, ask, self._turn_record(ask, kept, ask_hash, None)
+                        )
                 try:
-                    reply = await self._ask(ask, ask_hash)
-                except GateClosing:
+                    step = await steps.step(reply.strip())
+                except GameFailed:
+                    if not stored:
+                        await self._player.caller.sink.put(self._turn_record(ask, kept, ask_hash, None))
+                    self._turn += 1
                     raise
-                except CallError as error:
-                    return await self._end_without_reply(
-                        error, ask, self._turn_record(ask, kept, ask_hash, None)
-                    )
-            try:
-                step = await steps.step(reply.strip())
-            except GameFailed:
-                if not stored:
-                    await self._player.caller.sink.put(self._turn_record(ask, kept, ask_hash, None))
+                last = () if stored else (self._turn_record(ask, kept, ask_hash, step.last_parse.violation),)
+                if last and not isinstance(step, Outcome):
+                    await self._player.caller.sink.put(*last)
                 self._turn += 1
-                raise
-            last = () if stored else (self._turn_record(ask, kept, ask_hash, step.last_parse.violation),)
-            if last and not isinstance(step, Outcome):
-                await self._player.caller.sink.put(*last)
-            self._turn += 1
-        record = self._finished(step)
-        await self._player.caller.sink.put(*last, record)
+            record = self._finished(step)
+            await self._player.caller.sink.put(*last, record)
+            return record
+
+    async def fail(self, error: GameFailed) -> EpisodeRecord:
+        """Stores the episode as failed by its game."""
+        record = self._record(status="failed", reason=_reason(error), outcome=None)
+        await self._player.caller.sink.put(record)
         return record
 
     def _replayed(self, ask_hash: str) -> tuple[str | None, bool]:
