@@ -11,8 +11,8 @@ and Survey of the Development of Mutation Testing, IEEE TSE 37, 2011). A survivo
 score below 90 %, is exit code 1.
 
 No file is changed. Each mutant lives in a forked process in which one module is compiled from the changed
-syntax tree; so tests that start Python anew do not see it. Of several suites of a room, the one that mirrors
-the changed file runs first."""
+syntax tree; so tests that start Python anew do not see it. The test file that mirrors the changed file runs
+first and alone; the others of the room are read only for mutants that survive it."""
 
 from __future__ import annotations
 
@@ -220,10 +220,12 @@ class MutantFinder:
         return importlib.util.spec_from_file_location(name, str(ROOT / self._mutant.path), loader=loader)
 
 
-def start(mutant: Mutant | None, tests: Sequence[str]) -> int:
-    """Forks a process that runs the tests against the mutant, and returns its id.
+def start(mutant: Mutant | None, suites: Sequence[Sequence[str]]) -> int:
+    """Forks a process that runs the tests against the mutant, and returns its id. Its exit code is 0 if all
+    pass.
 
-    mutant  None: the code as it is"""
+    mutant  None: the code as it is
+    suites  test files; those after a suite that fails are not run"""
     child = os.fork()
     if child:
         return child
@@ -238,16 +240,20 @@ def start(mutant: Mutant | None, tests: Sequence[str]) -> int:
         pytest = importlib.import_module("pytest")
         # Plugins that are loaded before pytest starts cannot be rewritten; their assertions are not at stake.
         options = ("-x", "-q", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning")
-        code = int(pytest.main([*options, *tests]))
+        code = next((code for tests in suites if (code := int(pytest.main([*options, *tests])))), 0)
     finally:
         os._exit(code)
 
 
-def tests_for(room_tests: str, mutant: Mutant | None) -> list[str]:
-    """Returns the test files of the room, the one that mirrors the mutant's file first."""
+def tests_for(room_tests: str, mutant: Mutant) -> list[list[str]]:
+    """Returns the test files of the room in suites: the one that mirrors the mutant's file, if there is
+    one, then the others."""
     files = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / room_tests).rglob("test_*.py"))
-    mirror = f"test_{Path(mutant.path).name}" if mutant else ""
-    return sorted(files, key=lambda name: Path(name).name != mirror)
+    mirror = f"test_{Path(mutant.path).name}"
+    suites: tuple[list[str], list[str]] = ([], [])
+    for file in files:
+        suites[Path(file).name != mirror].append(file)
+    return [suite for suite in suites if suite]
 
 
 def run_all(mutants: Sequence[Mutant], room_tests: str, *, jobs: int, timeout_s: float) -> list[Mutant]:
@@ -297,7 +303,7 @@ def main() -> None:
     sample = Random(options.seed).sample(everything, min(options.mutants, len(everything)))
 
     began = time.monotonic()
-    _, status = os.waitpid(start(None, tests_for(tests, None)), 0)
+    _, status = os.waitpid(start(None, tests_for(tests, sample[0])), 0)
     if os.waitstatus_to_exitcode(status):
         sys.exit(f"{tests} fails on the code as it is: mend that first")
     baseline_s = time.monotonic() - began
