@@ -246,7 +246,7 @@ def test_a_period_begins_after_a_silence() -> None:
 
 def test_what_a_silence_of_more_than_a_minute_taught_is_forgotten() -> None:
     """No quota a minute lasts so long; the figure from before the silence is back."""
-    for silence_s, kept in ((61.4, 300.0), (61.6, 600.0)):
+    for silence_s, kept in ((61.5, 300.0), (61.6, 600.0)):
         learned = with_figure(600.0)
         learned.begin_silence()
         learned._set(300.0, 10.0)
