@@ -340,7 +340,7 @@ async def _litellm_refusing(folder: Path, rows: Rows, url: str) -> None:
         rows.add(f"litellm {name}", f"{what}, no episode failed", found, good=rule(found) and pending)
     rows.add("litellm, the run", "exit code 3", code, good=code == 3)
     for name, served_name, key, expected in (
-        ("wrong gateway key", "good", "sk-bad", "check base_url, key_env"),
+        ("wrong gateway key", "good", "sk-bad", "check the key in GATEWAY_KEY"),
         ("unknown model", "nothere", GATEWAY_KEY, "does not serve 'nothere'"),
     ):
         code, said, seen = await play(folder, served_name, _method("a", served_name, url), key=key)
@@ -409,7 +409,7 @@ async def _of_vllm(folder: Path, rows: Rows) -> None:
                 ("streamed", url, {"stream": True}),
             )
         )
-        await play(folder, "vllm", methods, taboo=3)
+        await play(folder, "vllm", methods, taboo=2, wordle=1)
         _played_alike(rows, "vllm", _seen(folder / "vllm.duckdb"), folder / "vllm.duckdb")
 
 
@@ -423,7 +423,7 @@ async def _of_llamacpp(folder: Path, rows: Rows) -> None:
                 ("messages-streamed", {"dialect": "anthropic_messages", "stream": True}),
             )
         )
-        await play(folder, "llamacpp", methods)
+        await play(folder, "llamacpp", methods, taboo=2, wordle=1)
         _played_alike(rows, "llamacpp", _seen(folder / "llamacpp.duckdb"), folder / "llamacpp.duckdb")
         for dialect in ("openai_chat", "anthropic_messages"):
             for stream in (False, True):

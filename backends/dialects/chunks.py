@@ -36,6 +36,7 @@ _TEXT_FIELDS = (
 # Fields in which other formats have objects with text.
 _ENVELOPES = ("choices", "candidates", "parts", "result", "results", "data", "outputs", "generations")
 _LISTED_MAX = 4  # items of a list that are looked at
+_DEPTH_MAX = 8  # an answer may be nested more deeply than our stack
 
 
 class Chunks(NamedTuple):
@@ -140,14 +141,14 @@ def _error_event(data: bytes) -> object:
         return data.decode("utf-8", "replace")
 
 
-def misplaced_text(body: Mapping[str, object]) -> str | None:
+def misplaced_text(body: Mapping[str, object], depth: int = 0) -> str | None:
     """Returns the name of a field that holds text in the format of another dialect; None if there is none."""
     for name in (*_TEXT_FIELDS, *_ENVELOPES):
         value = body.get(name)
         if isinstance(value, str) and value.strip() and name in _TEXT_FIELDS:
             return name
         for item in value[:_LISTED_MAX] if isinstance(value, list) else (value,):
-            if isinstance(item, dict) and (inner := misplaced_text(item)):
+            if isinstance(item, dict) and depth < _DEPTH_MAX and (inner := misplaced_text(item, depth + 1)):
                 return f"{name}.{inner}"
     return None
 

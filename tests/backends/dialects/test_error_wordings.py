@@ -208,6 +208,13 @@ def test_text_in_another_envelope_is_asked_for_once(dialect: str, body: object) 
     assert isinstance(read(200, body, dialect=dialect), UnknownEnd)
 
 
+def test_an_answer_that_is_nested_deeply_is_an_error() -> None:
+    """No depth of objects exhausts the stack."""
+    for name in ("message", "error", "result", "Response"):
+        body = b'{"%s":' % name.encode() * 900 + b"1" + b"}" * 900
+        assert isinstance(read(200, body), CallError)
+
+
 def stream(*choices: Mapping[str, object], usage: object = None) -> bytes:
     events: list[dict[str, Any]] = [{"model": "m", "choices": [{"index": 0, **choice}]} for choice in choices]
     events += [{"model": "m", "choices": [], "usage": usage}] if usage else []
