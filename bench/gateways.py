@@ -1,4 +1,4 @@
-"""Plays sweeps through real gateways and servers of other people, and says what came of each access method.
+"""Plays sweeps through a real gateway and asks real engines, and says what came of each access method.
 
     python -m bench.gateways litellm     LiteLLM's proxy in front of our emulator: good, of Anthropic, by a
                                          wildcard, flaky, with quotas, with a wrong key, an unknown model, a
@@ -7,8 +7,8 @@
     python -m bench.gateways llamacpp    llama.cpp's server in OpenAI's and in Anthropic's dialect
 
 LiteLLM gets an environment of its own, made once; vLLM and llama.cpp are the engines that lightbulb installs.
-Everything is on loopback. Each row says what was expected and what was seen; the exit code is 1 if they
-differ."""
+The real engines get a few short requests, and one that is too long. Everything is on loopback. Each row says
+what was expected and what was seen; the exit code is 1 if they differ."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ from backends.local.machine import this_machine
 from bench.tool_environments import environment
 from harness.core.clock import RealClock
 from harness.core.emulation import Emulation, Fault, Faults, Quotas
-from harness.core.errors import CallError
+from harness.core.errors import CallError, ContextExceeded
+from harness.core.finish_reasons import finish_kind
 from harness.core.vocabulary import AccessMethod, Completion, Message, Prompt, ReplyFormat, Sampling
 
 LITELLM = "litellm[proxy]==1.108.7"  # the last release whose proxy installs from one index
@@ -373,27 +374,59 @@ async def _engine(kind: str, folder: Path) -> AsyncIterator[LocalServer]:
         yield server
 
 
-def _played_alike(rows: Rows, part: str, seen: Mapping[str, Seen], store: Path) -> None:
-    """Adds a row for each method: all episodes, and prompt tokens and replies as the first method's."""
-    first, *others = seen
-    for name, found in seen.items():
-        finished = found.finished == 3 and not found.failed
-        rows.add(f"{part} {name}", "3 finished", found, good=finished)
-    with duckdb.connect(str(store), read_only=True) as connection:
-        for name in others:
-            shared, counts, replies, counted = connection.execute(
-                """SELECT count(*), count(*) FILTER (one.prompt_tokens = other.prompt_tokens),
-                       count(*) FILTER (one.reply = other.reply), count(*) FILTER (other.completion_tokens > 0)
-                FROM calls AS one JOIN calls AS other USING (ask_hash, turn)
-                WHERE one.method = ? AND other.method = ? AND one.error_class IS NULL AND other.error_class IS NULL""",
-                [first, name],
-            ).fetchall()[0]
-            rows.add(
-                f"{part} {name}, beside {first}",
-                "equal prompt tokens and replies to equal prompts",
-                f"{counts} and {replies} of {shared}; {counted} with counted replies",
-                good=shared >= 3 and counts == shared == counted and replies == shared,
-            )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """One way to ask a real engine: address, dialect, whole or streamed, key."""
+
+    base_url: str
+    dialect: str = "openai_chat"
+    stream: bool = False
+    key: str | None = None
+
+
+PROMPTS = ("Say hello.", "Name three colours.", "The capital of France is")
+TOO_LONG = "long " * 40_000
+
+
+async def _ask(way: Way, text: str) -> Completion | CallError:
+    """Returns what comes of one greedy request for a few tokens."""
+    method = AccessMethod(
+        name="m/a", model="m", provider="openai-compatible", dialect=way.dialect, base_url=way.base_url,
+        served_name=MODEL, key_env=None, sampling=Sampling(temperature=0, tokens_max=12), constrain=False,
+        concurrency=1, requests_per_second_max=None, stream=way.stream,
+    )  # fmt: skip
+    prompt = Prompt((Message("user", text),), ReplyFormat(regex=".*"), "", "", "", 0)
+    async with open_connection_pool(requests_per_second_max=None, deadlines=Deadlines()) as pool:
+        backend = HttpBackend(method, DIALECTS[way.dialect], pool, key=way.key, clock=RealClock())
+        try:
+            return await backend.complete(prompt)
+        except CallError as error:
+            return error
+
+
+async def _ask_alike(rows: Rows, part: str, ways: Mapping[str, Way]) -> None:
+    """Adds a row for each way: replies, ends and token counts as the first way's, and the error of a prompt
+    that is too long."""
+
+    def told(found: Completion | CallError) -> object:
+        if isinstance(found, CallError):
+            return f"{type(found).__name__}: {found}"[:160]
+        end = finish_kind(found.finish_reason or "")
+        return found.text, end, found.prompt_tokens, found.completion_tokens
+
+    first: list[object] = []
+    for name, way in ways.items():
+        found = [await _ask(way, prompt) for prompt in PROMPTS]
+        first = first or [told(one) for one in found]
+        good = [told(one) for one in found] == first and all(isinstance(one, Completion) for one in found)
+        rows.add(f"{part} {name}", f"{first}", [told(one) for one in found], good=good)
+        failed = await _ask(way, TOO_LONG)
+        rows.add(
+            f"{part} {name}, a prompt that is too long",
+            "ContextExceeded",
+            told(failed),
+            good=isinstance(failed, ContextExceeded),
+        )
 
 
 async def _of_vllm(folder: Path, rows: Rows) -> None:
@@ -401,53 +434,23 @@ async def _of_vllm(folder: Path, rows: Rows) -> None:
         _engine("vllm", folder) as server,
         litellm(folder, [_deployment(MODEL, f"hosted_vllm/{MODEL}", server.base_url, "none")]) as url,
     ):
-        methods = "".join(
-            _method(name, MODEL, address, provider="openai-compatible", concurrency=1, **keys)
-            for name, address, keys in (
-                ("direct", server.base_url, {}),
-                ("whole", url, {}),
-                ("streamed", url, {"stream": True}),
-            )
-        )
-        await play(folder, "vllm", methods, taboo=2, wordle=1)
-        _played_alike(rows, "vllm", _seen(folder / "vllm.duckdb"), folder / "vllm.duckdb")
+        ways = {
+            "direct": Way(base_url=server.base_url),
+            "through LiteLLM": Way(base_url=url, key=GATEWAY_KEY),
+            "through LiteLLM, streamed": Way(base_url=url, key=GATEWAY_KEY, stream=True),
+        }
+        await _ask_alike(rows, "vllm", ways)
 
 
 async def _of_llamacpp(folder: Path, rows: Rows) -> None:
     async with _engine("llamacpp", folder) as server:
-        methods = "".join(
-            _method(name, MODEL, server.base_url, provider="llamacpp", concurrency=1, **keys)
-            for name, keys in (
-                ("chat", {}),
-                ("messages", {"dialect": "anthropic_messages"}),
-                ("messages-streamed", {"dialect": "anthropic_messages", "stream": True}),
-            )
-        )
-        await play(folder, "llamacpp", methods, taboo=2, wordle=1)
-        _played_alike(rows, "llamacpp", _seen(folder / "llamacpp.duckdb"), folder / "llamacpp.duckdb")
-        for dialect in ("openai_chat", "anthropic_messages"):
-            for stream in (False, True):
-                found = await _too_long(server, dialect, stream=stream)
-                rows.add(
-                    f"llamacpp, a prompt that is too long, {dialect}{', streamed' if stream else ''}",
-                    "ContextExceeded",
-                    f"{type(found).__name__}: {found}"[:200],
-                    good=type(found).__name__ == "ContextExceeded",
-                )
-
-
-async def _too_long(server: LocalServer, dialect: str, *, stream: bool) -> Completion | CallError:
-    method = AccessMethod(
-        name="m/a", model="m", provider="llamacpp", dialect=dialect, base_url=server.base_url, served_name=MODEL,
-        key_env=None, sampling=Sampling(), constrain=False, concurrency=1, requests_per_second_max=None, stream=stream,
-    )  # fmt: skip
-    prompt = Prompt((Message("user", "long " * 40_000),), ReplyFormat(regex=".*"), "", "", "", 0)
-    async with open_connection_pool(requests_per_second_max=None, deadlines=Deadlines()) as pool:
-        backend = HttpBackend(method, DIALECTS[dialect], pool, key=None, clock=RealClock())
-        try:
-            return await backend.complete(prompt)
-        except CallError as error:
-            return error
+        ways = {
+            "chat": Way(base_url=server.base_url),
+            "chat, streamed": Way(base_url=server.base_url, stream=True),
+            "messages": Way(base_url=server.base_url, dialect="anthropic_messages"),
+            "messages, streamed": Way(base_url=server.base_url, dialect="anthropic_messages", stream=True),
+        }
+        await _ask_alike(rows, "llamacpp", ways)
 
 
 PARTS = {"litellm": _of_litellm, "vllm": _of_vllm, "llamacpp": _of_llamacpp}
