@@ -13,6 +13,8 @@ from harness.commands.arguments import AsJson, LeaveOut, Margin, Reference, Stor
 from harness.commands.terminal import DIFFERENT, notify, print_result, write_page
 from harness.core.errors import SpecError
 
+TRANSCRIPT_BYTES = 6_000_000  # of the transcripts on a page: it opens at once, and fits into a mail
+
 
 def scores(
     store: StoreFile,
@@ -93,7 +95,7 @@ def audit(
 
     models = store_audit(store, reference=reference, margin=margin, left_out=leave_out or ())
     if html is not None:
-        _write_page(
+        write_store_page(
             html, store, reference=reference, margin=margin, left_out=leave_out or (), transcript_bytes=0
         )
     print_result(models, print_audit, as_json=as_json)
@@ -109,12 +111,12 @@ def report(
     leave_out: LeaveOut = None,
     transcripts: Annotated[
         float, typer.Option(help="Megabytes of transcripts on the page, at most.", min=0, max=100)
-    ] = 6.0,
+    ] = TRANSCRIPT_BYTES / 1e6,
 ) -> None:
     """One HTML file that needs no network: verdicts, scores, cost, latency, causes, transcripts side by side.
 
     Example: lightbulb report demo.duckdb -o demo.html"""
-    _write_page(
+    write_store_page(
         output,
         store,
         reference=reference,
@@ -124,14 +126,14 @@ def report(
     )
 
 
-def _write_page(
+def write_store_page(
     output: Path,
     store: Path,
     *,
-    reference: str | None,
-    margin: float | None,
-    left_out: Sequence[str],
-    transcript_bytes: int,
+    reference: str | None = None,
+    margin: float | None = None,
+    left_out: Sequence[str] = (),
+    transcript_bytes: int = TRANSCRIPT_BYTES,
 ) -> None:
     """Writes the page of a store as one file.
 

@@ -5,6 +5,7 @@ installed, llama.cpp with two files of the same weights."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
@@ -15,16 +16,17 @@ _SWEEP = """\
 # Two games, one model, two access methods: {claim}.
 # Both servers force replies into the right format (constrain = true): a model of this size never keeps it.
 # {reference}, the reference, is played twice: what differs between its two plays is noise.
+# Each item is played twice: what two plays of one item have in common is what the verdict on replies compares.
 
 name = "demo"
 seed = 1
-repeats = 1
+repeats = 2
 
 [games.taboo]
-items = 15
+items = 8
 
 [games.wordle]
-items = 15
+items = 7
 
 [models.smollm2-135m]
 parameters = 1.35e8
@@ -63,6 +65,13 @@ engine = { kind = "llamacpp", weights = "bundled:smollm2-135m-instruct", quantis
 constrain = true
 """,
 )
+# Hashes of the sweeps that earlier versions wrote: such a file was not edited, and is replaced.
+FORMER = frozenset(
+    {
+        "794b833cdec920b111144f7725be7fa8a22d1d947d02bea76202b883d5d76a86",
+        "a97ddeeb57b1fa2c7bf16286e6de72e8862a4923b570417d6cb09f7ef81e14c6",
+    }
+)
 # By engine, in order of preference. vLLM is first: it is the batched server that sweeps are for.
 SWEEPS = {"vllm": _VLLM, "llamacpp": _LLAMACPP}
 
@@ -94,26 +103,30 @@ def short_reason(error: EngineError) -> str:
     return f"{first.partition(':')[0]}: {(named or quoted)[-1].rstrip('.')}."
 
 
-def write_sweep(folder: Path, choose: Callable[[], str]) -> Path:
-    """Writes the sweep file into the folder and returns its path; a file that a user edited stays as it is.
+def write_sweep(folder: Path, choose: Callable[[], str]) -> tuple[Path, bool]:
+    """Writes the sweep file into the folder; a file that a user edited stays as it is. Returns its path, and
+    whether it took the place of an earlier version's, whose stores hold another sweep.
 
     choose  returns the engine that plays, a name in SWEEPS"""
     folder.mkdir(parents=True, exist_ok=True)
     sweep = folder / "demo.toml"
-    if not sweep.exists() or sweep.read_text("utf-8") in SWEEPS.values():
+    held = sweep.read_text("utf-8") if sweep.exists() else None
+    is_former = held is not None and hashlib.sha256(held.encode()).hexdigest() in FORMER
+    if held is None or is_former or held in SWEEPS.values():
         sweep.write_text(SWEEPS[choose()], "utf-8")
-    return sweep
+    return sweep, is_former
 
 
-def next_store(folder: Path, left: Callable[[Path], int]) -> Path:
+def next_store(folder: Path, left: Callable[[Path], int], *, is_former: bool = False) -> Path:
     """Returns the newest demo-N.duckdb if its sweep has not ended, else a new one: each demonstration plays,
     and none is overwritten.
 
-    left  how many episodes of the sweep a store lacks"""
+    left       how many episodes of the sweep a store lacks
+    is_former  the stores so far hold an earlier version's sweep"""
     newest = None
     for number in count(1):
         store = folder / f"demo-{number}.duckdb"
         if not store.exists():
-            return newest if newest is not None and left(newest) else store
+            return newest if newest is not None and not is_former and left(newest) else store
         newest = store
     raise AssertionError

@@ -40,6 +40,7 @@ def demo(
     from backends.local.environments import install
     from backends.local.machine import this_machine
     from harness.analysis.store_audit import store_audit, store_scores
+    from harness.commands.audit import write_store_page
     from harness.commands.demo_sweep import choose_engine, next_store, write_sweep
     from harness.report.audit_tables import print_audit, print_scores
     from harness.running.prepare import RunOptions
@@ -47,17 +48,25 @@ def demo(
 
     console = stderr_console()
     machine = this_machine()
-    sweep = write_sweep(
+    sweep, is_former = write_sweep(
         folder, lambda: choose_engine(lambda name: install(engine_kind(name, machine), notify), notify)
     )
     spec = load(sweep)
-    store = next_store(folder, lambda path: episodes_lacking(spec, source=sweep, store=path))
+    store = next_store(
+        folder, lambda path: episodes_lacking(spec, source=sweep, store=path), is_former=is_former
+    )
     code = _play(spec, sweep, store, RunOptions())
     if code == INTERRUPTED:
         raise typer.Exit(code)
     print_scores(store_scores(store), console)
     console.print()
     print_audit(store_audit(store, reference=None, margin=None), console)
+    page = store.with_suffix(".html")
+    write_store_page(page, store)
+    console.print(
+        f"\nThe report, with every transcript: {page.resolve().as_uri()}", highlight=False, soft_wrap=True
+    )
+    console.print(f"The same as a live page: {program()} view {store}", highlight=False, soft_wrap=True)
     console.print(f"\nThe store is {store}. Three queries to try:\n", highlight=False)
     for query in (
         "SELECT method, outcome, count(*) FROM scores GROUP BY ALL ORDER BY ALL",

@@ -5,6 +5,7 @@ has then. The file is open only during the query. pandas and pyarrow are importe
 
 from __future__ import annotations
 
+import html
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -17,6 +18,8 @@ from harness.core.errors import StoreError
 from harness.store.file import open_to_read
 from harness.store.query_rules import QueryRules
 from harness.store.query_server import Readable, RunningStore
+
+HTML_ROWS = 20  # of a result in a notebook
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,14 @@ class QueryResult:
     def to_pandas(self) -> Any:
         """A pandas.DataFrame."""
         return self._shaped("pandas", "df", lambda pandas, names, rows: pandas.DataFrame(rows, columns=names))
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """Exports the result to other packages, such as polars, by Arrow's C interface."""
+        return self.to_arrow().__arrow_c_stream__(requested_schema)
+
+    def _repr_html_(self) -> str:
+        """Returns the first rows as a table, for notebooks."""
+        return _html_table(*self.read())
 
     def read(self) -> tuple[list[str], list[tuple[Any, ...]]]:
         """Returns the names of the columns and all rows, of one execution."""
@@ -92,6 +103,14 @@ class RowTable:
         """A pandas.DataFrame."""
         return optional("pandas").DataFrame(list(self.figures), columns=list(self.names))
 
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """Exports the rows to other packages, such as polars, by Arrow's C interface."""
+        return self.to_arrow().__arrow_c_stream__(requested_schema)
+
+    def _repr_html_(self) -> str:
+        """Returns the first rows as a table, for notebooks."""
+        return _html_table(self.names, self.figures)
+
 
 def execute_query(connection: Readable, query: str, parameters: Sequence[object] = ()) -> Readable:
     """Executes a user's query, which may only read; a running sweep checks queries itself.
@@ -119,6 +138,22 @@ def optional(package: str) -> Any:
 
 def _fetched(result: Readable) -> tuple[list[str], list[tuple[Any, ...]]]:
     return [column[0] for column in result.description or []], result.fetchall()
+
+
+def _html_table(names: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Returns the first rows as an HTML table; all text in it is escaped."""
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in names)
+    body = "".join(
+        f"<tr>{''.join(f'<td>{_html_cell(value)}</td>' for value in row)}</tr>" for row in rows[:HTML_ROWS]
+    )
+    more = f"<caption>{HTML_ROWS} of {len(rows):,} rows</caption>" if len(rows) > HTML_ROWS else ""
+    return f"<table>{more}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _html_cell(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return html.escape("" if value is None else str(value))
 
 
 def _dicts(names: Sequence[str], rows: Sequence[Sequence[object]]) -> list[dict[str, Any]]:

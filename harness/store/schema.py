@@ -87,6 +87,40 @@ VIEWS: dict[str, str] = {
         )
         SELECT model, method, round_even(played / 100 * quality, 2) AS clemscore, played, quality, episodes,
             aborted FROM means""",
+    # Every call with the play that it belongs to; plays of the arm `again` and failed tries included.
+    "calls_full": """
+        SELECT calls.*, model, split_part(calls.method, '/', 2) AS way, game, experiment, instance, arm, repeat,
+               status, outcome, make_timestamp(CAST(sent_at * 1e6 AS BIGINT)) AS sent_utc,
+               error_class IS NULL AS ok
+        FROM calls LEFT JOIN (
+            SELECT episode_id, attempt, model, game, experiment, instance, arm, repeat, status, outcome
+            FROM episodes) AS plays
+        USING (episode_id, attempt)""",
+    # Every turn with its whole prompt, as a chat: each seat's messages grow from turn to turn.
+    "prompts": """
+        WITH RECURSIVE numbered AS (
+            SELECT episode_id, attempt, turn, seat, method, history_kept,
+                   list_transform(CAST(from_json(added_json, '[{"role":"VARCHAR","text":"VARCHAR"}]')
+                                       AS STRUCT(role VARCHAR, "text" VARCHAR)[]),
+                                  lambda one: {'role': one.role, 'content': one."text"}) AS added,
+                   row_number() OVER (PARTITION BY episode_id, attempt, seat ORDER BY turn) AS place
+            FROM turns
+        ), built AS (
+            SELECT episode_id, attempt, turn, seat, method, place, added AS messages
+            FROM numbered WHERE place = 1
+            UNION ALL
+            SELECT later.episode_id, later.attempt, later.turn, later.seat, later.method, later.place,
+                   list_concat(list_slice(built.messages, 1, later.history_kept), later.added)
+            FROM built JOIN numbered AS later
+            ON later.episode_id = built.episode_id AND later.attempt = built.attempt
+                AND later.seat = built.seat AND later.place = built.place + 1
+        )
+        SELECT episode_id, attempt, turn, seat, method, messages FROM built""",
+    # The newest row of every access method, and of every model: a store has one for each run.
+    "methods_latest": """
+        SELECT * FROM methods QUALIFY run_id = max(run_id) OVER (PARTITION BY method)""",
+    "models_latest": """
+        SELECT * FROM models QUALIFY run_id = max(run_id) OVER (PARTITION BY model)""",
     # Time and tokens of every access method's calls.
     "calls_by_method": """
         SELECT method, count(*) AS calls, count(error_class) AS errors,

@@ -65,14 +65,30 @@ def test_where_no_engine_can_be_installed_the_last_error_is_raised() -> None:
 
 def test_an_edited_sweep_file_stays(tmp_path: Path) -> None:
     """The file of an earlier demonstration is replaced; one with other content is a user's."""
-    sweep = write_sweep(tmp_path, lambda: "llamacpp")
-    assert write_sweep(tmp_path, lambda: "vllm").read_text("utf-8") == SWEEPS["vllm"]
-    sweep.write_text(SWEEPS["vllm"].replace("items = 15", "items = 2"), "utf-8")
+    sweep, _ = write_sweep(tmp_path, lambda: "llamacpp")
+    replaced, is_former = write_sweep(tmp_path, lambda: "vllm")
+    assert replaced.read_text("utf-8") == SWEEPS["vllm"]
+    assert not is_former
+    sweep.write_text(SWEEPS["vllm"].replace("items = 8", "items = 2"), "utf-8")
 
     def choose() -> str:
         raise AssertionError("no engine is needed for a file that stays")
 
-    assert "items = 2" in write_sweep(tmp_path, choose).read_text("utf-8")
+    assert "items = 2" in write_sweep(tmp_path, choose)[0].read_text("utf-8")
+
+
+def test_the_sweep_of_an_earlier_version_is_replaced(tmp_path: Path) -> None:
+    """Its hash is known, so it was not edited; its stores stay, and the new sweep gets a store of its own."""
+    former = SWEEPS["vllm"].replace("repeats = 2", "repeats = 1")
+    former = former.replace("items = 8", "items = 15").replace("items = 7", "items = 15")
+    note = "# Each item is played twice: what two plays of one item have in common is what the verdict on replies compares.\n"
+    former = former.replace(note, "")
+    (tmp_path / "demo.toml").write_text(former, "utf-8")
+    (tmp_path / "demo-1.duckdb").touch()
+    sweep, is_former = write_sweep(tmp_path, lambda: "vllm")
+    assert is_former
+    assert sweep.read_text("utf-8") == SWEEPS["vllm"]
+    assert next_store(tmp_path, lambda store: 30, is_former=is_former).name == "demo-2.duckdb"
 
 
 def test_a_demonstration_continues_or_begins_anew(tmp_path: Path) -> None:
