@@ -96,7 +96,7 @@ def opening_times(page: Path, opens: int) -> list[tuple[float, float]]:
             tab.goto(page.as_uri(), wait_until="load")
             tab.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
             loaded = time.perf_counter()
-            tab.evaluate("document.getElementById('transcripts').scrollIntoView()")
+            tab.locator("#episode-list a").first.click()
             tab.wait_for_selector("#talk .bubble")
             times.append((loaded - began, time.perf_counter() - loaded))
             tab.context.close()

@@ -48,6 +48,7 @@ class LiveStore:
         self._version = 0
         self._due_s = dict.fromkeys(("fast", "results", "verdicts"), 0.0)
         self._stamp: object = None
+        self._owes_results = True  # a large store's take seconds, and the first figures need not wait
         self._computing: threading.Thread | None = None
 
     def changes(self, since: int) -> tuple[int, Values]:
@@ -66,23 +67,24 @@ class LiveStore:
             return
         stamp = _stamp(self.path)
         try:
-            if stamp != self._stamp or self._parts.get("state", (0, ""))[1] == "playing":
+            is_first = self._stamp is None
+            if is_first or stamp != self._stamp or self._owes_results or self._value("state") == "playing":
                 with open_to_read(self.path) as connection:
-                    self._read_from(connection, now_s)
+                    self._read_from(connection, now_s, is_first=is_first)
                 self._stamp = stamp
             self._put("problem", None)
         except HarnessError as error:
             self._put("problem", safe(str(error)))
 
-    def _read_from(self, connection: Readable, now_s: float) -> None:
+    def _read_from(self, connection: Readable, now_s: float, *, is_first: bool) -> None:
         is_running = isinstance(connection, RunningStore)
         progress = connection.ask("progress") if isinstance(connection, RunningStore) else None
         self._put("state", "playing" if is_running else "ended")
         self._history.update(connection)
-        if now_s >= self._due_s["results"] or not is_running:
+        if not is_first and (now_s >= self._due_s["results"] or not is_running):
             self._timed("results", RESULTS_S, lambda: self._read_results(connection))
-        plays = self._parts.get("plays", (0, {}))[1]
-        assert isinstance(plays, dict)
+            self._owes_results = False
+        plays = self._plays()
         lanes = {lane["method"]: lane for lane in progress["methods"]} if progress else {}
         self._put("calls", safe([self._method(name, plays, lanes) for name in self._names(lanes)]))
         self._put("rows", self._history.rows)
@@ -90,7 +92,11 @@ class LiveStore:
         self._put("events", safe([event._asdict() for event in gate_events(connection)]))
         self._put("run", safe(_run(progress, plays)))
         self._put("live_lines", _lines(progress))
-        if now_s >= self._due_s["verdicts"] and (self._computing is None or not self._computing.is_alive()):
+        if (
+            not is_first
+            and now_s >= self._due_s["verdicts"]
+            and (self._computing is None or not self._computing.is_alive())
+        ):
             self._computing = threading.Thread(target=self._compute_verdicts, daemon=True)
             self._computing.start()
 
@@ -135,9 +141,14 @@ class LiveStore:
         self._timed("verdicts", VERDICTS_S, compute)
 
     def _names(self, lanes: Mapping[str, object]) -> list[str]:
-        plays = self._parts.get("plays", (0, {}))[1]
-        assert isinstance(plays, dict)
-        return list(dict.fromkeys([*lanes, *plays, *self._history.methods]))
+        return list(dict.fromkeys([*lanes, *self._plays(), *self._history.methods]))
+
+    def _value(self, name: str) -> object:
+        return self._parts.get(name, (0, None))[1]
+
+    def _plays(self) -> dict[str, dict[str, int]]:
+        plays = self._value("plays")
+        return plays if isinstance(plays, dict) else {}
 
     def _method(
         self, name: str, plays: Mapping[str, Mapping[str, int]], lanes: Mapping[str, Mapping[str, Any]]
