@@ -107,6 +107,7 @@ def _model(part: ModelAudit) -> dict[str, object]:
         "noise": plain.noise(part),
         "plan": plain.plan(part),
         "rows": rows,
+        "causes": [cause.sentence for cause in part.causes if cause.named],
         "evidence": list(_evidence(part)),
     }
 
@@ -155,8 +156,7 @@ def _evidence(part: ModelAudit) -> Iterator[str]:
         yield from (f"{match.method}: {match.sentence}" for match in replies.across)
         if replies.again:
             yield replies.again.sentence
-    for cause in part.causes:
-        yield cause.sentence
+    yield from (cause.sentence for cause in part.causes if not cause.named)
 
 
 # --- scores, calls, causes ------------------------------------------------------------------------------

@@ -183,7 +183,7 @@ export const verdicts = (values) => {
       p(part.alarm, "alarm"),
       p(part.opening),
       part.complete ? null : p(part.plays[0], "open-note"),
-      matrix(part), part.complete ? null : part.plays.slice(1).map((line) => p(line, "faint")), differences(part), byGame(part), p(part.noise), p(part.plan, "faint"),
+      matrix(part), part.causes.map((line) => p(line, "cause")), part.complete ? null : part.plays.slice(1).map((line) => p(line, "faint")), differences(part), byGame(part), p(part.noise), p(part.plan, "faint"),
       part.rows.some((row) => row.furthest.length || row.survival.length > 1)
         ? fold(`figures-${part.model}`, `${part.model}: items and replies`, moved(part), el("div", { class: "charts" }, curves(part))) : null,
       fold(`evidence-${part.model}`, `${part.model}: the evidence, test by test`, part.evidence.map((line) => p(line)), part.complete ? part.plays.map((line) => p(line, "faint")) : null),
