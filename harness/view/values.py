@@ -27,13 +27,13 @@ METHODS_A_CLUSTER = 6
 # Words of the page, each with one sentence; shown where the word stands.
 GLOSSARY = {
     "scores": "The verdict on scores: does the method score as the reference does, within the margin?",
-    "replies": "The verdict on replies: are the replies to identical prompts as alike as the reference's own?",
+    "replies": "The verdict on replies: are the replies to identical prompts as similar to the reference's as those are to each other?",
     "margin": "The largest difference that does not matter; fixed before the first call.",
     "reference": "The access method that the others are compared with.",
-    "clemscore": "Percent of episodes played times the mean score of those episodes, averaged over games.",
-    "% played": "Percent of episodes in which every reply kept the format that the game asks for.",
-    "quality": "Mean score of the episodes that were played to their end, from 0 to 100.",
-    "common": "Over the games that every method of the model could play, so that methods can be compared.",
+    "clemscore": "The percentage of episodes played, multiplied by the mean score of those episodes, averaged over games.",
+    "% played": "Percentage of episodes that were not aborted.",
+    "quality": "Mean score, from 0 to 100, of the episodes that were completed.",
+    "common": "Clemscore over the games that every method of the model could play, so that methods can be compared.",
     "aborted": "A reply of the model broke the format more often than the game allows.",
     "failed": "The provider gave no reply; such an episode has no score.",
     "items": "Problems that are given to every access method alike.",

@@ -126,7 +126,7 @@ const live = async () => {
     byId("foot").replaceChildren("Made by lightbulb. This page speaks with this machine only.");
     document.body.dataset.ready = "true";
   });
-  heard.addEventListener("error", () => { byId("state").textContent = "the server of this page has ended; the figures stand as they were"; });
+  heard.addEventListener("error", () => { byId("state").textContent = "the server of this page has ended; the figures no longer change"; });
 };
 
 let stopping = false;
@@ -135,7 +135,7 @@ const stateLine = (ask, path) => {
   const words = { playing: "playing", ended: "no run holds this store", waiting: "waiting for the first run" }[state] ?? "";
   const time = run?.to_go_s !== null && run?.to_go_s !== undefined && state === "playing" ? ` · ${clock(run.to_go_s)} to go (${clock(run.to_go_low_s)} to ${clock(run.to_go_high_s)})` : "";
   const press = state === "playing" ? el("button", { type: "button", id: "stop", "data-key": "stop", disabled: stopping, on: { click: async () => {
-    if (!confirm("Stop the run? Running calls are waited for; the same command goes on from there.")) return;
+    if (!confirm("Stop the run? It waits for the running calls. The same command continues it later.")) return;
     stopping = true;
     await ask(path("stop"), { method: "POST" });
   } } }, stopping ? "stopping" : "Stop the run") : null;

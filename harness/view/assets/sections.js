@@ -128,7 +128,7 @@ const differences = (part) => {
   const axis = axisAround([...rows.flatMap((row) => [row.points.low, row.points.high]), -part.margin, part.margin, 0]);
   return table({
     id: `points-${part.model}`, label: `differences of ${part.model}`, rows,
-    caption: ["Score less the reference's, from 0 to 100, with its 95 % interval; the green band is the ", term("margin"), ` of ${number(part.margin)}.`],
+    caption: ["Score minus the reference's score, in points, with its 95 % interval; the green band is the ", term("margin"), ` of ${number(part.margin)}.`],
     columns: [
       { key: "method", label: "method", value: (row) => row.method, cell: (row) => nameOf(row.method) },
       { key: "items", label: "items", word: "items", value: (row) => row.points.items, cell: (row) => `${count(row.points.items)} × ${row.points.repeats}` },
@@ -169,7 +169,7 @@ const moved = (part) => part.rows.filter((row) => row.furthest.length).map((row)
     { key: "line", label: "", class: "figure", cell: (one) => interval(HUNDRED, { value: one[2], low: Math.min(one[1], one[2]), high: Math.max(one[1], one[2]) }) },
   ] }));
 const curves = (part) => part.rows.filter((row) => row.survival.length > 1).map((row) => xyLines({
-  title: row.method, note: "pairs of replies to one prompt that are still equal after so many bytes", yTop: 1, step: true,
+  title: row.method, note: "share of pairs of replies to one prompt that are equal up to each byte", yTop: 1, step: true,
   series: [{ name: "within a method", points: row.survival.map((one) => [one[0], one[1]]) }, { name: "across the two", points: row.survival.map((one) => [one[0], one[2]]) }],
   xLabel: (value) => count(Math.max(0, value)), yLabel: (value) => `${Math.round(100 * value)} %` }));
 
@@ -256,7 +256,7 @@ export const cost = (values) => {
       { key: "rate", label: "calls/s", value: (one) => (one.busy_s ? one.calls / one.busy_s : null), cell: (one) => number(one.busy_s ? one.calls / one.busy_s : null, 2) },
       { key: "queue", label: "mean wait", value: (one) => one.queue_s, cell: (one) => seconds(one.queue_s) },
     ] }),
-    p("A dash: not known. Costs need prices in the sweep file. The time from first to last call includes pauses between runs. The wait is that at the gate, before sending.", "faint"),
+    p("A dash: not known. Costs need prices in the sweep file. The time from first to last call includes pauses between runs. The mean wait is the time at the gate, before a call is sent.", "faint"),
   ];
 };
 
