@@ -179,8 +179,8 @@ def _replies(match: CrossMatch | None, reference: SelfMatch | None) -> str:
         return "Its replies are as similar to the reference's replies as those are to each other"
     if match.verdict == "DIFFERENT":
         return (
-            f"Its replies to the same prompts differ from the reference's: {_equal(match)} are equal, and "
-            f"{100 * reference.share:.0f} % of pairs where both replies are the reference's"
+            f"Its replies to the same prompts differ from the reference's: {_equal(match)} are equal. Of pairs of "
+            f"the reference's own replies, {100 * reference.share:.0f} % are equal"
         )
     if match.divergence is not None and hardly_repeats(match.divergence):
         return (

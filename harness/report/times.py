@@ -17,7 +17,7 @@ _WORDS = {
     "quota": "it waited for its quota; only higher limits of the account would make it faster",
     "backing_off": "it paused after errors and rate limits",
     "own_cpu": "it waited for lightbulb's own CPU, which handled replies more slowly than they came",
-    "starved": "it had fewer calls to send than its gate allowed, as when only a few long episodes are left",
+    "starved": "it had fewer calls to send than its gate allowed, for example because only a few long episodes were left",
 }
 
 

@@ -32,7 +32,7 @@ SHARES = TimeShares(
         (replace(SHARES, provider=1.0, at_limit=0.1), "it waited for replies"),
         (replace(SHARES, starved=0.9, tail_s=60.0, tail_calls=2), "; the last 2 calls took 60 s."),
         (replace(SHARES, starved=0.9, tail_s=60.0, tail_calls=1), "; the last call took 60 s."),
-        (replace(SHARES, starved=0.9, tail_s=6.0, tail_calls=2), "long episodes are left."),
+        (replace(SHARES, starved=0.9, tail_s=6.0, tail_calls=2), "long episodes were left."),
         (replace(SHARES, quota=0.9), "it waited for its quota; "),
     ],
 )
