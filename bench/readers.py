@@ -121,8 +121,10 @@ def main() -> None:
         print(
             f"answered by the closed store: {attack(store)}; files beside it: {set(Path(name).iterdir()) - before}"
         )
+    with TemporaryDirectory() as name:
         run, store = started(Path(name))
         left = left_behind(store, 10, 1)
+        assert run.poll() is None
         print(f"exit after Ctrl-C, with ten endless queries left behind: {exit_s(run):.1f} s")
         end(left)
 
