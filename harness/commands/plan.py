@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.commands.arguments import AsJson, SweepFile, load
-from harness.commands.terminal import FAILED, notify, stdout_console, write_page
+from harness.commands.terminal import DIFFERENT, FAILED, notify, stdout_console, write_page
 from harness.core.errors import SpecError
 from harness.core.startup import INTERRUPTED
 
@@ -235,6 +235,12 @@ def check(
             "--probes/--no-probes", help="Send short questions, or only test whether the servers answer."
         ),
     ] = True,
+    fail_on_difference: Annotated[
+        bool,
+        typer.Option(
+            "--fail-on-difference", help="Exit with 5 if a method does not do what a question asked of it."
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Reach every access method of a sweep once: name, TLS, key, model, limits, latency. Then ask short
@@ -260,4 +266,6 @@ def check(
     else:
         print_checks(end.checks, end.findings, stdout_console())
     notify(f"the check took {cost_text(end.spent)}")
+    if fail_on_difference and any(finding.answer == "broken" for finding in end.findings):
+        raise typer.Exit(DIFFERENT)
     raise typer.Exit(0 if all(check.reached for check in end.checks) else FAILED)

@@ -17,7 +17,6 @@ import typer
 
 from harness.commands.arguments import AsJson, RunStore, SweepFile, load
 from harness.commands.terminal import BUDGET, FAILED, close_quietly, notify, program, stderr_console
-from harness.commands.view import page_beside
 from harness.core.startup import INTERRUPTED
 
 if TYPE_CHECKING:
@@ -106,6 +105,7 @@ def run(
 
     with rare_collections():  # a start makes many objects, and nearly all of them stay
         from harness.access.context import default_store_path
+        from harness.commands.view import page_beside
         from harness.running.prepare import RunOptions
 
         spec = load(sweep)

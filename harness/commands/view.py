@@ -9,8 +9,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
 
-import anyio
-import anyio.to_thread
 import typer
 
 from harness.commands.terminal import notify, program
@@ -34,6 +32,9 @@ def view(
     The page is served to this machine only, at an address with a secret token.
 
     Example: lightbulb view demo.duckdb"""
+    import anyio
+    import anyio.to_thread
+
     from harness.core.clock import RealClock
     from harness.core.event_loop import run_async
     from harness.view.guard import new_token
@@ -43,19 +44,18 @@ def view(
     title = what.resolve().name if what.is_dir() else stores[0].name
     server = ViewServer(stores, title=title, token=new_token(), clock=RealClock())
 
+    async def cancel_at_the_end_of_stdin(scope: anyio.CancelScope) -> None:
+        # the pipe to the run beside this page is closed however the run ends
+        await anyio.to_thread.run_sync(sys.stdin.buffer.read, abandon_on_cancel=True)
+        scope.cancel()
+
     async def served() -> None:
         async with anyio.create_task_group() as tasks:
             if until_eof:
-                tasks.start_soon(_cancel_at_the_end_of_stdin, tasks.cancel_scope)
+                tasks.start_soon(cancel_at_the_end_of_stdin, tasks.cancel_scope)
             await server.serve(port, ready=lambda address: notify(f"the page is at {address}"))
 
     run_async(served)
-
-
-async def _cancel_at_the_end_of_stdin(scope: anyio.CancelScope) -> None:
-    """Ends the page with the run beside it, however that ends: the pipe between them is closed then."""
-    await anyio.to_thread.run_sync(sys.stdin.buffer.read, abandon_on_cancel=True)
-    scope.cancel()
 
 
 def _stores(what: Path) -> list[Path]:

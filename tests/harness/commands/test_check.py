@@ -87,6 +87,13 @@ def test_check_names_the_defects_of_a_deaf_provider_and_the_audit_names_them_as_
     assert "Cause at m/honest" not in audited
 
 
+def test_a_difference_fails_a_check_on_request(tmp_path: Path) -> None:
+    """A provider that ignores what it is asked: exit code 5, only when asked for."""
+    path = sweep(tmp_path)
+    assert lightbulb("check", path, "--fail-on-difference").returncode == 5
+    assert lightbulb("check", path, "--no-probes", "--fail-on-difference").returncode == 0
+
+
 def test_check_says_where_the_way_ends(tmp_path: Path) -> None:
     """An unknown name, a dead port and a wrong model are reported of their methods; the others are
     checked."""
