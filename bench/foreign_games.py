@@ -287,15 +287,21 @@ def speed(checkout: Path) -> None:
     ]
     for game, reply in cases:
         programs = {game.library: program_of(game.library)}
-        steps, wall_s = play(programs, partial(_timed, game=game, reply=reply))
-        print(f"{game.name}: {steps / wall_s:,.0f} steps/s ({steps} steps in {wall_s:.1f} s)", flush=True)
+        steps, wall_s, cpu_s = play(programs, partial(_timed, game=game, reply=reply))
+        print(
+            f"{game.name}: {steps / wall_s:,.0f} steps/s, {steps / cpu_s:,.0f} a CPU second of the process "
+            f"({steps} steps in {wall_s:.1f} s)",
+            flush=True,
+        )
 
 
 def _fuzzed(name: str) -> Callable[[Ask, int], str]:
     return lambda ask, number: reply_to(name, ask.seat, [[m.role, m.text] for m in ask.messages], number)
 
 
-async def _timed(hosts: GameHosts, game: ForeignGame, reply: Callable[[Ask, int], str]) -> tuple[int, float]:
+async def _timed(
+    hosts: GameHosts, game: ForeignGame, reply: Callable[[Ask, int], str]
+) -> tuple[int, float, float]:
     live, steps = hosts.playable(game), 0
     instances = game.instances(64)
     until_s = math.inf
@@ -318,12 +324,18 @@ async def _timed(hosts: GameHosts, game: ForeignGame, reply: Callable[[Ask, int]
 
     first = live.open(instances[0], "")
     await first.begin()  # the library and the game are loaded
-    began = time.perf_counter()
+    process = (await hosts.host(game)).process_id
+    began, cpu_s = time.perf_counter(), _cpu_s(process)
     until_s = began + 5.0
     async with anyio.create_task_group() as tasks:
         for number in range(64):
             tasks.start_soon(worker, number)
-    return steps, time.perf_counter() - began
+    return steps, time.perf_counter() - began, _cpu_s(process) - cpu_s
+
+
+def _cpu_s(process: int) -> float:
+    user, system = Path(f"/proc/{process}/stat").read_text("ascii").rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def in_a_process(name: str) -> ForeignGame:

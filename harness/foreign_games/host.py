@@ -28,8 +28,8 @@ from harness.core.errors import GameUnavailable
 from harness.foreign_games.libraries import GameProgram
 
 CHILD = Path(__file__).with_name("child.py")
-START_S = 120.0  # importing clemcore takes 4 s of CPU; a busy machine takes longer
-STEP_S = 60.0  # of one request: the slowest first steps, which load word lists, take 5 s
+START_S = 600.0  # importing clemcore takes 4 s of CPU, which a busy machine gives in minutes
+STEP_S = 300.0  # of one request: the slowest first steps, which load word lists, take 5 s of CPU
 LOOK_S = 1.0  # between two looks for a request that takes too long
 READ_BYTES = 1 << 18
 LAST_LINES, LAST_BYTES = 8, 4096
