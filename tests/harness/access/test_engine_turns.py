@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.access.engine_turns import Capacity, Server, divide, memory_of, servers_of_lanes
+from harness.access.engine_turns import (
+    Capacity,
+    Server,
+    divide,
+    engine_turns,
+    memory_of,
+    servers_of_lanes,
+)
 from harness.commands.arguments import load
 from harness.config.load import parse_sweep
 from harness.core.event_loop import run_async
@@ -117,3 +124,16 @@ def test_failed_episodes_are_tried_once_a_run(tmp_path: Path) -> None:
     assert end.finished == 12
     assert end.pending == 4
     assert "other/d" in end.closings
+
+
+def test_interim_analyses_keep_all_lanes_in_one_turn() -> None:
+    """They compare methods while these play; so do sweeps with fewer than two engines."""
+
+    def turns_of(text: str) -> int:
+        spec = parse_sweep(text, source="s.toml", known_games=["taboo"])
+        return len(engine_turns(spec, spec.seatings(), source=Path("s.toml"), engines_max=1))
+
+    one, *_ = ENGINES.split("b.engine")
+    assert turns_of(ENGINES) > 1
+    assert turns_of(ENGINES.replace("[models", '[audit]\nstop = "early"\n[models', 1)) == 1
+    assert turns_of(one) == 1

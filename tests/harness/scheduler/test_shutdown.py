@@ -116,6 +116,7 @@ def test_the_second_interrupt_cancels_them() -> None:
     """Calls in flight at the second signal leave no row; a third signal stops nothing more."""
     end, lines, world = interrupted(signal.SIGINT, signal.SIGTERM, at_s=(0.3, 0.02))
     assert end.interrupted
+    assert end.finished + end.pending == 50
     assert len(world.rows.calls) == 4
     assert lines[1:] == ["stopping at once: running calls are cancelled"]
 

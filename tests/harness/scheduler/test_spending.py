@@ -540,3 +540,19 @@ def test_a_lane_that_leaves_begins_no_more() -> None:
 
     assert run(lambda: scenario(False)) == [False, True]
     assert run(lambda: scenario(True)) == [True, True]
+
+
+def test_an_episode_that_ends_is_part_of_the_lanes_sums() -> None:
+    """Two of two and four turns: a variance of one, and the seconds of both."""
+
+    async def scenario() -> LaneProgress:
+        progress = LaneProgress(methods=("m/a",), planned=9, begun=0, turns_typical=4)
+        _, made = await budget_over(Allowance(calls=99), {"lane": progress})
+        for turns in (2, 4):
+            made.begin("lane")
+            made.end("lane", turns=turns, seconds=1.5)
+        return progress
+
+    ended = run(scenario)
+    assert (ended.begun, ended.begun_now, ended.ended, ended.turns, ended.seconds) == (2, 2, 2, 6.0, 3.0)
+    assert ended.variance == 1.0
