@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import cache
 from random import Random
 
-from backends.emulator.toy_model import Sampler, conversation_state, generate_text
 from games import GAMES
 from games.bots import may_append_words
 from games.bots import with_format_errors as with_format_errors  # the emulator uses it for real models too
@@ -81,6 +80,9 @@ def bot_reply(
 ) -> tuple[str, bool]:
     """Returns the bot's reply, and whether words without meaning may follow it."""
     if game_library(instance.game) is not None:
+        # here, so that a run of this package's games does not load the emulator
+        from backends.emulator.toy_model import Sampler, conversation_state, generate_text
+
         sampler = Sampler(weights=b"bots", temperature=1.0, top_p=1.0, draw_key=chance.randbytes(8))
         text = generate_text(sampler, conversation_state(messages), tokens_max=FILLER_TOKENS)
         return "".join(token.text for token in text), False

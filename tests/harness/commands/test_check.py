@@ -73,7 +73,7 @@ def test_check_names_the_defects_of_a_deaf_provider_and_the_audit_names_them_as_
     assert "temperature 0 is not served" in broken["temperature"]
     assert "the maximum was 6 tokens" in broken["max tokens"]
     assert "stop" not in broken
-    assert "2 access methods: at most about 210 calls" in ran.stderr
+    assert "2 access methods: the check needs at most about 210 calls" in ran.stderr
     spent = honest["spent"]
     assert spent["cost_usd"] == pytest.approx((spent["prompt_tokens"] + 2 * spent["completion_tokens"]) / 1e6)
     assert rows(store, "SELECT method, count(*) >= 102 FROM probes GROUP BY ALL ORDER BY ALL") == [

@@ -6,18 +6,30 @@ import json
 import signal
 import subprocess
 import time
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
+from harness.store.file import open_to_write
 from tests.bots import RESULTS, bots_sweep, rows
 from tests.command import apart, command, lightbulb, refused
 from tests.disk import small_disk
 
 
+@cache
+def empty_tables_bytes() -> int:
+    """Returns the size of the write-ahead log of a store without rows."""
+    with TemporaryDirectory() as folder:
+        store = Path(folder) / "empty.duckdb"
+        with open_to_write(store):
+            return store.with_suffix(".duckdb.wal").stat().st_size
+
+
 def begun(sweep: Path, *, after: int) -> subprocess.Popen[str]:
-    """Starts a run and waits for its store to grow: 30,000 bytes are empty tables, 1,000 a call and its
-    turn."""
+    """Starts a run and waits until its rows take so many bytes: about 1,000 for a call and its turn."""
+    after += empty_tables_bytes()
     process = subprocess.Popen(command("run", sweep), stderr=subprocess.PIPE, text=True)
     store = sweep.with_suffix(".duckdb")
     deadline = time.monotonic() + 60
@@ -27,6 +39,16 @@ def begun(sweep: Path, *, after: int) -> subprocess.Popen[str]:
             break
         time.sleep(0.02)
     return process
+
+
+def until_an_episode_ended(store: Path) -> None:
+    """Waits until a running sweep has a finished episode: on a busy machine that takes a while."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        counted = lightbulb("sql", store, "SELECT count(*) AS ended FROM episodes", "--json")
+        if json.loads(counted.stdout)["ended"] > 0:
+            return
+        time.sleep(0.2)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +63,7 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path, undisturbed: list[tup
     """SIGKILL at some moment; afterwards one finished row a key, no reply asked for twice that was stored,
     and the scores of an undisturbed run."""
     sweep = bots_sweep(tmp_path, repeats=2, latency=0.02)
-    process = begun(sweep, after=100_000)
+    process = begun(sweep, after=70_000)
     assert process.poll() is None, "the run ended before it could be killed"
     process.kill()
     process.communicate()
@@ -60,7 +82,7 @@ def test_a_stopped_process_goes_on(tmp_path: Path, undisturbed: list[tuple[objec
     """SIGSTOP for a few seconds, as by a laptop's lid: no call fails, and the scores are those of an
     undisturbed run."""
     sweep = bots_sweep(tmp_path, repeats=2, latency=0.02)
-    process = begun(sweep, after=100_000)
+    process = begun(sweep, after=70_000)
     process.send_signal(signal.SIGSTOP)
     time.sleep(3.0)
     assert process.poll() is None, "the run ended before it could be stopped"
@@ -75,7 +97,7 @@ def test_a_stopped_process_goes_on(tmp_path: Path, undisturbed: list[tuple[objec
 def test_a_run_ends_beside_a_query_that_does_not(tmp_path: Path) -> None:
     """Ctrl-C, with a reader that stays with an endless query: the run ends within seconds."""
     sweep = bots_sweep(tmp_path, repeats=2, latency=1.0)
-    process = begun(sweep, after=30_000)
+    process = begun(sweep, after=2_000)
     endless = "SELECT count(*) FROM range(1000000) a, range(1000000) b WHERE (a.range * b.range) % 7 = 3"
     reader = subprocess.Popen(
         command("sql", sweep.with_suffix(".duckdb"), endless), stderr=subprocess.PIPE, text=True
@@ -116,7 +138,7 @@ def test_a_run_does_not_end_with_who_reads_its_events(tmp_path: Path) -> None:
 def test_ctrl_c_drains_and_says_how_to_go_on(tmp_path: Path) -> None:
     """One interrupt: calls in flight come home, exit code 130, the command that resumes; and it does."""
     sweep = bots_sweep(tmp_path, repeats=2, latency=0.05)
-    process = begun(sweep, after=60_000)
+    process = begun(sweep, after=30_000)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
@@ -134,7 +156,7 @@ def test_impatience_is_met_with_calm(tmp_path: Path, signals: int, pause_s: floa
     """The second Ctrl-C cancels running calls, a third one nothing more; no traceback, and the store is
     whole."""
     sweep = bots_sweep(tmp_path, repeats=2, latency=0.5)
-    process = begun(sweep, after=60_000)
+    process = begun(sweep, after=30_000)
     for _ in range(signals):
         process.send_signal(signal.SIGINT)
         time.sleep(pause_s)
@@ -146,11 +168,12 @@ def test_impatience_is_met_with_calm(tmp_path: Path, signals: int, pause_s: floa
 def test_a_running_sweep_answers_questions(tmp_path: Path) -> None:
     """A run answers `sql` and `scores`, read only; a second run is refused with the process's number."""
     sweep = bots_sweep(tmp_path, repeats=2, latency=6.0)
-    process = begun(sweep, after=60_000)
+    process = begun(sweep, after=30_000)
     store = sweep.with_suffix(".duckdb")
     try:
         counted = lightbulb("sql", store, "SELECT count(*) AS calls FROM calls", "--json")
         assert json.loads(counted.stdout)["calls"] > 0, counted.stderr
+        until_an_episode_ended(store)
         assert "bots/good" in lightbulb("scores", store).stdout
         assert "bots/good: most of the time, " in lightbulb("scores", store, "--why").stdout
         before = lightbulb("sql", store, "SELECT count(*) FROM calls").stdout

@@ -79,19 +79,19 @@ def test_goodput_counts_what_kept_the_objective() -> None:
     ("offered", "why"),
     [
         (replace(GOOD, cpu_share=0.97), "97 % of a core"),
-        (replace(GOOD, lag_s=0.4), "event loop delay 400.0 ms"),
+        (replace(GOOD, lag_s=0.4), "its event loop delay is 400.0 ms on average"),
         (
             replace(
                 GOOD,
                 requests=tuple(replace(request, sent_at=request.due_at + 1.0) for request in GOOD.requests),
             ),
-            "waited 1000.0 ms in this client",
+            "half of the requests waited 1000.0 ms or longer",
         ),
         (
             replace(GOOD, requests=tuple(replace(request, error="Unavailable") for request in GOOD.requests)),
             "no request was answered",
         ),
-        (replace(GOOD, beats=3), "too soon to measure this client's delay"),
+        (replace(GOOD, beats=3), "too short to measure this client's delay"),
     ],
 )
 def test_what_the_client_limited_has_no_figures(offered: StageLoad, why: str) -> None:

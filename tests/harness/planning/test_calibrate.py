@@ -89,4 +89,4 @@ def test_calibrate_excludes_stores(tmp_path: Path) -> None:
     """A plan rests on a trial or on stores."""
     ended = lightbulb("plan", sweep(tmp_path), "--calibrate", "--from", tmp_path / "s.duckdb")
     assert ended.returncode == 2
-    assert "--calibrate measures what --from would read" in ended.stderr
+    assert "--calibrate measures what --from reads from a store" in ended.stderr
