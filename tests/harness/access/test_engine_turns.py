@@ -11,6 +11,7 @@ from harness.access.engine_turns import (
     engine_turns,
     memory_of,
     servers_of_lanes,
+    this_capacity,
 )
 from harness.commands.arguments import load
 from harness.config.load import parse_sweep
@@ -137,3 +138,10 @@ def test_interim_analyses_keep_all_lanes_in_one_turn() -> None:
     assert turns_of(ENGINES) > 1
     assert turns_of(ENGINES.replace("[models", '[audit]\nstop = "early"\n[models', 1)) == 1
     assert turns_of(one) == 1
+
+
+def test_the_number_of_engines_is_what_the_user_says() -> None:
+    """Their memory is a share of what is free."""
+    found = this_capacity(3)
+    assert found.engines == 3
+    assert found.memory_gb > 0

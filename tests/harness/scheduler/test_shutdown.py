@@ -167,3 +167,20 @@ def test_a_gate_that_was_stopped_is_no_closing() -> None:
 
     end = run(scenario)
     assert (end.finished, end.pending, end.closings, end.budget) == (0, 5, {}, False)
+
+
+def test_the_three_most_frequent_reasons_of_failures_are_named() -> None:
+    """A fourth one is left out."""
+
+    async def scenario() -> RunEnd:
+        world = World()
+
+        def trouble(prompt: Prompt, number: int) -> Rejected | None:
+            return Rejected("abcdaba"[number - 10], status=400) if 10 <= number < 17 else None
+
+        world.add(backend=Counter(world.clock, trouble=trouble))
+        return await play_until_done_or_stopped(world.scheduler({"m/a": plans(20)}), Interrupts(print))
+
+    failures = run(scenario).failures
+    assert failures[:2] == (("Rejected: a", 3), ("Rejected: b", 2))
+    assert len(failures) == 3
