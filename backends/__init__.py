@@ -2,8 +2,6 @@
 
 dialects/       wire formats as pure functions, and the table of providers
 http.py         sends requests in a dialect over sockets
-network.py      proxies and certificate authorities of the environment
-redaction.py    removes secrets from answers
 deadlines.py    the time limits of requests
 network.py      proxies and certificate authorities of the environment
 redaction.py    removes keys from what a server answers

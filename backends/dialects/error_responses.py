@@ -79,7 +79,7 @@ def error_from_response(answer: HttpResponse, wall_s: float, row: Provider) -> C
 
 def error_from_value(value: object, answer: HttpResponse, wall_s: float, row: Provider) -> CallError:
     """Returns the error that this JSON value means, which is a part of the answer or all of it."""
-    body = _plain_names(_innermost_list_item(value))
+    body = _plain_names(_first_item(value))
     message = one_line(_message(body) or str(body)[:200])
     codes = [str(code) for code in _codes(body)]
     words = " ".join((*codes, *_strings(body))).lower()[:_WORDS_MAX]
@@ -217,7 +217,7 @@ def _lower(headers: Mapping[str, str]) -> dict[str, str]:
     return {name.lower(): value for name, value in headers.items()}
 
 
-def _innermost_list_item(value: object) -> object:
+def _first_item(value: object) -> object:
     """Returns the first item of a list: Gemini's compatible endpoint wraps an error so."""
     return value[0] if isinstance(value, list) and value else value
 

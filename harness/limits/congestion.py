@@ -117,7 +117,9 @@ class Congestion:
             paced = limited and self.learned.per_minute is not None
             change = None
             if not paced:
-                change = self.window.failed(sent_s=sent_s, sent_with=sent_with, now_s=now_s)
+                change = self.window.failed(
+                    sent_s=sent_s, sent_with=sent_with, now_s=now_s, in_flight=in_flight
+                )
                 if change is not None:
                     self._note_window_change(change, cause)
             if limited and not quota_known:
@@ -152,7 +154,7 @@ class Congestion:
             self._pauses_asked = min(low_s, pause_s), max(high_s, pause_s), count + 1
             if count >= PAUSES_COMPARED and high_s > PAUSES_DIFFER * low_s:
                 return True
-        if sent_with > FEW_IN_FLIGHT * self.window.served_with or not self._few.failed():
+        if sent_with > FEW_IN_FLIGHT * self.window.served_with or not self._few.failed(sent_with):
             return False
         self._few.reset()
         return True
@@ -179,12 +181,12 @@ class Congestion:
         self._on_event("quota", detail)
 
     def _note_window_change(self, change: WindowChange, cause: str) -> None:
-        share = f"{100 * change.share:.0f} % of recent calls failed"
+        share = f"{change.failed} of {change.calls} recent calls failed"
         if change.after < change.before:
             detail = f"concurrency lowered to {change.after} after {cause} (it was {change.before}; {share})"
         else:
             detail = (
-                f"concurrency back to {change.after} (it was {change.before}):"
-                f" {share} with fewer calls in flight too ({cause})"
+                f"concurrency raised again to {change.after} (it was {change.before}), because fewer calls in flight"
+                f" did not help: {share} ({cause})"
             )
         self._on_event("cut", detail)

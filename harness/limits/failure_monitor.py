@@ -35,6 +35,7 @@ class FailureMonitor:
         self._step_served = 0.0
         self._run_calls = 0
         self._run_failures = 0
+        self._in_flight = 0  # when the run began, without the call that began it
         self.near_limit = False
 
     @property
@@ -49,8 +50,14 @@ class FailureMonitor:
 
     @property
     def share(self) -> float:
-        """The share of failures in the run."""
+        """Failures in the run for each call that was sent in it, at most 1. It is too large where calls that
+        were sent before the run fail; it serves to compare a cut with its effect."""
         return min(1.0, self._run_failures / max(1, self._run_calls))
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """The failures in the run, and the calls that were in flight when it began or were sent since."""
+        return self._run_failures, self._run_calls + self._in_flight
 
     def sent(self) -> None:
         if self._sum == 0.0:
@@ -66,8 +73,10 @@ class FailureMonitor:
                 self._failures /= 2.0
             self.reset()
 
-    def failed(self) -> bool:
-        """Returns whether failures are significantly more frequent than usual."""
+    def failed(self, in_flight: int) -> bool:
+        """Takes a failed call; returns whether failures are significantly more frequent than usual.
+
+        in_flight   calls in flight when it failed, itself included"""
         usual = self.usual
         # the raised share is halfway to certain failure: below some 15 % failures cost less than fewer calls
         # would
@@ -76,7 +85,7 @@ class FailureMonitor:
             raised = min(raised, RAISED_NEAR_LIMIT * usual)
         self._step_served = log((1.0 - usual) / (1.0 - raised))
         if self._sum == 0.0:
-            self._run_calls = 1
+            self._run_calls, self._in_flight = 1, in_flight - 1
             self._sum = log(raised / usual)
         else:
             self._sum += log(raised / usual) + self._step_served
@@ -92,4 +101,4 @@ class FailureMonitor:
     def reset(self) -> None:
         """Drops the run; the usual share stays."""
         self._sum = 0.0
-        self._run_calls = self._run_failures = 0
+        self._run_calls = self._run_failures = self._in_flight = 0

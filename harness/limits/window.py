@@ -57,11 +57,16 @@ RAMP_PER_S = (
 class WindowChange(NamedTuple):
     """A cut, or a cut undone.
 
-    share   of failures among the answers that led to it"""
+    share    of failures, by which a cut and its undoing are compared
+    failed   failed calls that led to the change
+    calls    calls that were in flight when the failures began, or were sent since; of a cut undone: calls
+             that were sent since the cut"""
 
     before: int
     after: int
     share: float
+    failed: int
+    calls: int
 
 
 class Window:
@@ -125,9 +130,9 @@ class Window:
             self._former, self._rounds = float("inf"), 1.0
         return size + 1.0
 
-    def failed(self, *, sent_s: float, sent_with: int, now_s: float) -> WindowChange | None:
+    def failed(self, *, sent_s: float, sent_with: int, now_s: float, in_flight: int) -> WindowChange | None:
         """Takes a call that was refused or not served; returns the change of the window, if that was evidence
-        enough."""
+        enough. in_flight: calls in flight when it failed, itself included."""
         if sent_s <= self._last_cut_s:
             return None
         self._failed += 1
@@ -135,7 +140,7 @@ class Window:
             self._fewest_failed, self._sent_with_as_many, self._failed_in_run = sent_with, 0, 0
         self._fewest_failed = min(sent_with, self._fewest_failed)
         self._failed_in_run += 1
-        if not self._monitor.failed():
+        if not self._monitor.failed(in_flight):
             return None
         share = self._failed / self._sent
         if (
@@ -150,16 +155,17 @@ class Window:
         return self._cut(now_s)
 
     def _restore(self, cut: WindowChange, now_s: float) -> WindowChange:
-        share = self._failed / self._sent
-        before = self.size
+        failed, calls, before = self._failed, self._sent, self.size
+        share = failed / calls
         self._monitor.accept(share)
         self._begin_round(now_s)
         self._former, self._undo = float("inf"), None
         self._become(min(self._ceiling, float(cut.before)))
-        return WindowChange(before, self.size, share)
+        return WindowChange(before, self.size, share, failed, calls)
 
     def _cut(self, now_s: float) -> WindowChange | None:
         before, share = self.size, self._monitor.share
+        failed, calls = self._monitor.counts
         former = self._size
         size = max(1.0, CUT * self._size)
         all_of_as_many = self._failed_in_run >= ALL_OF_AS_MANY * self._sent_with_as_many
@@ -175,7 +181,7 @@ class Window:
         self.served_with = min(self.served_with, float(self.size))
         if self.size >= before:
             return None
-        self._undo = WindowChange(before, self.size, share)
+        self._undo = WindowChange(before, self.size, share, failed, calls)
         return self._undo
 
     def restart(self, *, now_s: float) -> None:

@@ -176,7 +176,7 @@ def test_refusals_do_not_cut_a_window_that_is_paced() -> None:
         for number in range(3):
             played.failed(1.0 + number, limited=limited)
             played.congestion.sent(sent_with=1, now_s=1.5 + number)
-        text = f"concurrency lowered to 7 after HTTP {after} (it was 10; 60 % of recent calls failed)"
+        text = f"concurrency lowered to 7 after HTTP {after} (it was 10; 3 of 5 recent calls failed)"
         assert played.cuts == ([text] if after else [])
 
 
@@ -204,8 +204,9 @@ def test_a_cut_that_is_undone_speaks_of_a_rate() -> None:
         else:
             played.congestion.sent(sent_with=1, now_s=float(number))
     assert played.cuts == [
-        "concurrency lowered to 7 after HTTP 429 (it was 10; 60 % of recent calls failed)",
-        "concurrency back to 10 (it was 7): 31 % of recent calls failed with fewer calls in flight too (HTTP 429)",
+        "concurrency lowered to 7 after HTTP 429 (it was 10; 3 of 5 recent calls failed)",
+        "concurrency raised again to 10 (it was 7), because fewer calls in flight did not help: 5 of 16 recent calls"
+        " failed (HTTP 429)",
     ]
     assert played.learned is not None
 

@@ -14,7 +14,7 @@ def alarms(monitor: FailureMonitor, share: float, calls: int, chance: Random) ->
     found = []
     for number in range(calls):
         monitor.sent()
-        if chance.random() < share and monitor.failed():
+        if chance.random() < share and monitor.failed(1):
             found.append(number)
             monitor.reset()
     return found
@@ -74,7 +74,7 @@ def failures_in_row(monitor: FailureMonitor) -> int:
     """Returns how many failures in a row are evidence."""
     for number in range(1, 100):
         monitor.sent()
-        if monitor.failed():
+        if monitor.failed(1):
             return number
     raise AssertionError("never")
 
@@ -95,7 +95,7 @@ def test_a_run_lasts_from_a_failure_until_enough_calls_are_served() -> None:
     assert monitor.quiet
     assert monitor.share == 0.0
     monitor.sent()
-    assert not monitor.failed()
+    assert not monitor.failed(1)
     shares = list[float]()
     for _ in range(5):
         assert not monitor.quiet
@@ -112,7 +112,7 @@ def test_a_run_whose_sum_comes_back_to_0_is_over() -> None:
     """At a usual share of a seventh a failure adds log(4), and each of the next two calls takes log(2)."""
     monitor = FailureMonitor()
     monitor.accept(1 / 7)
-    monitor.failed()
+    monitor.failed(1)
     monitor.sent()
     assert not monitor.quiet
     monitor.sent()
@@ -127,7 +127,7 @@ def test_a_run_that_is_dropped_leaves_nothing() -> None:
     assert monitor.share == 1.0
     monitor.reset()
     assert monitor.quiet
-    monitor.failed()
+    monitor.failed(1)
     monitor.sent()
     monitor.sent()
     assert monitor.share == pytest.approx(1 / 3)
@@ -138,8 +138,21 @@ def test_failures_of_calls_sent_before_the_run_make_no_share_above_1() -> None:
     monitor = FailureMonitor()
     for _ in range(3):
         monitor.sent()
-    assert [monitor.failed(), monitor.failed(), monitor.failed()] == [False, False, True]
+    assert [monitor.failed(3), monitor.failed(2), monitor.failed(1)] == [False, False, True]
     assert monitor.share == 1.0
+
+
+def test_the_counts_are_of_calls_in_flight_when_the_run_began_and_those_sent_since() -> None:
+    """Twelve calls are in flight and three of them fail while four more are sent: 3 of 16."""
+    monitor = FailureMonitor()
+    for _ in range(12):
+        monitor.sent()
+    monitor.failed(12)
+    for _ in range(4):
+        monitor.sent()
+    monitor.failed(15)
+    monitor.failed(14)
+    assert monitor.counts == (3, 16)
 
 
 def one_failure_after(quiet_calls: int) -> FailureMonitor:
@@ -149,7 +162,7 @@ def one_failure_after(quiet_calls: int) -> FailureMonitor:
     monitor.accept(0.5)
     for _ in range(quiet_calls):
         monitor.sent()
-    monitor.failed()
+    monitor.failed(1)
     for _ in range(5):
         monitor.sent()
     assert monitor.quiet
@@ -173,7 +186,7 @@ def test_the_usual_share_is_that_of_all_calls() -> None:
 def test_a_new_monitor_holds_one_failure_in_a_hundred() -> None:
     """One more failure, and the run of seven calls that it begins: two in 107."""
     monitor = FailureMonitor()
-    monitor.failed()
+    monitor.failed(1)
     for _ in range(6):
         monitor.sent()
     assert monitor.usual == pytest.approx(2 / 107)

@@ -24,7 +24,9 @@ def fail(
     for _ in range(calls):
         with_others = sent_with or window.size
         window.sent(with_others)
-        changes.append(window.failed(sent_s=sent_s, sent_with=with_others, now_s=now_s))
+        changes.append(
+            window.failed(sent_s=sent_s, sent_with=with_others, now_s=now_s, in_flight=with_others)
+        )
     return [change for change in changes if change is not None]
 
 
@@ -88,7 +90,7 @@ def test_a_known_limit_is_kept_and_tried_more_and_more_rarely() -> None:
         for number in range(1, size + 1):
             window.sent(number)
             if number > 40:
-                window.failed(sent_s=at_s, sent_with=number, now_s=at_s + 0.05)
+                window.failed(sent_s=at_s, sent_with=number, now_s=at_s + 0.05, in_flight=number)
                 refused.append(at_s)
         for number in range(1, min(size, 40) + 1):
             window.served(sent_s=at_s, sent_with=number, now_s=at_s + 0.9, in_flight=size)
@@ -129,7 +131,7 @@ def test_a_cut_that_does_not_help_is_undone() -> None:
         size, sent_s = window.size, 0.1 * number
         window.sent(size)
         if number % 4 == 0:
-            change = window.failed(sent_s=sent_s, sent_with=size, now_s=sent_s + 0.05)
+            change = window.failed(sent_s=sent_s, sent_with=size, now_s=sent_s + 0.05, in_flight=size)
             changes += [change] if change else []
         else:
             window.served(sent_s=sent_s, sent_with=size, now_s=sent_s + 0.05, in_flight=size)
@@ -231,7 +233,7 @@ def test_the_share_of_failures_counts_each_call_once() -> None:
         if number % 4:
             window.served(sent_s=3.0, sent_with=20, now_s=3.0, in_flight=1)
             continue
-        change = window.failed(sent_s=3.0, sent_with=20, now_s=3.0)
+        change = window.failed(sent_s=3.0, sent_with=20, now_s=3.0, in_flight=20)
         if change is not None:
             assert 0.2 <= change.share <= 0.35
             break
@@ -476,16 +478,17 @@ def test_a_cut_is_undone_if_at_least_half_as_many_calls_fail_after_it(calls: str
         for call in calls:
             window.sent(1)
             if call == "x":
-                changes.append(window.failed(sent_s=at_s, sent_with=1, now_s=at_s))
+                changes.append(window.failed(sent_s=at_s, sent_with=1, now_s=at_s, in_flight=1))
         return changes
 
     window = Window(start=10, ceiling=10)
-    assert play("x.x.x", 1.0) == [None, None, WindowChange(10, 7, 0.6)]
+    assert play("x.x.x", 1.0) == [None, None, WindowChange(10, 7, 0.6, 3, 5)]
     *before, last = play(calls, 2.0)
     assert not any(before)
     assert (last and last.after) == after
     if after == 10:
-        assert last == WindowChange(7, 10, calls.count("x") / len(calls))
+        failed, sent = calls.count("x"), len(calls)
+        assert last == WindowChange(7, 10, failed / sent, failed, sent)
 
 
 def test_two_waiting_requests_are_no_queue() -> None:
