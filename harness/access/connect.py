@@ -333,7 +333,7 @@ class Connector:
             return "check base_url and the server"
         if self.keys[name].key is None:
             return "the method has no key: set key_env, or check base_url"
-        return f"check the key in {key_env}, then base_url" if key_env else "check the key, then base_url"
+        return f"check the key{f' in {key_env}' if key_env else ''}; if it is right, check base_url"
 
 
 def retry_policy(spec: SweepSpec) -> RetryPolicy:

@@ -236,4 +236,4 @@ def too_small_text(power: PowerEstimate) -> str:
 
 def margins_text(power: PowerEstimate) -> str:
     points, played = power.endpoints
-    return f"{points.margin:g} points and {played.margin:g} % of episodes played"
+    return f"{points.margin:g} points of score and {played.margin:g} percentage points of % played"

@@ -108,8 +108,10 @@ def pace_text(method: MethodPlan) -> str:
     took = duration_text(method.wall.value)
     if method.binding is None:
         most = max((use.share for use in method.uses), default=0.0)
-        used = f"it uses at most {most:.0%} of a limit"
-        return f"{method.method}: {took}; the length of its episodes decides this, because {used}"
+        return (
+            f"{method.method}: {took}; no limit slows it (it uses at most {most:.0%} of any limit), so only the "
+            "length of its episodes counts"
+        )
     use = method.binding
     per = "" if use.limit == IN_FLIGHT else " a minute"
     text = f"{method.method}: {took}; its limit is {use.allowed:,.0f} {use.limit}{per}"

@@ -21,12 +21,17 @@ NAMES_SHOWN = 2  # of the methods that share a gate
 def plain_lines(snapshot: ProgressSnapshot) -> list[str]:
     """Returns one line for each access method, one for all, one for the scores, those of trouble, and one for
     the harness itself."""
-    lines = [", ".join(f"{name} {value}" for name, value in cells(lane).items()) for lane in snapshot.methods]
+    lines = [", ".join(_named(*cell) for cell in cells(lane).items()) for lane in snapshot.methods]
     if len(snapshot.methods) > 1:
         lines.append(all_line(snapshot))
     if snapshot.games:
         lines.append(score_line(snapshot))
     return [*lines, *(one.line() for one in trouble(snapshot)), harness_line(snapshot)]
+
+
+def _named(name: str, value: str) -> str:
+    """Returns a cell with its name; a word in the place of a time speaks for itself."""
+    return value if name == "to go" and value.isalpha() else f"{name} {value}"
 
 
 def cells(lane: LaneSnapshot) -> Mapping[str, str]:
@@ -180,10 +185,12 @@ def _literal(text: str) -> str:
 
 
 def error_text(error: ErrorCount) -> str:
-    """Returns an error with its class, its HTTP status, how often it came, and the provider's words."""
-    status = f" (HTTP {error.status})" if error.status is not None else ""
-    times = "once" if error.count == 1 else f"{error.count} times"
-    return f"{error.error_class}{status}, {times}: {cut_end(' '.join(error.text.split()), ERROR_TEXT)}"
+    """Returns an error with its class, its HTTP status, how many of its kind there were, and the provider's
+    words."""
+    status = f"HTTP {error.status}" if error.status is not None else ""
+    known = "; ".join(filter(None, [status, f"{error.count} such errors" if error.count > 1 else ""]))
+    text = " ".join(error.text.split()).removeprefix(f"{status}: ")
+    return f"{error.error_class}{known and f' ({known})'}: {cut_end(text, ERROR_TEXT)}"
 
 
 def gate_name(methods: str) -> str:
@@ -214,5 +221,5 @@ def score_line(snapshot: ProgressSnapshot) -> str:
 def harness_line(snapshot: ProgressSnapshot, width: int | None = None) -> str:
     """Returns how the harness itself is doing; as much as fits into a width."""
     delay = f"event loop delay {1e3 * snapshot.lag_s:.1f} ms (max {1e3 * snapshot.lag_s_max:.1f} ms)"
-    parts = [f"{snapshot.elapsed_s:.0f} s", delay, f"{snapshot.rows_behind} rows not written yet"]
+    parts = [f"running for {snapshot.elapsed_s:.0f} s", delay, f"{snapshot.rows_behind} rows not written yet"]
     return _fitting(parts, "; ", width)

@@ -93,7 +93,7 @@ def _print_answer(part: ModelAudit, console: Console) -> None:
     for line in plays_lines(part.plays):
         console.print(Text(escape_control(line), style="" if part.complete else "yellow"), soft_wrap=True)
     summaries = [*plain.summarise_methods(part)]
-    verdicts = table(plain.COLUMNS, [])
+    verdicts = table(plain.columns(part), [])
     for one in summaries:
         verdicts.add_row(
             escape_control(one.method),
@@ -173,18 +173,18 @@ def _repeats(comparison: Comparison, effective: float) -> str:
     identical = effective < 1.05  # printed as 1.0
     repeats = comparison.repeats
     words = (
-        f"The repeats were identical, so {repeats} count as 1."
+        f"The {repeats} repeats of each item were identical, so they count as one."
         if identical and repeats > 1
-        else f"{repeats} repeats count as {effective:.1f} independent ones."
+        else f"The {repeats} repeats of each item count as {effective:.1f} independent repeats."
     )
     agreement = comparison.agreement
     if agreement is None:
         return words
     return (
-        f"{words} Share of pairs of plays of one item that have different outcomes: "
-        f"{100 * agreement.flips_reference:.0f} % for two plays of the reference, "
-        f"{100 * agreement.flips_method:.0f} % for two plays of this method, "
-        f"{100 * agreement.across:.0f} % for one play of each."
+        f"{words} How often two plays of the same item have different outcomes: "
+        f"two plays of the reference {100 * agreement.flips_reference:.0f} %, "
+        f"two plays of this method {100 * agreement.flips_method:.0f} %, "
+        f"one play of the reference and one of this method {100 * agreement.across:.0f} %."
     )
 
 
@@ -222,19 +222,19 @@ def _print_games(comparison: Comparison, audit: Audit, console: Console) -> None
     columns = (
         "game",
         "items",
-        "points [95 %]",
+        plain.difference_head(audit.alpha),
         "p",
-        "by format",
-        "by quality",
+        "due to format",
+        "due to quality",
         "% played",
-        "this game alone",
+        "verdict for this game",
     )
     console.print(table(columns, rows))
     console.print(
         Text(
-            "All games: interval for the verdict EQUIVALENT "
-            f"[{macro.equivalence_low:+.1f}, {macro.equivalence_high:+.1f}]; interval that also allows for rare "
-            f"differences, which these items may not show [{macro.open_low:+.1f}, {macro.open_high:+.1f}]."
+            f"All games: the interval [{macro.equivalence_low:+.1f}, {macro.equivalence_high:+.1f}] decides about "
+            f"EQUIVALENT. The range [{macro.open_low:+.1f}, {macro.open_high:+.1f}] is stated with INCONCLUSIVE. "
+            "Both also allow for differences on rare items that were not played."
         ),
         soft_wrap=True,
     )

@@ -17,6 +17,12 @@ from harness.report.text import escape_control
 _MARKS: Mapping[Answer, str] = {"kept": "yes", "broken": "NO", "unclear": "unclear", "untested": "-"}
 _STYLES: Mapping[Answer, str] = {"kept": "", "broken": "bold red", "unclear": "yellow", "untested": "dim"}
 
+LEGEND = (
+    "yes: as requested. NO: not as requested. -: not tested. prompt: no text is added to a conversation. template: no "
+    "text is added to a message. letters: capitals stay capitals. one server, one model: all replies come from one. "
+    "words: replies at temperature 0 are those of the reference."
+)
+
 
 def print_checks(checks: Sequence[MethodCheck], findings: Sequence[ProbeFinding], console: Console) -> None:
     """Prints a line for each method, then the parameters that it does not obey, then a table with a column
@@ -63,6 +69,7 @@ def print_checks(checks: Sequence[MethodCheck], findings: Sequence[ProbeFinding]
         console.print(Text("\nDoes each method do what is requested?", style="bold"))
         lines = [(method, *(_MARKS[answers[method, subject]] for subject in subjects)) for method in methods]
         console.print(table(("method", *subjects), lines))
+        console.print(Text(LEGEND, style="dim"), soft_wrap=True)
 
 
 def cost_lines(costs: Mapping[str, CheckCost | None]) -> Iterator[str]:

@@ -30,7 +30,8 @@ def _progress_lines(plays: Sequence[MethodPlays]) -> list[str]:
         return [f"All episodes have ended: {', '.join(map(_ended, plays))}."] if plays else []
     first = (
         "The sweep is not finished. Short episodes end first, so the episodes that have ended are not a fair "
-        "sample. Scores and verdicts therefore use only complete blocks of items."
+        "sample. Scores and verdicts therefore use only complete blocks: a block is a quarter of the items, and it is "
+        "complete when all its planned episodes have ended or failed."
     )
     return [first, *map(_line, plays)]
 

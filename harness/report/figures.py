@@ -201,7 +201,10 @@ def survival(match: CrossMatch) -> Figure:
     rows: Rows = [
         {"bytes": point.position, "share": value, "pair": name}
         for point in match.divergence.curve
-        for name, value in (("within a method", point.within), ("across the two", point.across))
+        for name, value in (
+            ("two replies of one method", point.within),
+            ("one reply of each method", point.across),
+        )
     ]
     figure: alt.Chart = (
         _chart(rows)
@@ -210,13 +213,16 @@ def survival(match: CrossMatch) -> Figure:
             x=alt.X("bytes:Q", title="bytes from the start of the reply"),
             y=alt.Y(
                 "share:Q",
-                title="share of pairs that are equal up to this byte",
+                title="share of pairs that are still equal",
                 scale=alt.Scale(domain=[0, 1]),
             ),
             color=alt.Color(
                 "pair:N",
                 title=None,
-                scale=alt.Scale(domain=["within a method", "across the two"], range=["#5d636e", "#2559b8"]),
+                scale=alt.Scale(
+                    domain=["two replies of one method", "one reply of each method"],
+                    range=["#5d636e", "#2559b8"],
+                ),
                 legend=alt.Legend(orient="bottom"),
             ),
         )

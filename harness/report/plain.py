@@ -38,7 +38,6 @@ class MethodSummary:
     to_settle: str | None
 
 
-COLUMNS = ("method", "scores", "replies", "points (range)", "equal replies")
 TWO_REPEATS = "play each method with two repeats or more"
 FEW_PAIRS = 100  # below it a percentage would name pairs that do not exist
 
@@ -52,6 +51,16 @@ def opening(part: ModelAudit) -> str:
         f"Is {part.model} the same model through every access method? "
         f"The reference is {audit.reference}. {items} items were compared, each played {times}."
     )
+
+
+def columns(part: ModelAudit) -> tuple[str, ...]:
+    """Returns the heads of the first table."""
+    return ("method", "scores", "replies", difference_head(part.scores.alpha), "equal replies")
+
+
+def difference_head(alpha: float) -> str:
+    """Returns the head of a column of differences from the reference, in points, with their intervals."""
+    return f"difference [{100 * (1 - alpha):g} %]"
 
 
 def summarise_methods(part: ModelAudit) -> Iterator[MethodSummary]:
@@ -133,7 +142,10 @@ def _scores(one: Comparison, margin: float) -> str:
     if one.verdict == "EQUIVALENT":
         return f"its score differs from the reference's by less than {margin:g} points of 100"
     if one.verdict == "INCONCLUSIVE":
-        return f"{_open(one)} than the reference, rare differences included; this range is too wide for a decision"
+        return (
+            f"{_open(one)} than the reference. This range is too wide for a decision. It can be wider than the "
+            "range in the table, because it also allows for differences on rare items that were not played"
+        )
     span = f"between {_amount(points.low)} and {_amount(points.high)}"
     return f"it scores {_amount(points.difference)} than the reference (most likely {span}). {_where(one)}"
 
@@ -176,11 +188,12 @@ def _replies(match: CrossMatch | None, reference: SelfMatch | None) -> str:
     if match.verdict == "EQUIVALENT" and match.classifier:
         return "A classifier can tell fewer than 10 of 100 of its replies from the reference's"
     if match.verdict == "EQUIVALENT":
-        return "Its replies are as similar to the reference's replies as those are to each other"
+        return "Its replies are as similar to the reference's replies as two replies of the reference are"
     if match.verdict == "DIFFERENT":
         return (
-            f"Its replies to the same prompts differ from the reference's: {_equal(match)} are equal. Of pairs of "
-            f"the reference's own replies, {100 * reference.share:.0f} % are equal"
+            "Its replies differ from the reference's: with the same prompt, and one reply of each method, "
+            f"{_equal(match)} are equal. Of pairs of the reference's own replies, "
+            f"{100 * reference.share:.0f} % are equal"
         )
     if match.divergence is not None and hardly_repeats(match.divergence):
         return (

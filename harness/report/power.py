@@ -40,8 +40,8 @@ def print_power(found: Sequence[PowerAnalysis], console: Console) -> None:
         console.print(Text(f"Calls and tokens are {one.lengths}."), soft_wrap=True)
         if any(game.source == "guessed" for game in one.prospect.games):
             console.print(
-                "A guessed spread is that of a capable model. With `--from STORE`, the spread comes from episodes that "
-                "were played.",
+                "Where the source is `guessed`, the spreads are those of a capable model. With `--from STORE`, they come "
+                "from episodes that were played.",
                 soft_wrap=True,
             )
 
@@ -59,7 +59,7 @@ def _print_spreads(one: PowerAnalysis, console: Console) -> None:
         for game in one.prospect.games
     ]
     columns = (
-        *("game", "items", "sd between repeats, points", "sd of items' differences, points"),
+        *("game", "items", "sd between repeats, points", "sd between items (method minus reference), points"),
         *("sd between repeats, % played", "source"),
     )
     console.print(table(columns, rows))
@@ -74,8 +74,8 @@ def sentences(one: PowerAnalysis) -> list[str]:
     lines = [f"{one.model}: {size}: {_cost_text(one.planned)}.", *_detection_text(one.prospect)]
     points, played = one.prospect.endpoints
     lines.append(
-        "If two methods are truly equal, four of five audits say EQUIVALENT with margins of"
-        f" {_provable(points, 'points')} and {_provable(played, '% of episodes played')}, or larger ones."
+        "If two methods are truly equal, four of five audits say EQUIVALENT with these margins or larger ones: "
+        f"{_provable(points, 'points of score')} and {_provable(played, 'percentage points of % played')}."
     )
     if one.prospect.enough:
         fewer = ""
@@ -95,7 +95,7 @@ def _detection_text(power: PowerEstimate) -> list[str]:
         return ["Four of five audits find no difference, however large: the sweep has too few items."]
     return [
         f"Four of five audits find {everywhere} in every game, or {alone} in one game alone "
-        f"({power.single_game}, the game of middle noise)."
+        f"(computed for {power.single_game}, the game whose noise is the median of all games)."
     ]
 
 
@@ -121,7 +121,7 @@ def _repeats_range(power: PowerEstimate) -> str:
 
 def _provable(endpoint: EndpointPower, unit: str) -> str:
     provable = max(endpoint.provable, endpoint.floor)
-    return f"{provable:.1f} {unit}" if provable < 100 else f"more than 100 {unit} (none)"
+    return f"{provable:.1f} {unit}" if provable < 100 else f"no margin up to 100 {unit}"
 
 
 def _cost_text(cost: SettlingCost) -> str:

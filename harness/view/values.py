@@ -27,7 +27,7 @@ METHODS_A_CLUSTER = 6
 # Words of the page, each with one sentence; shown where the word stands.
 GLOSSARY = {
     "scores": "The verdict on scores: does the method score as the reference does, within the margin?",
-    "replies": "The verdict on replies: are the replies to identical prompts as similar to the reference's as those are to each other?",
+    "replies": "The verdict on replies: do they differ from the reference's more than the reference's replies differ from each other?",
     "margin": "The largest difference that does not matter; fixed before the first call.",
     "reference": "The access method that the others are compared with.",
     "clemscore": "The percentage of episodes played, multiplied by the mean score of those episodes, averaged over games.",
@@ -36,7 +36,7 @@ GLOSSARY = {
     "common": "Clemscore over the games that every method of the model could play, so that methods can be compared.",
     "aborted": "A reply of the model broke the format more often than the game allows.",
     "failed": "The provider gave no reply; such an episode has no score.",
-    "items": "Problems that are given to every access method alike.",
+    "items": "Tasks of a game; every access method gets the same ones.",
     "interval": "A 95 % interval: chance alone rarely moves the value beyond it.",
     "equal replies": "Pairs of replies to one prompt, one of each method, that are equal character by character.",
     "p50": "Half of the calls were answered within this time.",
@@ -44,7 +44,7 @@ GLOSSARY = {
     "p99": "99 of 100 calls were answered within this time.",
     "retries": "Calls that repeat one that failed.",
     "in flight": "Calls that were sent and not answered yet.",
-    "window": "Calls that may be in flight at once; a gate makes it smaller when a provider refuses.",
+    "window": "The largest number of calls in flight at once; the gate lowers it when a provider refuses calls.",
     "quota": "The requests a minute that the provider, or the sweep file, allows.",
 }
 
@@ -156,7 +156,9 @@ def _evidence(part: ModelAudit) -> Iterator[str]:
         yield from (f"{match.method}: {match.sentence}" for match in replies.across)
         if replies.again:
             yield replies.again.sentence
-    yield from (cause.sentence for cause in part.causes if not cause.named)
+    differ = {one.method for one in scores.comparisons if one.verdict == "DIFFERENT"}
+    differ |= {match.method for match in replies.across if match.verdict == "DIFFERENT"} if replies else set()
+    yield from (cause.sentence for cause in part.causes if cause.method in differ and not cause.named)
 
 
 # --- scores, calls, causes ------------------------------------------------------------------------------

@@ -90,11 +90,11 @@ def _sentence(method: str, causes: Sequence[CauseFinding]) -> str:
         return f"Cause at {method}: {'; '.join(named)}."
     consistent = [cause.cause for cause in causes if cause.state == "consistent"]
     untested = [cause.cause for cause in causes if cause.state == "untested"]
-    words = f"No cause at {method} can be named."
+    words = f"{method}: the check shows no certain cause."
     if consistent:
-        words += f" Possible causes: {', '.join(consistent)}."
+        words += f" Possible causes: {'; '.join(consistent)}."
     if untested:
-        words += f" Not tested: {', '.join(untested)}."
+        words += f" Causes that were not tested: {'; '.join(untested)}."
     return words
 
 

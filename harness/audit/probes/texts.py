@@ -205,8 +205,8 @@ def same_words(own: Sequence[ProbeRecord], reference: Sequence[ProbeRecord]) -> 
     p = permutation_p(prompts, rarer_across, np.random.default_rng(2))
     figures = {"within": within, "across": across, "p": p}
     words = (
-        f"at temperature 0 {percent(within)} of pairs of replies are equal within a method and "
-        f"{percent(across)} across the two (p = {p:.3f})"
+        f"at temperature 0, {percent(within)} of pairs of replies of one method are equal, and "
+        f"{percent(across)} of pairs with one reply of each method (p = {p:.3f})"
     )
     answer: Answer = "broken" if p <= P_CERTAIN else "kept" if across >= within - SAME_WORDS else "unclear"
     return answer, words, figures

@@ -22,7 +22,7 @@ class Ratio:
 
     def __str__(self) -> str:
         return (
-            f"replies of two methods diverge {self.rho:.2f} times as often as replies of one method "
+            f"two replies of different methods diverge {self.rho:.2f} times as often as two replies of one method "
             f"[{self.low:.2f}, {self.high:.2f}]"
         )
 
@@ -57,8 +57,8 @@ def verdict_sentence(
     )
     return (
         f"There are too few prompts to decide whether replies differ ({figures}). "
-        f"To confirm that replies of two methods diverge less than {margin:g} times as often as replies of one "
-        f"method, {needed}."
+        f"For the verdict EQUIVALENT, {needed}. The margin of this verdict: two replies of different methods "
+        f"diverge less than {margin:g} times as often as two replies of one method."
     )
 
 

@@ -344,7 +344,7 @@ def _verdict_sentence(evidence: Evidence, comparison: Comparison) -> str:
     return verdict_sentences.inconclusive(
         method=comparison.method,
         reference=evidence.reference,
-        unit="points" if unsettled is points else "percent of episodes played",
+        unit="points" if unsettled is points else "percentage points of % played",
         low=unsettled.open_low,
         high=unsettled.open_high,
         margin=unsettled.margin,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from harness.audit.scores.sample_size import SampleSizePlan
 from harness.audit.verdicts import Scope, format_p
 
-RUNS_ONLY = " This result holds for these runs only."
+RUNS_ONLY = " This result holds for these runs only; at another time it may be different."
 _COUNTED = "Holm's adjustment for several methods still counts it, with p = 1."
 
 
@@ -37,7 +37,7 @@ def different(
     return (
         f"{method} differs from {reference} by {difference:+.1f} points [{low:+.1f}, {high:+.1f}] "
         f"on {items} items, {_times(repeats)} (p {format_p(p)}{adjusted}). "
-        f"The largest part is in {game}: {points:+.1f} points by {part}.{_about(scope)}"
+        f"The largest part is in {game}: {points:+.1f} points due to {part}.{_about(scope)}"
     )
 
 
@@ -91,8 +91,9 @@ def inconclusive(
     plan             None in an interim analysis: the rest of the sweep is still to come
     margin_smallest  the smallest margin that repeats alone can confirm on these items; None where unknown"""
     span = (
-        f"The difference between {method} and {reference} is between {low:+.1f} and {high:+.1f} {unit}, "
-        "rare differences included; this range is too wide for a decision."
+        f"The difference between {method} and {reference} is between {low:+.1f} and {high:+.1f} {unit}. "
+        "This range is too wide for a decision. It also allows for differences on rare items that were not "
+        "played."
     )
     if plan is None:
         return f"{span}{_runs_only(scope)}"
@@ -105,7 +106,7 @@ def inconclusive(
             confirmed = (
                 f"a margin below {margin_smallest:.1f} {unit}" if margin_smallest < 100 else "any margin"
             )
-            impossible = f" With these items, no number of repeats can confirm {confirmed}."
+            impossible = f" More repeats of the same items are not enough: they cannot confirm {confirmed}."
     advice = f" To decide with the margin of {margin:g} {unit}, {needed}{_price(plan)}."
     return f"{span}{advice}{impossible}{_runs_only(scope)}"
 
@@ -139,10 +140,10 @@ def unfinished(*, method: str, reference: str, low: float, high: float, not_ende
     low, high  bounds of the difference with every play that has not ended at 0 and at 100
     not_ended  plays of both methods"""
     return (
-        f"{method} cannot be compared with {reference} yet: {not_ended:,} of their planned episodes have not "
-        "ended. Short episodes end first, so those that have ended are not a fair sample. If each of the "
-        "others scored 0 or 100, "
-        f"the difference would be between {low:+.1f} and {high:+.1f} points. "
+        f"{method} cannot be compared with {reference} yet: {not_ended:,} planned episodes of the two methods "
+        "have not ended. Short episodes end first, so those that have ended are not a fair sample. "
+        f"Whatever the scores of these {not_ended:,} episodes will be, the difference will be between "
+        f"{low:+.1f} and {high:+.1f} points. "
         "To continue the sweep, run it again with the same command."
     )
 
@@ -163,8 +164,9 @@ def left_out(*, method: str) -> str:
 def interim(*, number: int, of: int, share: float) -> str:
     """Returns the sentence about the interim analysis that a verdict rests on; share of the planned plays."""
     return (
-        f"The sweep is not finished. This is interim analysis {number} of {of}: it uses the first "
-        f"{100 * share:.0f} % of the planned plays, and a significance level of its own."
+        f"The sweep is not finished. This is interim analysis {number} of {of} (analysis {of} is the final "
+        f"one). It uses the first {100 * share:.0f} % of the planned plays. Its significance level is stricter "
+        "than that of a finished sweep."
     )
 
 
@@ -190,7 +192,7 @@ def replicate(*, difference: float, low: float, high: float, p: float) -> str:
     """Returns the sentence about the reference's A/A replicate."""
     return (
         f"The two runs of the reference differ by {difference:+.1f} points [{low:+.1f}, {high:+.1f}] "
-        f"(p {format_p(p)}, over all games, for scores and % played)."
+        f"(p {format_p(p)}, from one test of scores and % played over all games)."
     )
 
 

@@ -58,7 +58,7 @@ const showEpisodes = async ({ unless = () => false } = {}) => {
   redraw(byId("episodes").querySelector(".body"), episodeTable(rows, note, () => showEpisodes()).filter(Boolean));
 };
 const episodeControls = () => [el("div", { class: "controls" }, ["method", "game", "ended"].map((name) =>
-  el("label", {}, name, el("select", { id: `by-${name}`, on: { change: (event) => { episodeFilter[name] = event.target.value; showEpisodes(); } } }))))];
+  el("label", {}, name === "ended" ? "outcome" : name, el("select", { id: `by-${name}`, on: { change: (event) => { episodeFilter[name] = event.target.value; showEpisodes(); } } }))))];
 const fillFilters = (choices) => {
   for (const [name, all] of Object.entries(choices)) {
     const select = byId(`by-${name}`);

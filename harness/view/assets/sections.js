@@ -150,7 +150,7 @@ const byGame = (part) => {
       { key: "method", label: "method", value: (row) => row.method, cell: (row) => nameOf(row.method) },
       ...names.map((name) => ({
         key: name, label: name, value: (row) => of(row, name)?.value ?? null,
-        cell: (row) => { const one = of(row, name); return one ? el("span", { title: `by format ${signed(one.by_format)}, by quality ${signed(one.by_quality)}, % played ${number(one.played[0])} → ${number(one.played[1])}` }, `${signed(one.value)}${one.significant ? " •" : ""}`) : NONE; },
+        cell: (row) => { const one = of(row, name); return one ? el("span", { title: `due to format ${signed(one.by_format)}, due to quality ${signed(one.by_quality)}, % played ${number(one.played[0])} → ${number(one.played[1])}` }, `${signed(one.value)}${one.significant ? " •" : ""}`) : NONE; },
         cellClass: (row) => heat(of(row, name)?.value),
       })),
     ] });
@@ -169,8 +169,8 @@ const moved = (part) => part.rows.filter((row) => row.furthest.length).map((row)
     { key: "line", label: "", class: "figure", cell: (one) => interval(HUNDRED, { value: one[2], low: Math.min(one[1], one[2]), high: Math.max(one[1], one[2]) }) },
   ] }));
 const curves = (part) => part.rows.filter((row) => row.survival.length > 1).map((row) => xyLines({
-  title: row.method, note: "share of pairs of replies to one prompt that are equal up to each byte", yTop: 1, step: true,
-  series: [{ name: "within a method", points: row.survival.map((one) => [one[0], one[1]]) }, { name: "across the two", points: row.survival.map((one) => [one[0], one[2]]) }],
+  title: row.method, note: ": how many pairs of replies to the same prompt are still equal after this number of bytes", yTop: 1, step: true,
+  series: [{ name: "two replies of one method", points: row.survival.map((one) => [one[0], one[1]]) }, { name: "one reply of each method", points: row.survival.map((one) => [one[0], one[2]]) }],
   xLabel: (value) => count(Math.max(0, value)), yLabel: (value) => `${Math.round(100 * value)} %` }));
 
 export const verdicts = (values) => {
@@ -284,7 +284,7 @@ export const causes = (values, open) => {
     table({ id: "causes", label: "aborts and failures by cause", rows: all.rows, columns: [
       { key: "cause", label: "cause", class: "words", value: (one) => one.cause },
       { key: "count", label: "episodes", value: (one) => one.count, cell: (one) => count(one.count) },
-      { key: "ended", label: "ended", left: true, value: (one) => one.ended, cell: (one) => term(one.ended) },
+      { key: "ended", label: "outcome", left: true, value: (one) => one.ended, cell: (one) => term(one.ended) },
       { key: "game", label: "game", left: true, value: (one) => one.game },
       { key: "methods", label: "by method, with an example", left: true, class: "words", cell: (one) => [
         one.methods.flatMap((each, at) => [at ? ", " : "", `${count(each.count)} `, each.example ? el("a", { href: `#play=${each.example}`, on: { click: (event) => { event.preventDefault(); open(each.example); } } }, nameOf(each.method)) : nameOf(each.method)]),

@@ -112,7 +112,7 @@ def test_done_methods_share_a_row_when_there_is_no_room() -> None:
 def test_trouble_has_a_colour_and_a_cause() -> None:
     """A method whose every call failed says so, with class, status and count; slow calls are counted."""
     plain = drawn(sweep(2), width=200)
-    assert "stalled: 17 of 17 calls failed; Unavailable (HTTP 500), 17 times: boom" in plain
+    assert "stalled: 17 of 17 calls failed; Unavailable (HTTP 500; 17 such errors): boom" in plain
     assert "waiting 47 s for 2 calls of Meta-Llama" in plain
     assert "to go 3:12 (2:40 to 4:10)" in plain
     coloured = drawn(sweep(2), width=200, colour=True)

@@ -137,10 +137,10 @@ def test_a_snapshot_holds_all_figures() -> None:
         " calls 2, errors 1, requests/min 6/60, tokens/min 240/9000, cost $0.01, score 30.0, to go -"
     )
     assert whole == "all: done 80/200, to go -, errors 1, cost $0.01"
-    assert error == "m/a: last error: Unavailable (HTTP 500), once: down"
+    assert error == "m/a: last error: Unavailable (HTTP 500): down"
     assert second.endswith("requests/min 0, tokens/min 0, cost -, score -, to go -")
     assert scores == "mean scores so far (no fair sample: short episodes end first): m g 37.5"
-    assert harness == "20 s; event loop delay 0.0 ms (max 0.0 ms); 7 rows not written yet"
+    assert harness == "running for 20 s; event loop delay 0.0 ms (max 0.0 ms); 7 rows not written yet"
 
 
 def test_a_pause_is_shown_with_its_end_and_its_cause() -> None:

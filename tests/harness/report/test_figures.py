@@ -78,7 +78,7 @@ def test_curves_start_together_and_part() -> None:
     ).across
     (rows,) = figures.survival(match).to_dict()["datasets"].values()
     last = {row["pair"]: row["share"] for row in rows}
-    assert last["across the two"] < last["within a method"] - 0.2
+    assert last["one reply of each method"] < last["two replies of one method"] - 0.2
     assert figures.as_svg(figures.survival(match)).startswith("<svg")
 
 

@@ -123,7 +123,7 @@ def test_the_first_sentences_are_these(part: ModelAudit) -> None:
     same, worse = plain.summarise_methods(part)
     assert same.sentence == (
         "m1: its score differs from the reference's by less than 3 points of 100. Its replies are as similar to "
-        "the reference's replies as those are to each other."
+        "the reference's replies as two replies of the reference are."
     )
     assert same.to_settle is None
     game = max(part.scores.comparisons[1].games, key=lambda game: abs(game.difference))

@@ -118,7 +118,7 @@ def test_tables_sort_and_words_are_explained(tab: Page) -> None:
     press.press("Enter")
     assert tab.evaluate(scores) == sorted(down) == down[::-1]
     tab.locator("#scores .term").first.focus()
-    assert "Percent of episodes played" in tab.inner_text("#note")
+    assert "percentage of episodes played" in tab.inner_text("#note")
     tab.keyboard.press("Escape")
     assert not tab.is_visible("#note")
 

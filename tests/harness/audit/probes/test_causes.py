@@ -69,7 +69,7 @@ def test_without_probes_nothing_is_named() -> None:
         "m/here", (), (), Symptoms(replies_differ=True, form=-20.0, play=0.0, failed_apart=False)
     )
     assert found.named == ()
-    assert "Not tested: " in found.sentence
+    assert "Causes that were not tested: " in found.sentence
 
 
 def test_one_sign_of_a_template_is_not_enough() -> None:

@@ -69,7 +69,7 @@ def test_each_defect_is_seen_and_the_truth_is_alike(panel: ReplyFindings) -> Non
     same, fine, coarse, warm, capped = panel.across
     assert (same.verdict, same.label) == ("EQUIVALENT", "EQUIVALENT within 1.5 times")
     assert same.sentence.startswith(
-        "Replies to identical prompts are as similar across methods as within one method (replies of two "
+        "Replies to identical prompts are as similar across methods as within one method (two replies of "
     )
     assert [match.verdict for match in (coarse, warm, capped)] == ["DIFFERENT"] * 3
     assert "Replies to identical prompts differ (p " in coarse.sentence
@@ -132,7 +132,7 @@ def test_a_reply_that_never_changes_needs_many_prompts() -> None:
         for n in (30, 59)
     )
     assert (few.verdict, few.prompts_to_settle) == ("INCONCLUSIVE", 59)
-    assert "less than 1.5 times as often as replies of one method, use about 59 prompts" in few.sentence
+    assert "For the verdict EQUIVALENT, use about 59 prompts with as many repeats as now." in few.sentence
     assert many.verdict == "EQUIVALENT"
 
 

@@ -89,9 +89,9 @@ def test_each_method_gets_the_verdict_it_deserves() -> None:
         "DIFFERENT",
     ]
     equal, dead, aborts, weights = found.comparisons
-    assert re.search(r"largest part is in taboo: -[0-9.]+ points by format", dead.sentence)
+    assert re.search(r"largest part is in taboo: -[0-9.]+ points due to format", dead.sentence)
     assert min(aborts.played.p, *(game.p_played for game in aborts.games)) <= 0.05
-    assert "points by quality" in weights.sentence
+    assert "points due to quality" in weights.sentence
     assert equal.label == "EQUIVALENT within ±3"
     assert dead.scope == "these runs"
     assert found.calibrated
@@ -105,7 +105,7 @@ def test_each_method_gets_the_verdict_it_deserves() -> None:
 def test_one_run_speaks_of_itself() -> None:
     """With one session every verdict states the scope "these runs"."""
     found = audit(_simulated(CLEAN, CLEAN, DEAD_GAME, repeats=1), "m0", seed=1, draws=DRAWS)
-    assert all("for these runs only." in comparison.sentence for comparison in found.comparisons)
+    assert all("for these runs only" in comparison.sentence for comparison in found.comparisons)
     assert found.comparisons[1].games[3].played_discordance is not None
     assert found.spread is None
 
@@ -151,7 +151,7 @@ def test_a_game_beyond_its_margin_is_different_whatever_the_mean() -> None:
     reference = next(game for game in found.games if game.game == "referencegame")
     assert reference.difference == pytest.approx(-18.9, abs=0.05)
     assert reference.beyond
-    assert "The largest part is in referencegame: -18.9 points by quality." in found.sentence
+    assert "The largest part is in referencegame: -18.9 points due to quality." in found.sentence
     (lenient,) = audit(
         scores, "m0", margin=6.0, margin_played=10.0, margin_game=20.0, seed=1, draws=DRAWS
     ).comparisons
@@ -166,9 +166,10 @@ def test_a_model_that_scores_nothing_is_not_called_the_same() -> None:
     (found,) = audit(from_games(zeros, 1), "m0", seed=1, draws=DRAWS).comparisons
     assert (found.points.difference, found.p_joint, found.verdict) == (0.0, 1.0, "INCONCLUSIVE")
     assert found.sentence == (
-        "The difference between m1 and m0 is between -8.8 and +8.8 points, rare differences included; this range "
-        "is too wide for a decision. To decide with the margin of 3 points, play about 99 items, each played once "
-        "(792 calls). This result holds for these runs only."
+        "The difference between m1 and m0 is between -8.8 and +8.8 points. This range is too wide for a "
+        "decision. It also allows for differences on rare items that were not played. To decide with the margin of "
+        "3 points, play about 99 items, each played once (792 calls). This result holds for these runs only; at "
+        "another time it may be different."
     )
     assert (found.points.low, found.points.high) == pytest.approx((-8.8, 8.8), abs=0.05)
     enough = [game_of(game, np.zeros((2, 60, 1))) for game in ("taboo", "wordle")]

@@ -115,7 +115,7 @@ def test_without_a_whole_block_there_are_bounds_only() -> None:
     assert (aside.reason, aside.label) == ("unfinished", "INCONCLUSIVE (unfinished)")
     assert aside.low == pytest.approx(-1.96, abs=0.01)
     assert aside.high == pytest.approx(93.9, abs=0.1)
-    assert "230 of their planned episodes have not ended" in aside.sentence
+    assert "230 planned episodes of the two methods have not ended" in aside.sentence
 
 
 def test_levels_are_those_of_the_interim_analyses() -> None:
@@ -146,7 +146,10 @@ def test_an_unfinished_audit_says_so_and_is_wider() -> None:
     assert half.points.difference == whole.points.difference
     assert half.interim is not None
     assert (half.interim.number, half.interim.of) == (2, 4)
-    assert "This is interim analysis 2 of 4: it uses the first 50 % of the planned plays" in half.sentence
+    assert (
+        "This is interim analysis 2 of 4 (analysis 4 is the final one). It uses the first 50 % of the planned plays"
+        in half.sentence
+    )
     assert half.plan is None
     first = {name: _progress(1) for name in ("m0", "m1")}
     (early,) = audit(scores, "m0", progress=first, seed=1, draws=DRAWS).comparisons

@@ -27,8 +27,8 @@ def test_different_in_words() -> None:
     )
     assert said == (
         "b differs from a by -3.3 points [-5.0, -1.5] on 420 items, each played 5 times (p = 0.0012, adjusted "
-        "for 3 methods by Holm's method). The largest part is in taboo: -8.0 points by format. This result holds "
-        "for the access method, not only for these runs."
+        "for 3 methods by Holm's method). The largest part is in taboo: -8.0 points due to format. This result "
+        "holds for the access method, not only for these runs."
     )
 
 
@@ -61,7 +61,7 @@ def test_equivalent_in_words() -> None:
     )
     assert detectable == (
         f"{plain} The difference is not 0 (p = 0.02), but it is smaller than the margin. "
-        "This result holds for these runs only."
+        "This result holds for these runs only; at another time it may be different."
     )
 
 
@@ -80,8 +80,9 @@ def test_inconclusive_in_words() -> None:
         scope="the access method",
     )
     assert by_repeats == (
-        "The difference between b and a is between -4.2 and +2.8 points, rare differences included; this range "
-        "is too wide for a decision. To decide with the margin of 3 points, play each item 5 times (12,600 calls)."
+        "The difference between b and a is between -4.2 and +2.8 points. This range is too wide for a "
+        "decision. It also allows for differences on rare items that were not played. To decide with the margin of "
+        "3 points, play each item 5 times (12,600 calls)."
     )
     by_items = verdict_sentences.inconclusive(
         method="b",
@@ -104,10 +105,11 @@ def test_inconclusive_in_words() -> None:
         scope="these runs",
     )
     assert by_items == (
-        "The difference between b and a is between -4.2 and +2.8 points, rare differences included; this range "
-        "is too wide for a decision. To decide with the margin of 3 points, play about 900 items, each played 3 "
-        "times ($12.50). With these items, no number of repeats can confirm a margin below 4.4 points. This result "
-        "holds for these runs only."
+        "The difference between b and a is between -4.2 and +2.8 points. This range is too wide for a "
+        "decision. It also allows for differences on rare items that were not played. To decide with the margin of "
+        "3 points, play about 900 items, each played 3 times ($12.50). More repeats of the same items are not "
+        "enough: they cannot confirm a margin below 4.4 points. This result holds for these runs only; at another "
+        "time it may be different."
     )
 
 
@@ -115,7 +117,7 @@ def test_the_replicate_in_words() -> None:
     """The sentence of the reference against itself, and how the smallest p-values are written."""
     assert (
         verdict_sentences.replicate(difference=0.3, low=-1, high=1.6, p=0.61)
-        == "The two runs of the reference differ by +0.3 points [-1.0, +1.6] (p = 0.61, over all games, for "
-        "scores and % played)."
+        == "The two runs of the reference differ by +0.3 points [-1.0, +1.6] (p = 0.61, from one test of "
+        "scores and % played over all games)."
     )
     assert "(p < 0.0001, " in verdict_sentences.replicate(difference=0.3, low=-1, high=1.6, p=0.00005)
