@@ -123,7 +123,7 @@ class Congestion:
                 if change is not None:
                     self._note_window_change(change, cause)
             if limited and not quota_known:
-                undone = change is not None and change.after > change.before
+                undone = change is not None and change.is_undone
                 of_rate = undone or self._speaks_of_rate(sent_with, pause_s)
                 self.learned.refused(sent_s=sent_s, now_s=now_s, retry_after_s=retry_after_s, of_rate=of_rate)
         elif not was_open:
@@ -182,11 +182,10 @@ class Congestion:
 
     def _note_window_change(self, change: WindowChange, cause: str) -> None:
         share = f"{change.failed} of {change.calls} recent calls failed"
-        if change.after < change.before:
-            detail = f"concurrency lowered to {change.after} after {cause} (it was {change.before}; {share})"
+        if change.is_undone:
+            raised = f"raised again to {change.after} (it was {change.before})"
+            now = raised if change.after > change.before else f"stays at {change.after}"
+            detail = f"concurrency {now}, because fewer calls in flight did not help: {share} ({cause})"
         else:
-            detail = (
-                f"concurrency raised again to {change.after} (it was {change.before}), because fewer calls in flight"
-                f" did not help: {share} ({cause})"
-            )
+            detail = f"concurrency lowered to {change.after} after {cause} (it was {change.before}; {share})"
         self._on_event("cut", detail)

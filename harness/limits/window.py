@@ -68,6 +68,11 @@ class WindowChange(NamedTuple):
     failed: int
     calls: int
 
+    @property
+    def is_undone(self) -> bool:
+        """Returns whether a cut was undone; the window may have grown back before."""
+        return self.after >= self.before
+
 
 class Window:
     """start: the first size; ceiling: the largest.
@@ -160,7 +165,7 @@ class Window:
         self._monitor.accept(share)
         self._begin_round(now_s)
         self._former, self._undo = float("inf"), None
-        self._become(min(self._ceiling, float(cut.before)))
+        self._become(min(self._ceiling, max(self._size, float(cut.before))))  # it may have grown beyond that
         return WindowChange(before, self.size, share, failed, calls)
 
     def _cut(self, now_s: float) -> WindowChange | None:

@@ -20,9 +20,9 @@ class Played:
             start=size, ceiling=size, on_event=lambda kind, detail: self.events.append((kind, detail))
         )
 
-    def served(self, at_s: float, *, sent_with: int = 1) -> None:
+    def served(self, at_s: float, *, sent_with: int = 1, in_flight: int = 1) -> None:
         self.congestion.sent(sent_with=sent_with, now_s=at_s)
-        self.congestion.served(sent_s=at_s, sent_with=sent_with, now_s=at_s + 0.125, in_flight=1)
+        self.congestion.served(sent_s=at_s, sent_with=sent_with, now_s=at_s + 0.125, in_flight=in_flight)
         self.congestion.left(at_s)
 
     def failed(
@@ -209,6 +209,23 @@ def test_a_cut_that_is_undone_speaks_of_a_rate() -> None:
         " failed (HTTP 429)",
     ]
     assert played.learned is not None
+
+
+def test_a_cut_that_is_undone_after_the_window_grew_back_changes_no_number() -> None:
+    """Fourteen served calls brought the window back to 5 before six of twenty calls failed: the event says
+    that it stays there."""
+    played = Played(size=5)
+    for number, call in enumerate("x.x.x" + "s" * 14 + "xxxxxx"):
+        if call == "x":
+            played.failed(float(number))
+        elif call == "s":
+            played.served(float(number), sent_with=5, in_flight=5)
+        else:
+            played.congestion.sent(sent_with=1, now_s=float(number))
+    assert played.cuts == [
+        "concurrency lowered to 3 after HTTP 503 (it was 5; 3 of 5 recent calls failed)",
+        "concurrency stays at 5, because fewer calls in flight did not help: 6 of 20 recent calls failed (HTTP 503)",
+    ]
 
 
 @pytest.mark.parametrize(

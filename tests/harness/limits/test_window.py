@@ -513,3 +513,18 @@ def test_four_fifths_of_the_window_in_flight_and_of_those_computed_are_use() -> 
         window = Window(start=10, ceiling=100)
         window.update_load(running=running, waiting=0, in_flight=in_flight)
         assert window.size == size
+
+
+def test_a_cut_that_is_undone_leaves_no_smaller_window() -> None:
+    """A cut from 4 to 2 after three failures of five calls; eleven served calls bring 7. Five of sixteen
+    calls fail: fewer calls did not help, and the window stays at 7."""
+    window = Window(start=4, ceiling=10)
+    assert fail(window, 1, sent_s=1.0, now_s=1.0, sent_with=1) == []
+    for _ in range(2):
+        window.sent(1)
+        changes = fail(window, 1, sent_s=1.0, now_s=1.0, sent_with=1)
+    assert [(change.before, change.after, change.is_undone) for change in changes] == [(4, 2, False)]
+    assert serve(window, 11)[-1] == 7
+    (change,) = fail(window, 5, sent_s=10.0, now_s=10.0, sent_with=1)
+    assert (change.before, change.after, change.is_undone) == (7, 7, True)
+    assert window.size == 7
