@@ -11,6 +11,7 @@ disagrees."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -49,6 +50,9 @@ SAMPLINGS = {
 
 
 def main() -> None:
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     python = environment("conformance", project["optional-dependencies"]["conformance"])
     command = [sys.executable, "-m", "harness", "emulate", "--port", "0", "--json", "--key-env", "BENCH_KEY"]

@@ -36,6 +36,7 @@ from typing import Any, TypeVar
 import anyio
 
 from bench.clem_own_loop import reply_to
+from bench.instructions import counted
 from bench.overhead import MEMBERS, Measured, ours, responder
 from games import GAMES
 from games.instances import stop_words
@@ -389,7 +390,7 @@ async def both_ways(
 
 def cost(pairs: int, episodes: int, window: int) -> None:
     """Prints the ratio of our CPU a turn, process to native: the median of pairs taken in turns."""
-    ratios, natives = [], []
+    ratios = []
     with responder(max(os.sched_getaffinity(0))) as url:
         for _ in range(pairs):
             children_s = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
@@ -399,7 +400,6 @@ def cost(pairs: int, episodes: int, window: int) -> None:
             )
             children_s = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - children_s
             ratios.append(process.cpu_us / native.cpu_us)
-            natives.append(native.cpu_us)
             print(
                 f"native {native.cpu_us:.0f} us a turn, process {process.cpu_us:.0f}: {ratios[-1]:.3f}; "
                 f"the child {children_s * 1e6 / process.turns:.0f} us a turn, its start included",
@@ -426,27 +426,13 @@ def instructions(window: int) -> None:
     lengths, costs = (170, 510), dict[str, float]()
     with responder(max(os.sched_getaffinity(0))) as url:
         for kind in ("native", "process"):
-            (few, few_turns), (many, many_turns) = (_counted(kind, url, length, window) for length in lengths)
+            options = ("--kind", kind, "--url", url, "--window", window, "--episodes")
+            (few, few_turns), (many, many_turns) = (
+                counted("bench.foreign_games", "count", *options, length) for length in lengths
+            )
             costs[kind] = (many - few) / (many_turns - few_turns)
             print(f"{kind}: {costs[kind] / 1000:,.0f} thousand a turn", flush=True)
     print(f"ratio {costs['process'] / costs['native']:.3f}")
-
-
-def _counted(kind: str, url: str, length: int, window: int) -> tuple[int, int]:
-    command = [
-        "valgrind",
-        "--tool=cachegrind",
-        "--cache-sim=no",
-        "--cachegrind-out-file=/dev/null",
-        sys.executable,
-    ]
-    command += ["-m", "bench.foreign_games", "count", "--kind", kind, "--url", url, "--episodes", str(length)]
-    command += ["--window", str(window)]
-    environ = {**os.environ, "PYTHONHASHSEED": "0"}
-    ended = subprocess.run(command, env=environ, capture_output=True, text=True, check=True)
-    found = re.search(r"I +refs: +([\d,]+)", ended.stderr)
-    assert found is not None, ended.stderr
-    return int(found[1].replace(",", "")), int(ended.stdout)
 
 
 def main() -> None:
@@ -482,8 +468,8 @@ def main() -> None:
         case "instructions":
             instructions(given.window)
         case _:
-            counted = both_ways(given.kind, given.url, episodes=given.episodes, window=given.window)
-            print(run_async(lambda: counted).turns)
+            scenario = partial(both_ways, given.kind, given.url, episodes=given.episodes, window=given.window)
+            print(run_async(scenario).turns)
 
 
 if __name__ == "__main__":

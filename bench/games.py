@@ -8,6 +8,7 @@ outcome. The first round does not count: it fills the stemmer's cache, as a long
 
 from __future__ import annotations
 
+import argparse
 import resource
 import subprocess
 import sys
@@ -30,6 +31,13 @@ Prepared = tuple[Game, Instance, tuple[str, ...]]
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--memory", action="store_true", help=argparse.SUPPRESS)
+    if parser.parse_args().memory:  # in a process of its own, whose memory holds nothing else
+        print_memory()
+        return
     prepared = {name: prepare(game) for name, game in GAMES.items()}
     print(f"{'game':20} {'steps':>8} {'steps/s':>10}  best of {ROUNDS} rounds")
     for name, plays in prepared.items():
@@ -37,7 +45,7 @@ def main() -> None:
     print_speed("mix", [play for plays in prepared.values() for play in plays])
     print(
         subprocess.run(
-            [sys.executable, "-m", "bench.games", "memory"], check=True, capture_output=True, text=True
+            [sys.executable, "-m", "bench.games", "--memory"], check=True, capture_output=True, text=True
         ).stdout,
         end="",
     )
@@ -94,7 +102,4 @@ def resident_bytes() -> int:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["memory"]:
-        print_memory()
-    else:
-        main()
+    main()

@@ -41,8 +41,8 @@ def play(kind: str, url: str, length: int, window: int) -> Measured:
         return run_async(lambda: ours(url, episodes=length, window=window, store=store))
 
 
-def counted(kind: str, url: str, length: int, window: int) -> tuple[int, int]:
-    """Returns instructions and turns of one run."""
+def counted(bench: str, *arguments: object) -> tuple[int, int]:
+    """Runs a bench that prints how many turns it played; returns its instructions and that number."""
     command = [
         "valgrind",
         "--tool=cachegrind",
@@ -50,10 +50,9 @@ def counted(kind: str, url: str, length: int, window: int) -> tuple[int, int]:
         "--cachegrind-out-file=/dev/null",
         sys.executable,
     ]
-    command += ["-m", "bench.instructions", "--window", str(window), "--play", kind, url, str(length)]
-    ended = subprocess.run(
-        command, env={**os.environ, "PYTHONHASHSEED": "0"}, capture_output=True, text=True, check=True
-    )
+    command += ["-m", bench, *map(str, arguments)]
+    environ = {**os.environ, "PYTHONHASHSEED": "0"}
+    ended = subprocess.run(command, env=environ, capture_output=True, text=True, check=True)
     instructions = re.search(r"I +refs: +([\d,]+)", ended.stderr)
     assert instructions is not None, ended.stderr
     return int(instructions[1].replace(",", "")), int(ended.stdout)
@@ -76,7 +75,8 @@ def main() -> None:
     with responder(max(os.sched_getaffinity(0))) as url:
         for kind, (short, long) in LENGTHS.items():
             (few, few_turns), (many, many_turns) = (
-                counted(kind, url, length, arguments.window) for length in (short, long)
+                counted("bench.instructions", "--window", arguments.window, "--play", kind, url, length)
+                for length in (short, long)
             )
             costs[kind] = (many - few) / (many_turns - few_turns)
             print(

@@ -5,7 +5,7 @@ it was asked and what it answered, with times. `lightbulb run` plays a sweep in 
 SIGKILL ends: at a random moment of play, while it starts, or after one Ctrl-C while it waits for its calls.
 An undisturbed run of the same sweep is the standard. Rows are read by the duckdb command of Python only.
 
-    python -m bench.kill_loop [--kills 60] [--seed 0]"""
+    python -m bench.kill_loop [--kills 60] [--repeats 20] [--seed 0] [--slack 1]"""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ TWICE = (
         "SELECT count(*) - count(DISTINCT (episode_id, attempt, turn)) FROM calls WHERE error_class IS NULL",
     ),
 )
-LAST_LIFE_S = 900.0
+LAST_LIFE_S = 900.0  # the last run plays what is left; minutes on a busy machine
 
 
 def reply_to(body: bytes) -> str:

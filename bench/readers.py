@@ -8,6 +8,7 @@ behind, and without; how long an ordinary query waits beside endless ones of one
 
 from __future__ import annotations
 
+import argparse
 import multiprocessing
 import os
 import signal
@@ -107,6 +108,9 @@ def end(processes: Sequence[multiprocessing.Process]) -> None:
 
 
 def main() -> None:
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
     with TemporaryDirectory() as name:
         run, store = started(Path(name))
         before = set(Path(name).iterdir())

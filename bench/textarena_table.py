@@ -9,12 +9,12 @@ harness/foreign_games/libraries.py.
 
 from __future__ import annotations
 
+import argparse
 import json
 import random
 import re
 import signal
 import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,19 @@ REASONS = (
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--look", nargs="*", help=argparse.SUPPRESS)  # run by TextArena's Python
+    given = parser.parse_args()
+    if given.look is None:
+        make_table()
+    else:
+        look(given.look)
+
+
+def make_table() -> None:
+    """Writes the table and the page."""
     from harness.foreign_games.libraries import TEXTARENA, program_of
 
     command = [str(program_of(TEXTARENA).python), "-P", "-s", __file__, "--look"]
@@ -184,7 +197,4 @@ def draws(textarena: Any, name: str, seats: int, number: int) -> tuple[bool, str
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--look"]:
-        look(sys.argv[2:])
-    else:
-        main()
+    main()
