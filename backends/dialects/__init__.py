@@ -11,6 +11,7 @@ error_words         the words of errors, as data
 sse                 server-sent events: the bytes of a stream -> events with their times
 chunks              the JSON objects of an answer, whole or streamed, and whether its reply is complete
 choices             reads answers with a list of choices, for the two dialects of OpenAI
+logprobs            the log-probabilities of a reply's tokens, for the same two
 grammar             a reply format as a grammar, for llama.cpp
 chat_templates      Jinja templates as model folders carry them"""
 

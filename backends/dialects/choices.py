@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from backends.dialects import sse
 from backends.dialects.chunks import Chunks, completed, misplaced_text, read_chunks, unknown_place
 from backends.dialects.error_responses import BASE_RESP, error_from_value, is_bare_error, stated_error
+from backends.dialects.logprobs import read_logprobs
 from backends.dialects.providers import Provider, value_at
 from backends.dialects.responses import HttpResponse, count_or_none, mapping_or_empty, text_or_none
 from harness.core.errors import Garbled, UnknownEnd
@@ -71,6 +72,7 @@ class _Reply:
         self._thoughts: list[str] = []
         self._heads: list[Mapping[str, object]] = []  # objects that may state what _METADATA names
         self._usages: list[object] = []
+        self._logprobs: list[object] = []
         self.times_s: list[float] = []
 
     def add(self, body: Mapping[str, object], at_s: float) -> None:
@@ -94,6 +96,8 @@ class _Reply:
             raise self._malformed()
         if choice.get("error"):
             raise error_from_value({"error": choice["error"]}, self._answer, self._wall_s, self._row)
+        if (logprobs := choice.get("logprobs")) is not None:
+            self._logprobs.append(logprobs)
         text, thoughts = self._read_parts(choice, self._row)
         if text is not None:
             self._has_reply = True
@@ -180,12 +184,15 @@ class _Reply:
         finish_reason = self._finish_reason if chunks.done or not self._text_after_end else None
         request_id = text_or_none(metadata.get("id")) or answer.headers.get("x-request-id")
         upstream, fingerprint = metadata.get("provider"), metadata.get("system_fingerprint")
-        return Completion(  # by position, as it is made for every call
+        completion = Completion(  # by position, as it is made for every call
             "".join(self._texts), finish_reason, prompt_tokens, completion_tokens,
             text_or_none(metadata.get("model")) or None, request_id, answer.status,
             "".join(self._thoughts) or None, reasoning_tokens, cached_tokens,
             text_or_none(upstream) or None, text_or_none(fingerprint) or None, _cost(usage.get("cost")),
         )  # fmt: skip
+        if not self._logprobs:
+            return completion
+        return completion._replace(logprobs=read_logprobs(self._logprobs))
 
     def _metadata(self) -> Mapping[str, object]:
         """Returns what the objects state of _METADATA; the last value that is not empty holds."""

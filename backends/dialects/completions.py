@@ -12,14 +12,16 @@ from collections.abc import Callable, Mapping
 
 from backends.dialects.choices import ReplyParts, read_choices
 from backends.dialects.openai_chat import MODELS_PATH as MODELS_PATH
-from backends.dialects.openai_chat import constraint, shared_fields, tokens_max_name
+from backends.dialects.openai_chat import NAMES as CHAT_NAMES
+from backends.dialects.openai_chat import constraint, served_fields, tokens_max_name
 from backends.dialects.openai_chat import headers as headers
 from backends.dialects.openai_chat import read_models as read_models
-from backends.dialects.providers import GENERIC, Provider, merge
+from backends.dialects.providers import GENERIC, Provider, merge, sampling_fields
 from backends.dialects.responses import HttpResponse
 from harness.core.errors import Garbled
 from harness.core.vocabulary import AccessMethod, Completion, Prompt
 
+NAMES = CHAT_NAMES | {"logprobs": "logprobs"}
 _ADDS_BEGINNING = ("vllm",)  # these servers add a beginning-of-text token unless the request forbids it
 
 
@@ -33,7 +35,8 @@ def bodies(method: AccessMethod) -> Callable[[Prompt], dict[str, object]]:
     from backends.dialects.chat_templates import rendered
 
     assert method.template is not None, "harness/access/methods.py reads it before a method is made"
-    template, shared, tokens_max = method.template, shared_fields(method), tokens_max_name(method)
+    template, tokens_max = method.template, tokens_max_name(method)
+    shared = sampling_fields(method, NAMES) | served_fields(method)
     if method.provider in _ADDS_BEGINNING:
         shared["add_special_tokens"] = False
 

@@ -26,6 +26,7 @@ NAMES = {
     "frequency_penalty": "frequency_penalty",
     "presence_penalty": "presence_penalty",
     "reasoning_effort": "reasoning_effort",
+    "logprobs": "top_logprobs",
 }
 MODELS_PATH = "/models"
 # A message, or a delta of one, that has none of them has no place for a reply.
@@ -65,8 +66,15 @@ def bodies(method: AccessMethod) -> Callable[[Prompt], dict[str, object]]:
 
 def shared_fields(method: AccessMethod) -> dict[str, object]:
     """Returns the part of every body that does not depend on the prompt."""
-    row = provider(method.provider)
     body = sampling_fields(method, NAMES)
+    if NAMES["logprobs"] in body:
+        body["logprobs"] = True
+    return body | served_fields(method)
+
+
+def served_fields(method: AccessMethod) -> dict[str, object]:
+    """Returns the fields that say how a reply is served: streamed or whole, and by which upstream."""
+    row, body = provider(method.provider), dict[str, object]()
     if method.stream:
         body |= {"stream": True, **({"stream_options": {"include_usage": True}} if row.asks_usage else {})}
     if row.router:  # pinned: another upstream would be another access method

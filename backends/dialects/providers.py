@@ -25,6 +25,7 @@ PARAMETERS = (
     "frequency_penalty",
     "presence_penalty",
     "reasoning_effort",
+    "logprobs",
 )
 PENALTIES = ("frequency_penalty", "presence_penalty")
 
@@ -117,6 +118,7 @@ _OPENAI_RULES = (
     _refuses(
         "temperature",
         "top_p",
+        "logprobs",
         *PENALTIES,
         models=r"^(o\d|gpt-5)",
         unless_effort="none",
@@ -180,6 +182,7 @@ PROVIDERS: dict[str, Provider] = {
         names={"tokens_max": "max_completion_tokens"},
         rules=(
             _refuses("top_k", why=_NO_FIELD),
+            _refuses("logprobs", why="is not supported yet"),
             _drops(*PENALTIES, why="is not yet supported by any of its models"),
         ),
         asks_usage=False,  # was refused once; the last event of a stream has x_groq.usage
@@ -215,6 +218,7 @@ PROVIDERS: dict[str, Provider] = {
                 unless_effort="none",
                 why=_THINKING,
             ),
+            _refuses("logprobs", models="^deepseek-reasoner$", why="is not for reasoning models"),
             _drops("seed", "top_k", why=_NO_FIELD),
         ),
         efforts={"none": {"thinking": {"type": "disabled"}}},
@@ -225,7 +229,7 @@ PROVIDERS: dict[str, Provider] = {
         base_url="https://api.mistral.ai/v1",
         key_env="MISTRAL_API_KEY",
         names={"seed": "random_seed"},
-        rules=(_refuses("top_k", why=_NO_FIELD),),
+        rules=(_refuses("top_k", "logprobs", why=_NO_FIELD),),
         asks_usage=False,  # the last event of a stream always has it, and unknown fields are refused
         limit_names={
             f"x-ratelimit-{what}-{theirs}-minute": f"x-ratelimit-{what}-{ours}"
@@ -283,7 +287,7 @@ PROVIDERS: dict[str, Provider] = {
         dialect="anthropic_messages",
         key_header="x-api-key",
         rules=(
-            _refuses("seed", *PENALTIES, why="is no parameter of its messages"),
+            _refuses("seed", "logprobs", *PENALTIES, why="is no parameter of its messages"),
             _refuses(
                 "temperature",
                 "top_p",

@@ -161,7 +161,7 @@ def _openai_answer(name: str, second: int, request: ChatRequest, reply: ChatRepl
         "index": 0,
         "message": {"role": "assistant", "content": reply.text},
         "finish_reason": _OPENAI_ENDS[reply.ended],
-        "logprobs": _openai_logprobs(request, reply),
+        "logprobs": _openai_logprobs(request, reply.tokens),
     }
     return orjson.dumps(
         {
@@ -184,12 +184,12 @@ def _openai_usage(reply: ChatReply) -> dict[str, int]:
     }
 
 
-def _openai_logprobs(request: ChatRequest, reply: ChatReply) -> object:
-    if request.logprobs is None or not reply.tokens:
+def _openai_logprobs(request: ChatRequest, tokens: Sequence[Token]) -> dict[str, object] | None:
+    if request.logprobs is None or not tokens:
         return None
 
     def entry(text: str, logprob: float) -> dict[str, object]:
-        return {"token": text, "logprob": logprob, "bytes": list(text.encode())}
+        return {"token": text, "logprob": logprob, "bytes": list(text.encode("utf-8", "surrogatepass"))}
 
     return {
         "content": [
@@ -197,7 +197,7 @@ def _openai_logprobs(request: ChatRequest, reply: ChatReply) -> object:
                 **entry(token.text, token.logprob()),
                 "top_logprobs": [entry(*one) for one in token.logprobs()[: request.logprobs]],
             }
-            for token in reply.tokens
+            for token in tokens
         ]
     }
 
@@ -211,11 +211,16 @@ def _openai_events(name: str, second: int, request: ChatRequest, reply: ChatRepl
         "system_fingerprint": reply.fingerprint,
     }
 
-    def chunk(delta: Mapping[str, str], end: str | None = None) -> bytes:
-        return server_sent_event({**head, "choices": [{"index": 0, "delta": delta, "finish_reason": end}]})
+    def chunk(delta: Mapping[str, str], end: str | None = None, tokens: Sequence[Token] = ()) -> bytes:
+        choice: dict[str, object] = {"index": 0, "delta": delta, "finish_reason": end}
+        if tokens:
+            choice["logprobs"] = _openai_logprobs(request, tokens)
+        return server_sent_event({**head, "choices": [choice]})
 
     events = [chunk({"role": "assistant", "content": ""})]
-    events += [chunk({"content": piece}) for piece in pieces(reply.text)]
+    tokens = reply.tokens if request.logprobs is not None else ()
+    for place, piece in enumerate(pieces(reply.text)):
+        events.append(chunk({"content": piece}, tokens=tokens[place : place + 1]))
     events.append(chunk({}, _OPENAI_ENDS[reply.ended]))
     if request.usage_in_stream:
         events.append(server_sent_event({**head, "choices": [], "usage": _openai_usage(reply)}))

@@ -45,6 +45,7 @@ from backends.emulator.toy_model import (
     generate_text,
     prompt_tokens,
     tokens_in,
+    tokens_of_text,
 )
 from harness.core.emulation import Defects, Emulation, Fault
 from harness.core.vocabulary import Instance, Message, game_library, game_of_item, normalised
@@ -156,6 +157,8 @@ class EmulatedProvider:
         if not isinstance(body, dict):
             raise BadRequest("the body is not a JSON object")
         chat = wire.read(body)
+        if chat.logprobs is not None and self.emulation.defects.logprobs == "refused":
+            raise BadRequest("logprobs is not supported by this model")
         header = request.headers.get(_TURN_HEADER)
         turn = None if header is None else turn_header.parse_header(header.decode("latin-1"))
         instance = None
@@ -268,6 +271,8 @@ class EmulatedProvider:
                 ended = "cut"
         else:
             text = self._play_turn(call, call.turn, call.instance, sampler, skill)
+            if chat.logprobs is not None:
+                tokens = tokens_of_text(sampler, call.read.state, text)
         if defects.template == "other" and uniforms(b"leak", call.read.state)[0] < LEAK_SHARE:
             text = LEAK + text
         if len(text) > tokens_max * CHARACTERS_A_TOKEN:
@@ -283,7 +288,7 @@ class EmulatedProvider:
             prompt_tokens=call.read.tokens,
             completion_tokens=completion_tokens,
             fingerprint=_fingerprint(weights if defects.routed_admitted else emulation.weights),
-            tokens=tokens,
+            tokens=() if defects.logprobs == "dropped" else tokens,
         )
 
     def _play_turn(

@@ -186,6 +186,18 @@ def generate_text(sampler: Sampler, start: bytes, *, tokens_max: int) -> tuple[T
     return tuple(tokens)
 
 
+def tokens_of_text(sampler: Sampler, start: bytes, text: str) -> tuple[Token, ...]:
+    """Returns the tokens of a text that the model did not choose, such as a bot's reply, as if it had: each
+    piece stands in the place of the word that the model would have drawn there."""
+    state = _State(sampler, start)
+    tokens = []
+    for place in range(0, len(text), CHARACTERS_A_TOKEN):
+        piece, drawn = text[place : place + CHARACTERS_A_TOKEN], state.draw(WORDS)
+        candidates = [piece if n == drawn.chosen else word for n, word in enumerate(drawn.candidates)]
+        tokens.append(Token(piece, drawn.chosen, candidates, drawn.logits))
+    return tuple(tokens)
+
+
 def generate_filler(sampler: Sampler, start: bytes, *, words: int) -> str:
     """Generates what follows a bot's reply: this many words without meaning, or, for 0 words, white space."""
     state = _State(sampler, start)

@@ -32,6 +32,8 @@ from harness.core.vocabulary import (
 if TYPE_CHECKING:
     from backends.local.local_server import LocalServer
 
+WITH_LOGPROBS = ("openai_chat", "completions")  # dialects
+
 
 def resolved(spec: SweepSpec, *, source: Path) -> SweepSpec:
     """Returns the sweep with the addresses, dialects and key variables of its methods' providers filled in.
@@ -97,6 +99,13 @@ def _problems(part: MethodPart, served_name: str) -> Iterator[tuple[Key, str]]:
     yield from _routing(part, row)
     yield from _templates(part)
     if part.allow_dropped:
+        return
+    if part.logprobs is not None and part.dialect in DIALECTS and part.dialect not in WITH_LOGPROBS:
+        yield (
+            ("logprobs",),
+            f"log-probabilities are read in the dialects {' and '.join(WITH_LOGPROBS)} only; leave it out, or say "
+            "allow_dropped = true",
+        )
         return
     for parameter, why in ineffective_parameters(row, sampling(part), served_name):
         left_out = 'temperature = "unset"' if parameter == "temperature" else "leave it out"

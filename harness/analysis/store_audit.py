@@ -19,6 +19,7 @@ from harness.analysis.completeness import (
 from harness.audit.probes.causes import Attribution, Symptoms, attribute, symptoms_of
 from harness.audit.probes.interpret import interpret_probes
 from harness.audit.replies.columns import ReplyColumns
+from harness.audit.replies.first_token import FirstTokens, compare_all
 from harness.audit.replies.reply_audit import ReplyFindings, compare_replies
 from harness.audit.scores.arrays import EMPTY, EpisodeColumns, score_array
 from harness.audit.scores.clemscore import (
@@ -37,6 +38,7 @@ from harness.audit.scores.unfinished import MethodProgress, level_of
 from harness.core.errors import AuditError
 from harness.core.records import ProbeRecord, SummaryRecord
 from harness.store.file import open_to_read
+from harness.store.logprob_queries import first_logprobs
 from harness.store.planned_plays import play_counts
 from harness.store.reader import (
     AuditChoices,
@@ -98,6 +100,7 @@ class ModelAudit:
     """One model's verdicts: on scores, and on replies to identical prompts (None where there were none).
 
     causes    of every method whose probes by `lightbulb check` are in this store
+    first_tokens   of every method with log-probabilities, and of the A/A replicate; no verdict rests on it
     plays     of every method, by what has become of them; complete: nothing more is to be played. If not,
               both verdicts rest on the look blocks of which both methods have ended every play"""
 
@@ -106,6 +109,7 @@ class ModelAudit:
     scores: Audit
     replies: ReplyFindings | None
     causes: tuple[Attribution, ...] = ()
+    first_tokens: tuple[FirstTokens, ...] = ()
     plays: tuple[MethodPlays, ...] = ()
     complete: bool = True
 
@@ -223,6 +227,7 @@ def store_audit(
         averages = summaries(connection)
         made = looks(connection) if choices.stop == "early" and reference is None and margin is None else None
         probed = probes(connection)
+        stated = {player(*key): values for key, values in first_logprobs(connection, counts).items()}
     if averages and not rows.method:
         raise _averages_only(store)
     _refuse_empty(rows, store)
@@ -250,6 +255,9 @@ def store_audit(
                 scores=scores,
                 replies=found,
                 causes=_causes(probed, scores, found),
+                first_tokens=compare_all(
+                    stated, held_against, [*compared, replicate_of(held_against)], seed=choices.seed
+                ),
                 plays=plays,
                 complete=complete(plays),
             )

@@ -105,7 +105,13 @@ def _day(day: _Store, method: str) -> Day:
         label=day.label,
         weekend=datetime.fromtimestamp(day.first_at, UTC).weekday() >= 5,
         replies=tuple(
-            PanelReply(item=reply.item, ask=reply.ask_hash, text=reply.reply, ending=reply.ending)
+            PanelReply(
+                item=reply.item,
+                ask=reply.ask_hash,
+                text=reply.reply,
+                ending=reply.ending,
+                first_logprob=reply.first_logprob,
+            )
             for reply in replies
         ),
         facts={name: values for name, values in facts.items() if values},

@@ -162,6 +162,8 @@ class MethodPart:
     temperature, top_p, top_k, seed, stop, frequency_penalty, presence_penalty, reasoning_effort
                    sampling parameters; one that is not set is left to the provider. temperature = "unset"
                    removes its default
+    logprobs       the log-probability of each token of a reply is asked for and stored, with so many of the
+                   most likely tokens
     tokens_max     in place of the limit of each ask's format: reasoning models need tokens for their thoughts
                    too
     allow_dropped  parameters that the provider refuses or drops are left out; without it they are an error
@@ -215,6 +217,7 @@ class MethodPart:
     frequency_penalty: Annotated[float, Ge(-2), Le(2)] | None = None
     presence_penalty: Annotated[float, Ge(-2), Le(2)] | None = None
     reasoning_effort: Text | None = None
+    logprobs: Annotated[int, Ge(1), Le(20)] | None = None
     allow_dropped: bool = False
     thinks_aloud: bool = False
     good_ends: tuple[str, ...] = ()

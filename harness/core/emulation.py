@@ -115,7 +115,9 @@ class Defects:
     weights_noise       standard deviation of fixed noise on the model's logits: .1 is like 8 bits, .5 like 4
                         bits
     lowercase_first     the first letter of every reply is in lower case
-    strip_whitespace    white space around every reply is removed"""
+    strip_whitespace    white space around every reply is removed
+    logprobs            log-probabilities that a request asks for are "given"; "refused": the request is;
+                        "dropped": the reply comes without them"""
 
     __pydantic_config__: ClassVar = _STRICT
 
@@ -137,6 +139,7 @@ class Defects:
     weights_noise: Annotated[float, Ge(0), Le(10)] = 0.0
     lowercase_first: bool = False
     strip_whitespace: bool = False
+    logprobs: Literal["given", "refused", "dropped"] = "given"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -165,6 +165,29 @@ class CallRecord(NamedTuple):
     gap_s_max: float | None = None
 
 
+class LogprobRecord(NamedTuple):
+    """The log-probabilities of one call's reply, as the provider states them; only with `logprobs = N`.
+
+    tokens         number of tokens with a log-probability; thoughts may be among them
+    first_token, first_logprob   of the reply
+    logprob_sum    of all tokens
+    tokens_json    [[token, log-probability, [[token, log-probability], ...]], ...]: each token with the most
+                   likely ones, rounded to five decimals"""
+
+    episode_id: str
+    attempt: int
+    turn: int
+    try_number: int
+    run_id: str
+    method: str
+    ask_hash: str
+    tokens: int
+    first_token: str
+    first_logprob: float
+    logprob_sum: float
+    tokens_json: str
+
+
 class AuditPlanRecord(NamedTuple):
     """The audit plan, fixed before a run's first call, and the hash that verdicts quote."""
 
@@ -345,6 +368,7 @@ Record = (
     | EpisodeRecord
     | TurnRecord
     | CallRecord
+    | LogprobRecord
     | SummaryRecord
     | AuditPlanRecord
     | GateEvent

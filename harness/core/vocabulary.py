@@ -152,7 +152,9 @@ class Sampling:
 
     tokens_max        in place of the limit of each ask's format: reasoning models need tokens for their
                       thoughts too
-    reasoning_effort  in the provider's own words"""
+    reasoning_effort  in the provider's own words
+    logprobs          how many of the most likely tokens to return with their log-probabilities, for each
+                      token of a reply; it changes no reply"""
 
     temperature: float | None = 0.0
     top_p: float | None = None
@@ -163,6 +165,7 @@ class Sampling:
     frequency_penalty: float | None = None
     presence_penalty: float | None = None
     reasoning_effort: str | None = None
+    logprobs: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -282,6 +285,16 @@ class Pace:
     gap_s_max: float | None
 
 
+class TokenLogprob(NamedTuple):
+    """A token of a reply with its log-probability, as the provider states them.
+
+    top   the most likely tokens at this place, each with its log-probability"""
+
+    text: str
+    logprob: float
+    top: tuple[tuple[str, float], ...]
+
+
 class Completion(NamedTuple):
     """A backend's reply. Token counts are the provider's own; None if it reports none.
 
@@ -296,7 +309,8 @@ class Completion(NamedTuple):
     cost_usd            if the provider states it
     pace                None unless streamed
     headers             the response's headers about rate limits, names in lower case
-    held_s              seconds that the rate limiter of the host delayed the request"""
+    held_s              seconds that the rate limiter of the host delayed the request
+    logprobs            of the reply's tokens; None unless asked for and given"""
 
     text: str
     finish_reason: str | None = None
@@ -314,6 +328,7 @@ class Completion(NamedTuple):
     pace: Pace | None = None
     headers: Mapping[str, str] = MappingProxyType({})
     held_s: float = 0.0
+    logprobs: tuple[TokenLogprob, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ page.py             renders a result as one HTML page
 figures.py          findings as SVG figures
 characteristics.py  size and training against score, for a terminal
 characteristics_chart.py  the same as a figure; characteristics_page.py as one HTML page
+first_tokens.py     the sentence about log-probabilities
 drift.py            drift day by day, for a terminal
 plan.py             a forecast for a terminal; plan_chart.py draws it, power.py prints the power of a design
 check.py            findings of `check` for a terminal

@@ -12,6 +12,7 @@ from harness.audit.scores.clemscore import MethodFigures
 from harness.audit.scores.findings import Audit, Comparison
 from harness.report import plain
 from harness.report.completeness import plays_lines
+from harness.report.first_tokens import first_tokens_sentence
 from harness.report.table import table
 from harness.report.text import escape_control
 
@@ -163,6 +164,7 @@ def _print_evidence(part: ModelAudit, console: Console) -> None:
     for words in (
         scores.again.sentence if scores.again else "",
         replies.again.sentence if replies and replies.again else "",
+        *(first_tokens_sentence(one, against=f"of {scores.reference}") for one in part.first_tokens),
     ):
         if words:
             console.print(Text(escape_control(words)), soft_wrap=True)

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from harness.analysis.store_drift import MethodDrift
+from harness.report.first_tokens import first_tokens_sentence
 from harness.report.table import table
 from harness.report.text import escape_control
 
@@ -37,6 +38,10 @@ def print_drift(drifts: Sequence[MethodDrift], console: Console) -> None:
         ]
         columns = ("day", "common prompts", "earlier days", "difference", "ordinary", "p", "")
         console.print(table(columns, rows))
+        for day in replies.days:
+            if day.first_tokens is not None:
+                words = first_tokens_sentence(day.first_tokens, against="of all earlier days")
+                console.print(Text(escape_control(words)), soft_wrap=True)
         for event in replies.events:
             console.print(
                 Text(escape_control(f"{event.label}: {event.fact}: {event.before} -> {event.after}")),

@@ -7,12 +7,13 @@ provider's Retry-After, on the clock that is handed in."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite, log
 from random import Random
 from typing import Literal, NamedTuple
 
+import orjson
 import tenacity
 
 from harness.core.errors import (
@@ -32,8 +33,8 @@ from harness.core.errors import (
     UnknownEnd,
 )
 from harness.core.protocols import Backend, Clock, RecordSink
-from harness.core.records import CallRecord
-from harness.core.vocabulary import AccessMethod, Completion, Prompt, storable
+from harness.core.records import CallRecord, LogprobRecord
+from harness.core.vocabulary import AccessMethod, Completion, Prompt, TokenLogprob, storable
 from harness.limits.admission import CallResult
 from harness.limits.estimates import CallCost
 from harness.limits.gate import Gate
@@ -247,7 +248,11 @@ class Caller:
             method, tokens=int(answer.cost.tokens) if answer.cost else 0, cost_usd=cost_usd or 0.0
         )
         times = _times(completion or failure, admission.waited, ready, sent, answered, sent_at)
-        await self.sink.put(_record(route, place, number, completion, failure, times, cost_usd=cost_usd))
+        record = _record(route, place, number, completion, failure, times, cost_usd=cost_usd)
+        if completion is None or completion.logprobs is None:
+            await self.sink.put(record)
+        else:
+            await self.sink.put(record, _logprobs(record, completion.logprobs))
         if reason is not None:
             raise reason from (None if reason is failure else failure)
         assert completion is not None
@@ -355,6 +360,33 @@ def _record(
         gap_s_median=pace.gap_s_median,
         gap_s_p95=pace.gap_s_p95,
         gap_s_max=pace.gap_s_max,
+    )
+
+
+def _logprobs(call: CallRecord, tokens: Sequence[TokenLogprob]) -> LogprobRecord:
+    """Returns the row of these log-probabilities beside the row of their call."""
+    return LogprobRecord(
+        episode_id=call.episode_id,
+        attempt=call.attempt,
+        turn=call.turn,
+        try_number=call.try_number,
+        run_id=call.run_id,
+        method=call.method,
+        ask_hash=call.ask_hash,
+        tokens=len(tokens),
+        first_token=storable(tokens[0].text),
+        first_logprob=tokens[0].logprob,
+        logprob_sum=sum(token.logprob for token in tokens),
+        tokens_json=orjson.dumps(
+            [
+                (
+                    storable(text),
+                    round(logprob, 5),
+                    [(storable(other), round(value, 5)) for other, value in top],
+                )
+                for text, logprob, top in tokens
+            ]
+        ).decode(),
     )
 
 

@@ -14,6 +14,7 @@ planned_plays.py     which plays are planned, and which of them have ended, fail
 backup.py            copies a store, also a running sweep's
 reply_ends.py        stored replies that a failure or a filter cut
 reader.py            rows for scores, audits and transcripts
+logprob_queries.py   log-probabilities of tokens
 view_queries.py      the same for the live page: sums by time, results on common items, lists of episodes
 report_queries.py    counts and transcripts for pages
 plan_queries.py      episode lengths and server times for plans

@@ -108,6 +108,7 @@ class FirstReply:
     served_model: str | None
     fingerprint: str | None
     sent_at: float
+    first_logprob: float | None
 
 
 def replies_to_first_asks(connection: Readable) -> list[FirstReply]:
@@ -119,8 +120,9 @@ def replies_to_first_asks(connection: Readable) -> list[FirstReply]:
         f"""
         WITH counted AS (SELECT * FROM last_episodes WHERE arm = 'main' AND {counting})
         SELECT calls.method, {ITEM}, calls.ask_hash, reply, finish_reason, prompt_tokens, served_model,
-               system_fingerprint, sent_at
+               system_fingerprint, sent_at, if(reasoning IS NULL, first_logprob, NULL)
         FROM calls JOIN counted USING (episode_id, attempt)
+            LEFT JOIN logprobs USING (episode_id, attempt, turn, try_number)
         WHERE turn = 0 AND calls.error_class IS NULL ORDER BY ALL""",
         parameters,
     ).fetchall()

@@ -17,6 +17,7 @@ from harness.core.records import (
     EngineSample,
     EpisodeRecord,
     GateEvent,
+    LogprobRecord,
     LookRecord,
     MethodRecord,
     ModelRecord,
@@ -30,7 +31,7 @@ from harness.core.records import (
 from harness.store.reply_ends import CUT_PLAYS, CUT_REASON
 from harness.store.time_breakdown import TIME_BY_METHOD
 
-VERSION = 4
+VERSION = 5
 
 TABLES: dict[type[Record], str] = {
     SweepRecord: "sweeps",
@@ -39,6 +40,7 @@ TABLES: dict[type[Record], str] = {
     EpisodeRecord: "episodes",
     TurnRecord: "turns",
     CallRecord: "calls",
+    LogprobRecord: "logprobs",
     SummaryRecord: "summaries",
     AuditPlanRecord: "audit_plans",
     GateEvent: "gate_events",

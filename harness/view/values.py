@@ -15,6 +15,7 @@ from harness.audit.scores.findings import Comparison, GameFinding
 from harness.core.vocabulary import game_of_item
 from harness.report import plain
 from harness.report.completeness import plays_lines
+from harness.report.first_tokens import first_tokens_sentence
 from harness.report.text import escape_control
 from harness.store.report_queries import Cluster, MethodTally, ShownEpisode
 from harness.store.view_queries import CommonResult
@@ -156,6 +157,7 @@ def _evidence(part: ModelAudit) -> Iterator[str]:
         yield from (f"{match.method}: {match.sentence}" for match in replies.across)
         if replies.again:
             yield replies.again.sentence
+    yield from (first_tokens_sentence(one, against=f"of {scores.reference}") for one in part.first_tokens)
     differ = {one.method for one in scores.comparisons if one.verdict == "DIFFERENT"}
     differ |= {match.method for match in replies.across if match.verdict == "DIFFERENT"} if replies else set()
     yield from (cause.sentence for cause in part.causes if cause.method in differ and not cause.named)

@@ -6,6 +6,7 @@ kernels.py            the similarity of two replies
 label_permutation.py  the label permutation test within prompts
 divergence.py         the byte at which two replies diverge: hazards, and their ratio
 classifier.py         a classifier two-sample test, for replies that hardly repeat
+first_token.py        log-probabilities of first tokens, where providers state them
 settle.py             how many prompts would settle an open verdict
 reply_audit.py        the audit, end to end
 sentences.py          the sentences that state a verdict on replies

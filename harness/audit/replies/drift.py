@@ -7,17 +7,19 @@ or one that comes over weeks; an audit of two full sweeps sees more."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 
 from harness.audit.replies.columns import NOT_REPORTED
 from harness.audit.replies.day_variation import EarlierDays, Panel, difference, expectation
+from harness.audit.replies.first_token import FirstTokens, compare_first_tokens
 from harness.audit.replies.kernels import prepare
 from harness.audit.scores.arrays import BoolArray, FloatArray, IntArray
 from harness.core.errors import AuditError
+from harness.core.seeds import derive_seed
 
 DAYS_MEAN = 365.0
 MATCH_MIN = (
@@ -33,12 +35,14 @@ class PanelReply:
     """One reply to one first ask.
 
     ask   of its whole prompt: equal hash, identical prompt;  ending  the finish reason in its provider's
-          words"""
+          words
+    first_logprob   log-probability of its first token; None: not stated"""
 
     item: str
     ask: str
     text: str
     ending: str | None
+    first_logprob: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +72,9 @@ class DayFinding:
                 days
     ordinary    standard deviation of that figure from day to day
     p           of an ordinary day that differs so much in this direction
-    alarm       the baseline starts anew with this day"""
+    alarm       the baseline starts anew with this day
+    first_tokens   log-probabilities beside those of all earlier days together; None where none are stated on
+                   both sides. It does not allow for day-to-day variation, so it raises no alarm"""
 
     label: str
     asks: int
@@ -77,6 +83,7 @@ class DayFinding:
     ordinary: float | None
     p: float | None
     alarm: bool
+    first_tokens: FirstTokens | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +127,7 @@ def drift(method: str, days: Sequence[Day], *, days_mean: float = DAYS_MEAN) -> 
     findings = judge_days(panel, np.array([day.weekend for day in days]), [d.label for d in days], days_mean)
     return Drift(
         method=method,
-        days=tuple(findings),
+        days=tuple(_with_first_tokens(findings, days)),
         events=tuple(_events(days)),
         days_mean=days_mean,
         sentence=_sentence(method, findings, days_mean),
@@ -218,6 +225,20 @@ def _finding(label: str, same: EarlierDays, other: EarlierDays, days_mean: float
         p=p,
         alarm=p < 1 / days_mean and abs(found) > MARGIN,
     )
+
+
+def _with_first_tokens(findings: Sequence[DayFinding], days: Sequence[Day]) -> Iterator[DayFinding]:
+    """Yields the findings with the log-probabilities of each day beside those of all days before it."""
+    earlier: dict[str, list[float]] = {}
+    for number, (finding, day) in enumerate(zip(findings, days, strict=True)):
+        today: dict[str, list[float]] = {}
+        for reply in day.replies:
+            if reply.first_logprob is not None:
+                today.setdefault(f"{reply.item} {reply.ask}", []).append(reply.first_logprob)
+        seed = derive_seed(0, "drift", "first tokens", number)
+        yield replace(finding, first_tokens=compare_first_tokens(day.label, earlier, today, seed=seed))
+        for prompt, values in today.items():
+            earlier.setdefault(prompt, []).extend(values)
 
 
 def _events(days: Sequence[Day]) -> list[DriftEvent]:

@@ -1,0 +1,21 @@
+"""The sentence about log-probabilities of first tokens."""
+
+from __future__ import annotations
+
+from harness.audit.replies.first_token import FirstTokens
+
+
+def first_tokens_sentence(found: FirstTokens, *, against: str) -> str:
+    """Returns the finding in words.
+
+    against   whose values it is compared with, after "those" """
+    p = (
+        "no prompt has three values, so no p-value"
+        if found.p is None
+        else f"p = {found.p:.4f} by exchanging labels within prompts"
+    )
+    return (
+        f"{found.method}: the log-probability of the first token is {found.mean:.4f} on average, and "
+        f"{found.reference:.4f} in those {against}; over {found.prompts:,} prompts they differ by "
+        f"{found.spread:.4f} on average ({p}). No verdict rests on this: providers compute it in different ways."
+    )
