@@ -1,7 +1,8 @@
 """Backends: what reaches a model.
 
 dialects/       wire formats as pure functions, and the table of providers
-http.py         sends requests in a dialect over sockets
+http.py         asks one access method in its dialect
+connections.py  sends requests over sockets: connections, deadlines, errors
 deadlines.py    the time limits of requests
 network.py      proxies and certificate authorities of the environment
 redaction.py    removes keys from what a server answers

@@ -24,10 +24,11 @@ from typing import Any
 
 import anyio
 
+from backends.connections import open_connection_pool
 from backends.deadlines import Deadlines
 from backends.dialects import DIALECTS
 from backends.dialects.providers import PROVIDERS, ineffective_parameters
-from backends.http import HttpBackend, open_connection_pool
+from backends.http import HttpBackend
 from bench.sdk_judges import JUDGES
 from bench.tool_environments import environment
 from harness.core.clock import RealClock

@@ -30,10 +30,11 @@ import anyio
 import duckdb
 from anyio.to_thread import run_sync
 
+from backends.connections import open_connection_pool
 from backends.deadlines import Deadlines
 from backends.dialects import DIALECTS
 from backends.emulator.server import serving
-from backends.http import HttpBackend, open_connection_pool
+from backends.http import HttpBackend
 from backends.local.engine import EngineSpec
 from backends.local.engine_kinds import engine_kind
 from backends.local.environments import install

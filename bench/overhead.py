@@ -35,9 +35,10 @@ import anyio
 import orjson
 import uvloop
 
+from backends.connections import open_connection_pool
 from backends.deadlines import Deadlines
 from backends.dialects import DIALECTS
-from backends.http import HttpBackend, open_connection_pool
+from backends.http import HttpBackend
 from games import GAMES
 from harness.core.clock import RealClock
 from harness.core.event_loop import run_async

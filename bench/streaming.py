@@ -23,9 +23,10 @@ import aiohttp
 import orjson
 import uvloop
 
+from backends.connections import open_connection_pool
 from backends.deadlines import Deadlines
 from backends.dialects import DIALECTS
-from backends.http import HttpBackend, open_connection_pool
+from backends.http import HttpBackend
 from harness.core.clock import RealClock
 from harness.core.vocabulary import AccessMethod, Message, Prompt, ReplyFormat, Sampling
 

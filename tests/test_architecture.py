@@ -111,9 +111,9 @@ ARROWS = ROOMS | {name: allowed for name, (allowed, _) in FILES.items()}
 
 # The packages of others that only these places may import.
 ONLY_IN: dict[str, tuple[str, ...]] = {
-    "aiohttp": ("backends.http", "harness.view.live_server", "bench"),
-    "asyncio": ("backends.http", "backends.deadlines", "backends.emulator.server", "bench"),
-    "asyncio_throttle": ("backends.http",),
+    "aiohttp": ("backends.connections", "harness.view.live_server", "bench"),
+    "asyncio": ("backends.connections", "backends.deadlines", "backends.emulator.server", "bench"),
+    "asyncio_throttle": ("backends.connections",),
     "trio": ("harness.simulation",),
     "tenacity": ("harness.scheduler.call",),
     "duckdb": ("harness.store", "harness.running", "bench"),

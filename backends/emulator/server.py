@@ -16,6 +16,7 @@ from typing import cast
 from yarl import URL
 
 from backends.bots import own_instance
+from backends.connections import ConnectionPool, open_connection_pool
 from backends.deadlines import Deadlines
 from backends.emulator import upstream
 from backends.emulator.exchange import Forward, Request, Response
@@ -23,7 +24,6 @@ from backends.emulator.formats import FORMATS
 from backends.emulator.gemini_format import find_format
 from backends.emulator.provider import EmulatedProvider
 from backends.emulator.statistics import Statistics
-from backends.http import ConnectionPool, open_connection_pool
 from harness.core.clock import RealClock
 from harness.core.emulation import Emulation
 from harness.core.errors import CallError
@@ -99,7 +99,8 @@ class Emulator:
         assert self.provider.emulation.behind is not None
         url = URL(self.provider.emulation.behind.rstrip("/") + upstream.PATH)
         try:
-            answer = await self.pool.exchange("POST", url, headers=forward.headers, body=forward.body)
+            request = self.pool.prepare("POST", url, forward.headers)
+            answer = await self.pool.exchange(request, body=forward.body)
         except CallError as error:
             return Response(502, (FORMATS["/v1/chat/completions"].error(502, "bad_gateway", str(error)),))
         return forward.finish(answer.status, answer.body, self.clock.now())

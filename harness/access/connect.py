@@ -228,7 +228,8 @@ class Connector:
                 form_errors=part.bots.form_errors,
                 latency_s=part.bots.latency_s,
             )
-        from backends.http import HttpBackend, open_connection_pool  # slow to load; bots do not need it
+        from backends.connections import open_connection_pool  # slow to load; bots do not need it
+        from backends.http import HttpBackend
 
         retry, environ = self.spec.retry, self.context.environ
         pool = await open_things.enter_async_context(

@@ -17,9 +17,10 @@ import orjson
 import pytest
 from aiohttp import web
 
+from backends.connections import ANSWER_BYTES_MAX, open_connection_pool
 from backends.deadlines import Deadlines
 from backends.dialects import DIALECTS
-from backends.http import ANSWER_BYTES_MAX, HttpBackend, open_connection_pool
+from backends.http import HttpBackend
 from harness.core.clock import RealClock
 from harness.core.errors import (
     AccountRefused,

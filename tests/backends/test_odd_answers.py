@@ -15,9 +15,10 @@ from typing import Any
 import anyio
 import pytest
 
+from backends.connections import open_connection_pool
 from backends.deadlines import Deadlines
 from backends.dialects import DIALECTS
-from backends.http import HttpBackend, open_connection_pool
+from backends.http import HttpBackend
 from harness.core.clock import RealClock
 from harness.core.errors import CallError, TransientCallError, UnknownEnd
 from harness.core.vocabulary import Completion, Message, Prompt, ReplyFormat

@@ -11,10 +11,11 @@ from pathlib import Path
 import anyio
 import pytest
 
+from backends.connections import open_connection_pool
 from backends.deadlines import Deadlines
 from backends.dialects import DIALECTS
 from backends.dialects.providers import PROVIDERS
-from backends.http import HttpBackend, open_connection_pool
+from backends.http import HttpBackend
 from harness.access.methods import access_method, resolved
 from harness.config.load import parse_sweep
 from harness.core.clock import RealClock

@@ -16,11 +16,12 @@ import anyio
 import pytest
 from aiohttp import web
 
+from backends.connections import open_connection_pool
 from backends.deadlines import Deadlines
 from backends.dialects import DIALECTS
 from backends.dialects.providers import PROVIDERS, provider
 from backends.dialects.responses import Arrivals, HttpResponse
-from backends.http import HttpBackend, open_connection_pool
+from backends.http import HttpBackend
 from harness.core.clock import RealClock
 from harness.core.errors import CallError, TransientCallError
 from harness.core.vocabulary import (

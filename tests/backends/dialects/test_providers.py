@@ -12,11 +12,12 @@ import anyio
 import pytest
 from aiohttp import web
 
+from backends.connections import open_connection_pool
 from backends.deadlines import Deadlines
 from backends.dialects import DIALECTS, dialect_of, providers
 from backends.dialects.openai_chat import NAMES
 from backends.dialects.providers import PARAMETERS, PROVIDERS, Provider, Rule, provider
-from backends.http import HttpBackend, open_connection_pool
+from backends.http import HttpBackend
 from harness.access.methods import resolved
 from harness.config.load import parse_sweep
 from harness.core.clock import RealClock

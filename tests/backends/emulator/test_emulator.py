@@ -13,13 +13,14 @@ import anyio
 import pytest
 
 from backends.bots import own_instance
+from backends.connections import open_connection_pool
 from backends.deadlines import Deadlines
 from backends.dialects import DIALECTS
 from backends.emulator.exchange import Request, Response
 from backends.emulator.provider import EmulatedProvider
 from backends.emulator.quota import FixedWindows, QuotaLaw, RefilledBucket, SlidingWindow
 from backends.emulator.server import Emulator, serving
-from backends.http import HttpBackend, open_connection_pool
+from backends.http import HttpBackend
 from games import GAMES
 from games.bots import may_append_words
 from games.playthrough import play_by_bots, replay

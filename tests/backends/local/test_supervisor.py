@@ -15,9 +15,10 @@ import anyio.to_thread
 import pytest
 from anyio.abc import TaskStatus
 
+from backends.connections import open_connection_pool
 from backends.deadlines import Deadlines
 from backends.dialects import DIALECTS
-from backends.http import HttpBackend, open_connection_pool
+from backends.http import HttpBackend
 from backends.local.local_server import LocalServer
 from backends.local.supervisor import SupervisedBackend, SupervisedServer
 from harness.core.clock import RealClock

@@ -12,7 +12,7 @@ from typing import Any
 import anyio
 import pytest
 
-from backends.http import ConnectionPool
+from backends.connections import ConnectionPool, PreparedRequest
 from tests.command import lightbulb
 
 ROOT = Path(__file__).parents[3]
@@ -57,17 +57,17 @@ def test_few_frames_lie_between_the_command_and_the_socket(
     calls: list[list[str]] = []
     exchange = ConnectionPool.exchange
 
-    async def observed(self: ConnectionPool, verb: str, *rest: Any, **named: Any) -> Any:
-        if verb == "POST":
+    async def observed(self: ConnectionPool, request: PreparedRequest, **named: Any) -> Any:
+        if request.verb == "POST":
             codes = [exchange.__code__, *frames_here(), *frames_of_parents()]
             ours = [code for code in codes if code.co_filename.startswith(OURS)]
             calls.append([f"{Path(code.co_filename).stem}.{code.co_qualname}" for code in ours])
-        return await exchange(self, verb, *rest, **named)
+        return await exchange(self, request, **named)
 
     monkeypatch.setattr(ConnectionPool, "exchange", observed)
     ended = lightbulb("run", sweep)
     assert ended.returncode == 0, ended.stderr
-    assert {"cli.main", "shutdown.play_until_done_or_stopped", "http.ConnectionPool.exchange"} <= set(
+    assert {"cli.main", "shutdown.play_until_done_or_stopped", "connections.ConnectionPool.exchange"} <= set(
         calls[0]
     )
     assert len(calls[0]) <= FRAMES_MAX, "\n".join(calls[0])
