@@ -1,4 +1,4 @@
-"""What a connection pool writes on a socket, byte by byte, and when it uses a connection again."""
+"""A connection pool writes these bytes on a socket, and uses a connection again only after a whole answer."""
 
 from __future__ import annotations
 
