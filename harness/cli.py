@@ -52,6 +52,7 @@ COMMANDS = {
     "show": CommandEntry("data", "show", "Show one transcript, as each seat saw it."),
     "sql": CommandEntry("data", "sql", "Query the store in SQL."),
     "import": CommandEntry("data", "import_results", "Import published clembench results into a store."),
+    "merge": CommandEntry("data", "merge", "Merge the stores of a sweep that was played in parts."),
     "export": CommandEntry("data", "export_store", "Export a store's rows for other programs."),
     "backup": CommandEntry("data", "back_up", "Copy a store, also while a run writes it."),
     "emulate": CommandEntry("servers", "emulate", "Serve an emulated provider on this machine."),

@@ -1,4 +1,4 @@
-"""The commands show, sql, import, export and backup: a store's rows."""
+"""The commands show, sql, import, merge, export and backup: a store's rows."""
 
 from __future__ import annotations
 
@@ -148,6 +148,30 @@ def _game_finder(checkout: Path | None, reprompts: Path | None) -> FindGame:
         return GameAtHand(play=game.play(instance, "v1.6"), seats=game.seats)
 
     return find
+
+
+def merge(
+    stores: Annotated[
+        list[Path], typer.Argument(metavar="STORES", help="The DuckDB files of the parts of a sweep.")
+    ],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="The merged DuckDB file; if it is there, it keeps its rows."),
+    ],
+) -> None:
+    """Merge the stores of one sweep that was played in parts: other access methods or repeats of the same
+    items, for example on two machines.
+
+    A row that several stores hold is written once, so the same command can be repeated. Nothing is merged if
+    two stores hold different plays of one episode, or belong to sweeps that differ in items, margins or the
+    settings of a method.
+
+    Example: lightbulb merge here.duckdb there.duckdb -o both.duckdb"""
+    from harness.running.merge_stores import merge_stores
+
+    for end in merge_stores(stores, output, notify=notify):
+        known = f"; {end.known:,} episodes were already there" if end.known else ""
+        notify(f"{output}: {end.episodes:,} episodes and {end.calls:,} calls of {end.path}{known}")
 
 
 def export_store(

@@ -7,4 +7,5 @@ locked_keys     keys of the sweep file that may not change once a store is begun
 execute         RunPlan -> RunEnd: makes access methods live and plays the lanes
 opening_rows    the rows that a run writes before its first call
 sessions        the wait between two sessions, and the sum of their ends
-early_stopping  interim analyses of a sweep that may stop early"""
+early_stopping  interim analyses of a sweep that may stop early
+merge_stores    joins the stores of one sweep that was played in parts"""

@@ -5,9 +5,9 @@ Keeps: margins, and what an access method is, are fixed before a store's first c
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -50,6 +50,14 @@ KEEP_DECISIONS = (
 NEW_NAME = "this makes it another access method: restore the old value, or give the method a new name"
 
 
+class ChangedKey(NamedTuple):
+    """A key of a sweep file with two values that make two different things of it."""
+
+    key: Key
+    before: Any
+    value: Any
+
+
 def refuse_changes(spec: SweepSpec, source: Path, earlier: Mapping[str, Any]) -> None:
     """Refuses a sweep that differs from the one that the store was begun with.
 
@@ -59,36 +67,47 @@ def refuse_changes(spec: SweepSpec, source: Path, earlier: Mapping[str, Any]) ->
     if "models" not in earlier:
         return
     now = orjson.loads(spec_json(spec))
-    problems = list(_changes(("audit",), ONE_SESSION | earlier["audit"], now["audit"], KEEP_DECISIONS))
-    if spec.audit.sessions == 1:
-        problems = [problem for problem in problems if problem[0] != ("audit", "gap")]
-    else:  # other repeats would be dealt to other sessions
-        problems += _changes((), {"repeats": earlier["repeats"]}, {"repeats": spec.repeats}, KEEP_REPEATS)
-    for model, part in now["models"].items():
-        known = earlier["models"].get(model, {}).get("methods", {})
-        for name, method in part["methods"].items():
-            if name in known:
-                place = ("models", model, "methods", name)
-                problems += _changes(place, known[name], method, NEW_NAME)
+    problems = list(_told(changed_decisions(earlier, now), KEEP_DECISIONS))
+    if spec.audit.sessions > 1:  # other repeats would be dealt to other sessions
+        problems += _told(
+            changed_keys((), {"repeats": earlier["repeats"]}, {"repeats": spec.repeats}), KEEP_REPEATS
+        )
+    problems += _told(changed_methods(earlier, now), NEW_NAME)
     if problems:
         raise spec_error(source, problems)
 
 
-def _changes(
-    place: Key, was: Mapping[str, Any], now: Mapping[str, Any], remedy: str
-) -> Iterator[tuple[Key, str]]:
+def _told(changes: Iterable[ChangedKey], remedy: str) -> Iterator[tuple[Key, str]]:
+    for key, before, value in changes:
+        yield key, f"was {before!r} when this store was made and is {value!r} now; {remedy}"
+
+
+def changed_decisions(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> list[ChangedKey]:
+    """Returns the decisions of an audit that differ between two sweeps, which are given as JSON."""
+    changes = list(changed_keys(("audit",), ONE_SESSION | earlier["audit"], now["audit"]))
+    one_session = now["audit"].get("sessions", 1) == 1
+    return [change for change in changes if not (one_session and change.key == ("audit", "gap"))]
+
+
+def changed_methods(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[ChangedKey]:
+    """Yields the keys of access methods that have one name in both sweeps and are two methods."""
+    for model, part in now["models"].items():
+        known = earlier["models"].get(model, {}).get("methods", {})
+        for name, method in part["methods"].items():
+            if name in known:
+                yield from changed_keys(("models", model, "methods", name), known[name], method)
+
+
+def changed_keys(place: Key, was: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[ChangedKey]:
     """Yields each key below this place that may not change and has."""
     for name, value in now.items():
         before = was.get(name, value)
         if name in TUNABLE or before == value:
             continue
         if name == "engine" and before and value:
-            yield from _changes((*place, name), before, value, remedy)
+            yield from changed_keys((*place, name), before, value)
         elif not _same_identity(name, before, value):
-            yield (
-                (*place, name),
-                f"was {before!r} when this store was made and is {value!r} now; {remedy}",
-            )
+            yield ChangedKey((*place, name), before, value)
 
 
 def _same_identity(name: str, before: Any, now: Any) -> bool:

@@ -12,6 +12,7 @@ row_encoding.py      rows of any type as lines of JSON
 query.py             a query with its result as rows, Arrow table or DataFrame
 planned_plays.py     which plays are planned, and which of them have ended, failed or are open
 backup.py            copies a store, also a running sweep's
+merge.py             the rows of several stores as one store
 reply_ends.py        stored replies that a failure or a filter cut
 reader.py            rows for scores, audits and transcripts
 logprob_queries.py   log-probabilities of tokens

@@ -2,12 +2,12 @@
 
 Knows DuckDB's errors and translates them once. Keeps: no connection reads or writes another file, loads an
 extension, looks for a table among Python variables, or lets its settings be changed (`open_to_copy` may write
-into one folder)."""
+into one folder, `open_to_merge` reads the stores that it is given)."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -88,6 +88,35 @@ def open_to_copy(path: Path, folder: Path) -> Iterator[duckdb.DuckDBPyConnection
             yield connection
         finally:
             connection.close()
+
+
+@contextmanager
+def open_to_merge(target: Path, sources: Sequence[Path]) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Opens a new store to write, and beside it each source to read, as the databases source_0, source_1, ...
+
+    The file of a running sweep must not be opened here: closing it would release the sweep's lock on it.
+
+    raises  StoreInUse if a run holds a source; StoreError"""
+    with translated(target):
+        connection = duckdb.connect(str(target.absolute()), config=_NO_EXTENSIONS)
+        try:
+            for statement in schema.statements():
+                connection.execute(statement)
+            for number, source in enumerate(sources):
+                _refuse_absent(source)
+                name = str(source.absolute()).replace("'", "''")
+                with translated(source):
+                    connection.execute(f"ATTACH '{name}' AS {source_name(number)} (READ_ONLY)")
+            connection.execute("SET enable_external_access = false")
+            connection.execute("SET lock_configuration = true")
+            yield connection
+        finally:
+            connection.close()
+
+
+def source_name(number: int) -> str:
+    """Returns the database name of a source of `open_to_merge`."""
+    return f"source_{number}"
 
 
 @contextmanager

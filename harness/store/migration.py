@@ -14,6 +14,7 @@ import duckdb
 
 from harness.core.records import Record
 from harness.store import schema
+from harness.store.query_server import Readable
 
 TABLES_AND_COLUMNS = (
     "SELECT table_name, column_name FROM duckdb_columns()"
@@ -41,7 +42,7 @@ class MissingParts:
         )
 
 
-def missing_parts(connection: duckdb.DuckDBPyConnection) -> MissingParts:
+def missing_parts(connection: Readable) -> MissingParts:
     """Compares the file with core/records.py, whatever version it states."""
     held: dict[str, set[str]] = {}
     for relation, column in connection.execute(TABLES_AND_COLUMNS).fetchall():

@@ -55,17 +55,19 @@ class AuditChoices:
 
 
 def audit_choices(connection: Readable) -> AuditChoices:
-    """Returns the decisions of the latest sweep.
+    """Returns the decisions of the latest sweep, and the latest reference that a sweep states: a part of a
+    merged store may have been played without it.
 
     raises  StoreError if the store holds no sweep"""
-    rows = connection.execute("SELECT spec_json FROM sweeps ORDER BY run_id DESC LIMIT 1").fetchall()
+    rows = connection.execute("SELECT spec_json FROM sweeps ORDER BY run_id DESC").fetchall()
     if not rows:
         raise StoreError("the store holds no sweep yet; play one with `lightbulb run SWEEP.toml`")
-    spec = orjson.loads(rows[0][0])
+    specs = [orjson.loads(text) for (text,) in rows]
     known = {field.name for field in fields(AuditChoices)}
-    return AuditChoices(
-        seed=spec["seed"], **{name: value for name, value in spec["audit"].items() if name in known}
-    )
+    choices = {name: value for name, value in specs[0]["audit"].items() if name in known}
+    references = (spec["audit"].get("reference") for spec in specs)
+    choices["reference"] = next((reference for reference in references if reference is not None), None)
+    return AuditChoices(seed=specs[0]["seed"], **choices)
 
 
 def looks(connection: Readable) -> list[LookRecord]:

@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 
 import orjson
 
+from harness.core.records import SweepRecord
 from harness.store.query_server import Readable
 
 Which = Literal["ended", "finished", "failed"]
@@ -166,6 +167,13 @@ def spent_by_method(connection: Readable) -> list[MethodSpent]:
             coalesce(sum(cost_usd), 0)
         FROM calls GROUP BY method""").fetchall()
     return [MethodSpent(*row) for row in rows]
+
+
+def stored_sweeps(connection: Readable) -> list[SweepRecord]:
+    """Returns the runs and imports of a store, oldest first."""
+    names = ", ".join(SweepRecord._fields)
+    rows = connection.execute(f"SELECT {names} FROM sweeps ORDER BY run_id").fetchall()
+    return [SweepRecord(*row) for row in rows]
 
 
 def latest_spec(connection: Readable) -> tuple[int, dict[str, object]]:
