@@ -26,7 +26,7 @@ from harness.store.resuming import stored_sweeps
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _StoredSweep:
-    """What a store says of its sweep.
+    """The sweep of a store, as its rows describe it.
 
     spec    the last one as JSON, with the access methods of all; None: the store has imports only
     items   game -> its planned items; None: an older lightbulb made the store, and it does not name them
