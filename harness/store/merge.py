@@ -49,7 +49,7 @@ IDENTITY: dict[type[Record], tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceEnd:
-    """The number of rows that a merge took from one store. known: episodes that a store before it holds, too."""
+    """The number of rows that a merge took from one store. known: episodes that one before it holds, too."""
 
     path: Path
     episodes: int
