@@ -57,6 +57,10 @@ FILES: dict[str, tuple[tuple[str, ...], str]] = {
         "reports errors of files as the sweep file's reader does",
     ),
     "harness.checking.check_sweep": (("harness", "games", "backends"), "wires the room"),
+    "harness.checking.own_tokenizer": (
+        ("harness.core", "harness.audit.probes", "harness.config", "backends"),
+        "counts tokens with the tokenizers of engines and of the emulator",
+    ),
     "harness.loadtest.loadtest_sweep": (("harness", "games"), "wires the room"),
     "harness.planning.plan_sweep": (("harness", "games"), "wires the room"),
     "harness.planning.calibrate": (("harness",), "plays a trial of the sweep"),

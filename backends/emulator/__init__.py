@@ -7,6 +7,8 @@ gemini_format  Gemini's
 quota        the laws of quotas, which both providers enforce
 statistics   counts of requests, refusals and faults
 toy_model    a small automaton that is sampled like a language model
+thoughts     what it thinks before a reply
+reply_defects  planted defects of a finished reply
 hash_random  chance by name
 server       the sockets: HTTP/1.1 on asyncio
 upstream     a real server in place of bots

@@ -36,13 +36,17 @@ class ChatRequest:
     stream: bool
     usage_in_stream: bool
     logprobs: int | None
+    effort: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatReply:
     """One reply.
 
-    tokens   as drawn, where the toy model generated the text"""
+    completion_tokens   with those of the thoughts
+    tokens              as drawn, where the toy model generated the text
+    thoughts            stated apart from the text, in OpenAI's dialect
+    upstream            the provider behind a router that answered; None: none is named"""
 
     text: str
     ended: Stop
@@ -50,6 +54,9 @@ class ChatReply:
     completion_tokens: int
     fingerprint: str
     tokens: tuple[Token, ...] = ()
+    thoughts: str = ""
+    thought_tokens: int = 0
+    upstream: str | None = None
 
 
 class BadRequest(Exception):
@@ -129,6 +136,7 @@ def checked_request(
             stream=bool(body.get("stream")),
             usage_in_stream=usage_in_stream,
             logprobs=logprobs,
+            effort=body.get("reasoning_effort"),
         )
     except KeyError as error:
         raise BadRequest(f"{error.args[0]}: Field required") from error
@@ -159,7 +167,7 @@ _OPENAI_ENDS: dict[Stop, str] = {"ended": "stop", "stopped": "stop", "cut": "len
 def _openai_answer(name: str, second: int, request: ChatRequest, reply: ChatReply) -> bytes:
     choice: dict[str, object] = {
         "index": 0,
-        "message": {"role": "assistant", "content": reply.text},
+        "message": {"role": "assistant", "content": reply.text, **_openai_thoughts(reply.thoughts)},
         "finish_reason": _OPENAI_ENDS[reply.ended],
         "logprobs": _openai_logprobs(request, reply.tokens),
     }
@@ -172,12 +180,25 @@ def _openai_answer(name: str, second: int, request: ChatRequest, reply: ChatRepl
             "system_fingerprint": reply.fingerprint,
             "choices": [choice],
             "usage": _openai_usage(reply),
+            **_upstream(reply),
         }
     )
 
 
-def _openai_usage(reply: ChatReply) -> dict[str, int]:
+def _openai_thoughts(text: str) -> dict[str, str]:
+    """Returns the field with thoughts, as vLLM and DeepSeek name it."""
+    return {"reasoning_content": text} if text else {}
+
+
+def _upstream(reply: ChatReply) -> dict[str, str]:
+    """Returns the field that names the provider behind a router, as OpenRouter does."""
+    return {"provider": reply.upstream} if reply.upstream is not None else {}
+
+
+def _openai_usage(reply: ChatReply) -> dict[str, object]:
+    details = {"completion_tokens_details": {"reasoning_tokens": reply.thought_tokens}}
     return {
+        **(details if reply.thought_tokens else {}),
         "prompt_tokens": reply.prompt_tokens,
         "completion_tokens": reply.completion_tokens,
         "total_tokens": reply.prompt_tokens + reply.completion_tokens,
@@ -209,6 +230,7 @@ def _openai_events(name: str, second: int, request: ChatRequest, reply: ChatRepl
         "created": second,
         "model": request.model,
         "system_fingerprint": reply.fingerprint,
+        **_upstream(reply),
     }
 
     def chunk(delta: Mapping[str, str], end: str | None = None, tokens: Sequence[Token] = ()) -> bytes:
@@ -218,6 +240,7 @@ def _openai_events(name: str, second: int, request: ChatRequest, reply: ChatRepl
         return server_sent_event({**head, "choices": [choice]})
 
     events = [chunk({"role": "assistant", "content": ""})]
+    events += [chunk(_openai_thoughts(piece)) for piece in pieces(reply.thoughts)]
     tokens = reply.tokens if request.logprobs is not None else ()
     for place, piece in enumerate(pieces(reply.text)):
         events.append(chunk({"content": piece}, tokens=tokens[place : place + 1]))

@@ -34,7 +34,9 @@ from backends.emulator.formats import FORMATS, BadRequest, ChatReply, ChatReques
 from backends.emulator.gemini_format import find_format
 from backends.emulator.hash_random import digest8, normal, uniforms
 from backends.emulator.quota import QuotaAccount
+from backends.emulator.reply_defects import with_text_defects, with_thoughts_in_text
 from backends.emulator.statistics import Statistics
+from backends.emulator.thoughts import thought_length, thought_text
 from backends.emulator.toy_model import (
     CHARACTERS_A_TOKEN,
     TOKENS_MAX,
@@ -43,16 +45,20 @@ from backends.emulator.toy_model import (
     conversation_state,
     generate_filler,
     generate_text,
+    last_tokens,
     prompt_tokens,
     tokens_in,
     tokens_of_text,
 )
-from harness.core.emulation import Defects, Emulation, Fault
+from harness.core.emulation import Emulation, Fault
 from harness.core.vocabulary import Instance, Message, game_library, game_of_item, normalised
 
 _TURN_HEADER = turn_header.HEADER.encode()
+_OPENAI = FORMATS["/v1/chat/completions"]
 FILLER_WORDS = 4  # after a bot's reply: enough that replies differ as a model's wordings do
 CREATED = 1_700_000_000  # the same `created` second in every answer: same requests, same bytes
+LOADED = 8  # requests in flight from which `load_noise` acts
+UPSTREAMS = ("first-upstream", "second-upstream")
 LEAK_SHARE, LEAK = 0.1, "<|im_start|>assistant\n"  # of replies under another model's template
 
 
@@ -74,7 +80,8 @@ class _ChatCall:
     identity  of the request: the turn header, or the body
     turn      of a game, with its instance; None: the request is of no game
     draw_key  names the chance of the reply's words
-    chance    names the chance of faults and latency: identity and how often the request came before"""
+    chance    names the chance of faults and latency: identity and how often the request came before
+    loaded    many requests were in flight when it came"""
 
     wire: WireFormat
     chat: ChatRequest
@@ -85,6 +92,7 @@ class _ChatCall:
     identity: bytes
     draw_key: bytes
     chance: tuple[bytes, bytes]
+    loaded: bool
 
 
 class EmulatedProvider:
@@ -112,9 +120,13 @@ class EmulatedProvider:
             faults.dies_after_s is not None and now_s - self._started_s >= faults.dies_after_s
         )
 
-    def respond(self, request: Request, now_s: float, wall_s: float) -> Response | Forward:
+    def respond(
+        self, request: Request, now_s: float, wall_s: float, *, in_flight: int = 1
+    ) -> Response | Forward:
         """Takes the request's cost from the quotas and returns the answer, or the request to the server
-        behind."""
+        behind.
+
+        in_flight   requests that are not answered yet, this one included"""
         wire = find_format(request.path)
         if wire is None or request.verb != b"POST":
             return self._respond_elsewhere(request)
@@ -124,7 +136,7 @@ class EmulatedProvider:
         if not self._accepts_key(request, wire):
             return error_response(wire, 401, "invalid_api_key", "Incorrect API key provided.")
         try:
-            call = self._read(request, wire)
+            call = self._read(request, wire, loaded=in_flight >= LOADED)
         except (BadRequest, ValueError) as error:
             return error_response(wire, 400, "invalid_request", str(error))
         if emulation.served is not None and call.chat.model != emulation.served:
@@ -151,7 +163,7 @@ class EmulatedProvider:
 
     # --- reading a request ------------------------------------------------------------------------------
 
-    def _read(self, request: Request, wire: WireFormat) -> _ChatCall:
+    def _read(self, request: Request, wire: WireFormat, *, loaded: bool) -> _ChatCall:
         """raises  BadRequest, ValueError with what the client did wrong"""
         body = orjson.loads(request.body)
         if not isinstance(body, dict):
@@ -175,7 +187,9 @@ class EmulatedProvider:
         # A game's turn that is asked again gets the same reply; other requests get a new one.
         draw_key = identity if turn is not None else identity + number
         read = self._model_input(chat)
-        return _ChatCall(wire, chat, body, read, turn, instance, identity, draw_key, (identity, number))
+        return _ChatCall(
+            wire, chat, body, read, turn, instance, identity, draw_key, (identity, number), loaded
+        )
 
     def _accepts_key(self, request: Request, wire: WireFormat) -> bool:
         if self._key is None:
@@ -187,7 +201,7 @@ class EmulatedProvider:
 
     def _respond_elsewhere(self, request: Request) -> Response:
         """Answers what is not a chat request."""
-        wire = FORMATS["/v1/chat/completions"]
+        wire = _OPENAI
         if request.path == "/v1/models":
             if not any(self._accepts_key(request, one) for one in FORMATS.values()):
                 return error_response(wire, 401, "invalid_api_key", "Incorrect API key provided.")
@@ -217,7 +231,7 @@ class EmulatedProvider:
             if defects.system_prompt
             else chat.messages
         )
-        kept = _last_tokens(whole, defects.context_tokens_max)
+        kept = last_tokens(whole, defects.context_tokens_max)
         return _ModelInput(
             kept,
             conversation_state(kept, other_template=other_template),
@@ -228,8 +242,7 @@ class EmulatedProvider:
     # --- the reply --------------------------------------------------------------------------------------
 
     def _routed(self, draw_key: bytes) -> bool:
-        share = self.emulation.defects.routed_share
-        return bool(share) and uniforms(self._root, b"routed", draw_key)[0] < share
+        return self._happens(self.emulation.defects.routed_share, b"routed", draw_key)
 
     def _temperature(self, chat: ChatRequest) -> float:
         fixed = self.emulation.defects.temperature
@@ -242,7 +255,8 @@ class EmulatedProvider:
     def _sampler(self, call: _ChatCall, weights: str) -> Sampler:
         emulation, defects, draw_key = self.emulation, self.emulation.defects, call.draw_key
         temperature = self._temperature(call.chat)
-        noisy = emulation.noise and uniforms(self._root, b"noise", draw_key)[0] < emulation.noise
+        share = max(emulation.noise, defects.load_noise if call.loaded else 0.0)
+        noisy = share and uniforms(self._root, b"noise", draw_key)[0] < share
         if temperature <= 0 and noisy:
             temperature = 1.0
         elif call.chat.seed is not None and not defects.seed_ignored:
@@ -257,7 +271,8 @@ class EmulatedProvider:
 
     def _reply(self, call: _ChatCall) -> ChatReply:
         emulation, defects = self.emulation, self.emulation.defects
-        chat, tokens_max = call.chat, self._tokens_max(call.chat)
+        chat, thoughts = call.chat, self._thoughts(call)
+        tokens_max = self._tokens_max(chat) - tokens_in(thoughts)
         skill, weights = emulation.skill, emulation.weights
         if self._routed(call.draw_key):
             skill, weights = defects.routed_skill, f"{emulation.weights} routed"
@@ -265,9 +280,10 @@ class EmulatedProvider:
         tokens: tuple[Token, ...] = ()
         ended: Stop = "ended"
         if call.turn is None or call.instance is None:
-            tokens = generate_text(sampler, call.read.state, tokens_max=tokens_max)
+            if tokens_max > 0:
+                tokens = generate_text(sampler, call.read.state, tokens_max=tokens_max)
             text = "".join(token.text for token in tokens)
-            if len(tokens) == tokens_max:
+            if len(tokens) >= tokens_max:
                 ended = "cut"
         else:
             text = self._play_turn(call, call.turn, call.instance, sampler, skill)
@@ -276,20 +292,42 @@ class EmulatedProvider:
         if defects.template == "other" and uniforms(b"leak", call.read.state)[0] < LEAK_SHARE:
             text = LEAK + text
         if len(text) > tokens_max * CHARACTERS_A_TOKEN:
-            text, ended = text[: tokens_max * CHARACTERS_A_TOKEN], "cut"
+            text, ended = text[: max(tokens_max, 0) * CHARACTERS_A_TOKEN], "cut"
         completion_tokens = tokens_in(text)
         found = [place for stop in chat.stop if (place := text.find(stop)) >= 0]
         if found and not defects.stop_ignored:
             text, ended = text[: min(found)], "stopped"
             completion_tokens = tokens_in(text) + 1
-        return ChatReply(
-            text=_with_text_defects(text, defects),
+        reply = ChatReply(
+            text=with_text_defects(text, defects),
             ended=ended,
-            prompt_tokens=call.read.tokens,
-            completion_tokens=completion_tokens,
+            prompt_tokens=round(call.read.tokens * defects.prompt_tokens_factor),
+            completion_tokens=completion_tokens + tokens_in(thoughts),
             fingerprint=_fingerprint(weights if defects.routed_admitted else emulation.weights),
             tokens=() if defects.logprobs == "dropped" else tokens,
+            thoughts=thoughts,
+            thought_tokens=tokens_in(thoughts),
+            upstream=self._upstream(call),
         )
+        leaks = self._happens(defects.thoughts_leaked, b"leaked", call.draw_key)
+        return with_thoughts_in_text(reply) if leaks and thoughts else reply
+
+    def _thoughts(self, call: _ChatCall) -> str:
+        """Returns what the model thinks before this reply, as far as the request's maximum allows."""
+        if not self.emulation.thoughts or call.wire is not _OPENAI:
+            return ""
+        effort = None if self.emulation.defects.effort_ignored else call.chat.effort
+        tokens = thought_length(self.emulation.thoughts, effort, self._root, call.draw_key)
+        return thought_text(min(tokens, self._tokens_max(call.chat)), call.read.state)
+
+    def _upstream(self, call: _ChatCall) -> str | None:
+        changes = self.emulation.defects.upstream_changes
+        if not changes:
+            return None
+        return UPSTREAMS[self._happens(changes, b"upstream", call.draw_key)]
+
+    def _happens(self, share: float, event: bytes, draw_key: bytes) -> bool:
+        return bool(share) and uniforms(self._root, event, draw_key)[0] < share
 
     def _play_turn(
         self,
@@ -343,7 +381,7 @@ class EmulatedProvider:
             self._account.settle(input_tokens=0, output_tokens=reply.completion_tokens, now_s=now_s)
             text = with_format_errors(reply.text, self.emulation.form_errors, chance)
             text = with_format_errors(text, defects.form_errors, chance)
-            return self._respond_with(call, replace(reply, text=_with_text_defects(text, defects)), headers)
+            return self._respond_with(call, replace(reply, text=with_text_defects(text, defects)), headers)
 
         forwarded = {
             "Content-Type": "application/json",
@@ -358,6 +396,8 @@ class EmulatedProvider:
         wire, chat, chance = call.wire, call.chat, call.chance
         statistics, faults = self.statistics, self.emulation.faults
         name = "".join(part.hex() for part in chance)
+        if self._happens(self.emulation.defects.served_changes, b"served", call.draw_key):
+            chat = replace(chat, model=f"{chat.model}-other")
         headers += f"x-request-id: {name}\r\n"
         drawn = uniforms(self._root, b"fault", *chance) if faults.rate else None
         fault: Fault | None = None
@@ -400,24 +440,3 @@ def _has_bots(turn: turn_header.TurnReference) -> bool:
 @cache
 def _fingerprint(weights: str) -> str:
     return f"fp_{digest8(weights.encode()).hex()[:10]}"
-
-
-def _with_text_defects(text: str, defects: Defects) -> str:
-    if defects.strip_whitespace:
-        text = text.strip()
-    if defects.lowercase_first:
-        text = text[:1].lower() + text[1:]
-    return text
-
-
-def _last_tokens(messages: tuple[Message, ...], tokens_max: int | None) -> tuple[Message, ...]:
-    """Returns as much of the conversation's end as fits into tokens_max."""
-    if tokens_max is None or prompt_tokens(messages) <= tokens_max:
-        return messages
-    kept: list[Message] = []
-    for message in reversed(messages):
-        left = tokens_max - prompt_tokens((*kept, Message(message.role, "")))
-        if left <= 0:
-            break
-        kept.append(Message(message.role, message.text[-left * CHARACTERS_A_TOKEN :]))
-    return tuple(reversed(kept))

@@ -81,6 +81,11 @@ class Emulator:
     def statistics(self) -> Statistics:
         return self.provider.statistics
 
+    def _in_flight(self) -> int:
+        """Counts the requests that are not answered yet, if the provider's replies depend on them."""
+        counts = self.provider.emulation.defects.load_noise > 0
+        return sum(connection.busy for connection in self.connections) if counts else 1
+
     def respond(self, request: Request) -> Response | Forward | None:
         """Returns the answer or the request to the server behind; None if the provider is dead."""
         now_s = self.clock.now()
@@ -91,7 +96,7 @@ class Emulator:
             self.statistics.requests += 1
             self.statistics.refused += 1
             return Response(503, (wire.error(503, "overloaded", "The queue is full."),))
-        return self.provider.respond(request, now_s, self.clock.wall())
+        return self.provider.respond(request, now_s, self.clock.wall(), in_flight=self._in_flight())
 
     async def fetch(self, forward: Forward) -> Response:
         """Returns the answer of the server behind as ours; 502 if it gave none."""
@@ -119,7 +124,7 @@ class Connection(asyncio.Protocol):
         self._emulator = emulator
         self._transport: asyncio.Transport
         self._buffer = bytearray()
-        self._busy = False
+        self.busy = False
         self._gone = False
         self._last = False
         self._holds_worker = False
@@ -147,7 +152,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
-        if not self._busy:
+        if not self.busy:
             self._next()
         elif len(self._buffer) > BODY_BYTES_MAX:
             self.abort()  # no client sends so much before an answer
@@ -167,7 +172,7 @@ class Connection(asyncio.Protocol):
             return
         if request is None:
             return
-        self._busy = True
+        self.busy = True
         response = self._emulator.respond(request)
         if response is None:
             return
@@ -262,7 +267,7 @@ class Connection(asyncio.Protocol):
 
     def _done(self) -> None:
         self._timer = None
-        self._busy = False
+        self.busy = False
         self._free_worker()
         if self._last and not self._gone:
             self._transport.close()

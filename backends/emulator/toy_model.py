@@ -99,6 +99,19 @@ def prompt_tokens(messages: Sequence[Message], *, other_template: bool = False) 
     return START_TOKENS + sum(each + tokens_in(message.text) for message in messages)
 
 
+def last_tokens(messages: tuple[Message, ...], tokens_max: int | None) -> tuple[Message, ...]:
+    """Returns as much of the conversation's end as fits into tokens_max."""
+    if tokens_max is None or prompt_tokens(messages) <= tokens_max:
+        return messages
+    kept: list[Message] = []
+    for message in reversed(messages):
+        left = tokens_max - prompt_tokens((*kept, Message(message.role, "")))
+        if left <= 0:
+            break
+        kept.append(Message(message.role, message.text[-left * CHARACTERS_A_TOKEN :]))
+    return tuple(reversed(kept))
+
+
 def conversation_state(messages: Sequence[Message], *, other_template: bool = False) -> bytes:
     """Returns the state from which the model generates after these messages."""
     layout = b"other" if other_template else b"own"

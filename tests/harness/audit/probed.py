@@ -15,21 +15,30 @@ from backends.dialects.providers import provider as row_of
 from backends.dialects.responses import HttpResponse
 from backends.emulator.exchange import Request, Response
 from backends.emulator.provider import EmulatedProvider
-from harness.audit.probes.asks import ProbeAsk, first_asks, later_asks
+from backends.emulator.toy_model import prompt_tokens
+from harness.audit.probes.asks import (
+    ProbeAsk,
+    alone_asks,
+    crowd_asks,
+    effort_asks,
+    first_asks,
+    later_asks,
+)
 from harness.core.emulation import Emulation
 from harness.core.records import ProbeRecord
-from harness.core.vocabulary import Prompt, ReplyFormat
+from harness.core.vocabulary import Prompt, ReplyFormat, Sampling
 from tests.world import method
 
 _TALKS = DIALECTS["openai_chat"]
 
 
 @cache
-def probed(emulation: Emulation, name: str = "m/here") -> tuple[ProbeRecord, ...]:
-    """The rows that a check of this provider leaves."""
+def probed(emulation: Emulation, name: str = "m/here", effort: str | None = None) -> tuple[ProbeRecord, ...]:
+    """The rows that a check of this provider leaves. effort: the reasoning_effort of the sweep."""
     at = EmulatedProvider(emulation, find_instance=own_instance, key=None, now_s=0.0)
     rows = _rows(at, first_asks(), name)
-    return (*rows, *_rows(at, later_asks(rows), name))
+    more = [*later_asks(rows), *alone_asks(), *crowd_asks(), *effort_asks(Sampling(reasoning_effort=effort))]
+    return (*rows, *_rows(at, more, name))
 
 
 def _rows(at: EmulatedProvider, asks: Sequence[ProbeAsk], name: str) -> list[ProbeRecord]:
@@ -42,7 +51,9 @@ def _row(at: EmulatedProvider, ask: ProbeAsk, name: str) -> ProbeRecord:
     body = _TALKS.bodies(way)(
         Prompt(messages=ask.messages, reply_format=form, episode="check", item="", seat="probe", turn=0)
     )
-    response = at.respond(Request(b"POST", "/v1/chat/completions", {}, orjson.dumps(body)), 0.0, 0.0)
+    in_flight = len(crowd_asks()) if ask.kind == "crowd" else 1
+    request = Request(b"POST", "/v1/chat/completions", {}, orjson.dumps(body))
+    response = at.respond(request, 0.0, 0.0, in_flight=in_flight)
     assert isinstance(response, Response)
     said = _TALKS.read_answer(
         HttpResponse(status=response.status, headers={}, body=response.pieces[0]), 0.0, row_of("emulator"), ()
@@ -69,4 +80,8 @@ def _row(at: EmulatedProvider, ask: ProbeAsk, name: str) -> ProbeRecord:
         cost_usd=None,
         error_class=None,
         error_text=None,
+        reasoning_effort=ask.sampling.reasoning_effort,
+        reasoning_tokens=said.reasoning_tokens,
+        own_prompt_tokens=prompt_tokens(ask.messages) if ask.kind == "length" else None,
+        in_flight=in_flight,
     )

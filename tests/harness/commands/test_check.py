@@ -69,14 +69,16 @@ def test_check_names_the_defects_of_a_deaf_provider_and_the_audit_names_them_as_
     assert honest["method"] == "m/honest"
     assert honest["limits"] == {"requests": 6000}
     assert [one["subject"] for one in honest["findings"] if one["answer"] == "broken"] == []
+    answers = {one["subject"]: one["answer"] for one in honest["findings"]}
+    assert (answers["own tokenizer"], answers["thoughts"], answers["effort"]) == ("kept", "kept", "untested")
     broken = {one["subject"]: one["sentence"] for one in deaf["findings"] if one["answer"] == "broken"}
     assert "temperature 0 is not served" in broken["temperature"]
     assert "the maximum was 6 tokens" in broken["max tokens"]
     assert "stop" not in broken
-    assert "2 access methods: the check needs at most about 210 calls" in ran.stderr
+    assert "2 access methods: the check needs at most about 314 calls" in ran.stderr
     spent = honest["spent"]
     assert spent["cost_usd"] == pytest.approx((spent["prompt_tokens"] + 2 * spent["completion_tokens"]) / 1e6)
-    assert rows(store, "SELECT method, count(*) >= 102 FROM probes GROUP BY ALL ORDER BY ALL") == [
+    assert rows(store, "SELECT method, count(*) >= 154 FROM probes GROUP BY ALL ORDER BY ALL") == [
         ("m/deaf", True),
         ("m/honest", True),
     ]
@@ -128,3 +130,50 @@ key_env = "LOCKED_KEY"
     assert ran.returncode == 3
     assert "m/locked: models: HTTP 401: Incorrect API key provided." in ran.stdout
     assert "sk-wrong-one" not in ran.stdout + ran.stderr
+
+
+VERIFIED = """
+name = "v"
+[games.taboo]
+items = 1
+[models.m.methods.thinking]
+emulator = { thoughts = 100 }
+reasoning_effort = "medium"
+[models.m.methods.deaf]
+emulator = { thoughts = 100, defects = { effort_ignored = true } }
+reasoning_effort = "medium"
+[models.m.methods.miscounting]
+emulator = { defects = { prompt_tokens_factor = 1.1 } }
+[models.m.methods.leaking]
+emulator = { thoughts = 4, defects = { thoughts_leaked = 0.5 } }
+[models.m.methods.crowded]
+emulator = { latency = { first_s = 0.05 }, defects = { load_noise = 1.0 } }
+concurrency = 64
+[models.m.methods.changing]
+emulator = { defects = { served_changes = 0.2 } }
+[models.m.methods.elsewhere]
+emulator = { defects = { upstream_changes = 0.2 } }
+"""
+
+
+def test_check_finds_what_verifiers_look_for_over_sockets(tmp_path: Path) -> None:
+    """Each planted fault breaks its own subject and no other; an honest model that thinks breaks none."""
+    path = tmp_path / "v.toml"
+    path.write_text(VERIFIED)
+    ran = lightbulb("check", path, "--json")
+    assert ran.returncode == 0, ran.stderr
+    subjects = {"effort", "thoughts", "own tokenizer", "load", "one server"}
+    broken = {}
+    for line in ran.stdout.splitlines():
+        check = json.loads(line)
+        found = {one["subject"] for one in check["findings"] if one["answer"] == "broken"}
+        broken[check["method"].removeprefix("m/")] = found & subjects
+    assert broken == {
+        "thinking": set(),
+        "deaf": {"effort"},
+        "miscounting": {"own tokenizer"},
+        "leaking": {"thoughts"},
+        "crowded": {"load"},
+        "changing": {"one server"},
+        "elsewhere": {"one server"},
+    }

@@ -5,10 +5,18 @@ from __future__ import annotations
 
 import pytest
 
-from harness.audit.probes.asks import expected_cost, first_asks, later_asks
+from harness.audit.probes.asks import (
+    alone_asks,
+    crowd_asks,
+    effort_asks,
+    expected_cost,
+    first_asks,
+    later_asks,
+)
 from harness.audit.probes.interpret import ProbeFinding, interpret_probes
 from harness.audit.probes.rows import Answer
 from harness.core.emulation import Defects, Emulation
+from harness.core.vocabulary import Sampling
 from tests.harness.audit.probed import probed
 
 HONEST = probed(Emulation(), "m/reference")
@@ -17,18 +25,24 @@ HONEST = probed(Emulation(), "m/reference")
 PLANTED: dict[str, tuple[Defects, dict[str, Answer]]] = {
     "temperature ignored": (
         Defects(temperature=1.0),
-        {"temperature": "broken", "words": "broken", "stop": "unclear"},
+        {"temperature": "broken", "words": "broken", "stop": "unclear", "load": "unclear"},
     ),
     "always greedy": (Defects(temperature=0.0), {"temperature": "broken", "seed": "unclear"}),
     "seed ignored": (Defects(seed_ignored=True), {"seed": "broken"}),
     "max tokens ignored": (Defects(max_tokens_ignored=True), {"max tokens": "broken"}),
     "capped": (Defects(output_tokens_max=100), {"output cap": "broken"}),
     "stop ignored": (Defects(stop_ignored=True), {"stop": "broken"}),
-    "hidden prompt": (Defects(system_prompt="You are a pirate."), {"prompt": "broken", "words": "broken"}),
-    "other template": (Defects(template="other"), {"template": "broken", "words": "broken"}),
+    "hidden prompt": (
+        Defects(system_prompt="You are a pirate."),
+        {"prompt": "broken", "words": "broken", "own tokenizer": "broken"},
+    ),
+    "other template": (
+        Defects(template="other"),
+        {"template": "broken", "words": "broken", "own tokenizer": "broken"},
+    ),
     "context cut": (
         Defects(context_tokens_max=500),
-        {"context": "broken", "prompt": "unclear", "template": "unclear"},
+        {"context": "broken", "prompt": "unclear", "template": "unclear", "own tokenizer": "broken"},
     ),
     "small letters": (Defects(lowercase_first=True), {"letters": "broken", "words": "broken"}),
     "routed, admitted": (
@@ -40,6 +54,7 @@ PLANTED: dict[str, tuple[Defects, dict[str, Answer]]] = {
             "temperature": "unclear",
             "stop": "unclear",
             "seed": "unclear",
+            "load": "unclear",
         },
     ),
     "routed": (
@@ -50,6 +65,7 @@ PLANTED: dict[str, tuple[Defects, dict[str, Answer]]] = {
             "temperature": "unclear",
             "stop": "unclear",
             "seed": "unclear",
+            "load": "unclear",
         },
     ),
     "noise in the weights": (Defects(weights_noise=0.3), {"words": "broken"}),
@@ -66,7 +82,11 @@ def findings(emulation: Emulation, name: str = "m/here") -> dict[str, ProbeFindi
 
 
 def not_kept(found: dict[str, ProbeFinding]) -> dict[str, Answer]:
-    return {subject: one.answer for subject, one in found.items() if one.answer != "kept"}
+    """Returns what is not kept; no sweep here sets a reasoning_effort."""
+    assert found["effort"].answer == "untested"
+    return {
+        subject: one.answer for subject, one in found.items() if one.answer != "kept" and subject != "effort"
+    }
 
 
 @pytest.mark.parametrize("planted", PLANTED)
@@ -101,6 +121,7 @@ def test_a_method_without_a_reference_is_judged_alone() -> None:
         "prompt",
         "template",
         "words",
+        "effort",
     }
 
 
@@ -126,8 +147,11 @@ def test_uncounted_answers_are_named() -> None:
 
 def test_the_cost_said_before_is_no_less_than_the_cost_after() -> None:
     """The announced cost covers that of an obedient provider."""
-    calls, prompt, completion = expected_cost()
-    assert calls >= len(first_asks()) + len(later_asks(HONEST)) == len(HONEST)
+    calls, prompt, completion = expected_cost(Sampling())
+    first = (*first_asks(), *alone_asks(), *crowd_asks())
+    assert calls >= len(first) + len(later_asks(HONEST)) == len(HONEST)
+    with_effort, _, _ = expected_cost(Sampling(reasoning_effort="high"))
+    assert with_effort == calls + len(effort_asks(Sampling(reasoning_effort="high")))
     assert completion >= sum(row.completion_tokens or 0 for row in HONEST)
     assert prompt >= 0.8 * sum(
         row.prompt_tokens or 0 for row in HONEST

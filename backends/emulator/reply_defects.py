@@ -1,0 +1,24 @@
+"""Planted defects of a finished reply: letters, white space, and thoughts that stand in its text. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from backends.emulator.formats import ChatReply
+from harness.core.emulation import Defects
+
+
+def with_text_defects(text: str, defects: Defects) -> str:
+    """Returns the text with the changes that the defects ask for."""
+    if defects.strip_whitespace:
+        text = text.strip()
+    if defects.lowercase_first:
+        text = text[:1].lower() + text[1:]
+    return text
+
+
+def with_thoughts_in_text(reply: ChatReply) -> ChatReply:
+    """Returns the reply of a server that does not separate thoughts."""
+    return replace(
+        reply, text=f"<think>\n{reply.thoughts}\n</think>\n\n{reply.text}", thoughts="", thought_tokens=0
+    )
