@@ -23,8 +23,8 @@ class FailureMonitor:
 
     A call counts as served from the moment it is sent until it fails: refusals are known within milliseconds
     and services after seconds, so that by their answers alone the last seconds would seem to hold nothing but
-    failures. Calls since the sum was last 0 are a run; they count for the usual share only when the sum has
-    come back to 0.
+    failures. A failure while the sum is 0 begins a run, which lasts until the sum is 0 again. Its failures
+    and the calls that were sent in it count for the usual share only when it is over.
 
     near_limit   set where failures have become more frequent before: a smaller rise is evidence there"""
 
@@ -35,7 +35,7 @@ class FailureMonitor:
         self._step_served = 0.0
         self._run_calls = 0
         self._run_failures = 0
-        self._in_flight = 0  # when the run began, without the call that began it
+        self._in_flight = 0  # when the run began, the call that failed included
         self.near_limit = False
 
     @property
@@ -50,9 +50,11 @@ class FailureMonitor:
 
     @property
     def share(self) -> float:
-        """Failures in the run for each call that was sent in it, at most 1. It is too large where calls that
-        were sent before the run fail; it serves to compare a cut with its effect."""
-        return min(1.0, self._run_failures / max(1, self._run_calls))
+        """Failures in the run for each call that was sent in it, the first one that failed included, at most
+        1. It serves to compare a cut with its effect, and is too large where calls that were sent before the
+        run fail. That is on purpose: with the share of `counts` cuts that had found the number of places of a
+        provider were undone."""
+        return min(1.0, self._run_failures / (1 + self._run_calls))
 
     @property
     def counts(self) -> tuple[int, int]:
@@ -85,7 +87,7 @@ class FailureMonitor:
             raised = min(raised, RAISED_NEAR_LIMIT * usual)
         self._step_served = log((1.0 - usual) / (1.0 - raised))
         if self._sum == 0.0:
-            self._run_calls, self._in_flight = 1, in_flight - 1
+            self._in_flight = in_flight
             self._sum = log(raised / usual)
         else:
             self._sum += log(raised / usual) + self._step_served

@@ -117,7 +117,7 @@ def test_a_run_whose_sum_comes_back_to_0_is_over() -> None:
     assert not monitor.quiet
     monitor.sent()
     assert monitor.quiet
-    assert monitor.usual == pytest.approx((100 / 7 + 1) / 103)
+    assert monitor.usual == pytest.approx((100 / 7 + 1) / 102)
 
 
 def test_a_run_that_is_dropped_leaves_nothing() -> None:
@@ -160,7 +160,7 @@ def one_failure_after(quiet_calls: int) -> FailureMonitor:
     half of the first hundred failed."""
     monitor = FailureMonitor()
     monitor.accept(0.5)
-    for _ in range(quiet_calls):
+    for _ in range(quiet_calls + 1):
         monitor.sent()
     monitor.failed(1)
     for _ in range(5):
@@ -184,8 +184,9 @@ def test_the_usual_share_is_that_of_all_calls() -> None:
 
 
 def test_a_new_monitor_holds_one_failure_in_a_hundred() -> None:
-    """One more failure, and the run of seven calls that it begins: two in 107."""
+    """One more failure, and the run of seven calls that it begins: two in 107. Each call counts once."""
     monitor = FailureMonitor()
+    monitor.sent()
     monitor.failed(1)
     for _ in range(6):
         monitor.sent()
