@@ -198,7 +198,7 @@ class Caller:
             return await self._try(route, prompt, place, tries.failed, remainder, self.clock.now())
 
         retrying = tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception(tries.allow_another), sleep=self.clock.sleep, reraise=True
+            retry=tenacity.retry_if_exception(tries.allow_another), sleep=self.clock.sleep
         )
         return await retrying(pause_and_try)
 

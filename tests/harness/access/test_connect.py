@@ -163,6 +163,30 @@ def test_servers_are_asked_before_play(tmp_path: Path) -> None:
     anyio.run(scenario)
 
 
+@pytest.mark.parametrize(
+    ("method", "advice"),
+    [
+        ("", "the method has no key: set key_env, or check base_url"),
+        ('key_env = "KEY"', "check the key in KEY; if it is right, check base_url"),
+    ],
+)
+def test_a_refused_key_is_named_before_the_address(tmp_path: Path, method: str, advice: str) -> None:
+    """The server wants another key than the method has, or a key where it has none."""
+
+    async def scenario() -> None:
+        async with serving(Emulation(served="llama"), key="right") as emulator:
+            text = (
+                f'[models.m.methods.a]\nbase_url = "{emulator.base_url}"\nserved_name = "llama"\n{method}\n'
+            )
+            made = connector(tmp_path, text, KEY="wrong")
+            async with made.connected(Rows()) as live:
+                with pytest.raises(SpecError) as caught:
+                    await made.prove(live)
+        assert str(caught.value).endswith(advice)
+
+    anyio.run(scenario)
+
+
 def test_the_retry_policy_is_the_sweeps(tmp_path: Path) -> None:
     """The three keys of [retry] reach the policy."""
     made = connector(tmp_path, BOTS + "[retry]\ntries_max = 4\ndeadline_s = 77\nwait_max_s = 11\n")

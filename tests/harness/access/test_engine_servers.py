@@ -10,7 +10,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from harness.access.engine_servers import EngineServers, load_reader
+from harness.access.engine_servers import EngineServers, engine_users, load_reader
 from harness.config.load import parse_sweep
 from harness.core.clock import RealClock
 from harness.core.records import EngineSample, Record
@@ -127,3 +127,17 @@ base_url = "http://127.0.0.1:9/v1"
     anyio.run(main)
     samples = [row for row in rows.all if isinstance(row, EngineSample)]
     assert {(sample.base_url, sample.running) for sample in samples} == {(reporting, 24)}
+
+
+def test_an_engine_serves_the_stated_name_or_that_of_the_model() -> None:
+    """`served_name` is what the server is asked for; without it the name is the model's."""
+    engine = 'engine = { kind = "vllm", weights = "w" }\n'
+    spec = parse_sweep(
+        sweep(f'[models.m.methods.a]\n{engine}[models.m.methods.b]\n{engine}served_name = "other"\n'),
+        source="s.toml",
+        known_games=["taboo"],
+    )
+    names = {
+        tuple(users): server.served_name for (server, _), users in engine_users(spec.methods(), str).items()
+    }
+    assert names == {("m/a",): "m", ("m/b",): "other"}

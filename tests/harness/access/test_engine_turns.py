@@ -84,6 +84,12 @@ def test_lanes_join_the_first_turn_with_room() -> None:
         ("m/c", "m/behind"),
         ("m/a+m/c",),
     )
+    assert divide(lanes, servers, Capacity(memory_gb=1, engines=9), of_one_each) == (
+        ("m/a", "m/held", "m/bots"),
+        ("m/b",),
+        ("m/c", "m/behind"),
+        ("m/a+m/c",),
+    )
 
 
 def test_turns_play_a_whole_session_each(tmp_path: Path) -> None:
@@ -135,7 +141,9 @@ def test_interim_analyses_keep_all_lanes_in_one_turn() -> None:
         return len(engine_turns(spec, spec.seatings(), source=Path("s.toml"), engines_max=1))
 
     one, *_ = ENGINES.split("b.engine")
-    assert turns_of(ENGINES) > 1
+    two, *_ = ENGINES.split("c.engine")
+    assert turns_of(ENGINES) == 4
+    assert turns_of(two) == 2
     assert turns_of(ENGINES.replace("[models", '[audit]\nstop = "early"\n[models', 1)) == 1
     assert turns_of(one) == 1
 

@@ -88,6 +88,14 @@ def test_few_refusals_and_no_answer_leave_episodes_pending() -> None:
     assert str(tally.closing) == "2 episodes got no usable reply: HTTP 400: no"
 
 
+def test_the_first_of_several_refusals_is_the_reason() -> None:
+    """Two episodes are refused in different words; the end of the run names those of the first answer."""
+    world, tally = play(lambda number: Rejected(f"HTTP 400: {'abc'[number]}", status=400), count=2)
+    first, second = (row.error_text for row in world.rows.calls)
+    assert first != second
+    assert str(tally.closing) == f"2 episodes got no usable reply: {first}"
+
+
 def test_an_unknown_end_leaves_its_episode_pending_and_keeps_the_text() -> None:
     """Beside good answers it closes nothing; a later run, told of the end, asks again."""
     world, tally = play(lambda number: unknown_end(number) if number in (3, 30) else None)
