@@ -149,14 +149,16 @@ def _own_loop(game: ForeignGame, jobs: Sequence[tuple[Instance, int]]) -> list[d
         )
         for instance, number in jobs
     ]
-    ended = subprocess.run(
-        command,
-        input="\n".join(lines),
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONHASHSEED": "0"},
-        check=False,
-    )
+    with TemporaryDirectory() as folder:  # clemcore writes clembench.log into the current folder
+        ended = subprocess.run(
+            command,
+            input="\n".join(lines),
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PYTHONHASHSEED": "0"},
+            cwd=folder,
+            check=False,
+        )
     answers = [json.loads(line) for line in ended.stdout.splitlines()]
     if len(answers) != len(jobs):
         raise SystemExit(f"clemcore's own loop ended early:\n{ended.stderr[-2000:]}")

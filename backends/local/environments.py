@@ -1,11 +1,11 @@
 """Installs engines and libraries of games, each into a Python environment of its own.
 
-Knows folders and pip; engine_kinds.py lists the engines, harness/foreign_games/libraries.py the libraries of
-games. The Python that runs this program makes the
-environments, so that an engine's pinned packages never conflict with ours.
+Makes each environment in a folder of its own, with pip and the Python that runs this program, so that an
+engine's pinned packages never conflict with ours. engine_kinds.py lists the engines,
+harness/foreign_games/libraries.py the libraries of games.
 Keeps: an environment is used only after it is complete and its engine could be imported; two processes never
 build one at the same time; nothing is downloaded for a machine that cannot run the engine.
-Does not promise: to remove old environments."""
+Does not promise to remove old environments."""
 
 from __future__ import annotations
 
@@ -145,8 +145,8 @@ def exclusive_lock(folder: Path, notify: Notify) -> Iterator[int]:
 def build(kind: EnvironmentKind, folder: Path, lock: int, notify: Notify) -> None:
     python = str(folder / "bin" / "python")
 
-    def step(*command: str) -> list[str]:
-        return run_logged(command, kind, folder / LOG, lock, notify)
+    def step(*command: str, cwd: Path | None = None) -> list[str]:
+        return run_logged(command, kind, folder / LOG, lock, notify, cwd)
 
     step(sys.executable, "-m", "venv", str(folder))
     # Not compiled to bytecode, which takes 100 s: most of the modules are never imported.
@@ -157,9 +157,8 @@ def build(kind: EnvironmentKind, folder: Path, lock: int, notify: Notify) -> Non
     stated = f"{kind.modules[0]}.__version__"
     if kind.distribution is not None:
         stated = f"importlib.metadata.version({kind.distribution!r})"
-    version = step(
-        python, "-c", f"import importlib.metadata, {', '.join(kind.modules)}; print(); print({stated})"
-    )[-1]
+    code = f"import importlib.metadata, {', '.join(kind.modules)}; print(); print({stated})"
+    version = step(python, "-c", code, cwd=folder)[-1]  # some packages write files where they are imported
     (folder / "freeze.txt").write_text(
         "\n".join(step(python, "-m", "pip", "freeze")) + "\n", encoding="utf-8"
     )
@@ -198,12 +197,19 @@ def check_version(engine: Engine) -> None:
 
 
 def run_logged(
-    command: tuple[str, ...], kind: EnvironmentKind, path: Path, lock: int, notify: Notify
+    command: tuple[str, ...],
+    kind: EnvironmentKind,
+    path: Path,
+    lock: int,
+    notify: Notify,
+    cwd: Path | None = None,
 ) -> list[str]:
     """Runs one step of an installation; returns the lines that it wrote, which also go to the log.
 
+    path  of the log
     lock  descriptor that the step inherits: if this process is killed, the step continues and the lock
-          stays"""
+          stays
+    cwd   the folder to run it in; None: that of this process"""
     lines: list[str] = []
     with open(path, "a", encoding="utf-8") as log:
         print("$", *command, file=log, flush=True)
@@ -216,6 +222,7 @@ def run_logged(
             errors="replace",
             env=pip_environ(os.environ),
             pass_fds=(lock,),
+            cwd=cwd,
         ) as step:
             assert step.stdout is not None
             for line in step.stdout:

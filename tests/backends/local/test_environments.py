@@ -243,7 +243,7 @@ def little(folder: Path, code: str) -> EngineKind:
 def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """Returns an engine in a cache of its own that contained an incomplete environment."""
     folder = tmp_path_factory.mktemp("made")
-    kind = little(folder, "__version__ = '1.5'")
+    kind = little(folder, "__version__ = '1.5'\nopen('little.log', 'w').close()")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LIGHTBULB_CACHE", str(folder / "cache"))
         assert find(kind) is None
@@ -270,6 +270,12 @@ def test_an_environment_is_made_once(made: Engine) -> None:
     assert not said
     (entry,) = installed()
     assert (entry.kind, entry.version, entry.packages) == ("little", "1.5", made.kind.packages)
+
+
+def test_what_a_package_writes_at_its_import_stays_in_its_environment(made: Engine) -> None:
+    """The package opens a log in the current folder, as clemcore does: none appears in the user's."""
+    assert (engine_folder(made.kind) / "little.log").exists()
+    assert not Path("little.log").exists()
 
 
 def test_an_environment_with_all_packages_serves_another_engine(made: Engine) -> None:
