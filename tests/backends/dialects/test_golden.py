@@ -33,7 +33,7 @@ from harness.core.vocabulary import (
     ReplyFormat,
     Sampling,
 )
-from tests.backends.test_http import serving
+from tests.backends.http_servers import serving
 from tests.world import method
 
 GOLDEN = Path(__file__).parent / "golden"

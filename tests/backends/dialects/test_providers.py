@@ -22,7 +22,7 @@ from harness.access.methods import resolved
 from harness.config.load import parse_sweep
 from harness.core.clock import RealClock
 from harness.core.vocabulary import Completion, Message, Prompt, ReplyFormat
-from tests.backends.test_http import serving
+from tests.backends.http_servers import serving
 from tests.world import method
 
 DOCS = (Path(__file__).parents[3] / "docs" / "providers.md").read_text("utf-8")

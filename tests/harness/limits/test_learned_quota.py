@@ -1,4 +1,4 @@
-"""Quotas that nobody told us."""
+"""A quota that the provider does not state is learned from refusals."""
 
 from __future__ import annotations
 
@@ -7,55 +7,17 @@ from random import Random
 import pytest
 
 from harness.limits.learned_quota import LearnedQuota
-
-
-class Provider:
-    """Takes so many requests in any minute (or in any second), and says nothing but no."""
-
-    def __init__(self, quota: int, *, span_s: float = 60.0) -> None:
-        self.quota = quota
-        self.span_s = span_s
-        self.taken: list[float] = []
-
-    def retry_after_s(self, now_s: float) -> float | None:
-        """None: taken."""
-        self.taken = [at for at in self.taken if at > now_s - self.span_s]
-        if len(self.taken) < self.quota:
-            self.taken.append(now_s)
-            return None
-        return self.taken[0] + self.span_s - now_s
-
-
-def drive(
-    learned: LearnedQuota,
-    provider: Provider,
-    *,
-    begin_s: float,
-    end_s: float,
-    chance: Random,
-    noise: float = 0.0,
-    of_rate: bool = True,
-) -> tuple[int, int]:
-    """(taken, refused) of a client that sends whenever it may, up to 40 a second, and rests as it is told."""
-    now_s, taken, refused = begin_s, 0, 0
-    while now_s < end_s:
-        wait_s = learned.wait_s(now_s)
-        if wait_s > 0.0:
-            now_s += wait_s
-            continue
-        learned.sent(now_s)
-        rest_s = provider.retry_after_s(now_s)
-        if rest_s is None and chance.random() < noise:
-            rest_s = 0.0
-        if rest_s is None:
-            taken += 1
-            learned.taken(sent_s=now_s)
-        else:
-            refused += 1
-            learned.refused(sent_s=now_s, now_s=now_s, retry_after_s=rest_s, of_rate=of_rate)
-            now_s += rest_s
-        now_s += 0.025
-    return taken, refused
+from tests.harness.limits.learning import (
+    Provider,
+    after_requests,
+    drive,
+    raises,
+    refuse,
+    silences,
+    suspicious,
+    used,
+    with_figure,
+)
 
 
 def test_a_minute_quota_is_found_and_used() -> None:
@@ -122,22 +84,6 @@ def test_a_quota_that_changes_is_followed() -> None:
     assert taken >= 0.9 * 4_500
 
 
-def after_requests(count: int, *, over_s: float) -> LearnedQuota:
-    """Returns what is known after so many requests were taken, evenly over this time."""
-    learned = LearnedQuota()
-    for number in range(count):
-        at_s = over_s * number / count
-        learned.wait_s(at_s)
-        learned.sent(at_s)
-        learned.taken(sent_s=at_s)
-    return learned
-
-
-def refuse(learned: LearnedQuota, at_s: float, *, retry_after_s: float | None, of_rate: bool = False) -> None:
-    learned.sent(at_s)
-    learned.refused(sent_s=at_s, now_s=at_s, retry_after_s=retry_after_s, of_rate=of_rate)
-
-
 def test_three_long_pauses_in_a_row_make_a_figure_and_a_taken_request_between_them_none() -> None:
     """The figure is the most that was taken in a minute; short pauses say nothing of a minute."""
     learned = after_requests(120, over_s=60.0)
@@ -165,18 +111,6 @@ def test_a_refusal_that_is_known_to_be_of_the_rate_makes_a_figure_at_once() -> N
     assert 150 <= learned.per_minute <= 190
 
 
-def test_a_single_long_pause_is_a_suspicion_that_the_last_minute_is_full() -> None:
-    """Nothing is sent until our own minute has room again, but one trial when the pause is over."""
-    learned = after_requests(60, over_s=30.0)
-    refuse(learned, 30.0, retry_after_s=20.0)
-    assert learned.per_minute is None
-    assert learned.wait_s(31.0) > 0.0
-    assert learned.wait_s(50.0) == 0.0
-    few = after_requests(59, over_s=30.0)
-    refuse(few, 30.0, retry_after_s=20.0)
-    assert few.wait_s(31.0) == 0.0
-
-
 def test_many_refusals_of_a_period_make_a_figure_without_three_in_a_row() -> None:
     """Ten in half a minute that ask for a long pause, each after a taken request."""
     learned = after_requests(100, over_s=30.0)
@@ -187,21 +121,6 @@ def test_many_refusals_of_a_period_make_a_figure_without_three_in_a_row() -> Non
         learned.sent(31.5 + number)
         learned.taken(sent_s=31.5 + number)
     assert learned.per_minute is not None
-
-
-def with_figure(per_minute: float) -> LearnedQuota:
-    """Returns what is known with a figure that is past its first minute."""
-    learned = LearnedQuota()
-    learned._set(per_minute, 0.0)
-    return learned
-
-
-def used(learned: LearnedQuota, *, begin_s: float, per_s: float, seconds: int) -> None:
-    for number in range(int(seconds * per_s)):
-        at_s = begin_s + number / per_s
-        learned.wait_s(at_s)
-        learned.sent(at_s)
-        learned.taken(sent_s=at_s)
 
 
 def test_a_figure_that_is_used_without_refusals_is_raised_by_half_a_percent() -> None:
@@ -231,29 +150,6 @@ def test_a_half_minute_of_refusals_lowers_it_to_what_was_taken() -> None:
     assert learned.per_minute == 500.0
 
 
-def test_a_period_begins_after_a_silence() -> None:
-    """The counts from before a silence are not part of the half minute after it."""
-    learned = with_figure(600.0)
-    learned.wait_s(0.0)
-    used(learned, begin_s=0.0, per_s=9.0, seconds=20)
-    learned.end_silence(since_s=20.0, refused=False, now_s=25.0)
-    learned.wait_s(31.0)
-    assert learned.per_minute == 600.0
-    used(learned, begin_s=31.0, per_s=11.0, seconds=23)
-    learned.wait_s(55.0)
-    assert learned.per_minute != 600.0
-
-
-def test_what_a_silence_of_more_than_a_minute_taught_is_forgotten() -> None:
-    """No quota a minute lasts so long; the figure from before the silence is back."""
-    for silence_s, kept in ((61.5, 300.0), (61.6, 600.0)):
-        learned = with_figure(600.0)
-        learned.begin_silence()
-        learned._set(300.0, 10.0)
-        learned.end_silence(since_s=10.0, refused=True, now_s=10.0 + silence_s)
-        assert learned.per_minute == kept
-
-
 def test_a_refusal_that_says_nothing_of_a_rate_sets_no_figure() -> None:
     """A hundred refusals of calls beyond a number in flight, with a short pause or none: nothing is
     learned."""
@@ -265,45 +161,6 @@ def test_a_refusal_that_says_nothing_of_a_rate_sets_no_figure() -> None:
     assert learned.changes == 0
 
 
-def silences(*lengths_s: float, requests: int = 100) -> LearnedQuota:
-    """Sends that many requests in ten seconds before each silence, of which each ends when a request is
-    taken."""
-    learned, now_s = LearnedQuota(), 0.0
-    for length_s in lengths_s:
-        for _ in range(requests):
-            learned.sent(now_s)
-            learned.taken(sent_s=now_s)
-            now_s += 10.0 / requests
-        learned.begin_silence()
-        learned.end_silence(since_s=now_s, refused=True, now_s=now_s + length_s)
-        now_s += length_s
-    return learned
-
-
-def test_two_silences_after_as_many_requests_are_a_quota() -> None:
-    """100 requests, 50 s without service, 100 requests, 50 s: 100 a minute. One such silence is none yet."""
-    assert silences(50.0).per_minute is None
-    assert silences(50.0, 50.0).per_minute == 100.0
-
-
-def test_what_was_learned_in_an_outage_is_forgotten() -> None:
-    """Refused for longer than a minute: no quota a minute lasts so long, and the figure before it holds
-    again."""
-    learned = LearnedQuota()
-    for second in range(10):
-        learned.sent(float(second))
-        learned.taken(sent_s=float(second))
-    learned.begin_silence()
-    for number in range(4):
-        learned.sent(10.0 + number)
-        learned.refused(sent_s=10.0 + number, now_s=10.1 + number, retry_after_s=20.0, of_rate=False)
-    assert learned.per_minute is not None
-    learned.end_silence(since_s=10.0, refused=True, now_s=100.0)
-    assert learned.per_minute is None
-    assert learned.wait_s(100.0) == 0.0
-    assert silences(90.0, 90.0).per_minute is None
-
-
 def test_random_refusals_that_count_as_a_rate_lower_it_no_more_than_before() -> None:
     """A figure once learned is lowered by refusals only as far as a recent minute took less."""
     learned = silences(50.0, 50.0)
@@ -312,30 +169,6 @@ def test_random_refusals_that_count_as_a_rate_lower_it_no_more_than_before() -> 
     learned.refused(sent_s=200.0, now_s=200.05, retry_after_s=None, of_rate=False)
     assert learned.per_minute == 100.0
     assert learned.changes == changes
-
-
-def test_short_silences_are_no_quota() -> None:
-    """Silences of less than five seconds come by chance where many calls fail."""
-    for length_s, figure in ((4.9, None), (5.0, 100.0)):
-        learned = LearnedQuota()
-        for begin_s in (100.0, 170.0):
-            for number in range(100):
-                learned.sent(begin_s + 0.1 * number)
-            learned.begin_silence()
-            learned.end_silence(since_s=begin_s + 10.0, refused=True, now_s=begin_s + 10.0 + length_s)
-        assert learned.per_minute == figure
-
-
-def test_two_silences_lower_a_figure_that_was_too_high() -> None:
-    """A known figure is replaced by a lower one that two silences show, and not by a higher one."""
-    for known, figure in ((900.0, 100.0), (50.0, 50.0)):
-        learned = with_figure(known)
-        for begin_s in (100.0, 160.0):
-            for number in range(100):
-                learned.sent(begin_s + 0.1 * number)
-            learned.begin_silence()
-            learned.end_silence(since_s=begin_s + 10.0, refused=True, now_s=begin_s + 30.0)
-        assert learned.per_minute == figure
 
 
 def test_a_pace_counts_from_the_first_request_whenever_that_was() -> None:
@@ -361,20 +194,6 @@ def test_the_most_in_a_minute_leaves_out_what_is_a_minute_old() -> None:
     assert learned.per_minute == 10.0
 
 
-def test_a_trial_that_is_taken_when_room_was_just_made_confirms_the_suspicion() -> None:
-    """Sixty in the first second, then a refusal that asks to wait until they are a minute old."""
-    for trial_s, figure in ((60.0, 60.0), (62.0, None)):
-        learned = LearnedQuota()
-        for number in range(60):
-            learned.sent(0.01 * number)
-            learned.taken(sent_s=0.01 * number)
-        refuse(learned, 30.0, retry_after_s=trial_s - 30.0)
-        assert learned.wait_s(31.0) > 0.0
-        learned.sent(trial_s)
-        learned.taken(sent_s=trial_s)
-        assert learned.per_minute == figure
-
-
 def test_three_long_pauses_in_a_row_are_needed_from_the_first_request_on() -> None:
     """Exactly 5 s is a long pause. If nothing was taken at all the figure is one a minute."""
     learned = LearnedQuota()
@@ -382,16 +201,6 @@ def test_three_long_pauses_in_a_row_are_needed_from_the_first_request_on() -> No
         assert (learned.per_minute, learned.changes) == (None, 0)
         refuse(learned, float(number), retry_after_s=5.0)
     assert (learned.per_minute, learned.changes) == (1.0, 1)
-
-
-def test_a_short_silence_breaks_a_row_of_refusals() -> None:
-    """Two refusals before it and two after it are not three in a row."""
-    learned = after_requests(30, over_s=10.0)
-    for at_s in (10.0, 11.0, 13.0, 14.0):
-        if at_s == 13.0:
-            learned.end_silence(since_s=10.0, refused=True, now_s=12.0)
-        refuse(learned, at_s, retry_after_s=30.0)
-    assert learned.per_minute is None
 
 
 def test_ten_refusals_among_few_requests_make_a_figure_and_nine_do_not() -> None:
@@ -438,81 +247,6 @@ def test_what_was_in_flight_when_a_figure_was_set_does_not_lower_it() -> None:
     assert learned.changes == 2
 
 
-def suspicious(*bursts: tuple[float, int], refused_s: float, retry_after_s: float) -> LearnedQuota:
-    """Returns what is known after so many requests at each of these moments and one refusal."""
-    learned = LearnedQuota()
-    for at_s, count in bursts:
-        for _ in range(count):
-            learned.sent(at_s)
-            learned.taken(sent_s=at_s)
-    refuse(learned, refused_s, retry_after_s=retry_after_s)
-    return learned
-
-
-def test_after_a_suspicion_the_last_minute_has_to_make_room() -> None:
-    """Sixty in a minute were too many: the next waits until the first of them is a minute old, by whole
-    seconds."""
-    learned = suspicious((0.0, 1), (10.0, 59), refused_s=30.0, retry_after_s=100.0)
-    assert learned.wait_s(31.0) == 30.0
-    assert learned.wait_s(60.5) == 0.5
-    assert learned.wait_s(61.0) == 0.0
-    learned.sent(61.0)
-    assert learned.wait_s(62.0) == 9.0
-
-
-def test_a_suspicion_lasts_for_a_minute_and_a_second() -> None:
-    """Later the last minute may hold more."""
-    learned = suspicious((0.0, 60), refused_s=30.0, retry_after_s=20.0)
-    for _ in range(60):
-        learned.sent(62.0)
-    assert learned.wait_s(90.5) == 62.0 + 61.0 - 90.5
-    assert learned.wait_s(91.0) == 0.0
-
-
-def test_a_trial_that_is_taken_while_the_minute_is_not_full_ends_a_suspicion() -> None:
-    """The room was made long before: the provider may count as we do, or not at all."""
-    for taken, wait_s in ((True, 0.0), (False, 60.0)):
-        learned = suspicious((0.0, 60), refused_s=30.0, retry_after_s=40.0)
-        learned.sent(70.0)
-        if taken:
-            learned.taken(sent_s=70.0)
-        for _ in range(60):
-            learned.sent(71.0)
-        assert learned.per_minute is None
-        assert learned.wait_s(72.0) == wait_s
-
-
-@pytest.mark.parametrize(("trial_s", "figure"), [(60.0, 60.0), (60.9, 60.0), (61.0, None)])
-def test_room_was_just_made_if_a_request_was_a_minute_old_less_than_a_second_ago(
-    trial_s: float, figure: float | None
-) -> None:
-    """A trial that is taken then makes of the suspicion a figure."""
-    learned = suspicious((0.0, 60), refused_s=30.0, retry_after_s=30.0)
-    learned.sent(trial_s)
-    learned.taken(sent_s=trial_s)
-    assert learned.per_minute == figure
-
-
-@pytest.mark.parametrize(
-    ("bursts", "trial_s", "wait_s"),
-    [(((1.0, 60),), 50.0, 0.0), (((1.0, 1), (10.0, 59)), 62.5, 7.0)],
-)
-def test_a_trial_that_is_taken_while_the_minute_is_full_ends_the_look_back(
-    bursts: tuple[tuple[float, int], ...], trial_s: float, wait_s: float
-) -> None:
-    """Sixty others in the last minute, at a figure of sixty: the provider counts otherwise. With 59 the
-    minute that the trial fills is waited for."""
-    learned = with_figure(120.0)
-    for at_s, count in bursts:
-        for _ in range(count):
-            learned.sent(at_s)
-    refuse(learned, 30.0, retry_after_s=trial_s - 30.0)
-    assert learned.per_minute == 60.0
-    learned.sent(trial_s)
-    learned.taken(sent_s=trial_s)
-    assert learned.wait_s(int(trial_s) + 2.0) == wait_s
-
-
 @pytest.mark.parametrize(
     ("per_minute", "sent", "refused", "after"),
     [
@@ -543,17 +277,6 @@ def test_half_a_minute_raises_a_figure_keeps_it_or_lowers_it(
     assert learned.per_minute == per_minute
     learned.wait_s(30.0)
     assert learned.per_minute == after
-
-
-def raises(learned: LearnedQuota, *, begin_s: float, periods: int) -> list[float]:
-    """Returns by how much each of so many half minutes of full use raises the figure, in percent."""
-    found = []
-    for period in range(periods):
-        before = learned.per_minute or 0.0
-        learned._period_sent = 10_000_000
-        learned.wait_s(begin_s + 30.0 * period)
-        found.append(round(100.0 * ((learned.per_minute or 0.0) / before - 1.0), 3))
-    return found
 
 
 def test_raises_double_after_five_and_begin_anew_after_refusals() -> None:
@@ -611,32 +334,3 @@ def test_after_a_minute_short_pauses_count_by_the_minute_too() -> None:
     learned = suspicious((0.0, 30), (30.0, 30), refused_s=50.0, retry_after_s=30.0)
     refuse(learned, 60.0, retry_after_s=1.0, of_rate=True)
     assert learned.per_minute == 60.0
-
-
-@pytest.mark.parametrize(
-    ("first", "second", "apart_s", "known", "figure", "changes"),
-    [
-        (100, 100, 180.0, None, 100.0, 1),
-        (100, 100, 181.0, None, None, 0),  # too long ago
-        (100, 80, 60.0, None, 100.0, 1),  # they differ by a fifth
-        (100, 79, 60.0, None, None, 0),
-        (80, 100, 60.0, None, 100.0, 1),
-        (79, 100, 60.0, None, None, 0),
-        (1, 1, 60.0, None, 1.0, 1),
-        (0, 0, 60.0, None, None, 0),  # nothing was taken
-        (100, 100, 60.0, 101.0, 100.0, 2),
-        (100, 100, 60.0, 100.0, 100.0, 1),  # no more than is known
-    ],
-)
-def test_two_silences_are_alike_in_their_requests_and_follow_each_other(
-    first: int, second: int, apart_s: float, known: float | None, figure: float | None, changes: int
-) -> None:
-    """The larger count is the figure, if the two differ by no more than a fifth of it."""
-    learned = LearnedQuota()
-    if known is not None:
-        learned._set(known, 0.0)
-    for begin_s, count in ((1_000.0, first), (1_000.0 + apart_s, second)):
-        for _ in range(count):
-            learned.sent(begin_s - 1.0)
-        learned.end_silence(since_s=begin_s, refused=True, now_s=begin_s + 50.0)
-    assert (learned.per_minute, learned.changes) == (figure, changes)
