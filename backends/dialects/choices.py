@@ -55,7 +55,8 @@ def read_choices(
 
 
 class _Reply:
-    """The reply that the objects of one answer spell. `add` runs for every event of a stream: it is tuned."""
+    """Puts a reply together from the JSON objects of one answer. `add` runs for every event of a stream, so
+    it is tuned."""
 
     _finish_reason: str | None = None
     _index: int | None = None
@@ -165,8 +166,8 @@ class _Reply:
         answer, metadata, row = self._answer, self._metadata(), self._row
         usage = _largest(self._usages)
         prompt_tokens, completion_tokens = _counts(usage)
-        # A gateway whose upstream gave nothing writes an end all the same, but no place for a text and no
-        # usage.
+        # A gateway writes a finish reason even if its upstream sent nothing. Its answer then has neither a
+        # place for a text nor token counts.
         if not self._has_reply and (self._finish_reason is None or completion_tokens is None):
             raise chunks.broken or Garbled(
                 f"the answer contains no reply: {answer.start()}",

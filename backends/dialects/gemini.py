@@ -110,7 +110,7 @@ def read_models(answer: HttpResponse, row: Provider = _ROW) -> tuple[str, ...] |
 
 
 class _Reply:
-    """The reply that the objects of one answer spell."""
+    """Puts a reply together from the JSON objects of one answer."""
 
     def __init__(self, answer: HttpResponse, wall_s: float, row: Provider) -> None:
         self._answer = answer

@@ -157,7 +157,9 @@ def _content_parts(parts: list[object], thoughts: str | None) -> ReplyParts:
 
 
 def _texts(value: object) -> list[str]:
-    """Returns the texts of a part: none, one, or those of a list; raises Garbled for anything else."""
+    """Returns the texts of a part as a list, which is empty if the part has none.
+
+    raises  Garbled if the part is neither a text nor a list of texts"""
     if value is None or isinstance(value, str):
         return [value] if value else []
     if isinstance(value, dict) and isinstance(value.get("value"), str):

@@ -117,9 +117,9 @@ def checked_request(
     usage_in_stream: bool,
     logprobs: int | None,
 ) -> ChatRequest:
-    """Returns the request that these fields, by their names in OpenAI's dialect, make.
+    """Returns a request made of these fields, which have the names of OpenAI's dialect.
 
-    body    its model, messages, temperature, top_p, seed and stream are read; the others are given apart
+    body    gives model, messages, temperature, top_p, seed and stream; the other fields are arguments
     raises  BadRequest"""
     try:
         messages = [Message("system", _text_of(system))] if system else []

@@ -433,7 +433,8 @@ class EmulatedProvider:
 
 
 def _has_bots(turn: turn_header.TurnReference) -> bool:
-    """Returns whether bots play the turn's game; the toy model answers games of other libraries."""
+    """Returns whether bots can answer this turn. Games of other libraries have no bots: the toy model answers
+    them."""
     return game_library(game_of_item(turn.item)) is None
 
 

@@ -3,8 +3,8 @@ Pure.
 
 An engine is foreign code. It gets what programs need to run, what GPUs and mathematical libraries read,
 proxies and certificate files, and what the sweep names in `engine.env`. It never gets a key of the sweep.
-Python's own settings are left out: PYTHONPATH would add our modules, a user's site would add packages, and
-PYTHONDONTWRITEBYTECODE would cost 40 s at each start."""
+It gets no settings of Python: PYTHONPATH would let it import our modules, the user's site-packages could hide
+its own packages, and PYTHONDONTWRITEBYTECODE would cost 40 s at each start."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Estimates the memory of servers before they start, and reads how much memory is free.
 
 Knows the sizes of weights and figures measured for each kind of engine (engine_kinds.py); starts nothing.
-Does not promise: more than an estimate; a long context or many flags change what a server takes."""
+Does not promise that a server takes as much as estimated: a long context or flags change it."""
 
 from __future__ import annotations
 

@@ -3,9 +3,10 @@
 
 Knows the packages gguf (reads and writes the format) and xllamacpp (its library exports llama.cpp's
 `ggml_quantize_chunk`); imports nothing of ours. Every matrix gets the type asked for; vectors keep theirs. A
-matrix whose rows the type cannot divide gets the next larger type that can, and is listed. Writes one line of
-JSON on stdout: type, bits_per_weight, tensors, fallbacks (tensor -> type). Does not promise: the mixtures of
-llama.cpp's own quantiser (Q4_K_M gives some matrices more bits), nor an importance matrix."""
+matrix whose rows the type cannot divide gets the next larger type that can, and is listed.
+Prints one line of JSON with the fields type, bits_per_weight, tensors and fallbacks (tensor -> type).
+Does not promise the mixtures of llama.cpp's own quantiser (Q4_K_M gives some matrices more bits), nor an
+importance matrix."""
 
 from __future__ import annotations
 

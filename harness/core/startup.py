@@ -14,12 +14,12 @@ INTERRUPTED = 130  # as shells report a program that Ctrl-C ended
 
 
 def exit_on_interrupt() -> None:
-    """From now on Ctrl-C ends the program at once, with exit code 130."""
+    """Makes Ctrl-C end the program at once, with exit code 130."""
     signal.signal(signal.SIGINT, _exit)
 
 
 def unwind_on_interrupt() -> None:
-    """From now on Ctrl-C raises KeyboardInterrupt again, so that what is open is closed."""
+    """Makes Ctrl-C raise KeyboardInterrupt again, so that open files and connections are closed."""
     if signal.getsignal(signal.SIGINT) is _exit:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -335,8 +335,8 @@ class Gate:
 
     @property
     def wants_episodes(self) -> bool:
-        """True if fewer turns wait, or pause before another try, than a quarter of the window, and of a
-        closed gate: its callers learn the reason."""
+        """Returns whether fewer turns wait, or pause before another try, than a quarter of the window. A
+        closed gate wants episodes, too, so that its callers learn the reason."""
         return self._closed is not None or self._waiting + self._resting < max(
             1, self._congestion.window.size // 4
         )

@@ -83,7 +83,7 @@ class LearnedQuota:
 
     @property
     def per_minute(self) -> float | None:
-        """The figure; None as long as nothing was learned."""
+        """Returns the learned quota; None as long as none was learned."""
         return self._budget.per_minute if self._budget else None
 
     def wait_s(self, now_s: float) -> float:
@@ -148,13 +148,13 @@ class LearnedQuota:
         self._look_back(now_s, retry_after_s)
 
     def begin_silence(self) -> None:
-        """A call failed, and it is not known yet whether the next ones will: keeps the figure for
-        `end_silence`."""
+        """Keeps the learned quota for `end_silence`: a call failed, and it is not known whether the next ones
+        will."""
         self._before_silence = self.per_minute
 
     def end_silence(self, *, since_s: float, refused: bool, now_s: float) -> None:
-        """A request was taken again, after none of those sent since then was. refused: they were refused as
-        too many."""
+        """Takes that a request was accepted again, the first of those sent since a moment. refused: the
+        others were refused as too many."""
         self._period_end_s = now_s + PERIOD_S
         self._period_sent = self._period_refused = self._in_row = 0
         if now_s - since_s > SILENCE_S:
@@ -187,13 +187,14 @@ class LearnedQuota:
             self._budget.change(per_minute, now_s)
 
     def _look_back(self, now_s: float, retry_after_s: float | None) -> None:
-        """For a minute, and with one trial when the pause is over."""
+        """Begins a minute in which waits also follow from the requests of the minute before them, with one
+        trial when the pause is over."""
         self._looking_back_until_s = now_s + MINUTE_S + 1.0
         self._trial_at_s = now_s + (retry_after_s if retry_after_s is not None else float("inf"))
         self._trial = None
 
     def _begin_trial(self, now_s: float) -> None:
-        """The request that was just sent is the one."""
+        """Takes the request that was just sent as the trial."""
         start_s, figure = now_s - MINUTE_S, self.per_minute or self._suspected
         before = sum(count for second, count in self._by_second.items() if second > start_s) - 1
         just_left = sum(

@@ -148,7 +148,7 @@ class _Counts:
                 self._episode(record)
 
     def put_nowait(self, record: Record) -> None:
-        """Gate events and other rare rows are not counted."""
+        """Drops the row: gate events and other rare rows are not counted."""
 
     def mark(self, methods: Sequence[str], now_s: float) -> Mark:
         """Returns what these methods have done by now."""

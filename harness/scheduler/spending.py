@@ -89,7 +89,7 @@ class LaneProgress:
 
     @property
     def variance(self) -> float:
-        """Variance of an episode's turns."""
+        """Returns the variance of the number of turns of an episode."""
         if self.ended < 2:
             return self.turns_typical**2
         return max(0.0, self.squares / self.ended - (self.turns / self.ended) ** 2)
@@ -257,7 +257,7 @@ class SpendingBudget:
         self._changed = anyio.Event()
 
     def _nothing_can_change(self) -> bool:
-        """No episode is live, and every lane that has more to play waits."""
+        """Returns whether no episode is live and every lane that has more to play waits."""
         return self._idle() and all(
             not progress.feeding or lane in self._waiting for lane, progress in self._lanes.items()
         )

@@ -126,7 +126,8 @@ class _Evidence:
 
     @property
     def words_differ(self) -> bool | None:
-        """True if greedy replies are another model's, by the probes, else by the games' replies."""
+        """Returns whether greedy replies are those of another model: as the probes say, or the games' replies
+        if no probe was asked; None if neither says it."""
         finding = self.by_subject.get("words")
         if finding is not None and finding.answer in ("broken", "kept"):
             return finding.answer == "broken"
@@ -178,7 +179,7 @@ def _routing(evidence: _Evidence) -> tuple[State, str]:
 
 
 def _formats(evidence: _Evidence, earlier: Sequence[CauseFinding]) -> CauseFinding:
-    """Supported where replies break the format and nothing else differs: probes ask for no format."""
+    """Supports this cause if replies break the format and nothing else differs. Probes ask for no format."""
     form, play = evidence.symptoms.form, evidence.symptoms.play
     if form is None or play is None:
         return CauseFinding(cause=_FORMATS, state="untested", why="no games were compared")
@@ -226,7 +227,7 @@ _LEAVE_WORDS = frozenset(
 
 
 def _weights(evidence: _Evidence, earlier: Sequence[CauseFinding]) -> CauseFinding:
-    """Supported last: words differ, and every other cause that could have changed them is refuted."""
+    """Supports this cause if words differ and every other cause that could change them is refuted."""
     differ = evidence.words_differ
     sentence = evidence.probed("words")[1]
     if differ is None:

@@ -67,12 +67,14 @@ class ClassifierTest:
 
     @property
     def p_equivalence(self) -> float:
-        """The larger p: both must be rejected (Berger 1982, intersection-union test)."""
+        """Returns the larger p, because both hypotheses must be rejected (Berger 1982, intersection-union
+        test)."""
         return max(self.p_auc, self.p_share)
 
 
 def hardly_repeats(divergence: Divergence) -> bool:
-    """True where an equivalence needs this test: rho and the excess are near 1 and 0 for any two methods."""
+    """Returns whether replies repeat so rarely that an equivalence needs this test: rho is then near 1 and
+    the excess near 0 for any two methods."""
     return divergence.self_match < SELF_MATCH_MIN
 
 

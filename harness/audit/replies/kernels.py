@@ -53,7 +53,7 @@ class Likeness:
 
 
 def prepare(texts: Sequence[str]) -> Texts:
-    """The texts as arrays."""
+    """Returns the texts as arrays."""
     encoded = [text.encode("utf-8", "replace") for text in texts]
     size = np.fromiter(map(len, encoded), dtype=np.int64, count=len(encoded))
     width = int(min(BYTES_MAX, size.max(initial=1))) + 1  # one zero behind every text ends its last word
@@ -66,8 +66,8 @@ def prepare(texts: Sequence[str]) -> Texts:
 
 
 def _words(raw: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    """Each word falls into one of 128 places by a hash of its bytes; the square roots of the counts, scaled
-    to length 1."""
+    """Returns the square roots of the word counts of each text, scaled to length 1. A hash of its bytes puts
+    a word into one of 128 places."""
     flat = raw.reshape(-1)
     inside = np.flatnonzero(flat > ord(" "))
     if not len(inside):

@@ -47,7 +47,7 @@ class PermutationResult:
 
 
 def pairs_of(values: int) -> tuple[IntArray, IntArray]:
-    """The places of all unordered pairs of so many values."""
+    """Returns the indices of all unordered pairs of so many values."""
     one, other = np.triu_indices(values, 1)
     return one.astype(np.int64), other.astype(np.int64)
 
@@ -70,8 +70,8 @@ def permutation_test(
 
 
 def _drawn(blocks: Sequence[Block], rng: np.random.Generator, draws: int) -> tuple[FloatArray, FloatArray]:
-    """Each kernel's statistic, as it is and under every relabelling, (1 + draws, kernels), and the largest
-    standardised one."""
+    """Returns the statistic of each kernel, first for the true labels and then for each permutation of them,
+    as (1 + draws, kernels), and the largest standardised one of each row."""
     sums = np.zeros((draws + 1, blocks[0].similarity.shape[2]))
     for block in blocks:
         _add_draws(sums, block, rng)

@@ -38,7 +38,7 @@ class EpisodeResult:
 
     @property
     def points(self) -> float | None:
-        """The score, 0 when aborted or unscored; None where the episode failed."""
+        """Returns the score, 0 if aborted or unscored; None if the episode failed."""
         return None if self.outcome is None else self.score or 0.0
 
 
