@@ -9,6 +9,7 @@ nothing, is the reference. The goal is 30 seconds for a million calls.
 
 from __future__ import annotations
 
+import argparse
 import resource
 import shutil
 import subprocess
@@ -64,6 +65,9 @@ def copied(store: Path, target: Path) -> float:
 
 
 def main() -> None:
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
     with TemporaryDirectory() as name:
         folder = Path(name)
         first, second, full, calls = parts(folder)
