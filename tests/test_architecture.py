@@ -31,6 +31,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "harness.planning": ("harness.core", "harness.scheduler"),
     "harness.progress": ("harness.core", "harness.limits", "harness.scheduler"),
     "harness.checking": ("harness.core", "harness.limits", "harness.scheduler", "harness.audit.probes"),
+    "harness.watching": ("harness.core",),
     "harness.report": ("harness.core", "harness.audit", "harness.analysis"),
     "harness.foreign_games": ("harness.core", "backends"),
     "harness.access": ("harness.core", "harness.config", "harness.limits", "harness.scheduler", "backends"),
@@ -57,6 +58,7 @@ FILES: dict[str, tuple[tuple[str, ...], str]] = {
         "reports errors of files as the sweep file's reader does",
     ),
     "harness.checking.check_sweep": (("harness", "games", "backends"), "wires the room"),
+    "harness.watching.watch_sweep": (("harness", "backends"), "wires the room"),
     "harness.checking.own_tokenizer": (
         ("harness.core", "harness.audit.probes", "harness.config", "backends"),
         "counts tokens with the tokenizers of engines and of the emulator",
@@ -124,6 +126,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "pydantic": (
         "harness.config.load",
         "harness.config.json_schema",
+        "harness.watching.panel",
         "bench.sdk_judges",
     ),  # the SDKs bring models of it
     "altair": ("harness.report", "bench"),

@@ -7,38 +7,36 @@ raised."""
 
 from __future__ import annotations
 
-import dataclasses
 import ssl
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from random import Random
 from socket import gaierror
-from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import anyio
 from anyio.streams.tls import TLSAttribute
 
 from harness.audit.probes.asks import (
-    ProbeAsk,
     alone_asks,
     crowd_asks,
     effort_asks,
     first_asks,
     later_asks,
 )
+from harness.checking.ask_probes import CheckTarget, LastCalls, ask_probes, place_of, prompt_of
 from harness.core.addresses import why_unconnected
-from harness.core.errors import CallError, Rejected
-from harness.core.protocols import Backend, Clock
+from harness.core.errors import CallError
+from harness.core.protocols import Clock
 from harness.core.records import CallRecord, ProbeRecord, Record
 from harness.core.reply_problems import counts_of, reply_problems
-from harness.core.vocabulary import AccessMethod, Message, Prompt, ReplyFormat, digest
+from harness.core.vocabulary import AccessMethod, Message
 from harness.limits.headers import read_reports
-from harness.scheduler.call import Caller, CallPlace, RetryPolicy, Route
+from harness.scheduler.call import Caller, RetryPolicy
 from harness.scheduler.spending import SpendingBudget
 
 CONNECT_S = 15.0  # for name, connection and TLS; a slow handshake takes less than five
-ANY_TEXT = ReplyFormat(regex="[ -~\n]{1,4000}", tokens_max=16)
+HELLO_TOKENS_MAX = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,30 +91,6 @@ class MethodCheck:
         return all(step.good for step in self.steps)
 
 
-class Server(Backend, Protocol):
-    """A backend that lists its server's models, shows request bodies, and can call with other parameters."""
-
-    async def served_models(self) -> tuple[str, ...] | None: ...
-    def request_body(self, prompt: Prompt) -> bytes: ...
-    def with_method(self, method: AccessMethod) -> Server: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckTarget:
-    """A method to check.
-
-    route    its method, gate and backend
-    server   the backend of its server, without what surrounds it in a run
-    proxy    the proxy of its calls, without a password; None: they go to the server directly
-    own_tokens   place of a question -> tokens of its prompt by the tokenizer of the weights, where these are
-                 known"""
-
-    route: Route
-    server: Server
-    proxy: str | None = None
-    own_tokens: Mapping[str, int] = field(default_factory=dict)
-
-
 class NullSink:
     """A RecordSink that drops all rows: gate events are reported elsewhere."""
 
@@ -125,23 +99,6 @@ class NullSink:
 
     async def put(self, *records: Record) -> None:
         return
-
-
-class _LastCalls:
-    """A RecordSink that keeps all call rows, and the last one of each place."""
-
-    def __init__(self) -> None:
-        self.calls: dict[str, CallRecord] = {}
-        self.rows: list[CallRecord] = []
-
-    def put_nowait(self, record: Record) -> None:
-        if isinstance(record, CallRecord):
-            self.calls[record.episode_id] = record
-            self.rows.append(record)
-
-    async def put(self, *records: Record) -> None:
-        for record in records:
-            self.put_nowait(record)
 
 
 async def check_method(
@@ -155,7 +112,7 @@ async def check_method(
     probing   whether to ask the probes' questions"""
     method = target.route.method
     steps: list[Step] = []
-    kept = _LastCalls()
+    kept = LastCalls()
     caller = Caller(sink=kept, clock=clock, policy=policy, budget=SpendingBudget.unlimited(clock))
     limits: Mapping[str, float] = {}
     first_s: float | None = None
@@ -265,11 +222,11 @@ async def _first_answer(
     returns  seconds to the answer, None if there was none; quota -> limit a minute, from its headers; what is
              odd about it"""
     route = target.route
-    prompt = _prompt((Message("user", "Say hello."),), ANY_TEXT.tokens_max)
+    prompt = prompt_of((Message("user", "Say hello."),), HELLO_TOKENS_MAX)
     began = clock.now()
     try:
         completion = await caller.call(
-            route, prompt, _place("hello"), remainder=1.0, chance=lambda: Random(0)
+            route, prompt, place_of("hello"), remainder=1.0, chance=lambda: Random(0)
         )
     except CallError as error:
         steps.append(
@@ -294,123 +251,17 @@ async def _first_answer(
 
 
 async def _ask_all(
-    target: CheckTarget, caller: Caller, kept: _LastCalls, check_at: float
+    target: CheckTarget, caller: Caller, kept: LastCalls, check_at: float
 ) -> list[ProbeRecord]:
     """Asks all questions, a group after the other: those of `alone_asks` have the server for themselves, as
     far as this method decides it."""
-    rows = await _ask_probes(target, caller, kept, first_asks(), check_at)
-    rows += await _ask_probes(target, caller, kept, later_asks(rows), check_at)
+    rows = await ask_probes(target, caller, kept, first_asks(), check_at)
+    rows += await ask_probes(target, caller, kept, later_asks(rows), check_at)
     for ask in alone_asks():
-        rows += await _ask_probes(target, caller, kept, [ask], check_at)
-    rows += await _ask_probes(target, caller, kept, crowd_asks(), check_at)
-    rows += await _ask_probes(target, caller, kept, effort_asks(target.route.method.sampling), check_at)
+        rows += await ask_probes(target, caller, kept, [ask], check_at)
+    rows += await ask_probes(target, caller, kept, crowd_asks(), check_at)
+    rows += await ask_probes(target, caller, kept, effort_asks(target.route.method.sampling), check_at)
     return rows
-
-
-async def _ask_probes(
-    target: CheckTarget, caller: Caller, kept: _LastCalls, asks: Sequence[ProbeAsk], check_at: float
-) -> list[ProbeRecord]:
-    """Asks these questions together."""
-    rows: dict[str, ProbeRecord] = {}
-
-    async def ask_probe(ask: ProbeAsk) -> None:
-        method = dataclasses.replace(
-            target.route.method, sampling=ask.sampling, constrain=False, stream=False
-        )
-        server, prompt = target.server.with_method(method), _prompt(ask.messages, ask.tokens_max)
-        for unsent in _unsent_parameters(server, method, prompt):
-            rows[ask.place] = _row(
-                ask, method, None, check_at, Rejected(f"this provider's requests have no {unsent}")
-            )
-            return
-        route = dataclasses.replace(target.route, method=method, backend=server)
-        try:
-            await caller.call(
-                route, prompt, _place(ask.place), remainder=1.0, chance=lambda: Random(digest(ask.place))
-            )
-        except CallError as error:
-            rows[ask.place] = _row(ask, method, kept.calls.get(ask.place), check_at, error)
-        else:
-            rows[ask.place] = _row(ask, method, kept.calls[ask.place], check_at, None)
-
-    async with anyio.create_task_group() as tasks:
-        for ask in asks:
-            tasks.start_soon(ask_probe, ask)
-    calls = [kept.calls[ask.place] for ask in asks if ask.place in kept.calls]
-    return [
-        rows[ask.place]._replace(
-            own_prompt_tokens=target.own_tokens.get(ask.place),
-            in_flight=_in_flight(kept.calls.get(ask.place), calls),
-        )
-        for ask in asks
-    ]
-
-
-def _in_flight(call: CallRecord | None, calls: Sequence[CallRecord]) -> int | None:
-    """Counts the calls in flight when this one was sent, itself included."""
-    if call is None:
-        return None
-    return sum(other.sent_at <= call.sent_at < other.sent_at + other.latency_s for other in calls) or 1
-
-
-def _unsent_parameters(server: Server, method: AccessMethod, prompt: Prompt) -> Iterator[str]:
-    """Yields the parameters that the probe sets and the request leaves out, as the dialect or the provider
-    has none."""
-    body = server.request_body(prompt)
-    defaults: Mapping[str, Any] = {"temperature": None, "seed": None, "stop": (), "reasoning_effort": None}
-    for name, default in defaults.items():
-        bare = dataclasses.replace(method.sampling, **{name: default})
-        if (
-            bare != method.sampling
-            and server.with_method(dataclasses.replace(method, sampling=bare)).request_body(prompt) == body
-        ):
-            yield name
-
-
-def _row(
-    ask: ProbeAsk, method: AccessMethod, call: CallRecord | None, check_at: float, error: CallError | None
-) -> ProbeRecord:
-    return ProbeRecord(
-        check_at=check_at,
-        method=method.name,
-        model=method.model,
-        kind=ask.kind,
-        name=ask.name,
-        number=ask.number,
-        temperature=ask.sampling.temperature,
-        seed=ask.sampling.seed,
-        stop=ask.sampling.stop[0] if ask.sampling.stop else None,
-        tokens_max=ask.tokens_max,
-        reply=call.reply if call and error is None else None,
-        finish_reason=call.finish_reason if call else None,
-        prompt_tokens=call.prompt_tokens if call else None,
-        completion_tokens=call.completion_tokens if call else None,
-        served_model=call.served_model if call else None,
-        upstream=call.upstream if call else None,
-        system_fingerprint=call.system_fingerprint if call else None,
-        latency_s=call.latency_s if call else 0.0,
-        cost_usd=call.cost_usd if call else None,
-        error_class=type(error).__name__ if error else None,
-        error_text=str(error) if error else None,
-        reasoning_effort=ask.sampling.reasoning_effort,
-        reasoning_tokens=call.reasoning_tokens if call else None,
-    )
-
-
-def _prompt(messages: tuple[Message, ...], tokens_max: int) -> Prompt:
-    """Returns a prompt of no game: without an item there is no turn header."""
-    return Prompt(
-        messages=messages,
-        reply_format=dataclasses.replace(ANY_TEXT, tokens_max=tokens_max),
-        episode="check",
-        item="",
-        seat="probe",
-        turn=0,
-    )
-
-
-def _place(name: str) -> CallPlace:
-    return CallPlace(run_id="check", episode_id=name, attempt=0, turn=0, ask_hash="")
 
 
 def _spent(method: AccessMethod, calls: Sequence[CallRecord]) -> CheckCost:

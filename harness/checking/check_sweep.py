@@ -13,9 +13,9 @@ from harness.access.game_sets import game_sets
 from harness.access.methods import prices, sampling
 from harness.audit.probes.asks import expected_cost
 from harness.audit.probes.interpret import ProbeFinding, interpret_probes
+from harness.checking.ask_probes import CheckTarget
 from harness.checking.check_method import (
     CheckCost,
-    CheckTarget,
     MethodCheck,
     NullSink,
     check_method,

@@ -287,10 +287,13 @@ class LookRecord(NamedTuple):
     at: float
 
 
+WATCH_KIND = "watch"  # of the probes of a watch: `name` is the hash of a prompt, the reply one token
+
+
 class ProbeRecord(NamedTuple):
     """One short prompt of `lightbulb check` to an access method, and its reply; no game, no score.
 
-    check_at            start of the check, the same in all rows of one check
+    check_at            start of the check, the same in all rows of one check; of a day of a watch likewise
     kind, name, number  the probe, its prompt, and the number of the try
     stop                the stop text of the request
     reply               None if there was none; error_class then names the cause

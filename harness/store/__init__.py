@@ -16,6 +16,7 @@ merge.py             the rows of several stores as one store
 reply_ends.py        stored replies that a failure or a filter cut
 reader.py            rows for scores, audits and transcripts
 logprob_queries.py   log-probabilities of tokens
+watch_queries.py     one-token replies of a watch
 view_queries.py      the same for the live page: sums by time, results on common items, lists of episodes
 report_queries.py    counts and transcripts for pages
 plan_queries.py      episode lengths and server times for plans

@@ -13,7 +13,14 @@ from typing import NamedTuple
 import orjson
 
 from harness.core.errors import StoreError
-from harness.core.records import LookRecord, ProbeRecord, SummaryRecord, Transcript, TranscriptTurn
+from harness.core.records import (
+    WATCH_KIND,
+    LookRecord,
+    ProbeRecord,
+    SummaryRecord,
+    Transcript,
+    TranscriptTurn,
+)
 from harness.core.reply_problems import THOUGHTS_END, TOOL_REASONS, ReplyCounts
 from harness.core.vocabulary import Message
 from harness.store.planned_plays import ITEM, PlayCounts, counted_condition, play_counts
@@ -201,7 +208,7 @@ def probes(connection: Readable) -> list[ProbeRecord]:
     """Returns the rows of each method's last check."""
     names = ", ".join(f'"{name}"' for name in ProbeRecord._fields)
     rows = connection.execute(f"""
-        SELECT {names} FROM probes QUALIFY check_at = max(check_at) OVER (PARTITION BY method)
+        SELECT {names} FROM probes WHERE kind <> '{WATCH_KIND}' QUALIFY check_at = max(check_at) OVER (PARTITION BY method)
             ORDER BY method, kind, name, number
         """).fetchall()
     return [ProbeRecord(*row) for row in rows]

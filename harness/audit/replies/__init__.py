@@ -11,4 +11,5 @@ settle.py             how many prompts would settle an open verdict
 reply_audit.py        the audit, end to end
 sentences.py          the sentences that state a verdict on replies
 day_variation.py      one day's replies beside the ordinary variation between days
-drift.py              a small panel of asks on several days: has a method changed?"""
+drift.py              a small panel of asks on several days: has a method changed?
+token_days.py         the same for one-token replies: total variation of first tokens"""

@@ -128,9 +128,9 @@ def drift(method: str, days: Sequence[Day], *, days_mean: float = DAYS_MEAN) -> 
     return Drift(
         method=method,
         days=tuple(_with_first_tokens(findings, days)),
-        events=tuple(_events(days)),
+        events=tuple(drift_events(days)),
         days_mean=days_mean,
-        sentence=_sentence(method, findings, days_mean),
+        sentence=drift_sentence(method, findings, days_mean),
     )
 
 
@@ -241,7 +241,7 @@ def _with_first_tokens(findings: Sequence[DayFinding], days: Sequence[Day]) -> I
             earlier.setdefault(prompt, []).extend(values)
 
 
-def _events(days: Sequence[Day]) -> list[DriftEvent]:
+def drift_events(days: Sequence[Day]) -> list[DriftEvent]:
     events = []
     for before, after in pairwise(days):
         for fact in sorted({*before.facts, *after.facts}):
@@ -261,7 +261,10 @@ def _events(days: Sequence[Day]) -> list[DriftEvent]:
     return events
 
 
-def _sentence(method: str, findings: Sequence[DayFinding], days_mean: float) -> str:
+def drift_sentence(
+    method: str, findings: Sequence[DayFinding], days_mean: float, *, margin: float = MARGIN
+) -> str:
+    """Returns what the days of one method show. margin: differences below it are not reported."""
     alarms = [day for day in findings if day.alarm]
     if alarms:
         when = "; ".join(
@@ -283,5 +286,5 @@ def _sentence(method: str, findings: Sequence[DayFinding], days_mean: float) -> 
     return (
         f"{method}: no change beyond the ordinary day-to-day variation in {len(findings)} days. The last day "
         f"differs by {100 * abs(last.difference):.1f} %, ordinary days by {100 * last.ordinary:.1f} %. "
-        f"Changes below {100 * MARGIN:.0f} % are not reported."
+        f"Changes below {100 * margin:.0f} % are not reported."
     )

@@ -27,6 +27,7 @@ class Service:
                         asks
     weekend_variation   the same on Saturdays and Sundays, always towards one other distribution
     swapped_on          the day, from 0, from which another model answers; None: never
+    swapped_share       share of the answers that the other model gives from then on
     repeat_share        share of asks that the other model answers alike
     long_tail           a day's variation is exponential, not half-normal"""
 
@@ -35,6 +36,7 @@ class Service:
     variation: float = 0.05
     weekend_variation: float = 0.05
     swapped_on: int | None = None
+    swapped_share: float = 1.0
     repeat_share: float = 0.0
     long_tail: bool = False
 
@@ -75,6 +77,7 @@ def _draw(
     swapped, weekend = (np.array([rng.permutation(USUAL) for _ in range(service.asks)]) for _ in range(2))
     same = rng.random(service.asks) < service.repeat_share
     swapped[same] = usual[same]
+    swapped = service.swapped_share * swapped + (1 - service.swapped_share) * usual
     for number in range(days):
         is_weekend = (first_weekday + number) % 7 >= 5
         base = swapped if service.swapped_on is not None and number >= service.swapped_on else usual

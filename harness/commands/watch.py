@@ -1,0 +1,120 @@
+"""The commands watch init and watch run: access methods watched by one-token calls."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.commands.arguments import AsJson, SweepFile, load
+from harness.commands.terminal import DIFFERENT, FAILED, notify, print_result
+
+Panel = Annotated[
+    Path | None,
+    typer.Option(help="The file with the panels; default: beside the sweep file, SWEEP.watch.json."),
+]
+Store = Annotated[
+    Path | None, typer.Option(help="The DuckDB file; default: beside the sweep file, NAME.watch.duckdb.")
+]
+
+watches = typer.Typer(
+    help="Watch access methods by at most 200 one-token calls a day.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+
+
+@watches.command("init")
+def watch_init(
+    sweep: SweepFile,
+    panel: Panel = None,
+    calls: Annotated[
+        int, typer.Option(help="One-token calls for each method, at most.", min=30, max=3000)
+    ] = 3000,
+    seed: Annotated[int, typer.Option(help="Draws the candidates.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Find the prompts that watch each access method of a sweep best, and write them into a file: those whose
+    answer at temperature 0 flips, else those whose first two tokens are nearly as likely, else random ones.
+
+    Example: lightbulb watch init bench/sweeps/emulated.toml"""
+    from harness.access.context import RunContext
+    from harness.core.event_loop import run_async
+    from harness.watching.panel import refuse_existing, write_panels
+    from harness.watching.watch_sweep import init_watch
+
+    spec = load(sweep)
+    target = panel or _default_panel(sweep)
+    context = RunContext(
+        source=sweep, store=_default_store(sweep, spec.name), environ=os.environ, notify=notify
+    )
+    refuse_existing(target)
+    methods = sum(part.bots is None for _, part in spec.methods().values())
+    notify(f"at most {methods * calls:,} one-token calls ({methods} access methods)")
+    found = run_async(lambda: init_watch(spec, context, calls_max=calls, seed=seed))
+    if found.panels:
+        write_panels(target, found.panels)
+    for one in found.panels:
+        if as_json:
+            print(json.dumps(asdict(one)))
+        else:
+            print(one.sentence)
+    for failure in found.failures:
+        notify(failure)
+    spent = sum(one.calls for one in found.panels)
+    if found.panels:
+        notify(f"{spent:,} calls; the panel is in {target}. Every day: lightbulb watch run {sweep}")
+    raise typer.Exit(FAILED if found.failures or not found.panels else 0)
+
+
+@watches.command("run")
+def watch_run(
+    sweep: SweepFile,
+    panel: Panel = None,
+    store: Store = None,
+    days_mean: Annotated[
+        float, typer.Option(help="Mean number of days between two false alarms.", min=4, max=100_000)
+    ] = 365.0,
+    fail_on_difference: Annotated[
+        bool, typer.Option("--fail-on-difference", help="Exit with 5 if the last day reports a change.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Ask each access method its panel once, keep the answers in a store, and compare the day with earlier
+    ones. Run it once a day, by cron or a timer; calls of one date (UTC) are one day.
+
+    Example: lightbulb watch run bench/sweeps/emulated.toml --fail-on-difference"""
+    from harness.access.context import RunContext
+    from harness.analysis.store_watch import store_watch
+    from harness.core.event_loop import run_async
+    from harness.report.drift import print_drift
+    from harness.watching.panel import read_panels
+    from harness.watching.watch_sweep import play_watch_day
+
+    spec = load(sweep)
+    panels = read_panels(panel or _default_panel(sweep))
+    context = RunContext(
+        source=sweep, store=store or _default_store(sweep, spec.name), environ=os.environ, notify=notify
+    )
+    played = run_async(lambda: play_watch_day(spec, context, panels))
+    for day in played:
+        if day.failed or not day.calls:
+            notify(f"{day.method}: {day.failed} of {day.calls} calls failed: {day.why}")
+    found = store_watch(context.store, days_mean=days_mean)
+    print_result(found, print_drift, as_json=as_json)
+    if fail_on_difference and any(one.replies.days[-1].alarm for one in found):
+        raise typer.Exit(DIFFERENT)
+    raise typer.Exit(FAILED if any(2 * day.failed >= day.calls for day in played) else 0)
+
+
+def _default_panel(sweep: Path) -> Path:
+    return sweep.with_suffix(".watch.json")
+
+
+def _default_store(sweep: Path, name: str) -> Path:
+    return sweep.parent / f"{name}.watch.duckdb"

@@ -1,0 +1,113 @@
+"""The commands watch init and watch run as a user runs them, with emulated providers."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+
+from harness.store.file import open_to_read
+from harness.store.reader import probes
+from tests.bots import rows
+from tests.command import lightbulb
+
+DAY_S = 86_400.0
+BASELINE = 9
+NEWEST = "check_at > (SELECT max(check_at) FROM probes) - 3600"
+SWEEP = """
+name = "w"
+[games.taboo]
+items = 1
+[models.m.methods.flipping]
+emulator = {{ noise = 0.3, weights = "{weights}" }}
+[models.m.methods.exact]
+emulator = {{ weights = "{weights}" }}
+"""
+
+
+def earlier_days(store: Path) -> list[float]:
+    """Returns moments on the last days before the newest calls of the same kind, weekend or not."""
+    newest = float(str(rows(store, "SELECT max(check_at) FROM probes")[0][0]))
+    days = [newest - DAY_S * back for back in range(60, 0, -1)]
+    return [day for day in days if is_weekend(day) == is_weekend(newest)][-BASELINE - 3 :]
+
+
+def is_weekend(moment: float) -> bool:
+    return datetime.fromtimestamp(moment, UTC).weekday() >= 5
+
+
+def date_newest(store: Path, *moments: float) -> None:
+    """Gives the newest calls these dates in place of today's."""
+    with duckdb.connect(str(store)) as connection:
+        connection.execute(f"CREATE TEMP TABLE newest AS SELECT * FROM probes WHERE {NEWEST}")
+        connection.execute(f"DELETE FROM probes WHERE {NEWEST}")
+        for at in moments:
+            connection.execute(f"INSERT INTO probes SELECT * REPLACE ({at} AS check_at) FROM newest")
+
+
+def test_a_panel_is_found_and_a_change_is_announced_on_its_second_day(tmp_path: Path) -> None:
+    """`init` finds prompts that flip where some do, and small margins where none does; `run` says that there
+    are not enough days, and exits with 5 on the second day of another model, not on the first."""
+    sweep, store = tmp_path / "s.toml", tmp_path / "w.watch.duckdb"
+    sweep.write_text(SWEEP.format(weights="one"))
+    ran = lightbulb("watch", "init", sweep, "--calls", "600", "--json")
+    assert ran.returncode == 0, ran.stderr
+    flipping, exact = (json.loads(line) for line in ran.stdout.splitlines())
+    assert (flipping["kind"], exact["kind"]) == ("border", "margin")
+    assert flipping["calls"] <= 600
+    assert "at most 1,200 one-token calls" in ran.stderr
+    assert lightbulb("watch", "init", sweep).returncode == 2, "there is a panel already"
+    assert (tmp_path / "s.watch.json").exists()
+
+    ran = lightbulb("watch", "run", sweep)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.count("there are not enough days yet") == 2
+    assert rows(
+        store, "SELECT method, count(*) <= 200, max(completion_tokens) FROM probes GROUP BY 1 ORDER BY 1"
+    ) == [
+        ("m/exact", True, 1),
+        ("m/flipping", True, 1),
+    ]
+    days = earlier_days(store)
+    date_newest(store, *days[:BASELINE])
+    codes, announced = [], []
+    for day, weights in zip(days[BASELINE:], ("one", "two", "two"), strict=True):
+        sweep.write_text(SWEEP.format(weights=weights))
+        ran = lightbulb("watch", "run", sweep, "--fail-on-difference", "--json")
+        codes.append(ran.returncode)
+        announced.append(
+            {
+                one["replies"]["method"]
+                for one in json.loads(ran.stdout)
+                if one["replies"]["days"][-1]["alarm"]
+            }
+        )
+        date_newest(store, day)
+    assert codes == [0, 0, 5]
+    assert announced == [set(), set(), {"m/exact", "m/flipping"}]
+
+
+def test_a_panel_of_another_sweep_is_refused(tmp_path: Path) -> None:
+    """A panel whose method is gone names it, before a call is made."""
+    sweep = tmp_path / "s.toml"
+    sweep.write_text(SWEEP.format(weights="one"))
+    assert lightbulb("watch", "init", sweep, "--calls", "60").returncode == 0
+    sweep.write_text(SWEEP.format(weights="one").replace("methods.exact", "methods.other"))
+    ran = lightbulb("watch", "run", sweep)
+    assert ran.returncode == 2
+    assert "has no access method m/exact" in ran.stderr
+
+
+def test_a_watch_leaves_the_audits_causes_alone(tmp_path: Path) -> None:
+    """In a store with a check, the rows of a later watch do not take the place of the check's."""
+    sweep, store = tmp_path / "s.toml", tmp_path / "w.duckdb"
+    sweep.write_text(SWEEP.format(weights="one"))
+    assert lightbulb("check", sweep, "--store", store).returncode == 0
+    assert lightbulb("watch", "init", sweep, "--calls", "60").returncode == 0
+    assert lightbulb("watch", "run", sweep, "--store", store).returncode == 0
+    with open_to_read(store) as connection:
+        kinds = {row.kind for row in probes(connection)}
+    assert "greedy" in kinds
+    assert "watch" not in kinds
