@@ -38,9 +38,10 @@ from backends.local.machine import this_machine
 from games import GAMES
 from harness.access.context import RunContext
 from harness.config.load import parse_sweep
-from harness.loadtest.generator import Stage
+from harness.loadtest.load_profile import LoadProfile
 from harness.loadtest.loadtest_sweep import LoadTestPlan, loadtest_sweep
 from harness.loadtest.metrics import Objective
+from harness.loadtest.traffic import TrafficSettings
 from harness.running.run_sweep import run_sweep
 
 SWEEP = """
@@ -253,20 +254,21 @@ async def ours_once(url: str, folder: Path, prompts: Path, requests: int) -> tup
     spec = parse_sweep(text, source="bench", known_games=list(GAMES))
     plan = LoadTestPlan(
         methods=(),
-        stages=(Stage(loop="closed", level=64, requests=requests),),
+        levels=(("closed", 64),),
+        # the other client counts all requests over the whole time
+        profile=LoadProfile(requests=requests, warm_up_s=0.0, cool_down_s=0.0),
         objective=Objective(ttft_s=10.0, e2e_s=100.0),
-        prompts=prompts,
-        tokens_max=TOKENS_MAX,
-        stream=True,
+        traffic=TrafficSettings(prompts=prompts, tokens_max=TOKENS_MAX),
     )
     context = RunContext(
         source=folder / "serving.toml", store=folder / "bench.duckdb", environ={}, notify=say
     )
     ((stage,),) = [found.stages for found in await loadtest_sweep(spec, plan, context)]
-    assert stage.figures is not None, stage.refused
-    assert stage.figures.output_tokens_per_s is not None
-    medians = (values[0] for values in (stage.figures.ttft_s, stage.figures.tpot_s, stage.figures.e2e_s))
-    return (stage.figures.requests_per_s, stage.figures.output_tokens_per_s, *medians)
+    figures = stage.figures
+    assert figures is not None, stage.refused
+    medians = (figures.ttft_s.p50, figures.tpot_s.p50, figures.e2e_s.p50)
+    found = (figures.requests_per_s, figures.output_tokens_per_s, *medians)
+    return tuple(value for value in found if value is not None)
 
 
 def write_prompts(store: Path, file: Path) -> None:

@@ -42,7 +42,7 @@ COMMANDS = {
     "plan": CommandEntry("plan", "plan", "Forecast what a sweep takes: hours, calls, tokens, money."),
     "run": CommandEntry("run", "run", "Play a sweep, or resume it."),
     "view": CommandEntry("view", "view", "Show a store as a live page in the browser."),
-    "bench": CommandEntry("servers", "bench", "Measure each access method's latency and throughput."),
+    "bench": CommandEntry("bench", "bench", "Measure each access method's latency and throughput."),
     "scores": CommandEntry("audit", "scores", "Show clemscore, % played and quality, with intervals."),
     "audit": CommandEntry("audit", "audit", "Is it the same model? Verdicts with their intervals."),
     "quantise": CommandEntry("quantise", "quantise", "Write a model's weights in other quantisations."),

@@ -64,6 +64,12 @@ FILES: dict[str, tuple[tuple[str, ...], str]] = {
         "counts tokens with the tokenizers of engines and of the emulator",
     ),
     "harness.loadtest.loadtest_sweep": (("harness", "games"), "wires the room"),
+    "harness.loadtest.dry_run": (("harness",), "says what the room would do with a sweep"),
+    "harness.loadtest.run_facts": (("harness",), "describes connected methods and their sweep"),
+    "harness.loadtest.game_traffic": (
+        ("harness.core", "harness.config", "games"),
+        "makes prompts and sessions of games",
+    ),
     "harness.planning.plan_sweep": (("harness", "games"), "wires the room"),
     "harness.planning.calibrate": (("harness",), "plays a trial of the sweep"),
     "harness.planning.power": (
@@ -92,6 +98,7 @@ FILES: dict[str, tuple[tuple[str, ...], str]] = {
     "harness.report.check": (("harness.core", "harness.audit", "harness.checking"), "presents a check"),
     "harness.report.games": (("harness.core", "harness.foreign_games"), "lists games of other libraries"),
     "harness.report.loadtest": (("harness.core", "harness.loadtest"), "presents a load test"),
+    "harness.report.loadtest_csv": (("harness.core", "harness.loadtest"), "presents a load test"),
     "harness.report.plan": (("harness.core", "harness.planning"), "presents a forecast"),
     "harness.report.plan_chart": (("harness.core", "harness.planning"), "draws a forecast"),
     "harness.report.power": (
@@ -139,7 +146,13 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
         "harness.store.query_server",
         "bench",
     ),
-    "scipy": ("harness.audit", "harness.planning.latency_fit", "harness.planning.plan_sweep", "bench"),
+    "scipy": (
+        "harness.loadtest.levels",
+        "harness.audit",
+        "harness.planning.latency_fit",
+        "harness.planning.plan_sweep",
+        "bench",
+    ),
     "jinja2": ("harness.report.page", "backends.dialects.chat_templates"),
     "nltk": ("games.stemmer", "harness.foreign_games.clem_child"),
 }

@@ -77,6 +77,8 @@ def served_fields(method: AccessMethod) -> dict[str, object]:
     row, body = provider(method.provider), dict[str, object]()
     if method.stream:
         body |= {"stream": True, **({"stream_options": {"include_usage": True}} if row.asks_usage else {})}
+    if method.ignore_eos and row.ignore_eos:
+        body["ignore_eos"] = True
     if row.router:  # pinned: another upstream would be another access method
         routing: dict[str, object] = {"allow_fallbacks": method.allow_fallbacks, "require_parameters": True}
         body["provider"] = {**({"order": list(method.upstreams)} if method.upstreams else {}), **routing}

@@ -72,6 +72,7 @@ class Provider:
     body            more fields of every request
     constrain       how it enforces a regular expression; None: it cannot
     asks_usage      a stream states its usage only if asked
+    ignore_eos      it has a field of this name: replies go on after the model's own end
     router          other providers answer for it; the sweep must name them
     lists_models    GET /models lists all that it serves
     limit_names     its header on limits -> the name that harness/limits/headers.py knows; None: not per
@@ -94,6 +95,7 @@ class Provider:
     body: Mapping[str, object] = field(default_factory=dict)
     constrain: Literal["structured_outputs", "regex", "response_format", "grammar"] | None = None
     asks_usage: bool = True
+    ignore_eos: bool = False
     router: bool = False
     lists_models: bool = True
     limit_names: Mapping[str, str | None] = field(default_factory=dict)
@@ -310,10 +312,12 @@ PROVIDERS: dict[str, Provider] = {
         docs="https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html",
         base_url="http://127.0.0.1:8000/v1",
         constrain="structured_outputs",
+        ignore_eos=True,
     ),
     "llamacpp": Provider(
         docs="https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md",
         base_url="http://127.0.0.1:8080/v1",
+        ignore_eos=True,
         constrain="grammar",  # it ignores `regex` and `structured_outputs` with HTTP 200
         lists_models=False,  # it serves its only model under any name
     ),
@@ -345,6 +349,7 @@ PROVIDERS: dict[str, Provider] = {
         docs="https://docs.sglang.ai/basic_usage/openai_api_completions.html",
         base_url="http://127.0.0.1:30000/v1",
         constrain="regex",
+        ignore_eos=True,
     ),
 }
 

@@ -86,7 +86,8 @@ class Connector:
 
     methods     name -> description, of those to connect
     instances   item -> its instance, for bots and emulators
-    keys        method -> its key and headers"""
+    keys        method -> its key and headers
+    ignore_eos  see AccessMethod"""
 
     spec: SweepSpec
     context: RunContext
@@ -95,6 +96,7 @@ class Connector:
     keys: Mapping[str, Credentials]
     run_id: str
     clock: RealClock
+    ignore_eos: bool = False
 
     @asynccontextmanager
     async def connected(self, sink: RecordSink) -> AsyncIterator[LiveMethods]:
@@ -156,7 +158,7 @@ class Connector:
         self, name: str, gate_spec: GateSpec, servers: EngineServers, open_things: AsyncExitStack
     ) -> AccessMethod:
         part, server = self.methods[name], servers.started.get(name)
-        return access_method(
+        method = access_method(
             name,
             split_method_key(name)[0],
             part,
@@ -165,6 +167,7 @@ class Connector:
             concurrency=gate_spec.limits.concurrency,
             source=self.context.source,
         )
+        return dataclasses.replace(method, ignore_eos=self.ignore_eos)
 
     def _gate(self, gate_spec: GateSpec, sink: RecordSink) -> Gate:
         name, methods = gate_spec.name, gate_spec.methods

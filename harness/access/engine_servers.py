@@ -139,12 +139,12 @@ class EngineServers:
         """Reports each server's load to the gates of the methods that use it, as long as the run lasts."""
         users: dict[str, list[Gate]] = {}
         for name in self.methods:
-            if name in gates and (url := self._reporting_url(name)) is not None:
+            if name in gates and (url := self.reporting_url(name)) is not None:
                 users.setdefault(url, []).append(gates[name])
         for url, of_url in users.items():
             background.start_soon(self._follow, url, list(dict.fromkeys(of_url)))
 
-    def _reporting_url(self, name: str) -> str | None:
+    def reporting_url(self, name: str) -> str | None:
         """Returns the address of a method's server if that reports its load."""
         if (server := self.started.get(name)) is not None:
             return server.base_url if server.load_path is not None else None

@@ -7,7 +7,9 @@ audit       scores, audit, report, drift and characteristics
 data        show, sql, import, export and backup
 watch       watch init and watch run
 view        view; the page beside a run
-servers     emulate, engine and bench
+bench       bench
+bench_options  the options of bench, as a load test
+servers     emulate and engine
 quantise    quantise
 arguments   arguments that several commands share
 terminal    lines on stderr, results on stdout, files, exit codes

@@ -1,24 +1,18 @@
-"""The commands emulate, engine and bench: servers of models, and how fast they answer."""
+"""The commands emulate and engine: servers of models."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from harness.commands.arguments import AsJson, RunStore, SweepFile, load, parse_numbers
-from harness.commands.terminal import notify, stdout_console, write_page
+from harness.commands.arguments import AsJson, load
+from harness.commands.terminal import notify, stdout_console
 from harness.core.errors import SpecError
 from harness.core.startup import unwind_on_interrupt
-
-if TYPE_CHECKING:
-    from harness.loadtest.generator import Stage
-    from harness.loadtest.loadtest_sweep import MethodLoadTest
-    from harness.loadtest.metrics import Objective
 
 engines = typer.Typer(
     help="Manage environments of local engines.",
@@ -26,85 +20,6 @@ engines = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
-
-
-def bench(
-    sweep: SweepFile,
-    method: Annotated[
-        list[str] | None, typer.Option(help='Only this access method, as "model/method"; repeatable.')
-    ] = None,
-    concurrency: Annotated[
-        str, typer.Option(help="Closed loop: calls in flight, one stage for each number.")
-    ] = "1,4,16,64",
-    rates: Annotated[
-        str, typer.Option(help="Open loop: requests a second at Poisson moments, one stage for each number.")
-    ] = "",
-    requests: Annotated[
-        int, typer.Option(help="Requests in a stage; at least three for each call in flight.", min=2)
-    ] = 64,
-    prompts: Annotated[
-        Path | None,
-        typer.Option(help="One prompt a line, text or JSON; default: those of the sweep's games."),
-    ] = None,
-    tokens_max: Annotated[int, typer.Option(help="Longest reply to a prompt of that file.", min=1)] = 128,
-    slo_ttft: Annotated[float, typer.Option(help="Goodput: seconds to the first token.", min=0.001)] = 2.0,
-    slo_e2e: Annotated[float, typer.Option(help="Goodput: seconds to the end.", min=0.001)] = 30.0,
-    stream: Annotated[bool, typer.Option("--stream/--no-stream", help="Ask for streamed replies.")] = True,
-    store: RunStore = None,
-    html: Annotated[Path | None, typer.Option(help="Write a page, too.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Latency and throughput of each access method under load: time to first token, percentiles, goodput.
-
-    Prompts are those of the sweep's games as bots play them. Quotas are not kept and no call is tried twice:
-    the command measures the server. A stage that this client itself limited has no figures, only the reason.
-    Rows: bench_stages and bench_requests.
-
-    Example: lightbulb bench mine.toml --method llama/here --concurrency 1,8,64 --rates 2,8"""
-    from harness.access.context import RunContext, default_store_path
-    from harness.core.event_loop import run_async
-    from harness.loadtest.loadtest_sweep import LoadTestPlan, loadtest_sweep
-    from harness.loadtest.metrics import Objective
-
-    spec = load(sweep)
-    plan = LoadTestPlan(
-        methods=method or (),
-        stages=_stages(concurrency, rates, requests),
-        objective=Objective(ttft_s=slo_ttft, e2e_s=slo_e2e),
-        prompts=prompts,
-        tokens_max=tokens_max,
-        stream=stream,
-    )
-    context = RunContext(
-        source=sweep, store=store or default_store_path(sweep, spec), environ=os.environ, notify=notify
-    )
-    benches = run_async(lambda: loadtest_sweep(spec, plan, context))
-    _show_benches(benches, plan.objective, sweep, html=html, as_json=as_json)
-
-
-def _stages(concurrency: str, rates: str, requests: int) -> list[Stage]:
-    from harness.loadtest.generator import Stage
-
-    in_flight = parse_numbers(concurrency, "--concurrency", whole=True)
-    per_second = parse_numbers(rates, "--rates", whole=False)
-    return [
-        *(Stage(loop="closed", level=level, requests=max(requests, 3 * int(level))) for level in in_flight),
-        *(Stage(loop="open", level=level, requests=requests) for level in per_second),
-    ]
-
-
-def _show_benches(
-    benches: Sequence[MethodLoadTest], objective: Objective, sweep: Path, *, html: Path | None, as_json: bool
-) -> None:
-    from harness.core.plain_data import as_json as plain
-    from harness.report.loadtest import loadtest_page, print_loadtest
-
-    if html is not None:
-        write_page(html, loadtest_page(benches, objective, sweep.name))
-    if as_json:
-        print(json.dumps({"objective": plain(objective), "methods": plain(benches)}))
-    else:
-        print_loadtest(benches, objective, stdout_console())
 
 
 def emulate(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from math import isfinite
 
@@ -11,6 +12,8 @@ def as_json(value: object) -> object:
     inf."""
     if is_dataclass(value):
         return {field.name: as_json(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {name: as_json(part) for name, part in value.items()}
     if isinstance(value, tuple):
         return [as_json(part) for part in value]
     if isinstance(value, float):

@@ -218,7 +218,8 @@ class AccessMethod:
     template      the chat template, for servers that complete plain text
     thinks_aloud  the reply starts with thoughts, up to </think>
     good_ends     finish reasons that are good ends of this server's replies; "": it states none
-    lists_models  the server's list of models decides whether it serves this one"""
+    lists_models  the server's list of models decides whether it serves this one
+    ignore_eos    replies go on after the model's own end, up to their limit, where the server can do that"""
 
     name: str
     model: str
@@ -239,6 +240,7 @@ class AccessMethod:
     thinks_aloud: bool = False
     good_ends: tuple[str, ...] = ()
     lists_models: bool = True
+    ignore_eos: bool = False
 
 
 def method_key(model: str, name: str) -> str:

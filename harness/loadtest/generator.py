@@ -1,47 +1,42 @@
-"""Generates load for one access method: a number of calls in flight (closed loop) or a rate of calls (open
-loop).
+"""Generates load for one access method: a closed loop keeps units in flight, an open loop begins them at
+given moments, whatever is in flight.
 
 Keeps: for every request the moments when it was due, sent, answered first and done, so that waiting in the
-client is neither hidden nor counted as the server's; for every stage the client's own CPU and event loop
-delay. Nothing is retried."""
+client is neither hidden nor counted as the server's; for every stage the client's own cost. Latency counts
+from the due moment: a server that stalls delays all requests that were due in the stall, and each of them
+shows it. Nothing is retried."""
 
 from __future__ import annotations
 
-import resource
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import anyio
 
 from harness.core.errors import CallError
 from harness.core.protocols import Backend, Clock
-from harness.core.seeds import stream
 from harness.core.vocabulary import Completion, Prompt
+from harness.loadtest.client_cost import ClientCost, ClientMeter, process_cpu_s
+from harness.loadtest.load_profile import Stage
+from harness.loadtest.work import Work
 
-Loop = Literal["closed", "open"]
-SendOne = Callable[[float], Coroutine[Any, Any, None]]  # takes the moment when the request is due
-PROBE_S = 0.02  # interval at which the event loop delay is measured
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stage:
-    """One stage of load. level: calls in flight in a closed loop, requests a second in an open one."""
-
-    loop: Loop
-    level: float
-    requests: int
+# Takes the moment when the unit is due; returns whether there was a unit.
+PlayOne = Callable[[float], Coroutine[Any, Any, bool]]
+EARLY_S = 1e-6  # a wait that is shorter may be less than a clock's smallest step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimedRequest:
     """One request; moments are seconds on the clock.
 
-    due_at         when it was to be sent: its Poisson moment, or when its place in the loop was free
+    due_at         when it was to be sent: its moment of arrival, or when its place in the loop was free
     sent_at        when it was sent, after waiting for the request rate limiter
     first_at       first chunk with text; None if the reply was not streamed
     gap_s_median   between chunks
-    error          None if a reply came, else the class of its CallError"""
+    cached_tokens  the part of prompt_tokens that the server found in its cache; None: it does not say
+    error          None if a reply came, else the class of its CallError
+    session, turn  of a whole game; None and 0 for a single request"""
 
     due_at: float
     sent_at: float
@@ -51,116 +46,144 @@ class TimedRequest:
     completion_tokens: int | None
     gap_s_median: float | None
     error: str | None
+    cached_tokens: int | None = None
+    session: int | None = None
+    turn: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageLoad:
     """One stage with its requests.
 
-    began_at   on the clock
-    cpu_share  share of one core that this process used
-    lag_s      mean event loop delay;  lag_s_max  largest, of so many measurements (beats)"""
+    began_at    on the clock
+    offered_s   seconds until no unit began any more; the rest of wall_s waited for replies"""
 
     stage: Stage
     requests: tuple[TimedRequest, ...]
     began_at: float
+    offered_s: float
     wall_s: float
-    cpu_share: float
-    lag_s: float
-    lag_s_max: float
-    beats: int
+    client: ClientCost
+
+
+def ignore(request: TimedRequest) -> None:
+    """Takes a request and does nothing: nobody follows the stage."""
 
 
 async def generate_load(
-    stage: Stage, backend: Backend, prompts: Iterator[Prompt], *, clock: Clock, seed: int
+    stage: Stage,
+    backend: Backend,
+    work: Iterator[Work],
+    *,
+    clock: Clock,
+    moments: Iterable[float] = (),
+    follow: Callable[[TimedRequest], None] = ignore,
+    cpu_s: Callable[[], float] = process_cpu_s,
 ) -> StageLoad:
     """Runs one stage to its end.
 
     stage     what to offer
     backend   of the method
-    prompts   one for each request; must not run out
-    seed      of the arrivals in an open loop"""
-    lags: list[float] = []
-    began_at, cpu_before = clock.now(), _cpu_s()
-    requests: list[TimedRequest] = []
+    work      the units; the stage ends when they run out
+    moments   of an open loop or a trace: when units are due, in seconds since the stage began
+    follow    takes each request when it is done
+    cpu_s     the CPU seconds of this process so far"""
+    sender = _Sender(backend, clock, follow)
+    meter, began_at = ClientMeter(clock, cpu_s), clock.now()
 
-    async def send_one(due_at: float) -> None:
-        requests.append(await _send(backend, next(prompts), due_at, clock))
+    async def play_one(due_at: float) -> bool:
+        if (unit := next(work, None)) is None:
+            return False
+        await unit.play(sender.send, due_at)
+        return True
 
     async with anyio.create_task_group() as measuring:
-        measuring.start_soon(_measure_delay, clock, lags.append)
-        await (
-            _closed_loop(stage, send_one, clock)
+        measuring.start_soon(meter.measure_delay)
+        offered_s = await (
+            _closed_loop(stage, play_one, clock)
             if stage.loop == "closed"
-            else _open_loop(stage, send_one, clock, seed)
+            else _open_loop(stage, play_one, clock, moments)
         )
         measuring.cancel_scope.cancel()
-    wall_s = clock.now() - began_at
     return StageLoad(
         stage=stage,
-        requests=tuple(requests),
+        requests=tuple(sender.requests),
         began_at=began_at,
-        wall_s=wall_s,
-        cpu_share=(_cpu_s() - cpu_before) / wall_s if wall_s > 0 else 0.0,
-        lag_s=sum(lags) / len(lags) if lags else 0.0,
-        lag_s_max=max(lags, default=0.0),
-        beats=len(lags),
+        offered_s=offered_s,
+        wall_s=clock.now() - began_at,
+        client=meter.cost(),
     )
 
 
-async def _closed_loop(stage: Stage, send_one: SendOne, clock: Clock) -> None:
-    left = stage.requests
+async def _closed_loop(stage: Stage, play_one: PlayOne, clock: Clock) -> float:
+    """Returns the seconds until the last unit began."""
+    left, began_at, places = stage.requests, clock.now(), int(stage.level)
+    last_at = began_at
 
-    async def place() -> None:
-        nonlocal left
-        while left > 0:
-            left -= 1
-            await send_one(clock.now())
+    async def place(after_s: float) -> None:
+        nonlocal left, last_at
+        if after_s > 0:
+            await clock.sleep(after_s)
+        while left is None or left > 0:
+            if stage.seconds is not None and clock.now() - began_at >= stage.seconds:
+                return
+            left = None if left is None else left - 1
+            last_at = clock.now()
+            if not await play_one(last_at):
+                return
 
-    async with anyio.create_task_group() as places:
-        for _ in range(int(stage.level)):
-            places.start_soon(place)
+    async with anyio.create_task_group() as running:
+        for number in range(places):
+            running.start_soon(place, stage.ramp_s * number / places)
+    return last_at - began_at
 
 
-async def _open_loop(stage: Stage, send_one: SendOne, clock: Clock, seed: int) -> None:
-    chance = stream(seed, "arrivals", str(stage.level))
-    due_at = clock.now()
-    async with anyio.create_task_group() as arrivals:
-        for _ in range(stage.requests):
-            due_at += chance.expovariate(stage.level)
-            while (wait_s := due_at - clock.now()) > 0:  # timers may fire a little early
+async def _open_loop(stage: Stage, play_one: PlayOne, clock: Clock, moments: Iterable[float]) -> float:
+    """Returns the seconds until the last unit was due."""
+    began_at, last_s = clock.now(), 0.0
+    async with anyio.create_task_group() as running:
+        for number, due_s in enumerate(moments):
+            if stage.requests is not None and number >= stage.requests:
+                break
+            if stage.seconds is not None and due_s > stage.seconds:
+                break
+            due_at, last_s = began_at + due_s, due_s
+            while (wait_s := due_at - clock.now()) > EARLY_S:  # timers may fire a little early
                 await clock.sleep(wait_s)
-            arrivals.start_soon(send_one, due_at)
+            running.start_soon(play_one, due_at)
+    return last_s
 
 
-async def _send(backend: Backend, prompt: Prompt, due_at: float, clock: Clock) -> TimedRequest:
-    called_at = clock.now()
-    completion, error, held_s = Completion(text=""), None, 0.0
-    try:
-        completion = await backend.complete(prompt)
-        held_s = completion.held_s
-    except CallError as failed:
-        error, held_s = type(failed).__name__, failed.held_s
-    sent_at, pace = called_at + held_s, completion.pace
-    return TimedRequest(
-        due_at=due_at,
-        sent_at=sent_at,
-        first_at=sent_at + pace.ttft_s if pace else None,
-        done_at=clock.now(),
-        prompt_tokens=completion.prompt_tokens,
-        completion_tokens=completion.completion_tokens,
-        gap_s_median=pace.gap_s_median if pace else None,
-        error=error,
-    )
+class _Sender:
+    """Sends prompts and notes what happened."""
 
+    def __init__(self, backend: Backend, clock: Clock, follow: Callable[[TimedRequest], None]) -> None:
+        self.requests: list[TimedRequest] = []
+        self._backend, self._clock, self._follow = backend, clock, follow
 
-async def _measure_delay(clock: Clock, report: Callable[[float], None]) -> None:
-    while True:
-        due_at = clock.now() + PROBE_S
-        await clock.sleep(PROBE_S)
-        report(max(0.0, clock.now() - due_at))
-
-
-def _cpu_s() -> float:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
+    async def send(self, prompt: Prompt, due_at: float, session: int | None, turn: int) -> Completion | None:
+        """Sends one prompt; returns None if the call failed. See work.SendPrompt."""
+        called_at = self._clock.now()
+        completion, error, held_s = Completion(text=""), None, 0.0
+        try:
+            completion = await self._backend.complete(prompt)
+            held_s = completion.held_s
+        except CallError as failed:
+            error, held_s = type(failed).__name__, failed.held_s
+        sent_at, pace = called_at + held_s, completion.pace
+        request = TimedRequest(
+            due_at=due_at,
+            sent_at=sent_at,
+            first_at=sent_at + pace.ttft_s if pace else None,
+            done_at=self._clock.now(),
+            prompt_tokens=completion.prompt_tokens,
+            completion_tokens=completion.completion_tokens,
+            gap_s_median=pace.gap_s_median if pace else None,
+            error=error,
+            cached_tokens=completion.cached_tokens,
+            session=session,
+            turn=turn,
+        )
+        self.requests.append(request)
+        self._follow(request)
+        return None if error else completion

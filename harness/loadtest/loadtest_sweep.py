@@ -1,4 +1,4 @@
-"""Wires `lightbulb bench`: a sweep's access methods, prompts of its games, stages of load, rows in the store.
+"""Wires `lightbulb bench`: a sweep's access methods, the traffic, stages of load, rows in the store.
 
 Requests do not pass through gates and are not retried, so that the server gets exactly the given load;
 refused requests count as errors. A declared limit of requests a second is kept."""
@@ -13,56 +13,66 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 
-from games import GAMES
-from games.playthrough import play_by_bots
-from harness.access.connect import connector_for_all
+from harness.access.connect import Connector, LiveMethods, connector_for_all
 from harness.access.context import RunContext
+from harness.access.engine_servers import load_reader
 from harness.access.game_sets import game_sets, warm_up
 from harness.config.episode_plans import GameSet
 from harness.config.load import suggest
-from harness.config.sweep import SweepSpec
+from harness.config.sweep import MethodPart, SweepSpec
 from harness.core.errors import SpecError
-from harness.core.protocols import Backend, Clock
-from harness.core.records import BenchRequest, BenchStage
+from harness.core.protocols import Backend
 from harness.core.seeds import stream
-from harness.core.vocabulary import EpisodePlan, Prompt, game_library, method_key
-from harness.loadtest.generator import Stage, StageLoad, generate_load
-from harness.loadtest.metrics import Objective, StageResult, knee, summarise_stage
-from harness.loadtest.prompts import read_prompts, repeat_shuffled
-from harness.store.file import open_to_write
+from harness.core.vocabulary import Message, method_key
+from harness.loadtest.game_traffic import game_prompts, game_sessions
+from harness.loadtest.generator import generate_load
+from harness.loadtest.ladder import Ladder, LevelGoal, MethodLoadTest
+from harness.loadtest.load_profile import LoadProfile, Loop, Stage
+from harness.loadtest.metrics import Objective
+from harness.loadtest.prompts import (
+    PROBE_WORDS,
+    TokenScale,
+    read_prompts,
+    token_scale,
+    words_prompt,
+)
+from harness.loadtest.run_facts import load_facts, run_row
+from harness.loadtest.stage_player import StagePlayer
+from harness.loadtest.trace import RecordedRequest, read_trace
+from harness.loadtest.traffic import Source, TrafficSettings, work_of
+from harness.store.bench_queries import recorded_calls
+from harness.store.file import open_to_read, open_to_write
 from harness.store.writer import StoreWriter, writing
 
 WARM_REQUESTS = 4  # before the first stage, not measured: connections, caches
-BOT_SKILL = 0.8  # of a good model: prompts as long as in its sweep
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadTestPlan:
     """The settings of a load test.
 
-    methods       names; empty: all of the sweep's
-    objective     for goodput
-    prompts       a file of them; None: those of the sweep's games, as bots play them
-    tokens_max    of a reply to a prompt of the file
-    stream        ask for streamed replies: without it there is no time to first token"""
+    methods    names; empty: all of the sweep's
+    levels     to play, in order; empty if `goal` chooses them
+    objective  for goodput
+    stream     ask for streamed replies: without it there is no time to first token
+    label      the user's word for the run"""
 
     methods: Sequence[str]
-    stages: Sequence[Stage]
+    levels: Sequence[tuple[Loop, float]]
     objective: Objective
-    prompts: Path | None
-    tokens_max: int
-    stream: bool
+    profile: LoadProfile
+    traffic: TrafficSettings
+    goal: LevelGoal | None = None
+    stream: bool = True
+    label: str | None = None
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MethodLoadTest:
-    """One method's stages.
-
-    knee   the least concurrency that reaches nine tenths of the best throughput; None if unknown"""
-
-    method: str
-    stages: tuple[StageResult, ...]
-    knee: float | None
+    def stages(self) -> list[Stage]:
+        """Returns the stages in the order of play; none if a search chooses them."""
+        return [
+            self.profile.stage(loop, level, repeat=repeat)
+            for repeat in range(self.profile.repeats)
+            for loop, level in self.levels
+        ]
 
 
 async def loadtest_sweep(
@@ -71,47 +81,31 @@ async def loadtest_sweep(
     """Measures every method, one after the other, stage by stage, and stores the rows.
 
     raises  SpecError, EngineError before anything is measured; StoreError"""
+    chosen = restricted(spec, plan)
+    sets = game_sets(chosen, context.source)
+    with open_to_write(context.store, notify=context.notify) as connection:
+        ((before,),) = connection.execute("SELECT count(DISTINCT run_id) FROM bench_stages").fetchall()
+        run_id = f"bench-{before + 1:04}"
+        connector = dataclasses.replace(
+            connector_for_all(chosen, context, sets, run_id=run_id), ignore_eos=plan.traffic.ignore_eos
+        )
+        async with writing(connection, context.store) as writer, connector.connected(writer) as live:
+            await connector.prove(live)
+            await anyio.to_thread.run_sync(warm_up, sets)
+            bench = _Bench(chosen, plan, context, sets, connector, live, writer, run_id)
+            return tuple([await bench.measure(name) for name in live.routes])
+
+
+def restricted(spec: SweepSpec, plan: LoadTestPlan) -> SweepSpec:
+    """Returns the sweep with these methods only and without an audit, their replies streamed if the plan says
+    so.
+
+    raises  SpecError for a method that the sweep has not, or that cannot answer the traffic"""
     for name in plan.methods:
         if name not in spec.methods():
             raise SpecError(
                 f"--method {name}: the sweep has no such access method{suggest(name, list(spec.methods()))}"
             )
-    chosen = _restricted(spec, plan)
-    sets = game_sets(chosen, context.source)
-    connector = connector_for_all(chosen, context, sets, run_id="bench")
-    with open_to_write(context.store, notify=context.notify) as connection:
-        ((before,),) = connection.execute("SELECT count(DISTINCT run_id) FROM bench_stages").fetchall()
-        async with writing(connection, context.store) as writer, connector.connected(writer) as live:
-            await connector.prove(live)
-            await anyio.to_thread.run_sync(warm_up, sets)
-            prompts = (
-                read_prompts(plan.prompts, tokens_max=plan.tokens_max)
-                if plan.prompts
-                else game_prompts(sets, spec.seed)
-            )
-            return tuple(
-                [
-                    await _Bench(
-                        name,
-                        route.backend,
-                        prompts,
-                        plan,
-                        context,
-                        writer,
-                        connector.clock,
-                        spec.seed,
-                        f"bench-{before + 1:04}",
-                    ).run()
-                    for name, route in live.routes.items()
-                ]
-            )
-
-
-def _restricted(spec: SweepSpec, plan: LoadTestPlan) -> SweepSpec:
-    """Returns the sweep with these methods only and without an audit, their replies streamed if the plan says
-    so.
-
-    raises  SpecError for a file of prompts with a method of bots, which answer games only"""
     models = {}
     for model, part in spec.models.items():
         methods = {}
@@ -119,10 +113,7 @@ def _restricted(spec: SweepSpec, plan: LoadTestPlan) -> SweepSpec:
             name = method_key(model, key)
             if plan.methods and name not in plan.methods:
                 continue
-            if plan.prompts is not None and (method.bots is not None or method.emulator is not None):
-                raise SpecError(
-                    f"--prompts: {name} is played by bots, which answer games only; select other methods with --method"
-                )
+            _refuse_foreign_traffic(name, method, plan.traffic)
             methods[key] = dataclasses.replace(method, stream=plan.stream and method.bots is None)
         if methods:
             models[model] = dataclasses.replace(part, methods=methods)
@@ -131,105 +122,135 @@ def _restricted(spec: SweepSpec, plan: LoadTestPlan) -> SweepSpec:
     )
 
 
-def game_prompts(sets: Mapping[str, GameSet], seed: int) -> list[Prompt]:
-    """Returns every ask of every item as bots play it: prompts as long, and as similar, as in a sweep.
+def _refuse_foreign_traffic(name: str, method: MethodPart, traffic: TrafficSettings) -> None:
+    """Raises SpecError where players of games would be asked something else.
 
-    raises  SpecError if the sweep has no game that bots play"""
-    prompts = []
-    for game, chosen in sets.items():
-        if game_library(game) is not None:  # no bots play it
-            continue
-        for instance in chosen.instances:
-            plan = EpisodePlan(instance=instance, rules=chosen.rules, seating=("bench",))
-            played = play_by_bots(
-                GAMES[game],
-                instance,
-                chosen.rules,
-                skill=BOT_SKILL,
-                chance=stream(seed, "bench", instance.content_hash),
+    An emulator answers random prompts too, with its automaton."""
+    plays_games = method.bots is not None or method.emulator is not None
+    options = {
+        "--prompts": traffic.prompts is not None and plays_games,
+        "--prefix unique": traffic.unique_prefix and traffic.prompt_tokens is None and plays_games,
+        "--trace": traffic.trace is not None and method.bots is not None,
+        "--prompt-tokens": traffic.prompt_tokens is not None and method.bots is not None,
+    }
+    for option, refused in options.items():
+        if refused:
+            raise SpecError(
+                f"{option}: {name} is played by bots, which answer games only; select other methods with --method"
             )
-            prompts += [
-                Prompt(
-                    messages=ask.messages,
-                    reply_format=ask.reply_format,
-                    episode=plan.key,
-                    item=plan.item,
-                    seat=ask.seat,
-                    turn=turn,
-                )
-                for turn, ask in enumerate(played.asks)
-            ]
-    if not prompts:
-        raise SpecError(
-            "no bots play the games of this sweep, so that they give no prompts; name some: --prompts"
-        )
-    return prompts
 
 
+@dataclass(frozen=True, slots=True)
 class _Bench:
-    """Runs every stage of one method and stores its rows."""
+    """One run: measures its methods."""
 
-    def __init__(
-        self,
-        name: str,
-        backend: Backend,
-        prompts: Sequence[Prompt],
-        plan: LoadTestPlan,
-        context: RunContext,
-        writer: StoreWriter,
-        clock: Clock,
-        seed: int,
-        run_id: str,
-    ) -> None:
-        self._name, self._backend, self._plan, self._run_id = name, backend, plan, run_id
-        self._context, self._writer, self._clock, self._seed = context, writer, clock, seed
-        self._prompts = repeat_shuffled(prompts, seed=seed)
+    spec: SweepSpec
+    plan: LoadTestPlan
+    context: RunContext
+    sets: Mapping[str, GameSet]
+    connector: Connector
+    live: LiveMethods
+    writer: StoreWriter
+    run_id: str
 
-    async def run(self) -> MethodLoadTest:
-        warm = Stage(loop="closed", level=WARM_REQUESTS, requests=WARM_REQUESTS)
-        await generate_load(warm, self._backend, self._prompts, clock=self._clock, seed=self._seed)
-        measured = []
-        for number, stage in enumerate(self._plan.stages):
-            load = f"{stage.level:g} {'in flight' if stage.loop == 'closed' else 'requests a second'}"
-            self._context.notify(f"{self._name}: {stage.requests} requests, {load}")
-            offered = await generate_load(
-                stage, self._backend, self._prompts, clock=self._clock, seed=self._seed
-            )
-            measured.append(summarise_stage(offered, self._plan.objective))
-            await self._keep(number, offered, measured[-1])
-        return MethodLoadTest(method=self._name, stages=tuple(measured), knee=knee(measured))
-
-    async def _keep(self, number: int, offered: StageLoad, measured: StageResult) -> None:
-        stage, began_at = offered.stage, offered.began_at
-        await self._writer.put(
-            BenchStage(
-                run_id=self._run_id,
-                stage=number,
-                method=self._name,
-                loop=stage.loop,
-                level=stage.level,
-                requests=stage.requests,
-                wall_s=offered.wall_s,
-                cpu_share=offered.cpu_share,
-                lag_s=offered.lag_s,
-                lag_s_max=offered.lag_s_max,
-                refused=measured.refused,
-                at=self._clock.wall(),
-            ),
-            *(
-                BenchRequest(
-                    run_id=self._run_id,
-                    stage=number,
-                    method=self._name,
-                    due_s=request.due_at - began_at,
-                    sent_s=request.sent_at - began_at,
-                    first_s=None if request.first_at is None else request.first_at - began_at,
-                    done_s=request.done_at - began_at,
-                    prompt_tokens=request.prompt_tokens,
-                    completion_tokens=request.completion_tokens,
-                    gap_s_median=request.gap_s_median,
-                    error_class=request.error,
-                )
-                for request in offered.requests
-            ),
+    async def measure(self, name: str) -> MethodLoadTest:
+        """Plays the stages of one method."""
+        plan, clock, route = self.plan, self.connector.clock, self.live.routes[name]
+        source = await self._source(name, route.backend)
+        facts = load_facts(
+            plan.profile,
+            plan.traffic,
+            plan.objective,
+            stream=plan.stream,
+            distinct_prompts=len({prompt.messages for prompt in source.prompts}),
         )
+        await self.writer.put(
+            run_row(
+                self.run_id, name, self.spec, self.live, load=facts, label=plan.label, wall_s=clock.wall()
+            )
+        )
+        url = self.live.servers.reporting_url(name)
+        player = StagePlayer(
+            method=name,
+            run_id=self.run_id,
+            base_url=route.method.base_url,
+            backend=route.backend,
+            profile=plan.profile,
+            traffic=plan.traffic,
+            source=source,
+            objective=plan.objective,
+            seed=self.spec.seed,
+            sink=self.writer,
+            clock=clock,
+            planned=plan.stages(),
+            ask_load=load_reader(url) if url is not None else None,
+            prices=route.method.prices,
+            notify=self.context.notify,
+        )
+        await self._warm(route.backend, source)
+        ladder = Ladder(plan.profile, plan.objective, player.play)
+        await ladder.play_levels(plan.levels)
+        highest = await ladder.search(plan.goal) if plan.goal is not None else None
+        return ladder.result(name, self.run_id, highest)
+
+    async def _source(self, name: str, backend: Backend) -> Source:
+        traffic, clock, seed = self.plan.traffic, self.connector.clock, self.spec.seed
+        if traffic.trace is not None:
+            recorded = await anyio.to_thread.run_sync(_recorded, traffic.trace, name)
+            needs_scale = any(one.messages is None for one in recorded)
+            scale = await self._scale(backend) if needs_scale else TokenScale()
+            return Source(recorded=recorded, scale=scale)
+        if traffic.sessions:
+            return Source(
+                sessions=lambda stage: game_sessions(
+                    self.sets,
+                    traffic.think_s,
+                    clock=clock,
+                    seed=seed,
+                    unique_in=stage if traffic.unique_prefix else None,
+                )
+            )
+        if traffic.prompt_tokens is not None:
+            return Source(scale=await self._scale(backend))
+        if traffic.prompts is not None:
+            return Source(prompts=read_prompts(traffic.prompts, tokens_max=traffic.tokens_max))
+        return Source(prompts=game_prompts(self.sets, seed))
+
+    async def _scale(self, backend: Backend) -> TokenScale:
+        """Asks the server for its count of two prompts."""
+        chance = stream(self.spec.seed, "probe")
+        counts = [
+            (await backend.complete(words_prompt(words, chance=chance, tokens_max=1))).prompt_tokens
+            for words in PROBE_WORDS
+        ]
+        return token_scale(counts)
+
+    async def _warm(self, backend: Backend, source: Source) -> None:
+        warm = Stage(
+            loop="trace" if source.recorded else "closed", level=WARM_REQUESTS, requests=WARM_REQUESTS
+        )
+        plain = dataclasses.replace(self.plan.traffic, think_s=TrafficSettings().think_s)
+        work, _ = work_of(warm, f"{self.run_id}:warm", plain, source, self.spec.seed)
+        closed = dataclasses.replace(warm, loop="closed")
+        await generate_load(closed, backend, work, clock=self.connector.clock)
+
+
+def _recorded(path: Path, method: str) -> list[RecordedRequest]:
+    """Reads a trace file, or the calls of a store.
+
+    raises  SpecError if there are none"""
+    if path.suffix != ".duckdb":
+        return read_trace(path)
+    with open_to_read(path) as connection:
+        calls = recorded_calls(connection, method)
+    if not calls:
+        raise SpecError(f"--trace {path}: the store holds no call with a time; play a sweep into it first")
+    return [
+        RecordedRequest(
+            arrival_s=call.sent_at,
+            messages=tuple(Message(role, text) for role, text in call.messages),  # type: ignore[arg-type]
+            prompt_tokens=None,
+            output_tokens=call.completion_tokens,
+        )
+        for call in calls
+    ]

@@ -11,7 +11,8 @@ first_tokens.py     the sentence about log-probabilities
 drift.py            drift day by day, for a terminal
 plan.py             a forecast for a terminal; plan_chart.py draws it, power.py prints the power of a design
 check.py            findings of `check` for a terminal
-loadtest.py         a load test for a terminal and as a page
+loadtest.py         a load test for a terminal
+loadtest_csv.py     its summary as CSV
 run_end.py          the table that ends a run
 times.py            what an access method's time went to
 games.py            games and instances for a terminal

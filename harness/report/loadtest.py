@@ -1,94 +1,227 @@
-"""The results of `lightbulb bench` for a terminal and as a page. A stage that the client limited shows the
-reason."""
+"""The results of `lightbulb bench` for a terminal: two tables for each access method, and sentences.
+
+A stage that the client limited shows the reason. Percentiles from too few requests are not shown."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 from rich.text import Text
 
-from harness.loadtest.loadtest_sweep import MethodLoadTest
+from harness.loadtest.distributions import Distribution
+from harness.loadtest.dry_run import DryRun
+from harness.loadtest.ladder import MethodLoadTest
+from harness.loadtest.levels import LevelResult
 from harness.loadtest.metrics import Objective, StageResult
-from harness.report.page import render, seconds
+from harness.report.page import seconds
 from harness.report.table import table
 
-COLUMNS = (
-    "offered", "requests/s", "goodput/s", "tokens out/s", "TTFT p50", "p99", "a token p50", "p99",
-    "e2e p50", "p90", "p95", "p99",
-    "client wait p99", "errors", "client CPU", "client delay",
+THROUGHPUT = (
+    "load", "repeats", "requests", "errors", "offered/s", "requests/s", "95 % interval", "goodput/s",
+    "output tokens/s", "in flight", "prompt tokens", "output tokens", "cached", "client CPU", "client delay",
 )  # fmt: skip
+LATENCY = ("load", "of", "n", "mean", "sd", "p50", "p90", "p95", "p99", "max")
+MISSING = "–"
 
 
 def print_loadtest(benches: Sequence[MethodLoadTest], objective: Objective, console: Console) -> None:
-    """Prints a line for each stage, then the knee."""
+    """Prints the tables of each method, then what they mean."""
     for one in benches:
-        console.print(Text(one.method, style="bold"))
-        console.print(table(COLUMNS, [cells(stage) for stage in one.stages]))
-        for stage in one.stages:
-            if stage.refused:
-                console.print(
-                    Text(f"{offered(stage)}: no figures: {stage.refused}.", style="yellow"), soft_wrap=True
-                )
-        console.print(knee_text(one), soft_wrap=True, highlight=False)
+        console.print(Text(f"{one.method} ({one.run_id})", style="bold"))
+        console.print(table(THROUGHPUT, [throughput_cells(level, one) for level in one.levels]))
+        console.print(table(LATENCY, [row for level in one.levels for row in latency_rows(level)], left=2))
+        for line in warnings(one):
+            console.print(Text(line, style="yellow"), soft_wrap=True)
+        for line in sentences(one):
+            console.print(line, soft_wrap=True, highlight=False)
     console.print(objective_text(objective), soft_wrap=True, highlight=False)
+    console.print(PERCENTILE_TEXT, soft_wrap=True, highlight=False)
 
 
-def loadtest_page(benches: Sequence[MethodLoadTest], objective: Objective, sweep: str) -> str:
-    """Returns the same as one HTML page."""
-    return render(
-        "bench.html.j2",
-        sweep=sweep,
-        parts=[
-            (one, knee_text(one), [(cells(stage), stage.refused) for stage in one.stages]) for one in benches
-        ],
-        columns=COLUMNS,
-        objective=objective_text(objective),
+def load_text(level: LevelResult) -> str:
+    if level.loop == "closed":
+        return f"{level.level:g} in flight"
+    return f"{level.level:g} a second" if level.loop == "open" else f"trace x {level.level:g}"
+
+
+def throughput_cells(level: LevelResult, one: MethodLoadTest) -> tuple[str, ...]:
+    """Returns one line of the first table."""
+    stages = stages_of(level, one)
+    offered = [stage.saturation.offered_per_s for stage in stages if stage.saturation is not None]
+    metrics, interval = level.figures, level.intervals.get("requests_per_s")
+    ends = (
+        f"[{interval.low:.3g}, {interval.high:.3g}]"
+        if interval is not None and interval.low is not None and interval.high is not None
+        else MISSING
     )
-
-
-def offered(stage: StageResult) -> str:
     return (
-        f"{stage.stage.level:g} in flight"
-        if stage.stage.loop == "closed"
-        else f"{stage.stage.level:g} a second"
+        load_text(level),
+        f"{level.repeats}",
+        f"{sum(stage.answered for stage in stages)}",
+        f"{sum(stage.errors for stage in stages)}",
+        number(sum(offered) / len(offered) if offered else None),
+        number(metrics.requests_per_s if metrics else None),
+        ends,
+        number(metrics.goodput_per_s if metrics else None),
+        number(metrics.output_tokens_per_s if metrics else None),
+        number(metrics.in_flight if metrics else None),
+        number(metrics.prompt_tokens.mean if metrics else None),
+        number(metrics.completion_tokens.mean if metrics else None),
+        percent(metrics.cached_share if metrics else None),
+        percent(max(stage.cpu_share for stage in stages)),
+        seconds(max(stage.lag_s for stage in stages)),
     )
 
 
-def cells(stage: StageResult) -> tuple[str, ...]:
-    """Returns one line of the table; a stage that the client limited has no metrics in it."""
-    metrics = stage.figures
-    own = (f"{stage.errors}", f"{100 * stage.cpu_share:.0f} %", seconds(stage.lag_s))
+def latency_rows(level: LevelResult) -> Iterator[tuple[str, ...]]:
+    """Yields the lines of the second table."""
+    metrics = level.figures
     if metrics is None:
-        return (offered(stage), *["–"] * 12, *own)
-    (p50, p90, p95, p99), waited = metrics.e2e_s, metrics.waited_s[3]
-    return (
-        offered(stage),
-        f"{metrics.requests_per_s:.2f}",
-        f"{metrics.goodput_per_s:.2f}",
-        "–" if metrics.output_tokens_per_s is None else f"{metrics.output_tokens_per_s:.1f}",
-        *_ends(metrics.ttft_s),
-        *_ends(metrics.tpot_s),
-        *map(seconds, (p50, p90, p95, p99, waited)),
-        *own,
+        return
+    measures = (
+        ("TTFT", metrics.ttft_s),
+        ("TPOT", metrics.tpot_s),
+        ("ITL", metrics.gap_s),
+        ("E2E", metrics.e2e_s),
+        ("client wait", metrics.waited_s),
     )
+    for name, values in measures:
+        if values.n:
+            yield (load_text(level), name, *_distribution_cells(values))
 
 
-def _ends(quantiles: tuple[float, ...]) -> tuple[str, str]:
-    return (seconds(quantiles[0]), seconds(quantiles[3])) if quantiles else ("–", "–")
+def _distribution_cells(values: Distribution) -> tuple[str, ...]:
+    shown = (values.mean, values.sd, values.p50, values.p90, values.p95, values.p99, values.max)
+    return (f"{values.n}", *map(seconds, shown))
 
 
-def knee_text(one: MethodLoadTest) -> str:
-    if one.knee is None:
-        return "The knee is unknown, because it needs two stages of the closed loop with figures."
-    return (
-        f"The knee is at {one.knee:g} calls in flight: the smallest number that reaches nine tenths of the best "
-        "throughput."
-    )
+def stages_of(level: LevelResult, one: MethodLoadTest) -> list[StageResult]:
+    return [
+        stage for stage in one.stages if (stage.stage.loop, stage.stage.level) == (level.loop, level.level)
+    ]
+
+
+def warnings(one: MethodLoadTest) -> Iterator[str]:
+    """Yields why stages have no figures, and what limits the others."""
+    for stage in one.stages:
+        name = stage.stage.load + (f", repeat {stage.stage.repeat + 1}" if stage.stage.repeat else "")
+        if stage.refused:
+            yield f"{name}: no figures: {stage.refused}."
+        elif stage.window.steady is False:
+            yield f"{name}: {stage.window.note}."
+        if stage.saturation is not None and stage.saturation.saturated:
+            found = stage.saturation
+            yield (
+                f"{name}: saturated: {found.offered_per_s:.3g} requests a second were offered and "
+                f"{found.achieved_per_s:.3g} answered; {found.in_flight_from} waited at the start of the window and "
+                f"{found.in_flight_to} at its end. Latencies grow as long as this load lasts."
+            )
+
+
+def sentences(one: MethodLoadTest) -> Iterator[str]:
+    """Yields the windows, the server's own figures, and the knee."""
+    for stage in one.stages:
+        yield f"Window of {stage.stage.load}: {stage.window.note}."
+        if stage.server is not None:
+            yield f"The server at {stage.stage.load}: {server_text(stage)}."
+    for level in one.levels:
+        if level.figures is not None and level.figures.by_turn:
+            turns = "; ".join(
+                f"turn {turn.turn + 1}: {seconds(turn.ttft_s.mean)} (n {turn.ttft_s.n}"
+                + (f", {percent(turn.cached_share)} cached)" if turn.cached_share is not None else ")")
+                for turn in level.figures.by_turn
+            )
+            yield f"Mean TTFT by turn at {load_text(level)}: {turns}."
+    yield from finding_texts(one)
+
+
+def server_text(stage: StageResult) -> str:
+    server = stage.server
+    assert server is not None
+    parts = [
+        f"{number(server.running.mean)} requests running and {number(server.waiting.mean)} waiting on average"
+        f" ({number(server.waiting.max)} at most)"
+    ]
+    if server.cache_use.n:
+        parts.append(f"KV cache {percent(server.cache_use.max)} full at most")
+    if server.prefix_hit_share is not None:
+        parts.append(
+            f"{percent(server.prefix_hit_share)} of the looked-up prompt tokens were in its prefix cache"
+        )
+    return ", ".join(parts)
+
+
+def finding_texts(one: MethodLoadTest) -> Iterator[str]:
+    """Yields what the levels show: the knee, or that it was not reached; the finding of a search."""
+    if one.knee is not None:
+        yield (
+            f"The knee is at {one.knee:g} calls in flight: the smallest number that reaches nine tenths of the best "
+            "throughput, with a level beyond it."
+        )
+    elif one.rising_at is not None:
+        yield (
+            f"No knee was reached: throughput still rises at {one.rising_at:g} calls in flight. Measure higher levels."
+        )
+    elif any(level.loop == "closed" for level in one.levels):
+        yield "The knee is unknown, because it needs two levels of the closed loop with figures."
+    if (found := one.highest) is None:
+        return
+    if found.level is None:
+        yield f"No level kept the goal; the lowest that was tried is {found.failed_at:g}."
+    elif found.failed_at is None:
+        yield f"The goal is kept at {found.level:g}, the highest level that was tried."
+    else:
+        yield f"The goal is kept up to {found.level:g}; {found.failed_at:g} does not keep it."
 
 
 def objective_text(objective: Objective) -> str:
-    return (
-        f"Goodput counts the requests whose first chunk came within {objective.ttft_s:g} s and whose last chunk "
-        f"came within {objective.e2e_s:g} s. Both times start at the moment when the request was due."
+    bounds = (
+        (objective.ttft_s, "first chunk came within {:g} s"),
+        (objective.tpot_s, "further tokens took at most {:g} s each"),
+        (objective.e2e_s, "last chunk came within {:g} s"),
     )
+    words = [words.format(bound) for bound, words in bounds if bound is not None]
+    return (
+        f"Goodput counts the requests whose {' and whose '.join(words)}. "
+        "TTFT and E2E start at the moment when the request was due."
+    )
+
+
+PERCENTILE_TEXT = "A percentile is shown if about ten requests lie beyond it: p50 from 20 requests, p90 100, p95 200, p99 1,000."
+
+
+def number(value: float | None) -> str:
+    return MISSING if value is None else f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
+
+
+def percent(share: float | None) -> str:
+    return MISSING if share is None else f"{100 * share:.0f} %"
+
+
+def print_dry_run(plan: Sequence[DryRun], console: Console) -> None:
+    """Prints what a load test would send."""
+    for one in plan:
+        console.print(Text(one.method, style="bold"))
+        rows = [
+            (
+                stage.load,
+                f"{stage.repeat + 1}",
+                MISSING if stage.requests is None else f"{stage.requests}",
+                MISSING if took is None else seconds(took),
+            )
+            for stage, took in one.stages
+        ]
+        if rows:
+            console.print(table(("load", "repeat", one.unit, "time"), rows))
+        console.print(dry_run_text(one), soft_wrap=True, highlight=False)
+
+
+def dry_run_text(one: DryRun) -> str:
+    if one.requests is None:
+        return "The number of requests is not known beforehand: a search chooses the levels, or time bounds the stages."
+    words = f"{one.requests} {one.unit} in all, {one.warm_up} more before the first stage"
+    if one.prompt_tokens is not None and one.output_tokens is not None:
+        words += f"; about {one.prompt_tokens:,.0f} prompt tokens and at most {one.output_tokens:,.0f} output tokens"
+    cost = "no price is known" if one.cost_usd is None else f"at most about {one.cost_usd:.4f} US dollars"
+    return f"{words}; {cost}. Nothing was sent."

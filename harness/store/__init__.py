@@ -19,6 +19,7 @@ logprob_queries.py   log-probabilities of tokens
 watch_queries.py     one-token replies of a watch
 view_queries.py      the same for the live page: sums by time, results on common items, lists of episodes
 report_queries.py    counts and transcripts for pages
+bench_queries.py     rows of load tests, and calls to play again
 plan_queries.py      episode lengths and server times for plans
 resuming.py          the stored state from which a run continues
 time_breakdown.py    the view time_by_method

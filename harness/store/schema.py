@@ -12,6 +12,7 @@ import typing
 from harness.core.records import (
     AuditPlanRecord,
     BenchRequest,
+    BenchRun,
     BenchStage,
     CallRecord,
     EngineSample,
@@ -46,6 +47,7 @@ TABLES: dict[type[Record], str] = {
     GateEvent: "gate_events",
     PulseRecord: "pulses",
     EngineSample: "engine_samples",
+    BenchRun: "bench_runs",
     BenchStage: "bench_stages",
     BenchRequest: "bench_requests",
     LookRecord: "looks",

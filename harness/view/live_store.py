@@ -19,6 +19,7 @@ from harness.store.planned_plays import play_counts
 from harness.store.query_server import Readable, RunningStore
 from harness.store.report_queries import endings, method_tallies
 from harness.store.view_queries import common_results, gate_events, outcome_counts
+from harness.view.bench_values import bench_values
 from harness.view.call_history import CallHistory
 from harness.view.values import (
     cause_values,
@@ -120,6 +121,7 @@ class LiveStore:
         self._put("causes", safe(cause_values(endings(connection), None)))
         self._put("cost", safe(tally_values(method_tallies(connection))))
         self._put("outcomes", safe([one._asdict() for one in outcomes]))
+        self._put("bench", safe(bench_values(connection)))
         self._put("episodes_ended", sum(one.episodes for one in outcomes))
 
     def _compute_verdicts(self) -> None:

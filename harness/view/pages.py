@@ -14,6 +14,7 @@ from pathlib import Path
 from harness.analysis.report_data import Story
 from harness.report.text import escape_control
 from harness.store.file import open_to_read
+from harness.view.bench_values import bench_values
 from harness.view.call_history import CallHistory
 from harness.view.guard import file_policy
 from harness.view.values import (
@@ -28,7 +29,7 @@ from harness.view.values import (
 )
 
 # In the order in which one file needs them: each uses only those before it.
-SCRIPTS = ("dom.js", "charts.js", "sections.js", "transcripts.js", "query.js", "app.js")
+SCRIPTS = ("dom.js", "charts.js", "sections.js", "bench.js", "transcripts.js", "query.js", "app.js")
 STYLE = "view.css"
 ASSETS = (*SCRIPTS, STYLE)
 
@@ -107,6 +108,15 @@ def store_page(story: Story, store: Path) -> str:
     with open_to_read(store) as connection:
         history.update(connection)
     return file_page(story_values(story, history))
+
+
+def bench_page(store: Path, title: str, run_id: str) -> str:
+    """Returns the page of one load test as one file."""
+    with open_to_read(store) as connection:
+        runs = [one for one in bench_values(connection) if one["run"] == run_id]
+    values = safe({"only": "bench", "title": title, "glossary": GLOSSARY, "bench": runs})
+    assert isinstance(values, dict)
+    return file_page(values)
 
 
 def file_page(values: dict[str, object]) -> str:

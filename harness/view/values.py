@@ -46,6 +46,13 @@ GLOSSARY = {
     "retries": "Calls that repeat one that failed.",
     "in flight": "Calls that were sent and not answered yet.",
     "window": "The largest number of calls in flight at once; the gate lowers it when a provider refuses calls.",
+    "n": "The number of answered requests that the figures of this line rest on.",
+    "TTFT": "Time to first token: from the moment when a request was due to the first chunk of its reply; the mean.",
+    "TPOT": "Time per output token: seconds for each token after the first chunk; the mean.",
+    "E2E": "End to end: from the moment when a request was due to the end of its reply; the mean.",
+    "goodput": "The share of the requests that kept every bound of the objective; failed ones did not.",
+    "client CPU": "The share of one processor core that lightbulb itself used.",
+    "client delay": "How late lightbulb itself was, on average, to run what is due.",
     "quota": "The requests a minute that the provider, or the sweep file, allows.",
 }
 

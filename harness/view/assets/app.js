@@ -1,5 +1,6 @@
 // Draws the page: from the values in the file, or live from the server that serves it.
 import { byId, clock, count, el, nameOf, redraw, showNotes, table, unique, useGlossary, moment, number } from "./dom.js";
+import { loadTests } from "./bench.js";
 import { queryPart } from "./query.js";
 import { about, causes, cost, games, latency, methodFilter, methods, overview, scores, timeCharts, verdicts } from "./sections.js";
 import { episodeFilter, episodeTable, openEpisode, transcriptPart, useSource } from "./transcripts.js";
@@ -15,8 +16,9 @@ const PARTS = [
   ["cost", "Cost and time", ["cost"], cost],
   ["latency", "Latency", ["calls"], latency],
   ["causes", "Aborts and failures", ["causes"], (values) => causes(values, openEpisode)],
+  ["bench", "Load tests", ["bench"], loadTests],
 ];
-const LIVE_FIRST = ["overview", "methods", "times", "games", "verdicts", "scores", "cost", "latency", "causes"];
+const LIVE_FIRST = ["overview", "methods", "times", "games", "verdicts", "scores", "cost", "latency", "causes", "bench"];
 const FILE_FIRST = ["verdicts", "scores", "cost", "methods", "times", "latency", "causes"];
 
 const values = {};
@@ -70,6 +72,16 @@ const fillFilters = (choices) => {
 };
 
 // --- a page that is one file ----------------------------------------------------------------------------------------
+const frozenBench = (all) => {
+  Object.assign(values, all);
+  useGlossary(values.glossary);
+  byId("main").replaceChildren(section("bench", "Load tests"), glossarySection());
+  byId("nav").replaceChildren(el("ul", {}, [["bench", "Load tests"], ["words", "Words"]].map(([id, title]) => el("li", {}, el("a", { href: `#${id}` }, title)))));
+  draw("bench");
+  byId("state").replaceChildren(`${values.bench.length} access methods under load`);
+  byId("foot").replaceChildren("Made by lightbulb. This page loads nothing and sends nothing.");
+};
+
 const frozen = (all) => {
   Object.assign(values, all);
   useGlossary(values.glossary);
@@ -181,8 +193,12 @@ const follow = () => {
 addEventListener("hashchange", follow);
 addEventListener("beforeprint", () => { for (const one of document.querySelectorAll("details")) one.open = true; });
 if (byId("values")) {
-  frozen(JSON.parse(byId("values").textContent));
-  follow();
+  const held = JSON.parse(byId("values").textContent);
+  if (held.only === "bench") frozenBench(held);
+  else {
+    frozen(held);
+    follow();
+  }
 } else {
   live();
 }

@@ -80,6 +80,37 @@ export const timeLines = ({ title, note, from, step, series: given, limits = [],
     el("ul", { class: "legend" }, key));
 };
 
+// Lines over levels that are not evenly spaced: each level has the same room, and its name below.
+export const levelLines = ({ title, note, levels, series: given, format = count }) => {
+  const series = given.filter((one) => one.values.some((value) => value !== null));
+  const values = series.flatMap((one) => one.values).filter((value) => value !== null);
+  if (!values.length || levels.length < 2) return null;
+  const top = nice(Math.max(1e-9, ...values));
+  const x = (at) => (100 * at) / (levels.length - 1);
+  const y = (value) => 100 - (100 * value) / top;
+  const path = (one) => {
+    let pen = "M";
+    return one.values.map((value, at) => {
+      if (value === null) { pen = "M"; return ""; }
+      const piece = `${pen}${x(at).toFixed(2)} ${y(value).toFixed(2)}`;
+      pen = "L";
+      return piece;
+    }).join("");
+  };
+  const last = (one) => one.values.findLast((value) => value !== null);
+  const every = Math.ceil(levels.length / 8); // more names do not fit side by side
+  return el("figure", { class: "chart" },
+    el("figcaption", {}, el("b", {}, title), note ? ` ${note}` : ""),
+    el("div", { class: "plot" }, el("span", { class: "top" }, format(top)),
+      shape("svg", { class: "lines", viewBox: "0 0 100 100", preserveAspectRatio: "none", role: "img",
+        "aria-label": `${title}: ${series.map((one) => `${one.name} at last ${format(last(one))}`).join(", ")}` },
+        [25, 50, 75].map((place) => shape("line", { class: "grid", x1: 0, x2: 100, y1: place, y2: place })),
+        series.map((one, place) => shape("path", { class: `line line${place % 6}`, d: path(one) }))),
+      el("span", { class: "zero" }, "0")),
+    el("div", { class: "times" }, levels.filter((_, at) => at % every === 0 || at === levels.length - 1).map((level) => el("span", {}, `${level}`))),
+    el("ul", { class: "legend" }, series.map((one, place) => el("li", {}, el("span", { class: `key line${place % 6}` }), one.name, " ", el("b", {}, format(last(one)))))));
+};
+
 // Points and lines over two axes: for the answer of a query, and curves.
 export const xyLines = ({ title, note, points, series, xLabel, yLabel, step = false, yTop = null }) => {
   const all = series.flatMap((one) => one.points);

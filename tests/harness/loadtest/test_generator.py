@@ -8,8 +8,14 @@ import pytest
 
 from harness.core.clock import LoopClock
 from harness.core.errors import Unavailable
+from harness.core.seeds import stream
 from harness.core.vocabulary import Completion, Message, Pace, Prompt, ReplyFormat
-from harness.loadtest.generator import Stage, StageLoad, generate_load
+from harness.loadtest.arrivals import arrival_moments
+from harness.loadtest.generator import StageLoad, generate_load
+from harness.loadtest.load_profile import Stage
+from harness.loadtest.metrics import MeasuredStage, Objective, metrics_of
+from harness.loadtest.steady_window import steady_window
+from harness.loadtest.work import single_requests
 from harness.simulation import simulate
 
 PROMPT = Prompt(
@@ -46,7 +52,10 @@ class Server:
 
 def offered(stage: Stage, server: Server, seed: int = 1) -> StageLoad:
     async def whole() -> StageLoad:
-        return await generate_load(stage, server, repeat(PROMPT), clock=LoopClock(), seed=seed)
+        moments = arrival_moments(stage, stream(seed, "arrivals"))
+        return await generate_load(
+            stage, server, single_requests(repeat(PROMPT)), clock=LoopClock(), moments=moments
+        )
 
     return simulate(whole, seed=seed)
 
@@ -96,3 +105,44 @@ def test_a_refusal_is_noted_and_not_tried_again() -> None:
     found = offered(Stage(loop="closed", level=2, requests=9), server)
     assert server.asked == 9
     assert [request.error for request in found.requests].count("Unavailable") == 3
+
+
+def test_time_bounds_a_stage() -> None:
+    """After the bound no request begins; those in flight are waited for."""
+    closed = offered(Stage(loop="closed", level=2, requests=None, seconds=2.5), Server())
+    assert (len(closed.requests), closed.wall_s, closed.offered_s) == pytest.approx((6, 3.0, 2.0))
+    opened = offered(Stage(loop="open", level=10, requests=None, seconds=5, arrivals="constant"), Server())
+    assert len(opened.requests) == 50
+    assert opened.wall_s == pytest.approx(6.0)
+
+
+def test_a_closed_loop_grows_during_its_ramp() -> None:
+    """Four places begin a second apart in a ramp of four seconds."""
+    found = offered(Stage(loop="closed", level=4, requests=8, ramp_s=4.0), Server())
+    begun = sorted(request.due_at - found.began_at for request in found.requests)
+    assert begun[:4] == pytest.approx([0, 1, 1, 2])  # the first place goes on after a second
+
+
+class StalledServer(Server):
+    """A server that answers nothing for two seconds, once."""
+
+    async def complete(self, prompt: Prompt) -> Completion:
+        begun = self.clock.now()
+        if 30.0 <= begun < 32.0:
+            await self.clock.sleep(32.0 - begun)
+        return await super().complete(prompt)
+
+
+def test_a_stall_is_seen_by_all_that_were_due_in_it() -> None:
+    """An open loop goes on offering while the server stalls: of 1,200 requests at 20 a second the 40 that
+    were due in a stall of two seconds wait up to two seconds, so p99 is what the stall makes it."""
+    stage = Stage(loop="open", level=20, requests=1200, arrivals="constant")
+    found = offered(stage, StalledServer())
+    late = [one.done_at - one.due_at for one in found.requests if one.done_at - one.due_at > 1.001]
+    assert len(late) == 40
+    measured = MeasuredStage(load=found, window=steady_window(found, warm_up_s=None, cool_down_s=None))
+    figures = metrics_of([measured], Objective())
+    assert figures is not None
+    assert figures.e2e_s.p50 == pytest.approx(1.0)
+    # 40 of 1,180 latencies are spread evenly over 1 to 3 s: 11.8 lie above p99
+    assert figures.e2e_s.p99 == pytest.approx(3.0 - 2.0 * 11.8 / 40, abs=0.1)

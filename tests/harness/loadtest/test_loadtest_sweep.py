@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -52,19 +54,20 @@ def test_a_server_is_measured(base_url: str, tmp_path: Path) -> None:
         assert (stage["answered"], stage["errors"]) == (stage["stage"]["requests"], 0)
         assert (stage["figures"] is None) == (stage["refused"] is not None)
         if stage["figures"]:
-            assert stage["figures"]["ttft_s"][0] >= 0.1
+            assert stage["figures"]["ttft_s"]["n"] == stage["answered"]
+            assert stage["figures"]["ttft_s"]["min"] >= 0.1
     with duckdb.connect(str(tmp_path / "b.duckdb"), read_only=True) as connection:
         rows = connection.execute(
             "SELECT stage, count(*), min(first_s - sent_s) >= 0.1, bool_and(due_s <= sent_s AND sent_s <= first_s AND first_s <= done_s)"
             " FROM bench_requests GROUP BY ALL ORDER BY 1"
         ).fetchall()
-        assert rows == [(0, 8, True, True), (1, 12, True, True), (2, 8, True, True)]
+        assert rows == [(0, 8, True, True), (1, 8, True, True), (2, 8, True, True)]
         assert connection.execute("SELECT count(*) FROM bench_stages WHERE cpu_share > 0").fetchall() == [
             (3,)
         ]
     page = (tmp_path / "b.html").read_text("utf-8")
     assert "m/far" in page
-    assert "default-src 'none'" in page
+    assert "default-src &#x27;none&#x27;" in page
 
 
 def test_what_is_asked_wrongly_is_said(base_url: str, tmp_path: Path) -> None:
@@ -75,7 +78,105 @@ def test_what_is_asked_wrongly_is_said(base_url: str, tmp_path: Path) -> None:
     for arguments, words in (
         (("--method", "m/fra"), 'did you mean "m/far"?'),
         (("--concurrency", "one"), "write numbers with commas"),
+        (("--arrivals", "even"), "write poisson, constant or gamma"),
+        (("--find", "nee"), 'write "knee"'),
+        (("--find", "knee", "--rates", "1,2"), "name one to start from"),
+        (("--prefix", "shared:100"), "set --prompt-tokens too"),
+        (("--trace", "t.jsonl", "--rates", "2"), "a trace decides when requests are sent"),
+        (("--trace", "t.jsonl"), "cannot be read"),
+        (("--prompt-tokens", "a"), "write MEAN, MEAN:SD"),
     ):
         refused = lightbulb("bench", sweep, *arguments)
         assert (refused.returncode, "Traceback" in refused.stderr) == (2, False), refused.stderr
         assert words in refused.stderr
+
+
+def measured(sweep: Path, *arguments: object) -> Any:
+    """Returns the one method of `bench --json`."""
+    ended = lightbulb("bench", sweep, *arguments, "--json")
+    assert ended.returncode == 0, ended.stderr
+    return json.loads(ended.stdout)["methods"][0]
+
+
+def test_rates_alone_play_no_closed_loop(base_url: str, tmp_path: Path) -> None:
+    """`--rates` plays what it says; the run's facts, its windows and a line of CSV are kept."""
+    sweep = tmp_path / "b.toml"
+    sweep.write_text(SWEEP.format(base_url=base_url))
+    table = tmp_path / "b.csv"
+    found = measured(
+        sweep, "--rates", 40, "--requests", 60, "--repeats", 2, "--arrivals", "constant", "--label", "even",
+        "--csv", table,
+    )  # fmt: skip
+    assert [(one["stage"]["loop"], one["stage"]["repeat"]) for one in found["stages"]] == [
+        ("open", 0),
+        ("open", 1),
+    ]
+    (level,) = found["levels"]
+    assert level["repeats"] == 2
+    assert level["figures"]["e2e_s"]["n"] > 60
+    assert level["figures"]["e2e_s"]["p99"] is None
+    assert level["intervals"]["requests_per_s"]["low"] < level["intervals"]["requests_per_s"]["high"]
+    (line,) = csv.DictReader(table.read_text().splitlines())
+    assert (line["loop"], line["answered"], line["e2e_s_p99"]) == ("open", "120", "")
+    with duckdb.connect(str(tmp_path / "b.duckdb"), read_only=True) as connection:
+        ((method, label, facts, host),) = connection.execute(
+            "SELECT method, label, profile_json, host_json FROM bench_runs"
+        ).fetchall()
+        assert (method, label) == ("m/far", "even")
+        assert json.loads(facts)["profile"]["arrivals"] == "constant"
+        assert json.loads(host)["processors"] >= 1
+        assert connection.execute(
+            'SELECT count(*) FROM bench_stages WHERE window_to_s > window_from_s AND began_at < "at"'
+        ).fetchall() == [(2,)]
+
+
+def test_games_and_random_prompts_are_played(base_url: str, tmp_path: Path) -> None:
+    """Whole games keep their turns in order; random prompts have the lengths that were asked for, by the
+    server's own count; a trace is played at its moments."""
+    sweep = tmp_path / "b.toml"
+    sweep.write_text(SWEEP.format(base_url=base_url) + 'provider = "emulator"\n')
+    games = measured(sweep, "--sessions", "--concurrency", 4, "--requests", 8, "--think-time", 0.01)
+    turns = games["levels"][0]["figures"]["by_turn"]
+    assert [turn["turn"] for turn in turns] == list(range(len(turns)))
+    assert len(turns) > 1
+    assert turns[0]["ttft_s"]["n"] == 8
+    random = measured(
+        sweep, "--concurrency", 4, "--requests", 30, "--prompt-tokens", "200:20", "--output-tokens", 20,
+    )["levels"][0]["figures"]  # fmt: skip
+    assert random["prompt_tokens"]["mean"] == pytest.approx(200, rel=0.1)
+    assert random["completion_tokens"]["max"] <= 20
+    trace = tmp_path / "trace.jsonl"
+    trace.write_text(
+        "\n".join(f'{{"arrival_s": {n / 10}, "prompt_tokens": 50, "output_tokens": 5}}' for n in range(20))
+    )
+    measured(sweep, "--trace", trace)
+    with duckdb.connect(str(tmp_path / "b.duckdb"), read_only=True) as connection:
+        disordered = connection.execute(
+            "SELECT count(*) FROM bench_requests AS a JOIN bench_requests AS b USING (run_id, stage, session)"
+            " WHERE a.turn < b.turn AND a.done_s > b.sent_s"
+        ).fetchall()
+        assert disordered == [(0,)]
+        due = connection.execute(
+            "SELECT due_s FROM bench_requests WHERE run_id = 'bench-0003' ORDER BY due_s"
+        ).fetchall()
+    assert [moment for (moment,) in due] == pytest.approx([n / 10 for n in range(20)], abs=0.01)
+
+
+def test_a_dry_run_sends_nothing(tmp_path: Path) -> None:
+    """No server is needed to see the stages and their cost at most."""
+    sweep = tmp_path / "b.toml"
+    sweep.write_text(
+        SWEEP.format(base_url="http://127.0.0.1:9/v1")
+        + "price_input_usd_per_mtok = 1.0\nprice_output_usd_per_mtok = 2.0\n"
+    )
+    ended = lightbulb(
+        "bench", sweep, "--dry-run", "--rates", 5, "--concurrency", "2,4", "--requests", 50, "--json"
+    )
+    assert ended.returncode == 0, ended.stderr
+    (plan,) = json.loads(ended.stdout)
+    assert plan["requests"] == 150
+    assert [took for _, took in plan["stages"]] == [None, None, 10.0]
+    assert plan["cost_usd"] == pytest.approx(
+        (plan["prompt_tokens"] + 2 * plan["output_tokens"]) / 1e6, rel=1e-3
+    )
+    assert not (tmp_path / "b.duckdb").exists()

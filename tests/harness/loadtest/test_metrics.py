@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from harness.loadtest.generator import Stage, StageLoad, TimedRequest
-from harness.loadtest.metrics import Objective, StageResult, knee, quantiles, summarise_stage
+from harness.loadtest.client_cost import ClientCost
+from harness.loadtest.generator import StageLoad, TimedRequest
+from harness.loadtest.load_profile import Stage
+from harness.loadtest.metrics import MeasuredStage, Objective, StageResult, metrics_of, summarise_stage
+from harness.loadtest.steady_window import SteadyWindow, steady_window
 
 OBJECTIVE = Objective(ttft_s=1.0, e2e_s=3.0)
 SHOT = TimedRequest(
@@ -27,37 +31,33 @@ GOOD = StageLoad(
         for n in range(4)
     ),
     began_at=0.0,
+    offered_s=7.5,
     wall_s=10.0,
-    cpu_share=0.1,
-    lag_s=0.001,
-    lag_s_max=0.01,
-    beats=400,
+    client=ClientCost(cpu_s=1.0, cpu_share=0.1, lag_s=0.001, lag_s_max=0.01, beats=400),
 )
+
+
+def summarised(load: StageLoad, objective: Objective = OBJECTIVE) -> StageResult:
+    window = steady_window(load, warm_up_s=None, cool_down_s=None)
+    return summarise_stage(MeasuredStage(load=load, window=window), objective)
+
+
+def with_client(**changes: Any) -> StageLoad:
+    return replace(GOOD, client=replace(GOOD.client, **changes))
 
 
 def test_the_figures_are_what_they_say() -> None:
     """Four requests of two and a half seconds one after the other, five tokens each, the first after half a
     second."""
-    figures = summarise_stage(GOOD, OBJECTIVE).figures
+    figures = summarised(GOOD).figures
     assert figures is not None
     assert (figures.requests_per_s, figures.output_tokens_per_s, figures.input_tokens_per_s) == pytest.approx(
         (0.4, 2.0, 4.0)
     )
     assert figures.goodput_per_s == pytest.approx(0.4)
-    assert (
-        figures.ttft_s[0],
-        figures.tpot_s[0],
-        figures.gap_s[0],
-        figures.e2e_s[0],
-        figures.waited_s[0],
-    ) == pytest.approx((0.5, 0.5, 0.5, 2.5, 0.0))
-
-
-def test_percentiles_lie_between_neighbours() -> None:
-    """The quantiles of 1 to 101 are exactly 51, 91, 96, 100; those of one value are that value."""
-    assert quantiles([float(n) for n in range(101, 0, -1)]) == pytest.approx((51, 91, 96, 100))
-    assert quantiles([7.0]) == (7.0,) * 4
-    assert quantiles([]) == ()
+    means = (figures.ttft_s, figures.tpot_s, figures.gap_s, figures.e2e_s, figures.waited_s)
+    assert [one.mean for one in means] == pytest.approx([0.5, 0.5, 0.5, 2.5, 0.0])
+    assert (figures.in_flight, figures.goodput_share) == pytest.approx((1.0, 1.0))
 
 
 def test_goodput_counts_what_kept_the_objective() -> None:
@@ -69,7 +69,7 @@ def test_goodput_counts_what_kept_the_objective() -> None:
         replace(GOOD.requests[2], due_at=4.4),
         GOOD.requests[3],
     )
-    figures = summarise_stage(replace(GOOD, requests=late), OBJECTIVE).figures
+    figures = summarised(replace(GOOD, requests=late)).figures
     assert figures is not None
     assert figures.goodput_per_s == pytest.approx(0.1)
     assert figures.requests_per_s == pytest.approx(0.4)
@@ -78,8 +78,8 @@ def test_goodput_counts_what_kept_the_objective() -> None:
 @pytest.mark.parametrize(
     ("offered", "why"),
     [
-        (replace(GOOD, cpu_share=0.97), "97 % of a core"),
-        (replace(GOOD, lag_s=0.4), "its event loop delay is 400.0 ms on average"),
+        (with_client(cpu_share=0.97), "97 % of a core"),
+        (with_client(lag_s=0.4), "its event loop delay is 400.0 ms on average"),
         (
             replace(
                 GOOD,
@@ -91,28 +91,75 @@ def test_goodput_counts_what_kept_the_objective() -> None:
             replace(GOOD, requests=tuple(replace(request, error="Unavailable") for request in GOOD.requests)),
             "no request was answered",
         ),
-        (replace(GOOD, beats=3), "too short to measure this client's delay"),
+        (with_client(beats=3), "too short to measure this client's delay"),
     ],
 )
 def test_what_the_client_limited_has_no_figures(offered: StageLoad, why: str) -> None:
     """A stage that the client limited has a reason in place of metrics, and the client's own figures."""
-    measured = summarise_stage(offered, OBJECTIVE)
+    measured = summarised(offered)
     assert measured.figures is None
     assert why in str(measured.refused)
-    assert (measured.cpu_share, measured.lag_s) == (offered.cpu_share, offered.lag_s)
+    assert (measured.cpu_share, measured.lag_s) == (offered.client.cpu_share, offered.client.lag_s)
 
 
-def test_the_knee_is_the_least_level_that_is_nearly_best() -> None:
-    """Throughput 1, 1.9, 2.0, 2.0 at 1, 2, 4, 8 in flight: 2. A refused stage and an open one do not count;
-    one stage has no knee."""
+def test_each_bound_of_the_objective_counts() -> None:
+    """A tighter bound for each further token, or none at all, changes goodput alone; a failed request does
+    not keep any."""
+    slow = summarised(GOOD, Objective(tpot_s=0.4)).figures
+    free = summarised(GOOD, Objective()).figures
+    assert slow is not None
+    assert free is not None
+    assert (slow.goodput_share, free.goodput_share, slow.requests_per_s) == (0.0, 1.0, free.requests_per_s)
+    failed = replace(GOOD, requests=(*GOOD.requests[:3], replace(GOOD.requests[3], error="Unavailable")))
+    figures = summarised(failed, Objective()).figures
+    assert figures is not None
+    assert figures.goodput_share == 0.75
 
-    def stage(level: float, rate: float, *, refused: bool = False) -> StageResult:
-        made = summarise_stage(GOOD, OBJECTIVE)
-        assert made.figures is not None
-        figures = None if refused else replace(made.figures, requests_per_s=rate)
-        return replace(made, stage=Stage(loop="closed", level=level, requests=4), figures=figures)
 
-    ladder = [stage(1, 1.0), stage(2, 1.9), stage(4, 2.0), stage(8, 2.0), stage(16, 9.0, refused=True)]
-    opened = replace(ladder[0], stage=Stage(loop="open", level=0.5, requests=4))
-    assert knee([*ladder, opened]) == 2
-    assert knee(ladder[:1]) is None
+def test_a_closed_loop_counts_shares_of_requests() -> None:
+    """A window of 4 s holds 4 x 1.6 requests of 4 places that run in step, 2.5 s a request, wherever its edges
+    lie in the step."""
+    in_step = replace(
+        GOOD,
+        stage=replace(GOOD.stage, level=4),
+        requests=tuple(
+            replace(SHOT, due_at=2.5 * n, sent_at=2.5 * n, first_at=2.5 * n + 0.5, done_at=2.5 * (n + 1))
+            for n in range(4)
+            for _ in range(4)
+        ),
+    )
+    for from_s in (0.5, 2.5, 3.1):
+        window = SteadyWindow(from_s=from_s, to_s=from_s + 4.0, whole=False, steady=None, note="")
+        figures = metrics_of([MeasuredStage(load=in_step, window=window)], OBJECTIVE)
+        assert figures is not None
+        assert figures.requests_per_s == pytest.approx(1.6)
+        assert figures.output_tokens_per_s == pytest.approx(8.0)
+
+
+def test_an_open_loop_counts_what_ends_in_the_window() -> None:
+    """Two of four requests end in a window of five seconds."""
+    opened = replace(GOOD, stage=replace(GOOD.stage, loop="open"))
+    window = SteadyWindow(from_s=2.6, to_s=7.6, whole=False, steady=None, note="")
+    figures = metrics_of([MeasuredStage(load=opened, window=window)], OBJECTIVE)
+    assert figures is not None
+    assert figures.requests_per_s == pytest.approx(0.4)
+    assert figures.e2e_s.n == 2
+
+
+def test_turns_of_sessions_are_apart() -> None:
+    """Each turn has its own time to first chunk and its share of cached tokens."""
+    turns = tuple(
+        replace(
+            one,
+            session=n // 2,
+            turn=n % 2,
+            cached_tokens=8 * (n % 2),
+            first_at=one.due_at + 0.4 - 0.3 * (n % 2),
+        )
+        for n, one in enumerate(GOOD.requests)
+    )
+    figures = summarised(replace(GOOD, requests=turns)).figures
+    assert figures is not None
+    assert [(one.turn, one.cached_share) for one in figures.by_turn] == [(0, 0.0), (1, 0.8)]
+    assert [one.ttft_s.mean for one in figures.by_turn] == pytest.approx([0.4, 0.1])
+    assert figures.cached_share == 0.4

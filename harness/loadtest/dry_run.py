@@ -1,0 +1,99 @@
+"""Says what a load test would send, without sending anything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.access.context import RunContext
+from harness.access.game_sets import game_sets
+from harness.access.methods import prices
+from harness.config.sweep import SweepSpec
+from harness.core.vocabulary import Prompt
+from harness.loadtest.game_traffic import game_prompts
+from harness.loadtest.load_profile import Stage
+from harness.loadtest.loadtest_sweep import WARM_REQUESTS, LoadTestPlan, restricted
+from harness.loadtest.prompts import read_prompts
+
+CHARACTERS_A_TOKEN = 4  # of English text, roughly
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DryRun:
+    """One method's stages.
+
+    stages   with their seconds; None where the server decides them
+    unit     "requests" or "games"
+    requests, prompt_tokens   of all stages; None: not known beforehand
+    output_tokens, cost_usd   the same, at most
+    warm_up  requests before the first stage"""
+
+    method: str
+    stages: tuple[tuple[Stage, float | None], ...]
+    unit: str
+    requests: int | None
+    prompt_tokens: float | None
+    output_tokens: float | None
+    cost_usd: float | None
+    warm_up: int = WARM_REQUESTS
+
+
+def dry_run(spec: SweepSpec, plan: LoadTestPlan, context: RunContext) -> tuple[DryRun, ...]:
+    """Returns the stages of every method.
+
+    raises  SpecError for a plan that cannot be played"""
+    chosen = restricted(spec, plan)
+    lengths = _mean_lengths(chosen, plan, context)
+    stages = tuple((stage, _seconds(stage)) for stage in plan.stages())
+    bounds = [stage.requests for stage, _ in stages]
+    known = [one for one in bounds if one is not None]
+    requests = sum(known) if known and len(known) == len(bounds) else None
+    runs = []
+    for name, (_, part) in chosen.methods().items():
+        price, tokens = prices(part), None
+        if requests is not None and lengths is not None:
+            tokens = (requests * lengths[0], requests * lengths[1])
+        cost = None
+        if price is not None and tokens is not None:
+            cost = price.cost_usd(
+                prompt_tokens=round(tokens[0]), cached_tokens=None, completion_tokens=round(tokens[1])
+            )
+        runs.append(
+            DryRun(
+                method=name,
+                stages=stages,
+                unit="games" if plan.traffic.sessions else "requests",
+                requests=requests,
+                prompt_tokens=tokens[0] if tokens else None,
+                output_tokens=tokens[1] if tokens else None,
+                cost_usd=cost,
+            )
+        )
+    return tuple(runs)
+
+
+def _seconds(stage: Stage) -> float | None:
+    if stage.loop == "open" and stage.requests is not None:
+        needed_s = stage.requests / stage.level + stage.ramp_s / 2
+        return needed_s if stage.seconds is None else min(needed_s, stage.seconds)
+    return stage.seconds
+
+
+def _mean_lengths(spec: SweepSpec, plan: LoadTestPlan, context: RunContext) -> tuple[float, float] | None:
+    """Returns the mean tokens of a prompt, and of a reply at most; None if the traffic does not say."""
+    traffic = plan.traffic
+    if traffic.trace is not None or traffic.sessions:
+        return None
+    output = traffic.output_tokens.mean if traffic.output_tokens is not None else None
+    if traffic.prompt_tokens is not None:
+        return traffic.prompt_tokens.mean, traffic.tokens_max if output is None else output
+    prompts = (
+        read_prompts(traffic.prompts, tokens_max=traffic.tokens_max)
+        if traffic.prompts is not None
+        else game_prompts(game_sets(spec, context.source), spec.seed)
+    )
+    limits = sum(prompt.reply_format.tokens_max for prompt in prompts) / len(prompts)
+    return sum(map(_tokens, prompts)) / len(prompts), limits if output is None else output
+
+
+def _tokens(prompt: Prompt) -> float:
+    return sum(len(message.text) for message in prompt.messages) / CHARACTERS_A_TOKEN

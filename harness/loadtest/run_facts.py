@@ -1,0 +1,92 @@
+"""Makes the rows that say what a load test measured: method, engine, sweep, load and this machine."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version
+
+from harness.access.connect import LiveMethods
+from harness.access.methods import request_json
+from harness.config.sweep import SweepSpec
+from harness.core.records import BenchRun
+from harness.loadtest.load_profile import LoadProfile
+from harness.loadtest.metrics import Objective
+from harness.loadtest.traffic import TrafficSettings
+from harness.running.locked_keys import spec_json
+
+
+def run_row(
+    run_id: str,
+    name: str,
+    spec: SweepSpec,
+    live: LiveMethods,
+    *,
+    load: Mapping[str, object],
+    label: str | None,
+    wall_s: float,
+) -> BenchRun:
+    """Returns the row of one method in one run.
+
+    load     as `load_facts` returns it
+    wall_s   when the run began, in seconds since 1970"""
+    method, server = live.routes[name].method, live.servers.started.get(name)
+    part = spec.methods()[name][1]
+    return BenchRun(
+        run_id=run_id,
+        method=name,
+        model=method.model,
+        provider=method.provider,
+        dialect=method.dialect,
+        base_url=method.base_url,
+        served_model=method.served_name,
+        sampling_json=json.dumps(dataclasses.asdict(method.sampling)),
+        request_json=request_json(method),
+        engine_json=json.dumps(dict(server.facts), default=str) if server else None,
+        quantisation=part.quantisation or (part.engine.quantisation if part.engine else None),
+        sweep=spec.name,
+        spec_json=spec_json(spec),
+        profile_json=json.dumps(load),
+        host_json=json.dumps(host_facts()),
+        version=version("lightbulb"),
+        label=label,
+        started_at=wall_s,
+    )
+
+
+def load_facts(
+    profile: LoadProfile,
+    traffic: TrafficSettings,
+    objective: Objective,
+    *,
+    stream: bool,
+    distinct_prompts: int,
+) -> dict[str, object]:
+    """Returns what decides the work of a run, as plain data; two runs with equal facts offer equal work.
+
+    distinct_prompts   of a file or of games; 0: each prompt is new"""
+    return {
+        "profile": dataclasses.asdict(profile),
+        "traffic": {
+            name: str(value) if isinstance(value, os.PathLike) else value
+            for name, value in dataclasses.asdict(traffic).items()
+        },
+        "objective": dataclasses.asdict(objective),
+        "stream": stream,
+        "distinct_prompts": distinct_prompts,
+    }
+
+
+def host_facts() -> dict[str, object]:
+    """Returns facts of this machine, on which the client runs."""
+    pages, page_size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
+    return {
+        "name": platform.node(),
+        "system": platform.platform(),
+        "processors": os.cpu_count(),
+        "memory_gib": round(pages * page_size / 2**30, 1),
+        "python": platform.python_version(),
+    }
