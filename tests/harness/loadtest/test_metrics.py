@@ -117,8 +117,8 @@ def test_each_bound_of_the_objective_counts() -> None:
 
 
 def test_a_closed_loop_counts_shares_of_requests() -> None:
-    """A window of 4 s holds 4 x 1.6 requests of 4 places that run in step, 2.5 s a request, wherever its edges
-    lie in the step."""
+    """A window of 4 s holds 4 x 1.6 requests of 4 places that run in step, 2.5 s a request, wherever its
+    edges lie in the step."""
     in_step = replace(
         GOOD,
         stage=replace(GOOD.stage, level=4),
