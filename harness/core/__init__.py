@@ -4,6 +4,7 @@ vocabulary.py     frozen values: messages, asks, outcomes, access methods, promp
 protocols.py      the interfaces between rooms: Clock, Backend, RecordSink, Bot, Game
 steps.py          a game in progress, as the scheduler plays it
 records.py        rows: one class is one table of the store
+bench_records.py  the rows of load tests
 plain_data.py     dataclasses as plain data, for JSON
 finish_reasons.py the table of finish reasons: good, filtered, failed
 durations.py      reads the durations in which servers say how long to wait

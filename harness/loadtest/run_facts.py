@@ -12,7 +12,7 @@ from importlib.metadata import version
 from harness.access.connect import LiveMethods
 from harness.access.methods import request_json
 from harness.config.sweep import SweepSpec
-from harness.core.records import BenchRun
+from harness.core.bench_records import BenchRun
 from harness.loadtest.load_profile import LoadProfile
 from harness.loadtest.metrics import Objective
 from harness.loadtest.traffic import TrafficSettings

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 
 import anyio
 
+from harness.core.bench_records import BenchRequest, BenchStage
 from harness.core.plain_data import as_json
 from harness.core.protocols import Backend, Clock, RecordSink
-from harness.core.records import BenchRequest, BenchStage, EngineSample, Record
+from harness.core.records import EngineSample, Record
 from harness.core.vocabulary import Prices, ServerLoad
 from harness.loadtest.client_cost import process_cpu_s
 from harness.loadtest.generator import StageLoad, TimedRequest, generate_load

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from harness.core.records import BenchRequest, BenchRun, BenchStage
+from harness.core.bench_records import BenchRequest, BenchRun, BenchStage
 from harness.store.query_server import Readable
 
 

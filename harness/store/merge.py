@@ -16,11 +16,10 @@ from pathlib import Path
 
 import duckdb
 
+from harness.core.bench_records import BenchStage
 from harness.core.errors import SpecError, StoreInUse
 from harness.core.records import (
     AuditPlanRecord,
-    BenchRequest,
-    BenchStage,
     CallRecord,
     EpisodeRecord,
     MethodRecord,
@@ -180,7 +179,7 @@ def _rows(source: _Source, record: type[Record]) -> tuple[str, list[object]]:
     stand, and an order by `place`, the source's own."""
     table = schema.TABLES[record]
     names = schema.columns(record)
-    runs = source.bench_runs if record in (BenchStage, BenchRequest) else source.runs
+    runs = {**source.runs, **source.bench_runs}  # a load test writes rows of common tables too
     values = ", ".join(_value(source, record, name) for name in names)
     rows = f"SELECT {values}, row.rowid AS place FROM {source.name}.{table} AS row"
     parameters: list[object] = []

@@ -9,11 +9,9 @@ from __future__ import annotations
 import types
 import typing
 
+from harness.core.bench_records import BenchRequest, BenchRun, BenchStage
 from harness.core.records import (
     AuditPlanRecord,
-    BenchRequest,
-    BenchRun,
-    BenchStage,
     CallRecord,
     EngineSample,
     EpisodeRecord,

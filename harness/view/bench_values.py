@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 
-from harness.core.records import BenchRun, BenchStage
+from harness.core.bench_records import BenchRun, BenchStage
 from harness.store.bench_queries import bench_runs, bench_stages
 from harness.store.query_server import Readable
 

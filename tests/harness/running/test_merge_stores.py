@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.core.bench_records import BenchRequest, BenchStage
 from harness.core.errors import SpecError, StoreError, StoreInUse
-from harness.core.records import BenchRequest, BenchStage, GateEvent, ProbeRecord, Record, SummaryRecord
+from harness.core.records import GateEvent, ProbeRecord, Record, SummaryRecord
 from harness.running.merge_stores import merge_stores
 from harness.store import schema
 from harness.store.file import open_to_write
