@@ -65,6 +65,7 @@ FILES: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "harness.loadtest.loadtest_sweep": (("harness", "games"), "wires the room"),
     "harness.loadtest.dry_run": (("harness",), "says what the room would do with a sweep"),
+    "harness.loadtest.stored_runs": (("harness.core", "harness.store"), "reads load tests from stores"),
     "harness.loadtest.run_facts": (("harness",), "describes connected methods and their sweep"),
     "harness.loadtest.game_traffic": (
         ("harness.core", "harness.config", "games"),
@@ -99,6 +100,7 @@ FILES: dict[str, tuple[tuple[str, ...], str]] = {
     "harness.report.games": (("harness.core", "harness.foreign_games"), "lists games of other libraries"),
     "harness.report.loadtest": (("harness.core", "harness.loadtest"), "presents a load test"),
     "harness.report.loadtest_csv": (("harness.core", "harness.loadtest"), "presents a load test"),
+    "harness.report.loadtest_comparison": (("harness.core", "harness.loadtest"), "presents load tests"),
     "harness.report.plan": (("harness.core", "harness.planning"), "presents a forecast"),
     "harness.report.plan_chart": (("harness.core", "harness.planning"), "draws a forecast"),
     "harness.report.power": (
@@ -148,6 +150,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     ),
     "scipy": (
         "harness.loadtest.levels",
+        "harness.loadtest.run_comparison",
         "harness.audit",
         "harness.planning.latency_fit",
         "harness.planning.plan_sweep",

@@ -13,6 +13,7 @@ from harness.commands.bench_options import (
     Arriving,
     BenchOptions,
     Burstiness,
+    Compare,
     Concurrency,
     CoolDown,
     Csv,
@@ -66,7 +67,7 @@ def bench(
     prompts: Prompts = None, prompt_tokens: PromptTokens = None, output_tokens: OutputTokens = None,
     tokens_max: TokensMax = 128, ignore_eos: IgnoreEos = False, prefix: Prefix = "as-is",
     slo_ttft: SloTtft = 2.0, slo_tpot: SloTpot = None, slo_e2e: SloE2e = 30.0,
-    stream: Stream = True, label: Label = None, dry_run: OnlyDry = False,
+    stream: Stream = True, label: Label = None, dry_run: OnlyDry = False, compare: Compare = None,
     store: RunStore = None, html: Html = None, csv: Csv = None, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Latency and throughput of each access method under load: TTFT, TPOT, E2E, goodput, with their n.
@@ -82,8 +83,13 @@ def bench(
     options = BenchOptions(**given)
     from harness.access.context import RunContext, default_store_path
 
+    if compare is not None:
+        _compare(compare, as_json=as_json)
+        return
     if sweep is None:
-        raise SpecError("name a sweep file: lightbulb bench SWEEP.toml")
+        raise SpecError(
+            "name a sweep file: lightbulb bench SWEEP.toml; or two runs: lightbulb bench --compare A B"
+        )
     spec, plan = load(sweep), plan_of(options)
     context = RunContext(
         source=sweep, store=store or default_store_path(sweep, spec), environ=os.environ, notify=notify
@@ -92,6 +98,14 @@ def bench(
         _show_dry_run(spec, plan, context, as_json=as_json)
     else:
         _measure(spec, plan, context, html=html, csv=csv, as_json=as_json)
+
+
+def _compare(runs: tuple[str, str], *, as_json: bool) -> None:
+    from harness.commands.terminal import print_result
+    from harness.loadtest.stored_runs import compare_runs
+    from harness.report.loadtest_comparison import print_comparisons
+
+    print_result(compare_runs(*runs), print_comparisons, as_json=as_json)
 
 
 def _show_dry_run(spec: SweepSpec, plan: LoadTestPlan, context: RunContext, *, as_json: bool) -> None:

@@ -81,6 +81,13 @@ Stream = Annotated[bool, Option("--stream/--no-stream", help="Ask for streamed r
 Label = Annotated[str | None, Option(help="A word for this run, stored with it.")]
 Html = Annotated[Path | None, Option(help="Write a page, too.")]
 Csv = Annotated[Path | None, Option(help="Write a line for each level, too.")]
+Compare = Annotated[
+    tuple[str, str] | None,
+    Option(
+        metavar="A B",
+        help="Compare two stored runs: STORE or STORE#RUN.",
+    ),
+]
 OnlyDry = Annotated[bool, Option("--dry-run", help="Say what would be sent, and send nothing.")]
 
 

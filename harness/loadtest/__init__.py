@@ -25,4 +25,7 @@ saturation       offered load against achieved load
 distributions    means and percentiles
 metrics          a stage's rates and latencies, or why it has none
 levels           the repeats of a level, with intervals
-level_search     chooses levels: the knee, the highest that keeps a goal"""
+level_search     chooses levels: the knee, the highest that keeps a goal
+
+run_comparison   two runs level by level
+stored_runs      reads runs from stores, to compare them"""

@@ -13,6 +13,7 @@ plan.py             a forecast for a terminal; plan_chart.py draws it, power.py 
 check.py            findings of `check` for a terminal
 loadtest.py         a load test for a terminal
 loadtest_csv.py     its summary as CSV
+loadtest_comparison.py  two load tests side by side
 run_end.py          the table that ends a run
 times.py            what an access method's time went to
 games.py            games and instances for a terminal
