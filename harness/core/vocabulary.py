@@ -400,9 +400,8 @@ def digest(*parts: str, then: bytes = b"", bytes_of_digest: int = 16) -> str:
 
 def framed(parts: Iterable[str]) -> bytes:
     """Returns the texts in sequence, each after its length."""
-    return b"".join(map(_framed, parts))
-
-
-def _framed(part: str) -> bytes:
-    raw = part.encode("utf-8", "surrogatepass")
-    return len(raw).to_bytes(8, "big") + raw
+    pieces: list[bytes] = []
+    for part in parts:
+        raw = part.encode("utf-8", "surrogatepass")
+        pieces += (len(raw).to_bytes(8, "big"), raw)
+    return b"".join(pieces)
