@@ -43,4 +43,4 @@ def test_a_part_of_benches_has_no_command(file: Path) -> None:
     itself."""
     module = import_module(f"bench.{file.stem}")
     starts = "__main__" in file.read_text(encoding="utf-8")
-    assert starts == (module.__name__ in {"bench.clem_own_loop", "bench.sdk_judges"})
+    assert starts == (module.__name__ in {"bench.clem_own_loop", "bench.sdk_judges", "bench.peer_clients"})
