@@ -18,6 +18,7 @@ from backends.dialects.providers import ALL_PROVIDERS, Provider, ineffective_par
 from harness.access.gates import on_this_machine
 from harness.config.load import Key, method_place, spec_error, suggest
 from harness.config.sweep import MethodPart, SweepSpec
+from harness.config.template import NewMethod
 from harness.core.errors import SpecError
 from harness.core.vocabulary import (
     AccessMethod,
@@ -54,6 +55,22 @@ def resolved(spec: SweepSpec, *, source: Path) -> SweepSpec:
     if problems:
         raise spec_error(source, problems)
     return dataclasses.replace(spec, models=models)
+
+
+def method_of_provider(name: str) -> NewMethod:
+    """Returns a new sweep file's method that has the provider's name.
+
+    raises  SpecError if no provider has this name, or none of one address for all"""
+    if (row := ALL_PROVIDERS.get(name)) is None:
+        raise SpecError(
+            f"--provider {name!r}: is no provider that lightbulb knows{suggest(name, list(ALL_PROVIDERS))}"
+        )
+    if row.base_url is None:
+        raise SpecError(
+            f"--provider {name!r}: each user has an address of their own there; write --method {name}=https://ADDRESS,"
+            f' and provider = "{name}" in the file'
+        )
+    return NewMethod(name, f"provider:{name}", row.key_env, row.router)
 
 
 def _filled_in(part: MethodPart) -> MethodPart:

@@ -35,6 +35,12 @@ def init(
             help="An access method: NAME=https://host/v1, NAME=vllm:WEIGHTS or NAME=bots; repeatable.",
         ),
     ] = None,
+    provider: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="A provider whose address lightbulb knows, as an access method; repeatable."
+        ),
+    ] = None,
     key_env: Annotated[
         str | None,
         typer.Option(help="The environment variable with the key of methods that have an address."),
@@ -45,20 +51,21 @@ def init(
 
     Example: lightbulb init mine.toml --model llama-3-8b --method here=http://127.0.0.1:8000/v1"""
     from games import GAMES
+    from harness.access.methods import method_of_provider
     from harness.config.load import parse_sweep
     from harness.config.template import Choices, read_method, sweep_text
 
     if sweep.exists():
         raise SpecError(f"{sweep}: exists already; name another file")
+    methods = [*map(read_method, method or ()), *map(method_of_provider, provider or ())]
+    if not methods:
+        methods = [*map(read_method, ("here=http://127.0.0.1:8000/v1", "there=https://api.example.com/v1"))]
     text = sweep_text(
         Choices(
             name=name or sweep.stem,
             games=game or ["taboo", "wordle"],
             model=model,
-            methods=[
-                read_method(option)
-                for option in method or ("here=http://127.0.0.1:8000/v1", "there=https://api.example.com/v1")
-            ],
+            methods=methods,
             key_env=key_env,
             repeats=repeats,
         )

@@ -7,35 +7,48 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from harness.core.errors import SpecError
 
 METHOD_FORM = "NAME=https://host/v1, NAME=vllm:WEIGHTS or NAME=bots"
 
 
+class NewMethod(NamedTuple):
+    """An access method of the new file.
+
+    place    a web address, "vllm:WEIGHTS", "bots", or "provider:NAME" for a provider that has an address
+    key_env  the variable in which this provider's key is looked for
+    router   whether this provider asks others"""
+
+    name: str
+    place: str
+    key_env: str | None = None
+    router: bool = False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choices:
     """The user's choices for the new file.
 
-    methods   (name, place): place is a web address, "vllm:WEIGHTS" or "bots"
     key_env   the environment variable with the key of the methods with an address; None: they need none"""
 
     name: str
     games: Sequence[str]
     model: str
-    methods: Sequence[tuple[str, str]]
+    methods: Sequence[NewMethod]
     key_env: str | None = None
     repeats: int = 3
 
 
-def read_method(option: str) -> tuple[str, str]:
-    """Returns name and place of an option "NAME=PLACE".
+def read_method(option: str) -> NewMethod:
+    """Returns the method of an option "NAME=PLACE".
 
     raises  SpecError if it has another form"""
     name, _, place = option.partition("=")
     if not name or not (place == "bots" or place.startswith(("http://", "https://", "vllm:"))):
         raise SpecError(f"--method {option!r}: write {METHOD_FORM}")
-    return name, place
+    return NewMethod(name, place)
 
 
 def sweep_text(choices: Choices) -> str:
@@ -45,17 +58,26 @@ def sweep_text(choices: Choices) -> str:
     parts += [_FIRST_GAME.format(game=choices.games[0]), *(f"[games.{game}]\n" for game in choices.games[1:])]
     parts.append(_MODEL.format(model=model))
     parts += [
-        _method(model, name, place, choices.key_env, first=number == 0)
-        for number, (name, place) in enumerate(choices.methods)
+        _method(model, method, choices.key_env, first=number == 0)
+        for number, method in enumerate(choices.methods)
     ]
-    parts.append(_TAIL.format(reference=_text(f"{choices.model}/{choices.methods[0][0]}")))
+    parts.append(_TAIL.format(reference=_text(f"{choices.model}/{choices.methods[0].name}")))
     return "\n".join(parts)
 
 
-def _method(model: str, name: str, place: str, key_env: str | None, *, first: bool) -> str:
-    """Returns one method's table; the first one also lists optional keys."""
-    lines = [f"[models.{model}.methods.{_key(name)}]"]
-    if place == "bots":
+def _method(model: str, method: NewMethod, key_env: str | None, *, first: bool) -> str:
+    """Returns one method's table; the first one also lists optional keys.
+
+    key_env   of the methods with an address"""
+    place = method.place
+    lines = [f"[models.{model}.methods.{_key(method.name)}]"]
+    if place.startswith("provider:"):
+        lines += [f"provider = {_text(place.removeprefix('provider:'))}"]
+        if method.key_env:
+            lines += [f"# key_env = {_text(method.key_env)}   # {_KEY}"]
+        if method.router:
+            lines += ["allow_fallbacks = true        # or name the providers behind it: upstreams = [...]"]
+    elif place == "bots":
         lines += ["bots = { skill = 0.9, form_errors = 0.02 }   # programmatic players in place of a model"]
     elif place.startswith("vllm:"):
         weights = _text(place.removeprefix("vllm:"))

@@ -10,11 +10,14 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from backends.dialects.providers import PROVIDERS, ineffective_parameters
 from games import GAMES
+from harness.access.methods import method_of_provider, resolved
 from harness.config.json_schema import sweep_schema
 from harness.config.load import parse_sweep
-from harness.config.template import Choices, read_method, sweep_text
+from harness.config.template import Choices, NewMethod, read_method, sweep_text
 from harness.core.errors import SpecError
+from harness.core.vocabulary import Sampling
 
 WAYS = (
     "a=http://127.0.0.1:8000/v1",
@@ -101,3 +104,33 @@ def test_the_schema_explains_keys() -> None:
         "maximum number of calls in flight"
     )
     assert parts["GamePart"]["properties"]["items"]["description"].startswith("maximum number of instances")
+
+
+WITH_ADDRESS = {name: row for name, row in PROVIDERS.items() if row.base_url}
+TAKE_TEMPERATURE = [  # DeepSeek's models think, and a run says what to write for them
+    name
+    for name, row in WITH_ADDRESS.items()
+    if not any(ineffective_parameters(row, Sampling(temperature=0.0), "m"))
+]
+
+
+@pytest.mark.parametrize("name", sorted(TAKE_TEMPERATURE))
+def test_a_provider_becomes_a_method(name: str, tmp_path: Path) -> None:
+    """The file of any provider with an address loads, and so does its method with the table's defaults."""
+    choices = Choices(name="mine", games=["taboo"], model="m", methods=[method_of_provider(name)])
+    spec = resolved(
+        parse_sweep(sweep_text(choices), source="new", known_games=list(GAMES)), source=tmp_path / "new.toml"
+    )
+    part = spec.models["m"].methods[name]
+    assert (part.base_url, part.key_env) == (PROVIDERS[name].base_url, PROVIDERS[name].key_env)
+    assert choices.methods == [
+        NewMethod(name, f"provider:{name}", PROVIDERS[name].key_env, PROVIDERS[name].router)
+    ]
+
+
+def test_a_provider_without_one_address_is_refused() -> None:
+    with pytest.raises(SpecError, match='did you mean "groq"'):
+        method_of_provider("grok")
+    without = next(name for name, row in PROVIDERS.items() if row.base_url is None)
+    with pytest.raises(SpecError, match=f"--method {without}=https://ADDRESS"):
+        method_of_provider(without)
