@@ -3,6 +3,7 @@
 dialects/       wire formats as pure functions, and the table of providers
 http.py         asks one access method in its dialect
 connections.py  sends requests over sockets: connections, deadlines, errors
+prompt_scorer.py  lets a server score stored replies
 deadlines.py    the time limits of requests
 network.py      proxies and certificate authorities of the environment
 redaction.py    removes keys from what a server answers

@@ -117,6 +117,17 @@ class HttpBackend:
             secrets=self._secrets,
         )
 
+    async def post(self, url: URL, body: object) -> HttpResponse:
+        """Returns the answer to this body at another path of the server, whatever its status.
+
+        raises  CallError if the server does not answer"""
+        raw = orjson.dumps(body)
+        try:
+            answer = await self._pool.exchange(self._pool.prepare("POST", url, self._headers), body=raw)
+        except CallError as error:
+            raise self._redaction.error(error) from error.__cause__
+        return self._redaction.response(answer)
+
     async def served_models(self) -> tuple[str, ...] | None:
         """Returns the names of the models that the server lists; None if its list does not decide what it
         serves.

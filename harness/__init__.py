@@ -8,6 +8,7 @@ another way, is still the same model.
     planning/    forecasts what a sweep takes, on virtual time
     checking/    asks every access method whether it does what it is asked
     watching/    asks every access method a few one-token questions a day
+    rescoring/   lets a reference's weights score stored replies
     loadtest/    measures access methods under load
     foreign_games/  plays games of other libraries in processes of their own
     access/      makes a sweep's access methods definite, and connects to them

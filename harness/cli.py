@@ -45,6 +45,7 @@ COMMANDS = {
     "bench": CommandEntry("bench", "bench", "Measure each access method's latency and throughput."),
     "scores": CommandEntry("audit", "scores", "Show clemscore, % played and quality, with intervals."),
     "audit": CommandEntry("audit", "audit", "Is it the same model? Verdicts with their intervals."),
+    "rescore": CommandEntry("rescore", "rescore", "Score stored replies with a reference's weights."),
     "quantise": CommandEntry("quantise", "quantise", "Write a model's weights in other quantisations."),
     "report": CommandEntry("audit", "report", "Write verdicts, scores and transcripts to an HTML file."),
     "drift": CommandEntry("audit", "drift", "Compare days: has an access method changed?"),

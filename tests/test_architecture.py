@@ -37,6 +37,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "harness.access": ("harness.core", "harness.config", "harness.limits", "harness.scheduler", "backends"),
     "harness.view": ("harness.core", "harness.analysis", "harness.audit", "harness.report", "harness.store"),
     "harness.running": ("harness", "games", "backends"),
+    "harness.rescoring": ("harness.core", "harness.audit", "harness.store"),
     "harness.commands": ("harness", "games", "backends"),
     "bench": ("harness", "games", "backends"),
 }
@@ -71,6 +72,7 @@ FILES: dict[str, tuple[tuple[str, ...], str]] = {
         ("harness.core", "harness.config", "games"),
         "makes prompts and sessions of games",
     ),
+    "harness.rescoring.rescore_store": (("harness", "games", "backends"), "wires the room"),
     "harness.planning.plan_sweep": (("harness", "games"), "wires the room"),
     "harness.planning.calibrate": (("harness",), "plays a trial of the sweep"),
     "harness.planning.power": (

@@ -4,6 +4,7 @@ openai_chat         OpenAI's chat completions, which most servers speak
 completions         plain completions: the chat template is applied on this side
 anthropic_messages  Anthropic's Messages
 gemini              Gemini's generateContent
+prompt_logprobs     lets a server score a reply that another method wrote
 providers           facts about providers, as data: addresses, names, refused parameters
 responses           an HTTP response as bytes, and what the responses of all dialects share
 error_responses     status, code and words of an error -> the CallError that it means

@@ -6,6 +6,7 @@ formats      OpenAI's and Anthropic's formats, seen from the server
 gemini_format  Gemini's
 quota        the laws of quotas, which both providers enforce
 statistics   counts of requests, refusals and faults
+scoring      scores texts as vLLM does with prompt_logprobs
 toy_model    a small automaton that is sampled like a language model
 thoughts     what it thinks before a reply
 reply_defects  planted defects of a finished reply

@@ -35,6 +35,7 @@ from backends.emulator.gemini_format import find_format
 from backends.emulator.hash_random import digest8, normal, uniforms
 from backends.emulator.quota import QuotaAccount
 from backends.emulator.reply_defects import with_text_defects, with_thoughts_in_text
+from backends.emulator.scoring import SCORING_PATHS, Scorer
 from backends.emulator.statistics import Statistics
 from backends.emulator.thoughts import thought_length, thought_text
 from backends.emulator.toy_model import (
@@ -112,6 +113,7 @@ class EmulatedProvider:
         self._account = QuotaAccount(emulation.quotas, now_s)
         self._times_asked: dict[bytes, int] = {}
         self._root = str(emulation.seed).encode()
+        self._scorer = Scorer(emulation.weights, emulation.defects.weights_noise)
 
     def dead(self, now_s: float) -> bool:
         """Returns whether the provider has died, as its faults ask."""
@@ -218,6 +220,11 @@ class EmulatedProvider:
             return Response(200, (orjson.dumps({"object": "list", "data": [model]}),))
         if request.path == "/emulator/statistics":
             return Response(200, (self.statistics.as_json(),))
+        if request.path in SCORING_PATHS and any(self._accepts_key(request, one) for one in FORMATS.values()):
+            try:
+                return Response(200, (self._scorer.answer(request.path, request.body),))
+            except (BadRequest, ValueError) as error:
+                return error_response(wire, 400, "invalid_request", str(error))
         if request.path == "/health":
             return Response(200, (b"{}",))
         message = f"{request.path} is none of /v1/chat/completions, /v1/messages, /v1/models, /v1beta/models/NAME:generateContent"

@@ -45,6 +45,8 @@ _STOP_WORDS = (
 WORDS = tuple(" " + word for word in _STOP_WORDS)  # no game forbids stop words
 PAUSES = ("", " ", "\n", "\n\n", "  ", " \n", "\n ", "\n\n\n")
 TOKENS_MIN, TOKENS_MAX = 48, 400  # tokens of a generated text
+END_OF_REPLY = "<|end|>"
+IMPOSSIBLE = -20.0  # log-probability of a token that is no candidate
 END_SHARE = 1 / 120  # probability that the text ends after a token
 
 
@@ -67,7 +69,7 @@ class Sampler:
 class Token:
     """One token as it was drawn, with its alternatives.
 
-    chosen      its place among the candidates
+    chosen      its place among the candidates; -1: it is none of them
     logits      of the candidates, before temperature"""
 
     text: str
@@ -85,6 +87,8 @@ class Token:
 
     def logprob(self) -> float:
         """Returns the log-probability of the token itself."""
+        if self.chosen < 0:
+            return IMPOSSIBLE
         return self.logits[self.chosen] - math.log(sum(map(math.exp, self.logits)))
 
 
@@ -128,6 +132,21 @@ class _State:
         self._at = digest8(b"state", sampler.weights, start)
 
     def draw(self, words: Sequence[str]) -> Token:
+        drawn, candidates, logits = self.offer(words)
+        chosen = self._chosen(logits)
+        self._at = drawn[8:16] if chosen == 0 else digest8(drawn[8:16], chosen.to_bytes(1, "big"))
+        return Token(candidates[chosen], chosen, candidates, logits)
+
+    def follow(self, words: Sequence[str], said: str) -> Token:
+        """Moves on by a token that somebody else said; its place is -1 if it is no candidate."""
+        drawn, candidates, logits = self.offer(words)
+        chosen = candidates.index(said) if said in candidates else -1
+        after = chosen.to_bytes(1, "big") if chosen > 0 else b"other" + said.encode("utf-8", "surrogatepass")
+        self._at = drawn[8:16] if chosen == 0 else digest8(drawn[8:16], after)
+        return Token(said, chosen, candidates, logits)
+
+    def offer(self, words: Sequence[str]) -> tuple[bytes, list[str], list[float]]:
+        """Returns the state's random bytes, and the candidates for the next token with their logits."""
         sampler = self._sampler
         drawn = blake2b(self._at, digest_size=24).digest()
         # The four places are distinct for the list lengths used here: 8, 16 and 27.
@@ -141,9 +160,7 @@ class _State:
                 logit + sampler.weights_noise * normal(*pair)
                 for logit, *pair in zip(logits, one, other, strict=True)
             ]
-        chosen = self._chosen(logits)
-        self._at = drawn[8:16] if chosen == 0 else digest8(drawn[8:16], chosen.to_bytes(1, "big"))
-        return Token(candidates[chosen], chosen, candidates, logits)
+        return drawn, candidates, logits
 
     def most_likely(self, words: int) -> str:
         """Returns the text that `draw` generates at temperature 0 without noise, without computing the
@@ -196,6 +213,20 @@ def generate_text(sampler: Sampler, start: bytes, *, tokens_max: int) -> tuple[T
     tokens = [state.draw(OPENERS)]
     while len(tokens) < min(tokens_max, TOKENS_MAX) and not (len(tokens) >= TOKENS_MIN and state.ends()):
         tokens.append(state.draw(WORDS))
+    return tuple(tokens)
+
+
+def score_text(sampler: Sampler, start: bytes, pieces: Sequence[str]) -> tuple[Token, ...]:
+    """Returns the tokens of a reply to a conversation as this model sees them, whoever wrote it.
+
+    pieces   the reply's tokens; END_OF_REPLY for its end"""
+    state = _State(sampler, start)
+    tokens = []
+    for place, piece in enumerate(pieces):
+        if place >= TOKENS_MIN and state.ends():
+            tokens.append(Token(piece, 0 if piece == END_OF_REPLY else -1, (END_OF_REPLY,), (0.0,)))
+        else:
+            tokens.append(state.follow(WORDS if place else OPENERS, piece))
     return tuple(tokens)
 
 

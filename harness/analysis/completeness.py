@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from harness.audit.scores.arrays import EpisodeColumns
 from harness.audit.scores.unfinished import MethodProgress
 from harness.store.planned_plays import PlayCounts
 from harness.store.reader import EpisodeRows
@@ -135,3 +136,21 @@ def progress_of(counts: Counts, rows: EpisodeRows) -> dict[str, MethodProgress]:
         )
         for (method, arm), counted in counts.items()
     }
+
+
+def episode_columns(rows: EpisodeRows) -> EpisodeColumns:
+    """Returns the rows by method; an A/A replicate is a method of its own and never pooled with the
+    reference."""
+    return EpisodeColumns(
+        method=[*map(player, rows.method, rows.arm)],
+        game=rows.game,
+        item=rows.item,
+        repeat=rows.repeat,
+        outcome=rows.outcome,
+        score=rows.score,
+        batch=rows.batch,
+        calls=rows.calls,
+        session=rows.session,
+        started_at=rows.started_at,
+        finished_at=rows.finished_at,
+    )

@@ -3,7 +3,7 @@ fixed before the first call."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -11,11 +11,13 @@ from harness.analysis.completeness import (
     Counts,
     MethodPlays,
     complete,
+    episode_columns,
     method_plays,
     player,
     progress_of,
     replicate_of,
 )
+from harness.analysis.store_weights import weights_findings
 from harness.audit.probes.causes import Attribution, Symptoms, attribute, symptoms_of
 from harness.audit.probes.interpret import interpret_probes
 from harness.audit.replies.columns import ReplyColumns
@@ -35,6 +37,7 @@ from harness.audit.scores.interim import with_interim_verdicts
 from harness.audit.scores.missing_data import absent_as_failed
 from harness.audit.scores.score_audit import audit
 from harness.audit.scores.unfinished import MethodProgress, level_of
+from harness.audit.weights.weight_audit import WeightsFindings
 from harness.core.errors import AuditError
 from harness.core.records import ProbeRecord, SummaryRecord
 from harness.store.file import open_to_read
@@ -101,6 +104,7 @@ class ModelAudit:
 
     causes    of every method whose probes by `lightbulb check` are in this store
     first_tokens   of every method with log-probabilities, and of the A/A replicate; no verdict rests on it
+    weights   of every method whose replies `lightbulb rescore` has scored; None where it has not
     plays     of every method, by what has become of them; complete: nothing more is to be played. If not,
               both verdicts rest on the look blocks of which both methods have ended every play"""
 
@@ -110,16 +114,32 @@ class ModelAudit:
     replies: ReplyFindings | None
     causes: tuple[Attribution, ...] = ()
     first_tokens: tuple[FirstTokens, ...] = ()
+    weights: WeightsFindings | None = None
     plays: tuple[MethodPlays, ...] = ()
     complete: bool = True
 
     @property
     def differs(self) -> bool:
-        """Returns whether a verdict is DIFFERENT or the reference differs from itself."""
-        found = [comparison.verdict for comparison in self.scores.comparisons]
-        found += [aside.verdict for aside in self.scores.set_aside]
-        found += [match.verdict for match in self.replies.across if match.verdict] if self.replies else []
-        return "DIFFERENT" in found or not self.calibrated
+        """Returns whether a verdict is DIFFERENT or the reference differs from itself, without weights."""
+        return self.differs_on(("scores", "replies"))
+
+    def differs_on(self, parts: Container[str]) -> bool:
+        """Returns whether a verdict of these parts is DIFFERENT or DEVIATES, or its calibration failed.
+
+        parts   of "scores", "replies" and "weights\""""
+        scores, replies, weights = self.scores, self.replies, self.weights
+        verdicts: list[str | None] = []
+        calibrated = scores.calibrated or "scores" not in parts
+        if "scores" in parts:
+            verdicts += [one.verdict for one in scores.comparisons]
+            verdicts += [aside.verdict for aside in scores.set_aside]
+        if "replies" in parts and replies is not None:
+            verdicts += [match.verdict for match in replies.across]
+            calibrated &= replies.calibrated
+        if "weights" in parts and weights is not None:
+            verdicts += [one.verdict for one in weights.methods]
+            calibrated &= weights.calibrated
+        return "DIFFERENT" in verdicts or "DEVIATES" in verdicts or not calibrated
 
     @property
     def calibrated(self) -> bool:
@@ -142,7 +162,7 @@ def store_scores(store: Path) -> tuple[ModelScores, ...]:
     models |= {
         pair: [pair] for pair in sorted(pairs)
     }  # two methods in one episode count as a player of their own
-    columns = _columns(rows.counted(counts))
+    columns = episode_columns(rows.counted(counts))
     parts = []
     for model, methods in models.items():
         published = _published(averages, methods)
@@ -227,14 +247,14 @@ def store_audit(
         averages = summaries(connection)
         made = looks(connection) if choices.stop == "early" and reference is None and margin is None else None
         probed = probes(connection)
+        weights = weights_findings(connection, counts, alpha=choices.alpha, seed=choices.seed)
         stated = {player(*key): values for key, values in first_logprobs(connection, counts).items()}
     if averages and not rows.method:
         raise _averages_only(store)
     _refuse_empty(rows, store)
     wanted = reference or choices.reference
     _refuse_unknown(store, rows, models, reference, left_out)
-    if margin is not None:
-        choices = replace(choices, margin=margin)
+    choices = choices if margin is None else replace(choices, margin=margin)
     progress = progress_of(counts, rows)
     parts = []
     for model, methods in models.items():
@@ -255,6 +275,7 @@ def store_audit(
                 scores=scores,
                 replies=found,
                 causes=_causes(probed, scores, found),
+                weights=weights.get(model),
                 first_tokens=compare_all(
                     stated, held_against, [*compared, replicate_of(held_against)], seed=choices.seed
                 ),
@@ -262,10 +283,9 @@ def store_audit(
                 complete=complete(plays),
             )
         )
-    if not parts and averages:
-        raise _averages_only(store)
     if not parts:
-        raise AuditError(f"{store}: nothing to compare: no model in it was played through two access methods")
+        nothing = f"{store}: nothing to compare: no model in it was played through two access methods"
+        raise _averages_only(store) if averages else AuditError(nothing)
     return tuple(parts)
 
 
@@ -305,7 +325,7 @@ def _scores(
     counts    of the planned plays; methods: of one model
     choices   the decisions of the sweep;  left_out: methods that are not compared
     progress  how far each planned method's plays have ended; empty: all have"""
-    columns = _columns(rows.counted(counts))
+    columns = episode_columns(rows.counted(counts))
     counted = set(columns.method)
     again = replicate_of(reference) if replicate_of(reference) in counted else None
     present = [name for name in (*methods, *([again] if again else [])) if name in counted]
@@ -372,24 +392,6 @@ def _averages_only(store: Path) -> AuditError:
         f"{store}: published averages alone do not show whether access methods differ, "
         "because they do not name the items that each method lost; "
         "import the raw.csv or the episode folders of the same results"
-    )
-
-
-def _columns(rows: EpisodeRows) -> EpisodeColumns:
-    """Returns the rows by method; an A/A replicate is a method of its own and never pooled with the
-    reference."""
-    return EpisodeColumns(
-        method=[*map(player, rows.method, rows.arm)],
-        game=rows.game,
-        item=rows.item,
-        repeat=rows.repeat,
-        outcome=rows.outcome,
-        score=rows.score,
-        batch=rows.batch,
-        calls=rows.calls,
-        session=rows.session,
-        started_at=rows.started_at,
-        finished_at=rows.finished_at,
     )
 
 

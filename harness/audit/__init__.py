@@ -5,6 +5,7 @@ Opens nothing: columns and arrays in, frozen findings out. All randomness has na
 
     scores/             scores of episodes: tests, intervals, verdicts, interim analyses, power
     replies/            replies to identical prompts: tests, divergence, drift from day to day
+    weights/            stored replies as a reference's weights score them
     probes/             short questions that show whether a method does what it is asked, and why not
     verdicts.py         the three verdicts and Holm's adjustment
     characteristics.py  scores against model size, training tokens and quantisation

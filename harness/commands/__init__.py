@@ -5,6 +5,7 @@ demo_sweep  the demonstration's sweep file and its next store
 plan        init, schema, games, plan and check: everything before a sweep is played
 audit       scores, audit, report, drift and characteristics
 data        show, sql, import, export and backup
+rescore     rescore
 watch       watch init and watch run
 view        view; the page beside a run
 bench       bench

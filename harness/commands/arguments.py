@@ -38,6 +38,22 @@ LeaveOut = Annotated[
     ),
 ]
 
+FailOnDifference = Annotated[
+    bool,
+    typer.Option(
+        "--fail-on-difference",
+        help="Exit with 5 if a verdict is DIFFERENT, or if the two runs of the reference differ.",
+    ),
+]
+VerdictsThatCount = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--on",
+        metavar="scores|replies|weights",
+        help="With --fail-on-difference: the verdicts that count; repeatable. Default: scores and replies.",
+    ),
+]
+
 
 def load(sweep: Path) -> SweepSpec:
     """Returns the sweep in this file, with every default filled in."""

@@ -9,10 +9,20 @@ from typing import Annotated
 
 import typer
 
-from harness.commands.arguments import AsJson, LeaveOut, Margin, Reference, StoreFile, load
+from harness.commands.arguments import (
+    AsJson,
+    FailOnDifference,
+    LeaveOut,
+    Margin,
+    Reference,
+    StoreFile,
+    VerdictsThatCount,
+    load,
+)
 from harness.commands.terminal import DIFFERENT, notify, print_result, write_page
 from harness.core.errors import SpecError
 
+PARTS = ("scores", "replies", "weights")  # that have verdicts
 TRANSCRIPT_BYTES = 6_000_000  # of the transcripts on a page: it opens at once, and fits into a mail
 
 
@@ -51,13 +61,8 @@ def audit(
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the verdicts and their figures as one page.")
     ] = None,
-    fail_on_difference: Annotated[
-        bool,
-        typer.Option(
-            "--fail-on-difference",
-            help="Exit with 5 if a verdict is DIFFERENT, or if the two runs of the reference differ.",
-        ),
-    ] = False,
+    fail_on_difference: FailOnDifference = False,
+    on: VerdictsThatCount = None,
     as_json: AsJson = False,
     plan: Annotated[
         Path | None,
@@ -73,10 +78,12 @@ def audit(
     ] = None,
 ) -> None:
     """Is it the same model? Two verdicts for each access method, on its scores and on its replies, compared
-    with the reference. With --plan: what a sweep that is not played yet can prove, how many repeats its
-    margins need, and what these cost.
+    with the reference; a third one on its weights after `lightbulb rescore`. With --plan: what a sweep that
+    is not played yet can prove, how many repeats its margins need, and what these cost.
 
     Example: lightbulb audit demo.duckdb --html audit.html --fail-on-difference"""
+    if on and (not fail_on_difference or not set(on) <= set(PARTS)):
+        raise SpecError(f"--on {' '.join(on)}: say {', '.join(PARTS)}, together with --fail-on-difference")
     if plan is not None:
         if store is not None or html is not None or leave_out or (reference, margin) != (None, None):
             raise SpecError(
@@ -99,7 +106,7 @@ def audit(
             html, store, reference=reference, margin=margin, left_out=leave_out or (), transcript_bytes=0
         )
     print_result(models, print_audit, as_json=as_json)
-    different = fail_on_difference and any(model.differs for model in models)
+    different = fail_on_difference and any(model.differs_on(on or PARTS[:2]) for model in models)
     raise typer.Exit(DIFFERENT if different else 0)
 
 

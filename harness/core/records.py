@@ -330,6 +330,34 @@ class ProbeRecord(NamedTuple):
     in_flight: int | None = None
 
 
+class RescoreRecord(NamedTuple):
+    """One stored reply as the weights of a reference score it, token by token.
+
+    rescored_at  start of the rescoring, the same in all its rows
+    reference    the access method whose weights scored; engine_json: the proof of its engine, if it has one
+    method       that wrote the reply; the place is that of its call
+    joined       prompt and reply in one text have other tokens at their border; it was scored with its own
+    margin_sum   sum over tokens: log-probability of the most likely token minus that of the said one, at most
+                 5 each
+    unlike       number of tokens that are not the most likely ones
+    tokens_json  [[margin, rank], ...]; above temperature 0 [[margin, rank, low, high], ...]: the probability
+                 before and up to the token in the distribution that was to be sampled"""
+
+    rescored_at: float
+    reference: str
+    engine_json: str | None
+    method: str
+    episode_id: str
+    attempt: int
+    turn: int
+    ask_hash: str
+    tokens: int
+    joined: bool
+    margin_sum: float
+    unlike: int
+    tokens_json: str
+
+
 Record = (
     BenchRun
     | BenchStage
@@ -348,6 +376,7 @@ Record = (
     | EngineSample
     | LookRecord
     | ProbeRecord
+    | RescoreRecord
 )
 
 

@@ -297,6 +297,19 @@ class TokenLogprob(NamedTuple):
     top: tuple[tuple[str, float], ...]
 
 
+class ScoredToken(NamedTuple):
+    """A token of a reply that another method wrote, as a model sees it.
+
+    logprob   in the model's distribution after the prompt and the reply's tokens so far, at temperature 1
+    rank      1: the most likely token
+    top       log-probabilities of the most likely tokens, falling"""
+
+    text: str
+    logprob: float
+    rank: int
+    top: tuple[float, ...]
+
+
 class Completion(NamedTuple):
     """A backend's reply. Token counts are the provider's own; None if it reports none.
 

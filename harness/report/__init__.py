@@ -18,5 +18,6 @@ run_end.py          the table that ends a run
 times.py            what an access method's time went to
 games.py            games and instances for a terminal
 transcript.py       one episode for a terminal
+weights_table.py    what a reference's weights say
 table.py, text.py   tables; hostile text made harmless
 templates/          the pages' HTML and style"""

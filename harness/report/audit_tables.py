@@ -27,7 +27,13 @@ COLUMNS = (
     "quality",
     "clemscore, shared games only",
 )
-_STYLES = {"EQUIVALENT": "bold green", "DIFFERENT": "bold red", "INCONCLUSIVE": "bold yellow"}
+_STYLES = {
+    "EQUIVALENT": "bold green",
+    "CONSISTENT": "bold green",
+    "DIFFERENT": "bold red",
+    "DEVIATES": "bold red",
+    "INCONCLUSIVE": "bold yellow",
+}
 
 
 def print_scores(models: Sequence[ModelScores], console: Console) -> None:
@@ -99,9 +105,8 @@ def _print_answer(part: ModelAudit, console: Console) -> None:
         verdicts.add_row(
             escape_control(one.method),
             Text(one.scores, style=_STYLES[one.scores]),
-            Text(one.replies, style=_STYLES[one.replies])
-            if one.replies
-            else Text("not compared", style="dim"),
+            _verdict(one.replies, "not compared"),
+            *([_verdict(one.weights, "not scored")] if part.weights is not None else []),
             one.difference,
             one.equal,
         )
@@ -119,6 +124,11 @@ def _print_answer(part: ModelAudit, console: Console) -> None:
     console.print(Text(plain.READING, style="dim"), soft_wrap=True)
     console.print(Text(escape_control(plain.plan(part)), style="dim"), soft_wrap=True)
     console.print()
+
+
+def _verdict(verdict: str | None, without: str) -> Text:
+    """Returns the cell of a verdict; `without` stands where there is none."""
+    return Text(verdict, style=_STYLES[verdict]) if verdict else Text(without, style="dim")
 
 
 def _print_evidence(part: ModelAudit, console: Console) -> None:
@@ -165,6 +175,7 @@ def _print_evidence(part: ModelAudit, console: Console) -> None:
         scores.again.sentence if scores.again else "",
         replies.again.sentence if replies and replies.again else "",
         *(first_tokens_sentence(one, against=f"of {scores.reference}") for one in part.first_tokens),
+        *plain.weights_lines(part.weights),
     ):
         if words:
             console.print(Text(escape_control(words)), soft_wrap=True)

@@ -13,6 +13,7 @@ from harness.analysis.store_audit import ModelAudit
 from harness.audit.replies.classifier import hardly_repeats
 from harness.audit.replies.reply_audit import CrossMatch, ReplyFindings, SelfMatch
 from harness.audit.scores.findings import Comparison, GameFinding
+from harness.audit.weights.weight_audit import WeightsFindings
 
 READING = (
     "DIFFERENT: chance alone does not explain the difference. EQUIVALENT: any difference is smaller than the "
@@ -26,12 +27,14 @@ class MethodSummary:
     """One access method: a row of the first table, its sentences, and what would settle what is open.
 
     replies            None: not compared
+    weights            with the reference weights; None: not scored
     difference, equal  cells: points with their range; equal pairs of replies, as a count where they are
                        few"""
 
     method: str
     scores: str
     replies: str | None
+    weights: str | None
     difference: str
     equal: str
     sentence: str
@@ -55,7 +58,8 @@ def opening(part: ModelAudit) -> str:
 
 def columns(part: ModelAudit) -> tuple[str, ...]:
     """Returns the heads of the first table."""
-    return ("method", "scores", "replies", difference_head(part.scores.alpha), "equal replies")
+    weights = ("weights",) if part.weights is not None else ()
+    return ("method", "scores", "replies", *weights, difference_head(part.scores.alpha), "equal replies")
 
 
 def difference_head(alpha: float) -> str:
@@ -75,6 +79,7 @@ def summarise_methods(part: ModelAudit) -> Iterator[MethodSummary]:
             method=one.method,
             scores=one.verdict,
             replies=match.verdict if match else None,
+            weights=_weights(part, one.method),
             difference=f"{points.difference:+.1f} [{points.low:+.1f}, {points.high:+.1f}]",
             equal=_equal(match),
             sentence=f"{one.method}: {_scores(one, part.scores.margin)}. {_replies(match, reference)}.",
@@ -86,11 +91,37 @@ def summarise_methods(part: ModelAudit) -> Iterator[MethodSummary]:
             method=aside.method,
             scores=aside.verdict,
             replies=match.verdict if match else None,
+            weights=_weights(part, aside.method),
             difference="-",
             equal=_equal(match),
             sentence=f"{aside.sentence.rstrip('.')}. {_replies(match, reference)}.",
             to_settle=None,
         )
+
+
+def _weights(part: ModelAudit, method: str) -> str | None:
+    found = part.weights.methods if part.weights is not None else ()
+    return next((one.verdict for one in found if one.method == method), None)
+
+
+def weights_lines(found: WeightsFindings | None) -> Iterator[str]:
+    """Yields what the weights of a reference say of each method, and of its own second run."""
+    if found is None:
+        return
+    if not found.calibrated:
+        yield (
+            f"CALIBRATION OF WEIGHTS FAILED: the two runs of {found.reference} differ by its own weights, so the "
+            "verdicts on weights are not valid."
+        )
+    for one in found.methods:
+        joined = (
+            f" At the border of prompt and reply {one.joined:,} of {one.replies:,} replies have other tokens in one text."
+            if one.joined
+            else ""
+        )
+        yield f"{one.method}: {one.verdict} with the reference weights. {one.sentence}{joined}"
+    if found.again is not None:
+        yield found.again.sentence
 
 
 def alarm(part: ModelAudit) -> str | None:

@@ -17,6 +17,7 @@ reply_ends.py        stored replies that a failure or a filter cut
 reader.py            rows for scores, audits and transcripts
 logprob_queries.py   log-probabilities of tokens
 watch_queries.py     one-token replies of a watch
+rescore_queries.py   replies to score, and their scores
 view_queries.py      the same for the live page: sums by time, results on common items, lists of episodes
 report_queries.py    counts and transcripts for pages
 bench_queries.py     rows of load tests, and calls to play again

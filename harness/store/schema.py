@@ -23,6 +23,7 @@ from harness.core.records import (
     ProbeRecord,
     PulseRecord,
     Record,
+    RescoreRecord,
     SummaryRecord,
     SweepRecord,
     TurnRecord,
@@ -50,6 +51,7 @@ TABLES: dict[type[Record], str] = {
     BenchRequest: "bench_requests",
     LookRecord: "looks",
     ProbeRecord: "probes",
+    RescoreRecord: "rescores",
 }
 
 _SQL_TYPES = {str: "VARCHAR", int: "BIGINT", float: "DOUBLE", bool: "BOOLEAN"}

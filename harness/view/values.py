@@ -164,6 +164,7 @@ def _evidence(part: ModelAudit) -> Iterator[str]:
         yield from (f"{match.method}: {match.sentence}" for match in replies.across)
         if replies.again:
             yield replies.again.sentence
+    yield from plain.weights_lines(part.weights)
     yield from (first_tokens_sentence(one, against=f"of {scores.reference}") for one in part.first_tokens)
     differ = {one.method for one in scores.comparisons if one.verdict == "DIFFERENT"}
     differ |= {match.method for match in replies.across if match.verdict == "DIFFERENT"} if replies else set()

@@ -1,0 +1,91 @@
+"""Lets a server score stored replies: by its chat template, its tokens, and the log-probabilities that it
+gives to them.
+
+Knows one access method in the dialect of plain completions. Keeps: a reply is scored in one request, after
+two that tokenise; nothing is sampled. Does not promise: the tokens that the reply was written in, because a
+text does not show them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from yarl import URL
+
+from backends.dialects.chat_templates import rendered
+from backends.dialects.error_responses import error_from_response
+from backends.dialects.prompt_logprobs import (
+    TOKENIZE_PATH,
+    read_scores,
+    read_token_ids,
+    scoring_body,
+    tokenize_body,
+)
+from backends.dialects.providers import provider
+from backends.http import HttpBackend, endpoint
+from harness.core.errors import SpecError
+from harness.core.vocabulary import AccessMethod, Message, ScoredToken
+
+
+class ScoredReply(NamedTuple):
+    """A reply as a model sees it.
+
+    joined   prompt and reply together have other tokens at their border than each alone; the reply was
+             scored with its own"""
+
+    tokens: tuple[ScoredToken, ...]
+    joined: bool
+
+
+class PromptScorer:
+    """Scores replies by one access method."""
+
+    def __init__(self, method: AccessMethod, backend: HttpBackend) -> None:
+        """method   with its chat template;  backend   its connection"""
+        assert method.template is not None, "the wiring gives it the dialect of plain completions"
+        self._method = method
+        self._template = method.template
+        self._backend = backend
+        root, query = method.base_url.partition("?")[::2]
+        root = root.rstrip("/").removesuffix("/v1")
+        self._tokenize_url = endpoint(f"{root}?{query}" if query else root, TOKENIZE_PATH)
+        self._score_url = endpoint(method.base_url, "/completions")
+
+    async def score(self, messages: tuple[Message, ...], reply: str, *, ended: bool, top: int) -> ScoredReply:
+        """Returns the tokens of this reply with their scores.
+
+        ended    the reply ended by itself, so the token that ends a reply is scored, too
+        top      how many of the most likely tokens to return at each place
+        raises   SpecError if the server cannot score; CallError, as for other calls"""
+        prompt = rendered(self._template, messages)
+        text = reply + (self._template.end if ended else "")
+        before = await self._ids(prompt)
+        whole = await self._ids(prompt + text)
+        joined = whole[: len(before)] != before
+        if joined:
+            whole = before + await self._ids(text)
+        if len(whole) == len(before):
+            return ScoredReply((), joined)
+        answer = await self._backend.post(
+            self._score_url, scoring_body(self._method.served_name, whole, top=top)
+        )
+        if not answer.succeeded:
+            raise error_from_response(answer, 0.0, provider(self._method.provider))
+        scores = read_scores(answer, whole, start=len(before))
+        if scores is None:
+            raise SpecError(self._refusal("its completions have no prompt_logprobs"))
+        return ScoredReply(scores, joined)
+
+    async def _ids(self, text: str) -> list[int]:
+        answer = await self._backend.post(self._tokenize_url, tokenize_body(self._method.served_name, text))
+        if answer.status in (401, 403) or answer.status >= 500:
+            raise error_from_response(answer, 0.0, provider(self._method.provider))
+        ids = read_token_ids(answer)
+        if ids is None:
+            raise SpecError(self._refusal(f"POST {URL(self._tokenize_url).path} returns no token ids"))
+        return ids
+
+    def _refusal(self, why: str) -> str:
+        return (
+            f"{self._method.name} at {self._method.base_url} cannot score stored replies: {why}; "
+            "serve these weights with vLLM, whose server can"
+        )

@@ -1,0 +1,85 @@
+"""Hands the scores that a reference's weights gave to stored replies to the audit room."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import orjson
+
+from harness.analysis.completeness import Counts, player, replicate_of
+from harness.audit.weights.token_measures import Place
+from harness.audit.weights.weight_audit import AskedSampling, RescoredReply, WeightsFindings, audit_weights
+from harness.core.errors import AuditError
+from harness.store.file import open_to_read
+from harness.store.planned_plays import play_counts
+from harness.store.query_server import Readable
+from harness.store.reader import audit_choices
+from harness.store.rescore_queries import ScoredRow, references_of_scores, sampling_of_methods, scored_rows
+
+# What a server may be told without a change of the distribution that it samples from.
+_OTHER_SAMPLING = ("seed", "tokens_max", "stop", "logprobs", "reasoning_effort")
+
+
+def store_weights(store: Path, reference: str) -> WeightsFindings:
+    """Returns what the weights of this reference say of the store's methods.
+
+    raises  AuditError if it has scored nothing, or none of its own replies"""
+    with open_to_read(store) as connection:
+        choices = audit_choices(connection)
+        found = weights_findings(connection, play_counts(connection), alpha=choices.alpha, seed=choices.seed)
+    if (chosen := next((one for one in found.values() if one.reference == reference), None)) is None:
+        raise AuditError(
+            f"{store}: {reference} has scored none of its own replies that count, so there is no null"
+        )
+    return chosen
+
+
+def weights_findings(
+    connection: Readable, counts: Counts, *, alpha: float, seed: int
+) -> dict[str, WeightsFindings]:
+    """Returns model -> the findings by the reference that scored its replies last.
+
+    counts   of the planned plays: of unfinished sweeps whole look blocks count
+    alpha, seed   of the audit"""
+    asked = {
+        method: _asked(sampling, constrained)
+        for method, (sampling, constrained) in sampling_of_methods(connection).items()
+    }
+    found: dict[str, WeightsFindings] = {}
+    for reference, at in sorted(references_of_scores(connection).items(), key=lambda pair: pair[1]):
+        rows = scored_rows(connection, reference, counts)
+        audited = audit_weights(
+            map(_reply, rows),
+            reference,
+            asked,
+            again=replicate_of(reference),
+            rescored_at=at,
+            alpha=alpha,
+            seed=seed,
+        )
+        if audited is not None:
+            found[reference.partition("/")[0]] = audited
+    return found
+
+
+def _asked(sampling: Mapping[str, object], constrained: bool) -> AskedSampling:
+    temperature = sampling.get("temperature")
+    return AskedSampling(
+        temperature=float(temperature) if isinstance(temperature, int | float) else None,
+        alike={name: value for name, value in sampling.items() if name not in _OTHER_SAMPLING}
+        | {"constrain": constrained},
+    )
+
+
+def _reply(row: ScoredRow) -> RescoredReply:
+    tokens = orjson.loads(row.tokens_json)
+    return RescoredReply(
+        method=player(row.method, row.arm),
+        item=row.item,
+        turn=row.turn,
+        margins=[token[0] for token in tokens],
+        ranks=[token[1] for token in tokens],
+        places=[Place(*token[2:]) for token in tokens if len(token) > 2],
+        joined=row.joined,
+    )

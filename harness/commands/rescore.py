@@ -1,0 +1,61 @@
+"""The command rescore: a reference's weights score the stored replies of all access methods of its model."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.commands.arguments import AsJson, StoreFile
+from harness.commands.terminal import notify, print_result
+
+
+def rescore(
+    store: StoreFile,
+    reference: Annotated[
+        str,
+        typer.Option(
+            "--with",
+            metavar="MODEL/METHOD",
+            help="The access method of the store whose weights score; vLLM serves it.",
+        ),
+    ],
+    base_url: Annotated[
+        str | None,
+        typer.Option(
+            help="Where a vLLM server of these weights is; default: as the sweep says, or its engine."
+        ),
+    ] = None,
+    chat_template: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="The chat template of these weights: a model folder, tokenizer_config.json or a .jinja file;"
+            " default: that of the engine's weights.",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Were these replies written by the weights of the reference? Its server scores each stored reply once,
+    without a call to any other provider; the scores go into the store, and `audit` shows them as a third
+    verdict. A second call scores only new replies.
+
+    Example: lightbulb rescore mine.duckdb --with llama/here"""
+    from harness.access.context import RunContext
+    from harness.analysis.store_weights import store_weights
+    from harness.core.event_loop import run_async
+    from harness.report.weights_table import print_weights
+    from harness.rescoring.rescore_store import ServerPlace, rescore_store
+
+    context = RunContext(source=store.with_suffix(".toml"), store=store, environ=os.environ, notify=notify)
+    place = ServerPlace(
+        base_url=base_url, chat_template=str(chat_template.absolute()) if chat_template is not None else None
+    )
+    end = run_async(lambda: rescore_store(context, reference, place))
+    notify(
+        f"{end.scored:,} replies scored"
+        + (f"; {end.too_long:,} are too long for the server's context" if end.too_long else "")
+    )
+    print_result(store_weights(store, reference), print_weights, as_json=as_json)

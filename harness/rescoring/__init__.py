@@ -1,0 +1,4 @@
+"""The verb `rescore`: the weights of one access method score the stored replies of all methods of its model.
+
+scores.py         a reply's scored tokens -> its row
+rescore_store.py  wires it: the store, the engine of the reference, the requests, the rows"""

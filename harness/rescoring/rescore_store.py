@@ -1,0 +1,210 @@
+"""Wires `lightbulb rescore`: reads stored replies, starts the engine of the reference if it has one, lets it
+score each reply once, stores the rows.
+
+Knows the store, the last sweep in it, and connections; computes no statistics. Keeps: equal replies to equal
+prompts are scored once; what is scored already is not scored again, so that a second call continues."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import anyio
+import orjson
+
+from backends.prompt_scorer import PromptScorer, ScoredReply
+from games import GAMES
+from harness.access.connect import connector_for_all
+from harness.access.context import RunContext
+from harness.access.methods import resolved
+from harness.config.load import read_sweep, suggest
+from harness.config.sweep import MethodPart, SweepSpec
+from harness.core.errors import ContextExceeded, SpecError, TransientCallError
+from harness.core.finish_reasons import finish_kind
+from harness.core.protocols import Clock
+from harness.core.vocabulary import Message, split_method_key
+from harness.rescoring.scores import TOP_GREEDY, TOP_SAMPLED, is_sampled, row_of
+from harness.store.file import open_to_write
+from harness.store.rescore_queries import StoredReply, last_sweep, replies_to_rescore, sampling_of_methods
+from harness.store.writer import StoreWriter, writing
+
+IN_FLIGHT = 8  # requests at once: a server holds the distribution of a whole prompt for each
+TRIES_MAX = 4
+PAUSE_S = 2.0  # before another try
+PROGRESS_S = 30.0  # between two lines that say how far it is
+CUT_REASONS = ("length", "max_tokens", "MAX_TOKENS")  # ends that the model did not choose
+
+Key = tuple[tuple[Message, ...], str, bool, int]
+"""What one request scores: prompt, reply, whether its end is scored, how many likely tokens are listed."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ServerPlace:
+    """The place of the reference's server, as far as the sweep does not say it. None: as the sweep says.
+
+    chat_template   a model folder, tokenizer_config.json or a .jinja file"""
+
+    base_url: str | None = None
+    chat_template: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class RescoreEnd:
+    """The result of a rescoring: replies scored now, and replies that the server refused as too long."""
+
+    scored: int
+    too_long: int
+
+
+async def rescore_store(context: RunContext, reference: str, place: ServerPlace) -> RescoreEnd:
+    """Scores the replies of all methods of the reference's model that it has not scored yet.
+
+    context     its source is a path beside which relative paths of the sweep start
+    reference   "model/method" of the sweep in the store
+    raises      SpecError, EngineError before anything is stored, CallError, StoreError"""
+    with open_to_write(context.store, notify=context.notify) as connection:
+        spec = _restricted(last_sweep(connection), reference, context, place)
+        replies = replies_to_rescore(connection, split_method_key(reference)[0], reference)
+        asked = sampling_of_methods(connection)
+        if not replies:
+            return RescoreEnd(scored=0, too_long=0)
+        connector = connector_for_all(spec, context, {}, run_id="rescore")
+        async with writing(connection, context.store) as writer, connector.connected(writer) as live:
+            await connector.prove(live)
+            server = live.servers.started.get(reference)
+            work = _Rescoring(
+                scorer=PromptScorer(live.routes[reference].method, live.wired[reference]),
+                asked={name: sampling for name, (sampling, _) in asked.items()},
+                reference=reference,
+                engine_json=orjson.dumps(dict(server.facts)).decode() if server else None,
+                clock=connector.clock,
+                writer=writer,
+                context=context,
+                rescored_at=connector.clock.wall(),
+            )
+            return await work.run(replies)
+
+
+def _restricted(
+    stored: Mapping[str, Any] | None, reference: str, context: RunContext, place: ServerPlace
+) -> SweepSpec:
+    """Returns the stored sweep with the reference alone, in the dialect of plain completions.
+
+    raises  SpecError if the store has no such method, or its engine cannot score"""
+    if stored is None:
+        raise SpecError(
+            f"{context.store}: there is no sweep in this store; rescore needs one that was played"
+        )
+    raw = {**stored, "pairs": [], "audit": {**stored["audit"], "reference": None}}
+    spec = read_sweep(raw, source=str(context.store), known_games={*GAMES, *stored["games"]})
+    if reference not in spec.methods():
+        raise SpecError(
+            f"--with {reference}: the sweep in {context.store} has no such access method"
+            f"{suggest(reference, list(spec.methods()))}; it must have played, because its own replies are the null"
+        )
+    model, part = spec.methods()[reference]
+    part = _as_scorer(reference, part, place)
+    alone = dataclasses.replace(spec.models[model], methods={split_method_key(reference)[1]: part})
+    return resolved(dataclasses.replace(spec, models={model: alone}), source=context.source)
+
+
+def _as_scorer(reference: str, part: MethodPart, place: ServerPlace) -> MethodPart:
+    """Returns the method as one that scores texts; raises SpecError if its engine cannot."""
+    engine = part.engine.kind if part.engine and place.base_url is None else None
+    if engine not in (None, "vllm") or part.bots is not None or part.emulator is not None:
+        what = engine or ("bots" if part.bots is not None else "an emulator of the run's own")
+        raise SpecError(
+            f"--with {reference}: {what} returns no log-probabilities of a prompt over HTTP; name a method that vLLM "
+            "serves, or say --base-url with a vLLM server of the same weights"
+        )
+    if place.base_url is not None:
+        part = dataclasses.replace(part, base_url=place.base_url, engine=None)
+    return dataclasses.replace(
+        part,
+        dialect="completions",
+        constrain=False,
+        stream=False,
+        logprobs=None,
+        chat_template=place.chat_template or part.chat_template,
+    )
+
+
+@dataclasses.dataclass(slots=True, kw_only=True)
+class _Rescoring:
+    """The requests of one rescoring."""
+
+    scorer: PromptScorer
+    asked: Mapping[str, Mapping[str, Any]]
+    reference: str
+    engine_json: str | None
+    clock: Clock
+    writer: StoreWriter
+    context: RunContext
+    rescored_at: float
+    done: int = 0
+    too_long: int = 0
+
+    async def run(self, replies: Sequence[StoredReply]) -> RescoreEnd:
+        groups: dict[Key, list[StoredReply]] = {}
+        for reply in replies:
+            groups.setdefault(self._key(reply), []).append(reply)
+        self.context.notify(
+            f"{self.reference} scores {len(replies):,} replies ({len(groups):,} different) of "
+            f"{len({reply.method for reply in replies})} access methods"
+        )
+        limit = anyio.CapacityLimiter(IN_FLIGHT)
+        async with anyio.create_task_group() as beside:
+            beside.start_soon(self._tell, len(groups))
+            async with anyio.create_task_group() as tasks:
+                for key, equal in groups.items():
+                    await limit.acquire_on_behalf_of(key)
+                    tasks.start_soon(self._score, key, equal, limit)
+            beside.cancel_scope.cancel()
+        return RescoreEnd(scored=len(replies) - self.too_long, too_long=self.too_long)
+
+    def _key(self, reply: StoredReply) -> Key:
+        sampling = self.asked.get(reply.method, {})
+        reason = reply.finish_reason or ""
+        ended = not sampling.get("stop") and reason not in CUT_REASONS and finish_kind(reason) == "good"
+        top = TOP_SAMPLED if is_sampled(sampling) else TOP_GREEDY
+        return reply.messages, reply.reply, ended, top
+
+    async def _score(self, key: Key, equal: Sequence[StoredReply], limit: anyio.CapacityLimiter) -> None:
+        try:
+            found = await self._try(key)
+        except ContextExceeded:
+            self.too_long += len(equal)
+        else:
+            await self.writer.put(
+                *(
+                    row_of(
+                        reply,
+                        found.tokens,
+                        self.asked.get(reply.method, {}),
+                        joined=found.joined,
+                        reference=self.reference,
+                        engine_json=self.engine_json,
+                        rescored_at=self.rescored_at,
+                    )
+                    for reply in equal
+                )
+            )
+        finally:
+            self.done += 1
+            limit.release_on_behalf_of(key)
+
+    async def _try(self, key: Key) -> ScoredReply:
+        messages, reply, ended, top = key
+        for _ in range(TRIES_MAX - 1):
+            try:
+                return await self.scorer.score(messages, reply, ended=ended, top=top)
+            except TransientCallError:
+                await self.clock.sleep(PAUSE_S)
+        return await self.scorer.score(messages, reply, ended=ended, top=top)
+
+    async def _tell(self, count: int) -> None:
+        """Says now and then how far it is."""
+        while True:
+            await self.clock.sleep(PROGRESS_S)
+            self.context.notify(f"{self.done:,} of {count:,} different replies scored")

@@ -1,0 +1,116 @@
+"""Verdicts on weights, on replies whose margins are made: size, power, and what is not tested."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from harness.audit.weights.item_tests import permutation_p, rate_high, ratio_excess
+from harness.audit.weights.weight_audit import (
+    MARGIN_UNLIKE,
+    AskedSampling,
+    RescoredReply,
+    WeightsFindings,
+    audit_weights,
+)
+
+GREEDY = AskedSampling(temperature=0.0)
+
+
+def replies(
+    method: str, *, share: float, items: int = 40, tokens: int = 40, seed: int = 0
+) -> list[RescoredReply]:
+    """Replies of which this share of tokens has a margin, exponential with mean .5."""
+    rng = np.random.default_rng([seed, len(method)])
+    listed = []
+    for item in range(items):
+        unlike = rng.random(tokens) < share
+        margins = np.where(unlike, rng.exponential(0.5, tokens), 0.0)
+        listed.append(
+            RescoredReply(
+                method=method,
+                item=str(item),
+                turn=0,
+                margins=margins.tolist(),
+                ranks=(1 + unlike).tolist(),
+            )
+        )
+    return listed
+
+
+def audited(*samples: list[RescoredReply], asked: AskedSampling = GREEDY) -> WeightsFindings:
+    found = audit_weights(
+        [reply for sample in samples for reply in sample],
+        "m/own",
+        {"m/own": GREEDY, "m/a": asked, "m/other": asked},
+        again="m/own (again)",
+        rescored_at=0.0,
+        alpha=0.05,
+        seed=1,
+    )
+    assert found is not None
+    return found
+
+
+def test_other_weights_deviate_and_equal_ones_are_consistent() -> None:
+    """The verdicts follow the margins; the first difference is named."""
+    found = audited(
+        replies("m/own", share=0.001), replies("m/a", share=0.06), replies("m/other", share=0.001, seed=4)
+    )
+    other, same = found.methods
+    assert (other.method, other.verdict) == ("m/a", "DEVIATES")
+    assert other.p is not None
+    assert other.p <= 0.001
+    assert other.first_turn == 0
+    assert "Other weights, or another precision, than m/own wrote these replies" in other.sentence
+    assert (same.method, same.verdict) == ("m/other", "CONSISTENT")
+    assert same.unlike_high is not None
+    assert same.unlike_high < MARGIN_UNLIKE
+
+
+def test_few_tokens_decide_nothing() -> None:
+    """Without a difference, consistency needs enough tokens; fewer than five items are not tested."""
+    (few,) = audited(
+        replies("m/own", share=0, items=6, tokens=5), replies("m/a", share=0, items=6, tokens=5)
+    ).methods
+    assert few.verdict == "INCONCLUSIVE"
+    assert few.p == 1
+    (fewer,) = audited(replies("m/own", share=0), replies("m/a", share=0.5, items=4)).methods
+    assert (fewer.verdict, fewer.p, fewer.reason) == ("INCONCLUSIVE", None, "fewer than 5 items")
+
+
+def test_other_sampling_is_not_compared() -> None:
+    """Margins of another sampling show the sampling, and not the weights."""
+    (one,) = audited(
+        replies("m/own", share=0), replies("m/a", share=0.5), asked=AskedSampling(temperature=0.7)
+    ).methods
+    assert one.reason == "other sampling or constraint than the reference's"
+    assert one.verdict == "INCONCLUSIVE"
+
+
+def test_a_reference_that_differs_from_itself_is_not_calibrated() -> None:
+    """The A/A replicate is tested on both sides and has no verdict."""
+    found = audited(replies("m/own", share=0.05), replies("m/own (again)", share=0))
+    assert not found.calibrated
+    assert found.methods == ()
+    sound = audited(replies("m/own", share=0.05), replies("m/own (again)", share=0.05, seed=9))
+    assert sound.calibrated
+
+
+def test_the_test_keeps_its_size() -> None:
+    """About 5 % of 200 comparisons of equal samples have a p of at most .05."""
+    rng = np.random.default_rng(5)
+    found = 0
+    for _ in range(200):
+        first, second = (
+            np.stack([rng.exponential(0.5, 20) * (rng.random(20) < 0.3), rng.integers(20, 60, 20)], axis=1)
+            for _ in range(2)
+        )
+        found += permutation_p(first, second, ratio_excess, rng, draws=199) <= 0.05
+    assert 3 <= found <= 19
+
+
+def test_the_bound_of_a_rate_is_that_of_clopper_and_pearson() -> None:
+    """Without a case in n tokens it is 1 - alpha^(1/n); with as many cases as tokens it is 1."""
+    assert rate_high(0, 300, 0.05) == pytest.approx(1 - 0.05 ** (1 / 300))
+    assert rate_high(5, 5, 0.05) == 1

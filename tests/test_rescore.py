@@ -1,0 +1,139 @@
+"""`lightbulb rescore` over real sockets: emulated servers of known weights answer, and one of them scores.
+
+Without the header of turns, which a method with another provider does not send, the emulator's automaton
+answers itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
+
+import pytest
+from anyio.from_thread import start_blocking_portal
+
+from backends.emulator.scoring import CHAT_TEMPLATE
+from backends.emulator.server import serving
+from backends.emulator.toy_model import END_OF_REPLY
+from harness.core.emulation import Defects, Emulation
+from tests.bots import rows
+from tests.command import Ended, lightbulb
+
+SERVERS = {
+    "own": Emulation(),
+    "same": Emulation(),
+    "noisy": Emulation(defects=Defects(weights_noise=0.5)),
+    "routed": Emulation(defects=Defects(routed_share=0.2)),
+    "warm": Emulation(defects=Defects(temperature=0.3)),
+}
+
+
+@asynccontextmanager
+async def servers() -> AsyncIterator[Mapping[str, str]]:
+    """Method -> the base URL of its server."""
+    async with AsyncExitStack() as stack:
+        yield {
+            name: (await stack.enter_async_context(serving(emulation))).base_url
+            for name, emulation in SERVERS.items()
+        }
+
+
+def write_sweep(folder: Path, urls: Mapping[str, str], keys: str = "", items: int = 30) -> Path:
+    """Writes a sweep over these servers, with the automaton's template beside it."""
+    (folder / "template.jinja").write_text(CHAT_TEMPLATE)
+    (folder / "tokenizer_config.json").write_text(json.dumps({"eos_token": END_OF_REPLY}))
+    methods = "".join(
+        f'[models.m.methods.{name}]\nbase_url = "{url}"\nlists_models = false\ntokens_max = 60\n{keys}\n'
+        + ('dialect = "openai_chat"\n' if name != "own" else "")
+        for name, url in urls.items()
+    )
+    sweep = folder / "t.toml"
+    sweep.write_text(
+        f'name = "t"\n[games.taboo]\nitems = {items}\n[games.referencegame]\nitems = {items}\n{methods}'
+    )
+    return sweep
+
+
+@contextmanager
+def running() -> Iterator[Mapping[str, str]]:
+    """The servers on an event loop of their own, because commands need the main thread."""
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(servers()) as urls:
+        yield urls
+
+
+def rescored(folder: Path, url: str, *more: object) -> Ended:
+    """Lets the method `own` score the store."""
+    return lightbulb(
+        "rescore", folder / "t.duckdb", "--with", "m/own", "--base-url", url,
+        "--chat-template", folder / "template.jinja", *more,
+    )  # fmt: skip
+
+
+def test_weights_are_told_apart_at_temperature_0(tmp_path: Path) -> None:
+    """The same weights are consistent; noise on them, another model for a fifth of the calls and another
+    temperature deviate. The audit has a third column, and fails on it only if asked to."""
+    with running() as urls:
+        played = lightbulb("run", write_sweep(tmp_path, urls))
+        first, second = (rescored(tmp_path, urls["own"], "--json") for _ in range(2))
+    assert played.returncode == 0, played.stderr
+    assert first.returncode == 0, first.stderr
+    found = json.loads(first.stdout)
+    verdicts = {one["method"].removeprefix("m/"): one["verdict"] for one in found["methods"]}
+    assert verdicts == {"same": "CONSISTENT", "noisy": "DEVIATES", "routed": "DEVIATES", "warm": "DEVIATES"}
+    assert found["calibrated"]
+    assert found["again"]["p"] == 1
+    assert json.loads(second.stdout)["methods"] == found["methods"]
+    assert second.stderr.splitlines()[-1] == "0 replies scored"
+    store = tmp_path / "t.duckdb"
+    assert rows(
+        store, "SELECT DISTINCT margin_sum, unlike, joined FROM rescores WHERE method = 'm/same'"
+    ) == [(0.0, 0, False)]
+    assert rows(store, "SELECT count(*) FROM rescores") == rows(store, "SELECT count(*) FROM calls")
+    (audited,) = json.loads(lightbulb("audit", store, "--json").stdout)
+    assert audited["weights"]["methods"] == found["methods"]
+    text = lightbulb("audit", store).stdout
+    assert "m/noisy: DEVIATES with the reference weights." in text
+    assert lightbulb("audit", store, "--fail-on-difference", "--on", "weights").returncode == 5
+    assert lightbulb("audit", store, "--fail-on-difference", "--on", "replies").returncode == 0
+    assert lightbulb("audit", store, "--on", "weights").returncode == 2
+
+
+def test_ranks_are_tested_above_temperature_0(tmp_path: Path) -> None:
+    """Places of tokens are uniform for the reference's own sampler; a lower temperature is found by them, and
+    nothing is confirmed."""
+    with running() as urls:
+        chosen = {name: urls[name] for name in ("own", "same", "warm")}
+        lightbulb("run", write_sweep(tmp_path, chosen, keys="temperature = 1.0"))
+        found = json.loads(rescored(tmp_path, urls["own"], "--json").stdout)
+    verdicts = {one["method"].removeprefix("m/"): (one["kind"], one["verdict"]) for one in found["methods"]}
+    assert verdicts == {"same": ("sampled", "INCONCLUSIVE"), "warm": ("sampled", "DEVIATES")}
+    places = [
+        (low + high) / 2
+        for (listed,) in rows(
+            tmp_path / "t.duckdb", "SELECT tokens_json FROM rescores WHERE method = 'm/own'"
+        )
+        for _, _, low, high in json.loads(str(listed))
+    ]
+    assert sum(places) / len(places) == pytest.approx(0.5, abs=0.02)
+
+
+def test_what_cannot_score_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    """Servers without prompt_logprobs, methods that the store lacks, methods without a template, and bots."""
+    with running() as urls:
+        lightbulb("run", write_sweep(tmp_path, {"own": urls["own"]}, items=2))
+        elsewhere = rescored(tmp_path, urls["own"].replace("/v1", "/openai/v1"))
+        unknown = lightbulb("rescore", tmp_path / "t.duckdb", "--with", "m/other")
+        bare = lightbulb("rescore", tmp_path / "t.duckdb", "--with", "m/own")
+    assert "m/own at " in elsewhere.stderr
+    assert "cannot score stored replies: POST /openai/tokenize returns no token ids" in elsewhere.stderr
+    assert "has no such access method" in unknown.stderr
+    assert "name a chat_template" in bare.stderr
+    assert [ended.returncode for ended in (elsewhere, unknown, bare)] == [2, 2, 2]
+    (tmp_path / "bots.toml").write_text(
+        'name = "bots"\n[games.taboo]\nitems = 2\n[models.m.methods.b]\nbots = {}\n'
+    )
+    lightbulb("run", tmp_path / "bots.toml")
+    bots = lightbulb("rescore", tmp_path / "bots.duckdb", "--with", "m/b")
+    assert bots.returncode == 2
+    assert "bots returns no log-probabilities of a prompt over HTTP" in bots.stderr
