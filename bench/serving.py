@@ -240,8 +240,11 @@ async def benchmark(dtype: str, episodes: int, pairs: int, folder: Path) -> None
                     )
                 pairs_of = zip(found["lightbulb bench"], found["vllm bench serve"], strict=True)
                 ratios.append([ours / theirs for ours, theirs in pairs_of])
-    medians = (statistics.median(column) for column in zip(*ratios, strict=True))
-    print(f"| median of ratios | ours / theirs | {' | '.join(f'{value:.3f}' for value in medians)} |")
+    columns = list(zip(*ratios, strict=True))
+    medians = [f"{statistics.median(column):.3f}" for column in columns]
+    print(f"| median of ratios | ours / theirs | {' | '.join(medians)} |")
+    intervals = [f"{low:.3f} to {high:.3f}" for low, high in (interval(list(column)) for column in columns)]
+    print(f"| 95 % of bootstrapped medians | | {' | '.join(intervals)} |")
 
 
 def figures_of(told: dict[str, float]) -> tuple[float, ...]:

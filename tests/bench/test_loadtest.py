@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from bench.loadtest import ServiceLaw, figures_of, knee_is_near, measure, ratios, rising
-from harness.loadtest.load_profile import LoadProfile
+from harness.loadtest.load_profile import LoadProfile, Loop
 
 LAW = ServiceLaw()
 
@@ -39,7 +39,8 @@ def test_the_knee_is_found_and_not_invented() -> None:
 def test_a_stall_is_in_the_percentiles() -> None:
     """A server that stops for two seconds of a hundred delays 2 % of the requests by up to two seconds: p99
     is about one second. Without it p99 is the time of the law."""
-    profile, levels = LoadProfile(requests=2000), (("open", 20.0),)
+    profile = LoadProfile(requests=2000)
+    levels: list[tuple[Loop, float]] = [("open", 20.0)]
     (without,) = figures_of(measure(ServiceLaw(workers=64), profile, 1, levels))
     (with_stall,) = figures_of(measure(ServiceLaw(workers=64, stall=(50.0, 52.0)), profile, 1, levels))
     assert without.ttft_s.p99 == pytest.approx(0.11, abs=0.01)
