@@ -306,7 +306,7 @@ class ConnectionPool:
         within = f"{limit} = {getattr(self._timer.deadlines, limit):g}"
         match limit:
             case "first_byte_s":
-                return TimedOut(f"no byte of an answer from {url} within {within}")
+                return TimedOut(f"no byte of an answer came from {url} within {within}")
             case "between_chunks_s":
                 return TimedOut(f"the answer of {url} stopped: nothing more arrived within {within}")
             case "timeout_s":

@@ -124,7 +124,7 @@ class _Reply:
         content = message.get("content")
         if isinstance(content, str) and content:
             found = Completion(text=content, http_status=self._answer.status)
-            raise unknown_place("content, which is a text and no list of blocks", found)
+            raise unknown_place("content, which is a text and not a list of blocks", found)
         if not isinstance(content, list):
             raise Garbled(
                 f"the answer contains no content: {self._answer.start()}",
@@ -139,7 +139,7 @@ class _Reply:
     def _add_block(self, block: object, at_s: float) -> None:
         """Takes a block of content, the start of one, or a delta of one."""
         if not isinstance(block, dict):
-            raise Garbled("a block of the answer is no object", status=self._answer.status)
+            raise Garbled("a block of the answer is not an object", status=self._answer.status)
         text = thought = None
         match block.get("type"):
             case "text" | "text_delta":
@@ -150,7 +150,7 @@ class _Reply:
                 found = Completion(text="".join(self._texts), http_status=self._answer.status)
                 raise unknown_place(f"a block of type {kind!r}: {place}", found)
         if not isinstance(text, str | None) or not isinstance(thought, str | None):
-            raise Garbled("the text of a block is no text", status=self._answer.status)
+            raise Garbled("the text of a block is not a text", status=self._answer.status)
         if text or thought:
             self.times_s.append(at_s)
             self._texts.append(text or "")

@@ -72,7 +72,7 @@ def read_chunks(answer: HttpResponse, wall_s: float, row: Provider) -> Chunks:
         return Chunks([value], [], True, None)
     objects = [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
     if not objects:
-        raise Garbled("the answer is JSON but no object", status=answer.status)
+        raise Garbled("the answer is JSON but not an object", status=answer.status)
     return Chunks(objects, [], True, None)
 
 
@@ -106,7 +106,7 @@ def _of_stream(answer: HttpResponse, wall_s: float, row: Provider) -> Chunks:
                 return Chunks(objects, times_s, True, None)
             if not isinstance(item, dict):
                 broken = broken or Garbled(
-                    "an event of the stream is JSON but no object", status=answer.status
+                    "an event of the stream is JSON but not an object", status=answer.status
                 )
                 break
             objects.append(item)
@@ -204,7 +204,7 @@ def completed(completion: Completion, chunks: Chunks, good_ends: tuple[str, ...]
         )
     if kind == "failed":
         raise Unavailable(
-            f"the provider gave up the reply (finish reason {reason})", status=status, request_id=request_id
+            f"the provider broke off the reply (finish reason {reason})", status=status, request_id=request_id
         )
     raise UnknownEnd(
         f"the finish reason {reason!r} is not known, so the reply may be incomplete; if it is a good end of this server, "

@@ -65,4 +65,4 @@ def _text_parts(choice: Mapping[str, object], row: Provider) -> ReplyParts:
     text = choice.get("text")
     if text is None or isinstance(text, str):
         return ReplyParts(text, None)
-    raise Garbled(f"the text of the answer is no text but {type(text).__name__}", status=200)
+    raise Garbled(f"the text of the answer is not a text but {type(text).__name__}", status=200)

@@ -165,7 +165,7 @@ class _Reply:
         for part in parts or ():
             text = part.get("text", "") if isinstance(part, dict) else None
             if not isinstance(text, str):
-                raise Garbled("a part of the answer is no text", status=self._answer.status)
+                raise Garbled("a part of the answer is not a text", status=self._answer.status)
             texts[part.get("thought") is True].append(text)
         return "".join(texts[0]), "".join(texts[1])
 

@@ -121,7 +121,7 @@ def chat_parts(choice: Mapping[str, object], row: Provider) -> ReplyParts:
     if message is None:
         return NO_PARTS
     if not isinstance(message, dict):
-        raise Garbled(f"the message of the answer is no object but {type(message).__name__}", status=200)
+        raise Garbled(f"the message of the answer is not an object but {type(message).__name__}", status=200)
     content = message.get("content")
     thoughts = None
     for name in row.reasoning:
@@ -148,7 +148,7 @@ def _content_parts(parts: list[object], thoughts: str | None) -> ReplyParts:
         if isinstance(part, str):
             texts.append(part)
         elif not isinstance(part, dict):
-            raise Garbled("a part of the reply is no object", status=200)
+            raise Garbled("a part of the reply is not an object", status=200)
         elif kind in ("text", "output_text", "refusal", None):
             texts += _texts(part.get("text", part.get("refusal")))
         elif kind in ("thinking", "reasoning", "reasoning_content"):
@@ -170,7 +170,7 @@ def _texts(value: object) -> list[str]:
         return [
             text for part in value for text in _texts(part.get("text") if isinstance(part, dict) else part)
         ]
-    raise Garbled(f"the text of a part is no text but {type(value).__name__}", status=200)
+    raise Garbled(f"the text of a part is not a text but {type(value).__name__}", status=200)
 
 
 def read_models(answer: HttpResponse, row: Provider = GENERIC) -> tuple[str, ...] | None:

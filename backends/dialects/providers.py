@@ -116,7 +116,7 @@ def _refuses(*parameters: str, why: str, models: str = "", unless_effort: str | 
 
 
 _OPENAI_RULES = (
-    _refuses("top_k", why="is no parameter of its chat completions"),
+    _refuses("top_k", why="is not a parameter of its chat completions"),
     _refuses(
         "temperature",
         "top_p",
@@ -261,7 +261,7 @@ PROVIDERS: dict[str, Provider] = {
                 parameters=("presence_penalty",),
                 does="refuses",
                 beside="frequency_penalty",
-                why="cannot stand beside frequency_penalty",
+                why="cannot be combined with frequency_penalty",
             ),
             Rule(parameters=PENALTIES, does="refuses", above=1.0, why="goes up to 1"),
         ),
@@ -289,7 +289,7 @@ PROVIDERS: dict[str, Provider] = {
         dialect="anthropic_messages",
         key_header="x-api-key",
         rules=(
-            _refuses("seed", "logprobs", *PENALTIES, why="is no parameter of its messages"),
+            _refuses("seed", "logprobs", *PENALTIES, why="is not a parameter of its messages"),
             _refuses(
                 "temperature",
                 "top_p",
@@ -303,7 +303,7 @@ PROVIDERS: dict[str, Provider] = {
                 does="refuses",
                 beside="temperature",
                 models=r"claude-(opus-4-[1-6]|sonnet-4-[5-9]|haiku-4)",
-                why='cannot stand beside temperature; say temperature = "unset"',
+                why='cannot be combined with temperature; set temperature = "unset"',
             ),
         ),
         lists_models=False,  # its list has no aliases

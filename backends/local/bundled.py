@@ -109,7 +109,7 @@ def check_space(name: str, wanted_bytes: int, folder: Path) -> None:
     free = shutil.disk_usage(folder).free
     if free < wanted_bytes:
         raise EngineError(
-            f"The model {name} needs {wanted_bytes / 1e9:.1f} GB of free disk and {folder} has {free / 1e9:.1f}; "
+            f"The model {name} needs {wanted_bytes / 1e9:.1f} GB of free disk, but {folder} has {free / 1e9:.1f}; "
             "LIGHTBULB_CACHE can name another folder."
         )
 

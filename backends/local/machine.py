@@ -71,29 +71,29 @@ def check_platform(kind: EnvironmentKind, machine: Machine) -> None:
     """Raises EngineError if the packages do not run on this machine."""
     oldest, newest = kind.python
     if machine.system not in kind.systems:
-        fault = f"it needs {' or '.join(kind.systems)} and this is {machine.system or 'another system'}"
+        fault = f"it needs {' or '.join(kind.systems)}, but this is {machine.system or 'another system'}"
     elif machine.processor not in kind.machines:
         fault = (
-            f"it needs a processor of the type {' or '.join(kind.machines)} "
-            f"and this is {machine.processor or 'unknown'}"
+            f"it needs a processor of the type {' or '.join(kind.machines)}, "
+            f"but this is {machine.processor or 'unknown'}"
         )
     elif machine.system == "Linux" and machine.glibc is None:
         fault = (
-            f"it needs a Linux with glibc {kind.glibc[0]}.{kind.glibc[1]} or later "
-            "and this one has another C library"
+            f"it needs a Linux with glibc {kind.glibc[0]}.{kind.glibc[1]} or later, "
+            "but this one has another C library"
         )
     elif machine.glibc is not None and machine.glibc < kind.glibc:
         fault = (
-            f"it needs glibc {kind.glibc[0]}.{kind.glibc[1]} or later "
-            f"and this machine has {machine.glibc[0]}.{machine.glibc[1]}"
+            f"it needs glibc {kind.glibc[0]}.{kind.glibc[1]} or later, "
+            f"but this machine has {machine.glibc[0]}.{machine.glibc[1]}"
         )
     elif not oldest <= machine.python <= newest:
         fault = (
-            f"it needs Python {oldest[0]}.{oldest[1]} to {newest[0]}.{newest[1]} "
-            f"and this is {machine.python[0]}.{machine.python[1]}"
+            f"it needs Python {oldest[0]}.{oldest[1]} to {newest[0]}.{newest[1]}, "
+            f"but this is {machine.python[0]}.{machine.python[1]}"
         )
     elif machine.memory_gb < kind.memory_gb:
-        fault = f"it needs {kind.memory_gb:.0f} GB of memory and this machine has {machine.memory_gb:.1f}"
+        fault = f"it needs {kind.memory_gb:.0f} GB of memory, but this machine has {machine.memory_gb:.1f}"
     else:
         return
     raise EngineError(f"{kind.title} cannot be installed here: {fault}.")

@@ -63,8 +63,8 @@ class SupervisedServer:
         passed = engine_environ(os.environ, named=self._spec.env, withheld=self._spec.withheld)
         if dropped := dropped_names(os.environ, passed):
             self._notify(
-                f"{self._spec.served_name}: the engine does not get {', '.join(dropped)}; "
-                "name what it needs in engine.env"
+                f"{self._spec.served_name}: the engine does not get the variables {', '.join(dropped)}; "
+                "list those that it needs in engine.env"
             )
         for start in count(1):
             log = self._log if start == 1 else self._log.with_suffix(f".{start}{self._log.suffix}")

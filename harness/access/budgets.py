@@ -43,7 +43,7 @@ def find_scopes(spec: SweepSpec, seatings: Mapping[str, Seating], *, source: Pat
                 unpriced.add(name)
     if unpriced:
         prices = "price_input_usd_per_mtok and price_output_usd_per_mtok"
-        why = f"has a budget in US dollars and no price; give {prices}"
+        why = f"has a budget in US dollars but no price; give {prices}"
         raise spec_error(source, [(method_place(name), why) for name in sorted(unpriced)])
     return scopes
 

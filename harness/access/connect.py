@@ -326,8 +326,8 @@ class Connector:
             return None
         hint = suggest(method.served_name, served[:20])
         return ("served_name",), (
-            f"{method.base_url} does not serve {method.served_name!r}{hint}; if it does without listing it, as a "
-            "gateway may, set lists_models = false"
+            f"{method.base_url} does not serve {method.served_name!r}{hint}; if the server serves it "
+            "without listing it, as gateways may do, set lists_models = false"
         )
 
     def _check(self, name: str, error: CallError) -> str:

@@ -71,7 +71,7 @@ def game_sets(
             raise spec_error(source, [(("games", name, "instances"), why)])
         rules = part.rules or game.rule_sets[0]
         if rules not in game.rule_sets:
-            why = f"{rules!r} is no rule set of this game; known: {', '.join(game.rule_sets)}"
+            why = f"{rules!r} is not a rule set of this game; known: {', '.join(game.rule_sets)}"
             raise spec_error(source, [(("games", name, "rules"), why)])
         experiments = list(dict.fromkeys(instance.experiment for instance in instances))
         for wanted in part.experiments:
@@ -115,8 +115,8 @@ def _is_of_pairs(name: str, spec: SweepSpec, source: Path) -> bool:
         return True
     if spec.references():
         why = (
-            "played with itself, every method has 50 points on average, so that an audit of it compares nothing;"
-            " add [[pairs]] with the reference in one seat, both ways round, or remove the game"
+            "if a method plays both seats of this game, its mean score is always 50, so an audit compares nothing;"
+            " add [[pairs]] with the reference once in each seat, or remove the game"
         )
         raise spec_error(source, [(("games", name), why)])
     return False

@@ -136,8 +136,13 @@ def _disagreements(parts: Mapping[str, MethodPart]) -> list[tuple[Key, str]]:
         for name, value in stated[1:]:
             other, first = stated[0]
             if value != first:
-                why = f"{value:g} here and {first:g} for {other}, which draws on the same quota"
-                problems.append((method_place(name, key), f"{why}; state it once, or name a quota_group"))
+                why = f"{value:g} here, but {first:g} for {other}, which shares the quota"
+                problems.append(
+                    (
+                        method_place(name, key),
+                        f"{why}; state it once, or give the methods different names in quota_group",
+                    )
+                )
     return problems
 
 

@@ -78,7 +78,7 @@ def read_keys(spec: SweepSpec, *, source: Path, environ: Mapping[str, str]) -> d
             unset = f"the environment variable {variable} is not set; export it, or write it into {file}"
             problems.append((place, unset))
         elif not (value.isascii() and value.isprintable()):
-            problems.append((place, f"{variable} holds a character that no key has; set it again"))
+            problems.append((place, f"{variable} contains a character that no key can contain; set it again"))
         return value or None
 
     for name, (_, method) in spec.methods().items():

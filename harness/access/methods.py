@@ -104,11 +104,11 @@ def _problems(part: MethodPart, served_name: str) -> Iterator[tuple[Key, str]]:
     row = provider(name)
     if part.engine is None and part.emulator is None and part.base_url is None:
         if name in ALL_PROVIDERS:
-            yield ("base_url",), f"is missing: {name} gives every user an address of their own ({row.docs})"
+            yield ("base_url",), f"is missing: {name} gives each user a different address ({row.docs})"
         else:
             yield (
                 ("provider",),
-                f"is no known provider{suggest(name, list(ALL_PROVIDERS))}; name one, or give a base_url",
+                f"is not a known provider{suggest(name, list(ALL_PROVIDERS))}; name one, or give a base_url",
             )
         return
     if part.dialect not in DIALECTS:
@@ -126,11 +126,11 @@ def _problems(part: MethodPart, served_name: str) -> Iterator[tuple[Key, str]]:
         return
     for parameter, why in ineffective_parameters(row, sampling(part), served_name):
         left_out = 'temperature = "unset"' if parameter == "temperature" else "leave it out"
-        yield (parameter,), f"{why}; {left_out}, or say allow_dropped = true"
+        yield (parameter,), f"{why}; {left_out}, or set allow_dropped = true"
     if part.constrain and row.constrain is None:
         yield (
             ("constrain",),
-            f"{name} enforces no regular expressions ({row.docs}); leave it out, or say allow_dropped = true",
+            f"{name} cannot enforce a reply format ({row.docs}); leave it out, or set allow_dropped = true",
         )
 
 
@@ -138,12 +138,12 @@ def _routing(part: MethodPart, row: Provider) -> Iterator[tuple[Key, str]]:
     if row.router and not part.upstreams and not part.allow_fallbacks:
         yield (
             (),
-            "a router sends each call to any upstream; name upstreams = [...], or say allow_fallbacks = true",
+            "a router may send each call to a different upstream; list them in upstreams = [...], or set allow_fallbacks = true",
         )
     if not row.router and (part.upstreams or part.allow_fallbacks):
         yield (
             ("upstreams" if part.upstreams else "allow_fallbacks",),
-            "is for routers; this provider is none",
+            "is for routers, and this provider is not a router",
         )
 
 

@@ -126,9 +126,7 @@ def score_rows(source: Path) -> tuple[ScoreRow, ...]:
         model, method = row.needed("model"), row.needed(way) if way else "-"
         before = seen.setdefault((model, method), row.line)
         if model and before != row.line:
-            row.problem(
-                "model", f"{model} through {method} stands in line {before} already; keep one of them"
-            )
+            row.problem("model", f"{model} through {method} is already in line {before}; keep one of them")
         score, averages = (
             row.number("clemscore", low=0, high=100, unit="a clemscore"),
             tuple(_games(row, games)),
@@ -210,7 +208,7 @@ def model_facts(source: Path) -> tuple[ModelFacts, ...]:
         model = row.needed("model")
         before = seen.setdefault(model, row.line)
         if model and before != row.line:
-            row.problem("model", f"{model} stands in line {before} already; keep one of them")
+            row.problem("model", f"{model} is already in line {before}; keep one of them")
         found[model] = ModelFacts(
             model=model,
             parameters_billions=row.number(
@@ -250,7 +248,7 @@ def _read(path: Path) -> _Table:
     columns = [cell.strip() for cell in lines[0][1]]
     table = _Table(path, columns, [])
     for column in sorted({column for column in columns if columns.count(column) > 1}):
-        table.problems.append(f"line 1: the column {column!r} stands there twice; give each its own name")
+        table.problems.append(f"line 1: the column {column!r} occurs twice; give each column its own name")
     for line, cells in lines[1:]:
         if len(cells) != len(columns):
             table.problems.append(

@@ -179,8 +179,8 @@ def characterise(
     points = tuple(_points(by_model, known, reference))
     if len(points) < ROWS_MIN:
         raise AuditError(
-            f"{len(points)} models have both a score and a number of parameters; a line through them needs {ROWS_MIN}. "
-            "Are the models named alike in both tables?"
+            f"{len(points)} models have both a score and a number of parameters; the fit needs {ROWS_MIN}. "
+            "Do both tables use the same model names?"
         )
     variants = tuple(_variants(by_model, known))
     fits = tuple(_fits(points, variants, seed, draws))

@@ -88,7 +88,7 @@ def fit_line(
     x, y = np.stack([np.ones(len(scores)), *terms.values()], axis=1), scores
     n, k = x.shape
     if np.linalg.matrix_rank(x) < k or n <= k:
-        raise AuditError(f"{over}: the facts of these {n} models do not differ enough to carry a line")
+        raise AuditError(f"{over}: the facts of these {n} models do not differ enough to fit a line")
     inverse = np.linalg.inv(x.T @ x)
     slopes = inverse @ x.T @ y
     residual, leverage = y - x @ slopes, np.einsum("ij,jk,ik->i", x, inverse, x)

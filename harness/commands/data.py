@@ -94,9 +94,10 @@ def import_results(
     such as A-t0.0--A-t0.0 becomes the access method A. PAIRS is a pattern of such names, with * and ?, in
     upper or lower case; a MODEL without a pattern takes all pairs.
 
-    An item that one access method of a model has in a game and another has not becomes a failed play of the
-    other, as does an episode with an error or without any record. Where v1.6 recorded prompts in another form
-    than chat messages, they are rebuilt by playing the game with the recorded replies.
+    If one access method of a model has an item of a game and another one lacks it, the item is a failed play
+    of the other one. An episode with an error, or without any record, is a failed play too. v1.6 recorded
+    some prompts in other formats than chat messages. These are rebuilt: the game is played with the recorded
+    replies.
 
     Example: lightbulb import runs/v1.6_backends --store b.duckdb --model 'llama-3-70b=Llama-3-70B-*'"""
     from harness.core.clock import RealClock

@@ -151,7 +151,7 @@ def _install_library(name: str | None) -> None:
     from harness.foreign_games.libraries import LIBRARIES
 
     if name is None or name not in LIBRARIES:
-        raise SpecError(f"{name or ''!r} is no library of games; name one of {', '.join(LIBRARIES)}")
+        raise SpecError(f"{name or ''!r} is not a library of games; name one of {', '.join(LIBRARIES)}")
     unwind_on_interrupt()  # an environment that is half made is removed
     entry = install_environment(LIBRARIES[name], notify)
     print(entry.folder / "bin" / "python")
@@ -183,9 +183,9 @@ def plan(
     sets the pace.
 
     The real scheduler plays the sweep on virtual time against simulated providers. Without --from, replies
-    and episodes are as long as those of bots, and providers as fast as their kind usually is, or as the sweep
-    file's expect = { ... } says. With --calibrate engines start and calls are sent, which cost what they
-    cost; the sweep's store is not touched.
+    and episodes are as long as those of bots. A provider is as fast as expect = { ... } in the sweep file
+    says, or else as usual for its kind. With --calibrate, engines are started and calls are sent, which can
+    cost money; the sweep's store is not changed.
 
     Example: lightbulb plan mine.toml --from earlier.duckdb --figure mine.svg"""
     from harness.core.plain_data import as_json as plain

@@ -28,5 +28,5 @@ def library_contradictions(spec: SweepSpec) -> Iterator[tuple[tuple[str | int, .
                 model, own_name = split_method_key(name)
                 yield (
                     ("models", model, "methods", own_name, "constrain"),
-                    f"{game} states no format of replies that a server could enforce; remove one of the two",
+                    f"{game} has no reply format that a server could enforce; remove the game or constrain",
                 )

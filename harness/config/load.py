@@ -160,13 +160,13 @@ def _contradictions(spec: SweepSpec, known_games: Collection[str]) -> Iterator[t
     if not re.fullmatch(r"[^\W_][\w. -]*", spec.name):
         yield (
             ("name",),
-            f"{spec.name!r} cannot name the store's file; use letters, digits, . _ - and spaces,"
+            f"{spec.name!r} cannot be the name of the store's file; use letters, digits, . _ - and spaces,"
             " first a letter or digit",
         )
     if len(spec.name.encode()) > NAME_BYTES_MAX:
         yield (
             ("name",),
-            f"is longer than {NAME_BYTES_MAX} bytes, and names the store's file; take a shorter one",
+            f"is longer than {NAME_BYTES_MAX} bytes, too long for the name of the store's file; shorten it",
         )
     yield from _unknown_games(spec.games, known_games)
     yield from library_contradictions(spec)
@@ -206,17 +206,17 @@ def _bad_sessions(spec: SweepSpec) -> Iterator[tuple[Key, str]]:
     if duration_s(audit.gap) is None:
         yield (
             ("audit", "gap"),
-            f'{audit.gap!r} is no duration; write a number and its unit, as "6h" or "1 day"',
+            f'{audit.gap!r} is not a duration; write a number and its unit, such as "6h" or "1 day"',
         )
     if audit.sessions > spec.repeats:
         yield (
             ("audit", "sessions"),
-            f"{audit.sessions} sessions need {audit.sessions} repeats or more, and repeats = {spec.repeats}",
+            f"{audit.sessions} sessions need {audit.sessions} repeats or more, but repeats = {spec.repeats}",
         )
     if audit.sessions > 1 and audit.stop == "early":
         yield (
             ("audit", "stop"),
-            '"early" stops within a session, and a verdict over sessions needs them all;'
+            '"early" can stop the sweep within a session, but a verdict over sessions needs all of them;'
             ' write stop = "end", or sessions = 1',
         )
 
@@ -233,7 +233,7 @@ def _bad_pairs(spec: SweepSpec) -> Iterator[tuple[Key, str]]:
         if pair.seats[0] == pair.seats[1]:
             yield (
                 ("pairs", number, "seats"),
-                "names one method twice; every method plays with itself without a pair",
+                "names one method twice; remove this pair: without it every method already plays with itself",
             )
         if pair.seats in [other.seats for other in spec.pairs[:number]]:
             yield ("pairs", number, "seats"), "this pair is already in the file; keep one of them"

@@ -104,7 +104,7 @@ class ClemEpisode:
             if context is None:
                 raise RuntimeError("the game has no message for the player whose turn it is")
             if "image" in context:
-                raise RuntimeError("the game shows an image, and asks carry text only")
+                raise RuntimeError("the game shows an image, but lightbulb sends text only")
             messages = self._player.perceive_context(context, log_event=False)
             seat = self._seats.get(id(self._player.model))
             if seat is not None:

@@ -77,7 +77,7 @@ def why_not(spec: ClemSpec) -> str | None:
     if spec.name in LEFT_OUT:
         return LEFT_OUT[spec.name]
     if spec.image != "none":
-        return "it shows images, and asks carry text only"
+        return "it shows images, but lightbulb sends text only"
     if not spec.instance_file.is_file():
         return f"its instances are not in the checkout ({spec.instance_file.name})"
     return None

@@ -171,7 +171,7 @@ class ForeignSteps:
         for number, reply in enumerate(self._replies):
             if isinstance(step, Outcome):
                 raise GameFailed(
-                    f"{self._game.name}: with the same replies the game ended earlier, at {number}"
+                    f"{self._game.name}: with the same replies the game ended earlier than before, after {number} replies"
                 )
             step = self._read(await self._ask(host, {"do": "step", "reply": reply}))
         return step

@@ -37,7 +37,9 @@ class TextArenaEpisode:
     def _ask(self, violation: str | None) -> dict[str, Any]:
         player, observation = self._env.get_observation()
         if not isinstance(observation, str):
-            raise TypeError(f"the environment shows a {type(observation).__name__}, and asks carry text only")
+            raise TypeError(
+                f"the environment shows a {type(observation).__name__}, but lightbulb sends text only"
+            )
         self._violated += violation is not None
         return {
             "seat": f"player {player + 1}",

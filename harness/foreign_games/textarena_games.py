@@ -91,7 +91,7 @@ def textarena_game(name: str) -> ForeignGame:
 
 
 def _note(name: str, row: EnvironmentRow) -> str:
-    return "" if row.chance else "no chance: every seed is the same game, so that it has one item"
+    return "" if row.chance else "the game is the same for every seed, so it has only one item"
 
 
 def _instance(game: str, seed: int) -> Instance:

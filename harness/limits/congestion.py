@@ -132,8 +132,8 @@ class Congestion:
             self._stragglers, self._opened_s = in_flight, now_s
             self._on_event(
                 "cut",
-                f"one call at a time after {self._breaker.in_row} failures in a row ({cause}); after the next"
-                f" good answer concurrency is {self.window.size} (it was {before})",
+                f"sending one call at a time after {self._breaker.in_row} failures in a row ({cause});"
+                f" when a call is served again, concurrency begins at {self.window.size} (it was {before})",
             )
         self.note_learned_quota()
         # the short pause that one failing call of many is asked for is that call's own, unless calls come too
@@ -171,7 +171,7 @@ class Congestion:
         self._noted_changes = self.learned.changes
         former, figure = self._noted_quota, self.learned.per_minute
         if figure is None:
-            detail = "no quota on requests (they were refused for longer than a quota of one minute explains)"
+            detail = "no quota on requests: refusals lasted longer than a quota per minute can explain"
         elif former is not None and ANNOUNCED_CUT * former < figure < ANNOUNCED_RAISE * former:
             return
         else:

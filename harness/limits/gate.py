@@ -385,7 +385,7 @@ class Gate:
             for quota, budget in self._budgets.items()
         ]
         wait_s, quota = max(waits, default=(0.0, "requests"))
-        cause = f"the quota of {quota.replace('_', ' ')} is used up, by response headers"
+        cause = f"response headers say that the quota of {quota.replace('_', ' ')} is used up"
         if wait_s > self._patience_s:
             self._close_for_pause(wait_s, cause)
         elif wait_s > LONG_WAIT_S and now_s + wait_s > self._reported_wait_until_s + LONG_WAIT_S:

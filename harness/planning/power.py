@@ -219,7 +219,7 @@ def _at_repeats(cost: SettlingCost, repeats: int) -> SettlingCost:
 
 def _lengths_text(methods: list[MethodEpisodes], lengths: EpisodeLengths, earlier: Path | None) -> str:
     sources = {lengths.source(one.method, one.model, plan) for one in methods for plan in one.items}
-    bots = "estimated from the games' own bots, with four characters a token"
+    bots = "estimated from the games' own bots, where four characters count as one token"
     if "bots" not in sources:
         return f"as in {earlier}"
     return bots if sources == {"bots"} else f"as in {earlier}; where it has no episode, they are {bots}"

@@ -117,7 +117,7 @@ def pace_text(method: MethodPlan) -> str:
     text = f"{method.method}: {took}; its limit is {use.allowed:,.0f} {use.limit}{per}"
     if use.saved_s is None:
         return text
-    return f"{text}; with twice that it would need {duration_text(use.saved_s)} less"
+    return f"{text}; with twice this limit it would need {duration_text(use.saved_s)} less"
 
 
 def duration_text(seconds: float) -> str:

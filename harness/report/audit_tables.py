@@ -245,8 +245,9 @@ def _print_games(comparison: Comparison, audit: Audit, console: Console) -> None
     console.print(table(columns, rows))
     console.print(
         Text(
-            f"All games: the interval [{macro.equivalence_low:+.1f}, {macro.equivalence_high:+.1f}] decides about "
-            f"EQUIVALENT. The range [{macro.open_low:+.1f}, {macro.open_high:+.1f}] is stated with INCONCLUSIVE. "
+            f"All games: the interval [{macro.equivalence_low:+.1f}, {macro.equivalence_high:+.1f}] decides "
+            f"whether the verdict is EQUIVALENT. A verdict INCONCLUSIVE states the range [{macro.open_low:+.1f}, "
+            f"{macro.open_high:+.1f}]. "
             "Both also allow for differences on rare items that were not played."
         ),
         soft_wrap=True,

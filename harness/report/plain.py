@@ -222,14 +222,14 @@ def _replies(match: CrossMatch | None, reference: SelfMatch | None) -> str:
         return "Its replies are as similar to the reference's replies as two replies of the reference are"
     if match.verdict == "DIFFERENT":
         return (
-            "Its replies differ from the reference's: with the same prompt, and one reply of each method, "
-            f"{_equal(match)} are equal. Of pairs of the reference's own replies, "
-            f"{100 * reference.share:.0f} % are equal"
+            "Its replies differ from the reference's. A reply of this method and one of the reference to the same "
+            f"prompt are equal in {_equal(match)}. Two replies of the reference are equal in "
+            f"{100 * reference.share:.0f} % of pairs"
         )
     if match.divergence is not None and hardly_repeats(match.divergence):
         return (
-            "Replies to the same prompt are seldom equal, and there are too few prompts to notice a small "
-            "share of different ones"
+            "Replies to the same prompt are seldom equal, and there are too few prompts to notice if a few replies "
+            "come from another model"
         )
     return "There are too few prompts to decide whether its replies differ from the reference's"
 

@@ -37,7 +37,7 @@ def print_plan(plan: SweepPlan, console: Console) -> None:
             highlight=False,
         )
     if plan.starts_s:
-        console.print(f"The start of the engines takes {duration_text(plan.starts_s)} more.", highlight=False)
+        console.print(f"In addition, the engines need {duration_text(plan.starts_s)} more.", highlight=False)
     cost = ""
     if plan.cost_usd is not None:
         unpriced = " (without the methods that have no price)" if plan.unpriced else ""

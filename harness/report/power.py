@@ -92,10 +92,10 @@ def _detection_text(power: PowerEstimate) -> list[str]:
     everywhere = _shift_text(found, None if pilot is None else pilot.found)
     alone = _shift_text(single, None if pilot is None else pilot.single)
     if found is None and single is None:
-        return ["Four of five audits find no difference, however large: the sweep has too few items."]
+        return ["No difference, however large, is found by four of five audits: the sweep has too few items."]
     return [
         f"Four of five audits find {everywhere} in every game, or {alone} in one game alone "
-        f"(computed for {power.single_game}, the game whose noise is the median of all games)."
+        f"(computed for {power.single_game}, whose scores vary by chance as much as in the median game)."
     ]
 
 

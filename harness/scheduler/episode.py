@@ -166,7 +166,7 @@ class _Episode:
             return None, False
         recorded = self._beginning.turns[self._turn]
         if recorded.ask_hash != ask_hash:
-            raise _RulesChanged(f"started over: the ask of turn {self._turn} is no longer the recorded one")
+            raise _RulesChanged(f"started again: the ask of turn {self._turn} is no longer the recorded one")
         return recorded.reply, recorded.stored
 
     async def _ask(self, ask: Ask, ask_hash: str) -> str:

@@ -282,7 +282,7 @@ class SpendingBudget:
                 account.stop_share, account.computed_s = self._compute_stop_share(account, now_s), now_s
             if progress.begun + 1 > account.stop_share * progress.planned + 1e-9:
                 reach = f"{100 * progress.begun / progress.planned:.0f} % of each method's episodes"
-                return f"the budget of {account.scope.name} is enough for {reach}: {account.describe_all()}"
+                return f"the budget of {account.scope.name} is enough for {reach} (spent: {account.describe_all()})"
         return None
 
     def _compute_stop_share(self, account: _Account, now_s: float) -> float:

@@ -113,8 +113,8 @@ class Watchdog:
             gate.note(
                 "stuck",
                 f"{method}: no answer to any of {len(calls)} calls in flight for"
-                f" {now_s - max(answers.last_s, sent_s):.0f} s; the slowest answer so far took"
-                f" {answers.longest_s:.1f} s: episode {episode_id}, turn {turn}",
+                f" {now_s - max(answers.last_s, sent_s):.0f} s (the slowest answer so far took"
+                f" {answers.longest_s:.1f} s); the oldest: episode {episode_id}, turn {turn}",
             )
 
     def _name_still_gates(self, gates: Sequence[Gate]) -> None:

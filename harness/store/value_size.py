@@ -26,8 +26,8 @@ def refuse_uncounted(tree: object) -> None:
     for name, count in _counts(tree):
         if count is None or count > COUNT_MAX:
             raise StoreError(
-                f"while a run holds the store, {name} needs a written number up to {COUNT_MAX:,} as its second"
-                " argument: the values would take the run's memory"
+                f"while a run uses the store, the second argument of {name} must be a number up to {COUNT_MAX:,},"
+                " written in the query: larger values could take the run's memory"
             )
 
 

@@ -133,7 +133,9 @@ class StoreWriter:
 
         raises  StoreError if the thread failed"""
         if not self._closing and self._failure is None:
-            self._failure = f"{self._batches.path}: the writer's thread ended by a mistake in lightbulb"
+            self._failure = (
+                f"{self._batches.path}: the writer's thread ended because of an error in lightbulb"
+            )
         if self._relief is not None:
             self._relief.set()
         if self._pause is not None:

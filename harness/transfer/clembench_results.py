@@ -61,7 +61,7 @@ def open_results(path: Path, *, find_game: FindGame = lambda game, folder: None)
         if (path / name).is_file():
             return open_table(path / name)
     raise SpecError(
-        f"{path}: holds no results: neither folders <pair>/<game>/<experiment>/episode_<k> or instance_<id>,"
+        f"{path}: contains no results: neither folders <pair>/<game>/<experiment>/episode_<k> or instance_<id>,"
         " nor raw.csv, nor results.csv"
     )
 

@@ -39,7 +39,7 @@ def json_object(path: Path) -> Mapping[str, object]:
     """Returns the object in a file, which must hold one; see json_value."""
     value = json_value(path)
     if not isinstance(value, dict):
-        raise SpecError(f"{path}: holds no JSON object")
+        raise SpecError(f"{path}: contains no JSON object")
     return value
 
 

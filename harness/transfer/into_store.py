@@ -95,7 +95,7 @@ class Grouping:
         for model, pattern in self.rules:
             if not any(_matches(pattern, pair) for pair in pairs):
                 names = ", ".join(sorted({pair.method for pair in pairs}))
-                raise SpecError(f"--model {model}={pattern}: names no pair; there are {names}")
+                raise SpecError(f"--model {model}={pattern}: matches no pair; there are {names}")
         return {pair.method: self._model(pair) for pair in pairs}
 
     def _model(self, pair: Pair) -> str:
@@ -332,7 +332,7 @@ class _Import:
             return
         else:
             self.problems.append(
-                f"{'/'.join(key)}: the store has it as {known.outcome}, these results as {outcome};"
+                f"{'/'.join(key)}: its outcome is {known.outcome} in the store and {outcome} in these results;"
                 " import into a new store"
             )
             return
@@ -372,7 +372,7 @@ class _Import:
             self.counts["known"] += 1
         else:
             self.problems.append(
-                f"{'/'.join(key)}: the store has it as {self.figures[key]}, these results as {found};"
+                f"{'/'.join(key)}: the store has {self.figures[key]}, these results have {found};"
                 " import into a new store"
             )
 

@@ -142,7 +142,7 @@ def _trouble(evidence: _Evidence) -> tuple[State, str]:
             "consistent",
             "many episodes failed, or more in one method: the difference may come from the missing ones",
         )
-    return "refuted", "few episodes failed, and equally many in both methods"
+    return "refuted", "few episodes failed, about as many in both methods"
 
 
 def _by_probe(subject: str) -> Callable[[_Evidence], tuple[State, str]]:

@@ -105,7 +105,7 @@ def context(rows: Sequence[ProbeRecord]) -> Reading:
         )
         return "unclear", words, {"tokens": thousand}
     if len(far) == 2 and None not in far:
-        words = f"text before a thousand tokens still changes the reply; {thousand} tokens were counted"
+        words = f"a text that is followed by a thousand tokens still changes the reply; {thousand} tokens were counted"
         return "kept", words, {}
     return (
         "unclear",

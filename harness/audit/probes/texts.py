@@ -179,8 +179,8 @@ def one_model(own: Sequence[ProbeRecord], reference: Sequence[ProbeRecord]) -> R
     words = f"{strays} of {asked} greedy replies were not the usual one"
     if repeated >= 2:
         words = (
-            f"at temperature 0 a second reply comes back to {repeated} of {len(TOPICS)} prompts, "
-            f"{times_repeated} times in all"
+            f"at temperature 0, {repeated} of {len(TOPICS)} prompts have a second reply that occurs repeatedly "
+            f"({times_repeated} times in all)"
         )
         return "broken", words, figures
     if not repeated and (strays <= asked * STRAYS or noisy):

@@ -57,15 +57,15 @@ def test_a_suitable_machine_passes(python: tuple[int, int], processor: str) -> N
 @pytest.mark.parametrize(
     ("machine", "words"),
     [
-        (replace(GOOD, system="Darwin"), "it needs Linux and this is Darwin"),
+        (replace(GOOD, system="Darwin"), "it needs Linux, but this is Darwin"),
         (
             replace(GOOD, processor="riscv64"),
-            "it needs a processor of the type x86_64 or aarch64 and this is riscv64",
+            "it needs a processor of the type x86_64 or aarch64, but this is riscv64",
         ),
         (replace(GOOD, glibc=None), "another C library"),
-        (replace(GOOD, glibc=(2, 17)), "it needs glibc 2.31 or later and this machine has 2.17"),
-        (replace(GOOD, python=(3, 14)), "it needs Python 3.11 to 3.13 and this is 3.14"),
-        (replace(GOOD, memory_gb=4.1), "it needs 7 GB of memory and this machine has 4.1"),
+        (replace(GOOD, glibc=(2, 17)), "it needs glibc 2.31 or later, but this machine has 2.17"),
+        (replace(GOOD, python=(3, 14)), "it needs Python 3.11 to 3.13, but this is 3.14"),
+        (replace(GOOD, memory_gb=4.1), "it needs 7 GB of memory, but this machine has 4.1"),
     ],
 )
 def test_an_unsuitable_machine_is_refused(machine: Machine, words: str) -> None:

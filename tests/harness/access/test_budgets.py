@@ -84,7 +84,7 @@ cost_usd = 5
 bots = {{}}
 """
     with pytest.raises(
-        SpecError, match=r"s\.toml:5: models\.m\.methods\.a: has a budget in US dollars and no price"
+        SpecError, match=r"s\.toml:5: models\.m\.methods\.a: has a budget in US dollars but no price"
     ):
         scopes(tmp_path, text)
 
@@ -125,7 +125,7 @@ def test_a_methods_own_budget_in_dollars_needs_its_price(tmp_path: Path) -> None
 """
     with pytest.raises(SpecError) as caught:
         scopes(tmp_path, text)
-    assert "m.methods.a: has a budget in US dollars and no price" in str(caught.value)
+    assert "m.methods.a: has a budget in US dollars but no price" in str(caught.value)
     assert "m.methods.b" not in str(caught.value)
 
 

@@ -41,7 +41,7 @@ def test_the_default_is_our_set_by_the_first_rules() -> None:
         (
             '[games.taboo]\nrules = "v9"\n',
             "",
-            r"taboo\.rules: 'v9' is no rule set of this game; known: v1\.6b, v1\.6",
+            r"taboo\.rules: 'v9' is not a rule set of this game; known: v1\.6b, v1\.6",
         ),
         (
             '[games.taboo]\nexperiments = ["rar"]\n',
@@ -138,7 +138,7 @@ def test_games_of_other_libraries_have_sets() -> None:
 def test_two_seats_against_each_other_are_for_pairs() -> None:
     """Played with itself every method has 50 points on average: an audit needs pairs, and then they alone
     play the game."""
-    with pytest.raises(SpecError, match=r"50 points on average.*\[\[pairs\]\]"):
+    with pytest.raises(SpecError, match=r"is always 50, .*\[\[pairs\]\]"):
         game_sets(sweep(TIC), Path("s.toml"))
     paired = sweep(TIC, PAIRS)
     chosen = game_sets(paired, Path("s.toml"))["textarena:TicTacToe-v0"]

@@ -117,7 +117,7 @@ def test_two_quotas_for_one_door_are_refused(tmp_path: Path) -> None:
 """
     with pytest.raises(
         SpecError,
-        match=r"b\.requests_per_minute: 90 here and 60 for m/a, which draws on the same quota; state it once",
+        match=r"b\.requests_per_minute: 90 here, but 60 for m/a, which shares the quota; state it once",
     ):
         doors(tmp_path, text)
 

@@ -42,7 +42,7 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
 def test_a_key_is_stripped_and_checked(tmp_path: Path) -> None:
     """A line end after a key is dropped; the error for a control character inside does not show the key."""
     assert read_keys(spec(), source=tmp_path / "s.toml", environ={"A_KEY": " sk-1\r\n"})["m/a"].key == "sk-1"
-    with pytest.raises(SpecError, match="A_KEY holds a character that no key has") as caught:
+    with pytest.raises(SpecError, match="A_KEY contains a character that no key can contain") as caught:
         read_keys(spec(), source=tmp_path / "s.toml", environ={"A_KEY": "planted\n7"})
     assert "planted" not in str(caught.value)
 

@@ -72,7 +72,7 @@ def test_a_key_goes_to_its_provider_and_nowhere_else_unasked() -> None:
 def test_a_name_of_ones_own_needs_an_address(tmp_path: Path) -> None:
     """And is then read as OpenAI's reference has it."""
     assert part('provider = "ours"\nbase_url = "https://ours.example/v1"\n').dialect == "openai_chat"
-    assert 's.toml:4: models.m.methods.a.provider: is no known provider; did you mean "groq"?' in problems(
+    assert 's.toml:4: models.m.methods.a.provider: is not a known provider; did you mean "groq"?' in problems(
         tmp_path, 'provider = "grok"\n'
     )
 
@@ -80,14 +80,14 @@ def test_a_name_of_ones_own_needs_an_address(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ('provider = "azure"\n', "base_url: is missing: azure gives every user an address of their own"),
+        ('provider = "azure"\n', "base_url: is missing: azure gives each user a different address"),
         (
             'base_url = "https://a.example"\ndialect = "soap"\n',
             "s.toml:5: models.m.methods.a.dialect: no such dialect; known",
         ),
         (
             'provider = "openrouter"\n',
-            "a: a router sends each call to any upstream; name upstreams",
+            "a: a router may send each call to a different upstream; list them in upstreams",
         ),
         ('provider = "groq"\nupstreams = ["x"]\n', "upstreams: is for routers"),
         (
@@ -102,13 +102,13 @@ def test_a_name_of_ones_own_needs_an_address(tmp_path: Path) -> None:
             'provider = "openai"\nserved_name = "o3"\n',
             "temperature: is not for reasoning models (refused: https://platform.openai.com",
         ),
-        ('provider = "openai"\nserved_name = "o3"\n', 'temperature = "unset", or say allow_dropped = true'),
+        ('provider = "openai"\nserved_name = "o3"\n', 'temperature = "unset", or set allow_dropped = true'),
         ('provider = "openai"\nserved_name = "o3"\nstop = ["x"]\n', "stop: is not for reasoning models"),
-        ('provider = "anthropic"\nseed = 7\n', "seed: is no parameter of its messages"),
+        ('provider = "anthropic"\nseed = 7\n', "seed: is not a parameter of its messages"),
         ('provider = "anthropic"\ntemperature = 1.5\n', "temperature: goes up to 1"),
         (
             'provider = "anthropic"\nserved_name = "claude-sonnet-4-5"\ntop_p = 0.9\n',
-            "top_p: cannot stand beside temperature",
+            "top_p: cannot be combined with temperature",
         ),
         (
             'provider = "anthropic"\nserved_name = "claude-opus-5-5"\n',
@@ -121,9 +121,9 @@ def test_a_name_of_ones_own_needs_an_address(tmp_path: Path) -> None:
         ('provider = "xai"\nserved_name = "grok-4"\nstop = ["x"]\n', "stop: is not for reasoning models"),
         (
             'provider = "cohere"\nfrequency_penalty = 0.5\npresence_penalty = 0.5\n',
-            "penalty: cannot stand beside frequency_penalty",
+            "penalty: cannot be combined with frequency_penalty",
         ),
-        ('provider = "groq"\nconstrain = true\n', "constrain: groq enforces no regular expressions"),
+        ('provider = "groq"\nconstrain = true\n', "constrain: groq cannot enforce a reply format"),
         (
             'base_url = "https://a.example"\ndialect = "completions"\n',
             "a: sends plain text; name a chat_template",

@@ -36,7 +36,7 @@ def test_every_problem_is_told_with_its_place(tmp_path: Path) -> None:
     lines = told.splitlines()
     assert [line.split(": ", 1)[1] for line in lines] == [
         "line 6: has 2 cells, the header 4; write a comma for each empty cell",
-        "line 3, column model: a through x stands in line 2 already; keep one of them",
+        "line 3, column model: a through x is already in line 2; keep one of them",
         "line 4, column model: is empty; every line needs one",
         "line 4, column clemscore: 'abc' is not a clemscore; write a number from 0 to 100, or nothing where "
         "it is not known",
@@ -57,7 +57,7 @@ def test_every_problem_is_told_with_its_place(tmp_path: Path) -> None:
             "model,clemscor\na,1\n",
             "no column 'clemscore', the score, from 0 to 100; did you mean \"clemscor\"?",
         ),
-        ("model,model,clemscore\na,a,1\n", "the column 'model' stands there twice"),
+        ("model,model,clemscore\na,a,1\n", "the column 'model' occurs twice"),
         ('model,clemscore\n"a,1\n', "is not CSV"),
     ],
 )

@@ -76,11 +76,11 @@ def test_all_problems_are_reported_at_once() -> None:
         (
             "items = 3",
             "[[pairs]]\nseats = ['m/a', 'm/a']",
-            "names one method twice; every method plays with itself without a pair",
+            "names one method twice; remove this pair",
         ),
         ("items = 3", 'items = "3"', "games.taboo.items: input should be a valid integer, not '3'"),
         ('name = "x"', 'name = "x"\nseed = 99999999999999999999', "seed: "),
-        ('name = "x"', 'name = "../x"', "cannot name the store's file"),
+        ('name = "x"', 'name = "../x"', "cannot be the name of the store's file"),
         ('name = "x"', 'name = "x"\nrepeats = 1000000000', "repeats: "),
         ('name = "x"', 'name = "x"\nrepeatz = 1', 'repeatz: unknown key; did you mean "repeats"?'),
         ("https://api.example/v1", "http://[::1", "is not a web address"),
@@ -236,5 +236,5 @@ def test_games_of_other_libraries() -> None:
     )
     assert "rules: is decided by the library of clem:taboo" in problems(GOOD + clem + 'rules = "v1.6"\n')
     constrained = GOOD + "constrain = true\n" + clem
-    assert "constrain: clem:taboo states no format of replies" in problems(constrained)
+    assert "constrain: clem:taboo has no reply format" in problems(constrained)
     assert "no such game" in problems(GOOD + '[games."other:taboo"]\n')

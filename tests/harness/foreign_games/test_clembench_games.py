@@ -42,7 +42,7 @@ def test_the_list_says_what_plays() -> None:
     assert (rows["clem:nextnumber"].plays, rows["clem:nextnumber"].seats) == (True, 2)
     assert (rows["clem:painting"].plays, rows["clem:painting"].reason) == (
         False,
-        "it shows images, and asks carry text only",
+        "it shows images, but lightbulb sends text only",
     )
 
 

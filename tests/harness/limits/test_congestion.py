@@ -72,8 +72,8 @@ def test_an_outage_opens_at_the_eighth_failure_and_ends_with_a_served_call() -> 
     assert played.events[-1:] == [
         (
             "cut",
-            "one call at a time after 8 failures in a row (HTTP 503); after the next good answer concurrency"
-            " is 8 (it was 1)",
+            "sending one call at a time after 8 failures in a row (HTTP 503); when a call is served again, concurrency"
+            " begins at 8 (it was 1)",
         )
     ]
     played.served(20.0)
@@ -109,7 +109,7 @@ def test_a_learned_quota_is_announced_when_it_changes_by_more_than_steps() -> No
         "quota: 100 requests/min (learned from refusals)",
         "quota: 94 requests/min (learned from refusals; it was 100)",
         "quota: 118 requests/min (learned from refusals; it was 94)",
-        "no quota on requests (they were refused for longer than a quota of one minute explains)",
+        "no quota on requests: refusals lasted longer than a quota per minute can explain",
     ]
 
 

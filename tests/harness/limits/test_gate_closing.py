@@ -176,5 +176,5 @@ def test_a_reported_wait_of_more_than_the_patience_closes(reset_s: int, waited_s
     found, reason = run(scenario)
     assert found == waited_s
     if waited_s is None:
-        assert "(the quota of requests is used up, by response headers)" in reason
+        assert "(response headers say that the quota of requests is used up)" in reason
         assert reason.endswith("this is longer than patience_s = 100")

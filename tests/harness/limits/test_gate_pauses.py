@@ -93,7 +93,7 @@ def test_a_long_reported_wait_is_announced_and_kept() -> None:
     took_s, (event,) = run(scenario)
     assert took_s == 100.0
     assert event.startswith("pausing 100 s, until ")
-    assert event.endswith("(the quota of requests is used up, by response headers)")
+    assert event.endswith("(response headers say that the quota of requests is used up)")
 
 
 def test_a_short_wait_for_a_quota_is_as_long_as_it_must_be() -> None:

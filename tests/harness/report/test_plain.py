@@ -135,7 +135,7 @@ def test_the_first_sentences_are_these(part: ModelAudit) -> None:
         f"The largest difference is in {game.game}: it keeps the format but plays worse ({-game.difference:.1f} "
         in worse.sentence
     )
-    assert re.search(r"Of pairs of the reference's own replies, \d+ % are equal\.$", worse.sentence)
+    assert re.search(r"Two replies of the reference are equal in \d+ % of pairs\.$", worse.sentence)
     assert (plain.noise(part) or "").endswith(" % of its replies to the same prompt are equal.")
 
 

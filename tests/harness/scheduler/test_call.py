@@ -13,6 +13,7 @@ from harness.config.sweep import RetryPart
 from harness.core.errors import (
     AccountRefused,
     AllRefused,
+    BudgetSpent,
     CallError,
     ConnectFailed,
     ContextExceeded,
@@ -569,3 +570,34 @@ def test_the_reason_of_a_closed_method_names_the_refusal_that_it_rests_on() -> N
         return causes
 
     assert run(scenario) == [None] * 4 + [Rejected]
+
+
+@pytest.mark.parametrize(("waits", "ended_s"), [(False, 0.5), (True, 1.0)])
+def test_a_spent_budget_ends_a_call_at_a_gate_that_others_use(waits: bool, ended_s: float) -> None:
+    """Another method has the only place of the gate for a second. If the budget is spent before a call asks
+    for a place, the call ends at once; if it is spent while the call waits, it ends when it gets the
+    place."""
+
+    async def scenario() -> tuple[str, float, int]:
+        world = World()
+        shared = world.gate("shared", GateLimits(concurrency=1))
+        route, other = world.add_at(shared, "m/a"), world.add_at(shared, "m/b")
+        caller = world.caller()
+
+        async def call(route: Route) -> None:
+            await caller.call(route, PROMPT, PLACE, remainder=1.0, chance=lambda: Random(1))
+
+        async def spend(after_s: float) -> None:
+            await world.clock.sleep(after_s)
+            caller.budget.exhausted["m/a"] = "m/a has spent its budget"
+
+        async with world.timers_running(), anyio.create_task_group() as tasks:
+            tasks.start_soon(call, other)
+            tasks.start_soon(spend, 0.75 if waits else 0.25)
+            await world.clock.sleep(0.5)
+            with pytest.raises(BudgetSpent) as caught:
+                await call(route)
+            left_s = world.clock.now()
+        return str(caught.value), left_s, len(world.rows.calls)
+
+    assert run(scenario) == ("m/a has spent its budget", ended_s, 1)

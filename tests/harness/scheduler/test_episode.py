@@ -120,7 +120,7 @@ def test_changed_rules_start_the_episode_over() -> None:
     assert (first.attempt, first.status, first.reason) == (
         0,
         "abandoned",
-        "started over: the ask of turn 0 is no longer the recorded one",
+        "started again: the ask of turn 0 is no longer the recorded one",
     )
     assert (second.attempt, second.status, second.score) == (1, "finished", 100.0)
     assert {row.attempt for row in world.rows.calls} == {1}

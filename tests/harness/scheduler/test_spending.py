@@ -260,7 +260,7 @@ def test_a_budget_reaches_as_far_as_its_episodes_cost(methods: tuple[str, ...]) 
             made.end("lane", turns=4, seconds=1.0)
 
     with pytest.raises(
-        BudgetSpent, match="sweep is enough for 25 % of each method's episodes: 100 of 100 calls"
+        BudgetSpent, match=r"sweep is enough for 25 % of each method's episodes \(spent: 100 of 100 calls\)"
     ):
         run(scenario)
     assert progress.begun == 25
@@ -522,7 +522,8 @@ def test_the_last_episode_may_be_begun_where_the_budget_suffices_for_all() -> No
 
     assert run(lambda: scenario(40)) == 10
     with pytest.raises(
-        BudgetSpent, match="of the sweep is enough for 90 % of each method's episodes: 36 of 39 calls"
+        BudgetSpent,
+        match=r"of the sweep is enough for 90 % of each method's episodes \(spent: 36 of 39 calls\)",
     ):
         run(lambda: scenario(39))
 

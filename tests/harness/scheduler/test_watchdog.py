@@ -173,7 +173,7 @@ def test_a_silent_method_is_named_after_ten_seconds_or_three_times_its_slowest_a
 
         return run(lambda: watched(during))
 
-    text = "m/a: no answer to any of 1 calls in flight for {} s; the slowest answer so far took {} s: episode e, turn 7"
+    text = "m/a: no answer to any of 1 calls in flight for {} s (the slowest answer so far took {} s); the oldest: episode e, turn 7"
     assert silence(1.0, sent_after_s=0.0) == [(10.0, text.format(10, 1.0))]
     assert silence(6.0, 1.0, sent_after_s=0.0) == [(18.0, text.format(18, 6.0))]
     assert silence(1.0, 6.0, sent_after_s=0.0) == [(18.0, text.format(18, 6.0))]

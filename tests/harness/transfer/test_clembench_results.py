@@ -180,7 +180,7 @@ def test_success_where_a_game_logs_none() -> None:
     ("text", "reason"),
     [
         ('{"episode scores": {"Aborted": 0 "x"}}', "scores.json: line 1, column 34: not JSON"),
-        ("[]", "holds no JSON object"),
+        ("[]", "contains no JSON object"),
         ('{"turn scores": {}}', "key 'episode scores' is missing"),
         ('{"episode scores": {"Main Score": 5}}', "Aborted is missing, not 0 or 1"),
         ('{"episode scores": {"Aborted": 2}}', "Aborted is 2, not 0 or 1"),
@@ -440,7 +440,7 @@ def test_a_store_is_no_published_result(tmp_path: Path) -> None:
 
 def test_an_empty_folder_holds_no_results(tmp_path: Path) -> None:
     with pytest.raises(
-        SpecError, match=r"holds no results: neither folders <pair>/<game>/<experiment>/episode_<k>"
+        SpecError, match=r"contains no results: neither folders <pair>/<game>/<experiment>/episode_<k>"
     ):
         open_results(tmp_path)
 

@@ -253,7 +253,7 @@ def test_averages_are_added_once(tmp_path: Path, store: Path) -> None:
     changed = bring(store, write_results(path, GAMES, [(pair("toy"), row | {"taboo_played": "1.0"})]))
     assert len(changed.problems) == 1
     assert (
-        "toy/taboo: the store has it as (68.33, 41.46, 49.88), these results as (1.0, 41.46, 49.88)"
+        "toy/taboo: the store has (68.33, 41.46, 49.88), these results have (1.0, 41.46, 49.88)"
         in changed.problems[0]
     )
 
@@ -276,7 +276,7 @@ def test_results_that_contradict_the_store_are_reported(tmp_path: Path, store: P
     end = bring(store, tmp_path / "r2")
     assert (end.episodes, end.known) == (0, 0)
     assert end.problems == (
-        "A/taboo/v1.6/x/4: the store has it as ('success', 100.0), these results as ('aborted', None); import"
+        "A/taboo/v1.6/x/4: its outcome is ('success', 100.0) in the store and ('aborted', None) in these results; import"
         " into a new store",
     )
 
@@ -384,7 +384,7 @@ def test_a_transcript_is_added_to_a_known_episode(tmp_path: Path, store: Path) -
 @pytest.mark.parametrize(
     ("models", "reason"),
     [
-        (["toy=other-*"], "--model toy=other-*: names no pair; there are toy-here, toy-there"),
+        (["toy=other-*"], "--model toy=other-*: matches no pair; there are toy-here, toy-there"),
         (["a=toy-*", "b=*-there"], "--model: toy-there is given to a and to b"),
         (["=x"], "--model '=x': write MODEL=PAIRS"),
         (["toy="], "--model 'toy=': write MODEL=PAIRS"),
