@@ -214,7 +214,7 @@ def test_a_huge_value_is_refused(tmp_path: Path) -> None:
                 "SELECT REPEAT('x', 1000 * 1000)",
                 "SELECT list_resize([1], range) FROM range(3)",
             ):
-                with pytest.raises(StoreError, match="needs a written number up to 10,000"):
+                with pytest.raises(StoreError, match="must be a number up to 10,000, written in the query"):
                     await asked(store, query(text))
             for value in (
                 "string_agg(x, '')",
