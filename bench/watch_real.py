@@ -1,8 +1,8 @@
 """The watch on a real model: vLLM in float32, then in bfloat16, then with noise in the weights.
 
-    python -m bench.watch_real [--noise 0.001] [--seeds 2]
+    python -m bench.watch_real [--calls 3000] [--noise 0.001] [--seeds 2]
 
-The bundled model of 0.135B parameters. Finds a panel in float32, plays eight days of it, and then seven days
+The bundled model of 0.135B parameters. Finds a panel in float32, plays eight days of it, and then days
 of each change. A day is one play of the panel; nothing waits for tomorrow."""
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from harness.watching.search import CALLS_MAX, TRIES, find_panel
 from harness.watching.watch_sweep import asking_methods
 
 WEIGHTS = "bundled:smollm2-135m-instruct"
-BASELINE, AFTER = 8, 7
+BASELINE = 8
 SWEEP = """
 name = "watch"
 [games.taboo]
@@ -64,13 +64,15 @@ def main() -> None:
     )
     parser.add_argument("--noise", type=float, default=0.001, help="relative, of each weight")
     parser.add_argument("--seeds", type=int, default=2, help="of the noise")
+    parser.add_argument("--calls", type=int, default=CALLS_MAX, help="of the search, at most")
+    parser.add_argument("--after", type=int, default=7, help="days of each change")
     options = parser.parse_args()
-    engine = install(engine_kind("vllm", this_machine()), print)
-    weights = prepare(WEIGHTS, None, engine, print).path
-    panel, usual = anyio.run(_find, WEIGHTS)
+    engine = install(engine_kind("vllm", this_machine()), _say)
+    weights = prepare(WEIGHTS, None, engine, _say).path
+    panel, usual = anyio.run(_find, WEIGHTS, options.calls)
     print(panel.sentence, f"{panel.calls} calls", flush=True)
     with TemporaryDirectory() as folder:
-        _print_change("bfloat16", usual, anyio.run(_play, WEIGHTS, "bfloat16", panel, AFTER))
+        _print_change("bfloat16", usual, anyio.run(_play, WEIGHTS, "bfloat16", panel, options.after))
         for seed in range(options.seeds):
             noisy = Path(folder) / f"noisy-{seed}"
             run_engine_python(
@@ -80,16 +82,18 @@ def main() -> None:
                 *(str(weights), str(noisy), str(options.noise), str(seed)),
                 failure="no noisy weights",
             )
-            days = anyio.run(_play, str(noisy), "float32", panel, AFTER)
+            days = anyio.run(_play, str(noisy), "float32", panel, options.after)
             _print_change(f"noise {options.noise}, seed {seed}", usual, days)
 
 
-async def _find(weights: str) -> tuple[MethodPanel, list[Day]]:
+async def _find(weights: str, calls_max: int) -> tuple[MethodPanel, list[Day]]:
     """Returns the panel of the model in float32, and its days before the change."""
     spec, context = _sweep(weights, "float32")
     async with asking_methods(spec, context) as (_, methods):
         asking = methods["m/here"]
-        panel = await find_panel("m/here", candidates(0, CALLS_MAX // TRIES), asking.first_tokens)
+        panel = await find_panel(
+            "m/here", candidates(0, calls_max // TRIES), asking.first_tokens, calls_max=calls_max
+        )
         days = [_day(await asking.rows(panel.prompts, panel.repeats, logprobs=None)) for _ in range(BASELINE)]
     return panel, days
 
@@ -106,7 +110,11 @@ def _sweep(weights: str, dtype: str) -> tuple[SweepSpec, RunContext]:
     text = SWEEP.format(weights=weights, dtype=dtype)
     spec = resolved(parse_sweep(text, source=source.name, known_games=GAMES), source=source)
     store = source.with_suffix(".duckdb")
-    return spec, RunContext(source=source, store=store, environ=os.environ, notify=print)
+    return spec, RunContext(source=source, store=store, environ=os.environ, notify=_say)
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
 
 
 def _day(rows: Sequence[ProbeRecord]) -> Day:

@@ -68,13 +68,17 @@ async def init_watch(spec: SweepSpec, context: RunContext, *, calls_max: int, se
         except SpecError as error:
             failures[name] = str(error)
 
-    async with asking_methods(spec, context) as (order, open_methods):
+    for name, (_, part) in spec.methods().items():
+        if part.bots is not None:
+            context.notify(f"{name}: not watched, because bots play in this process without a server")
+    async with asking_methods(spec, context) as (lost, open_methods):
+        failures.update(lost)
         async with anyio.create_task_group() as tasks:
             for name, asking in open_methods.items():
                 tasks.start_soon(search, name, asking)
     return PanelSearch(
-        panels=tuple(panels[name] for name in order if name in panels),
-        failures=tuple(failures[name] for name in order if name in failures),
+        panels=tuple(panels[name] for name in spec.methods() if name in panels),
+        failures=tuple(failures[name] for name in spec.methods() if name in failures),
     )
 
 
@@ -95,7 +99,7 @@ async def play_watch_day(
     async def play(panel: MethodPanel, asking: Asking) -> None:
         rows[panel.method] = await asking.rows(panel.prompts, panel.repeats, logprobs=None)
 
-    async with asking_methods(spec, context) as (_, open_methods):
+    async with asking_methods(spec, context) as (lost, open_methods):
         async with anyio.create_task_group() as tasks:
             for panel in panels:
                 if panel.method in open_methods:
@@ -104,16 +108,16 @@ async def play_watch_day(
         async with writing(connection, context.store) as writer:
             for own in rows.values():
                 await writer.put(*own)
-    return tuple(_day(panel.method, rows.get(panel.method, [])) for panel in panels)
+    return tuple(_day(panel.method, rows.get(panel.method, []), lost.get(panel.method)) for panel in panels)
 
 
-def _day(method: str, rows: Sequence[ProbeRecord]) -> WatchDay:
+def _day(method: str, rows: Sequence[ProbeRecord], lost: str | None) -> WatchDay:
     failed = [row for row in rows if row.reply is None]
     return WatchDay(
         method=method,
         calls=len(rows),
         failed=len(failed),
-        why=failed[0].error_text if failed else None if rows else "its engine did not start",
+        why=failed[0].error_text if failed else lost,
     )
 
 
@@ -179,8 +183,8 @@ def _margin(record: LogprobRecord | None) -> float | None:
 @asynccontextmanager
 async def asking_methods(
     spec: SweepSpec, context: RunContext
-) -> AsyncIterator[tuple[Sequence[str], dict[str, Asking]]]:
-    """Yields the order of all methods, and those that can be asked."""
+) -> AsyncIterator[tuple[dict[str, str], dict[str, Asking]]]:
+    """Yields the methods that cannot be asked, each with a sentence, and those that can."""
     spec = replace(spec, retry=replace(spec.retry, patience_s=min(spec.retry.patience_s, PATIENCE_S)))
     connector = connector_for_all(spec, context, game_sets(spec, context.source), run_id=WATCH_KIND)
     clock, check_at = connector.clock, connector.clock.wall()
@@ -195,4 +199,5 @@ async def asking_methods(
             )
             target = CheckTarget(route=live.routes[name], server=backend, proxy=connector.proxy_of(name))
             found[name] = Asking(target=target, caller=caller, kept=kept, check_at=check_at)
-        yield tuple(connector.methods), found
+        lost = {name: f"{name}: its engine did not start: {why}" for name, why in live.servers.failed.items()}
+        yield lost, found

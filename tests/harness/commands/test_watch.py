@@ -111,3 +111,16 @@ def test_a_watch_leaves_the_audits_causes_alone(tmp_path: Path) -> None:
         kinds = {row.kind for row in probes(connection)}
     assert "greedy" in kinds
     assert "watch" not in kinds
+
+
+def test_methods_that_cannot_be_watched_are_named(tmp_path: Path) -> None:
+    """Bots and a model that thinks first have no panel, and the output says why; for the latter the exit code is
+    3."""
+    sweep = tmp_path / "s.toml"
+    more = "[models.m.methods.own]\nbots = {}\n[models.m.methods.thinking]\nemulator = { thoughts = 50 }\n"
+    sweep.write_text(SWEEP.format(weights="one") + more)
+    ran = lightbulb("watch", "init", sweep, "--calls", "60", "--json")
+    assert ran.returncode == 3
+    assert len(ran.stdout.splitlines()) == 2
+    assert "m/own: not watched, because bots play in this process" in ran.stderr
+    assert "m/thinking: no one-token reply of 48 has text" in ran.stderr
