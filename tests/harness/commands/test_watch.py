@@ -114,8 +114,7 @@ def test_a_watch_leaves_the_audits_causes_alone(tmp_path: Path) -> None:
 
 
 def test_methods_that_cannot_be_watched_are_named(tmp_path: Path) -> None:
-    """Bots and a model that thinks first have no panel, and the output says why; for the latter the exit code is
-    3."""
+    """Bots and a model that thinks first have no panel, and the output says why; the latter is a failure."""
     sweep = tmp_path / "s.toml"
     more = "[models.m.methods.own]\nbots = {}\n[models.m.methods.thinking]\nemulator = { thoughts = 50 }\n"
     sweep.write_text(SWEEP.format(weights="one") + more)
