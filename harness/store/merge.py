@@ -3,9 +3,9 @@
 Knows the tables and what identifies a row of each. Keeps: an episode is identified by id and attempt, a turn
 and a call also by their numbers; a row that two stores hold is written once; two different rows of one
 identity are a conflict, and then nothing is written. Runs are numbered by their time, so the new store's
-latest run is the latest of all. A row of any other table belongs to a run and is written as often as the
-store with the most copies holds it. A store of an earlier version is read as it is: columns that it lacks are
-NULL. Does not decide whether the stores belong together: harness/running/merge_stores.py does."""
+latest run is the latest of all. Where one reference scored a reply in two stores, the score of the first
+stands. A row of any other table belongs to a run and is written as often as the store with the most copies
+holds it. A store of an earlier version is read as it is: columns that it lacks are NULL. Does not decide whether the stores belong together: harness/running/merge_stores.py does."""
 
 from __future__ import annotations
 
@@ -22,9 +22,11 @@ from harness.core.records import (
     AuditPlanRecord,
     CallRecord,
     EpisodeRecord,
+    LogprobRecord,
     MethodRecord,
     ModelRecord,
     Record,
+    RescoreRecord,
     SummaryRecord,
     SweepRecord,
     TurnRecord,
@@ -42,6 +44,8 @@ IDENTITY: dict[type[Record], tuple[str, ...]] = {
     EpisodeRecord: ("episode_id", "attempt"),
     TurnRecord: ("episode_id", "attempt", "turn"),
     CallRecord: ("episode_id", "attempt", "turn", "try_number"),
+    LogprobRecord: ("episode_id", "attempt", "turn", "try_number"),
+    RescoreRecord: ("reference", "episode_id", "attempt", "turn"),
     SummaryRecord: ("method", "game"),
 }
 
@@ -112,9 +116,8 @@ def merge_rows(sources: Sequence[Path], target: Path) -> tuple[SourceEnd, ...]:
             )
             connection.commit()
         except BaseException:
-            with suppress(
-                duckdb.Error
-            ):  # the first error is the cause: a failed rollback must not replace it
+            # The first error is the cause: a failed rollback must not replace it.
+            with suppress(duckdb.Error):
                 connection.rollback()
             raise
         connection.execute("CHECKPOINT")
@@ -158,7 +161,8 @@ def _add(connection: duckdb.DuckDBPyConnection, source: _Source) -> SourceEnd:
             continue
         rows, parameters = _rows(source, record)
         if identity := IDENTITY.get(record):
-            _refuse_conflicts(connection, source, record, identity)
+            if record is not RescoreRecord:  # weights that score a reply twice differ in the last digits
+                _refuse_conflicts(connection, source, record, identity)
             new = f"{rows} ANTI JOIN {table} USING ({', '.join(identity)})"
             if record in (ModelRecord, MethodRecord):  # readers take them in the order in which they came
                 new += " ORDER BY place"
@@ -229,7 +233,9 @@ def _conflict(
             f"{source.path}: has other averages of {first[0]} in {first[1]} than a store before it, so nothing is"
             " merged. Leave one of the stores out"
         )
-    assert record in (EpisodeRecord, TurnRecord, CallRecord), "one process writes the rows of a run"
+    assert record in (EpisodeRecord, TurnRecord, CallRecord, LogprobRecord), (
+        "one process writes the rows of a run"
+    )
     played = len({episode for episode, *_ in different})
     ((method,),) = connection.execute(
         f"SELECT min(method) FROM {source.name}.{schema.TABLES[record]} WHERE episode_id = ?", [first[0]]

@@ -13,7 +13,7 @@ import pytest
 
 from harness.core.bench_records import BenchRequest, BenchStage
 from harness.core.errors import SpecError, StoreError, StoreInUse
-from harness.core.records import GateEvent, ProbeRecord, Record, SummaryRecord
+from harness.core.records import GateEvent, LogprobRecord, ProbeRecord, Record, RescoreRecord, SummaryRecord
 from harness.running.merge_stores import merge_stores
 from harness.store import schema
 from harness.store.file import open_to_write
@@ -170,6 +170,59 @@ def test_rows_without_a_play_are_merged_once(tmp_path: Path) -> None:
     before = counts(both)
     assert (before["probes"], before["summaries"]) == (2, 2)
     assert counts(merged(*stores)) == before
+
+
+def test_what_belongs_to_a_reply_is_merged_once(tmp_path: Path) -> None:
+    """Log-probabilities come over once; of two scores of one reply by one reference the first stands."""
+    store = played(tmp_path, "a")
+    ((episode,),) = rows(store, "SELECT min(episode_id) FROM episodes")
+    copy = tmp_path / "copy.duckdb"
+    with open_to_write(store) as connection:
+        write_batch(connection, store, [_logprobs(str(episode))])
+    shutil.copy(store, copy)
+    for path, at in ((store, 1.0), (copy, 2.0)):
+        with open_to_write(path) as connection:
+            write_batch(connection, path, [_rescored(str(episode), at=at), _rescored("other", at=at)])
+    both = merged(store, copy)
+    assert rows(both, "SELECT episode_id, tokens FROM logprobs") == [(episode, 3)]
+    assert rows(both, "SELECT episode_id, rescored_at FROM rescores ORDER BY 1") == sorted(
+        [(episode, 1.0), ("other", 1.0)]
+    )
+
+
+def _logprobs(episode: str) -> LogprobRecord:
+    return LogprobRecord(
+        episode_id=episode,
+        attempt=0,
+        turn=0,
+        try_number=0,
+        run_id="0001",
+        method="bots/good",
+        ask_hash="h",
+        tokens=3,
+        first_token="a",
+        first_logprob=-0.1,
+        logprob_sum=-1.0,
+        tokens_json="[]",
+    )
+
+
+def _rescored(episode: str, *, at: float) -> RescoreRecord:
+    return RescoreRecord(
+        rescored_at=at,
+        reference="bots/reference",
+        engine_json=None,
+        method="bots/good",
+        episode_id=episode,
+        attempt=0,
+        turn=0,
+        ask_hash="h",
+        tokens=3,
+        joined=False,
+        margin_sum=at,
+        unlike=0,
+        tokens_json="[]",
+    )
 
 
 def _other_rows(method: str, *, at: float) -> list[Record]:
