@@ -5,7 +5,8 @@ and a call also by their numbers; a row that two stores hold is written once; tw
 identity are a conflict, and then nothing is written. Runs are numbered by their time, so the new store's
 latest run is the latest of all. Where one reference scored a reply in two stores, the score of the first
 stands. A row of any other table belongs to a run and is written as often as the store with the most copies
-holds it. A store of an earlier version is read as it is: columns that it lacks are NULL. Does not decide whether the stores belong together: harness/running/merge_stores.py does."""
+holds it. A store of an earlier version is read as it is: columns that it lacks are NULL. Does not decide
+whether the stores belong together: harness/running/merge_stores.py does."""
 
 from __future__ import annotations
 
