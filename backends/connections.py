@@ -297,7 +297,7 @@ class ConnectionPool:
         if isinstance(error, aiohttp.ClientConnectorError):
             return ConnectFailed(f"cannot connect to {at}: {why_unconnected(error.os_error)}")
         if isinstance(error, HttpProcessingError):
-            return Unavailable(f"the answer of {at} is no HTTP that can be read: {one_line(error.message)}")
+            return Unavailable(f"the answer of {at} is not valid HTTP: {one_line(error.message)}")
         if isinstance(error, aiohttp.ClientPayloadError):
             return Garbled(f"the answer of {url} broke off: {one_line(str(error))}")
         return Unavailable(f"the connection to {at} was lost: {type(error).__name__}: {error}")

@@ -103,6 +103,6 @@ def check_disk(kind: EnvironmentKind, machine: Machine) -> None:
     """Raises EngineError if the installation would not fit on the disk."""
     if machine.disk_free_gb < kind.disk_gb:
         raise EngineError(
-            f"{kind.title} cannot be installed here: it needs {kind.disk_gb:.0f} GB of free disk "
-            f"and {cache_folder()} has {machine.disk_free_gb:.1f}; LIGHTBULB_CACHE can name another folder."
+            f"{kind.title} cannot be installed here: it needs {kind.disk_gb:.0f} GB of free disk, "
+            f"but {cache_folder()} has {machine.disk_free_gb:.1f}; LIGHTBULB_CACHE can name another folder."
         )

@@ -63,11 +63,11 @@ def method_of_provider(name: str) -> NewMethod:
     raises  SpecError if no provider has this name, or none of one address for all"""
     if (row := ALL_PROVIDERS.get(name)) is None:
         raise SpecError(
-            f"--provider {name!r}: is no provider that lightbulb knows{suggest(name, list(ALL_PROVIDERS))}"
+            f"--provider {name!r}: is not a provider that lightbulb knows{suggest(name, list(ALL_PROVIDERS))}"
         )
     if row.base_url is None:
         raise SpecError(
-            f"--provider {name!r}: each user has an address of their own there; write --method {name}=https://ADDRESS,"
+            f"--provider {name!r}: each user has a different address there; write --method {name}=https://ADDRESS,"
             f' and provider = "{name}" in the file'
         )
     return NewMethod(name, f"provider:{name}", row.key_env, row.router)

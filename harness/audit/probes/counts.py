@@ -123,7 +123,7 @@ def own_tokenizer(rows: Sequence[ProbeRecord]) -> Reading:
         if row.prompt_tokens is not None and row.own_prompt_tokens is not None
     ]
     if not both:
-        return "untested", "needs weights on this machine, whose tokenizer counts the prompts, too", {}
+        return "untested", "needs the weights on this machine, because their tokenizer counts the prompts", {}
     more = [reported - own for reported, own in both]
     ratio = sum(reported for reported, _ in both) / sum(own for _, own in both)
     figures = {"prompts": len(both), "least": min(more), "most": max(more), "ratio": ratio}

@@ -133,7 +133,7 @@ def no_common_items(scores: ScoreArray, reference: str, method: str) -> str:
             "Repair the access method or leave it out."
         )
     return (
-        f"{method} cannot be compared with {reference}: both finished no common item, by its content hash. "
+        f"{method} cannot be compared with {reference}: there is no item (with the same content hash) that both finished. "
         "Play the same instances through both, or leave it out."
     )
 

@@ -97,7 +97,7 @@ def _methods(
         dict.fromkeys(name for name in (*scores.methods, *planned) if name not in (reference, again))
     )
     if not methods:
-        raise AuditError(f"An audit compares access methods: there are no episodes of any but {reference!r}.")
+        raise AuditError(f"An audit compares access methods: there are only episodes of {reference!r}.")
     if reference in scores.methods:
         row = scores.index(reference)
         if not any(game.finished[row].any() for game in scores.games):

@@ -307,7 +307,7 @@ def _sentence(one: WeightsFinding, reference: str) -> str:
         return f"Its replies were scored but not tested with the weights of {reference}: {one.reason}."
     if one.kind == "sampled":
         said = (
-            "Its tokens do not lie in the reference's distribution as the reference's own tokens do"
+            "The reference's weights give its tokens other probabilities than the reference's own tokens"
             if one.verdict == "DEVIATES"
             else "No difference was found, and this test cannot confirm that there is none"
         )
@@ -321,13 +321,13 @@ def _sentence(one: WeightsFinding, reference: str) -> str:
     )
     if one.verdict == "DEVIATES":
         return (
-            f"Other weights, or another precision, than {reference} wrote these replies ({figures}). "
-            f"{100 * one.unlike:.1f} % of its tokens are not the reference's most likely ones, of the reference's own "
-            f"{100 * one.reference_unlike:.1f} %.{_where(one)}"
+            f"Other weights than those of {reference}, or another precision, wrote these replies ({figures}). "
+            f"{100 * one.unlike:.1f} % of its tokens are not the most likely ones by the reference's weights "
+            f"(of the reference's own tokens, {100 * one.reference_unlike:.1f} %).{_where(one)}"
         )
     if one.verdict == "CONSISTENT":
         return (
-            f"Fewer than {100 * MARGIN_UNLIKE:g} of 100 tokens can be others than the weights of {reference} give "
+            f"Fewer than {100 * MARGIN_UNLIKE:g} of 100 tokens can differ from what the weights of {reference} give "
             f"({figures})."
         )
     return f"There are too few tokens to decide about the weights ({figures})."
