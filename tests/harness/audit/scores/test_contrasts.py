@@ -43,7 +43,7 @@ def test_no_common_items_are_refused() -> None:
     """Methods that played different puzzles cannot be compared, nor one whose episodes all failed."""
     score = np.array([[[100.0], [NAN]], [[NAN], [100.0]]])
     outcome = np.array([[[0], [-2]], [[-2], [0]]], dtype=np.int8)
-    with pytest.raises(AuditError, match="there is no item .* that both finished"):
+    with pytest.raises(AuditError, match=r"there is no item .* that both finished"):
         pair(
             from_games([GameScores(game="g", items=("1", "2"), outcome=outcome, score=score)], 1),
             "m0",
