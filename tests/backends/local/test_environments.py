@@ -81,7 +81,7 @@ def test_an_unsuitable_machine_is_refused(machine: Machine, words: str) -> None:
 
 def test_a_full_disk() -> None:
     """The message names the folder, its free space, the space needed, and how to choose another folder."""
-    with pytest.raises(EngineError, match=r"needs 6 GB of free disk .* has 1\.5; LIGHTBULB_CACHE"):
+    with pytest.raises(EngineError, match=r"needs 6 GB of free disk, but .* has 1\.5; LIGHTBULB_CACHE"):
         check_disk(VLLM, replace(GOOD, disk_free_gb=1.5))
 
 
