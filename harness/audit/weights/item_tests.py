@@ -2,8 +2,10 @@
 
 An item is a set of replies, so its tokens are no independent draws: labels are exchanged, and items drawn, as
 wholes. Knows sums and counts by item, not of what.
-Keeps: exact p-values, (1 + count) / (draws + 1). Where both samples have the same items, these are alike, and
-the test is conservative."""
+Keeps: the difference of means is divided by its standard error in every draw, so that samples with longer and
+shorter items keep the test's size. Where both samples have the same items, these are alike, and the test is
+conservative.
+Source: studentised permutation, Janssen (1997), Statistics & Probability Letters 36."""
 
 from __future__ import annotations
 
@@ -15,20 +17,30 @@ from scipy import stats
 from harness.audit.scores.arrays import FloatArray
 
 DRAWS = 1_999
+_SMALL = 1e-12
 _AT_ONCE = 200  # draws: bounds memory
 
 Statistic = Callable[[FloatArray, FloatArray], FloatArray]
 """(sums of the first sample, of the second), each (draws, columns) -> (draws,): large where they differ."""
 
 
-def ratio_excess(first: FloatArray, second: FloatArray) -> FloatArray:
-    """Returns how much larger the mean of the second is: columns are a sum and its count."""
-    return np.asarray(_mean(second) - _mean(first))
+def moments(sample: FloatArray) -> FloatArray:
+    """Returns (items, 5) of sums and counts by item, (items, 2): both, their squares and their product."""
+    total, count = sample.T
+    return np.stack([total, count, total * total, total * count, count * count], axis=1)
 
 
-def ratio_distance(first: FloatArray, second: FloatArray) -> FloatArray:
-    """Returns the absolute difference of both means."""
-    return np.abs(ratio_excess(first, second))
+def mean_excess(first: FloatArray, second: FloatArray) -> FloatArray:
+    """Returns how many standard errors larger the mean of the second is; columns are sums of `moments`."""
+    (one, one_variance), (other, other_variance) = _mean_with_variance(first), _mean_with_variance(second)
+    difference = np.round(other - one, 12)
+    error = np.sqrt(one_variance + other_variance)
+    return np.where(error > 0, difference / np.maximum(error, _SMALL), np.sign(difference) / _SMALL)
+
+
+def mean_distance(first: FloatArray, second: FloatArray) -> FloatArray:
+    """Returns the same without its sign."""
+    return np.abs(mean_excess(first, second))
 
 
 def histogram_distance(first: FloatArray, second: FloatArray) -> FloatArray:
@@ -58,9 +70,11 @@ def permutation_p(
 def bootstrap_excess(
     first: FloatArray, second: FloatArray, rng: np.random.Generator, draws: int = DRAWS
 ) -> FloatArray:
-    """Returns how much larger the mean of the second is, in so many draws of items, sorted."""
-    drawn = [_resampled(sample, rng, draws) for sample in (first, second)]
-    return np.sort(ratio_excess(drawn[0], drawn[1]))
+    """Returns how much larger the mean of the second is, in so many draws of items, sorted.
+
+    first, second  (items, 2): a sum and its count"""
+    drawn = [_mean(_resampled(sample, rng, draws)) for sample in (first, second)]
+    return np.sort(drawn[1] - drawn[0])
 
 
 def rate_high(count: float, tokens: float, alpha: float) -> float:
@@ -78,6 +92,13 @@ def _resampled(sample: FloatArray, rng: np.random.Generator, draws: int) -> Floa
         np.add.at(times, (np.arange(many)[:, None], chosen), 1.0)
         sums[start : start + many] = times @ sample
     return sums
+
+
+def _mean_with_variance(sums: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Returns a mean by token and its variance over items (the ratio estimator: Cochran 1977, ch. 6)."""
+    count, mean = np.maximum(sums[:, 1], 1.0), _mean(sums)
+    residual = sums[:, 2] - 2 * mean * sums[:, 3] + mean**2 * sums[:, 4]
+    return mean, np.maximum(residual, 0.0) / count**2
 
 
 def _mean(sums: FloatArray) -> FloatArray:

@@ -21,10 +21,11 @@ from harness.audit.verdicts import CALIBRATION_ALPHA, format_p, holm
 from harness.audit.weights.item_tests import (
     bootstrap_excess,
     histogram_distance,
+    mean_distance,
+    mean_excess,
+    moments,
     permutation_p,
     rate_high,
-    ratio_distance,
-    ratio_excess,
 )
 from harness.audit.weights.token_measures import Place
 from harness.core.seeds import derive_seed
@@ -213,7 +214,8 @@ def _finding(
     excess = _share(sample.margins) - _share(own.margins)
     low = high = unlike_high = p = None
     if kind == "greedy":
-        p = permutation_p(own.margins, sample.margins, ratio_distance if two_sided else ratio_excess, rng)
+        statistic = mean_distance if two_sided else mean_excess
+        p = permutation_p(moments(own.margins), moments(sample.margins), statistic, rng)
         drawn = bootstrap_excess(own.margins, sample.margins, rng)
         low, high = (float(np.quantile(drawn, end)) for end in (0.025, 0.975))
         unlike = float(np.quantile(bootstrap_excess(own.unlike, sample.unlike, rng), 0.95))
