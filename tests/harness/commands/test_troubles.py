@@ -145,7 +145,7 @@ def test_a_name_that_no_file_can_have_is_a_sentence(tmp_path: Path) -> None:
     read = lightbulb("scores", tmp_path / long)
     assert (read.returncode, "File name too long" in read.stderr) == (2, True)
     sweep.write_text(sweep.read_text().replace('name = "t"', f'name = "{long}"'))
-    refused(sweep, "t.toml:2: name: is longer than 200 bytes, and names the store's file")
+    refused(sweep, "t.toml:2: name: is longer than 200 bytes, too long for the name of the store's file")
 
 
 def test_a_missing_key_variable_is_named(tmp_path: Path, provider: str) -> None:

@@ -167,9 +167,9 @@ def test_ctrl_c_in_the_gap_ends_the_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({"sessions": 3}, "audit.sessions: 3 sessions need 3 repeats or more, and repeats = 2"),
-        ({"gap": "six hours"}, "audit.gap: 'six hours' is no duration"),
-        ({"gap": "-1h"}, "audit.gap: '-1h' is no duration"),
+        ({"sessions": 3}, "audit.sessions: 3 sessions need 3 repeats or more, but repeats = 2"),
+        ({"gap": "six hours"}, "audit.gap: 'six hours' is not a duration"),
+        ({"gap": "-1h"}, "audit.gap: '-1h' is not a duration"),
     ],
 )
 def test_impossible_sessions_are_refused(tmp_path: Path, changed: dict[str, object], words: str) -> None:
@@ -179,7 +179,7 @@ def test_impossible_sessions_are_refused(tmp_path: Path, changed: dict[str, obje
 def test_a_sweep_that_may_stop_early_has_one_session(tmp_path: Path) -> None:
     path = sweep(tmp_path)
     path.write_text(path.read_text() + 'stop = "early"\n')
-    refused(path, 'audit.stop: "early" stops within a session')
+    refused(path, 'audit.stop: "early" can stop the sweep within a session')
 
 
 def test_sessions_are_fixed_before_the_first_call(
