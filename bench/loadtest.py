@@ -204,10 +204,10 @@ def rising(law: ServiceLaw, *, requests: int, seed: int) -> bool:
     return measure(law, LoadProfile(requests=requests), seed, (), goal).knee is None
 
 
-def compare_with_law(seeds: int, requests: int, search_requests: int) -> None:
+def compare_with_law(seeds: range, requests: int, search_requests: int) -> None:
     law, wide = ServiceLaw(), ServiceLaw(workers=1000)
     found: dict[str, list[float]] = {}
-    for seed in range(seeds):
+    for seed in seeds:
         for name, value in ratios(law, places=12, rate=5.0, requests=requests, seed=seed):
             found.setdefault(name, []).append(value)
     print(
@@ -216,20 +216,23 @@ def compare_with_law(seeds: int, requests: int, search_requests: int) -> None:
     for name, values in found.items():
         worst = max(values, key=lambda value: abs(value - 1))
         within = sum(abs(value - 1) <= TOLERANCE for value in values)
-        print(f"| {name} | {statistics.median(values):.4f} | {worst:.4f} | {within} of {seeds} |", flush=True)
-    knees = [knee_is_near(law, requests=search_requests, seed=seed) for seed in range(seeds)]
+        print(
+            f"| {name} | {statistics.median(values):.4f} | {worst:.4f} | {within} of {len(seeds)} |",
+            flush=True,
+        )
+    knees = [knee_is_near(law, requests=search_requests, seed=seed) for seed in seeds]
     print(
         f"knee, {search_requests} requests a level: true {knees[0][2]}, named {[knee for _, knee, _ in knees]}: "
-        f"within one level in {sum(near for near, _, _ in knees)} of {seeds}",
+        f"within one level in {sum(near for near, _, _ in knees)} of {len(seeds)}",
         flush=True,
     )
-    none = sum(rising(wide, requests=search_requests, seed=seed) for seed in range(seeds))
-    print(f"throughput that rises up to the bound: no knee named in {none} of {seeds}")
+    none = sum(rising(wide, requests=search_requests, seed=seed) for seed in seeds)
+    print(f"throughput that rises up to the bound: no knee named in {none} of {len(seeds)}")
 
 
-def compare_stall(seeds: int, requests: int) -> None:
+def compare_stall(seeds: range, requests: int) -> None:
     """Prints p99 beside that of the same arrivals without the stall."""
-    for seed in range(seeds):
+    for seed in seeds:
         p99 = []
         for stall in (None, (50.0, 52.0)):
             law = ServiceLaw(workers=64, stall=stall)
@@ -247,12 +250,14 @@ def main() -> None:
     )
     parser.add_argument("what", choices=("law", "stall"))
     parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--requests", type=int, default=40_000, help="of each level that is compared")
-    parser.add_argument("--search-requests", type=int, default=3_000, help="of each level of a search")
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--requests", type=int, default=20_000, help="of each level that is compared")
+    parser.add_argument("--search-requests", type=int, default=2_000, help="of each level of a search")
     chosen = parser.parse_args()
+    seeds = range(chosen.first_seed, chosen.first_seed + chosen.seeds)
     measurements: dict[str, Callable[[], None]] = {
-        "law": lambda: compare_with_law(chosen.seeds, chosen.requests, chosen.search_requests),
-        "stall": lambda: compare_stall(chosen.seeds, min(chosen.requests, 2_000)),
+        "law": lambda: compare_with_law(seeds, chosen.requests, chosen.search_requests),
+        "stall": lambda: compare_stall(seeds, min(chosen.requests, 2_000)),
     }
     measurements[chosen.what]()
 
