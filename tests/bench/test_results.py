@@ -44,15 +44,15 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_page_has_scores_verdicts_and_limits(written: Path) -> None:
     """Every method has a row of scores; the reference's second run and the other method have a row of
-    differences with both intervals; the first paragraph says what the ladder measures."""
+    differences with both intervals; the first paragraph says what the quantised files show."""
     text = (written / "index.md").read_text("utf-8")
-    assert "says nothing of full-precision weights" in text.split("##", maxsplit=1)[0].replace("\n", " ")
+    assert "say nothing about full-precision weights" in text.split("##", maxsplit=1)[0].replace("\n", " ")
     for method in ("small/a", "large/a", "large/b"):
         assert re.search(rf"^\| {method} \| \d+\.\d \[", text, re.MULTILINE), method
     numbers = r"[+-]\d+\.\d \[[+-]\d+\.\d, [+-]\d+\.\d\]"
     assert re.search(rf"^\| large/b \| DIFFERENT \| {numbers} \| \[", text, re.MULTILINE)
     assert re.search(rf"^\| large/a, played again \| - \| {numbers}", text, re.MULTILINE)
-    assert "not played to its end" not in text
+    assert "not finished" not in text
 
 
 def test_figures_are_drawn(written: Path) -> None:
