@@ -23,7 +23,7 @@ import orjson
 from backends.emulator.toy_model import END_OF_REPLY, Sampler, Token, generate_text, score_text
 from harness.analysis.completeness import player, replicate_of
 from harness.audit.weights.item_tests import mean_excess, moments, permutation_p
-from harness.audit.weights.token_measures import CAP
+from harness.audit.weights.token_measures import CAP_TESTED
 from harness.store.file import open_to_read
 from harness.store.rescore_queries import scored_rows
 
@@ -35,7 +35,7 @@ CAP_TOKENS = 30
 KERNEL_NOISE = 0.02  # on logits: what other kernels do to equal weights
 
 Floats = npt.NDArray[np.float64]
-"""(items, 2): the sum of margins and the number of tokens."""
+"""(items, 2): the sum of margins, cut as the test does, and the number of tokens."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,7 +151,7 @@ def _planted_item(one: Planted, prompt: str, number: int) -> tuple[float, float]
 
 
 def _margin(token: Token) -> float:
-    return min(CAP, token.logprobs()[0][1] - token.logprob())
+    return min(CAP_TESTED, token.logprobs()[0][1] - token.logprob())
 
 
 def stored_pools(store: Path, reference: str) -> dict[str, Floats]:
@@ -162,7 +162,7 @@ def stored_pools(store: Path, reference: str) -> dict[str, Floats]:
     for row in rows:
         margins: Sequence[Sequence[float]] = orjson.loads(row.tokens_json)
         item = sums.setdefault(player(row.method, row.arm), {}).setdefault(row.item, [0.0, 0.0])
-        item[0] += sum(token[0] for token in margins)
+        item[0] += sum(min(CAP_TESTED, token[0]) for token in margins)
         item[1] += len(margins)
     pools = {name: np.array([*of.values()]) for name, of in sums.items()}
     return {

@@ -83,6 +83,7 @@ def test_weights_are_told_apart_at_temperature_0(tmp_path: Path) -> None:
     assert verdicts == {"same": "CONSISTENT", "noisy": "DEVIATES", "routed": "DEVIATES", "warm": "DEVIATES"}
     assert found["calibrated"]
     assert found["again"]["p"] == 1
+    assert {one["retokenised"] for one in found["methods"]} == {0}
     assert json.loads(second.stdout)["methods"] == found["methods"]
     assert second.stderr.splitlines()[-1] == "0 replies scored"
     store = tmp_path / "t.duckdb"

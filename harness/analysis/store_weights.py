@@ -82,4 +82,5 @@ def _reply(row: ScoredRow) -> RescoredReply:
         ranks=[token[1] for token in tokens],
         places=[Place(*token[2:]) for token in tokens if len(token) > 2],
         joined=row.joined,
+        retokenised=row.reported is not None and row.reported not in (len(tokens), len(tokens) - 1),
     )

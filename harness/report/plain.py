@@ -119,6 +119,11 @@ def weights_lines(found: WeightsFindings | None) -> Iterator[str]:
             if one.joined
             else ""
         )
+        if one.retokenised:
+            joined += (
+                f" {one.retokenised:,} of {one.replies:,} replies have another number of tokens here than their provider "
+                "counted: these were written in other tokens."
+            )
         yield f"{one.method}: {one.verdict} with the reference weights. {one.sentence}{joined}"
     if found.again is not None:
         yield found.again.sentence

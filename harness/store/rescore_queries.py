@@ -33,7 +33,7 @@ class StoredReply:
 
 
 class ScoredRow(NamedTuple):
-    """A row of `rescores` with its play. tokens_json: as in the record."""
+    """A row of `rescores` with its play. tokens_json: as in the record; reported: tokens by the provider."""
 
     method: str
     arm: str
@@ -41,6 +41,7 @@ class ScoredRow(NamedTuple):
     turn: int
     joined: bool
     tokens_json: str
+    reported: int | None
 
 
 def sampling_of_methods(connection: Readable) -> dict[str, tuple[Mapping[str, Any], bool]]:
@@ -107,8 +108,9 @@ def scored_rows(
         f"""
         WITH counted AS (
             SELECT episode_id, attempt, arm, {ITEM} AS item FROM last_episodes WHERE {counting})
-        SELECT rescores.method, arm, item, turn, joined, tokens_json
-        FROM rescores JOIN counted USING (episode_id, attempt) WHERE reference = ? ORDER BY ALL""",
+        SELECT rescores.method, arm, item, turn, joined, tokens_json, completion_tokens
+        FROM rescores JOIN counted USING (episode_id, attempt) JOIN calls USING (episode_id, attempt, turn)
+        WHERE reference = ? AND error_class IS NULL ORDER BY ALL""",
         [*parameters, reference],
     ).fetchall()
     return [ScoredRow(*row) for row in rows]

@@ -27,7 +27,7 @@ from harness.audit.weights.item_tests import (
     permutation_p,
     rate_high,
 )
-from harness.audit.weights.token_measures import Place
+from harness.audit.weights.token_measures import CAP_TESTED, Place
 from harness.core.seeds import derive_seed
 
 WeightsVerdict = Literal["CONSISTENT", "DEVIATES", "INCONCLUSIVE"]
@@ -44,7 +44,8 @@ class RescoredReply:
     method    the A/A replicate has a name of its own
     margins   of its tokens, in nats;  ranks  of its tokens, 1: the most likely one
     places    of its tokens; empty at temperature 0
-    joined    its border to the prompt has other tokens in one text"""
+    joined    its border to the prompt has other tokens in one text
+    retokenised   its text has another number of tokens than its provider counted, apart from the end"""
 
     method: str
     item: str
@@ -53,6 +54,7 @@ class RescoredReply:
     ranks: Sequence[int]
     places: Sequence[Place] = ()
     joined: bool = False
+    retokenised: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,10 +76,12 @@ class WeightsFinding:
     margin, reference_margin   mean by token, in nats; excess: the difference, with its 95 % interval
     unlike, reference_unlike   shares of tokens that are not the reference's most likely ones
     unlike_high                upper 95 % bound of the difference of these shares; None above temperature 0
-    p, p_holm  of "the same weights", for this method alone and after Holm; None: not tested
+    p, p_holm  of "the same weights", by margins cut at CAP_TESTED, for this method alone and after Holm;
+               None: not tested
     first_turn, first_token   the first turn, and the median place in a reply, of a token whose margin is
                               larger than every margin of the reference's own; None if there is none
     joined     replies of which the border to the prompt has other tokens in one text
+    retokenised   replies whose text has another number of tokens than the provider counted
     reason     why it was not tested"""
 
     method: str
@@ -98,6 +102,7 @@ class WeightsFinding:
     first_turn: int | None
     first_token: float | None
     joined: int
+    retokenised: int
     verdict: WeightsVerdict
     reason: str | None
     sentence: str
@@ -123,10 +128,11 @@ class WeightsFindings:
 class _Sample:
     """One method's replies as arrays by item, (items, 2): sums with their counts of tokens.
 
-    places   (items, BINS)"""
+    tested   margins cut at CAP_TESTED;  places   (items, BINS)"""
 
     replies: Sequence[RescoredReply]
     margins: FloatArray
+    tested: FloatArray
     unlike: FloatArray
     places: FloatArray
 
@@ -182,17 +188,18 @@ def audit_weights(
 
 def _sample(replies: Sequence[RescoredReply], rng: np.random.Generator) -> _Sample:
     items = {item: number for number, item in enumerate(dict.fromkeys(reply.item for reply in replies))}
-    margins, unlike = np.zeros((len(items), 2)), np.zeros((len(items), 2))
+    margins, tested, unlike = (np.zeros((len(items), 2)) for _ in range(3))
     places = np.zeros((len(items), BINS))
     for reply in replies:
         row = items[reply.item]
         margins[row] += sum(reply.margins), len(reply.margins)
+        tested[row] += sum(min(value, CAP_TESTED) for value in reply.margins), len(reply.margins)
         unlike[row] += sum(rank > 1 for rank in reply.ranks), len(reply.ranks)
         if reply.places:
             low, high = np.array(reply.places).T
             drawn = low + rng.random(len(low)) * (high - low)
             places[row] += np.bincount(np.minimum((drawn * BINS).astype(int), BINS - 1), minlength=BINS)
-    return _Sample(replies, margins, unlike, places)
+    return _Sample(replies, margins, tested, unlike, places)
 
 
 def _finding(
@@ -215,7 +222,7 @@ def _finding(
     low = high = unlike_high = p = None
     if kind == "greedy":
         statistic = mean_distance if two_sided else mean_excess
-        p = permutation_p(moments(own.margins), moments(sample.margins), statistic, rng)
+        p = permutation_p(moments(own.tested), moments(sample.tested), statistic, rng)
         drawn = bootstrap_excess(own.margins, sample.margins, rng)
         low, high = (float(np.quantile(drawn, end)) for end in (0.025, 0.975))
         unlike = float(np.quantile(bootstrap_excess(own.unlike, sample.unlike, rng), 0.95))
@@ -243,6 +250,7 @@ def _finding(
         first_turn=first_turn,
         first_token=first_token,
         joined=sum(reply.joined for reply in sample.replies),
+        retokenised=sum(reply.retokenised for reply in sample.replies),
         verdict="INCONCLUSIVE",
         reason=reason,
         sentence="",
