@@ -126,7 +126,7 @@ class _Reply:
         if not self._texts or choice.get("delta") is not None:
             return False
         if text != "".join(self._texts):
-            raise self._unknown_place("a message after the deltas of a stream")
+            raise self._unknown_place("a whole message, which differs from the deltas before it")
         return True
 
     def _malformed(self) -> Garbled:

@@ -120,7 +120,7 @@ def _problems(part: MethodPart, served_name: str) -> Iterator[tuple[Key, str]]:
     if part.logprobs is not None and part.dialect in DIALECTS and part.dialect not in WITH_LOGPROBS:
         yield (
             ("logprobs",),
-            f"log-probabilities are read in the dialects {' and '.join(WITH_LOGPROBS)} only; leave it out, or say "
+            f"log-probabilities are read in the dialects {' and '.join(WITH_LOGPROBS)} only; remove logprobs, or say "
             "allow_dropped = true",
         )
         return
@@ -156,7 +156,7 @@ def _templates(part: MethodPart) -> Iterator[tuple[Key, str]]:
     if part.dialect != "completions" and part.chat_template is not None:
         yield (
             ("chat_template",),
-            'is for dialect = "completions"; in this dialect the server applies its own template',
+            'is for dialect = "completions" only; with every other dialect the server applies its own template',
         )
 
 

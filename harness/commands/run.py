@@ -97,8 +97,9 @@ def run(
 ) -> None:
     """Play a sweep. Run the same command again to resume: only what the store lacks is played.
 
-    With --json, events on stdout, one object a line: "progress" every second, with the figures of the live
-    view; "said" with each line for a person; "end" with the counts of episodes and the exit code.
+    With --json, stdout has one event a line, as an object: "progress" comes every second and has the figures
+    of the live view; "said" has a line that is otherwise printed; "end" has the counts of episodes and the
+    exit code.
 
     Example: lightbulb run bench/sweeps/bots.toml --store /tmp/bots.duckdb"""
     from harness.core.event_loop import rare_collections

@@ -19,10 +19,10 @@ _STYLES: Mapping[Answer, str] = {"kept": "", "broken": "bold red", "unclear": "y
 
 LEGEND = (
     "yes: as requested. NO: not as requested. -: not tested. prompt: no text is added to a conversation. template: no "
-    "text is added to a message. letters: capitals stay capitals. one server, one model: all replies come from one. "
+    "text is added to a message. letters: capitals stay capitals. one server, one model: one server and one model give all replies. "
     "words: replies at temperature 0 are those of the reference. own tokenizer: prompts have as many tokens as the "
     "tokenizer of the weights counts. load: replies are the same alone and beside other calls. effort: thoughts are "
-    "longer at high effort. thoughts: none stand in replies."
+    "longer at high effort. thoughts: replies contain no thoughts."
 )
 
 

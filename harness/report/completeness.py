@@ -20,8 +20,8 @@ def _unknown_ends(plays: Sequence[MethodPlays]) -> list[str]:
     if not counts:
         return []
     return [
-        f"Replies without a known finish reason, which may be incomplete: {counts}. They are kept: an earlier version "
-        "stored them."
+        f"Replies without a known finish reason, which may be incomplete: {counts}. An earlier version "
+        "stored them as good replies, and they still count."
     ]
 
 

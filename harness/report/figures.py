@@ -237,7 +237,7 @@ def variance_shares(parts: VarianceParts) -> Figure:
     named = (
         ("access method", parts.method),
         ("item", parts.item),
-        ("item's own response to a method", parts.interaction),
+        ("item and method together", parts.interaction),
         ("chance between repeats", parts.chance),
     )
     rows: Rows = [

@@ -10,12 +10,12 @@ def first_tokens_sentence(found: FirstTokens, *, against: str) -> str:
 
     against   whose values it is compared with, after "those" """
     p = (
-        "no prompt has three values, so no p-value"
+        "no prompt has three replies or more, so there is no p-value"
         if found.p is None
         else f"p = {found.p:.4f} by exchanging labels within prompts"
     )
     return (
-        f"{found.method}: the log-probability of the first token is {found.mean:.4f} on average, and "
-        f"{found.reference:.4f} in those {against}; over {found.prompts:,} prompts they differ by "
-        f"{found.spread:.4f} on average ({p}). No verdict rests on this: providers compute it in different ways."
+        f"{found.method}: the log-probability of the first token is {found.mean:.4f} on average; in those "
+        f"{against} it is {found.reference:.4f}. The mean difference over {found.prompts:,} prompts is "
+        f"{found.spread:.4f} ({p}). No verdict rests on this: providers compute log-probabilities in different ways."
     )

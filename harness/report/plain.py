@@ -110,12 +110,12 @@ def weights_lines(found: WeightsFindings | None) -> Iterator[str]:
         return
     if not found.calibrated:
         yield (
-            f"CALIBRATION OF WEIGHTS FAILED: the two runs of {found.reference} differ by its own weights, so the "
+            f"CALIBRATION OF WEIGHTS FAILED: the two runs of {found.reference} differ when its own weights judge them, so the "
             "verdicts on weights are not valid."
         )
     for one in found.methods:
         joined = (
-            f" At the border of prompt and reply {one.joined:,} of {one.replies:,} replies have other tokens in one text."
+            f" The first tokens of {one.joined:,} of {one.replies:,} replies change when prompt and reply are joined to one text."
             if one.joined
             else ""
         )
@@ -222,7 +222,7 @@ def _replies(match: CrossMatch | None, reference: SelfMatch | None) -> str:
     if match.verdict is None or reference is None or reference.share is None:
         return "Its replies were not compared, because each prompt has only one reply"
     if match.verdict == "EQUIVALENT" and match.classifier:
-        return "A classifier can tell fewer than 10 of 100 of its replies from the reference's"
+        return "A classifier recognises fewer than 10 of 100 of its replies as not the reference's"
     if match.verdict == "EQUIVALENT":
         return "Its replies are as similar to the reference's replies as two replies of the reference are"
     if match.verdict == "DIFFERENT":

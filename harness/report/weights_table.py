@@ -16,14 +16,14 @@ COLUMNS = (
     "items",
     "tokens",
     "margin",
-    "more than the reference's own [95 %]",
+    "margin minus the reference's [95 %]",
     "unlike tokens",
     "p",
 )
 READING = (
     "CONSISTENT: the replies can be those of the reference weights. DEVIATES: other weights or another precision wrote "
-    "them. It says nothing of their quality. The margin of a token is how much less likely it is than the most likely "
-    "one, in nats; unlike tokens are not the most likely ones."
+    "them. No verdict on weights speaks of the quality of replies. The margin of a token says how much less likely it is "
+    "than the most likely token, in nats. A token is called unlike if it is not the most likely one."
 )
 
 

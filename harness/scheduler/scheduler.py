@@ -187,7 +187,9 @@ class Scheduler:
         if undecided and tally.closing is None:
             error, count = undecided[0].error, len(undecided)
             tally.closing = (
-                GameUnavailable(f"{count} episodes lost the process of their game: {error}")
+                GameUnavailable(
+                    f"{count} episodes could not be played on, because the process of their game ended: {error}"
+                )
                 if isinstance(error, GameUnavailable)
                 else AllRefused(f"{count} episodes got no usable reply: {error}")
             )

@@ -50,9 +50,9 @@ GLOSSARY = {
     "TTFT": "Time to first token: from the moment when a request was due to the first chunk of its reply; the mean.",
     "TPOT": "Time per output token: seconds for each token after the first chunk; the mean.",
     "E2E": "End to end: from the moment when a request was due to the end of its reply; the mean.",
-    "goodput": "The share of the requests that kept every bound of the objective; failed ones did not.",
+    "goodput": "The share of the requests that kept every bound of the objective. A failed request counts as one that did not.",
     "client CPU": "The share of one processor core that lightbulb itself used.",
-    "client delay": "How late lightbulb itself was, on average, to run what is due.",
+    "client delay": "The mean time between the moment when lightbulb should do something and the moment when it does it.",
     "quota": "The requests a minute that the provider, or the sweep file, allows.",
 }
 

@@ -140,7 +140,7 @@ def _trouble(evidence: _Evidence) -> tuple[State, str]:
     if evidence.symptoms.failed_apart:
         return (
             "consistent",
-            "many episodes failed, or more in one method: the difference may come from the missing ones",
+            "many episodes failed, or one method failed more often: the missing episodes may be the cause of the difference",
         )
     return "refuted", "few episodes failed, about as many in both methods"
 

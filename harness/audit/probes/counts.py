@@ -60,7 +60,7 @@ def max_tokens(rows: Sequence[ProbeRecord]) -> Reading:
     ]
     if longer:
         given = len(longer[0].reply or "")
-        words = f"the maximum was {SHORT_TOKENS} tokens, but a reply has {given} characters; it reports fewer tokens"
+        words = f"the maximum was {SHORT_TOKENS} tokens, but a reply has {given} characters, more than so many tokens can have"
         return "broken", words, {"given": given}
     return "kept", f"no reply is longer than the maximum of {SHORT_TOKENS} tokens", {}
 
@@ -97,7 +97,7 @@ def context(rows: Sequence[ProbeRecord]) -> Reading:
         effect = (
             "its beginning has no effect on the reply" if ignored else "its beginning still changes the reply"
         )
-        words = f"a prompt that is ten times as long counts as only {thousand} tokens; {effect}"
+        words = f"the prompt was made ten times as long, but counts as only {thousand} tokens; {effect}"
         return "broken", words, {"tokens": thousand}
     if ignored:
         words = (
@@ -105,7 +105,7 @@ def context(rows: Sequence[ProbeRecord]) -> Reading:
         )
         return "unclear", words, {"tokens": thousand}
     if len(far) == 2 and None not in far:
-        words = f"a text that is followed by a thousand tokens still changes the reply; {thousand} tokens were counted"
+        words = f"the beginning of a prompt of a thousand tokens still changes the reply; {thousand} tokens were counted"
         return "kept", words, {}
     return (
         "unclear",
@@ -130,10 +130,10 @@ def own_tokenizer(rows: Sequence[ProbeRecord]) -> Reading:
     if not any(more):
         return "kept", f"{len(both)} prompts have as many tokens as our own tokenizer counts", figures
     if len(set(more)) == 1:
-        words = f"every prompt has {abs(more[0])} tokens {'more' if more[0] > 0 else 'fewer'}"
+        words = f"every prompt has {abs(more[0])} tokens {'more' if more[0] > 0 else 'fewer'} than those"
     else:
-        words = f"prompts have {ratio:.2f} times as many tokens"
-    return "broken", f"{words} by the provider's count than by our own tokenizer's", figures
+        words = f"prompts have {ratio:.2f} times the tokens"
+    return "broken", f"by the provider's count, {words} that our own tokenizer counts", figures
 
 
 def prompt_and_template(
@@ -167,7 +167,7 @@ def _other_counts(here: dict[str, int], there: dict[str, int]) -> str:
     slope = (here["1000"] - here["1"]) / max(1, there["1000"] - there["1"])
     cut = here["1000"] - here["100"] < PROPORTIONAL * 10 * (here["100"] - here["10"])
     if slope < SAME_TOKENIZER and cut:
-        return "long prompts are cut; see the subject context"
+        return 'long prompts are cut; the line "context" says more'
     return f"the same text has {slope:.2f} times the reference's tokens: another tokenizer, or rounded counts"
 
 

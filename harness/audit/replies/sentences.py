@@ -84,8 +84,8 @@ def hardly_repeating(
         )
     if verdict == "EQUIVALENT" and test and test.share_high is not None:
         return (
-            "Replies to identical prompts are seldom equal, so a classifier compares them. It can tell apart "
-            f"fewer than 10 of 100 replies ({auc}, margin {AUC_MARGIN:g}). At most "
+            "Replies to identical prompts are seldom equal, so a classifier compares them. Fewer than "
+            f"10 of 100 replies are recognisably the method's ({auc}, margin {AUC_MARGIN:g}). At most "
             f"{100 * max(test.share_high, 0.0):.0f} of 100 replies are unlike the reference's replies to the "
             f"same prompt.{_detectable(p, alpha)}"
         )
@@ -93,11 +93,11 @@ def hardly_repeating(
     begin = f"Replies to identical prompts are seldom equal ({equal})."
     advice = "For a decision, play at temperature 0, where replies repeat"
     if test is None:
-        return f"{begin} There are too few prompts to tell them apart (p {format_p(p)}). {advice}."
+        return f"{begin} There are too few prompts for a comparison (p {format_p(p)}). {advice}."
     if test.share_high is None:
         return (
-            f"{begin} Replies to different prompts are so similar that 10 wrong ones of 100 would not be "
-            f"noticed (p {format_p(p)}). {advice}."
+            f"{begin} Replies are so similar from prompt to prompt that 10 of 100 replies from another "
+            f"model would not be noticed (p {format_p(p)}). {advice}."
         )
     needed = (
         f", or use about {prompts_to_settle:,} prompts with as many repeats as now"
@@ -105,8 +105,8 @@ def hardly_repeating(
         else ""
     )
     return (
-        f"{begin} There are too few prompts to show that a classifier can tell apart fewer than 10 of 100 "
-        f"replies ({auc}, margin {AUC_MARGIN:g}; p {format_p(p)}). At most {100 * test.share_high:.0f} of 100 "
+        f"{begin} There are too few prompts to decide whether 10 of 100 replies or more are recognisably "
+        f"the method's ({auc}, margin {AUC_MARGIN:g}; p {format_p(p)}). At most {100 * test.share_high:.0f} of 100 "
         f"replies are unlike the reference's. {advice}{needed}."
     )
 

@@ -10,7 +10,7 @@ from harness.audit.scores.sample_size import SampleSizePlan
 from harness.audit.verdicts import Scope, format_p
 
 RUNS_ONLY = " This result holds for these runs only; at another time it may be different."
-_COUNTED = "Holm's adjustment for several methods still counts it, with p = 1."
+_COUNTED = "Holm's adjustment for several methods still counts this method, with p = 1."
 
 
 def different(

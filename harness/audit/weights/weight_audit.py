@@ -314,7 +314,7 @@ def _with_verdicts(
 def _sentence(one: WeightsFinding, reference: str) -> str:
     size = f"{one.tokens:,} tokens of {one.items:,} items"
     if one.kind is None or one.p_holm is None:
-        return f"Its replies were scored but not tested with the weights of {reference}: {one.reason}."
+        return f"The weights of {reference} gave the tokens of its replies a probability, but there is no test: {one.reason}."
     if one.kind == "sampled":
         said = (
             "The reference's weights give its tokens other probabilities than the reference's own tokens"
@@ -322,11 +322,11 @@ def _sentence(one: WeightsFinding, reference: str) -> str:
             else "No difference was found, and this test cannot confirm that there is none"
         )
         return (
-            f"{said} ({size}, p {format_p(one.p_holm)}). Replies above temperature 0 without a shared seed allow "
-            "only this test of ranks."
+            f"{said} ({size}, p {format_p(one.p_holm)}). Above temperature 0, and without a seed that "
+            "both share, only this test of ranks is possible."
         )
     figures = (
-        f"{size}: mean margin {one.margin:.4f} nats, the reference's own replies {one.reference_margin:.4f}, "
+        f"{size}: the mean margin of a token is {one.margin:.4f} nats, that of the reference's own tokens {one.reference_margin:.4f}, "
         f"p {format_p(one.p_holm)}"
     )
     if one.verdict == "DEVIATES":
@@ -346,12 +346,14 @@ def _sentence(one: WeightsFinding, reference: str) -> str:
 def _where(one: WeightsFinding) -> str:
     if one.first_turn is None or one.first_token is None:
         return ""
-    return f" The first turn with a clear difference is {one.first_turn}; in a reply it is at token {one.first_token:.0f}."
+    return (
+        f" The first clear difference is in turn {one.first_turn}, at token {one.first_token:.0f} of a reply."
+    )
 
 
 def _again_sentence(one: WeightsFinding) -> str:
     if one.p is None:
-        return "The reference's two runs were not compared by their weights."
+        return "The reference's two runs were not compared by the reference's weights."
     return (
         f"The reference's two runs have mean margins of {one.reference_margin:.4f} and {one.margin:.4f} nats "
         f"({one.tokens:,} tokens in the second, p {format_p(one.p)})."

@@ -38,7 +38,7 @@ def test_the_same_model_is_equivalent_where_no_reply_ever_repeats() -> None:
     assert match.divergence is not None
     assert match.divergence.self_match == 0.0
     assert (match.verdict, match.label) == ("EQUIVALENT", "EQUIVALENT within 10 of 100 replies")
-    assert "can tell apart fewer than 10 of 100" in match.sentence
+    assert "Fewer than 10 of 100 replies are recognisably" in match.sentence
 
 
 @pytest.mark.parametrize("style", DIFFERENT_STYLES)
