@@ -60,7 +60,7 @@ def test_replies_that_do_not_depend_on_the_prompt_settle_nothing() -> None:
     columns = write((plain, plain, disjoint), prompts=200, repeats=5, seed=2)
     same, other = compare_replies(columns, "m0", seed=1, draws=199).across
     assert (same.verdict, other.verdict) == ("INCONCLUSIVE", "DIFFERENT")
-    assert "so similar that 10 wrong ones" in same.sentence
+    assert "so similar from prompt to prompt that 10 of 100 replies from another model" in same.sentence
     assert "temperature 0" in same.sentence
     few = compare_replies(
         write((plain, disjoint), prompts=60, repeats=5, seed=3), "m0", seed=1, draws=199
