@@ -63,9 +63,7 @@ def test_a_crowd_that_could_not_gather_is_untested() -> None:
 def test_own_counts_name_a_constant_and_a_factor() -> None:
     """A hidden prompt is so many tokens a prompt; a wrong tokenizer is a factor."""
     hidden = findings(probed(Emulation(defects=Defects(system_prompt="Be brief, be kind, be quick."))))
-    assert hidden["own tokenizer"].sentence.startswith(
-        "every prompt has 11 tokens more than those that our own"
-    )
+    assert "every prompt has 11 tokens more than those that our own" in hidden["own tokenizer"].sentence
     factor = findings(probed(Emulation(defects=Defects(prompt_tokens_factor=1.1))))
     assert "1.10 times the tokens that our own" in factor["own tokenizer"].sentence
     unknown = tuple(row._replace(own_prompt_tokens=None) for row in probed(Emulation()))
