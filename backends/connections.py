@@ -44,7 +44,7 @@ from harness.core.errors import (
 from harness.core.protocols import Clock
 
 ANSWER_BYTES_MAX = 8 * 2**20
-LINE_END = re.compile(r"[\r\n\0]")  # in a header's value it would begin another header
+LINE_END = re.compile(r"[\r\n\0]")  # within a header it would begin another one
 
 
 class RequestRateLimiter:
@@ -71,7 +71,7 @@ class RequestRateLimiter:
             await self._throttler.acquire()
             while self._waiting:
                 turn = self._waiting.popleft()
-                if not turn.done():  # its call may have been cancelled meanwhile
+                if not turn.done():  # a call can be cancelled while it waits
                     turn.set_result(None)
                     break
 
@@ -136,27 +136,25 @@ class PreparedRequest:
         raises  ValueError for a line end in a header"""
         if self._head is None:
             self._head = self._encoded_head()
-        more = (
-            b"" if header is None else b"%b: %b\r\n" % (header[0].encode(), _single_line(header[1]).encode())
-        )
+        more = b"" if header is None else _header_line(*header)
         if body is None:
             return b"%b%b\r\n" % (self._head, more)
         return b"%b%bContent-Length: %d\r\n\r\n%b" % (self._head, more, len(body), body)
 
     def _encoded_head(self) -> bytes:
-        lines = [f"{self.verb} {self._target} HTTP/1.1"]
-        lines += (f"{name}: {_single_line(value)}" for name, value in self.to_connect.headers.items())
-        return "".join(f"{line}\r\n" for line in lines).encode()
+        first = f"{self.verb} {self._target} HTTP/1.1\r\n".encode()
+        return first + b"".join(_header_line(name, value) for name, value in self.to_connect.headers.items())
 
 
-def _single_line(value: str) -> str:
-    if LINE_END.search(value):
-        raise ValueError("a header has a line end in its value")
-    return value
+def _header_line(name: str, value: str) -> bytes:
+    line = f"{name}: {value}"
+    if LINE_END.search(line):
+        raise ValueError("a header has a line end")
+    return f"{line}\r\n".encode()
 
 
 class ConnectionPool:
-    """The connections of one method; `open_connection_pool` makes it."""
+    """Holds the connections of one method and sends requests over them; `open_connection_pool` makes one."""
 
     def __init__(
         self,
@@ -225,7 +223,7 @@ class ConnectionPool:
                         connection.close()
                         raise
                     else:
-                        connection.release()  # aiohttp closes it if the answer was not read to its end
+                        _release(connection)
                         return answer
         except (aiohttp.ClientError, HttpProcessingError, OSError) as error:  # a TimeoutError is an OSError
             raise self._call_error(error, request.url, guard) from error
@@ -249,7 +247,7 @@ class ConnectionPool:
 
         The head does not count as the first byte of a stream: servers send it at once.
         sent_s  when the request was sent, by the clock; 0.0 without one"""
-        if clock is None and content.is_eof():  # the whole body arrived with the head
+        if clock is None and content.is_eof():  # head and body arrived together
             body = content.read_nowait()
             if len(body) > self._bytes_max:
                 raise self._too_long(head.code)
@@ -324,6 +322,19 @@ def _send(connection: Connection, message: bytes) -> ResponseHandler:
     protocol.set_response_params(read_until_eof=True)
     transport.write(message)
     return protocol
+
+
+def _release(connection: Connection) -> None:
+    """Keeps the connection for the next request; closes it if a part of this request was not sent.
+
+    A server that refuses a long request may answer before it has read all of it. The connector closes a
+    connection whose answer was not read to its end."""
+    transport = connection.transport
+    if transport is not None and transport.get_write_buffer_size():
+        transport.abort()  # a closed one would go on sending
+        connection.close()
+    else:
+        connection.release()
 
 
 def _may_have_answered(error: Exception) -> bool:

@@ -132,3 +132,33 @@ def test_a_connection_with_an_unread_answer_is_not_used_again() -> None:
         assert [len(requests) for requests in server.connections] == [1, 1]
 
     anyio.run(scenario)
+
+
+def test_a_connection_with_an_unsent_request_is_not_used_again() -> None:
+    """A server answers the head and does not read the body; the next request gets another connection."""
+    refused = b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 2\r\n\r\n{}"
+    heads: list[bytes] = []
+    over = asyncio.Event()
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(refused)
+        try:
+            await over.wait()
+        finally:
+            writer.close()
+
+    async def scenario() -> None:
+        server = await asyncio.start_server(refuse, "127.0.0.1", 0, limit=2**16)
+        async with (
+            server,
+            open_connection_pool(requests_per_second_max=None, deadlines=Deadlines(first_byte_s=2.0)) as pool,
+        ):
+            request = pool.prepare("POST", URL(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"), {})
+            for _ in range(2):
+                answer = await pool.exchange(request, body=b" " * 64 * 2**20)
+                assert (answer.status, answer.body) == (413, b"{}")
+            assert len(heads) == 2
+            over.set()
+
+    anyio.run(scenario)
