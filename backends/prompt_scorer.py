@@ -1,9 +1,8 @@
-"""Lets a server score stored replies: by its chat template, its tokens, and the log-probabilities that it
-gives to them.
+"""Sends stored replies to a server, which returns the log-probability of each of their tokens.
 
-Knows one access method in the dialect of plain completions. Keeps: a reply is scored in one request, after
-two that tokenise; nothing is sampled. Does not promise: the tokens that the reply was written in, because a
-text does not show them."""
+Knows one access method in the dialect of plain completions. Keeps: each reply takes two or three
+requests for token ids and one for scores; no sampled token is used. Does not promise: the tokens in which the
+reply was written, because a text does not show them."""
 
 from __future__ import annotations
 
@@ -27,10 +26,10 @@ from harness.core.vocabulary import AccessMethod, Message, ScoredToken
 
 
 class ScoredReply(NamedTuple):
-    """A reply as a model sees it.
+    """The tokens of one reply with the scores that a model gives them.
 
-    joined   prompt and reply together have other tokens at their border than each alone; the reply was
-             scored with its own"""
+    joined   prompt and reply as one text have other tokens at their border than each alone; the tokens of
+             the reply alone were scored"""
 
     tokens: tuple[ScoredToken, ...]
     joined: bool

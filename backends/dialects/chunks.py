@@ -115,7 +115,7 @@ def _of_stream(answer: HttpResponse, wall_s: float, row: Provider) -> Chunks:
 
 
 def _lenient_values(data: bytes) -> list[object] | None:
-    """Returns the values of an event that is not strict JSON; None if it is none at all.
+    """Returns the values of an event that is not strict JSON; None if it is not JSON at all.
 
     Events that a server separates by one newline instead of a blank line arrive as lines of one event."""
     try:

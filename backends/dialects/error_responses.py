@@ -59,7 +59,7 @@ _MESSAGES = (
     *("message", "detail", "details", "error_msg", "msg", "error_message", "status_msg", "errors"),
     "error_description",
 )
-# Maps the fields that state a pause to the length of their unit in seconds.
+# Field of an error body that states how long to wait -> the seconds in one unit of its value.
 _PAUSES = {"retry_after_ms": 0.001, "retry_after": 1.0, "retry_after_seconds": 1.0, "retry_after_s": 1.0}
 _RESETS = ("x-ratelimit-reset", "ratelimit-reset", "x-ratelimit-reset-after")
 _CAPITAL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")

@@ -55,7 +55,7 @@ def _token(text: object, logprob: object, pairs: Sequence[tuple[object, object]]
 
 
 def _finite(value: object) -> float | None:
-    """Returns the value as a number; None if it is none, or not finite."""
+    """Returns the value if it is a finite number, else None."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
         return None
     return float(value)

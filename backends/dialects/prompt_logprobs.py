@@ -1,7 +1,8 @@
-"""The requests that let a server score a reply that another method wrote: token ids, then one completion with
-`prompt_logprobs`. Pure.
+"""Writes and reads the requests by which a server scores a reply that another method wrote: one for token
+ids, then a completion with `prompt_logprobs`. Pure.
 
-Token ids keep the border between prompt and reply: one text would let a tokeniser join them.
+The prompt is sent as token ids, because in one text a tokeniser may join the last characters of the prompt
+and the first ones of the reply.
 Source: vLLM's reference of /tokenize and of /v1/completions; recorded with vLLM 0.32."""
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from backends.dialects.responses import HttpResponse
 from harness.core.vocabulary import ScoredToken
 
 TOKENIZE_PATH = "/tokenize"  # beside the folder /v1, not in it
-FLOOR = -9999.0  # what servers write for minus infinity
+FLOOR = -9999.0  # vLLM sends this number for a log-probability of minus infinity
 
 
 def tokenize_body(served_name: str, text: str) -> dict[str, object]:

@@ -186,7 +186,7 @@ def _openai_answer(name: str, second: int, request: ChatRequest, reply: ChatRepl
 
 
 def _openai_thoughts(text: str) -> dict[str, str]:
-    """Returns the field with thoughts, as vLLM and DeepSeek name it."""
+    """Returns the field that contains the thoughts. It has the name that vLLM and DeepSeek use."""
     return {"reasoning_content": text} if text else {}
 
 

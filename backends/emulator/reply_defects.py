@@ -1,4 +1,4 @@
-"""Planted defects of a finished reply: letters, white space, and thoughts that stand in its text. Pure."""
+"""Adds planted defects to a finished reply: changed letters, lost white space, thoughts in its text. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def with_text_defects(text: str, defects: Defects) -> str:
 
 
 def with_thoughts_in_text(reply: ChatReply) -> ChatReply:
-    """Returns the reply of a server that does not separate thoughts."""
+    """Returns the reply with its thoughts in the text, as a server without a reasoning parser sends it."""
     return replace(
         reply, text=f"<think>\n{reply.thoughts}\n</think>\n\n{reply.text}", thoughts="", thought_tokens=0
     )

@@ -62,8 +62,9 @@ class Tokenizer:
 
 
 class Scorer:
-    """The part of the emulated server that scores texts; noise is a matter of the weights, the other defects
-    are the chat's."""
+    """The part of the emulated server that scores texts.
+
+    Of the planted defects only `weights_noise` changes scores; the others change only replies to chats."""
 
     def __init__(self, weights: str, weights_noise: float) -> None:
         self._tokenizer = Tokenizer()

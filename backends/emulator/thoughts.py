@@ -1,4 +1,4 @@
-"""The thoughts of the emulated model before a reply: how many tokens they have, and their text. Pure.
+"""Generates the thoughts of the emulated model before a reply: their number of tokens and their text. Pure.
 
 Knows the toy model's words. Keeps: the same name of a draw gives the same thoughts, so that a turn that is
 asked again has the same cost."""
@@ -12,8 +12,10 @@ from backends.emulator.hash_random import normal, uniforms
 from backends.emulator.toy_model import WORDS
 
 EFFORTS: Mapping[str, float] = {"none": 0.0, "minimal": 0.1, "low": 0.4, "high": 2.5, "xhigh": 4.0}
-"""Tokens of thoughts at each reasoning_effort, as a share of those at "medium", or without one."""
-SPREAD = 0.3  # sigma of their lognormal spread from reply to reply
+"""reasoning_effort -> tokens of thoughts, as a multiple of those at "medium"; without one, 1 as at "medium".
+
+The values are chosen, not measured: they rise with the effort, so that `check` has a difference to find."""
+SPREAD = 0.3  # standard deviation of the logarithm of a reply's tokens of thoughts; chosen
 
 
 def thought_length(mean: int, effort: str | None, *draw_key: bytes) -> int:

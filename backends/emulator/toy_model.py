@@ -138,7 +138,9 @@ class _State:
         return Token(candidates[chosen], chosen, candidates, logits)
 
     def follow(self, words: Sequence[str], said: str) -> Token:
-        """Moves on by a token that somebody else said; its place is -1 if it is no candidate."""
+        """Returns this token of a given text with the model's candidates, and advances the state by it.
+
+        The token's place is -1 if the model has no such candidate."""
         drawn, candidates, logits = self.offer(words)
         chosen = candidates.index(said) if said in candidates else -1
         after = chosen.to_bytes(1, "big") if chosen > 0 else b"other" + said.encode("utf-8", "surrogatepass")
@@ -217,7 +219,7 @@ def generate_text(sampler: Sampler, start: bytes, *, tokens_max: int) -> tuple[T
 
 
 def score_text(sampler: Sampler, start: bytes, pieces: Sequence[str]) -> tuple[Token, ...]:
-    """Returns the tokens of a reply to a conversation as this model sees them, whoever wrote it.
+    """Returns the tokens of a given reply to a conversation, each with this model's candidates.
 
     pieces   the reply's tokens; END_OF_REPLY for its end"""
     state = _State(sampler, start)
@@ -231,8 +233,8 @@ def score_text(sampler: Sampler, start: bytes, pieces: Sequence[str]) -> tuple[T
 
 
 def tokens_of_text(sampler: Sampler, start: bytes, text: str) -> tuple[Token, ...]:
-    """Returns the tokens of a text that the model did not choose, such as a bot's reply, as if it had: each
-    piece stands in the place of the word that the model would have drawn there."""
+    """Returns the tokens of a text that the model did not generate, such as a bot's reply, with
+    log-probabilities: each piece replaces the word that the model would have drawn at its place."""
     state = _State(sampler, start)
     tokens = []
     for place in range(0, len(text), CHARACTERS_A_TOKEN):

@@ -1,6 +1,7 @@
 """Counts the tokens of prompts with the tokenizer of a model folder, in an environment of an engine.
 
-Knows engines whose environment has transformers. Keeps: nothing is downloaded, and no weights are read."""
+Works with the kinds of engines whose environment contains the package transformers. Keeps: it downloads
+nothing and reads no weights."""
 
 from __future__ import annotations
 

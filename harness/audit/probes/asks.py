@@ -40,7 +40,7 @@ SUMS = (
     "What is the smallest whole number above 100 that leaves 2 over after division by 3, 4 and 5? Answer with "
     "the number alone.",
 )
-EFFORTS = ("low", "high")
+EFFORTS = ("low", "high")  # values of reasoning_effort in OpenAI's API that other providers also accept
 EFFORT_REPEATS = 3  # of each sum and effort: 24 calls
 EFFORT_TOKENS = 2048  # thoughts and reply; a count that reaches it says little
 LATE = 120  # fillers between a beginning and its end: about a thousand tokens, more than a context cut leaves

@@ -1,8 +1,9 @@
 """Measures what one scored token shows of the weights that wrote it. Pure.
 
-At temperature 0 the reference itself would have said its most likely token: the margin is how much less
-likely the said token is, in nats, cut at CAP, and for the test at CAP_TESTED. Above 0 a token that the
-reference's own sampler drew has a uniform place in the distribution that it drew from.
+At temperature 0 the reference itself writes its most likely token. The margin of a token is the
+log-probability of that most likely token minus its own, in nats, at most CAP, and for the test at most
+CAP_TESTED. Above 0 a token that the reference's own sampler drew has a uniform place in the distribution from
+which it was drawn.
 Sources: Token-DiFR, arXiv 2511.20621 (the capped margin); the randomised probability integral transform
 (Czado, Gneiting & Held 2009, Biometrics 65)."""
 
@@ -29,7 +30,7 @@ class Place(NamedTuple):
 
 
 def margin(token: ScoredToken) -> float:
-    """Returns the log-probability of the most likely token minus that of the said one, at most CAP."""
+    """Returns the log-probability of the most likely token minus that of this one, at most CAP."""
     return min(CAP, max(0.0, max(token.top, default=token.logprob) - token.logprob))
 
 
