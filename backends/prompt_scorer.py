@@ -24,6 +24,8 @@ from backends.http import HttpBackend, endpoint
 from harness.core.errors import SpecError
 from harness.core.vocabulary import AccessMethod, Message, ScoredToken
 
+NO_PATH = (404, 405, 501)  # HTTP statuses of a server that does not know /tokenize
+
 
 class ScoredReply(NamedTuple):
     """The tokens of one reply with the scores that a model gives them.
@@ -71,15 +73,19 @@ class PromptScorer:
             raise error_from_response(answer, 0.0, provider(self._method.provider))
         scores = read_scores(answer, whole, start=len(before))
         if scores is None:
-            raise SpecError(self._refusal("its completions have no prompt_logprobs"))
+            raise SpecError(
+                self._refusal(
+                    "its completions do not have a log-probability and a rank for each prompt token"
+                )
+            )
         return ScoredReply(scores, joined)
 
     async def _ids(self, text: str) -> list[int]:
         answer = await self._backend.post(self._tokenize_url, tokenize_body(self._method.served_name, text))
-        if answer.status in (401, 403) or answer.status >= 500:
+        if not answer.succeeded and answer.status not in NO_PATH:
             raise error_from_response(answer, 0.0, provider(self._method.provider))
         ids = read_token_ids(answer)
-        if ids is None:
+        if not ids:  # also an empty list: no text here is empty
             raise SpecError(self._refusal(f"POST {URL(self._tokenize_url).path} returns no token ids"))
         return ids
 

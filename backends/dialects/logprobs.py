@@ -8,9 +8,9 @@ Source: the API references of /v1/chat/completions and /v1/completions."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from math import isfinite
+from math import inf
 
-from backends.dialects.responses import text_or_none
+from backends.dialects.responses import logprob_or_none, text_or_none
 from harness.core.vocabulary import TokenLogprob
 
 
@@ -46,16 +46,15 @@ def _pair(entry: object) -> tuple[object, object]:
 
 def _token(text: object, logprob: object, pairs: Sequence[tuple[object, object]]) -> Iterator[TokenLogprob]:
     """Yields the token, or nothing if it has no text or no finite log-probability."""
-    said, value = text_or_none(text), _finite(logprob)
+    said, value = text_or_none(text), _logprob(logprob)
     if said is None or value is None:
         return
-    known = ((text_or_none(other), _finite(number)) for other, number in pairs)
+    known = ((text_or_none(other), _logprob(number)) for other, number in pairs)
     top = tuple((other, number) for other, number in known if other is not None and number is not None)
     yield TokenLogprob(said, value, top)
 
 
-def _finite(value: object) -> float | None:
-    """Returns the value if it is a finite number, else None."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
-        return None
-    return float(value)
+def _logprob(value: object) -> float | None:
+    """Returns the log-probability; None if it is not one, or minus infinity."""
+    logprob = logprob_or_none(value)
+    return None if logprob == -inf else logprob

@@ -8,9 +8,8 @@ Source: vLLM's reference of /tokenize and of /v1/completions; recorded with vLLM
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import isfinite
 
-from backends.dialects.responses import HttpResponse
+from backends.dialects.responses import HttpResponse, logprob_or_none
 from harness.core.vocabulary import ScoredToken
 
 TOKENIZE_PATH = "/tokenize"  # beside the folder /v1, not in it
@@ -41,7 +40,8 @@ def scoring_body(served_name: str, ids: Sequence[int], *, top: int) -> dict[str,
 
 
 def read_scores(answer: HttpResponse, ids: Sequence[int], *, start: int) -> tuple[ScoredToken, ...] | None:
-    """Returns the scores of the tokens from place `start` on; None if the answer has none."""
+    """Returns the scores of the tokens from place `start` on; None if one has no possible log-probability or
+    rank."""
     body = answer.json()
     choices = body.get("choices") if isinstance(body, dict) else None
     choice = choices[0] if isinstance(choices, list) and choices else None
@@ -57,17 +57,17 @@ def _token(entry: object, number: str) -> ScoredToken | None:
     if not isinstance(entry, dict) or not isinstance(said, dict):
         return None
     logprob, rank = _logprob(said), said.get("rank")
-    if logprob is None or type(rank) is not int:
+    if logprob is None or type(rank) is not int or rank < 1:
         return None
     others = [_logprob(other) for key, other in entry.items() if key != number and isinstance(other, dict)]
     top = [value for value in others if value is not None]
     if rank <= len(top) + 1:  # else it is listed although it is none of the most likely
         top.append(logprob)
+    if len(top) < len(others) or (top and max(top) == FLOOR):
+        return None
     return ScoredToken(str(said.get("decoded_token") or ""), logprob, rank, tuple(sorted(top, reverse=True)))
 
 
 def _logprob(entry: dict[str, object]) -> float | None:
-    value = entry.get("logprob")
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value) if isfinite(value) else FLOOR
+    value = logprob_or_none(entry.get("logprob"))
+    return None if value is None else max(FLOOR, value)

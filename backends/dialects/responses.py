@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from math import inf
 from typing import NamedTuple
 
 import orjson
@@ -15,6 +16,7 @@ from harness.core.vocabulary import Completion
 COUNT_MAX = (
     1_000_000_000  # tokens of one call; a greater count is an error of the server, and sums must not overflow
 )
+ROUNDING = 1e-3  # above 0: a log-probability computed in 16 bits may exceed 0 by less
 _BOM = b"\xef\xbb\xbf"
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -105,6 +107,14 @@ def count_or_none(value: object) -> int | None:
     if type(value) is float and value.is_integer():
         value = int(value)
     return value if type(value) is int and 0 <= value <= COUNT_MAX else None
+
+
+def logprob_or_none(value: object) -> float | None:
+    """Returns the value if it can be a log-probability: a number that is at most 0, or minus infinity."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value <= ROUNDING:  # or NaN
+        return None
+    # A JSON integer may be too large for a float.
+    return min(0.0, float(value)) if value >= -COUNT_MAX else -inf
 
 
 def mapping_or_empty(value: object) -> Mapping[str, object]:

@@ -83,6 +83,7 @@ def test_an_answer_without_them_has_none() -> None:
     [
         {"content": [{"token": "a"}, {"token": 3, "logprob": -1}, {"token": "b", "logprob": "x"}, 7]},
         {"content": [{"token": "a", "logprob": True}, {"token": "a", "logprob": float("-inf")}]},
+        {"content": [{"token": "a", "logprob": value} for value in (float("nan"), 5.0, 10**400, -(10**400))]},
         {"tokens": ["a"], "token_logprobs": [None], "top_logprobs": [None]},
         {"tokens": "a", "token_logprobs": [-1.0]},
         {"content": {}},

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from backends.dialects.prompt_logprobs import FLOOR, read_scores, read_token_ids
 from backends.dialects.responses import HttpResponse
 from harness.core.vocabulary import ScoredToken
@@ -47,6 +49,32 @@ def test_an_answer_without_scores_has_none() -> None:
     assert read_scores(answer({"choices": [{"prompt_logprobs": [None]}]}), [1, 2], start=1) is None
     wrong = {"choices": [{"prompt_logprobs": [None, {"3": entry(-1, 1)}]}]}
     assert read_scores(answer(wrong), [1, 2], start=1) is None
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [
+        {"2": entry(float("nan"), 1)},
+        {"2": entry(float("inf"), 1)},
+        {"2": entry(1000.0, 1)},
+        {"2": entry(-1.0, 0)},
+        {"2": entry(-1.0, -1)},
+        {"2": entry(-1.0, 2), "3": entry(float("nan"), 1)},
+        {"2": entry(-1.0, 2), "3": {"rank": 1}},
+        {"2": entry(float("-inf"), 1)},
+    ],
+)
+def test_impossible_scores_are_none(listed: dict[str, object]) -> None:
+    """No token has a probability that is not a number or above 1, or a place before the first; the most
+    likely one is not impossible. Such scores would look like the reference's own."""
+    body = {"choices": [{"prompt_logprobs": [None, listed]}]}
+    assert read_scores(answer(body), [1, 2], start=1) is None
+
+
+def test_rounding_above_0_is_0() -> None:
+    """A server that computes in 16 bits may report a probability just above 1."""
+    body = {"choices": [{"prompt_logprobs": [None, {"2": entry(1e-5, 1)}]}]}
+    assert read_scores(answer(body), [1, 2], start=1) == (ScoredToken("t", 0.0, 1, (0.0,)),)
 
 
 def test_minus_infinity_is_the_floor() -> None:
