@@ -51,6 +51,11 @@ class PromptScorer:
         self._tokenize_url = endpoint(f"{root}?{query}" if query else root, TOKENIZE_PATH)
         self._score_url = endpoint(method.base_url, "/completions")
 
+    @property
+    def base_url(self) -> str:
+        """The address of the server."""
+        return self._method.base_url
+
     async def score(self, messages: tuple[Message, ...], reply: str, *, ended: bool, top: int) -> ScoredReply:
         """Returns the tokens of this reply with their scores.
 

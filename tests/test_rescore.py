@@ -11,12 +11,14 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 from anyio.from_thread import start_blocking_portal
 
-from backends.emulator.scoring import CHAT_TEMPLATE
+from backends.emulator.scoring import CHAT_TEMPLATE, Scorer
 from backends.emulator.server import serving
 from backends.emulator.toy_model import END_OF_REPLY
 from harness.core.emulation import Defects, Emulation
+from tests.backends import http_servers
 from tests.bots import rows
 from tests.command import Ended, lightbulb
 
@@ -138,3 +140,54 @@ def test_what_cannot_score_is_refused_with_a_sentence(tmp_path: Path) -> None:
     bots = lightbulb("rescore", tmp_path / "bots.duckdb", "--with", "m/b")
     assert bots.returncode == 2
     assert "bots returns no log-probabilities of a prompt over HTTP" in bots.stderr
+
+
+def test_a_server_that_fails_midway_loses_no_score(tmp_path: Path) -> None:
+    """The message names the method, its server and the error; the same command scores what is left."""
+    with running() as urls:
+        lightbulb("run", write_sweep(tmp_path, {"own": urls["own"]}, items=3))
+    scorer, scored, served_max = Scorer("", 0.0), 0, 2
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        nonlocal scored
+        if request.method == "GET":
+            return web.json_response({"data": []})
+        path = "/v1/completions" if request.path.endswith("/completions") else "/tokenize"
+        scored += path == "/v1/completions"
+        if scored > served_max:
+            return web.json_response({"error": {"message": "closed for today"}}, status=403)
+        return web.Response(body=scorer.answer(path, await request.read()), content_type="application/json")
+
+    with (
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(http_servers.serving(answer)) as url,
+    ):
+        failed = rescored(tmp_path, f"{url}/deeper/v1")
+        ((kept,),) = rows(tmp_path / "t.duckdb", "SELECT count(*) FROM rescores")
+        served_max = 10_000
+        ended = rescored(tmp_path, f"{url}/deeper/v1")
+    assert failed.returncode == 2
+    assert f"m/own at {url}/deeper/v1: HTTP 403: closed for today" in failed.stderr
+    assert "give the same command again" in failed.stderr
+    assert kept
+    assert ended.returncode == 0, ended.stderr
+    assert rows(tmp_path / "t.duckdb", "SELECT count(*) FROM rescores") == rows(
+        tmp_path / "t.duckdb", "SELECT count(*) FROM calls"
+    )
+
+
+def test_wrong_arguments_are_refused_before_a_request(tmp_path: Path) -> None:
+    """A store that is absent is not made; an address and a template that are none name their place."""
+    absent = lightbulb("rescore", tmp_path / "t.duckdb", "--with", "m/own")
+    assert "t.duckdb: there is no such store" in absent.stderr
+    assert not (tmp_path / "t.duckdb").exists()
+    with running() as urls:
+        lightbulb("run", write_sweep(tmp_path, {"own": urls["own"]}, items=1))
+        (tmp_path / "template.jinja").write_text("{% nonsense")
+        template = rescored(tmp_path, urls["own"])
+    address = rescored(tmp_path, "nonsense")
+    plain = rescored(tmp_path, "http://192.0.2.1/v1")
+    assert "--base-url: 'nonsense' is not a web address" in address.stderr
+    assert "--base-url: would send prompts and key unencrypted" in plain.stderr
+    assert "t.duckdb (its sweep): models.m.methods.own.chat_template" in template.stderr
+    assert {ended.returncode for ended in (absent, address, plain, template)} == {2}

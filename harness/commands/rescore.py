@@ -49,7 +49,9 @@ def rescore(
     from harness.report.weights_table import print_weights
     from harness.rescoring.rescore_store import ServerPlace, rescore_store
 
-    context = RunContext(source=store.with_suffix(".toml"), store=store, environ=os.environ, notify=notify)
+    context = RunContext(
+        source=store.with_name(f"{store.name} (its sweep)"), store=store, environ=os.environ, notify=notify
+    )
     place = ServerPlace(
         base_url=base_url, chat_template=str(chat_template.absolute()) if chat_template is not None else None
     )

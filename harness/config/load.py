@@ -281,7 +281,7 @@ def _method_contradictions(method: MethodPart, engines: Sequence[str]) -> Iterat
     if method.base_url is not None:
         yield from (
             (("base_url",), problem)
-            for problem in _bad_address(method.base_url, plain_http=method.allow_plain_http)
+            for problem in address_problems(method.base_url, plain_http=method.allow_plain_http)
         )
     for name, value in method.headers.items():
         if not _HEADER_NAME.fullmatch(name) or name.lower() in _OWN_HEADERS:
@@ -314,7 +314,7 @@ def _engine_contradictions(engine: EnginePart) -> Iterator[tuple[Key, str]]:
             )
 
 
-def _bad_address(address: str, *, plain_http: bool) -> Iterator[str]:
+def address_problems(address: str, *, plain_http: bool) -> Iterator[str]:
     """Yields what is wrong with a base URL."""
     try:
         parts = urlsplit(address)
@@ -352,7 +352,7 @@ def _emulation_contradictions(
         return
     if emulation.behind not in engines:
         yield from (
-            (("behind",), problem) for problem in _bad_address(emulation.behind, plain_http=plain_http)
+            (("behind",), problem) for problem in address_problems(emulation.behind, plain_http=plain_http)
         )
     if emulation.defects.weights_noise:
         yield ("defects", "weights_noise"), "has no effect on a real server (`behind`); leave it out"

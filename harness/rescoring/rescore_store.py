@@ -18,14 +18,14 @@ from games import GAMES
 from harness.access.connect import connector_for_all
 from harness.access.context import RunContext
 from harness.access.methods import resolved
-from harness.config.load import read_sweep, suggest
+from harness.config.load import address_problems, read_sweep, suggest
 from harness.config.sweep import MethodPart, SweepSpec
-from harness.core.errors import ContextExceeded, SpecError, TransientCallError
+from harness.core.errors import CallError, ContextExceeded, FinalCallError, SpecError, TransientCallError
 from harness.core.finish_reasons import finish_kind
 from harness.core.protocols import Clock
 from harness.core.vocabulary import Message, split_method_key
 from harness.rescoring.scores import TOP_GREEDY, TOP_SAMPLED, is_sampled, row_of
-from harness.store.file import open_to_write
+from harness.store.file import open_to_write, refuse_absent
 from harness.store.rescore_queries import StoredReply, last_sweep, replies_to_rescore, sampling_of_methods
 from harness.store.writer import StoreWriter, writing
 
@@ -60,9 +60,10 @@ class RescoreEnd:
 async def rescore_store(context: RunContext, reference: str, place: ServerPlace) -> RescoreEnd:
     """Scores the replies of all methods of the reference's model that it has not scored yet.
 
-    context     its source is a path beside which relative paths of the sweep start
+    context     relative paths of the sweep start beside its source
     reference   "model/method" of the sweep in the store
     raises      SpecError, EngineError before anything is stored, CallError, StoreError"""
+    refuse_absent(context.store)
     with open_to_write(context.store, notify=context.notify) as connection:
         spec = _restricted(last_sweep(connection), reference, context, place)
         replies = replies_to_rescore(connection, split_method_key(reference)[0], reference)
@@ -119,6 +120,8 @@ def _as_scorer(reference: str, part: MethodPart, place: ServerPlace) -> MethodPa
             "serves, or say --base-url with a vLLM server of the same weights"
         )
     if place.base_url is not None:
+        for problem in address_problems(place.base_url, plain_http=part.allow_plain_http):
+            raise SpecError(f"--base-url: {problem}")
         part = dataclasses.replace(part, base_url=place.base_url, engine=None)
     return dataclasses.replace(
         part,
@@ -175,6 +178,11 @@ class _Rescoring:
             found = await self._try(key)
         except ContextExceeded:
             self.too_long += len(equal)
+        except CallError as error:
+            raise FinalCallError(
+                f"{self.reference} at {self.scorer.base_url}: {str(error).rstrip('.')}; the scores until now are in "
+                f"{self.context.store}: correct this, and give the same command again to go on"
+            ) from error
         else:
             await self.writer.put(
                 *(

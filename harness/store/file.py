@@ -60,7 +60,7 @@ def open_to_read(path: Path) -> Iterator[Readable]:
     A store of an earlier version is not changed; a column that it lacks reads as NULL.
 
     raises   StoreError; inside the block DuckDB's errors become StoreErrors too"""
-    _refuse_absent(path)
+    refuse_absent(path)
     with ExitStack() as stack:
         stack.enter_context(translated(path))
         try:
@@ -77,7 +77,7 @@ def open_to_read(path: Path) -> Iterator[Readable]:
 @contextmanager
 def open_to_copy(path: Path, folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """Opens a store that no run holds, to copy its tables into files of this folder."""
-    _refuse_absent(path)
+    refuse_absent(path)
     with translated(path):
         connection = duckdb.connect(str(path.absolute()), read_only=True, config=_NO_EXTENSIONS)
         try:
@@ -103,7 +103,7 @@ def open_to_merge(target: Path, sources: Sequence[Path]) -> Iterator[duckdb.Duck
             for statement in schema.statements():
                 connection.execute(statement)
             for number, source in enumerate(sources):
-                _refuse_absent(source)
+                refuse_absent(source)
                 name = str(source.absolute()).replace("'", "''")
                 with translated(source):
                     connection.execute(f"ATTACH '{name}' AS {source_name(number)} (READ_ONLY)")
@@ -129,7 +129,8 @@ def open_plain(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         yield connection
 
 
-def _refuse_absent(path: Path) -> None:
+def refuse_absent(path: Path) -> None:
+    """Raises StoreError if there is no such file: opening it to write would make an empty store."""
     if not path.exists():
         raise StoreError(
             f"{path}: there is no such store; make one with `lightbulb run SWEEP.toml`, or name another"
