@@ -255,7 +255,7 @@ def check(
     add no prompt of its own, keep the whole context, keep thoughts out of replies, and reply the same under
     load? The command says before and after what this costs.
 
-    Example: lightbulb check bench/sweeps/emulated.toml"""
+    Example: lightbulb check mine.toml"""
     from harness.access.context import RunContext, default_store_path
     from harness.checking.check_sweep import check_sweep, expected_costs
     from harness.core.event_loop import run_async

@@ -42,10 +42,10 @@ def watch_init(
     """Find the prompts that watch each access method of a sweep best, and write them into a file: those whose
     answer at temperature 0 flips, else those whose first two tokens are nearly as likely, else random ones.
 
-    Example: lightbulb watch init bench/sweeps/emulated.toml"""
+    Example: lightbulb watch init mine.toml"""
     from harness.access.context import RunContext
     from harness.core.event_loop import run_async
-    from harness.watching.panel import refuse_existing, write_panels
+    from harness.watching.panel import refuse_unwritable, write_panels
     from harness.watching.watch_sweep import init_watch
 
     spec = load(sweep)
@@ -53,7 +53,7 @@ def watch_init(
     context = RunContext(
         source=sweep, store=_default_store(sweep, spec.name), environ=os.environ, notify=notify
     )
-    refuse_existing(target)
+    refuse_unwritable(target)
     methods = sum(part.bots is None for _, part in spec.methods().values())
     notify(f"at most {methods * calls:,} one-token calls ({methods} access methods)")
     found = run_async(lambda: init_watch(spec, context, calls_max=calls, seed=seed))
@@ -68,7 +68,8 @@ def watch_init(
         notify(failure)
     spent = sum(one.calls for one in found.panels)
     if found.panels:
-        notify(f"{spent:,} calls; the panel is in {target}. Every day: lightbulb watch run {sweep}")
+        named = f" --panel {target}" if panel else ""
+        notify(f"{spent:,} calls; the panel is in {target}. Every day: lightbulb watch run {sweep}{named}")
     raise typer.Exit(FAILED if found.failures or not found.panels else 0)
 
 
@@ -88,7 +89,7 @@ def watch_run(
     """Ask each access method its panel once, keep the answers in a store, and compare the day with earlier
     ones. Run it once a day, by cron or a timer; calls of one date (UTC) are one day.
 
-    Example: lightbulb watch run bench/sweeps/emulated.toml --fail-on-difference"""
+    Example: lightbulb watch run mine.toml --fail-on-difference"""
     from harness.access.context import RunContext
     from harness.analysis.store_watch import store_watch
     from harness.core.event_loop import run_async
@@ -105,6 +106,8 @@ def watch_run(
     for day in played:
         if day.failed or not day.calls:
             notify(f"{day.method}: {day.failed} of {day.calls} calls failed: {day.why}")
+    if all(day.failed == day.calls for day in played):
+        raise typer.Exit(FAILED)  # there is no day to compare
     found = store_watch(context.store, days_mean=days_mean)
     print_result(found, print_drift, as_json=as_json)
     if fail_on_difference and any(one.replies.days[-1].alarm for one in found):

@@ -6,8 +6,9 @@ Source: the idea of border inputs, whose answer at temperature 0 flips between r
 
 from __future__ import annotations
 
+import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -44,6 +45,7 @@ class MethodPanel:
 
 
 _PANELS = TypeAdapter(tuple[MethodPanel, ...])
+_ANEW = "delete the file, and make it anew: lightbulb watch init SWEEP.toml"
 
 
 def flip_share(answers: Sequence[str]) -> float:
@@ -65,22 +67,20 @@ def choose_panel(
     kind: Kind
     if len(border) >= BORDER_MIN:
         kind, prompts = "border", border[:PROMPTS_MAX]
-        repeats = min(REPEATS_MAX, CALLS_A_DAY // len(prompts))
         found = f"the answer to {len(border)} of {len(answers)} prompts flips at temperature 0"
     elif margins:
         kind, prompts = "margin", sorted(margins, key=margins.__getitem__)[:PROMPTS_MAX]
-        repeats = CALLS_A_DAY // len(prompts)
         found = (
             f"the answer to {len(border)} of {len(answers)} prompts flips, so these are the prompts with the "
             f"smallest margins between the first two tokens, up to {margins[prompts[-1]]:.3f}"
         )
-        repeats = min(REPEATS_MAX, repeats)
     else:
-        kind, prompts, repeats = "random", list(answers)[:CALLS_A_DAY], 1
+        kind, prompts = "random", list(answers)[:CALLS_A_DAY]
         found = (
             f"the answer to {len(border)} of {len(answers)} prompts flips and no log-probabilities are given, so "
             "these are random prompts; they show large changes only"
         )
+    repeats = 1 if kind == "random" else min(REPEATS_MAX, CALLS_A_DAY // len(prompts))
     sentence = (
         f"{method}: {found}. A day has {len(prompts) * repeats} one-token calls ({len(prompts)} prompts)."
     )
@@ -92,29 +92,58 @@ def choose_panel(
 def write_panels(path: Path, panels: Sequence[MethodPanel]) -> None:
     """Writes the panels to a new file.
 
-    raises  SpecError if the file exists"""
-    refuse_existing(path)
-    path.write_bytes(orjson.dumps([asdict(panel) for panel in panels], option=orjson.OPT_INDENT_2) + b"\n")
+    raises  SpecError if the file exists or cannot be written"""
+    refuse_unwritable(path)
+    try:
+        path.write_bytes(
+            orjson.dumps([asdict(panel) for panel in panels], option=orjson.OPT_INDENT_2) + b"\n"
+        )
+    except OSError as error:
+        path.unlink(missing_ok=True)  # a part of a panel is none
+        raise SpecError(
+            f"{path}: cannot be written ({error.strerror}); correct this, and search again"
+        ) from error
 
 
-def refuse_existing(path: Path) -> None:
-    """Raises SpecError if the file exists: days of another panel cannot be compared with those before."""
+def refuse_unwritable(path: Path) -> None:
+    """Raises SpecError if the folder takes no file, or the file exists: days of another panel cannot be
+    compared with those before."""
     if path.exists():
         raise SpecError(
             f"{path}: there is a panel already, and days of another one cannot be compared with its days; "
             "delete the file, or name another with --panel"
+        )
+    if not os.access(path.absolute().parent, os.W_OK):
+        raise SpecError(
+            f"{path}: cannot be written: its folder is absent or read-only; name another file with --panel"
         )
 
 
 def read_panels(path: Path) -> tuple[MethodPanel, ...]:
     """Returns the panels in this file.
 
-    raises  SpecError if there is no such file, or it is no panel"""
+    raises  SpecError if there is no such file, or it does not contain panels that can be played"""
     try:
-        return _PANELS.validate_json(path.read_bytes())
+        panels = _PANELS.validate_json(path.read_bytes())
     except FileNotFoundError as error:
         raise SpecError(f"{path}: there is no such file; lightbulb watch init SWEEP.toml makes it") from error
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise SpecError(f"{path}: {place}: {first['msg']}; make it anew: lightbulb watch init") from error
+        place = "".join(f"{key}: " for key in (".".join(map(str, first["loc"])),) if key)
+        raise SpecError(f"{path}: {place}{first['msg']}; {_ANEW}") from error
+    for problem in _problems(panels):
+        raise SpecError(f"{path}: {problem}; {_ANEW}")
+    return panels
+
+
+def _problems(panels: Sequence[MethodPanel]) -> Iterator[str]:
+    """Yields what would send other calls than a search allows, or call two panels one."""
+    if not panels:
+        yield "has no panel"
+    methods = Counter(panel.method for panel in panels)
+    yield from (f"has {count} panels of {method}" for method, count in methods.items() if count > 1)
+    for panel in panels:
+        if len(set(panel.prompts)) < len(panel.prompts):
+            yield f"the panel of {panel.method} has one prompt twice"
+        if (calls := len(panel.prompts) * panel.repeats) > CALLS_A_DAY:
+            yield f"the panel of {panel.method} has {calls:,} calls a day, more than {CALLS_A_DAY}"

@@ -38,7 +38,7 @@ async def find_panel(
 
     candidates   asked in this order
     calls_max    one-token calls at most
-    raises       SpecError if no answer has text"""
+    raises       SpecError if no call has a reply, or no reply has text"""
     answers: dict[str, list[str]] = {}
     margins: dict[str, float] = {}
     calls = 0
@@ -57,10 +57,12 @@ async def find_panel(
     first = candidates[: int(FIRST_SHARE * calls_max) // TRIES]
     for start in range(0, len(first), CHUNK):
         await take(first[start : start + CHUNK], TRIES)
+        if not answers:
+            raise SpecError(f"{method}: none of {calls} one-token calls has a reply")
         if not any(any(texts) for texts in answers.values()):
             raise SpecError(
-                f"{method}: no one-token reply of {calls} has text; thoughts come first, or the calls failed: "
-                "lightbulb check says more"
+                f"{method}: no one-token reply of {calls} has text, as with a model that thinks first; lightbulb "
+                "check says more"
             )
         if len(_flipping(answers)) >= ENOUGH:
             break

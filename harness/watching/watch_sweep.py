@@ -25,7 +25,7 @@ from harness.core.vocabulary import Message, Sampling, digest
 from harness.scheduler.call import Caller
 from harness.scheduler.spending import SpendingBudget
 from harness.store.file import open_to_write
-from harness.store.writer import writing
+from harness.store.writer import StoreWriter, writing
 from harness.watching.candidates import candidates
 from harness.watching.panel import MethodPanel
 from harness.watching.search import TRIES, FirstToken, find_panel
@@ -66,7 +66,8 @@ async def init_watch(spec: SweepSpec, context: RunContext, *, calls_max: int, se
         try:
             panels[name] = await find_panel(name, prompts, asking.first_tokens, calls_max=calls_max)
         except SpecError as error:
-            failures[name] = str(error)
+            why = f"; the last failed call: {asking.why}" if asking.why else ""
+            failures[name] = f"{error}{why}"
 
     for name, (_, part) in spec.methods().items():
         if part.bots is not None:
@@ -85,8 +86,9 @@ async def init_watch(spec: SweepSpec, context: RunContext, *, calls_max: int, se
 async def play_watch_day(
     spec: SweepSpec, context: RunContext, panels: Sequence[MethodPanel]
 ) -> tuple[WatchDay, ...]:
-    """Asks each method its panel once, and writes the rows into the context's store.
+    """Asks each method its panel once, and writes the rows of each method as soon as all its calls ended.
 
+    The store is opened before the first call.
     raises  SpecError if a panel's method is not in the sweep; EngineError, StoreError"""
     unknown = [panel.method for panel in panels if panel.method not in spec.methods()]
     if unknown:
@@ -96,18 +98,19 @@ async def play_watch_day(
         )
     rows: dict[str, list[ProbeRecord]] = {}
 
-    async def play(panel: MethodPanel, asking: Asking) -> None:
+    async def play(panel: MethodPanel, asking: Asking, writer: StoreWriter) -> None:
         rows[panel.method] = await asking.rows(panel.prompts, panel.repeats, logprobs=None)
+        await writer.put(*rows[panel.method])
 
-    async with asking_methods(spec, context) as (lost, open_methods):
-        async with anyio.create_task_group() as tasks:
+    with open_to_write(context.store, notify=context.notify) as connection:
+        async with (
+            writing(connection, context.store) as writer,
+            asking_methods(spec, context) as (lost, open_methods),
+            anyio.create_task_group() as tasks,
+        ):
             for panel in panels:
                 if panel.method in open_methods:
-                    tasks.start_soon(play, panel, open_methods[panel.method])
-    with open_to_write(context.store) as connection:
-        async with writing(connection, context.store) as writer:
-            for own in rows.values():
-                await writer.put(*own)
+                    tasks.start_soon(play, panel, open_methods[panel.method], writer)
     return tuple(_day(panel.method, rows.get(panel.method, []), lost.get(panel.method)) for panel in panels)
 
 
@@ -125,7 +128,8 @@ def _day(method: str, rows: Sequence[ProbeRecord], lost: str | None) -> WatchDay
 class Asking:
     """One method that answers one-token calls.
 
-    states_logprobs   whether log-probabilities are asked for; it becomes false when they are refused"""
+    states_logprobs   whether log-probabilities are asked for; it becomes false when they are refused
+    why               the error of the last call without a reply; None: each has one"""
 
     target: CheckTarget
     caller: Caller
@@ -133,6 +137,7 @@ class Asking:
     check_at: float
     states_logprobs: bool = True
     asked: int = 0
+    why: str | None = None
 
     async def first_tokens(self, prompts: Sequence[str], tries: int) -> dict[str, list[FirstToken]]:
         """Returns prompt -> the first tokens that came. See search.AskTokens."""
@@ -143,7 +148,9 @@ class Asking:
         found: dict[str, list[FirstToken]] = {prompt: [] for prompt in prompts}
         of_name = {prompt_name(prompt): prompt for prompt in prompts}
         for row in rows:
-            if row.reply is not None:
+            if row.reply is None:
+                self.why = row.error_text
+            else:
                 margin = _margin(self.kept.logprobs.get(f"{row.kind} {row.name} {row.number}"))
                 found[of_name[row.name]].append(FirstToken(row.reply, margin))
         return found

@@ -7,9 +7,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
+from aiohttp import web
+from anyio.from_thread import start_blocking_portal
 
 from harness.store.file import open_to_read
 from harness.store.reader import probes
+from tests.backends import http_servers
 from tests.bots import rows
 from tests.command import lightbulb
 
@@ -123,3 +126,34 @@ def test_methods_that_cannot_be_watched_are_named(tmp_path: Path) -> None:
     assert len(ran.stdout.splitlines()) == 2
     assert "m/own: not watched, because bots play in this process" in ran.stderr
     assert "m/thinking: no one-token reply of 48 has text" in ran.stderr
+
+
+def test_no_call_is_made_whose_answer_cannot_be_kept(tmp_path: Path) -> None:
+    """A panel and a store that cannot be written are refused before the first call. A day without an answer
+    ends with 3, and its message has the error."""
+    asked = 0
+
+    async def refuse(request: web.Request) -> web.StreamResponse:
+        nonlocal asked
+        asked += 1
+        return web.json_response({"error": {"message": "no such key"}}, status=401)
+
+    panel = {"method": "m/a", "kind": "random", "prompts": ["Hi"], "repeats": 1, "calls": 1, "sentence": "s"}
+    (tmp_path / "s.watch.json").write_text(json.dumps([panel]))
+    sweep = tmp_path / "s.toml"
+    with (
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(http_servers.serving(refuse)) as url,
+    ):
+        sweep.write_text(f'name = "w"\n[games.taboo]\nitems = 1\n[models.m.methods.a]\nbase_url = "{url}"\n')
+        init = lightbulb("watch", "init", sweep, "--panel", tmp_path / "absent" / "p.json")
+        run = lightbulb("watch", "run", sweep, "--store", tmp_path / "absent" / "w.duckdb")
+        assert asked == 0
+        assert (init.returncode, run.returncode) == (2, 2)
+        assert "p.json: cannot be written" in init.stderr
+        assert "w.duckdb" in run.stderr
+        day = lightbulb("watch", "run", sweep)
+        search = lightbulb("watch", "init", sweep, "--panel", tmp_path / "p.json", "--calls", "30")
+    assert (day.returncode, search.returncode) == (3, 3)
+    assert "m/a: 1 of 1 calls failed: HTTP 401: no such key" in day.stderr
+    assert "the last failed call: HTTP 401: no such key" in search.stderr

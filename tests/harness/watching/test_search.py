@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -13,6 +14,7 @@ from harness.core.errors import SpecError
 from harness.watching.candidates import candidates
 from harness.watching.panel import MethodPanel, choose_panel, read_panels, write_panels
 from harness.watching.search import FirstToken, find_panel
+from tests.disk import small_disk
 
 PROMPTS = candidates(0, 1000)
 
@@ -89,6 +91,46 @@ def test_a_model_whose_first_token_is_no_text_is_refused() -> None:
     model = Model(border=None, text="")
     with pytest.raises(SpecError, match="no one-token reply of 300 has text"):
         found(model)
+
+
+def test_a_server_that_gives_no_reply_is_named(tmp_path: Path) -> None:
+    """The search ends after the first candidates and does not blame thoughts."""
+
+    class Silent(Model):
+        async def ask(self, prompts: Sequence[str], tries: int) -> dict[str, list[FirstToken]]:
+            return {prompt: [] for prompt in prompts}
+
+    with pytest.raises(SpecError, match="m/a: none of 300 one-token calls has a reply"):
+        found(Silent(border=None))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda panel: [], "has no panel"),
+        (lambda panel: [panel, panel], "has 2 panels of m/a"),
+        (lambda panel: [replace(panel, prompts=("a", "b", "a"))], "one prompt twice"),
+        (lambda panel: [replace(panel, repeats=11, prompts=panel.prompts[:20])], "220 calls a day"),
+    ],
+)
+def test_a_panel_that_was_edited_badly_is_refused(
+    change: Callable[[MethodPanel], list[MethodPanel]], words: str, tmp_path: Path
+) -> None:
+    """No file makes a day dearer than a search allows, or plays one method twice."""
+    write_panels(tmp_path / "w.json", change(found(Model(border=20))))
+    with pytest.raises(SpecError, match=words):
+        read_panels(tmp_path / "w.json")
+
+
+def test_a_panel_that_cannot_be_written_leaves_no_file(tmp_path: Path) -> None:
+    """A file that is not whole would stop the next search; a folder that is absent is named."""
+    with small_disk(tmp_path / "disk", megabytes=1) as _:
+        (tmp_path / "disk" / "full").write_bytes(b"x" * (1 << 20))
+        with pytest.raises(SpecError, match="No space left"):
+            write_panels(tmp_path / "disk" / "w.json", [found(Model(border=20))])
+        assert not (tmp_path / "disk" / "w.json").exists()
+    with pytest.raises(SpecError, match="its folder is absent or read-only"):
+        write_panels(tmp_path / "absent" / "w.json", [found(Model(border=20))])
 
 
 def test_few_flips_are_no_border_panel() -> None:
