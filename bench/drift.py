@@ -9,15 +9,14 @@ a direction of its own; on weekends in one direction. A model of data, not data.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from multiprocessing import Pool
 from multiprocessing.pool import Pool as PoolType
 
 import numpy as np
 
-from harness.audit.replies.drift import DAYS_MEAN, judge_days
-from harness.core.seeds import derive_seed
-from tests.harness.audit.services import Service, panel_of
+from bench.simulated_days import SimulatedRun, alarm_days, false_alarm_cells, first_alarm
+from harness.audit.replies.drift import judge_days
+from tests.harness.audit.services import Service
 
 BASELINE = 14
 SWAPS = ((10, 30), (3, 30), (1, 30), (1, 60))  # replies a prompt, asks
@@ -48,26 +47,13 @@ def main() -> None:
         false_alarm_table(options.runs, options.days, pool)
 
 
-def _alarms(job: tuple[Service, int, str, int]) -> list[int]:
-    """Returns the days of alarms, from 0, of one run of so many days."""
-    service, days, stream, run = job
-    rng = np.random.default_rng(derive_seed(1, "drift", stream, run))
-    panel, weekend = panel_of(service, days, rng, first_weekday=run % 7)
-    found = judge_days(panel, weekend, [""] * days, DAYS_MEAN)
-    return [place for place, day in enumerate(found) if day.alarm]
-
-
-def _first_alarm(job: tuple[Service, int, str, int]) -> int | None:
-    """Returns the day of the first alarm of one run, from 1; only as many days are compared as it takes."""
-    service, days, stream, run = job
-    rng = np.random.default_rng(derive_seed(1, "drift", stream, run))
-    panel, weekend = panel_of(service, days, rng, first_weekday=run % 7)
-    for length in (days // 9, days // 3, days):
-        first = panel.of_days(np.arange(days) < length)
-        for number, day in enumerate(judge_days(first, weekend[:length], [""] * length, DAYS_MEAN), 1):
-            if day.alarm:
-                return number
-    return None
+def _runs(service: Service, days: int, stream: str, runs: int) -> list[SimulatedRun]:
+    return [
+        SimulatedRun(
+            service=service, days=days, judge=judge_days, bench="drift", stream=stream, number=number
+        )
+        for number in range(runs)
+    ]
 
 
 def swap_table(runs: int, pool: PoolType) -> None:
@@ -87,8 +73,8 @@ def swap_table(runs: int, pool: PoolType) -> None:
                 swapped_on=BASELINE,
                 repeat_share=unchanged,
             )
-            jobs = [(service, BASELINE + 7, f"swap {replies} {asks} {unchanged}", run) for run in range(runs)]
-            found = pool.map(_alarms, jobs)
+            stream = f"swap {replies} {asks} {unchanged}"
+            found = pool.map(alarm_days, _runs(service, BASELINE + 7, stream, runs))
             seen = (
                 np.mean([BASELINE in days for days in found]),
                 np.mean([any(day >= BASELINE for day in days) for days in found]),
@@ -99,9 +85,7 @@ def swap_table(runs: int, pool: PoolType) -> None:
 
 
 def false_alarm_table(runs: int, days: int, pool: PoolType) -> None:
-    """Prints the mean days to the first false alarm, where a run without one counts as its length, so that
-    this mean is a lower bound; and its estimate if alarms came at a constant rate: all days before an alarm
-    or the end, over the alarms."""
+    """Prints how many days pass until a false alarm. See false_alarm_cells."""
     print(f"\n### No change ({runs} runs a row of {days} days; total variation .05 a day)\n")
     print(
         "| replies | days vary | on weekends | days to the first, at least | at a constant rate "
@@ -111,22 +95,14 @@ def false_alarm_table(runs: int, days: int, pool: PoolType) -> None:
     for shape, services in QUIET.items():
         for service in services:
             stream = f"none {service.replies} {service.weekend_variation} {shape}"
-            jobs = [(service, days, stream, run) for run in range(runs)]
-            found = pool.map(_first_alarm, jobs, chunksize=1)
-            print(f"| {' | '.join(_quiet_cells(service, shape, days, found))} |", flush=True)
-
-
-def _quiet_cells(service: Service, shape: str, days: int, found: Sequence[int | None]) -> Sequence[str]:
-    first = np.array([day or days for day in found])
-    alarmed = sum(day is not None for day in found)
-    return (
-        str(service.replies),
-        shape,
-        f"{service.weekend_variation:g}",
-        f"{first.mean():,.0f}",
-        f"{first.sum() / max(alarmed, 1):,.0f}",
-        f"{(first <= 30).sum()}, {alarmed} of {len(found)}",
-    )
+            found = pool.map(first_alarm, _runs(service, days, stream, runs), chunksize=1)
+            cells = (
+                str(service.replies),
+                shape,
+                f"{service.weekend_variation:g}",
+                *false_alarm_cells(found, days),
+            )
+            print(f"| {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -15,10 +15,9 @@ from multiprocessing.pool import Pool as PoolType
 
 import numpy as np
 
-from harness.audit.replies.drift import DAYS_MEAN
+from bench.simulated_days import SimulatedRun, alarm_days, false_alarm_cells, first_alarm
 from harness.audit.replies.token_days import judge_token_days
-from harness.core.seeds import derive_seed
-from tests.harness.audit.services import Service, panel_of
+from tests.harness.audit.services import Service
 
 BASELINE = 14
 AFTER = 14  # days after a change within which it can be seen
@@ -53,26 +52,13 @@ def main() -> None:
         false_alarm_table(options.runs, options.days, pool)
 
 
-def _alarm_days(job: tuple[Service, int, str, int]) -> list[int]:
-    """Returns the days of alarms, from 0, of one run of so many days."""
-    service, days, stream, run = job
-    rng = np.random.default_rng(derive_seed(1, "watch", stream, run))
-    panel, weekend = panel_of(service, days, rng, first_weekday=run % 7)
-    found = judge_token_days(panel, weekend, [""] * days, DAYS_MEAN)
-    return [place for place, day in enumerate(found) if day.alarm]
-
-
-def _first_alarm(job: tuple[Service, int, str, int]) -> int | None:
-    """Returns the day of the first alarm of one run, from 1; only as many days are compared as it takes."""
-    service, days, stream, run = job
-    rng = np.random.default_rng(derive_seed(1, "watch", stream, run))
-    panel, weekend = panel_of(service, days, rng, first_weekday=run % 7)
-    for length in (days // 9, days // 3, days):
-        first = panel.of_days(np.arange(days) < length)
-        for number, day in enumerate(judge_token_days(first, weekend[:length], [""] * length, DAYS_MEAN), 1):
-            if day.alarm:
-                return number
-    return None
+def _runs(service: Service, days: int, stream: str, runs: int) -> list[SimulatedRun]:
+    return [
+        SimulatedRun(
+            service=service, days=days, judge=judge_token_days, bench="watch", stream=stream, number=number
+        )
+        for number in range(runs)
+    ]
 
 
 def change_table(runs: int, pool: PoolType) -> None:
@@ -88,8 +74,7 @@ def change_table(runs: int, pool: PoolType) -> None:
             swapped_on=BASELINE,
             swapped_share=share,
         )
-        jobs = [(service, BASELINE + AFTER, f"{name}", run) for run in range(runs)]
-        found = pool.map(_alarm_days, jobs)
+        found = pool.map(alarm_days, _runs(service, BASELINE + AFTER, name, runs))
         within = [
             np.mean([any(BASELINE <= day < BASELINE + days for day in alarms) for alarms in found])
             for days in (1, 2, AFTER)
@@ -99,21 +84,13 @@ def change_table(runs: int, pool: PoolType) -> None:
 
 
 def false_alarm_table(runs: int, days: int, pool: PoolType) -> None:
-    """Prints the mean days to the first false alarm, where a run without one counts as its length, so that
-    this mean is a lower bound."""
+    """Prints how many days pass until a false alarm. See false_alarm_cells."""
     print(f"\n### No change ({runs} runs a row of {days} days)\n")
     print("| days vary | days to the first, at least | at a constant rate | runs with one in 30 days, ever |")
     print("|---|---|---|---|")
     for shape, service in QUIET.items():
-        jobs = [(service, days, f"none {shape}", run) for run in range(runs)]
-        found = pool.map(_first_alarm, jobs, chunksize=1)
-        first = np.array([day or days for day in found])
-        alarmed = sum(day is not None for day in found)
-        print(
-            f"| {shape} | {first.mean():,.0f} | {first.sum() / max(alarmed, 1):,.0f} "
-            f"| {(first <= 30).sum()}, {alarmed} of {runs} |",
-            flush=True,
-        )
+        found = pool.map(first_alarm, _runs(service, days, f"none {shape}", runs), chunksize=1)
+        print(f"| {shape} | {' | '.join(false_alarm_cells(found, days))} |", flush=True)
 
 
 if __name__ == "__main__":
