@@ -26,6 +26,7 @@ _NO_EXTENSIONS: dict[str, bool | str | int | float | list[str]] = {
     "python_scan_all_frames": False,
 }
 _CLOSED = {**_NO_EXTENSIONS, "enable_external_access": False, "lock_configuration": True}
+_DISK_FULL = "No space left on device"  # the words of ENOSPC
 _DAMAGED = re.compile(r"Could not read enough bytes|[Cc]orrupt|checksum|[Ss]erializ|INTERNAL|FATAL")
 
 
@@ -193,6 +194,8 @@ def _store_error(path: Path, error: duckdb.Error) -> StoreError:
         return StoreInUse(f"{path}: is in use by {name}; wait until it ends, or stop it")
     if "not a valid DuckDB" in text or "external extensions is disabled" in text:
         return StoreError(f"{path}: is not a DuckDB file; name another")
+    if _DISK_FULL in line:
+        return StoreError(f"{path}: cannot be written: {line}; free space on this disk, and try again")
     if isinstance(error, duckdb.InternalException | duckdb.FatalException) or _DAMAGED.search(line):
         return StoreError(
             f"{path}: the file is damaged: {line}. Use a backup of it, or start a new store by another name"

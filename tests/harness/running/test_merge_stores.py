@@ -20,6 +20,7 @@ from harness.store.file import open_to_write
 from harness.store.writer import write_batch
 from tests.bots import RESULTS, rows
 from tests.command import lightbulb
+from tests.disk import small_disk
 
 OLD = Path(__file__).parents[2] / "data" / "store_0_1_0"
 SWEEP = """
@@ -281,6 +282,20 @@ def _other_rows(method: str, *, at: float) -> list[Record]:
         error_text=None,
     )
     return [event, event, stage, request, average, probe]
+
+
+def test_a_full_disk_is_named_and_leaves_no_file(tmp_path: Path) -> None:
+    """The disk is to blame, not the file; the same command merges once there is space."""
+    parts = [played(tmp_path, "a"), played(tmp_path, "b", first="other")]
+    target = tmp_path / "disk" / "all.duckdb"
+    with small_disk(target.parent, megabytes=1) as grow:
+        full = lightbulb("merge", *parts, "-o", target)
+        assert full.returncode == 2
+        assert "No space left on device; free space on this disk" in full.stderr
+        assert "damaged" not in full.stderr
+        assert list(target.parent.iterdir()) == []
+        grow(64)
+        assert lightbulb("merge", *parts, "-o", target).returncode == 0
 
 
 def test_a_store_of_0_1_0_is_merged(tmp_path: Path) -> None:
