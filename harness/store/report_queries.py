@@ -155,8 +155,9 @@ def sweep_lines(connection: Readable) -> tuple[SweepLine, ...]:
 def method_tallies(connection: Readable) -> tuple[MethodTally, ...]:
     """Returns the counts of every access method, in the order of the sweeps."""
     facts = connection.execute("""
-        SELECT method, model, provider, dialect, base_url, sampling_json FROM methods
-        QUALIFY run_id = max(run_id) OVER (PARTITION BY method) ORDER BY rowid""").fetchall()
+        SELECT method, model, provider, dialect, base_url, sampling_json
+        FROM (SELECT *, row_number() OVER () AS place FROM methods)
+        QUALIFY run_id = max(run_id) OVER (PARTITION BY method) ORDER BY place""").fetchall()
     columns = connection.execute(
         "SELECT column_name FROM duckdb_columns() WHERE table_name = 'calls'"
     ).fetchall()

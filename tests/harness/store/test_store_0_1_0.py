@@ -29,7 +29,8 @@ def store(tmp_path: Path) -> Path:
 
 
 def test_it_is_read_without_a_change(store: Path) -> None:
-    """Scores, transcripts, an export and every table are readable; no byte of the file changes."""
+    """Scores, verdicts, transcripts, a report, an export and every table are readable; no byte of the file
+    changes."""
     before = store.read_bytes()
     with open_to_read(store) as connection:
         for name in [*schema.TABLES.values(), *schema.VIEWS]:
@@ -40,6 +41,8 @@ def test_it_is_read_without_a_change(store: Path) -> None:
     assert {part["model"] for part in json.loads(scores.stdout)} == {"bots", "toy"}
     for arguments in (
         ("show", store, episode),
+        ("audit", store),
+        ("report", store, "-o", store.parent / "report.html"),
         ("export", store, "--as", "parquet", "-o", store.parent / "tables"),
     ):
         ended = lightbulb(*arguments)
