@@ -42,6 +42,7 @@ TUNABLE = frozenset(
     }
 )
 
+PACE_OF_PLAYERS = frozenset({"quotas", "latency", "latency_s", "faults"})  # keys of `bots` and `emulator`
 ONE_SESSION = {"sessions": 1}  # of stores that are older than sessions
 KEEP_REPEATS = "the repeats are already assigned to sessions: restore the old number, or use another --store"
 KEEP_DECISIONS = (
@@ -113,14 +114,13 @@ def changed_keys(place: Key, was: Mapping[str, Any], now: Mapping[str, Any]) -> 
 def _same_identity(name: str, before: Any, now: Any) -> bool:
     if name == "base_url":  # the port of a server on this machine may change
         return on_this_machine(before) and on_this_machine(now)
-    return name == "emulator" and identity_of(before) == identity_of(now)
+    return name in {"bots", "emulator"} and identity_of(before) == identity_of(now)
 
 
-def identity_of(emulator: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Returns what makes an emulated model what it is: everything but its quotas, latency and faults."""
-    return {
-        key: value for key, value in (emulator or {}).items() if key not in ("quotas", "latency", "faults")
-    }
+def identity_of(player: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Returns what makes bots or an emulated model what they are: everything but quotas, latency and
+    faults."""
+    return {key: value for key, value in (player or {}).items() if key not in PACE_OF_PLAYERS}
 
 
 def spec_json(spec: SweepSpec) -> str:

@@ -177,10 +177,11 @@ def stored_sweeps(connection: Readable) -> list[SweepRecord]:
 
 
 def latest_spec(connection: Readable) -> tuple[int, dict[str, object]]:
-    """Returns the number of sweeps and imports in this store, and the last one's specification; empty if
-    there is none."""
-    rows = connection.execute("SELECT spec_json FROM sweeps ORDER BY run_id").fetchall()
-    return len(rows), orjson.loads(rows[-1][0]) if rows else {}
+    """Returns the number of sweeps and imports in this store, and the last sweep's specification; the last
+    import's if there is no sweep, empty if there is neither."""
+    rows = connection.execute("SELECT spec_json FROM sweeps ORDER BY run_id DESC").fetchall()
+    specs = [orjson.loads(spec_json) for (spec_json,) in rows]
+    return len(specs), next((spec for spec in specs if "models" in spec), specs[0] if specs else {})
 
 
 def stored_draws(connection: Readable) -> dict[str, str | None]:

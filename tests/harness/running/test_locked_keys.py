@@ -38,3 +38,19 @@ def test_an_engine_stays_what_it_is(tmp_path: Path) -> None:
         SpecError, match=r"a\.engine\.dtype: was 'float32' when this store was made and is 'bfloat16' now"
     ):
         changed("bfloat16", 3)
+
+
+def test_bots_may_become_faster_but_not_better() -> None:
+    """The latency of bots may change over a store that is begun; another skill makes another method."""
+    sweeps = {
+        (latency_s, skill): parse_sweep(
+            SWEEP + f"bots = {{ latency_s = {latency_s}, skill = {skill} }}",
+            source="s",
+            known_games=["taboo"],
+        )
+        for latency_s, skill in ((0.5, 0.8), (0.0, 0.8), (0.5, 0.9))
+    }
+    earlier = orjson.loads(spec_json(sweeps[0.5, 0.8]))
+    refuse_changes(sweeps[0.0, 0.8], Path("s"), earlier)
+    with pytest.raises(SpecError, match=r"a\.bots: was .* when this store was made"):
+        refuse_changes(sweeps[0.5, 0.9], Path("s"), earlier)

@@ -63,3 +63,25 @@ def test_it_is_continued_and_audited(store: Path) -> None:
     assert audit.returncode == 0, audit.stderr
     (model,) = json.loads(audit.stdout)
     assert {"bots/good", "bots/sloppy"} <= {one["method"] for one in model["scores"]["methods"]}
+
+
+def test_its_decisions_hold_after_the_import(store: Path) -> None:
+    """The last row of its sweeps is an import's; another margin than that of its run is refused all the
+    same."""
+    sweep = store.with_suffix(".toml")
+    sweep.write_text(sweep.read_text() + "[audit]\nmargin = 50.0\n")
+    ended = lightbulb("run", sweep)
+    assert ended.returncode == 2
+    assert "audit.margin: was 3.0 when this store was made and is 50.0 now" in ended.stderr
+    sweep.write_text(sweep.read_text().replace("skill = 0.8", "skill = 0.9").replace("= 50.0", "= 3.0"))
+    assert "models.bots.methods.good.bots: was" in lightbulb("run", sweep).stderr
+
+
+def test_it_is_merged_with_its_continued_copy(store: Path) -> None:
+    """Its bots answered later than those of the run that continues the copy; merged, the two are the copy."""
+    old, both = store.with_name("old.duckdb"), store.with_name("both.duckdb")
+    shutil.copy(store, old)
+    assert lightbulb("run", store.with_suffix(".toml")).returncode == 0
+    merged = lightbulb("merge", old, store, "-o", both)
+    assert merged.returncode == 0, merged.stderr
+    assert rows(both, RESULTS) == rows(store, RESULTS)
