@@ -41,7 +41,7 @@ class MethodTally:
 
     prompt_tokens, completion_tokens   as the provider reported; None if it reported none
     cost_usd      None if no price is known
-    busy_s        from the first call sent to the last reply
+    busy_s        from the first call sent to the last reply, summed over runs
     latency_s     at QUANTILES, of answered calls; empty if no time was recorded
     histogram     calls by latency, in bins of equal width on a logarithmic scale: (lower edge in seconds,
                   calls)"""
@@ -108,7 +108,7 @@ class MethodResult:
 
     episodes, failed     finished ones of the main arm; failed ones of any arm
     clemscore, played    None: nothing was scored
-    busy_s               from the first call sent to the last reply; None: no time is known"""
+    busy_s               from the first call sent to the last reply, summed over runs; None: no time is known"""
 
     method: str
     episodes: int
@@ -168,10 +168,13 @@ def method_tallies(connection: Readable) -> tuple[MethodTally, ...]:
         SELECT method, count(*), count(error_class), count(*) FILTER (try_number > 0),
             sum(prompt_tokens),
                sum(completion_tokens), {cost},
-               max(sent_at + latency_s) FILTER (sent_at > 0) - min(sent_at) FILTER (sent_at > 0),
-                   avg(queue_s) FILTER (sent_at > 0),
+               any_value(busy_s), avg(queue_s) FILTER (sent_at > 0),
                quantile_cont(latency_s, {list(QUANTILES)}) FILTER (error_class IS NULL AND latency_s > 0)
-        FROM calls GROUP BY method""").fetchall()
+        FROM calls LEFT JOIN (
+            SELECT method, sum(run_s) AS busy_s FROM (
+                SELECT method, max(sent_at + latency_s) - min(sent_at) AS run_s
+                FROM calls WHERE sent_at > 0 GROUP BY method, run_id) GROUP BY method) USING (method)
+        GROUP BY method""").fetchall()
     }
     histograms: dict[str, list[tuple[float, int]]] = {}
     for method, count, place in connection.execute(

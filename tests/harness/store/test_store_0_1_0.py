@@ -14,6 +14,7 @@ import pytest
 
 from harness.store import schema
 from harness.store.file import open_to_read
+from harness.store.report_queries import method_results
 from tests.bots import RESULTS, rows
 from tests.command import lightbulb
 
@@ -59,6 +60,10 @@ def test_it_is_continued_and_audited(store: Path) -> None:
     assert rows(store, "SELECT version FROM store") == [(schema.VERSION,)]
     again = rows(store, "SELECT episode_id FROM calls WHERE run_id <> '0001' AND turn = 0")
     assert not held & {episode for (episode,) in again}, "no stored episode was played again"
+    with open_to_read(store) as connection:
+        times = [one.busy_s for one in method_results(connection) if one.busy_s is not None]
+    assert len(times) == 2
+    assert max(times) < 600, "the days between two runs are no time of a run"
     audit = lightbulb("audit", store, "--json")
     assert audit.returncode == 0, audit.stderr
     (model,) = json.loads(audit.stdout)
