@@ -108,7 +108,7 @@ class MethodResult:
 
     episodes, failed     finished ones of the main arm; failed ones of any arm
     clemscore, played    None: nothing was scored
-    busy_s               from the first call sent to the last reply, summed over runs; None: no time is known"""
+    busy_s               from the first call sent to the last reply, summed over runs; None: no known times"""
 
     method: str
     episodes: int
