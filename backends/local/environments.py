@@ -137,7 +137,7 @@ def exclusive_lock(folder: Path, notify: Notify) -> Iterator[int]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            notify(f"waiting for another process that prepares {folder}")
+            notify(f"{folder} is being prepared already: waiting until it is ready")
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield lock.fileno()
 

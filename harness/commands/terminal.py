@@ -25,7 +25,8 @@ def notify(line: str) -> None:
     from harness.report.text import escape_control
 
     try:
-        print(escape_control(line), file=sys.stderr, flush=True)
+        sys.stderr.write(f"{escape_control(line)}\n")  # one write: other threads write lines, too
+        sys.stderr.flush()
     except OSError:  # the terminal, or the reader of a pipe, is gone: the work goes on without it
         close_quietly(sys.__stderr__)
 
