@@ -130,10 +130,7 @@ def optional(package: str) -> Any:
     try:
         return import_module(package)
     except ImportError as error:
-        raise StoreError(
-            f"this needs {package}, which is not installed: pip install 'lightbulb[notebook]',"
-            f" or pip install {package}"
-        ) from error
+        raise StoreError(f"this needs {package}, which is not installed: pip install {package}") from error
 
 
 def _fetched(result: Readable) -> tuple[list[str], list[tuple[Any, ...]]]:
