@@ -121,6 +121,15 @@ def test_names_and_links_exist(page: Path) -> None:
         assert wanted or (ROOT / name).exists(), f"{page.name}: {name}"
 
 
+def test_the_files_of_help_texts_exist() -> None:
+    """Each file of the checkout that an example in a help text names exists."""
+    texts = [file.read_text("utf-8") for file in (ROOT / "harness" / "commands").glob("*.py")]
+    examples = [line for text in texts for line in re.findall(r"Example: (.+)", text)]
+    named = {name for line in examples for name in re.findall(r"\b(?:bench|examples)/[\w/.-]+\.\w+", line)}
+    assert len(named) > 1
+    assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
+
+
 def test_every_command_has_its_row() -> None:
     """docs/commands.md has each command of the program."""
     page = (ROOT / "docs" / "commands.md").read_text("utf-8")
