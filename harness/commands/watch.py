@@ -40,7 +40,8 @@ def watch_init(
     as_json: AsJson = False,
 ) -> None:
     """Find the prompts that watch each access method of a sweep best, and write them into a file: those whose
-    answer at temperature 0 flips, else those whose first two tokens are nearly as likely, else random ones.
+    answers at temperature 0 are not all equal, else those whose first two tokens are nearly as likely, else
+    random ones.
 
     Example: lightbulb watch init mine.toml"""
     from harness.access.context import RunContext
@@ -55,7 +56,7 @@ def watch_init(
     )
     refuse_unwritable(target)
     methods = sum(part.bots is None for _, part in spec.methods().values())
-    notify(f"at most {methods * calls:,} one-token calls ({methods} access methods)")
+    notify(f"at most {methods * calls:,} one-token calls in all; access methods: {methods}")
     found = run_async(lambda: init_watch(spec, context, calls_max=calls, seed=seed))
     if found.panels:
         write_panels(target, found.panels)
@@ -108,6 +109,7 @@ def watch_run(
             notify(f"{day.method}: {day.failed} of {day.calls} calls failed: {day.why}")
     if all(day.failed == day.calls for day in played):
         raise typer.Exit(FAILED)  # there is no day to compare
+    notify(f"{sum(day.calls for day in played):,} one-token calls; the answers are in {context.store}")
     found = store_watch(context.store, days_mean=days_mean)
     print_result(found, print_drift, as_json=as_json)
     if fail_on_difference and any(one.replies.days[-1].alarm for one in found):

@@ -67,18 +67,18 @@ def choose_panel(
     kind: Kind
     if len(border) >= BORDER_MIN:
         kind, prompts = "border", border[:PROMPTS_MAX]
-        found = f"the answer to {len(border)} of {len(answers)} prompts flips at temperature 0"
+        found = f"{len(border)} of {len(answers)} prompts get different answers at temperature 0"
     elif margins:
         kind, prompts = "margin", sorted(margins, key=margins.__getitem__)[:PROMPTS_MAX]
         found = (
-            f"the answer to {len(border)} of {len(answers)} prompts flips, so these are the prompts with the "
-            f"smallest margins between the first two tokens, up to {margins[prompts[-1]]:.3f}"
+            f"{len(border)} of {len(answers)} prompts get different answers at temperature 0, so these are those "
+            f"with the smallest margins between the first two tokens, up to {margins[prompts[-1]]:.3f}"
         )
     else:
         kind, prompts = "random", list(answers)[:CALLS_A_DAY]
         found = (
-            f"the answer to {len(border)} of {len(answers)} prompts flips and no log-probabilities are given, so "
-            "these are random prompts; they show large changes only"
+            f"{len(border)} of {len(answers)} prompts get different answers at temperature 0, and no "
+            "log-probabilities are given, so these are random prompts; they show large changes only"
         )
     repeats = 1 if kind == "random" else min(REPEATS_MAX, CALLS_A_DAY // len(prompts))
     sentence = (

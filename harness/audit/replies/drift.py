@@ -281,7 +281,7 @@ def drift_sentence(
     if last.difference is None or last.ordinary is None:
         return (
             f"{method}: there are not enough days yet. A day needs {DAYS_MIN} earlier days, {OF_A_KIND_MIN} of "
-            f"them of the same kind (weekend or not). There are {len(findings)} days in all."
+            f"them of the same kind (weekend or not). The number of days so far is {len(findings)}."
         )
     return (
         f"{method}: no change beyond the ordinary day-to-day variation in {len(findings)} days. The last day "
