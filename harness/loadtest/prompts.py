@@ -6,15 +6,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
 from random import Random
+from typing import cast, get_args
 
 from harness.core.errors import SpecError
 from harness.core.seeds import stream
-from harness.core.vocabulary import Message, Prompt, ReplyFormat
+from harness.core.vocabulary import Message, Prompt, ReplyFormat, Role
 from harness.loadtest.lengths import LengthDistribution
 
 # Common words of one token each in the vocabularies of most models.
@@ -80,10 +81,19 @@ def messages_in(value: object) -> tuple[Message, ...] | None:
     raises  KeyError, TypeError for messages that are none"""
     match value:
         case {"messages": [*messages]} if messages:
-            return tuple(Message(one["role"], str(one["content"])) for one in messages)
+            return tuple(map(_message, messages))
         case {"prompt": str(text)}:
             return (Message("user", text),)
     return None
+
+
+def _message(value: Mapping[str, object]) -> Message:
+    role, text = value["role"], value["content"]
+    if role not in get_args(Role) or not isinstance(text, str):
+        raise TypeError(
+            f"a message has role {role!r} and content {text!r}, not one of {get_args(Role)} and a text"
+        )
+    return Message(cast("Role", role), text)
 
 
 def repeat_shuffled(prompts: Sequence[Prompt], *, seed: int) -> Iterator[Prompt]:

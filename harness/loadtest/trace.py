@@ -8,11 +8,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 
 from harness.core.errors import SpecError
 from harness.core.seeds import stream
 from harness.core.vocabulary import Message, Prompt, ReplyFormat
+from harness.loadtest.lengths import LENGTH_MAX
 from harness.loadtest.prompts import TokenScale, messages_in, read_lines, words_prompt
 
 
@@ -45,22 +47,34 @@ def read_trace(path: Path) -> list[RecordedRequest]:
 def _recorded(line: str, where: str) -> RecordedRequest:
     try:
         value = json.loads(line)
-        messages = messages_in(value)
-        tokens = value.get("prompt_tokens")
-        if messages is None and tokens is None:
-            raise KeyError("prompt")
-        output = value.get("output_tokens")
+        if not isinstance(value, dict):
+            raise TypeError("no JSON object")
+        messages, arrival_s = messages_in(value), float(value["arrival_s"])
+        prompt_tokens, output_tokens = _tokens(value, "prompt_tokens"), _tokens(value, "output_tokens")
+        if messages is None and prompt_tokens is None:
+            raise ValueError("neither prompt nor prompt_tokens")
+        if not isfinite(arrival_s):
+            raise ValueError(f"arrival_s is {arrival_s}")
         return RecordedRequest(
-            arrival_s=float(value["arrival_s"]),
+            arrival_s=arrival_s,
             messages=messages,
-            prompt_tokens=None if tokens is None else int(tokens),
-            output_tokens=None if output is None else int(output),
+            prompt_tokens=prompt_tokens,
+            output_tokens=output_tokens,
         )
-    except (json.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
         raise SpecError(
             f"{where}: not a recorded request ({error!r}); write JSON with arrival_s, one of prompt, messages "
             "and prompt_tokens, and perhaps output_tokens"
         ) from error
+
+
+def _tokens(value: dict[str, object], name: str) -> int | None:
+    tokens = value.get(name)
+    if tokens is None:
+        return None
+    if not isinstance(tokens, int | float) or not 0 <= tokens <= LENGTH_MAX:
+        raise ValueError(f"{name} is {tokens!r}, not a number from 0 to {LENGTH_MAX:,}")
+    return int(tokens)
 
 
 def trace_moments(recorded: Sequence[RecordedRequest], speed: float) -> Iterator[float]:

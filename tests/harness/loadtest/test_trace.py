@@ -29,7 +29,22 @@ def test_a_trace_gives_moments_and_prompts(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["no JSON", "[]", '{"arrival_s": 1}', '{"prompt": "x"}', '{"arrival_s": "x", "prompt": "x"}']
+    "line",
+    [
+        "no JSON",
+        "[]",
+        '{"arrival_s": 1}',
+        '{"prompt": "x"}',
+        '{"arrival_s": "x", "prompt": "x"}',
+        '{"arrival_s": NaN, "prompt": "x"}',
+        '{"arrival_s": 1e999, "prompt": "x"}',
+        '{"arrival_s": 1, "prompt_tokens": -5}',
+        '{"arrival_s": 1, "prompt_tokens": 1000000000000}',
+        '{"arrival_s": 1, "prompt": "x", "output_tokens": 1e999}',
+        '{"arrival_s": 1, "messages": ["x"]}',
+        '{"arrival_s": 1, "messages": [{"role": "robot", "content": "x"}]}',
+        '{"arrival_s": 1, "messages": [{"role": "user", "content": null}]}',
+    ],
 )
 def test_a_wrong_line_is_named(tmp_path: Path, line: str) -> None:
     """The message has the file and the number of the line."""
