@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
@@ -133,6 +134,7 @@ def plan_of(options: BenchOptions) -> LoadTestPlan:
     from harness.loadtest.loadtest_sweep import LoadTestPlan
     from harness.loadtest.metrics import Objective
 
+    _refuse_infinite(options)
     arrivals = cast("Arrivals", "gamma" if options.burstiness is not None else options.arrivals)
     if arrivals not in get_args(Arrivals):
         raise SpecError(f"--arrivals {arrivals!r}: write poisson, constant or gamma")
@@ -158,6 +160,13 @@ def plan_of(options: BenchOptions) -> LoadTestPlan:
     )
 
 
+def _refuse_infinite(options: BenchOptions) -> None:
+    for one in fields(options):
+        value = getattr(options, one.name)
+        if isinstance(value, float) and not isfinite(value):
+            raise SpecError(f"--{one.name.replace('_', '-')} {value}: write a finite number")
+
+
 def _levels(options: BenchOptions) -> list[tuple[Loop, float]]:
     if options.trace is not None:
         if options.concurrency or options.rates or options.find or options.sessions:
@@ -178,6 +187,10 @@ def _goal(options: BenchOptions, levels: Sequence[tuple[Loop, float]]) -> LevelG
     if len(levels) > 1:
         raise SpecError("--find: the search chooses the levels; name one to start from, or none")
     loop, start = levels[0] if levels else ("closed", 1.0)
+    if start > options.max_level:
+        raise SpecError(
+            f"--find: the search starts at {start:g}, above its bound; set --max-level to {start:g} or higher"
+        )
     name, _, share = (options.find or "").partition("=")
     if name == "knee" and not share:
         return LevelGoal(loop=loop, slo_share=None, start=start, most=options.max_level)

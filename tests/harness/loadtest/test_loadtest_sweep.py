@@ -85,6 +85,8 @@ def test_what_is_asked_wrongly_is_said(base_url: str, tmp_path: Path) -> None:
         (("--trace", "t.jsonl", "--rates", "2"), "a trace decides when requests are sent"),
         (("--trace", "t.jsonl"), "cannot be read"),
         (("--prompt-tokens", "a"), "write MEAN, MEAN:SD"),
+        (("--find", "knee", "--concurrency", "2000"), "set --max-level to 2000 or higher"),
+        (("--ramp", "inf"), "--ramp inf: write a finite number"),
     ):
         refused = lightbulb("bench", sweep, *arguments)
         assert (refused.returncode, "Traceback" in refused.stderr) == (2, False), refused.stderr
