@@ -40,7 +40,7 @@ from harness.loadtest.run_facts import load_facts, run_row
 from harness.loadtest.stage_player import StagePlayer
 from harness.loadtest.trace import RecordedRequest, read_trace
 from harness.loadtest.traffic import Source, TrafficSettings, work_of
-from harness.store.bench_queries import recorded_calls
+from harness.store.bench_queries import RecordedCall, recorded_calls
 from harness.store.file import open_to_read, open_to_write
 from harness.store.writer import StoreWriter, writing
 
@@ -83,6 +83,9 @@ async def loadtest_sweep(
     raises  SpecError, EngineError before anything is measured; StoreError"""
     chosen = restricted(spec, plan)
     sets = game_sets(chosen, context.source)
+    recorded = {}  # read first: a process that writes a store cannot also open it to read
+    if plan.traffic.trace is not None:
+        recorded = await anyio.to_thread.run_sync(_recorded, plan.traffic.trace, tuple(chosen.methods()))
     with open_to_write(context.store, notify=context.notify) as connection:
         ((before,),) = connection.execute("SELECT count(DISTINCT run_id) FROM bench_stages").fetchall()
         run_id = f"bench-{before + 1:04}"
@@ -92,7 +95,7 @@ async def loadtest_sweep(
         async with writing(connection, context.store) as writer, connector.connected(writer) as live:
             await connector.prove(live)
             await anyio.to_thread.run_sync(warm_up, sets)
-            bench = _Bench(chosen, plan, context, sets, connector, live, writer, run_id)
+            bench = _Bench(chosen, plan, context, sets, recorded, connector, live, writer, run_id)
             return tuple([await bench.measure(name) for name in live.routes])
 
 
@@ -148,6 +151,7 @@ class _Bench:
     plan: LoadTestPlan
     context: RunContext
     sets: Mapping[str, GameSet]
+    recorded: Mapping[str, Sequence[RecordedRequest]]
     connector: Connector
     live: LiveMethods
     writer: StoreWriter
@@ -196,7 +200,7 @@ class _Bench:
     async def _source(self, name: str, backend: Backend) -> Source:
         traffic, clock, seed = self.plan.traffic, self.connector.clock, self.spec.seed
         if traffic.trace is not None:
-            recorded = await anyio.to_thread.run_sync(_recorded, traffic.trace, name)
+            recorded = self.recorded[name]
             needs_scale = any(one.messages is None for one in recorded)
             scale = await self._scale(backend) if needs_scale else TokenScale()
             return Source(recorded=recorded, scale=scale)
@@ -235,16 +239,20 @@ class _Bench:
         await generate_load(closed, backend, work, clock=self.connector.clock)
 
 
-def _recorded(path: Path, method: str) -> list[RecordedRequest]:
-    """Reads a trace file, or the calls of a store.
+def _recorded(path: Path, methods: Sequence[str]) -> dict[str, list[RecordedRequest]]:
+    """Reads a trace file, which is the same for all methods, or the calls of a store.
 
     raises  SpecError if there are none"""
     if path.suffix != ".duckdb":
-        return read_trace(path)
+        return dict.fromkeys(methods, read_trace(path))
     with open_to_read(path) as connection:
-        calls = recorded_calls(connection, method)
-    if not calls:
+        calls = {method: recorded_calls(connection, method) for method in methods}
+    if not all(calls.values()):
         raise SpecError(f"--trace {path}: the store holds no call with a time; play a sweep into it first")
+    return {method: _requests(calls[method]) for method in methods}
+
+
+def _requests(calls: Sequence[RecordedCall]) -> list[RecordedRequest]:
     return [
         RecordedRequest(
             arrival_s=call.sent_at,

@@ -164,6 +164,27 @@ def test_games_and_random_prompts_are_played(base_url: str, tmp_path: Path) -> N
     assert [moment for (moment,) in due] == pytest.approx([n / 10 for n in range(20)], abs=0.01)
 
 
+def test_the_calls_of_its_own_store_are_a_trace(base_url: str, tmp_path: Path) -> None:
+    """A sweep is played into its store; bench sends the same calls again and writes into the same store."""
+    sweep = tmp_path / "b.toml"
+    sweep.write_text(SWEEP.format(base_url=base_url) + 'provider = "emulator"\n')
+    assert lightbulb("run", sweep).returncode == 0
+    (stage,) = measured(sweep, "--trace", tmp_path / "b.duckdb", "--speed", 4)["stages"]
+    with duckdb.connect(str(tmp_path / "b.duckdb"), read_only=True) as connection:
+        assert connection.execute("SELECT count(*) FROM calls").fetchall() == [(stage["answered"],)]
+
+
+def test_a_page_that_cannot_be_written_costs_no_figures(base_url: str, tmp_path: Path) -> None:
+    """The tables are printed before the page; the message names its path."""
+    sweep = tmp_path / "b.toml"
+    sweep.write_text(SWEEP.format(base_url=base_url))
+    load = ("--concurrency", 4, "--requests", 8)
+    ended = lightbulb("bench", sweep, *load, "--html", tmp_path / "no" / "b.html", "--json")
+    assert ended.returncode == 2
+    assert f"{tmp_path}/no/b.html: cannot be written" in ended.stderr
+    assert json.loads(ended.stdout)["methods"][0]["stages"][0]["answered"] == 8
+
+
 def test_a_dry_run_sends_nothing(tmp_path: Path) -> None:
     """No server is needed to see the stages and their cost at most."""
     sweep = tmp_path / "b.toml"
