@@ -145,13 +145,13 @@ def _show(
     from harness.report.loadtest import print_loadtest
     from harness.report.loadtest_csv import summary_csv
 
+    if as_json:
+        print(json.dumps({"objective": plain(plan.objective), "methods": plain(tuple(benches))}))
+    else:
+        print_loadtest(benches, plan.objective, stdout_console())
     if html is not None:
         from harness.view.pages import bench_page
 
         write_page(html, bench_page(context.store, context.source.name, benches[0].run_id))
     if csv is not None:
         write_page(csv, summary_csv(benches))
-    if as_json:
-        print(json.dumps({"objective": plain(plan.objective), "methods": plain(tuple(benches))}))
-    else:
-        print_loadtest(benches, plan.objective, stdout_console())
