@@ -97,12 +97,15 @@ class Ladder:
         search: Generator[float, Answer, Finding],
         loop: Loop,
         answer: Callable[[LevelResult], Answer],
-    ) -> Finding:
+    ) -> Finding | None:
+        """Returns what the search finds; None if the server stops answering: no level is to blame."""
         try:
             level = next(search)
             while True:
                 for repeat in range(self._profile.repeats):
                     await self._play_stage(loop, level, repeat)
+                if not any(result.answered for _, result in self._played[loop, level]):
+                    return None
                 level = search.send(answer(self._level(loop, level)))
         except StopIteration as ended:
             found: Finding = ended.value
