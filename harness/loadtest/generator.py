@@ -35,7 +35,7 @@ class TimedRequest:
     first_at       first chunk with text; None if the reply was not streamed
     gap_s_median   between chunks
     cached_tokens  the part of prompt_tokens that the server found in its cache; None: it does not say
-    error          None if a reply came, else the class of its CallError
+    error          None if a reply came, else the class of its CallError;  said  the words of that error
     session, turn  of a whole game; None and 0 for a single request"""
 
     due_at: float
@@ -49,6 +49,7 @@ class TimedRequest:
     cached_tokens: int | None = None
     session: int | None = None
     turn: int = 0
+    said: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,12 +165,12 @@ class _Sender:
     async def send(self, prompt: Prompt, due_at: float, session: int | None, turn: int) -> Completion | None:
         """Sends one prompt; returns None if the call failed. See work.SendPrompt."""
         called_at = self._clock.now()
-        completion, error, held_s = Completion(text=""), None, 0.0
+        completion, error, said, held_s = Completion(text=""), None, None, 0.0
         try:
             completion = await self._backend.complete(prompt)
             held_s = completion.held_s
         except CallError as failed:
-            error, held_s = type(failed).__name__, failed.held_s
+            error, said, held_s = type(failed).__name__, str(failed), failed.held_s
         sent_at, pace = called_at + held_s, completion.pace
         request = TimedRequest(
             due_at=due_at,
@@ -183,6 +184,7 @@ class _Sender:
             cached_tokens=completion.cached_tokens,
             session=session,
             turn=turn,
+            said=said,
         )
         self.requests.append(request)
         self._follow(request)

@@ -7,6 +7,7 @@ requests that were due in the window, however late they ended."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -80,6 +81,7 @@ class StageResult:
     """A stage and its metrics.
 
     answered, errors   of all its requests
+    failure   the most frequent class of error, with the words of its first one; None without errors
     cpu_share, lag_s, lag_s_max, cpu_s_a_request   of this client
     saturation   of an open loop
     server       what the server reported
@@ -88,6 +90,7 @@ class StageResult:
     stage: Stage
     answered: int
     errors: int
+    failure: str | None
     wall_s: float
     cpu_share: float
     lag_s: float
@@ -119,6 +122,7 @@ def summarise_stage(
         stage=load.stage,
         answered=answered,
         errors=len(load.requests) - answered,
+        failure=_most_frequent_failure(load.requests),
         wall_s=load.wall_s,
         cpu_share=load.client.cpu_share,
         lag_s=load.client.lag_s,
@@ -132,10 +136,20 @@ def summarise_stage(
     )
 
 
+def _most_frequent_failure(requests: Sequence[TimedRequest]) -> str | None:
+    classes = Counter(one.error for one in requests if one.error is not None)
+    if not classes:
+        return None
+    ((name, _),) = classes.most_common(1)
+    return f"{name}: {next(one.said for one in requests if one.error == name)}"
+
+
 def refusal(load: StageLoad) -> str | None:
     """Returns why a stage has no figures; None if it has."""
     good = [one for one in load.requests if one.error is None]
     client = load.client
+    if not load.requests:
+        return "no request was due in its time; set a higher rate or more --max-seconds"
     if not good:
         return "no request was answered"
     if client.beats < BEATS_MIN:

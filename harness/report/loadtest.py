@@ -103,13 +103,16 @@ def stages_of(level: LevelResult, one: MethodLoadTest) -> list[StageResult]:
 
 
 def warnings(one: MethodLoadTest) -> Iterator[str]:
-    """Yields why stages have no figures, and what limits the others."""
+    """Yields why stages have no figures, why requests failed, and what limits the others."""
     for stage in one.stages:
         name = stage.stage.load + (f", repeat {stage.stage.repeat + 1}" if stage.stage.repeat else "")
         if stage.refused:
             yield f"{name}: no figures: {stage.refused}."
         elif stage.window.steady is False:
             yield f"{name}: {stage.window.note}."
+        if stage.failure is not None:
+            sent = stage.answered + stage.errors
+            yield f"{name}: {stage.errors} of {sent} requests failed, most often with {stage.failure}"
         if stage.saturation is not None and stage.saturation.saturated:
             found = stage.saturation
             yield (

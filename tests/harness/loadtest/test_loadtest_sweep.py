@@ -7,7 +7,9 @@ import json
 import signal
 import subprocess
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import duckdb
@@ -183,6 +185,40 @@ def test_a_page_that_cannot_be_written_costs_no_figures(base_url: str, tmp_path:
     assert ended.returncode == 2
     assert f"{tmp_path}/no/b.html: cannot be written" in ended.stderr
     assert json.loads(ended.stdout)["methods"][0]["stages"][0]["answered"] == 8
+
+
+class Refusing(BaseHTTPRequestHandler):
+    """Knows the model and refuses the key."""
+
+    def do_GET(self) -> None:
+        self._answer(200, {"data": [{"id": "m"}]})
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        self._answer(401, {"error": {"message": "Incorrect API key provided"}})
+
+    def _answer(self, status: int, body: object) -> None:
+        text = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def log_message(self, *args: object) -> None:
+        """Says nothing."""
+
+
+def test_a_refused_key_is_said(tmp_path: Path) -> None:
+    """The provider's words stand beside the number of requests that failed."""
+    sweep = tmp_path / "b.toml"
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        sweep.write_text(SWEEP.format(base_url=f"http://127.0.0.1:{server.server_port}/v1"))
+        ended = lightbulb("bench", sweep, "--concurrency", 2, "--requests", 6)
+        server.shutdown()
+    assert "6 of 6 requests failed, most often with AccountRefused" in ended.stdout
+    assert "Incorrect API key provided" in ended.stdout
 
 
 def test_a_dry_run_sends_nothing(tmp_path: Path) -> None:

@@ -46,6 +46,20 @@ def with_client(**changes: Any) -> StageLoad:
     return replace(GOOD, client=replace(GOOD.client, **changes))
 
 
+def test_a_stage_says_why_requests_failed() -> None:
+    """The most frequent class of error counts, with the words of its first one; without errors there is
+    nothing to say."""
+    errors = (("TimedOut", "no reply"), ("Rejected", "first"), ("Rejected", "second"))
+    failed = [replace(SHOT, error=name, said=words) for name, words in errors]
+    assert summarised(replace(GOOD, requests=(*GOOD.requests, *failed))).failure == "Rejected: first"
+    assert summarised(GOOD).failure is None
+
+
+def test_a_stage_without_requests_blames_no_server() -> None:
+    """At a very low rate no request is due before the stage ends."""
+    assert "no request was due in its time" in (summarised(replace(GOOD, requests=())).refused or "")
+
+
 def test_the_figures_are_what_they_say() -> None:
     """Four requests of two and a half seconds one after the other, five tokens each, the first after half a
     second."""
