@@ -6,10 +6,14 @@ answers itself."""
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping
+import signal
+import subprocess
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
+import anyio
 import pytest
 from aiohttp import web
 from anyio.from_thread import start_blocking_portal
@@ -20,7 +24,7 @@ from backends.emulator.toy_model import END_OF_REPLY
 from harness.core.emulation import Defects, Emulation
 from tests.backends import http_servers
 from tests.bots import rows
-from tests.command import Ended, lightbulb
+from tests.command import Ended, command, lightbulb
 
 SERVERS = {
     "own": Emulation(),
@@ -64,12 +68,50 @@ def running() -> Iterator[Mapping[str, str]]:
         yield urls
 
 
+def rescore_words(folder: Path, url: str) -> Sequence[object]:
+    """Returns the command by which the method `own` scores the store."""
+    return (
+        "rescore", folder / "t.duckdb", "--with", "m/own", "--base-url", url,
+        "--chat-template", folder / "template.jinja",
+    )  # fmt: skip
+
+
 def rescored(folder: Path, url: str, *more: object) -> Ended:
     """Lets the method `own` score the store."""
-    return lightbulb(
-        "rescore", folder / "t.duckdb", "--with", "m/own", "--base-url", url,
-        "--chat-template", folder / "template.jinja", *more,
-    )  # fmt: skip
+    return lightbulb(*rescore_words(folder, url), *more)
+
+
+class LimitedScorer:
+    """Scores texts as the emulator does; from a number of scored texts on, each request ends otherwise."""
+
+    def __init__(
+        self,
+        *,
+        served_max: int | None = None,
+        then: Callable[[], Awaitable[web.StreamResponse]] | None = None,
+    ) -> None:
+        self.scorer, self.scored = Scorer("", 0.0), 0
+        self.served_max, self.then = served_max, then
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        if request.method == "GET":
+            return web.json_response({"data": []})
+        path = "/v1/completions" if request.path.endswith("/completions") else "/tokenize"
+        self.scored += path == "/v1/completions"
+        if self.served_max is not None and self.then is not None and self.scored > self.served_max:
+            return await self.then()
+        body = self.scorer.answer(path, await request.read())
+        return web.Response(body=body, content_type="application/json")
+
+
+@contextmanager
+def scoring(scorer: LimitedScorer) -> Iterator[str]:
+    """Yields the base URL of this server; /tokenize stands beside its last folder."""
+    with (
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(http_servers.serving(scorer.answer)) as url,
+    ):
+        yield f"{url}/deeper/v1"
 
 
 def test_weights_are_told_apart_at_temperature_0(tmp_path: Path) -> None:
@@ -142,32 +184,50 @@ def test_what_cannot_score_is_refused_with_a_sentence(tmp_path: Path) -> None:
     assert "bots returns no log-probabilities of a prompt over HTTP" in bots.stderr
 
 
+def test_an_interrupt_loses_no_score(tmp_path: Path) -> None:
+    """Ctrl-C says where the scores are and that the same command goes on, which it does."""
+    with running() as urls:
+        lightbulb("run", write_sweep(tmp_path, {"own": urls["own"]}, items=3))
+    reached = threading.Event()
+
+    async def stall() -> web.StreamResponse:
+        reached.set()
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    with scoring(LimitedScorer(served_max=2, then=stall)) as url:
+        words = command(*rescore_words(tmp_path, url))
+        process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        try:
+            assert reached.wait(timeout=60)
+            process.send_signal(signal.SIGINT)
+            _, told = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert (process.returncode, "Traceback" in told) == (130, False), told
+    assert "interrupted: the scores until now are in" in told
+    with scoring(LimitedScorer()) as healthy:
+        assert rescored(tmp_path, healthy).returncode == 0
+    assert rows(
+        tmp_path / "t.duckdb", "SELECT count(*), count(DISTINCT (episode_id, turn)) FROM rescores"
+    ) == rows(tmp_path / "t.duckdb", "SELECT count(*), count(*) FROM calls")
+
+
 def test_a_server_that_fails_midway_loses_no_score(tmp_path: Path) -> None:
     """The message names the method, its server and the error; the same command scores what is left."""
     with running() as urls:
         lightbulb("run", write_sweep(tmp_path, {"own": urls["own"]}, items=3))
-    scorer, scored, served_max = Scorer("", 0.0), 0, 2
 
-    async def answer(request: web.Request) -> web.StreamResponse:
-        nonlocal scored
-        if request.method == "GET":
-            return web.json_response({"data": []})
-        path = "/v1/completions" if request.path.endswith("/completions") else "/tokenize"
-        scored += path == "/v1/completions"
-        if scored > served_max:
-            return web.json_response({"error": {"message": "closed for today"}}, status=403)
-        return web.Response(body=scorer.answer(path, await request.read()), content_type="application/json")
+    async def refuse() -> web.StreamResponse:
+        return web.json_response({"error": {"message": "closed for today"}}, status=403)
 
-    with (
-        start_blocking_portal() as portal,
-        portal.wrap_async_context_manager(http_servers.serving(answer)) as url,
-    ):
-        failed = rescored(tmp_path, f"{url}/deeper/v1")
+    with scoring(LimitedScorer(served_max=2, then=refuse)) as url:
+        failed = rescored(tmp_path, url)
         ((kept,),) = rows(tmp_path / "t.duckdb", "SELECT count(*) FROM rescores")
-        served_max = 10_000
-        ended = rescored(tmp_path, f"{url}/deeper/v1")
+    with scoring(LimitedScorer()) as healthy:
+        ended = rescored(tmp_path, healthy)
     assert failed.returncode == 2
-    assert f"m/own at {url}/deeper/v1: HTTP 403: closed for today" in failed.stderr
+    assert f"m/own at {url}: HTTP 403: closed for today" in failed.stderr
     assert "give the same command again" in failed.stderr
     assert kept
     assert ended.returncode == 0, ended.stderr

@@ -55,7 +55,11 @@ def rescore(
     place = ServerPlace(
         base_url=base_url, chat_template=str(chat_template.absolute()) if chat_template is not None else None
     )
-    end = run_async(lambda: rescore_store(context, reference, place))
+    try:
+        end = run_async(lambda: rescore_store(context, reference, place))
+    except KeyboardInterrupt:
+        notify(f"interrupted: the scores until now are in {store}; the same command scores the other replies")
+        raise
     notify(
         f"{end.scored:,} replies scored"
         + (f"; {end.too_long:,} are too long for the server's context" if end.too_long else "")
