@@ -9,7 +9,7 @@ import json
 import signal
 import subprocess
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
@@ -88,7 +88,7 @@ class LimitedScorer:
         self,
         *,
         served_max: int | None = None,
-        then: Callable[[], Awaitable[web.StreamResponse]] | None = None,
+        then: http_servers.Handler | None = None,
     ) -> None:
         self.scorer, self.scored = Scorer("", 0.0), 0
         self.served_max, self.then = served_max, then
@@ -99,7 +99,7 @@ class LimitedScorer:
         path = "/v1/completions" if request.path.endswith("/completions") else "/tokenize"
         self.scored += path == "/v1/completions"
         if self.served_max is not None and self.then is not None and self.scored > self.served_max:
-            return await self.then()
+            return await self.then(request)
         body = self.scorer.answer(path, await request.read())
         return web.Response(body=body, content_type="application/json")
 
@@ -188,12 +188,12 @@ def test_an_interrupt_loses_no_score(tmp_path: Path) -> None:
     """Ctrl-C says where the scores are and that the same command goes on, which it does."""
     with running() as urls:
         lightbulb("run", write_sweep(tmp_path, {"own": urls["own"]}, items=3))
-    reached = threading.Event()
+    reached, ended = threading.Event(), threading.Event()
 
-    async def stall() -> web.StreamResponse:
+    async def stall(request: web.Request) -> web.StreamResponse:
         reached.set()
-        await anyio.sleep_forever()
-        raise AssertionError
+        await anyio.to_thread.run_sync(ended.wait)
+        return web.Response()
 
     with scoring(LimitedScorer(served_max=2, then=stall)) as url:
         words = command(*rescore_words(tmp_path, url))
@@ -204,6 +204,7 @@ def test_an_interrupt_loses_no_score(tmp_path: Path) -> None:
             _, told = process.communicate(timeout=60)
         finally:
             process.kill()
+            ended.set()
     assert (process.returncode, "Traceback" in told) == (130, False), told
     assert "interrupted: the scores until now are in" in told
     with scoring(LimitedScorer()) as healthy:
@@ -218,7 +219,7 @@ def test_a_server_that_fails_midway_loses_no_score(tmp_path: Path) -> None:
     with running() as urls:
         lightbulb("run", write_sweep(tmp_path, {"own": urls["own"]}, items=3))
 
-    async def refuse() -> web.StreamResponse:
+    async def refuse(request: web.Request) -> web.StreamResponse:
         return web.json_response({"error": {"message": "closed for today"}}, status=403)
 
     with scoring(LimitedScorer(served_max=2, then=refuse)) as url:

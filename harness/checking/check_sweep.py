@@ -3,6 +3,8 @@ audit."""
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
 
 import anyio
@@ -23,6 +25,7 @@ from harness.checking.check_method import (
 )
 from harness.checking.own_tokenizer import own_tokens
 from harness.config.sweep import MethodPart, SweepSpec
+from harness.core.protocols import RecordSink
 from harness.core.vocabulary import method_key
 from harness.store.file import open_to_write
 from harness.store.writer import writing
@@ -80,12 +83,9 @@ async def check_sweep(spec: SweepSpec, context: RunContext, *, probing: bool, ke
     probing  whether to ask the probes' questions, too
     keeping  whether the probes' rows go into the context's store
     raises   SpecError, EngineError, StoreError; what a provider does wrong is in its check"""
-    checks = await _check_all(spec, context, probing=probing)
+    async with _sink(context) if keeping else nullcontext(NullSink()) as sink:
+        checks = await _check_all(spec, context, sink, probing=probing)
     rows = [row for check in checks for row in check.probes]
-    if keeping and rows:
-        with open_to_write(context.store) as connection:
-            async with writing(connection, context.store) as writer:
-                await writer.put(*rows)
     return CheckResult(
         checks=checks,
         findings=interpret_probes(rows, references_by_method(spec)),
@@ -93,7 +93,18 @@ async def check_sweep(spec: SweepSpec, context: RunContext, *, probing: bool, ke
     )
 
 
-async def _check_all(spec: SweepSpec, context: RunContext, *, probing: bool) -> tuple[MethodCheck, ...]:
+@asynccontextmanager
+async def _sink(context: RunContext) -> AsyncIterator[RecordSink]:
+    """Yields what writes into the context's store, which is opened before the first call."""
+    with open_to_write(context.store, notify=context.notify) as connection:
+        async with writing(connection, context.store) as writer:
+            yield writer
+
+
+async def _check_all(
+    spec: SweepSpec, context: RunContext, sink: RecordSink, *, probing: bool
+) -> tuple[MethodCheck, ...]:
+    """Returns the checks; the sink gets the probes' rows of each method when its check ends."""
     spec = replace(spec, retry=replace(spec.retry, patience_s=min(spec.retry.patience_s, PATIENCE_S)))
     connector = connector_for_all(spec, context, game_sets(spec, context.source), run_id="check")
     clock, policy = connector.clock, retry_policy(spec)
@@ -104,6 +115,7 @@ async def _check_all(spec: SweepSpec, context: RunContext, *, probing: bool) -> 
         checks[name] = await check_method(
             target, clock=clock, policy=policy, check_at=check_at, probing=probing
         )
+        await sink.put(*checks[name].probes)
 
     async with connector.connected(NullSink()) as live:
         if failed := live.servers.failed:

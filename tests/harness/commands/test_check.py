@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -177,3 +178,19 @@ def test_check_finds_what_verifiers_look_for_over_sockets(tmp_path: Path) -> Non
         "changing": {"one server"},
         "elsewhere": {"one server"},
     }
+
+
+def test_a_store_that_cannot_be_opened_is_refused_before_the_first_call(tmp_path: Path) -> None:
+    """Hundreds of calls are not made for rows that no file can hold."""
+    with emulating(env={}) as url:
+        path = tmp_path / "c.toml"
+        path.write_text(
+            f'name = "c"\n[games.taboo]\nitems = 1\n[models.m.methods.a]\nbase_url = "{url}"\n'
+            "lists_models = false\n"
+        )
+        ran = lightbulb("check", path, "--store", tmp_path / "absent" / "c.duckdb")
+        with urlopen(f"{url.removesuffix('/v1')}/emulator/statistics") as answer:
+            statistics = json.load(answer)
+    assert ran.returncode == 2
+    assert "absent/c.duckdb: cannot be used" in ran.stderr
+    assert statistics["requests"] == 0, statistics
