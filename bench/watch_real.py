@@ -136,7 +136,7 @@ def _print_change(name: str, usual: Sequence[Day], changed: Sequence[Day]) -> No
     before = found[len(usual) - 1]
     first = found[len(usual)]
     print(
-        f"{name}: announced on day {alarms[:1] or 'none'} of {len(changed)} after the change; total variation of "
+        f"{name}: announced on day {alarms[0] if alarms else 'none'} of {len(changed)} after the change; total variation of "
         f"its first day {first.difference:.3f} above ordinary days ({first.ordinary:.4f}); of the last day before "
         f"{before.difference:.3f}",
         flush=True,

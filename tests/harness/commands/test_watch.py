@@ -91,6 +91,11 @@ def test_a_panel_is_found_and_a_change_is_announced_on_its_second_day(tmp_path: 
     assert codes == [0, 0, 5]
     assert announced == [set(), set(), {"m/exact", "m/flipping"}]
 
+    panel = tmp_path / "s.watch.json"
+    panel.write_text(json.dumps([one for one in json.loads(panel.read_text()) if one["method"] == "m/exact"]))
+    ran = lightbulb("watch", "run", sweep, "--fail-on-difference")
+    assert ran.returncode == 0, "the change of a method that is not asked today was reported on its day"
+
 
 def test_a_panel_of_another_sweep_is_refused(tmp_path: Path) -> None:
     """A panel whose method is gone names it, before a call is made."""
