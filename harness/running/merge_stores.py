@@ -103,29 +103,27 @@ def _items(planned_json: str) -> dict[str, frozenset[str]]:
 
 def _differences(one: _StoredSweep, other: _StoredSweep) -> Iterator[str]:
     """Yields what keeps two stores from being one, in words."""
+    a, b = one.path, other.path
     for method, model in other.models.items():
         if one.models.get(method, model) != model:
-            yield f"{method} is an access method of {one.models[method]} there, and of {model} here"
+            yield f"{method} is an access method of {one.models[method]} in {a}, and of {model} in {b}"
     if one.spec is None or other.spec is None:
         return
     if one.spec["seed"] != other.spec["seed"]:
-        yield f"seed is {one.spec['seed']} there, and {other.spec['seed']} here"
+        yield f"seed is {one.spec['seed']} in {a}, and {other.spec['seed']} in {b}"
     changes = [change for change in changed_decisions(one.spec, other.spec) if change.key[-1] != "reference"]
     for key, before, value in (*changes, *changed_methods(one.spec, other.spec)):
-        yield f"{'.'.join(map(str, key))} is {before!r} there, and {value!r} here"
+        yield f"{'.'.join(map(str, key))} is {before!r} in {a}, and {value!r} in {b}"
     first, second = one.spec["audit"].get("reference"), other.spec["audit"].get("reference")
     if first is not None and second is not None and first != second:
-        yield f"audit.reference is {first!r} there, and {second!r} here"
+        yield f"audit.reference is {first!r} in {a}, and {second!r} in {b}"
     if one.items is not None and other.items is not None:
-        yield from _other_items(one.items, other.items)
-
-
-def _other_items(one: Mapping[str, frozenset[str]], other: Mapping[str, frozenset[str]]) -> Iterator[str]:
-    """Yields the games whose items differ: methods that do not play the same items are not comparable."""
-    for game in sorted(one.keys() | other.keys()):
-        there, here = one.get(game, frozenset()), other.get(game, frozenset())
-        if there != here:
-            yield f"{len(there - here)} items of {game} are planned only there, and {len(here - there)} only here"
+        for game in sorted(
+            one.items.keys() | other.items.keys()
+        ):  # methods with other items are not comparable
+            of_a, of_b = one.items.get(game, frozenset()), other.items.get(game, frozenset())
+            if of_a != of_b:
+                yield f"{len(of_a - of_b)} items of {game} are planned only in {a}, and {len(of_b - of_a)} only in {b}"
 
 
 def _refusal(one: _StoredSweep, other: _StoredSweep, problems: Sequence[str]) -> str:

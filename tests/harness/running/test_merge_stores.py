@@ -132,21 +132,22 @@ def test_a_target_with_other_plays_keeps_its_rows(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changed", "sentence"),
     [
-        ({"items": 5}, "0 items of taboo are planned only there, and 1 only here"),
-        ({"margin": 2.0}, "audit.margin is 3.0 there, and 2.0 here"),
+        ({"items": 5}, "0 items of taboo are planned only in {a}, and 1 only in {b}"),
+        ({"margin": 2.0}, "audit.margin is 3.0 in {a}, and 2.0 in {b}"),
         (
             {"more": "[games.wordle]\nitems = 2\n"},
-            "0 items of wordle are planned only there, and 2 only here",
+            "0 items of wordle are planned only in {a}, and 2 only in {b}",
         ),
-        ({"skill": 0.5}, "models.bots.methods.good.bots is {"),
+        ({"skill": 0.5}, "models.bots.methods.good.bots is {{"),
     ],
 )
 def test_other_sweeps_are_refused(tmp_path: Path, changed: dict[str, object], sentence: str) -> None:
-    """Other items, games, margins and settings of a method are named; nothing is written."""
+    """Other items, games, margins and settings of a method are named with the store of each; nothing is
+    written."""
     first, second = played(tmp_path, "a"), played(tmp_path, "b", **changed)
     with pytest.raises(SpecError) as refused:
         merge_stores([first, second], tmp_path / "all.duckdb", notify=print)
-    assert sentence in str(refused.value)
+    assert sentence.format(a=first, b=second) in str(refused.value)
     assert not (tmp_path / "all.duckdb").exists()
 
 
