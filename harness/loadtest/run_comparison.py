@@ -1,9 +1,9 @@
 """Compares two load tests level by level: ratios with intervals, after a check that both did the same work.
 
-Interval: 95 %, of the ratio of two means by the delta method on logarithms, with Welch's degrees of freedom
-(Welch 1947, Biometrika 34:28). The units are the repeats of a level if both runs have three or more; else
-tenths of each window (batch means: Schmeiser 1982, Operations Research 30:556), which hold for these runs
-alone."""
+The figures of a level are those that the run itself showed. Interval: 95 %, from the spread of units, by the
+delta method on logarithms, with Welch's degrees of freedom (Welch 1947, Biometrika 34:28). The units are the
+repeats of a level if both runs have three or more; else tenths of each window (batch means: Schmeiser 1982,
+Operations Research 30:556), which hold for these runs alone."""
 
 from __future__ import annotations
 
@@ -142,9 +142,9 @@ def _compare_level(
     unit: Unit = "repeats" if min(len(a), len(b)) >= REPEATS_MIN else "batches"
     units_a, units_b = _units(a, unit), _units(b, unit)
     ratios = {
-        name: ratio
+        name: _ratio(one, other, _values(units_a, measure), _values(units_b, measure))
         for name, measure in MEASURES.items()
-        if (ratio := _ratio(_values(units_a, measure), _values(units_b, measure))) is not None
+        if (one := _positive(of_a, measure)) is not None and (other := _positive(of_b, measure)) is not None
     }
     if differences:
         ratios = {name: replace(ratio, word=None) for name, ratio in ratios.items()}
@@ -195,24 +195,29 @@ def _batches(measured: MeasuredStage) -> list[MeasuredStage]:
 
 
 def _values(units: Sequence[LoadMetrics], measure: Callable[[LoadMetrics], float | None]) -> list[float]:
-    return [value for one in units if (value := measure(one)) is not None and value > 0]
+    return [value for one in units if (value := _positive(one, measure)) is not None]
 
 
-def _ratio(a: Sequence[float], b: Sequence[float]) -> MeasureRatio | None:
-    """Returns mean(b) / mean(a) with its interval; None if one has no values."""
-    if not a or not b:
-        return None
-    mean_a, mean_b = sum(a) / len(a), sum(b) / len(b)
-    ratio = mean_b / mean_a
-    if min(len(a), len(b)) < 2:
-        return MeasureRatio(a=mean_a, b=mean_b, ratio=ratio, low=None, high=None, word="no difference shown")
-    parts = [_relative_variance(values) for values in (a, b)]
+def _positive(metrics: LoadMetrics | None, measure: Callable[[LoadMetrics], float | None]) -> float | None:
+    """Returns the measure; None if there is none, or if it is 0 and so has no ratio."""
+    value = measure(metrics) if metrics is not None else None
+    return value if value is not None and value > 0 else None
+
+
+def _ratio(a: float, b: float, units_a: Sequence[float], units_b: Sequence[float]) -> MeasureRatio:
+    """Returns b / a, the figures of the level as `bench` shows them, with its interval.
+
+    units_a, units_b   the values of the units, from whose spread the interval comes"""
+    ratio = b / a
+    if min(len(units_a), len(units_b)) < 2:
+        return MeasureRatio(a=a, b=b, ratio=ratio, low=None, high=None, word="no difference shown")
+    parts = [_relative_variance(values) for values in (units_a, units_b)]
     total = sum(parts)
-    below = sum(part**2 / (len(values) - 1) for part, values in zip(parts, (a, b), strict=True))
+    below = sum(part**2 / (len(values) - 1) for part, values in zip(parts, (units_a, units_b), strict=True))
     reach = float(stdtrit(total**2 / below, (1 + CONFIDENCE) / 2)) * total**0.5 if total > 0 else 0.0
     low, high = ratio * exp(-reach), ratio * exp(reach)
     word: Word = "higher" if low > 1 else "lower" if high < 1 else "no difference shown"
-    return MeasureRatio(a=mean_a, b=mean_b, ratio=ratio, low=low, high=high, word=word)
+    return MeasureRatio(a=a, b=b, ratio=ratio, low=low, high=high, word=word)
 
 
 def _relative_variance(values: Sequence[float]) -> float:

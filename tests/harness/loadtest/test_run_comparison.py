@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,8 @@ from harness.core.seeds import stream
 from harness.loadtest.client_cost import ClientCost
 from harness.loadtest.generator import StageLoad, TimedRequest
 from harness.loadtest.load_profile import Stage
-from harness.loadtest.metrics import MeasuredStage, Objective, summarise_stage
-from harness.loadtest.run_comparison import BenchedMethod, compare_methods
+from harness.loadtest.metrics import MeasuredStage, Objective, metrics_of, summarise_stage
+from harness.loadtest.run_comparison import MEASURES, BenchedMethod, compare_methods
 from harness.loadtest.stage_player import stage_rows
 from harness.loadtest.steady_window import steady_window
 from harness.loadtest.stored_runs import compare_runs
@@ -62,6 +63,18 @@ def stage(
 
 def run(name: str, *stages: MeasuredStage, facts: dict[str, object] = FACTS) -> BenchedMethod:
     return BenchedMethod(name=name, method="m/x", facts=facts, stages=stages)
+
+
+def test_the_figures_are_those_that_the_runs_showed() -> None:
+    """Also of a stage that counts whole, whose last batches begin no request."""
+    stages = [stage(1), stage(2)]
+    stages = [replace(one, window=replace(one.window, from_s=0.0, to_s=one.load.wall_s)) for one in stages]
+    (level,) = compare_methods(run("a", stages[0]), run("b", stages[1])).levels
+    shown = [metrics_of([one], Objective()) for one in stages]
+    for name, measure in MEASURES.items():
+        found = level.measures[name]
+        assert [found.a, found.b] == [measure(one) for one in shown if one is not None]
+        assert found.ratio == pytest.approx(found.b / found.a)
 
 
 @pytest.mark.parametrize("repeats", [1, 3])
