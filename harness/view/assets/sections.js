@@ -256,7 +256,7 @@ export const cost = (values) => {
       { key: "rate", label: "calls/s", value: (one) => (one.busy_s ? one.calls / one.busy_s : null), cell: (one) => number(one.busy_s ? one.calls / one.busy_s : null, 2) },
       { key: "queue", label: "mean wait", value: (one) => one.queue_s, cell: (one) => seconds(one.queue_s) },
     ] }),
-    p("A dash: not known. Costs need prices in the sweep file. The time from first to last call includes pauses between runs. The mean wait is the time at the gate, before a call is sent.", "faint"),
+    p("A dash: not known. Costs need prices in the sweep file. The time from first to last call is that of each run, added up: pauses between runs do not count. The mean wait is the time at the gate, before a call is sent.", "faint"),
   ];
 };
 
