@@ -14,13 +14,16 @@ from typing import Literal
 
 FinishKind = Literal["good", "filtered", "failed", "unknown"]
 
+# A limit of the request or of the model's context cut the reply.
+CUT = frozenset((
+    "length", "limit", "max_tokens", "max_token", "max_length", "max_new_tokens", "max_output", "max_output_tokens",
+    "max_completion_tokens", "max_tokens_reached", "model_length", "model_context_window_exceeded", "token_limit",
+))  # fmt: skip
 # The model ended its reply, or a limit or stop text of the request did.
-GOOD = frozenset((
-    "stop", "stopped", "length", "limit", "eos", "eos_token", "eos_token_id", "eos_found", "eot", "word",
+GOOD = CUT | frozenset((
+    "stop", "stopped", "eos", "eos_token", "eos_token_id", "eos_found", "eot", "word",
     "end", "endoftext", "end_of_text", "end_turn", "end_of_turn",
     "stop_sequence", "stop_sequences", "stop_token", "stop_word", "stop_words", "stop_str", "stop_string",
-    "max_tokens", "max_token", "max_length", "max_new_tokens", "max_output", "max_output_tokens",
-    "max_completion_tokens", "max_tokens_reached", "model_length", "model_context_window_exceeded", "token_limit",
     "tool_calls", "tool_call", "tool_use", "function_call", "function_calls", "pause_turn",
     "complete", "completed", "done", "finish", "finished", "normal", "success",
 ))  # fmt: skip
@@ -49,6 +52,11 @@ def stated_finish(reason: object) -> str | None:
     if isinstance(reason, str) and reason.strip().lower() not in NONE_WORDS:
         return reason
     return None
+
+
+def is_cut(reason: str | None) -> bool:
+    """Returns whether this finish reason says that a limit of length ended the reply."""
+    return reason is not None and _normalised(reason) in CUT
 
 
 @lru_cache(1024)

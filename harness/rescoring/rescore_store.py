@@ -21,7 +21,7 @@ from harness.access.methods import resolved
 from harness.config.load import address_problems, read_sweep, suggest
 from harness.config.sweep import MethodPart, SweepSpec
 from harness.core.errors import CallError, ContextExceeded, FinalCallError, SpecError, TransientCallError
-from harness.core.finish_reasons import finish_kind
+from harness.core.finish_reasons import finish_kind, is_cut
 from harness.core.protocols import Clock
 from harness.core.vocabulary import Message, split_method_key
 from harness.rescoring.scores import TOP_GREEDY, TOP_SAMPLED, is_sampled, row_of
@@ -33,7 +33,6 @@ IN_FLIGHT = 8  # requests at once: a server holds the distribution of a whole pr
 TRIES_MAX = 4
 PAUSE_S = 2.0  # before another try
 PROGRESS_S = 30.0  # between two lines that say how far it is
-CUT_REASONS = ("length", "max_tokens", "MAX_TOKENS")  # ends that the model did not choose
 
 Key = tuple[tuple[Message, ...], str, bool, int]
 """What one request scores: prompt, reply, whether its end is scored, how many likely tokens are listed."""
@@ -169,7 +168,7 @@ class _Rescoring:
     def _key(self, reply: StoredReply) -> Key:
         sampling = self.asked.get(reply.method, {})
         reason = reply.finish_reason or ""
-        ended = not sampling.get("stop") and reason not in CUT_REASONS and finish_kind(reason) == "good"
+        ended = not sampling.get("stop") and not is_cut(reason) and finish_kind(reason) == "good"
         top = TOP_SAMPLED if is_sampled(sampling) else TOP_GREEDY
         return reply.messages, reply.reply, ended, top
 

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 from harness.audit.probes.asks import LENGTHS, LONG_TOKENS, SHORT_TOKENS
 from harness.audit.probes.rows import Reading, answered, untested
+from harness.core.finish_reasons import is_cut
 from harness.core.records import ProbeRecord
 
-CUT_REASONS = frozenset({"length", "max_tokens", "MAX_TOKENS"})  # of OpenAI, Anthropic and Gemini
 PROPORTIONAL = 0.8
 """Growth of a count over the growth of the text below which a prompt is cut. Emulated: 1.0 where nothing is
 cut, .32 where 500 of 1,258 tokens are kept. A fifth is left to tokenizers that join repeated words."""
@@ -71,7 +71,7 @@ def output_cap(rows: Sequence[ProbeRecord]) -> Reading:
     if not long:
         return untested(rows, "long")
     counts = [row.completion_tokens or 0 for row in long]
-    cut = [count for row, count in zip(long, counts, strict=True) if row.finish_reason in CUT_REASONS]
+    cut = [count for row, count in zip(long, counts, strict=True) if is_cut(row.finish_reason)]
     early = [count for count in cut if count < LONG_TOKENS]
     if early:
         words = f"{LONG_TOKENS} tokens were allowed, but replies were cut at {max(early)}"

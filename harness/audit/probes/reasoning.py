@@ -12,9 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from harness.audit.probes.asks import EFFORTS, SUMS
-from harness.audit.probes.counts import CUT_REASONS
 from harness.audit.probes.rows import Reading, answered, untested
 from harness.audit.scores.arrays import FloatArray
+from harness.core.finish_reasons import is_cut
 from harness.core.records import ProbeRecord
 
 DRAWS = 1999
@@ -53,7 +53,7 @@ def effort(rows: Sequence[ProbeRecord]) -> Reading:
         return untested(rows, "effort")
     ratio = float(np.exp(np.mean([high.mean() - low.mean() for low, high in questions])))
     p = _longer_p(questions, np.random.default_rng(4))
-    cut = sum(row.finish_reason in CUT_REASONS for row in asked)
+    cut = sum(is_cut(row.finish_reason) for row in asked)
     figures = {"ratio": ratio, "p": p, "cut": cut}
     words = f"thoughts have {ratio:.1f} times as many tokens at high effort as at low (p = {p:.3f})"
     if p <= P_KEPT:

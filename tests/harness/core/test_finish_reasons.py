@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.core.finish_reasons import finish_kind, stated_finish
+from harness.core.finish_reasons import finish_kind, is_cut, stated_finish
 
 
 @pytest.mark.parametrize(
@@ -46,3 +46,19 @@ def test_no_end_is_stated() -> None:
     assert [stated_finish(value) for value in (None, "", " ", "null", "None", 7, "stop")] == [None] * 6 + [
         "stop"
     ]
+
+
+def test_a_cut_is_told_from_an_end() -> None:
+    """Words of servers for a limit of length, in any case and with prefixes; no other good end."""
+    cut = (
+        "length",
+        "max_tokens",
+        "MAX_TOKENS",
+        "FinishReason.MAX_TOKENS",
+        "maxTokens",
+        "model_length",
+        "limit",
+    )
+    assert [is_cut(reason) for reason in cut] == [True] * len(cut)
+    ends = ("stop", "eos_token", "end_turn", "stop_sequence", "", None)
+    assert [is_cut(reason) for reason in ends] == [False] * len(ends)
