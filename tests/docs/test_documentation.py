@@ -7,6 +7,7 @@ import inspect
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -41,7 +42,15 @@ def script(page: str) -> str:
             steps.append(text)
         elif language == "python" and "import " in text:
             steps.append(f"python - <<'_END_OF_FILE_'\n{text}_END_OF_FILE_")
-    return "\n".join(steps)
+    return with_free_ports("\n".join(steps))
+
+
+def with_free_ports(text: str) -> str:
+    """Replaces each port on which a command of the text listens, because another program may use it."""
+    for port in set(re.findall(r"--port (\d{4,5})", text)):
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            text = re.sub(rf"\b{port}\b", str(free.getsockname()[1]), text)
+    return text
 
 
 @pytest.fixture
