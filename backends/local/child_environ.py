@@ -3,8 +3,9 @@ Pure.
 
 An engine is foreign code. It gets what programs need to run, what GPUs and mathematical libraries read,
 proxies and certificate files, and what the sweep names in `engine.env`. It never gets a key of the sweep.
-It gets no settings of Python: PYTHONPATH would let it import our modules, the user's site-packages could hide
-its own packages, and PYTHONDONTWRITEBYTECODE would cost 40 s at each start."""
+It gets no environment variable that configures Python. With PYTHONPATH it could import our modules. With the
+user's site-packages it could import other versions of its packages. With PYTHONDONTWRITEBYTECODE each start
+would take 40 s longer."""
 
 from __future__ import annotations
 
