@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -251,6 +251,25 @@ def read_template(name: str, part: MethodPart, server: LocalServer | None, sourc
         raise spec_error(source, [(key, f"cannot be read: {error}")]) from error
     except SpecError as error:
         raise spec_error(source, [(key, f"{place} {error}")]) from error
+
+
+def method_facts(method: AccessMethod, part: MethodPart, server: LocalServer | None) -> dict[str, Any]:
+    """Returns the fields that MethodRecord and BenchRun have in common.
+
+    part     what the sweep says of the method
+    server   its engine's server, if this program started one"""
+    return {
+        "method": method.name,
+        "model": method.model,
+        "provider": method.provider,
+        "dialect": method.dialect,
+        "base_url": method.base_url,
+        "served_model": method.served_name,
+        "sampling_json": orjson.dumps(dataclasses.asdict(method.sampling)).decode(),
+        "request_json": request_json(method),
+        "engine_json": orjson.dumps(dict(server.facts)).decode() if server else None,
+        "quantisation": part.quantisation or (part.engine.quantisation if part.engine else None),
+    }
 
 
 def request_json(method: AccessMethod) -> str | None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from importlib.metadata import version
 
 from harness.access.connect import LiveMethods
-from harness.access.methods import request_json
+from harness.access.methods import method_facts
 from harness.config.sweep import SweepSpec
 from harness.core.bench_records import BenchRun
 from harness.loadtest.load_profile import LoadProfile
@@ -33,20 +33,9 @@ def run_row(
 
     load     as `load_facts` returns it
     wall_s   when the run began, in seconds since 1970"""
-    method, server = live.routes[name].method, live.servers.started.get(name)
-    part = spec.methods()[name][1]
+    route = live.routes[name]
     return BenchRun(
         run_id=run_id,
-        method=name,
-        model=method.model,
-        provider=method.provider,
-        dialect=method.dialect,
-        base_url=method.base_url,
-        served_model=method.served_name,
-        sampling_json=json.dumps(dataclasses.asdict(method.sampling)),
-        request_json=request_json(method),
-        engine_json=json.dumps(dict(server.facts), default=str) if server else None,
-        quantisation=part.quantisation or (part.engine.quantisation if part.engine else None),
         sweep=spec.name,
         spec_json=spec_json(spec),
         profile_json=json.dumps(load),
@@ -54,6 +43,7 @@ def run_row(
         version=version("lightbulb"),
         label=label,
         started_at=wall_s,
+        **method_facts(route.method, spec.methods()[name][1], live.servers.started.get(name)),
     )
 
 

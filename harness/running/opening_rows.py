@@ -3,15 +3,12 @@ methods."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Container, Iterator
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-import orjson
-
 from harness.access.connect import LiveMethods
-from harness.access.methods import request_json
+from harness.access.methods import method_facts
 from harness.config.audit_plan import audit_plan, planned_plays
 from harness.config.sweep import MethodPart
 from harness.core.records import AuditPlanRecord, MethodRecord, ModelRecord, Record, SweepRecord
@@ -59,18 +56,9 @@ def _method_row(run_id: str, name: str, part: MethodPart, live: LiveMethods) -> 
     bits = server.facts.get("bits_per_weight") if server else None
     return MethodRecord(
         run_id=run_id,
-        method=name,
-        model=method.model,
-        provider=method.provider,
-        dialect=method.dialect,
-        base_url=method.base_url,
-        served_model=method.served_name,
-        sampling_json=orjson.dumps(dataclasses.asdict(method.sampling)).decode(),
         constrain=method.constrain,
         concurrency=method.concurrency,
-        engine_json=orjson.dumps(dict(server.facts)).decode() if server else None,
         gate=route.gate.name,
-        request_json=request_json(method),
-        quantisation=part.quantisation or (part.engine.quantisation if part.engine else None),
         bits=part.bits or (bits if isinstance(bits, float) else None),
+        **method_facts(method, part, server),
     )
