@@ -43,7 +43,7 @@ def dry_run(spec: SweepSpec, plan: LoadTestPlan, context: RunContext) -> tuple[D
     raises  SpecError for a plan that cannot be played"""
     chosen = restricted(spec, plan)
     lengths = _mean_lengths(chosen, plan, context)
-    stages = tuple((stage, _seconds(stage)) for stage in plan.stages())
+    stages = tuple((stage, stage.offering_s) for stage in plan.stages())
     bounds = [stage.requests for stage, _ in stages]
     known = [one for one in bounds if one is not None]
     requests = sum(known) if known and len(known) == len(bounds) else None
@@ -69,13 +69,6 @@ def dry_run(spec: SweepSpec, plan: LoadTestPlan, context: RunContext) -> tuple[D
             )
         )
     return tuple(runs)
-
-
-def _seconds(stage: Stage) -> float | None:
-    if stage.loop == "open" and stage.requests is not None:
-        needed_s = stage.requests / stage.level + stage.ramp_s / 2
-        return needed_s if stage.seconds is None else min(needed_s, stage.seconds)
-    return stage.seconds
 
 
 def _mean_lengths(spec: SweepSpec, plan: LoadTestPlan, context: RunContext) -> tuple[float, float] | None:

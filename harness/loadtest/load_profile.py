@@ -34,6 +34,14 @@ class Stage:
     repeat: int = 0
 
     @property
+    def offering_s(self) -> float | None:
+        """Returns how long the stage begins units; None if the server or a trace decides."""
+        needed_s = None
+        if self.loop == "open" and self.requests is not None:
+            needed_s = self.requests / self.level + self.ramp_s / 2
+        return min((bound for bound in (needed_s, self.seconds) if bound is not None), default=None)
+
+    @property
     def load(self) -> str:
         """Returns the load in words."""
         if self.loop == "closed":

@@ -14,7 +14,7 @@ from typing import Literal
 
 from scipy.special import stdtrit
 
-from harness.loadtest.levels import CONFIDENCE
+from harness.loadtest.levels import CONFIDENCE, MEASURES
 from harness.loadtest.load_profile import Loop
 from harness.loadtest.metrics import LoadMetrics, MeasuredStage, Objective, metrics_of
 
@@ -27,13 +27,7 @@ SETTINGS = ("sessions", "think_s", "ignore_eos", "unique_prefix", "shared_prefix
 Word = Literal["higher", "lower", "no difference shown"]
 Unit = Literal["repeats", "batches"]
 
-MEASURES: Mapping[str, Callable[[LoadMetrics], float | None]] = {
-    "requests_per_s": lambda one: one.requests_per_s,
-    "output_tokens_per_s": lambda one: one.output_tokens_per_s,
-    "ttft_s_mean": lambda one: one.ttft_s.mean,
-    "tpot_s_mean": lambda one: one.tpot_s.mean,
-    "e2e_s_mean": lambda one: one.e2e_s.mean,
-}
+COMPARED = ("requests_per_s", "output_tokens_per_s", "ttft_s_mean", "tpot_s_mean", "e2e_s_mean")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,9 +136,10 @@ def _compare_level(
     unit: Unit = "repeats" if min(len(a), len(b)) >= REPEATS_MIN else "batches"
     units_a, units_b = _units(a, unit), _units(b, unit)
     ratios = {
-        name: _ratio(one, other, _values(units_a, measure), _values(units_b, measure))
-        for name, measure in MEASURES.items()
-        if (one := _positive(of_a, measure)) is not None and (other := _positive(of_b, measure)) is not None
+        name: _ratio(one, other, _values(units_a, MEASURES[name]), _values(units_b, MEASURES[name]))
+        for name in COMPARED
+        if (one := _positive(of_a, MEASURES[name])) is not None
+        and (other := _positive(of_b, MEASURES[name])) is not None
     }
     if differences:
         ratios = {name: replace(ratio, word=None) for name, ratio in ratios.items()}

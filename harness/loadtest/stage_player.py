@@ -124,13 +124,11 @@ class StagePlayer:
 
     def _estimate_s(self, stage: Stage) -> float | None:
         """Returns how long a stage takes; None if nothing says it yet."""
-        bounds = [] if stage.seconds is None else [stage.seconds]
+        bounds = [] if stage.offering_s is None else [stage.offering_s]
         if stage.loop == "trace":
             recorded = self.source.recorded
             bounds.append((recorded[-1].arrival_s - recorded[0].arrival_s) / stage.level)
-        elif stage.requests is not None and stage.loop == "open":
-            bounds.append(stage.requests / stage.level + stage.ramp_s / 2)
-        elif stage.requests is not None and not self.traffic.sessions:
+        elif stage.loop == "closed" and stage.requests is not None and not self.traffic.sessions:
             known = [e2e_s for (loop, _), e2e_s in self._e2e_s.items() if loop == "closed"]
             e2e_s = self._e2e_s.get(("closed", stage.level), known[-1] if known else None)
             bounds += [] if e2e_s is None else [stage.requests * e2e_s / stage.level]

@@ -14,6 +14,7 @@ from harness.loadtest.dry_run import DryRun
 from harness.loadtest.ladder import MethodLoadTest
 from harness.loadtest.levels import LevelResult
 from harness.loadtest.metrics import Objective, StageResult
+from harness.loadtest.run_comparison import LevelComparison
 from harness.report.page import seconds
 from harness.report.table import table
 
@@ -39,7 +40,8 @@ def print_loadtest(benches: Sequence[MethodLoadTest], objective: Objective, cons
     console.print(PERCENTILE_TEXT, soft_wrap=True, highlight=False)
 
 
-def load_text(level: LevelResult) -> str:
+def load_text(level: LevelResult | LevelComparison) -> str:
+    """Returns the load of a level for a column."""
     if level.loop == "closed":
         return f"{level.level:g} in flight"
     return f"{level.level:g} a second" if level.loop == "open" else f"trace x {level.level:g}"

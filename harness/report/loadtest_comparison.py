@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from harness.loadtest.run_comparison import LevelComparison, MeasureRatio, RunComparison
-from harness.report.loadtest import MISSING, number
+from harness.report.loadtest import MISSING, load_text, number
 from harness.report.page import seconds
 from harness.report.table import table
 
@@ -36,9 +36,7 @@ def print_comparisons(found: Sequence[RunComparison], console: Console) -> None:
         console.print(table(COLUMNS, [row for level in one.levels for row in _rows(level)], left=2))
         for level in one.levels:
             for words in level.differences:
-                line = (
-                    f"{_load(level)}: not the same work: {words}. The ratios say nothing about the servers."
-                )
+                line = f"{load_text(level)}: not the same work: {words}. The ratios say nothing about the servers."
                 console.print(Text(line, style="yellow"), soft_wrap=True)
         if one.unpaired:
             console.print(
@@ -50,13 +48,8 @@ def print_comparisons(found: Sequence[RunComparison], console: Console) -> None:
             console.print(UNITS[unit], soft_wrap=True, highlight=False)
 
 
-def _load(level: LevelComparison) -> str:
-    words = {"closed": "{:g} in flight", "open": "{:g} a second", "trace": "trace x {:g}"}
-    return words[level.loop].format(level.level)
-
-
 def _rows(level: LevelComparison) -> list[tuple[str, ...]]:
-    return [(_load(level), NAMES[name], *_cells(name, one)) for name, one in level.measures.items()]
+    return [(load_text(level), NAMES[name], *_cells(name, one)) for name, one in level.measures.items()]
 
 
 def _cells(name: str, one: MeasureRatio) -> tuple[str, ...]:
