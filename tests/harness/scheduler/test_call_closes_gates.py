@@ -1,4 +1,4 @@
-"""What the failures of a call say of its gate: a pause, a limit, its closing."""
+"""The failures of a call decide about its gate: a pause, a limit, or its closing."""
 
 from __future__ import annotations
 
