@@ -13,9 +13,10 @@ from harness.core.errors import SpecError
 from harness.core.seeds import stream
 from harness.loadtest.client_cost import ClientCost
 from harness.loadtest.generator import StageLoad, TimedRequest
+from harness.loadtest.levels import MEASURES
 from harness.loadtest.load_profile import Stage
 from harness.loadtest.metrics import MeasuredStage, Objective, metrics_of, summarise_stage
-from harness.loadtest.run_comparison import MEASURES, BenchedMethod, compare_methods
+from harness.loadtest.run_comparison import COMPARED, BenchedMethod, compare_methods
 from harness.loadtest.stage_player import stage_rows
 from harness.loadtest.steady_window import steady_window
 from harness.loadtest.stored_runs import compare_runs
@@ -71,9 +72,9 @@ def test_the_figures_are_those_that_the_runs_showed() -> None:
     stages = [replace(one, window=replace(one.window, from_s=0.0, to_s=one.load.wall_s)) for one in stages]
     (level,) = compare_methods(run("a", stages[0]), run("b", stages[1])).levels
     shown = [metrics_of([one], Objective()) for one in stages]
-    for name, measure in MEASURES.items():
+    for name in COMPARED:
         found = level.measures[name]
-        assert [found.a, found.b] == [measure(one) for one in shown if one is not None]
+        assert [found.a, found.b] == [MEASURES[name](one) for one in shown if one is not None]
         assert found.ratio == pytest.approx(found.b / found.a)
 
 
