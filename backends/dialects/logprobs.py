@@ -46,12 +46,12 @@ def _pair(entry: object) -> tuple[object, object]:
 
 def _token(text: object, logprob: object, pairs: Sequence[tuple[object, object]]) -> Iterator[TokenLogprob]:
     """Yields the token, or nothing if it has no text or no finite log-probability."""
-    said, value = text_or_none(text), _logprob(logprob)
-    if said is None or value is None:
+    token, value = text_or_none(text), _logprob(logprob)
+    if token is None or value is None:
         return
     known = ((text_or_none(other), _logprob(number)) for other, number in pairs)
     top = tuple((other, number) for other, number in known if other is not None and number is not None)
-    yield TokenLogprob(said, value, top)
+    yield TokenLogprob(token, value, top)
 
 
 def _logprob(value: object) -> float | None:

@@ -53,10 +53,10 @@ def read_scores(answer: HttpResponse, ids: Sequence[int], *, start: int) -> tupl
 
 
 def _token(entry: object, number: str) -> ScoredToken | None:
-    said = entry.get(number) if isinstance(entry, dict) else None
-    if not isinstance(entry, dict) or not isinstance(said, dict):
+    scored = entry.get(number) if isinstance(entry, dict) else None
+    if not isinstance(entry, dict) or not isinstance(scored, dict):
         return None
-    logprob, rank = _logprob(said), said.get("rank")
+    logprob, rank = _logprob(scored), scored.get("rank")
     if logprob is None or type(rank) is not int or rank < 1:
         return None
     others = [_logprob(other) for key, other in entry.items() if key != number and isinstance(other, dict)]
@@ -65,7 +65,9 @@ def _token(entry: object, number: str) -> ScoredToken | None:
         top.append(logprob)
     if len(top) < len(others) or (top and max(top) == FLOOR):
         return None
-    return ScoredToken(str(said.get("decoded_token") or ""), logprob, rank, tuple(sorted(top, reverse=True)))
+    return ScoredToken(
+        str(scored.get("decoded_token") or ""), logprob, rank, tuple(sorted(top, reverse=True))
+    )
 
 
 def _logprob(entry: dict[str, object]) -> float | None:

@@ -102,12 +102,12 @@ class Scorer:
     def _entries(self, token: Token, most: int) -> dict[str, object]:
         ranked = token.logprobs()
         places = {text: place for place, (text, _) in enumerate(ranked, 1)}
-        said = _entry(token.text, token.logprob(), places.get(token.text, len(ranked) + 1))
+        scored = _entry(token.text, token.logprob(), places.get(token.text, len(ranked) + 1))
         listed = {
             str(self._tokenizer.number(text)): _entry(text, value, place)
             for place, (text, value) in enumerate(ranked[:most], 1)
         }
-        return {str(self._tokenizer.number(token.text)): said, **listed}
+        return {str(self._tokenizer.number(token.text)): scored, **listed}
 
 
 def _messages(tokens: Sequence[str]) -> tuple[Message, ...]:

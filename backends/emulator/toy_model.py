@@ -137,15 +137,15 @@ class _State:
         self._at = drawn[8:16] if chosen == 0 else digest8(drawn[8:16], chosen.to_bytes(1, "big"))
         return Token(candidates[chosen], chosen, candidates, logits)
 
-    def follow(self, words: Sequence[str], said: str) -> Token:
+    def follow(self, words: Sequence[str], text: str) -> Token:
         """Returns this token of a given text with the model's candidates, and advances the state by it.
 
         The token's place is -1 if the model has no such candidate."""
         drawn, candidates, logits = self.offer(words)
-        chosen = candidates.index(said) if said in candidates else -1
-        after = chosen.to_bytes(1, "big") if chosen > 0 else b"other" + said.encode("utf-8", "surrogatepass")
+        chosen = candidates.index(text) if text in candidates else -1
+        after = chosen.to_bytes(1, "big") if chosen > 0 else b"other" + text.encode("utf-8", "surrogatepass")
         self._at = drawn[8:16] if chosen == 0 else digest8(drawn[8:16], after)
-        return Token(said, chosen, candidates, logits)
+        return Token(text, chosen, candidates, logits)
 
     def offer(self, words: Sequence[str]) -> tuple[bytes, list[str], list[float]]:
         """Returns the state's random bytes, and the candidates for the next token with their logits."""

@@ -32,7 +32,7 @@ from harness.store.writer import StoreWriter, writing
 IN_FLIGHT = 8  # requests at once: a server holds the distribution of a whole prompt for each
 TRIES_MAX = 4
 PAUSE_S = 2.0  # before another try
-PROGRESS_S = 30.0  # between two lines that say how far it is
+PROGRESS_S = 30.0  # between two lines of progress
 
 Key = tuple[tuple[Message, ...], str, bool, int]
 """What one request scores: prompt, reply, whether its end is scored, how many likely tokens are listed."""
@@ -157,7 +157,7 @@ class _Rescoring:
         )
         limit = anyio.CapacityLimiter(IN_FLIGHT)
         async with anyio.create_task_group() as beside:
-            beside.start_soon(self._tell, len(groups))
+            beside.start_soon(self._report_progress, len(groups))
             async with anyio.create_task_group() as tasks:
                 for key, equal in groups.items():
                     await limit.acquire_on_behalf_of(key)
@@ -210,8 +210,8 @@ class _Rescoring:
                 await self.clock.sleep(PAUSE_S)
         return await self.scorer.score(messages, reply, ended=ended, top=top)
 
-    async def _tell(self, count: int) -> None:
-        """Says now and then how far it is."""
+    async def _report_progress(self, count: int) -> None:
+        """Reports every PROGRESS_S how many replies are scored."""
         while True:
             await self.clock.sleep(PROGRESS_S)
             self.context.notify(f"{self.done:,} of {count:,} different replies scored")

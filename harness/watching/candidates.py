@@ -1,4 +1,5 @@
-"""Candidates for a panel: short questions with several good answers, so that some are near a tie. Pure."""
+"""Makes candidates for a panel: short questions with several good answers, so that for some of them the two
+most likely first tokens are nearly equally probable. Pure."""
 
 from __future__ import annotations
 

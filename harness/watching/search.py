@@ -1,4 +1,4 @@
-"""Finds the panel of one method: asks candidates a few times each, and those that flip more often.
+"""Finds the panel of one method: asks each candidate a few times, then those whose answers differ again.
 
 Knows a function that asks; nothing of gates or sockets. Keeps: no more calls than the budget."""
 

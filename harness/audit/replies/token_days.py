@@ -177,8 +177,8 @@ def _variation(panel: Panel, days: IntArray) -> Variation:
     rest = (weighted.sum(axis=0) - weighted) / np.maximum(others, 1)[:, :, None]
     shared = (count > 0) & (others > 0)
     distance = np.where(shared, _distance(mean, rest), 0.0)
-    seen = shared.sum(axis=0)
-    by_prompt = np.where(seen > 0, distance.sum(axis=0) / np.maximum(seen, 1), np.nan)
+    compared = shared.sum(axis=0)
+    by_prompt = np.where(compared > 0, distance.sum(axis=0) / np.maximum(compared, 1), np.nan)
     whole = shared.any(axis=1)
     by_day = (distance.sum(axis=1) / np.maximum(shared.sum(axis=1), 1))[whole]
     squares = np.where(shared, (distance - by_prompt) ** 2, 0.0).sum(axis=0)
@@ -186,5 +186,5 @@ def _variation(panel: Panel, days: IntArray) -> Variation:
         mean=by_prompt,
         days=len(by_day),
         variance=float(by_day.var(ddof=1)) if len(by_day) > 1 else 0.0,
-        noise=np.where(seen > 1, squares / np.maximum(seen - 1, 1), np.nan),
+        noise=np.where(compared > 1, squares / np.maximum(compared - 1, 1), np.nan),
     )

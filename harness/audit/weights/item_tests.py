@@ -1,7 +1,7 @@
-"""Tests and intervals over items: figures of two samples of items, pooled over their tokens.
+"""Computes tests and intervals that compare two samples of items; their figures are pooled over tokens.
 
-An item is a set of replies, so its tokens are no independent draws: labels are exchanged, and items drawn, as
-wholes. Knows sums and counts by item, not of what.
+The tokens of an item are not independent draws, so permutations and bootstraps move whole items. Knows sums
+and counts by item, not what they count.
 Keeps: the difference of means is divided by its standard error in every draw, so that samples with longer and
 shorter items keep the test's size. Where both samples have the same items, these are alike, and the test is
 conservative.
@@ -70,7 +70,7 @@ def permutation_p(
 def bootstrap_excess(
     first: FloatArray, second: FloatArray, rng: np.random.Generator, draws: int = DRAWS
 ) -> FloatArray:
-    """Returns how much larger the mean of the second is, in so many draws of items, sorted.
+    """Returns the difference of means, second minus first, in each bootstrap draw of items, sorted.
 
     first, second  (items, 2): a sum and its count"""
     drawn = [_mean(_resampled(sample, rng, draws)) for sample in (first, second)]
@@ -78,7 +78,9 @@ def bootstrap_excess(
 
 
 def rate_high(count: float, tokens: float, alpha: float) -> float:
-    """Returns the upper bound of a rate of which so many cases were seen (Clopper & Pearson 1934)."""
+    """Returns the upper bound of a rate, from the number of cases among these tokens.
+
+    source  Clopper & Pearson (1934)"""
     return 1.0 if count >= tokens else float(stats.beta.ppf(1 - alpha, count + 1, tokens - count))
 
 

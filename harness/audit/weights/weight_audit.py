@@ -316,13 +316,13 @@ def _sentence(one: WeightsFinding, reference: str) -> str:
     if one.kind is None or one.p_holm is None:
         return f"The weights of {reference} gave the tokens of its replies a probability, but there is no test: {one.reason}."
     if one.kind == "sampled":
-        said = (
+        result = (
             "The reference's weights give its tokens other probabilities than the reference's own tokens"
             if one.verdict == "DEVIATES"
             else "No difference was found, and this test cannot confirm that there is none"
         )
         return (
-            f"{said} ({size}, p {format_p(one.p_holm)}). Above temperature 0, and without a seed that "
+            f"{result} ({size}, p {format_p(one.p_holm)}). Above temperature 0, and without a seed that "
             "both share, only this test of ranks is possible."
         )
     figures = (
