@@ -242,8 +242,8 @@ def _conflict(
         f"SELECT min(method) FROM {source.name}.{schema.TABLES[record]} WHERE episode_id = ?", [first[0]]
     ).fetchall()
     return (
-        f"{source.path}: {played:,} of its episodes are in a store before it, too, with other"
-        f" {schema.TABLES[record]} there; the first is {first[0]} of {method}. One store cannot hold two plays of"
+        f"{source.path}: {played:,} of its episodes are in a store before it, too, and the rows"
+        f" of `{schema.TABLES[record]}` differ; the first is {first[0]} of {method}. One store cannot hold two plays of"
         " one episode, so nothing is merged. Leave one of the stores out, or give the method another name in one"
         " sweep file and play it again"
     )
