@@ -1,10 +1,8 @@
 """Makes our instance sets from the word files beside it.
 
-`python -m games.instances.make` writes the same bytes every time. With `--scowl FOLDER` it first makes the \
-list of
-five-letter words from a copy of SCOWL. Keeps: it refuses what a set may not contain: forbidden words that \
-taboo's rules
-skip, values inside other values, clues that contain their target."""
+`python -m games.instances.make` writes the same bytes every time. With `--scowl FOLDER` it first makes the
+list of five-letter words from a copy of SCOWL. Keeps: it refuses what a set may not contain: forbidden words
+that taboo's rules skip, values inside other values, clues that contain their target."""
 
 from __future__ import annotations
 
