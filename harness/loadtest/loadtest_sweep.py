@@ -96,7 +96,14 @@ async def loadtest_sweep(
             await connector.prove(live)
             await anyio.to_thread.run_sync(warm_up, sets)
             bench = _Bench(chosen, plan, context, sets, recorded, connector, live, writer, run_id)
-            return tuple([await bench.measure(name) for name in live.routes])
+            try:
+                return tuple([await bench.measure(name) for name in live.routes])
+            except anyio.get_cancelled_exc_class():
+                store = context.store
+                context.notify(
+                    f"{run_id} ends early; the stages that ended are in {store}: lightbulb view {store}"
+                )
+                raise
 
 
 def restricted(spec: SweepSpec, plan: LoadTestPlan) -> SweepSpec:

@@ -187,6 +187,25 @@ def test_a_page_that_cannot_be_written_costs_no_figures(base_url: str, tmp_path:
     assert json.loads(ended.stdout)["methods"][0]["stages"][0]["answered"] == 8
 
 
+def test_an_interrupted_load_test_keeps_the_stages_that_ended(base_url: str, tmp_path: Path) -> None:
+    """Ctrl-C in the second stage: a sentence names the store, which has the first."""
+    sweep = tmp_path / "b.toml"
+    sweep.write_text(SWEEP.format(base_url=base_url))
+    load = ("--concurrency", "8,1", "--requests", 100)
+    bench = subprocess.Popen(
+        command("bench", sweep, *load), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert bench.stderr is not None
+    while "stage 2 of 2" not in bench.stderr.readline():
+        assert bench.poll() is None
+    bench.send_signal(signal.SIGINT)
+    _, told = bench.communicate(timeout=30)
+    assert (bench.returncode, "Traceback" in told) == (130, False)
+    assert f"bench-0001 ends early; the stages that ended are in {tmp_path / 'b.duckdb'}" in told
+    with duckdb.connect(str(tmp_path / "b.duckdb"), read_only=True) as connection:
+        assert connection.execute("SELECT stage, requests FROM bench_stages").fetchall() == [(0, 100)]
+
+
 class Refusing(BaseHTTPRequestHandler):
     """Knows the model and refuses the key."""
 
