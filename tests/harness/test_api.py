@@ -118,5 +118,5 @@ def test_what_is_not_there_is_said(
     with pytest.raises(AttributeError):
         _ = harness.nothing
     monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(StoreError, match=r"lightbulb\[notebook\]"):
+    with pytest.raises(StoreError, match="needs pandas, which is not installed: pip install pandas"):
         played.store.episodes().to_pandas()
