@@ -27,7 +27,7 @@ class Request:
 class Response:
     """One HTTP answer and how it is sent.
 
-    pieces    of the body: one, or the events of a stream
+    pieces    of the body: one, or the events of a stream, one piece for each token
     headers   further header lines, each with its line end
     first_s   seconds before anything is sent
     gap_s     seconds between two pieces

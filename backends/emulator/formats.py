@@ -239,16 +239,14 @@ def _openai_events(name: str, second: int, request: ChatRequest, reply: ChatRepl
             choice["logprobs"] = _openai_logprobs(request, tokens)
         return server_sent_event({**head, "choices": [choice]})
 
-    events = [chunk({"role": "assistant", "content": ""})]
-    events += [chunk(_openai_thoughts(piece)) for piece in pieces(reply.thoughts)]
+    deltas = [chunk(_openai_thoughts(piece)) for piece in pieces(reply.thoughts)]
     tokens = reply.tokens if request.logprobs is not None else ()
     for place, piece in enumerate(pieces(reply.text)):
-        events.append(chunk({"content": piece}, tokens=tokens[place : place + 1]))
-    events.append(chunk({}, _OPENAI_ENDS[reply.ended]))
+        deltas.append(chunk({"content": piece}, tokens=tokens[place : place + 1]))
+    end = chunk({}, _OPENAI_ENDS[reply.ended])
     if request.usage_in_stream:
-        events.append(server_sent_event({**head, "choices": [], "usage": _openai_usage(reply)}))
-    events.append(b"data: [DONE]\n\n")
-    return events
+        end += server_sent_event({**head, "choices": [], "usage": _openai_usage(reply)})
+    return in_pieces(chunk({"role": "assistant", "content": ""}), deltas, end + b"data: [DONE]\n\n")
 
 
 def _openai_error(status: int, code: str, message: str) -> bytes:
@@ -314,19 +312,16 @@ def _anthropic_events(name: str, second: int, request: ChatRequest, reply: ChatR
     def event(kind: str, **fields: object) -> bytes:
         return b"event: " + kind.encode() + b"\n" + server_sent_event({"type": kind, **fields})
 
-    events = [
-        event("message_start", message=_anthropic_message(name, request, reply, [], None)),
-        event("content_block_start", index=0, content_block={"type": "text", "text": ""}),
-    ]
-    events += [
+    opening = event("message_start", message=_anthropic_message(name, request, reply, [], None))
+    opening += event("content_block_start", index=0, content_block={"type": "text", "text": ""})
+    deltas = [
         event("content_block_delta", index=0, delta={"type": "text_delta", "text": piece})
         for piece in pieces(reply.text)
     ]
-    end = {"stop_reason": _ANTHROPIC_ENDS[reply.ended], "stop_sequence": None}
-    events.append(event("content_block_stop", index=0))
-    events.append(event("message_delta", delta=end, usage={"output_tokens": reply.completion_tokens}))
-    events.append(event("message_stop"))
-    return events
+    stopped = {"stop_reason": _ANTHROPIC_ENDS[reply.ended], "stop_sequence": None}
+    end = event("content_block_stop", index=0)
+    end += event("message_delta", delta=stopped, usage={"output_tokens": reply.completion_tokens})
+    return in_pieces(opening, deltas, end + event("message_stop"))
 
 
 def _anthropic_error(status: int, code: str, message: str) -> bytes:
@@ -350,6 +345,17 @@ def _anthropic_headers(states: Mapping[str, QuotaState], wall_s: float) -> str:
 def server_sent_event(value: object) -> bytes:
     """Returns an event with this value as JSON."""
     return b"data: " + orjson.dumps(value) + b"\n\n"
+
+
+def in_pieces(opening: bytes, deltas: Sequence[bytes], end: bytes) -> list[bytes]:
+    """Returns the events of a stream as they are sent: one piece for each token. Events without a token leave
+    with the first or the last one, as real servers send them."""
+    if not deltas:
+        return [opening + end]
+    parts = list(deltas)
+    parts[0] = opening + parts[0]
+    parts[-1] += end
+    return parts
 
 
 def pieces(text: str) -> list[str]:

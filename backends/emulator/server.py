@@ -252,11 +252,12 @@ class Connection(asyncio.Protocol):
             self._done()
 
     def _send_piece(self, response: Response, number: int) -> None:
-        if number == len(response.pieces):
-            self._write(b"0\r\n\r\n")
+        framed = _framed(response, response.pieces[number])
+        if number == len(response.pieces) - 1:
+            self._write(framed + b"0\r\n\r\n")
             self._done()
             return
-        self._write(_framed(response, response.pieces[number]))
+        self._write(framed)
         self._timer = asyncio.get_running_loop().call_later(
             response.gap_s, self._send_piece, response, number + 1
         )

@@ -16,6 +16,7 @@ from backends.bots import own_instance
 from backends.connections import open_connection_pool
 from backends.deadlines import Deadlines
 from backends.dialects import DIALECTS
+from backends.dialects.sse import events
 from backends.emulator.exchange import Request, Response
 from backends.emulator.provider import EmulatedProvider
 from backends.emulator.quota import FixedWindows, QuotaLaw, RefilledBucket, SlidingWindow
@@ -529,21 +530,24 @@ def test_a_real_server_may_stand_behind() -> None:
 
 
 def test_what_is_streamed_adds_up() -> None:
-    """The chunks of a streamed reply join to the whole reply in both dialects, and the counts come last."""
+    """The chunks of a streamed reply join to the whole reply in both dialects, the counts come last, and one
+    piece leaves for each token."""
     whole = text_of(asked(provider(Emulation()), temperature=0))
     openai = asked(provider(Emulation()), temperature=0, stream=True, stream_options={"include_usage": True})
-    chunks = [json.loads(piece[6:]) for piece in openai.pieces if not piece.startswith(b"data: [DONE]")]
+    data = [event.data for event in events(b"".join(openai.pieces), None)]
+    assert data.pop() == b"[DONE]"
+    chunks = [json.loads(one) for one in data]
     assert (
         "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks if chunk["choices"])
         == whole
     )
     assert chunks[-1]["usage"]["completion_tokens"] == -(-len(whole) // 4)
     anthropic = asked(provider(Emulation()), temperature=0, stream=True, path="/v1/messages")
-    events = [json.loads(piece.partition(b"\ndata: ")[2]) for piece in anthropic.pieces]
-    assert (
-        "".join(event["delta"]["text"] for event in events if event["type"] == "content_block_delta") == whole
-    )
-    assert [event["type"] for event in events][-2:] == ["message_delta", "message_stop"]
+    parts = [json.loads(event.data) for event in events(b"".join(anthropic.pieces), None)]
+    assert "".join(part["delta"]["text"] for part in parts if part["type"] == "content_block_delta") == whole
+    assert [part["type"] for part in parts][-2:] == ["message_delta", "message_stop"]
+    tokens = -(-len(whole) // 4)
+    assert (len(openai.pieces), len(anthropic.pieces)) == (tokens, tokens)  # so that only tokens take time
 
 
 def test_log_probabilities_are_those_it_draws_by() -> None:
