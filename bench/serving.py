@@ -4,44 +4,27 @@
                                       flight are worth
     python -m bench.serving client    64 in flight against vLLM's own benchmark client with the same prompts,
                                       in interleaved pairs
-    python -m bench.serving bench     figures of `lightbulb bench` at 64 in flight against that client's, in
-                                      interleaved pairs
     python -m bench.serving window    throughput with fixed windows, and with the window left to itself
 
-One server stays up for all rows. In `client` and `bench` it has no prefix cache: what one side asked must not
-speed up the other."""
+One server stays up for all rows. In `client` it has no prefix cache: what one side asked must not speed up
+the other. `python -m bench.load_peers` compares `lightbulb bench` with that client."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import anyio
 import duckdb
-import numpy as np
 
-from backends.local.child_environ import engine_environ
-from backends.local.engine import Engine, EngineSpec
-from backends.local.engine_kinds import engine_kind
-from backends.local.environments import install
-from backends.local.local_server import LocalServer, serve
-from backends.local.machine import this_machine
+from bench.load_peers import Job, a_server, generator, interval, say
 from games import GAMES
 from harness.access.context import RunContext
 from harness.config.load import parse_sweep
-from harness.loadtest.load_profile import LoadProfile
-from harness.loadtest.loadtest_sweep import LoadTestPlan, loadtest_sweep
-from harness.loadtest.metrics import Objective
-from harness.loadtest.traffic import TrafficSettings
 from harness.running.run_sweep import run_sweep
 
 SWEEP = """
@@ -61,29 +44,6 @@ again = false
 TOKENS_MAX = 100  # of the rule sets
 FIXED = (16, 32, 64, 128, 256)
 
-# vLLM's own client, with its reader of prompt files replaced: that one wants pandas, which the environment
-# has not. It stays for all pairs, one run for each line it is given: importing it takes longer than a run.
-CLIENT = """
-import argparse, json, os, sys
-answers = os.fdopen(os.dup(1), "w")
-os.dup2(2, 1)  # what vLLM says of itself is no answer
-from vllm.benchmarks.datasets import CustomDataset
-from vllm.benchmarks.serve import add_cli_args, main
-
-def load_data(self):
-    with open(self.dataset_path) as lines:
-        self.data = [json.loads(line) for line in lines]
-
-CustomDataset.load_data = load_data
-parser = argparse.ArgumentParser()
-add_cli_args(parser)
-for line in sys.stdin:
-    arguments = parser.parse_args()  # anew: a run leaves marks on them that the next one refuses
-    arguments.result_filename = line.strip()
-    main(arguments)
-    print("done", file=answers, flush=True)
-"""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Played:
@@ -97,24 +57,6 @@ class Played:
     tokens_per_s_at_end: float
     latency_s: float
     store: Path
-
-
-def say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
-
-
-@asynccontextmanager
-async def a_server(dtype: str, folder: Path, *flags: str) -> AsyncIterator[tuple[Engine, LocalServer]]:
-    engine = await anyio.to_thread.run_sync(install, engine_kind("vllm", this_machine()), say)
-    wanted = EngineSpec(
-        kind="vllm",
-        weights="bundled:smollm2-135m-instruct",
-        served_name="smollm2-135m",
-        dtype=dtype,
-        flags=flags,
-    )
-    async with serve(wanted, engine, log=folder / "vllm.log", notify=say) as server:
-        yield engine, server
 
 
 async def played(
@@ -181,8 +123,16 @@ async def client(dtype: str, episodes: int, pairs: int, folder: Path) -> None:
         prompts = folder / "prompts.jsonl"
         write_prompts(first.store, prompts)
         ratios = []
-        with their_client(engine, server, prompts, folder) as theirs_once:
-            await anyio.to_thread.run_sync(theirs_once)  # it warms up, too
+        job = Job(
+            url=server.base_url,
+            prompts=prompts,
+            in_flight=64,
+            ignore_eos=False,
+            tokenizer=Path(str(server.facts["weights_root"])),
+            folder=folder,
+        )
+        with generator("vllm", engine.python, job) as theirs_once:
+            await anyio.to_thread.run_sync(theirs_once, first.calls)  # it warms up, too
             print(
                 "| pair | calls | harness: calls/s | output tokens | client: calls/s | output tokens | ratio |"
             )
@@ -196,82 +146,18 @@ async def client(dtype: str, episodes: int, pairs: int, folder: Path) -> None:
                             server.base_url, folder, f"pair-{pair}", in_flight=64, episodes=episodes
                         )
                     else:
-                        theirs = await anyio.to_thread.run_sync(theirs_once)
+                        theirs = await anyio.to_thread.run_sync(theirs_once, first.calls)
                 assert ours is not None
-                ratios.append(ours.calls_per_s / theirs["request_throughput"])
+                ratios.append(ours.calls_per_s / theirs["requests_per_s"])
                 print(
-                    f"| {pair + 1} | {ours.calls} | {ours.calls_per_s:.2f} | {ours.tokens} | {theirs['request_throughput']:.2f} |"
-                    f" {theirs['total_output_tokens']:.0f} | {ratios[-1]:.3f} |",
+                    f"| {pair + 1} | {ours.calls} | {ours.calls_per_s:.2f} | {ours.tokens} | {theirs['requests_per_s']:.2f} |"
+                    f" {theirs['output_tokens']:.0f} | {ratios[-1]:.3f} |",
                     flush=True,
                 )
     low, high = interval(ratios)
     print(
         f"\nmedian {statistics.median(ratios):.3f}, 95 % of bootstrapped medians in {low:.3f} to {high:.3f}"
     )
-
-
-async def benchmark(dtype: str, episodes: int, pairs: int, folder: Path) -> None:
-    """Compares requests/s, output tokens/s, time to first token, time per token and latency of both
-    clients."""
-    async with a_server(dtype, folder, "--no-enable-prefix-caching") as (engine, server):
-        first = await played(server.base_url, folder, "first", in_flight=64, episodes=episodes)
-        prompts = folder / "prompts.jsonl"
-        write_prompts(first.store, prompts)
-        ratios: list[list[float]] = []
-        with their_client(engine, server, prompts, folder) as theirs_once:
-            await anyio.to_thread.run_sync(theirs_once)
-            print(
-                "| pair | by | requests/s | output tokens/s | first token s | a further token s | to the end s |"
-            )
-            print("|---|---|---|---|---|---|---|", flush=True)
-            for pair in range(pairs):
-                found: dict[str, tuple[float, ...]] = {}
-                for turn in (0, 1):
-                    if (pair + turn) % 2:
-                        found["lightbulb bench"] = await ours_once(
-                            server.base_url, folder, prompts, first.calls
-                        )
-                    else:
-                        found["vllm bench serve"] = figures_of(await anyio.to_thread.run_sync(theirs_once))
-                for name, figures in found.items():
-                    print(
-                        f"| {pair + 1} | {name} | {' | '.join(f'{value:.3g}' for value in figures)} |",
-                        flush=True,
-                    )
-                pairs_of = zip(found["lightbulb bench"], found["vllm bench serve"], strict=True)
-                ratios.append([ours / theirs for ours, theirs in pairs_of])
-    columns = list(zip(*ratios, strict=True))
-    medians = [f"{statistics.median(column):.3f}" for column in columns]
-    print(f"| median of ratios | ours / theirs | {' | '.join(medians)} |")
-    intervals = [f"{low:.3f} to {high:.3f}" for low, high in (interval(list(column)) for column in columns)]
-    print(f"| 95 % of bootstrapped medians | | {' | '.join(intervals)} |")
-
-
-def figures_of(told: dict[str, float]) -> tuple[float, ...]:
-    medians = (told[f"median_{name}_ms"] / 1000 for name in ("ttft", "tpot", "e2el"))
-    return (told["request_throughput"], told["output_throughput"], *medians)
-
-
-async def ours_once(url: str, folder: Path, prompts: Path, requests: int) -> tuple[float, ...]:
-    text = SWEEP.format(url=url, items=1, repeats=1, concurrency="", constrain="false")
-    spec = parse_sweep(text, source="bench", known_games=list(GAMES))
-    plan = LoadTestPlan(
-        methods=(),
-        levels=(("closed", 64),),
-        # the other client counts all requests over the whole time
-        profile=LoadProfile(requests=requests, warm_up_s=0.0, cool_down_s=0.0),
-        objective=Objective(ttft_s=10.0, e2e_s=100.0),
-        traffic=TrafficSettings(prompts=prompts, tokens_max=TOKENS_MAX),
-    )
-    context = RunContext(
-        source=folder / "serving.toml", store=folder / "bench.duckdb", environ={}, notify=say
-    )
-    ((stage,),) = [found.stages for found in await loadtest_sweep(spec, plan, context)]
-    figures = stage.figures
-    assert figures is not None, stage.refused
-    medians = (figures.ttft_s.p50, figures.tpot_s.p50, figures.e2e_s.p50)
-    found = (figures.requests_per_s, figures.output_tokens_per_s, *medians)
-    return tuple(value for value in found if value is not None)
 
 
 def write_prompts(store: Path, file: Path) -> None:
@@ -285,51 +171,6 @@ def write_prompts(store: Path, file: Path) -> None:
                 added
             )  # free of constraint this model's first reply ends every game: one message, one call
             lines.write(json.dumps({"prompt": message["text"], "output_tokens": TOKENS_MAX}) + "\n")
-
-
-@contextmanager
-def their_client(
-    engine: Engine, server: LocalServer, prompts: Path, folder: Path
-) -> Iterator[Callable[[], dict[str, float]]]:
-    """Yields a function that runs the client once and returns its figures."""
-    result = folder / "client.json"
-    command = (
-        str(engine.python), "-c", CLIENT,
-        "--backend", "openai-chat", "--endpoint", "/v1/chat/completions", "--base-url", f"http://127.0.0.1:{server.port}",
-        "--model", server.served_name, "--tokenizer", str(server.facts["weights_root"]),
-        "--dataset-name", "custom", "--dataset-path", str(prompts), "--custom-output-len", "-1", "--disable-shuffle",
-        "--skip-chat-template", "--num-prompts", str(len(prompts.read_text(encoding="utf-8").splitlines())),
-        "--max-concurrency", "64", "--temperature", "0", "--ready-check-timeout-sec", "0", "--save-result",
-        "--percentile-metrics", "ttft,tpot,e2el",
-    )  # fmt: skip
-    environ = engine_environ(os.environ) | {"HF_HUB_OFFLINE": "1"}
-    pipe = subprocess.PIPE
-    with subprocess.Popen(
-        command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, env=environ, text=True
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        asked, answers = process.stdin, process.stdout
-
-        def run() -> dict[str, float]:
-            print(result, file=asked, flush=True)
-            assert answers.readline() == "done\n"
-            told: dict[str, float] = json.loads(result.read_text(encoding="utf-8"))
-            assert told["failed"] == 0
-            return told
-
-        try:
-            yield run
-        finally:
-            process.kill()
-
-
-def interval(ratios: list[float]) -> tuple[float, float]:
-    """Returns the bootstrap interval of the median."""
-    chance = np.random.default_rng(1)
-    medians = np.median(chance.choice(ratios, size=(10_000, len(ratios))), axis=1)
-    low, high = np.quantile(medians, (0.025, 0.975))
-    return float(low), float(high)
 
 
 async def window(dtype: str, episodes: int, rounds: int, folder: Path) -> None:
@@ -388,7 +229,7 @@ def most_in_flight(store: Path) -> int:
     return int(most)
 
 
-QUESTIONS = {"many": many, "client": client, "bench": benchmark, "window": window}
+QUESTIONS = {"many": many, "client": client, "window": window}
 
 
 def main() -> None:
