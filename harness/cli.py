@@ -4,8 +4,9 @@ A command's module is imported when the command is called, and what the command 
 needs neither.
 
 Exit codes: 0 done; 1 an error in lightbulb itself (or the output pipe was closed); 2 the user's file or
-arguments are wrong; 3 done, but some episodes failed, are pending or could not be imported; 4 stopped by a
-budget; 5 a difference was found (only with --fail-on-difference); 130 interrupted, and can be resumed."""
+arguments are wrong; 3 done, but some episodes failed, are pending or could not be imported, or a method
+answered nothing; 4 stopped by a budget; 5 a difference was found (only with --fail-on-difference); 130
+interrupted, and can be resumed."""
 
 from __future__ import annotations
 

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 from harness.commands.arguments import AsJson, RunStore, load
 from harness.commands.bench_options import (
     Arriving,
@@ -46,7 +48,7 @@ from harness.commands.bench_options import (
     WarmUp,
     plan_of,
 )
-from harness.commands.terminal import notify, stdout_console, write_page
+from harness.commands.terminal import FAILED, notify, stdout_console, write_page
 from harness.core.errors import SpecError
 
 if TYPE_CHECKING:
@@ -74,6 +76,7 @@ def bench(
 
     Prompts are those of the sweep's games as bots play them. Quotas are not kept and no call is tried twice:
     the command measures the server. A stage that this client itself limited has no figures, only the reason.
+    If no request of a stage is answered, the method's further stages are not played, and the exit code is 3.
     Rows: bench_runs, bench_stages, bench_requests, and engine_samples of a local server.
 
     Example: lightbulb bench mine.toml --method llama/here --concurrency 1,8,64 --rates 2,8"""
@@ -130,6 +133,8 @@ def _measure(
 
     benches = run_async(lambda: loadtest_sweep(spec, plan, context))
     _show(benches, plan, context, html=html, csv=csv, as_json=as_json)
+    if any(one.stopped is not None for one in benches):
+        raise typer.Exit(FAILED)
 
 
 def _show(

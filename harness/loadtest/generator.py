@@ -4,7 +4,7 @@ given moments, whatever is in flight.
 Keeps: for every request the moments when it was due, sent, answered first and done, so that waiting in the
 client is neither hidden nor counted as the server's; for every stage the client's own cost. Latency counts
 from the due moment: a server that stalls delays all requests that were due in the stall, and each of them
-shows it. Nothing is retried."""
+shows it. Nothing is retried. A stage without one good answer ends early."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 
 import anyio
 
-from harness.core.errors import CallError
+from harness.core.errors import CallError, TimedOut
 from harness.core.protocols import Backend, Clock
 from harness.core.vocabulary import Completion, Prompt
 from harness.loadtest.client_cost import ClientCost, ClientMeter, process_cpu_s
@@ -24,6 +24,7 @@ from harness.loadtest.work import Work
 # Takes the moment when the unit is due; returns whether there was a unit.
 PlayOne = Callable[[float], Coroutine[Any, Any, bool]]
 EARLY_S = 1e-6  # a wait that is shorter may be less than a clock's smallest step
+HOPELESS = 10  # failed requests without one good answer: whoever asks a dead server waits minutes for each
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +90,8 @@ async def generate_load(
     moments   of an open loop or a trace: when units are due, in seconds since the stage began
     follow    takes each request when it is done
     cpu_s     the CPU seconds of this process so far"""
-    sender = _Sender(backend, clock, follow)
+    timeouts_max = min(HOPELESS, int(stage.level)) if stage.loop == "closed" else HOPELESS
+    sender = _Sender(backend, clock, follow, timeouts_max)
     meter, began_at = ClientMeter(clock, cpu_s), clock.now()
 
     async def play_one(due_at: float) -> bool:
@@ -101,9 +103,9 @@ async def generate_load(
     async with anyio.create_task_group() as measuring:
         measuring.start_soon(meter.measure_delay)
         offered_s = await (
-            _closed_loop(stage, play_one, clock)
+            _closed_loop(stage, play_one, clock, sender)
             if stage.loop == "closed"
-            else _open_loop(stage, play_one, clock, moments)
+            else _open_loop(stage, play_one, clock, moments, sender)
         )
         measuring.cancel_scope.cancel()
     return StageLoad(
@@ -116,7 +118,7 @@ async def generate_load(
     )
 
 
-async def _closed_loop(stage: Stage, play_one: PlayOne, clock: Clock) -> float:
+async def _closed_loop(stage: Stage, play_one: PlayOne, clock: Clock, sender: _Sender) -> float:
     """Returns the seconds until the last unit began."""
     left, began_at, places = stage.requests, clock.now(), int(stage.level)
     last_at = began_at
@@ -125,7 +127,7 @@ async def _closed_loop(stage: Stage, play_one: PlayOne, clock: Clock) -> float:
         nonlocal left, last_at
         if after_s > 0:
             await clock.sleep(after_s)
-        while left is None or left > 0:
+        while (left is None or left > 0) and not sender.hopeless:
             if stage.seconds is not None and clock.now() - began_at >= stage.seconds:
                 return
             left = None if left is None else left - 1
@@ -139,7 +141,9 @@ async def _closed_loop(stage: Stage, play_one: PlayOne, clock: Clock) -> float:
     return last_at - began_at
 
 
-async def _open_loop(stage: Stage, play_one: PlayOne, clock: Clock, moments: Iterable[float]) -> float:
+async def _open_loop(
+    stage: Stage, play_one: PlayOne, clock: Clock, moments: Iterable[float], sender: _Sender
+) -> float:
     """Returns the seconds until the last unit was due."""
     began_at, last_s = clock.now(), 0.0
     async with anyio.create_task_group() as running:
@@ -151,16 +155,31 @@ async def _open_loop(stage: Stage, play_one: PlayOne, clock: Clock, moments: Ite
             due_at, last_s = began_at + due_s, due_s
             while (wait_s := due_at - clock.now()) > EARLY_S:  # timers may fire a little early
                 await clock.sleep(wait_s)
+            if sender.hopeless:
+                break
             running.start_soon(play_one, due_at)
     return last_s
 
 
 class _Sender:
-    """Sends prompts and notes what happened."""
+    """Sends prompts and notes what happened.
 
-    def __init__(self, backend: Backend, clock: Clock, follow: Callable[[TimedRequest], None]) -> None:
+    timeouts_max   so many timeouts without one good answer are enough: one for each place of a closed loop"""
+
+    def __init__(
+        self, backend: Backend, clock: Clock, follow: Callable[[TimedRequest], None], timeouts_max: int
+    ) -> None:
         self.requests: list[TimedRequest] = []
         self._backend, self._clock, self._follow = backend, clock, follow
+        self._timeouts_max = timeouts_max
+        self._answered = self._timeouts = 0
+
+    @property
+    def hopeless(self) -> bool:
+        """Says whether nothing was answered so far and further requests would hardly be."""
+        if self._answered:
+            return False
+        return len(self.requests) >= HOPELESS or self._timeouts >= self._timeouts_max
 
     async def send(self, prompt: Prompt, due_at: float, session: int | None, turn: int) -> Completion | None:
         """Sends one prompt; returns None if the call failed. See work.SendPrompt."""
@@ -187,5 +206,7 @@ class _Sender:
             said=said,
         )
         self.requests.append(request)
+        self._answered += error is None
+        self._timeouts += error == TimedOut.__name__
         self._follow(request)
         return None if error else completion

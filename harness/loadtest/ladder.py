@@ -39,7 +39,8 @@ class MethodLoadTest:
 
     knee       the least concurrency that reaches nine tenths of the best throughput; None if not reached
     rising_at  the highest concurrency, where throughput still rises
-    highest    the highest level that kept the goal of a search"""
+    highest    the highest level that kept the goal of a search
+    stopped    why further levels were not played: the server answered nothing; None: all were played"""
 
     method: str
     run_id: str
@@ -48,6 +49,7 @@ class MethodLoadTest:
     knee: float | None
     rising_at: float | None
     highest: Highest | None
+    stopped: str | None
 
 
 class Ladder:
@@ -57,12 +59,16 @@ class Ladder:
         self._profile, self._objective, self._play = profile, objective, play
         self._played: dict[tuple[Loop, float], list[Played]] = {}
         self._stages: list[StageResult] = []
+        self._stopped: str | None = None
 
     async def play_levels(self, levels: Sequence[tuple[Loop, float]]) -> None:
-        """Plays every level once, then all again: repeats of a level lie apart in time."""
+        """Plays every level once, then all again: repeats of a level lie apart in time. Ends after a stage
+        without one good answer."""
         for repeat in range(self._profile.repeats):
             for loop, level in levels:
                 await self._play_stage(loop, level, repeat)
+                if self._stopped is not None:
+                    return
 
     async def search(self, goal: LevelGoal) -> Highest | None:
         """Plays the levels that the search chooses, each with its repeats; returns the highest that keeps the
@@ -90,6 +96,7 @@ class Ladder:
             knee=knee.level if knee else None,
             rising_at=knee.rising_at if knee else None,
             highest=highest,
+            stopped=self._stopped,
         )
 
     async def _follow(
@@ -104,6 +111,8 @@ class Ladder:
             while True:
                 for repeat in range(self._profile.repeats):
                     await self._play_stage(loop, level, repeat)
+                    if self._stopped is not None:
+                        return None
                 if not any(result.answered for _, result in self._played[loop, level]):
                     return None
                 level = search.send(answer(self._level(loop, level)))
@@ -114,7 +123,13 @@ class Ladder:
     async def _play_stage(self, loop: Loop, level: float, repeat: int) -> None:
         played = await self._play(self._profile.stage(loop, level, repeat=repeat))
         self._played.setdefault((loop, level), []).append(played)
-        self._stages.append(played[1])
+        result = played[1]
+        self._stages.append(result)
+        if result.errors and not result.answered:
+            self._stopped = (
+                f"none of {result.errors} requests was answered at {result.stage.load}, most often because of "
+                f"{result.failure}"
+            )
 
     def _level(self, loop: Loop, level: float) -> LevelResult:
         return join_level(self._played[loop, level], self._objective)

@@ -20,7 +20,7 @@ from harness.access.game_sets import game_sets, warm_up
 from harness.config.episode_plans import GameSet
 from harness.config.load import suggest
 from harness.config.sweep import MethodPart, SweepSpec
-from harness.core.errors import SpecError
+from harness.core.errors import CallError, SpecError
 from harness.core.protocols import Backend
 from harness.core.seeds import stream
 from harness.core.vocabulary import Message, method_key
@@ -202,14 +202,17 @@ class _Bench:
         ladder = Ladder(plan.profile, plan.objective, player.play)
         await ladder.play_levels(plan.levels)
         highest = await ladder.search(plan.goal) if plan.goal is not None else None
-        return ladder.result(name, self.run_id, highest)
+        found = ladder.result(name, self.run_id, highest)
+        if found.stopped is not None:
+            self.context.notify(f"{name}: stopped: {found.stopped}")
+        return found
 
     async def _source(self, name: str, backend: Backend) -> Source:
         traffic, clock, seed = self.plan.traffic, self.connector.clock, self.spec.seed
         if traffic.trace is not None:
             recorded = self.recorded[name]
             needs_scale = any(one.messages is None for one in recorded)
-            scale = await self._scale(backend) if needs_scale else TokenScale()
+            scale = await self._scale(name, backend) if needs_scale else TokenScale()
             return Source(recorded=recorded, scale=scale)
         if traffic.sessions:
             return Source(
@@ -222,18 +225,25 @@ class _Bench:
                 )
             )
         if traffic.prompt_tokens is not None:
-            return Source(scale=await self._scale(backend))
+            return Source(scale=await self._scale(name, backend))
         if traffic.prompts is not None:
             return Source(prompts=read_prompts(traffic.prompts, tokens_max=traffic.tokens_max))
         return Source(prompts=game_prompts(self.sets, seed))
 
-    async def _scale(self, backend: Backend) -> TokenScale:
+    async def _scale(self, name: str, backend: Backend) -> TokenScale:
         """Asks the server for its count of two prompts."""
         chance = stream(self.spec.seed, "probe")
-        counts = [
-            (await backend.complete(words_prompt(words, chance=chance, tokens_max=1))).prompt_tokens
-            for words in PROBE_WORDS
-        ]
+        try:
+            counts = [
+                (await backend.complete(words_prompt(words, chance=chance, tokens_max=1))).prompt_tokens
+                for words in PROBE_WORDS
+            ]
+        except CallError as failed:
+            self.context.notify(
+                f"{name}: the server did not count the tokens of a prompt ({type(failed).__name__}: {failed}); one "
+                "word counts as one token"
+            )
+            return TokenScale()
         return token_scale(counts)
 
     async def _warm(self, backend: Backend, source: Source) -> None:

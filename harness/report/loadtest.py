@@ -105,7 +105,8 @@ def stages_of(level: LevelResult, one: MethodLoadTest) -> list[StageResult]:
 
 
 def warnings(one: MethodLoadTest) -> Iterator[str]:
-    """Yields why stages have no figures, why requests failed, and what limits the others."""
+    """Yields why stages have no figures, why requests failed, what limits the others, and why the test
+    stopped."""
     for stage in one.stages:
         name = stage.stage.load + (f", repeat {stage.stage.repeat + 1}" if stage.stage.repeat else "")
         if stage.refused:
@@ -122,6 +123,8 @@ def warnings(one: MethodLoadTest) -> Iterator[str]:
                 f"{found.achieved_per_s:.3g} answered; {found.in_flight_from} waited at the start of the window and "
                 f"{found.in_flight_to} at its end. Latencies grow as long as this load lasts."
             )
+    if one.stopped is not None:
+        yield f"Stopped: {one.stopped}"
 
 
 def sentences(one: MethodLoadTest) -> Iterator[str]:

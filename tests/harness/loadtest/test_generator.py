@@ -7,7 +7,8 @@ from itertools import repeat
 import pytest
 
 from harness.core.clock import LoopClock
-from harness.core.errors import Unavailable
+from harness.core.errors import CallError, TimedOut, Unavailable
+from harness.core.protocols import Backend
 from harness.core.seeds import stream
 from harness.core.vocabulary import Completion, Message, Pace, Prompt, ReplyFormat
 from harness.loadtest.arrivals import arrival_moments
@@ -50,7 +51,7 @@ class Server:
         return Completion(text="x", prompt_tokens=5, completion_tokens=3, pace=pace, held_s=self._held_s)
 
 
-def offered(stage: Stage, server: Server, seed: int = 1) -> StageLoad:
+def offered(stage: Stage, server: Backend, seed: int = 1) -> StageLoad:
     async def whole() -> StageLoad:
         moments = arrival_moments(stage, stream(seed, "arrivals"))
         return await generate_load(
@@ -105,6 +106,34 @@ def test_a_refusal_is_noted_and_not_tried_again() -> None:
     found = offered(Stage(loop="closed", level=2, requests=9), server)
     assert server.asked == 9
     assert [request.error for request in found.requests].count("Unavailable") == 3
+
+
+class Dead:
+    """A server that fails every request."""
+
+    def __init__(self, failure: CallError) -> None:
+        self._failure, self.asked = failure, 0
+
+    async def complete(self, prompt: Prompt) -> Completion:
+        self.asked += 1
+        raise self._failure
+
+
+@pytest.mark.parametrize(
+    ("stage", "failure", "asked"),
+    [
+        (Stage(loop="closed", level=4, requests=100), Unavailable("refused"), 10),
+        (Stage(loop="open", level=50.0, requests=100), Unavailable("refused"), 10),
+        (Stage(loop="closed", level=1, requests=100), TimedOut("silent"), 1),
+        (Stage(loop="closed", level=4, requests=100), TimedOut("silent"), 4),
+        (Stage(loop="open", level=50.0, requests=100), TimedOut("silent"), 10),
+    ],
+)
+def test_a_dead_server_is_not_asked_for_long(stage: Stage, failure: CallError, asked: int) -> None:
+    """Nothing was answered: ten failures end the stage, or a timeout of each place of a closed loop."""
+    server = Dead(failure)
+    found = offered(stage, server)
+    assert (server.asked, len(found.requests)) == (asked, asked)
 
 
 def test_time_bounds_a_stage() -> None:

@@ -228,16 +228,53 @@ class Refusing(BaseHTTPRequestHandler):
         """Says nothing."""
 
 
-def test_a_refused_key_is_said(tmp_path: Path) -> None:
-    """The provider's words stand beside the number of requests that failed."""
-    sweep = tmp_path / "b.toml"
+@pytest.fixture(scope="module")
+def refusing_url() -> Iterator[str]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
         Thread(target=server.serve_forever, daemon=True).start()
-        sweep.write_text(SWEEP.format(base_url=f"http://127.0.0.1:{server.server_port}/v1"))
-        ended = lightbulb("bench", sweep, "--concurrency", 2, "--requests", 6)
+        yield f"http://127.0.0.1:{server.server_port}/v1"
         server.shutdown()
+
+
+def test_a_refused_key_is_said(refusing_url: str, tmp_path: Path) -> None:
+    """The provider's words stand beside the number of requests that failed."""
+    sweep = tmp_path / "b.toml"
+    sweep.write_text(SWEEP.format(base_url=refusing_url))
+    ended = lightbulb("bench", sweep, "--concurrency", 2, "--requests", 6)
+    assert ended.returncode == 3
     assert "6 of 6 requests failed, most often with AccountRefused" in ended.stdout
     assert "Incorrect API key provided" in ended.stdout
+
+
+@pytest.mark.parametrize(
+    "load",
+    [
+        ("--concurrency", "1,4"),
+        ("--rates", "40,80"),
+        ("--find", "knee"),
+        ("--find", "slo=0.9", "--rates", 40),
+        ("--concurrency", "1,4", "--prompt-tokens", 50, "--repeats", 2),
+        ("--trace", "t.jsonl", "--speed", "1,2"),
+    ],
+    ids=lambda load: "".join(map(str, load)),
+)
+def test_a_server_that_answers_nothing_ends_the_load_test(
+    refusing_url: str, tmp_path: Path, load: tuple[object, ...]
+) -> None:
+    """One stage is played, its cause is said, and the exit code is 3."""
+    sweep = tmp_path / "b.toml"
+    sweep.write_text(SWEEP.format(base_url=refusing_url))
+    trace = tmp_path / "t.jsonl"
+    trace.write_text("\n".join(f'{{"arrival_s": {n / 100}, "prompt": "Hello"}}' for n in range(30)))
+    ended = lightbulb("bench", sweep, *(trace if word == "t.jsonl" else word for word in load), "--json")
+    assert (ended.returncode, "Traceback" in ended.stderr) == (3, False), ended.stderr
+    assert "m/far: stopped: none of " in ended.stderr
+    (found,) = json.loads(ended.stdout)["methods"]
+    (stage,) = found["stages"]
+    assert (stage["answered"], stage["errors"] < 30) == (0, True)
+    assert stage["failure"] in found["stopped"]
+    with duckdb.connect(str(tmp_path / "b.duckdb"), read_only=True) as connection:
+        assert connection.execute("SELECT count(*) FROM bench_stages").fetchall() == [(1,)]
 
 
 def test_a_dry_run_sends_nothing(tmp_path: Path) -> None:
