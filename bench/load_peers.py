@@ -78,7 +78,7 @@ def say(line: str) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What every generator sends. prompts: a file, which has at least as many lines as a run has requests."""
+    """The work of every generator. prompts: a file with as many lines as a run has requests, or more."""
 
     url: str
     prompts: Path
