@@ -10,9 +10,11 @@ differs. The mutation score leaves such mutants out: killed / (all - equivalent)
 and Survey of the Development of Mutation Testing, IEEE TSE 37, 2011). A survivor that is not listed, or a
 score below 90 %, is exit code 1.
 
-No file is changed. Each mutant lives in a forked process in which one module is compiled from the changed
+No file is changed. Each mutant lives in forked processes in which one module is compiled from the changed
 syntax tree; so tests that start Python anew do not see it. The test file that mirrors the changed file runs
-first and alone; the others of the room are read only for mutants that survive it."""
+first, then the files that import the changed module, then the others of the room, each group only if the
+mutant survived those before. A group may take ten times as long as on the unchanged code, and 20 seconds
+more. A mutant that is not done by then counts as killed, by its time-out; the output says so."""
 
 from __future__ import annotations
 
@@ -27,19 +29,26 @@ import signal
 import sys
 import time
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from random import Random
 from types import CodeType
 
 ROOT = Path(__file__).parents[1]
 SURVIVORS = ROOT / "bench" / "mutation_survivors.toml"
-ROOMS = {
-    "limits": ("harness/limits", "tests/harness/limits"),
-    "scheduler": ("harness/scheduler", "tests/harness/scheduler"),
-    "access": ("harness/access", "tests/harness/access"),
+ROOMS = {  # the files that are changed, and the folder of their tests
+    "limits": ("harness/limits/*.py", "tests/harness/limits"),
+    "scheduler": ("harness/scheduler/*.py", "tests/harness/scheduler"),
+    "access": ("harness/access/*.py", "tests/harness/access"),
+    "audit": ("harness/audit/**/*.py", "tests/harness/audit"),
+    "report": ("harness/report/plain*.py", "tests/harness/report"),
 }
+TIME_FACTOR = (
+    10.0  # of the time of the unchanged code: other jobs may slow a run, a loop without end exceeds it
+)
+TIME_ADDED_S = 20.0
 SCORE_MIN = 0.9
 EQUIVALENT = "Equivalent:"  # how the reason of a survivor begins that differs in no behaviour
 PRELOADED = (
@@ -50,6 +59,7 @@ PRELOADED = (
     "pydantic",
     "orjson",
     "tenacity",
+    "numpy",
 )  # none of them is ours
 
 COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
@@ -91,6 +101,10 @@ class Mutant:
     def key(self) -> tuple[str, str, str, str]:
         """Identifies the change while lines move."""
         return (self.path, self.function, self.before, self.after)
+
+    @property
+    def module(self) -> str:
+        return self.path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
     def __str__(self) -> str:
         return f"{self.path}:{self.line} {self.function}: {self.before}  ->  {self.after}"
@@ -208,7 +222,7 @@ class MutantFinder:
     """Finds the one changed module; leaves all others to Python."""
 
     def __init__(self, mutant: Mutant) -> None:
-        self._name = mutant.path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+        self._name = mutant.module
         self._mutant = mutant
 
     def find_spec(
@@ -220,12 +234,11 @@ class MutantFinder:
         return importlib.util.spec_from_file_location(name, str(ROOT / self._mutant.path), loader=loader)
 
 
-def start(mutant: Mutant | None, suites: Sequence[Sequence[str]]) -> int:
-    """Forks a process that runs the tests against the mutant, and returns its id. Its exit code is 0 if all
+def start(mutant: Mutant | None, tests: Sequence[str]) -> int:
+    """Forks a process that runs test files against the mutant, and returns its id. Its exit code is 0 if all
     pass.
 
-    mutant  None: the code as it is
-    suites  test files; those after a suite that fails are not run"""
+    mutant  None: the code as it is"""
     child = os.fork()
     if child:
         return child
@@ -240,45 +253,97 @@ def start(mutant: Mutant | None, suites: Sequence[Sequence[str]]) -> int:
         pytest = importlib.import_module("pytest")
         # Plugins that are loaded before pytest starts cannot be rewritten; their assertions are not at stake.
         options = ("-x", "-q", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning")
-        code = next((code for tests in suites if (code := int(pytest.main([*options, *tests])))), 0)
+        code = int(pytest.main([*options, *tests]))
     finally:
         os._exit(code)
 
 
-def tests_for(room_tests: str, mutant: Mutant) -> list[list[str]]:
-    """Returns the test files of the room in suites: the one that mirrors the mutant's file, if there is
-    one, then the others."""
-    files = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / room_tests).rglob("test_*.py"))
-    mirror = f"test_{Path(mutant.path).name}"
-    suites: tuple[list[str], list[str]] = ([], [])
+def time_of_tests(folder: str) -> dict[str, float]:
+    """Runs each test file of a folder against the unchanged code and returns its time in seconds. Ends the
+    process if one fails."""
+    times: dict[str, float] = {}
+    for file in sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / folder).rglob("test_*.py")):
+        began = time.monotonic()
+        _, status = os.waitpid(start(None, [file]), 0)
+        if os.waitstatus_to_exitcode(status):
+            sys.exit(f"{file} fails on the code as it is: mend that first")
+        times[file] = time.monotonic() - began
+    return times
+
+
+def tests_for(files: Iterable[str], mutant: Mutant) -> list[list[str]]:
+    """Returns the test files in groups, without empty ones: the file that mirrors the mutant's file, those
+    that import the mutant's module, the others."""
+    groups: tuple[list[str], list[str], list[str]] = ([], [], [])
     for file in files:
-        suites[Path(file).name != mirror].append(file)
-    return [suite for suite in suites if suite]
+        if Path(file).name == f"test_{Path(mutant.path).name}":
+            groups[0].append(file)
+        else:
+            groups[1 if mutant.module in _imported_by(file) else 2].append(file)
+    return [group for group in groups if group]
 
 
-def run_all(mutants: Sequence[Mutant], room_tests: str, *, jobs: int, timeout_s: float) -> list[Mutant]:
+@cache
+def _imported_by(file: str) -> frozenset[str]:
+    """Returns the names of the modules that a file imports. Names that it imports from a module are among
+    them, because each may be a module."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse((ROOT / file).read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.update((node.module, *(f"{node.module}.{alias.name}" for alias in node.names)))
+    return frozenset(names)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Trial:
+    """A mutant whose tests are running.
+
+    left  the groups of tests that it still has to survive"""
+
+    mutant: Mutant
+    began_s: float
+    deadline_s: float
+    left: list[list[str]]
+
+
+def run_all(mutants: Sequence[Mutant], times_s: Mapping[str, float], *, jobs: int) -> list[Mutant]:
     """Runs the tests against each mutant and returns the survivors.
 
-    jobs       mutants at a time
-    timeout_s  after this time a mutant counts as killed"""
-    waiting, running, survivors = list(reversed(mutants)), dict[int, tuple[Mutant, float]](), []
+    times_s  the test files, each with its time on the unchanged code
+    jobs     mutants at a time"""
+    waiting, running, survivors = list(reversed(mutants)), dict[int, _Trial](), []
+
+    def start_next_group(trial: _Trial) -> None:
+        tests = trial.left.pop(0)
+        allowed_s = TIME_ADDED_S + TIME_FACTOR * sum(times_s[file] for file in tests)
+        trial.deadline_s = time.monotonic() + allowed_s
+        running[start(trial.mutant, tests)] = trial
+
     while waiting or running:
         while waiting and len(running) < jobs:
             mutant = waiting.pop()
-            running[start(mutant, tests_for(room_tests, mutant))] = (mutant, time.monotonic())
-        for child, (mutant, began) in list(running.items()):
+            now_s = time.monotonic()
+            groups = tests_for(times_s, mutant)
+            start_next_group(_Trial(mutant=mutant, began_s=now_s, deadline_s=now_s, left=groups))
+        for child, trial in list(running.items()):
             done, status = os.waitpid(child, os.WNOHANG)
-            late = time.monotonic() - began > timeout_s
-            if not done and late:
+            late = not done and time.monotonic() > trial.deadline_s
+            if late:
                 os.killpg(child, signal.SIGKILL)
                 os.waitpid(child, 0)
-            if done or late:
-                del running[child]
-                survived = bool(done) and os.waitstatus_to_exitcode(status) == 0
-                if survived:
-                    survivors.append(mutant)
-                how = "SURVIVED" if survived else "killed" if done else "killed (time-out)"
-                print(f"{how:18s}{time.monotonic() - began:6.1f} s  {mutant}", flush=True)
+            if not (done or late):
+                continue
+            del running[child]
+            passed = bool(done) and os.waitstatus_to_exitcode(status) == 0
+            if passed and trial.left:
+                start_next_group(trial)
+                continue
+            if passed:
+                survivors.append(trial.mutant)
+            how = "SURVIVED" if passed else "killed" if done else "killed (time-out)"
+            print(f"{how:18s}{time.monotonic() - trial.began_s:6.1f} s  {trial.mutant}", flush=True)
         time.sleep(0.05)
     return survivors
 
@@ -298,18 +363,18 @@ def main() -> None:
     options = arguments.parse_args()
     for name in PRELOADED:
         importlib.import_module(name)
-    folder, tests = ROOMS[options.room]
-    everything = [mutant for path in sorted((ROOT / folder).glob("*.py")) for mutant in mutants_of(path)]
+    code, tests = ROOMS[options.room]
+    everything = [mutant for path in sorted(ROOT.glob(code)) for mutant in mutants_of(path)]
     sample = Random(options.seed).sample(everything, min(options.mutants, len(everything)))
 
-    began = time.monotonic()
-    _, status = os.waitpid(start(None, tests_for(tests, sample[0])), 0)
-    if os.waitstatus_to_exitcode(status):
-        sys.exit(f"{tests} fails on the code as it is: mend that first")
-    baseline_s = time.monotonic() - began
-    print(f"{options.room}: {len(sample)} of {len(everything)} mutants; the tests take {baseline_s:.1f} s")
+    times_s = time_of_tests(tests)
+    whole_s = sum(times_s.values())
+    print(
+        f"{options.room}: {len(sample)} of {len(everything)} mutants; the tests take {whole_s:.1f} s",
+        flush=True,
+    )
 
-    survivors = run_all(sample, tests, jobs=options.jobs, timeout_s=30 + 10 * baseline_s)
+    survivors = run_all(sample, times_s, jobs=options.jobs)
     reasons = [known_survivors().get(mutant.key, "NOT LISTED") for mutant in survivors]
     equivalent = sum(reason.startswith(EQUIVALENT) for reason in reasons)
     killed = len(sample) - len(survivors)
