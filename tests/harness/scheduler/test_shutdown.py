@@ -184,3 +184,45 @@ def test_the_three_most_frequent_reasons_of_failures_are_named() -> None:
     failures = run(scenario).failures
     assert failures[:2] == (("Rejected: a", 3), ("Rejected: b", 2))
     assert len(failures) == 3
+
+
+@pytest.mark.parametrize("under_nohup", [False, True])
+def test_a_closed_terminal_stops_a_run_unless_nohup_runs_it(under_nohup: bool) -> None:
+    """Kernel and shell each send a SIGHUP: the second cancels nothing. Under nohup it is ignored."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN if under_nohup else lambda number, frame: None)
+    try:
+        end, lines, world = interrupted(signal.SIGHUP, signal.SIGHUP, at_s=(0.3, 0.02))
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    if under_nohup:
+        assert (end.interrupted, end.finished, lines) == (False, 50, [])
+    else:
+        assert lines == ["stopping: waiting for 4 running calls; Ctrl-C again cancels them"]
+        assert len(world.rows.calls) == 8
+
+
+def test_a_cancelled_run_names_all_episodes_that_a_closed_gate_left() -> None:
+    """Those in the middle of a call are among them: four episodes wait for answers, a refused key has ended
+    the others, and the second interrupt cancels the four."""
+    ends: list[RunEnd] = []
+
+    async def scenario() -> None:
+        world = World()
+        world.add(backend=Counter(world.clock, latency_s=10.0))
+        interrupts = Interrupts(lambda line: None)
+        async with anyio.create_task_group() as others:
+
+            async def refuse_then_cancel() -> None:
+                await anyio.sleep(5.0)
+                world.routes["m/a"].gate.close(AccountRefused("no credit"))
+                await anyio.sleep(1.0)
+                interrupts.interrupt()
+                interrupts.interrupt()
+
+            others.start_soon(refuse_then_cancel)
+            ends.append(await play_until_done_or_stopped(world.scheduler({"m/a": plans(50)}), interrupts))
+
+    run(scenario)
+    (end,) = ends
+    assert (end.finished, end.pending, end.interrupted) == (0, 50, True)
+    assert end.unplayed == {"m/a": 50}
