@@ -3,7 +3,8 @@
 python -m bench.view paint [--calls 1000000]      from opening the address to the figures of all calls
 python -m bench.view cost [--rounds 3]            thirty emulated methods without and with an open page
 
-The first paint is the page's frame; the figures follow when the rows have been summed."""
+The first paint is the page's frame; the figures follow when the rows have been summed. `bench.view_minute`
+tests what an open page shows."""
 
 from __future__ import annotations
 

@@ -18,6 +18,7 @@ from aiohttp import web
 from harness.analysis.store_audit import store_scores
 from harness.core.errors import HarnessError, StoreError
 from harness.core.protocols import Clock
+from harness.report.text import escape_control
 from harness.store.file import open_to_read
 from harness.store.query import execute_query
 from harness.store.query_server import RunningStore
@@ -46,8 +47,8 @@ class ViewServer:
         self._stores = [LiveStore(path, clock=clock) for path in stores]
         self._title = title
         self._token = token
-        self._clock = clock
         self._port = 0
+        self._ending = anyio.Event()
 
     @property
     def address(self) -> str:
@@ -82,6 +83,7 @@ class ViewServer:
             ready(self.address)
             await anyio.sleep_forever()
         finally:
+            self._ending.set()
             with anyio.CancelScope(shield=True):
                 await runner.cleanup()
 
@@ -122,21 +124,25 @@ class ViewServer:
         return _answer({"stores": rows, "glossary": GLOSSARY})
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
-        """Sends the parts of the page that have changed, once a second, as server-sent events."""
+        """Sends the parts of the page that have changed, once a second, as server-sent events; last of all
+        `end`, after which the page asks no more."""
         store = self._store(request)
         response = web.StreamResponse(headers={**HEADERS, "Content-Type": "text/event-stream"})
         await response.prepare(request)
         version = 0
         try:
-            while True:
+            while not self._ending.is_set():
                 version, parts = await anyio.to_thread.run_sync(store.changes, version)
                 if parts:
                     await response.write(b"event: parts\ndata: " + orjson.dumps(parts) + b"\n\n")
                 else:
                     await response.write(b": still here\n\n")
-                await self._clock.sleep(PERIOD_S)
+                with anyio.move_on_after(PERIOD_S):
+                    await self._ending.wait()
+            await response.write(b"event: end\ndata: {}\n\n")
         except ConnectionError:  # the page was closed
             return response
+        return response
 
     async def _episodes(self, request: web.Request) -> web.StreamResponse:
         path = self._store(request).path
@@ -196,11 +202,22 @@ def _facts(path: Path) -> dict[str, object]:
 
 
 def _episodes(path: Path, wanted: dict[str, str]) -> dict[str, object]:
+    """Returns a list of episodes, and what it can be filtered by.
+
+    wanted   column -> a choice of an earlier answer, escaped as it was there; "" lets all pass"""
     with open_to_read(path) as connection:
-        rows = episode_lines(connection, **wanted)
         outcomes = outcome_counts(connection)
-    choices = {name: sorted({getattr(one, name) for one in outcomes}) for name in ("method", "game", "ended")}
-    return {"rows": safe([row._asdict() for row in rows]), "choices": choices}
+        choices = {
+            name: {escape_control(one): one for one in sorted({getattr(row, name) for row in outcomes})}
+            for name in wanted
+        }
+        rows = episode_lines(
+            connection, **{name: choices[name].get(one, one) for name, one in wanted.items()}
+        )
+    return {
+        "rows": safe([row._asdict() for row in rows]),
+        "choices": {name: list(known) for name, known in choices.items()},
+    }
 
 
 def _plays(path: Path, episode: str) -> dict[str, object]:

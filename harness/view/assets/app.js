@@ -138,7 +138,9 @@ const live = async () => {
     byId("foot").replaceChildren("Made by lightbulb. This page speaks with this machine only.");
     document.body.dataset.ready = "true";
   });
-  heard.addEventListener("error", () => { byId("state").textContent = "the server of this page has ended; the figures no longer change"; });
+  const ended = () => { byId("state").textContent = "the server of this page has ended; the figures no longer change"; };
+  heard.addEventListener("error", ended);
+  heard.addEventListener("end", () => { heard.close(); ended(); });
 };
 
 let stopping = false;

@@ -31,7 +31,7 @@ repeats = 12
 items = 25
 """
 METHOD = """
-[models.model-{model}.methods.a-provider-with-a-long-name-{number}]
+[models.model-{model}-with-a-name-that-is-far-wider-than-any-telephone.methods.a-provider-with-a-long-name-{number}]
 emulator = {{ skill = 0.8, latency = {{ first_s = 1.0 }}, faults = {{ rate = 0.02, kinds = ["500", "429"] }} }}
 concurrency = 2
 price_input_usd_per_mtok = 0.5
@@ -234,13 +234,14 @@ def assert_figures_are_those_of_sql(tab: Page, store: Path) -> None:
 
 
 def test_the_stop_button_does_what_ctrl_c_does(browser: Browser, tmp_path: Path) -> None:
-    """The run waits for its running calls and ends with 130; a request without the token stops nothing."""
+    """The run waits for its running calls and ends with 130; a request without the token stops nothing. The
+    page says that its server has ended, and does not complain of it."""
     sweep = tmp_path / "long.toml"
     sweep.write_text(
         SWEEP.replace("repeats = 12", "repeats = 40") + METHOD.format(model=0, number=0), "utf-8"
     )
     with served("run", sweep, "--view") as (address, process):
-        tab, _ = watched(browser, address)
+        tab, complaints = watched(browser, address)
         tab.on("dialog", lambda dialog: dialog.accept())
         base = address.split("/?", 1)[0]
         for path, headers in (
@@ -259,14 +260,17 @@ def test_the_stop_button_does_what_ctrl_c_does(browser: Browser, tmp_path: Path)
         assert process.stderr is not None
         assert "stopping: waiting for" in "".join(process.stderr)
         assert process.wait(60) == 130
+        tab.locator("#state", has_text="the server of this page has ended").wait_for()
+        assert [one for one in complaints if not one.startswith("Stop the run?")] == []
         tab.context.close()
 
 
 def test_hostile_names_and_replies_are_inert_live(browser: Browser, tmp_path: Path) -> None:
     """In a store that no run holds: names, causes and transcripts are text; the page asks this server only.
-    A folder lists its stores and compares two."""
-    telling_store(tmp_path / "one.duckdb")
-    telling_store(tmp_path / "two.duckdb")
+    A folder lists its stores and compares two. A list can be filtered by a name that is shown escaped."""
+    names = ("m/here", "m/<b>there\u202e</b>")
+    telling_store(tmp_path / "one.duckdb", methods=names)
+    telling_store(tmp_path / "two.duckdb", methods=names)
     with served("view", tmp_path) as (address, _):
         tab, complaints = watched(browser, address)
         tab.wait_for_selector("#verdicts table", timeout=60_000)
@@ -275,7 +279,10 @@ def test_hostile_names_and_replies_are_inert_live(browser: Browser, tmp_path: Pa
         for link in tab.locator("#episode-list a").all()[:ITEMS]:
             link.click()
             tab.wait_for_selector("#talk .bubble")
-        assert "m/<b>there</b>" in tab.inner_text("main")
+        assert "m/<b>there\\u202e</b>" in tab.inner_text("main")
+        tab.select_option("#by-method", "m/<b>there\\u202e</b>")
+        tab.locator("#episode-list tbody tr").nth(ITEMS * REPEATS).wait_for(state="detached")
+        assert tab.locator("#episode-list tbody tr").count() == ITEMS * REPEATS
         assert tab.locator("main img, main iframe, main script").count() == 0
         assert "there" not in tab.locator("main b").all_inner_texts()
         assert "owned" not in tab.title()
