@@ -244,23 +244,23 @@ class Connection(asyncio.Protocol):
             self._timer = asyncio.get_running_loop().call_later(0.01, self.abort)
         elif response.gap_s > 0:
             self._write(_head(response))
-            self._send_piece(response, 0)
+            self._send_piece(response, 0, asyncio.get_running_loop().time())
         else:
             self._write(
                 _head(response) + _framed(response, body) + (b"0\r\n\r\n" if response.stream else b"")
             )
             self._done()
 
-    def _send_piece(self, response: Response, number: int) -> None:
+    def _send_piece(self, response: Response, number: int, due_s: float) -> None:
+        """Sends one piece, and the next one a gap after this one was due: a late timer delays no other."""
         framed = _framed(response, response.pieces[number])
         if number == len(response.pieces) - 1:
             self._write(framed + b"0\r\n\r\n")
             self._done()
             return
         self._write(framed)
-        self._timer = asyncio.get_running_loop().call_later(
-            response.gap_s, self._send_piece, response, number + 1
-        )
+        due_s += response.gap_s
+        self._timer = asyncio.get_running_loop().call_at(due_s, self._send_piece, response, number + 1, due_s)
 
     def _write(self, data: bytes) -> None:
         if not self._gone:
