@@ -90,7 +90,7 @@ def with_guidellm(job: dict[str, Any]) -> Run:
 
     def run(requests: int) -> dict[str, Any]:
         args = BenchmarkScenario.create(
-            spec=spec | {"constraints": [{"kind": "max_requests", "count": requests}]}
+            scenario=None, spec=spec | {"constraints": [{"kind": "max_requests", "count": requests}]}
         )
         asyncio.run(benchmark_generative_text(args=args, progress=False, console=None))
         (found,) = json.loads(result.read_text(encoding="utf-8"))["benchmarks"]

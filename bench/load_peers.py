@@ -120,27 +120,30 @@ def generator(kind: str, python: Path, job: Job) -> Iterator[Run]:
         "GUIDELLM__MAX_WORKER_PROCESSES": "1",
         "GUIDELLM__LOGGING__CONSOLE_LOG_LEVEL": "ERROR",
     }
-    pipe = subprocess.PIPE
-    with subprocess.Popen(
-        [python, SCRIPT, kind, file],
-        stdin=pipe,
-        stdout=pipe,
-        stderr=subprocess.DEVNULL,
-        env=environ,
-        text=True,
-    ) as process:
+    pipe, log = subprocess.PIPE, job.folder / f"{kind}.log"
+    with (
+        log.open("w") as lines,
+        subprocess.Popen(
+            [python, SCRIPT, kind, file], stdin=pipe, stdout=pipe, stderr=lines, env=environ, text=True
+        ) as process,
+    ):
         assert process.stdin is not None
         assert process.stdout is not None
         asked, answers = process.stdin, process.stdout
-        assert answers.readline() == "ready\n"
+
+        def answer() -> str:
+            if line := answers.readline():
+                return line
+            raise RuntimeError(f"{kind} ended:\n{log.read_text()[-2000:]}")
 
         def run(requests: int) -> dict[str, Any]:
             print(requests, file=asked, flush=True)
-            found: dict[str, Any] = json.loads(answers.readline())
+            found: dict[str, Any] = json.loads(answer())
             assert found["requests"] == requests
             return found
 
         try:
+            assert answer() == "ready\n"
             yield run
         finally:
             process.kill()
@@ -261,9 +264,9 @@ def write_prompts(file: Path, requests: int, output_tokens: int) -> None:
 
 
 @contextmanager
-def an_emulator() -> Iterator[str]:
+def an_emulator(*settings: str) -> Iterator[str]:
     """Yields the address of an emulator in a process of its own."""
-    command = [sys.executable, "-m", "harness", "emulate", "--port", "0", "--json", *LATENCY]
+    command = [sys.executable, "-m", "harness", "emulate", "--port", "0", "--json", *settings]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         try:
             assert process.stdout is not None
@@ -304,7 +307,7 @@ async def measure(chosen: argparse.Namespace, folder: Path) -> None:
 
     if chosen.server == "emulator":
         weights = await anyio.to_thread.run_sync(prepare, WEIGHTS, None, engine, say)
-        with an_emulator() as url:
+        with an_emulator(*LATENCY) as url:
             await with_server(url, weights.path)
         return
     async with a_server(chosen.dtype, folder, "--no-enable-prefix-caching") as (_, server):

@@ -6,16 +6,20 @@
 The server has some workers, each of which computes one reply at a time; others queue in order of arrival. A
 reply takes a delay outside the workers, then a fixed time for each token; its tokens are geometrically
 distributed. With Poisson arrivals that is an M/M/c queue (Erlang C), with a closed loop the machine-repair
-model: both in Kleinrock, Queueing Systems 1, 1975, chapter 3. The delay may have any distribution."""
+model: both in Kleinrock, Queueing Systems 1, 1975, chapter 3. The delay may have any distribution.
+
+The law gives an expectation. A queue of finite length has a mean wait of its own, so an open loop is also
+compared with the wait that its own arrivals and services make, computed apart from the measurement."""
 
 from __future__ import annotations
 
 import argparse
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from heapq import heapreplace
 from itertools import repeat
-from math import exp, floor, log
+from math import exp, floor, log, sqrt
 from random import Random
 
 import anyio
@@ -95,20 +99,27 @@ class ServiceLaw:
 
 @dataclass(slots=True)
 class LawfulServer:
-    """A Backend that answers by a law."""
+    """A Backend that answers by a law.
+
+    began_at   when it was made
+    served     of each request: when it came, and how long a worker needs for it"""
 
     law: ServiceLaw
     chance: Random
     clock: Clock
+    began_at: float = field(init=False)
+    served: list[tuple[float, float]] = field(default_factory=list)
     _free: anyio.Semaphore = field(init=False)
 
     def __post_init__(self) -> None:
+        self.began_at = self.clock.now()
         self._free = anyio.Semaphore(self.law.workers, fast_acquire=True)
 
     async def complete(self, prompt: Prompt) -> Completion:
         """See Backend."""
         law, clock = self.law, self.clock
         tokens, sent_at = law.draw_tokens(self.chance), clock.now()
+        self.served.append((sent_at, law.token_s * tokens))
         await clock.sleep(law.delay_s)
         async with self._free:
             if law.stall is not None and law.stall[0] <= clock.now() < law.stall[1]:
@@ -125,20 +136,67 @@ class LawfulServer:
         return Completion(text="x", prompt_tokens=1, completion_tokens=tokens, pace=pace)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnQueue:
+    """What the queue of a finished open loop did in a window, from its arrivals and services alone."""
+
+    requests_per_s: float
+    ttft_s: float
+    in_flight: float
+
+
+def own_queue(
+    served: Iterable[tuple[float, float]],
+    window: tuple[float, float],
+    *,
+    workers: int,
+    delay_s: float,
+    first_s: float,
+) -> OwnQueue:
+    """Serves the requests again, by arithmetic, in order of arrival (Kiefer and Wolfowitz, Trans. AMS 78,
+    1955: a request starts when it has come and the first worker is free).
+
+    served    when each request was sent, and how long a worker needs for it
+    window    (from, to) on the same clock
+    delay_s   before a request can have a worker
+    first_s   of a worker, before the first token"""
+    from_s, to_s = window
+    free_s, waits, done, present_s = [0.0] * workers, [], 0, 0.0
+    for sent_s, service_s in served:
+        starts_s = max(sent_s + delay_s, free_s[0])
+        ends_s = starts_s + service_s
+        heapreplace(free_s, ends_s)
+        if from_s <= sent_s <= to_s:
+            waits.append(starts_s - sent_s)
+        done += from_s <= ends_s <= to_s
+        present_s += max(0.0, min(ends_s, to_s) - max(sent_s, from_s))
+    length_s = to_s - from_s
+    return OwnQueue(
+        requests_per_s=done / length_s,
+        ttft_s=statistics.fmean(waits) + first_s,
+        in_flight=present_s / length_s,
+    )
+
+
 def measure(
     law: ServiceLaw,
     profile: LoadProfile,
     seed: int,
     levels: Sequence[tuple[Loop, float]],
     goal: LevelGoal | None = None,
+    servers: list[LawfulServer] | None = None,
 ) -> MethodLoadTest:
-    """Plays levels, or a search, on virtual time."""
+    """Plays levels, or a search, on virtual time.
+
+    servers   gets the server of each stage"""
 
     async def whole() -> MethodLoadTest:
         clock = VirtualClock()
 
         async def play(stage: Stage) -> Played:
             server = LawfulServer(law, stream(seed, "law", f"{stage.level}", stage.repeat), clock)
+            if servers is not None:
+                servers.append(server)
             load = await generate_load(
                 stage,
                 server,
@@ -169,9 +227,10 @@ def ratios(
     law: ServiceLaw, *, places: int, rate: float, requests: int, seed: int
 ) -> Iterator[tuple[str, float]]:
     """Yields each estimate over its truth: a closed loop with so many places, an open one at this rate."""
-    closed, opened = figures_of(
-        measure(law, LoadProfile(requests=requests), seed, (("closed", places), ("open", rate)))
-    )
+    servers: list[LawfulServer] = []
+    levels: tuple[tuple[Loop, float], ...] = (("closed", places), ("open", rate))
+    found = measure(law, LoadProfile(requests=requests), seed, levels, servers=servers)
+    closed, opened = figures_of(found)
     true_rate = law.closed_rate(places)
     e2e_s = places / true_rate  # Little's law
     yield f"{places} in flight: requests/s", closed.requests_per_s / true_rate
@@ -185,6 +244,18 @@ def ratios(
     ttft_s = law.delay_s + law.open_wait_s(rate) + law.token_s
     yield f"{rate:g} a second: TTFT mean", (opened.ttft_s.mean or 0) / ttft_s
     yield f"{rate:g} a second: in flight", opened.in_flight / (rate * (ttft_s - law.token_s + law.service_s))
+    window, server = found.stages[1].window, servers[1]
+    own = own_queue(
+        server.served,
+        (server.began_at + window.from_s, server.began_at + window.to_s),
+        workers=law.workers,
+        delay_s=law.delay_s,
+        first_s=law.token_s,
+    )
+    yield f"{rate:g} a second, own queue: requests/s", opened.requests_per_s / own.requests_per_s
+    yield f"{rate:g} a second, own queue: TTFT mean", (opened.ttft_s.mean or 0) / own.ttft_s
+    yield f"{rate:g} a second, own queue: in flight", opened.in_flight / own.in_flight
+    yield f"{rate:g} a second: own queue's TTFT mean over the law's", own.ttft_s / ttft_s
 
 
 def knee_is_near(law: ServiceLaw, *, requests: int, seed: int) -> tuple[bool, float | None, int]:
@@ -206,20 +277,9 @@ def rising(law: ServiceLaw, *, requests: int, seed: int) -> bool:
 
 def compare_with_law(seeds: range, requests: int, search_requests: int) -> None:
     law, wide = ServiceLaw(), ServiceLaw(workers=1000)
-    found: dict[str, list[float]] = {}
-    for seed in seeds:
-        for name, value in ratios(law, places=12, rate=5.0, requests=requests, seed=seed):
-            found.setdefault(name, []).append(value)
-    print(
-        f"| estimate over truth, {requests} requests | median | worst | within {100 * TOLERANCE:g} % |\n|---|---|---|---|"
+    print_ratios(
+        [dict(ratios(law, places=12, rate=5.0, requests=requests, seed=seed)) for seed in seeds], TOLERANCE
     )
-    for name, values in found.items():
-        worst = max(values, key=lambda value: abs(value - 1))
-        within = sum(abs(value - 1) <= TOLERANCE for value in values)
-        print(
-            f"| {name} | {statistics.median(values):.4f} | {worst:.4f} | {within} of {len(seeds)} |",
-            flush=True,
-        )
     knees = [knee_is_near(law, requests=search_requests, seed=seed) for seed in seeds]
     print(
         f"knee, {search_requests} requests a level: true {knees[0][2]}, named {[knee for _, knee, _ in knees]}: "
@@ -228,6 +288,23 @@ def compare_with_law(seeds: range, requests: int, search_requests: int) -> None:
     )
     none = sum(rising(wide, requests=search_requests, seed=seed) for seed in seeds)
     print(f"throughput that rises up to the bound: no knee named in {none} of {len(seeds)}")
+
+
+def print_ratios(found: Sequence[Mapping[str, float]], tolerance: float) -> None:
+    """Prints the ratios of every seed, by their names."""
+    print(
+        f"| estimate over truth | mean, its standard error | worst | within {100 * tolerance:g} % |\n|---|---|---|---|"
+    )
+    for name in found[0]:
+        values = [one[name] for one in found]
+        worst = max(values, key=lambda value: abs(value - 1))
+        within = sum(abs(value - 1) <= tolerance for value in values)
+        mean = f"{statistics.fmean(values):.4f}, {standard_error(values):.4f}"
+        print(f"| {name} | {mean} | {worst:.4f} | {within} of {len(values)} |", flush=True)
+
+
+def standard_error(values: Sequence[float]) -> float:
+    return statistics.stdev(values) / sqrt(len(values)) if len(values) > 1 else 0.0
 
 
 def compare_stall(seeds: range, requests: int) -> None:
