@@ -93,4 +93,5 @@ def pace(times_s: Sequence[float]) -> Pace | None:
         gap_s_median=statistics.median(gaps) if gaps else None,
         gap_s_p95=gaps[-(-len(gaps) * 95 // 100) - 1] if gaps else None,
         gap_s_max=gaps[-1] if gaps else None,
+        gaps_s=gaps,
     )

@@ -8,7 +8,7 @@ The functions here hash texts and bring messages into the form that servers and 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal, NamedTuple
@@ -278,13 +278,15 @@ class Pace:
     two chunks.
 
     ttft_s   seconds from sending the request to the first chunk with text, thoughts included
-    chunks   number of chunks with text; one chunk may hold several tokens"""
+    chunks   number of chunks with text; one chunk may hold several tokens
+    gaps_s   all gaps, rising"""
 
     ttft_s: float
     chunks: int
     gap_s_median: float | None
     gap_s_p95: float | None
     gap_s_max: float | None
+    gaps_s: Sequence[float] = ()
 
 
 class TokenLogprob(NamedTuple):

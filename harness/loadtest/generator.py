@@ -8,7 +8,7 @@ shows it. Nothing is retried. A stage without one good answer ends early."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +34,7 @@ class TimedRequest:
     due_at         when it was to be sent: its moment of arrival, or when its place in the loop was free
     sent_at        when it was sent, after waiting for the request rate limiter
     first_at       first chunk with text; None if the reply was not streamed
-    gap_s_median   between chunks
+    gap_s_median   between chunks;  gaps_s  all of them, as long as the request is in memory
     cached_tokens  the part of prompt_tokens that the server found in its cache; None: it does not say
     error          None if a reply came, else the class of its CallError;  said  the words of that error
     session, turn  of a whole game; None and 0 for a single request"""
@@ -51,6 +51,7 @@ class TimedRequest:
     session: int | None = None
     turn: int = 0
     said: str | None = None
+    gaps_s: Sequence[float] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,6 +205,7 @@ class _Sender:
             session=session,
             turn=turn,
             said=said,
+            gaps_s=pace.gaps_s if pace else (),
         )
         self.requests.append(request)
         self._answered += error is None

@@ -51,8 +51,9 @@ class LoadMetrics:
     goodput_per_s   requests a second that kept the objective
     goodput_share   of the requests that were due in the window, failed ones included
     ttft_s          from due to the first chunk
-    tpot_s          after the first chunk, for each further token
-    gap_s           between chunks (ITL), each request's median
+    tpot_s          of each request: after the first chunk, for each further token
+    itl_s           every gap between two chunks, of all requests together; its n counts gaps
+    gap_s           each request's median gap
     e2e_s           from due to done
     waited_s        from due to sent: in this client
     in_flight       mean number of requests from due to done
@@ -66,6 +67,7 @@ class LoadMetrics:
     goodput_share: float
     ttft_s: Distribution
     tpot_s: Distribution
+    itl_s: Distribution
     gap_s: Distribution
     e2e_s: Distribution
     waited_s: Distribution
@@ -201,6 +203,7 @@ def metrics_of(stages: Sequence[MeasuredStage], objective: Objective) -> LoadMet
         goodput_share=kept / len(in_window),
         ttft_s=describe([one.first_at - one.due_at for one in due if one.first_at is not None]),
         tpot_s=describe([value for one in due if (value := tpot_s(one)) is not None]),
+        itl_s=describe([gap_s for one in due for gap_s in one.gaps_s]),
         gap_s=describe([one.gap_s_median for one in due if one.gap_s_median is not None]),
         e2e_s=describe([one.done_at - one.due_at for one in due]),
         waited_s=describe([one.sent_at - one.due_at for one in due]),

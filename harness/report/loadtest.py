@@ -84,7 +84,7 @@ def latency_rows(level: LevelResult) -> Iterator[tuple[str, ...]]:
     measures = (
         ("TTFT", metrics.ttft_s),
         ("TPOT", metrics.tpot_s),
-        ("ITL", metrics.gap_s),
+        ("ITL", metrics.itl_s),
         ("E2E", metrics.e2e_s),
         ("client wait", metrics.waited_s),
     )
@@ -196,7 +196,10 @@ def objective_text(objective: Objective) -> str:
     )
 
 
-PERCENTILE_TEXT = "A percentile is shown if about ten requests lie beyond it: p50 from 20 requests, p90 100, p95 200, p99 1,000."
+PERCENTILE_TEXT = (
+    "A percentile is shown if about ten values lie beyond it: p50 from n = 20, p90 100, p95 200, p99 1,000. n counts "
+    "requests; of ITL it counts the gaps between chunks."
+)
 
 
 def number(value: float | None) -> str:

@@ -68,6 +68,7 @@ def test_the_pace_of_a_reply() -> None:
         1.0,
         1.0,
     )
+    assert told.gaps_s == [0.25, 1.0]
     alone = pace([0.5])
     assert alone is not None
     assert (alone.chunks, alone.gap_s_max) == (1, None)

@@ -74,6 +74,19 @@ def test_the_figures_are_what_they_say() -> None:
     assert (figures.in_flight, figures.goodput_share) == pytest.approx((1.0, 1.0))
 
 
+def test_itl_pools_the_gaps_of_all_requests() -> None:
+    """A stutter of one request is one gap of eleven: its own median and its TPOT hide it."""
+    smooth, stuttering = GOOD.requests[0], GOOD.requests[1]
+    load = replace(
+        GOOD, requests=(replace(smooth, gaps_s=[0.1] * 5), replace(stuttering, gaps_s=[*[0.1] * 5, 2.0]))
+    )
+    figures = summarised(load).figures
+    assert figures is not None
+    assert (figures.itl_s.n, figures.itl_s.max) == (11, 2.0)
+    assert figures.itl_s.mean == pytest.approx(3.0 / 11)
+    assert (figures.gap_s.n, figures.tpot_s.n) == (2, 2)
+
+
 def test_goodput_counts_what_kept_the_objective() -> None:
     """A request that starts late or ends late misses the objective; waiting in the client counts against
     it."""
