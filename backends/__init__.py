@@ -6,6 +6,7 @@ connections.py  sends requests over sockets: connections, deadlines, errors
 prompt_scorer.py  lets a server score stored replies
 deadlines.py    the time limits of requests
 network.py      proxies and certificate authorities of the environment
+server_version.py  reads the version that a self-hosted server reports
 redaction.py    removes keys from what a server answers
 turn_header.py  a header that tells an emulator which turn a request belongs to
 local/          inference engines on this machine: environments, processes, weights

@@ -11,6 +11,7 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from types import MappingProxyType
 
+import anyio
 import orjson
 from yarl import URL
 
@@ -20,11 +21,13 @@ from backends.dialects import Dialect
 from backends.dialects.providers import provider
 from backends.dialects.responses import HttpResponse, split_thoughts
 from backends.redaction import Redaction
+from backends.server_version import VERSION_PAGES, is_self_hosted, reported_version
 from harness.core.errors import CallError
 from harness.core.protocols import Clock
 from harness.core.vocabulary import AccessMethod, Completion, Prompt
 
 UPSTREAM_PREFIX = "llm_provider-"  # LiteLLM's, for the headers of its upstream
+FACTS_S = 5.0  # for all pages that may have a server's version
 LIMIT_HEADERS = (
     "x-ratelimit-",
     "anthropic-ratelimit-",
@@ -144,6 +147,26 @@ class HttpBackend:
         if served is None or any("*" in listed and fnmatchcase(name, listed) for listed in served):
             return None
         return served if (self._row.lists_models and self._method.lists_models) or name in served else None
+
+    async def server_facts(self) -> dict[str, str]:
+        """Returns what a self-hosted server says of itself, without sending it a key: `reported_version` with
+        the page that has it, `reported_by`, and `reported_server`, its header; as far as it says so."""
+        facts: dict[str, str] = {}
+        if not is_self_hosted(self._row):
+            return facts
+        root = URL(self._method.base_url, encoded=True).origin()
+        with anyio.move_on_after(FACTS_S):
+            for path in VERSION_PAGES:
+                try:
+                    answer = await self._pool.exchange(self._pool.prepare("GET", root.with_path(path), {}))
+                except CallError:
+                    break
+                answer = self._redaction.response(answer)
+                if (header := answer.headers.get("server")) is not None:
+                    facts["reported_server"] = header
+                if (version := reported_version(path, answer)) is not None:
+                    return facts | {"reported_version": version, "reported_by": path}
+        return facts
 
     def _limits(self, answer: HttpResponse) -> dict[str, str]:
         """Returns the headers about limits, under the names that harness/limits/headers.py knows.

@@ -10,7 +10,8 @@ class BenchRun(NamedTuple):
 
     label         the user's word for the run
     request_json  the request without the prompt
-    engine_json   facts of an engine that the run started
+    engine_json   facts of an engine that the run started; of another server what it says of itself
+                  (reported_version, reported_by, reported_server)
     profile_json  arrivals, bounds, windows, prompts, lengths and objectives
     host_json     this machine: name, system, processors, memory, Python"""
 

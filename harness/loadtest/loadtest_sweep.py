@@ -175,9 +175,18 @@ class _Bench:
             stream=plan.stream,
             distinct_prompts=len({prompt.messages for prompt in source.prompts}),
         )
+        attached = name in self.live.wired and name not in self.live.servers.started
+        reported = await self.live.wired[name].server_facts() if attached else {}
         await self.writer.put(
             run_row(
-                self.run_id, name, self.spec, self.live, load=facts, label=plan.label, wall_s=clock.wall()
+                self.run_id,
+                name,
+                self.spec,
+                self.live,
+                load=facts,
+                reported=reported,
+                label=plan.label,
+                wall_s=clock.wall(),
             )
         )
         url = self.live.servers.reporting_url(name)

@@ -26,14 +26,19 @@ def run_row(
     live: LiveMethods,
     *,
     load: Mapping[str, object],
+    reported: Mapping[str, str],
     label: str | None,
     wall_s: float,
 ) -> BenchRun:
     """Returns the row of one method in one run.
 
     load     as `load_facts` returns it
+    reported what a server that this run did not start says of itself
     wall_s   when the run began, in seconds since 1970"""
     route = live.routes[name]
+    facts = method_facts(route.method, spec.methods()[name][1], live.servers.started.get(name))
+    if reported:
+        facts["engine_json"] = json.dumps(dict(reported))
     return BenchRun(
         run_id=run_id,
         sweep=spec.name,
@@ -43,7 +48,7 @@ def run_row(
         version=version("lightbulb"),
         label=label,
         started_at=wall_s,
-        **method_facts(route.method, spec.methods()[name][1], live.servers.started.get(name)),
+        **facts,
     )
 
 

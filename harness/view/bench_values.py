@@ -42,12 +42,10 @@ def _facts(run: BenchRun) -> list[list[str]]:
     """Returns what was measured, as pairs of a name and a value."""
     host, load = json.loads(run.host_json), json.loads(run.profile_json)
     profile, traffic = load["profile"], load["traffic"]
-    engine = json.loads(run.engine_json) if run.engine_json else {}
-    engine_text = ", ".join(f"{name} {value}" for name, value in engine.items() if isinstance(value, str))
     return [
         ["model", f"{run.served_model} at {run.base_url}"],
         ["provider", f"{run.provider}, {run.dialect}"],
-        ["engine", engine_text or "not started by this run"],
+        ["engine", _engine(json.loads(run.engine_json) if run.engine_json else {})],
         ["sweep", run.sweep],
         ["lightbulb", run.version],
         [
@@ -61,6 +59,20 @@ def _facts(run: BenchRun) -> list[list[str]]:
         ],
         ["repeats of each level", f"{profile['repeats']}"],
     ]
+
+
+def _engine(facts: Mapping[str, object]) -> str:
+    """Returns the facts of an engine that the run started, or what another server says of itself."""
+    reported = {
+        "version": facts.get("reported_version"),
+        "page": facts.get("reported_by"),
+        "server": facts.get("reported_server"),
+    }
+    known = [f"{name} {value}" for name, value in reported.items() if value is not None]
+    if known:
+        return f"not started by this run; it reports {', '.join(known)}"
+    started = [f"{name} {value}" for name, value in facts.items() if isinstance(value, str)]
+    return ", ".join(started) or "not started by this run"
 
 
 def _sent(traffic: Mapping[str, object], load: Mapping[str, object]) -> str:

@@ -207,10 +207,13 @@ def test_an_interrupted_load_test_keeps_the_stages_that_ended(base_url: str, tmp
 
 
 class Refusing(BaseHTTPRequestHandler):
-    """Knows the model and refuses the key."""
+    """Knows the model, says its version, and refuses the key."""
 
     def do_GET(self) -> None:
-        self._answer(200, {"data": [{"id": "m"}]})
+        if self.path == "/version":
+            self._answer(200, {"version": "1.2.3" if self.headers["authorization"] is None else "with a key"})
+        else:
+            self._answer(200, {"data": [{"id": "m"}]})
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["content-length"]))
@@ -236,14 +239,21 @@ def refusing_url() -> Iterator[str]:
         server.shutdown()
 
 
-def test_a_refused_key_is_said(refusing_url: str, tmp_path: Path) -> None:
-    """The provider's words stand beside the number of requests that failed."""
+def test_a_refused_key_is_said(refusing_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The provider's words stand beside the number of requests that failed; the version that the server
+    reports is stored, and it was asked for without the key."""
     sweep = tmp_path / "b.toml"
-    sweep.write_text(SWEEP.format(base_url=refusing_url))
+    sweep.write_text(SWEEP.format(base_url=refusing_url) + 'key_env = "SOME_KEY"\n')
+    monkeypatch.setenv("SOME_KEY", "sk-some-key")
     ended = lightbulb("bench", sweep, "--concurrency", 2, "--requests", 6)
     assert ended.returncode == 3
     assert "6 of 6 requests failed, most often with AccountRefused" in ended.stdout
     assert "Incorrect API key provided" in ended.stdout
+    with duckdb.connect(str(tmp_path / "b.duckdb"), read_only=True) as connection:
+        ((facts,),) = connection.execute("SELECT engine_json FROM bench_runs").fetchall()
+    reported = json.loads(facts)
+    assert reported.pop("reported_server").startswith("BaseHTTP/")
+    assert reported == {"reported_version": "1.2.3", "reported_by": "/version"}
 
 
 @pytest.mark.parametrize(
