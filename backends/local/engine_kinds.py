@@ -37,6 +37,7 @@ def vllm_command(launch: Launch, *ours: str) -> tuple[str, ...]:
         "--max-model-len", str(spec.context_max),
         "--max-num-seqs", str(launch.seqs_max),
         "--disable-uvicorn-access-log",         # a line for each request would hide the errors
+        "--enable-prompt-tokens-details",       # else a reply does not say how many tokens were cached
         *ours,
         *(("--revision", launch.revision) if launch.revision else ()),
         *(("--quantization", spec.quantisation) if spec.quantisation else ()),

@@ -1,4 +1,4 @@
-"""The results of `lightbulb bench` for a terminal: two tables for each access method, and sentences.
+"""The results of `lightbulb bench` for a terminal: tables for each access method, and sentences.
 
 A stage that the client limited shows the reason. Percentiles from too few requests are not shown."""
 
@@ -23,6 +23,7 @@ THROUGHPUT = (
     "output tokens/s", "in flight", "prompt tokens", "output tokens", "cached", "client CPU", "client delay",
 )  # fmt: skip
 LATENCY = ("load", "of", "n", "mean", "sd", "p50", "p90", "p95", "p99", "max")
+TURNS = ("load", "turn", "n", "TTFT mean", "p50", "p90", "p99", "prompt tokens", "cached")
 MISSING = "–"
 
 
@@ -32,6 +33,8 @@ def print_loadtest(benches: Sequence[MethodLoadTest], objective: Objective, cons
         console.print(Text(f"{one.method} ({one.run_id})", style="bold"))
         console.print(table(THROUGHPUT, [throughput_cells(level, one) for level in one.levels]))
         console.print(table(LATENCY, [row for level in one.levels for row in latency_rows(level)], left=2))
+        if turns := [row for level in one.levels for row in turn_rows(level)]:
+            console.print(table(TURNS, turns))
         for line in warnings(one):
             console.print(Text(line, style="yellow"), soft_wrap=True)
         for line in sentences(one):
@@ -98,6 +101,20 @@ def _distribution_cells(values: Distribution) -> tuple[str, ...]:
     return (f"{values.n}", *map(seconds, shown))
 
 
+def turn_rows(level: LevelResult) -> Iterator[tuple[str, ...]]:
+    """Yields the lines of the third table, which sessions have: a line for each turn of their games."""
+    for turn in level.figures.by_turn if level.figures is not None else ():
+        ttft = turn.ttft_s
+        yield (
+            load_text(level),
+            f"{turn.turn + 1}",
+            f"{ttft.n}",
+            *map(seconds, (ttft.mean, ttft.p50, ttft.p90, ttft.p99)),
+            number(turn.prompt_tokens.mean),
+            percent(turn.cached_share),
+        )
+
+
 def stages_of(level: LevelResult, one: MethodLoadTest) -> list[StageResult]:
     return [
         stage for stage in one.stages if (stage.stage.loop, stage.stage.level) == (level.loop, level.level)
@@ -133,14 +150,6 @@ def sentences(one: MethodLoadTest) -> Iterator[str]:
         yield f"Window of {stage.stage.load}: {stage.window.note}."
         if stage.server is not None:
             yield f"The server at {stage.stage.load}: {server_text(stage)}."
-    for level in one.levels:
-        if level.figures is not None and level.figures.by_turn:
-            turns = "; ".join(
-                f"turn {turn.turn + 1}: {seconds(turn.ttft_s.mean)} (n {turn.ttft_s.n}"
-                + (f", {percent(turn.cached_share)} cached)" if turn.cached_share is not None else ")")
-                for turn in level.figures.by_turn
-            )
-            yield f"Mean TTFT by turn at {load_text(level)}: {turns}."
     yield from finding_texts(one)
 
 

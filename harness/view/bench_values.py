@@ -116,13 +116,24 @@ def _stage(one: Mapping[str, object]) -> dict[str, object]:
         "achieved_per_s": saturation.get("achieved_per_s"),
         "saturated": saturation.get("saturated"),
         **{name: figures.get(name) for name in rates},
-        **{name: _quantiles(figures, name) for name in ("ttft_s", "tpot_s", "e2e_s")},
+        **{name: _quantiles(figures, name) for name in ("ttft_s", "tpot_s", "itl_s", "e2e_s")},
+        "by_turn": [_turn(turn) for turn in _list(figures, "by_turn")],
         "prompt_tokens": _part(figures, "prompt_tokens").get("mean"),
         "completion_tokens": _part(figures, "completion_tokens").get("mean"),
         "running": _part(server, "running").get("mean"),
         "waiting": _part(server, "waiting").get("mean"),
         "cache_use": _part(server, "cache_use").get("max"),
         "prefix_hit_share": server.get("prefix_hit_share"),
+    }
+
+
+def _turn(turn: Mapping[str, object]) -> dict[str, object]:
+    """Returns what the page shows of a turn of sessions."""
+    return {
+        "turn": turn.get("turn"),
+        "ttft_s": _quantiles(turn, "ttft_s"),
+        "prompt_tokens": _part(turn, "prompt_tokens").get("mean"),
+        "cached_share": turn.get("cached_share"),
     }
 
 
@@ -135,3 +146,9 @@ def _part(values: Mapping[str, object], name: str) -> Mapping[str, object]:
     """Returns a part; empty where it is missing or null."""
     part = values.get(name)
     return part if isinstance(part, Mapping) else {}
+
+
+def _list(values: Mapping[str, object], name: str) -> list[Mapping[str, object]]:
+    """Returns the parts of a list; none where it is missing or null."""
+    parts = values.get(name)
+    return [part for part in parts if isinstance(part, Mapping)] if isinstance(parts, list) else []

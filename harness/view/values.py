@@ -49,6 +49,7 @@ GLOSSARY = {
     "n": "The number of answered requests that the figures of this line rest on.",
     "TTFT": "Time to first token: from the moment when a request was due to the first chunk of its reply; the mean.",
     "TPOT": "Time per output token: seconds for each token after the first chunk; the mean.",
+    "ITL": "Inter-token latency: the gaps between the chunks of the replies, of all requests together.",
     "E2E": "End to end: from the moment when a request was due to the end of its reply; the mean.",
     "goodput": "The share of the requests that kept every bound of the objective. A failed request counts as one that did not.",
     "client CPU": "The share of one processor core that lightbulb itself used.",

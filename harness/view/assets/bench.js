@@ -50,6 +50,7 @@ const stageTable = (run, place) => table({
     { key: "ttft", label: "TTFT", word: "TTFT", value: (one) => one.ttft_s.mean, cell: withN("ttft_s", "mean") },
     { key: "ttft99", label: "p99", value: (one) => one.ttft_s.p99, cell: withN("ttft_s", "p99") },
     { key: "tpot", label: "TPOT", word: "TPOT", value: (one) => one.tpot_s.mean, cell: withN("tpot_s", "mean") },
+    { key: "itl99", label: "ITL p99", word: "ITL", value: (one) => one.itl_s.p99, cell: withN("itl_s", "p99") },
     { key: "e2e", label: "E2E", word: "E2E", value: (one) => one.e2e_s.mean, cell: withN("e2e_s", "mean") },
     { key: "e2e99", label: "p99", value: (one) => one.e2e_s.p99, cell: withN("e2e_s", "p99") },
     { key: "in", label: "in/out", value: (one) => one.prompt_tokens, cell: (one) => `${rate(one.prompt_tokens)}/${rate(one.completion_tokens)}` },
@@ -57,6 +58,22 @@ const stageTable = (run, place) => table({
     { key: "cpu", label: "CPU", word: "client CPU", value: (one) => one.cpu_share, cell: (one) => percent(one.cpu_share) },
     { key: "lag", label: "delay", word: "client delay", value: (one) => one.lag_s, cell: (one) => seconds(one.lag_s) },
   ] });
+
+const turnTable = (run, place) => {
+  const rows = run.stages.flatMap((stage) => stage.by_turn.map((turn) => ({ ...turn, stage })));
+  if (!rows.length) return [];
+  return table({
+    id: `bench-turns-${place}`, label: `turns of ${run.method}`, rows, columns: [
+      { key: "load", label: "load", value: (one) => one.stage.level, cell: (one) => loadOf(one.stage) },
+      { key: "turn", label: "turn", value: (one) => one.turn, cell: (one) => count(one.turn + 1) },
+      { key: "n", label: "n", word: "n", value: (one) => one.ttft_s.n, cell: (one) => count(one.ttft_s.n ?? null) },
+      { key: "ttft", label: "TTFT", word: "TTFT", value: (one) => one.ttft_s.mean, cell: withN("ttft_s", "mean") },
+      { key: "ttft50", label: "p50", value: (one) => one.ttft_s.p50, cell: withN("ttft_s", "p50") },
+      { key: "ttft90", label: "p90", value: (one) => one.ttft_s.p90, cell: withN("ttft_s", "p90") },
+      { key: "in", label: "prompt tokens", value: (one) => one.prompt_tokens, cell: (one) => rate(one.prompt_tokens) },
+      { key: "cached", label: "cached", value: (one) => one.cached_share, cell: (one) => percent(one.cached_share) },
+    ] });
+};
 
 const notes = (run) => [
   ...run.stages.filter((one) => one.refused).map((one) => el("p", { class: "alarm" }, `${loadOf(one)}: no figures: ${one.refused}.`)),
@@ -71,6 +88,7 @@ export const loadTests = (values) => {
     notes(run),
     el("div", { class: "charts" }, ["closed", "open", "trace"].flatMap((loop) => charts(run, loop))),
     stageTable(run, place),
+    turnTable(run, place),
     el("details", { "data-key": `fold:bench-${place}` }, el("summary", {}, "What was measured, and the windows of the figures"),
       el("dl", { class: "glossary" }, run.facts.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)])),
       el("ul", {}, run.stages.map((one) => el("li", {}, `${loadOf(one)}: ${one.window}`)))),
