@@ -138,7 +138,7 @@ class LawfulServer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnQueue:
-    """What the queue of a finished open loop did in a window, from its arrivals and services alone."""
+    """The work of an open loop's queue in a window, from its arrivals and services alone."""
 
     requests_per_s: float
     ttft_s: float

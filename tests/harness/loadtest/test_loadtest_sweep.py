@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import re
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -145,9 +144,6 @@ def test_games_and_random_prompts_are_played(base_url: str, tmp_path: Path) -> N
     assert [turn["turn"] for turn in turns] == list(range(len(turns)))
     assert len(turns) > 1
     assert turns[0]["ttft_s"]["n"] == 8
-    shown = lightbulb("bench", sweep, "--sessions", "--concurrency", 4, "--requests", 8).stdout
-    assert re.search(r"load +turn +n +TTFT mean", shown)
-    assert re.search(r"4 in flight +1 +8 ", shown)
     random = measured(
         sweep, "--concurrency", 4, "--requests", 30, "--prompt-tokens", "200:20", "--output-tokens", 20,
     )["levels"][0]["figures"]  # fmt: skip
@@ -165,7 +161,7 @@ def test_games_and_random_prompts_are_played(base_url: str, tmp_path: Path) -> N
         ).fetchall()
         assert disordered == [(0,)]
         due = connection.execute(
-            "SELECT due_s FROM bench_requests WHERE run_id = 'bench-0004' ORDER BY due_s"
+            "SELECT due_s FROM bench_requests WHERE run_id = 'bench-0003' ORDER BY due_s"
         ).fetchall()
     assert [moment for (moment,) in due] == pytest.approx([n / 10 for n in range(20)], abs=0.01)
 
