@@ -25,7 +25,12 @@ _NO_EXTENSIONS: dict[str, bool | str | int | float | list[str]] = {
     "python_enable_replacements": False,
     "python_scan_all_frames": False,
 }
-_CLOSED = {**_NO_EXTENSIONS, "enable_external_access": False, "lock_configuration": True}
+_CLOSED = {**_NO_EXTENSIONS, "enable_external_access": False}
+
+# DuckDB keeps the pages that it has written, up to 80 % of the machine's memory, which model servers and
+# games need too. A run does not read its rows again: it needs one transaction and the queries of its readers,
+# which go to the disk beyond this.
+WRITE_MEMORY_BYTES = 2 << 30
 _DISK_FULL = "No space left on device"  # the words of ENOSPC
 _DAMAGED = re.compile(r"Could not read enough bytes|[Cc]orrupt|checksum|[Ss]erializ|INTERNAL|FATAL")
 
@@ -143,9 +148,21 @@ def _connected(path: Path, *, read_only: bool) -> Iterator[duckdb.DuckDBPyConnec
     with translated(path):  # absolute: an address such as s3://... would be another file system
         connection = duckdb.connect(str(path.absolute()), read_only=read_only, config=_CLOSED)
     try:
+        if not read_only:
+            _limit_memory(connection)
+        connection.execute("SET lock_configuration = true")
         yield connection
     finally:
         connection.close()
+
+
+def _limit_memory(connection: duckdb.DuckDBPyConnection) -> None:
+    """Lowers DuckDB's limit, a share of what this machine or container has, to WRITE_MEMORY_BYTES."""
+    ((allowed,),) = connection.execute(
+        "SELECT parse_formatted_bytes(current_setting('memory_limit'))"
+    ).fetchall()
+    if allowed > WRITE_MEMORY_BYTES:
+        connection.execute(f"SET memory_limit = '{WRITE_MEMORY_BYTES} B'")
 
 
 def _tables(connection: duckdb.DuckDBPyConnection) -> set[str]:

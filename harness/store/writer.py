@@ -1,15 +1,16 @@
 """Writes rows into DuckDB: one connection, one thread, batches.
 
-Keeps: the rows of one `put` are committed together or later, in order; at most `behind_rows_max` rows wait;
-rows older than about a second are on disk, in the file or in its write-ahead log. A failure of the disk, or a
-store that is deleted or replaced, ends the run: the writer's context raises StoreError. The event loop only
-appends to a list under a lock."""
+Keeps: the rows of one `put` are committed together or later, in order; while more than `behind_rows_max`
+rows, or `behind_text_max` characters of long texts, are not written, `put` waits; rows older than about a
+second are on disk, in the file or in its write-ahead log. A failure of the disk, or a store that is deleted
+or replaced, ends the run: the writer's context raises StoreError. The event loop only appends to a list under
+a lock."""
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -20,7 +21,7 @@ import duckdb
 
 from harness.core.clock import RealClock, step_aside
 from harness.core.errors import StoreError
-from harness.core.records import Record
+from harness.core.records import CallRecord, LogprobRecord, Record, RescoreRecord, TurnRecord
 from harness.store import schema
 from harness.store.file import translated
 
@@ -33,16 +34,36 @@ BATCH_PERIOD_S = 0.5
 CHECKPOINT_PERIOD_S = 60.0
 CHECKPOINT_FIRST_S = 5.0
 
+# What may wait before `put` waits. 50,000 ordinary rows have about 20 MiB of text; asks and replies can be as
+# long as a server allows, and some games repeat the whole conversation in each ask.
+BEHIND_ROWS_MAX = 50_000
+BEHIND_TEXT_MAX = 64 << 20  # characters; one takes 1 to 4 bytes here, and as many in DuckDB's transaction
+
+
+def text_length(records: Sequence[Record]) -> int:
+    """Returns the characters of the texts in these rows that can be long: asks, replies, thoughts,
+    probabilities."""
+    length = 0
+    for record in records:
+        if isinstance(record, CallRecord):
+            length += len(record.reply or "") + len(record.reasoning or "")
+        elif isinstance(record, TurnRecord):
+            length += len(record.added_json)
+        elif isinstance(record, LogprobRecord | RescoreRecord):
+            length += len(record.tokens_json)
+    return length
+
 
 class StoreWriter:
     """A RecordSink; `writing` makes one."""
 
-    def __init__(self, batches: Batches, *, behind_rows_max: int) -> None:
+    def __init__(self, batches: Batches, *, behind_rows_max: int, behind_text_max: int) -> None:
         self._batches = batches
-        self._limit = behind_rows_max
+        self._rows_max, self._text_max = behind_rows_max, behind_text_max
         self._lock = threading.Lock()
         self._rows: list[Record] = []
-        self._writing = 0
+        self._text = 0  # characters of the long texts in these rows
+        self._writing = self._writing_text = 0
         self._wake = threading.Event()
         self._closing = False
         self._failure: str | None = None
@@ -53,10 +74,14 @@ class StoreWriter:
         """See RecordSink."""
         if self._failure is not None:
             raise StoreError(self._failure)
+        text = text_length(records)
         with self._lock:
             self._rows.extend(records)
-            behind = len(self._rows) + self._writing
-        if behind > self._limit and self._failure is None:
+            self._text += text
+            rows_behind = len(self._rows) + self._writing
+            text_behind = self._text + self._writing_text
+        is_behind = rows_behind > self._rows_max or text_behind > self._text_max
+        if is_behind and self._failure is None:
             if self._relief is None or self._relief.is_set():
                 self._relief = anyio.Event()
             self._wake.set()
@@ -64,8 +89,10 @@ class StoreWriter:
 
     def put_nowait(self, record: Record) -> None:
         """See RecordSink."""
+        text = text_length((record,))
         with self._lock:
             self._rows.append(record)
+            self._text += text
 
     @property
     def rows_behind(self) -> int:
@@ -101,10 +128,12 @@ class StoreWriter:
             with self._lock:
                 batch, self._rows = self._rows, []
                 self._writing = len(batch)
+                self._writing_text, self._text = self._text, 0
                 closing = self._closing
             pause = self._pause
             self._failure = self._write(batch, checkpoint=pause is not None)
-            self._writing = 0
+            self._writing = self._writing_text = 0
+            del batch
             if self._relief is not None:
                 anyio.from_thread.run_sync(self._relief.set)
             if closing or self._failure is not None:
@@ -259,7 +288,8 @@ async def writing(
     connection: duckdb.DuckDBPyConnection,
     path: Path,
     *,
-    behind_rows_max: int = 50_000,
+    behind_rows_max: int = BEHIND_ROWS_MAX,
+    behind_text_max: int = BEHIND_TEXT_MAX,
     free_memory: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[StoreWriter]:
     """Yields a writer with its thread; at the end everything taken is committed, also after an error or
@@ -267,9 +297,14 @@ async def writing(
 
     path              the connection's file
     behind_rows_max   rows that may wait before `put` waits
+    behind_text_max   characters of their long texts that may wait
     free_memory       see Batches
     raises            StoreError if a batch cannot be written; the block is cancelled then"""
-    writer = StoreWriter(Batches(connection, path, free_memory=free_memory), behind_rows_max=behind_rows_max)
+    writer = StoreWriter(
+        Batches(connection, path, free_memory=free_memory),
+        behind_rows_max=behind_rows_max,
+        behind_text_max=behind_text_max,
+    )
     done = anyio.Event()
 
     async def thread() -> None:

@@ -18,7 +18,7 @@ import pytest
 from harness.core.errors import StoreError, StoreInUse
 from harness.core.records import CallRecord, EpisodeRecord, Record, TurnRecord
 from harness.store import schema
-from harness.store.file import open_to_read, open_to_write
+from harness.store.file import WRITE_MEMORY_BYTES, open_to_read, open_to_write
 from harness.store.plan_queries import plays
 from harness.store.reader import game_lengths
 from harness.store.report_queries import method_tallies
@@ -153,6 +153,56 @@ def test_back_pressure_bounds_the_rows_in_memory(tmp_path: Path) -> None:
     assert anyio.run(scenario) <= 501
     with open_to_read(tmp_path / "s.duckdb") as connection:
         assert connection.execute("SELECT count(*) FROM calls").fetchall() == [(5_000,)]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        TURN._replace(added_json="x" * 10_000),
+        CALL._replace(reply="x" * 10_000),
+        CALL._replace(reasoning="x" * 10_000),
+    ],
+    ids=["ask", "reply", "thoughts"],
+)
+def test_back_pressure_bounds_the_text_in_memory(tmp_path: Path, row: CallRecord | TurnRecord) -> None:
+    """A few rows with long texts make a producer wait, too."""
+
+    async def scenario() -> int:
+        most = 0
+        with open_to_write(tmp_path / "s.duckdb") as connection:
+            async with writing(connection, tmp_path / "s.duckdb", behind_text_max=50_000) as writer:
+                for number in range(30):
+                    await writer.put(row._replace(turn=number))
+                    most = max(most, writer.rows_behind)
+        return most
+
+    assert anyio.run(scenario) <= 5
+
+
+def test_rows_that_cannot_wait_count_for_those_that_can(tmp_path: Path) -> None:
+    """After a long row that was taken without a wait, the next `put` returns only once both are written."""
+
+    async def scenario() -> int:
+        with open_to_write(tmp_path / "s.duckdb") as connection:
+            async with writing(connection, tmp_path / "s.duckdb", behind_text_max=1_000) as writer:
+                writer.put_nowait(CALL._replace(turn=1, reply="x" * 1_001))
+                await writer.put(CALL)
+                return writer.rows_behind
+
+    assert anyio.run(scenario) == 0
+
+
+def test_a_run_bounds_the_memory_of_its_database(tmp_path: Path) -> None:
+    """DuckDB would keep written pages up to 80 % of the machine's memory; nobody can raise the limit."""
+    limit = "SELECT parse_formatted_bytes(current_setting('memory_limit'))"
+    with open_to_write(tmp_path / "s.duckdb") as connection:
+        ((allowed,),) = connection.execute(limit).fetchall()
+        assert allowed <= WRITE_MEMORY_BYTES
+        with pytest.raises(duckdb.Error, match="locked"):
+            connection.execute("SET memory_limit = '64GB'")
+    with duckdb.connect() as other:
+        ((machines,),) = other.execute(limit).fetchall()
+    assert allowed == pytest.approx(min(machines, WRITE_MEMORY_BYTES), rel=0.01)
 
 
 def test_unfinished_plays_are_read_for_resuming(tmp_path: Path) -> None:
