@@ -15,17 +15,26 @@ if TYPE_CHECKING:
 SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP.toml", help="The sweep file.")]
 StoreFile = Annotated[Path, typer.Argument(metavar="STORE", help="The DuckDB file that a run wrote.")]
 RunStore = Annotated[
-    Path | None, typer.Option(help="The DuckDB file; default: beside the sweep file, after its name.")
+    Path | None,
+    typer.Option(
+        help="The DuckDB file; default: NAME.duckdb in the folder of the sweep file, with the sweep's name."
+    ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable lines on stdout.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON to stdout; all else goes to stderr.")]
 Reference = Annotated[
     str | None,
-    typer.Option(help='"model/method" that the others are compared with; default: the sweep\'s.'),
+    typer.Option(
+        help='The access method that the others are compared with, as "model/method"; default: the one that the'
+        " sweep file names."
+    ),
 ]
 Margin = Annotated[
     float | None,
     typer.Option(
-        help="Largest difference in score that does not matter; default: the sweep's.", min=0.01, max=100
+        help="The largest difference in score that does not matter, in points of 100; default: the one that the"
+        " sweep file names.",
+        min=0.01,
+        max=100,
     ),
 ]
 LeaveOut = Annotated[
@@ -33,8 +42,8 @@ LeaveOut = Annotated[
     typer.Option(
         "--leave-out",
         metavar="METHOD",
-        help='"model/method" that is not compared; the adjustment for several methods still counts it.'
-        " Repeat it for more.",
+        help='Do not compare this access method, "model/method"; repeatable. The adjustment of p-values for several'
+        " methods still counts it.",
     ),
 ]
 
@@ -50,7 +59,7 @@ VerdictsThatCount = Annotated[
     typer.Option(
         "--on",
         metavar="scores|replies|weights",
-        help="With --fail-on-difference: the verdicts that count; repeatable. Default: scores and replies.",
+        help="With --fail-on-difference: look at these verdicts only; repeatable. Default: scores and replies.",
     ),
 ]
 

@@ -25,19 +25,28 @@ from harness.core.errors import SpecError
 PARTS = ("scores", "replies", "weights")  # that have verdicts
 TRANSCRIPT_BYTES = 6_000_000  # of the transcripts on a page: it opens at once, and fits into a mail
 
+EarlierStore = Annotated[
+    Path | None,
+    typer.Option(
+        "--from",
+        metavar="STORE",
+        help="With --plan: take the spread of scores and the cost from the episodes in this store.",
+    ),
+]
+
 
 def scores(
     store: StoreFile,
     why: Annotated[
-        bool, typer.Option("--why", help="Show instead where each access method's time went.")
+        bool, typer.Option("--why", help="Print instead what took the time of each access method.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Clemscore, % played and quality, with 95 % intervals, per model and access method.
+    """Print clemscore, % played and quality with 95 % intervals, for each model and access method.
 
-    With --why: the share of each access method's wall time that went to the provider's latency, to waiting
-    for a quota, to pauses after errors, to our own CPU, and to concurrency that was not used because no turn
-    was ready.
+    With --why: which share of each access method's time was latency of the provider, waiting for a quota,
+    pauses after errors, lightbulb's own CPU time, and concurrency that was not used because no turn was
+    ready.
 
     Example: lightbulb scores demo.duckdb"""
     from harness.analysis.store_audit import store_scores
@@ -59,27 +68,27 @@ def audit(
     margin: Margin = None,
     leave_out: LeaveOut = None,
     html: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the verdicts and their figures as one page.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Also write the verdicts and their figures to this HTML file."),
     ] = None,
     fail_on_difference: FailOnDifference = False,
     on: VerdictsThatCount = None,
     as_json: AsJson = False,
     plan: Annotated[
         Path | None,
-        typer.Option("--plan", metavar="SWEEP.toml", help="Say what this sweep's audit can prove."),
-    ] = None,
-    earlier: Annotated[
-        Path | None,
         typer.Option(
-            "--from",
-            metavar="STORE",
-            help="With --plan: earlier episodes, for the spread and cost of scores.",
+            "--plan",
+            metavar="SWEEP.toml",
+            help="Print what an audit of this sweep can prove; no STORE is needed.",
         ),
     ] = None,
+    earlier: EarlierStore = None,
 ) -> None:
-    """Is it the same model? Two verdicts for each access method, on its scores and on its replies, compared
-    with the reference; a third one on its weights after `lightbulb rescore`. With --plan: what a sweep that
-    is not played yet can prove, how many repeats its margins need, and what these cost.
+    """Is it the same model? Print two verdicts for each access method: are its scores, and are its replies,
+    like those of the reference? After `lightbulb rescore` there is a third verdict, on its weights.
+
+    With --plan: print what a sweep that is not played yet can prove, how many repeats its margins need, and
+    what these repeats cost.
 
     Example: lightbulb audit demo.duckdb --html audit.html --fail-on-difference"""
     if on and (not fail_on_difference or not set(on) <= set(PARTS)):
@@ -112,15 +121,18 @@ def audit(
 
 def report(
     store: StoreFile,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The page to write.")] = Path("report.html"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="The HTML file to write.")] = Path(
+        "report.html"
+    ),
     reference: Reference = None,
     margin: Margin = None,
     leave_out: LeaveOut = None,
     transcripts: Annotated[
-        float, typer.Option(help="Megabytes of transcripts on the page, at most.", min=0, max=100)
+        float, typer.Option(help="The page has at most this many megabytes of transcripts.", min=0, max=100)
     ] = TRANSCRIPT_BYTES / 1e6,
 ) -> None:
-    """One HTML file that needs no network: verdicts, scores, cost, latency, causes, transcripts side by side.
+    """Write one HTML file that opens without a network: verdicts, scores, cost, latency, causes of
+    differences, and transcripts side by side.
 
     Example: lightbulb report demo.duckdb -o demo.html"""
     write_store_page(
@@ -166,7 +178,10 @@ def write_store_page(
 def drift(
     stores: Annotated[
         list[Path],
-        typer.Argument(metavar="STORE...", help="One store a day, of the same sweep."),
+        typer.Argument(
+            metavar="STORE...",
+            help="The stores of one sweep that was played on several days, one store for each day.",
+        ),
     ],
     days_mean: Annotated[
         float, typer.Option(help="Mean number of days between two false alarms.", min=2, max=100_000)
@@ -176,8 +191,8 @@ def drift(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Has a method changed? Compares the first replies of each day with those of all earlier days, and scores
-    with the first day's.
+    """Has a method changed? Compare the first replies of each day with those of all earlier days, and the
+    scores with those of the first day.
 
     Example: lightbulb drift monday.duckdb tuesday.duckdb wednesday.duckdb"""
     from harness.analysis.store_drift import store_drift
@@ -200,21 +215,23 @@ def characteristics(
         Path,
         typer.Argument(
             metavar="FACTS.csv",
-            help="model, parameters_billions, training_tokens_trillions, parameters_guessed, family.",
+            help="A CSV file: model, parameters_billions, training_tokens_trillions, parameters_guessed, family.",
         ),
     ],
     reference: Annotated[
         str | None,
         typer.Option(
             metavar="METHOD",
-            help="Represents every model that has it; default: the mean of the methods not quantised.",
+            help="Take each model's scores from this access method, if the model has it; default: the mean of"
+            " the model's methods that are not quantised.",
         ),
     ] = None,
     figure: Annotated[
-        Path | None, typer.Option(help="Write scores against size as .svg, .png or .html.")
+        Path | None, typer.Option(help="Also draw scores against size into this .svg, .png or .html file.")
     ] = None,
     html: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write sentences, figure and tables as one page.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Also write sentences, figure and tables to this HTML file."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -72,12 +72,14 @@ def bench(
     stream: Stream = True, label: Label = None, dry_run: OnlyDry = False, compare: Compare = None,
     store: RunStore = None, html: Html = None, csv: Csv = None, as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """Latency and throughput of each access method under load: TTFT, TPOT, E2E, goodput, with their n.
+    """Measure latency and throughput of each access method under load: time to first token (TTFT), time per
+    output token (TPOT), time to the end (E2E) and goodput, each with its number of requests.
 
-    Prompts are those of the sweep's games as bots play them. Quotas are not kept and no call is tried twice:
-    the command measures the server. A stage that this client itself limited has no figures, only the reason.
-    If no request of a stage is answered, the method's further stages are not played, and the exit code is 3.
-    Rows: bench_runs, bench_stages, bench_requests, and engine_samples of a local server.
+    It sends the prompts of the sweep's games, unless an option names others. It keeps no quota and tries no
+    call twice, because it measures the server. If this client itself limits a stage, the stage has no
+    figures, only the reason. If no request of a stage is answered, the method's further stages are not
+    played, and the exit code is 3. The figures are in the tables bench_runs, bench_stages, bench_requests
+    and, for a local server, engine_samples of the store.
 
     Example: lightbulb bench mine.toml --method llama/here --concurrency 1,8,64 --rates 2,8"""
     given: dict[str, Any] = {

@@ -26,67 +26,129 @@ Option = typer.Option
 SweepOrNone = Annotated[Path | None, typer.Argument(metavar="[SWEEP.toml]", help="The sweep file.")]
 Method = Annotated[list[str] | None, Option(help='Only this access method, as "model/method"; repeatable.')]
 Concurrency = Annotated[
-    str, Option(help=f"Closed loop: calls in flight, a level each; default {LEVELS_DEFAULT}.")
+    str,
+    Option(
+        help="Closed loop: the number of calls in flight; one level for each number. Default without another load:"
+        f" {LEVELS_DEFAULT}."
+    ),
 ]
-Rates = Annotated[str, Option(help="Open loop: requests a second, a level each.")]
+Rates = Annotated[str, Option(help="Open loop: requests per second; one level for each number, such as 2,8.")]
 Trace = Annotated[
     Path | None,
-    Option(help="Recorded traffic: JSONL with arrival_s and prompt or prompt_tokens; or a store."),
+    Option(
+        help="Send recorded traffic: a JSONL file with arrival_s and prompt or prompt_tokens in each line, or a store."
+    ),
 ]
-Speed = Annotated[str, Option(help="The trace is played so many times as fast, a level each.")]
+Speed = Annotated[
+    str, Option(help="With --trace: play it this many times as fast; one level for each number, such as 1,2.")
+]
 Find = Annotated[
-    str | None, Option(help='Search a level: "knee", or "slo=0.99": the highest at which 99 % keep the SLOs.')
+    str | None,
+    Option(
+        help='Search for a level. "knee": the lowest with nearly the best throughput. "slo=0.99": the highest at'
+        " which 99 % of the requests keep the bounds of --slo-...",
+    ),
 ]
-MaxLevel = Annotated[float, Option(help="The bound of a search.", min=1)]
+MaxLevel = Annotated[float, Option(help="With --find: the highest level that is tried.", min=1)]
 Requests = Annotated[
     int | None,
-    Option(help="Requests (or games) in a stage; default 100, or 10 for each call in flight.", min=2),
+    Option(
+        help="Requests (with --sessions: games) in a stage; default: 10 for each call in flight, at least 100.",
+        min=2,
+    ),
 ]
-MaxSeconds = Annotated[float | None, Option(help="No request of a stage begins later.", min=0.1)]
-Repeats = Annotated[int, Option(help="Times that each level is played; two or more give intervals.", min=1)]
+MaxSeconds = Annotated[
+    float | None,
+    Option(help="Begin no request later than this many seconds after the start of a stage.", min=0.1),
+]
+Repeats = Annotated[int, Option(help="How often each level is played; two or more give intervals.", min=1)]
 Ramp = Annotated[
-    float, Option(help="Seconds in which the load grows to its level; left out of the figures.", min=0)
+    float, Option(help="Seconds in which the load grows to its level; the figures leave them out.", min=0)
 ]
 WarmUp = Annotated[
-    float | None, Option(help="Seconds left out at the start of a stage; default: found.", min=0)
+    float | None,
+    Option(
+        help="Seconds at the start of a stage that the figures leave out; default: until latency is steady, or 0 with --cool-down.",
+        min=0,
+    ),
 ]
-CoolDown = Annotated[float | None, Option(help="Seconds left out before the last request began.", min=0)]
+CoolDown = Annotated[
+    float | None,
+    Option(
+        help="Seconds before the begin of the last request that the figures leave out; default: 0.", min=0
+    ),
+]
 Arriving = Annotated[
-    str, Option(help="Gaps of the open loop: poisson, constant, or gamma with --burstiness.")
+    str,
+    Option(
+        help="Open loop: how the gaps between requests vary: poisson, constant, or gamma with --burstiness."
+    ),
 ]
 Burstiness = Annotated[
-    float | None, Option(help="Shape of gamma gaps: below 1 in bursts, above 1 more even.", min=0.01)
+    float | None,
+    Option(
+        help="Shape of the gamma distribution of gaps: below 1 requests come in bursts, above 1 more evenly.",
+        min=0.01,
+    ),
 ]
 Sessions = Annotated[
-    bool, Option("--sessions", help="Whole games in place of single requests; levels count games.")
+    bool, Option("--sessions", help="Play whole games instead of single requests; levels then count games.")
 ]
-ThinkTime = Annotated[str, Option(help="Seconds before each prompt of a session but the first: MEAN[:SD].")]
+ThinkTime = Annotated[
+    str, Option(help="With --sessions: seconds between a reply and the next prompt, as MEAN[:SD].")
+]
 Prompts = Annotated[
-    Path | None, Option(help="One prompt a line, text or JSON; default: those of the sweep's games.")
+    Path | None,
+    Option(
+        help="A file with one prompt in each line, text or JSON; default: the prompts of the sweep's games."
+    ),
 ]
-PromptTokens = Annotated[str | None, Option(help="Random prompts of MEAN[:SD[:MIN:MAX]] tokens.")]
-OutputTokens = Annotated[str | None, Option(help="Longest reply: MEAN[:SD[:MIN:MAX]] tokens.")]
+PromptTokens = Annotated[
+    str | None, Option(help="Send random prompts of this many tokens: MEAN[:SD[:MIN:MAX]], such as 512:64.")
+]
+OutputTokens = Annotated[
+    str | None, Option(help="Longest reply in tokens: MEAN[:SD[:MIN:MAX]], such as 128:16.")
+]
 TokensMax = Annotated[
-    int, Option(help="Longest reply to a prompt of no game, without --output-tokens.", min=1)
+    int, Option(help="Longest reply in tokens where neither a game nor --output-tokens sets it.", min=1)
 ]
 IgnoreEos = Annotated[
-    bool, Option("--ignore-eos", help="Replies go on to their limit: vLLM, SGLang, llama.cpp.")
+    bool, Option("--ignore-eos", help="Let each reply go on to its limit; for vLLM, SGLang and llama.cpp.")
 ]
 Prefix = Annotated[
-    str, Option(help='"as-is"; "unique": each prompt begins with a line of its own; "shared:N": N tokens.')
+    str,
+    Option(
+        help='How prompts begin. "as-is": unchanged. "unique": each with a different line. "shared:N": all with the'
+        " same N tokens; needs --prompt-tokens.",
+    ),
 ]
-SloTtft = Annotated[float | None, Option(help="Goodput: seconds to the first token.", min=0.001)]
-SloTpot = Annotated[float | None, Option(help="Goodput: seconds for each further token.", min=0.0001)]
-SloE2e = Annotated[float | None, Option(help="Goodput: seconds to the end.", min=0.001)]
-Stream = Annotated[bool, Option("--stream/--no-stream", help="Ask for streamed replies.")]
-Label = Annotated[str | None, Option(help="A word for this run, stored with it.")]
-Html = Annotated[Path | None, Option(help="Write a page, too.")]
-Csv = Annotated[Path | None, Option(help="Write a line for each level, too.")]
+SloTtft = Annotated[
+    float | None, Option(help="For goodput: at most this many seconds to the first token.", min=0.001)
+]
+SloTpot = Annotated[
+    float | None,
+    Option(
+        help="For goodput: at most this many seconds for each further token; default: no bound.", min=0.0001
+    ),
+]
+SloE2e = Annotated[
+    float | None, Option(help="For goodput: at most this many seconds to the end of the reply.", min=0.001)
+]
+Stream = Annotated[
+    bool,
+    Option(
+        "--stream/--no-stream",
+        help="Ask for replies as a stream; without it, there is no time to first token.",
+    ),
+]
+Label = Annotated[str | None, Option(help="Store this run under a name, for --compare STORE#NAME.")]
+Html = Annotated[Path | None, Option(help="Also write an HTML page to this file.")]
+Csv = Annotated[Path | None, Option(help="Also write a CSV file with one line for each level.")]
 Compare = Annotated[
     tuple[str, str] | None,
     Option(
         metavar="A B",
-        help="Compare two stored runs: STORE or STORE#RUN.",
+        help="Compare two stored runs and send nothing; each is STORE (its last run) or STORE#RUN, with a label or id.",
     ),
 ]
 OnlyDry = Annotated[bool, Option("--dry-run", help="Say what would be sent, and send nothing.")]

@@ -22,9 +22,11 @@ ExportFormat = Literal["parquet", "csv", "clembench", "hub"]
 
 def show(
     store: StoreFile,
-    episode: Annotated[str, typer.Argument(help="An episode's id or key, or the beginning of one.")] = "",
+    episode: Annotated[
+        str, typer.Argument(help="The id or key of an episode, or the first characters of it.")
+    ] = "",
 ) -> None:
-    """One transcript, as each seat saw it.
+    """Print the transcript of one episode, as each seat saw it.
 
     Example: lightbulb show demo.duckdb 3f2a"""
     from harness.report.transcript import print_transcript
@@ -40,12 +42,13 @@ def show(
 
 def sql(
     store: StoreFile,
-    query: Annotated[str, typer.Argument(help="One SQL statement; it can only read.")],
+    query: Annotated[str, typer.Argument(help="One SQL statement that reads.")],
     as_json: AsJson = False,
 ) -> None:
-    """Query the store in SQL, read only. Tables: sweeps, models, methods, episodes, turns, calls, summaries,
-    gate_events, pulses, engine_samples; views: scores, clemscores, calls_by_method, time_by_method,
-    transcripts, last_episodes, cut_plays.
+    """Run one SQL statement that reads the store, and print the rows.
+
+    The view `scores` has a row for each episode, `calls_full` for each call, and `transcripts` for each turn.
+    SHOW TABLES lists all tables and views; docs/columns.md explains every column.
 
     Example: lightbulb sql demo.duckdb "SELECT method, avg(score) FROM scores GROUP BY ALL" """
     from harness.report.table import table
@@ -69,12 +72,12 @@ def import_results(
             metavar="RESULTS", help="Folders of published clembench results, raw.csv or results.csv."
         ),
     ],
-    store: Annotated[Path, typer.Option(help="The DuckDB file; made if it is not there.")],
+    store: Annotated[Path, typer.Option(help="The DuckDB file to add to; it is made if it does not exist.")],
     model: Annotated[
         list[str] | None,
         typer.Option(
             metavar="MODEL[=PAIRS]",
-            help="These pairs are access methods of one model; repeatable. Default: each is its own model.",
+            help="These pairs are access methods of one model; repeatable. Default: each pair is a model.",
         ),
     ] = None,
     checkout: Annotated[
@@ -157,7 +160,9 @@ def merge(
     ],
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", help="The merged DuckDB file; if it is there, it keeps its rows."),
+        typer.Option(
+            "--output", "-o", help="The merged DuckDB file. If it exists, its rows are kept and merged too."
+        ),
     ],
 ) -> None:
     """Merge the stores of one sweep that was played in parts: other access methods or repeats of the same
@@ -177,7 +182,9 @@ def merge(
 
 def export_store(
     store: StoreFile,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write; new, or empty.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The folder to write to; it must be new or empty.")
+    ],
     form: Annotated[
         ExportFormat,
         typer.Option(
@@ -214,9 +221,11 @@ def export_store(
 
 def back_up(
     store: StoreFile,
-    target: Annotated[Path, typer.Argument(metavar="TARGET", help="The new file.")],
+    target: Annotated[
+        Path, typer.Argument(metavar="TARGET", help="The file to write; it must not exist yet.")
+    ],
 ) -> None:
-    """Copy a store to a new file, also while a run writes it: the run then writes nothing for the time of the
+    """Copy a store to a new file. A run may be writing the store: it goes on, and writes its rows after the
     copy.
 
     Example: lightbulb backup mine.duckdb mine-backup.duckdb"""

@@ -18,16 +18,36 @@ if TYPE_CHECKING:
     from harness.config.sweep import SweepSpec
     from harness.planning.results import SweepPlan
 
+Instance = Annotated[
+    int | None,
+    typer.Option(help="Show this instance of the game: its number in the game's own set, from 0.", min=0),
+]
+OtherLibraries = Annotated[
+    bool,
+    typer.Option(
+        "--all",
+        help="List the games of other libraries instead, and say which of them can be played here.",
+    ),
+]
+Full = Annotated[
+    bool,
+    typer.Option(
+        "--full", help="Simulate every call; default for a large sweep: simulate a part and scale it up."
+    ),
+]
+
 
 def init(
     sweep: Annotated[Path, typer.Argument(metavar="SWEEP.toml", help="The file to write.")] = Path(
         "sweep.toml"
     ),
-    name: Annotated[str | None, typer.Option(help="The sweep's name; default: the file's.")] = None,
-    game: Annotated[
-        list[str] | None, typer.Option(help="A game; repeatable. Default: taboo and wordle.")
+    name: Annotated[
+        str | None, typer.Option(help="The name of the sweep; default: the name of the file.")
     ] = None,
-    model: Annotated[str, typer.Option(help="The model under audit.")] = "my-model",
+    game: Annotated[
+        list[str] | None, typer.Option(help="A game to play; repeatable. Default: taboo and wordle.")
+    ] = None,
+    model: Annotated[str, typer.Option(help="The name of the model that is audited.")] = "my-model",
     method: Annotated[
         list[str] | None,
         typer.Option(
@@ -38,14 +58,15 @@ def init(
     provider: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME", help="A provider whose address lightbulb knows, as an access method; repeatable."
+            metavar="NAME",
+            help="Add a provider that lightbulb knows, such as groq, as an access method; repeatable.",
         ),
     ] = None,
     key_env: Annotated[
         str | None,
-        typer.Option(help="The environment variable with the key of methods that have an address."),
+        typer.Option(help="The environment variable that has the key of the methods with an address."),
     ] = None,
-    repeats: Annotated[int, typer.Option(help="Plays of each item by each method.", min=1)] = 3,
+    repeats: Annotated[int, typer.Option(help="How often each method plays each item.", min=1)] = 3,
 ) -> None:
     """Write a commented sweep file to start from. A file that exists is not changed.
 
@@ -89,23 +110,22 @@ def schema() -> None:
 
 def games(
     name: Annotated[
-        str | None, typer.Argument(help='A game; default: all of lightbulb. "install": install a library.')
+        str | None,
+        typer.Argument(help='A game; default: all games of lightbulb. Or "install", to install a library.'),
     ] = None,
-    library: Annotated[str | None, typer.Argument(help='After "install": clem or textarena.')] = None,
-    instance: Annotated[
-        int | None, typer.Option(help="Number of an instance of its own set, from 0.", min=0)
+    library: Annotated[
+        str | None, typer.Argument(help='After "install": the library, clem or textarena.')
     ] = None,
-    every: Annotated[
-        bool, typer.Option("--all", help="Also list the games of other libraries, and which play here.")
-    ] = False,
+    instance: Instance = None,
+    every: OtherLibraries = False,
     checkout: Annotated[
-        Path | None, typer.Option(help="With --all: a clembench checkout, whose games are listed too.")
+        Path | None, typer.Option(help="With --all: also list the games of this clembench checkout.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """List the games, their rule sets and instances; or show one instance as each seat sees it.
 
-    `games install clem` and `games install textarena` install a library of games, unless it is there.
+    `games install clem` and `games install textarena` install a library of games, if it is not installed yet.
 
     Example: lightbulb games taboo --instance 3"""
     if name == "install":
@@ -162,30 +182,35 @@ def plan(
     from_stores: Annotated[
         list[Path] | None,
         typer.Option(
-            "--from", metavar="STORE", help="Take lengths, speeds and quotas from this store; repeatable."
+            "--from",
+            metavar="STORE",
+            help="Take lengths, speeds and quotas from the episodes in this store; repeatable.",
         ),
     ] = None,
-    full: Annotated[bool, typer.Option("--full", help="Simulate every call, not a smaller sweep.")] = False,
+    full: Full = False,
     seeds: Annotated[
-        int | None, typer.Option(help="Simulations; default: 4, with --full 1.", min=1, max=100)
+        int | None,
+        typer.Option(help="How many simulations to run; default: 4, or 1 with --full.", min=1, max=100),
     ] = None,
-    figure: Annotated[Path | None, typer.Option(help="Write the timeline as .svg, .png or .html.")] = None,
+    figure: Annotated[
+        Path | None, typer.Option(help="Also write the timeline to this .svg, .png or .html file.")
+    ] = None,
     calibrate: Annotated[
         bool,
         typer.Option(
             "--calibrate",
-            help="Play each access method for about a minute first, and measure lengths and speeds.",
+            help="First play each access method for about a minute, to measure lengths and speeds.",
         ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Forecast what a sweep takes, before anything is spent: hours, calls, tokens, money, and which limit
-    sets the pace.
+    """Forecast how many hours, calls, tokens and dollars a sweep takes, and which limit makes it slow. No
+    call is sent, unless you add --calibrate.
 
-    The real scheduler plays the sweep on virtual time against simulated providers. Without --from, replies
-    and episodes are as long as those of bots. A provider is as fast as expect = { ... } in the sweep file
-    says, or else as usual for its kind. With --calibrate, engines are started and calls are sent, which can
-    cost money; the sweep's store is not changed.
+    The scheduler plays the sweep on virtual time against simulated providers. Without --from and --calibrate,
+    replies and episodes are as long as those of bots, and the speed of a provider comes from
+    expect = { ... } in the sweep file, or is usual for its kind. --calibrate starts engines and sends calls,
+    which can cost money; it does not change the sweep's store.
 
     Example: lightbulb plan mine.toml --from earlier.duckdb --figure mine.svg"""
     from harness.core.plain_data import as_json as plain
@@ -234,26 +259,28 @@ def check(
     sweep: SweepFile,
     store: Annotated[
         Path | None,
-        typer.Option(help="Keep the probes' rows in this store: `audit` reads causes from them."),
+        typer.Option(help="Also write the calls into this store; `audit` then names causes of a difference."),
     ] = None,
     probes: Annotated[
         bool,
         typer.Option(
-            "--probes/--no-probes", help="Send short questions, or only test whether the servers answer."
+            "--probes/--no-probes", help="Ask the short questions, or only test whether each method answers."
         ),
     ] = True,
     fail_on_difference: Annotated[
         bool,
         typer.Option(
-            "--fail-on-difference", help="Exit with 5 if a method does not do what a question asked of it."
+            "--fail-on-difference",
+            help="Exit with 5 if a method does not do what was asked, for example ignores a seed.",
         ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Reach every access method of a sweep once: name, TLS, key, model, limits, latency. Then ask short
-    questions: does it honour temperature, seed, max tokens, stop and reasoning effort, count tokens right,
-    add no prompt of its own, keep the whole context, keep thoughts out of replies, and reply the same under
-    load? The command says before and after what this costs.
+    """Test every access method of a sweep with one call: host name, TLS, key, model, limits, latency. Then
+    ask about 150 short questions. They test if the method follows temperature, seed, max tokens, stop and
+    reasoning effort; if it counts tokens correctly, adds no prompt, reads the whole context and keeps
+    thoughts out of replies; and if it replies the same under load. The command prints what this costs, before
+    and after.
 
     Example: lightbulb check mine.toml"""
     from harness.access.context import RunContext, default_store_path

@@ -14,14 +14,16 @@ from harness.core.errors import SpecError
 def quantise(
     weights: Annotated[str, typer.Argument(metavar="WEIGHTS", help='A GGUF file, or "bundled:NAME".')],
     types: Annotated[
-        str, typer.Option("--as", help="Types in llama.cpp's spelling, with commas between: Q8_0,Q4_0,Q2_K.")
+        str,
+        typer.Option(
+            "--as", help="The quantisations, as llama.cpp spells them, with commas: Q8_0,Q4_0,Q2_K."
+        ),
     ],
     output: Annotated[
-        Path, typer.Option("-o", "--output", help="The folder to write to; made if it is missing.")
+        Path, typer.Option("-o", "--output", help="The folder to write to; it is made if it does not exist.")
     ],
 ) -> None:
-    """Write a model's weights in other quantisations, one GGUF file each, with a note of where they came
-    from.
+    """Write a model's weights in other quantisations, one GGUF file for each, with a note of their origin.
 
     Every matrix gets the type asked for; a matrix whose rows the type cannot divide gets another one, which
     is listed. In a sweep file `engine = { kind = "llamacpp", weights = "...", quantisation = "Q4_0" }` does

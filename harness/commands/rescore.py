@@ -19,13 +19,14 @@ def rescore(
         typer.Option(
             "--with",
             metavar="MODEL/METHOD",
-            help="The access method of the store whose weights score; vLLM serves it.",
+            help="The access method of the store whose weights score the replies; vLLM must serve it.",
         ),
     ],
     base_url: Annotated[
         str | None,
         typer.Option(
-            help="Where a vLLM server of these weights is; default: as the sweep says, or its engine."
+            help="The address of a vLLM server with these weights; default: the one in the sweep, or an engine"
+            " that is started."
         ),
     ] = None,
     chat_template: Annotated[
@@ -38,9 +39,9 @@ def rescore(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Were these replies written by the weights of the reference? Its server scores each stored reply once,
-    without a call to any other provider; the scores go into the store, and `audit` shows them as a third
-    verdict. A second call scores only new replies.
+    """Were these replies written by the weights of the reference? The server of the reference computes the
+    log-probabilities of each stored reply; no other provider is called. They go into the store, and `audit`
+    makes a third verdict of them. The same command again scores only new replies.
 
     Example: lightbulb rescore mine.duckdb --with llama/here"""
     from harness.access.context import RunContext

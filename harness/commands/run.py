@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 def demo(
     folder: Annotated[
-        Path, typer.Option(help="The folder for the sweep, its store and the servers' logs.")
+        Path, typer.Option(help="The folder for the sweep file, its store, the report and the servers' logs.")
     ] = Path("lightbulb-demo"),
 ) -> None:
-    """Play a demonstration on a small real model: two games through two access methods, scores and verdict.
-    No key, no GPU.
+    """Play a demonstration: a small real model plays two games through two access methods. Then print its
+    scores and verdicts and write a report. It needs no key and no GPU.
 
     Example: lightbulb demo --folder /tmp/demo"""
     from backends.local.engine_kinds import engine_kind
@@ -79,27 +79,34 @@ def demo(
 def run(
     sweep: SweepFile,
     store: RunStore = None,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Play failed episodes again.")] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Also play failed episodes of earlier runs again.")
+    ] = False,
     all_or_nothing: Annotated[
         bool,
-        typer.Option("--all-or-nothing", help="Play nothing if one access method cannot be reached."),
+        typer.Option(
+            "--all-or-nothing",
+            help="Play nothing if one of the access methods cannot be reached; default: play the others.",
+        ),
     ] = False,
     engines: Annotated[
         int | None,
         typer.Option(
-            help="Local engines at the same time; default: as many as memory and cores allow.", min=1
+            help="How many local engines run at the same time; default: as many as memory and cores allow.",
+            min=1,
         ),
     ] = None,
     as_json: AsJson = False,
     view: Annotated[
-        bool, typer.Option("--view", help="Serve a live page of the run; its address is printed.")
+        bool, typer.Option("--view", help="Also serve a live page of the run, and print its address.")
     ] = False,
 ) -> None:
-    """Play a sweep. Run the same command again to resume: only what the store lacks is played.
+    """Play a sweep. To resume, run the same command again: it plays the episodes that are not in the store
+    yet.
 
-    With --json, stdout has one event a line, as an object: "progress" comes every second and has the figures
-    of the live view; "said" has a line that is otherwise printed; "end" has the counts of episodes and the
-    exit code.
+    With --json, each line of stdout is an event, a JSON object: "progress" comes every second and has the
+    figures of the live table; "said" has a line that is printed without --json; "end" comes last and has the
+    counts of episodes and the exit code.
 
     Example: lightbulb run bench/sweeps/bots.toml --store /tmp/bots.duckdb"""
     from harness.core.event_loop import rare_collections

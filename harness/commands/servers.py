@@ -26,18 +26,24 @@ def emulate(
     settings: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[KEY=VALUE]...", help="As in a sweep's emulator = { ... }; quotas.requests=300"
+            metavar="[KEY=VALUE]...",
+            help="Settings, as in emulator = { ... } of a sweep file; for example quotas.requests=300.",
         ),
     ] = None,
     port: Annotated[
-        int, typer.Option(help="The port on 127.0.0.1; 0: any free one.", min=0, max=65535)
+        int, typer.Option(help="The port on 127.0.0.1; 0: any free port.", min=0, max=65535)
     ] = 8080,
     sweep: Annotated[
-        Path | None, typer.Option(help="Bots play this sweep's instances, too, not only our own sets.")
+        Path | None,
+        typer.Option(
+            help="Bots also know the instances of this sweep; default: only those of lightbulb's own sets."
+        ),
     ] = None,
     key_env: Annotated[
         str | None,
-        typer.Option(help="The environment variable with the key that clients must send; default: none."),
+        typer.Option(
+            help="The environment variable with the key that clients must send; default: clients need no key."
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

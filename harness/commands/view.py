@@ -23,13 +23,12 @@ def view(
         typer.Argument(metavar="[STORE|SWEEP|FOLDER]", help="A store, a sweep file, or a folder of stores."),
     ] = Path(),
     until_eof: Annotated[bool, typer.Option("--until-eof", hidden=True)] = False,
-    port: Annotated[
-        int, typer.Option(help="The port on 127.0.0.1; 0: any that is free.", min=0, max=65535)
-    ] = 0,
+    port: Annotated[int, typer.Option(help="The port on 127.0.0.1; 0: any free port.", min=0, max=65535)] = 0,
 ) -> None:
-    """Show a store as a page in the browser, live while a sweep runs. Ends with Ctrl-C.
+    """Serve a page of a store for the browser, and print its address. While a sweep runs, the page is live.
+    Ctrl-C ends the command.
 
-    The page is served to this machine only, at an address with a secret token.
+    Only this machine can open the page; its address contains a secret token.
 
     Example: lightbulb view demo.duckdb"""
     import anyio

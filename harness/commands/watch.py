@@ -15,10 +15,13 @@ from harness.commands.terminal import DIFFERENT, FAILED, notify, print_result
 
 Panel = Annotated[
     Path | None,
-    typer.Option(help="The file with the panels; default: beside the sweep file, SWEEP.watch.json."),
+    typer.Option(help="The file with the panels; default: SWEEP.watch.json in the folder of the sweep file."),
 ]
 Store = Annotated[
-    Path | None, typer.Option(help="The DuckDB file; default: beside the sweep file, NAME.watch.duckdb.")
+    Path | None,
+    typer.Option(
+        help="The DuckDB file; default: NAME.watch.duckdb in the folder of the sweep file, with the sweep's name."
+    ),
 ]
 
 watches = typer.Typer(
@@ -34,14 +37,16 @@ def watch_init(
     sweep: SweepFile,
     panel: Panel = None,
     calls: Annotated[
-        int, typer.Option(help="One-token calls for each method, at most.", min=30, max=3000)
+        int, typer.Option(help="Send at most this many one-token calls to each method.", min=30, max=3000)
     ] = 3000,
-    seed: Annotated[int, typer.Option(help="Draws the candidates.")] = 0,
+    seed: Annotated[int, typer.Option(help="The seed that chooses the prompts that are tried.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Find the prompts that watch each access method of a sweep best, and write them into a file: those whose
-    answers at temperature 0 are not all equal, else those whose first two tokens are nearly as likely, else
-    random ones.
+    """Choose each method's prompts.
+
+    The command looks for the prompts that show a change of an access method best, and writes them into a
+    file, the panel: prompts whose answers at temperature 0 are not all equal; without these, prompts whose
+    two most likely first tokens have nearly the same probability; without these, random prompts.
 
     Example: lightbulb watch init mine.toml"""
     from harness.access.context import RunContext
@@ -83,12 +88,15 @@ def watch_run(
         float, typer.Option(help="Mean number of days between two false alarms.", min=4, max=100_000)
     ] = 365.0,
     fail_on_difference: Annotated[
-        bool, typer.Option("--fail-on-difference", help="Exit with 5 if this day reports a change.")
+        bool, typer.Option("--fail-on-difference", help="Exit with 5 if a change is reported on this day.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Ask each access method its panel once, keep the answers in a store, and compare the day with earlier
-    ones. Run it once a day, by cron or a timer; calls of one date (UTC) are one day.
+    """Ask the prompts, and compare the days.
+
+    The command sends each access method the prompts of its panel, keeps the answers in a store, and compares
+    them with those of earlier days. Run it once a day, by cron or a timer. All calls of one date (UTC) are
+    one day.
 
     Example: lightbulb watch run mine.toml --fail-on-difference"""
     from harness.access.context import RunContext

@@ -28,10 +28,10 @@ base_url = "https://b.example/v1"
 
 def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
     """A method without key_env has no key; an exported variable is stronger than the file."""
-    (tmp_path / ".env").write_text('# ours\nA_KEY="from $HOME file"\n')
+    (tmp_path / ".env").write_text('# ours\nA_KEY="from ${HOME} file"\n')
     keys = read_keys(spec(), source=tmp_path / "s.toml", environ={})
     assert {name: credentials.key for name, credentials in keys.items()} == {
-        "m/a": "from $HOME file",
+        "m/a": "from ${HOME} file",
         "m/b": None,
     }
     assert (
