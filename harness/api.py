@@ -22,7 +22,7 @@ import anyio.from_thread
 
 from games import GAMES
 from harness.access.context import RunContext, default_store_path
-from harness.access.methods import resolved
+from harness.access.methods import provider_problems, resolved
 from harness.analysis.store_audit import ModelAudit, store_audit, store_scores
 from harness.config.load import load_sweep, read_sweep
 from harness.config.sweep import SweepSpec
@@ -190,11 +190,11 @@ def _inside_a_loop() -> bool:
 def _read(sweep: Sweep) -> tuple[SweepSpec, Path]:
     if isinstance(sweep, Path | str):
         source = Path(sweep)
-        spec = load_sweep(source, known_games=GAMES)
+        spec = load_sweep(source, known_games=GAMES, check=provider_problems)
     else:
         source = Path("the sweep")
         raw = dataclasses.asdict(sweep) if isinstance(sweep, SweepSpec) else sweep
-        spec = read_sweep(raw, source=str(source), known_games=GAMES)
+        spec = read_sweep(raw, source=str(source), known_games=GAMES, check=provider_problems)
     return resolved(spec, source=source), source
 
 

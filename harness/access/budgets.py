@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from harness.config.load import method_place, spec_error
+from harness.config.problems import method_place, spec_error
 from harness.config.sweep import BudgetPart, MethodPart, Seating, SweepSpec
 from harness.scheduler.spending import Allowance, Scope
 

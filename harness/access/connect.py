@@ -28,7 +28,7 @@ from harness.access.gates import GateSpec, group_by_quota
 from harness.access.keys import Credentials, read_keys
 from harness.access.methods import access_method
 from harness.config.episode_plans import GameSet
-from harness.config.load import Key, method_place, spec_error, suggest
+from harness.config.problems import Key, method_place, spec_error, suggest
 from harness.config.sweep import MethodPart, SweepSpec
 from harness.core.clock import RealClock
 from harness.core.errors import AccountRefused, CallError, SpecError, Unreachable

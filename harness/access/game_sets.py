@@ -13,7 +13,7 @@ from games import GAMES
 from games.clembench import read_instances
 from games.instances import stop_words
 from harness.config.episode_plans import BALANCED, FIRST, GameSet, choose_instances
-from harness.config.load import Key, spec_error, suggest
+from harness.config.problems import Key, spec_error, suggest
 from harness.config.sweep import GamePart, SweepSpec
 from harness.core.errors import SpecError
 from harness.core.protocols import Game

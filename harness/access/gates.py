@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from harness.config.load import Key, method_place, spec_error
+from harness.config.problems import Key, method_place, spec_error
 from harness.config.sweep import MethodPart, SweepSpec
 from harness.core.addresses import is_loopback
 from harness.limits.gate import WINDOW_START, GateLimits

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
-from harness.config.load import Key, method_place, spec_error
+from harness.config.problems import Key, method_place, spec_error
 from harness.config.sweep import SweepSpec
 from harness.core.errors import SpecError
 

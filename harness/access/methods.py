@@ -16,7 +16,7 @@ import orjson
 from backends.dialects import DIALECTS
 from backends.dialects.providers import ALL_PROVIDERS, Provider, ineffective_parameters, provider
 from harness.access.gates import on_this_machine
-from harness.config.load import Key, method_place, spec_error, suggest
+from harness.config.problems import Key, Problem, method_place, spec_error, suggest
 from harness.config.sweep import MethodPart, SweepSpec
 from harness.config.template import NewMethod
 from harness.core.errors import SpecError
@@ -27,7 +27,6 @@ from harness.core.vocabulary import (
     Prompt,
     ReplyFormat,
     Sampling,
-    method_key,
 )
 
 if TYPE_CHECKING:
@@ -40,21 +39,23 @@ def resolved(spec: SweepSpec, *, source: Path) -> SweepSpec:
     """Returns the sweep with the addresses, dialects and key variables of its methods' providers filled in.
 
     raises  SpecError naming every method that its provider would not serve as the sweep means it"""
-    problems: list[tuple[Key, str]] = []
-    models = {}
-    for model, model_part in spec.models.items():
-        methods = {}
-        for name, part in model_part.methods.items():
-            full = _filled_in(part)
-            methods[name] = full
-            place = method_place(method_key(model, name))
-            problems += [
-                ((*place, *key), problem) for key, problem in _problems(full, full.served_name or model)
-            ]
-        models[model] = dataclasses.replace(model_part, methods=methods)
-    if problems:
+    if problems := list(provider_problems(spec)):
         raise spec_error(source, problems)
+    models = {
+        model: dataclasses.replace(
+            model_part, methods={name: _filled_in(part) for name, part in model_part.methods.items()}
+        )
+        for model, model_part in spec.models.items()
+    }
     return dataclasses.replace(spec, models=models)
+
+
+def provider_problems(spec: SweepSpec) -> Iterator[Problem]:
+    """Yields why a provider would not serve a method as the sweep means it."""
+    for name, (model, part) in spec.methods().items():
+        full = _filled_in(part)
+        for key, problem in _problems(full, full.served_name or model):
+            yield method_place(name, *key), problem
 
 
 def method_of_provider(name: str) -> NewMethod:

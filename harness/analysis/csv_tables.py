@@ -14,7 +14,7 @@ from pathlib import Path
 from harness.analysis.store_audit import ModelScores, store_scores
 from harness.audit.characteristics import GameAverages, ModelFacts, ScoreRow
 from harness.audit.scores.clemscore import MethodFigures
-from harness.config.load import suggest
+from harness.config.problems import suggest
 from harness.core.errors import SpecError
 
 METHOD_COLUMNS = ("method", "backend")

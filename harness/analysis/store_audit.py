@@ -40,6 +40,7 @@ from harness.audit.scores.unfinished import MethodProgress, level_of
 from harness.audit.weights.weight_audit import WeightsFindings
 from harness.core.errors import AuditError
 from harness.core.records import ProbeRecord, SummaryRecord
+from harness.core.vocabulary import model_of
 from harness.store.file import open_to_read
 from harness.store.logprob_queries import first_logprobs
 from harness.store.planned_plays import play_counts
@@ -181,8 +182,7 @@ def _methods(stored: Mapping[str, Sequence[str]], counts: Counts) -> dict[str, l
     """Returns model -> its access methods: those of stored rows, then those that are planned only."""
     models = {model: list(methods) for model, methods in stored.items()}
     for method, _ in counts:
-        model, _, name = method.partition("/")
-        known = models.setdefault(model if name and "+" not in method else method, [])
+        known = models.setdefault(model_of(method), [])
         if method not in known:
             known.append(method)
     return models

@@ -11,6 +11,7 @@ from harness.analysis.completeness import Counts, player, replicate_of
 from harness.audit.weights.token_measures import Place
 from harness.audit.weights.weight_audit import AskedSampling, RescoredReply, WeightsFindings, audit_weights
 from harness.core.errors import AuditError
+from harness.core.vocabulary import split_method_key
 from harness.store.file import open_to_read
 from harness.store.planned_plays import play_counts
 from harness.store.query_server import Readable
@@ -59,7 +60,7 @@ def weights_findings(
             seed=seed,
         )
         if audited is not None:
-            found[reference.partition("/")[0]] = audited
+            found[split_method_key(reference)[0]] = audited
     return found
 
 

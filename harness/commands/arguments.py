@@ -67,10 +67,10 @@ VerdictsThatCount = Annotated[
 def load(sweep: Path) -> SweepSpec:
     """Returns the sweep in this file, with every default filled in."""
     from games import GAMES
-    from harness.access.methods import resolved
+    from harness.access.methods import provider_problems, resolved
     from harness.config.load import load_sweep
 
-    return resolved(load_sweep(sweep, known_games=GAMES), source=sweep)
+    return resolved(load_sweep(sweep, known_games=GAMES, check=provider_problems), source=sweep)
 
 
 def parse_numbers(text: str, option: str, *, whole: bool) -> list[float]:

@@ -142,7 +142,7 @@ def games(
         return
     from games import GAMES
     from games.playthrough import play_by_bots
-    from harness.config.load import suggest
+    from harness.config.problems import suggest
     from harness.core.seeds import stream
     from harness.report.games import print_games, print_instance
 

@@ -2,6 +2,8 @@
 
 sweep.py            the classes of a sweep file: every field is a key
 load.py             TOML -> SweepSpec, or one error with every problem
+contradictions.py   what contradicts what in a sweep that is valid key by key
+problems.py         problems of a sweep file as lines, with their places in the file
 library_games.py    what contradicts the games of other libraries
 json_schema.py      the JSON Schema of a sweep file, for editors
 template.py         a commented sweep file for `lightbulb init`

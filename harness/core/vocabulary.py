@@ -244,14 +244,21 @@ class AccessMethod:
 
 
 def method_key(model: str, name: str) -> str:
-    """Returns the full name of an access method: "model/name". Neither part holds a slash."""
+    """Returns the full name of an access method: "model/name". A model's name may hold slashes, a method's
+    own name holds none."""
     return f"{model}/{name}"
 
 
 def split_method_key(key: str) -> tuple[str, str]:
-    """Returns the model and the method's own name; the inverse of method_key."""
-    model, _, name = key.partition("/")
-    return model, name
+    """Returns the model and the method's own name; the inverse of method_key. A key without a slash, which
+    an import may hold, is a model's name."""
+    model, slash, name = key.rpartition("/")
+    return (model, name) if slash else (key, "")
+
+
+def model_of(key: str) -> str:
+    """Returns the model of an access method, or the whole name of a pair, which is no method of one model."""
+    return key if "+" in key else split_method_key(key)[0]
 
 
 class Prompt(NamedTuple):

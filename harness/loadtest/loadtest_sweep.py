@@ -18,7 +18,7 @@ from harness.access.context import RunContext
 from harness.access.engine_servers import load_reader
 from harness.access.game_sets import game_sets, warm_up
 from harness.config.episode_plans import GameSet
-from harness.config.load import suggest
+from harness.config.problems import suggest
 from harness.config.sweep import MethodPart, SweepSpec
 from harness.core.errors import CallError, SpecError
 from harness.core.protocols import Backend

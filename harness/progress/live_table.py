@@ -15,6 +15,7 @@ from rich.text import Text
 
 from harness.core.protocols import Clock
 from harness.core.short_texts import middle_cut
+from harness.core.vocabulary import model_of
 from harness.progress.snapshot import LaneSnapshot, ProgressSnapshot
 from harness.progress.views import Progress
 from harness.progress.words import all_cells, all_line, cells, harness_line, score_line, to_go, trouble
@@ -129,7 +130,7 @@ def _grouped(lanes: Sequence[LaneSnapshot]) -> list[tuple[str, Mapping[str, str]
 
 
 def _model(lane: LaneSnapshot) -> str:
-    return lane.method if "+" in lane.method else lane.method.split("/", 1)[0]
+    return model_of(lane.method)
 
 
 def _fitting(texts: Sequence[Mapping[str, str]], width: int) -> tuple[list[str], int]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from harness.core.protocols import Clock
+from harness.core.vocabulary import model_of
 from harness.limits.gate import Gate, GateStatistics
 from harness.progress.end_estimate import EndEstimator
 from harness.progress.event_loop_delay import DelayMonitor
@@ -144,9 +145,7 @@ class Progress:
     def _games(self) -> tuple[GameSnapshot, ...]:
         means: dict[tuple[str, str], dict[str, float]] = {}
         for (method, game), scores in sorted(self._meters.scores.items()):
-            # a pair is no access method of either model
-            model = method if "+" in method else method.split("/", 1)[0]
-            means.setdefault((model, game), {})[method] = scores.total / scores.episodes
+            means.setdefault((model_of(method), game), {})[method] = scores.total / scores.episodes
         return tuple(
             GameSnapshot(
                 model=model,

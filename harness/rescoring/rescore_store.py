@@ -18,7 +18,9 @@ from games import GAMES
 from harness.access.connect import connector_for_all
 from harness.access.context import RunContext
 from harness.access.methods import resolved
-from harness.config.load import address_problems, read_sweep, suggest
+from harness.config.contradictions import address_problems
+from harness.config.load import read_sweep
+from harness.config.problems import suggest
 from harness.config.sweep import MethodPart, SweepSpec
 from harness.core.errors import CallError, ContextExceeded, FinalCallError, SpecError, TransientCallError
 from harness.core.finish_reasons import finish_kind, is_cut

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from harness.access.gates import on_this_machine
-from harness.config.load import Key, spec_error
+from harness.config.problems import Key, spec_error
 from harness.config.sweep import SweepSpec
 
 # These keys of a method may change from run to run: how fast it is called, at what price, with which key. All

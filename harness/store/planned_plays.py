@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import orjson
 
-from harness.core.vocabulary import game_of_item
+from harness.core.vocabulary import game_of_item, split_method_key
 from harness.store.query_server import Readable
 
 ITEM = "concat_ws(':', game, rules, instance_set, experiment, instance, content_hash)"
@@ -283,4 +283,4 @@ def _settled(connection: Readable, methods: Iterable[str]) -> frozenset[str]:
 
 
 def _model(method: str) -> str:
-    return method.partition("/")[0]
+    return split_method_key(method.partition("+")[0])[0]

@@ -93,7 +93,7 @@ VIEWS: dict[str, str] = {
             aborted FROM means""",
     # Every call with the play that it belongs to; plays of the arm `again` and failed tries included.
     "calls_full": """
-        SELECT calls.*, model, split_part(calls.method, '/', 2) AS way, game, experiment, instance, arm, repeat,
+        SELECT calls.*, model, split_part(calls.method, '/', -1) AS way, game, experiment, instance, arm, repeat,
                status, outcome, make_timestamp(CAST(sent_at * 1e6 AS BIGINT)) AS sent_utc,
                error_class IS NULL AS ok
         FROM calls LEFT JOIN (

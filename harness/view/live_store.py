@@ -14,6 +14,7 @@ from typing import Any
 from harness.analysis.store_audit import store_audit, store_scores
 from harness.core.errors import AuditError, HarnessError
 from harness.core.protocols import Clock
+from harness.core.vocabulary import model_of
 from harness.store.file import open_to_read
 from harness.store.planned_plays import play_counts
 from harness.store.query_server import Readable, RunningStore
@@ -159,7 +160,7 @@ class LiveStore:
         done, planned = mine.get("done", 0), mine.get("planned", 0)
         return {
             "method": name,
-            "model": name if "+" in name else name.split("/", 1)[0],
+            "model": model_of(name),
             **self._history.method_values(name),
             "done": lane["done"] if lane else done,
             "planned": lane["planned"] if lane else planned,

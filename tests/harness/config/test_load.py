@@ -10,6 +10,7 @@ from games import GAMES as KNOWN
 from harness.config.load import load_sweep, parse_sweep
 from harness.config.sweep import SweepSpec
 from harness.core.errors import SpecError
+from harness.core.vocabulary import split_method_key
 
 GAMES = ["taboo", "wordle"]
 GOOD = """
@@ -56,6 +57,66 @@ def test_all_problems_are_reported_at_once() -> None:
     assert told[-1].startswith("s.toml:10: audit.margin: input should be a valid number")
 
 
+def test_mistakes_of_every_kind_stand_in_the_order_of_the_file() -> None:
+    """A wrong key, a wrong value, a contradiction, a name that is not known: each has its line; what only
+    follows from another mistake is not reported."""
+    text = """name = "x"
+repaets = 2
+[games.tabu]
+[models."org/m.1".methods.a]
+base_url = "api.example/v1"
+[models."org/m.1".methods.b]
+base_ulr = "https://api.example/v1"
+[models."org/m.1".methods.c]
+concurrency = 0
+[models."org/m.1".methods.d]
+engine = { weights = "w" }
+[[pairs]]
+seats = ["org/m.1/a", "org/m.1/c"]
+[[pairs]]
+seats = ["org/m.1/a", "org/m.1/e"]
+[audit]
+reference = "org/a"
+margin = -1
+"""
+    found = [line.split(": ", 2) for line in problems(text).splitlines()]
+    assert [place for place, _, _ in found] == [f"s.toml:{n}" for n in (2, 3, 5, 7, 8, 9, 11, 15, 17, 18)]
+    words = [problem for _, _, problem in found]
+    assert words[1].startswith("no such game; did you mean")
+    assert words[3].startswith('unknown key; did you mean "base_url"?')
+    assert words[4].startswith("does not say where the model is")
+    assert words[6] == "is required and missing"
+    assert words[7].startswith("'org/m.1/e' is not an access method")
+
+
+def test_a_sweep_without_its_tables_says_so_once() -> None:
+    """Nothing follows from what is missing: no method, no game and no reference is looked for."""
+    told = problems('[audit]\nreference = "m/a"\n').splitlines()
+    assert sorted(line.split(": ", 1)[1] for line in told) == [
+        f"{name}: is required and missing" for name in ("games", "models", "name")
+    ]
+    assert problems(GOOD.replace("[games.taboo]\nitems = 3", "[games]")) == (
+        "s.toml:3: games: is empty; it needs at least one entry"
+    )
+
+
+def test_a_wrong_key_of_any_table_is_named() -> None:
+    """Also in the tables that are looked up rarely."""
+    wrong = "[budget]\ncallz = 3\n[[pairs]]\nseats = ['m/a', 'm/a']\ngamez = []\n"
+    told = problems(GOOD + "budget = { tokenz = 3 }\n" + wrong)
+    for words in ('tokenz: unknown key; did you mean "tokens"?', "s.toml:9: budget.callz: unknown key"):
+        assert words in told
+    assert 's.toml:12: pairs.0.gamez: unknown key; did you mean "games"?' in told
+
+
+def test_a_models_name_may_hold_slashes() -> None:
+    """The method follows the last one: names of hubs need no other name here."""
+    spec = parse(GOOD.replace("models.m.", 'models."org/m-1.5".') + '[audit]\nreference = "org/m-1.5/a"\n')
+    assert list(spec.methods()) == ["org/m-1.5/a"]
+    assert split_method_key("org/m-1.5/a") == ("org/m-1.5", "a")
+    assert split_method_key("imported") == ("imported", "")
+
+
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
@@ -64,7 +125,8 @@ def test_all_problems_are_reported_at_once() -> None:
         ("https://api.example", "http://api.example", "would send prompts and key unencrypted"),
         ("https://api.example", "https://me:secret@api.example", "contains a password"),
         ("https://api.example/v1", "api.example", "is not a web address"),
-        ("models.m.", 'models."a/b".', "without spaces and / + |, which join names"),
+        ("models.m.", 'models."a//b".', "without / at its ends or two / in a row"),
+        (".methods.a]", '.methods."a/b"]', "without spaces and / + |, which join names"),
         ('name = "x"\n', "", "s.toml: name: is required and missing"),
         ('name = "x"', 'name = "x', "not valid TOML"),
         ("items = 3", "[audit]\nreference = 'm/b'", 'no such access method; did you mean "m/a"?'),

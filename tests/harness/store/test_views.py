@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,18 @@ from harness.store.file import open_to_read
 from harness.store.query import HTML_ROWS, QueryResult, RowTable
 from tests.bots import bots_sweep
 from tests.command import lightbulb
+
+SLASHES = """
+name = "hub"
+[games.taboo]
+items = 6
+[models."org/m-1.5".methods.a]
+bots = { skill = 0.5 }
+[models."org/m-1.5".methods.b]
+bots = {}
+[audit]
+reference = "org/m-1.5/b"
+"""
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +59,25 @@ def test_every_call_stands_once_with_its_play(store: Path) -> None:
         ((ways,),) = connection.execute("SELECT count(*) FROM calls_full WHERE way IS NULL").fetchall()
     assert calls == with_play == distinct == stored
     assert ways == 0
+
+
+def test_the_model_of_a_method_may_hold_slashes(tmp_path: Path) -> None:
+    """Played, scored, audited and shown by its name from a hub; the part after the last slash is the
+    method's."""
+    sweep = tmp_path / "hub.toml"
+    sweep.write_text(SLASHES, "utf-8")
+    ended = lightbulb("run", sweep, "--json")
+    assert ended.returncode == 0, ended.stderr
+    store = tmp_path / "hub.duckdb"
+    with open_to_read(store) as connection:
+        ways = connection.execute("SELECT DISTINCT model, way FROM calls_full ORDER BY ALL").fetchall()
+    assert ways == [("org/m-1.5", "a"), ("org/m-1.5", "b")]
+    assert "org/m-1.5/b" in lightbulb("scores", store).stdout
+    (model,) = json.loads(lightbulb("audit", store, "--json").stdout)
+    assert (model["model"], model["scores"]["reference"]) == ("org/m-1.5", "org/m-1.5/b")
+    assert lightbulb("run", sweep).returncode == 0
+    page = lightbulb("report", store, "-o", tmp_path / "hub.html")
+    assert page.returncode == 0, page.stderr
 
 
 def test_the_latest_rows_are_one_for_each_name(store: Path) -> None:

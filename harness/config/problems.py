@@ -1,0 +1,95 @@
+"""Writes the problems of a sweep file as lines: the place in the file, the key, the problem with its remedy.
+
+Knows TOML's lines well enough to find a key: tables, arrays of tables, and keys with quotes."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness.core.errors import SpecError
+from harness.core.vocabulary import split_method_key
+
+Key = tuple[str | int, ...]
+Problem = tuple[Key, str]
+_PART = r"""(?:"(?:[^"\\]|\\.)*"|'[^']*'|[\w-]+)"""
+_DOTTED = rf"{_PART}(?:\s*\.\s*{_PART})*"
+_TABLE = re.compile(rf"\s*(\[{{1,2}})\s*({_DOTTED})\s*\]")
+_ASSIGNMENT = re.compile(rf"\s*({_DOTTED})\s*=")
+
+
+def method_place(method: str, *key: str | int) -> Key:
+    """Returns where the sweep file describes an access method, or this key of it."""
+    model, name = split_method_key(method)
+    return ("models", model, "methods", name, *key)
+
+
+def spec_error(source: Path, problems: Sequence[Problem]) -> SpecError:
+    """Returns an error that lists these problems of a sweep file, each with its line and key."""
+    try:
+        text = source.read_text("utf-8-sig")
+    except (
+        OSError,
+        UnicodeDecodeError,
+    ):  # the file changed since it was read: the keys have to do without lines
+        text = ""
+    return SpecError(problem_lines(str(source), text, problems))
+
+
+def problem_lines(source: str, text: str, problems: Sequence[Problem]) -> str:
+    """Returns a line for each problem, in the order of the file; those of the file as a whole come first.
+
+    source, text   name and text of the file; text is empty if there is none"""
+    placed = [(_line_of(text, key), key, problem) for key, problem in problems]
+    placed.sort(key=lambda one: one[0] or 0)
+    return "\n".join(
+        f"{source}{f':{line}' if line else ''}: {'.'.join(map(str, key)) or 'the file'}: {problem}"
+        for line, key, problem in placed
+    )
+
+
+def suggest(word: str, known: Sequence[str]) -> str:
+    """Returns the end of an error about an unknown word: the most similar known word, or all of them."""
+    near = difflib.get_close_matches(word, known, n=1)
+    if near:
+        return f'; did you mean "{near[0]}"?'
+    return f"; known: {', '.join(known) or 'none'}"
+
+
+def _line_of(text: str, key: Key) -> int | None:
+    """Returns the line of this key, or of the innermost table around it; None if the file as a whole is
+    meant."""
+    best: tuple[int, int] | None = None
+    table: tuple[str, ...] = ()
+    in_arrays: dict[tuple[str, ...], int] = {}
+    wanted = tuple(map(str, key))
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := _TABLE.match(line):
+            here = table = _parts(header[2])
+            if header[1] == "[[":
+                in_arrays[here] = place = in_arrays.get(here, -1) + 1
+                here = table = (*here, str(place))
+        elif assignment := _ASSIGNMENT.match(line):
+            here = table + _parts(assignment[1])
+        else:
+            continue
+        if here == wanted[: len(here)] and (best is None or len(here) > best[0]):
+            best = (len(here), number)
+    return best[1] if best else None
+
+
+def _parts(dotted: str) -> tuple[str, ...]:
+    """Returns the parts of a dotted key, without their quotes."""
+    return tuple(map(_unquoted, re.findall(_PART, dotted)))
+
+
+def _unquoted(part: str) -> str:
+    if part[0] not in "\"'":
+        return part
+    try:
+        return str(tomllib.loads(f"key = {part}")["key"])
+    except tomllib.TOMLDecodeError:  # in the text of a value that only looks like a key
+        return part
