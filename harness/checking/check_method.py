@@ -51,22 +51,27 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckCost:
-    """The cost of a check. cost_usd: None where a price or a token count is not known."""
+    """The cost of a check.
+
+    cost_usd   of the calls whose price and token counts are known; None if there are none
+    is_partial whether other calls have no known cost"""
 
     calls: int
     prompt_tokens: int
     completion_tokens: int
     cost_usd: float | None
+    is_partial: bool = False
 
 
 def total_cost(costs: Sequence[CheckCost]) -> CheckCost:
-    """Returns the sum; its price is known if every price is."""
-    prices = [cost.cost_usd for cost in costs]
+    """Returns the sum over methods."""
+    known = [cost.cost_usd for cost in costs if cost.cost_usd is not None]
     return CheckCost(
         calls=sum(cost.calls for cost in costs),
         prompt_tokens=sum(cost.prompt_tokens for cost in costs),
         completion_tokens=sum(cost.completion_tokens for cost in costs),
-        cost_usd=None if None in prices else sum(price for price in prices if price is not None),
+        cost_usd=sum(known) if known else None,
+        is_partial=any(cost.is_partial or cost.cost_usd is None for cost in costs),
     )
 
 
@@ -266,11 +271,11 @@ async def _ask_all(
 
 def _spent(method: AccessMethod, calls: Sequence[CallRecord]) -> CheckCost:
     costs = [call.cost_usd for call in calls if call.error_class is None]
+    known = [cost for cost in costs if cost is not None]
     return CheckCost(
         calls=len(calls),
         prompt_tokens=sum(call.prompt_tokens or 0 for call in calls),
         completion_tokens=sum(call.completion_tokens or 0 for call in calls),
-        cost_usd=None
-        if method.prices is None or None in costs
-        else sum(cost for cost in costs if cost is not None),
+        cost_usd=None if method.prices is None else sum(known),
+        is_partial=len(known) < len(costs),
     )

@@ -37,12 +37,15 @@ def print_checks(checks: Sequence[MethodCheck], findings: Sequence[ProbeFinding]
             " ".join(f"{quota} {limit:.0f}/min" for quota, limit in check.limits.items()) or None,
             None if check.first_answer_s is None else f"{1000 * check.first_answer_s:.0f} ms",
             check.spent.calls,
+            _dollars(check.spent),
         )
         for check in checks
     ]
     console.print(
         table(
-            ("method", "address", "", "quotas, from response headers", "first answer", "calls"), rows, left=4
+            ("method", "address", "", "quotas, from response headers", "first answer", "calls", "cost"),
+            rows,
+            left=4,
         )
     )
     for check in checks:
@@ -82,13 +85,19 @@ def cost_lines(costs: Mapping[str, CheckCost | None]) -> Iterator[str]:
         yield f"{', '.join(bots)}: not checked, because bots play in this process without a server"
     if known:
         methods = "1 access method" if len(known) == 1 else f"{len(known)} access methods"
-        yield f"{methods}: the check needs at most about {cost_text(total_cost(known))}"
+        yield f"{methods}: the check needs at most about {cost_text(total_cost(known))}; calls that fail are repeated"
 
 
 def cost_text(cost: CheckCost) -> str:
     """Returns calls, tokens and price in one line."""
     text = f"{cost.calls} calls, {cost.prompt_tokens:,} tokens in, {cost.completion_tokens:,} tokens out"
-    return f"{text}, ${cost.cost_usd:.4f}" if cost.cost_usd is not None else f"{text}; the price is not known"
+    if cost.cost_usd is None:
+        return f"{text}; the price is not known"
+    return f"{text}, {_dollars(cost)}{' and what has no known price' if cost.is_partial else ''}"
+
+
+def _dollars(cost: CheckCost) -> str:
+    return "-" if cost.cost_usd is None else f"${cost.cost_usd:.4f}"
 
 
 def checks_as_json(

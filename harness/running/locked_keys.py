@@ -42,7 +42,9 @@ TUNABLE = frozenset(
     }
 )
 
-PACE_OF_PLAYERS = frozenset({"quotas", "latency", "latency_s", "faults"})  # keys of `bots` and `emulator`
+_PLAYERS = frozenset({"bots", "emulator"})
+PACE_OF_PLAYERS = frozenset({"quotas", "latency", "latency_s", "faults"})  # keys of these
+_PARTS = _PLAYERS | {"engine", "defects"}  # tables of which each key is a setting of its own
 ONE_SESSION = {"sessions": 1}  # of stores that are older than sessions
 KEEP_REPEATS = "the repeats are already assigned to sessions: restore the old number, or use another --store"
 KEEP_DECISIONS = (
@@ -80,7 +82,10 @@ def refuse_changes(spec: SweepSpec, source: Path, earlier: Mapping[str, Any]) ->
 
 def _told(changes: Iterable[ChangedKey], remedy: str) -> Iterator[tuple[Key, str]]:
     for key, before, value in changes:
-        yield key, f"was {before!r} when this store was made and is {value!r} now; {remedy}"
+        yield (
+            key,
+            f"was {shown_value(before)} when this store was made and is {shown_value(value)} now; {remedy}",
+        )
 
 
 def changed_decisions(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> list[ChangedKey]:
@@ -100,27 +105,29 @@ def changed_methods(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> Itera
 
 
 def changed_keys(place: Key, was: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[ChangedKey]:
-    """Yields each key below this place that may not change and has."""
+    """Yields each key below this place that may not change and has: the innermost one, where a table has
+    changed in a few keys."""
     for name, value in now.items():
-        before = was.get(name, value)
+        before = was.get(name, value)  # a key that is younger than the store has not changed
         if name in TUNABLE or before == value:
             continue
-        if name == "engine" and before and value:
-            yield from changed_keys((*place, name), before, value)
-        elif not _same_identity(name, before, value):
+        if name in _PARTS and before and value:
+            kept = PACE_OF_PLAYERS if name in _PLAYERS else frozenset()
+            inner = {key: one for key, one in value.items() if key not in kept}
+            yield from changed_keys((*place, name), before, inner)
+        elif name == "headers":
+            names = dict.fromkeys((*before, *value))
+            yield from changed_keys(
+                (*place, name), *({key: one.get(key) for key in names} for one in (before, value))
+            )
+        elif name != "base_url" or not (on_this_machine(before) and on_this_machine(value)):
+            # the port of a server on this machine may change
             yield ChangedKey((*place, name), before, value)
 
 
-def _same_identity(name: str, before: Any, now: Any) -> bool:
-    if name == "base_url":  # the port of a server on this machine may change
-        return on_this_machine(before) and on_this_machine(now)
-    return name in {"bots", "emulator"} and identity_of(before) == identity_of(now)
-
-
-def identity_of(player: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Returns what makes bots or an emulated model what they are: everything but quotas, latency and
-    faults."""
-    return {key: value for key, value in (player or {}).items() if key not in PACE_OF_PLAYERS}
+def shown_value(value: Any) -> str:
+    """Returns a value of a sweep file for a message; a table is not spelled out."""
+    return "not set" if value is None else "set" if isinstance(value, Mapping) else repr(value)
 
 
 def spec_json(spec: SweepSpec) -> str:

@@ -17,7 +17,7 @@ import orjson
 
 from harness.core.errors import SpecError
 from harness.core.vocabulary import game_of_item
-from harness.running.locked_keys import changed_decisions, changed_methods
+from harness.running.locked_keys import changed_decisions, changed_methods, shown_value
 from harness.store.file import open_to_read, open_to_write
 from harness.store.merge import SourceEnd, merge_rows
 from harness.store.reader import methods_of_models
@@ -113,7 +113,7 @@ def _differences(one: _StoredSweep, other: _StoredSweep) -> Iterator[str]:
         yield f"seed is {one.spec['seed']} in {a}, and {other.spec['seed']} in {b}"
     changes = [change for change in changed_decisions(one.spec, other.spec) if change.key[-1] != "reference"]
     for key, before, value in (*changes, *changed_methods(one.spec, other.spec)):
-        yield f"{'.'.join(map(str, key))} is {before!r} in {a}, and {value!r} in {b}"
+        yield f"{'.'.join(map(str, key))} is {shown_value(before)} in {a}, and {shown_value(value)} in {b}"
     first, second = one.spec["audit"].get("reference"), other.spec["audit"].get("reference")
     if first is not None and second is not None and first != second:
         yield f"audit.reference is {first!r} in {a}, and {second!r} in {b}"

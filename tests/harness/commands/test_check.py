@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -95,6 +96,23 @@ def test_a_difference_fails_a_check_on_request(tmp_path: Path) -> None:
     path = sweep(tmp_path)
     assert lightbulb("check", path, "--fail-on-difference").returncode == 5
     assert lightbulb("check", path, "--no-probes", "--fail-on-difference").returncode == 0
+
+
+def test_a_check_adds_up_the_prices_that_are_known(tmp_path: Path) -> None:
+    """One of two methods has prices: the lines before and after name its dollars and that they are not all;
+    the table has a cost for it and a dash for the other."""
+    path = sweep(tmp_path)
+    text = path.read_text("utf-8")
+    prices = "price_input_usd_per_mtok = 1.0\nprice_output_usd_per_mtok = 2.0\n"
+    assert text.count(prices) == 2
+    path.write_text(text.replace(prices, "", 1), "utf-8")
+    ended = lightbulb("check", path)
+    before, after = (line for line in ended.stderr.splitlines() if "tokens out" in line)
+    for line in (before, after):
+        assert re.search(r"tokens out, \$0\.\d{4} and what has no known price", line)
+    costs = {line.split()[0]: line.split()[-1] for line in ended.stdout.splitlines()[1:3]}
+    assert costs["m/honest"] == "-"
+    assert float(costs["m/deaf"].removeprefix("$")) > 0
 
 
 def test_check_says_where_the_way_ends(tmp_path: Path) -> None:

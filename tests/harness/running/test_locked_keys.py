@@ -52,5 +52,41 @@ def test_bots_may_become_faster_but_not_better() -> None:
     }
     earlier = orjson.loads(spec_json(sweeps[0.5, 0.8]))
     refuse_changes(sweeps[0.0, 0.8], Path("s"), earlier)
-    with pytest.raises(SpecError, match=r"a\.bots: was .* when this store was made"):
+    with pytest.raises(SpecError, match=r"a\.bots\.skill: was 0\.8 when this store was made and is 0\.9 now"):
         refuse_changes(sweeps[0.5, 0.9], Path("s"), earlier)
+
+
+HTTP = 'base_url = "https://a.example/v1"\n'
+CHANGES = [
+    ("emulator = { skill = 0.8 }", "emulator = { skill = 0.9 }", ["emulator.skill: 0.8 -> 0.9"]),
+    (
+        "emulator = { defects = { stop_ignored = true } }",
+        "emulator = {}",
+        ["emulator.defects.stop_ignored: True -> False"],
+    ),
+    ("emulator = { quotas = { requests = 60 }, faults = { rate = 0.5 } }", "emulator = {}", []),
+    ("emulator = {}", "bots = {}", ["bots: not set -> set", "emulator: set -> not set"]),
+    (
+        HTTP + 'headers = { x = "1", y = "2" }',
+        HTTP + 'headers = { x = "3" }',
+        ["headers.x: '1' -> '3'", "headers.y: '2' -> not set"],
+    ),
+    ('base_url = "http://127.0.0.1:1/v1"', 'base_url = "http://127.0.0.1:2/v1"', []),
+]
+
+
+@pytest.mark.parametrize(("before", "after", "told"), CHANGES)
+def test_a_change_names_the_key_and_its_two_values(before: str, after: str, told: list[str]) -> None:
+    """The innermost key that has changed, never two whole tables; what may change is not named."""
+    earlier, now = (parse_sweep(SWEEP + text, source="s", known_games=["taboo"]) for text in (before, after))
+    try:
+        refuse_changes(now, Path("s"), orjson.loads(spec_json(earlier)))
+        lines = []
+    except SpecError as error:
+        lines = str(error).splitlines()
+    place, words = "s: models.m.methods.a.", (": was ", " when this store was made and is ", " now; ")
+    for line in lines:
+        assert line.startswith(place)
+        assert all(word in line for word in words)
+    found = [line.removeprefix(place).partition(" now; ")[0] for line in lines]
+    assert sorted(one.replace(words[0], ": ").replace(words[1], " -> ") for one in found) == told

@@ -138,7 +138,7 @@ def test_a_target_with_other_plays_keeps_its_rows(tmp_path: Path) -> None:
             {"more": "[games.wordle]\nitems = 2\n"},
             "0 items of wordle are planned only in {a}, and 2 only in {b}",
         ),
-        ({"skill": 0.5}, "models.bots.methods.good.bots is {{"),
+        ({"skill": 0.5}, "models.bots.methods.good.bots.skill is 0.8 in {a}, and 0.5 in {b}"),
     ],
 )
 def test_other_sweeps_are_refused(tmp_path: Path, changed: dict[str, object], sentence: str) -> None:
