@@ -18,7 +18,7 @@ from harness.config.sweep import GamePart, SweepSpec
 from harness.core.errors import SpecError
 from harness.core.protocols import Game
 from harness.core.vocabulary import EpisodePlan, Instance, digest, game_library
-from harness.foreign_games.catalog import ForeignGame
+from harness.foreign_games.catalog import ForeignGame, with_turns_max
 from harness.foreign_games.clembench_games import clem_game
 from harness.foreign_games.libraries import CLEM
 from harness.foreign_games.textarena_games import textarena_game
@@ -42,8 +42,10 @@ def _foreign_game(name: str, part: GamePart, source: Path) -> ForeignGame:
     if game_library(name) == CLEM:
         assert part.checkout is not None, "load.py refuses a game of clembench without a checkout"
         checkout = user_path(part.checkout, source, ("games", name, "checkout"))
-        return clem_game(name, checkout, stop_words=sorted(stop_words()))
-    return textarena_game(name)
+        game = clem_game(name, checkout, stop_words=sorted(stop_words()))
+    else:
+        game = textarena_game(name)
+    return with_turns_max(game, part.turns_max)
 
 
 def game_sets(
@@ -97,6 +99,7 @@ def game_sets(
             seats=len(game.seats),
             instances=chosen,
             turns=game.turns_typical,
+            turns_max=game.turns_max if isinstance(game, ForeignGame) else None,
             draw=draw,
             self_play=not (
                 isinstance(game, ForeignGame) and game.halves and _is_of_pairs(name, spec, source)

@@ -32,16 +32,18 @@ LOOKS = 4  # blocks of items, each played to the end before the next; interim an
 class GameSet:
     """The chosen instances of one game.
 
-    rules   the rule set
-    seats   number of seats
-    turns   turns of an ordinary episode
-    draw    how the instances were chosen: FIRST or BALANCED
+    rules      the rule set
+    seats      number of seats
+    turns      turns of an ordinary episode
+    turns_max  turns after which an episode ends at the latest; None: the game's own rules decide
+    draw       how the instances were chosen: FIRST or BALANCED
     self_play  whether a method plays the game with itself; false: pairs alone play it"""
 
     rules: str
     seats: int
     instances: tuple[Instance, ...]
     turns: float = 1.0
+    turns_max: int | None = None
     draw: str = BALANCED
     self_play: bool = True
 
@@ -50,6 +52,11 @@ class GameSet:
         if len(seating.methods) == 1 and not self.self_play:
             return ()
         return seating.seats(game, self.seats)
+
+
+def turn_limits(sets: Mapping[str, GameSet]) -> dict[str, int | None]:
+    """Returns game -> turns after which an episode ends at the latest; None: the game's own rules decide."""
+    return {name: chosen.turns_max for name, chosen in sets.items()}
 
 
 def choose_instances(

@@ -18,6 +18,11 @@ def library_contradictions(spec: SweepSpec) -> Iterator[tuple[tuple[str | int, .
         if library != "clem" and part.checkout is not None:
             yield (*at, "checkout"), "is for games of clembench, as clem:taboo; remove it"
         if library is None:
+            if part.turns_max is not None:
+                yield (
+                    (*at, "turns_max"),
+                    "is for games of other libraries; our own end by their rules; remove it",
+                )
             continue
         decided = {"instances": part.instances != "own", "rules": part.rules is not None}
         for key, given in {**decided, "reprompts": bool(part.reprompts)}.items():

@@ -15,6 +15,7 @@ from harness.core.emulation import Emulation
 from harness.core.vocabulary import Arm, method_key, split_method_key
 
 Positive = Annotated[int, Ge(1), Le(2**63 - 1)]
+TurnsMax = Annotated[int, Ge(1), Le(10_000)]  # more is a mistake: each ask may repeat all earlier ones
 Seed = Annotated[int, Ge(-(2**63)), Le(2**63 - 1)]
 Text = Annotated[str, MinLen(1)]
 ANY_PROVIDER = "openai-compatible"
@@ -37,7 +38,9 @@ class GamePart:
     items        maximum number of instances, evenly over the experiments; None: all
     reprompts    the texts after a reply in the wrong format, by kind of mistake, in place of the game's
                  own
-    checkout     of a game "clem:NAME": the folder of a clembench checkout"""
+    checkout     of a game "clem:NAME": the folder of a clembench checkout
+    turns_max    of a game of another library: asks after which an episode without an end is aborted; None:
+                 1000"""
 
     __pydantic_config__: ClassVar = _STRICT
 
@@ -47,6 +50,7 @@ class GamePart:
     items: Positive | None = None
     reprompts: dict[str, str] = field(default_factory=dict)
     checkout: Text | None = None
+    turns_max: TurnsMax | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from harness.core.errors import SpecError
+from harness.core.vocabulary import GAME_LIBRARIES, LIBRARY_TURNS_MAX, game_library
 
+CLEM = GAME_LIBRARIES[0]
 METHOD_FORM = "NAME=https://host/v1, NAME=vllm:WEIGHTS or NAME=bots"
 
 
@@ -55,7 +57,7 @@ def sweep_text(choices: Choices) -> str:
     """Returns the file's text."""
     model = _key(choices.model)
     parts = [_HEAD.format(name=_text(choices.name), repeats=choices.repeats)]
-    parts += [_FIRST_GAME.format(game=choices.games[0]), *(f"[games.{game}]\n" for game in choices.games[1:])]
+    parts += [_game(game, first=number == 0) for number, game in enumerate(choices.games)]
     parts.append(_MODEL.format(model=model))
     parts += [
         _method(model, method, choices.key_env, first=number == 0)
@@ -63,6 +65,15 @@ def sweep_text(choices: Choices) -> str:
     ]
     parts.append(_TAIL.format(reference=_text(f"{choices.model}/{choices.methods[0].name}")))
     return "\n".join(parts)
+
+
+def _game(name: str, *, first: bool) -> str:
+    """Returns one game's table; the first one of our own and those of other libraries list optional keys."""
+    key, library = _key(name), game_library(name)
+    if library is None:
+        return _FIRST_GAME.format(game=key) if first else f"[games.{key}]\n"
+    checkout = 'checkout = "/path/to/clembench"\n' if library == CLEM else ""
+    return f"[games.{key}]\n{checkout}{_LIBRARY_GAME_KEYS.format(turns_max=LIBRARY_TURNS_MAX)}"
 
 
 def _method(model: str, method: NewMethod, key_env: str | None, *, first: bool) -> str:
@@ -119,6 +130,11 @@ _FIRST_GAME = """\
 # items = 30                    # maximum number of items; all without this key
 # experiments = []              # names of experiments; all without this key
 # instances = "own"             # or "clembench:/path/to/checkout" of v1.6
+"""
+
+_LIBRARY_GAME_KEYS = """\
+# items = 20                    # maximum number of items
+# turns_max = {turns_max}              # asks after which an episode without an end is aborted
 """
 
 _MODEL = """\

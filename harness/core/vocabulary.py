@@ -126,6 +126,13 @@ class Instance:
 GAME_LIBRARIES = ("clem", "textarena")
 """The libraries of others whose games can be played. Such a game is named LIBRARY:NAME."""
 
+LIBRARY_TURNS_MAX = 1000
+"""Asks after which an episode of such a game ends, if the sweep does not say otherwise.
+
+Some of these games never end by their rules. The longest limit that an environment of TextArena 0.7.3
+states is 500 turns. In the game 2048, the tile 2048 takes about 950 moves, as a move adds 2.2 to the board
+on average."""
+
 
 def game_library(game: str) -> str | None:
     """Returns the library of a game of this name; None: a game of our own or of a plug-in."""

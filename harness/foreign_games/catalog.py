@@ -6,9 +6,9 @@ library's release and, for clembench, the code of the game."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from harness.core.vocabulary import Instance, ReplyFormat
+from harness.core.vocabulary import LIBRARY_TURNS_MAX, Instance, ReplyFormat
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +18,8 @@ class ForeignGame:
     name            LIBRARY:NAME, as in a sweep file
     seats           the roles; seats that the game plays itself are never asked
     rule_sets       the library's release, and what else decides how the game is played
+    turns_typical   asks in an ordinary episode
+    turns_max       asks after which an episode without an end is aborted
     instances       (how many the sweep wants; None: no wish) -> the instances, in order
     opening         instance -> what the library's process needs to know to begin an episode
     process         games of one name share a process
@@ -36,11 +38,25 @@ class ForeignGame:
     opening: Callable[[Instance], Mapping[str, object]]
     process: str
     reply_format: ReplyFormat
+    turns_max: int = LIBRARY_TURNS_MAX
     halves: bool = False
     note: str = ""
     reprompts: tuple[str, ...] = ()
     answer_place: None = None
     bots: Mapping[str, object] = field(default_factory=dict)
+
+
+def with_turns_max(game: ForeignGame, turns_max: int | None) -> ForeignGame:
+    """Returns the game with another limit of turns; None: with its own. Another limit is another rule set: it
+    makes other items."""
+    if turns_max is None or turns_max == game.turns_max:
+        return game
+    return replace(
+        game,
+        turns_max=turns_max,
+        turns_typical=min(game.turns_typical, turns_max),
+        rule_sets=tuple(f"{rules}+turns_max={turns_max}" for rules in game.rule_sets),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

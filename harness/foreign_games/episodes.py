@@ -1,6 +1,7 @@
 """Episodes of games of other libraries, for the scheduler: each step is a request to a process.
 
-Knows processes and replies; nothing of calls or stores. Keeps: an episode whose process died is begun again
+Knows processes and replies; nothing of calls or stores. Keeps: an episode that has not ended after the game's
+`turns_max` replies is aborted, in a replay as in the first play; an episode whose process died is begun again
 in another one with the same replies; an episode that killed three processes is failed, and the others that
 were in them are not blamed; a game whose processes die without an episode's end in between is given up, and
 its episodes stay pending."""
@@ -133,6 +134,7 @@ class ForeignSteps:
         self._host: GameHost | None = None
         self._episode = self._asked = 0
         self._deaths = 0
+        self._violated = 0  # replies that the game counted as violations
 
     async def begin(self) -> Ask | Outcome:
         """See Steps."""
@@ -142,13 +144,29 @@ class ForeignSteps:
         """See Steps."""
         reply = storable(reply)
         self._replies.append(reply)
-        return await self._step_of(reply)
+        step = await self._step_of(reply)
+        if isinstance(step, Ask) and len(self._replies) >= self._game.turns_max:
+            return self._aborted(step)
+        return step
 
     def close(self) -> None:
         """See Steps."""
         if self._host is not None and self._host.died is None:
             self._host.post({"do": "close", "episode": self._episode})
             self._host = None
+
+    def _aborted(self, ask: Ask) -> Outcome:
+        """Returns the end of an episode that has reached the limit of turns; its process forgets it."""
+        self.close()
+        self._hosts.note_end(self._game)
+        turns = len(self._replies)
+        return Outcome(
+            state="aborted",
+            score=None,
+            reason=f"no end after {turns} turns (turns_max)",
+            requests=Requests(total=turns, parsed=turns - self._violated, violated=self._violated),
+            last_parse=ask.last_parse,
+        )
 
     async def _step_of(self, reply: str | None) -> Ask | Outcome:
         while True:
@@ -164,7 +182,7 @@ class ForeignSteps:
 
     async def _replay(self, host: GameHost) -> Ask | Outcome:
         """Begins the episode in this process and repeats its replies; returns the last answer."""
-        self._seen = {}
+        self._seen, self._violated = {}, 0
         self._episode = host.number()
         step = self._read(await self._ask(host, self._opening))
         self._host = host
@@ -203,6 +221,7 @@ class ForeignSteps:
         messages = known[: answer["kept"]] + tuple(Message(role, text) for role, text in answer["new"])
         self._seen[seat] = messages
         violation = answer["violation"]
+        self._violated += violation is not None
         return Ask(
             seat, messages, self._game.reply_format, KEPT if violation is None else Parse(violation=violation)
         )

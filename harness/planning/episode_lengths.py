@@ -175,19 +175,23 @@ class EpisodeLengths:
     Stored plays come before bots' plays; of stored plays, those of the same method before those of the same
     model, and those of the same item before those of the same experiment and of the same game.
 
-    stored    finished episodes of stores
-    by_bots   (instance, rules, chance) -> the turns of one play by bots"""
+    stored       finished episodes of stores
+    by_bots      (instance, rules, chance) -> the turns of one play by bots
+    turn_limits  game -> turns after which an episode ends at the latest; longer plays are cut there"""
 
     def __init__(
         self,
         stored: Sequence[StoredPlay],
         by_bots: Callable[[Instance, str, Random], Sequence[TurnLength]],
+        *,
+        turn_limits: Mapping[str, int | None],
     ) -> None:
         self._by_bots = by_bots
+        self._turn_limits = turn_limits
         self._stored: dict[tuple[str, ...], list[EpisodeLength]] = {}
         self._bot_plays: dict[tuple[str, str], list[EpisodeLength]] = {}
         for play in stored:
-            length = episode_length(play.turns)
+            length = episode_length(play.turns[: turn_limits.get(play.game)])
             for player in (("method", play.method), ("model", play.model)):
                 for scope in (
                     (play.game, play.experiment, play.item),
@@ -239,8 +243,10 @@ class EpisodeLengths:
     def _played_by_bots(self, plan: EpisodePlan) -> list[EpisodeLength]:
         key = (plan.item, plan.rules)
         if key not in self._bot_plays:
-            self._bot_plays[key] = [
-                episode_length(self._by_bots(plan.instance, plan.rules, stream(number, "lengths", plan.item)))
+            limit = self._turn_limits.get(plan.instance.game)
+            plays = [
+                self._by_bots(plan.instance, plan.rules, stream(number, "lengths", plan.item))
                 for number in range(BOT_PLAYS)
             ]
+            self._bot_plays[key] = [episode_length(turns[:limit]) for turns in plays]
         return self._bot_plays[key]

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import fmean, median, stdev
 
@@ -16,7 +17,7 @@ from harness.access.engine_turns import engine_turns
 from harness.access.game_sets import game_sets, games_of
 from harness.access.gates import GateSpec, group_by_quota
 from harness.audit.scores.power import Spread, measured
-from harness.config.episode_plans import GameSet, planned
+from harness.config.episode_plans import GameSet, planned, turn_limits
 from harness.config.sweep import BudgetPart, Seating, SweepSpec
 from harness.core.seeds import stream
 from harness.planning.calibrate import Trial, of_whole_games, resampled
@@ -84,14 +85,13 @@ def plan_sweep(
     ]
     policy, simulated = retry_policy(spec), 0
     turns = _turns(spec, source, gates)
+    lengths = partial(EpisodeLengths, by_bots=bot_turns, turn_limits=turn_limits(sets))
 
     def forecast(plays: Sequence[StoredPlay], seed: int, seeds: int | None) -> list[GateForecast]:
         nonlocal simulated
         found: list[GateForecast] = []
         for of_turn in turns:
-            extrapolation = Extrapolation(
-                of_turn, EpisodeLengths(plays, bot_turns), games, policy=policy, seed=seed
-            )
+            extrapolation = Extrapolation(of_turn, lengths(plays), games, policy=policy, seed=seed)
             found += (
                 extrapolation.full(seeds=seeds or 1)
                 if full
@@ -107,7 +107,7 @@ def plan_sweep(
         samples = [resampled(history.plays, stream(seed, "trial", n)) for n in range(seeds or SAMPLES)]
         of_samples = [forecast(sample, seed + n, 1) for n, sample in enumerate(samples)]
         forecasts = _with_walls_of(of_samples, forecast(history.plays, seed, 1))
-    plan = _sweep_plan(spec, sets, forecasts, EpisodeLengths(history.plays, bot_turns), turns)
+    plan = _sweep_plan(spec, sets, forecasts, lengths(history.plays), turns)
     margins = _margin_warnings(spec, sets, history.spreads)
     return replace(
         plan,

@@ -22,7 +22,7 @@ from harness.audit.scores.power import (
     measured,
     measured_again,
 )
-from harness.config.episode_plans import GameSet
+from harness.config.episode_plans import GameSet, turn_limits
 from harness.config.sweep import SweepSpec
 from harness.core.errors import AuditError
 from harness.planning.episode_lengths import EpisodeLengths, StoredPlay
@@ -90,7 +90,7 @@ def analyse_power(spec: SweepSpec, *, source: Path, earlier: Path | None) -> tup
             raise AuditError(
                 f"{earlier}: no block of items in this store is complete yet, so the spread of scores is unknown"
             )
-    lengths = EpisodeLengths(plays, bot_turns)
+    lengths = EpisodeLengths(plays, bot_turns, turn_limits=turn_limits(sets))
     return tuple(
         _analysis(spec, model, sets, lengths, pilot, source=source, earlier=earlier) for model in references
     )

@@ -35,7 +35,7 @@ GLOSSARY = {
     "% played": "Percentage of episodes that were not aborted.",
     "quality": "Mean score, from 0 to 100, of the episodes that were completed.",
     "common": "Clemscore over the games that every method of the model could play, so that methods can be compared.",
-    "aborted": "A reply of the model broke the format more often than the game allows.",
+    "aborted": "A reply broke the format more often than the game allows, or the game had no end after turns_max turns.",
     "failed": "The provider gave no reply; such an episode has no score.",
     "items": "Tasks of a game; every access method gets the same ones.",
     "interval": "A 95 % interval: chance alone rarely moves the value beyond it.",

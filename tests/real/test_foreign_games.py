@@ -160,6 +160,7 @@ repeats = 4
 checkout = "{CHECKOUT}"
 [games."clem:dice"]
 checkout = "{CHECKOUT}"
+turns_max = 4
 [games."textarena:GuessTheNumber-v0"]
 items = 3
 [models.m.methods.a]
@@ -173,7 +174,8 @@ again = false
 
 def test_a_sweep_is_killed_and_resumed(programs: Mapping[str, GameProgram], tmp_path: Path) -> None:
     """A run that is killed in mid-episode leaves no process behind; the same command goes on from the stored
-    replies, asks nothing twice, and every item is played once."""
+    replies, asks nothing twice, and every item is played once. Also in a resumed play an episode ends at its
+    limit of turns."""
     (tmp_path / "s.toml").write_text(SWEEP, encoding="utf-8")
     command = [sys.executable, "-m", "harness", "run", "s.toml"]
     environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
@@ -199,6 +201,9 @@ def test_a_sweep_is_killed_and_resumed(programs: Mapping[str, GameProgram], tmp_
             "SELECT episode_id, turn FROM calls WHERE error_class IS NULL GROUP BY ALL HAVING count(*) > 1"
         ).fetchall()
         statuses = store.sql("SELECT DISTINCT status FROM episodes").fetchall()
+        limited = store.sql(
+            "SELECT DISTINCT outcome, score, turns, requests, reason FROM episodes WHERE game = 'clem:dice'"
+        ).fetchall()
     assert {(game, method): counts for game, method, *counts in rows} == {
         (game, f"m/{method}"): [4 * items] * 2
         for game, items in (("clem:nextnumber", 3), ("clem:dice", 2), ("textarena:GuessTheNumber-v0", 3))
@@ -206,6 +211,7 @@ def test_a_sweep_is_killed_and_resumed(programs: Mapping[str, GameProgram], tmp_
     }
     assert twice == []
     assert statuses == [("finished",)]
+    assert limited == [("aborted", None, 4, 4, "no end after 4 turns (turns_max)")]
 
 
 def _children(parent: int) -> list[int]:

@@ -280,7 +280,7 @@ export const causes = (values, open) => {
   if (!all) return [p("The causes are being counted.", "faint")];
   if (!all.rows.length) return [p("No episode was aborted or failed.", "faint")];
   return [
-    p("Episodes that ended early, by cause. Aborted: a reply of the model broke the format. Failed: the provider gave no reply, so the episode has no score.", "faint"),
+    p("Episodes that ended early, by cause. Aborted: a reply of the model broke the format, or the game had no end after its limit of turns. Failed: the provider gave no reply, so the episode has no score.", "faint"),
     table({ id: "causes", label: "aborts and failures by cause", rows: all.rows, columns: [
       { key: "cause", label: "cause", class: "words", value: (one) => one.cause },
       { key: "count", label: "episodes", value: (one) => one.count, cell: (one) => count(one.count) },

@@ -128,11 +128,17 @@ PAIRS = '[[pairs]]\nseats = ["m/a", "m/b"]\n[[pairs]]\nseats = ["m/b", "m/a"]\n'
 
 def test_games_of_other_libraries_have_sets() -> None:
     """Their instances, seats and rules are those of the checkout and of the table; no process runs."""
-    sets = game_sets(sweep(TOY + '[games."textarena:Mastermind-v0"]\nitems = 3\n'), Path("s.toml"))
+    others = (
+        '[games."textarena:Mastermind-v0"]\nitems = 3\n[games."textarena:FrozenLake-v0"]\nturns_max = 5\n'
+    )
+    sets = game_sets(sweep(TOY + others), Path("s.toml"))
     toy, mastermind = sets["clem:nextnumber"], sets["textarena:Mastermind-v0"]
     assert (toy.seats, len(toy.instances), toy.rules.startswith("clemcore-")) == (2, 3, True)
     assert (mastermind.seats, [one.id for one in mastermind.instances]) == (1, ["0", "1", "2"])
     assert toy.self_play  # its seats work together
+    assert (toy.turns_max, mastermind.turns_max) == (1000, 1000)
+    lake = sets["textarena:FrozenLake-v0"]
+    assert (lake.turns_max, lake.rules) == (5, f"{mastermind.rules}+turns_max=5")
 
 
 def test_two_seats_against_each_other_are_for_pairs() -> None:

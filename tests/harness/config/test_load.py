@@ -297,6 +297,12 @@ def test_games_of_other_libraries() -> None:
         GOOD.replace("items = 3", 'items = 3\ncheckout = "c"')
     )
     assert "rules: is decided by the library of clem:taboo" in problems(GOOD + clem + 'rules = "v1.6"\n')
+    limited = '[games."textarena:Nim-v0"]\nturns_max = {}\n'
+    assert parse(GOOD + limited.format(9)).games["textarena:Nim-v0"].turns_max == 9
+    for number in (0, 10_001):
+        assert "turns_max" in problems(GOOD + limited.format(number))
+    ours = GOOD.replace("items = 3", "items = 3\nturns_max = 9")
+    assert "turns_max: is for games of other libraries" in problems(ours)
     constrained = GOOD + "constrain = true\n" + clem
     assert "constrain: clem:taboo has no reply format" in problems(constrained)
     assert "no such game" in problems(GOOD + '[games."other:taboo"]\n')

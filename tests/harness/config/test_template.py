@@ -47,6 +47,17 @@ def test_what_it_writes_loads(model: str) -> None:
     assert (spec.audit.reference, spec.repeats) == (f"{model}/a", 3)
 
 
+def test_games_of_other_libraries_load() -> None:
+    """With their keys, as the file is and with each # taken away."""
+    games = ["clem:taboo", "textarena:Nim-v0", "taboo"]
+    methods = [read_method("a=bots")]
+    text = sweep_text(Choices(name="mine", games=games, model="m", methods=methods))
+    assert list(parse_sweep(text, source="new", known_games=list(GAMES)).games) == games
+    bare = re.sub(r"^# (?=[\w.]+ = |\[)", "", text, flags=re.MULTILINE)
+    spec = parse_sweep(bare, source="new", known_games=list(GAMES))
+    assert [spec.games[name].turns_max for name in games] == [1000, 1000, None]
+
+
 def test_commented_keys_load_too() -> None:
     """Every key that is commented out loads when the # is taken away, with the value that a reader finds
     there."""

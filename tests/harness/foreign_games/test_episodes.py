@@ -13,8 +13,8 @@ import anyio
 import pytest
 
 from harness.core.errors import GameFailed, GameUnavailable
-from harness.core.vocabulary import Ask, Instance, Outcome
-from harness.foreign_games.catalog import ForeignGame, any_reply
+from harness.core.vocabulary import LIBRARY_TURNS_MAX, Ask, Instance, Outcome
+from harness.foreign_games.catalog import ForeignGame, any_reply, with_turns_max
 from harness.foreign_games.episodes import ForeignSteps, GameHosts, LiveForeignGame, game_hosts
 from harness.foreign_games.libraries import GameProgram
 
@@ -70,6 +70,11 @@ def opened(hosts: GameHosts, number: int, throws: int = 3) -> ForeignSteps:
     return game.open(instance(number), "toy-1")
 
 
+def limited(hosts: GameHosts, turns_max: int) -> ForeignSteps:
+    """Opens an episode of five throws with a limit of turns."""
+    return hosts.playable(with_turns_max(dice(5), turns_max)).open(instance(1), "toy-1")
+
+
 async def whole(steps: ForeignSteps, replies: Sequence[str]) -> list[Ask | Outcome]:
     """Plays with these replies; returns all that the game said."""
     return [await steps.begin(), *[await steps.step(reply) for reply in replies]]
@@ -120,6 +125,50 @@ def test_interleaved_episodes_play_as_alone() -> None:
 
     assert play(together) == alone
     assert len({str(one) for one in alone}) == 4
+
+
+def test_an_episode_without_an_end_is_aborted_at_its_limit() -> None:
+    """After so many replies, without a score, with the game's count of violations; its process forgets it."""
+
+    async def scenario(hosts: GameHosts) -> tuple[Ask | Outcome, object]:
+        steps = limited(hosts, 3)
+        said = await whole(steps, ["x", "bad", "bad"])
+        host = await hosts.host(dice())
+        steps.close()
+        number = host.number()
+        request = {"do": "step", "reply": "x", "episode": steps._episode}
+        return said[-1], (await host.ask(number, request))["error"]
+
+    end, error = play(scenario)
+    assert isinstance(end, Outcome)
+    assert (end.state, end.score, end.reason) == ("aborted", None, "no end after 3 turns (turns_max)")
+    assert (end.requests.total, end.requests.parsed, end.requests.violated) == (3, 1, 2)
+    assert end.last_parse.violation == "bad word"
+    assert str(error).startswith("KeyError")
+
+
+def test_an_end_at_the_limit_is_the_games_own() -> None:
+    """A game that ends with the last reply that is allowed has the outcome that it says."""
+    end = play(lambda hosts: whole(limited(hosts, 5), ["x", "x", "x", "x", "good"]))[-1]
+    assert isinstance(end, Outcome)
+    assert (end.state, end.score) == ("success", 100.0)
+
+
+def test_a_replayed_episode_ends_at_the_same_limit(tmp_path: Path) -> None:
+    """A death in between changes neither the end nor its counts."""
+    replies = ["bad", f"die once {tmp_path / 'died'}", "bad"]
+    broken = play(lambda hosts: whole(limited(hosts, 3), replies))
+    assert (tmp_path / "died").exists()
+    assert broken == play(lambda hosts: whole(limited(hosts, 3), replies))
+
+
+def test_another_limit_is_another_rule_set() -> None:
+    """So its items are other items; the limit that holds anyway is not."""
+    game = dice()
+    assert with_turns_max(game, None) is game
+    assert with_turns_max(game, LIBRARY_TURNS_MAX) is game
+    other = with_turns_max(game, 2)
+    assert (other.turns_max, other.turns_typical, other.rule_sets) == (2, 2, ("toy-1+turns_max=2",))
 
 
 def test_a_fault_of_the_game_fails_its_episode_alone() -> None:

@@ -66,11 +66,23 @@ def test_a_seats_history_grows_or_begins_anew() -> None:
     assert len(asks[2].messages) == 1
 
 
+def test_no_play_is_longer_than_its_game_allows() -> None:
+    """Stored plays and those of bots are cut at the game's limit of turns."""
+    one = plan(1)
+    limits = {one.instance.game: 4}
+    by_store = EpisodeLengths([stored("m/a", one, 9)], bots, turn_limits=limits)
+    by_bots = EpisodeLengths([], bots, turn_limits=limits)
+    for lengths in (by_store, by_bots):
+        assert {length.turns for length in lengths.draw("m/a", "m", one, repeats=5, seed=1)} == {4}
+
+
 def test_the_nearest_play_counts() -> None:
     """The same method's play of the same item, else of its experiment, else another method's of the model,
     else the bots'."""
     one, other = plan(1), plan(2)
-    shapes = EpisodeLengths([stored("m/a", one, 3), stored("m/a", other, 4), stored("m/b", other, 5)], bots)
+    shapes = EpisodeLengths(
+        [stored("m/a", one, 3), stored("m/a", other, 4), stored("m/b", other, 5)], bots, turn_limits={}
+    )
 
     def lengths(method: str, which: EpisodePlan) -> set[int]:
         return {shape.turns for shape in shapes.draw(method, method.split("/")[0], which, repeats=40, seed=1)}
@@ -90,7 +102,12 @@ def test_the_nearest_play_counts() -> None:
 def test_the_same_seed_takes_the_same_shapes() -> None:
     """The lengths depend on method, item and seed only."""
     first, second = (
-        [shape.turns for shape in EpisodeLengths([], bots).draw("m/a", "m", plan(1), repeats=30, seed=7)]
+        [
+            shape.turns
+            for shape in EpisodeLengths([], bots, turn_limits={}).draw(
+                "m/a", "m", plan(1), repeats=30, seed=7
+            )
+        ]
         for _ in range(2)
     )
     assert first == second

@@ -57,6 +57,17 @@ def test_a_quota_that_binds_is_named(tmp_path: Path) -> None:
     assert slow.binding.limit == "calls in flight"
 
 
+def test_a_limit_of_turns_bounds_a_plan(tmp_path: Path) -> None:
+    """The length of an episode of another library is a guess, cut at the limit of turns, and the plan names
+    the limit."""
+    game = '[games."textarena:GuessTheNumber-v0"]\nitems = 5\nturns_max = 3\n'
+    sweep = tmp_path / "one.toml"
+    sweep.write_text(TWO.format(repeats=2, requests=300).replace("[games.taboo]\nitems = 30\n", game))
+    plan = plan_sweep(load(sweep), source=sweep, seeds=1, calls_max=1_500)
+    assert (plan.episodes, plan.turns) == (20, 60)
+    assert any("an episode has at most 3 turns" in warning for warning in plan.warnings)
+
+
 def test_what_a_method_costs_and_saves(tmp_path: Path) -> None:
     """Its price times its tokens; the sweep without its longest method takes as long as the other."""
     plan = planned(tmp_path, repeats=20)
