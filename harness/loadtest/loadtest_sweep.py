@@ -40,6 +40,7 @@ from harness.loadtest.run_facts import load_facts, run_row
 from harness.loadtest.stage_player import StagePlayer
 from harness.loadtest.trace import RecordedRequest, read_trace
 from harness.loadtest.traffic import Source, TrafficSettings, work_of
+from harness.loadtest.work import OpeningOnly
 from harness.store.bench_queries import RecordedCall, recorded_calls
 from harness.store.file import open_to_read, open_to_write
 from harness.store.writer import StoreWriter, writing
@@ -262,7 +263,7 @@ class _Bench:
         plain = dataclasses.replace(self.plan.traffic, think_s=TrafficSettings().think_s)
         work, _ = work_of(warm, f"{self.run_id}:warm", plain, source, self.spec.seed)
         closed = dataclasses.replace(warm, loop="closed")
-        await generate_load(closed, backend, work, clock=self.connector.clock)
+        await generate_load(closed, backend, map(OpeningOnly, work), clock=self.connector.clock)
 
 
 def _recorded(path: Path, methods: Sequence[str]) -> dict[str, list[RecordedRequest]]:

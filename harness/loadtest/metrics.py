@@ -20,6 +20,7 @@ from harness.loadtest.steady_window import SteadyWindow
 
 BEATS_MIN = 10  # fewer measurements give no mean event loop delay
 CPU_MAX = 0.85  # of one core: above it the event loop queues requests
+TURNS_ALONE = 10  # later turns of a game are few and alike
 CLIENT_SHARE_MAX = 0.1  # share of the median latency that the client's own delay may be
 
 
@@ -36,9 +37,13 @@ class Objective:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnFigures:
-    """The requests of one turn of sessions. cached_share: of prompt tokens, as the server counts them."""
+    """The requests of one turn of sessions, or of several late ones.
+
+    turn, last     the first and the last of these turns, from 0
+    cached_share   of prompt tokens, as the server counts them"""
 
     turn: int
+    last: int
     ttft_s: Distribution
     prompt_tokens: Distribution
     cached_share: float | None
@@ -58,7 +63,8 @@ class LoadMetrics:
     waited_s        from due to sent: in this client
     in_flight       mean number of requests from due to done
     cached_share    part of the prompt tokens that the server found in its cache, as its replies say
-    by_turn         of sessions;  empty for single requests"""
+    by_turn         of sessions: each of the first ten turns, then 11 to 20, 21 to 40 and so on together;
+                    empty for single requests"""
 
     requests_per_s: float
     output_tokens_per_s: float | None
@@ -269,16 +275,27 @@ def _cached_share(requests: Sequence[TimedRequest]) -> float | None:
 
 
 def _by_turn(requests: Sequence[TimedRequest]) -> tuple[TurnFigures, ...]:
-    turns: dict[int, list[TimedRequest]] = {}
+    turns: dict[tuple[int, int], list[TimedRequest]] = {}
     for one in requests:
         if one.session is not None:
-            turns.setdefault(one.turn, []).append(one)
+            turns.setdefault(turns_with(one.turn), []).append(one)
     return tuple(
         TurnFigures(
-            turn=turn,
+            turn=first,
+            last=last,
             ttft_s=describe([one.first_at - one.due_at for one in of_turn if one.first_at is not None]),
             prompt_tokens=describe([one.prompt_tokens for one in of_turn if one.prompt_tokens is not None]),
             cached_share=_cached_share(of_turn),
         )
-        for turn, of_turn in sorted(turns.items())
+        for (first, last), of_turn in sorted(turns.items())
     )
+
+
+def turns_with(turn: int) -> tuple[int, int]:
+    """Returns the first and the last of the turns that have one line together with this one."""
+    if turn < TURNS_ALONE:
+        return turn, turn
+    first, count = TURNS_ALONE, TURNS_ALONE
+    while turn >= first + count:
+        first, count = first + count, 2 * count
+    return first, first + count - 1

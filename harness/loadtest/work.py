@@ -72,6 +72,21 @@ class Session:
                 await self.clock.sleep(think_s)
 
 
+@dataclass(frozen=True, slots=True)
+class OpeningOnly:
+    """The first prompt of a unit, as if its call failed."""
+
+    unit: Work
+
+    async def play(self, send: SendPrompt, due_at: float) -> None:
+        """See Work."""
+
+        async def send_and_end(prompt: Prompt, due_at: float, session: int | None, turn: int) -> None:
+            await send(prompt, due_at, session, turn)
+
+        await self.unit.play(send_and_end, due_at)
+
+
 def single_requests(prompts: Iterable[Prompt]) -> Iterator[Work]:
     """Yields a unit for each prompt."""
     return map(SingleRequest, prompts)

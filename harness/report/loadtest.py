@@ -102,12 +102,13 @@ def _distribution_cells(values: Distribution) -> tuple[str, ...]:
 
 
 def turn_rows(level: LevelResult) -> Iterator[tuple[str, ...]]:
-    """Yields the lines of the third table, which sessions have: a line for each turn of their games."""
+    """Yields the lines of the third table, which sessions have: a line for each turn of their games, or for
+    several late ones."""
     for turn in level.figures.by_turn if level.figures is not None else ():
         ttft = turn.ttft_s
         yield (
             load_text(level),
-            f"{turn.turn + 1}",
+            f"{turn.turn + 1}" if turn.turn == turn.last else f"{turn.turn + 1}-{turn.last + 1}",
             f"{ttft.n}",
             *map(seconds, (ttft.mean, ttft.p50, ttft.p90, ttft.p99)),
             number(turn.prompt_tokens.mean),
@@ -240,7 +241,7 @@ def print_dry_run(plan: Sequence[DryRun], console: Console) -> None:
 def dry_run_text(one: DryRun) -> str:
     if one.requests is None:
         return "The number of requests is not known beforehand: a search chooses the levels, or time bounds the stages."
-    words = f"{one.requests} {one.unit} in all, {one.warm_up} more before the first stage"
+    words = f"{one.requests} {one.unit} in all, and {one.warm_up} requests before the first stage"
     if one.prompt_tokens is not None and one.output_tokens is not None:
         words += f"; about {one.prompt_tokens:,.0f} prompt tokens and at most {one.output_tokens:,.0f} output tokens"
     cost = "no price is known" if one.cost_usd is None else f"at most about {one.cost_usd:.4f} US dollars"

@@ -131,6 +131,7 @@ def _turn(turn: Mapping[str, object]) -> dict[str, object]:
     """Returns what the page shows of a turn of sessions."""
     return {
         "turn": turn.get("turn"),
+        "last": turn.get("last"),
         "ttft_s": _quantiles(turn, "ttft_s"),
         "prompt_tokens": _part(turn, "prompt_tokens").get("mean"),
         "cached_share": turn.get("cached_share"),

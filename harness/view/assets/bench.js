@@ -65,7 +65,7 @@ const turnTable = (run, place) => {
   return table({
     id: `bench-turns-${place}`, label: `turns of ${run.method}`, rows, columns: [
       { key: "load", label: "load", value: (one) => one.stage.level, cell: (one) => loadOf(one.stage) },
-      { key: "turn", label: "turn", value: (one) => one.turn, cell: (one) => count(one.turn + 1) },
+      { key: "turn", label: "turn", value: (one) => one.turn, cell: (one) => (one.last > one.turn ? `${one.turn + 1}–${one.last + 1}` : count(one.turn + 1)) },
       { key: "n", label: "n", word: "n", value: (one) => one.ttft_s.n, cell: (one) => count(one.ttft_s.n ?? null) },
       { key: "ttft", label: "TTFT", word: "TTFT", value: (one) => one.ttft_s.mean, cell: withN("ttft_s", "mean") },
       { key: "ttft50", label: "p50", value: (one) => one.ttft_s.p50, cell: withN("ttft_s", "p50") },

@@ -10,7 +10,14 @@ import pytest
 from harness.loadtest.client_cost import ClientCost
 from harness.loadtest.generator import StageLoad, TimedRequest
 from harness.loadtest.load_profile import Stage
-from harness.loadtest.metrics import MeasuredStage, Objective, StageResult, metrics_of, summarise_stage
+from harness.loadtest.metrics import (
+    MeasuredStage,
+    Objective,
+    StageResult,
+    metrics_of,
+    summarise_stage,
+    turns_with,
+)
 from harness.loadtest.steady_window import SteadyWindow, steady_window
 
 OBJECTIVE = Objective(ttft_s=1.0, e2e_s=3.0)
@@ -190,3 +197,6 @@ def test_turns_of_sessions_are_apart() -> None:
     assert [(one.turn, one.cached_share) for one in figures.by_turn] == [(0, 0.0), (1, 0.8)]
     assert [one.ttft_s.mean for one in figures.by_turn] == pytest.approx([0.4, 0.1])
     assert figures.cached_share == 0.4
+    assert [turns_with(turn) for turn in (0, 9, 10, 19, 20, 39, 40, 250)] == [
+        (0, 0), (9, 9), (10, 19), (10, 19), (20, 39), (20, 39), (40, 79), (160, 319),
+    ]  # fmt: skip
