@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import anyio
 import pytest
 
+from backends.local.local_server import LocalServer
 from harness.access.engine_servers import EngineServers, engine_users, load_reader
 from harness.config.load import parse_sweep
 from harness.core.clock import RealClock
 from harness.core.records import EngineSample, Record
 from harness.limits.gate import Gate, GateLimits
 from tests.world import Rows
+
+if TYPE_CHECKING:
+    from anyio.abc import Process
 
 PAGE = (Path(__file__).parents[2] / "backends" / "local" / "load_pages" / "vllm.txt").read_bytes()
 
@@ -141,3 +147,35 @@ def test_an_engine_serves_the_stated_name_or_that_of_the_model() -> None:
         tuple(users): server.served_name for (server, _), users in engine_users(spec.methods(), str).items()
     }
     assert names == {("m/a",): "m", ("m/b",): "other"}
+
+
+def test_a_started_server_is_asked_for_its_load_if_it_has_metrics(tmp_path: Path) -> None:
+    """At its own address, which no sweep names; an engine without metrics is not asked."""
+    engine = 'engine = { kind = "vllm", weights = "w" }\n'
+    spec = parse_sweep(
+        sweep(f"[models.m.methods.a]\n{engine}[models.m.methods.b]\n{engine}"),
+        source="s.toml",
+        known_games=["taboo"],
+    )
+    servers = EngineServers(
+        methods=spec.methods(),
+        store=tmp_path / "s.duckdb",
+        run_id="1",
+        clock=RealClock(),
+        sink=Rows(),
+        notify=print,
+        weights=str,
+    )
+    server = LocalServer(
+        port=9,
+        base_url="http://127.0.0.1:9/v1",
+        served_name="m",
+        load_path="/metrics",
+        seqs_max=1,
+        facts={},
+        log=tmp_path / "log",
+        process=cast("Process", None),  # it is not asked
+    )
+    servers.started.update({"m/a": server, "m/b": replace(server, load_path=None)})
+    assert servers.reporting_url("m/a") == "http://127.0.0.1:9/v1"
+    assert servers.reporting_url("m/b") is None

@@ -11,9 +11,10 @@ import pytest
 
 from backends.dialects.providers import PROVIDERS
 from backends.local.local_server import LocalServer
-from harness.access.methods import access_method, prices, request_json, resolved
+from harness.access.methods import access_method, method_of_provider, prices, request_json, resolved
 from harness.config.load import parse_sweep
 from harness.config.sweep import MethodPart
+from harness.config.template import NewMethod
 from harness.core.errors import SpecError
 from harness.core.vocabulary import AccessMethod, Prices, Sampling
 
@@ -54,6 +55,20 @@ def test_a_providers_name_is_enough(name: str) -> None:
     assert (one.base_url, one.dialect, one.key_env) == (row.base_url, row.dialect, row.key_env)
     assert one.base_url is not None
     assert one.base_url.startswith(("https://", "http://127.0.0.1:"))
+
+
+def test_a_provider_of_init_becomes_a_method_if_it_has_one_address() -> None:
+    """With the variable of its key. An unknown name, and a provider with many addresses, are refused."""
+    assert method_of_provider("groq") == NewMethod("groq", "provider:groq", "GROQ_API_KEY", router=False)
+    with pytest.raises(SpecError, match="'grok': is not a provider that lightbulb knows"):
+        method_of_provider("grok")
+    with pytest.raises(SpecError, match="'azure': each user has a different address there"):
+        method_of_provider("azure")
+
+
+def test_a_misspelt_dialect_gets_a_suggestion(tmp_path: Path) -> None:
+    text = problems(tmp_path, 'base_url = "https://a.example"\ndialect = "openai_chatt"\n')
+    assert 'no such dialect; did you mean "openai_chat"' in text
 
 
 def test_a_key_goes_to_its_provider_and_nowhere_else_unasked() -> None:
