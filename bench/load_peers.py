@@ -21,6 +21,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from itertools import cycle, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -45,6 +46,7 @@ from harness.loadtest.lengths import LengthDistribution
 from harness.loadtest.load_profile import LoadProfile
 from harness.loadtest.loadtest_sweep import LoadTestPlan, loadtest_sweep
 from harness.loadtest.metrics import Objective
+from harness.loadtest.prompts import read_prompts, repeat_shuffled
 from harness.loadtest.traffic import TrafficSettings
 
 GUIDELLM = ("guidellm==0.8.1",)
@@ -149,7 +151,7 @@ def generator(kind: str, python: Path, job: Job) -> Iterator[Run]:
             process.kill()
 
 
-def our_run(job: Job, output_tokens: int) -> Callable[[int], Any]:
+def our_run(job: Job, prompts: Path, output_tokens: int) -> Callable[[int], Any]:
     """Returns a function that does the same with `lightbulb bench`, as the command does it."""
     text = SWEEP.format(name=SERVED_NAME, url=job.url)
     spec = parse_sweep(text, source="bench", known_games=list(GAMES))
@@ -162,7 +164,7 @@ def our_run(job: Job, output_tokens: int) -> Callable[[int], Any]:
             profile=LoadProfile(requests=requests, warm_up_s=0.0, cool_down_s=0.0),
             objective=Objective(),
             traffic=TrafficSettings(
-                prompts=job.prompts,
+                prompts=prompts,
                 output_tokens=LengthDistribution(mean=output_tokens),
                 ignore_eos=job.ignore_eos,
             ),
@@ -251,16 +253,19 @@ def interval(ratios: Sequence[float]) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def write_prompts(file: Path, requests: int, output_tokens: int) -> None:
-    """Writes the prompts of the games, again and again, one on each line."""
+def write_prompts(ours: Path, theirs: Path, requests: int, output_tokens: int) -> None:
+    """Writes the prompts of the games, again and again, one on each line.
+
+    ours, theirs   two files: `lightbulb bench` shuffles its prompts, and theirs have that order"""
     text = SWEEP.format(name=SERVED_NAME, url="http://127.0.0.1:1/v1")
     spec = parse_sweep(text, source="bench", known_games=list(GAMES))
-    prompts = game_prompts(game_sets(spec, file), spec.seed)
-    with file.open("w", encoding="utf-8") as lines:
-        for number in range(requests):
-            text = "\n".join(message.text for message in prompts[number % len(prompts)].messages)
-            line = {"prompt": text, "output_tokens": output_tokens, "output_tokens_count": output_tokens}
-            lines.write(json.dumps(line) + "\n")
+    prompts = cycle(game_prompts(game_sets(spec, ours), spec.seed))
+    texts = ["\n".join(message.text for message in one.messages) for one in islice(prompts, requests)]
+    ours.write_text("".join(json.dumps({"prompt": text}) + "\n" for text in texts), encoding="utf-8")
+    order = repeat_shuffled(read_prompts(ours, tokens_max=output_tokens), seed=spec.seed)
+    lengths = {"output_tokens": output_tokens, "output_tokens_count": output_tokens}
+    lines = [{"prompt": one.messages[0].text, **lengths} for one in islice(order, requests)]
+    theirs.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
 
 
 @contextmanager
@@ -282,19 +287,19 @@ async def measure(chosen: argparse.Namespace, folder: Path) -> None:
         pythons["guidellm"] = environment("guidellm", GUIDELLM)
     if chosen.peer == "guidellm":
         del pythons["vllm bench serve"]
-    prompts = folder / "prompts.jsonl"
-    write_prompts(prompts, chosen.requests, chosen.output_tokens)
+    prompts, theirs_file = folder / "prompts.jsonl", folder / "theirs.jsonl"
+    write_prompts(prompts, theirs_file, chosen.requests, chosen.output_tokens)
 
     async def with_server(url: str, tokenizer: Path) -> None:
         job = Job(
             url=url,
-            prompts=prompts,
+            prompts=theirs_file,
             in_flight=chosen.in_flight,
             ignore_eos=True,
             tokenizer=tokenizer,
             folder=folder,
         )
-        ours = our_run(job, chosen.output_tokens)
+        ours = our_run(job, prompts, chosen.output_tokens)
         for name, python in pythons.items():
             with generator(name.split()[0], python, job) as theirs:
                 await compare(name, ours, theirs, chosen.requests, chosen.rounds)
@@ -320,15 +325,16 @@ def main() -> None:
     )
     parser.add_argument("server", choices=("vllm", "emulator"))
     parser.add_argument("--peer", choices=("vllm", "guidellm", "both"), default="both")
-    parser.add_argument("--requests", type=int, help="of each run; 48 for vLLM, 2000 for the emulator")
-    parser.add_argument("--in-flight", type=int, default=16)
+    parser.add_argument("--requests", type=int, help="of each run; 32 for vLLM, 2000 for the emulator")
+    parser.add_argument("--in-flight", type=int, help="8 for vLLM, 16 for the emulator")
     parser.add_argument("--output-tokens", type=int, default=16, help="of each reply")
     parser.add_argument("--rounds", type=int, default=5, help="pairs")
     parser.add_argument(
         "--dtype", default="float32", help="bfloat16 is slow on processors that have to imitate it"
     )
     chosen = parser.parse_args()
-    chosen.requests = chosen.requests or (48 if chosen.server == "vllm" else 2000)
+    chosen.requests = chosen.requests or (32 if chosen.server == "vllm" else 2000)
+    chosen.in_flight = chosen.in_flight or (8 if chosen.server == "vllm" else 16)
     with TemporaryDirectory() as name:
         anyio.run(measure, chosen, Path(name), backend_options={"use_uvloop": True})
 
