@@ -18,17 +18,24 @@ CHARACTERS_A_TOKEN = 4  # of English text, roughly
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedStage:
+    """A stage and how long it sends requests. seconds: None where the server decides it."""
+
+    stage: Stage
+    seconds: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DryRun:
     """One method's stages.
 
-    stages   with their seconds; None where the server decides them
     unit     "requests" or "games"
     requests, prompt_tokens   of all stages; None: not known beforehand
     output_tokens, cost_usd   the same, at most
     warm_up  requests before the first stage"""
 
     method: str
-    stages: tuple[tuple[Stage, float | None], ...]
+    stages: tuple[PlannedStage, ...]
     unit: str
     requests: int | None
     prompt_tokens: float | None
@@ -43,8 +50,8 @@ def dry_run(spec: SweepSpec, plan: LoadTestPlan, context: RunContext) -> tuple[D
     raises  SpecError for a plan that cannot be played"""
     chosen = restricted(spec, plan)
     lengths = _mean_lengths(chosen, plan, context)
-    stages = tuple((stage, stage.offering_s) for stage in plan.stages())
-    bounds = [stage.requests for stage, _ in stages]
+    stages = tuple(PlannedStage(stage=stage, seconds=stage.offering_s) for stage in plan.stages())
+    bounds = [one.stage.requests for one in stages]
     known = [one for one in bounds if one is not None]
     requests = sum(known) if known and len(known) == len(bounds) else None
     runs = []

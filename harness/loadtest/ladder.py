@@ -4,8 +4,8 @@ Knows how to play a stage only as a function."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from harness.loadtest.level_search import Highest, Knee, knee_of, search_highest, search_knee
@@ -37,6 +37,7 @@ class LevelGoal:
 class MethodLoadTest:
     """One method's stages and levels.
 
+    facts      what was measured: model, server, engine, sweep, load, host; empty where nobody asks
     knee       the least concurrency that reaches nine tenths of the best throughput; None if not reached
     rising_at  the highest concurrency, where throughput still rises
     highest    the highest level that kept the goal of a search
@@ -50,6 +51,7 @@ class MethodLoadTest:
     rising_at: float | None
     highest: Highest | None
     stopped: str | None
+    facts: Mapping[str, object] = field(default_factory=dict)
 
 
 class Ladder:

@@ -20,6 +20,7 @@ from harness.access.game_sets import game_sets, warm_up
 from harness.config.episode_plans import GameSet
 from harness.config.problems import suggest
 from harness.config.sweep import MethodPart, SweepSpec
+from harness.core.bench_records import BenchRun
 from harness.core.errors import CallError, SpecError
 from harness.core.protocols import Backend
 from harness.core.seeds import stream
@@ -36,7 +37,7 @@ from harness.loadtest.prompts import (
     token_scale,
     words_prompt,
 )
-from harness.loadtest.run_facts import load_facts, run_row
+from harness.loadtest.run_facts import facts_of, load_facts, run_row
 from harness.loadtest.stage_player import StagePlayer
 from harness.loadtest.trace import RecordedRequest, read_trace
 from harness.loadtest.traffic import Source, TrafficSettings, work_of
@@ -169,27 +170,8 @@ class _Bench:
         """Plays the stages of one method."""
         plan, clock, route = self.plan, self.connector.clock, self.live.routes[name]
         source = await self._source(name, route.backend)
-        facts = load_facts(
-            plan.profile,
-            plan.traffic,
-            plan.objective,
-            stream=plan.stream,
-            distinct_prompts=len({prompt.messages for prompt in source.prompts}),
-        )
-        attached = name in self.live.wired and name not in self.live.servers.started
-        reported = await self.live.wired[name].server_facts() if attached else {}
-        await self.writer.put(
-            run_row(
-                self.run_id,
-                name,
-                self.spec,
-                self.live,
-                load=facts,
-                reported=reported,
-                label=plan.label,
-                wall_s=clock.wall(),
-            )
-        )
+        row = await self._run_row(name, source)
+        await self.writer.put(row)
         url = self.live.servers.reporting_url(name)
         player = StagePlayer(
             method=name,
@@ -215,7 +197,29 @@ class _Bench:
         found = ladder.result(name, self.run_id, highest)
         if found.stopped is not None:
             self.context.notify(f"{name}: stopped: {found.stopped}")
-        return found
+        return dataclasses.replace(found, facts=facts_of(row))
+
+    async def _run_row(self, name: str, source: Source) -> BenchRun:
+        """Returns what is measured; asks a server that this run did not start for its version."""
+        plan = self.plan
+        load = load_facts(
+            plan.profile,
+            plan.traffic,
+            plan.objective,
+            stream=plan.stream,
+            distinct_prompts=len({prompt.messages for prompt in source.prompts}),
+        )
+        attached = name in self.live.wired and name not in self.live.servers.started
+        return run_row(
+            self.run_id,
+            name,
+            self.spec,
+            self.live,
+            load=load,
+            reported=await self.live.wired[name].server_facts() if attached else {},
+            label=plan.label,
+            wall_s=self.connector.clock.wall(),
+        )
 
     async def _source(self, name: str, backend: Backend) -> Source:
         traffic, clock, seed = self.plan.traffic, self.connector.clock, self.spec.seed

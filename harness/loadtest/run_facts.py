@@ -52,6 +52,18 @@ def run_row(
     )
 
 
+def facts_of(row: BenchRun) -> dict[str, object]:
+    """Returns the row's fields as plain data, without the sweep file; a field of JSON has no suffix."""
+    facts: dict[str, object] = {}
+    for name, value in row._asdict().items():
+        if name.endswith("_json") and value is not None:
+            facts[name.removesuffix("_json")] = json.loads(value)
+        elif name not in ("run_id", "method"):
+            facts[name.removesuffix("_json")] = value
+    del facts["spec"]
+    return facts
+
+
 def load_facts(
     profile: LoadProfile,
     traffic: TrafficSettings,

@@ -226,12 +226,12 @@ def print_dry_run(plan: Sequence[DryRun], console: Console) -> None:
         console.print(Text(one.method, style="bold"))
         rows = [
             (
-                stage.load,
-                f"{stage.repeat + 1}",
-                MISSING if stage.requests is None else f"{stage.requests}",
-                MISSING if took is None else seconds(took),
+                planned.stage.load,
+                f"{planned.stage.repeat + 1}",
+                MISSING if planned.stage.requests is None else f"{planned.stage.requests}",
+                MISSING if planned.seconds is None else seconds(planned.seconds),
             )
-            for stage, took in one.stages
+            for planned in one.stages
         ]
         if rows:
             console.print(table(("load", "repeat", one.unit, "time"), rows))

@@ -127,6 +127,9 @@ def test_rates_alone_play_no_closed_loop(base_url: str, tmp_path: Path) -> None:
             "SELECT method, label, profile_json, host_json FROM bench_runs"
         ).fetchall()
         assert (method, label) == ("m/far", "even")
+        assert found["facts"]["profile"] == json.loads(facts)
+        assert found["facts"]["host"] == json.loads(host)
+        assert (found["facts"]["base_url"], found["facts"]["label"]) == (base_url, "even")
         assert json.loads(facts)["profile"]["arrivals"] == "constant"
         assert json.loads(host)["processors"] >= 1
         assert connection.execute(
@@ -300,7 +303,7 @@ def test_a_dry_run_sends_nothing(tmp_path: Path) -> None:
     assert ended.returncode == 0, ended.stderr
     (plan,) = json.loads(ended.stdout)
     assert plan["requests"] == 150
-    assert [took for _, took in plan["stages"]] == [None, None, 10.0]
+    assert [planned["seconds"] for planned in plan["stages"]] == [None, None, 10.0]
     assert plan["cost_usd"] == pytest.approx(
         (plan["prompt_tokens"] + 2 * plan["output_tokens"]) / 1e6, rel=1e-3
     )
