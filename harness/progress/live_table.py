@@ -52,8 +52,7 @@ async def live(progress: Progress, *, clock: Clock, console: Console | None = No
 def drawing(snapshot: ProgressSnapshot, *, width: int, height: int) -> Group:
     """Returns the snapshot as lines that fit into a window of this size."""
     below = [Text(one.line(width), style=STYLES[one.kind]) for one in list(trouble(snapshot))[:TROUBLE_LINES]]
-    scores = score_line(snapshot) if snapshot.games else ""
-    if scores and len(scores) <= width:
+    if scores := score_line(snapshot, width):
         below.append(Text(scores))
     below.append(Text(harness_line(snapshot, width), style="dim"))
     rows = max(3, height - len(below) - 2)

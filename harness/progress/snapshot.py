@@ -72,13 +72,15 @@ class LaneSnapshot:
 class GameSnapshot:
     """One model's results in one game, in all runs.
 
-    points   mean score by access method; an aborted episode counts 0
-    spread   the largest mean less the smallest; None: there is only one"""
+    points    mean score by access method; an aborted episode counts 0
+    spread    the largest mean less the smallest; None: there is only one
+    episodes  that have ended, of all its access methods"""
 
     model: str
     game: str
     points: Mapping[str, float]
     spread: float | None
+    episodes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

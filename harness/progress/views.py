@@ -13,7 +13,7 @@ from harness.core.vocabulary import model_of
 from harness.limits.gate import Gate, GateStatistics
 from harness.progress.end_estimate import EndEstimator
 from harness.progress.event_loop_delay import DelayMonitor
-from harness.progress.meters import Meters
+from harness.progress.meters import Meters, ScoreSum
 from harness.progress.snapshot import GameSnapshot, LaneSnapshot, ProgressSnapshot
 from harness.progress.time_left import TimeLeft
 from harness.progress.words import plain_lines, trouble
@@ -143,18 +143,22 @@ class Progress:
         )
 
     def _games(self) -> tuple[GameSnapshot, ...]:
-        means: dict[tuple[str, str], dict[str, float]] = {}
+        by_game: dict[tuple[str, str], dict[str, ScoreSum]] = {}
         for (method, game), scores in sorted(self._meters.scores.items()):
-            means.setdefault((model_of(method), game), {})[method] = scores.total / scores.episodes
-        return tuple(
-            GameSnapshot(
-                model=model,
-                game=game,
-                points=by_method,
-                spread=max(by_method.values()) - min(by_method.values()) if len(by_method) > 1 else None,
-            )
-            for (model, game), by_method in sorted(means.items())
-        )
+            by_game.setdefault((model_of(method), game), {})[method] = scores
+        return tuple(_game(model, game, scores) for (model, game), scores in sorted(by_game.items()))
+
+
+def _game(model: str, game: str, scores: Mapping[str, ScoreSum]) -> GameSnapshot:
+    """Returns the results of a model, given by access method."""
+    means = {method: one.total / one.episodes for method, one in scores.items()}
+    return GameSnapshot(
+        model=model,
+        game=game,
+        points=means,
+        spread=max(means.values()) - min(means.values()) if len(means) > 1 else None,
+        episodes=sum(one.episodes for one in scores.values()),
+    )
 
 
 def _later(time_left: TimeLeft | None, seconds: float) -> TimeLeft | None:

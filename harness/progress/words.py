@@ -10,12 +10,13 @@ from datetime import datetime
 
 from harness.core.short_texts import clock_duration, cut_end, middle_cut
 from harness.progress.meters import ErrorCount
-from harness.progress.snapshot import LaneSnapshot, ProgressSnapshot
+from harness.progress.snapshot import GameSnapshot, LaneSnapshot, ProgressSnapshot
 
 PAUSE_SHOWN_S = 5.0  # shorter ones are over before they are read
 HALF_DAY_S = 43_200.0
 ERROR_TEXT = 120  # characters of a provider's words
 NAMES_SHOWN = 2  # of the methods that share a gate
+GAMES_SHOWN = 8  # in the line of mean scores: one line of a log stays readable
 
 
 def plain_lines(snapshot: ProgressSnapshot) -> list[str]:
@@ -200,22 +201,33 @@ def gate_name(methods: str) -> str:
     return f"{shown} and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else shown
 
 
-def score_line(snapshot: ProgressSnapshot) -> str:
-    """Returns each game's mean score over the access methods and, once all plays have ended, their spread.
+def score_line(snapshot: ProgressSnapshot, width: int | None = None) -> str:
+    """Returns the mean scores of the games with the most ended episodes, and how many other games there are.
 
-    Before, short plays have ended and long ones have not, in unequal numbers: a spread would compare
-    these."""
+    A mean is over the access methods; once all plays have ended, their spread stands beside it. Before, short
+    plays have ended and long ones have not, in unequal numbers: a spread would compare these.
+
+    width   fewer games are shown where the line would be longer; empty if not even one fits"""
     unfinished = any(lane.done < lane.planned for lane in snapshot.methods)
-    texts = []
-    for game in snapshot.games:
-        spread = (
-            ""
-            if game.spread is None or unfinished
-            else f" (spread {game.spread:.1f} over {len(game.points)} access methods)"
-        )
-        texts.append(f"{game.model} {game.game} {sum(game.points.values()) / len(game.points):.1f}{spread}")
     so_far = " so far (no fair sample: short episodes end first)" if unfinished else ""
-    return f"mean scores{so_far}: {'; '.join(texts)}"
+    by_episodes = sorted(snapshot.games, key=lambda game: -game.episodes)
+    for count in range(min(GAMES_SHOWN, len(by_episodes)), 0, -1):
+        texts = [_game_score(game, unfinished) for game in snapshot.games if game in by_episodes[:count]]
+        others = len(snapshot.games) - count
+        more = f"; and {others} more" if others else ""
+        line = f"mean scores{so_far}: {'; '.join(texts)}{more}"
+        if width is None or len(line) <= width:
+            return line
+    return ""
+
+
+def _game_score(game: GameSnapshot, unfinished: bool) -> str:
+    spread = (
+        ""
+        if game.spread is None or unfinished
+        else f" (spread {game.spread:.1f} over {len(game.points)} access methods)"
+    )
+    return f"{game.model} {game.game} {sum(game.points.values()) / len(game.points):.1f}{spread}"
 
 
 def harness_line(snapshot: ProgressSnapshot, width: int | None = None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from dataclasses import replace
 
 import anyio
@@ -197,6 +198,32 @@ def test_the_spread_of_scores_waits_for_the_end() -> None:
 
     assert run(scenario).endswith("over 2 access methods)")
     assert run(scenario).startswith("mean scores: m g ")
+
+
+def test_many_games_leave_the_line_of_scores_readable() -> None:
+    """The games with the most ended episodes, in their order, and the number of the others; in a window as
+    many as fit, and no line where none does."""
+
+    async def scenario() -> list[str]:
+        snapshot = watching(Rows(), LoopClock())[1].snapshot()
+        (game,) = snapshot.games
+        games = tuple(replace(game, game=f"g{number}", episodes=number % 100) for number in range(170))
+        many = replace(snapshot, games=games)
+        return [
+            score_line(many),
+            score_line(many, 100),
+            score_line(many, 60),
+            score_line(replace(many, games=())),
+        ]
+
+    whole, narrow, narrower, without = run(scenario)
+    assert len(whole) < 200
+    assert re.findall(r" g(\d+) ", whole) == [str(number) for number in range(92, 100)]
+    assert whole.endswith("; and 162 more")
+    assert len(narrow) <= 100
+    assert re.findall(r" g(\d+) ", narrow) == ["98", "99"]
+    assert narrow.endswith("; and 168 more")
+    assert (narrower, without) == ("", "")
 
 
 def test_lines_table_and_events_show_the_same() -> None:
