@@ -3,15 +3,16 @@ estimated interval, and how far the estimate is off.
 
 python -m bench.eta [--seeds 5]
 
-Five kinds of sweeps: long episodes beside short ones, calls that hang for a minute, a quota, thirty access
-methods at three shared gates, and slow calls with errors. The lengths that the estimate expects at the start
-are 15 % off."""
+Six kinds of sweeps: long episodes beside short ones, calls that hang for a minute, a quota, thirty access
+methods at three shared gates, slow calls with errors, and a few episodes that are a hundred times as
+long as expected, up to their limit of turns. The lengths that the estimate expects at the start are otherwise
+15 % off."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import exp
 from random import Random
 from statistics import median
@@ -46,6 +47,8 @@ class EtaCase:
     turns        draws how long an episode of a game is
     latency_s    draws how long a call takes
     errors       share of calls that fail with HTTP 500
+    expected     draws how long an episode is expected to be; None: as `turns`
+    turn_limits  game -> turns after which an episode ends at the latest, as the estimate knows it
     gates        limits of each gate; the methods are dealt to them"""
 
     name: str
@@ -55,6 +58,8 @@ class EtaCase:
     gates: Sequence[GateLimits]
     methods: int = 1
     errors: float = 0.0
+    expected: Callable[[str, Random], int] | None = None
+    turn_limits: Mapping[str, int | None] = field(default_factory=dict)
 
 
 def _turns(game: str, chance: Random) -> int:
@@ -107,6 +112,15 @@ CASES = (
         gates=[GateLimits(concurrency=12)],
         errors=0.03,
     ),
+    EtaCase(
+        name="no end until a limit",
+        episodes={"short": 120, "long": 3},
+        turns=lambda game, chance: _turns(game, chance) if game == "short" else 400,
+        latency_s=_lognormal(1.0, 0.5),
+        gates=[GateLimits(concurrency=8)],
+        expected=lambda game, chance: _turns("short", chance),
+        turn_limits={"long": 400},
+    ),
 )
 
 
@@ -158,9 +172,11 @@ async def _played(case: EtaCase, seed: int) -> list[Moment]:
     ]
     names = [f"m{number}/a" for number in range(case.methods)]
     gate_of = {name: gates[number % len(gates)] for number, name in enumerate(names)}
-    turns = EpisodeTurns(dict.fromkeys(names, case.episodes))
+    turns = EpisodeTurns(dict.fromkeys(names, case.episodes), turn_limits=case.turn_limits)
     for game in case.episodes:
-        turns.expect(game, [round(EXPECTED_OFF * case.turns(game, chance)) for _ in range(12)])
+        turns.expect(
+            game, [round(EXPECTED_OFF * (case.expected or case.turns)(game, chance)) for _ in range(12)]
+        )
     meters = Meters(rows, clock, scores={}, turns=turns)
     routes = {
         name: Route(method=method(name), gate=gate, backend=_Provider(case, clock, chance))

@@ -256,7 +256,8 @@ def _mentioned_move(messages: Sequence[Message], seed: int) -> str:
 
 
 def every(checkout: Path) -> None:
-    """Plays one item of each game in one sweep, by bots without meaning; prints how the plays ended."""
+    """Plays one item of each game in one sweep, by bots without meaning; prints how the plays ended, the
+    time, the memory of our process and the size of the store."""
     rows = [row for row in (*clembench_listed(checkout), *textarena_listed()) if row.plays]
     text = ['name = "every"', "[models.m.methods.bots]", "bots = {}"]
     for row in rows:
@@ -265,7 +266,13 @@ def every(checkout: Path) -> None:
     with TemporaryDirectory() as folder:
         sweep = Path(folder, "every.toml")
         sweep.write_text("\n".join(text), encoding="utf-8")
-        subprocess.run([sys.executable, "-m", "harness", "run", str(sweep)], check=False)
+        began_s, peak_kib = time.perf_counter(), 0
+        with subprocess.Popen([sys.executable, "-m", "harness", "run", str(sweep)]) as run:
+            while run.poll() is None:
+                peak_kib = _peak_kib(run.pid) or peak_kib
+                time.sleep(0.5)
+        took_s = time.perf_counter() - began_s
+        size_mib = sweep.with_suffix(".duckdb").stat().st_size / 2**20
         query = "SELECT game, status, coalesce(outcome, reason), turns FROM episodes ORDER BY game"
         with open_to_read(sweep.with_suffix(".duckdb")) as connection:
             played = connection.execute(query).fetchall()
@@ -273,6 +280,16 @@ def every(checkout: Path) -> None:
         print(f"{game}: {status}, {end}, {turns} turns")
     ends = Counter(f"{status} {end}" if status == "finished" else status for _, status, end, _ in played)
     print(f"{len(played)} of {len(rows)} games ended: {dict(ends)}")
+    print(f"{took_s:.0f} s; {peak_kib / 1024:,.0f} MiB of memory at most; the store has {size_mib:,.0f} MiB")
+
+
+def _peak_kib(process: int) -> int | None:
+    """Returns the most memory that a process has taken so far; None if it has ended."""
+    try:
+        found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process}/status").read_text("ascii"))
+    except OSError:
+        return None
+    return int(found[1]) if found else None
 
 
 # --- speed and cost -------------------------------------------------------------------------------------

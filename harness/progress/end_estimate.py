@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from harness.core.protocols import Clock
@@ -134,6 +134,9 @@ class EndEstimator:
             places = pace.window if pace else 1
             left = {lane.name: self._turns.left(lane.name, side_by_side=places) for lane in sharing}
             turns |= {name: one.mean for name, one in left.items()}
+            if pace is not None and (fresh := sum(one.never_begun for one in left.values())):
+                playing = sum(one.episodes for one in left.values()) - fresh
+                pace = replace(pace, playing=max(1, playing))
             gates.append(self._of_gate(left, pace, lanes))
             if pace is not None:
                 slow += _slow(sharing, pace, now_s, sent_times)
@@ -172,6 +175,7 @@ class EndEstimator:
         turn_s = sorted(seconds for one in traffic for seconds in one.turn_s)
         if not turn_s:
             return None
+        games_s = [seconds for one in traffic for seconds in one.game_s]
         ages_s = [now_s - sent_s for method in methods for sent_s in sent_times.get(method, ())]
         slow_s = SLOW_TIMES * turn_s[int(0.95 * len(turn_s))]
         # a slow call counts as one that takes as long again: the answered ones alone look too fast
@@ -184,6 +188,7 @@ class EndEstimator:
         return GatePace(
             window=statistics.window if statistics is not None else len(lanes),
             turn_s=turn_s,
+            game_s=sum(games_s) / max(1, len(games_s)),
             a_second=history.a_second(),
             quota_a_second=self._quota(gate, methods, calls / max(1, answered)) if gate else None,
             pause_s=statistics.pause_s if statistics is not None else 0.0,

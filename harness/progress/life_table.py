@@ -15,6 +15,8 @@ from itertools import accumulate
 PRIOR_PLAYS = 4.0  # plays that the more general estimate counts as: few, so that real plays soon decide
 HAZARD_UNKNOWN = 0.2  # while no play is known at all: some five turns
 TAIL_TURNS = 40  # beyond the longest play: less than 1 in 5,000 plays goes further
+OUTLIVED_TIMES = 1.5  # a play that is so much longer than any that ended says that those say nothing of it
+OUTLIVED_REST = 19.0  # of its length: 95 of 100 such plays end within that
 
 
 @dataclass(slots=True)
@@ -53,6 +55,12 @@ class LifeTable:
     def plays(self) -> int:
         """Returns how many plays have ended."""
         return sum(self.ended)
+
+    @property
+    def longest(self) -> int:
+        """Returns the turns of the longest play that has ended, here or in the more general estimate."""
+        here = next((turn for turn in range(len(self.ended) - 1, 0, -1) if self.ended[turn]), 0)
+        return max(here, self.behind.longest) if self.behind is not None else here
 
     def hazards(self) -> list[float]:
         """Returns the share of the plays that end at each turn, from turn 1; the last one holds beyond it.
@@ -107,6 +115,19 @@ class Remainder:
         fresh = self.survival(0)
         beyond = list(accumulate(reversed(fresh)))[::-1]
         return [value / beyond[0] for value in beyond]
+
+
+def outlived_survival(turns: int, turns_max: int | None) -> list[float]:
+    """Returns the probability that a play which has outlived all others takes more than 0, 1, 2, ... further
+    turns.
+
+    Nothing is known of such a play but its length so far. Met at a random moment of its life, it has more
+    than k turns before it with probability turns / (turns + k): in the median as many as behind it (Gott
+    1993, Nature 363:315).
+
+    turns_max   turns after which it ends at the latest; None: not known"""
+    rest = OUTLIVED_REST * turns if turns_max is None else turns_max - turns
+    return [turns / (turns + further) for further in range(max(1, round(rest)))]
 
 
 def longest(survivals: Sequence[tuple[float, Sequence[float]]]) -> list[float]:

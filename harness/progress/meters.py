@@ -58,7 +58,8 @@ class Traffic:
     answered   calls that brought a reply: one for each turn
     tokens     as far as the provider reports them
     cost_usd   None: no cost is known of any call
-    turn_s     how long the last turns took on the wire, their failed tries included"""
+    turn_s     how long the last turns took on the wire, their failed tries included
+    game_s     how long the game took before the last turns, from a reply to its next ask"""
 
     calls: int = 0
     errors: int = 0
@@ -67,6 +68,7 @@ class Traffic:
     requests: MinuteSum = field(default_factory=MinuteSum)
     tokens: MinuteSum = field(default_factory=MinuteSum)
     turn_s: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT_TURNS))
+    game_s: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT_TURNS))
     _failed_s: dict[tuple[str, int], float] = field(default_factory=dict)
     _kinds: Counter[tuple[str, int | None]] = field(default_factory=Counter)
     _last: CallRecord | None = None
@@ -126,6 +128,7 @@ class Meters:
         self._began_s = clock.now()
         self.traffic: dict[str, Traffic] = {}
         self.scores: dict[tuple[str, str], ScoreSum] = dict(scores)
+        self._answered_s: dict[str, float] = {}  # open episode -> when its last reply came
 
     async def put(self, *records: Record) -> None:
         """See RecordSink."""
@@ -160,6 +163,11 @@ class Meters:
             now_s = self._clock.now()
             traffic.calls += 1
             traffic.count_end(record)
+            answered_s = self._answered_s.pop(record.episode_id, None)
+            if answered_s is not None:
+                traffic.game_s.append(max(0.0, now_s - record.latency_s - record.queue_s - answered_s))
+            if record.error_class is None:
+                self._answered_s[record.episode_id] = now_s
             traffic.requests.add(1, now_s)
             traffic.tokens.add((record.prompt_tokens or 0) + (record.completion_tokens or 0), now_s)
             if record.cost_usd is not None:
@@ -167,6 +175,8 @@ class Meters:
             return
         if self._turns is not None and isinstance(record, TurnRecord | EpisodeRecord):
             self._turns.count(record)
+        if isinstance(record, EpisodeRecord):
+            self._answered_s.pop(record.episode_id, None)
         if isinstance(record, EpisodeRecord) and record.status == "finished" and record.arm == "main":
             scores = self.scores.setdefault((record.method, record.game), ScoreSum())
             scores.episodes += 1

@@ -1,8 +1,9 @@
 """Estimates when a run ends, from the turns that are left and the pace of each gate.
 
 A gate's time has two parts: its turns at the pace that its window, its quotas or the last minute show, and
-then the end, in which the last episodes play side by side and the longest of them decides. The range is a
-90 % interval: 5 % and 95 % quantiles of lengths, pace and slow calls. Pure arithmetic: no clock, no gate."""
+then the end, in which the last episodes play side by side and the longest of them decides. Open episodes that
+have outlived all others play beside both parts. The range is a 90 % interval: 5 % and 95 % quantiles of
+lengths, pace and slow calls. Pure arithmetic: no clock, no gate."""
 
 from __future__ import annotations
 
@@ -42,7 +43,9 @@ class GatePace:
     """The pace of one gate.
 
     window         turns that may be in flight at once
-    turn_s         how long recent turns took, in ascending order; their retries are included
+    turn_s         how long recent turns took on the wire, in ascending order; their retries are included
+    game_s         how long a game takes between a reply and its next ask, on average
+    playing        open episodes while others have not begun; None: all have begun
     a_second       turns a second while the gate was full; None: it was not, or not for long enough
     quota_a_second turns a second that the known quotas allow; None: no quota is known
     pause_s        until the gate admits a turn
@@ -58,15 +61,24 @@ class GatePace:
     ages_s: Sequence[float]
     slow_s: float
     turn_s_max: float
+    game_s: float = 0.0
+    playing: int | None = None
 
     @property
     def mean_s(self) -> float:
         return sum(self.turn_s) / len(self.turn_s)
 
     @property
+    def cycle_s(self) -> float:
+        """Returns how long an episode takes from ask to ask."""
+        return self.mean_s + self.game_s
+
+    @property
     def turns_a_second(self) -> float:
         """Returns the pace while there are enough turns."""
         fastest = max(1, self.window) / max(1e-6, self.mean_s)
+        if self.playing is not None:  # those that the game keeps busy are not in flight
+            fastest = min(fastest, self.playing / max(1e-6, self.cycle_s))
         paces = [self.a_second if self.a_second is not None else fastest, self.quota_a_second or inf]
         return max(1e-9, min(paces))
 
@@ -77,6 +89,8 @@ def gate_time(lanes: Sequence[TurnsLeft], pace: GatePace) -> TimeLeft:
     if not any(lane.episodes for lane in lanes):
         return NOTHING_LEFT
     ending = [one for lane in lanes for one in lane.ending]
+    # What keeps one of them going keeps all: the longest of them is no longer than each may be.
+    outlived = [longest([(1.0, survival)]) for lane in lanes for survival in lane.outlived]
     last_turns = min(turns, sum(plays * sum(survival) for plays, survival in ending))
     before_s = (turns - last_turns) / pace.turns_a_second
     deviation = sqrt(
@@ -87,8 +101,14 @@ def gate_time(lanes: Sequence[TurnsLeft], pace: GatePace) -> TimeLeft:
     lengths, doubt = longest(ending), max(lane.doubt for lane in lanes)
     ends = []
     for level, z in zip(LEVELS, (-Z, 0.0, Z), strict=True):
-        end_s = quantile(lengths, level) * exp(z * doubt) * pace.mean_s
-        whole_s = max(turns / pace.turns_a_second * exp(z * deviation), before_s * exp(z * deviation) + end_s)
+        end_s = quantile(lengths, level) * exp(z * doubt) * pace.cycle_s
+        whole_s = max(
+            turns / pace.turns_a_second * exp(z * deviation),
+            before_s * exp(z * deviation) + end_s,
+            max((quantile(one, level) for one in outlived), default=0.0)
+            * exp(z * PACE_DEVIATION)
+            * pace.cycle_s,
+        )
         ends.append(whole_s + _held_up_s(whole_s, level, turns, pace))
     low_s, value_s, high_s = _with_slow_calls(ends, pace)
     return TimeLeft.of(low_s + pace.pause_s, value_s + pace.pause_s, high_s + pace.pause_s)

@@ -12,7 +12,13 @@ from math import sqrt
 
 from harness.core.records import EpisodeRecord, TurnRecord
 from harness.core.vocabulary import EpisodePlan
-from harness.progress.life_table import PRIOR_PLAYS, LifeTable, Remainder
+from harness.progress.life_table import (
+    OUTLIVED_TIMES,
+    PRIOR_PLAYS,
+    LifeTable,
+    Remainder,
+    outlived_survival,
+)
 
 EXPECTED_DEVIATION = 0.3  # relative; of the lengths of bots' episodes from those of a model
 
@@ -32,23 +38,31 @@ class TurnsLeft:
     mean, variance   of the sum over all of them
     ending           the episodes that end last: (number of plays, survival of each); all that are open once
                      the last one has begun
+    outlived         the survival of open episodes that are far longer than any that ended; not in `ending`
     doubt            relative standard deviation of the lengths themselves, as few plays are known
-    episodes         how many episodes are left"""
+    episodes         how many episodes are left
+    never_begun      how many of them have not begun"""
 
     mean: float = 0.0
     variance: float = 0.0
     ending: tuple[tuple[float, list[float]], ...] = ()
+    outlived: tuple[list[float], ...] = ()
     doubt: float = 0.0
     episodes: int = 0
+    never_begun: int = 0
 
 
 class EpisodeTurns:
     """See the module's header.
 
-    planned   lane -> game -> episodes of this run"""
+    planned      lane -> game -> episodes of this run
+    turn_limits  game -> turns after which an episode ends at the latest; None: not known"""
 
-    def __init__(self, planned: Mapping[str, Mapping[str, int]]) -> None:
+    def __init__(
+        self, planned: Mapping[str, Mapping[str, int]], *, turn_limits: Mapping[str, int | None]
+    ) -> None:
         self._planned = planned
+        self._turn_limits = turn_limits
         self._open: dict[str, _OpenEpisode] = {}
         self._games: dict[str, LifeTable] = {}
         self._tables: dict[tuple[str, str], LifeTable] = {}
@@ -100,10 +114,16 @@ class EpisodeTurns:
             mean += count * one.mean[0]
             variance += one.variance[0] * count + (self._doubt(game) * count * one.mean[0]) ** 2
         open_now = Counter((one.game, one.turns) for one in self._open.values() if one.lane == lane)
+        outlived = {place for place in open_now if self._outlived(*place, remainders)}
         for (game, turns), count in open_now.items():
             one = remainders[game]
-            mean += count * one.mean[one.age(turns)]
-            variance += count * one.variance[one.age(turns)]
+            if (game, turns) in outlived:  # its median stands for the mean, which such a law need not have
+                rest = self._at_most(game, turns, turns)
+                mean += count * rest
+                variance += count * rest**2
+            else:
+                mean += count * self._at_most(game, turns, one.mean[one.age(turns)])
+                variance += count * one.variance[one.age(turns)]
         never_begun = sum(fresh.values())
         if never_begun:  # when the last one begins, the others are met midway
             places = max(1, min(side_by_side, never_begun + sum(open_now.values())))
@@ -117,16 +137,30 @@ class EpisodeTurns:
             ]
         else:
             ending = [
-                (float(count), remainders[game].survival(turns)) for (game, turns), count in open_now.items()
+                (float(count), remainders[game].survival(turns))
+                for (game, turns), count in open_now.items()
+                if (game, turns) not in outlived
             ]
         games = {*fresh, *(game for game, _ in open_now)}
         return TurnsLeft(
             mean=mean,
             variance=variance,
             ending=tuple(ending),
+            outlived=tuple(outlived_survival(turns, self._turn_limits.get(game)) for game, turns in outlived),
             doubt=max(map(self._doubt, games), default=0.0),
             episodes=never_begun + sum(open_now.values()),
+            never_begun=never_begun,
         )
+
+    def _outlived(self, game: str, turns: int, remainders: Mapping[str, Remainder]) -> bool:
+        """Returns whether an episode with so many turns behind it is far longer than what is known."""
+        one = remainders[game]
+        return turns > max(OUTLIVED_TIMES * self._of_game(game).longest, one.mean[one.age(turns)])
+
+    def _at_most(self, game: str, turns: int, rest: float) -> float:
+        """Returns the rest of an episode, cut at the game's limit of turns."""
+        limit = self._turn_limits.get(game)
+        return rest if limit is None else min(rest, float(max(1, limit - turns)))
 
     def _doubt(self, game: str) -> float:
         """Returns the relative standard deviation of a game's mean length: that of the expectation, until

@@ -21,7 +21,7 @@ from games.playthrough import play_by_bots
 from harness.access.connect import Connector, LiveMethods, Problem, retry_policy
 from harness.access.context import RunContext
 from harness.access.game_sets import games_of, items_of, warm_up
-from harness.config.episode_plans import GameSet, planned
+from harness.config.episode_plans import GameSet, planned, turn_limits
 from harness.core.clock import RealClock
 from harness.core.protocols import RecordSink
 from harness.core.seeds import stream
@@ -163,7 +163,7 @@ async def _play(
         closed = {name: connector.closed_gate(name, why, writer) for name, (_, why) in problems.items()}
         gates = live.gate_of | closed
         live.servers.follow_load(live.background, live.gate_of)
-        turns = EpisodeTurns({lane.name: _episodes_by_game(plan, lane) for lane in plan.lanes})
+        turns = _episode_turns(plan)
         meters = Meters(writer, clock, scores=plan.stored.points, turns=turns)
         sink = early_stopping.tap(meters) if early_stopping else meters
         scheduler = _scheduler(plan, games, live.routes, gates, sink, clock, turns)
@@ -276,6 +276,12 @@ def _views(plan: RunPlan, gates: Mapping[str, Gate], scheduler: Scheduler) -> li
         )
         for one in plan.lanes
     ]
+
+
+def _episode_turns(plan: RunPlan) -> EpisodeTurns:
+    """Returns what will follow the run's episodes."""
+    planned = {lane.name: _episodes_by_game(plan, lane) for lane in plan.lanes}
+    return EpisodeTurns(planned, turn_limits=turn_limits(plan.sets))
 
 
 def _episodes_by_game(plan: RunPlan, lane: LanePlan) -> dict[str, int]:

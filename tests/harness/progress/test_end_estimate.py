@@ -8,9 +8,14 @@ from dataclasses import replace
 import pytest
 
 from bench.eta import CASES, EtaCase, error_after_a_tenth, inside_share, moments
+from harness.core.clock import LoopClock
+from harness.core.vocabulary import EpisodePlan
 from harness.progress.life_table import LifeTable, Remainder, longest, quantile
+from harness.progress.meters import Meters
 from harness.progress.time_left import GatePace, TimeLeft, gate_time, last_of
-from harness.progress.turns_left import TurnsLeft
+from harness.progress.turns_left import EpisodeTurns, TurnsLeft
+from tests.harness.store.test_store import CALL, EPISODE, TURN
+from tests.world import Rows, run, toy_instance
 
 SMALLER: Mapping[str, Mapping[str, int]] = {
     "long episodes": {"short": 80, "long": 10},
@@ -18,6 +23,7 @@ SMALLER: Mapping[str, Mapping[str, int]] = {
     "a quota": {"short": 100, "long": 4},
     "thirty methods": {"short": 15, "long": 2},
     "slow calls and errors": {"short": 150, "long": 12},
+    "no end until a limit": {"short": 60, "long": 2},
 }
 
 
@@ -51,6 +57,92 @@ def test_lengths_of_plays_are_those_that_were_seen() -> None:
     assert one.mean[3] == pytest.approx(2.0, abs=0.05)
     assert quantile(longest([(10.0, one.survival(0))]), 0.5) == 5.0
     assert quantile([], 0.5) == 0.0
+
+
+def left_of_one(turns: int, limit: int | None) -> TurnsLeft:
+    """Returns what is left of an episode with so many turns behind it, in a game whose plays take eight."""
+    episodes = EpisodeTurns({"m/a": {"count": 1}}, turn_limits={"count": limit})
+    episodes.expect("count", [8] * 5)
+    plan = EpisodePlan(instance=toy_instance(1), rules="plain", seating=("m/a",))
+    assert list(episodes.following("m/a", iter([plan]))) == [plan]
+    for number in range(turns):
+        episodes.count(TURN._replace(episode_id=plan.episode_id, turn=number))
+    return episodes.left("m/a", side_by_side=1)
+
+
+def test_a_play_that_outlives_all_others_takes_as_long_again() -> None:
+    """In the median, with a wide interval; up to the limit of its game, if it has one. A play that is as
+    ordinary ones has their rest."""
+    ordinary = left_of_one(3, None)
+    assert not ordinary.outlived
+    assert 4.0 < ordinary.mean < 8.0
+    for turns in (20, 200, 2_000):
+        left = left_of_one(turns, None)
+        (survival,) = left.outlived
+        assert left.mean == turns
+        assert quantile(longest([(1.0, survival)]), 0.5) == pytest.approx(turns, rel=0.02)
+        assert quantile(longest([(1.0, survival)]), 0.95) > 10 * turns
+    limited = left_of_one(200, 230)
+    assert (limited.mean, len(limited.outlived[0]), limited.ending) == (30, 30, ())
+    assert left_of_one(5, 6).mean == 1.0
+
+
+def test_the_end_waits_for_a_play_that_outlives_all_others() -> None:
+    """Also while most turns are those of others; a play alone takes its turns one after another."""
+    pace = GatePace(
+        window=8,
+        turn_s=[1.0] * 50,
+        a_second=None,
+        quota_a_second=None,
+        pause_s=0.0,
+        ages_s=(),
+        slow_s=3.0,
+        turn_s_max=60.0,
+    )
+    others = TurnsLeft(mean=400.0, variance=0.0, ending=((1.0, [1.0]),), episodes=200)
+    assert gate_time([others], pace).value_s < 60
+    long = replace(others, outlived=left_of_one(300, None).outlived)
+    assert gate_time([long], pace).value_s == pytest.approx(300, rel=0.02)
+
+
+def test_the_time_of_a_game_counts() -> None:
+    """A game that takes nine seconds between a reply and its next ask makes a turn of one second take ten,
+    and while others are to begin, the open episodes are those that send calls."""
+    turns = TurnsLeft(mean=10.0, variance=0.0, ending=((1.0, [1.0] * 10),), episodes=1)
+    pace = GatePace(
+        window=8,
+        turn_s=[1.0] * 50,
+        a_second=None,
+        quota_a_second=None,
+        pause_s=0.0,
+        ages_s=(),
+        slow_s=3.0,
+        turn_s_max=60.0,
+    )
+    assert gate_time([turns], pace).value_s == pytest.approx(10.0, abs=1.0)
+    slow = replace(pace, game_s=9.0)
+    assert gate_time([turns], slow).value_s == pytest.approx(100.0, abs=10.0)
+    assert slow.turns_a_second == 8.0
+    assert replace(slow, playing=20).turns_a_second == 2.0
+    assert replace(pace, playing=20).turns_a_second == 8.0
+
+
+def test_meters_measure_the_time_of_a_game() -> None:
+    """From a reply to the moment at which the next turn of this episode is ready, its wait at the gate left
+    out."""
+
+    async def scenario() -> list[float]:
+        clock = LoopClock()
+        meters = Meters(Rows(), clock, scores={})
+        await meters.put(CALL)
+        await clock.sleep(5.0)
+        await meters.put(CALL._replace(turn=1, latency_s=1.0, queue_s=1.5))
+        await meters.put(EPISODE)
+        await clock.sleep(5.0)
+        await meters.put(CALL)  # another play of it
+        return list(meters.traffic[CALL.method].game_s)
+
+    assert run(scenario) == [pytest.approx(2.5)]
 
 
 def test_a_gate_that_waits_for_its_quota_ends_later() -> None:
