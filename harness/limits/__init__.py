@@ -10,5 +10,6 @@ token_bucket     a quota a minute, and what the provider reports of it
 learned_quota    a quota that no one states, learned from refusals
 headers          reads the rate limit headers of answers
 estimates        what a call will cost
+refused_in_flight   which calls in flight took no place at the provider, because they were refused
 queue_delay      whether a server's queue is standing or passing
 waits            what the turns at a gate wait for"""

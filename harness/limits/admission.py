@@ -15,12 +15,14 @@ class Admission(NamedTuple):
 
     cost        what was reserved
     in_flight   calls in flight when it was sent, itself included
+    number      how many calls this gate had sent then, itself included
     sent        all that this gate has admitted so far, this call included
     waited      how long the turn waited, by cause"""
 
     cost: CallCost
     sent_s: float
     in_flight: int
+    number: int
     sent: CallCost
     waited: WaitTimes = NO_WAIT
 

@@ -13,7 +13,8 @@ from math import isfinite
 from harness.limits.breaker import Breaker
 from harness.limits.failure_monitor import FailureMonitor
 from harness.limits.learned_quota import SHORT_PAUSE_S, SILENCE_S, LearnedQuota
-from harness.limits.window import Window, WindowChange
+from harness.limits.refused_in_flight import RefusedInFlight
+from harness.limits.window import UNDONE_MAX, Window, WindowChange
 
 FEW_IN_FLIGHT = (
     0.75  # of the calls that were served together: a refusal of fewer is not one of too many at once
@@ -34,6 +35,7 @@ class Congestion:
         self.learned = LearnedQuota()
         self.last_failure = ""
         self.sent_calls = 0
+        self._refused = RefusedInFlight()
         self._few = FailureMonitor()  # of calls sent with few others in flight
         self._pauses_asked = (float("inf"), 0.0, 0)  # shortest, longest, number
         self._breaker = Breaker()
@@ -49,6 +51,11 @@ class Congestion:
     def room(self) -> int:
         """The number of calls that may be in flight."""
         return 1 + self._stragglers if self._breaker.open else self.window.size
+
+    @property
+    def usual_failures(self) -> float:
+        """The usual share of failed calls; while calls are paced, of those refused lately."""
+        return max(self.window.usual_failures, self.learned.share_refused)
 
     @property
     def probing(self) -> bool:
@@ -67,14 +74,19 @@ class Congestion:
     def sent(self, *, sent_with: int, now_s: float) -> None:
         """Takes that a call is sent, as one of so many in flight."""
         self.sent_calls += 1
+        sent_with -= self._refused.likely(self.sent_calls)
         self.window.sent(sent_with)
         self.learned.sent(now_s)
         if sent_with <= FEW_IN_FLIGHT * self.window.served_with:
             self._few.sent()
 
-    def served(self, *, sent_s: float, sent_with: int, now_s: float, in_flight: int) -> None:
-        """Takes a served call. sent_with: calls in flight when it was sent, itself included; in_flight: those
-        now."""
+    def served(self, *, number: int, sent_s: float, sent_with: int, now_s: float, in_flight: int) -> None:
+        """Takes a served call.
+
+        number      of calls sent when it was sent, itself included
+        sent_with   calls in flight when it was sent, itself included
+        in_flight   those now"""
+        sent_with -= self._refused.beside(number)
         self.window.served(sent_s=sent_s, sent_with=sent_with, now_s=now_s, in_flight=in_flight)
         self.learned.taken(sent_s=sent_s)
         if sent_s > self._served_sent_s:
@@ -90,6 +102,7 @@ class Congestion:
     def failed(
         self,
         *,
+        number: int,
         sent_s: float,
         sent_with: int,
         limited: bool,
@@ -108,6 +121,8 @@ class Congestion:
         in_flight     calls in flight now, this one included"""
         pause_s = retry_after_s if retry_after_s is not None and isfinite(retry_after_s) else 0.0
         self.last_failure = error or cause
+        sent_with -= self._refused.beside(number)
+        self._refused.add(number=number, sent_calls=self.sent_calls)
         if self._breaker.silent_since_s is None:
             self.learned.begin_silence()
             self._refused_in_silence = limited
@@ -123,18 +138,11 @@ class Congestion:
                 if change is not None:
                     self._note_window_change(change, cause)
             if limited and not quota_known:
-                undone = change is not None and change.is_undone
-                of_rate = undone or self._speaks_of_rate(sent_with, pause_s)
+                of_rate = self._pauses_differ(pause_s)
                 self.learned.refused(sent_s=sent_s, now_s=now_s, retry_after_s=retry_after_s, of_rate=of_rate)
+                self._suspect_rate(change, sent_with=sent_with, now_s=now_s)
         elif not was_open:
-            before = self.window.size
-            self.window.restart(now_s=now_s)
-            self._stragglers, self._opened_s = in_flight, now_s
-            self._on_event(
-                "cut",
-                f"sending one call at a time after {self._breaker.in_row} failures in a row ({cause});"
-                f" when a call is served again, concurrency begins at {self.window.size} (it was {before})",
-            )
+            self._begin_outage(cause, in_flight, now_s)
         self.note_learned_quota()
         # the short pause that one failing call of many is asked for is that call's own, unless calls come too
         # fast
@@ -146,18 +154,43 @@ class Congestion:
         )
         return max(pause_s, probe_pause_s or 0.0) if too_fast or self._breaker.open else 0.0
 
-    def _speaks_of_rate(self, sent_with: int, pause_s: float) -> bool:
-        """Returns whether refusals are of a rate: pauses of different lengths are computed from the time, and
-        when a place comes free no provider knows; or calls are refused with few in flight."""
-        if pause_s > 0.0:
-            low_s, high_s, count = self._pauses_asked
-            self._pauses_asked = min(low_s, pause_s), max(high_s, pause_s), count + 1
-            if count >= PAUSES_COMPARED and high_s > PAUSES_DIFFER * low_s:
-                return True
-        if sent_with > FEW_IN_FLIGHT * self.window.served_with or not self._few.failed(sent_with):
+    def _begin_outage(self, cause: str, in_flight: int, now_s: float) -> None:
+        before = self.window.size
+        self.window.restart(now_s=now_s)
+        self._stragglers, self._opened_s = in_flight, now_s
+        self.learned.stop_test(now_s)
+        self._on_event(
+            "cut",
+            f"sending one call at a time after {self._breaker.in_row} failures in a row ({cause});"
+            f" when a call is served again, concurrency begins at {self.window.size} (it was {before})",
+        )
+
+    def _pauses_differ(self, pause_s: float) -> bool:
+        """Takes a pause that was asked for; returns whether they have different lengths: such pauses are
+        computed from the time, so that refusals are of a rate. When a place comes free no provider knows."""
+        if pause_s <= 0.0:
             return False
-        self._few.reset()
-        return True
+        low_s, high_s, count = self._pauses_asked
+        self._pauses_asked = min(low_s, pause_s), max(high_s, pause_s), count + 1
+        return count >= PAUSES_COMPARED and high_s > PAUSES_DIFFER * low_s
+
+    def _suspect_rate(self, change: WindowChange | None, *, sent_with: int, now_s: float) -> None:
+        """Begins the test of a quota if fewer calls in flight did not help, or calls sent with few are
+        refused. change: what the refusal changed at the window."""
+        is_known = self.window.served_with >= FEW_IN_FLIGHT * sent_with  # how many are served together
+        if change is not None and change.is_undone and is_known:
+            self.learned.suspect(share=change.share, now_s=now_s)
+        elif (share := self._share_of_few(sent_with)) is not None:
+            self.learned.suspect(share=share, now_s=now_s)
+
+    def _share_of_few(self, sent_with: int) -> float | None:
+        """Takes a refused call; returns the share that is refused of those sent with few in flight, if that
+        share is larger than usual. It is the usual one from then on."""
+        if sent_with > FEW_IN_FLIGHT * self.window.served_with or not self._few.failed(sent_with):
+            return None
+        share = self._few.share(0)
+        self._few.accept(min(share, UNDONE_MAX))
+        return share
 
     def left(self, sent_s: float) -> None:
         """Takes that a call sent then is no longer in flight."""
@@ -170,7 +203,13 @@ class Congestion:
             return
         self._noted_changes = self.learned.changes
         former, figure = self._noted_quota, self.learned.per_minute
-        if figure is None:
+        if self.learned.is_tested and figure is not None:
+            if former is not None:
+                return
+            detail = (
+                f"pace: {figure:,.0f} requests/min, to test if calls are refused because they come too fast"
+            )
+        elif figure is None:
             detail = "no quota on requests: refusals lasted longer than a quota per minute can explain"
         elif former is not None and ANNOUNCED_CUT * former < figure < ANNOUNCED_RAISE * former:
             return
@@ -183,9 +222,10 @@ class Congestion:
     def _note_window_change(self, change: WindowChange, cause: str) -> None:
         share = f"{change.failed} of {change.calls} recent calls failed"
         if change.is_undone:
-            raised = f"raised again to {change.after} (it was {change.before})"
-            now = raised if change.after > change.before else f"stays at {change.after}"
-            detail = f"concurrency {now}, because fewer calls in flight did not help: {share} ({cause})"
+            detail = (
+                f"concurrency raised again to {change.after} (it was {change.before}), because fewer calls in flight"
+                f" did not help: {share} ({cause})"
+            )
         else:
             detail = f"concurrency lowered to {change.after} after {cause} (it was {change.before}; {share})"
         self._on_event("cut", detail)

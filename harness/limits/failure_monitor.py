@@ -48,13 +48,12 @@ class FailureMonitor:
         """True if the sum is 0: the last calls are as usual."""
         return self._sum == 0.0
 
-    @property
-    def share(self) -> float:
-        """Failures in the run for each call that was sent in it, the first one that failed included, at most
-        1. It serves to compare a cut with its effect, and is too large where calls that were sent before the
-        run fail. That is on purpose: with the share of `counts` cuts that had found the number of places of a
-        provider were undone."""
-        return min(1.0, self._run_failures / (1 + self._run_calls))
+    def share(self, served_from_before: int) -> float:
+        """Returns failures in the run for each call that was sent in it or served in it, at most 1. Calls
+        that were sent before the run and are not answered do not count: nobody knows if they fail.
+
+        served_from_before   calls that were sent before the run and served in it"""
+        return min(1.0, self._run_failures / (1 + self._run_calls + served_from_before))
 
     @property
     def counts(self) -> tuple[int, int]:

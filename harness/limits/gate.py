@@ -158,6 +158,7 @@ class Gate:
         self._calls += 1
         if answer.kind == "clean":
             self._congestion.served(
+                number=admission.number,
                 sent_s=admission.sent_s,
                 sent_with=admission.in_flight,
                 now_s=now_s,
@@ -262,12 +263,13 @@ class Gate:
         self._congestion.sent(sent_with=self._in_flight, now_s=now_s)
         for quota, budget in self._budgets.items():
             budget.spend(getattr(cost, quota), now_s)
-        return Admission(cost, now_s, self._in_flight, sent, waited)
+        return Admission(cost, now_s, self._in_flight, self._congestion.sent_calls, sent, waited)
 
     # --- learning -------------------------------------------------------------------------------------------
 
     def _learn_from_failure(self, admission: Admission, answer: CallResult, now_s: float) -> None:
         pause_s = self._congestion.failed(
+            number=admission.number,
             sent_s=admission.sent_s,
             sent_with=admission.in_flight,
             limited=answer.kind == "limited",
@@ -308,7 +310,7 @@ class Gate:
     @property
     def usual_failures(self) -> float:
         """The usual share of calls that are refused or not served."""
-        return self._congestion.window.usual_failures
+        return self._congestion.usual_failures
 
     def served_since(self, moment_s: float) -> bool:
         """Returns whether a call that was sent since then was served."""

@@ -19,6 +19,12 @@ although that minute is full, it says that the provider counts otherwise. A sing
 long pause is treated so, too: a request taken just when our count says that there is room again makes of the
 suspicion a figure.
 
+Where fewer calls in flight do not help, or calls fail that are sent with few, a quota is only suspected, and
+is tested: calls are sent at half the pace at which they were taken. If about as many of them are refused as
+before, the pace is not the cause, and there is no quota. Otherwise the pace is doubled until calls are
+refused again, and what is taken then is the figure. A pace that is not reached without a refusal is no
+limit. A figure that is lowered, and at which as many calls are refused as before, is forgotten, too.
+
 A provider that counts by the minute takes something again once nothing was taken for a minute. So what was
 learned in a longer silence is forgotten. Two shorter silences, each after about as many requests in a minute,
 make a figure even where no pause is asked for."""
@@ -34,6 +40,7 @@ IN_A_ROW = 3
 SHARE_THAT_COUNTS, LEAST_THAT_COUNT = 0.05, 10  # of all that was sent in a period
 SHARE_THAT_DOES_NOT = 0.005
 USED_SHARE = 0.8
+LEAST_SENT = 20  # calls of a period, for its share of refusals
 PERIOD_S = 30.0
 RECENT_S = 180.0  # a quota that was lowered is noticed after so long
 # a provider that counts by the minute asks for longer ones, unless the minute is nearly over
@@ -44,6 +51,12 @@ FIRST_RAISE, LARGEST_RAISE = 0.005, 0.5
 PATIENT_RAISES = 4  # before the figure is taken for too low
 SILENCE_S = MINUTE_S + 1.5  # no quota a minute lasts longer; the rest is rounding and the way there and back
 SILENCE_LEAST_S = 5.0  # shorter ones come by chance where many calls fail
+TESTED_PACE = 0.5  # of the pace at which calls were taken
+TAKEN_S = 5.0  # that pace is of so many seconds: savings of earlier ones may be spent
+TESTED_CALLS, TESTED_S = 16, 4.0  # a step of a test has at least so many calls, and lasts at least so long
+TESTED_LEAST = 32.0  # a minute, so that a step ends within half a minute
+NOT_LOWERED = 0.5  # of the share of refusals before
+HARDLY_REFUSED = 0.02
 ALIKE = 0.2  # two silences' counts of requests differ by no more of the larger one
 
 
@@ -54,6 +67,18 @@ class _Trial(NamedTuple):
     sent_s: float
     full: bool
     just_freed: bool
+
+
+class _Test(NamedTuple):
+    """A step of the test of a suspected quota: calls at one pace.
+
+    share   of calls that were refused before the test"""
+
+    share: float
+    begin_s: float
+    is_first: bool = True
+    sent: int = 0
+    refused: int = 0
 
 
 class LearnedQuota:
@@ -68,7 +93,10 @@ class LearnedQuota:
         self._in_row = 0
         self._period_end_s = float("-inf")
         self._period_sent = self._period_refused = 0
+        self._last_share = 0.0
         self._raises = 0  # in a row
+        # of refusals in the period after which the figure was last lowered, if calls are still refused
+        self._lowered_at_share: float | None = None
         self._looking_back_until_s = float("-inf")
         self._trial_at_s = float("inf")
         self._trial: _Trial | None = None
@@ -79,12 +107,19 @@ class LearnedQuota:
             None  # the last short one: when it began, requests a minute
         )
         self._set_s = float("-inf")
+        self._test: _Test | None = None
+        self._tested_s = float("-inf")  # until then only whole periods change the figure of a test
         self.changes = 0
 
     @property
     def per_minute(self) -> float | None:
         """Returns the learned quota; None as long as none was learned."""
         return self._budget.per_minute if self._budget else None
+
+    @property
+    def is_tested(self) -> bool:
+        """Returns whether the figure is the pace of a test, and not yet learned."""
+        return self._test is not None
 
     def wait_s(self, now_s: float) -> float:
         """Returns the seconds until the next request may be sent."""
@@ -106,8 +141,63 @@ class LearnedQuota:
                 del self._by_second[oldest]
         if self._budget is not None:
             self._budget.spend(1.0, now_s)
+        if self._test is not None:
+            self._take_test(self._test._replace(sent=self._test.sent + 1), now_s)
         if now_s >= self._trial_at_s:
             self._begin_trial(now_s)
+
+    @property
+    def share_refused(self) -> float:
+        """Returns the share of calls that were refused in the last period or, if it is larger, in this one; 0
+        while no quota is learned."""
+        if self._budget is None:
+            return 0.0
+        return max(self._last_share, self._period_refused / max(LEAST_SENT, self._period_sent))
+
+    def suspect(self, *, share: float, now_s: float) -> None:
+        """Begins to test if there is a quota. share: of the calls that are refused now."""
+        if self._budget is not None:
+            return
+        seconds = min(TAKEN_S, max(1.0, now_s - self._first_s))
+        taken = sum(count for second, count in self._by_second.items() if second >= now_s - seconds)
+        self._test = _Test(share, now_s)
+        self._set(max(TESTED_LEAST, TESTED_PACE * taken * MINUTE_S / seconds), now_s)
+
+    def _take_test(self, test: _Test, now_s: float) -> None:
+        """Takes the counts of the present step, and ends it if they suffice."""
+        self._test = test
+        seconds = now_s - test.begin_s
+        if self._budget is None or test.sent < TESTED_CALLS or seconds < TESTED_S:
+            return
+        share, pace = test.refused / test.sent, test.sent * MINUTE_S / seconds
+        if test.is_first:
+            not_lowered = share >= NOT_LOWERED * test.share
+            self._next_step(None if not_lowered else self._budget.per_minute, now_s)
+        elif share > HARDLY_REFUSED:
+            self._end_test((1.0 - share) * pace, now_s)
+        else:
+            is_reached = pace >= USED_SHARE * self._budget.per_minute
+            self._next_step(2.0 * self._budget.per_minute if is_reached else None, now_s)
+
+    def stop_test(self, now_s: float) -> None:
+        """Ends a test, because nobody is served: the pace of the step before the present one is the figure,
+        if there was one."""
+        if self._test is not None and self._budget is not None:
+            self._end_test(None if self._test.is_first else self._budget.per_minute / 2.0, now_s)
+
+    def _end_test(self, per_minute: float | None, now_s: float) -> None:
+        self._test = None
+        self._set(per_minute, now_s)
+        # a minute that holds slower paces says nothing of what can be taken in one
+        self._set_s, self._tested_s = now_s, now_s + MINUTE_S
+
+    def _next_step(self, pace: float | None, now_s: float) -> None:
+        """Begins the next step of a test at this pace; None: there is no quota."""
+        if pace is None:
+            self._end_test(None, now_s)
+        else:
+            self._test = _Test(0.0, now_s, is_first=False)
+            self._set(pace, now_s)
 
     def taken(self, *, sent_s: float) -> None:
         """Takes a request sent then that was not refused."""
@@ -126,6 +216,11 @@ class LearnedQuota:
         second = int(sent_s)
         if self._by_second.get(second):
             self._by_second[second] -= 1
+        if self._test is not None:
+            if sent_s > self._test.begin_s:
+                self._test = self._test._replace(refused=self._test.refused + 1)
+                self._period_refused += 1
+            return
         long_pause = retry_after_s is not None and retry_after_s >= SHORT_PAUSE_S
         if self._budget is None and not of_rate and not long_pause:
             return
@@ -135,6 +230,8 @@ class LearnedQuota:
         self._period_refused += 1
         if self._first_refused_s is None:
             self._first_refused_s = sent_s
+        if now_s < self._tested_s:
+            return
         figure = self._figure(sent_s, retry_after_s)
         if self._budget is None:
             if not of_rate and self._in_row < IN_A_ROW and not self._too_many():
@@ -150,7 +247,7 @@ class LearnedQuota:
     def begin_silence(self) -> None:
         """Keeps the learned quota for `end_silence`: a call failed, and it is not known whether the next ones
         will."""
-        self._before_silence = self.per_minute
+        self._before_silence = None if self.is_tested else self.per_minute
 
     def end_silence(self, *, since_s: float, refused: bool, now_s: float) -> None:
         """Takes that a request was accepted again, the first of those sent since a moment. refused: the
@@ -218,9 +315,10 @@ class LearnedQuota:
         return wait_s
 
     def _end_period(self, now_s: float) -> None:
-        if self._budget is not None:
+        if self._budget is not None and self._test is None:
             taken = (self._period_sent - self._period_refused) * MINUTE_S / PERIOD_S
             if self._period_refused <= SHARE_THAT_DOES_NOT * self._period_sent:
+                self._lowered_at_share = None
                 if taken >= USED_SHARE * self._budget.per_minute:
                     step = min(LARGEST_RAISE, FIRST_RAISE * 2.0 ** max(0, self._raises - PATIENT_RAISES))
                     self._set(self._budget.per_minute * (1.0 + step), now_s)
@@ -231,8 +329,12 @@ class LearnedQuota:
                 # says nothing
                 used = self._period_sent * MINUTE_S / PERIOD_S >= USED_SHARE * self._budget.per_minute
                 if used and self._too_many() and 1.0 <= taken < self._budget.per_minute:
-                    self._set(taken, now_s)
+                    share, former = self._period_refused / self._period_sent, self._lowered_at_share
+                    is_cause = former is None or share < NOT_LOWERED * former
+                    self._lowered_at_share = share if is_cause else None
+                    self._set(taken if is_cause else None, now_s)
         self._period_end_s = now_s + PERIOD_S
+        self._last_share = self._period_refused / max(LEAST_SENT, self._period_sent)
         self._period_sent = self._period_refused = 0
 
     def _too_many(self) -> bool:

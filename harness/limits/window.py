@@ -6,14 +6,15 @@ doubles the window in a round trip. It counts only while at least 80 % of the wi
 hours do not look like capacity (RFC 7661). A window is also a number of connections, so it grows by so many a
 second at most.
 
-A cut needs evidence: failures significantly more frequent than usual (failure_monitor.py). Where all of them
-were sent with more calls in flight than were ever served together, the provider has so many places: the
-window becomes one less than the fewest that failed. Otherwise it is multiplied by 0.7. Calls sent before a
-cut belong to the same trouble and count for nothing. If fewer calls in flight fail as often as before, load
-is not the cause: the cut is undone and the share is taken as usual. After a cut the window grows fast to nine
-tenths of where it was, then by about one a round (the shape of CUBIC: Ha, Rhee & Xu 2008); well beyond where
-it was the trouble is over and slow start goes on. A limit that is met again is approached half as often each
-time, and near it a smaller rise of failures is evidence.
+A cut needs evidence: failures significantly more frequent than usual (failure_monitor.py). Where nearly all
+of them were sent with more calls in flight than are typically served together, and nearly all such calls
+failed, the provider has so many places: the window becomes that many, and does not grow until it is.
+Otherwise it is multiplied by 0.7. Calls sent before a cut belong to the same trouble and count for nothing.
+The window then stays as it is until it is known if the cut helped. If fewer calls in flight fail as often as
+before, load is not the cause: the cut is undone and the share is taken as usual. Otherwise the window grows
+fast to nine tenths of where it was, then by about one a round (the shape of CUBIC: Ha, Rhee & Xu 2008); well
+beyond where it was the trouble is over and slow start goes on. A limit that is met again is approached half
+as often each time, and near it a smaller rise of failures is evidence.
 
 Where the server reports its load, that rules instead: without a queue the window grows, doubling until the
 first queue and by an eighth from then on; a short queue keeps the batch full and the window as it is; of a
@@ -41,7 +42,7 @@ COMPARED_MIN, COMPARED_ROUNDS = (
 UNDONE_MAX = (
     0.35  # above this share of failures a cut is never undone: six tries in a row would fail too often
 )
-ALL_OF_AS_MANY = 0.8  # of the calls sent with as many in flight as those that failed: places, not chance
+NEARLY_ALL = 0.8  # of the failures with too many in flight, and of the calls sent so: places, not chance
 RESTART_SHARE = (
     0.25  # of the former window, after no call was served: full again after two rounds of slow start
 )
@@ -70,8 +71,8 @@ class WindowChange(NamedTuple):
 
     @property
     def is_undone(self) -> bool:
-        """Returns whether a cut was undone; the window may have grown back before."""
-        return self.after >= self.before
+        """Returns whether a cut was undone."""
+        return self.after > self.before
 
 
 class Window:
@@ -93,9 +94,10 @@ class Window:
         self._undo: WindowChange | None = None
         self._sent = self._failed = 0  # of calls sent after the last cut
         self._any_served = False  # of the same calls
-        self._fewest_failed = self._sent_with_as_many = self._failed_in_run = (
-            0  # since failures became more frequent
-        )
+        # since failures became more frequent: the least number in flight that may be too many, the calls sent
+        # with so many, those of them that failed, and all that failed
+        self._too_many = self._sent_with_too_many = self._failed_with_too_many = self._failed_in_run = 0
+        self._run_began_s, self._served_from_before = float("inf"), 0  # calls that were sent before that
         self._follows_server = False
         self._queued = False  # whether the server reported a queue
         self._ramp_size = self._size
@@ -110,8 +112,8 @@ class Window:
         """Takes that a call is sent, as one of so many in flight."""
         self._monitor.sent()
         self._sent += 1
-        if sent_with >= self._fewest_failed:
-            self._sent_with_as_many += 1
+        if sent_with >= self._too_many:
+            self._sent_with_too_many += 1
 
     def served(self, *, sent_s: float, sent_with: int, now_s: float, in_flight: int) -> None:
         """Takes a served call. sent_with: calls in flight when it was sent, itself included; in_flight: those
@@ -119,13 +121,30 @@ class Window:
         if sent_s <= self._last_cut_s:
             return
         self._any_served = True
+        self._served_from_before += sent_s < self._run_began_s
         if sent_with >= RECOVERED * self.served_with:
             self.served_with += (sent_with - self.served_with) / TYPICAL_OF
-        if self._follows_server or in_flight < USED_SHARE * self.size:
+        if self._follows_server or in_flight < USED_SHARE * self.size or self._is_held:
             return
         if self._ramp_s is None or now_s - self._ramp_s >= 1.0:
             self._ramp_s, self._ramp_size = now_s, self._size
         self._become(min(self._ceiling, self._ramp_size + RAMP_PER_S, self._grown()))
+
+    @property
+    def _is_held(self) -> bool:
+        """Returns whether the window must not grow now: calls fail that are sent with more in flight than are
+        typically served, or it is open whether the last cut helped, which a larger window would not show."""
+        if not self._monitor.quiet and self._has_no_more_places:
+            return True
+        cut = self._undo
+        if cut is None:
+            return False
+        if self._sent < COMPARED_MIN or (
+            self._sent <= COMPARED_ROUNDS * cut.before and not self._monitor.quiet
+        ):
+            return True
+        self._undo = None
+        return False
 
     def _grown(self) -> float:
         size, former = self._size, self._former
@@ -142,8 +161,12 @@ class Window:
             return None
         self._failed += 1
         if self._monitor.quiet:
-            self._fewest_failed, self._sent_with_as_many, self._failed_in_run = sent_with, 0, 0
-        self._fewest_failed = min(sent_with, self._fewest_failed)
+            self._run_began_s, self._served_from_before = now_s, 0
+            self._too_many, self._sent_with_too_many = sent_with, 0
+            self._failed_with_too_many = self._failed_in_run = 0
+        typically_served = int(self.served_with + 0.5)
+        self._too_many = max(typically_served + 1, min(sent_with, self._too_many))
+        self._failed_with_too_many += sent_with > typically_served
         self._failed_in_run += 1
         if not self._monitor.failed(in_flight):
             return None
@@ -155,7 +178,7 @@ class Window:
         ):
             if self._sent < COMPARED_MIN:
                 return None
-            if share >= STILL_FAILS * self._undo.share:
+            if share >= STILL_FAILS * self._undo.share and not self._has_no_more_places:
                 return self._restore(self._undo, now_s)
         return self._cut(now_s)
 
@@ -165,17 +188,23 @@ class Window:
         self._monitor.accept(share)
         self._begin_round(now_s)
         self._former, self._undo = float("inf"), None
-        self._become(min(self._ceiling, max(self._size, float(cut.before))))  # it may have grown beyond that
+        self._become(float(cut.before))
         return WindowChange(before, self.size, share, failed, calls)
 
+    @property
+    def _has_no_more_places(self) -> bool:
+        """Returns whether nearly all failures are of calls sent with more in flight than are typically
+        served, nearly all such calls failed, and others are served."""
+        failed = self._failed_with_too_many
+        return self._any_served and failed >= NEARLY_ALL * max(self._failed_in_run, self._sent_with_too_many)
+
     def _cut(self, now_s: float) -> WindowChange | None:
-        before, share = self.size, self._monitor.share
+        before, share = self.size, self._monitor.share(self._served_from_before)
         failed, calls = self._monitor.counts
         former = self._size
         size = max(1.0, CUT * self._size)
-        all_of_as_many = self._failed_in_run >= ALL_OF_AS_MANY * self._sent_with_as_many
-        if self._fewest_failed > self.served_with + 0.5 and all_of_as_many and self._any_served:
-            size = former = max(1.0, min(self._fewest_failed, self.size) - 1.0)
+        if self._has_no_more_places:
+            size = former = max(1.0, min(self._too_many, self.size) - 1.0)
         if self._any_served or self._former == float("inf"):
             met_again = former >= RECOVERED * self._former
             self._rounds = min(ROUNDS_MAX, 2.0 * self._rounds) if met_again else 1.0

@@ -22,7 +22,10 @@ class Played:
 
     def served(self, at_s: float, *, sent_with: int = 1, in_flight: int = 1) -> None:
         self.congestion.sent(sent_with=sent_with, now_s=at_s)
-        self.congestion.served(sent_s=at_s, sent_with=sent_with, now_s=at_s + 0.125, in_flight=in_flight)
+        number = self.congestion.sent_calls
+        self.congestion.served(
+            number=number, sent_s=at_s, sent_with=sent_with, now_s=at_s + 0.125, in_flight=in_flight
+        )
         self.congestion.left(at_s)
 
     def failed(
@@ -38,6 +41,7 @@ class Played:
         """Returns the pause that the failure of a call asks for."""
         self.congestion.sent(sent_with=sent_with, now_s=at_s)
         pause_s = self.congestion.failed(
+            number=self.congestion.sent_calls,
             sent_s=at_s,
             sent_with=sent_with,
             limited=limited,
@@ -155,7 +159,7 @@ def test_refusals_with_few_in_flight_speak_of_a_rate(
     refused_with: int, others_with: int, figure: bool
 ) -> None:
     """40 are served together, and of calls with at most 30 in flight three in a row are refused. Calls sent
-    with more in flight do not count; those sent with as few and not refused do."""
+    with more in flight do not count; those sent with as few and not refused do. A rate is suspected then."""
     played = Played(size=40)
     played.congestion.window.served_with = 40.0
     for second in range(3):
@@ -194,9 +198,10 @@ def test_nothing_is_learned_from_failures_that_are_no_refusals_or_where_quotas_a
         assert (played.learned is not None) is figure
 
 
-def test_a_cut_that_is_undone_speaks_of_a_rate() -> None:
+def test_a_cut_that_is_undone_makes_a_rate_suspected() -> None:
     """Three of the five calls before the cut were refused, and five of the sixteen after it."""
     played = Played(size=10)
+    played.congestion.window.served_with = 1.0
     for number, call in enumerate("x.x.x" + "." * 11 + "xxxxx"):
         assert played.learned is None
         if call == "x":
@@ -209,23 +214,11 @@ def test_a_cut_that_is_undone_speaks_of_a_rate() -> None:
         " failed (HTTP 429)",
     ]
     assert played.learned is not None
-
-
-def test_a_cut_that_is_undone_after_the_window_grew_back_changes_no_number() -> None:
-    """Fourteen served calls brought the window back to 5 before six of twenty calls failed: the event says
-    that it stays there."""
-    played = Played(size=5)
-    for number, call in enumerate("x.x.x" + "s" * 14 + "xxxxxx"):
-        if call == "x":
-            played.failed(float(number))
-        elif call == "s":
-            played.served(float(number), sent_with=5, in_flight=5)
-        else:
-            played.congestion.sent(sent_with=1, now_s=float(number))
-    assert played.cuts == [
-        "concurrency lowered to 3 after HTTP 503 (it was 5; 3 of 5 recent calls failed)",
-        "concurrency stays at 5, because fewer calls in flight did not help: 6 of 20 recent calls failed (HTTP 503)",
-    ]
+    assert played.congestion.learned.is_tested
+    assert played.events[-1] == (
+        "quota",
+        "pace: 32 requests/min, to test if calls are refused because they come too fast",
+    )
 
 
 @pytest.mark.parametrize(

@@ -93,19 +93,19 @@ def test_a_run_lasts_from_a_failure_until_enough_calls_are_served() -> None:
     run."""
     monitor = FailureMonitor()
     assert monitor.quiet
-    assert monitor.share == 0.0
+    assert monitor.share(0) == 0.0
     monitor.sent()
     assert not monitor.failed(1)
     shares = list[float]()
     for _ in range(5):
         assert not monitor.quiet
-        shares.append(monitor.share)
+        shares.append(monitor.share(0))
         monitor.sent()
     assert shares == [1.0, 1 / 2, 1 / 3, 1 / 4, 1 / 5]
     assert not monitor.quiet
     monitor.sent()
     assert monitor.quiet
-    assert monitor.share == 0.0
+    assert monitor.share(0) == 0.0
 
 
 def test_a_run_whose_sum_comes_back_to_0_is_over() -> None:
@@ -124,13 +124,23 @@ def test_a_run_that_is_dropped_leaves_nothing() -> None:
     """The share of the next one counts from its own first failure."""
     monitor = FailureMonitor()
     failures_in_row(monitor)
-    assert monitor.share == 1.0
+    assert monitor.share(0) == 1.0
     monitor.reset()
     assert monitor.quiet
     monitor.failed(1)
     monitor.sent()
     monitor.sent()
-    assert monitor.share == pytest.approx(1 / 3)
+    assert monitor.share(0) == pytest.approx(1 / 3)
+
+
+def test_calls_sent_before_the_run_count_when_they_are_served() -> None:
+    """Two failures, one call sent since, and seven served that were sent before: two of nine."""
+    monitor = FailureMonitor()
+    monitor.failed(8)
+    monitor.sent()
+    monitor.failed(8)
+    assert monitor.share(0) == 1.0
+    assert monitor.share(7) == pytest.approx(2 / 9)
 
 
 def test_failures_of_calls_sent_before_the_run_make_no_share_above_1() -> None:
@@ -139,7 +149,7 @@ def test_failures_of_calls_sent_before_the_run_make_no_share_above_1() -> None:
     for _ in range(3):
         monitor.sent()
     assert [monitor.failed(3), monitor.failed(2), monitor.failed(1)] == [False, False, True]
-    assert monitor.share == 1.0
+    assert monitor.share(0) == 1.0
 
 
 def test_the_counts_are_of_calls_in_flight_when_the_run_began_and_those_sent_since() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.limits.window import Window, WindowChange
+from harness.limits.window import COMPARED_MIN, Window, WindowChange
 
 
 def grow(window: Window, rounds: int, *, sent_s: float = 0.0, now_s: float = 0.0, used: float = 1.0) -> None:
@@ -301,6 +301,9 @@ def test_a_long_queue_of_others_leaves_one_call() -> None:
     assert window.size == 1
 
 
+HELD = COMPARED_MIN - 1  # calls after a cut until the window may grow
+
+
 def serve(window: Window, calls: int, *, at_s: float = 9.0) -> list[int]:
     """Returns the sizes after each of so many served calls, each sent with as many in flight as may be."""
     sizes = []
@@ -340,10 +343,11 @@ def test_four_fifths_in_flight_are_use() -> None:
 
 
 def test_growth_by_one_a_call_ends_at_nine_tenths_of_the_former_size() -> None:
-    """A window of ten falls to seven, though nothing was served before; the third call finds it at nine."""
+    """A window of ten falls to seven, though nothing was served before. It stays there for the fifteen calls
+    that are too few to tell if the cut helped; the third call after them finds it at nine."""
     window = Window(start=10, ceiling=100)
     assert cut(window, at_s=1.0) == 7
-    assert serve(window, 3) == [8, 9, 9]
+    assert serve(window, HELD + 3) == [7] * HELD + [8, 9, 9]
 
 
 def test_growth_by_one_a_call_goes_on_beyond_eleven_tenths_and_one() -> None:
@@ -351,7 +355,7 @@ def test_growth_by_one_a_call_goes_on_beyond_eleven_tenths_and_one() -> None:
     Then it has no former size any more."""
     window = Window(start=10, ceiling=100)
     cut(window, at_s=1.0)
-    serve(window, 2)
+    serve(window, HELD + 2)
     sizes = serve(window, 40)
     calls = sum(size < 12 for size in sizes)
     assert 31 <= calls <= 33
@@ -359,8 +363,10 @@ def test_growth_by_one_a_call_goes_on_beyond_eleven_tenths_and_one() -> None:
 
 
 def calls_to_grow_back(window: Window, *, at_s: float) -> int:
-    """Returns after how many served calls a window of ten has its former size, after a cut at it."""
+    """Returns after how many served calls a window of ten has its former size, after a cut at it and the
+    calls that tell if the cut helped."""
     assert cut(window, at_s=at_s) == 7
+    serve(window, HELD, at_s=at_s + 0.5)
     calls = 0
     while window.size < 10:
         serve(window, 1, at_s=at_s + 0.5)
@@ -382,9 +388,9 @@ def test_a_limit_is_met_again_within_a_tenth_of_it() -> None:
         window = Window(start=10, ceiling=100)
         window.served_with = 10.0
         cut(window, at_s=1.0)
-        assert serve(window, size - 7, at_s=2.0)[-1] == size
+        assert serve(window, HELD + size - 7, at_s=2.0)[-1] == size
         cut(window, at_s=3.0)
-        assert serve(window, 9, at_s=4.0) == sizes
+        assert serve(window, HELD + 9, at_s=4.0)[HELD:] == sizes
 
 
 def test_after_an_outage_the_former_size_is_approached_at_full_pace() -> None:
@@ -405,7 +411,7 @@ def test_a_limit_that_was_outgrown_is_no_limit_after_an_outage() -> None:
     """It was met twice and then outgrown: after an outage the window grows near its size at full pace."""
     window = Window(start=10, ceiling=20)
     cut(window, at_s=1.0)
-    serve(window, 2, at_s=2.0)
+    serve(window, HELD + 2, at_s=2.0)
     cut(window, at_s=3.0)
     while window.size < 20:
         serve(window, 1, at_s=4.0)
@@ -516,15 +522,51 @@ def test_four_fifths_of_the_window_in_flight_and_of_those_computed_are_use() -> 
 
 
 def test_a_cut_that_is_undone_leaves_no_smaller_window() -> None:
-    """A cut from 4 to 2 after three failures of five calls; eleven served calls bring 7. Five of sixteen
-    calls fail: fewer calls did not help, and the window stays at 7."""
+    """A cut from 4 to 2 after three failures of five calls; the window is held there while eleven calls are
+    served and five fail: fewer calls did not help, and it is 4 again."""
     window = Window(start=4, ceiling=10)
     assert fail(window, 1, sent_s=1.0, now_s=1.0, sent_with=1) == []
     for _ in range(2):
         window.sent(1)
         changes = fail(window, 1, sent_s=1.0, now_s=1.0, sent_with=1)
     assert [(change.before, change.after, change.is_undone) for change in changes] == [(4, 2, False)]
-    assert serve(window, 11)[-1] == 7
+    assert serve(window, 11)[-1] == 2
     (change,) = fail(window, 5, sent_s=10.0, now_s=10.0, sent_with=1)
-    assert (change.before, change.after, change.is_undone) == (7, 7, True)
-    assert window.size == 7
+    assert (change.before, change.after, change.is_undone) == (2, 4, True)
+    assert window.size == 4
+
+
+def test_a_window_does_not_grow_while_calls_fail_that_are_one_too_many() -> None:
+    """Ten places: nine calls are served while the eleventh in flight is refused again and again. The window
+    stays at eleven until the refusals are evidence, and then is ten."""
+    window = Window(start=11, ceiling=64)
+    for _ in range(200):
+        window.sent(10)
+        window.served(sent_s=1.0, sent_with=10, now_s=1.0, in_flight=1)
+    assert fail(window, 1, sent_s=2.0, now_s=2.0, sent_with=11) == []
+    for _ in range(3):
+        window.sent(10)
+        window.served(sent_s=2.5, sent_with=10, now_s=2.5, in_flight=11)
+    assert window.size == 11
+    changes = fail(window, 3, sent_s=3.0, now_s=3.0, sent_with=11)
+    assert [change.after for change in changes] == [10]
+
+
+def test_a_cut_is_not_undone_where_there_are_no_more_places() -> None:
+    """Ten places, a window of sixteen cut to eleven by chance: that one call in four is refused there, as
+    before, does not say that fewer calls do not help."""
+    window = Window(start=16, ceiling=64)
+    for _ in range(200):
+        window.sent(10)
+        window.served(sent_s=1.0, sent_with=10, now_s=1.0, in_flight=1)
+    while not fail(window, 1, sent_s=2.0, now_s=2.0, sent_with=9):
+        window.sent(10)
+        window.sent(10)
+    assert window.size == 11
+    changes = list[WindowChange]()
+    while not changes:
+        for _ in range(3):
+            window.sent(10)
+            window.served(sent_s=3.0, sent_with=10, now_s=3.0, in_flight=11)
+        changes = fail(window, 1, sent_s=3.0, now_s=3.0, sent_with=11)
+    assert [(change.before, change.after, change.is_undone) for change in changes] == [(11, 10, False)]

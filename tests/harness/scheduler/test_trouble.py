@@ -83,7 +83,7 @@ def limited(retry_after_s: float | None = None) -> CallError:
 
 @pytest.mark.parametrize(
     ("share", "error", "least"),
-    [(0.01, busy, 0.95), (0.05, busy, 0.85), (0.05, limited, 0.85), (0.2, busy, 0.75)],
+    [(0.01, busy, 0.95), (0.05, busy, 0.85), (0.05, limited, 0.85), (0.2, busy, 0.75), (0.2, limited, 0.75)],
 )
 def test_random_errors_do_not_cost_capacity(
     share: float, error: Callable[[], CallError], least: float, fault_free: float
@@ -129,6 +129,58 @@ def test_a_limit_of_places_is_found_and_used(
     assert len(provider.refused_at) <= 0.02 * len(provider.served_at)
     assert not any("quota" in event for event in events)
     assert any(event.startswith("concurrency lowered to ") for event in events)
+    assert tally.failed == 0
+
+
+@pytest.mark.parametrize(
+    ("places", "error", "retry_after_s", "latency_s", "least"),
+    [
+        (5, limited, None, (1.0, 3.0), 0.9),
+        (10, limited, None, (1.0, 3.0), 0.9),
+        (10, limited, 1.0, (0.2, 0.3), 0.7),
+        (16, limited, None, (0.2, 0.3), 0.85),
+    ],
+)
+def test_few_places_are_found_and_taken_for_no_quota(
+    places: int,
+    error: Callable[[float | None], CallError],
+    retry_after_s: float | None,
+    latency_s: tuple[float, float],
+    least: float,
+) -> None:
+    """A tenth of the calls that may be in flight, and less: the calls that are refused again and again do not
+    count as served together."""
+    provider, tally, events = play(
+        lambda now_s, in_flight, chance: error(retry_after_s) if in_flight >= places else None,
+        seconds=150.0,
+        latency_s=latency_s,
+    )
+    assert rate(provider, 60.0, 150.0) >= least * places / (sum(latency_s) / 2)
+    late = sum(at_s >= 60.0 for at_s in provider.refused_at)
+    assert late <= 0.2 * sum(at_s >= 60.0 for at_s in provider.served_at)
+    assert not any(event.startswith("quota") for event in events)
+    assert tally.failed == 0
+
+
+@pytest.mark.parametrize(("per_s", "savings"), [(10.0, 10.0), (10.0, 600.0), (25.0, 25.0)])
+def test_a_quick_providers_bucket_is_learned_by_a_test_of_its_pace(per_s: float, savings: float) -> None:
+    """So many requests a second and savings, refused without a word: after two minutes nearly all of it is
+    used, and hardly a call is refused."""
+    left, at_s = savings, 0.0
+
+    def refusal(now_s: float, in_flight: int, chance: Random) -> CallError | None:
+        nonlocal left, at_s
+        left, at_s = min(savings, left + (now_s - at_s) * per_s), now_s
+        if left < 1.0:
+            return limited()
+        left -= 1.0
+        return None
+
+    provider, tally, events = play(refusal, latency_s=(0.2, 0.3))
+    assert rate(provider, 120.0) >= 0.85 * per_s
+    assert sum(at >= 120.0 for at in provider.refused_at) <= 0.02 * per_s * 180.0
+    assert any(event.startswith("pace: ") for event in events)
+    assert any(event.startswith("quota: ") for event in events)
     assert tally.failed == 0
 
 
