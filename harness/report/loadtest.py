@@ -32,7 +32,8 @@ def print_loadtest(benches: Sequence[MethodLoadTest], objective: Objective, cons
     for one in benches:
         console.print(Text(f"{one.method} ({one.run_id})", style="bold"))
         console.print(table(THROUGHPUT, [throughput_cells(level, one) for level in one.levels]))
-        console.print(table(LATENCY, [row for level in one.levels for row in latency_rows(level)], left=2))
+        if latencies := [row for level in one.levels for row in latency_rows(level)]:
+            console.print(table(LATENCY, latencies, left=2))
         if turns := [row for level in one.levels for row in turn_rows(level)]:
             console.print(table(TURNS, turns))
         for line in warnings(one):
@@ -148,7 +149,8 @@ def warnings(one: MethodLoadTest) -> Iterator[str]:
 def sentences(one: MethodLoadTest) -> Iterator[str]:
     """Yields the windows, the server's own figures, and the knee."""
     for stage in one.stages:
-        yield f"Window of {stage.stage.load}: {stage.window.note}."
+        if stage.figures is not None:
+            yield f"Window of {stage.stage.load}: {stage.window.note}."
         if stage.server is not None:
             yield f"The server at {stage.stage.load}: {server_text(stage)}."
     yield from finding_texts(one)
