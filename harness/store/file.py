@@ -145,12 +145,14 @@ def refuse_absent(path: Path) -> None:
 
 @contextmanager
 def _connected(path: Path, *, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
+    # Readers of one process share a database, whose settings are locked for the second: they open it locked.
+    settings = {**_CLOSED, "lock_configuration": True} if read_only else _CLOSED
     with translated(path):  # absolute: an address such as s3://... would be another file system
-        connection = duckdb.connect(str(path.absolute()), read_only=read_only, config=_CLOSED)
+        connection = duckdb.connect(str(path.absolute()), read_only=read_only, config=settings)
     try:
         if not read_only:
             _limit_memory(connection)
-        connection.execute("SET lock_configuration = true")
+            connection.execute("SET lock_configuration = true")
         yield connection
     finally:
         connection.close()

@@ -51,6 +51,7 @@ class LiveStore:
         self._due_s = dict.fromkeys(("fast", "results", "verdicts"), 0.0)
         self._stamp: object = None
         self._owes_results = True  # a large store's take seconds, and the first figures need not wait
+        self._owes_verdicts = True  # of the rows as they are
         self._computing: threading.Thread | None = None
 
     def changes(self, since: int) -> tuple[int, Values]:
@@ -70,7 +71,9 @@ class LiveStore:
         stamp = _stamp(self.path)
         try:
             is_first = self._stamp is None
-            if is_first or stamp != self._stamp or self._owes_results or self._value("state") == "playing":
+            is_changed = is_first or stamp != self._stamp or self._value("state") == "playing"
+            self._owes_verdicts = self._owes_verdicts or is_changed
+            if is_changed or self._owes_results or (self._owes_verdicts and self._may_compute(now_s)):
                 with open_to_read(self.path) as connection:
                     self._read_from(connection, now_s, is_first=is_first)
                 self._stamp = stamp
@@ -94,13 +97,14 @@ class LiveStore:
         self._put("events", safe([event._asdict() for event in gate_events(connection)]))
         self._put("run", safe(_run(progress, plays)))
         self._put("live_lines", _lines(progress))
-        if (
-            not is_first
-            and now_s >= self._due_s["verdicts"]
-            and (self._computing is None or not self._computing.is_alive())
-        ):
+        if not is_first and self._may_compute(now_s):
+            self._owes_verdicts = False
             self._computing = threading.Thread(target=self._compute_verdicts, daemon=True)
             self._computing.start()
+
+    def _may_compute(self, now_s: float) -> bool:
+        is_computing = self._computing is not None and self._computing.is_alive()
+        return now_s >= self._due_s["verdicts"] and not is_computing
 
     def _timed(self, kind: str, least_s: float, read: Callable[[], None]) -> None:
         began_s = self._clock.now()
@@ -135,7 +139,9 @@ class LiveStore:
             except AuditError as error:
                 why = str(error).removeprefix(f"{self.path}: ")
                 scores, verdicts = [], {"models": [], "why_none": safe(why), "reading": ""}
-            except HarnessError:  # the store is held or gone for the moment: the last ones stand
+            except HarnessError:  # the store is held or gone for the moment: the last ones stand until then
+                with self._lock:
+                    self._owes_verdicts = True
                 return
             with self._lock:
                 self._put("scores", scores)

@@ -89,6 +89,18 @@ EPISODE = EpisodeRecord(
 )
 
 
+def test_two_readers_of_one_process_share_a_file(tmp_path: Path) -> None:
+    """Both answer at the same time, as threads of the live page need, and neither can change a setting."""
+    store = tmp_path / "s.duckdb"
+    with open_to_write(store):
+        pass
+    with open_to_read(store) as one, open_to_read(store) as other:
+        for connection in (one, other):
+            assert connection.execute("SELECT count(*) FROM calls").fetchall() == [(0,)]
+            with pytest.raises(duckdb.Error, match="locked"):
+                connection.execute("SET threads = 1")
+
+
 def test_rows_come_back_as_they_went_in(tmp_path: Path) -> None:
     """Every field keeps its value, None and unusual text included; everything that was put is stored."""
     odd = CALL._replace(turn=1, reply="ünï\ncode 🎲 \x00 'quoted'", error_text="x" * 100_000)
