@@ -243,7 +243,8 @@ def store_audit(
         models = _methods(methods_of_models(connection), counts)
         choices = audit_choices(connection)
         replies = reply_rows(connection, counts)
-        plan = _quoted(audit_plans(connection), choices, reference, margin)
+        plans = audit_plans(connection)
+        plan = _quoted(plans, choices, reference, margin)
         averages = summaries(connection)
         made = looks(connection) if choices.stop == "early" and reference is None and margin is None else None
         probed = probes(connection)
@@ -256,12 +257,13 @@ def store_audit(
     _refuse_unknown(store, rows, models, reference, left_out)
     choices = choices if margin is None else replace(choices, margin=margin)
     progress = progress_of(counts, rows)
+    planned = {model: name for one in plans for model, name in one.references.items()}
     parts = []
     for model, methods in models.items():
         known = [name for name in methods if name in {*rows.method} or (name, "main") in counts]
         if len(known) < 2:
             continue
-        held_against = wanted if wanted in known else known[0]
+        held_against = next(name for name in (wanted, planned.get(model), known[0]) if name in known)
         scores = _scores(rows, counts, known, held_against, choices, left_out, progress)
         if made is not None:
             scores = with_interim_verdicts(scores, made)

@@ -84,11 +84,13 @@ def looks(connection: Readable) -> list[LookRecord]:
     return [LookRecord(*row) for row in rows]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class StoredPlan:
-    """A stored audit plan. first_call_at: time of the first call after it; None if there was none."""
+    """A stored audit plan. references: model -> reference; first_call_at: time of the first call after it,
+    None if there was none."""
 
     plan_hash: str
+    references: Mapping[str, str]
     made_at: float
     first_call_at: float | None
 
@@ -96,11 +98,11 @@ class StoredPlan:
 def audit_plans(connection: Readable) -> list[StoredPlan]:
     """Returns the distinct plans, oldest first."""
     rows = connection.execute("""
-        SELECT plan_hash, min(made_at) AS made,
+        SELECT plan_hash, any_value(plan_json), min(made_at) AS made,
                (SELECT min(sent_at) FROM calls WHERE calls.run_id >= min(audit_plans.run_id))
         FROM audit_plans GROUP BY plan_hash ORDER BY made""").fetchall()
     return [
-        StoredPlan(plan_hash=plan_hash, made_at=made, first_call_at=first) for plan_hash, made, first in rows
+        StoredPlan(hash_, orjson.loads(text)["references"], made, first) for hash_, text, made, first in rows
     ]
 
 

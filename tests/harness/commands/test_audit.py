@@ -26,6 +26,21 @@ def test_scores_and_verdicts_are_printed(played: Path) -> None:
     assert "The two runs of the reference differ by " in spoken
 
 
+def test_the_reference_that_was_planned_is_compared_with(tmp_path: Path) -> None:
+    """Without one in the sweep file, the reference is the first method of the file, also where another
+    method's server was ready first and its row stands first in the store."""
+    sweep = bots_sweep(tmp_path)
+    assert lightbulb("run", sweep).returncode == 0
+    store = sweep.with_suffix(".duckdb")
+    with duckdb.connect(str(store)) as connection:
+        connection.execute("CREATE TEMP TABLE kept AS FROM methods")
+        connection.execute("DELETE FROM methods")
+        connection.execute("INSERT INTO methods FROM kept ORDER BY method DESC")
+    (found,) = json.loads(lightbulb("audit", store, "--json").stdout)
+    assert found["scores"]["reference"] == "bots/good"
+    assert found["scores"]["again"]["method"] == "bots/good (again)"
+
+
 def test_what_the_time_went_to_is_said(played: Path) -> None:
     """For each access method shares that sum to one; as text with the chief cause in words."""
     found = json.loads(lightbulb("scores", played, "--why", "--json").stdout)
