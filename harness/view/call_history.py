@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from harness.store.query_server import Readable
 from harness.store.view_queries import (
@@ -70,7 +71,7 @@ class CallHistory:
         self.step_s = STEP_S
         self.methods: dict[str, Sums] = {}
         self.slots: dict[int, Sums] = {}
-        self.last_errors: dict[str, ErrorSum] = {}
+        self.last_errors: dict[str, dict[tuple[str, int | None], ErrorSum]] = {}
 
     def update(self, connection: Readable) -> None:
         """Reads the rows that came since the last update."""
@@ -109,9 +110,10 @@ class CallHistory:
         for row in rows:
             for sums in self._of(row.method, row.slot):
                 sums.kinds[row.error_class, row.http_status] += row.calls
-            known = self.last_errors.get(row.method)
+            of_method = self.last_errors.setdefault(row.method, {})
+            known = of_method.get((row.error_class, row.http_status))
             if known is None or row.at >= known.at:
-                self.last_errors[row.method] = row
+                of_method[row.error_class, row.http_status] = row
 
     def _add_bins(self, rows: Sequence[LatencyBin]) -> None:
         for row in rows:
@@ -123,7 +125,16 @@ class CallHistory:
     def method_values(self, method: str) -> dict[str, object]:
         """Returns one method's sums for the page."""
         sums = self.methods.get(method, Sums())
-        last = self.last_errors.get(method)
+        causes: list[dict[str, Any]] = [
+            {
+                "error_class": last.error_class,
+                "status": last.http_status,
+                "text": last.text,
+                "count": sums.kinds[kind],
+                "at": last.at,
+            }
+            for kind, last in self.last_errors.get(method, {}).items()
+        ]
         return {
             "calls": sums.calls,
             "errors": sums.errors,
@@ -132,15 +143,8 @@ class CallHistory:
             "cost_usd": sums.cost_usd,
             "latency_s": {name: sums.quantile_s(level) for name, level in QUANTILES.items()},
             "histogram": [[place, sums.bins[place]] for place in sorted(sums.bins)],
-            "last_error": None
-            if last is None
-            else {
-                "error_class": last.error_class,
-                "status": last.http_status,
-                "text": last.text,
-                "count": sums.kinds[last.error_class, last.http_status],
-                "at": last.at,
-            },
+            "error_causes": sorted(causes, key=lambda one: -one["count"]),
+            "last_error": max(causes, key=lambda one: one["at"], default=None),
         }
 
     def time_values(self) -> dict[str, object]:

@@ -2,7 +2,7 @@
 import { byId, clock, count, el, nameOf, redraw, showNotes, table, unique, useGlossary, moment, number } from "./dom.js";
 import { loadTests } from "./bench.js";
 import { queryPart } from "./query.js";
-import { about, causes, cost, games, latency, methodFilter, methods, overview, scores, timeCharts, verdicts } from "./sections.js";
+import { about, causes, cost, failedRequests, games, latency, methodFilter, methods, overview, scores, timeCharts, verdicts } from "./sections.js";
 import { episodeFilter, episodeTable, openEpisode, transcriptPart, useSource } from "./transcripts.js";
 
 // id, title, the parts of the values that it shows, how it is drawn
@@ -15,11 +15,12 @@ const PARTS = [
   ["times", "Over time", ["times", "events", "live_lines", "state"], timeCharts],
   ["cost", "Cost and time", ["cost"], cost],
   ["latency", "Latency", ["calls"], latency],
+  ["failed", "Failed requests", ["calls"], failedRequests],
   ["causes", "Aborts and failures", ["causes"], (values) => causes(values, openEpisode)],
   ["bench", "Load tests", ["bench"], loadTests],
 ];
-const LIVE_FIRST = ["overview", "methods", "times", "games", "verdicts", "scores", "cost", "latency", "causes", "bench"];
-const FILE_FIRST = ["verdicts", "scores", "cost", "methods", "times", "latency", "causes"];
+const LIVE_FIRST = ["overview", "methods", "times", "games", "verdicts", "scores", "cost", "latency", "failed", "causes", "bench"];
+const FILE_FIRST = ["verdicts", "scores", "cost", "methods", "times", "latency", "failed", "causes"];
 
 const values = {};
 let drawn = new Set();

@@ -275,6 +275,26 @@ export const latency = (values) => {
     ] });
 };
 
+const ERRORS_MAX = 60; // rows: two screens
+export const failedRequests = (values) => {
+  const rows = (values.calls ?? []).flatMap((one) => one.error_causes.map((cause) => ({ ...cause, method: one.method, calls: one.calls })))
+    .sort((a, b) => b.count - a.count);
+  if (!rows.length) return [p("No request has failed.", "faint")];
+  return [
+    p("Requests that failed, by access method and cause. A failed request is repeated; an episode fails only when its last try has failed.", "faint"),
+    table({ id: "errors", label: "failed requests by access method and cause", rows: rows.slice(0, ERRORS_MAX), columns: [
+      { key: "method", label: "method", value: (one) => one.method, cell: (one) => nameOf(one.method) },
+      { key: "class", label: "class", left: true, value: (one) => one.error_class },
+      { key: "status", label: "HTTP status", value: (one) => one.status },
+      { key: "count", label: "requests", value: (one) => one.count, cell: (one) => count(one.count) },
+      { key: "share", label: "share", value: (one) => one.count / one.calls, cell: (one) => share(one.count, one.calls) },
+      { key: "at", label: "last at", value: (one) => one.at, cell: (one) => timeOfDay(one.at) },
+      { key: "text", label: "last message", left: true, class: "words", value: (one) => one.text },
+    ] }),
+    rows.length > ERRORS_MAX ? p(`${count(rows.length - ERRORS_MAX)} rarer causes are left out.`, "faint") : null,
+  ];
+};
+
 export const causes = (values, open) => {
   const all = values.causes;
   if (!all) return [p("The causes are being counted.", "faint")];

@@ -58,6 +58,33 @@ def test_slots_double_when_a_run_grows_long(store: Path) -> None:
     assert sum(one.calls for one in history.slots.values()) == history.rows
 
 
+def test_failed_requests_are_counted_by_cause(store: Path) -> None:
+    """Each class and status of a method has its number of requests and its last message; the most frequent
+    cause is first, and the last error is the latest of them."""
+    failures = [
+        (2.0, "Unavailable", 503, "busy"),
+        (3.0, "Unavailable", 503, "still <b>busy</b>"),
+        (1.0, "TimedOut", None, "silent"),
+    ]
+    with duckdb.connect(str(store)) as connection:
+        for place, (at, kind, status, text) in enumerate(failures):
+            connection.execute(
+                "INSERT INTO calls BY NAME SELECT * REPLACE (? AS try_number, ? AS sent_at, ? AS error_class,"
+                " ? AS http_status, ? AS error_text, 'm/failing' AS method) FROM calls LIMIT 1",
+                [100 + place, at, kind, status, text],
+            )
+    history = CallHistory()
+    with open_to_read(store) as connection:
+        history.update(connection)
+    values = history.method_values("m/failing")
+    assert values["error_causes"] == [
+        {"error_class": "Unavailable", "status": 503, "text": "still <b>busy</b>", "count": 2, "at": 3.0},
+        {"error_class": "TimedOut", "status": None, "text": "silent", "count": 1, "at": 1.0},
+    ]
+    assert isinstance(values["error_causes"], list)
+    assert values["last_error"] == values["error_causes"][0]
+
+
 def test_quantiles_are_those_of_the_calls(store: Path) -> None:
     """To a bin of a tenth."""
     history = CallHistory()

@@ -193,6 +193,8 @@ def test_the_live_page_shows_what_sql_says(browser: Browser, tmp_path: Path) -> 
             assert tab.evaluate("document.documentElement.scrollWidth") <= width
             tab.wait_for_timeout(100)
             assert tab.evaluate(CUT_TABLES) == []
+        tab.wait_for_selector("#errors tbody tr", timeout=90_000)
+        assert_causes_are_those_of_sql(tab, store)
         tab.wait_for_selector("#episode-list a")
         tab.locator("#episode-list a").first.focus()
         tab.keyboard.press("Enter")
@@ -231,6 +233,19 @@ def assert_figures_are_those_of_sql(tab: Page, store: Path) -> None:
         assert shown[3] == "–"
     else:
         assert float(shown[3].removeprefix("$")) == pytest.approx(cost, abs=1e-4 if cost < 1 else 0.01)
+
+
+def assert_causes_are_those_of_sql(tab: Page, store: Path) -> None:
+    """Compares the table of failed requests with a query over the same rows."""
+    rows, shown = tab.evaluate("""[Number(document.querySelector('#overview [data-rows]').dataset.rows),
+        [...document.querySelectorAll('#errors tbody tr')].map((row) =>
+            [...row.cells].map((cell) => cell.querySelector('.name')?.title || cell.textContent))]""")
+    with open_to_read(store) as connection:
+        counted = connection.execute(
+            f"""SELECT method, error_class, http_status::VARCHAR, count(*)::VARCHAR FROM calls
+            WHERE rowid < {rows} AND error_class IS NOT NULL GROUP BY ALL"""
+        ).fetchall()
+    assert sorted(tuple(line[:4]) for line in shown) == sorted(counted)
 
 
 def test_the_stop_button_does_what_ctrl_c_does(browser: Browser, tmp_path: Path) -> None:
