@@ -1,12 +1,12 @@
 """The demonstration's sweep file and its next store.
 
 A small real model plays two games through two access methods: vLLM in two precisions or, where vLLM cannot be
-installed, llama.cpp with two files of the same weights."""
+installed, llama.cpp with two files of the same weights. The same servers are asked without a format, too."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import count
 from pathlib import Path
 
@@ -14,7 +14,6 @@ from harness.core.errors import EngineError
 
 _SWEEP = """\
 # Two games, one model, two access methods: {claim}.
-# Both servers force replies into the right format (constrain = true): a model of this size never keeps it.
 # {reference}, the reference, is played twice: what differs between its two plays is noise.
 # Each item is played twice: what two plays of one item have in common is what the verdict on replies compares.
 
@@ -23,51 +22,79 @@ seed = 1
 repeats = 2
 
 [games.taboo]
-items = 8
+items = 20
 
 [games.wordle]
-items = 7
+items = 3
 
+# Both servers force replies into the right format (constrain = true): a model of this size never keeps it.
 [models.smollm2-135m]
 parameters = 1.35e8
 
 {methods}
+# The same two servers without a format. This model breaks the rules with its first reply, so each play is one free
+# reply. The verdict on scores means nothing here; the verdict on replies compares these texts.
+[models.smollm2-135m-free]
+parameters = 1.35e8
+
+{free}
 [audit]
 reference = "smollm2-135m/{reference}"
 margin = 3.0
 """
 
-_VLLM = _SWEEP.format(
+
+def _sweep(claim: str, reference: str, methods: dict[str, str]) -> str:
+    """Returns the text of a sweep.
+
+    methods  name -> its keys, but for those that enforce the format"""
+
+    def tables(model: str, more: str, names: Iterable[str]) -> str:
+        return "\n".join(f"[models.{model}.methods.{name}]\n{methods[name]}{more}" for name in names)
+
+    return _SWEEP.format(
+        claim=claim,
+        reference=reference,
+        methods=tables("smollm2-135m", "constrain = true\n", methods),
+        free=tables(
+            "smollm2-135m-free",
+            'served_name = "smollm2-135m"\n',
+            sorted(methods, key=lambda name: name != reference),  # a model's first method is its reference
+        ),
+    )
+
+
+_VLLM = _sweep(
     claim="the same weights served in bfloat16 and in float32",
     reference="vllm-f32",
-    methods="""\
-[models.smollm2-135m.methods.vllm-bf16]
+    methods={
+        "vllm-bf16": """\
 engine = { kind = "vllm", weights = "bundled:smollm2-135m-instruct", dtype = "bfloat16" }
-constrain = true
-concurrency = 32
-
-[models.smollm2-135m.methods.vllm-f32]
-engine = { kind = "vllm", weights = "bundled:smollm2-135m-instruct", dtype = "float32" }
-constrain = true
 concurrency = 32
 """,
+        "vllm-f32": """\
+engine = { kind = "vllm", weights = "bundled:smollm2-135m-instruct", dtype = "float32" }
+concurrency = 32
+""",
+    },
 )
-_LLAMACPP = _SWEEP.format(
+_LLAMACPP = _sweep(
     claim="two files of the same weights, one rounded to about 4 bits and one to 8",
     reference="llamacpp-q4_1",
-    methods="""\
-[models.smollm2-135m.methods.llamacpp-q4_1]
+    methods={
+        "llamacpp-q4_1": """\
 engine = { kind = "llamacpp", weights = "bundled:smollm2-135m-instruct" }
-constrain = true
-
-[models.smollm2-135m.methods.llamacpp-q8_0]
-engine = { kind = "llamacpp", weights = "bundled:smollm2-135m-instruct", quantisation = "Q8_0" }
-constrain = true
 """,
+        "llamacpp-q8_0": """\
+engine = { kind = "llamacpp", weights = "bundled:smollm2-135m-instruct", quantisation = "Q8_0" }
+""",
+    },
 )
 # Hashes of the sweeps that earlier versions wrote: such a file was not edited, and is replaced.
 FORMER = frozenset(
     {
+        "13a73d203703098f5087999c910f48b5ccce0aa339decffd708a451d4ea5dfde",
+        "c01ca8b479bd6bef31b6d06907ac70f0b177701a0350e67e265bcb85d7e85f15",
         "794b833cdec920b111144f7725be7fa8a22d1d947d02bea76202b883d5d76a86",
         "a97ddeeb57b1fa2c7bf16286e6de72e8862a4923b570417d6cb09f7ef81e14c6",
     }

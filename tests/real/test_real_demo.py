@@ -52,7 +52,7 @@ def test_without_vllm_the_demonstration_plays_through_llama_cpp(tmp_path: Path) 
             "SELECT method, arm, count(*) FROM episodes WHERE status = 'finished' GROUP BY ALL ORDER BY ALL"
         ).fetchall()
     assert rows == [
-        ("smollm2-135m/llamacpp-q4_1", "again", 30),
-        ("smollm2-135m/llamacpp-q4_1", "main", 30),
-        ("smollm2-135m/llamacpp-q8_0", "main", 30),
+        (f"smollm2-135m{model}/llamacpp-{method}", arm, 46)
+        for model in ("-free", "")
+        for method, arm in (("q4_1", "again"), ("q4_1", "main"), ("q8_0", "main"))
     ]

@@ -11,17 +11,58 @@ from backends.local.engine_kinds import engine_kind
 from backends.local.environments import install
 from backends.local.machine import this_machine
 from games import GAMES
+from harness.access.engine_servers import engine_users
 from harness.commands.demo_sweep import SWEEPS, choose_engine, next_store, write_sweep
 from harness.config.load import parse_sweep
 from harness.core.errors import EngineError
 
+FORMER = """\
+# Two games, one model, two access methods: the same weights served in bfloat16 and in float32.
+# Both servers force replies into the right format (constrain = true): a model of this size never keeps it.
+# vllm-f32, the reference, is played twice: what differs between its two plays is noise.
+# Each item is played twice: what two plays of one item have in common is what the verdict on replies compares.
+
+name = "demo"
+seed = 1
+repeats = 2
+
+[games.taboo]
+items = 8
+
+[games.wordle]
+items = 7
+
+[models.smollm2-135m]
+parameters = 1.35e8
+
+[models.smollm2-135m.methods.vllm-bf16]
+engine = { kind = "vllm", weights = "bundled:smollm2-135m-instruct", dtype = "bfloat16" }
+constrain = true
+concurrency = 32
+
+[models.smollm2-135m.methods.vllm-f32]
+engine = { kind = "vllm", weights = "bundled:smollm2-135m-instruct", dtype = "float32" }
+constrain = true
+concurrency = 32
+
+[audit]
+reference = "smollm2-135m/vllm-f32"
+margin = 3.0
+"""  # as the demonstration wrote it before its panel of free replies
+
 
 @pytest.mark.parametrize("kind", SWEEPS)
 def test_each_sweep_is_valid(kind: str) -> None:
-    """Two access methods of one model, one of them the reference of an audit."""
+    """Two access methods of one model, with a format and without; one reference for both, and one server for
+    both."""
     spec = parse_sweep(SWEEPS[kind], source=kind, known_games=list(GAMES))
-    assert len(spec.methods()) == 2
-    assert spec.audit.reference in spec.methods()
+    enforced, free = spec.references().values()
+    assert [enforced, free] == [f"smollm2-135m{more}/{enforced.split('/')[1]}" for more in ("", "-free")]
+    assert {name: part.constrain for name, (_, part) in spec.methods().items()} == {
+        name: name.startswith("smollm2-135m/") for name in spec.methods()
+    }
+    servers = engine_users(spec.methods(), lambda text: text)
+    assert sorted(map(len, servers.values())) == [2, 2]
     assert {part.engine.kind for _, part in spec.methods().values() if part.engine} == {kind}
 
 
@@ -69,7 +110,7 @@ def test_an_edited_sweep_file_stays(tmp_path: Path) -> None:
     replaced, is_former = write_sweep(tmp_path, lambda: "vllm")
     assert replaced.read_text("utf-8") == SWEEPS["vllm"]
     assert not is_former
-    sweep.write_text(SWEEPS["vllm"].replace("items = 8", "items = 2"), "utf-8")
+    sweep.write_text(SWEEPS["vllm"].replace("items = 20", "items = 2"), "utf-8")
 
     def choose() -> str:
         raise AssertionError("no engine is needed for a file that stays")
@@ -79,11 +120,7 @@ def test_an_edited_sweep_file_stays(tmp_path: Path) -> None:
 
 def test_the_sweep_of_an_earlier_version_is_replaced(tmp_path: Path) -> None:
     """Its hash is known, so it was not edited; its stores stay, and the new sweep gets a store of its own."""
-    former = SWEEPS["vllm"].replace("repeats = 2", "repeats = 1")
-    former = former.replace("items = 8", "items = 15").replace("items = 7", "items = 15")
-    note = "# Each item is played twice: what two plays of one item have in common is what the verdict on replies compares.\n"
-    former = former.replace(note, "")
-    (tmp_path / "demo.toml").write_text(former, "utf-8")
+    (tmp_path / "demo.toml").write_text(FORMER, "utf-8")
     (tmp_path / "demo-1.duckdb").touch()
     sweep, is_former = write_sweep(tmp_path, lambda: "vllm")
     assert is_former
