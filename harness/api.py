@@ -28,6 +28,7 @@ from harness.config.load import load_sweep, read_sweep
 from harness.config.sweep import SweepSpec
 from harness.core.event_loop import OPTIONS, run_async
 from harness.core.records import Transcript
+from harness.progress.notebook_bar import notebook_display
 from harness.report.text import escape_control
 from harness.running.prepare import RunOptions
 from harness.running.run_sweep import run_sweep
@@ -146,7 +147,12 @@ async def play(
     spec, source = _read(sweep)
     path = Path(store) if store is not None else default_store_path(source, spec)
     context = RunContext(
-        source=source, store=path, environ=os.environ, notify=_notify, live=sys.stderr.isatty()
+        source=source,
+        store=path,
+        environ=os.environ,
+        notify=_notify,
+        live=sys.stderr.isatty(),
+        display=notebook_display(),
     )
     options = RunOptions(retry_failed=retry_failed, all_or_nothing=all_or_nothing)
     end = await run_sweep(spec, context, options)

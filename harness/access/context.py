@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from harness.config.sweep import SweepSpec
+    from harness.progress.notebook_bar import Display
     from harness.progress.views import Emit
 
 Notify = Callable[[str], None]
@@ -24,6 +25,7 @@ class RunContext:
     notify    takes one line for a person
     live      stderr is a terminal: progress is a table there that changes in place; else a few lines now and
               then
+    display   shows HTML in a notebook's cell, in place of the last; None: this is no notebook
     emit      takes events for machines, instead of either; None: nobody reads them"""
 
     source: Path
@@ -31,6 +33,7 @@ class RunContext:
     environ: Mapping[str, str]
     notify: Notify
     live: bool = False
+    display: Display | None = None
     emit: Emit | None = None
 
 

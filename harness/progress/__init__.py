@@ -10,4 +10,5 @@ end_estimate      reads gates and meters for time_left; names slow calls
 snapshot          the figures of a moment
 words             a snapshot in words
 views             takes snapshots of the sweep; presents them as plain lines or as events
+notebook_bar      presents the snapshots as a bar in a notebook
 live_table        presents the snapshots as a table on a terminal"""

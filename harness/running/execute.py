@@ -31,6 +31,7 @@ from harness.foreign_games.catalog import ForeignGame
 from harness.foreign_games.episodes import game_hosts
 from harness.foreign_games.libraries import program_of
 from harness.limits.gate import Gate
+from harness.progress import notebook_bar
 from harness.progress.end_estimate import EndEstimator
 from harness.progress.event_loop_delay import DelayMonitor
 from harness.progress.meters import Meters
@@ -323,9 +324,12 @@ def _bot_lengths(game: str, chosen: GameSet, seed: int) -> list[int]:
 
 
 async def _show(progress: Progress, context: RunContext, clock: RealClock) -> None:
-    """Shows progress until it is cancelled: as events, as a table on a terminal, or else as lines."""
+    """Shows progress until it is cancelled: as events, as a bar in a notebook, as a table on a terminal, or
+    else as lines."""
     if context.emit is not None:
         await progress.events(context.emit)
+    if context.display is not None:
+        await notebook_bar.live(progress, context.display, clock=clock)
     if context.live:
         module = "harness.progress.live_table"  # slow to load: calls need not wait for it
         table = await anyio.to_thread.run_sync(import_module, module)

@@ -15,6 +15,7 @@ from harness.core.records import EpisodeRecord
 from harness.limits.admission import CallResult
 from harness.limits.estimates import CallCost
 from harness.limits.gate import Gate, GateLimits
+from harness.progress import notebook_bar
 from harness.progress.event_loop_delay import DelayMonitor
 from harness.progress.live_table import live
 from harness.progress.meters import Meters, ScoreSum
@@ -86,6 +87,26 @@ def test_a_pair_has_a_line_of_its_own() -> None:
     assert line.startswith("method m/a+n/b, done 5/10, failed 0, open 0, not started 5, in flight -,")
     assert "score 40.0" in line
     assert games == ["m g None", "m/a+n/b g None"]
+
+
+def test_a_notebook_has_a_bar_until_the_end() -> None:
+    """Once a second, and once more when the run ends: the bar says what is done of how many."""
+
+    async def scenario() -> list[str]:
+        clock, rows, shown = LoopClock(), Rows(), list[str]()
+        lane = LaneView(name="m/<b>", planned=10, done_before=2, tally=Tally(), gate=None)
+        delay = DelayMonitor(run_id="1", clock=clock, sink=rows)
+        progress = Progress(
+            [lane], clock=clock, meters=Meters(rows, clock, scores={}), delay=delay, rows_behind=int
+        )
+        with anyio.move_on_after(2.5):
+            await notebook_bar.live(progress, shown.append, clock=clock)
+        return shown
+
+    shown = run(scenario)
+    assert len(shown) == 4
+    assert all(line.startswith('<progress value="2" max="10"') for line in shown)
+    assert shown[-1].endswith("</progress> all: done 2/10, to go -, errors 0, cost -")
 
 
 def test_rates_are_the_last_minutes() -> None:
