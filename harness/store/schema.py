@@ -73,7 +73,7 @@ VIEWS: dict[str, str] = {
         SELECT model, method, game, experiment, instance, repeat, episode_id, outcome, reason, score,
                outcome IN ('success', 'lost') AS played,
                turns, make_timestamp(CAST(started_at * 1e6 AS BIGINT)) AS started_utc,
-                   finished_at - started_at AS seconds
+                   finished_at - started_at AS seconds, arm
         FROM last_episodes WHERE status = 'finished' AND arm = 'main'""",
     # Clemscore as published, for each model and access method: rounded, then averaged over games.
     "clemscores": """

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import orjson
+
 from harness.store.query_server import Readable
 from harness.store.report_queries import ITEM, ShownEpisode, shown_episodes
 
@@ -94,6 +96,16 @@ class EpisodeLine(NamedTuple):
     reason: str
     turns: int
     finished_at: float
+
+
+def sweep_budget(connection: Readable) -> dict[str, float]:
+    """Returns the limits of calls, tokens and cost_usd that the last sweep sets for all runs over this store
+    together."""
+    rows = connection.execute("""
+        SELECT CAST(spec_json -> 'budget' AS VARCHAR) FROM sweeps ORDER BY run_id DESC LIMIT 1""").fetchall()
+    budget = orjson.loads(rows[0][0]) if rows and rows[0][0] is not None else None
+    names = ("calls", "tokens", "cost_usd")
+    return {name: budget[name] for name in names if budget.get(name) is not None} if budget else {}
 
 
 def call_count(connection: Readable) -> int:

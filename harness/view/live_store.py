@@ -19,7 +19,7 @@ from harness.store.file import open_to_read
 from harness.store.planned_plays import play_counts
 from harness.store.query_server import Readable, RunningStore
 from harness.store.report_queries import endings, method_tallies
-from harness.store.view_queries import common_results, gate_events, outcome_counts
+from harness.store.view_queries import common_results, gate_events, outcome_counts, sweep_budget
 from harness.view.bench_values import bench_values
 from harness.view.call_history import CallHistory
 from harness.view.values import (
@@ -122,6 +122,7 @@ class LiveStore:
             mine["failed"] += one.failed
         outcomes = outcome_counts(connection)
         self._put("plays", plays)
+        self._put("budget", sweep_budget(connection))
         self._put("common", safe(common_values(common_results(connection))))
         self._put("causes", safe(cause_values(endings(connection), None)))
         self._put("cost", safe(tally_values(method_tallies(connection))))

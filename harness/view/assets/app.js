@@ -7,7 +7,7 @@ import { episodeFilter, episodeTable, openEpisode, transcriptPart, useSource } f
 
 // id, title, the parts of the values that it shows, how it is drawn
 const PARTS = [
-  ["overview", "Overview", ["run", "calls", "times", "rows"], overview],
+  ["overview", "Overview", ["run", "calls", "times", "rows", "budget"], overview],
   ["verdicts", "Is it the same model?", ["verdicts"], verdicts],
   ["scores", "Scores", ["scores"], scores],
   ["games", "Games so far", ["common"], games],

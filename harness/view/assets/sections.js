@@ -15,7 +15,8 @@ const figure = (name, value, note, word) => el("div", { class: "figure" },
   el("dt", {}, word ? term(word, name) : name), el("dd", { "data-figure": name }, value), note ? el("dd", { class: "note" }, note) : null);
 
 export const overview = (values) => {
-  const { run, calls = [], times } = values;
+  const { run, calls = [], times, budget = {} } = values;
+  const withBudget = (note, limit, write) => [note, limit === undefined ? "" : `budget ${write(limit)}`].filter(Boolean).join("; ");
   if (!calls.length && !run) return [p("Nothing has been played yet.", "faint")];
   const total = (key) => sum(calls.map((one) => one[key] ?? 0));
   const costs = calls.map((one) => one.cost_usd).filter((one) => one !== null);
@@ -29,10 +30,10 @@ export const overview = (values) => {
       done === null ? null : figure("episodes done", `${count(run.done)}`, `of ${count(run.planned)}${run.failed ? `, ${count(run.failed)} failed` : ""}`),
       run?.to_go_s === undefined ? null : figure("to go", run.to_go_s === null ? NONE : clock(run.to_go_s),
         run.to_go_s === null ? "not known yet" : `between ${clock(run.to_go_low_s)} and ${clock(run.to_go_high_s)}`),
-      figure("calls", count(total("calls")), run?.turns_to_go ? `about ${count(run.turns_to_go)} more` : null),
+      figure("calls", count(total("calls")), withBudget(run?.turns_to_go ? `about ${count(run.turns_to_go)} more` : "", budget.calls, count)),
       figure("errors", count(total("errors")), `${share(total("errors"), total("calls"))}${values.live ? `; ${count(errors)} a minute now` : ""}`),
-      figure("cost", money(costs.length ? sum(costs) : null), costs.length ? "US dollars" : "no price is known"),
-      figure("tokens", count(total("tokens")))),
+      figure("cost", money(costs.length ? sum(costs) : null), withBudget(costs.length ? "US dollars" : "no price is known", budget.cost_usd, money)),
+      figure("tokens", count(total("tokens")), withBudget("", budget.tokens, count))),
     run?.trouble?.length ? el("ul", { class: "trouble" }, run.trouble.map((one) => el("li", { class: one.kind }, one.text))) : null,
   ];
 };

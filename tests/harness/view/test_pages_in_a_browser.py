@@ -27,6 +27,7 @@ SWEEP = """
 name = "many"
 seed = 1
 repeats = 12
+budget = { cost_usd = 1000.0, tokens = 1_000_000_000 }
 [games.referencegame]
 items = 25
 """
@@ -193,6 +194,8 @@ def test_the_live_page_shows_what_sql_says(browser: Browser, tmp_path: Path) -> 
             assert tab.evaluate("document.documentElement.scrollWidth") <= width
             tab.wait_for_timeout(100)
             assert tab.evaluate(CUT_TABLES) == []
+        assert "budget $1000.00" in tab.inner_text("#overview")
+        assert "budget 1,000,000,000" in tab.inner_text("#overview")
         tab.wait_for_selector("#errors tbody tr", timeout=90_000)
         assert_causes_are_those_of_sql(tab, store)
         tab.wait_for_selector("#episode-list a")
