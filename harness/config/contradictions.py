@@ -35,6 +35,24 @@ def _unknown_games(games: Iterable[str], known_games: Collection[str]) -> Iterat
             )
 
 
+def unusable_names(spec: SweepSpec) -> Iterator[Problem]:
+    """Yields the models and methods whose names cannot be used."""
+    for model, part in spec.models.items():
+        if not MODEL_NAME.fullmatch(model):
+            yield (
+                ("models", model),
+                "a model's name must be printable, without spaces and + |, which join names in the store, and"
+                " without / at its ends or two / in a row",
+            )
+        for name in part.methods:
+            if not METHOD_NAME.fullmatch(name):
+                yield (
+                    ("models", model, "methods", name),
+                    "a method's name must be printable, without spaces and / + |,"
+                    " which join names in the store",
+                )
+
+
 def contradictions(spec: SweepSpec, known_games: Collection[str]) -> Iterator[Problem]:
     """Yields the contradictions of a sweep.
 
@@ -54,20 +72,8 @@ def contradictions(spec: SweepSpec, known_games: Collection[str]) -> Iterator[Pr
     yield from library_contradictions(spec)
     engines = [name for name, (_, part) in spec.methods().items() if part.engine is not None]
     for model, model_part in spec.models.items():
-        if not MODEL_NAME.fullmatch(model):
-            yield (
-                ("models", model),
-                "a model's name must be printable, without spaces and + |, which join names in the store, and"
-                " without / at its ends or two / in a row",
-            )
         for name, method in model_part.methods.items():
             at: Key = ("models", model, "methods", name)
-            if not METHOD_NAME.fullmatch(name):
-                yield (
-                    at,
-                    "a method's name must be printable, without spaces and / + |,"
-                    " which join names in the store",
-                )
             yield from ((at + key, problem) for key, problem in _method_contradictions(method, engines))
     keys = {part.key_env for _, part in spec.methods().values() if part.key_env}
     for name, (_, part) in spec.methods().items():

@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from harness.config.contradictions import contradictions, emulation_contradictions
+from harness.config.contradictions import contradictions, emulation_contradictions, unusable_names
 from harness.config.problems import Key, Problem, problem_lines, suggest
 from harness.config.sweep import (
     UNSET,
@@ -94,6 +94,7 @@ def read_sweep(
     check          as that of load_sweep"""
     _unset(raw)
     spec, problems, removed = _valid_part(raw)
+    problems += [one for one in unusable_names(spec) if not _is_within(one[0], removed)]
     for find in (lambda spec: contradictions(spec, known_games), check):
         found = [problem for problem in find(spec) if not _follows(problem[0], removed)]
         problems += found
@@ -142,20 +143,33 @@ def _remove(tables: dict[str, Any], key: Key) -> None:
         inner.pop(key[-1], None)
 
 
+def _is_within(key: Key, removed: Iterable[Key]) -> bool:
+    return any(key[: len(one)] == one for one in removed)
+
+
 def _follows(key: Key, removed: Mapping[Key, bool]) -> bool:
     """Returns whether a problem at this key can be due to what was removed or is reported already.
 
     removed   key -> whether its name is not known"""
-    if any(key[: len(one)] == one for one in removed):
+    if _is_within(key, removed):
         return True
-    if key[0] in ("audit", "pairs"):  # they name methods and games
-        return any(one[0] in ("models", "games") and (len(one) <= 2 or one[2:] == ("methods",)
-            or (len(one) == _OF_METHOD and one[2] == "methods" and not unknown)) for one, unknown in removed.items())  # fmt: skip
+    if key[0] in ("audit", "pairs"):
+        return any(map(_can_be_named, removed))
     if key[0] != "models" or key[_OF_METHOD:] not in ((), ("provider",), ("base_url",)):
         return False
-    of_method = {one[_OF_METHOD]: unknown for one, unknown in removed.items()
-                 if len(one) > _OF_METHOD and one[:_OF_METHOD] == key[:_OF_METHOD]}  # fmt: skip
+    of_method = {
+        one[_OF_METHOD]: unknown
+        for one, unknown in removed.items()
+        if len(one) > _OF_METHOD and one[:_OF_METHOD] == key[:_OF_METHOD]
+    }
     return any(unknown or name in (*_WHERE, *_PRICES) for name, unknown in of_method.items())
+
+
+def _can_be_named(one: Key) -> bool:
+    """Returns whether audit and pairs can name this part, or one that it holds."""
+    return one[0] in ("games", "models") and (
+        len(one) <= 2 or (len(one) <= _OF_METHOD and one[2] == "methods")
+    )
 
 
 def parse_emulation(settings: Sequence[str]) -> Emulation:

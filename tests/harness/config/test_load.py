@@ -69,7 +69,7 @@ base_url = "api.example/v1"
 base_ulr = "https://api.example/v1"
 [models."org/m.1".methods.c]
 concurrency = 0
-[models."org/m.1".methods.d]
+[models."org/m.1".methods."d/d"]
 engine = { weights = "w" }
 [[pairs]]
 seats = ["org/m.1/a", "org/m.1/c"]
@@ -80,13 +80,14 @@ reference = "org/a"
 margin = -1
 """
     found = [line.split(": ", 2) for line in problems(text).splitlines()]
-    assert [place for place, _, _ in found] == [f"s.toml:{n}" for n in (2, 3, 5, 7, 8, 9, 11, 15, 17, 18)]
+    assert [place for place, _, _ in found] == [f"s.toml:{n}" for n in (2, 3, 5, 7, 8, 9, 10, 11, 15, 17, 18)]
     words = [problem for _, _, problem in found]
     assert words[1].startswith("no such game; did you mean")
     assert words[3].startswith('unknown key; did you mean "base_url"?')
     assert words[4].startswith("does not say where the model is")
-    assert words[6] == "is required and missing"
-    assert words[7].startswith("'org/m.1/e' is not an access method")
+    assert words[6].startswith("a method's name must be printable")
+    assert words[7] == "is required and missing"
+    assert words[8].startswith("'org/m.1/e' is not an access method")
 
 
 def test_a_sweep_without_its_tables_says_so_once() -> None:
