@@ -156,8 +156,8 @@ def store_scores(store: Path) -> tuple[ModelScores, ...]:
         models = _methods(methods_of_models(connection), counts)
         averages = summaries(connection)
         weights = stated_weights(connection)
-    if not averages:
-        _refuse_empty(rows, store)
+    if not averages and not rows.method:
+        raise _nothing_ended(store)
     ended = set(rows.method)
     pairs = ended.difference(*models.values())
     models |= {
@@ -250,10 +250,8 @@ def store_audit(
         probed = probes(connection)
         weights = weights_findings(connection, counts, alpha=choices.alpha, seed=choices.seed)
         stated = {player(*key): values for key, values in first_logprobs(connection, counts).items()}
-    if averages and not rows.method:
-        raise _averages_only(store)
-    _refuse_empty(rows, store)
-    wanted = reference or choices.reference
+    if not rows.method:
+        raise _averages_only(store) if averages else _nothing_ended(store)
     _refuse_unknown(store, rows, models, reference, left_out)
     choices = choices if margin is None else replace(choices, margin=margin)
     progress = progress_of(counts, rows)
@@ -263,7 +261,7 @@ def store_audit(
         known = [name for name in methods if name in {*rows.method} or (name, "main") in counts]
         if len(known) < 2:
             continue
-        held_against = next(name for name in (wanted, planned.get(model), known[0]) if name in known)
+        held_against = _held_against(known, reference or choices.reference, planned.get(model))
         scores = _scores(rows, counts, known, held_against, choices, left_out, progress)
         if made is not None:
             scores = with_interim_verdicts(scores, made)
@@ -289,6 +287,11 @@ def store_audit(
         nothing = f"{store}: nothing to compare: no model in it was played through two access methods"
         raise _averages_only(store) if averages else AuditError(nothing)
     return tuple(parts)
+
+
+def _held_against(known: Sequence[str], chosen: str | None, planned: str | None) -> str:
+    """Returns the reference of a model: the one that was chosen, that was planned, or its first method."""
+    return next(name for name in (chosen, planned, known[0]) if name in known and name is not None)
 
 
 def _refuse_unknown(
@@ -384,9 +387,8 @@ def _quoted(
     )
 
 
-def _refuse_empty(rows: EpisodeRows, store: Path) -> None:
-    if not rows.method:
-        raise AuditError(f"{store}: no episode in this store has ended yet")
+def _nothing_ended(store: Path) -> AuditError:
+    return AuditError(f"{store}: no episode in this store has ended yet")
 
 
 def _averages_only(store: Path) -> AuditError:
