@@ -210,7 +210,7 @@ class Congestion:
                 f"pace: {figure:,.0f} requests/min, to test if calls are refused because they come too fast"
             )
         elif figure is None:
-            detail = "no quota on requests: refusals lasted longer than a quota per minute can explain"
+            detail = f"no quota on requests: {self.learned.forgotten}"
         elif former is not None and ANNOUNCED_CUT * former < figure < ANNOUNCED_RAISE * former:
             return
         else:

@@ -57,6 +57,12 @@ TESTED_CALLS, TESTED_S = 16, 4.0  # a step of a test has at least so many calls,
 TESTED_LEAST = 32.0  # a minute, so that a step ends within half a minute
 NOT_LOWERED = 0.5  # of the share of refusals before
 HARDLY_REFUSED = 0.02
+# why a figure is forgotten
+TOO_LONG = "refusals lasted longer than a quota per minute can explain"
+NOT_THE_CAUSE = "at a slower pace as many calls were refused"
+NO_LIMIT_MET = "no call was refused at any pace"
+UNTESTED = "nobody was served during the test"
+TOLD = "the provider's pauses say more than the test"
 ALIKE = 0.2  # two silences' counts of requests differ by no more of the larger one
 
 
@@ -84,7 +90,8 @@ class _Test(NamedTuple):
 class LearnedQuota:
     """Takes every request sent, taken and refused; paces once it has a figure.
 
-    changes   how often the figure was set, changed or forgotten"""
+    changes     how often the figure was set, changed or forgotten
+    forgotten   why the last figure was forgotten"""
 
     def __init__(self) -> None:
         self._by_second: dict[int, int] = {}  # requests sent in it and not refused, in order of time
@@ -110,6 +117,7 @@ class LearnedQuota:
         self._test: _Test | None = None
         self._tested_s = float("-inf")  # until then only whole periods change the figure of a test
         self.changes = 0
+        self.forgotten = ""
 
     @property
     def per_minute(self) -> float | None:
@@ -170,34 +178,40 @@ class LearnedQuota:
         if self._budget is None or test.sent < TESTED_CALLS or seconds < TESTED_S:
             return
         share, pace = test.refused / test.sent, test.sent * MINUTE_S / seconds
-        if test.is_first:
-            not_lowered = share >= NOT_LOWERED * test.share
-            self._next_step(None if not_lowered else self._budget.per_minute, now_s)
+        if test.is_first and share >= NOT_LOWERED * test.share:
+            self._forget_tested(NOT_THE_CAUSE, now_s)
+        elif test.is_first:
+            self._next_step(self._budget.per_minute, now_s)
         elif share > HARDLY_REFUSED:
             self._end_test((1.0 - share) * pace, now_s)
+        elif pace >= USED_SHARE * self._budget.per_minute:
+            self._next_step(2.0 * self._budget.per_minute, now_s)
         else:
-            is_reached = pace >= USED_SHARE * self._budget.per_minute
-            self._next_step(2.0 * self._budget.per_minute if is_reached else None, now_s)
+            self._forget_tested(NO_LIMIT_MET, now_s)
 
     def stop_test(self, now_s: float) -> None:
         """Ends a test, because nobody is served: the pace of the step before the present one is the figure,
         if there was one."""
         if self._test is not None and self._budget is not None:
-            self._end_test(None if self._test.is_first else self._budget.per_minute / 2.0, now_s)
+            if self._test.is_first:
+                self._forget_tested(UNTESTED, now_s)
+            else:
+                self._end_test(self._budget.per_minute / 2.0, now_s)
 
-    def _end_test(self, per_minute: float | None, now_s: float) -> None:
+    def _forget_tested(self, why: str, now_s: float) -> None:
+        self._test, self.forgotten = None, why
+        self._set(None, now_s)
+
+    def _end_test(self, per_minute: float, now_s: float) -> None:
         self._test = None
         self._set(per_minute, now_s)
         # a minute that holds slower paces says nothing of what can be taken in one
         self._set_s, self._tested_s = now_s, now_s + MINUTE_S
 
-    def _next_step(self, pace: float | None, now_s: float) -> None:
-        """Begins the next step of a test at this pace; None: there is no quota."""
-        if pace is None:
-            self._end_test(None, now_s)
-        else:
-            self._test = _Test(0.0, now_s, is_first=False)
-            self._set(pace, now_s)
+    def _next_step(self, pace: float, now_s: float) -> None:
+        """Begins the next step of a test at this pace."""
+        self._test = _Test(0.0, now_s, is_first=False)
+        self._set(pace, now_s)
 
     def taken(self, *, sent_s: float) -> None:
         """Takes a request sent then that was not refused."""
@@ -216,12 +230,14 @@ class LearnedQuota:
         second = int(sent_s)
         if self._by_second.get(second):
             self._by_second[second] -= 1
-        if self._test is not None:
-            if sent_s > self._test.begin_s:
-                self._test = self._test._replace(refused=self._test.refused + 1)
-                self._period_refused += 1
-            return
         long_pause = retry_after_s is not None and retry_after_s >= SHORT_PAUSE_S
+        if self._test is not None:
+            if not of_rate and not long_pause:
+                if sent_s > self._test.begin_s:
+                    self._test = self._test._replace(refused=self._test.refused + 1)
+                    self._period_refused += 1
+                return
+            self._forget_tested(TOLD, now_s)  # the provider's words say more than the test
         if self._budget is None and not of_rate and not long_pause:
             return
         if sent_s <= self._set_s:  # it was in flight when the first figure was set: the same trouble
@@ -230,7 +246,7 @@ class LearnedQuota:
         self._period_refused += 1
         if self._first_refused_s is None:
             self._first_refused_s = sent_s
-        if now_s < self._tested_s:
+        if self._budget is not None and now_s < self._tested_s:
             return
         figure = self._figure(sent_s, retry_after_s)
         if self._budget is None:
@@ -257,6 +273,7 @@ class LearnedQuota:
         if now_s - since_s > SILENCE_S:
             self._looking_back_until_s, self._trial, self._silence = float("-inf"), None, None
             if self.per_minute != self._before_silence:
+                self._test, self.forgotten = None, TOO_LONG
                 self._set(self._before_silence, now_s)
         elif refused and now_s - since_s >= SILENCE_LEAST_S and (taken := self._taken_in_minute(since_s)) > 0:
             former, self._silence = self._silence, (since_s, taken)
@@ -332,6 +349,7 @@ class LearnedQuota:
                     share, former = self._period_refused / self._period_sent, self._lowered_at_share
                     is_cause = former is None or share < NOT_LOWERED * former
                     self._lowered_at_share = share if is_cause else None
+                    self.forgotten = NOT_THE_CAUSE
                     self._set(taken if is_cause else None, now_s)
         self._period_end_s = now_s + PERIOD_S
         self._last_share = self._period_refused / max(LEAST_SENT, self._period_sent)

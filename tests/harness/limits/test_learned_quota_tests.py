@@ -7,7 +7,14 @@ from random import Random
 
 import pytest
 
-from harness.limits.learned_quota import TESTED_CALLS, TESTED_LEAST, TESTED_S, LearnedQuota
+from harness.limits.learned_quota import (
+    NO_LIMIT_MET,
+    NOT_THE_CAUSE,
+    TESTED_CALLS,
+    TESTED_LEAST,
+    TESTED_S,
+    LearnedQuota,
+)
 
 Refuses = Callable[[float], bool]
 
@@ -69,6 +76,7 @@ def test_where_a_slower_pace_is_refused_as_often_there_is_no_quota(share: float)
     drive(learned, lambda at_s: chance.random() < share, begin_s=now_s, end_s=now_s + 8.0, most_per_s=50.0)
     assert learned.per_minute is None
     assert not learned.is_tested
+    assert learned.forgotten == NOT_THE_CAUSE
 
 
 @pytest.mark.parametrize(("per_s", "savings"), [(10.0, 10.0), (10.0, 100.0), (3.0, 5.0)])
@@ -90,6 +98,18 @@ def test_a_pace_that_is_not_reached_is_no_limit() -> None:
     learned, now_s = suspected()
     drive(learned, lambda at_s: False, begin_s=now_s, end_s=now_s + 30.0, most_per_s=12.0)
     assert learned.per_minute is None
+    assert learned.forgotten == NO_LIMIT_MET
+
+
+def test_long_pauses_that_are_asked_for_end_a_test() -> None:
+    """They speak of a rate themselves: the third refusal in a row makes the figure."""
+    learned, now_s = suspected()
+    for number in range(3):
+        learned.refused(
+            sent_s=now_s + 1.0 + number, now_s=now_s + 1.1 + number, retry_after_s=20.0, of_rate=False
+        )
+    assert not learned.is_tested
+    assert learned.per_minute == 200.0
 
 
 def test_refusals_of_calls_sent_before_the_test_say_nothing_of_its_pace() -> None:
