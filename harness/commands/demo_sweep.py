@@ -25,7 +25,7 @@ repeats = 2
 items = 20
 
 [games.wordle]
-items = 3
+items = 2
 
 # Both servers force replies into the right format (constrain = true): a model of this size never keeps it.
 [models.smollm2-135m]
