@@ -10,6 +10,7 @@ another way, is still the same model.
     watching/    asks every access method a few one-token questions a day
     rescoring/   lets a reference's weights score stored replies
     loadtest/    measures access methods under load
+    cluster/     plays the episodes of one run in several processes
     foreign_games/  plays games of other libraries in processes of their own
     access/      makes a sweep's access methods definite, and connects to them
     scheduler/   plays episodes: calls, turns, many episodes at once, one clean way to stop

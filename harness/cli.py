@@ -21,7 +21,7 @@ import typer
 from typer.core import TyperGroup
 
 from harness.commands.terminal import notify
-from harness.core.errors import HarnessError
+from harness.core.errors import HarnessError, first_error
 from harness.core.startup import INTERRUPTED
 
 
@@ -135,10 +135,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         else:
             app(words, prog_name="lightbulb")
     except* HarnessError as group:
-        notify(f"lightbulb: {_first(group)}")
+        notify(f"lightbulb: {first_error(group)}")
         code = 2
     except* OSError as group:
-        error = _first(group)
+        error = first_error(group)
         if not isinstance(error, OSError) or error.filename is None:  # no file that the user named
             raise
         notify(f"lightbulb: {error.filename}: {error.strerror}; correct this, or name another file")
@@ -146,13 +146,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except* KeyboardInterrupt:
         code = INTERRUPTED
     sys.exit(code)
-
-
-def _first(error: BaseException) -> BaseException:
-    """Returns the first error of a group: tasks that fail together fail for the same reason."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
 
 
 if __name__ == "__main__":

@@ -37,6 +37,10 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "harness.access": ("harness.core", "harness.config", "harness.limits", "harness.scheduler", "backends"),
     "harness.view": ("harness.core", "harness.analysis", "harness.audit", "harness.report", "harness.store"),
     "harness.running": ("harness", "games", "backends"),
+    "harness.cluster": (
+        *("harness.core", "harness.config", "harness.limits", "harness.scheduler", "harness.progress"),
+        *("harness.access", "harness.store", "harness.foreign_games", "games", "backends"),
+    ),
     "harness.rescoring": ("harness.core", "harness.audit", "harness.store"),
     "harness.commands": ("harness", "games", "backends"),
     "bench": ("harness", "games", "backends"),
@@ -131,6 +135,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "aiohttp": ("backends.connections", "harness.view.live_server", "bench"),
     "asyncio": ("backends.connections", "backends.deadlines", "backends.emulator.server", "bench"),
     "asyncio_throttle": ("backends.connections",),
+    "ray": ("harness.cluster.ray_workers",),
     "trio": ("harness.simulation",),
     "tenacity": ("harness.scheduler.call",),
     "duckdb": ("harness.store", "harness.running", "bench"),

@@ -177,6 +177,7 @@ class World:
         self.policy = policy or RetryPolicy()
         self.budget: SpendingBudget | None = None
         self.routes: dict[str, Route] = {}
+        self.gates: dict[str, Gate] = {}  # method -> its gate
 
     def add(
         self,
@@ -199,6 +200,7 @@ class World:
         sole: bool = True,
         key_users: tuple[str, ...] = (),
     ) -> Route:
+        self.gates[name] = gate
         self.routes[name] = Route(
             method=method(name),
             gate=gate,
@@ -224,8 +226,8 @@ class World:
     async def timers_running(self) -> AsyncIterator[None]:
         """Runs the gates' timers, as the scheduler does."""
         async with anyio.create_task_group() as tasks:
-            for route in self.routes.values():
-                tasks.start_soon(route.gate.run_timer)
+            for gate in self.gates.values():
+                tasks.start_soon(gate.run_timer)
             yield
             tasks.cancel_scope.cancel()
 
@@ -252,7 +254,7 @@ class World:
     ) -> Scheduler:
         known = beginnings or {}
         return Scheduler(
-            [Lane(name=name, plans=plans, gates=(self.routes[name].gate,)) for name, plans in lanes.items()],
+            [Lane(name=name, plans=plans, gates=(self.gates[name],)) for name, plans in lanes.items()],
             player=self.player(),
             expected=ExpectedTurns(GAMES),
             beginning=lambda plan: known.get(plan.episode_id, Beginning()),

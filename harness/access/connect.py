@@ -36,6 +36,7 @@ from harness.core.protocols import RecordSink
 from harness.core.records import GateEvent
 from harness.core.vocabulary import AccessMethod, Instance, split_method_key
 from harness.limits.gate import Gate
+from harness.limits.token_bucket import JITTER_S
 from harness.scheduler.call import RetryPolicy, Route
 
 if TYPE_CHECKING:
@@ -87,7 +88,8 @@ class Connector:
     methods     name -> description, of those to connect
     instances   item -> its instance, for bots and emulators
     keys        method -> its key and headers
-    ignore_eos  see AccessMethod"""
+    ignore_eos  see AccessMethod
+    jitter_s    see Gate"""
 
     spec: SweepSpec
     context: RunContext
@@ -97,6 +99,7 @@ class Connector:
     run_id: str
     clock: RealClock
     ignore_eos: bool = False
+    jitter_s: float = JITTER_S
 
     @asynccontextmanager
     async def connected(self, sink: RecordSink) -> AsyncIterator[LiveMethods]:
@@ -130,7 +133,7 @@ class Connector:
                 if self._engine_of(name) in servers.failed:
                     continue
                 method = await self._method(name, gate_spec, servers, open_things)
-                backend = await self._backend(method, self.methods[name], open_things)
+                backend = await self.backend(method, self.methods[name], open_things)
                 if not isinstance(backend, BotsBackend):
                     wired[name] = backend
                 supervisor = servers.supervised.get(name)
@@ -181,7 +184,7 @@ class Connector:
             at = self.clock.wall()
             sink.put_nowait(GateEvent(run_id=self.run_id, gate=name, kind=kind, detail=detail, at=at))
 
-        return Gate(name, gate_spec.limits, clock=self.clock, on_event=on_event)
+        return Gate(name, gate_spec.limits, clock=self.clock, on_event=on_event, jitter_s=self.jitter_s)
 
     def _servers(self, sink: RecordSink) -> EngineServers:
         known, behind = self.spec.methods(), _behind_emulators(self.methods.values())
@@ -219,9 +222,10 @@ class Connector:
             return emulator.base_url
         return server.base_url if server else part.base_url or ""
 
-    async def _backend(
+    async def backend(
         self, method: AccessMethod, part: MethodPart, open_things: AsyncExitStack
     ) -> BotsBackend | HttpBackend:
+        """Returns what completes prompts through a method whose address is known."""
         if part.bots is not None:
             return BotsBackend(
                 find_instance=self.instances.__getitem__,

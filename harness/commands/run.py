@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Mapping
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Annotated
@@ -17,13 +18,30 @@ import typer
 
 from harness.commands.arguments import AsJson, RunStore, SweepFile, load
 from harness.commands.terminal import BUDGET, FAILED, close_quietly, notify, program, stderr_console
+from harness.core.errors import SpecError
 from harness.core.startup import INTERRUPTED
 
 if TYPE_CHECKING:
+    from harness.cluster.crew import Hiring
     from harness.config.sweep import SweepSpec
     from harness.progress.views import Emit
     from harness.running.prepare import RunOptions
     from harness.scheduler.shutdown import RunEnd
+
+
+WorkerCount = Annotated[
+    int | None,
+    typer.Option(
+        help="Play in so many processes on this machine, or on the cluster of --ray; needs Ray.", min=1
+    ),
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Play on a Ray cluster that runs, in as many processes as it has cores, or --workers.",
+    ),
+]
 
 
 def demo(
@@ -96,6 +114,8 @@ def run(
             min=1,
         ),
     ] = None,
+    workers: WorkerCount = None,
+    ray: RayAddress = None,
     as_json: AsJson = False,
     view: Annotated[
         bool, typer.Option("--view", help="Also serve a live page of the run, and print its address.")
@@ -118,10 +138,35 @@ def run(
 
         spec = load(sweep)
         path = store or default_store_path(sweep, spec)
-        options = RunOptions(retry_failed=retry_failed, all_or_nothing=all_or_nothing, engines_max=engines)
+        options = RunOptions(
+            retry_failed=retry_failed,
+            all_or_nothing=all_or_nothing,
+            engines_max=engines,
+            workers=_workers(workers, ray, spec, view=view),
+        )
         with page_beside(path) if view else nullcontext():
             code = _play(spec, sweep, path, options, emit=_emit if as_json else None)
         raise typer.Exit(code)
+
+
+def _workers(count: int | None, address: str | None, spec: SweepSpec, *, view: bool) -> Hiring | None:
+    """Returns what starts the workers that are asked for.
+
+    raises  SpecError if they cannot play this sweep, or Ray is not installed"""
+    if count is None and address is None:
+        return None
+    from harness.cluster.ray_workers import ray_workers, refuse_without_ray
+    from harness.running.workers import refuse_on_cluster
+
+    if view:
+        raise SpecError(
+            "--view shows episodes of the store, and those of workers come into it when the run ends; leave out"
+            " --view, or play without workers"
+        )
+    if address is not None:
+        refuse_on_cluster(spec)
+    refuse_without_ray()
+    return partial(ray_workers, address, size=count)
 
 
 def _emit(event: Mapping[str, object]) -> None:

@@ -12,17 +12,26 @@ HarnessError ─ SpecError               the user's file or arguments are wrong
              ─ GameError               a game of another library cannot go on: GameFailed, GameUnavailable
              ─ StoreError              disk or database
                ─ StoreInUse            another process holds the file
+             ─ WorkerDied, WorkerFailed   a process that plays ended, or cannot play
              ─ AuditError              the rows cannot answer the question"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Self
 
 from harness.core.vocabulary import Completion
 
 
 class HarnessError(Exception):
     """An error with a remedy; its text is one paragraph for a person."""
+
+
+def first_error(error: BaseException) -> BaseException:
+    """Returns the first error of a group: tasks that fail together fail for the same reason."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 class SpecError(HarnessError):
@@ -55,6 +64,14 @@ class StoreInUse(StoreError):
 
 class AuditError(HarnessError):
     """The rows cannot answer the question."""
+
+
+class WorkerDied(HarnessError):
+    """The process of a worker ended; another can take its place."""
+
+
+class WorkerFailed(HarnessError):
+    """A worker cannot play, and another could not either."""
 
 
 class CallError(HarnessError):
@@ -146,6 +163,10 @@ class UnknownEnd(FinalCallError):
 
 class GateClosing(FinalCallError):
     """No further call is possible until a person acts; episodes that need the method stay pending."""
+
+    def copied(self) -> Self:
+        """Returns a copy: one exception in a thousand tasks would collect their tracebacks."""
+        return type(self)(str(self), status=self.status, request_id=self.request_id)
 
 
 class AccountRefused(GateClosing):

@@ -1,7 +1,10 @@
-"""Keeps our requests within a provider's limits. All files but gate.py are arithmetic.
+"""Keeps our requests within a provider's limits. All files but gate.py, leases.py and leased_gate.py are
+arithmetic.
 
 gate             admits calls: the quotas, the window, the breaker and the queue of one provider quota
-admission        a place in the window, and the end of its call
+admission        a turn in the queue, a place in the window, the end of its call, and a gate's counts
+leases           lets several processes share one gate: the coordinator's side, and the messages
+leased_gate      a gate of such a process
 window           how many calls may be in flight
 failure_monitor  whether failures are more frequent than usual
 breaker          whether nobody is served, and how long to pause between probes

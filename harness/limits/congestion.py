@@ -40,7 +40,7 @@ class Congestion:
         self._pauses_asked = (float("inf"), 0.0, 0)  # shortest, longest, number
         self._breaker = Breaker()
         self._on_event = on_event
-        self._served_sent_s = float("-inf")  # when the latest of the served calls was sent
+        self.served_sent_s = float("-inf")  # when the latest of the served calls was sent
         self._refused_in_silence = False
         self._opened_s = float("-inf")  # when the breaker opened last; a probe that fails opens nothing
         self._stragglers = 0  # calls in flight that were sent before that
@@ -69,7 +69,7 @@ class Congestion:
 
     def served_since(self, moment_s: float) -> bool:
         """Returns whether a call that was sent since then was served."""
-        return self._served_sent_s >= moment_s
+        return self.served_sent_s >= moment_s
 
     def sent(self, *, sent_with: int, now_s: float) -> None:
         """Takes that a call is sent, as one of so many in flight."""
@@ -89,8 +89,8 @@ class Congestion:
         sent_with -= self._refused.beside(number)
         self.window.served(sent_s=sent_s, sent_with=sent_with, now_s=now_s, in_flight=in_flight)
         self.learned.taken(sent_s=sent_s)
-        if sent_s > self._served_sent_s:
-            self._served_sent_s = sent_s
+        if sent_s > self.served_sent_s:
+            self.served_sent_s = sent_s
         if self._breaker.silent_since_s is not None:
             outage = self._breaker.open
             since_s = self._breaker.served(sent_s)

@@ -14,16 +14,17 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import get_args
 
 import anyio
 
 from harness.core.errors import GateClosing, NotServed
 from harness.core.protocols import Clock
-from harness.limits.admission import Admission, CallResult
+from harness.limits.admission import Admission, CallResult, GateStatistics, Signal, Ticket
 from harness.limits.congestion import Congestion
 from harness.limits.estimates import CallCost, Estimates
 from harness.limits.headers import Quota, read_reports
-from harness.limits.token_bucket import TokenBucket
+from harness.limits.token_bucket import JITTER_S, TokenBucket
 from harness.limits.waits import LONG_WAIT_S, NO_WAIT, Cause, WaitMeter, WaitTimes, describe_pause, elapsed
 
 WINDOW_START = 8  # calls before the first answer; few enough for a free tier, doubled within a round trip
@@ -49,61 +50,37 @@ class GateLimits:
     output_tokens: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GateStatistics:
-    """A snapshot. calls: answered so far, well or badly; resting: calls that pause before another try;
-    window: calls allowed in flight.
-
-    pause_s       no call is sent for so long; 0: one may be sent now, or when another is answered
-    pause_cause   why; "" where pause_s is 0"""
-
-    calls: int
-    in_flight: int
-    waiting: int
-    resting: int
-    window: int
-    pause_s: float = 0.0
-    pause_cause: str = ""
-
-
-@dataclass(slots=True)
-class _Ticket:
-    """A waiting turn."""
-
-    cost: CallCost
-    called: anyio.Event
-    came: WaitTimes
-    admission: Admission | None = None
-    left: bool = False
-
-
 class Gate:
     """See the module's header. `keep` must run in a task as long as the gate is used.
 
     on_event(kind, detail)   hears of every change of mind
+    jitter_s   by so much one admitted request may arrive later than another
     estimates                what calls will cost, learned from what they did"""
 
     def __init__(
-        self, name: str, limits: GateLimits, *, clock: Clock, on_event: Callable[[str, str], None]
+        self,
+        name: str,
+        limits: GateLimits,
+        *,
+        clock: Clock,
+        on_event: Callable[[str, str], None],
+        jitter_s: float = JITTER_S,
     ) -> None:
         self.name = name
         self.estimates = Estimates()
+        self._jitter_s = jitter_s
         self._clock = clock
         self._on_event = on_event
         self._congestion = Congestion(start=limits.at_once, ceiling=limits.concurrency, on_event=on_event)
         self._reports_quotas = False  # whether the provider's headers report quotas
-        quotas: dict[Quota, float | None] = {
-            "requests": limits.requests,
-            "tokens": limits.tokens,
-            "input_tokens": limits.input_tokens,
-            "output_tokens": limits.output_tokens,
-        }
         now_s = clock.now()
         self._budgets: dict[Quota, TokenBucket] = {
-            quota: TokenBucket(limit, now_s) for quota, limit in quotas.items() if limit is not None
+            quota: TokenBucket(limit, now_s, jitter_s=jitter_s)
+            for quota in get_args(Quota)
+            if (limit := getattr(limits, quota)) is not None
         }
         # a heap: the longest remainder first, then the order of arrival
-        self._queue: list[tuple[float, int, _Ticket]] = []
+        self._queue: list[tuple[float, int, Ticket]] = []
         self._waits = WaitMeter(now_s)
         self._numbers = 0
         self._waiting = 0
@@ -130,27 +107,48 @@ class Gate:
         remainder   turns ahead of the turn's episode; the turn with the most goes first
         raises      GateClosing once the gate is closed"""
         if self._closed:
-            raise self._refusal()
+            raise self._closed.copied()
         now_s = self._clock.now()
         if not self._waiting and self._in_flight < self._congestion.room and self._wait_s(cost, now_s) <= 0.0:
             return self._reserve(cost, now_s)
-        self._numbers += 1
-        ticket = _Ticket(cost, anyio.Event(), self._waits.sums(now_s))
-        heapq.heappush(self._queue, (-remainder, self._numbers, ticket))
-        self._waiting += 1
-        self._admit(now_s)
+        called = anyio.Event()
+        ticket = self.enter_later(remainder, cost, called)
         try:
-            await ticket.called.wait()
+            await called.wait()
         except BaseException:
             if ticket.admission is not None:
                 self.leave(ticket.admission, CallResult(kind="other"))
             else:
-                ticket.left = True
-                self._waiting -= 1
+                self.withdraw(ticket)
             raise
         if ticket.admission is None:
-            raise self._refusal()
+            assert self._closed is not None
+            raise self._closed.copied()
         return ticket.admission
+
+    def enter_later(self, remainder: float, cost: CallCost, called: Signal) -> Ticket:
+        """Queues a turn; `called` is set once it is admitted or the gate is closed, perhaps at once."""
+        now_s = self._clock.now()
+        self._numbers += 1
+        ticket = Ticket(cost, called, self._waits.sums(now_s))
+        heapq.heappush(self._queue, (-remainder, self._numbers, ticket))
+        self._waiting += 1
+        self._admit(now_s)
+        return ticket
+
+    def withdraw(self, ticket: Ticket) -> None:
+        """Takes a turn that was not called out of the queue."""
+        ticket.left = True
+        self._waiting -= 1
+
+    def give_back(self, admission: Admission) -> None:
+        """Takes back what was admitted and surely not sent."""
+        self._in_flight -= 1
+        self._congestion.left(admission.sent_s)
+        for quota, budget in self._budgets.items():
+            budget.settle(getattr(admission.cost, quota), 0.0)
+        self._admit(self._clock.now())
+        self._signal_if_wanting()
 
     def leave(self, admission: Admission, answer: CallResult) -> None:
         """Gives the place back, learns from the answer, and admits the next turns."""
@@ -177,6 +175,12 @@ class Gate:
             self._admit(now_s)
         self._signal_if_wanting()
 
+    def hand_on(self, admission: Admission, answer: CallResult) -> Admission:
+        """Ends a call whose place another process has given to the next one."""
+        following = self._reserve(admission.cost, self._clock.now())
+        self.leave(admission, answer)
+        return following
+
     async def rest(self, seconds: float) -> None:
         """Pauses before another try; holds no place in the window and counts as work to come.
 
@@ -190,7 +194,13 @@ class Gate:
             self._resting -= 1
             self._signal_if_wanting()
         if self._closed:
-            raise self._refusal()
+            raise self._closed.copied()
+
+    def rest_elsewhere(self, change: int) -> None:
+        """Counts calls of other processes that begin, or end, a pause before another try."""
+        self._resting += change
+        self._set_alarm(self._due_s)
+        self._signal_if_wanting()
 
     async def run_timer(self) -> None:
         """Admits turns when only time was missing: a quota refills, a rest ends. Closes a gate that serves no
@@ -296,7 +306,7 @@ class Gate:
             if quota not in self._budgets:
                 if report.limit is None or report.limit < 1.0:
                     continue
-                self._budgets[quota] = TokenBucket(report.limit, now_s)
+                self._budgets[quota] = TokenBucket(report.limit, now_s, jitter_s=self._jitter_s)
                 self._announce_reported_quota(quota, report.limit)
             spent_since = getattr(self._sent, quota) - getattr(admission.sent, quota)
             if self._budgets[quota].take_report(
@@ -316,6 +326,17 @@ class Gate:
         """Returns whether a call that was sent since then was served."""
         return self._congestion.served_since(moment_s)
 
+    @property
+    def served_sent_s(self) -> float:
+        """Returns when the latest of the served calls was sent."""
+        return self._congestion.served_sent_s
+
+    @property
+    def is_metered(self) -> bool:
+        """Returns whether calls wait for more than a place: for a quota or the end of a pause."""
+        paced = self._budgets or self._congestion.learned.per_minute is not None or self._congestion.probing
+        return bool(paced) or self._wait_s(CallCost(), self._clock.now()) > 0.0
+
     def update_load(self, running: int, waiting: int) -> None:
         """Takes a server's report: running requests, and those in a standing queue. The window follows it."""
         self._congestion.window.update_load(running=running, waiting=waiting, in_flight=self._in_flight)
@@ -333,7 +354,7 @@ class Gate:
                 self._wanting = anyio.Event()
             await self._wanting.wait()
         if self._closed:
-            raise self._refusal()
+            raise self._closed.copied()
 
     @property
     def wants_episodes(self) -> bool:
@@ -393,13 +414,6 @@ class Gate:
         elif wait_s > LONG_WAIT_S and now_s + wait_s > self._reported_wait_until_s + LONG_WAIT_S:
             self._reported_wait_until_s = now_s + wait_s
             self._on_event("rest", f"pausing {describe_pause(wait_s, self._clock.wall())} ({cause})")
-
-    def _refusal(self) -> GateClosing:
-        """Returns a copy of the reason: one exception in a thousand tasks would collect their tracebacks."""
-        assert self._closed is not None
-        return type(self._closed)(
-            str(self._closed), status=self._closed.status, request_id=self._closed.request_id
-        )
 
     def note(self, kind: str, detail: str) -> None:
         """Adds an event that was observed elsewhere."""

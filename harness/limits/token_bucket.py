@@ -32,10 +32,13 @@ class QuotaReport:
 
 
 class TokenBucket:
-    """One quota. Costs are in its unit: requests or tokens."""
+    """One quota. Costs are in its unit: requests or tokens.
 
-    def __init__(self, per_minute: float, now_s: float) -> None:
+    jitter_s   by so much one request may arrive later than another"""
+
+    def __init__(self, per_minute: float, now_s: float, *, jitter_s: float = JITTER_S) -> None:
         self._quota = per_minute
+        self._period_s = MINUTE_S + jitter_s
         self._level = self._burst
         self._at = now_s
         self._allowance: float | None = None  # what the provider's last report left, until its reset
@@ -57,7 +60,7 @@ class TokenBucket:
 
     @property
     def _refill_per_s(self) -> float:
-        return (self._quota - self._burst + 1.0) / (MINUTE_S + JITTER_S)
+        return (self._quota - self._burst + 1.0) / self._period_s
 
     def wait_s(self, cost: float, now_s: float) -> float:
         """Returns the seconds until so much may be spent. More than the burst may be spent once the bucket is

@@ -34,6 +34,11 @@ class MinuteSum:
         self._seconds.append((second, held + amount))
         self._sum += amount
 
+    @property
+    def total(self) -> int:
+        """Returns the sum over what is kept."""
+        return self._sum
+
     def a_minute(self, now_s: float, began_s: float) -> float:
         """Returns the last minute's sum; in a run's first minute, the sum so far scaled to a minute."""
         while self._seconds and self._seconds[0][0] <= now_s - MINUTE_S:
@@ -72,6 +77,28 @@ class Traffic:
     _failed_s: dict[tuple[str, int], float] = field(default_factory=dict)
     _kinds: Counter[tuple[str, int | None]] = field(default_factory=Counter)
     _last: CallRecord | None = None
+
+    def count(self, call: CallRecord, now_s: float) -> None:
+        """Counts an answered or failed call."""
+        self.calls += 1
+        self.count_end(call)
+        self.requests.add(1, now_s)
+        self.tokens.add((call.prompt_tokens or 0) + (call.completion_tokens or 0), now_s)
+        if call.cost_usd is not None:
+            self.cost_usd = (self.cost_usd or 0.0) + call.cost_usd
+
+    def add(self, other: Traffic, now_s: float) -> None:
+        """Adds what another process counted since it told last."""
+        self.calls += other.calls
+        self.errors += other.errors
+        self.answered += other.answered
+        self.requests.add(other.calls, now_s)
+        self.tokens.add(other.tokens.total, now_s)
+        if other.cost_usd is not None:
+            self.cost_usd = (self.cost_usd or 0.0) + other.cost_usd
+        self.turn_s.extend(other.turn_s)
+        self._kinds.update(other._kinds)
+        self._last = other._last or self._last
 
     def count_end(self, call: CallRecord) -> None:
         """Counts how a call ended."""
@@ -133,12 +160,12 @@ class Meters:
     async def put(self, *records: Record) -> None:
         """See RecordSink."""
         for record in records:
-            self._count(record)
+            self.count(record)
         await self._sink.put(*records)
 
     def put_nowait(self, record: Record) -> None:
         """See RecordSink."""
-        self._count(record)
+        self.count(record)
         self._sink.put_nowait(record)
 
     def requests_a_minute(self, method: str) -> float:
@@ -155,23 +182,24 @@ class Meters:
             else 0.0
         )
 
-    def _count(self, record: Record) -> None:
+    def add_traffic(self, traffic: Mapping[str, Traffic]) -> None:
+        """Adds the calls that another process counted since it told last, by access method."""
+        for method, counted in traffic.items():
+            self.traffic.setdefault(method, Traffic()).add(counted, self._clock.now())
+
+    def count(self, record: Record) -> None:
+        """Counts a row."""
         if isinstance(record, CallRecord):
             traffic = self.traffic.get(record.method)
             if traffic is None:
                 traffic = self.traffic[record.method] = Traffic()
             now_s = self._clock.now()
-            traffic.calls += 1
-            traffic.count_end(record)
+            traffic.count(record, now_s)
             answered_s = self._answered_s.pop(record.episode_id, None)
             if answered_s is not None:
                 traffic.game_s.append(max(0.0, now_s - record.latency_s - record.queue_s - answered_s))
             if record.error_class is None:
                 self._answered_s[record.episode_id] = now_s
-            traffic.requests.add(1, now_s)
-            traffic.tokens.add((record.prompt_tokens or 0) + (record.completion_tokens or 0), now_s)
-            if record.cost_usd is not None:
-                traffic.cost_usd = (traffic.cost_usd or 0.0) + record.cost_usd
             return
         if self._turns is not None and isinstance(record, TurnRecord | EpisodeRecord):
             self._turns.count(record)

@@ -88,14 +88,18 @@ class EpisodeTurns:
     def count(self, record: TurnRecord | EpisodeRecord) -> None:
         """Takes a row of an episode: a turn that was answered, or the end."""
         if isinstance(record, TurnRecord):
-            episode = self._open.get(record.episode_id)
-            if episode is not None:
-                episode.turns = record.turn + 1
-                episode.table.reach(episode.turns)
+            self.reach(record.episode_id, record.turn + 1)
         elif record.status != "abandoned":
             episode = self._open.pop(record.episode_id, None)
             if episode is not None and record.status == "finished":
                 episode.table.end(record.turns)
+
+    def reach(self, episode_id: str, turns: int) -> None:
+        """Takes that so many turns of an episode were answered."""
+        episode = self._open.get(episode_id)
+        if episode is not None:
+            episode.turns = turns
+            episode.table.reach(turns)
 
     def left(self, lane: str, *, side_by_side: int) -> TurnsLeft:
         """Returns the turns that a lane still takes.

@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass
 
 from harness.core.protocols import Clock
 from harness.core.vocabulary import model_of
-from harness.limits.gate import Gate, GateStatistics
+from harness.limits.admission import GateStatistics
+from harness.limits.gate import Gate
 from harness.progress.end_estimate import EndEstimator
 from harness.progress.event_loop_delay import DelayMonitor
 from harness.progress.meters import Meters, ScoreSum

@@ -8,4 +8,5 @@ execute         RunPlan -> RunEnd: makes access methods live and plays the lanes
 opening_rows    the rows that a run writes before its first call
 sessions        the wait between two sessions, and the sum of their ends
 early_stopping  interim analyses of a sweep that may stop early
+workers         starts the processes that play beside this one, and takes their stores in
 merge_stores    joins the stores of one sweep that was played in parts"""

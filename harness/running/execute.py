@@ -7,9 +7,9 @@ all of that is true. This is the only file of the room that wires live parts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -21,9 +21,10 @@ from games.playthrough import play_by_bots
 from harness.access.connect import Connector, LiveMethods, Problem, retry_policy
 from harness.access.context import RunContext
 from harness.access.game_sets import games_of, items_of, warm_up
+from harness.cluster.crew import CrewParts
 from harness.config.episode_plans import GameSet, planned, turn_limits
 from harness.core.clock import RealClock
-from harness.core.protocols import RecordSink
+from harness.core.records import Record
 from harness.core.seeds import stream
 from harness.core.steps import Playable
 from harness.core.vocabulary import game_library
@@ -31,6 +32,8 @@ from harness.foreign_games.catalog import ForeignGame
 from harness.foreign_games.episodes import game_hosts
 from harness.foreign_games.libraries import program_of
 from harness.limits.gate import Gate
+from harness.limits.leases import LEASE_JITTER_S
+from harness.limits.token_bucket import JITTER_S
 from harness.progress import notebook_bar
 from harness.progress.end_estimate import EndEstimator
 from harness.progress.event_loop_delay import DelayMonitor
@@ -39,9 +42,10 @@ from harness.progress.turns_left import EpisodeTurns
 from harness.progress.views import LaneView, Progress
 from harness.running.opening_rows import opening_rows
 from harness.running.prepare import LanePlan, RunPlan, episodes_left
-from harness.scheduler.call import Caller, Route
+from harness.running.workers import workers_of
+from harness.scheduler.call import Caller
 from harness.scheduler.episode import Player
-from harness.scheduler.scheduler import ExpectedTurns, Lane, Scheduler
+from harness.scheduler.scheduler import ExpectedTurns, Lane, PlaysEpisodes, Scheduler
 from harness.scheduler.shutdown import Interrupts, RunEnd, play_until_done_or_stopped
 from harness.scheduler.spending import LaneProgress, SpendingBudget
 from harness.store.query_server import QueryServer
@@ -49,6 +53,8 @@ from harness.store.writer import StoreWriter, writing
 
 if TYPE_CHECKING:
     import duckdb
+
+    from harness.cluster.crew import Carrier
 
 BOT_PLAYS = 12  # of each game, to expect the lengths of its episodes; the first real plays correct it
 BOT_SKILL = 0.7  # as in planning/workload.py
@@ -155,46 +161,104 @@ async def _play(
         keys=plan.request.keys,
         run_id=plan.run_id,
         clock=clock,
+        jitter_s=LEASE_JITTER_S if plan.request.options.workers else JITTER_S,
     )
-    early_stopping = plan.early_stopping
     async with connector.connected(writer) as live:
         problems = await _problems(plan, connector, live)
-        await writer.put(*opening_rows(plan, live, wall_s=clock.wall(), without=problems))
+        rows = tuple(opening_rows(plan, live, wall_s=clock.wall(), without=problems))
+        await writer.put(*rows)
         begun.set()
         closed = {name: connector.closed_gate(name, why, writer) for name, (_, why) in problems.items()}
         gates = live.gate_of | closed
         live.servers.follow_load(live.background, live.gate_of)
         turns = _episode_turns(plan)
-        meters = Meters(writer, clock, scores=plan.stored.points, turns=turns)
-        sink = early_stopping.tap(meters) if early_stopping else meters
-        scheduler = _scheduler(plan, games, live.routes, gates, sink, clock, turns)
-        delay = DelayMonitor(run_id=plan.run_id, clock=clock, sink=writer)
-        lanes = _views(plan, gates, scheduler)
-        progress = Progress(
-            lanes,
+        run = _LiveRun(
+            plan=plan,
+            context=context,
+            live=live,
+            gates=gates,
+            rows=rows,
+            writer=writer,
+            meters=Meters(writer, clock, scores=plan.stored.points, turns=turns),
+            turns=turns,
+            budget=_budget(plan, gates, clock),
+            expected=ExpectedTurns(games),
             clock=clock,
-            meters=meters,
-            delay=delay,
-            rows_behind=lambda: writer.rows_behind,
-            ends=EndEstimator(
-                lanes,
-                clock=clock,
-                meters=meters,
-                turns=turns,
-                sent_times=scheduler.sent_times,
-                call_s_max=plan.spec.retry.timeout_s,
-            ),
         )
-        readers.offer("progress", progress.plain)
-        live.background.start_soon(delay.measure)
-        live.background.start_soon(_expect_lengths, turns, plan)
-        live.background.start_soon(_show, progress, context, clock)
-        if early_stopping is None:
-            return await play_until_done_or_stopped(scheduler, interrupts)
-        live.background.start_soon(early_stopping.run_analyses, writer)
-        end = await play_until_done_or_stopped(scheduler, interrupts)
-        await early_stopping.run_due_analyses(writer)
-        return end
+        if plan.request.options.workers is None:
+            return await _play_lanes(run, _player(run, games), readers, interrupts)
+        async with workers_of(plan, context, live, rows, run.crew_parts) as workers:
+            end = await _play_lanes(run, workers, readers, interrupts)
+        return replace(end, again=workers.deaths > 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _LiveRun:
+    """A run whose methods are live. rows: its opening rows."""
+
+    plan: RunPlan
+    context: RunContext
+    live: LiveMethods
+    gates: Mapping[str, Gate]
+    rows: Sequence[Record]
+    writer: StoreWriter
+    meters: Meters
+    turns: EpisodeTurns
+    budget: SpendingBudget
+    expected: ExpectedTurns
+    clock: RealClock
+
+    def crew_parts(self, size: int, hire: Callable[[str], Awaitable[Carrier]]) -> CrewParts:
+        """Returns what so many workers need of it."""
+        stopping = self.plan.early_stopping
+        return CrewParts(
+            size=size,
+            hire=hire,
+            gates=self.gates,
+            meters=self.meters,
+            turns=self.turns,
+            observe=stopping.observe if stopping else lambda record: None,
+            budget=self.budget,
+            sink=self.writer,
+            clock=self.clock,
+            notify=self.context.notify,
+        )
+
+
+async def _play_lanes(
+    run: _LiveRun, player: PlaysEpisodes, readers: QueryServer, interrupts: Interrupts
+) -> RunEnd:
+    plan, clock, writer, early_stopping = run.plan, run.clock, run.writer, run.plan.early_stopping
+    background = run.live.background
+    lanes = [_lane(plan, one, run.gates, run.turns) for one in plan.lanes]
+    scheduler = Scheduler(lanes, player=player, expected=run.expected, beginning=plan.stored.beginning)
+    delay = DelayMonitor(run_id=plan.run_id, clock=clock, sink=writer)
+    views = _views(plan, run.gates, scheduler)
+    progress = Progress(
+        views,
+        clock=clock,
+        meters=run.meters,
+        delay=delay,
+        rows_behind=lambda: writer.rows_behind,
+        ends=EndEstimator(
+            views,
+            clock=clock,
+            meters=run.meters,
+            turns=run.turns,
+            sent_times=scheduler.sent_times,
+            call_s_max=plan.spec.retry.timeout_s,
+        ),
+    )
+    readers.offer("progress", progress.plain)
+    background.start_soon(delay.measure)
+    background.start_soon(_expect_lengths, run.turns, plan)
+    background.start_soon(_show, progress, run.context, clock)
+    if early_stopping is None:
+        return await play_until_done_or_stopped(scheduler, interrupts)
+    background.start_soon(early_stopping.run_analyses, writer)
+    end = await play_until_done_or_stopped(scheduler, interrupts)
+    await early_stopping.run_due_analyses(writer)
+    return end
 
 
 async def _problems(plan: RunPlan, connector: Connector, live: LiveMethods) -> dict[str, Problem]:
@@ -209,29 +273,22 @@ async def _problems(plan: RunPlan, connector: Connector, live: LiveMethods) -> d
     return problems
 
 
-def _scheduler(
-    plan: RunPlan,
-    games: Mapping[str, Playable],
-    routes: Mapping[str, Route],
-    gates: Mapping[str, Gate],
-    sink: RecordSink,
-    clock: RealClock,
-    turns: EpisodeTurns,
-) -> Scheduler:
-    expected = ExpectedTurns(games)
-    caller = Caller(
-        sink=sink, clock=clock, policy=retry_policy(plan.spec), budget=_budget(plan, gates, clock)
-    )
-    player = Player(
-        run_id=plan.run_id,
-        caller=caller,
+def _player(run: _LiveRun, games: Mapping[str, Playable]) -> Player:
+    """Returns what plays the episodes in this process."""
+    stopping = run.plan.early_stopping
+    return Player(
+        run_id=run.plan.run_id,
+        caller=Caller(
+            sink=stopping.tap(run.meters) if stopping else run.meters,
+            clock=run.clock,
+            policy=retry_policy(run.plan.spec),
+            budget=run.budget,
+        ),
         games=games,
-        routes=routes,
-        expected_turns=expected,
-        seed=plan.spec.seed,
+        routes=run.live.routes,
+        expected_turns=run.expected,
+        seed=run.plan.spec.seed,
     )
-    lanes = [_lane(plan, one, gates, turns) for one in plan.lanes]
-    return Scheduler(lanes, player=player, expected=expected, beginning=plan.stored.beginning)
 
 
 def _lane(plan: RunPlan, part: LanePlan, gates: Mapping[str, Gate], turns: EpisodeTurns) -> Lane:

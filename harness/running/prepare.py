@@ -23,6 +23,7 @@ from harness.store.resuming import latest_spec
 
 if TYPE_CHECKING:
     from harness.access.context import RunContext
+    from harness.cluster.crew import Hiring
     from harness.running.early_stopping import EarlyStopping
 
 
@@ -35,6 +36,7 @@ class RunOptions:
     engines_max     how many local engines may run at the same time; None: as many as fit
     first_turn      (lanes of one session) -> those that play now, before the others; None: as many as their
                     engines allow
+    workers         starts the processes that play; None: this one plays
     begin_for_s     begin episodes for so many seconds only, of all games in their proportions, and end those;
                     None: play all"""
 
@@ -42,6 +44,7 @@ class RunOptions:
     all_or_nothing: bool = False
     engines_max: int | None = None
     first_turn: Callable[[tuple[LanePlan, ...]], tuple[LanePlan, ...]] | None = None
+    workers: Hiring | None = None
     begin_for_s: float | None = None
 
 

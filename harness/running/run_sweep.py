@@ -42,6 +42,7 @@ async def run_sweep(spec: SweepSpec, context: RunContext, options: RunOptions = 
 
     raises  SpecError: before anything is played, if no method can be reached; StoreError"""
     clock = RealClock()
+    await _take_in(context)
     request = RunRequest(
         spec=spec,
         context=context,
@@ -50,36 +51,51 @@ async def run_sweep(spec: SweepSpec, context: RunContext, options: RunOptions = 
         clock=clock,
         options=options,
     )
+    with _deleted_unless_begun(context.store) as begun:
+        end = await _play_sessions(request, clock, begun)
+        await _take_in(context)
+        return end
+
+
+async def _play_sessions(request: RunRequest, clock: RealClock, begun: anyio.Event) -> RunEnd:
+    context = request.context
     ends: list[RunEnd] = []
     stopped: set[str] = set()
     played: set[str] = set()  # in this session, in earlier turns
     session = failed_before = 0
-    with _deleted_unless_begun(context.store) as begun:
-        while True:
-            with open_to_write(context.store, notify=context.notify) as connection:
-                with _imports_beside():
-                    plan = prepare(
-                        request, connection, first_session=session, left_out=stopped, had_turn=played
-                    )
-                if not ends:
-                    failed_before = plan.stored.failed
-                elif not plan.lanes:
-                    return combined(ends, failed_before=failed_before, pending=plan.left_elsewhere)
-                if plan.begins_at <= clock.wall():
-                    from harness.running.execute import execute
+    while True:
+        await _take_in(context)
+        with open_to_write(context.store, notify=context.notify) as connection:
+            with _imports_beside():
+                plan = prepare(request, connection, first_session=session, left_out=stopped, had_turn=played)
+            if not ends:
+                failed_before = plan.stored.failed
+            elif not plan.lanes:
+                return combined(ends, failed_before=failed_before, pending=plan.left_elsewhere)
+            if plan.begins_at <= clock.wall():
+                from harness.running.execute import execute
 
-                    end = await execute(plan, context, connection, clock=clock, begun=begun)
-                    ends.append(end)
-                    if plan.is_last or end.interrupted:
-                        pending = end.pending + plan.left_elsewhere
-                        return combined(ends, failed_before=failed_before, pending=pending)
-                    stopped |= end.closings.keys()
+                end = await execute(plan, context, connection, clock=clock, begun=begun)
+                ends.append(end)
+                if (plan.is_last and not end.again) or end.interrupted:
+                    pending = end.pending + plan.left_elsewhere
+                    return combined(ends, failed_before=failed_before, pending=pending)
+                stopped |= end.closings.keys()
+                if not end.again:
                     played = played | {lane.name for lane in plan.lanes} if plan.waiting else set()
                     session = plan.session if plan.waiting else plan.session + 1
-                    continue
-            if not await wait_for_session(plan, context, clock):
-                pending = plan.left + plan.left_elsewhere
-                return combined(ends, failed_before=failed_before, pending=pending, interrupted=True)
+                continue
+        if not await wait_for_session(plan, context, clock):
+            pending = plan.left + plan.left_elsewhere
+            return combined(ends, failed_before=failed_before, pending=pending, interrupted=True)
+
+
+async def _take_in(context: RunContext) -> None:
+    """Takes in what workers of this run, or of one that was killed, have stored."""
+    if context.store.with_name(f"{context.store.name}.workers").exists():
+        from harness.running.workers import take_in  # slow to load, and rarely needed
+
+        await take_in(context.store, context.notify)
 
 
 @contextmanager

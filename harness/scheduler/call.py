@@ -35,9 +35,8 @@ from harness.core.errors import (
 from harness.core.protocols import Backend, Clock, RecordSink
 from harness.core.records import CallRecord, LogprobRecord
 from harness.core.vocabulary import AccessMethod, Completion, Prompt, TokenLogprob, storable
-from harness.limits.admission import CallResult
+from harness.limits.admission import CallGate, CallResult
 from harness.limits.estimates import CallCost
-from harness.limits.gate import Gate
 from harness.limits.waits import WaitTimes
 from harness.scheduler.refusals import Refusals
 from harness.scheduler.spending import SpendingBudget
@@ -86,9 +85,9 @@ class Route:
     key_users   names of all methods of the same key"""
 
     method: AccessMethod
-    gate: Gate
+    gate: CallGate
     backend: Backend
-    account: tuple[Gate, ...] = ()
+    account: tuple[CallGate, ...] = ()
     alone: bool = True
     sole: bool = True
     key_users: tuple[str, ...] = ()
@@ -125,7 +124,7 @@ class _Tries:
     pause_s   before the next one"""
 
     def __init__(
-        self, policy: RetryPolicy, gate: Gate, clock: Clock, started_s: float, jitter: Random
+        self, policy: RetryPolicy, gate: CallGate, clock: Clock, started_s: float, jitter: Random
     ) -> None:
         self.failed = 0
         self.pause_s = 0.0

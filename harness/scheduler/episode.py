@@ -15,11 +15,14 @@ import orjson
 
 from harness.core.errors import CallError, GameFailed, GameUnavailable, GateClosing, Rejected, UnknownEnd
 from harness.core.history import SeatHistory
+from harness.core.protocols import Clock, RecordSink
 from harness.core.records import EpisodeRecord, TurnRecord
 from harness.core.seeds import stream
 from harness.core.steps import Playable
 from harness.core.vocabulary import Ask, EpisodePlan, Outcome, Prompt, storable
+from harness.limits.admission import CallGate
 from harness.scheduler.call import Caller, CallPlace, Route
+from harness.scheduler.spending import SpendingBudget
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +62,11 @@ class LeftPending:
     failure: tuple[TurnRecord, EpisodeRecord] | None
 
 
+@dataclass(frozen=True, slots=True)
+class PutOff:
+    """An episode whose process ended: its rows are stored there, and it is played on once they are read."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Player:
     """Plays episodes; holds what all episodes of a run have in common.
@@ -72,6 +80,30 @@ class Player:
     routes: Mapping[str, Route]
     expected_turns: Callable[[str, str], float]
     seed: int
+
+    @property
+    def clock(self) -> Clock:
+        return self.caller.clock
+
+    @property
+    def budget(self) -> SpendingBudget:
+        return self.caller.budget
+
+    @property
+    def sink(self) -> RecordSink:
+        return self.caller.sink
+
+    def answered(self, method: str) -> bool:
+        """Says whether a call of this method was answered in this run."""
+        return self.caller.refusals.answered(method)
+
+    async def watch(self, gates: Sequence[CallGate]) -> None:
+        """Names calls that are stuck, until it is cancelled."""
+        await self.caller.watchdog.watch(gates, self.caller.clock)
+
+    def sent_times(self) -> dict[str, list[float]]:
+        """Returns method -> when each of its calls in flight was sent."""
+        return self.caller.watchdog.sent_times()
 
     async def play(
         self, plan: EpisodePlan, beginning: Beginning, on_ask: Callable[[], None]

@@ -10,17 +10,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import anyio
 import anyio.lowlevel
 from anyio.abc import TaskGroup
 
 from harness.core.errors import AllRefused, GameUnavailable, GateClosing
+from harness.core.protocols import Clock, RecordSink
 from harness.core.records import EpisodeRecord
 from harness.core.steps import Playable
 from harness.core.vocabulary import EpisodePlan
 from harness.limits.gate import Gate
-from harness.scheduler.episode import Beginning, LeftPending, Player
+from harness.scheduler.episode import Beginning, LeftPending, PutOff
 from harness.scheduler.spending import SpendingBudget
 
 
@@ -60,11 +62,13 @@ class Tally:
     """Running counts of one lane.
 
     pending   episodes that were begun or planned and left for a later run
+    put_off   episodes that were begun and have to be played on later in this run
     closing   why there are such; None: there are none"""
 
     finished: int = 0
     failed: int = 0
     pending: int = 0
+    put_off: int = 0
     live: int = 0
     closing: GateClosing | GameUnavailable | None = None
     failures: Counter[str] = field(default_factory=Counter)
@@ -85,6 +89,33 @@ class Tally:
                 self.scored += 1
 
 
+class PlaysEpisodes(Protocol):
+    """The part of a Player that the scheduler needs; other processes may do the playing."""
+
+    @property
+    def clock(self) -> Clock: ...
+    @property
+    def budget(self) -> SpendingBudget: ...
+    @property
+    def sink(self) -> RecordSink: ...
+
+    async def play(
+        self, plan: EpisodePlan, beginning: Beginning, on_ask: Callable[[], None]
+    ) -> EpisodeRecord | GateClosing | LeftPending | PutOff: ...
+
+    def answered(self, method: str) -> bool:
+        """Says whether a call of this method was answered in this run."""
+        ...
+
+    async def watch(self, gates: Sequence[Gate]) -> None:
+        """Names calls that are stuck, until it is cancelled."""
+        ...
+
+    def sent_times(self) -> dict[str, list[float]]:
+        """Returns method -> when each of its calls in flight was sent, as far as it is known here."""
+        ...
+
+
 class Scheduler:
     """See the module's header.
 
@@ -95,21 +126,21 @@ class Scheduler:
         self,
         lanes: Sequence[Lane],
         *,
-        player: Player,
+        player: PlaysEpisodes,
         expected: ExpectedTurns,
         beginning: Callable[[EpisodePlan], Beginning],
     ) -> None:
         self.lanes = lanes
         self.tallies = {lane.name: Tally() for lane in lanes}
         self._player = player
-        self._budget: SpendingBudget = player.caller.budget
+        self._budget = player.budget
         self._expected = expected
         self._beginning = beginning
         self._undecided: dict[str, list[LeftPending]] = {}
 
     def sent_times(self) -> dict[str, list[float]]:
         """Returns method -> when each of its calls in flight was sent."""
-        return self._player.caller.watchdog.sent_times()
+        return self._player.sent_times()
 
     async def play_all(self) -> None:
         """Plays every lane to its end, or until its gates close."""
@@ -117,7 +148,7 @@ class Scheduler:
             all_gates = tuple({id(gate): gate for lane in self.lanes for gate in lane.gates}.values())
             for gate in all_gates:
                 gates.start_soon(gate.run_timer)
-            gates.start_soon(self._player.caller.watchdog.watch, all_gates, self._player.caller.clock)
+            gates.start_soon(self._player.watch, all_gates)
             gates.start_soon(self._budget.watch_clock)
             async with anyio.create_task_group() as episodes:
                 for lane in self.lanes:
@@ -153,12 +184,15 @@ class Scheduler:
 
     async def _play(self, lane: str, plan: EpisodePlan, asks: anyio.Event) -> None:
         tally = self.tallies[lane]
-        began_s = self._player.caller.clock.now()
+        began_s = self._player.clock.now()
         record = await self._player.play(plan, self._beginning(plan), asks.set)
         asks.set()  # an episode may end without an ask
         turns = record.turns if isinstance(record, EpisodeRecord) else 0
-        self._budget.end(lane, turns=turns, seconds=self._player.caller.clock.now() - began_s)
+        self._budget.end(lane, turns=turns, seconds=self._player.clock.now() - began_s)
         tally.live -= 1
+        if isinstance(record, PutOff):
+            tally.put_off += 1
+            return
         if isinstance(record, LeftPending):
             self._undecided.setdefault(lane, []).append(record)
             return
@@ -172,12 +206,11 @@ class Scheduler:
         undecided = self._undecided.pop(lane, None)
         if not undecided:
             return
-        caller = self._player.caller
         for left in undecided:
-            if left.failure is None or not caller.refusals.answered(left.method):
+            if left.failure is None or not self._player.answered(left.method):
                 self._undecided.setdefault(lane, []).append(left)
             else:
-                await caller.sink.put(*left.failure)
+                await self._player.sink.put(*left.failure)
                 self.tallies[lane].count(left.failure[1])
 
     def _leave_pending(self, lane: str) -> None:

@@ -28,7 +28,8 @@ class RunEnd:
     closings   lane -> why it ended early, where the reason is not the user's interrupt
     unplayed   lane that ended early -> its episodes that were not played
     budget     whether every lane that ended early did so for a budget
-    failures   the most frequent reasons of failed episodes, with their numbers"""
+    failures   the most frequent reasons of failed episodes, with their numbers
+    again      a process that played ended, so the store has to be read again for what is left"""
 
     finished: int
     failed: int
@@ -38,6 +39,7 @@ class RunEnd:
     unplayed: dict[str, int] = field(default_factory=dict)
     budget: bool = False
     failures: tuple[tuple[str, int], ...] = ()
+    again: bool = False
 
 
 HANGUP = getattr(signal, "SIGHUP", None)  # there is none on Windows
@@ -121,7 +123,7 @@ async def play_until_done_or_stopped(scheduler: Scheduler, interrupts: Interrupt
     return RunEnd(
         finished=sum(tally.finished for tally in tallies),
         failed=sum(tally.failed for tally in tallies),
-        pending=sum(tally.pending + tally.live for tally in tallies),
+        pending=sum(tally.pending + tally.put_off + tally.live for tally in tallies),
         interrupted=interrupts.interrupted,
         closings={name: str(closing) for name, closing in closings.items()},
         unplayed={name: scheduler.tallies[name].pending + scheduler.tallies[name].live for name in closings},

@@ -18,7 +18,7 @@ import anyio
 
 from harness.core.errors import BudgetSpent
 from harness.core.protocols import Clock
-from harness.limits.gate import Gate
+from harness.limits.admission import CallGate
 
 Kind = Literal["calls", "tokens", "cost_usd"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -143,7 +143,7 @@ class SpendingBudget:
         *,
         lanes: Mapping[str, LaneProgress],
         spent: Mapping[str, Spending],
-        gates: Mapping[str, Gate],
+        gates: Mapping[str, CallGate],
         clock: Clock,
     ) -> None:
         self._accounts = [
@@ -174,14 +174,15 @@ class SpendingBudget:
     def begin_call(self, method: str) -> None:
         """Counts a call that is sent."""
         if self._accounts:
-            self._pay(method, 1, 0, 0.0)
+            self.pay(method, 1, 0, 0.0)
 
     def end_call(self, method: str, *, tokens: int, cost_usd: float) -> None:
         """Counts what an answered call cost."""
         if self._accounts:
-            self._pay(method, 0, tokens, cost_usd)
+            self.pay(method, 0, tokens, cost_usd)
 
-    def _pay(self, method: str, calls: int, tokens: int, cost_usd: float) -> None:
+    def pay(self, method: str, calls: int, tokens: int, cost_usd: float) -> None:
+        """Counts calls; those of other processes may come many at once."""
         self._spent[method].add(calls, tokens, cost_usd)
         for account in self._accounts:
             if method in account.scope.payers:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.core.protocols import Clock
-from harness.limits.gate import Gate
+from harness.limits.admission import CallGate
 
 PERIOD_S = 2.0
 LATE_S = 60.0  # slow models take seconds, a full queue at the server up to a minute
@@ -19,7 +19,7 @@ LATE_S = 60.0  # slow models take seconds, a full queue at the server up to a mi
 QUIET_S = 10.0  # a server that has died holds its calls open without a word
 QUIET_TIMES = 3.0  # of the longest that an answer took: replies differ in length
 
-SentCall = tuple[Gate, str, str, int, float]
+SentCall = tuple[CallGate, str, str, int, float]
 """A call in flight: gate, method, episode, turn, when it was sent."""
 
 
@@ -46,7 +46,7 @@ class Watchdog:
         self._named = 0
         self._answers: dict[str, _Answers] = {}
 
-    def call_sent(self, gate: Gate, method: str, episode_id: str, turn: int, sent_s: float) -> int:
+    def call_sent(self, gate: CallGate, method: str, episode_id: str, turn: int, sent_s: float) -> int:
         """Notes a call; returns the number by which `call_returned` names it."""
         self._sent += 1
         self._in_flight[self._sent] = (gate, method, episode_id, turn, sent_s)
@@ -71,7 +71,7 @@ class Watchdog:
             times.setdefault(method, []).append(sent_s)
         return times
 
-    async def watch(self, gates: Sequence[Gate], clock: Clock) -> None:
+    async def watch(self, gates: Sequence[CallGate], clock: Clock) -> None:
         quiet_s, returned = 0.0, self._returned
         while True:
             await clock.sleep(PERIOD_S)
@@ -117,7 +117,7 @@ class Watchdog:
                 f" {answers.longest_s:.1f} s); the oldest: episode {episode_id}, turn {turn}",
             )
 
-    def _name_still_gates(self, gates: Sequence[Gate]) -> None:
+    def _name_still_gates(self, gates: Sequence[CallGate]) -> None:
         for gate in gates:
             now = gate.statistics()
             if now.waiting or now.resting:

@@ -48,7 +48,7 @@ async def play(rows: Rows, seed: int, speed: float) -> None:
         for chosen in sets.values()
         for one in chosen.instances
     }
-    routes = {}
+    routes, gates = {}, {}
     for name, behaviour in {
         "m/quick": Behaviour(
             latency=LatencyModel(first_s=0.5 * speed, spread=0.6), faults=FaultModel(rate=0.1)
@@ -60,6 +60,7 @@ async def play(rows: Rows, seed: int, speed: float) -> None:
         )
         backend = SimulatedBackend(bots, SimulatedProvider(behaviour, clock, seed=seed, name=name))
         gate = Gate(name, GateLimits(concurrency=5), clock=clock, on_event=lambda kind, detail: None)
+        gates[name] = gate
         routes[name] = Route(method=method(name), gate=gate, backend=backend)
     expected = ExpectedTurns(GAMES)
     policy = RetryPolicy(tries_max=20, wait_first_s=0.5 * speed)
@@ -75,9 +76,9 @@ async def play(rows: Rows, seed: int, speed: float) -> None:
         Lane(
             name=name,
             plans=lane(Seating((name,)), sets, repeats=2, seed=seed, stored=set()),
-            gates=(route.gate,),
+            gates=(gates[name],),
         )
-        for name, route in routes.items()
+        for name in routes
     ]
     await Scheduler(lanes, player=player, expected=expected, beginning=lambda plan: Beginning()).play_all()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+from importlib.util import find_spec
 from pathlib import Path
 
 from tests.bots import BOTS, RESULTS, bots_sweep, rows
@@ -205,3 +206,20 @@ base_url = "{url}"
     store = tmp_path / "e.duckdb"
     assert rows(store, "SELECT count(*) FROM scores") == [(12,)]
     assert rows(store, "SELECT count(DISTINCT (experiment, instance, score)) FROM scores") == [(6,)]
+
+
+def test_what_workers_cannot_do_is_said(tmp_path: Path) -> None:
+    """The live page, a server of this machine on a cluster, and Ray that is not installed, each with what to
+    do instead."""
+    sweep = bots_sweep(tmp_path)
+    viewed = lightbulb("run", sweep, "--workers", 2, "--view")
+    assert viewed.returncode == 2
+    assert "leave out --view, or play without workers" in viewed.stderr
+    sweep.write_text(sweep.read_text() + "[models.bots.methods.near]\nemulator = {}\n")
+    far = lightbulb("run", sweep, "--ray", "127.0.0.1:1")
+    assert far.returncode == 2
+    assert "bots/near: this machine serves the method" in far.stderr
+    if find_spec("ray") is None:
+        missing = lightbulb("run", sweep, "--workers", 2)
+        assert missing.returncode == 2
+        assert "pip install 'lightbulb[ray]'" in missing.stderr

@@ -6,8 +6,9 @@ import anyio
 import pytest
 
 from harness.core.clock import LoopClock
+from harness.limits.admission import GateStatistics
 from harness.limits.estimates import CallCost
-from harness.limits.gate import Gate, GateLimits, GateStatistics
+from harness.limits.gate import Gate, GateLimits
 from tests.harness.limits.gates import FINE, ONE, limited, new_gate, noted_gate
 from tests.world import run
 

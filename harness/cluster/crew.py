@@ -1,0 +1,323 @@
+"""The coordinator's side of a run whose episodes are played by workers.
+
+Stands where a run in one process has its player: deals each episode that the scheduler begins to the worker
+with the fewest, and returns how it ended. Shares the run's gates among the workers by leases, and adds up
+what they count. Knows workers by what carries their messages; nothing of Ray. Keeps: an episode that was
+open when its worker ended is put off, not lost; its rows are in the worker's store. Another worker takes
+the place of one that ended, unless several in a row ended before an episode did. Does not promise: that an
+episode is reported as ended only when its rows are on disk."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Protocol
+
+import anyio
+from anyio.abc import TaskStatus
+
+from harness.cluster.messages import Deal, Played, Report, ToWorker, WorkerSetup, deal
+from harness.core.errors import NotServed, WorkerDied, WorkerFailed, first_error
+from harness.core.protocols import Clock, RecordSink
+from harness.core.records import EpisodeRecord, Record
+from harness.core.vocabulary import EpisodePlan
+from harness.limits.gate import Gate
+from harness.limits.leases import BATCH_S, GateLeases
+from harness.progress.meters import Meters
+from harness.progress.turns_left import EpisodeTurns
+from harness.scheduler.episode import Beginning, PutOff
+from harness.scheduler.spending import SpendingBudget
+
+PUT_OFF = PutOff()
+SILENT_S = 120.0  # a worker reports every second; its start takes half a minute on a busy machine
+DEATHS_MAX = 3  # of workers in one place, in a row, before an episode of theirs ended
+
+
+class Carrier(Protocol):
+    """A worker, as far as messages go. Each call raises WorkerDied once its process has ended."""
+
+    async def play(self) -> None:
+        """Runs the worker until it ends by itself."""
+        ...
+
+    async def exchange(self, message: ToWorker) -> Report:
+        """See Worker.exchange."""
+        ...
+
+    def wake(self) -> None:
+        """See Worker.wake."""
+        ...
+
+    def stop(self) -> None:
+        """Ends the worker's process at once, if it still runs."""
+        ...
+
+
+Start = Callable[[WorkerSetup], Awaitable[Carrier]]
+"""Starts a worker."""
+
+Hiring = Callable[[], AbstractAsyncContextManager[tuple[int, Start]]]
+"""Gives the number of workers, and what starts one, for as long as a block lasts."""
+
+
+@dataclass(slots=True, eq=False)
+class _Play:
+    """An episode that a worker plays.
+
+    gate   of its first seat, which counts it as work to come until its first turn is there"""
+
+    gate: Gate
+    begun: bool = False
+    ended: anyio.Event = field(default_factory=anyio.Event)
+    played: Played | PutOff = PUT_OFF
+
+    def begin(self) -> None:
+        """Takes that its first turn is at its gate, or that it never will be."""
+        if not self.begun:
+            self.begun = True
+            self.gate.rest_elsewhere(-1)
+
+
+@dataclass(slots=True, eq=False)
+class _Link:
+    """A worker, its open episodes, and what it is to be told.
+
+    due        gates that have something to say to it
+    told       of the methods that may make no more calls, those that it knows
+    any_ended  an episode of it ended"""
+
+    name: str
+    carrier: Carrier
+    plays: dict[int, _Play] = field(default_factory=dict)
+    deals: list[Deal] = field(default_factory=list)
+    due: set[str] = field(default_factory=set)
+    told: set[str] = field(default_factory=set)
+    news: anyio.Event = field(default_factory=anyio.Event)
+    any_ended: bool = False
+
+    def note(self, gate: str) -> None:
+        self.due.add(gate)
+        self.news.set()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CrewParts:
+    """The parts of a run that a crew works with.
+
+    size     number of workers
+    hire     (name) -> a new worker of that name; it raises WorkerFailed
+    gates    method -> its gate
+    observe  is called with the row of each episode that ended"""
+
+    size: int
+    hire: Callable[[str], Awaitable[Carrier]]
+    gates: Mapping[str, Gate]
+    meters: Meters
+    turns: EpisodeTurns
+    observe: Callable[[Record], None]
+    budget: SpendingBudget
+    sink: RecordSink
+    clock: Clock
+    notify: Callable[[str], None]
+
+
+@asynccontextmanager
+async def crew(parts: CrewParts) -> AsyncIterator[Crew]:
+    """Gives a crew whose workers all play; ends them when the block is left."""
+    made = Crew(parts)
+    async with anyio.create_task_group() as serving:
+        async with anyio.create_task_group() as hiring:
+            for _ in range(parts.size):
+                hiring.start_soon(serving.start, made.serve)
+        try:
+            yield made
+        finally:
+            made.end()
+
+
+class Crew:
+    """See the module's header; for the scheduler it is what plays episodes.
+
+    deaths   workers that ended before the run did"""
+
+    def __init__(self, parts: CrewParts) -> None:
+        self.deaths = 0
+        self._parts = parts
+        self._leases = {
+            gate.name: GateLeases(gate, clock=parts.clock)
+            for gate in {id(gate): gate for gate in parts.gates.values()}.values()
+        }
+        self._links: list[_Link] = []
+        self._places = parts.size
+        self._changed = anyio.Event()  # a worker came, or no other will
+        self._hired = self._numbers = 0
+        self._answered: set[str] = set()
+        self._ending = False
+
+    # --- what the scheduler asks for ------------------------------------------------------------------------
+
+    @property
+    def clock(self) -> Clock:
+        return self._parts.clock
+
+    @property
+    def budget(self) -> SpendingBudget:
+        return self._parts.budget
+
+    @property
+    def sink(self) -> RecordSink:
+        return self._parts.sink
+
+    def answered(self, method: str) -> bool:
+        """Says whether a call of this method was answered in this run."""
+        return method in self._answered
+
+    async def watch(self, gates: Sequence[Gate]) -> None:
+        """Does nothing: each worker watches its own calls."""
+
+    def sent_times(self) -> dict[str, list[float]]:
+        """Returns nothing: workers do not tell when their calls were sent."""
+        return {}
+
+    async def play(
+        self, plan: EpisodePlan, beginning: Beginning, on_ask: Callable[[], None]
+    ) -> Played | PutOff:
+        """Lets a worker play the episode; see Player.play."""
+        while not self._links:
+            if not self._places:
+                return NotServed(f"every worker ended, {DEATHS_MAX} times in a row; see the lines above")
+            await self._changed.wait()
+        link = min(self._links, key=lambda one: len(one.plays))
+        self._numbers += 1
+        play = link.plays[self._numbers] = _Play(self._parts.gates[plan.seating[0]])
+        play.gate.rest_elsewhere(1)
+        link.deals.append(deal(self._numbers, plan, beginning))
+        link.news.set()
+        on_ask()
+        await play.ended.wait()
+        if isinstance(play.played, EpisodeRecord):
+            self._parts.meters.count(play.played)
+            self._parts.observe(play.played)
+        return play.played
+
+    # --- workers --------------------------------------------------------------------------------------------
+
+    def end(self) -> None:
+        """Lets all workers end."""
+        self._ending = True
+        for link in self._links:
+            link.news.set()
+
+    async def serve(self, *, task_status: TaskStatus[None]) -> None:
+        """Keeps one worker at work, until the crew ends.
+
+        raises  WorkerFailed if a worker cannot go on, and another could not either"""
+        deaths = 0
+        while deaths < DEATHS_MAX and not self._ending:
+            link = await self._hire()
+            if not deaths:
+                task_status.started()
+            try:
+                await self._serve(link)
+            except* WorkerDied as group:
+                self.deaths += 1
+                deaths = 1 if link.any_ended else deaths + 1
+                self._parts.notify(f"worker {link.name} ended: {first_error(group)}")
+            finally:
+                link.carrier.stop()
+                self._leave(link)
+        self._places -= 1
+        self._signal_change()
+
+    async def _hire(self) -> _Link:
+        self._hired += 1
+        name = str(self._hired)
+        link = _Link(name, await self._parts.hire(name))
+        for gate, leases in self._leases.items():
+            leases.join(name, partial(link.note, gate))
+        self._links.append(link)
+        self._signal_change()
+        return link
+
+    def _leave(self, link: _Link) -> None:
+        """Takes leave of a worker that ended; what it had open is put off."""
+        self._links.remove(link)
+        for leases in self._leases.values():
+            leases.lose(link.name)
+        for play in link.plays.values():
+            play.begin()
+            play.ended.set()
+
+    def _signal_change(self) -> None:
+        self._changed.set()
+        self._changed = anyio.Event()
+
+    # --- messages -------------------------------------------------------------------------------------------
+
+    async def _serve(self, link: _Link) -> None:
+        async with anyio.create_task_group() as playing:
+            playing.start_soon(link.carrier.play)
+            is_over = False
+            while not is_over:
+                report = await self._exchange(link)
+                self._take(link, report)
+                is_over = report.is_over
+                if report.failure:
+                    raise WorkerFailed(f"worker {link.name}: {report.failure}")
+
+    async def _exchange(self, link: _Link) -> Report:
+        message = self._message(link)
+        link.news = anyio.Event()
+        async with anyio.create_task_group() as waking:
+            waking.start_soon(self._wake, link)
+            with anyio.move_on_after(SILENT_S) as silence:
+                report = await link.carrier.exchange(message)
+            waking.cancel_scope.cancel()
+        if silence.cancelled_caught:
+            raise WorkerDied(f"it did not answer for {SILENT_S:.0f} s, and is stopped")
+        return report
+
+    async def _wake(self, link: _Link) -> None:
+        """Wakes a worker that waits for something to happen, once there is something to tell it."""
+        await link.news.wait()
+        await self._parts.clock.sleep(BATCH_S)
+        link.carrier.wake()
+
+    def _message(self, link: _Link) -> ToWorker:
+        exhausted = self._parts.budget.exhausted
+        message = ToWorker(
+            leases={gate: self._leases[gate].answer(link.name) for gate in link.due},
+            deals=tuple(link.deals),
+            exhausted={method: why for method, why in exhausted.items() if method not in link.told},
+            end=self._ending,
+        )
+        link.due.clear()
+        link.deals.clear()
+        link.told.update(exhausted)
+        return message
+
+    def _take(self, link: _Link, report: Report) -> None:
+        parts = self._parts
+        for gate, request in report.leases.items():
+            self._leases[gate].take(link.name, request, sent_s=report.sent_s)
+            link.note(gate)  # it waits for an answer
+        for number in report.begun:
+            link.plays[number].begin()
+        for number, played in report.ended:
+            play = link.plays.pop(number)
+            play.played = played
+            play.ended.set()
+            link.any_ended = True
+        for episode_id, turns in report.turns:
+            parts.turns.reach(episode_id, turns)
+        parts.meters.add_traffic(report.traffic)
+        self._answered.update(report.answered)
+        for method, spent in report.spent.items():
+            parts.budget.pay(method, spent.calls, spent.tokens, spent.cost_usd)
+        for one in self._links:
+            if parts.budget.exhausted.keys() - one.told:
+                one.news.set()
+        for line in report.said:
+            parts.notify(f"worker {link.name}: {line}")

@@ -1,0 +1,114 @@
+"""Defines what the coordinator and a worker tell each other. Everything here can be pickled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+from harness.access.keys import Credentials
+from harness.config.episode_plans import GameSet
+from harness.config.sweep import SweepSpec
+from harness.core.errors import GateClosing
+from harness.core.records import EpisodeRecord, Record
+from harness.core.vocabulary import AccessMethod, EpisodePlan
+from harness.limits.leases import LeaseAnswer, LeaseRequest
+from harness.progress.meters import Traffic
+from harness.scheduler.episode import Beginning, LeftPending
+from harness.scheduler.spending import Spending
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteSetup:
+    """A route by names; see Route. gate: the name of its gate; account: those of its key."""
+
+    method: AccessMethod
+    gate: str
+    account: tuple[str, ...]
+    alone: bool
+    sole: bool
+    key_users: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSetup:
+    """All that a worker needs to play.
+
+    store   its own file
+    source  the sweep file
+    keys    method -> its key and headers
+    rows    the run's opening rows: they say to which run the worker's rows belong
+    token   the content of the file `token` beside the store: whoever can read it shares the folder"""
+
+    store: Path
+    source: Path
+    spec: SweepSpec
+    sets: Mapping[str, GameSet]
+    keys: Mapping[str, Credentials]
+    run_id: str
+    routes: tuple[RouteSetup, ...]
+    rows: tuple[Record, ...]
+    token: str
+
+
+class Deal(NamedTuple):
+    """An episode to play.
+
+    number  names it in reports
+    plan    without the fields of its instance, which the worker has"""
+
+    number: int
+    plan: EpisodePlan
+    beginning: Beginning
+
+
+def deal(number: int, plan: EpisodePlan, beginning: Beginning) -> Deal:
+    """Returns the deal of a plan: instances of some games have 50 KiB of fields."""
+    return Deal(number, replace(plan, instance=replace(plan.instance, fields={})), beginning)
+
+
+class ToWorker(NamedTuple):
+    """A message to a worker.
+
+    leases     gate -> what the coordinator says of it, where there is something new
+    deals      episodes to begin
+    exhausted  method -> why it may make no more calls; new ones
+    end        cancel what is open, close the store, and end"""
+
+    leases: Mapping[str, LeaseAnswer]
+    deals: tuple[Deal, ...] = ()
+    exhausted: Mapping[str, str] = {}
+    end: bool = False
+
+
+Played = EpisodeRecord | GateClosing | LeftPending
+"""What became of an episode."""
+
+
+class Report(NamedTuple):
+    """A worker's answer: what happened since the last one.
+
+    sent_s    when it was made, by the worker's clock
+    leases    gate -> the worker's message about it
+    begun     episodes whose first turn went to its gate, by number
+    ended     episodes that ended, by number, and how
+    traffic   method -> its calls
+    turns     (episode, how many of its turns were answered), one for each turn
+    spent     method -> what its calls cost
+    answered  methods that answered a call for the first time
+    said      lines for a person
+    is_over   the worker's store is closed, and this is its last report
+    failure   why it could not go on; "": nothing"""
+
+    sent_s: float
+    leases: Mapping[str, LeaseRequest] = {}
+    begun: tuple[int, ...] = ()
+    ended: tuple[tuple[int, Played], ...] = ()
+    traffic: Mapping[str, Traffic] = {}
+    turns: tuple[tuple[str, int], ...] = ()
+    spent: Mapping[str, Spending] = {}
+    answered: tuple[str, ...] = ()
+    said: tuple[str, ...] = ()
+    is_over: bool = False
+    failure: str = ""

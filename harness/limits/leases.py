@@ -1,0 +1,240 @@
+"""Lets several processes share one gate: the coordinator's side, and the messages.
+
+A process that plays (a worker) holds leases on the coordinator's gate. Messages travel in batches, some
+dozen a second, so that each costs its fraction of a millisecond once for many calls.
+
+- Where only the window limits calls, a lease is a place in it for as long as it is used: when a call ends,
+  the worker gives its place to its next turn at once, and tells so with its next message.
+- Where a quota or a pause limits calls, a lease is one call: the worker asks for its waiting turns, and may
+  send those that are admitted within LEASE_S.
+
+The gate itself is the gate of one process: quotas, window, pauses and what is learned stay in one place.
+
+Knows the gate, the workers by name and the clock; nothing of processes or of how messages travel. Keeps:
+all places that workers hold are places of the window. An admitted call is sent within LEASE_S of its
+admission, or given back: the worker is told a moment on its own clock that was not later than the
+admission. A quota whose bucket counts this time as jitter (`LEASE_JITTER_S`) therefore holds at the
+provider in every window. The calls of a worker that is lost count as sent. Does not promise: that a pause
+or a smaller window is known to all workers before their next message; calls that hand on a place until then
+are sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from harness.core.errors import GateClosing
+from harness.core.protocols import Clock
+from harness.limits.admission import Admission, CallResult, Ticket
+from harness.limits.estimates import CallCost
+from harness.limits.gate import Gate
+from harness.limits.token_bucket import JITTER_S
+from harness.limits.waits import WaitTimes
+
+BATCH_S = 0.02  # between the messages of a worker: a message of Ray costs half a millisecond in all
+LEASE_S = 0.25  # a busy worker's event loop may be late by a tenth of a second; the quota pays 0.4 % for it
+LEASE_JITTER_S = JITTER_S + LEASE_S
+SHARE_SLACK = (
+    1.1  # of its share of the window a worker may hold; less, and places would change hands for nothing
+)
+
+
+class WaitingTurn(NamedTuple):
+    """A turn of a worker that waits. number: the worker's own for it."""
+
+    number: int
+    remainder: float
+    cost: CallCost
+
+
+class EndedCall(NamedTuple):
+    """An admitted call that ended.
+
+    number  of the turn that the gate admitted
+    result  None: it was not sent
+    kept    the next call has its place already, under the same number"""
+
+    number: int
+    result: CallResult | None
+    kept: bool = False
+
+
+class LeaseRequest(NamedTuple):
+    """A worker's message about one gate.
+
+    turns    turns that began to wait
+    left     turns that wait no more, by number
+    ended    calls that ended, in order
+    resting  calls that pause before another try, in all
+    notes    events that were observed there, as (kind, detail)
+    closing  a reason to close the gate"""
+
+    turns: tuple[WaitingTurn, ...] = ()
+    left: tuple[int, ...] = ()
+    ended: tuple[EndedCall, ...] = ()
+    resting: int = 0
+    notes: tuple[tuple[str, str], ...] = ()
+    closing: GateClosing | None = None
+
+
+class LeaseAnswer(NamedTuple):
+    """The coordinator's message about one gate.
+
+    admitted        turns that may be sent, by number, with their waits by cause
+    since_s         not later than the first of these admissions, by the worker's clock
+    free            a call that ends may hand on its place
+    usual_failures  the usual share of calls that are refused or not served
+    served_ago_s    how long ago the last call that was served had been sent; infinity: none was
+    closed          why the gate admits no one any more"""
+
+    admitted: tuple[tuple[int, WaitTimes], ...]
+    since_s: float
+    free: bool
+    usual_failures: float
+    served_ago_s: float
+    closed: GateClosing | None = None
+
+
+@dataclass(slots=True)
+class _Call:
+    """A turn of a worker in the gate's queue; `set` is called by the gate."""
+
+    turn: WaitingTurn
+    desk: _Desk
+    ticket: Ticket | None = None
+
+    def set(self) -> None:
+        self.desk.called.append(self)
+        self.desk.on_news()
+
+
+@dataclass(slots=True)
+class _Desk:
+    """The state of one worker at the coordinator.
+
+    on_news   is called when there is something to tell the worker
+    waiting   its turns in the gate's queue, by number
+    admitted  its places in the window, by number
+    called    turns that the gate called and no answer has named yet
+    behind_s  this clock less the worker's, and the time that its last message took
+    told      what the worker knows: whether the gate is free, and why it is closed"""
+
+    on_news: Callable[[], None]
+    waiting: dict[int, _Call] = field(default_factory=dict)
+    admitted: dict[int, Admission] = field(default_factory=dict)
+    called: list[_Call] = field(default_factory=list)
+    resting: int = 0
+    behind_s: float = 0.0
+    told: tuple[bool, GateClosing | None] = (False, None)
+
+
+class GateLeases:
+    """See the module's header. The gate must have been made with LEASE_JITTER_S."""
+
+    def __init__(self, gate: Gate, *, clock: Clock) -> None:
+        self.gate = gate
+        self._clock = clock
+        self._desks: dict[str, _Desk] = {}
+
+    def join(self, worker: str, on_news: Callable[[], None]) -> None:
+        """Begins to serve a worker. on_news: is called when `answer` has something for it."""
+        self._desks[worker] = _Desk(on_news)
+
+    def take(self, worker: str, request: LeaseRequest, *, sent_s: float) -> None:
+        """Takes a worker's message, which it sent then by its own clock."""
+        desk = self._desks[worker]
+        desk.behind_s = self._clock.now() - sent_s
+        for ended in request.ended:
+            self._end(desk, ended)
+        for number in request.left:
+            self._leave(desk, number)
+        if request.resting != desk.resting:
+            self.gate.rest_elsewhere(request.resting - desk.resting)
+            desk.resting = request.resting
+        for kind, detail in request.notes:
+            self.gate.note(kind, detail)
+        if request.closing is not None:
+            self.gate.close(request.closing)
+        for turn in request.turns:
+            self._queue(desk, turn)
+        self.tell_changes()
+
+    def tell_changes(self) -> None:
+        """Lets all workers know if the gate was closed, or calls may no longer hand on their places."""
+        for desk in self._desks.values():
+            if desk.told != (self._is_free(desk), self.gate.closed):
+                desk.on_news()
+
+    def answer(self, worker: str) -> LeaseAnswer:
+        """Returns the message to a worker that has sent one."""
+        desk = self._desks[worker]
+        admitted, first_s = [], self._clock.now()
+        called, desk.called = desk.called, []
+        for call in called:
+            assert call.ticket is not None
+            del desk.waiting[call.turn.number]
+            if (admission := call.ticket.admission) is not None:  # else the gate is closed
+                desk.admitted[call.turn.number] = admission
+                admitted.append((call.turn.number, admission.waited))
+                first_s = min(first_s, admission.sent_s)
+        desk.told = (self._is_free(desk), self.gate.closed)
+        return LeaseAnswer(
+            admitted=tuple(admitted),
+            since_s=first_s - desk.behind_s,
+            free=desk.told[0],
+            usual_failures=self.gate.usual_failures,
+            served_ago_s=self._clock.now() - self.gate.served_sent_s,
+            closed=self.gate.closed and self.gate.closed.copied(),
+        )
+
+    def lose(self, worker: str) -> None:
+        """Ends what a worker that died had: its turns wait no more; its admitted calls count as sent."""
+        desk = self._desks.pop(worker)
+        self.gate.rest_elsewhere(-desk.resting)
+        for call in list(desk.waiting.values()):
+            assert call.ticket is not None
+            if call.ticket.admission is not None:  # no answer has named it
+                self.gate.give_back(call.ticket.admission)
+            elif not self.gate.closed:
+                self.gate.withdraw(call.ticket)
+        for admission in desk.admitted.values():
+            self.gate.leave(admission, CallResult(kind="other"))
+
+    def _is_free(self, desk: _Desk) -> bool:
+        """Returns whether the worker's calls may hand on their places: only the window limits calls, and no
+        other worker waits that holds less than its share of it."""
+        statistics = self.gate.statistics()
+        if self.gate.is_metered or statistics.in_flight > statistics.window:
+            return False
+        share = statistics.window / len(self._desks)
+        others_wait = statistics.waiting > len(desk.waiting) - len(desk.called)
+        return not others_wait or len(desk.admitted) <= SHARE_SLACK * share + 1.0
+
+    def _queue(self, desk: _Desk, turn: WaitingTurn) -> None:
+        if self.gate.closed:
+            return
+        call = desk.waiting[turn.number] = _Call(turn, desk)
+        call.ticket = self.gate.enter_later(turn.remainder, turn.cost, call)
+
+    def _end(self, desk: _Desk, ended: EndedCall) -> None:
+        admission = desk.admitted.pop(ended.number)
+        if ended.result is None:
+            self.gate.give_back(admission)
+        elif ended.kept:
+            desk.admitted[ended.number] = self.gate.hand_on(admission, ended.result)
+        else:
+            self.gate.leave(admission, ended.result)
+
+    def _leave(self, desk: _Desk, number: int) -> None:
+        """Ends a turn that waits no more; the gate may have admitted it meanwhile."""
+        if (admission := desk.admitted.pop(number, None)) is not None:
+            self.gate.give_back(admission)
+        elif (call := desk.waiting.pop(number, None)) is not None:
+            assert call.ticket is not None
+            if call in desk.called:
+                desk.called.remove(call)
+            if call.ticket.admission is not None:
+                self.gate.give_back(call.ticket.admission)
+            elif not self.gate.closed:
+                self.gate.withdraw(call.ticket)

@@ -1,0 +1,72 @@
+"""Workers in the test's own process: everything of a run with workers but the processes. Messages are
+pickled, as those of Ray are."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import anyio
+
+from harness.cluster.crew import Carrier, Start
+from harness.cluster.messages import Report, ToWorker, WorkerSetup
+from harness.cluster.worker import Worker
+from harness.core.clock import RealClock
+from harness.core.errors import WorkerDied
+
+
+class LocalCarrier:
+    """A worker on the test's event loop.
+
+    dies_after   it ends when it would report more ended episodes; None: never"""
+
+    def __init__(self, setup: WorkerSetup, *, dies_after: int | None) -> None:
+        self.name = setup.store.stem
+        self._worker = Worker(pickle.loads(pickle.dumps(setup)), clock=RealClock())
+        self._left = dies_after
+        self._scope = anyio.CancelScope()
+
+    async def play(self) -> None:
+        with self._scope:
+            await self._worker.play()
+
+    async def exchange(self, message: ToWorker) -> Report:
+        report: Report = pickle.loads(
+            pickle.dumps(await self._worker.exchange(pickle.loads(pickle.dumps(message))))
+        )
+        if self._left is not None:
+            self._left -= len(report.ended)
+            if self._left < 0:
+                self.stop()
+                raise WorkerDied("the process was killed")
+        return report
+
+    def wake(self) -> None:
+        self._worker.wake()
+
+    def stop(self) -> None:
+        self._scope.cancel()
+
+
+@dataclass
+class LocalWorkers:
+    """Starts workers; `hiring` is what a run takes.
+
+    dies_after   (number of a worker, from 1, over all runs) -> see LocalCarrier
+    before       is called before a worker starts"""
+
+    size: int
+    dies_after: Callable[[int], int | None] = lambda number: None
+    before: Callable[[WorkerSetup], object] = lambda setup: None
+    setups: list[WorkerSetup] = field(default_factory=list)
+
+    @asynccontextmanager
+    async def hiring(self) -> AsyncIterator[tuple[int, Start]]:
+        async def start(setup: WorkerSetup) -> Carrier:
+            self.setups.append(setup)
+            self.before(setup)
+            return LocalCarrier(setup, dies_after=self.dies_after(len(self.setups)))
+
+        yield self.size, start

@@ -1,0 +1,146 @@
+"""A run whose episodes are played by workers ends with the store of a run in one process."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from harness.access.context import RunContext
+from harness.commands.arguments import load
+from harness.core.errors import SpecError, WorkerFailed
+from harness.core.event_loop import run_async
+from harness.running.prepare import RunOptions
+from harness.running.run_sweep import run_sweep
+from harness.running.workers import workers_folder
+from harness.scheduler.shutdown import RunEnd
+from tests.harness.cluster.local import LocalWorkers
+
+SWEEP = """
+name = "s"
+repeats = 2
+{more}
+[games.taboo]
+items = 8
+[games.wordle]
+items = 4
+[models.m.methods]
+a.bots = {{ skill = 0.9, latency_s = {latency_s} }}
+b.bots = {{ skill = 0.6, form_errors = 0.1, latency_s = {latency_s} }}
+"""
+
+
+def sweep(folder: Path, more: str = "", *, latency_s: float = 0.001) -> Path:
+    path = folder / "s.toml"
+    path.write_text(SWEEP.format(more=more, latency_s=latency_s))
+    return path
+
+
+def played(path: Path, store: Path, workers: LocalWorkers | None, lines: list[str] | None = None) -> RunEnd:
+    said = lines if lines is not None else []
+    context = RunContext(source=path, store=store, environ={}, notify=said.append)
+    options = RunOptions(workers=workers.hiring if workers else None)
+    return run_async(lambda: run_sweep(load(path), context, options))
+
+
+def rows(store: Path) -> dict[str, list[tuple[object, ...]]]:
+    """Returns what a store holds of episodes, turns and calls, without times."""
+    with duckdb.connect(str(store), read_only=True) as connection:
+        return {
+            query: connection.execute(f"SELECT {query} ORDER BY ALL").fetchall()
+            for query in (
+                "episode_id, attempt, key, method, arm, status, outcome, score, reason, requests, turns,"
+                " metrics_json FROM episodes",
+                "episode_id, attempt, turn, seat, method, ask_hash, added_json, violation FROM turns",
+                "episode_id, attempt, turn, try_number, method, ask_hash, reply FROM calls",
+            )
+        }
+
+
+def ended_episodes(store: Path) -> set[object]:
+    with duckdb.connect(str(store), read_only=True) as connection:
+        return {row[0] for row in connection.execute("SELECT episode_id FROM episodes").fetchall()}
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_workers_leave_the_store_of_one_process(tmp_path: Path, size: int) -> None:
+    """Episodes, turns and calls are the same rows, and the folder of the workers' stores is gone."""
+    path = sweep(tmp_path)
+    alone = played(path, tmp_path / "alone.duckdb", None)
+    workers = LocalWorkers(size)
+    end = played(path, tmp_path / "workers.duckdb", workers)
+    assert end == alone
+    assert end.finished == 12 * 2 * 3
+    assert len(workers.setups) == size
+    assert rows(tmp_path / "workers.duckdb") == rows(tmp_path / "alone.duckdb")
+    assert not workers_folder(tmp_path / "workers.duckdb").exists()
+
+
+def test_episodes_of_a_worker_that_ends_are_played_by_others(tmp_path: Path) -> None:
+    """Each of the first three workers ends in the middle of its work: nothing is lost, nothing is there
+    twice."""
+    path, lines = sweep(tmp_path, latency_s=0.02), list[str]()
+    played(path, tmp_path / "alone.duckdb", None)
+    workers = LocalWorkers(2, dies_after=lambda number: 6 if number <= 3 else None)
+    end = played(path, tmp_path / "workers.duckdb", workers, lines)
+    assert (end.failed, end.pending) == (0, 0)
+    assert sum("the process was killed" in line for line in lines) == 3
+    assert len(workers.setups) >= 5
+    assert rows(tmp_path / "workers.duckdb") == rows(tmp_path / "alone.duckdb")
+
+
+def test_a_crew_that_always_ends_is_given_up(tmp_path: Path) -> None:
+    """Workers that end before an episode of theirs did are replaced a few times only; what is left stays
+    pending."""
+    path, lines = sweep(tmp_path), list[str]()
+    workers = LocalWorkers(2, dies_after=lambda number: 0)
+    end = played(path, tmp_path / "workers.duckdb", workers, lines)
+    assert end.pending == 12 * 2 * 3 - len(ended_episodes(tmp_path / "workers.duckdb"))
+    assert any("every worker ended" in reason for reason in end.closings.values())
+    assert played(path, tmp_path / "workers.duckdb", None).pending == 0
+    assert len(ended_episodes(tmp_path / "workers.duckdb")) == 12 * 2 * 3
+
+
+def test_a_run_takes_in_what_workers_of_a_killed_run_stored(tmp_path: Path) -> None:
+    """The stores that lie beside a store are merged before the next run, with workers or without, and what
+    they hold is not played again; when it is not known whose they are, the run is refused."""
+    path, store = sweep(tmp_path), tmp_path / "s.duckdb"
+    played(path, tmp_path / "alone.duckdb", None)
+    played(path, store, LocalWorkers(2))
+    # as a killed run leaves it: the run's rows in the store, episodes in that of a worker
+    folder = workers_folder(store)
+    folder.mkdir()
+    shutil.copy(store, folder / "0001-1.duckdb")
+    with duckdb.connect(str(store)) as connection:
+        for table in ("episodes", "turns", "calls"):
+            connection.execute(f"DELETE FROM {table}")
+    end = played(path, store, None)
+    assert (end.finished, end.pending) == (0, 0)
+    assert rows(store) == rows(tmp_path / "alone.duckdb")
+    assert not folder.exists()
+    folder.mkdir()
+    store.rename(folder / "0001-1.duckdb")
+    with pytest.raises(SpecError, match=r"whose store .* is gone"):
+        played(path, store, None)
+
+
+def test_a_budget_is_that_of_all_workers(tmp_path: Path) -> None:
+    """A budget of calls ends the run with all methods at the same share, as in one process."""
+    path = sweep(tmp_path, "[budget]\ncalls = 100\n")
+    end = played(path, tmp_path / "workers.duckdb", LocalWorkers(2))
+    assert end.budget
+    assert end.pending > 0
+    with duckdb.connect(str(tmp_path / "workers.duckdb"), read_only=True) as connection:
+        ((calls,),) = connection.execute("SELECT count(*) FROM calls").fetchall()
+    assert 50 <= calls <= 110
+
+
+def test_a_worker_that_cannot_see_the_folder_ends_the_run(tmp_path: Path) -> None:
+    """The first message of a worker elsewhere says which folder has to be shared."""
+    path = sweep(tmp_path)
+    workers = LocalWorkers(1, before=lambda setup: setup.store.with_name("token").unlink())
+    with pytest.raises(BaseExceptionGroup) as raised:
+        played(path, tmp_path / "workers.duckdb", workers)
+    assert raised.group_contains(WorkerFailed, match="does not see the file token")
