@@ -9,6 +9,7 @@ import pytest
 
 from harness.audit.regression import Regression, fit_line
 from harness.audit.scores.arrays import FloatArray
+from harness.core.errors import AuditError
 
 # 24 models of 8 families, rounded to three decimals so that any program reads the same numbers.
 CHANCE = np.random.default_rng(11)
@@ -54,3 +55,15 @@ def test_few_or_unknown_families_have_no_errors() -> None:
     unknown = fitted(None)
     assert (few.families, few.q2_family, few.slopes[0].se_family) == (4, None, None)
     assert (unknown.families, unknown.q2_family, unknown.slopes[0].se_family) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [((1.0, 2.0, 4.0, 5.0, 7.0), (2.0, 4.0, 8.0, 10.0, 14.0)), ((1.0, 2.0, 4.0), (3.0, 1.0, 1.0))],
+)
+def test_facts_that_do_not_differ_enough_are_refused(first: Sequence[float], second: Sequence[float]) -> None:
+    """A term that is twice the other one; as many coefficients as models."""
+    terms = {"first": np.array(first), "second": np.array(second)}
+    names = [f"m{place}" for place in range(len(first))]
+    with pytest.raises(AuditError, match=f"these {len(first)} models do not differ enough"):
+        fit_line("models", names, np.arange(len(first)) ** 2.0, terms, families=None, seed=1, draws=50)

@@ -138,6 +138,17 @@ def test_what_was_not_answered_is_untested_and_says_why() -> None:
     assert "seed is no parameter here" in seed.sentence
 
 
+def test_each_topic_is_asked_once_more_with_a_stop() -> None:
+    """The stop is a word of the topic's greedy reply; these are the first and only repeats."""
+    stops = later_asks(HONEST)
+    assert [ask.place for ask in stops] == ["stop 0 0", "stop 1 0"]
+    for ask in stops:
+        (greedy, *_) = (row.reply for row in HONEST if row.kind == "greedy" and row.name == ask.name)
+        (stop,) = ask.sampling.stop
+        assert stop in (greedy or "")
+        assert ask.sampling.temperature == 0.0
+
+
 def test_uncounted_answers_are_named() -> None:
     """A provider that does not say what a reply cost is told so, before money rests on it."""
     silent = [row._replace(prompt_tokens=None, completion_tokens=None) for row in HONEST]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import ceil
+from math import ceil, log
 
 import numpy as np
 import pytest
@@ -76,6 +76,14 @@ def test_few_items_prove_nothing_small() -> None:
     assert told.endpoints[0].floor > 10
     assert told.needed is None
     assert told.factor > 3
+
+
+def test_the_items_that_rule_out_a_hidden_difference() -> None:
+    """One game without any spread: n equal items bound a difference by 100 (1 - .05^(1/n)) points, which is 3
+    at n = log .05 / log .97, 98.4."""
+    told = estimate_power(_games(_plain(0.0), 10), repeats=3, methods=1, margins=MARGINS, alpha=0.05)
+    assert told.endpoints[0].floor == pytest.approx(100 * (1 - 0.05**0.1))
+    assert told.factor == pytest.approx(log(0.05) / log(0.97) / 10)
 
 
 def test_more_methods_cost_more() -> None:

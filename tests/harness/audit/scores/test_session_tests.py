@@ -36,6 +36,15 @@ def test_a_difference_needs_three_sessions_that_agree() -> None:
     )
 
 
+def test_differences_in_episodes_played_are_in_percent() -> None:
+    """Of four items the reference aborts three in the second session, the method none: 75 percent."""
+    score = np.full((2, 4, 2), 50.0)
+    score[0, :3, 1] = np.nan
+    np.testing.assert_allclose(
+        differences_by(from_games([game_of("g", score)], 2), "m0", ("m1",), "played", (0, 1)), [[0.0, 75.0]]
+    )
+
+
 def test_equivalence_over_sessions_is_two_one_sided_t_tests() -> None:
     """The p is that of scipy's one-sample t against the nearer margin; a spread of 0 inside the margins gives
     0."""
