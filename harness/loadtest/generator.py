@@ -104,9 +104,9 @@ async def generate_load(
     async with anyio.create_task_group() as measuring:
         measuring.start_soon(meter.measure_delay)
         offered_s = await (
-            _closed_loop(stage, play_one, clock, sender)
+            _closed_loop(stage, play_one, clock, sender, began_at)
             if stage.loop == "closed"
-            else _open_loop(stage, play_one, clock, moments, sender)
+            else _open_loop(stage, play_one, clock, moments, sender, began_at)
         )
         measuring.cancel_scope.cancel()
     return StageLoad(
@@ -119,9 +119,11 @@ async def generate_load(
     )
 
 
-async def _closed_loop(stage: Stage, play_one: PlayOne, clock: Clock, sender: _Sender) -> float:
+async def _closed_loop(
+    stage: Stage, play_one: PlayOne, clock: Clock, sender: _Sender, began_at: float
+) -> float:
     """Returns the seconds until the last unit began."""
-    left, began_at, places = stage.requests, clock.now(), int(stage.level)
+    left, places = stage.requests, int(stage.level)
     last_at = began_at
 
     async def place(after_s: float) -> None:
@@ -143,10 +145,17 @@ async def _closed_loop(stage: Stage, play_one: PlayOne, clock: Clock, sender: _S
 
 
 async def _open_loop(
-    stage: Stage, play_one: PlayOne, clock: Clock, moments: Iterable[float], sender: _Sender
+    stage: Stage,
+    play_one: PlayOne,
+    clock: Clock,
+    moments: Iterable[float],
+    sender: _Sender,
+    began_at: float,
 ) -> float:
-    """Returns the seconds until the last unit was due."""
-    began_at, last_s = clock.now(), 0.0
+    """Returns the seconds until the last unit was due.
+
+    began_at  when the stage began: the moments, like all its times, count from there"""
+    last_s = 0.0
     async with anyio.create_task_group() as running:
         for number, due_s in enumerate(moments):
             if stage.requests is not None and number >= stage.requests:

@@ -166,7 +166,7 @@ def test_games_and_random_prompts_are_played(base_url: str, tmp_path: Path) -> N
         due = connection.execute(
             "SELECT due_s FROM bench_requests WHERE run_id = 'bench-0003' ORDER BY due_s"
         ).fetchall()
-    assert [moment for (moment,) in due] == pytest.approx([n / 10 for n in range(20)], abs=0.01)
+    assert [moment for (moment,) in due] == pytest.approx([n / 10 for n in range(20)], abs=1e-6)
 
 
 def test_the_calls_of_its_own_store_are_a_trace(base_url: str, tmp_path: Path) -> None:
