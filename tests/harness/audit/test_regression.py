@@ -67,3 +67,21 @@ def test_facts_that_do_not_differ_enough_are_refused(first: Sequence[float], sec
     names = [f"m{place}" for place in range(len(first))]
     with pytest.raises(AuditError, match=f"these {len(first)} models do not differ enough"):
         fit_line("models", names, np.arange(len(first)) ** 2.0, terms, families=None, seed=1, draws=50)
+
+
+def test_the_interval_of_a_share_of_variance_contains_it() -> None:
+    """It is that of models drawn again, so a share of 0.9 is neither certain nor nothing."""
+    fit = fitted(None)
+    assert fit.r2_low < fit.r2 < fit.r2_high
+    assert fit.r2_low > 0.4
+    assert fit.r2_high < 0.99
+
+
+def test_as_many_families_as_coefficients_and_one_are_enough() -> None:
+    """Four terms and the intercept: six families give errors by family, five do not."""
+    terms = {str(number): np.random.default_rng(number).normal(size=24) for number in range(4)}
+    names = [f"m{place}" for place in range(24)]
+    for count, known in ((6, True), (5, False)):
+        families = [f"f{place % count}" for place in range(24)]
+        fit = fit_line("models", names, SCORES, terms, families=families, seed=1, draws=50)
+        assert (fit.slopes[0].se_family is not None) is known

@@ -167,3 +167,18 @@ def test_the_cost_said_before_is_no_less_than_the_cost_after() -> None:
     assert prompt >= 0.8 * sum(
         row.prompt_tokens or 0 for row in HONEST
     )  # templates differ; the text itself is counted
+
+
+def test_each_first_question_has_a_place_of_its_own() -> None:
+    """Repeats are numbered from 0. All questions about seeds have one prompt, which is also asked without a
+    seed: the replies can then be compared."""
+    asks = first_asks()
+    assert len({ask.place for ask in asks}) == len(asks)
+    assert {ask.number for ask in asks if ask.kind not in ("greedy", "warm", "seed")} == {0}
+    of_seeds = {ask.messages for ask in asks if ask.kind == "seed"}
+    assert of_seeds == {ask.messages for ask in asks if (ask.kind, ask.name) == ("warm", "0")}
+    repeated = [ask for ask in asks if ask.kind == "seed" and ask.number > 0]
+    assert len({ask.sampling.seed for ask in repeated}) == 1
+    single = {ask.sampling.seed: ask.number for ask in asks if ask.kind == "seed" and ask not in repeated}
+    assert len(single) > 2
+    assert set(single.values()) == {0}

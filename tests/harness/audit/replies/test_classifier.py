@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from harness.audit.replies.classifier import ClassifierTest, tell_apart
+from harness.audit.replies.classifier import ClassifierTest, _p_below_planted, tell_apart
 from harness.audit.replies.columns import ReplyColumns, gather
 from harness.audit.replies.reply_audit import CrossMatch, compare_replies
 from tests.harness.audit.free_text import (
@@ -115,3 +116,10 @@ def test_a_method_with_more_repeats_counts_its_prompts_once() -> None:
     test = distinguish(fewer)
     assert test.prompts == 80
     assert 0.4 < test.auc < 0.6
+
+
+def test_one_share_among_planted_ones_is_a_t_of_a_future_value() -> None:
+    """Three planted shares of mean 1 and deviation 1: a share as far below as t's 5 % quantile times the root
+    of 1 + 1/3 has a p of .05."""
+    share = 1 + stats.t.ppf(0.05, 2) * np.sqrt(4 / 3)
+    assert _p_below_planted(share, np.array([0.0, 1.0, 2.0])) == pytest.approx(0.05)

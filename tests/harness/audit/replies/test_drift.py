@@ -8,7 +8,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from harness.audit.replies.drift import DAYS_MIN, Day, Drift, PanelReply, drift
+from harness.audit.replies.drift import (
+    DAYS_MIN,
+    Day,
+    DayFinding,
+    Drift,
+    PanelReply,
+    drift,
+    drift_sentence,
+)
 from harness.core.errors import AuditError
 from tests.harness.audit.services import Service, days_of
 
@@ -161,3 +169,9 @@ def test_days_that_cannot_be_compared_are_refused() -> None:
     )
     with pytest.raises(AuditError, match="no prompt was used on two"):
         drift("m/a", [first, other])
+
+
+def test_days_that_never_vary_are_ordinary_by_nothing() -> None:
+    """Replies at temperature 0 may be equal on all days: the first other day is beside 0.0 percent."""
+    day = DayFinding(label="friday", asks=9, earlier=4, difference=0.25, ordinary=0.0, p=0.0, alarm=True)
+    assert "(friday by 25 %, ordinary days by 0.0 %)" in drift_sentence("m/a", [day], 365.0)

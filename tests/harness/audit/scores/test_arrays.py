@@ -93,3 +93,9 @@ def test_no_rows_are_refused() -> None:
     """An audit of nothing is an error, not an empty finding."""
     with pytest.raises(AuditError, match="no episodes"):
         score_array(COLUMNS, methods=["c"])
+
+
+def test_a_method_without_known_calls_has_no_mean() -> None:
+    """A mean takes the known values only; it is unknown, not 0, where there are none."""
+    scores = score_array(replace(COLUMNS, calls=[6, None, None, 3, None, None]))
+    np.testing.assert_array_equal(scores.calls_per_episode, [np.nan, 4.5])

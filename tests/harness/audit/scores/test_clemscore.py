@@ -176,3 +176,10 @@ def test_unscored_episodes_never_count_as_played() -> None:
     support = common_support(scores, scores.methods)
     np.testing.assert_array_equal(support, [False, True])
     assert method_figures(scores, "m0", support, 0.05).supported == pytest.approx(25.0)
+
+
+def test_the_error_of_a_game_is_that_of_a_mean_over_items() -> None:
+    """Items of 90, 60, 30 and 60 points, each twice: their standard deviation over the root of four."""
+    score = [[[100.0, 80.0], [60.0, 60.0], [40.0, 20.0], [50.0, 70.0]]]
+    (figures,) = method_figures(from_games([game_of("a", score)], 2), "m0", np.array([True]), 0.05).games
+    assert figures.points_se == pytest.approx(np.std([90, 60, 30, 60], ddof=1) / 2)

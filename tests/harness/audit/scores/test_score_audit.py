@@ -282,3 +282,16 @@ def test_a_constant_added_to_all_changes_no_difference() -> None:
     assert plain.points.difference == pytest.approx(raised.points.difference)
     assert (plain.points.low, plain.p_joint) == pytest.approx((raised.points.low, raised.p_joint))
     assert plain.clemscore.supported == pytest.approx(raised.clemscore.supported)
+
+
+def test_the_worth_of_repeats_does_not_depend_on_the_scale() -> None:
+    """Scores of a hundredth have repeats that are worth the same number of independent ones."""
+    rng = np.random.default_rng(3)
+    score = np.clip(50 + 8 * rng.normal(size=(2, 40, 1)) + 8 * rng.normal(size=(2, 40, 3)), 1, 99)
+    whole, small = (
+        audit(from_games([game_of("g", score * scale)], 3), "m0", seed=1, draws=99).comparisons[0]
+        for scale in (1.0, 0.01)
+    )
+    assert whole.repeats_effective is not None
+    assert 1.2 < whole.repeats_effective < 2.5
+    assert small.repeats_effective == pytest.approx(whole.repeats_effective)

@@ -74,3 +74,11 @@ def test_disagreement_beyond_chance_is_the_methods() -> None:
     assert other is not None
     assert (other.flips_method, other.across, other.excess) == (0, 1, 1)
     assert self_agreement([np.zeros((30, 1))], [np.zeros((30, 1))], 0.05) is None
+
+
+def test_repeats_that_differ_by_half_a_point_disagree() -> None:
+    """Scores need not be far apart: one of two items has two different scores through each method."""
+    points = np.array([[50.0, 50.5], [20.0, 20.0]])
+    found = self_agreement([points], [points], 0.05)
+    assert found is not None
+    assert (found.flips_reference, found.flips_method, found.across) == (0.5, 0.5, 0.25)

@@ -116,3 +116,18 @@ def test_the_bound_of_a_rate_is_that_of_clopper_and_pearson() -> None:
     """Without a case in n tokens it is 1 - alpha^(1/n); with as many cases as tokens it is 1."""
     assert rate_high(0, 300, 0.05) == pytest.approx(1 - 0.05 ** (1 / 300))
     assert rate_high(5, 5, 0.05) == 1
+
+
+def test_each_verdict_has_its_sentence() -> None:
+    """Consistent, too few tokens, and weights that differ are said in different words."""
+    same, few = (
+        audited(replies("m/own", share=0.001), replies("m/other", share=0.001, seed=4, items=items)).methods[
+            0
+        ]
+        for items in (40, 5)
+    )
+    assert (same.verdict, few.verdict) == ("CONSISTENT", "INCONCLUSIVE")
+    assert same.sentence.startswith(
+        "Fewer than 1 of 100 tokens can differ from what the weights of m/own give"
+    )
+    assert few.sentence.startswith("There are too few tokens to decide about the weights")
