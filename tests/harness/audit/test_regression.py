@@ -64,9 +64,10 @@ def test_few_or_unknown_families_have_no_errors() -> None:
 def test_facts_that_do_not_differ_enough_are_refused(first: Sequence[float], second: Sequence[float]) -> None:
     """A term that is twice the other one; as many coefficients as models."""
     terms = {"first": np.array(first), "second": np.array(second)}
+    scores = np.array([float(place**2) for place in range(len(first))])
     names = [f"m{place}" for place in range(len(first))]
     with pytest.raises(AuditError, match=f"these {len(first)} models do not differ enough"):
-        fit_line("models", names, np.arange(len(first)) ** 2.0, terms, families=None, seed=1, draws=50)
+        fit_line("models", names, scores, terms, families=None, seed=1, draws=50)
 
 
 def test_the_interval_of_a_share_of_variance_contains_it() -> None:
