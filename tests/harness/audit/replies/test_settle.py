@@ -1,4 +1,4 @@
-"""How many prompts settle an open verdict on replies, against the formula worked out by hand."""
+"""The number of prompts that settles an open verdict on replies, against the formula worked out by hand."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def test_a_difference_needs_three_sessions_that_agree() -> None:
 
 
 def test_differences_in_episodes_played_are_in_percent() -> None:
-    """Of four items the reference aborts three in the second session, the method none: 75 percent."""
+    """The reference aborts three of four items in the second session, the method none: 75 percent."""
     score = np.full((2, 4, 2), 50.0)
     score[0, :3, 1] = np.nan
     np.testing.assert_allclose(
