@@ -117,9 +117,8 @@ def sweep_text(hostile_url: str) -> str:
     return SWEEP + "".join(parts)
 
 
-def heard(tab: Page, address: str) -> list[str]:
-    """Returns a list that grows with all that the page complains of, or asks of other servers."""
-    complaints: list[str] = []
+def heard(tab: Page, address: str, complaints: list[str]) -> None:
+    """Adds to the list all that the page will complain of, or ask of other servers."""
     own = address.split("/?", 1)[0]
     tab.on("console", lambda said: complaints.append(said.text))
     tab.on("pageerror", lambda error: complaints.append(str(error)))
@@ -128,7 +127,6 @@ def heard(tab: Page, address: str) -> list[str]:
         "request",
         lambda asked: complaints.append(asked.url) if not asked.url.startswith((own, "data:")) else None,
     )
-    return complaints
 
 
 class Figures(NamedTuple):
@@ -233,6 +231,7 @@ def hostile_read(tab: Page) -> int:
 def minute() -> bool:
     """Runs the sweep and tests its page; returns whether all of it is as it should be."""
     wrong: list[str] = []
+    complaints: list[str] = []
     with tempfile.TemporaryDirectory() as name, hostile_server() as url, sync_playwright() as driver:
         sweep, store = Path(name) / "minute.toml", Path(name) / "minute.duckdb"
         sweep.write_text(sweep_text(url), "utf-8")
@@ -242,7 +241,7 @@ def minute() -> bool:
             # the run's lines are read, so that it does not wait for a reader
             threading.Thread(target=process.stderr.read, daemon=True).start()
             tab = browser.new_context(viewport={"width": 1400, "height": 900}).new_page()
-            complaints = heard(tab, str(address))
+            heard(tab, str(address), complaints)
             tab.goto(str(address))
             tab.wait_for_selector("#overview [data-rows]", timeout=60_000)
             tab.uncheck("#grouped")
@@ -265,8 +264,14 @@ def minute() -> bool:
             tab.reload()
             tab.wait_for_selector("#episode-list a", timeout=60_000)
             print(f"a transcript by keyboard: {by_keyboard(tab)} keys", flush=True)
-            print(f"hostile transcripts opened: {hostile_read(tab)}", flush=True)
             process.wait()
+            tab.context.close()
+        with started("view", store) as (address, _):  # the page of the run ends with it
+            tab = browser.new_context(viewport={"width": 1400, "height": 900}).new_page()
+            heard(tab, str(address), complaints)
+            tab.goto(str(address))
+            tab.wait_for_selector("#episode-list a", timeout=60_000)
+            print(f"hostile transcripts opened: {hostile_read(tab)}", flush=True)
             tab.context.close()
         wrong += complaints
         browser.close()
