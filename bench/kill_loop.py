@@ -110,11 +110,10 @@ class Provider:
         )
 
 
-async def start(sweep: Path, store: Path) -> asyncio.subprocess.Process:
+async def start(sweep: Path, store: Path, *options: str) -> asyncio.subprocess.Process:
+    command = ("-m", "harness", "run", str(sweep), "--store", str(store), *options)
     with store.with_suffix(".log").open("ab") as log:
-        return await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "harness", "run", str(sweep), "--store", str(store), stdout=log, stderr=log
-        )
+        return await asyncio.create_subprocess_exec(sys.executable, *command, stdout=log, stderr=log)
 
 
 def read(store: Path, query: str) -> list[tuple[object, ...]]:

@@ -31,6 +31,7 @@ from harness.scheduler.episode import Beginning, PutOff
 from harness.scheduler.spending import SpendingBudget
 
 PUT_OFF = PutOff()
+WAKES_AFTER_S = 2 * BATCH_S  # a worker to which anything happens answers by itself before that
 SILENT_S = 120.0  # a worker reports every second; its start takes half a minute on a busy machine
 DEATHS_MAX = 3  # of workers in one place, in a row, before an episode of theirs ended
 
@@ -282,7 +283,7 @@ class Crew:
     async def _wake(self, link: _Link) -> None:
         """Wakes a worker that waits for something to happen, once there is something to tell it."""
         await link.news.wait()
-        await self._parts.clock.sleep(BATCH_S)
+        await self._parts.clock.sleep(WAKES_AFTER_S)
         link.carrier.wake()
 
     def _message(self, link: _Link) -> ToWorker:

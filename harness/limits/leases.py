@@ -1,7 +1,7 @@
 """Lets several processes share one gate: the coordinator's side, and the messages.
 
 A process that plays (a worker) holds leases on the coordinator's gate. Messages travel in batches, some
-dozen a second, so that each costs its fraction of a millisecond once for many calls.
+twenty a second, so that each costs its millisecond once for many calls.
 
 - Where only the window limits calls, a lease is a place in it for as long as it is used: when a call ends,
   the worker gives its place to its next turn at once, and tells so with its next message.
@@ -32,7 +32,7 @@ from harness.limits.gate import Gate
 from harness.limits.token_bucket import JITTER_S
 from harness.limits.waits import WaitTimes
 
-BATCH_S = 0.02  # between the messages of a worker: a message of Ray costs half a millisecond in all
+BATCH_S = 0.05  # between the messages of a worker: each costs a millisecond or two of CPU on both sides
 LEASE_S = 0.25  # a busy worker's event loop may be late by a tenth of a second; the quota pays 0.4 % for it
 LEASE_JITTER_S = JITTER_S + LEASE_S
 SHARE_SLACK = (

@@ -183,7 +183,7 @@ def test_no_call_is_sent_later_than_it_may() -> None:
         return asked_s[0], sent_s[0], shared.gate.statistics().in_flight
 
     asked_s, sent_s, in_flight = run(scenario)
-    assert LEASE_S < sent_s - asked_s < 0.4
+    assert LEASE_S < sent_s - asked_s < 0.45
     assert in_flight == 0
 
 
@@ -317,7 +317,7 @@ def test_a_gate_that_one_worker_closes_is_closed_for_all() -> None:
     assert run(scenario) == ["HTTP 401"] * 3
 
 
-@pytest.mark.parametrize("after_s", [0.0001, 0.019, 0.021, 0.0239])
+@pytest.mark.parametrize("after_s", [0.0001, BATCH_S - 0.001, BATCH_S + 0.001, BATCH_S + 0.0039])
 def test_a_turn_that_is_cancelled_takes_no_place(after_s: float) -> None:
     """Giving up before the coordinator knows of a turn, while an answer is on its way, or later leaves the
     window whole."""
