@@ -76,6 +76,8 @@ async def loop(
             process = await start(sweep, store, "--workers", "2")
     code = await process.wait()
     print(f"killed: {killed}; last exit code {code}")
+    if code:
+        print(store.with_suffix(".log").read_text("utf-8")[-4000:])
     print("rows twice: " + ", ".join(f"{name} {read(store, query)[0][0]}" for name, query in TWICE))
     print(f"asked {len(provider.came) - needed} where {needed} were needed; {excused} may be asked twice")
     print(f"episodes as undisturbed: {read(store, RESULTS) == read(whole, RESULTS) != []}")

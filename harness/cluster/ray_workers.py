@@ -69,13 +69,14 @@ async def ray_workers(address: str | None, *, size: int | None) -> AsyncIterator
 def _connect(ray: Any, address: str | None, size: int | None) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     common = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if address is None:
-        ray.init(num_cpus=size, include_dashboard=False, **common)
-        return
     try:
-        ray.init(address=address, **common)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise SpecError(f"--ray {address}: the cluster cannot be used: {error}") from error
+        if address is None:
+            ray.init(num_cpus=size, include_dashboard=False, **common)
+        else:
+            ray.init(address=address, **common)
+    except Exception as error:  # Ray raises plain ones when a process of its own does not start in time
+        cluster = "on this machine" if address is None else f"of --ray {address}"
+        raise SpecError(f"Ray {cluster} cannot be used: {error}; the same command tries again") from error
 
 
 class _Actor:
