@@ -14,11 +14,8 @@ from harness.limits.breaker import Breaker
 from harness.limits.failure_monitor import FailureMonitor
 from harness.limits.learned_quota import SHORT_PAUSE_S, SILENCE_S, LearnedQuota
 from harness.limits.refused_in_flight import RefusedInFlight
-from harness.limits.window import UNDONE_MAX, Window, WindowChange
+from harness.limits.window import FEW_IN_FLIGHT, UNDONE_MAX, Window, WindowChange
 
-FEW_IN_FLIGHT = (
-    0.75  # of the calls that were served together: a refusal of fewer is not one of too many at once
-)
 # a learned quota changes by steps of a percent; an event for each says nothing
 ANNOUNCED_CUT, ANNOUNCED_RAISE = 0.95, 1.25
 PAUSES_COMPARED, PAUSES_DIFFER = 3, 1.2  # so many pauses, the longest by so much longer than the shortest
@@ -177,8 +174,7 @@ class Congestion:
     def _suspect_rate(self, change: WindowChange | None, *, sent_with: int, now_s: float) -> None:
         """Begins the test of a quota if fewer calls in flight did not help, or calls sent with few are
         refused. change: what the refusal changed at the window."""
-        is_known = self.window.served_with >= FEW_IN_FLIGHT * sent_with  # how many are served together
-        if change is not None and change.is_undone and is_known:
+        if change is not None and change.is_undone:
             self.learned.suspect(share=change.share, now_s=now_s)
         elif (share := self._share_of_few(sent_with)) is not None:
             self.learned.suspect(share=share, now_s=now_s)

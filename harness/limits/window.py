@@ -42,6 +42,7 @@ COMPARED_MIN, COMPARED_ROUNDS = (
 UNDONE_MAX = (
     0.35  # above this share of failures a cut is never undone: six tries in a row would fail too often
 )
+FEW_IN_FLIGHT = 0.75  # of the calls that are served together: others are not too many at once
 NEARLY_ALL = 0.8  # of the failures with too many in flight, and of the calls sent so: places, not chance
 RESTART_SHARE = (
     0.25  # of the former window, after no call was served: full again after two rounds of slow start
@@ -178,7 +179,8 @@ class Window:
         ):
             if self._sent < COMPARED_MIN:
                 return None
-            if share >= STILL_FAILS * self._undo.share and not self._has_no_more_places:
+            is_found = not 0.0 < self.served_with < FEW_IN_FLIGHT * sent_with  # how many are served together
+            if share >= STILL_FAILS * self._undo.share and is_found and not self._has_no_more_places:
                 return self._restore(self._undo, now_s)
         return self._cut(now_s)
 

@@ -127,6 +127,7 @@ def test_a_cut_that_does_not_help_is_undone() -> None:
     """If a quarter of the calls fails at any number in flight, the cut is undone, and a quarter is usual from
     then on."""
     window, changes = Window(start=64, ceiling=64), list[WindowChange]()
+    window.served_with = 64.0
     for number in range(4_000):
         size, sent_s = window.size, 0.1 * number
         window.sent(size)
@@ -497,6 +498,19 @@ def test_a_cut_is_undone_if_at_least_half_as_many_calls_fail_after_it(calls: str
         assert last == WindowChange(7, 10, failed / sent, failed, sent)
 
 
+def test_no_cut_is_undone_before_it_is_known_how_many_are_served_together() -> None:
+    """A window that still grows is cut again: that one call in three fails may be a limit just found."""
+    for served_with, sizes in ((7.5, [7, 10]), (7.4, [7, 4])):
+        window, changes = Window(start=10, ceiling=10), list[WindowChange]()
+        window.served_with = served_with
+        while len(changes) < 2:
+            for _ in range(2):
+                window.sent(1)
+            changes += fail(window, 1, sent_s=float(len(changes) + 1), now_s=len(changes) + 1.0, sent_with=10)
+            window.served_with = served_with
+        assert [change.after for change in changes] == sizes
+
+
 def test_two_waiting_requests_are_no_queue() -> None:
     """Two, or a tenth of those being computed, wait so that a free place is taken at once."""
     for running, waiting, size in ((8, 2, 64), (8, 3, 10), (100, 10, 64), (100, 11, 10)):
@@ -531,6 +545,7 @@ def test_a_cut_that_is_undone_leaves_no_smaller_window() -> None:
         changes = fail(window, 1, sent_s=1.0, now_s=1.0, sent_with=1)
     assert [(change.before, change.after, change.is_undone) for change in changes] == [(4, 2, False)]
     assert serve(window, 11)[-1] == 2
+    window.served_with = 2.0
     (change,) = fail(window, 5, sent_s=10.0, now_s=10.0, sent_with=1)
     assert (change.before, change.after, change.is_undone) == (2, 4, True)
     assert window.size == 4
