@@ -14,7 +14,8 @@ No file is changed. Each mutant lives in forked processes in which one module is
 syntax tree; so tests that start Python anew do not see it. The test file that mirrors the changed file runs
 first, then the files that import the changed module, then the others of the room, each group only if the
 mutant survived those before. A group may take ten times as long as on the unchanged code, and 20 seconds
-more. A mutant that is not done by then counts as killed, by its time-out; the output says so."""
+more. A mutant that is not done by then counts as killed, by its time-out; the output says so. Time in which
+this process itself was stopped does not count."""
 
 from __future__ import annotations
 
@@ -49,6 +50,8 @@ TIME_FACTOR = (
     10.0  # of the time of the unchanged code: other jobs may slow a run, a loop without end exceeds it
 )
 TIME_ADDED_S = 20.0
+POLL_S = 0.05
+STEP_MAX_S = 1.0  # a longer step between two polls is a pause of this process, and of its children
 SCORE_MIN = 0.9
 EQUIVALENT = "Equivalent:"  # how the reason of a survivor begins that differs in no behaviour
 PRELOADED = (
@@ -300,12 +303,13 @@ def _imported_by(file: str) -> frozenset[str]:
 class _Trial:
     """A mutant whose tests are running.
 
-    left  the groups of tests that it still has to survive"""
+    time_left_s  of the group that runs
+    groups       of tests that it still has to survive"""
 
     mutant: Mutant
     began_s: float
-    deadline_s: float
-    left: list[list[str]]
+    time_left_s: float
+    groups: list[list[str]]
 
 
 def run_all(mutants: Sequence[Mutant], times_s: Mapping[str, float], *, jobs: int) -> list[Mutant]:
@@ -314,22 +318,22 @@ def run_all(mutants: Sequence[Mutant], times_s: Mapping[str, float], *, jobs: in
     times_s  the test files, each with its time on the unchanged code
     jobs     mutants at a time"""
     waiting, running, survivors = list(reversed(mutants)), dict[int, _Trial](), []
+    step_s = 0.0
 
     def start_next_group(trial: _Trial) -> None:
-        tests = trial.left.pop(0)
-        allowed_s = TIME_ADDED_S + TIME_FACTOR * sum(times_s[file] for file in tests)
-        trial.deadline_s = time.monotonic() + allowed_s
+        tests = trial.groups.pop(0)
+        trial.time_left_s = TIME_ADDED_S + TIME_FACTOR * sum(times_s[file] for file in tests)
         running[start(trial.mutant, tests)] = trial
 
     while waiting or running:
         while waiting and len(running) < jobs:
             mutant = waiting.pop()
-            now_s = time.monotonic()
             groups = tests_for(times_s, mutant)
-            start_next_group(_Trial(mutant=mutant, began_s=now_s, deadline_s=now_s, left=groups))
+            start_next_group(_Trial(mutant=mutant, began_s=time.monotonic(), time_left_s=0.0, groups=groups))
         for child, trial in list(running.items()):
             done, status = os.waitpid(child, os.WNOHANG)
-            late = not done and time.monotonic() > trial.deadline_s
+            trial.time_left_s -= step_s
+            late = not done and trial.time_left_s < 0
             if late:
                 os.killpg(child, signal.SIGKILL)
                 os.waitpid(child, 0)
@@ -337,14 +341,16 @@ def run_all(mutants: Sequence[Mutant], times_s: Mapping[str, float], *, jobs: in
                 continue
             del running[child]
             passed = bool(done) and os.waitstatus_to_exitcode(status) == 0
-            if passed and trial.left:
+            if passed and trial.groups:
                 start_next_group(trial)
                 continue
             if passed:
                 survivors.append(trial.mutant)
             how = "SURVIVED" if passed else "killed" if done else "killed (time-out)"
             print(f"{how:18s}{time.monotonic() - trial.began_s:6.1f} s  {trial.mutant}", flush=True)
-        time.sleep(0.05)
+        polled_s = time.monotonic()
+        time.sleep(POLL_S)
+        step_s = min(time.monotonic() - polled_s, STEP_MAX_S)
     return survivors
 
 
