@@ -93,7 +93,7 @@ class _Connector(aiohttp.TCPConnector):
         while True:
             connection = await super().connect(req, traces, timeout)
             protocol = connection.protocol
-            assert protocol is not None, "a connection has its protocol until it is released"
+            assert protocol is not None, "a connection that was not released has a protocol"
             if not protocol.should_close or protocol is self._newest:
                 return connection
             connection.close()

@@ -74,7 +74,8 @@ def test_the_audit_compares_first_tokens(tmp_path: Path) -> None:
     assert noisy["m/b"]["p"] <= 0.001
     assert noisy["m/b"]["prompts"] == 16
     assert noisy["m/a (again)"]["p"] == 1
-    assert "m/b: the log-probability of the first token is" in lightbulb("audit", store).stdout
+    (line,) = (one for one in lightbulb("audit", store).stdout.splitlines() if " for m/b, and " in one)
+    assert line.startswith("The mean log-probability of the first token is ")
 
 
 def test_drift_compares_first_tokens(tmp_path: Path) -> None:

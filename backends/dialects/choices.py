@@ -126,7 +126,9 @@ class _Reply:
         if not self._texts or choice.get("delta") is not None:
             return False
         if text != "".join(self._texts):
-            raise self._unknown_place("a whole message, which differs from the deltas before it")
+            raise self._unknown_place(
+                "a message at the end of the stream, whose text differs from the text of the chunks"
+            )
         return True
 
     def _malformed(self) -> Garbled:

@@ -207,8 +207,8 @@ def completed(completion: Completion, chunks: Chunks, good_ends: tuple[str, ...]
             f"the provider broke off the reply (finish reason {reason})", status=status, request_id=request_id
         )
     raise UnknownEnd(
-        f"the finish reason {reason!r} is not known, so the reply may be incomplete; if this server ends complete replies so, "
-        f'set good_ends = ["{reason}"]',
+        f"the finish reason {reason!r} is not known, so the reply may be incomplete; if this server states "
+        f'this reason for complete replies, set good_ends = ["{reason}"]',
         status=status,
         request_id=request_id,
         completion=completion,

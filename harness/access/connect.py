@@ -63,7 +63,8 @@ def connector_for_all(
 
 
 Problem = tuple[Key, str]
-"""Why a method cannot be used: the key of its table in the sweep file that is to blame, and a sentence."""
+"""Says why a method cannot be used: the key to correct in the method's table of the sweep file, and a
+sentence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -320,8 +321,8 @@ class Connector:
         return gate
 
     async def _problem(self, backend: HttpBackend, method: AccessMethod) -> Problem | None:
-        """Returns why this server cannot be used, with the key of the sweep file that is to blame; None if it
-        can."""
+        """Returns why this server cannot be used, with the key to correct in the method's table of the sweep
+        file; None if the server can be used."""
         try:
             served = await backend.served_models()
         except CallError as error:

@@ -206,7 +206,7 @@ class Congestion:
                 f"pace: {figure:,.0f} requests/min, to test if calls are refused because they come too fast"
             )
         elif figure is None:
-            detail = f"no quota on requests: {self.learned.forgotten}"
+            detail = f"no quota on requests is assumed, because {self.learned.forgotten}"
         elif former is not None and ANNOUNCED_CUT * former < figure < ANNOUNCED_RAISE * former:
             return
         else:

@@ -58,8 +58,8 @@ TESTED_LEAST = 32.0  # a minute, so that a step ends within half a minute
 NOT_LOWERED = 0.5  # of the share of refusals before
 HARDLY_REFUSED = 0.02
 # why a figure is forgotten
-TOO_LONG = "refusals lasted longer than a quota per minute can explain"
-NOT_THE_CAUSE = "at a slower pace as many calls were refused"
+TOO_LONG = "calls were refused for longer than a quota per minute can explain"
+NOT_THE_CAUSE = "as many calls were refused at a slower pace"
 NO_LIMIT_MET = "no call was refused at any pace"
 UNTESTED = "nobody was served during the test"
 TOLD = "the provider's pauses say more than the test"

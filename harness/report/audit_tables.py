@@ -174,7 +174,7 @@ def _print_evidence(part: ModelAudit, console: Console) -> None:
     for words in (
         scores.again.sentence if scores.again else "",
         replies.again.sentence if replies and replies.again else "",
-        *(first_tokens_sentence(one, against=f"of {scores.reference}") for one in part.first_tokens),
+        *(first_tokens_sentence(one, against=scores.reference) for one in part.first_tokens),
         *plain.weights_lines(part.weights),
     ):
         if words:

@@ -40,7 +40,7 @@ def print_drift(drifts: Sequence[MethodDrift], console: Console) -> None:
         console.print(table(columns, rows))
         for day in replies.days:
             if day.first_tokens is not None:
-                words = first_tokens_sentence(day.first_tokens, against="of all earlier days")
+                words = first_tokens_sentence(day.first_tokens, against="all earlier days together")
                 console.print(Text(escape_control(words)), soft_wrap=True)
         for event in replies.events:
             console.print(

@@ -8,14 +8,14 @@ from harness.audit.replies.first_token import FirstTokens
 def first_tokens_sentence(found: FirstTokens, *, against: str) -> str:
     """Returns the finding in words.
 
-    against   whose values it is compared with, after "those" """
+    against   the name of the method or of the days that the values are compared with"""
     p = (
         "no prompt has three replies or more, so there is no p-value"
         if found.p is None
-        else f"p = {found.p:.4f} by exchanging labels within prompts"
+        else f"p = {found.p:.4f} in a permutation test within prompts"
     )
     return (
-        f"{found.method}: the log-probability of the first token is {found.mean:.4f} on average; in those "
-        f"{against} it is {found.reference:.4f}. The mean difference over {found.prompts:,} prompts is "
+        f"The mean log-probability of the first token is {found.mean:.4f} for {found.method}, and "
+        f"{found.reference:.4f} for {against}. The mean difference over {found.prompts:,} prompts is "
         f"{found.spread:.4f} ({p}). No verdict rests on this: providers compute log-probabilities in different ways."
     )

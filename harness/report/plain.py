@@ -121,8 +121,8 @@ def weights_lines(found: WeightsFindings | None) -> Iterator[str]:
         )
         if one.retokenised:
             joined += (
-                f" {one.retokenised:,} of {one.replies:,} replies have another number of tokens here than their provider "
-                "counted: these were written in other tokens."
+                f" For {one.retokenised:,} of {one.replies:,} replies, the server of the reference counts another number of "
+                "tokens than the provider: the server splits the text into other tokens than those that were written."
             )
         yield f"{one.method}: {one.verdict} with the reference weights. {one.sentence}{joined}"
     if found.again is not None:
@@ -204,10 +204,10 @@ def _amount(difference: float, unit: str = "points") -> str:
 def _where(one: Comparison) -> str:
     game = max(one.games, key=lambda game: abs(game.difference))
     if abs(game.form) >= abs(game.play):
-        return f"The largest difference is in {game.game}: {_kept(game)} of its episodes keep the format"
+        return f"The largest difference is in {game.game}: {_kept(game)} of this method's episodes keep the format"
     better = "better" if game.play > 0 else "worse"
     return (
-        f"The largest difference is in {game.game}: it keeps the format but plays {better} "
+        f"The largest difference is in {game.game}: the method keeps the format but plays {better} "
         f"({_amount(game.difference)})"
     )
 
@@ -222,7 +222,7 @@ def _replies(match: CrossMatch | None, reference: SelfMatch | None) -> str:
     if match.verdict is None or reference is None or reference.share is None:
         return "Its replies were not compared, because each prompt has only one reply"
     if match.verdict == "EQUIVALENT" and match.classifier:
-        return "A classifier recognises fewer than 10 of 100 of its replies as not the reference's"
+        return "A classifier can tell fewer than 10 of 100 of its replies apart from the reference's replies"
     if match.verdict == "EQUIVALENT":
         return "Its replies are as similar to the reference's replies as two replies of the reference are"
     if match.verdict == "DIFFERENT":

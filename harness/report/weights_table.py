@@ -15,15 +15,16 @@ COLUMNS = (
     "verdict",
     "items",
     "tokens",
-    "margin",
-    "margin minus the reference's [95 %]",
+    "token margin",
+    "token margin minus the reference's token margin [95 %]",
     "unlike tokens",
     "p",
 )
 READING = (
     "CONSISTENT: the replies can be those of the reference weights. DEVIATES: other weights or another precision wrote "
-    "them. No verdict on weights speaks of the quality of replies. The margin of a token says how much less likely it is "
-    "than the most likely token, in nats. A token is called unlike if it is not the most likely one."
+    "them. No verdict on weights speaks of the quality of replies. The token margin is the log-probability of the most "
+    "likely token minus that of the token in the reply, in nats (natural logarithms). A token is called unlike if it "
+    "is not the most likely one."
 )
 
 

@@ -269,7 +269,7 @@ _CAUSES: Mapping[type[CallError], str] = {
     Unavailable: "service errors",
     Garbled: "broken responses",
 }
-"""Failures without an HTTP status, as events name them."""
+"""Says how an event names a failure that has no HTTP status."""
 
 
 def _size(prompt: Prompt) -> int:

@@ -221,7 +221,7 @@ class Scheduler:
             error, count = undecided[0].error, len(undecided)
             tally.closing = (
                 GameUnavailable(
-                    f"{count} episodes could not be played on, because the process of their game ended: {error}"
+                    f"{count} episodes could not continue, because the process of their game ended: {error}"
                 )
                 if isinstance(error, GameUnavailable)
                 else AllRefused(f"{count} episodes got no usable reply: {error}")

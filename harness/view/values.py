@@ -166,7 +166,7 @@ def _evidence(part: ModelAudit) -> Iterator[str]:
         if replies.again:
             yield replies.again.sentence
     yield from plain.weights_lines(part.weights)
-    yield from (first_tokens_sentence(one, against=f"of {scores.reference}") for one in part.first_tokens)
+    yield from (first_tokens_sentence(one, against=scores.reference) for one in part.first_tokens)
     differ = {one.method for one in scores.comparisons if one.verdict == "DIFFERENT"}
     differ |= {match.method for match in replies.across if match.verdict == "DIFFERENT"} if replies else set()
     yield from (cause.sentence for cause in part.causes if cause.method in differ and not cause.named)

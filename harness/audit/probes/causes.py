@@ -169,7 +169,8 @@ def _template(evidence: _Evidence) -> tuple[State, str]:
 
 
 def _routing(evidence: _Evidence) -> tuple[State, str]:
-    """Uses the configurations that answers name; else repeated greedy replies that are not the usual ones."""
+    """Uses the configurations that answers name; else repeated greedy replies that are not the most frequent
+    ones."""
     admitted, why = evidence.probed("one server")
     if admitted == "supported":
         return admitted, why

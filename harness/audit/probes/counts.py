@@ -60,7 +60,10 @@ def max_tokens(rows: Sequence[ProbeRecord]) -> Reading:
     ]
     if longer:
         given = len(longer[0].reply or "")
-        words = f"the maximum was {SHORT_TOKENS} tokens, but a reply has {given} characters, more than so many tokens can have"
+        words = (
+            f"the maximum was {SHORT_TOKENS} tokens, but a reply has {given} characters, "
+            f"more than {SHORT_TOKENS} tokens can contain"
+        )
         return "broken", words, {"given": given}
     return "kept", f"no reply is longer than the maximum of {SHORT_TOKENS} tokens", {}
 

@@ -37,11 +37,12 @@ SMALL_HERE, SMALL_THERE = (
 )  # replies that begin with a small letter. Emulated: 1.0 if planted, else .00
 LETTERS_MIN = 10  # replies; of ten capitals at one half the chance of nine small ones is .01
 STRAYS = 0.05
-"""Greedy replies that are not the usual one and still no sign. Emulated: 0 to .05 with a logit noise of .02;
+"""Share of greedy replies that differ from the most frequent reply to their prompt and are still no sign of a
+second model. Emulated: 0 to .05 with a logit noise of .02;
 .11 and more with a second model for a fifth of the requests."""
 EARLY = 0.25
-"""Part of a reply within which a second model's reply differs from the usual one. Emulated: a second model
-differs in the first words, a near-tie of one model anywhere in the reply."""
+"""Part of a reply within which a second model's reply differs from the most frequent one. Emulated: a second
+model differs in the first words, a near-tie of one model anywhere in the reply."""
 SAME_WORDS = 0.1
 """How much rarer replies may be equal across methods than within. Emulated: .01 for noisy batches, .75 or
 more for other weights."""
@@ -176,7 +177,7 @@ def one_model(own: Sequence[ProbeRecord], reference: Sequence[ProbeRecord]) -> R
     if asked < 2:
         return untested(own, "greedy")
     figures = {"replies": asked, "not the usual one": strays, "prompts with a second one": repeated}
-    words = f"{strays} of {asked} greedy replies were not the usual one"
+    words = f"{strays} of {asked} greedy replies differ from the most frequent reply to the same prompt"
     if repeated >= 2:
         words = (
             f"at temperature 0, {repeated} of {len(TOPICS)} prompts have a second reply that occurs repeatedly "
@@ -239,8 +240,10 @@ def _common(one: str, other: str) -> int:
 # --- permutation of labels within prompts -------------------------------------------------------------------
 
 Statistic = Callable[[FloatArray, BoolArray], FloatArray]
-"""From labels, (labellings, replies), 1 for the first group, and equality of replies, (replies, replies), one
-value a labelling."""
+"""A function of labels and equal that returns one value for each labelling.
+
+labels    (labellings, replies): 1 for a reply of the first group
+equal     (replies, replies): true for two equal replies"""
 
 
 def permutation_p(

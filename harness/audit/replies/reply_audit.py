@@ -413,9 +413,8 @@ def _holm(p_by_method: Mapping[str, float | None], family: int) -> dict[str, flo
 def _label(verdict: Verdict, match: CrossMatch, margin: float) -> str:
     if verdict != "EQUIVALENT":
         return verdict
-    return (
-        "EQUIVALENT within 10 of 100 replies" if match.classifier else f"EQUIVALENT within {margin:g} times"
-    )
+    known = "10 of 100 replies" if match.classifier else f"divergence ratio {margin:g}"
+    return f"EQUIVALENT (margin: {known})"
 
 
 def _sentence(

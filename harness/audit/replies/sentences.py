@@ -84,10 +84,10 @@ def hardly_repeating(
         )
     if verdict == "EQUIVALENT" and test and test.share_high is not None:
         return (
-            "Replies to identical prompts are seldom equal, so a classifier compares them. Fewer than "
-            f"10 of 100 replies are recognisably the method's ({auc}, margin {AUC_MARGIN:g}). At most "
-            f"{100 * max(test.share_high, 0.0):.0f} of 100 replies are unlike the reference's replies to the "
-            f"same prompt.{_detectable(p, alpha)}"
+            "Replies to identical prompts are seldom equal, so a classifier compares them. It can tell "
+            "fewer than 10 of 100 replies of this method apart from the reference's replies "
+            f"({auc}, margin {AUC_MARGIN:g}). At most {100 * max(test.share_high, 0.0):.0f} of 100 replies of "
+            f"this method are unlike the reference's replies to the same prompt.{_detectable(p, alpha)}"
         )
     equal = f"{100 * self_match:.0f} % of pairs of replies of one method are equal"
     begin = f"Replies to identical prompts are seldom equal ({equal})."
@@ -105,9 +105,10 @@ def hardly_repeating(
         else ""
     )
     return (
-        f"{begin} There are too few prompts to decide whether 10 of 100 replies or more are recognisably "
-        f"the method's ({auc}, margin {AUC_MARGIN:g}; p {format_p(p)}). At most {100 * test.share_high:.0f} of 100 "
-        f"replies are unlike the reference's. {advice}{needed}."
+        f"{begin} There are too few prompts to decide whether a classifier can tell 10 or more of 100 "
+        f"replies of this method apart from the reference's replies ({auc}, margin {AUC_MARGIN:g}; "
+        f"p {format_p(p)}). At most {100 * test.share_high:.0f} of 100 replies of this method are unlike the "
+        f"reference's replies to the same prompt. {advice}{needed}."
     )
 
 

@@ -21,7 +21,10 @@ _SMALL = 1e-12
 _AT_ONCE = 200  # draws: bounds memory
 
 Statistic = Callable[[FloatArray, FloatArray], FloatArray]
-"""(sums of the first sample, of the second), each (draws, columns) -> (draws,): large where they differ."""
+"""A function that compares two samples in every draw.
+
+It takes the sums of the first sample and the sums of the second sample, both (draws, columns). It returns
+(draws,): a value is large if the two samples of that draw differ."""
 
 
 def moments(sample: FloatArray) -> FloatArray:

@@ -1,9 +1,9 @@
 """Measures what one scored token shows of the weights that wrote it. Pure.
 
-At temperature 0 the reference itself writes its most likely token. The margin of a token is the
-log-probability of that most likely token minus its own, in nats, at most CAP, and for the test at most
-CAP_TESTED. Above 0 a token that the reference's own sampler drew has a uniform place in the distribution from
-which it was drawn.
+At temperature 0 the reference itself writes its most likely token. The token margin is the log-probability
+of the most likely token minus that of the token in the reply, in nats (natural logarithms). It is at most
+CAP, and for the test at most CAP_TESTED. Above temperature 0, a token that the reference's own sampler drew
+has a uniform place in the distribution from which it was drawn.
 Sources: Token-DiFR, arXiv 2511.20621 (the capped margin); the randomised probability integral transform
 (Czado, Gneiting & Held 2009, Biometrics 65)."""
 
@@ -15,8 +15,9 @@ from typing import NamedTuple
 from harness.core.vocabulary import ScoredToken
 
 CAP = 5.0  # nats, of what is stored
-# Nats, of what is tested. A text that was written in other tokens has margins of some nats, which say nothing
-# of the weights: at 5 they hid bfloat16 beside float32 (power .28 in 3,000 tokens), which .02 shows.
+# Nats, of what is tested. The text of a reply can be split into other tokens than those that were written.
+# The margins of such a reply are some nats, and say nothing of the weights: at 5 they hid bfloat16 beside
+# float32 (power .28 in 3,000 tokens), which .02 shows.
 CAP_TESTED = 0.02
 TEMPERATURE_MAX = 1.0  # above it, unlisted tokens may hold most of the probability
 NUCLEUS_ROUNDING = 1e-9

@@ -262,14 +262,14 @@ def _kind(
 ) -> tuple[Kind | None, str | None]:
     """Returns which test is valid; None with the reason if none is."""
     if of_method != of_reference:
-        return None, "other sampling or constraint than the reference's"
+        return None, "the method and the reference have different sampling or a different constraint"
     if min(len(sample.margins), len(own.margins)) < ITEMS_MIN or not sample.tokens:
         return None, f"fewer than {ITEMS_MIN} items"
     if of_method.temperature == 0:
         return "greedy", None
     if sample.places.any() and own.places.any():
         return "sampled", None
-    return None, "its temperature is not stated, or above 1"
+    return None, "the temperature of the method is not stated, or is above 1"
 
 
 def _share(sums: FloatArray) -> float:
@@ -314,31 +314,35 @@ def _with_verdicts(
 def _sentence(one: WeightsFinding, reference: str) -> str:
     size = f"{one.tokens:,} tokens of {one.items:,} items"
     if one.kind is None or one.p_holm is None:
-        return f"The weights of {reference} gave the tokens of its replies a probability, but there is no test: {one.reason}."
+        return (
+            f"The weights of {reference} scored the tokens of this method's replies, but no test is possible: "
+            f"{one.reason}."
+        )
     if one.kind == "sampled":
         result = (
-            "The reference's weights give its tokens other probabilities than the reference's own tokens"
+            "The reference's weights rank the tokens of this method in another way than the tokens of the reference"
             if one.verdict == "DEVIATES"
             else "No difference was found, and this test cannot confirm that there is none"
         )
         return (
             f"{result} ({size}, p {format_p(one.p_holm)}). Above temperature 0, and without a seed that "
-            "both share, only this test of ranks is possible."
+            "both methods share, only this test of ranks is possible."
         )
     figures = (
-        f"{size}: the mean margin of a token is {one.margin:.4f} nats, that of the reference's own tokens {one.reference_margin:.4f}, "
-        f"p {format_p(one.p_holm)}"
+        f"{size}: the mean token margin is {one.margin:.4f} nats for this method and "
+        f"{one.reference_margin:.4f} nats for the reference, p {format_p(one.p_holm)}"
     )
     if one.verdict == "DEVIATES":
         return (
             f"Other weights than those of {reference}, or another precision, wrote these replies ({figures}). "
-            f"{100 * one.unlike:.1f} % of its tokens are not the most likely ones by the reference's weights "
-            f"(of the reference's own tokens, {100 * one.reference_unlike:.1f} %).{_where(one)}"
+            f"The reference's weights give {100 * one.unlike:.1f} % of the tokens of this method, and "
+            f"{100 * one.reference_unlike:.1f} % of the tokens of the reference, less probability than another "
+            f"token.{_where(one)}"
         )
     if one.verdict == "CONSISTENT":
         return (
-            f"Fewer than {100 * MARGIN_UNLIKE:g} of 100 tokens can differ from what the weights of {reference} give "
-            f"({figures})."
+            f"With 95 % confidence, fewer than {100 * MARGIN_UNLIKE:g} of 100 tokens differ from the tokens that "
+            f"the weights of {reference} would write ({figures})."
         )
     return f"There are too few tokens to decide about the weights ({figures})."
 
@@ -355,6 +359,6 @@ def _again_sentence(one: WeightsFinding) -> str:
     if one.p is None:
         return "The reference's two runs were not compared by the reference's weights."
     return (
-        f"The reference's two runs have mean margins of {one.reference_margin:.4f} and {one.margin:.4f} nats "
-        f"({one.tokens:,} tokens in the second, p {format_p(one.p)})."
+        f"The reference's two runs have mean token margins of {one.reference_margin:.4f} and {one.margin:.4f} nats "
+        f"({one.tokens:,} tokens in the second run, p {format_p(one.p)})."
     )

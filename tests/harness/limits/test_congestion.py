@@ -114,7 +114,7 @@ def test_a_learned_quota_is_announced_when_it_changes_by_more_than_steps() -> No
         "quota: 100 requests/min (learned from refusals)",
         "quota: 94 requests/min (learned from refusals; it was 100)",
         "quota: 118 requests/min (learned from refusals; it was 94)",
-        "no quota on requests: why",
+        "no quota on requests is assumed, because why",
     ]
 
 

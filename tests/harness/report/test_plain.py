@@ -132,7 +132,7 @@ def test_the_first_sentences_are_these(part: ModelAudit) -> None:
         f"m2: it scores {-points.difference:.1f} points fewer than the reference (most likely between "
     )
     assert (
-        f"The largest difference is in {game.game}: it keeps the format but plays worse ({-game.difference:.1f} "
+        f"The largest difference is in {game.game}: the method keeps the format but plays worse ({-game.difference:.1f} "
         in worse.sentence
     )
     assert re.search(r"Two replies of the reference are equal in \d+ % of pairs\.$", worse.sentence)

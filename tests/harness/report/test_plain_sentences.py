@@ -177,8 +177,9 @@ def test_the_weights_have_one_line_a_method() -> None:
         "CALIBRATION OF WEIGHTS FAILED: the two runs of m0 differ when its own weights judge them, so the "
         "verdicts on weights are not valid.",
         "m1: CONSISTENT with the reference weights. Its tokens are likely ones. The first tokens of 1,200 of "
-        "2,000 replies change when prompt and reply are joined to one text. 1,300 of 2,000 replies have another "
-        "number of tokens here than their provider counted: these were written in other tokens.",
+        "2,000 replies change when prompt and reply are joined to one text. For 1,300 of 2,000 replies, "
+        "the server of the reference counts another number of tokens than the provider: the server splits the text "
+        "into other tokens than those that were written.",
         "Its second run is like the first.",
     ]
 
@@ -261,10 +262,10 @@ def test_a_difference_names_its_range_and_the_game_with_the_largest_part(part: M
     flat = [replace(game, difference=0.0) for game in others]
     words = "it scores 4.3 points fewer than the reference (most likely between 6.0 points fewer and 0 points more). "
     for form, play, end in (
-        (-10.0, 0.5, "60 % (reference: 75 %) of its episodes keep the format"),
-        (-10.0, 10.0, "60 % (reference: 75 %) of its episodes keep the format"),
-        (0.0, 0.5, "it keeps the format but plays better (20.5 points fewer)"),
-        (0.1, -8.0, "it keeps the format but plays worse (20.5 points fewer)"),
+        (-10.0, 0.5, "60 % (reference: 75 %) of this method's episodes keep the format"),
+        (-10.0, 10.0, "60 % (reference: 75 %) of this method's episodes keep the format"),
+        (0.0, 0.5, "the method keeps the format but plays better (20.5 points fewer)"),
+        (0.1, -8.0, "the method keeps the format but plays worse (20.5 points fewer)"),
     ):
         worst = replace(
             second,
@@ -347,7 +348,7 @@ def test_replies_have_a_sentence_for_each_verdict(part: ModelAudit) -> None:
         p_share=0.01,
     )
     assert sentence(replied(part, verdict="EQUIVALENT", classifier=tested)) == (
-        "A classifier recognises fewer than 10 of 100 of its replies as not the reference's."
+        "A classifier can tell fewer than 10 of 100 of its replies apart from the reference's replies."
     )
     recognised = replied(part, pairs=99, classifier=tested, **different)
     assert sentence(recognised) == words.format("12 of 99 pairs")

@@ -38,8 +38,8 @@ def test_the_same_model_is_equivalent_where_no_reply_ever_repeats() -> None:
     assert match.pairs_equal == 0
     assert match.divergence is not None
     assert match.divergence.self_match == 0.0
-    assert (match.verdict, match.label) == ("EQUIVALENT", "EQUIVALENT within 10 of 100 replies")
-    assert "Fewer than 10 of 100 replies are recognisably" in match.sentence
+    assert (match.verdict, match.label) == ("EQUIVALENT", "EQUIVALENT (margin: 10 of 100 replies)")
+    assert "It can tell fewer than 10 of 100 replies of this method apart" in match.sentence
 
 
 @pytest.mark.parametrize("style", DIFFERENT_STYLES)

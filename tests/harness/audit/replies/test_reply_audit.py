@@ -67,7 +67,7 @@ def test_each_defect_is_seen_and_the_truth_is_alike(panel: ReplyFindings) -> Non
     """The same model is EQUIVALENT; coarse weights, a temperature and a cap are DIFFERENT; fine weights
     show."""
     same, fine, coarse, warm, capped = panel.across
-    assert (same.verdict, same.label) == ("EQUIVALENT", "EQUIVALENT within 1.5 times")
+    assert (same.verdict, same.label) == ("EQUIVALENT", "EQUIVALENT (margin: divergence ratio 1.5)")
     assert same.sentence.startswith(
         "Replies to identical prompts are as similar across methods as within one method (two replies of "
     )

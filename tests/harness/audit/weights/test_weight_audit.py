@@ -84,7 +84,7 @@ def test_other_sampling_is_not_compared() -> None:
     (one,) = audited(
         replies("m/own", share=0), replies("m/a", share=0.5), asked=AskedSampling(temperature=0.7)
     ).methods
-    assert one.reason == "other sampling or constraint than the reference's"
+    assert one.reason == "the method and the reference have different sampling or a different constraint"
     assert one.verdict == "INCONCLUSIVE"
 
 
