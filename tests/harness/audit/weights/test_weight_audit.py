@@ -128,6 +128,6 @@ def test_each_verdict_has_its_sentence() -> None:
     )
     assert (same.verdict, few.verdict) == ("CONSISTENT", "INCONCLUSIVE")
     assert same.sentence.startswith(
-        "Fewer than 1 of 100 tokens can differ from what the weights of m/own give"
+        "With 95 % confidence, fewer than 1 of 100 tokens differ from the tokens that the weights of m/own would write"
     )
     assert few.sentence.startswith("There are too few tokens to decide about the weights")
