@@ -149,7 +149,7 @@ class PreparedRequest:
 def _header_line(name: str, value: str) -> bytes:
     line = f"{name}: {value}"
     if LINE_END.search(line):
-        raise ValueError("a header has a line end")
+        raise ValueError("the value of a header contains a line break")
     return f"{line}\r\n".encode()
 
 

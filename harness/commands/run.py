@@ -32,14 +32,15 @@ if TYPE_CHECKING:
 WorkerCount = Annotated[
     int | None,
     typer.Option(
-        help="Play in so many processes on this machine, or on the cluster of --ray; needs Ray.", min=1
+        help="The number of processes that play: on this machine, or on the cluster of --ray. Needs Ray.",
+        min=1,
     ),
 ]
 RayAddress = Annotated[
     str | None,
     typer.Option(
         metavar="ADDRESS",
-        help="Play on a Ray cluster that runs, in as many processes as it has cores, or --workers.",
+        help="Play on the Ray cluster at this address: in one process for each of its cores, or in --workers.",
     ),
 ]
 
@@ -160,8 +161,8 @@ def _workers(count: int | None, address: str | None, spec: SweepSpec, *, view: b
 
     if view:
         raise SpecError(
-            "--view shows episodes of the store, and those of workers come into it when the run ends; leave out"
-            " --view, or play without workers"
+            "--view shows only episodes in the store, and the episodes of workers are written into the store when"
+            " the run ends; leave out --view, or play without workers"
         )
     if address is not None:
         refuse_on_cluster(spec)

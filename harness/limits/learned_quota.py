@@ -61,8 +61,8 @@ HARDLY_REFUSED = 0.02
 TOO_LONG = "calls were refused for longer than a quota per minute can explain"
 NOT_THE_CAUSE = "as many calls were refused at a slower pace"
 NO_LIMIT_MET = "no call was refused at any pace"
-UNTESTED = "nobody was served during the test"
-TOLD = "the provider's pauses say more than the test"
+UNTESTED = "no call was served during the test"
+TOLD = "the provider asked for a long pause during the test"
 ALIKE = 0.2  # two silences' counts of requests differ by no more of the larger one
 
 
@@ -190,7 +190,7 @@ class LearnedQuota:
             self._forget_tested(NO_LIMIT_MET, now_s)
 
     def stop_test(self, now_s: float) -> None:
-        """Ends a test, because nobody is served: the pace of the step before the present one is the figure,
+        """Ends a test, because no call is served: the pace of the step before the present one is the figure,
         if there was one."""
         if self._test is not None and self._budget is not None:
             if self._test.is_first:

@@ -93,7 +93,7 @@ def cost_text(cost: CheckCost) -> str:
     text = f"{cost.calls} calls, {cost.prompt_tokens:,} tokens in, {cost.completion_tokens:,} tokens out"
     if cost.cost_usd is None:
         return f"{text}; the price is not known"
-    return f"{text}, {_dollars(cost)}{' and what has no known price' if cost.is_partial else ''}"
+    return f"{text}, {_dollars(cost)}{', and the calls without a known price' if cost.is_partial else ''}"
 
 
 def _dollars(cost: CheckCost) -> str:

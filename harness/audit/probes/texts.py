@@ -87,7 +87,11 @@ def temperature(rows: Sequence[ProbeRecord]) -> Reading:
     if p <= P_CERTAIN and cold >= GREEDY_MATCH:
         return "kept", words, figures
     if p > P_NONE and warm >= CACHED_MATCH:
-        return "broken", f"{words}: it is always greedy, or answers from a cache", figures
+        return (
+            "broken",
+            f"{words}: the most likely token is always chosen, or the answers come from a cache",
+            figures,
+        )
     if p > P_NONE and cold < NOT_GREEDY_MATCH:
         return "broken", f"{words}: temperature 0 is not served", figures
     if cold < GREEDY_MATCH:

@@ -320,7 +320,7 @@ def _sentence(one: WeightsFinding, reference: str) -> str:
         )
     if one.kind == "sampled":
         result = (
-            "The reference's weights rank the tokens of this method in another way than the tokens of the reference"
+            "The tokens of this method have other ranks in the reference's weights than the tokens of the reference"
             if one.verdict == "DEVIATES"
             else "No difference was found, and this test cannot confirm that there is none"
         )
@@ -335,9 +335,8 @@ def _sentence(one: WeightsFinding, reference: str) -> str:
     if one.verdict == "DEVIATES":
         return (
             f"Other weights than those of {reference}, or another precision, wrote these replies ({figures}). "
-            f"The reference's weights give {100 * one.unlike:.1f} % of the tokens of this method, and "
-            f"{100 * one.reference_unlike:.1f} % of the tokens of the reference, less probability than another "
-            f"token.{_where(one)}"
+            f"By the reference's weights another token was more likely for {100 * one.unlike:.1f} % of the tokens of "
+            f"this method, and for {100 * one.reference_unlike:.1f} % of the tokens of the reference.{_where(one)}"
         )
     if one.verdict == "CONSISTENT":
         return (

@@ -109,7 +109,7 @@ def test_a_check_adds_up_the_prices_that_are_known(tmp_path: Path) -> None:
     ended = lightbulb("check", path)
     before, after = (line for line in ended.stderr.splitlines() if "tokens out" in line)
     for line in (before, after):
-        assert re.search(r"tokens out, \$0\.\d{4} and what has no known price", line)
+        assert re.search(r"tokens out, \$0\.\d{4}, and the calls without a known price", line)
     costs = {line.split()[0]: line.split()[-1] for line in ended.stdout.splitlines()[1:3]}
     assert costs["m/honest"] == "-"
     assert float(costs["m/deaf"].removeprefix("$")) > 0
