@@ -149,7 +149,7 @@ class PreparedRequest:
 def _header_line(name: str, value: str) -> bytes:
     line = f"{name}: {value}"
     if LINE_END.search(line):
-        raise ValueError("the value of a header contains a line break")
+        raise ValueError("a header contains a line break or a zero byte")
     return f"{line}\r\n".encode()
 
 

@@ -7,8 +7,8 @@ all of that is true. This is the only file of the room that wires live parts."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ from games.playthrough import play_by_bots
 from harness.access.connect import Connector, LiveMethods, Problem, retry_policy
 from harness.access.context import RunContext
 from harness.access.game_sets import games_of, items_of, warm_up
-from harness.cluster.crew import CrewParts
+from harness.cluster.crew import Crew, CrewParts
 from harness.config.episode_plans import GameSet, planned, turn_limits
 from harness.core.clock import RealClock
 from harness.core.records import Record
@@ -98,10 +98,14 @@ async def execute(
                     for name, game in games.items()
                 }
                 readers.offer("stop", interrupts.interrupt)
-                end = await _play(
-                    plan, context, playable, writer, readers, interrupts, clock=clock, begun=begun
-                )
+                async with (
+                    _live_run(plan, context, playable, writer, clock=clock, begun=begun) as run,
+                    _players(run, playable) as player,
+                ):
+                    end = await _play_lanes(run, player, readers, interrupts)
                 end = _with_other_sessions(end, plan)
+                if isinstance(player, Crew):
+                    end = replace(end, again=player.deaths > 0)
         listening.cancel_scope.cancel()
     return end or RunEnd(finished=0, failed=0, pending=plan.left, interrupted=True)
 
@@ -142,17 +146,17 @@ async def _play_nothing(plan: RunPlan, context: RunContext, connection: duckdb.D
     return RunEnd(finished=0, failed=0, pending=plan.left_elsewhere, interrupted=False)
 
 
-async def _play(
+@asynccontextmanager
+async def _live_run(
     plan: RunPlan,
     context: RunContext,
     games: Mapping[str, Playable],
     writer: StoreWriter,
-    readers: QueryServer,
-    interrupts: Interrupts,
     *,
     clock: RealClock,
     begun: anyio.Event,
-) -> RunEnd:
+) -> AsyncIterator[_LiveRun]:
+    """Makes the plan's methods live for the block, and writes the opening rows. See execute."""
     connector = Connector(
         spec=plan.spec,
         context=context,
@@ -172,7 +176,7 @@ async def _play(
         gates = live.gate_of | closed
         live.servers.follow_load(live.background, live.gate_of)
         turns = _episode_turns(plan)
-        run = _LiveRun(
+        yield _LiveRun(
             plan=plan,
             context=context,
             live=live,
@@ -185,11 +189,16 @@ async def _play(
             expected=ExpectedTurns(games),
             clock=clock,
         )
-        if plan.request.options.workers is None:
-            return await _play_lanes(run, _player(run, games), readers, interrupts)
-        async with workers_of(plan, context, live, rows, run.crew_parts) as workers:
-            end = await _play_lanes(run, workers, readers, interrupts)
-        return replace(end, again=workers.deaths > 0)
+
+
+@asynccontextmanager
+async def _players(run: _LiveRun, games: Mapping[str, Playable]) -> AsyncIterator[PlaysEpisodes]:
+    """Gives what plays the episodes: this process, or workers."""
+    if run.plan.request.options.workers is None:
+        yield _player(run, games)
+    else:
+        async with workers_of(run.plan, run.context, run.live, run.rows, run.crew_parts) as workers:
+            yield workers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,8 +9,8 @@ stays. Between two sessions the store is closed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
@@ -42,52 +42,55 @@ async def run_sweep(spec: SweepSpec, context: RunContext, options: RunOptions = 
 
     raises  SpecError: before anything is played, if no method can be reached; StoreError"""
     clock = RealClock()
+    async with _workers_taken_in(context):
+        request = RunRequest(
+            spec=spec,
+            context=context,
+            sets=game_sets(spec, context.source, draws=draws_of(context.store)),
+            keys=read_keys(spec, source=context.source, environ=context.environ),
+            clock=clock,
+            options=options,
+        )
+        with _deleted_unless_begun(context.store) as begun:
+            ends: list[RunEnd] = []
+            stopped: set[str] = set()
+            played: set[str] = set()  # in this session, in earlier turns
+            session = failed_before = 0
+            while True:
+                await _take_in(context)
+                with open_to_write(context.store, notify=context.notify) as connection:
+                    with _imports_beside():
+                        plan = prepare(
+                            request, connection, first_session=session, left_out=stopped, had_turn=played
+                        )
+                    if not ends:
+                        failed_before = plan.stored.failed
+                    elif not plan.lanes:
+                        return combined(ends, failed_before=failed_before, pending=plan.left_elsewhere)
+                    if plan.begins_at <= clock.wall():
+                        from harness.running.execute import execute
+
+                        end = await execute(plan, context, connection, clock=clock, begun=begun)
+                        ends.append(end)
+                        if (plan.is_last and not end.again) or end.interrupted:
+                            pending = end.pending + plan.left_elsewhere
+                            return combined(ends, failed_before=failed_before, pending=pending)
+                        stopped |= end.closings.keys()
+                        if not end.again:
+                            played = played | {lane.name for lane in plan.lanes} if plan.waiting else set()
+                            session = plan.session if plan.waiting else plan.session + 1
+                        continue
+                if not await wait_for_session(plan, context, clock):
+                    pending = plan.left + plan.left_elsewhere
+                    return combined(ends, failed_before=failed_before, pending=pending, interrupted=True)
+
+
+@asynccontextmanager
+async def _workers_taken_in(context: RunContext) -> AsyncIterator[None]:
+    """Takes in what workers of an earlier run have stored; after the block, what those of this run have."""
     await _take_in(context)
-    request = RunRequest(
-        spec=spec,
-        context=context,
-        sets=game_sets(spec, context.source, draws=draws_of(context.store)),
-        keys=read_keys(spec, source=context.source, environ=context.environ),
-        clock=clock,
-        options=options,
-    )
-    with _deleted_unless_begun(context.store) as begun:
-        end = await _play_sessions(request, clock, begun)
-        await _take_in(context)
-        return end
-
-
-async def _play_sessions(request: RunRequest, clock: RealClock, begun: anyio.Event) -> RunEnd:
-    context = request.context
-    ends: list[RunEnd] = []
-    stopped: set[str] = set()
-    played: set[str] = set()  # in this session, in earlier turns
-    session = failed_before = 0
-    while True:
-        await _take_in(context)
-        with open_to_write(context.store, notify=context.notify) as connection:
-            with _imports_beside():
-                plan = prepare(request, connection, first_session=session, left_out=stopped, had_turn=played)
-            if not ends:
-                failed_before = plan.stored.failed
-            elif not plan.lanes:
-                return combined(ends, failed_before=failed_before, pending=plan.left_elsewhere)
-            if plan.begins_at <= clock.wall():
-                from harness.running.execute import execute
-
-                end = await execute(plan, context, connection, clock=clock, begun=begun)
-                ends.append(end)
-                if (plan.is_last and not end.again) or end.interrupted:
-                    pending = end.pending + plan.left_elsewhere
-                    return combined(ends, failed_before=failed_before, pending=pending)
-                stopped |= end.closings.keys()
-                if not end.again:
-                    played = played | {lane.name for lane in plan.lanes} if plan.waiting else set()
-                    session = plan.session if plan.waiting else plan.session + 1
-                continue
-        if not await wait_for_session(plan, context, clock):
-            pending = plan.left + plan.left_elsewhere
-            return combined(ends, failed_before=failed_before, pending=pending, interrupted=True)
+    yield
+    await _take_in(context)
 
 
 async def _take_in(context: RunContext) -> None:

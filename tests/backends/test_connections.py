@@ -93,9 +93,9 @@ def test_no_header_begins_another(value: str) -> None:
             serving(GOOD) as (server, url),
             open_connection_pool(requests_per_second_max=None, deadlines=Deadlines()) as pool,
         ):
-            with pytest.raises(ValueError, match="line end"):
+            with pytest.raises(ValueError, match="line break"):
                 await pool.exchange(pool.prepare("GET", url, {"X-Odd": value}))
-            with pytest.raises(ValueError, match="line end"):
+            with pytest.raises(ValueError, match="line break"):
                 await pool.exchange(pool.prepare("GET", url, {}), header=("X-Odd", value))
         assert not any(server.connections)
 

@@ -105,7 +105,7 @@ def test_what_a_verdict_rests_on_stays_as_it_was(played: Path) -> None:
     sweep.write_text(text + "[audit]\nmargin = 50.0\n")
     refused(sweep, "audit.margin: was 3.0 when this store was made and is 50.0 now")
     sweep.write_text(text.replace("skill = 0.8, latency", "skill = 0.3, latency"))
-    refused(sweep, "models.bots.methods.good.bots: was", "give the method a new name")
+    refused(sweep, "models.bots.methods.good.bots.skill: was 0.8 when", "give the method a new name")
     sweep.write_text(text.replace("concurrency = 4", "concurrency = 8"))
     assert lightbulb("run", sweep).returncode == 0
     sweep.write_text(text)

@@ -79,7 +79,7 @@ def test_its_decisions_hold_after_the_import(store: Path) -> None:
     assert ended.returncode == 2
     assert "audit.margin: was 3.0 when this store was made and is 50.0 now" in ended.stderr
     sweep.write_text(sweep.read_text().replace("skill = 0.8", "skill = 0.9").replace("= 50.0", "= 3.0"))
-    assert "models.bots.methods.good.bots: was" in lightbulb("run", sweep).stderr
+    assert "models.bots.methods.good.bots.skill: was 0.8 when" in lightbulb("run", sweep).stderr
 
 
 def test_it_is_merged_with_its_continued_copy(store: Path) -> None:
