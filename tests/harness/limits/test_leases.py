@@ -365,3 +365,62 @@ def test_a_free_place_is_handed_on_without_a_message() -> None:
         return waited_s
 
     assert run(scenario) <= 0.1
+
+
+def test_a_worker_keeps_its_places_until_another_one_waits() -> None:
+    """One worker holds all ten places and has turns that wait: it hands its places on. When the other worker
+    waits, it gives them back."""
+
+    async def scenario() -> tuple[bool, bool]:
+        shared = Shared(GateLimits(concurrency=10, at_once=10))
+        one, other = shared.worker("one"), shared.worker("other")
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(one.carry)
+            tasks.start_soon(other.carry)
+            for _ in range(15):
+                tasks.start_soon(one.gate.enter, 1.0, ONE)
+            await anyio.sleep(1.0)
+            alone = one.gate._free
+            tasks.start_soon(other.gate.enter, 1.0, ONE)
+            await anyio.sleep(1.0)
+            tasks.start_soon(one.gate.enter, 1.0, ONE)  # its message brings the answer
+            await anyio.sleep(1.0)
+            beside = one.gate._free
+            tasks.cancel_scope.cancel()
+        return alone, beside
+
+    assert run(scenario) == (True, False)
+
+
+def test_a_worker_says_once_how_many_calls_pause() -> None:
+    """Nothing new is no message; a call that pauses before another try is one."""
+
+    async def scenario() -> None:
+        gate = LeasedGate("g", clock=LoopClock(), on_news=lambda urgent: None)
+        assert gate.request() is None
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(gate.rest, 5.0)
+            await anyio.sleep(0.1)
+            request = gate.request()
+            assert request is not None
+            assert request.resting == 1
+            assert gate.request() is None
+            tasks.cancel_scope.cancel()
+
+    run(scenario)
+
+
+def test_a_gate_is_metered_while_it_pauses() -> None:
+    """Also for half a second: calls then wait for more than a place."""
+
+    async def scenario() -> list[bool]:
+        gate = Gate("g", GateLimits(concurrency=8), clock=LoopClock(), on_event=lambda kind, detail: None)
+        metered = [gate.is_metered]
+        gate._congestion.window.served_with = 1.0
+        refused = CallResult(kind="limited", retry_after_s=0.5, cause="HTTP 429")
+        gate.leave(await gate.enter(1.0, ONE), refused)
+        metered.append(gate.is_metered)
+        await anyio.sleep(0.6)
+        return [*metered, gate.is_metered]
+
+    assert run(scenario) == [False, True, False]
