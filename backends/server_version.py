@@ -1,6 +1,6 @@
-"""Reads the version that a self-hosted server reports on a page that its kind has. Pure.
+"""Reads the version that a self-hosted server reports at an address of its own. Pure.
 
-No page is part of a dialect, so a server may have none of them."""
+These addresses are no part of the dialects: a server may answer at none of them."""
 
 from __future__ import annotations
 

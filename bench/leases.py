@@ -1,9 +1,9 @@
 """Measures what a turn costs when workers play, beside the same sweep in one process.
 
 A separate process answers on loopback as fast as a small program can. `lightbulb run` plays episodes of
-taboo and wordle through one access method, in one process and with workers, while this program reads the
-CPU time of the run's processes and the number of calls once a second: from two seconds after the first call
-on, for so many seconds. Everything counts: sockets, gates, messages, rows, and Ray's own processes. Needs
+taboo and wordle through one access method, in one process and with workers. Meanwhile this program reads,
+once a second, the CPU time of the run's processes and the number of calls. It begins two seconds after the
+first call, and ends after --seconds. Everything counts: sockets, gates, messages, rows, and Ray's own processes. Needs
 the extra `ray`.
 
 python -m bench.leases [--seconds 15] [--in-flight 256] [--delay 0.05] [--workers 1 2]"""
@@ -99,7 +99,8 @@ def cpu_of(run: int) -> tuple[float, float, float]:
 
 
 def samples(sweep: Path, store: Path, workers: int, seconds: float) -> list[Sample]:
-    """Plays the sweep for some seconds; returns a sample a second from the settled state on."""
+    """Plays the sweep, and returns the samples of so many seconds, which begin two seconds after the first
+    call."""
     command = [sys.executable, "-m", "harness", "run", str(sweep), "--store", str(store), "--json"]
     run = subprocess.Popen(
         command + (["--workers", str(workers)] if workers else []),

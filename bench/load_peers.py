@@ -71,7 +71,7 @@ MEASURES = (
 )  # fmt: skip
 TOLERANCE = 0.05
 LATENCY = ("latency.first_s=0.05", "latency.spread=0.5", "latency.tokens_per_s=100")
-FEW = 100  # requests of the runs from which the CPU time of the rest is told apart
+FEW = 100  # requests of a short run; its CPU time is subtracted from that of the long one, to leave out the start
 
 
 def say(line: str) -> None:
@@ -160,7 +160,7 @@ def our_run(job: Job, prompts: Path, output_tokens: int) -> Callable[[int], Any]
         plan = LoadTestPlan(
             methods=(),
             levels=(("closed", job.in_flight),),
-            # the others count all requests over the whole time
+            # the other generators leave out no request and no part of the time
             profile=LoadProfile(requests=requests, warm_up_s=0.0, cool_down_s=0.0),
             objective=Objective(),
             traffic=TrafficSettings(

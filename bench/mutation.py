@@ -288,8 +288,8 @@ def tests_for(files: Iterable[str], mutant: Mutant) -> list[list[str]]:
 
 @cache
 def _imported_by(file: str) -> frozenset[str]:
-    """Returns the names of the modules that a file imports. Names that it imports from a module are among
-    them, because each may be a module."""
+    """Returns the names of the modules that a file imports. `from a import b` counts as `a` and as `a.b`,
+    because b may be a module."""
     names: set[str] = set()
     for node in ast.walk(ast.parse((ROOT / file).read_text("utf-8"))):
         if isinstance(node, ast.Import):

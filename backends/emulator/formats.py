@@ -348,8 +348,8 @@ def server_sent_event(value: object) -> bytes:
 
 
 def in_pieces(opening: bytes, deltas: Sequence[bytes], end: bytes) -> list[bytes]:
-    """Returns the events of a stream as they are sent: one piece for each token. Events without a token leave
-    with the first or the last one, as real servers send them."""
+    """Returns the pieces of a stream that are sent one after another: one piece for each token. An event
+    without a token is part of the first or of the last piece, as at real servers."""
     if not deltas:
         return [opening + end]
     parts = list(deltas)

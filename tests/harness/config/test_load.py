@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from games import GAMES as KNOWN
-from harness.config.load import load_sweep, parse_sweep
+from harness.config.load import load_sweep, parse_sweep, read_sweep
 from harness.config.sweep import SweepSpec
 from harness.core.errors import SpecError
 from harness.core.vocabulary import split_method_key
@@ -88,6 +88,14 @@ margin = -1
     assert words[6].startswith("a method's name must be printable")
     assert words[7] == "is required and missing"
     assert words[8].startswith("'org/m.1/e' is not an access method")
+
+
+def test_a_table_with_a_text_that_json_cannot_hold_is_one_problem() -> None:
+    """A sweep from Python may hold half of a surrogate pair: no key is named, and nothing else is checked."""
+    raw = {"name": "s", "games": {"taboo": {}}, "models": {"m": "\ud800"}}
+    with pytest.raises(SpecError) as refused:
+        read_sweep(raw, source="table", known_games=["taboo"])
+    assert len(str(refused.value).splitlines()) == 1
 
 
 def test_a_sweep_without_its_tables_says_so_once() -> None:
