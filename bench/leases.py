@@ -3,8 +3,8 @@
 A separate process answers on loopback as fast as a small program can. `lightbulb run` plays episodes of
 taboo and wordle through one access method, in one process and with workers. Meanwhile this program reads,
 once a second, the CPU time of the run's processes and the number of calls. It begins two seconds after the
-first call, and ends after --seconds. Everything counts: sockets, gates, messages, rows, and Ray's own processes. Needs
-the extra `ray`.
+first call, and ends after --seconds. Everything counts: sockets, gates, messages, rows, and Ray's own
+processes. Needs the extra `ray`.
 
 python -m bench.leases [--seconds 15] [--in-flight 256] [--delay 0.05] [--workers 1 2]"""
 

@@ -4,7 +4,7 @@ engine, its kind, how a server is started. Pure."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -128,6 +128,7 @@ class EngineKind(EnvironmentKind):
                       memory of a server: server_gb plus weights_factor for each gigabyte of its weights
     grace_s           seconds between SIGTERM to a server and SIGKILL
     command, environ  how a server is started
+    environ_defaults  environment variables of a server, unless this program's environment has them
     served_name       the model name that requests must carry
     proofs            what a server must state before it is used
     formats           formats of weights that it serves, the preferred one first
@@ -142,6 +143,7 @@ class EngineKind(EnvironmentKind):
     grace_s: float
     command: Callable[[Launch], tuple[str, ...]]
     environ: Callable[[Launch], dict[str, str]]
+    environ_defaults: Mapping[str, str] = field(default_factory=dict)
     served_name: Callable[[Launch], str] = lambda launch: launch.spec.served_name
     proofs: tuple[Proof, ...]
     formats: tuple[Literal["folder", "gguf"], ...] = ("folder",)

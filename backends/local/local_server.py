@@ -93,14 +93,15 @@ async def serve(
         seqs_max=kind.seqs_max,
         port=port or free_port(),
     )
-    command, environ = kind.command(launch), kind.environ(launch)
+    inherited = engine_environ(os.environ, named=spec.env, withheld=spec.withheld)
+    defaults = {name: inherited.get(name, value) for name, value in kind.environ_defaults.items()}
+    command, environ = kind.command(launch), defaults | kind.environ(launch)
     facts = engine_facts(engine, launch, weights, command, environ)
     facts |= {"log": str(log)}
     if weights.revision is None:
         facts["weights_sha256"] = await run_sync(weights_hash, weights.path)
     name = f"{spec.served_name} ({kind.name}, {spec.dtype})"
     notify(f"{name}: starting {kind.name} {engine.version} on port {launch.port}; its log is {log}")
-    inherited = engine_environ(os.environ, named=spec.env, withheld=spec.withheld)
     async with run_reaped(command, inherited | environ, kind.grace_s, log) as process:
         begun = anyio.current_time()
         await wait_until_ready(name, launch.port, process, log, ready_s, notify)

@@ -2,5 +2,5 @@
 
 messages     what the coordinator and a worker tell each other
 worker       a process that plays: calls through leased gates, rows into a store of its own
-crew         the coordinator's side: deals episodes to workers, replaces those that end
+worker_pool  the coordinator's side: gives episodes to workers, replaces those that end
 ray_workers  starts workers with Ray, and carries their messages; the only file that imports it"""

@@ -52,7 +52,7 @@ class WorkerSetup:
     token: str
 
 
-class Deal(NamedTuple):
+class Assignment(NamedTuple):
     """An episode to play.
 
     number  names it in reports
@@ -63,21 +63,21 @@ class Deal(NamedTuple):
     beginning: Beginning
 
 
-def deal(number: int, plan: EpisodePlan, beginning: Beginning) -> Deal:
-    """Returns the deal of a plan: instances of some games have 50 KiB of fields."""
-    return Deal(number, replace(plan, instance=replace(plan.instance, fields={})), beginning)
+def assignment(number: int, plan: EpisodePlan, beginning: Beginning) -> Assignment:
+    """Returns the assignment of a plan: instances of some games have 50 KiB of fields."""
+    return Assignment(number, replace(plan, instance=replace(plan.instance, fields={})), beginning)
 
 
 class ToWorker(NamedTuple):
     """A message to a worker.
 
     leases     gate -> what the coordinator says of it, where there is something new
-    deals      episodes to begin
+    assignments      episodes to begin
     exhausted  method -> why it may make no more calls; new ones
     end        cancel what is open, close the store, and end"""
 
     leases: Mapping[str, LeaseAnswer]
-    deals: tuple[Deal, ...] = ()
+    assignments: tuple[Assignment, ...] = ()
     exhausted: Mapping[str, str] = {}
     end: bool = False
 

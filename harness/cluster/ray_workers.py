@@ -19,9 +19,9 @@ from typing import Any
 import anyio
 import anyio.to_thread
 
-from harness.cluster.crew import Carrier, Start
 from harness.cluster.messages import Report, ToWorker, WorkerSetup
 from harness.cluster.worker import Worker
+from harness.cluster.worker_pool import StartWorker, WorkerHandle
 from harness.core.clock import RealClock
 from harness.core.errors import SpecError, WorkerDied
 from harness.core.event_loop import rare_collections
@@ -39,7 +39,7 @@ def refuse_without_ray() -> None:
 
 
 @asynccontextmanager
-async def ray_workers(address: str | None, *, size: int | None) -> AsyncIterator[tuple[int, Start]]:
+async def ray_workers(address: str | None, *, size: int | None) -> AsyncIterator[tuple[int, StartWorker]]:
     """Gives the number of workers, and a function that starts one, for as long as the block lasts.
 
     address  of a cluster that runs; None: this machine
@@ -57,10 +57,10 @@ async def ray_workers(address: str | None, *, size: int | None) -> AsyncIterator
             max_concurrency=CALLS_AT_ONCE, num_cpus=1, scheduling_strategy="SPREAD"
         )
 
-        async def hire(setup: WorkerSetup) -> Carrier:
-            return _RayCarrier(ray, actor.remote(), setup)
+        async def start_worker(setup: WorkerSetup) -> WorkerHandle:
+            return _RayWorker(ray, actor.remote(), setup)
 
-        yield size or cores, hire
+        yield size or cores, start_worker
     finally:
         with anyio.CancelScope(shield=True):
             await anyio.to_thread.run_sync(ray.shutdown)
@@ -102,8 +102,8 @@ class _Actor:
             self._worker.wake()
 
 
-class _RayCarrier:
-    """See Carrier."""
+class _RayWorker:
+    """See WorkerHandle."""
 
     def __init__(self, ray: Any, actor: Any, setup: WorkerSetup) -> None:
         self._ray = ray

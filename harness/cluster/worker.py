@@ -21,7 +21,7 @@ from anyio.abc import TaskGroup
 from harness.access.connect import Connector, retry_policy
 from harness.access.context import RunContext
 from harness.access.game_sets import games_of, items_of, warm_up
-from harness.cluster.messages import Deal, Played, Report, ToWorker, WorkerSetup
+from harness.cluster.messages import Assignment, Played, Report, ToWorker, WorkerSetup
 from harness.core.clock import RealClock
 from harness.core.errors import GameUnavailable, HarnessError, Rejected, SpecError, first_error
 from harness.core.protocols import RecordSink
@@ -72,7 +72,7 @@ class Worker:
         self._news, self._urgent = anyio.Event(), anyio.Event()
 
     async def play(self) -> None:
-        """Plays what is dealt, until the coordinator ends it. An error becomes the last report's failure."""
+        """Plays what is assigned until the coordinator ends it. An error is the last report's failure."""
         try:
             await self._play()
         except* HarnessError as group:
@@ -112,9 +112,9 @@ class Worker:
         for name, answer in message.leases.items():
             self._gates[name].take(answer)
         self._spending.exhausted.update(message.exhausted)
-        for deal in message.deals:
-            self._unbegun.add(deal.number)
-            self._episodes.start_soon(self._play_one, deal)
+        for assignment in message.assignments:
+            self._unbegun.add(assignment.number)
+            self._episodes.start_soon(self._play_one, assignment)
         if message.end:
             self._end.set()
 
@@ -197,15 +197,15 @@ class Worker:
                 self._episodes.cancel_scope.cancel()
             background.cancel_scope.cancel()
 
-    async def _play_one(self, deal: Deal) -> None:
+    async def _play_one(self, assignment: Assignment) -> None:
         assert self._player is not None
         assert self._expected is not None
-        plan = replace(deal.plan, instance=self._instances[deal.plan.item])
-        played = await self._player.play(plan, deal.beginning, partial(self._begin, deal.number))
-        self._begin(deal.number)  # an episode may end without an ask
+        plan = replace(assignment.plan, instance=self._instances[assignment.plan.item])
+        played = await self._player.play(plan, assignment.beginning, partial(self._begin, assignment.number))
+        self._begin(assignment.number)  # an episode may end without an ask
         if isinstance(played, EpisodeRecord) and played.status == "finished":
             self._expected.learn(played.game, played.experiment, played.turns)
-        self._ended.append((deal.number, _portable(played)))
+        self._ended.append((assignment.number, _portable(played)))
         self._note(False)
 
     def _begin(self, number: int) -> None:

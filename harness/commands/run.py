@@ -22,7 +22,7 @@ from harness.core.errors import SpecError
 from harness.core.startup import INTERRUPTED
 
 if TYPE_CHECKING:
-    from harness.cluster.crew import Hiring
+    from harness.cluster.worker_pool import OpenWorkers
     from harness.config.sweep import SweepSpec
     from harness.progress.views import Emit
     from harness.running.prepare import RunOptions
@@ -150,7 +150,7 @@ def run(
         raise typer.Exit(code)
 
 
-def _workers(count: int | None, address: str | None, spec: SweepSpec, *, view: bool) -> Hiring | None:
+def _workers(count: int | None, address: str | None, spec: SweepSpec, *, view: bool) -> OpenWorkers | None:
     """Returns what starts the workers that are asked for.
 
     raises  SpecError if they cannot play this sweep, or Ray is not installed"""

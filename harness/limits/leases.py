@@ -101,16 +101,16 @@ class _Call:
     """A turn of a worker in the gate's queue; `set` is called by the gate."""
 
     turn: WaitingTurn
-    desk: _Desk
+    state: _WorkerState
     ticket: Ticket | None = None
 
     def set(self) -> None:
-        self.desk.called.append(self)
-        self.desk.on_news()
+        self.state.called.append(self)
+        self.state.on_news()
 
 
 @dataclass(slots=True)
-class _Desk:
+class _WorkerState:
     """The state of one worker at the coordinator.
 
     on_news   is called when there is something to tell the worker
@@ -135,54 +135,54 @@ class GateLeases:
     def __init__(self, gate: Gate, *, clock: Clock) -> None:
         self.gate = gate
         self._clock = clock
-        self._desks: dict[str, _Desk] = {}
+        self._states: dict[str, _WorkerState] = {}
 
     def join(self, worker: str, on_news: Callable[[], None]) -> None:
         """Begins to serve a worker. on_news: is called when `answer` has something for it."""
-        self._desks[worker] = _Desk(on_news)
+        self._states[worker] = _WorkerState(on_news)
 
     def take(self, worker: str, request: LeaseRequest, *, sent_s: float) -> None:
         """Takes a worker's message, which it sent then by its own clock."""
-        desk = self._desks[worker]
-        desk.behind_s = self._clock.now() - sent_s
+        state = self._states[worker]
+        state.behind_s = self._clock.now() - sent_s
         for ended in request.ended:
-            self._end(desk, ended)
+            self._end(state, ended)
         for number in request.left:
-            self._leave(desk, number)
-        if request.resting != desk.resting:
-            self.gate.rest_elsewhere(request.resting - desk.resting)
-            desk.resting = request.resting
+            self._leave(state, number)
+        if request.resting != state.resting:
+            self.gate.rest_elsewhere(request.resting - state.resting)
+            state.resting = request.resting
         for kind, detail in request.notes:
             self.gate.note(kind, detail)
         if request.closing is not None:
             self.gate.close(request.closing)
         for turn in request.turns:
-            self._queue(desk, turn)
+            self._queue(state, turn)
         self.tell_changes()
 
     def tell_changes(self) -> None:
         """Lets all workers know if the gate was closed, or calls may no longer hand on their places."""
-        for desk in self._desks.values():
-            if desk.told != (self._is_free(desk), self.gate.closed):
-                desk.on_news()
+        for state in self._states.values():
+            if state.told != (self._is_free(state), self.gate.closed):
+                state.on_news()
 
     def answer(self, worker: str) -> LeaseAnswer:
         """Returns the message to a worker that has sent one."""
-        desk = self._desks[worker]
+        state = self._states[worker]
         admitted, first_s = [], self._clock.now()
-        called, desk.called = desk.called, []
+        called, state.called = state.called, []
         for call in called:
             assert call.ticket is not None
-            del desk.waiting[call.turn.number]
+            del state.waiting[call.turn.number]
             if (admission := call.ticket.admission) is not None:  # else the gate is closed
-                desk.admitted[call.turn.number] = admission
+                state.admitted[call.turn.number] = admission
                 admitted.append((call.turn.number, admission.waited))
                 first_s = min(first_s, admission.sent_s)
-        desk.told = (self._is_free(desk), self.gate.closed)
+        state.told = (self._is_free(state), self.gate.closed)
         return LeaseAnswer(
             admitted=tuple(admitted),
-            since_s=first_s - desk.behind_s,
-            free=desk.told[0],
+            since_s=first_s - state.behind_s,
+            free=state.told[0],
             usual_failures=self.gate.usual_failures,
             served_ago_s=self._clock.now() - self.gate.served_sent_s,
             closed=self.gate.closed and self.gate.closed.copied(),
@@ -190,50 +190,50 @@ class GateLeases:
 
     def lose(self, worker: str) -> None:
         """Ends what a worker that died had: its turns wait no more; its admitted calls count as sent."""
-        desk = self._desks.pop(worker)
-        self.gate.rest_elsewhere(-desk.resting)
-        for call in list(desk.waiting.values()):
+        state = self._states.pop(worker)
+        self.gate.rest_elsewhere(-state.resting)
+        for call in list(state.waiting.values()):
             assert call.ticket is not None
             if call.ticket.admission is not None:  # no answer has named it
                 self.gate.give_back(call.ticket.admission)
             elif not self.gate.closed:
                 self.gate.withdraw(call.ticket)
-        for admission in desk.admitted.values():
+        for admission in state.admitted.values():
             self.gate.leave(admission, CallResult(kind="other"))
 
-    def _is_free(self, desk: _Desk) -> bool:
+    def _is_free(self, state: _WorkerState) -> bool:
         """Returns whether the worker's calls may hand on their places: only the window limits calls, and no
         other worker waits that holds less than its share of it."""
         statistics = self.gate.statistics()
         if self.gate.is_metered or statistics.in_flight > statistics.window:
             return False
-        share = statistics.window / len(self._desks)
-        others_wait = statistics.waiting > len(desk.waiting) - len(desk.called)
-        return not others_wait or len(desk.admitted) <= SHARE_SLACK * share + 1.0
+        share = statistics.window / len(self._states)
+        others_wait = statistics.waiting > len(state.waiting) - len(state.called)
+        return not others_wait or len(state.admitted) <= SHARE_SLACK * share + 1.0
 
-    def _queue(self, desk: _Desk, turn: WaitingTurn) -> None:
+    def _queue(self, state: _WorkerState, turn: WaitingTurn) -> None:
         if self.gate.closed:
             return
-        call = desk.waiting[turn.number] = _Call(turn, desk)
+        call = state.waiting[turn.number] = _Call(turn, state)
         call.ticket = self.gate.enter_later(turn.remainder, turn.cost, call)
 
-    def _end(self, desk: _Desk, ended: EndedCall) -> None:
-        admission = desk.admitted.pop(ended.number)
+    def _end(self, state: _WorkerState, ended: EndedCall) -> None:
+        admission = state.admitted.pop(ended.number)
         if ended.result is None:
             self.gate.give_back(admission)
         elif ended.kept:
-            desk.admitted[ended.number] = self.gate.hand_on(admission, ended.result)
+            state.admitted[ended.number] = self.gate.hand_on(admission, ended.result)
         else:
             self.gate.leave(admission, ended.result)
 
-    def _leave(self, desk: _Desk, number: int) -> None:
+    def _leave(self, state: _WorkerState, number: int) -> None:
         """Ends a turn that waits no more; the gate may have admitted it meanwhile."""
-        if (admission := desk.admitted.pop(number, None)) is not None:
+        if (admission := state.admitted.pop(number, None)) is not None:
             self.gate.give_back(admission)
-        elif (call := desk.waiting.pop(number, None)) is not None:
+        elif (call := state.waiting.pop(number, None)) is not None:
             assert call.ticket is not None
-            if call in desk.called:
-                desk.called.remove(call)
+            if call in state.called:
+                state.called.remove(call)
             if call.ticket.admission is not None:
                 self.gate.give_back(call.ticket.admission)
             elif not self.gate.closed:

@@ -21,7 +21,7 @@ from games.playthrough import play_by_bots
 from harness.access.connect import Connector, LiveMethods, Problem, retry_policy
 from harness.access.context import RunContext
 from harness.access.game_sets import games_of, items_of, warm_up
-from harness.cluster.crew import Crew, CrewParts
+from harness.cluster.worker_pool import PoolParts, WorkerPool
 from harness.config.episode_plans import GameSet, planned, turn_limits
 from harness.core.clock import RealClock
 from harness.core.records import Record
@@ -54,7 +54,7 @@ from harness.store.writer import StoreWriter, writing
 if TYPE_CHECKING:
     import duckdb
 
-    from harness.cluster.crew import Carrier
+    from harness.cluster.worker_pool import WorkerHandle
 
 BOT_PLAYS = 12  # of each game, to expect the lengths of its episodes; the first real plays correct it
 BOT_SKILL = 0.7  # as in planning/workload.py
@@ -104,7 +104,7 @@ async def execute(
                 ):
                     end = await _play_lanes(run, player, readers, interrupts)
                 end = _with_other_sessions(end, plan)
-                if isinstance(player, Crew):
+                if isinstance(player, WorkerPool):
                     end = replace(end, again=player.deaths > 0)
         listening.cancel_scope.cancel()
     return end or RunEnd(finished=0, failed=0, pending=plan.left, interrupted=True)
@@ -197,7 +197,7 @@ async def _players(run: _LiveRun, games: Mapping[str, Playable]) -> AsyncIterato
     if run.plan.request.options.workers is None:
         yield _player(run, games)
     else:
-        async with workers_of(run.plan, run.context, run.live, run.rows, run.crew_parts) as workers:
+        async with workers_of(run.plan, run.context, run.live, run.rows, run.pool_parts) as workers:
             yield workers
 
 
@@ -217,12 +217,12 @@ class _LiveRun:
     expected: ExpectedTurns
     clock: RealClock
 
-    def crew_parts(self, size: int, hire: Callable[[str], Awaitable[Carrier]]) -> CrewParts:
+    def pool_parts(self, size: int, start_worker: Callable[[str], Awaitable[WorkerHandle]]) -> PoolParts:
         """Returns what so many workers need of it."""
         stopping = self.plan.early_stopping
-        return CrewParts(
+        return PoolParts(
             size=size,
-            hire=hire,
+            start_worker=start_worker,
             gates=self.gates,
             meters=self.meters,
             turns=self.turns,

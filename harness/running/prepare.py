@@ -23,7 +23,7 @@ from harness.store.resuming import latest_spec
 
 if TYPE_CHECKING:
     from harness.access.context import RunContext
-    from harness.cluster.crew import Hiring
+    from harness.cluster.worker_pool import OpenWorkers
     from harness.running.early_stopping import EarlyStopping
 
 
@@ -44,7 +44,7 @@ class RunOptions:
     all_or_nothing: bool = False
     engines_max: int | None = None
     first_turn: Callable[[tuple[LanePlan, ...]], tuple[LanePlan, ...]] | None = None
-    workers: Hiring | None = None
+    workers: OpenWorkers | None = None
     begin_for_s: float | None = None
 
 

@@ -42,7 +42,7 @@ async def run_sweep(spec: SweepSpec, context: RunContext, options: RunOptions = 
 
     raises  SpecError: before anything is played, if no method can be reached; StoreError"""
     clock = RealClock()
-    async with _workers_taken_in(context):
+    async with _worker_stores_merged(context):
         request = RunRequest(
             spec=spec,
             context=context,
@@ -57,7 +57,7 @@ async def run_sweep(spec: SweepSpec, context: RunContext, options: RunOptions = 
             played: set[str] = set()  # in this session, in earlier turns
             session = failed_before = 0
             while True:
-                await _take_in(context)
+                await _merge_worker_stores(context)
                 with open_to_write(context.store, notify=context.notify) as connection:
                     with _imports_beside():
                         plan = prepare(
@@ -86,19 +86,19 @@ async def run_sweep(spec: SweepSpec, context: RunContext, options: RunOptions = 
 
 
 @asynccontextmanager
-async def _workers_taken_in(context: RunContext) -> AsyncIterator[None]:
+async def _worker_stores_merged(context: RunContext) -> AsyncIterator[None]:
     """Takes in what workers of an earlier run have stored; after the block, what those of this run have."""
-    await _take_in(context)
+    await _merge_worker_stores(context)
     yield
-    await _take_in(context)
+    await _merge_worker_stores(context)
 
 
-async def _take_in(context: RunContext) -> None:
+async def _merge_worker_stores(context: RunContext) -> None:
     """Takes in what workers of this run, or of one that was killed, have stored."""
     if context.store.with_name(f"{context.store.name}.workers").exists():
-        from harness.running.workers import take_in  # slow to load, and rarely needed
+        from harness.running.workers import merge_worker_stores  # slow to load, and rarely needed
 
-        await take_in(context.store, context.notify)
+        await merge_worker_stores(context.store, context.notify)
 
 
 @contextmanager

@@ -18,9 +18,9 @@ import anyio
 import anyio.to_thread
 
 from harness.access.connect import LiveMethods
-from harness.cluster.crew import Carrier, Crew, CrewParts, crew
 from harness.cluster.messages import RouteSetup, WorkerSetup
 from harness.cluster.worker import TOKEN
+from harness.cluster.worker_pool import PoolParts, WorkerHandle, WorkerPool, worker_pool
 from harness.core.errors import SpecError, StoreInUse
 from harness.core.records import Record
 from harness.running.merge_stores import merge_stores
@@ -61,26 +61,26 @@ async def workers_of(
     context: RunContext,
     live: LiveMethods,
     rows: Sequence[Record],
-    parts: Callable[[int, Callable[[str], Awaitable[Carrier]]], CrewParts],
-) -> AsyncIterator[Crew]:
-    """Gives a crew of workers that play this plan.
+    parts: Callable[[int, Callable[[str], Awaitable[WorkerHandle]]], PoolParts],
+) -> AsyncIterator[WorkerPool]:
+    """Gives a pool of workers that play this plan.
 
     rows   the run's opening rows
-    parts  (number of workers, how to hire one) -> what the crew works with"""
-    hiring = plan.request.options.workers
-    assert hiring is not None
+    parts  (number of workers, how one is started) -> what the pool works with"""
+    open_workers = plan.request.options.workers
+    assert open_workers is not None
     folder = workers_folder(context.store)
     folder.mkdir(exist_ok=True)
     token = token_hex(16)
     (folder / TOKEN).write_text(token, "utf-8")
-    async with hiring() as (size, start):
+    async with open_workers() as (size, start):
         context.notify(f"starting {size} workers")
         setup = _setup(plan, context, live, rows, size=size, token=token)
 
-        async def hire(name: str) -> Carrier:
+        async def start_worker(name: str) -> WorkerHandle:
             return await start(replace(setup, store=folder / f"{plan.run_id}-{name}.duckdb"))
 
-        async with crew(parts(size, hire)) as made:
+        async with worker_pool(parts(size, start_worker)) as made:
             yield made
 
 
@@ -114,7 +114,7 @@ def _setup(
     )
 
 
-async def take_in(store: Path, notify: Callable[[str], None]) -> None:
+async def merge_worker_stores(store: Path, notify: Callable[[str], None]) -> None:
     """Merges the stores of workers into the run's store, and deletes them.
 
     raises  SpecError if the run's store is gone; StoreInUse if a worker still writes; StoreError"""

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from textwrap import dedent
 
@@ -15,7 +16,7 @@ import anyio
 import pytest
 
 from backends.local.engine import Engine, EngineKind, EngineSpec, Launch
-from backends.local.engine_kinds import VLLM
+from backends.local.engine_kinds import LLAMACPP, VLLM
 from backends.local.local_server import serve
 from harness.core.errors import EngineError
 
@@ -126,6 +127,10 @@ def living(pid: int) -> bool:
         return False
 
 
+def environ_of(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/environ").read_text(encoding="utf-8").split("\0")
+
+
 def pids_of(tmp_path: Path) -> list[int]:
     return [int(word) for word in (tmp_path / "pids").read_text(encoding="utf-8").split()]
 
@@ -180,6 +185,26 @@ def test_a_server_that_is_ready(tmp_path: Path) -> None:
     anyio.run(main)
     assert said[-1].startswith("tiny (stand-in, float32): ready after")
     assert "line 39" in (tmp_path / "logs" / "log").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("own", "given"), [(None, "PASSIVE"), ("active", "active")])
+def test_a_default_variable_gives_way_to_that_of_the_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: str | None, given: str
+) -> None:
+    if own is None:
+        monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    else:
+        monkeypatch.setenv("OMP_WAIT_POLICY", own)
+    engine = replace(ENGINE, kind=replace(KIND, environ_defaults=LLAMACPP.environ_defaults))
+
+    async def main() -> None:
+        async with serve(
+            spec_in(tmp_path, "good"), engine, log=tmp_path / "log", notify=lambda line: None
+        ) as server:
+            assert server.facts["environment"] == f"OMP_WAIT_POLICY={given} STAND_IN=1"
+            assert all(f"OMP_WAIT_POLICY={given}" in environ_of(pid) for pid in pids_of(tmp_path))
+
+    anyio.run(main)
 
 
 def test_a_server_that_dies_at_start(tmp_path: Path) -> None:

@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 
 import anyio
 
-from harness.cluster.crew import Carrier, Start
 from harness.cluster.messages import Report, ToWorker, WorkerSetup
 from harness.cluster.worker import Worker
+from harness.cluster.worker_pool import StartWorker, WorkerHandle
 from harness.core.clock import RealClock
 from harness.core.errors import WorkerDied
 
 
-class LocalCarrier:
+class LocalWorker:
     """A worker on the test's event loop.
 
     dies_after   it ends when it would report more ended episodes; None: never"""
@@ -52,9 +52,9 @@ class LocalCarrier:
 
 @dataclass
 class LocalWorkers:
-    """Starts workers; `hiring` is what a run takes.
+    """Starts workers; `open_workers` is what a run takes.
 
-    dies_after   (number of a worker, from 1, over all runs) -> see LocalCarrier
+    dies_after   (number of a worker, from 1, over all runs) -> see LocalWorker
     before       is called before a worker starts"""
 
     size: int
@@ -63,10 +63,10 @@ class LocalWorkers:
     setups: list[WorkerSetup] = field(default_factory=list)
 
     @asynccontextmanager
-    async def hiring(self) -> AsyncIterator[tuple[int, Start]]:
-        async def start(setup: WorkerSetup) -> Carrier:
+    async def open_workers(self) -> AsyncIterator[tuple[int, StartWorker]]:
+        async def start(setup: WorkerSetup) -> WorkerHandle:
             self.setups.append(setup)
             self.before(setup)
-            return LocalCarrier(setup, dies_after=self.dies_after(len(self.setups)))
+            return LocalWorker(setup, dies_after=self.dies_after(len(self.setups)))
 
         yield self.size, start

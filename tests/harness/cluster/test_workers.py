@@ -41,7 +41,7 @@ def sweep(folder: Path, more: str = "", *, latency_s: float = 0.001) -> Path:
 def played(path: Path, store: Path, workers: LocalWorkers | None, lines: list[str] | None = None) -> RunEnd:
     said = lines if lines is not None else []
     context = RunContext(source=path, store=store, environ={}, notify=said.append)
-    options = RunOptions(workers=workers.hiring if workers else None)
+    options = RunOptions(workers=workers.open_workers if workers else None)
     return run_async(lambda: run_sweep(load(path), context, options))
 
 
@@ -91,7 +91,7 @@ def test_episodes_of_a_worker_that_ends_are_played_by_others(tmp_path: Path) -> 
     assert rows(tmp_path / "workers.duckdb") == rows(tmp_path / "alone.duckdb")
 
 
-def test_a_crew_that_always_ends_is_given_up(tmp_path: Path) -> None:
+def test_a_pool_whose_workers_always_end_is_given_up(tmp_path: Path) -> None:
     """Workers that end before an episode of theirs did are replaced a few times only; what is left stays
     pending."""
     path, lines = sweep(tmp_path), list[str]()

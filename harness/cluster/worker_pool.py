@@ -1,6 +1,6 @@
 """The coordinator's side of a run whose episodes are played by workers.
 
-Stands where a run in one process has its player: deals each episode that the scheduler begins to the worker
+Stands where a run in one process has its player: gives each episode that the scheduler begins to the worker
 with the fewest, and returns how it ended. Shares the run's gates among the workers by leases, and adds up
 what they count. Knows workers by what carries their messages; nothing of Ray. Keeps: an episode that was
 open when its worker ended is put off, not lost; its rows are in the worker's store. Another worker takes
@@ -18,7 +18,7 @@ from typing import Protocol
 import anyio
 from anyio.abc import TaskStatus
 
-from harness.cluster.messages import Deal, Played, Report, ToWorker, WorkerSetup, deal
+from harness.cluster.messages import Assignment, Played, Report, ToWorker, WorkerSetup, assignment
 from harness.core.errors import NotServed, WorkerDied, WorkerFailed, first_error
 from harness.core.protocols import Clock, RecordSink
 from harness.core.records import EpisodeRecord, Record
@@ -36,7 +36,7 @@ SILENT_S = 120.0  # a worker reports every second; its start takes half a minute
 DEATHS_MAX = 3  # of workers in one place, in a row, before an episode of theirs ended
 
 
-class Carrier(Protocol):
+class WorkerHandle(Protocol):
     """A worker, as far as messages go. Each call raises WorkerDied once its process has ended."""
 
     async def play(self) -> None:
@@ -56,10 +56,10 @@ class Carrier(Protocol):
         ...
 
 
-Start = Callable[[WorkerSetup], Awaitable[Carrier]]
+StartWorker = Callable[[WorkerSetup], Awaitable[WorkerHandle]]
 """Starts a worker."""
 
-Hiring = Callable[[], AbstractAsyncContextManager[tuple[int, Start]]]
+OpenWorkers = Callable[[], AbstractAsyncContextManager[tuple[int, StartWorker]]]
 """Gives the number of workers, and what starts one, for as long as a block lasts."""
 
 
@@ -90,9 +90,9 @@ class _Link:
     any_ended  an episode of it ended"""
 
     name: str
-    carrier: Carrier
+    handle: WorkerHandle
     plays: dict[int, _Play] = field(default_factory=dict)
-    deals: list[Deal] = field(default_factory=list)
+    assignments: list[Assignment] = field(default_factory=list)
     due: set[str] = field(default_factory=set)
     told: set[str] = field(default_factory=set)
     news: anyio.Event = field(default_factory=anyio.Event)
@@ -104,16 +104,16 @@ class _Link:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CrewParts:
-    """The parts of a run that a crew works with.
+class PoolParts:
+    """The parts of a run that a pool works with.
 
     size     number of workers
-    hire     (name) -> a new worker of that name; it raises WorkerFailed
+    start_worker     (name) -> a new worker of that name; it raises WorkerFailed
     gates    method -> its gate
     observe  is called with the row of each episode that ended"""
 
     size: int
-    hire: Callable[[str], Awaitable[Carrier]]
+    start_worker: Callable[[str], Awaitable[WorkerHandle]]
     gates: Mapping[str, Gate]
     meters: Meters
     turns: EpisodeTurns
@@ -125,25 +125,25 @@ class CrewParts:
 
 
 @asynccontextmanager
-async def crew(parts: CrewParts) -> AsyncIterator[Crew]:
-    """Gives a crew whose workers all play; ends them when the block is left."""
-    made = Crew(parts)
+async def worker_pool(parts: PoolParts) -> AsyncIterator[WorkerPool]:
+    """Gives a pool whose workers all play; ends them when the block is left."""
+    made = WorkerPool(parts)
     async with anyio.create_task_group() as serving:
-        async with anyio.create_task_group() as hiring:
+        async with anyio.create_task_group() as starting:
             for _ in range(parts.size):
-                hiring.start_soon(serving.start, made.serve)
+                starting.start_soon(serving.start, made.serve)
         try:
             yield made
         finally:
             made.end()
 
 
-class Crew:
+class WorkerPool:
     """See the module's header; for the scheduler it is what plays episodes.
 
     deaths   workers that ended before the run did"""
 
-    def __init__(self, parts: CrewParts) -> None:
+    def __init__(self, parts: PoolParts) -> None:
         self.deaths = 0
         self._parts = parts
         self._leases = {
@@ -153,7 +153,7 @@ class Crew:
         self._links: list[_Link] = []
         self._places = parts.size
         self._changed = anyio.Event()  # a worker came, or no other will
-        self._hired = self._numbers = 0
+        self._started = self._numbers = 0
         self._answered: set[str] = set()
         self._ending = False
 
@@ -194,7 +194,7 @@ class Crew:
         self._numbers += 1
         play = link.plays[self._numbers] = _Play(self._parts.gates[plan.seating[0]])
         play.gate.rest_elsewhere(1)
-        link.deals.append(deal(self._numbers, plan, beginning))
+        link.assignments.append(assignment(self._numbers, plan, beginning))
         link.news.set()
         on_ask()
         await play.ended.wait()
@@ -212,12 +212,12 @@ class Crew:
             link.news.set()
 
     async def serve(self, *, task_status: TaskStatus[None]) -> None:
-        """Keeps one worker at work, until the crew ends.
+        """Keeps one worker at work, until the pool ends.
 
         raises  WorkerFailed if a worker cannot go on, and another could not either"""
         deaths = 0
         while deaths < DEATHS_MAX and not self._ending:
-            link = await self._hire()
+            link = await self._start_worker()
             if not deaths:
                 task_status.started()
             try:
@@ -227,15 +227,15 @@ class Crew:
                 deaths = 1 if link.any_ended else deaths + 1
                 self._parts.notify(f"worker {link.name} ended: {first_error(group)}")
             finally:
-                link.carrier.stop()
+                link.handle.stop()
                 self._leave(link)
         self._places -= 1
         self._signal_change()
 
-    async def _hire(self) -> _Link:
-        self._hired += 1
-        name = str(self._hired)
-        link = _Link(name, await self._parts.hire(name))
+    async def _start_worker(self) -> _Link:
+        self._started += 1
+        name = str(self._started)
+        link = _Link(name, await self._parts.start_worker(name))
         for gate, leases in self._leases.items():
             leases.join(name, partial(link.note, gate))
         self._links.append(link)
@@ -259,7 +259,7 @@ class Crew:
 
     async def _serve(self, link: _Link) -> None:
         async with anyio.create_task_group() as playing:
-            playing.start_soon(link.carrier.play)
+            playing.start_soon(link.handle.play)
             is_over = False
             while not is_over:
                 report = await self._exchange(link)
@@ -274,7 +274,7 @@ class Crew:
         async with anyio.create_task_group() as waking:
             waking.start_soon(self._wake, link)
             with anyio.move_on_after(SILENT_S) as silence:
-                report = await link.carrier.exchange(message)
+                report = await link.handle.exchange(message)
             waking.cancel_scope.cancel()
         if silence.cancelled_caught:
             raise WorkerDied(f"it did not answer for {SILENT_S:.0f} s, and is stopped")
@@ -284,18 +284,18 @@ class Crew:
         """Wakes a worker that waits for something to happen, once there is something to tell it."""
         await link.news.wait()
         await self._parts.clock.sleep(WAKES_AFTER_S)
-        link.carrier.wake()
+        link.handle.wake()
 
     def _message(self, link: _Link) -> ToWorker:
         exhausted = self._parts.budget.exhausted
         message = ToWorker(
             leases={gate: self._leases[gate].answer(link.name) for gate in link.due},
-            deals=tuple(link.deals),
+            assignments=tuple(link.assignments),
             exhausted={method: why for method, why in exhausted.items() if method not in link.told},
             end=self._ending,
         )
         link.due.clear()
-        link.deals.clear()
+        link.assignments.clear()
         link.told.update(exhausted)
         return message
 
