@@ -26,9 +26,7 @@ from harness.core.clock import RealClock
 from harness.core.errors import GameUnavailable, HarnessError, Rejected, SpecError, first_error
 from harness.core.protocols import RecordSink
 from harness.core.records import CallRecord, EpisodeRecord, Record, TurnRecord
-from harness.foreign_games.catalog import ForeignGame
-from harness.foreign_games.episodes import game_hosts
-from harness.foreign_games.libraries import program_of
+from harness.foreign_games.episodes import playable_games
 from harness.limits.leased_gate import LeasedGate
 from harness.limits.leases import BATCH_S, LEASE_S
 from harness.progress.event_loop_delay import DelayMonitor
@@ -158,18 +156,11 @@ class Worker:
         setup = self._setup
         _prove_shared(setup)
         await anyio.to_thread.run_sync(warm_up, setup.sets)
-        games = games_of(setup.spec, setup.source)
-        programs = {
-            game.library: program_of(game.library) for game in games.values() if isinstance(game, ForeignGame)
-        }
+        opening_games = playable_games(games_of(setup.spec, setup.source))
         with open_to_write(setup.store) as connection:
-            async with writing(connection, setup.store) as writer, game_hosts(programs) as hosts:
+            async with writing(connection, setup.store) as writer, opening_games as games:
                 await writer.put(*setup.rows)
-                playable = {
-                    name: hosts.playable(game) if isinstance(game, ForeignGame) else game
-                    for name, game in games.items()
-                }
-                self._expected = ExpectedTurns(playable)
+                self._expected = ExpectedTurns(games)
                 async with AsyncExitStack() as open_things:
                     self._player = Player(
                         run_id=setup.run_id,
@@ -179,7 +170,7 @@ class Worker:
                             policy=retry_policy(setup.spec),
                             budget=self._spending,
                         ),
-                        games=playable,
+                        games=games,
                         routes=await self._routes(open_things),
                         expected_turns=self._expected,
                         seed=setup.spec.seed,

@@ -9,7 +9,7 @@ its episodes stay pending."""
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,10 +17,12 @@ import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
 from harness.core.errors import GameFailed, GameUnavailable
+from harness.core.protocols import Game
+from harness.core.steps import Playable
 from harness.core.vocabulary import KEPT, Ask, Instance, Message, Outcome, Parse, Requests, storable
 from harness.foreign_games.catalog import ForeignGame
 from harness.foreign_games.host import STEP_S, Answer, GameHost, HostDied, hosting
-from harness.foreign_games.libraries import GameProgram
+from harness.foreign_games.libraries import GameProgram, program_of
 
 DEATHS_MAX = 3  # of processes in one episode
 IDLE_DEATHS_MAX = 9  # of a game's processes without an episode's end in between: three whole episodes
@@ -95,6 +97,29 @@ async def game_hosts(
             yield GameHosts(programs, tasks, step_s)
         finally:
             tasks.cancel_scope.cancel()
+
+
+def playable_games(
+    games: Mapping[str, Game | ForeignGame],
+) -> AbstractAsyncContextManager[Mapping[str, Playable]]:
+    """Gives the games as the scheduler plays them, by name, for as long as a block lasts.
+
+    raises  SpecError before the block, if a library is not installed"""
+    programs = {
+        game.library: program_of(game.library) for game in games.values() if isinstance(game, ForeignGame)
+    }
+    return _playable_games(games, programs)
+
+
+@asynccontextmanager
+async def _playable_games(
+    games: Mapping[str, Game | ForeignGame], programs: Mapping[str, GameProgram]
+) -> AsyncIterator[Mapping[str, Playable]]:
+    async with game_hosts(programs) as hosts:
+        yield {
+            name: hosts.playable(game) if isinstance(game, ForeignGame) else game
+            for name, game in games.items()
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,9 +28,7 @@ from harness.core.records import Record
 from harness.core.seeds import stream
 from harness.core.steps import Playable
 from harness.core.vocabulary import game_library
-from harness.foreign_games.catalog import ForeignGame
-from harness.foreign_games.episodes import game_hosts
-from harness.foreign_games.libraries import program_of
+from harness.foreign_games.episodes import playable_games
 from harness.limits.gate import Gate
 from harness.limits.leases import LEASE_JITTER_S
 from harness.limits.token_bucket import JITTER_S
@@ -77,10 +75,7 @@ async def execute(
         return await _play_nothing(plan, context, connection)
     for line in _opening_lines(plan):
         context.notify(line)
-    games = games_of(plan.spec, context.source)
-    programs = {
-        game.library: program_of(game.library) for game in games.values() if isinstance(game, ForeignGame)
-    }
+    opening_games = playable_games(games_of(plan.spec, context.source))
     interrupts = Interrupts(context.notify)
     end = None
     async with anyio.create_task_group() as listening:
@@ -91,16 +86,12 @@ async def execute(
             async with (
                 writing(connection, context.store, free_memory=readers.interrupt_all) as writer,
                 readers.serving(pause=writer.paused, notify=context.notify),
-                game_hosts(programs) as hosts,
+                opening_games as games,
             ):
-                playable = {
-                    name: hosts.playable(game) if isinstance(game, ForeignGame) else game
-                    for name, game in games.items()
-                }
                 readers.offer("stop", interrupts.interrupt)
                 async with (
-                    _live_run(plan, context, playable, writer, clock=clock, begun=begun) as run,
-                    _players(run, playable) as player,
+                    _live_run(plan, context, games, writer, clock=clock, begun=begun) as run,
+                    _players(run, games) as player,
                 ):
                     end = await _play_lanes(run, player, readers, interrupts)
                 end = _with_other_sessions(end, plan)

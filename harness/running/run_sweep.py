@@ -95,10 +95,10 @@ async def _worker_stores_merged(context: RunContext) -> AsyncIterator[None]:
 
 async def _merge_worker_stores(context: RunContext) -> None:
     """Takes in what workers of this run, or of one that was killed, have stored."""
-    if context.store.with_name(f"{context.store.name}.workers").exists():
+    if context.workers_folder.exists():
         from harness.running.workers import merge_worker_stores  # slow to load, and rarely needed
 
-        await merge_worker_stores(context.store, context.notify)
+        await merge_worker_stores(context)
 
 
 @contextmanager

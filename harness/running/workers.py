@@ -35,11 +35,6 @@ ENDS_WITHIN_S = 30.0  # a worker whose coordinator was killed closes its store w
 TRIED_EVERY_S = 0.2
 
 
-def workers_folder(store: Path) -> Path:
-    """Returns the folder of the stores that workers write for this store."""
-    return store.with_name(f"{store.name}.workers")
-
-
 def refuse_on_cluster(spec: SweepSpec) -> None:
     """raises  SpecError if a method's server runs on this machine, where workers elsewhere cannot reach it"""
     local = [
@@ -69,7 +64,7 @@ async def workers_of(
     parts  (number of workers, how one is started) -> what the pool works with"""
     open_workers = plan.request.options.workers
     assert open_workers is not None
-    folder = workers_folder(context.store)
+    folder = context.workers_folder
     folder.mkdir(exist_ok=True)
     token = token_hex(16)
     (folder / TOKEN).write_text(token, "utf-8")
@@ -114,16 +109,15 @@ def _setup(
     )
 
 
-async def merge_worker_stores(store: Path, notify: Callable[[str], None]) -> None:
+async def merge_worker_stores(context: RunContext) -> None:
     """Merges the stores of workers into the run's store, and deletes them.
 
     raises  SpecError if the run's store is gone; StoreInUse if a worker still writes; StoreError"""
     with anyio.CancelScope(shield=True):
-        folder = workers_folder(store)
-        files = await anyio.to_thread.run_sync(sorted, folder.glob("*.duckdb"))
+        files = await anyio.to_thread.run_sync(sorted, context.workers_folder.glob("*.duckdb"))
         for path in files:
             await _until_closed(path)
-        await anyio.to_thread.run_sync(_merge, files, store, folder, notify)
+        await anyio.to_thread.run_sync(_merge, files, context)
 
 
 async def _until_closed(path: Path) -> None:
@@ -144,12 +138,13 @@ def _checkpoint(path: Path) -> None:
         connection.execute("CHECKPOINT")
 
 
-def _merge(files: Sequence[Path], store: Path, folder: Path, notify: Callable[[str], None]) -> None:
+def _merge(files: Sequence[Path], context: RunContext) -> None:
+    store, folder = context.store, context.workers_folder
     if files and not store.exists():
         raise SpecError(
             f"{folder}: holds episodes of a run whose store {store} is gone; delete this folder too, or bring the"
             " store back"
         )
     if files:
-        merge_stores(files, store, notify=notify)
+        merge_stores(files, store, notify=context.notify)
     rmtree(folder)

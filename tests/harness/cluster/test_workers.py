@@ -14,7 +14,6 @@ from harness.core.errors import SpecError, WorkerFailed
 from harness.core.event_loop import run_async
 from harness.running.prepare import RunOptions
 from harness.running.run_sweep import run_sweep
-from harness.running.workers import workers_folder
 from harness.scheduler.shutdown import RunEnd
 from tests.harness.cluster.local import LocalWorkers
 
@@ -75,7 +74,7 @@ def test_workers_leave_the_store_of_one_process(tmp_path: Path, size: int) -> No
     assert end.finished == 12 * 2 * 3
     assert len(workers.setups) == size
     assert rows(tmp_path / "workers.duckdb") == rows(tmp_path / "alone.duckdb")
-    assert not workers_folder(tmp_path / "workers.duckdb").exists()
+    assert not (tmp_path / "workers.duckdb.workers").exists()
 
 
 def test_episodes_of_a_worker_that_ends_are_played_by_others(tmp_path: Path) -> None:
@@ -110,7 +109,7 @@ def test_a_run_takes_in_what_workers_of_a_killed_run_stored(tmp_path: Path) -> N
     played(path, tmp_path / "alone.duckdb", None)
     played(path, store, LocalWorkers(2))
     # as a killed run leaves it: the run's rows in the store, episodes in that of a worker
-    folder = workers_folder(store)
+    folder = tmp_path / "s.duckdb.workers"
     folder.mkdir()
     shutil.copy(store, folder / "0001-1.duckdb")
     with duckdb.connect(str(store)) as connection:

@@ -6,17 +6,25 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 import anyio
 import pytest
 
-from harness.core.errors import GameFailed, GameUnavailable
+from games import GAMES
+from harness.core.errors import GameFailed, GameUnavailable, SpecError
 from harness.core.vocabulary import LIBRARY_TURNS_MAX, Ask, Instance, Outcome
 from harness.foreign_games.catalog import ForeignGame, any_reply, with_turns_max
-from harness.foreign_games.episodes import ForeignSteps, GameHosts, LiveForeignGame, game_hosts
-from harness.foreign_games.libraries import GameProgram
+from harness.foreign_games.episodes import (
+    ForeignSteps,
+    GameHosts,
+    LiveForeignGame,
+    game_hosts,
+    playable_games,
+)
+from harness.foreign_games.libraries import TEXTARENA, GameProgram
 
 T = TypeVar("T")
 TOY = {"toy": GameProgram(python=Path(sys.executable), file=Path(__file__).with_name("toy_child.py"))}
@@ -291,3 +299,19 @@ def test_a_process_gets_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
     environ = play(scenario)
     assert b"secret" not in environ
     assert b"PYTHONHASHSEED=0" in environ
+
+
+def test_a_library_that_is_missing_is_refused_before_anything_opens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Games of this package need no library; a game of another that is not installed is an error of the call,
+    not of its block."""
+    monkeypatch.setenv("LIGHTBULB_CACHE", str(tmp_path))
+
+    async def names() -> list[str]:
+        async with playable_games({"taboo": GAMES["taboo"]}) as games:
+            return list(games)
+
+    assert anyio.run(names) == ["taboo"]
+    with pytest.raises(SpecError, match="lightbulb games install textarena"):
+        playable_games({"dice": replace(dice(), library=TEXTARENA)})
