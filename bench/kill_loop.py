@@ -5,7 +5,9 @@ it was asked and what it answered, with times. `lightbulb run` plays a sweep in 
 SIGKILL ends: at a random moment of play, while it starts, or after one Ctrl-C while it waits for its calls.
 An undisturbed run of the same sweep is the standard. Rows are read by the duckdb command of Python only.
 
-    python -m bench.kill_loop [--kills 60] [--repeats 20] [--seed 0] [--slack 1]"""
+    python -m bench.kill_loop [--kills 60] [--repeats 20] [--seed 0] [--slack 1]
+
+bench.worker_kills uses these parts, too."""
 
 from __future__ import annotations
 
@@ -18,7 +20,10 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import duckdb
 
@@ -133,6 +138,52 @@ def answered_calls(store: Path) -> int:
     return int(str(rows[0][0])) if rows else 0
 
 
+class Trial(NamedTuple):
+    """A sweep of which one store is of an undisturbed run, and the other of runs that are killed.
+
+    needed   calls that the undisturbed run made"""
+
+    provider: Provider
+    sweep: Path
+    whole: Path
+    store: Path
+    needed: int
+
+    def compare(self, excused: int) -> None:
+        """Prints what is twice or different in the killed runs' store, and the calls that were made again."""
+        print("rows twice: " + ", ".join(f"{name} {read(self.store, query)[0][0]}" for name, query in TWICE))
+        asked = len(self.provider.came) - self.needed
+        print(f"asked {asked} where {self.needed} were needed; {excused} may be asked twice")
+        for name, query in (("episodes", RESULTS), ("replies", REPLIES)):
+            print(f"{name} as undisturbed: {read(self.store, query) == read(self.whole, query) != []}")
+
+
+@asynccontextmanager
+async def trial(folder: Path, repeats: int) -> AsyncIterator[Trial]:
+    """Serves the provider for as long as the block lasts, after an undisturbed run against it."""
+    provider = Provider()
+    async with await asyncio.start_server(provider.serve, "127.0.0.1", 0) as server:
+        sweep = folder / "loop.toml"
+        sweep.write_text(SWEEP.format(port=server.sockets[0].getsockname()[1], repeats=repeats))
+        whole = folder / "whole.duckdb"
+        assert await (await start(sweep, whole)).wait() == 0, whole.with_suffix(".log").read_text()
+        yield Trial(provider, sweep, whole, folder / "killed.duckdb", len(provider.came))
+
+
+def run_loop(
+    parser: argparse.ArgumentParser, loop: Callable[..., Coroutine[None, None, None]], *, repeats: int
+) -> None:
+    """Adds the options that both benches have, and runs the loop with all options in a folder of its own."""
+    parser.add_argument("--repeats", type=int, default=repeats)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--slack", dest="slack_s", type=float, default=1.0, help="seconds; a busy machine needs more"
+    )
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        asyncio.run(loop(Path(name), **vars(options)))
+
+
 async def end_by_kill(process: asyncio.subprocess.Process, provider: Provider, chance: random.Random) -> str:
     """Kills the process in one of three ways; returns which, or "ended" if it ended before."""
     way = chance.choice(("play", "play", "start", "draining"))
@@ -156,38 +207,29 @@ async def end_by_kill(process: asyncio.subprocess.Process, provider: Provider, c
 
 async def loop(folder: Path, *, kills: int, repeats: int, seed: int, slack_s: float) -> None:
     """Plays and kills; slack_s is for the way of an answer through a busy machine."""
-    chance, provider = random.Random(seed), Provider()
-    server = await asyncio.start_server(provider.serve, "127.0.0.1", 0)
-    sweep = folder / "loop.toml"
-    sweep.write_text(SWEEP.format(port=server.sockets[0].getsockname()[1], repeats=repeats))
-    whole, store = folder / "whole.duckdb", folder / "killed.duckdb"
-    assert await (await start(sweep, whole)).wait() == 0, whole.with_suffix(".log").read_text()
-    needed = len(provider.came)
-    ways: dict[str, int] = {}
-    lost = excused = logs_left = 0
-    for _ in range(kills):
-        came, answered, held = len(provider.came), len(provider.answered), answered_calls(store)
-        way = await end_by_kill(await start(sweep, store), provider, chance)
-        killed_s = time.monotonic()
-        ways[way] = ways.get(way, 0) + 1
-        logs_left += log_left(store)
-        await asyncio.sleep(LATENCY_S[1] + 0.2)  # what was in flight is over
-        durable = sum(at_s < killed_s - DURABLE_S - slack_s for at_s in provider.answered[answered:])
-        lost += max(0, durable - (answered_calls(store) - held))
-        excused += len(provider.came) - came - durable
-        if way == "ended":
-            break
-    code = await asyncio.wait_for((await start(sweep, store)).wait(), LAST_LIFE_S)
-    asked = len(provider.came) - needed
-    print(
-        f"{sum(ways.values())} kills: {ways}; write-ahead log left {logs_left} times; last exit code {code}"
-    )
-    print(f"answers older than a second lost: {lost}")
-    print("rows twice: " + ", ".join(f"{name} {read(store, query)[0][0]}" for name, query in TWICE))
-    print(f"asked {asked} where {needed} were needed; {excused} may be asked twice")
-    print(f"episodes as undisturbed: {read(store, RESULTS) == read(whole, RESULTS) != []}")
-    print(f"replies as undisturbed: {read(store, REPLIES) == read(whole, REPLIES) != []}")
-    server.close()
+    chance = random.Random(seed)
+    async with trial(folder, repeats) as made:
+        provider, sweep, store = made.provider, made.sweep, made.store
+        ways: dict[str, int] = {}
+        lost = excused = logs_left = 0
+        for _ in range(kills):
+            came, answered, held = len(provider.came), len(provider.answered), answered_calls(store)
+            way = await end_by_kill(await start(sweep, store), provider, chance)
+            killed_s = time.monotonic()
+            ways[way] = ways.get(way, 0) + 1
+            logs_left += log_left(store)
+            await asyncio.sleep(LATENCY_S[1] + 0.2)  # what was in flight is over
+            durable = sum(at_s < killed_s - DURABLE_S - slack_s for at_s in provider.answered[answered:])
+            lost += max(0, durable - (answered_calls(store) - held))
+            excused += len(provider.came) - came - durable
+            if way == "ended":
+                break
+        code = await asyncio.wait_for((await start(sweep, store)).wait(), LAST_LIFE_S)
+        print(
+            f"{sum(ways.values())} kills: {ways}; write-ahead log left {logs_left} times; last exit code {code}"
+        )
+        print(f"answers older than a second lost: {lost}")
+        made.compare(excused)
 
 
 def main() -> None:
@@ -195,20 +237,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--kills", type=int, default=60)
-    parser.add_argument("--repeats", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--slack", type=float, default=1.0, help="seconds; a busy machine needs more")
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        asyncio.run(
-            loop(
-                Path(name),
-                kills=options.kills,
-                repeats=options.repeats,
-                seed=options.seed,
-                slack_s=options.slack,
-            )
-        )
+    run_loop(parser, loop, repeats=20)
 
 
 if __name__ == "__main__":

@@ -15,11 +15,10 @@ import asyncio
 import os
 import random
 import signal
-import tempfile
 import time
 from pathlib import Path
 
-from bench.kill_loop import DURABLE_S, REPLIES, RESULTS, SWEEP, TWICE, Provider, read, start
+from bench.kill_loop import DURABLE_S, Provider, run_loop, start, trial
 from bench.leases import WORKER, descendants
 
 PAUSE_S = (2.0, 6.0)  # of play between two kills
@@ -48,41 +47,33 @@ async def loop(
     folder: Path, *, workers: int, coordinators: int, repeats: int, seed: int, slack_s: float
 ) -> None:
     """Plays and kills; slack_s is for the way of an answer through a busy machine."""
-    chance, provider = random.Random(seed), Provider()
-    server = await asyncio.start_server(provider.serve, "127.0.0.1", 0)
-    sweep = folder / "loop.toml"
-    sweep.write_text(SWEEP.format(port=server.sockets[0].getsockname()[1], repeats=repeats))
-    whole, store = folder / "whole.duckdb", folder / "killed.duckdb"
-    assert await (await start(sweep, whole)).wait() == 0, whole.with_suffix(".log").read_text()
-    needed = len(provider.came)
+    chance = random.Random(seed)
     victims = ["worker"] * workers + ["coordinator"] * coordinators
     chance.shuffle(victims)
-    process = await start(sweep, store, "--workers", "2")
-    excused, killed = 0, {"worker": 0, "coordinator": 0}
-    for victim in victims:
-        if not await until_asked(provider, process):
-            break
-        await asyncio.sleep(chance.uniform(*PAUSE_S))
-        playing = [one for one, name in descendants(process.pid).items() if name.startswith(WORKER)]
-        if process.returncode is not None or not playing:
-            break
-        excused += may_be_asked_again(provider, time.monotonic(), slack_s)
-        killed[victim] += 1
-        if victim == "worker":
-            os.kill(chance.choice(playing), signal.SIGKILL)
-        else:
-            process.kill()
-            await process.wait()
-            process = await start(sweep, store, "--workers", "2")
-    code = await process.wait()
-    print(f"killed: {killed}; last exit code {code}")
-    if code:
-        print(store.with_suffix(".log").read_text("utf-8")[-4000:])
-    print("rows twice: " + ", ".join(f"{name} {read(store, query)[0][0]}" for name, query in TWICE))
-    print(f"asked {len(provider.came) - needed} where {needed} were needed; {excused} may be asked twice")
-    print(f"episodes as undisturbed: {read(store, RESULTS) == read(whole, RESULTS) != []}")
-    print(f"replies as undisturbed: {read(store, REPLIES) == read(whole, REPLIES) != []}")
-    server.close()
+    async with trial(folder, repeats) as made:
+        provider, sweep, store = made.provider, made.sweep, made.store
+        process = await start(sweep, store, "--workers", "2")
+        excused, killed = 0, {"worker": 0, "coordinator": 0}
+        for victim in victims:
+            if not await until_asked(provider, process):
+                break
+            await asyncio.sleep(chance.uniform(*PAUSE_S))
+            playing = [one for one, name in descendants(process.pid).items() if name.startswith(WORKER)]
+            if process.returncode is not None or not playing:
+                break
+            excused += may_be_asked_again(provider, time.monotonic(), slack_s)
+            killed[victim] += 1
+            if victim == "worker":
+                os.kill(chance.choice(playing), signal.SIGKILL)
+            else:
+                process.kill()
+                await process.wait()
+                process = await start(sweep, store, "--workers", "2")
+        code = await process.wait()
+        print(f"killed: {killed}; last exit code {code}")
+        if code:
+            print(store.with_suffix(".log").read_text("utf-8")[-4000:])
+        made.compare(excused)
 
 
 def main() -> None:
@@ -91,21 +82,7 @@ def main() -> None:
     )
     parser.add_argument("--workers", type=int, default=20, help="workers that are killed")
     parser.add_argument("--coordinators", type=int, default=4, help="coordinators that are killed")
-    parser.add_argument("--repeats", type=int, default=60)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--slack", type=float, default=1.0, help="seconds; a busy machine needs more")
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        asyncio.run(
-            loop(
-                Path(name),
-                workers=options.workers,
-                coordinators=options.coordinators,
-                repeats=options.repeats,
-                seed=options.seed,
-                slack_s=options.slack,
-            )
-        )
+    run_loop(parser, loop, repeats=60)
 
 
 if __name__ == "__main__":
