@@ -17,6 +17,16 @@ from harness.progress.turns_left import EpisodeTurns, TurnsLeft
 from tests.harness.store.test_store import CALL, EPISODE, TURN
 from tests.world import Rows, run, toy_instance
 
+PACE = GatePace(
+    window=8,
+    turn_s=[1.0] * 50,
+    a_second=None,
+    quota_a_second=None,
+    pause_s=0.0,
+    ages_s=(),
+    slow_s=3.0,
+    turn_s_max=60.0,
+)
 SMALLER: Mapping[str, Mapping[str, int]] = {
     "long episodes": {"short": 80, "long": 10},
     "hung calls": {"short": 1000},
@@ -89,42 +99,22 @@ def test_a_play_that_outlives_all_others_takes_as_long_again() -> None:
 
 def test_the_end_waits_for_a_play_that_outlives_all_others() -> None:
     """Also while most turns are those of others; a play alone takes its turns one after another."""
-    pace = GatePace(
-        window=8,
-        turn_s=[1.0] * 50,
-        a_second=None,
-        quota_a_second=None,
-        pause_s=0.0,
-        ages_s=(),
-        slow_s=3.0,
-        turn_s_max=60.0,
-    )
     others = TurnsLeft(mean=400.0, variance=0.0, ending=((1.0, [1.0]),), episodes=200)
-    assert gate_time([others], pace).value_s < 60
+    assert gate_time([others], PACE).value_s < 60
     long = replace(others, outlived=left_of_one(300, None).outlived)
-    assert gate_time([long], pace).value_s == pytest.approx(300, rel=0.02)
+    assert gate_time([long], PACE).value_s == pytest.approx(300, rel=0.02)
 
 
 def test_the_time_of_a_game_counts() -> None:
     """A game that takes nine seconds between a reply and its next ask makes a turn of one second take ten,
     and while others are to begin, the open episodes are those that send calls."""
     turns = TurnsLeft(mean=10.0, variance=0.0, ending=((1.0, [1.0] * 10),), episodes=1)
-    pace = GatePace(
-        window=8,
-        turn_s=[1.0] * 50,
-        a_second=None,
-        quota_a_second=None,
-        pause_s=0.0,
-        ages_s=(),
-        slow_s=3.0,
-        turn_s_max=60.0,
-    )
-    assert gate_time([turns], pace).value_s == pytest.approx(10.0, abs=1.0)
-    slow = replace(pace, game_s=9.0)
+    assert gate_time([turns], PACE).value_s == pytest.approx(10.0, abs=1.0)
+    slow = replace(PACE, game_s=9.0)
     assert gate_time([turns], slow).value_s == pytest.approx(100.0, abs=10.0)
     assert slow.turns_a_second == 8.0
     assert replace(slow, playing=20).turns_a_second == 2.0
-    assert replace(pace, playing=20).turns_a_second == 8.0
+    assert replace(PACE, playing=20).turns_a_second == 8.0
 
 
 def test_meters_measure_the_time_of_a_game() -> None:
@@ -148,16 +138,7 @@ def test_meters_measure_the_time_of_a_game() -> None:
 def test_a_gate_that_waits_for_its_quota_ends_later() -> None:
     """A pause is added; a quota decides where it is slower than the window."""
     turns = TurnsLeft(mean=600.0, variance=0.0, ending=((1.0, [1.0]),), episodes=300)
-    pace = GatePace(
-        window=10,
-        turn_s=[1.0] * 50,
-        a_second=None,
-        quota_a_second=None,
-        pause_s=0.0,
-        ages_s=(),
-        slow_s=3.0,
-        turn_s_max=60.0,
-    )
+    pace = replace(PACE, window=10)
     assert gate_time([turns], pace).value_s == pytest.approx(61.0, abs=2.0)
     assert gate_time([turns], replace(pace, quota_a_second=2.0)).value_s == pytest.approx(301.0, abs=2.0)
     paused = gate_time([turns], replace(pace, pause_s=40.0))
