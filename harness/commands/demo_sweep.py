@@ -1,8 +1,7 @@
 """The demonstration's sweep file and its next store.
 
 A small real model plays two games through two access methods: vLLM in two precisions or, where vLLM cannot be
-installed, llama.cpp with two files of the same weights. The servers of vLLM are asked without a format, too;
-llama.cpp takes several times as long for free replies."""
+installed, llama.cpp with two files of the same weights. The same servers are asked without a format, too."""
 
 from __future__ import annotations
 
@@ -33,26 +32,22 @@ items = 2
 parameters = 1.35e8
 
 {methods}
-{free}[audit]
-reference = "smollm2-135m/{reference}"
-margin = 3.0
-"""
-
-_FREE = """\
 # The same two servers without a format. This model breaks the rules with its first reply, so each play is one free
 # reply. The verdict on scores means nothing here; the verdict on replies compares these texts.
 [models.smollm2-135m-free]
 parameters = 1.35e8
 
-{tables}
+{free}
+[audit]
+reference = "smollm2-135m/{reference}"
+margin = 3.0
 """
 
 
-def _sweep(claim: str, reference: str, methods: dict[str, str], *, also_free: bool) -> str:
+def _sweep(claim: str, reference: str, methods: dict[str, str]) -> str:
     """Returns the text of a sweep.
 
-    methods    name -> its keys, but for those that enforce the format
-    also_free  play each item also without a format"""
+    methods  name -> its keys, but for those that enforce the format"""
 
     def tables(model: str, more: str, names: Iterable[str]) -> str:
         return "\n".join(f"[models.{model}.methods.{name}]\n{methods[name]}{more}" for name in names)
@@ -61,17 +56,11 @@ def _sweep(claim: str, reference: str, methods: dict[str, str], *, also_free: bo
         claim=claim,
         reference=reference,
         methods=tables("smollm2-135m", "constrain = true\n", methods),
-        free=_FREE.format(
-            tables=tables(
-                "smollm2-135m-free",
-                'served_name = "smollm2-135m"\n',
-                sorted(
-                    methods, key=lambda name: name != reference
-                ),  # a model's first method is its reference
-            )
-        )
-        if also_free
-        else "",
+        free=tables(
+            "smollm2-135m-free",
+            'served_name = "smollm2-135m"\n',
+            sorted(methods, key=lambda name: name != reference),  # a model's first method is its reference
+        ),
     )
 
 
@@ -88,7 +77,6 @@ engine = { kind = "vllm", weights = "bundled:smollm2-135m-instruct", dtype = "fl
 concurrency = 32
 """,
     },
-    also_free=True,
 )
 _LLAMACPP = _sweep(
     claim="two files of the same weights, one rounded to about 4 bits and one to 8",
@@ -101,7 +89,6 @@ engine = { kind = "llamacpp", weights = "bundled:smollm2-135m-instruct" }
 engine = { kind = "llamacpp", weights = "bundled:smollm2-135m-instruct", quantisation = "Q8_0" }
 """,
     },
-    also_free=False,
 )
 # Hashes of the sweeps that earlier versions wrote: such a file was not edited, and is replaced.
 FORMER = frozenset(

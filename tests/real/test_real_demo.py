@@ -52,6 +52,7 @@ def test_without_vllm_the_demonstration_plays_through_llama_cpp(tmp_path: Path) 
             "SELECT method, arm, count(*) FROM episodes WHERE status = 'finished' GROUP BY ALL ORDER BY ALL"
         ).fetchall()
     assert rows == [
-        (f"smollm2-135m/llamacpp-{method}", arm, 44)
+        (f"smollm2-135m{model}/llamacpp-{method}", arm, 44)
+        for model in ("-free", "")
         for method, arm in (("q4_1", "again"), ("q4_1", "main"), ("q8_0", "main"))
     ]
