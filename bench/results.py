@@ -93,13 +93,7 @@ def play(folder: Path) -> int:
 
 def seconds_left(spec: SweepSpec, store: Path) -> float:
     """Returns about how long the episodes take that the store lacks."""
-    ended: dict[tuple[str, str], int] = {}
-    if store.exists():
-        with open_to_read(store) as connection:
-            rows = connection.execute(
-                "SELECT method, game, count(*) FROM last_episodes WHERE status = 'finished' GROUP BY ALL"
-            ).fetchall()
-        ended = {(method, game): count for method, game, count in rows}
+    ended = ended_episodes(store)
     left_s = 0.0
     for name, (model, part) in spec.methods().items():
         assert part.engine is not None, "every method of the experiment has an engine"
@@ -111,14 +105,27 @@ def seconds_left(spec: SweepSpec, store: Path) -> float:
     return left_s
 
 
+def ended_episodes(store: Path) -> dict[tuple[str, str], int]:
+    """Returns how many episodes of each method and game have ended; nothing where there is no store."""
+    if not store.exists():
+        return {}
+    with open_to_read(store) as connection:
+        rows = connection.execute(
+            "SELECT method, game, count(*) FROM last_episodes WHERE status = 'finished' GROUP BY ALL"
+        ).fetchall()
+    return {(method, game): count for method, game, count in rows}
+
+
 # --- page -------------------------------------------------------------------------------------------------
 
 
 def page(folder: Path, output: Path) -> None:
     """Writes the page of the stores in the folder."""
-    stores = [path for name in SWEEPS if (path := folder / f"{name}.duckdb").exists()]
+    stores = [path for name in SWEEPS if ended_episodes(path := folder / f"{name}.duckdb")]
     if not stores:
-        sys.exit(f"There is no store of the experiment in {folder}; `make results` plays it.")
+        sys.exit(
+            f"{folder} has no store of the experiment in which an episode has ended; `make results` plays it."
+        )
     output.mkdir(parents=True, exist_ok=True)
     sizes: dict[str, int] = {}
     for store in stores:

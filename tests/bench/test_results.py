@@ -85,3 +85,16 @@ def test_the_hours_are_those_of_what_is_left(tmp_path: Path) -> None:
     specs = [load(ROOT / "bench" / "sweeps" / f"{name}.toml") for name in SWEEPS]
     hours = sum(seconds_left(spec, tmp_path / "none.duckdb") for spec in specs) / 3600
     assert 1.0 < hours < 4.0
+
+
+def test_a_store_in_which_no_episode_has_ended_is_not_on_the_page(written: Path, tmp_path: Path) -> None:
+    """A run that was stopped at once leaves such a store; the page is that of the other one."""
+    for name in SWEEPS:
+        (tmp_path / f"{name}.duckdb").write_bytes((written.parent / "light_bulb.duckdb").read_bytes())
+    with duckdb.connect(str(tmp_path / f"{SWEEPS[1]}.duckdb")) as connection:
+        connection.execute("DELETE FROM episodes")
+    page(tmp_path, tmp_path / "page")
+    assert [folder.name for folder in (tmp_path / "page" / "rows").iterdir()] == [SWEEPS[0]]
+    (tmp_path / f"{SWEEPS[0]}.duckdb").unlink()
+    with pytest.raises(SystemExit, match="no store of the experiment in which an episode has ended"):
+        page(tmp_path, tmp_path / "other")
