@@ -3,11 +3,13 @@
 A cause is *supported* when all its signs are present and none contradicts it, *consistent* when some are,
 *refuted* when a sign contradicts it, else *untested*. Causes are read in order, because each can imitate the
 later ones: other weights or numerics, which only show in the words of replies, are supported when every
-earlier cause that could have changed the words is refuted. Keeps: without a sign no cause is named."""
+earlier cause that could have changed the words is refuted. Three causes need more than every check has (a
+model that thinks, weights on this machine, eight calls in flight); untested, they exclude no later cause.
+Keeps: without a sign no cause is named."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Literal
 
@@ -168,6 +170,28 @@ def _template(evidence: _Evidence) -> tuple[State, str]:
     return state, why
 
 
+def _by_replies(subject: str) -> Callable[[_Evidence], tuple[State, str]]:
+    """Judges a cause by the texts of replies, which thoughts in them exclude."""
+
+    def judge(evidence: _Evidence) -> tuple[State, str]:
+        if evidence.probed("thoughts")[0] == "supported":
+            return "untested", "replies contain thoughts, so their texts show nothing of this"
+        return evidence.probed(subject)
+
+    return judge
+
+
+def _counts(evidence: _Evidence) -> tuple[State, str]:
+    """Uses the count of our own tokenizer; a hidden prompt, another template or a cut prompt explains it."""
+    state, why = evidence.probed("own tokenizer")
+    reasons = [
+        subject for subject in ("prompt", "template", "context") if evidence.probed(subject)[0] == "supported"
+    ]
+    if state == "supported" and reasons:
+        return "consistent", f"{why}, which these findings can explain: {', '.join(reasons)}"
+    return state, why
+
+
 def _routing(evidence: _Evidence) -> tuple[State, str]:
     """Uses the configurations that answers name; else repeated greedy replies that are not the most frequent
     ones."""
@@ -176,7 +200,9 @@ def _routing(evidence: _Evidence) -> tuple[State, str]:
         return admitted, why
     if evidence.probed("temperature")[0] == "supported":
         return "untested", "temperature 0 is not served, so replies cannot show how many models there are"
-    return evidence.probed("one model")
+    if evidence.probed("load")[0] == "supported":
+        return "untested", "replies depend on the load, so they cannot show how many models there are"
+    return _by_replies("one model")(evidence)
 
 
 def _formats(evidence: _Evidence, earlier: Sequence[CauseFinding]) -> CauseFinding:
@@ -191,40 +217,67 @@ def _formats(evidence: _Evidence, earlier: Sequence[CauseFinding]) -> CauseFindi
     if abs(play) >= max(STEADY, abs(form) / 2):
         why = f"{observed}, but quality differs too ({play:+.1f})"
         return CauseFinding(cause=_FORMATS, state="consistent", why=why)
-    open_causes = [
-        cause.cause for cause in earlier if cause.cause not in _KEEP_FORMAT and cause.state != "refuted"
-    ]
-    if open_causes:
+    if open_causes := _open_causes(earlier, _KEEP_FORMAT):
         why = f"{observed}, but these could have the same effect: {', '.join(open_causes)}"
         return CauseFinding(cause=_FORMATS, state="consistent", why=why)
     why = f"{observed} while quality is steady ({play:+.1f}), and all probes have the same result as at the reference"
     return CauseFinding(cause=_FORMATS, state="supported", why=why)
 
 
+def _open_causes(earlier: Sequence[CauseFinding], harmless: Set[str]) -> list[str]:
+    """Returns the earlier causes that can have the same effect and are not excluded.
+
+    harmless   causes that cannot have it"""
+    return [
+        one.cause
+        for one in earlier
+        if one.cause not in harmless
+        and (one.state == "supported" if one.cause in _NOT_ALWAYS_TESTED else one.state != "refuted")
+    ]
+
+
 _WORDS = "another model, weights, quantisation or numerics"
 _FORMATS = "replies broken in form"
+_COUNTS = "prompt tokens counted differently"
+_EFFORT = "reasoning effort ignored"
+_LOAD = "replies that depend on the load"
 
 _CAUSES: tuple[tuple[str, Callable[[_Evidence], tuple[State, str]]], ...] = (
     ("provider trouble", _trouble),
     ("max tokens ignored", _by_probe("max tokens")),
     ("a cap on output", _by_probe("output cap")),
-    ("stop ignored", _by_probe("stop")),
+    ("thoughts in replies", _by_probe("thoughts")),
+    ("stop ignored", _by_replies("stop")),
+    (_EFFORT, _by_probe("effort")),
     ("context cut", _by_probe("context")),
     ("a prompt of its own", _by_probe("prompt")),
     ("another chat template", _template),
-    ("temperature not served", _by_probe("temperature")),
-    ("seed ignored", _by_probe("seed")),
+    (_COUNTS, _counts),
+    ("temperature not served", _by_replies("temperature")),
+    ("seed ignored", _by_replies("seed")),
     ("letters changed", _by_probe("letters")),
+    (_LOAD, _by_replies("load")),
     ("several models behind one name", _routing),
 )
 
 # They leave the format of a short reply as it is.
-_KEEP_FORMAT = frozenset({"provider trouble", "max tokens ignored", "seed ignored"})
+_KEEP_FORMAT = frozenset({"provider trouble", "max tokens ignored", _COUNTS, "seed ignored"})
 
 # They leave the words of a short greedy reply as they are, so that other weights can be named beside them.
 _LEAVE_WORDS = frozenset(
-    {"provider trouble", "max tokens ignored", "a cap on output", "stop ignored", "seed ignored", _FORMATS}
+    {
+        "provider trouble",
+        "max tokens ignored",
+        "a cap on output",
+        "stop ignored",
+        _COUNTS,
+        "seed ignored",
+        _FORMATS,
+    }
 )
+
+# Untested or unclear, they exclude no later cause.
+_NOT_ALWAYS_TESTED = frozenset({_EFFORT, _COUNTS, _LOAD})
 
 
 def _weights(evidence: _Evidence, earlier: Sequence[CauseFinding]) -> CauseFinding:
@@ -235,10 +288,7 @@ def _weights(evidence: _Evidence, earlier: Sequence[CauseFinding]) -> CauseFindi
         return CauseFinding(cause=_WORDS, state="untested", why=sentence)
     if not differ:
         return CauseFinding(cause=_WORDS, state="refuted", why=sentence)
-    open_causes = [
-        cause.cause for cause in earlier if cause.cause not in _LEAVE_WORDS and cause.state != "refuted"
-    ]
-    if open_causes:
+    if open_causes := _open_causes(earlier, _LEAVE_WORDS):
         why = f"words differ, but these could have the same effect: {', '.join(open_causes)}"
         return CauseFinding(cause=_WORDS, state="consistent", why=why)
     why = f"{sentence}, and every other cause is excluded"

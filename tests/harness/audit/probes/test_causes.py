@@ -3,12 +3,15 @@ are refuted."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from harness.audit.probes.causes import Attribution, Symptoms, attribute
 from harness.audit.probes.interpret import interpret_probes
 from harness.core.emulation import Defects, Emulation
 from tests.harness.audit.probed import probed
+from tests.harness.audit.probes.verifiers import FAULTS
 
 HONEST = probed(Emulation(), "m/reference")
 WEIGHTS = "another model, weights, quantisation or numerics"
@@ -28,8 +31,20 @@ NAMED: dict[str, Defects] = {
 }
 
 
-def attributed(emulation: Emulation, symptoms: Symptoms | None = None) -> Attribution:
-    rows = [*HONEST, *probed(emulation, "m/here")]
+# Cause -> the fault of tests.harness.audit.probes.verifiers that shows it.
+OF_FAULT: dict[str, str] = {
+    "reasoning effort ignored": "effort ignored",
+    "thoughts in replies": "thoughts in one reply of five",
+    "prompt tokens counted differently": "prompt tokens 5 % too many",
+    "replies that depend on the load": "under load every second reply drawn again",
+}
+
+
+def attributed(
+    emulation: Emulation, symptoms: Symptoms | None = None, effort: str | None = None
+) -> Attribution:
+    honest = probed(Emulation(thoughts=emulation.thoughts), "m/reference", effort)
+    rows = [*honest, *probed(emulation, "m/here", effort)]
     return attribute(
         "m/here",
         interpret_probes(rows, {"m/here": "m/reference"}),
@@ -46,11 +61,38 @@ def test_a_planted_cause_is_named_and_no_other(cause: str) -> None:
         assert found.named == (cause,), found.sentence
 
 
+@pytest.mark.parametrize("cause", OF_FAULT)
+def test_what_verifiers_ask_is_a_cause_too(cause: str) -> None:
+    """Each of their faults planted alone is the cause that is named, under four seeds; no other is."""
+    _, emulation, effort = FAULTS[OF_FAULT[cause]]
+    for seed in range(4):
+        found = attributed(replace(emulation, seed=seed), effort=effort)
+        assert found.named == (cause,), found.sentence
+
+
+def test_a_hidden_prompt_explains_the_count_of_our_own_tokenizer() -> None:
+    """Both counts show it; the prompt alone is named."""
+    found = attributed(Emulation(defects=Defects(system_prompt="You are a pirate.")))
+    states = {one.cause: one.state for one in found.causes}
+    assert states["prompt tokens counted differently"] == "consistent"
+
+
+def test_replies_that_depend_on_the_load_excuse_no_routing_and_no_weights() -> None:
+    """Several models and other weights cannot be told from them."""
+    _, emulation, _ = FAULTS["under load every second reply drawn again"]
+    found = attributed(emulation, Symptoms(replies_differ=True, failed_apart=False))
+    states = {one.cause: one.state for one in found.causes}
+    assert states["several models behind one name"] == "untested"
+    assert states[WEIGHTS] in ("refuted", "consistent")
+
+
 def test_nothing_planted_nothing_named() -> None:
-    """Eight honest providers, half of them with noisy batches: no cause is supported."""
+    """Eight honest providers, half of them with noisy batches: no cause is supported, and none if they
+    think."""
     for seed in range(8):
-        found = attributed(Emulation(seed=seed, noise=0.05 * (seed % 2)))
-        assert found.named == ()
+        noise = 0.05 * (seed % 2)
+        assert attributed(Emulation(seed=seed, noise=noise)).named == ()
+        assert attributed(Emulation(seed=seed, noise=noise, thoughts=100), effort="medium").named == ()
 
 
 def test_other_weights_are_not_blamed_for_a_hidden_prompt() -> None:
