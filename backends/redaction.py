@@ -9,9 +9,8 @@ from backends.dialects.responses import HttpResponse
 from harness.core.errors import CallError, UnknownEnd
 from harness.core.vocabulary import Completion
 
-SECRET_CHARS_MIN = (
-    6  # a shorter "key" is a placeholder, such as EMPTY or none, and a word that replies may contain
-)
+# a shorter "key" is a placeholder, such as EMPTY or none, and a word that replies may contain
+SECRET_CHARS_MIN = 6
 REPLACEMENT = "[key]"
 
 

@@ -13,9 +13,8 @@ import orjson
 from harness.core.errors import CallError, Garbled
 from harness.core.vocabulary import Completion
 
-COUNT_MAX = (
-    1_000_000_000  # tokens of one call; a greater count is an error of the server, and sums must not overflow
-)
+# tokens of one call; a greater count is an error of the server, and sums must not overflow
+COUNT_MAX = 1_000_000_000
 ROUNDING = 1e-3  # above 0: a log-probability computed in 16 bits may exceed 0 by less
 _BOM = b"\xef\xbb\xbf"
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")

@@ -23,9 +23,8 @@ from harness.core.errors import CallError, ConnectFailed, EngineError, Unavailab
 from harness.core.protocols import Backend, Clock
 from harness.core.vocabulary import Completion, Prompt
 
-DEATH_NOTICE_S = (
-    10.0  # the reaper reports a death after it has ended all descendants, a lost connection is known at once
-)
+# the reaper reports a death after it has ended all descendants, a lost connection is known at once
+DEATH_NOTICE_S = 10.0
 
 
 class SupervisedServer:

@@ -26,9 +26,8 @@ _QUOTAS = {
 
 # Calls in flight at most, where the sweep file does not say. All four are choices of ours.
 CONCURRENCY_MAX = 1024  # the window stays below: a provider refuses, and a server of ours reports its queue
-CONCURRENCY_MAX_SILENT = (
-    32  # for a server on this machine that does not report its load: its queue grows unseen
-)
+# for a server on this machine that does not report its load: its queue grows unseen
+CONCURRENCY_MAX_SILENT = 32
 CONCURRENCY_MAX_SERIAL = 2  # for transformers, which makes one reply at a time: one in work, one that waits
 AT_ONCE_LOCAL = 64  # from the first moment, at most: more new sockets at a time stall both ends
 

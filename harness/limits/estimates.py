@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-CHARACTERS_A_TOKEN = (
-    4.0  # English text, common tokenizers (OpenAI's rule of thumb); the first calls correct it
-)
+# English text, common tokenizers (OpenAI's rule of thumb); the first calls correct it
+CHARACTERS_A_TOKEN = 4.0
 LEARNED_IN = 50  # calls: the time constant of the moving means; a game's reply lengths settle within that
 
 

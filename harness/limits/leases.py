@@ -35,9 +35,8 @@ from harness.limits.waits import WaitTimes
 BATCH_S = 0.05  # between the messages of a worker: each costs a millisecond or two of CPU on both sides
 LEASE_S = 0.25  # a busy worker's event loop may be late by a tenth of a second; the quota pays 0.4 % for it
 LEASE_JITTER_S = JITTER_S + LEASE_S
-SHARE_SLACK = (
-    1.1  # of its share of the window a worker may hold; less, and places would change hands for nothing
-)
+# of its share of the window a worker may hold; less, and places would change hands for nothing
+SHARE_SLACK = 1.1
 
 
 class WaitingTurn(NamedTuple):

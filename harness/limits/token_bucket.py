@@ -13,9 +13,8 @@ from dataclasses import dataclass
 MINUTE_S = 60.0
 JITTER_S = 0.5  # by so much one request may arrive later than another; a slow mobile network's round trip
 RESET_ROUNDING_S = 1.5  # some providers report resets in whole seconds, each rounded its own way
-BURST_SHARE = (
-    0.005  # of the quota; what is left of it, less the jitter, is what steady use reaches: 98.7 % and more
-)
+# of the quota; what is left of it, less the jitter, is what steady use reaches: 98.7 % and more
+BURST_SHARE = 0.005
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

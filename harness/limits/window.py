@@ -29,31 +29,25 @@ from harness.limits.failure_monitor import FailureMonitor
 CUT = 0.7  # CUBIC's factor
 RECOVERED = 0.9  # of where the window was: up to there it grows fast again
 OUTGROWN = 1.1  # of where it was, and one call: beyond that the trouble is over
-TYPICAL_OF = (
-    32.0  # served calls; places are sometimes free at the provider before we know, so that one says little
-)
+# served calls; places are sometimes free at the provider before we know, so that one says little
+TYPICAL_OF = 32.0
 PROBE_SHARE = 0.02  # of the window, added in a round above that; at least one call
 ROUNDS_MAX = 16  # a known limit is tried once in so many rounds at least; each trial costs a few refusals
 STILL_FAILS = 0.5  # of the former share: a cut that lowers it by less did not help
-COMPARED_MIN, COMPARED_ROUNDS = (
-    16,
-    4,
-)  # calls sent after a cut whose share of failures is compared with that before
-UNDONE_MAX = (
-    0.35  # above this share of failures a cut is never undone: six tries in a row would fail too often
-)
+# calls sent after a cut whose share of failures is compared with that before
+COMPARED_MIN, COMPARED_ROUNDS = 16, 4
+# above this share of failures a cut is never undone: six tries in a row would fail too often
+UNDONE_MAX = 0.35
 FEW_IN_FLIGHT = 0.75  # of the calls that are served together: others are not too many at once
 NEARLY_ALL = 0.8  # of the failures with too many in flight, and of the calls sent so: places, not chance
-RESTART_SHARE = (
-    0.25  # of the former window, after no call was served: full again after two rounds of slow start
-)
+# of the former window, after no call was served: full again after two rounds of slow start
+RESTART_SHARE = 0.25
 USED_SHARE = 0.8
 QUEUE_SHARE = 0.1  # of the requests being computed may wait, so that a free place is taken at once
 QUEUE_MIN = 2
 STEP = 0.125
-RAMP_PER_S = (
-    200.0  # opening 1,000 sockets at once stalled a loop for up to a second; providers punish it, too
-)
+# opening 1,000 sockets at once stalled a loop for up to a second; providers punish it, too
+RAMP_PER_S = 200.0
 
 
 class WindowChange(NamedTuple):

@@ -15,9 +15,8 @@ from harness.core.records import CallRecord, EpisodeRecord, Record, TurnRecord
 from harness.progress.turns_left import EpisodeTurns
 
 MINUTE_S = 60
-FAILED_TURNS_MAX = (
-    10_000  # turns whose failed tries are remembered; those of failed episodes are never asked for
-)
+# turns whose failed tries are remembered; those of failed episodes are never asked for
+FAILED_TURNS_MAX = 10_000
 RECENT_TURNS = 400  # of an access method: enough for a 99 % quantile, and old enough turns are forgotten
 
 

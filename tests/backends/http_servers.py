@@ -18,9 +18,7 @@ from backends.deadlines import Deadlines
 from backends.dialects import DIALECTS
 from backends.http import HttpBackend
 from harness.core.clock import RealClock
-from harness.core.errors import (
-    CallError,
-)
+from harness.core.errors import CallError
 from harness.core.vocabulary import Completion, Message, Prompt, ReplyFormat
 from tests.world import method
 

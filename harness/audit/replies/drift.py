@@ -22,9 +22,8 @@ from harness.core.errors import AuditError
 from harness.core.seeds import derive_seed
 
 DAYS_MEAN = 365.0
-MATCH_MIN = (
-    0.25  # pairs of replies of different days that are equal, below which words are less noisy than texts
-)
+# pairs of replies of different days that are equal, below which words are less noisy than texts
+MATCH_MIN = 0.25
 DAYS_MIN = 7  # earlier days that an interval needs: one of each day of the week
 OF_A_KIND_MIN = 3  # earlier days of the same kind, weekend or not, that a day is compared with
 MARGIN = 0.10  # as if one reply in ten were exchanged: total variation, where replies repeat

@@ -6,9 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.audit.scores.clemscore import ClemscoreDifference, MethodFigures
-from harness.audit.scores.contrasts import (
-    Discordance,
-)
+from harness.audit.scores.contrasts import Discordance
 from harness.audit.scores.pairs import PairFinding
 from harness.audit.scores.sample_size import SampleSizePlan
 from harness.audit.scores.variance import SelfAgreement, VarianceParts

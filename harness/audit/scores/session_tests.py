@@ -13,9 +13,8 @@ from scipy import stats
 
 from harness.audit.scores.arrays import FloatArray, ScoreArray
 
-SESSIONS_MIN = (
-    3  # two leave one degree of freedom, at which a t-interval is twelve times as wide as its error
-)
+# two leave one degree of freedom, at which a t-interval is twelve times as wide as its error
+SESSIONS_MIN = 3
 # Two methods that merely meet at the ends of their plays were not at work at the same time.
 OVERLAP_MIN = 0.1
 

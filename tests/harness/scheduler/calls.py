@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from random import Random
 
-from harness.core.errors import (
-    CallError,
-)
+from harness.core.errors import CallError
 from harness.core.vocabulary import Completion, Message, Prices, Prompt, ReplyFormat
 from harness.scheduler.call import CallPlace, RetryPolicy
 from tests.world import Counter, World, run

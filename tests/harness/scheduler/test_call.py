@@ -8,9 +8,7 @@ from random import Random
 import anyio
 import pytest
 
-from harness.core.errors import (
-    BudgetSpent,
-)
+from harness.core.errors import BudgetSpent
 from harness.core.vocabulary import Completion, Pace, Prices
 from harness.limits.gate import GateLimits
 from harness.scheduler.call import CallPlace, Route
