@@ -9,8 +9,17 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from tests.bots import BOTS, RESULTS, bots_sweep, rows
-from tests.command import command, lightbulb
+from tests.command import apart, command, lightbulb
 from tests.replay import disagreements
+
+# Raises what Ray raises when a process of its own does not start in time.
+RAY_THAT_DOES_NOT_START = """
+def init(**options):
+    raise Exception("The current node timed out during startup.")
+
+def shutdown():
+    pass
+"""
 
 
 def test_a_sweep_is_played_once(played: Path) -> None:
@@ -223,3 +232,22 @@ def test_what_workers_cannot_do_is_said(tmp_path: Path) -> None:
         missing = lightbulb("run", sweep, "--workers", 2)
         assert missing.returncode == 2
         assert "pip install 'lightbulb[ray]'" in missing.stderr
+
+
+def test_a_ray_that_does_not_start_leaves_the_sweep_to_be_continued(tmp_path: Path, played: Path) -> None:
+    """One sentence and exit code 2, with what Ray said; nothing was played, and the same sweep is then played
+    without workers as if nothing had happened."""
+    (tmp_path / "ray.py").write_text(RAY_THAT_DOES_NOT_START)
+    sweep, store = bots_sweep(tmp_path), tmp_path / "t.duckdb"
+    for options in (("--workers", 2), ("--ray", "127.0.0.1:1")):
+        refused = apart("run", sweep, *options, env={"PYTHONPATH": str(tmp_path)})
+        assert refused.returncode == 2
+        assert "Traceback" not in refused.stderr
+        cluster = "on this machine" if "--workers" in options else "of --ray 127.0.0.1:1"
+        said = refused.stderr.splitlines()[-1]
+        assert said.startswith(f"lightbulb: Ray {cluster} cannot be used: The current node timed out")
+        assert said.endswith("the same command tries again")
+        assert rows(store, "SELECT count(*) FROM episodes") == [(0,)]
+    assert lightbulb("run", sweep).returncode == 0
+    assert rows(store, RESULTS) == rows(played, RESULTS)
+    assert not store.with_name("t.duckdb.workers").exists()
