@@ -9,7 +9,7 @@ stays. Between two sessions the store is closed."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -21,7 +21,7 @@ import anyio
 from harness.access.game_sets import game_sets
 from harness.access.keys import read_keys
 from harness.core.clock import RealClock
-from harness.running.prepare import RunOptions, RunRequest, prepare
+from harness.running.prepare import RunOptions, RunPlan, RunRequest, prepare
 from harness.running.resume import draws_of
 from harness.running.sessions import combined, wait_for_session
 from harness.store.file import open_to_write
@@ -37,8 +37,9 @@ DEFAULTS = RunOptions()
 
 async def run_sweep(spec: SweepSpec, context: RunContext, options: RunOptions = DEFAULTS) -> RunEnd:
     """Plays what the store does not hold yet, through the access methods that can be reached. A seating that
-    is stopped before the end of a session, by a closed gate or a budget, plays no further session in this
-    run. Engines that do not fit on this machine together take turns, each for a whole session.
+    is stopped before the end of a session plays no further session in this run: by a closed gate, by a
+    budget, or because its workers end before any episode does. Engines that do not fit on this machine
+    together take turns, each for a whole session.
 
     raises  SpecError: before anything is played, if no method can be reached; StoreError"""
     clock = RealClock()
@@ -53,15 +54,17 @@ async def run_sweep(spec: SweepSpec, context: RunContext, options: RunOptions = 
         )
         with _deleted_unless_begun(context.store) as begun:
             ends: list[RunEnd] = []
-            stopped: set[str] = set()
-            played: set[str] = set()  # in this session, in earlier turns
-            session = failed_before = 0
+            course, failed_before = _Course(context.notify), 0
             while True:
                 await _merge_worker_stores(context)
                 with open_to_write(context.store, notify=context.notify) as connection:
                     with _imports_beside():
                         plan = prepare(
-                            request, connection, first_session=session, left_out=stopped, had_turn=played
+                            request,
+                            connection,
+                            first_session=course.session,
+                            left_out=course.stopped,
+                            had_turn=course.had_turn,
                         )
                     if not ends:
                         failed_before = plan.stored.failed
@@ -75,14 +78,36 @@ async def run_sweep(spec: SweepSpec, context: RunContext, options: RunOptions = 
                         if (plan.is_last and not end.again) or end.interrupted:
                             pending = end.pending + plan.left_elsewhere
                             return combined(ends, failed_before=failed_before, pending=pending)
-                        stopped |= end.closings.keys()
-                        if not end.again:
-                            played = played | {lane.name for lane in plan.lanes} if plan.waiting else set()
-                            session = plan.session if plan.waiting else plan.session + 1
+                        course.advance(plan, end)
                         continue
                 if not await wait_for_session(plan, context, clock):
                     pending = plan.left + plan.left_elsewhere
                     return combined(ends, failed_before=failed_before, pending=pending, interrupted=True)
+
+
+class _Course:
+    """What a run plays next.
+
+    session   the sessions before it are played
+    stopped   seatings that play no further in this run
+    had_turn  seatings that have had their turn in this session"""
+
+    def __init__(self, notify: Callable[[str], None]) -> None:
+        self.session = 0
+        self.stopped: set[str] = set()
+        self.had_turn: set[str] = set()
+        self._notify = notify
+
+    def advance(self, plan: RunPlan, end: RunEnd) -> None:
+        """Takes how the playing of a plan ended."""
+        lanes = {lane.name for lane in plan.lanes}
+        self.stopped |= end.closings.keys()
+        if not end.again:
+            self.had_turn = self.had_turn | lanes if plan.waiting else set()
+            self.session = plan.session if plan.waiting else plan.session + 1
+        elif not end.finished + end.failed:  # nor would any if it were played again
+            self._notify("no episode ended before its worker did; what is left stays pending")
+            self.stopped |= lanes
 
 
 @asynccontextmanager

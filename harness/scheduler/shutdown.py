@@ -29,7 +29,7 @@ class RunEnd:
     unplayed   lane that ended early -> its episodes that were not played
     budget     whether every lane that ended early did so for a budget
     failures   the most frequent reasons of failed episodes, with their numbers
-    again      a process that played ended, so the store has to be read again for what is left"""
+    again      a process that played ended, so that what it left can be played on once its store is read"""
 
     finished: int
     failed: int

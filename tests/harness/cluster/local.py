@@ -7,6 +7,7 @@ import pickle
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 import anyio
 
@@ -15,17 +16,22 @@ from harness.cluster.worker import Worker
 from harness.cluster.worker_pool import StartWorker, WorkerHandle
 from harness.core.clock import RealClock
 from harness.core.errors import WorkerDied
+from harness.core.vocabulary import EpisodePlan
 
 
 class LocalWorker:
     """A worker on the test's event loop.
 
-    dies_after   it ends when it would report more ended episodes; None: never"""
+    dies_after   it ends when it would report more ended episodes; None: never
+    dies_of      it ends when it is to play such an episode"""
 
-    def __init__(self, setup: WorkerSetup, *, dies_after: int | None) -> None:
+    def __init__(
+        self, setup: WorkerSetup, *, dies_after: int | None, dies_of: Callable[[EpisodePlan], bool]
+    ) -> None:
         self.name = setup.store.stem
         self._worker = Worker(pickle.loads(pickle.dumps(setup)), clock=RealClock())
         self._left = dies_after
+        self._dies_of = dies_of
         self._scope = anyio.CancelScope()
 
     async def play(self) -> None:
@@ -33,15 +39,20 @@ class LocalWorker:
             await self._worker.play()
 
     async def exchange(self, message: ToWorker) -> Report:
+        if any(self._dies_of(one.plan) for one in message.assignments):
+            self._die()
         report: Report = pickle.loads(
             pickle.dumps(await self._worker.exchange(pickle.loads(pickle.dumps(message))))
         )
         if self._left is not None:
             self._left -= len(report.ended)
             if self._left < 0:
-                self.stop()
-                raise WorkerDied("the process was killed")
+                self._die()
         return report
+
+    def _die(self) -> NoReturn:
+        self.stop()
+        raise WorkerDied("the process was killed")
 
     def wake(self) -> None:
         self._worker.wake()
@@ -55,10 +66,12 @@ class LocalWorkers:
     """Starts workers; `open_workers` is what a run takes.
 
     dies_after   (number of a worker, from 1, over all runs) -> see LocalWorker
+    dies_of      see LocalWorker
     before       is called before a worker starts"""
 
     size: int
     dies_after: Callable[[int], int | None] = lambda number: None
+    dies_of: Callable[[EpisodePlan], bool] = lambda plan: False
     before: Callable[[WorkerSetup], object] = lambda setup: None
     setups: list[WorkerSetup] = field(default_factory=list)
 
@@ -67,6 +80,6 @@ class LocalWorkers:
         async def start(setup: WorkerSetup) -> WorkerHandle:
             self.setups.append(setup)
             self.before(setup)
-            return LocalWorker(setup, dies_after=self.dies_after(len(self.setups)))
+            return LocalWorker(setup, dies_after=self.dies_after(len(self.setups)), dies_of=self.dies_of)
 
         yield self.size, start

@@ -90,6 +90,21 @@ def test_episodes_of_a_worker_that_ends_are_played_by_others(tmp_path: Path) -> 
     assert rows(tmp_path / "workers.duckdb") == rows(tmp_path / "alone.duckdb")
 
 
+def test_an_episode_that_ends_every_worker_stays_pending(tmp_path: Path) -> None:
+    """All others are played; then the run ends, and does not start workers for this episode again and
+    again."""
+    path, store = sweep(tmp_path), tmp_path / "workers.duckdb"
+    played(path, tmp_path / "alone.duckdb", None)
+    deadly = min(map(str, ended_episodes(tmp_path / "alone.duckdb")))
+    workers = LocalWorkers(2, dies_of=lambda plan: plan.episode_id == deadly)
+    lines = list[str]()
+    end = played(path, store, workers, lines)
+    assert end.pending == 1
+    assert "no episode ended before its worker did; what is left stays pending" in lines
+    assert len(ended_episodes(store)) == 12 * 2 * 3 - 1
+    assert played(path, store, None).pending == 0
+
+
 def test_a_pool_whose_workers_always_end_is_given_up(tmp_path: Path) -> None:
     """Workers that end before an episode of theirs did are replaced a few times only; what is left stays
     pending."""
