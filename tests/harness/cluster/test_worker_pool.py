@@ -84,7 +84,8 @@ async def played(silent_after: Callable[[int], int | None], *, episodes: int, si
 
     silent_after   (number of a process, from 1) -> see Process"""
     world = World()
-    gate, clock = world.add("m/a").gate, world.clock
+    world.add("m/a")
+    gate, clock = world.gates["m/a"], world.clock
     processes, lines = list[Process](), list[str]()
 
     async def start_worker(name: str) -> WorkerHandle:
