@@ -86,7 +86,7 @@ async def run_sweep(spec: SweepSpec, context: RunContext, options: RunOptions = 
 
 
 class _Course:
-    """What a run plays next.
+    """Says what a run plays next.
 
     session   the sessions before it are played
     stopped   seatings that play no further in this run

@@ -68,7 +68,7 @@ class Process:
 
 @dataclass
 class Played:
-    """What a run left: its processes, its tally, its lines, and how long it took."""
+    """A run that has ended: its processes, its tally, its lines, and how long it took."""
 
     processes: list[Process]
     tally: Tally
