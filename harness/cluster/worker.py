@@ -25,12 +25,12 @@ from harness.cluster.messages import Assignment, Played, Report, ToWorker, Worke
 from harness.core.clock import RealClock
 from harness.core.errors import GameUnavailable, HarnessError, Rejected, SpecError, first_error
 from harness.core.protocols import RecordSink
-from harness.core.records import CallRecord, EpisodeRecord, Record, TurnRecord
+from harness.core.records import EpisodeRecord, TurnRecord
 from harness.foreign_games.episodes import playable_games
 from harness.limits.leased_gate import LeasedGate
 from harness.limits.leases import BATCH_S, LEASE_S
 from harness.progress.event_loop_delay import DelayMonitor
-from harness.progress.meters import Traffic
+from harness.progress.meters import Meters
 from harness.scheduler.call import Caller, Route
 from harness.scheduler.episode import LeftPending, Player
 from harness.scheduler.scheduler import ExpectedTurns
@@ -57,7 +57,8 @@ class Worker:
         self._expected: ExpectedTurns | None = None
         self._episodes: TaskGroup | None = None
         self._instances = items_of(setup.sets)
-        self._counts = _Counts()
+        self._meters: Meters | None = None
+        self._turns = _AnsweredTurns()
         self._unbegun: set[int] = set()
         self._begun: list[int] = []
         self._ended: list[tuple[int, Played]] = []
@@ -127,8 +128,8 @@ class Worker:
             },
             begun=tuple(self._begun),
             ended=tuple(self._ended),
-            traffic=self._counts.traffic,
-            turns=tuple(self._counts.turns),
+            traffic=self._meters.take_traffic() if self._meters is not None else {},
+            turns=tuple(self._turns.reached),
             spent=self._spending.spent,
             answered=answered,
             said=tuple(self._said),
@@ -136,7 +137,7 @@ class Worker:
             failure=self._failure,
         )
         self._begun, self._ended, self._said = [], [], []
-        self._counts.traffic, self._counts.turns, self._spending.spent = {}, [], {}
+        self._turns.reached, self._spending.spent = [], {}
         return report
 
     def _newly_answered(self) -> tuple[str, ...]:
@@ -161,11 +162,12 @@ class Worker:
             async with writing(connection, setup.store) as writer, opening_games as games:
                 await writer.put(*setup.rows)
                 self._expected = ExpectedTurns(games)
+                self._meters = Meters(writer, self._clock, scores={}, turns=self._turns)
                 async with AsyncExitStack() as open_things:
                     self._player = Player(
                         run_id=setup.run_id,
                         caller=Caller(
-                            sink=_CountingSink(writer, self._counts, self._clock),
+                            sink=self._meters,
                             clock=self._clock,
                             policy=retry_policy(setup.spec),
                             budget=self._spending,
@@ -256,38 +258,15 @@ def _portable(played: Played) -> Played:
     return played.copied()
 
 
-class _Counts:
-    """The calls and turns since the last report."""
+class _AnsweredTurns:
+    """Notes the turns that were answered; see Report.turns."""
 
     def __init__(self) -> None:
-        self.traffic: dict[str, Traffic] = {}
-        self.turns: list[tuple[str, int]] = []
+        self.reached: list[tuple[str, int]] = []
 
-
-class _CountingSink:
-    """A RecordSink that counts what the coordinator shows, and hands on the rows."""
-
-    def __init__(self, sink: RecordSink, counts: _Counts, clock: RealClock) -> None:
-        self._sink = sink
-        self._counts = counts
-        self._clock = clock
-
-    async def put(self, *records: Record) -> None:
-        """See RecordSink."""
-        counts = self._counts
-        for record in records:
-            if isinstance(record, CallRecord):
-                traffic = counts.traffic.get(record.method)
-                if traffic is None:
-                    traffic = counts.traffic[record.method] = Traffic()
-                traffic.count(record, self._clock.now())
-            elif isinstance(record, TurnRecord):
-                counts.turns.append((record.episode_id, record.turn + 1))
-        await self._sink.put(*records)
-
-    def put_nowait(self, record: Record) -> None:
-        """See RecordSink."""
-        self._sink.put_nowait(record)
+    def count(self, record: TurnRecord | EpisodeRecord) -> None:
+        if isinstance(record, TurnRecord):
+            self.reached.append((record.episode_id, record.turn + 1))
 
 
 class _ReportedSpending(SpendingBudget):

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from harness.core.protocols import Clock, RecordSink
 from harness.core.records import CallRecord, EpisodeRecord, Record, TurnRecord
-from harness.progress.turns_left import EpisodeTurns
 
 MINUTE_S = 60
 # turns whose failed tries are remembered; those of failed episodes are never asked for
@@ -86,6 +86,11 @@ class Traffic:
         if call.cost_usd is not None:
             self.cost_usd = (self.cost_usd or 0.0) + call.cost_usd
 
+    def following(self) -> Traffic:
+        """Returns counts that begin at 0 and follow these; takes over the failed tries of open turns."""
+        failed_s, self._failed_s = self._failed_s, {}
+        return Traffic(_failed_s=failed_s)
+
     def add(self, other: Traffic, now_s: float) -> None:
         """Adds what another process counted since it told last."""
         self.calls += other.calls
@@ -96,6 +101,7 @@ class Traffic:
         if other.cost_usd is not None:
             self.cost_usd = (self.cost_usd or 0.0) + other.cost_usd
         self.turn_s.extend(other.turn_s)
+        self.game_s.extend(other.game_s)
         self._kinds.update(other._kinds)
         self._last = other._last or self._last
 
@@ -134,11 +140,17 @@ class ScoreSum:
     total: float = 0.0
 
 
+class CountsTurns(Protocol):
+    """Takes the rows of turns and episodes: see EpisodeTurns."""
+
+    def count(self, record: TurnRecord | EpisodeRecord) -> None: ...
+
+
 class Meters:
     """A RecordSink that counts rows and hands them to another sink.
 
     scores   of the episodes that the store held
-    turns    follows the open episodes; None: nobody asks when the run ends"""
+    turns    takes the rows of turns and episodes; None: nobody asks when the run ends"""
 
     def __init__(
         self,
@@ -146,7 +158,7 @@ class Meters:
         clock: Clock,
         *,
         scores: Mapping[tuple[str, str], ScoreSum],
-        turns: EpisodeTurns | None = None,
+        turns: CountsTurns | None = None,
     ) -> None:
         self._sink = sink
         self._turns = turns
@@ -180,6 +192,13 @@ class Meters:
             if method in self.traffic
             else 0.0
         )
+
+    def take_traffic(self) -> dict[str, Traffic]:
+        """Returns the calls since the last time, by access method, for the meters of another process."""
+        counted = {method: traffic for method, traffic in self.traffic.items() if traffic.calls}
+        for method, traffic in counted.items():
+            self.traffic[method] = traffic.following()
+        return counted
 
     def add_traffic(self, traffic: Mapping[str, Traffic]) -> None:
         """Adds the calls that another process counted since it told last, by access method."""

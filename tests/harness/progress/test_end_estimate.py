@@ -135,6 +135,27 @@ def test_meters_measure_the_time_of_a_game() -> None:
     assert run(scenario) == [pytest.approx(2.5)]
 
 
+def test_meters_of_another_process_take_over_all_that_was_measured() -> None:
+    """Calls that are told in parts count once; a turn lasts as long as all its tries, also when a part was
+    told between them; the time of a game comes with them."""
+
+    async def scenario() -> Meters:
+        clock = LoopClock()
+        worker, coordinator = Meters(Rows(), clock, scores={}), Meters(Rows(), clock, scores={})
+        failed = CALL._replace(error_class="TimedOut", error_text="late", reply=None, latency_s=7.0)
+        for call in (failed, CALL._replace(latency_s=2.0), CALL._replace(turn=1, latency_s=1.0, queue_s=0.5)):
+            await worker.put(call)
+            coordinator.add_traffic(worker.take_traffic())
+            assert worker.take_traffic() == {}
+            await clock.sleep(5.0)
+        return coordinator
+
+    traffic = run(scenario).traffic[CALL.method]
+    assert (traffic.calls, traffic.errors, traffic.answered) == (3, 1, 2)
+    assert list(traffic.turn_s) == [9.0, 1.0]
+    assert list(traffic.game_s) == [pytest.approx(3.5)]
+
+
 def test_a_gate_that_waits_for_its_quota_ends_later() -> None:
     """A pause is added; a quota decides where it is slower than the window."""
     turns = TurnsLeft(mean=600.0, variance=0.0, ending=((1.0, [1.0]),), episodes=300)
