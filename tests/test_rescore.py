@@ -6,12 +6,14 @@ answers itself."""
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import threading
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -114,6 +116,17 @@ def scoring(scorer: LimitedScorer) -> Iterator[str]:
         yield f"{url}/deeper/v1"
 
 
+def page_values(store: Path) -> dict[str, Any]:
+    """What the script of the report draws."""
+    page = store.with_suffix(".html")
+    assert lightbulb("report", store, "-o", page).returncode == 0
+    (data,) = re.findall(
+        r'<script type="application/json" id="values">(.*?)</script>', page.read_text(), re.S
+    )
+    values: dict[str, Any] = json.loads(data)
+    return values
+
+
 def test_weights_are_told_apart_at_temperature_0(tmp_path: Path) -> None:
     """The same weights are consistent; noise on them, another model for a fifth of the calls and another
     temperature deviate. The audit has a third column, and fails on it only if asked to."""
@@ -142,6 +155,13 @@ def test_weights_are_told_apart_at_temperature_0(tmp_path: Path) -> None:
     assert lightbulb("audit", store, "--fail-on-difference", "--on", "weights").returncode == 5
     assert lightbulb("audit", store, "--fail-on-difference", "--on", "replies").returncode == 0
     assert lightbulb("audit", store, "--on", "weights").returncode == 2
+    drawn = {row["method"]: row for row in page_values(store)["verdicts"]["models"][0]["weights"]}
+    assert {name: row["verdict"] for name, row in drawn.items()} == {
+        **{f"m/{name}": verdict for name, verdict in verdicts.items()},
+        "m/own (again)": "its second run",
+    }
+    assert drawn["m/noisy"]["low"] > 0
+    assert drawn["m/same"]["low"] == drawn["m/same"]["high"] == 0
 
 
 def test_ranks_are_tested_above_temperature_0(tmp_path: Path) -> None:

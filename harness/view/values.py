@@ -12,6 +12,7 @@ from math import sqrt
 from harness.analysis.report_data import Story
 from harness.analysis.store_audit import ModelAudit, ModelScores
 from harness.audit.scores.findings import Comparison, GameFinding
+from harness.audit.weights.weight_audit import WeightsFindings
 from harness.core.vocabulary import game_of_item
 from harness.report import plain
 from harness.report.completeness import plays_lines
@@ -28,6 +29,8 @@ METHODS_A_CLUSTER = 6
 # Words of the page, each with one sentence; shown where the word stands.
 GLOSSARY = {
     "scores": "The verdict on scores: does the method score as the reference does, within the margin?",
+    "weights": "The verdict on weights: can the reference's weights have written these replies? It does not speak of their quality.",
+    "token margin": "The log-probability of the most likely token minus that of the token in the reply, in nats (natural logarithms).",
     "replies": "The verdict on replies: do they differ from the reference's more than the reference's replies differ from each other?",
     "margin": "The largest difference that does not matter; fixed before the first call.",
     "reference": "The access method that the others are compared with.",
@@ -117,8 +120,32 @@ def _model(part: ModelAudit) -> dict[str, object]:
         "plan": plain.plan(part),
         "rows": rows,
         "causes": [cause.sentence for cause in part.causes if cause.named],
+        "weights": _weights(part.weights),
         "evidence": list(_evidence(part)),
     }
+
+
+def _weights(found: WeightsFindings | None) -> list[dict[str, object]]:
+    """Returns a row for each method that the reference's weights scored, its own second run last."""
+    if found is None:
+        return []
+    rows = [(one, one.method, one.verdict) for one in found.methods]
+    if found.again is not None:
+        rows.append((found.again, found.again.method, "its second run"))
+    return [
+        {
+            "method": method,
+            "verdict": verdict,
+            "items": one.items,
+            "tokens": one.tokens,
+            "value": one.tested,
+            "low": one.tested_low,
+            "high": one.tested_high,
+            "unlike": one.unlike,
+            "reference_unlike": one.reference_unlike,
+        }
+        for one, method, verdict in rows
+    ]
 
 
 def _points(one: Comparison) -> dict[str, object]:

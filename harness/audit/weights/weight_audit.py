@@ -74,6 +74,7 @@ class WeightsFinding:
 
     kind       "greedy": margins; "sampled": places in the distribution; None: not tested
     margin, reference_margin   mean by token, in nats; excess: the difference, with its 95 % interval
+    tested     the same of margins cut at CAP_TESTED, which p is about; None above temperature 0
     unlike, reference_unlike   shares of tokens that are not the reference's most likely ones
     unlike_high                upper 95 % bound of the difference of these shares; None above temperature 0
     p, p_holm  of "the same weights", by margins cut at CAP_TESTED, for this method alone and after Holm;
@@ -94,6 +95,9 @@ class WeightsFinding:
     excess: float
     low: float | None
     high: float | None
+    tested: float | None
+    tested_low: float | None
+    tested_high: float | None
     unlike: float
     reference_unlike: float
     unlike_high: float | None
@@ -219,15 +223,16 @@ def _finding(
     kind, reason = _kind(sample, own, of_reference, of_method)
     rng = np.random.default_rng(derive_seed(seed, "audit", "weights", name))
     excess = _share(sample.margins) - _share(own.margins)
-    low = high = unlike_high = p = None
+    low = high = tested = tested_low = tested_high = unlike_high = p = None
     if kind == "greedy":
         statistic = mean_distance if two_sided else mean_excess
         p = permutation_p(moments(own.tested), moments(sample.tested), statistic, rng)
-        drawn = bootstrap_excess(own.margins, sample.margins, rng)
-        low, high = (float(np.quantile(drawn, end)) for end in (0.025, 0.975))
+        low, high = _interval(bootstrap_excess(own.margins, sample.margins, rng))
         unlike = float(np.quantile(bootstrap_excess(own.unlike, sample.unlike, rng), 0.95))
         count, tokens = sample.unlike.sum(axis=0)
         unlike_high = max(unlike, rate_high(count, tokens, 0.05) - _share(own.unlike))
+        tested = _share(sample.tested) - _share(own.tested)
+        tested_low, tested_high = _interval(bootstrap_excess(own.tested, sample.tested, rng))
     elif kind == "sampled":
         p = permutation_p(own.places, sample.places, histogram_distance, rng)
     first_turn, first_token = _first_apart(sample, own) if kind == "greedy" else (None, None)
@@ -242,6 +247,9 @@ def _finding(
         excess=excess,
         low=low,
         high=high,
+        tested=tested,
+        tested_low=tested_low,
+        tested_high=tested_high,
         unlike=_share(sample.unlike),
         reference_unlike=_share(own.unlike),
         unlike_high=unlike_high,
@@ -270,6 +278,10 @@ def _kind(
     if sample.places.any() and own.places.any():
         return "sampled", None
     return None, "the temperature of the method is not stated, or is above 1"
+
+
+def _interval(drawn: FloatArray) -> tuple[float, float]:
+    return float(np.quantile(drawn, 0.025)), float(np.quantile(drawn, 0.975))
 
 
 def _share(sums: FloatArray) -> float:

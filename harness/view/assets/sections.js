@@ -3,7 +3,7 @@ import { axisAround, histogram, HUNDRED, interval, timeLines, xyLines } from "./
 import { clock, count, el, money, moment, nameOf, NONE, number, seconds, share, signed, sum, table, term, timeOfDay } from "./dom.js";
 
 const BINS_A_DECADE = 24;
-const WORDS = { DIFFERENT: "different", EQUIVALENT: "equivalent", INCONCLUSIVE: "open" };
+const WORDS = { DIFFERENT: "different", EQUIVALENT: "equivalent", INCONCLUSIVE: "open", DEVIATES: "different", CONSISTENT: "equivalent" };
 const verdict = (word, label) => el("span", { class: `verdict ${WORDS[word] ?? "none"}` }, label ?? word ?? "not compared");
 const span = (one, digits = 1, write = number) => el("span", { class: "value" }, write(one.value, digits),
   one.low === null || one.low === undefined ? "" : el("span", { class: "range" }, ` [${write(one.low, digits)}, ${write(one.high, digits)}]`));
@@ -120,6 +120,7 @@ const matrix = (part) => table({
     { key: "method", label: "method", cell: (row) => nameOf(row.method, 40) },
     { key: "scores", label: "scores", word: "scores", left: true, cell: (row) => verdict(row.scores, row.scores_label) },
     { key: "replies", label: "replies", word: "replies", left: true, cell: (row) => verdict(row.replies, row.replies_label ?? row.replies) },
+    ...(part.weights.length ? [{ key: "weights", label: "weights", word: "weights", left: true, cell: (row) => verdict(row.weights, row.weights ?? "not scored") }] : []),
     { key: "sentence", label: "in one sentence", left: true, class: "words", cell: (row) => [row.sentence, row.to_settle ? el("span", { class: "faint" }, ` ${row.to_settle}`) : ""] },
   ] });
 
@@ -136,6 +137,22 @@ const differences = (part) => {
       { key: "points", label: "difference", value: (row) => row.points.value, cell: (row) => span(row.points, 1, signed) },
       { key: "line", label: "", class: "figure", cell: (row) => interval(axis, row.points, part.margin) },
       { key: "equal", label: "equal replies", word: "equal replies", value: (row) => row.equal },
+    ] });
+};
+
+const weights = (part) => {
+  if (!part.weights.length) return null;
+  const axis = axisAround([...part.weights.flatMap((row) => [row.low, row.value, row.high]).filter((value) => value !== null), 0]);
+  return table({
+    id: `weights-${part.model}`, label: `token margins of ${part.model}`, rows: part.weights,
+    caption: ["Mean ", term("token margin"), " by the reference's weights, each token's margin cut at 0.02, minus that of the reference's own replies, in nats, with its 95 % interval. The line is no difference. To its right: other weights or another precision."],
+    columns: [
+      { key: "method", label: "method", value: (row) => row.method, cell: (row) => nameOf(row.method) },
+      { key: "verdict", label: "weights", word: "weights", left: true, cell: (row) => verdict(row.verdict) },
+      { key: "tokens", label: "tokens", value: (row) => row.tokens, cell: (row) => count(row.tokens) },
+      { key: "margin", label: "difference", value: (row) => row.value, cell: (row) => span(row, 5, signed) },
+      { key: "line", label: "", class: "figure", cell: (row) => interval(axis, row, 0) },
+      { key: "unlike", label: "unlike tokens", value: (row) => row.unlike, cell: (row) => `${number(100 * row.unlike, 1)} %, reference ${number(100 * row.reference_unlike, 1)} %` },
     ] });
 };
 
@@ -184,7 +201,7 @@ export const verdicts = (values) => {
       p(part.alarm, "alarm"),
       p(part.opening),
       part.complete ? null : p(part.plays[0], "open-note"),
-      matrix(part), part.causes.map((line) => p(line, "cause")), part.complete ? null : part.plays.slice(1).map((line) => p(line, "faint")), differences(part), byGame(part), p(part.noise), p(part.plan, "faint"),
+      matrix(part), part.causes.map((line) => p(line, "cause")), part.complete ? null : part.plays.slice(1).map((line) => p(line, "faint")), differences(part), weights(part), byGame(part), p(part.noise), p(part.plan, "faint"),
       part.rows.some((row) => row.furthest.length || row.survival.length > 1)
         ? fold(`figures-${part.model}`, `${part.model}: items and replies`, moved(part), el("div", { class: "charts" }, curves(part))) : null,
       fold(`evidence-${part.model}`, `${part.model}: the evidence, test by test`, part.evidence.map((line) => p(line)), part.complete ? part.plays.map((line) => p(line, "faint")) : null),
