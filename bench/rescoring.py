@@ -3,17 +3,22 @@
     python -m bench.rescoring planted                       the emulator's automaton with planted defects
     python -m bench.rescoring store STORE --with M/METHOD   replies of real models that `rescore` has scored
 
-Both draw items with replacement until a sample has so many tokens, and test it against the reference's own
-replies as the audit does. AUC: the probability that a sample of the method has a larger mean margin than a
-sample of the reference of as many tokens. Power: the share of samples with p <= .05. Size: the same for
-samples of the reference's own second run, or of equal weights. The audit itself wants five items; this bench
-does not."""
+Both draw as many items as have so many tokens on average, none twice, and test them against the reference's
+own replies as the audit does. AUC: the probability that a sample of the method has a larger mean margin than
+a sample of the reference of as many tokens. Power: the share of samples with p <= .05. Size: the same for
+other items of the reference itself. A cell without a figure: too few items. The audit itself wants five
+items; this bench does not.
+
+Whole items, in a fixed number and none twice, keep the size of a permutation test exact. Items that are drawn
+with replacement look like more independent items than they are, and an item that is cut at a number of tokens
+varies less than the others."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +35,8 @@ from harness.store.rescore_queries import scored_rows
 TOKENS = (50, 100, 300, 1_000, 3_000)
 ALPHA = 0.05
 ITEMS = 2_000  # of a planted pool
-REFERENCE_ITEMS = 100  # of the reference, anew for each sample
+REFERENCE_ITEMS = 100  # of the reference at most, anew for each sample
+REFERENCE_ITEMS_MIN = 20  # of the reference, beside a sample of its own items
 CAP_TOKENS = 30
 KERNEL_NOISE = 0.02  # on logits: what other kernels do to equal weights
 
@@ -94,31 +100,27 @@ def _mean(pool: Floats) -> float:
 
 
 def _cell(own: Floats, pool: Floats, tokens: int, samples: int, rng: np.random.Generator) -> str:
-    """Returns AUC / power at this number of tokens; the reference's own items are divided anew each time."""
+    """Returns AUC / power at this number of tokens; the items are divided anew each time."""
+    drawn, of_own = items_of(pool, tokens), items_of(own, tokens)
+    if drawn > len(pool) or len(own) - of_own < REFERENCE_ITEMS_MIN:
+        return "-"
     p: list[float] = []
     means: list[tuple[float, float]] = []
     for _ in range(samples):
         order = rng.permutation(len(own))
-        half = len(own) // 2
-        others = own[order[half:]]
-        sample, same = _sample(others if pool is own else pool, tokens, rng), _sample(others, tokens, rng)
-        reference = own[order[: min(half, REFERENCE_ITEMS)]]
+        same, rest = own[order[:of_own]], own[order[of_own:]]
+        sample = same if pool is own else pool[rng.permutation(len(pool))[:drawn]]
+        reference = (rest if pool is own else own[order])[-REFERENCE_ITEMS:]
         p.append(permutation_p(moments(reference), moments(sample), mean_excess, rng, draws=199))
-        means.append((_mean(same), _mean(sample)))
+        means.append((_mean(own[rng.permutation(len(own))[:of_own]]), _mean(sample)))
     ours, theirs = np.array(means).T
     auc = float((theirs[:, None] > ours).mean() + 0.5 * (theirs[:, None] == ours).mean())
     return f"{auc:.3f} / {np.mean(np.array(p) <= ALPHA):.3f}"
 
 
-def _sample(pool: Floats, tokens: int, rng: np.random.Generator) -> Floats:
-    """Returns items, drawn with replacement, that together have at least so many tokens; the last is cut."""
-    order = rng.integers(len(pool), size=1 + int(tokens / max(1.0, pool[:, 1].min())))
-    sums = np.cumsum(pool[order, 1])
-    chosen = pool[order[: int(np.searchsorted(sums, tokens)) + 1]].copy()
-    last = chosen[-1]
-    kept = 1 - (chosen[:, 1].sum() - tokens) / last[1]
-    chosen[-1] = last * kept
-    return np.asarray(chosen)
+def items_of(pool: Floats, tokens: int) -> int:
+    """Returns how many items of this pool have so many tokens on average."""
+    return max(1, ceil(tokens * len(pool) / float(pool[:, 1].sum())))
 
 
 # --- pools ----------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """The watch of first tokens on simulated services whose days vary: days to a false alarm, and days until a
 change is seen.
 
-    python -m bench.watch [--runs 100] [--days 1500]
+    python -m bench.watch [--runs 100] [--days 1500] [--only exponential]
 
 A panel of 40 prompts with five one-token calls a day each. A day's distribution of first tokens differs from
 the usual one by so much total variation on average; on weekends in one direction. A model of data, not
@@ -46,10 +46,12 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=100, help="simulated services a row")
     parser.add_argument("--days", type=int, default=1500, help="days of a run without a change")
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--only", help="only the rows without a change whose name contains this")
     options = parser.parse_args()
     with Pool(options.processes) as pool:
-        change_table(options.runs, pool)
-        false_alarm_table(options.runs, options.days, pool)
+        if options.only is None:
+            change_table(options.runs, pool)
+        false_alarm_table(options.runs, options.days, pool, options.only or "")
 
 
 def _runs(service: Service, days: int, stream: str, runs: int) -> list[SimulatedRun]:
@@ -83,12 +85,15 @@ def change_table(runs: int, pool: PoolType) -> None:
         print(f"| {name} | {' | '.join(f'{part:.2f}' for part in (*within, early))} |", flush=True)
 
 
-def false_alarm_table(runs: int, days: int, pool: PoolType) -> None:
-    """Prints how many days pass until a false alarm. See false_alarm_cells."""
+def false_alarm_table(runs: int, days: int, pool: PoolType, only: str) -> None:
+    """Prints how many days pass until a false alarm, for the rows with `only` in their name. See
+    false_alarm_cells."""
     print(f"\n### No change ({runs} runs a row of {days} days)\n")
     print("| days vary | days to the first, at least | at a constant rate | runs with one in 30 days, ever |")
     print("|---|---|---|---|")
     for shape, service in QUIET.items():
+        if only not in shape:
+            continue
         found = pool.map(first_alarm, _runs(service, days, f"none {shape}", runs), chunksize=1)
         print(f"| {shape} | {' | '.join(false_alarm_cells(found, days))} |", flush=True)
 

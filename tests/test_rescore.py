@@ -117,7 +117,7 @@ def scoring(scorer: LimitedScorer) -> Iterator[str]:
 
 
 def page_values(store: Path) -> dict[str, Any]:
-    """What the script of the report draws."""
+    """The values that the script of the report draws."""
     page = store.with_suffix(".html")
     assert lightbulb("report", store, "-o", page).returncode == 0
     (data,) = re.findall(

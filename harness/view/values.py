@@ -12,7 +12,7 @@ from math import sqrt
 from harness.analysis.report_data import Story
 from harness.analysis.store_audit import ModelAudit, ModelScores
 from harness.audit.scores.findings import Comparison, GameFinding
-from harness.audit.weights.weight_audit import WeightsFindings
+from harness.audit.weights.weight_audit import WeightsFinding, WeightsFindings
 from harness.core.vocabulary import game_of_item
 from harness.report import plain
 from harness.report.completeness import plays_lines
@@ -129,12 +129,12 @@ def _weights(found: WeightsFindings | None) -> list[dict[str, object]]:
     """Returns a row for each method that the reference's weights scored, its own second run last."""
     if found is None:
         return []
-    rows = [(one, one.method, one.verdict) for one in found.methods]
+    rows: list[tuple[WeightsFinding, str]] = [(one, one.verdict) for one in found.methods]
     if found.again is not None:
-        rows.append((found.again, found.again.method, "its second run"))
+        rows.append((found.again, "its second run"))
     return [
         {
-            "method": method,
+            "method": one.method,
             "verdict": verdict,
             "items": one.items,
             "tokens": one.tokens,
@@ -144,7 +144,7 @@ def _weights(found: WeightsFindings | None) -> list[dict[str, object]]:
             "unlike": one.unlike,
             "reference_unlike": one.reference_unlike,
         }
-        for one, method, verdict in rows
+        for one, verdict in rows
     ]
 
 

@@ -62,6 +62,9 @@ def test_other_weights_deviate_and_equal_ones_are_consistent() -> None:
     assert other.p is not None
     assert other.p <= 0.001
     assert other.first_turn == 0
+    assert other.tested is not None
+    assert other.tested_low is not None
+    assert 0 < other.tested_low < other.tested < other.excess
     assert "Other weights than those of m/own, or another precision, wrote these replies" in other.sentence
     assert (same.method, same.verdict) == ("m/other", "CONSISTENT")
     assert same.unlike_high is not None
