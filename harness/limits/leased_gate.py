@@ -22,6 +22,7 @@ from harness.limits.estimates import CallCost, Estimates
 from harness.limits.leases import LEASE_S, EndedCall, LeaseAnswer, LeaseRequest, WaitingTurn
 from harness.limits.waits import NO_WAIT, WaitTimes
 
+SPARSE = 64  # turns in the queue that wait no more; a longer queue is made again if they are half of it
 NO_HEADERS: dict[str, str] = {}  # the usual empty mapping cannot be pickled
 
 
@@ -78,12 +79,12 @@ class LeasedGate:
         """Waits for a place and the quotas; see Gate.enter.
 
         raises  GateClosing once the gate is closed"""
-        if self.closed:
-            raise self.closed.copied()
-        if self._spare and self._free:
-            number, _ = self._spare.pop()
-            return self._admission(number, cost, NO_WAIT)
         while True:
+            if self.closed:
+                raise self.closed.copied()
+            if self._spare and self._free:
+                number, _ = self._spare.pop()
+                return self._admission(number, cost, NO_WAIT)
             waiting = self._wait(remainder, cost)
             try:
                 await waiting.called.wait()
@@ -102,6 +103,9 @@ class LeasedGate:
         waiting = _Waiting(WaitingTurn(self._numbers, remainder, cost))
         self._waiting[self._numbers] = waiting
         self._turns[self._numbers] = waiting.turn
+        if len(self._queue) > SPARSE + 2 * len(self._waiting):
+            self._queue = [entry for entry in self._queue if not entry[2].left]
+            heapq.heapify(self._queue)
         heapq.heappush(self._queue, (-remainder, self._numbers, waiting))
         self._on_news(False)
         return waiting

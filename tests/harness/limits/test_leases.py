@@ -18,7 +18,8 @@ from harness.limits.admission import CallResult
 from harness.limits.estimates import CallCost
 from harness.limits.gate import Gate, GateLimits
 from harness.limits.leased_gate import LeasedGate
-from harness.limits.leases import BATCH_S, LEASE_JITTER_S, LEASE_S, GateLeases
+from harness.limits.leases import BATCH_S, LEASE_JITTER_S, LEASE_S, GateLeases, LeaseAnswer
+from harness.limits.waits import NO_WAIT
 from tests.world import run
 
 ONE = CallCost()
@@ -315,6 +316,55 @@ def test_a_gate_that_one_worker_closes_is_closed_for_all() -> None:
         return raised
 
     assert run(scenario) == ["HTTP 401"] * 3
+
+
+def test_a_late_admission_at_a_closed_gate_raises_the_reason() -> None:
+    """The turn does not wait again: nobody would call it."""
+
+    async def scenario() -> None:
+        clock = LoopClock()
+        gate = LeasedGate("g", clock=clock, on_news=lambda urgent: None)
+
+        async def turn() -> None:
+            with pytest.raises(AccountRefused, match="HTTP 401"):
+                await gate.enter(1.0, ONE)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(turn)
+            await anyio.sleep(1.0)
+            request = gate.request()
+            assert request is not None
+            gate.take(
+                LeaseAnswer(
+                    admitted=((request.turns[0].number, NO_WAIT),),
+                    since_s=clock.now() - 2 * LEASE_S,
+                    free=False,
+                    usual_failures=0.0,
+                    served_ago_s=0.0,
+                    closed=AccountRefused("HTTP 401"),
+                )
+            )
+
+    run(scenario)
+
+
+def test_turns_that_were_admitted_are_forgotten_under_a_quota() -> None:
+    """A worker keeps what waits, however many turns were admitted one by one."""
+
+    async def scenario() -> int:
+        shared = Shared(GateLimits(concurrency=4, requests=60_000.0))
+        worker, longest = shared.worker("a"), 0
+
+        async def turns() -> None:
+            nonlocal longest
+            for _ in range(500):
+                worker.gate.leave(await worker.gate.enter(1.0, ONE), FINE)
+                longest = max(longest, len(worker.gate._queue))
+
+        await _played(shared, [worker], turns, turns)
+        return longest
+
+    assert run(scenario) < 100
 
 
 @pytest.mark.parametrize("after_s", [0.0001, BATCH_S - 0.001, BATCH_S + 0.001, BATCH_S + 0.0039])
