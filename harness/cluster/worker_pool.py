@@ -176,7 +176,10 @@ class WorkerPool:
         return method in self._answered
 
     async def watch(self, gates: Sequence[Gate]) -> None:
-        """Does nothing: each worker watches its own calls."""
+        """Tells the workers when a gate closes; each of them watches its own calls."""
+        async with anyio.create_task_group() as telling:
+            for leases in self._leases.values():
+                telling.start_soon(leases.tell_when_closed)
 
     def sent_times(self) -> dict[str, list[float]]:
         """Returns nothing: workers do not tell when their calls were sent."""

@@ -51,11 +51,12 @@ class GateLimits:
 
 
 class Gate:
-    """See the module's header. `keep` must run in a task as long as the gate is used.
+    """See the module's header. `run_timer` must run in a task as long as the gate is used.
 
-    on_event(kind, detail)   hears of every change of mind
-    jitter_s   by so much one admitted request may arrive later than another
-    estimates                what calls will cost, learned from what they did"""
+    on_event    (kind, detail) is called when a limit changes, a pause begins or the gate is closed
+    jitter_s    by so much one admitted request may arrive later than another
+    estimates   what calls will cost, learned from what they did
+    closed      why it admits no one any more; `closing` is set then"""
 
     def __init__(
         self,
@@ -90,8 +91,8 @@ class Gate:
         self._resting = 0
         self._rest_until_s = now_s
         self._rest_cause = ""
-        self._closed: GateClosing | None = None
-        self._closing = anyio.Event()
+        self.closed: GateClosing | None = None
+        self.closing = anyio.Event()
         self._wanting: anyio.Event | None = None  # of the lanes that wait to begin an episode
         self._patience_s = limits.patience_s
         self._reported_wait_until_s = now_s
@@ -106,8 +107,8 @@ class Gate:
 
         remainder   turns ahead of the turn's episode; the turn with the most goes first
         raises      GateClosing once the gate is closed"""
-        if self._closed:
-            raise self._closed.copied()
+        if self.closed:
+            raise self.closed.copied()
         now_s = self._clock.now()
         if not self._waiting and self._in_flight < self._congestion.room and self._wait_s(cost, now_s) <= 0.0:
             return self._reserve(cost, now_s)
@@ -122,8 +123,8 @@ class Gate:
                 self.withdraw(ticket)
             raise
         if ticket.admission is None:
-            assert self._closed is not None
-            raise self._closed.copied()
+            assert self.closed is not None
+            raise self.closed.copied()
         return ticket.admission
 
     def enter_later(self, remainder: float, cost: CallCost, called: Signal) -> Ticket:
@@ -189,15 +190,15 @@ class Gate:
         self._set_alarm(self._due_s)
         try:
             with anyio.move_on_after(seconds):
-                await self._closing.wait()
+                await self.closing.wait()
         finally:
             self._resting -= 1
             self._signal_if_wanting()
-        if self._closed:
-            raise self._closed.copied()
+        if self.closed:
+            raise self.closed.copied()
 
     def rest_elsewhere(self, change: int) -> None:
-        """Counts calls of other processes that begin, or end, a pause before another try."""
+        """Counts work to come in other processes: calls that pause, episodes before their first turn."""
         self._resting += change
         self._set_alarm(self._due_s)
         self._signal_if_wanting()
@@ -244,7 +245,7 @@ class Gate:
     def _set_alarm(self, due_s: float | None) -> None:
         """Sets when `run_timer` wakes: when a turn may be admitted, or when silence has lasted too long."""
         since_s = self._congestion.silent_since_s
-        if since_s is not None and self._closed is None and self._waiting + self._resting + self._in_flight:
+        if since_s is not None and self.closed is None and self._waiting + self._resting + self._in_flight:
             due_s = since_s + self._patience_s if due_s is None else min(due_s, since_s + self._patience_s)
         if due_s != self._alarm_s:
             self._alarm_s = due_s
@@ -353,14 +354,14 @@ class Gate:
             if self._wanting is None:
                 self._wanting = anyio.Event()
             await self._wanting.wait()
-        if self._closed:
-            raise self._closed.copied()
+        if self.closed:
+            raise self.closed.copied()
 
     @property
     def wants_episodes(self) -> bool:
         """Returns whether fewer turns wait, or pause before another try, than a quarter of the window. A
         closed gate wants episodes, too, so that its callers learn the reason."""
-        return self._closed is not None or self._waiting + self._resting < max(
+        return self.closed is not None or self._waiting + self._resting < max(
             1, self._congestion.window.size // 4
         )
 
@@ -373,10 +374,10 @@ class Gate:
 
     def close(self, reason: GateClosing) -> None:
         """Admits no one any more; raises the reason in all who wait. The first reason stands."""
-        if self._closed:
+        if self.closed:
             return
-        self._closed = reason
-        self._closing.set()
+        self.closed = reason
+        self.closing.set()
         self._on_event("closed", str(reason))
         for _, _, ticket in self._queue:
             if not ticket.left:
@@ -418,10 +419,6 @@ class Gate:
     def note(self, kind: str, detail: str) -> None:
         """Adds an event that was observed elsewhere."""
         self._on_event(kind, detail)
-
-    @property
-    def closed(self) -> GateClosing | None:
-        return self._closed
 
     @property
     def quotas(self) -> dict[str, float]:

@@ -159,6 +159,11 @@ class GateLeases:
             self._queue(state, turn)
         self.tell_changes()
 
+    async def tell_when_closed(self) -> None:
+        """Lets all workers know once the gate is closed here: those whose calls pause send no message."""
+        await self.gate.closing.wait()
+        self.tell_changes()
+
     def tell_changes(self) -> None:
         """Lets all workers know if the gate was closed, or calls may no longer hand on their places."""
         for state in self._states.values():

@@ -194,6 +194,7 @@ async def _played(
     """Plays the tasks to their ends, with all gates at work; ends a second later."""
     async with anyio.create_task_group() as background:
         background.start_soon(shared.gate.run_timer)
+        background.start_soon(shared.leases.tell_when_closed)
         for worker in workers:
             background.start_soon(worker.carry)
         async with anyio.create_task_group() as playing:
@@ -316,6 +317,28 @@ def test_a_gate_that_one_worker_closes_is_closed_for_all() -> None:
         return raised
 
     assert run(scenario) == ["HTTP 401"] * 3
+
+
+def test_a_gate_that_the_coordinator_closes_is_closed_for_calls_that_pause() -> None:
+    """They raise the reason at once, although their worker has nothing to tell and no turn that waits."""
+
+    async def scenario() -> float:
+        shared = Shared(GateLimits(concurrency=1))
+        worker, raised_s = shared.worker("a"), []
+
+        async def closing() -> None:
+            await anyio.sleep(5.0)
+            shared.gate.close(AccountRefused("HTTP 401"))
+
+        async def resting() -> None:
+            with pytest.raises(AccountRefused, match="HTTP 401"):
+                await worker.gate.rest(1000.0)
+            raised_s.append(shared.clock.now())
+
+        await _played(shared, [worker], closing, resting)
+        return raised_s[0]
+
+    assert 5.0 <= run(scenario) < 5.2
 
 
 def test_a_late_admission_at_a_closed_gate_raises_the_reason() -> None:
