@@ -178,7 +178,9 @@ class Gate:
 
     def hand_on(self, admission: Admission, answer: CallResult) -> Admission:
         """Ends a call whose place another process has given to the next one."""
+        self._in_flight -= 1  # the next one is sent when this one is no longer in flight
         following = self._reserve(admission.cost, self._clock.now())
+        self._in_flight += 1
         self.leave(admission, answer)
         return following
 

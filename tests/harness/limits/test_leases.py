@@ -465,6 +465,24 @@ def test_a_worker_keeps_its_places_until_another_one_waits() -> None:
     assert run(scenario) == (True, False)
 
 
+def test_a_call_that_takes_over_a_place_is_not_in_flight_with_the_call_that_left_it() -> None:
+    """It is sent as one of as many as fill the window, as in one process; the call that left counts as
+    served."""
+
+    async def scenario() -> tuple[list[int], int, int]:
+        gate = Gate("g", GateLimits(concurrency=2), clock=LoopClock(), on_event=lambda kind, detail: None)
+        await gate.enter(1.0, ONE)
+        admission = await gate.enter(1.0, ONE)
+        in_flight = [admission.in_flight]
+        for _ in range(3):
+            admission = gate.hand_on(admission, FINE)
+            in_flight.append(admission.in_flight)
+        statistics = gate.statistics()
+        return in_flight, statistics.in_flight, statistics.calls
+
+    assert run(scenario) == ([2, 2, 2, 2], 2, 3)
+
+
 def test_a_worker_says_once_how_many_calls_pause() -> None:
     """Nothing new is no message; a call that pauses before another try is one."""
 
