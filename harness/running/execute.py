@@ -24,6 +24,7 @@ from harness.access.game_sets import games_of, items_of, warm_up
 from harness.cluster.worker_pool import PoolParts, WorkerPool
 from harness.config.episode_plans import GameSet, planned, turn_limits
 from harness.core.clock import RealClock
+from harness.core.protocols import RecordSink
 from harness.core.records import Record
 from harness.core.seeds import stream
 from harness.core.steps import Playable
@@ -208,6 +209,12 @@ class _LiveRun:
     expected: ExpectedTurns
     clock: RealClock
 
+    @property
+    def sink(self) -> RecordSink:
+        """Returns what counts rows, shows them to the interim analyses, and hands them to the writer."""
+        stopping = self.plan.early_stopping
+        return stopping.tap(self.meters) if stopping else self.meters
+
     def pool_parts(self, size: int, start_worker: Callable[[str], Awaitable[WorkerHandle]]) -> PoolParts:
         """Returns what so many workers need of it."""
         stopping = self.plan.early_stopping
@@ -219,7 +226,7 @@ class _LiveRun:
             turns=self.turns,
             observe=stopping.observe if stopping else lambda record: None,
             budget=self.budget,
-            sink=self.writer,
+            sink=self.sink,
             clock=self.clock,
             notify=self.context.notify,
         )
@@ -275,11 +282,10 @@ async def _problems(plan: RunPlan, connector: Connector, live: LiveMethods) -> d
 
 def _player(run: _LiveRun, games: Mapping[str, Playable]) -> Player:
     """Returns what plays the episodes in this process."""
-    stopping = run.plan.early_stopping
     return Player(
         run_id=run.plan.run_id,
         caller=Caller(
-            sink=stopping.tap(run.meters) if stopping else run.meters,
+            sink=run.sink,
             clock=run.clock,
             policy=retry_policy(run.plan.spec),
             budget=run.budget,
