@@ -71,10 +71,10 @@ def assignment(number: int, plan: EpisodePlan, beginning: Beginning) -> Assignme
 class ToWorker(NamedTuple):
     """A message to a worker.
 
-    leases     gate -> what the coordinator says of it, where there is something new
-    assignments      episodes to begin
-    exhausted  method -> why it may make no more calls; new ones
-    end        cancel what is open, close the store, and end"""
+    leases       gate -> what the coordinator says of it, where there is something new
+    assignments  episodes to begin
+    exhausted    method -> why it may make no more calls; new ones
+    end          cancel what is open, close the store, and end"""
 
     leases: Mapping[str, LeaseAnswer]
     assignments: tuple[Assignment, ...] = ()
@@ -97,7 +97,7 @@ class Report(NamedTuple):
     turns     (episode, how many of its turns were answered), one for each turn
     spent     method -> what its calls cost
     answered  methods that answered a call for the first time
-    said      lines for a person
+    lines     for a person
     is_over   the worker's store is closed, and this is its last report
     failure   why it could not go on; "": nothing"""
 
@@ -109,6 +109,6 @@ class Report(NamedTuple):
     turns: tuple[tuple[str, int], ...] = ()
     spent: Mapping[str, Spending] = {}
     answered: tuple[str, ...] = ()
-    said: tuple[str, ...] = ()
+    lines: tuple[str, ...] = ()
     is_over: bool = False
     failure: str = ""

@@ -63,7 +63,7 @@ class Worker:
         self._begun: list[int] = []
         self._ended: list[tuple[int, Played]] = []
         self._answered: set[str] = set()
-        self._said: list[str] = []
+        self._lines: list[str] = []
         self._failure = ""
         self._is_over = False
         self._reported_s = clock.now()
@@ -132,11 +132,11 @@ class Worker:
             turns=tuple(self._turns.reached),
             spent=self._spending.spent,
             answered=answered,
-            said=tuple(self._said),
+            lines=tuple(self._lines),
             is_over=self._is_over,
             failure=self._failure,
         )
-        self._begun, self._ended, self._said = [], [], []
+        self._begun, self._ended, self._lines = [], [], []
         self._turns.reached, self._spending.spent = [], {}
         return report
 
@@ -212,7 +212,7 @@ class Worker:
         connector = Connector(
             spec=setup.spec,
             context=RunContext(
-                source=setup.source, store=setup.store, environ=os.environ, notify=self._said.append
+                source=setup.source, store=setup.store, environ=os.environ, notify=self._lines.append
             ),
             methods={route.method.name: parts[route.method.name][1] for route in setup.routes},
             instances=self._instances,

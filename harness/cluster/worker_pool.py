@@ -86,7 +86,7 @@ class _Link:
     """A worker, its open episodes, and what it is to be told.
 
     due        gates that have something to say to it
-    told       of the methods that may make no more calls, those that it knows
+    exhausted  methods of which it knows that they may make no more calls
     any_ended  an episode of it ended"""
 
     name: str
@@ -94,7 +94,7 @@ class _Link:
     plays: dict[int, _Play] = field(default_factory=dict)
     assignments: list[Assignment] = field(default_factory=list)
     due: set[str] = field(default_factory=set)
-    told: set[str] = field(default_factory=set)
+    exhausted: set[str] = field(default_factory=set)
     news: anyio.Event = field(default_factory=anyio.Event)
     any_ended: bool = False
 
@@ -107,10 +107,11 @@ class _Link:
 class PoolParts:
     """The parts of a run that a pool works with.
 
-    size     number of workers
-    start_worker     (name) -> a new worker of that name; it raises WorkerFailed
-    gates    method -> its gate
-    observe  is called with the row of each episode that ended"""
+    size          number of workers
+    start_worker  (name) -> a new worker of that name
+    gates         method -> its gate
+    observe       is called with the row of each episode that ended
+    sink          takes the rows that the coordinator writes itself"""
 
     size: int
     start_worker: Callable[[str], Awaitable[WorkerHandle]]
@@ -294,12 +295,12 @@ class WorkerPool:
         message = ToWorker(
             leases={gate: self._leases[gate].answer(link.name) for gate in link.due},
             assignments=tuple(link.assignments),
-            exhausted={method: why for method, why in exhausted.items() if method not in link.told},
+            exhausted={method: why for method, why in exhausted.items() if method not in link.exhausted},
             end=self._ending,
         )
         link.due.clear()
         link.assignments.clear()
-        link.told.update(exhausted)
+        link.exhausted.update(exhausted)
         return message
 
     def _take(self, link: _Link, report: Report) -> None:
@@ -321,7 +322,7 @@ class WorkerPool:
         for method, spent in report.spent.items():
             parts.budget.pay(method, spent.calls, spent.tokens, spent.cost_usd)
         for one in self._links:
-            if parts.budget.exhausted.keys() - one.told:
+            if parts.budget.exhausted.keys() - one.exhausted:
                 one.news.set()
-        for line in report.said:
+        for line in report.lines:
             parts.notify(f"worker {link.name}: {line}")

@@ -62,7 +62,7 @@ TOO_LONG = "calls were refused for longer than a quota per minute can explain"
 NOT_THE_CAUSE = "as many calls were refused at a slower pace"
 NO_LIMIT_MET = "no call was refused at any pace"
 UNTESTED = "no call was served during the test"
-TOLD = "the provider asked for a long pause during the test"
+LONG_PAUSE = "the provider asked for a long pause during the test"
 ALIKE = 0.2  # two silences' counts of requests differ by no more of the larger one
 
 
@@ -237,7 +237,7 @@ class LearnedQuota:
                     self._test = self._test._replace(refused=self._test.refused + 1)
                     self._period_refused += 1
                 return
-            self._forget_tested(TOLD, now_s)  # the provider's words say more than the test
+            self._forget_tested(LONG_PAUSE, now_s)  # the provider's words say more than the test
         if self._budget is None and not of_rate and not long_pause:
             return
         if sent_s <= self._set_s:  # it was in flight when the first figure was set: the same trouble

@@ -71,7 +71,7 @@ class LeasedGate:
         self._ended: list[EndedCall] = []
         self._notes: list[tuple[str, str]] = []
         self._reason: GateClosing | None = None
-        self._told_resting = 0
+        self._known_resting = 0
 
     # --- calls ----------------------------------------------------------------------------------------------
 
@@ -183,7 +183,7 @@ class LeasedGate:
         while self._spare and (self._spare[0][1] <= idle_since_s or not self._free):
             self._ended.append(EndedCall(self._spare.popleft()[0], None))
         news = self._turns or self._left or self._ended or self._notes or self._reason
-        if not news and self._resting == self._told_resting:
+        if not news and self._resting == self._known_resting:
             return None
         request = LeaseRequest(
             turns=tuple(self._turns.values()),
@@ -193,9 +193,9 @@ class LeasedGate:
             notes=tuple(self._notes),
             closing=self._reason,
         )
-        for told in (self._turns, self._left, self._ended, self._notes):
-            told.clear()
-        self._told_resting, self._reason = self._resting, None
+        for reported in (self._turns, self._left, self._ended, self._notes):
+            reported.clear()
+        self._known_resting, self._reason = self._resting, None
         return request
 
     @property

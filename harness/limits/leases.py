@@ -12,7 +12,7 @@ The gate itself is the gate of one process: quotas, window, pauses and what is l
 
 Knows the gate, the workers by name and the clock; nothing of processes or of how messages travel. Keeps:
 all places that workers hold are places of the window. An admitted call is sent within LEASE_S of its
-admission, or given back: the worker is told a moment on its own clock that was not later than the
+admission, or given back: the answer names a moment of the worker's clock that was not later than the
 admission. A quota whose bucket counts this time as jitter (`LEASE_JITTER_S`) therefore holds at the
 provider in every window. The calls of a worker that is lost count as sent. Does not promise: that a pause
 or a smaller window is known to all workers before their next message; calls that hand on a place until then
@@ -117,7 +117,7 @@ class _WorkerState:
     admitted  its places in the window, by number
     called    turns that the gate called and no answer has named yet
     behind_s  this clock less the worker's, and the time that its last message took
-    told      what the worker knows: whether the gate is free, and why it is closed"""
+    known     what the worker knows: whether the gate is free, and why it is closed"""
 
     on_news: Callable[[], None]
     waiting: dict[int, _Call] = field(default_factory=dict)
@@ -125,7 +125,7 @@ class _WorkerState:
     called: list[_Call] = field(default_factory=list)
     resting: int = 0
     behind_s: float = 0.0
-    told: tuple[bool, GateClosing | None] = (False, None)
+    known: tuple[bool, GateClosing | None] = (False, None)
 
 
 class GateLeases:
@@ -167,7 +167,7 @@ class GateLeases:
     def tell_changes(self) -> None:
         """Lets all workers know if the gate was closed, or calls may no longer hand on their places."""
         for state in self._states.values():
-            if state.told != (self._is_free(state), self.gate.closed):
+            if state.known != (self._is_free(state), self.gate.closed):
                 state.on_news()
 
     def answer(self, worker: str) -> LeaseAnswer:
@@ -182,11 +182,11 @@ class GateLeases:
                 state.admitted[call.turn.number] = admission
                 admitted.append((call.turn.number, admission.waited))
                 first_s = min(first_s, admission.sent_s)
-        state.told = (self._is_free(state), self.gate.closed)
+        state.known = (self._is_free(state), self.gate.closed)
         return LeaseAnswer(
             admitted=tuple(admitted),
             since_s=first_s - state.behind_s,
-            free=state.told[0],
+            free=state.known[0],
             usual_failures=self.gate.usual_failures,
             served_ago_s=self._clock.now() - self.gate.served_sent_s,
             closed=self.gate.closed and self.gate.closed.copied(),

@@ -36,7 +36,8 @@ class TimedRequest:
     first_at       first chunk with text; None if the reply was not streamed
     gap_s_median   between chunks;  gaps_s  all of them, as long as the request is in memory
     cached_tokens  the part of prompt_tokens that the server found in its cache; None: it does not say
-    error          None if a reply came, else the class of its CallError;  said  the words of that error
+    error          None if a reply came, else the class of its CallError
+    error_text     the words of that error
     session, turn  of a whole game; None and 0 for a single request"""
 
     due_at: float
@@ -50,7 +51,7 @@ class TimedRequest:
     cached_tokens: int | None = None
     session: int | None = None
     turn: int = 0
-    said: str | None = None
+    error_text: str | None = None
     gaps_s: Sequence[float] = ()
 
 
@@ -194,12 +195,12 @@ class _Sender:
     async def send(self, prompt: Prompt, due_at: float, session: int | None, turn: int) -> Completion | None:
         """Sends one prompt; returns None if the call failed. See work.SendPrompt."""
         called_at = self._clock.now()
-        completion, error, said, held_s = Completion(text=""), None, None, 0.0
+        completion, error, error_text, held_s = Completion(text=""), None, None, 0.0
         try:
             completion = await self._backend.complete(prompt)
             held_s = completion.held_s
         except CallError as failed:
-            error, said, held_s = type(failed).__name__, str(failed), failed.held_s
+            error, error_text, held_s = type(failed).__name__, str(failed), failed.held_s
         sent_at, pace = called_at + held_s, completion.pace
         request = TimedRequest(
             due_at=due_at,
@@ -213,7 +214,7 @@ class _Sender:
             cached_tokens=completion.cached_tokens,
             session=session,
             turn=turn,
-            said=said,
+            error_text=error_text,
             gaps_s=pace.gaps_s if pace else (),
         )
         self.requests.append(request)

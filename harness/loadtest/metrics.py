@@ -149,7 +149,7 @@ def _most_frequent_failure(requests: Sequence[TimedRequest]) -> str | None:
     if not classes:
         return None
     ((name, _),) = classes.most_common(1)
-    return f"{name}: {next(one.said for one in requests if one.error == name)}"
+    return f"{name}: {next(one.error_text for one in requests if one.error == name)}"
 
 
 def refusal(load: StageLoad) -> str | None:

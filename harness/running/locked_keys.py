@@ -70,17 +70,17 @@ def refuse_changes(spec: SweepSpec, source: Path, earlier: Mapping[str, Any]) ->
     if "models" not in earlier:
         return
     now = orjson.loads(spec_json(spec))
-    problems = list(_told(changed_decisions(earlier, now), KEEP_DECISIONS))
+    problems = list(_problems(changed_decisions(earlier, now), KEEP_DECISIONS))
     if spec.audit.sessions > 1:  # other repeats would be dealt to other sessions
-        problems += _told(
+        problems += _problems(
             changed_keys((), {"repeats": earlier["repeats"]}, {"repeats": spec.repeats}), KEEP_REPEATS
         )
-    problems += _told(changed_methods(earlier, now), NEW_NAME)
+    problems += _problems(changed_methods(earlier, now), NEW_NAME)
     if problems:
         raise spec_error(source, problems)
 
 
-def _told(changes: Iterable[ChangedKey], remedy: str) -> Iterator[tuple[Key, str]]:
+def _problems(changes: Iterable[ChangedKey], remedy: str) -> Iterator[tuple[Key, str]]:
     for key, before, value in changes:
         yield (
             key,

@@ -21,7 +21,7 @@ def test_a_search_ends_where_the_server_stops_answering() -> None:
         levels.append(stage.level)
         load = replace(GOOD, stage=stage)
         if len(levels) >= 3:
-            failed = tuple(replace(one, error="ConnectFailed", said="refused") for one in load.requests)
+            failed = tuple(replace(one, error="ConnectFailed", error_text="refused") for one in load.requests)
             load = replace(load, requests=failed)
         measured = MeasuredStage(load=load, window=steady_window(load, warm_up_s=0.0, cool_down_s=0.0))
         return measured, summarise_stage(measured, Objective())

@@ -57,7 +57,7 @@ def test_a_stage_says_why_requests_failed() -> None:
     """The most frequent class of error counts, with the words of its first one; without errors there is
     nothing to say."""
     errors = (("TimedOut", "no reply"), ("Rejected", "first"), ("Rejected", "second"))
-    failed = [replace(SHOT, error=name, said=words) for name, words in errors]
+    failed = [replace(SHOT, error=name, error_text=words) for name, words in errors]
     assert summarised(replace(GOOD, requests=(*GOOD.requests, *failed))).failure == "Rejected: first"
     assert summarised(GOOD).failure is None
 
