@@ -1,5 +1,5 @@
-"""Faults that vendors' verifiers look for, each planted in emulated providers: how often it is found, and how
-often an honest provider is blamed.
+"""Faults that vendors' verifiers look for, each planted in emulated providers: how often it is found, how
+often the audit names its cause and no other, and how often an honest provider is blamed.
 
     python -m bench.verifiers [--providers 20] [--honest 100]
 
@@ -15,7 +15,7 @@ from dataclasses import replace
 from harness.audit.probes.interpret import interpret_probes
 from harness.core.emulation import Emulation
 from tests.harness.audit.probed import probed
-from tests.harness.audit.probes.verifiers import FAULTS
+from tests.harness.audit.probes.verifiers import CAUSES, FAULTS, attributed
 
 SUBJECTS = ("effort", "thoughts", "own tokenizer", "load", "one server", "stop", "max tokens")
 HONEST = (Emulation(), Emulation(noise=0.1), Emulation(thoughts=100), Emulation(thoughts=10, noise=0.1))
@@ -28,18 +28,30 @@ def main() -> None:
     parser.add_argument("--providers", type=int, default=20, help="emulated providers with each fault")
     parser.add_argument("--honest", type=int, default=100, help="honest providers of each kind")
     options = parser.parse_args()
-    print("| planted | subject | found | others of these subjects broken |")
-    print("|---|---|---|---|")
+    print("| planted | subject | found | others of these subjects broken | its cause alone is named |")
+    print("|---|---|---|---|---|")
     for name, (subject, emulation, effort) in FAULTS.items():
         broken = _broken(emulation, options.providers, effort)
         others = {other: count for other, count in broken.items() if other in SUBJECTS and other != subject}
-        print(f"| {name} | {subject} | {broken[subject]} of {options.providers} | {others or 'none'} |")
+        named = sum(
+            attributed(replace(emulation, seed=1000 + seed), effort=effort).named == (CAUSES[name],)
+            for seed in range(options.providers)
+        )
+        cells = (
+            f"{broken[subject]} of {options.providers} | {others or 'none'} | {named} of {options.providers}"
+        )
+        print(f"| {name} | {subject} | {cells} |", flush=True)
     for emulation in HONEST:
-        broken = _broken(emulation, options.honest, "medium" if emulation.thoughts else None)
+        effort = "medium" if emulation.thoughts else None
+        broken = _broken(emulation, options.honest, effort)
+        blamed = sum(
+            attributed(replace(emulation, seed=1000 + seed), effort=effort).named != ()
+            for seed in range(options.honest)
+        )
         cells = ", ".join(f"{subject} {broken[subject]}" for subject in SUBJECTS)
         print(
             f"| nothing: noise {emulation.noise}, thoughts {emulation.thoughts} | all "
-            f"| broken of {options.honest}: {cells} | |",
+            f"| broken of {options.honest}: {cells} | | {blamed} of {options.honest} with any cause |",
             flush=True,
         )
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from harness.audit.probes.causes import Attribution, Symptoms, attribute
+from harness.audit.probes.causes import Symptoms, attribute
 from harness.audit.probes.interpret import interpret_probes
 from harness.core.emulation import Defects, Emulation
 from tests.harness.audit.probed import probed
-from tests.harness.audit.probes.verifiers import FAULTS
+from tests.harness.audit.probes.verifiers import CAUSES, FAULTS, attributed
 
 HONEST = probed(Emulation(), "m/reference")
 WEIGHTS = "another model, weights, quantisation or numerics"
@@ -31,28 +31,6 @@ NAMED: dict[str, Defects] = {
 }
 
 
-# Cause -> the fault of tests.harness.audit.probes.verifiers that shows it.
-OF_FAULT: dict[str, str] = {
-    "reasoning effort ignored": "effort ignored",
-    "thoughts in replies": "thoughts in one reply of five",
-    "prompt tokens counted differently": "prompt tokens 5 % too many",
-    "replies that depend on the load": "under load every second reply drawn again",
-}
-
-
-def attributed(
-    emulation: Emulation, symptoms: Symptoms | None = None, effort: str | None = None
-) -> Attribution:
-    honest = probed(Emulation(thoughts=emulation.thoughts), "m/reference", effort)
-    rows = [*honest, *probed(emulation, "m/here", effort)]
-    return attribute(
-        "m/here",
-        interpret_probes(rows, {"m/here": "m/reference"}),
-        rows,
-        symptoms or Symptoms(failed_apart=False),
-    )
-
-
 @pytest.mark.parametrize("cause", NAMED)
 def test_a_planted_cause_is_named_and_no_other(cause: str) -> None:
     """Under two seeds each planted cause alone is supported, and every other is not."""
@@ -61,13 +39,13 @@ def test_a_planted_cause_is_named_and_no_other(cause: str) -> None:
         assert found.named == (cause,), found.sentence
 
 
-@pytest.mark.parametrize("cause", OF_FAULT)
-def test_what_verifiers_ask_is_a_cause_too(cause: str) -> None:
+@pytest.mark.parametrize("fault", FAULTS)
+def test_what_verifiers_ask_is_a_cause_too(fault: str) -> None:
     """Each of their faults planted alone is the cause that is named, under four seeds; no other is."""
-    _, emulation, effort = FAULTS[OF_FAULT[cause]]
+    _, emulation, effort = FAULTS[fault]
     for seed in range(4):
         found = attributed(replace(emulation, seed=seed), effort=effort)
-        assert found.named == (cause,), found.sentence
+        assert found.named == (CAUSES[fault],), found.sentence
 
 
 def test_a_hidden_prompt_explains_the_count_of_our_own_tokenizer() -> None:

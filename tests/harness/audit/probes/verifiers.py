@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from harness.audit.probes.causes import Attribution, Symptoms, attribute
+from harness.audit.probes.interpret import interpret_probes
 from harness.core.emulation import Defects, Emulation
+from tests.harness.audit.probed import probed
 
 THINKING = Emulation(thoughts=100)
 
@@ -31,3 +34,27 @@ FAULTS: dict[str, tuple[str, Emulation, str | None]] = {
         None,
     ),
 }
+
+# Fault -> the cause that the audit names.
+CAUSES: dict[str, str] = {
+    "effort ignored": "reasoning effort ignored",
+    "thoughts in one reply of five": "thoughts in replies",
+    "prompt tokens 5 % too many": "prompt tokens counted differently",
+    "under load every second reply drawn again": "replies that depend on the load",
+    "another served model for one answer of ten": "several models behind one name",
+    "another upstream for one answer of ten": "several models behind one name",
+}
+
+
+def attributed(
+    emulation: Emulation, symptoms: Symptoms | None = None, effort: str | None = None
+) -> Attribution:
+    """The causes of this provider beside an honest one. effort: the reasoning_effort of the sweep."""
+    honest = probed(Emulation(thoughts=emulation.thoughts), "m/reference", effort)
+    rows = [*honest, *probed(emulation, "m/here", effort)]
+    return attribute(
+        "m/here",
+        interpret_probes(rows, {"m/here": "m/reference"}),
+        rows,
+        symptoms or Symptoms(failed_apart=False),
+    )
