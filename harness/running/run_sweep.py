@@ -38,7 +38,7 @@ DEFAULTS = RunOptions()
 async def run_sweep(spec: SweepSpec, context: RunContext, options: RunOptions = DEFAULTS) -> RunEnd:
     """Plays what the store does not hold yet, through the access methods that can be reached. A seating that
     is stopped before the end of a session plays no further session in this run: by a closed gate, by a
-    budget, or because its workers end before any episode does. Engines that do not fit on this machine
+    budget, or because its workers end before any episode is finished. Engines that do not fit on this machine
     together take turns, each for a whole session.
 
     raises  SpecError: before anything is played, if no method can be reached; StoreError"""
@@ -105,8 +105,8 @@ class _Course:
         if not end.again:
             self.had_turn = self.had_turn | lanes if plan.waiting else set()
             self.session = plan.session if plan.waiting else plan.session + 1
-        elif not end.finished + end.failed:  # nor would any if it were played again
-            self._notify("no episode ended before its worker did; what is left stays pending")
+        elif not end.finished:  # nor would any if it were played again; failed ones may be, again and again
+            self._notify("no episode finished before its worker ended; what is left stays pending")
             self.stopped |= lanes
 
 

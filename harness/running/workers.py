@@ -1,8 +1,8 @@
 """Joins a run to its workers: starts them, and takes their stores into the run's own.
 
 Each worker writes a store in a folder beside the run's store. Keeps: these stores are merged when the run
-ends, and before the next run reads the store, also after a run that was killed; each is deleted only once
-its rows are in the store. Merging again what was merged adds nothing."""
+ends, or before the next run reads the store if this one was killed or ended with an error; each is deleted
+only once its rows are in the store. Merging again what was merged adds nothing."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ def test_an_episode_that_ends_every_worker_stays_pending(tmp_path: Path) -> None
     lines = list[str]()
     end = played(path, store, workers, lines)
     assert end.pending == 1
-    assert "no episode ended before its worker did; what is left stays pending" in lines
+    assert "no episode finished before its worker ended; what is left stays pending" in lines
     assert len(ended_episodes(store)) == 12 * 2 * 3 - 1
     assert played(path, store, None).pending == 0
 
