@@ -51,7 +51,8 @@ async def ray_workers(address: str | None, *, size: int | None) -> AsyncIterator
         cores = int(ray.cluster_resources().get("CPU", 0))
         if cores < (size or 1):
             raise SpecError(
-                f"--workers {size}: the cluster has {cores} cores; ask for at most so many workers"
+                f"the Ray cluster has {cores} cores, and {size or 'the'} workers need one each; ask for fewer"
+                " with --workers, or add nodes"
             )
         actor = ray.remote(_Actor).options(
             max_concurrency=CALLS_AT_ONCE, num_cpus=1, scheduling_strategy="SPREAD"

@@ -20,6 +20,16 @@ def init(**options):
 def shutdown():
     pass
 """
+RAY_WITHOUT_CORES = """
+def init(**options):
+    pass
+
+def cluster_resources():
+    return {"memory": 1.0}
+
+def shutdown():
+    pass
+"""
 
 
 def test_a_sweep_is_played_once(played: Path) -> None:
@@ -251,3 +261,14 @@ def test_a_ray_that_does_not_start_leaves_the_sweep_to_be_continued(tmp_path: Pa
     assert lightbulb("run", sweep).returncode == 0
     assert rows(store, RESULTS) == rows(played, RESULTS)
     assert not store.with_name("t.duckdb.workers").exists()
+
+
+def test_a_cluster_with_too_few_cores_is_refused(tmp_path: Path) -> None:
+    """The sentence names the cores and the workers, also where no number of workers was asked for."""
+    (tmp_path / "ray.py").write_text(RAY_WITHOUT_CORES)
+    refused = apart("run", bots_sweep(tmp_path), "--ray", "127.0.0.1:1", env={"PYTHONPATH": str(tmp_path)})
+    assert refused.returncode == 2
+    assert refused.stderr.splitlines()[-1] == (
+        "lightbulb: the Ray cluster has 0 cores, and the workers need one each; ask for fewer with --workers, or"
+        " add nodes"
+    )
