@@ -153,9 +153,8 @@ class Scheduler:
             async with anyio.create_task_group() as episodes:
                 for lane in self.lanes:
                     episodes.start_soon(self._feed, lane, episodes)
-                    await (
-                        anyio.lowlevel.checkpoint()
-                    )  # so its first request is sent before all lanes are started
+                    # so its first request is sent before all lanes are started
+                    await anyio.lowlevel.checkpoint()
             for lane in self.lanes:
                 await self._settle(lane.name)
                 self._leave_pending(lane.name)

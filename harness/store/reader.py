@@ -256,14 +256,13 @@ class EpisodeRows:
 
 def episode_rows(connection: Readable) -> EpisodeRows:
     """Returns the episodes from which scores and audits are computed."""
-    columns = (
-        connection.execute("""
+    # fetchnumpy takes half the time of fetchall, which makes tuples
+    columns = connection.execute("""
         SELECT model, method, arm, game, concat_ws(':', game, rules, instance_set, experiment, instance,
             content_hash) AS item, repeat,
                batch, coalesce(session, 0) AS session, status, outcome, score, nullif(turns, 0) AS calls,
                started_at, finished_at
         FROM last_episodes ORDER BY ALL""").fetchnumpy()
-    )  # takes half the time of fetchall, which makes tuples
     return EpisodeRows(**{name: column.tolist() for name, column in columns.items()})
 
 

@@ -7,6 +7,7 @@ style and script. What it does to a run is one thing: `stop`, as Ctrl-C does. Qu
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +131,7 @@ class ViewServer:
         response = web.StreamResponse(headers={**HEADERS, "Content-Type": "text/event-stream"})
         await response.prepare(request)
         version = 0
-        try:
+        with suppress(ConnectionError):  # the page was closed
             while not self._ending.is_set():
                 version, parts = await anyio.to_thread.run_sync(store.changes, version)
                 if parts:
@@ -140,8 +141,6 @@ class ViewServer:
                 with anyio.move_on_after(PERIOD_S):
                     await self._ending.wait()
             await response.write(b"event: end\ndata: {}\n\n")
-        except ConnectionError:  # the page was closed
-            return response
         return response
 
     async def _episodes(self, request: web.Request) -> web.StreamResponse:

@@ -31,10 +31,8 @@ SEED_KEPT, SEED_IGNORED = 0.3, 0.15
 """How much more often replies are equal with one seed than with several. Emulated: 1.0 where the seed is
 served, .33 to 1.0 with a second model behind the name, .00 where it is ignored. Four replies make six pairs:
 one is .17."""
-SMALL_HERE, SMALL_THERE = (
-    0.9,
-    0.5,
-)  # replies that begin with a small letter. Emulated: 1.0 if planted, else .00
+# Share of replies that begin with a small letter. Emulated: 1.0 if planted, else .00.
+SMALL_HERE, SMALL_THERE = 0.9, 0.5
 LETTERS_MIN = 10  # replies; of ten capitals at one half the chance of nine small ones is .01
 STRAYS = 0.05
 """Share of greedy replies that differ from the most frequent reply to their prompt and are still no sign of a

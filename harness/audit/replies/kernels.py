@@ -72,9 +72,8 @@ def _words(raw: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     inside = np.flatnonzero(flat > ord(" "))
     if not len(inside):
         return np.zeros((len(raw), WORD_PLACES), dtype=np.float32)
-    begins = np.flatnonzero(
-        np.diff(inside, prepend=-2) > 1
-    )  # of each word, among the bytes that are inside one
+    # of each word, among the bytes that are inside one
+    begins = np.flatnonzero(np.diff(inside, prepend=-2) > 1)
     first = inside[begins]
     place_in_word = inside - np.repeat(first, np.diff(begins, append=len(inside)))
     factor = np.asarray(np.random.default_rng(0).integers(1, 2**63, size=raw.shape[1]), dtype=np.uint64)
