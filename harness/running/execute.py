@@ -70,7 +70,7 @@ async def execute(
     """Plays all lanes of the plan, until they end or the user stops them.
 
     connection  of the store, to write
-    begun       set once the opening rows are not written yet
+    begun       set once the writer has the opening rows
     raises      SpecError, EngineError before anything is played; StoreError"""
     if not plan.lanes:
         return await _play_nothing(plan, context, connection)
