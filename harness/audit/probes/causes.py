@@ -181,6 +181,12 @@ def _by_replies(subject: str) -> Callable[[_Evidence], tuple[State, str]]:
     return judge
 
 
+def _max_tokens(evidence: _Evidence) -> tuple[State, str]:
+    """Uses the counts of tokens, and texts only where no thoughts stand in them."""
+    by_count = evidence.figure("max tokens", "asked") is not None
+    return evidence.probed("max tokens") if by_count else _by_replies("max tokens")(evidence)
+
+
 def _counts(evidence: _Evidence) -> tuple[State, str]:
     """Uses the count of our own tokenizer; a hidden prompt, another template or a cut prompt explains it."""
     state, why = evidence.probed("own tokenizer")
@@ -244,9 +250,9 @@ _LOAD = "replies that depend on the load"
 
 _CAUSES: tuple[tuple[str, Callable[[_Evidence], tuple[State, str]]], ...] = (
     ("provider trouble", _trouble),
-    ("max tokens ignored", _by_probe("max tokens")),
-    ("a cap on output", _by_probe("output cap")),
     ("thoughts in replies", _by_probe("thoughts")),
+    ("max tokens ignored", _max_tokens),
+    ("a cap on output", _by_probe("output cap")),
     ("stop ignored", _by_replies("stop")),
     (_EFFORT, _by_probe("effort")),
     ("context cut", _by_probe("context")),

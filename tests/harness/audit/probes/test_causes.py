@@ -43,7 +43,7 @@ def test_a_planted_cause_is_named_and_no_other(cause: str) -> None:
 def test_what_verifiers_ask_is_a_cause_too(fault: str) -> None:
     """Each of their faults planted alone is the cause that is named, under four seeds; no other is."""
     _, emulation, effort = FAULTS[fault]
-    for seed in range(4):
+    for seed in (0, 1, 2, 1002):  # with the last, a reply with thoughts is too long for its maximum
         found = attributed(replace(emulation, seed=seed), effort=effort)
         assert found.named == (CAUSES[fault],), found.sentence
 
