@@ -1,7 +1,8 @@
 """Measures how many tokens a rescoring needs to tell weights apart, and how often it errs.
 
-    python -m bench.rescoring planted                       the emulator's automaton with planted defects
-    python -m bench.rescoring store STORE --with M/METHOD   replies of real models that `rescore` has scored
+    python -m bench.rescoring planted   the emulator's automaton with planted defects
+    python -m bench.rescoring store STORE --with M/METHOD [--null M/OTHER]
+                                        replies of real models that `rescore` has scored
 
 Both draw as many items as have so many tokens on average, none twice, and test them against the reference's
 own replies as the audit does. AUC: the probability that a sample of the method has a larger mean margin than
@@ -76,6 +77,9 @@ def main() -> None:
     store = commands.add_parser("store", help="a store that lightbulb rescore has scored")
     store.add_argument("store", type=Path)
     store.add_argument("--with", dest="reference", required=True, metavar="MODEL/METHOD")
+    store.add_argument(
+        "--null", metavar="MODEL/METHOD", help="whose replies the others are compared with; default: its own"
+    )
     for parser in (planted, store):
         parser.add_argument("--samples", type=int, default=1_000, help="samples of each size")
     chosen = arguments.parse_args()
@@ -85,7 +89,7 @@ def main() -> None:
         pools = {name: planted_pool(one, "method", ITEMS) for name, one in PLANTED.items()}
     else:
         pools = stored_pools(chosen.store, chosen.reference)
-        own = pools.pop(chosen.reference)
+        own = pools.pop(chosen.null or chosen.reference)
     pools = {"the reference itself (size)": own, **pools}
     print(f"reference: {len(own)} items, {own[:, 1].sum():,.0f} tokens, {_mean(own):.5f} nats a token\n")
     print(f"| method | items | nats a token | {' | '.join(f'{tokens:,}' for tokens in TOKENS)} |")

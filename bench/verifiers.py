@@ -44,14 +44,15 @@ def main() -> None:
     for emulation in HONEST:
         effort = "medium" if emulation.thoughts else None
         broken = _broken(emulation, options.honest, effort)
-        blamed = sum(
-            attributed(replace(emulation, seed=1000 + seed), effort=effort).named != ()
+        blamed = Counter(
+            cause
             for seed in range(options.honest)
+            for cause in attributed(replace(emulation, seed=1000 + seed), effort=effort).named
         )
         cells = ", ".join(f"{subject} {broken[subject]}" for subject in SUBJECTS)
         print(
             f"| nothing: noise {emulation.noise}, thoughts {emulation.thoughts} | all "
-            f"| broken of {options.honest}: {cells} | | {blamed} of {options.honest} with any cause |",
+            f"| broken of {options.honest}: {cells} | | causes named in {options.honest}: {dict(blamed) or 'none'} |",
             flush=True,
         )
 
