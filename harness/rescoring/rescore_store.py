@@ -27,7 +27,7 @@ from harness.core.finish_reasons import finish_kind, is_cut
 from harness.core.protocols import Clock
 from harness.core.vocabulary import Message, split_method_key
 from harness.rescoring.scores import TOP_GREEDY, TOP_SAMPLED, is_sampled, row_of
-from harness.store.file import open_to_write, refuse_absent
+from harness.store.file import open_to_read, open_to_write
 from harness.store.rescore_queries import StoredReply, last_sweep, replies_to_rescore, sampling_of_methods
 from harness.store.writer import StoreWriter, writing
 
@@ -64,9 +64,9 @@ async def rescore_store(context: RunContext, reference: str, place: ServerPlace)
     context     relative paths of the sweep start beside its source
     reference   "model/method" of the sweep in the store
     raises      SpecError, EngineError before anything is stored, CallError, StoreError"""
-    refuse_absent(context.store)
-    with open_to_write(context.store, notify=context.notify) as connection:
+    with open_to_read(context.store) as connection:  # what is refused leaves the file as it was
         spec = _restricted(last_sweep(connection), reference, context, place)
+    with open_to_write(context.store, notify=context.notify) as connection:
         replies = replies_to_rescore(connection, split_method_key(reference)[0], reference)
         asked = sampling_of_methods(connection)
         if not replies:

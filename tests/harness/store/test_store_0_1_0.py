@@ -29,6 +29,15 @@ def store(tmp_path: Path) -> Path:
     return tmp_path / "t.duckdb"
 
 
+def test_a_rescoring_that_is_refused_leaves_it_as_it_is(store: Path) -> None:
+    """Bots and a method that it lacks cannot score; no byte of the file changes."""
+    before = store.read_bytes()
+    for method in ("bots/good", "bots/nobody"):
+        ended = lightbulb("rescore", store, "--with", method)
+        assert (ended.returncode, ended.stderr.count("\n")) == (2, 1), ended.stderr
+    assert store.read_bytes() == before
+
+
 def test_it_is_read_without_a_change(store: Path) -> None:
     """Scores, verdicts, transcripts, a report, an export and every table are readable; no byte of the file
     changes."""
