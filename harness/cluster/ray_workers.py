@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, redirect_stdout
 from functools import partial
 from importlib import import_module
 from typing import Any
@@ -46,25 +47,26 @@ async def ray_workers(address: str | None, *, size: int | None) -> AsyncIterator
     size     number of workers; None: as many as the cluster has cores
     raises   SpecError if the cluster cannot be reached"""
     ray = import_module("ray")  # slow to load, and an extra
-    try:
-        await anyio.to_thread.run_sync(partial(_connect, ray, address, size))
-        cores = int(ray.cluster_resources().get("CPU", 0))
-        if cores < (size or 1):
-            raise SpecError(
-                f"the Ray cluster has {cores} cores, and {size or 'the'} workers need one each; ask for fewer"
-                " with --workers, or add nodes"
+    with redirect_stdout(sys.stderr):  # stdout is for events, and Ray prints there why a process ended
+        try:
+            await anyio.to_thread.run_sync(partial(_connect, ray, address, size))
+            cores = int(ray.cluster_resources().get("CPU", 0))
+            if cores < (size or 1):
+                raise SpecError(
+                    f"the Ray cluster has {cores} cores, and {size or 'the'} workers need one each; ask for fewer"
+                    " with --workers, or add nodes"
+                )
+            actor = ray.remote(_Actor).options(
+                max_concurrency=CALLS_AT_ONCE, num_cpus=1, scheduling_strategy="SPREAD"
             )
-        actor = ray.remote(_Actor).options(
-            max_concurrency=CALLS_AT_ONCE, num_cpus=1, scheduling_strategy="SPREAD"
-        )
 
-        async def start_worker(setup: WorkerSetup) -> WorkerHandle:
-            return _RayWorker(ray, actor.remote(), setup)
+            async def start_worker(setup: WorkerSetup) -> WorkerHandle:
+                return _RayWorker(ray, actor.remote(), setup)
 
-        yield size or cores, start_worker
-    finally:
-        with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(ray.shutdown)
+            yield size or cores, start_worker
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(ray.shutdown)
 
 
 def _connect(ray: Any, address: str | None, size: int | None) -> None:

@@ -12,7 +12,7 @@ from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from shutil import get_terminal_size
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
@@ -146,7 +146,7 @@ def run(
             workers=_workers(workers, ray, spec, view=view),
         )
         with page_beside(path) if view else nullcontext():
-            code = _play(spec, sweep, path, options, emit=_emit if as_json else None)
+            code = _play(spec, sweep, path, options, emit=partial(_emit, sys.stdout) if as_json else None)
         raise typer.Exit(code)
 
 
@@ -170,11 +170,11 @@ def _workers(count: int | None, address: str | None, spec: SweepSpec, *, view: b
     return partial(ray_workers, address, size=count)
 
 
-def _emit(event: Mapping[str, object]) -> None:
+def _emit(stdout: TextIO, event: Mapping[str, object]) -> None:
     try:
-        print(json.dumps(event), flush=True)
+        print(json.dumps(event), file=stdout, flush=True)
     except BrokenPipeError:
-        close_quietly(sys.stdout)
+        close_quietly(stdout)
         notify("the output pipe was closed; the run continues, but writes no more events")
 
 
