@@ -36,11 +36,6 @@ class RunContext:
     display: Display | None = None
     emit: Emit | None = None
 
-    @property
-    def workers_folder(self) -> Path:
-        """Returns the folder beside the store in which workers write stores of their own."""
-        return self.store.with_name(f"{self.store.name}.workers")
-
 
 def default_store_path(source: Path, spec: SweepSpec) -> Path:
     """Returns the store of a sweep for which none is named: beside the file, after the sweep's name."""

@@ -3,17 +3,34 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from harness.commands.terminal import notify
 from harness.core.errors import SpecError
 
 if TYPE_CHECKING:
     from harness.config.sweep import SweepSpec
 
+StoreArgument = TypeVar("StoreArgument", Path | None, list[Path] | None)
+
+
+def note_unmerged(stores: StoreArgument) -> StoreArgument:
+    """Says of each of these stores whether rows of workers are not in it yet; for arguments that are read."""
+    from harness.store.worker_stores import has_unmerged, unmerged_line
+
+    for store in [stores] if isinstance(stores, Path) else stores or ():
+        if has_unmerged(store):
+            notify(unmerged_line(store))
+    return stores
+
+
 SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP.toml", help="The sweep file.")]
-StoreFile = Annotated[Path, typer.Argument(metavar="STORE", help="The DuckDB file that a run wrote.")]
+StoreFile = Annotated[
+    Path,
+    typer.Argument(metavar="STORE", help="The DuckDB file that a run wrote.", callback=note_unmerged),
+]
 RunStore = Annotated[
     Path | None,
     typer.Option(

@@ -18,6 +18,7 @@ from harness.commands.arguments import (
     StoreFile,
     VerdictsThatCount,
     load,
+    note_unmerged,
 )
 from harness.commands.terminal import DIFFERENT, notify, print_result, write_page
 from harness.core.errors import SpecError
@@ -31,6 +32,7 @@ EarlierStore = Annotated[
         "--from",
         metavar="STORE",
         help="With --plan: take the spread of scores and the cost from the episodes in this store.",
+        callback=note_unmerged,
     ),
 ]
 
@@ -62,7 +64,8 @@ def scores(
 
 def audit(
     store: Annotated[
-        Path | None, typer.Argument(metavar="STORE", help="The DuckDB file that a run wrote.")
+        Path | None,
+        typer.Argument(metavar="STORE", help="The DuckDB file that a run wrote.", callback=note_unmerged),
     ] = None,
     reference: Reference = None,
     margin: Margin = None,
@@ -181,6 +184,7 @@ def drift(
         typer.Argument(
             metavar="STORE...",
             help="The stores of one sweep that was played on several days, one store for each day.",
+            callback=note_unmerged,
         ),
     ],
     days_mean: Annotated[
@@ -208,7 +212,9 @@ def characteristics(
     scores: Annotated[
         Path,
         typer.Argument(
-            metavar="SCORES", help="A store, or a CSV file: model, method (or backend), clemscore."
+            metavar="SCORES",
+            help="A store, or a CSV file: model, method (or backend), clemscore.",
+            callback=note_unmerged,
         ),
     ],
     facts: Annotated[

@@ -174,7 +174,9 @@ def merge(
 
     Example: lightbulb merge here.duckdb there.duckdb -o both.duckdb"""
     from harness.running.merge_stores import merge_stores
+    from harness.store.worker_stores import refuse_unmerged
 
+    refuse_unmerged([*stores, output])
     for end in merge_stores(stores, output, notify=notify):
         known = f"; {end.known:,} episodes were already there" if end.known else ""
         notify(f"{output}: {end.episodes:,} episodes and {end.calls:,} calls of {end.path}{known}")

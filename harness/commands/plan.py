@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.commands.arguments import AsJson, SweepFile, load
+from harness.commands.arguments import AsJson, SweepFile, load, note_unmerged
 from harness.commands.terminal import DIFFERENT, FAILED, notify, stdout_console, write_page
 from harness.core.errors import SpecError
 from harness.core.startup import INTERRUPTED
@@ -185,6 +185,7 @@ def plan(
             "--from",
             metavar="STORE",
             help="Take lengths, speeds and quotas from the episodes in this store; repeatable.",
+            callback=note_unmerged,
         ),
     ] = None,
     full: Full = False,

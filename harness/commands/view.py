@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from harness.commands.arguments import note_unmerged
 from harness.commands.terminal import notify, program
 from harness.core.errors import SpecError
 
@@ -40,6 +41,7 @@ def view(
     from harness.view.live_server import ViewServer
 
     stores = _stores(what)
+    note_unmerged(stores)
     title = what.resolve().name if what.is_dir() else stores[0].name
     server = ViewServer(stores, title=title, token=new_token(), clock=RealClock())
 

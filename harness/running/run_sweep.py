@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
@@ -24,7 +25,9 @@ from harness.core.clock import RealClock
 from harness.running.prepare import RunOptions, RunPlan, RunRequest, prepare
 from harness.running.resume import draws_of
 from harness.running.sessions import combined, wait_for_session
-from harness.store.file import open_to_write
+from harness.store.file import open_to_read, open_to_write
+from harness.store.resuming import ended_in_run
+from harness.store.worker_stores import workers_folder
 
 if TYPE_CHECKING:
     from harness.access.context import RunContext
@@ -56,7 +59,6 @@ async def run_sweep(spec: SweepSpec, context: RunContext, options: RunOptions = 
             ends: list[RunEnd] = []
             course, failed_before = _Course(context.notify), 0
             while True:
-                await _merge_worker_stores(context)
                 with open_to_write(context.store, notify=context.notify) as connection:
                     with _imports_beside():
                         plan = prepare(
@@ -70,19 +72,23 @@ async def run_sweep(spec: SweepSpec, context: RunContext, options: RunOptions = 
                         failed_before = plan.stored.failed
                     elif not plan.lanes:
                         return combined(ends, failed_before=failed_before, pending=plan.left_elsewhere)
-                    if plan.begins_at <= clock.wall():
+                    may_begin = plan.begins_at <= clock.wall()
+                    if may_begin:
                         from harness.running.execute import execute
 
                         end = await execute(plan, context, connection, clock=clock, begun=begun)
-                        ends.append(end)
-                        if (plan.is_last and not end.again) or end.interrupted:
-                            pending = end.pending + plan.left_elsewhere
-                            return combined(ends, failed_before=failed_before, pending=pending)
-                        course.advance(plan, end)
+                if not may_begin:
+                    if await wait_for_session(plan, context, clock):
                         continue
-                if not await wait_for_session(plan, context, clock):
                     pending = plan.left + plan.left_elsewhere
                     return combined(ends, failed_before=failed_before, pending=pending, interrupted=True)
+                if options.workers is not None:
+                    end = await _as_stored(end, plan.run_id, context)
+                ends.append(end)
+                if (plan.is_last and not end.again) or end.interrupted:
+                    pending = end.pending + plan.left_elsewhere
+                    return combined(ends, failed_before=failed_before, pending=pending)
+                course.advance(plan, end)
 
 
 class _Course:
@@ -120,10 +126,21 @@ async def _worker_stores_merged(context: RunContext) -> AsyncIterator[None]:
 
 async def _merge_worker_stores(context: RunContext) -> None:
     """Takes in what workers of this run, or of one that was killed, have stored."""
-    if context.workers_folder.exists():
+    if workers_folder(context.store).exists():
         from harness.running.workers import merge_worker_stores  # slow to load, and rarely needed
 
         await merge_worker_stores(context)
+
+
+async def _as_stored(end: RunEnd, run_id: str, context: RunContext) -> RunEnd:
+    """Returns the end with the numbers of episodes that the workers' stores hold. The coordinator does not
+    know all of these: an episode may have ended after a worker's last report, or its rows were lost with the
+    worker."""
+    await _merge_worker_stores(context)
+    with open_to_read(context.store) as connection:
+        finished, failed = ended_in_run(connection, run_id)
+    pending = end.finished + end.failed + end.pending - finished - failed
+    return replace(end, finished=finished, failed=failed, pending=pending)
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from harness.core.errors import SpecError, StoreInUse
 from harness.core.records import Record
 from harness.running.merge_stores import merge_stores
 from harness.store.file import open_to_write
+from harness.store.worker_stores import workers_folder
 
 if TYPE_CHECKING:
     from harness.access.context import RunContext
@@ -64,7 +65,7 @@ async def workers_of(
     parts  (number of workers, how one is started) -> what the pool works with"""
     open_workers = plan.request.options.workers
     assert open_workers is not None
-    folder = context.workers_folder
+    folder = workers_folder(context.store)
     folder.mkdir(exist_ok=True)
     token = token_hex(16)
     (folder / TOKEN).write_text(token, "utf-8")
@@ -114,7 +115,7 @@ async def merge_worker_stores(context: RunContext) -> None:
 
     raises  SpecError if the run's store is gone; StoreInUse if a worker still writes; StoreError"""
     with anyio.CancelScope(shield=True):
-        files = await anyio.to_thread.run_sync(sorted, context.workers_folder.glob("*.duckdb"))
+        files = await anyio.to_thread.run_sync(sorted, workers_folder(context.store).glob("*.duckdb"))
         for path in files:
             await _until_closed(path)
         await anyio.to_thread.run_sync(_merge, files, context)
@@ -139,7 +140,7 @@ def _checkpoint(path: Path) -> None:
 
 
 def _merge(files: Sequence[Path], context: RunContext) -> None:
-    store, folder = context.store, context.workers_folder
+    store, folder = context.store, workers_folder(context.store)
     if files and not store.exists():
         raise SpecError(
             f"{folder}: holds episodes of a run whose store {store} is gone; delete this folder too, or bring the"

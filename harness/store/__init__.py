@@ -4,6 +4,7 @@ schema.py            tables and views
 migration.py         stores of earlier versions
 file.py              opens the file to write, to read, to copy
 writer.py            writes rows in batches
+worker_stores.py     the folder of the stores that workers write beside a store
 query_server.py      answers queries while a run holds the file
 query_rules.py       decides whether a reader's query may be executed
 reader_places.py     divides the query server's threads among its readers

@@ -14,13 +14,14 @@ from pathlib import Path
 from harness.core.errors import SpecError, StoreError
 from harness.store.file import open_plain, open_to_read
 from harness.store.query_server import RunningStore
+from harness.store.worker_stores import refuse_unmerged
 
 
 def back_up(store: Path, target: Path) -> int:
     """Copies the store; returns the size of the copy in bytes.
 
     raises  SpecError if the target exists; StoreError if the store cannot be read or the target cannot be
-            written"""
+            written, or rows of workers are not in the store yet"""
     if target.exists():
         raise SpecError(f"{target}: exists already; name a new file")
     draft = target.with_name(f"{target.name}.part")
@@ -29,11 +30,20 @@ def back_up(store: Path, target: Path) -> int:
             connection = stack.enter_context(open_to_read(store))
             if isinstance(connection, RunningStore):
                 stack.enter_context(connection.paused())
+            else:
+                refuse_unmerged([store])
             _copy(store, draft)
             if _log(store).exists():  # of a killed run
                 _copy(_log(store), _log(draft))
         with open_plain(draft) as copy:  # closing it moves the rows of the log into the file
             copy.execute("CHECKPOINT")
+            ((stated,),) = copy.execute(
+                "SELECT block_size * total_blocks FROM pragma_database_size()"
+            ).fetchall()
+        if (size := draft.stat().st_size) < stated:  # a part of a copy: DuckDB notices it when it reads
+            raise StoreError(
+                f"{store}: the file is damaged: it has {size:,} bytes and states {stated:,}. Use a backup of it"
+            )
         draft.rename(target)
     finally:
         draft.unlink(missing_ok=True)

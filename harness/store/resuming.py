@@ -143,6 +143,17 @@ def failed_attempts(connection: Readable) -> dict[str, int]:
     return dict(rows.fetchall())
 
 
+def ended_in_run(connection: Readable, run_id: str) -> tuple[int, int]:
+    """Returns how many episodes of this run finished, and how many failed."""
+    counts = connection.execute(
+        "SELECT count(*) FILTER (status = 'finished'), count(*) FILTER (status = 'failed') FROM episodes WHERE"
+        " run_id = ?",
+        [run_id],
+    ).fetchall()
+    ((finished, failed),) = counts
+    return finished, failed
+
+
 def session_ends(connection: Readable) -> dict[tuple[str, int], float]:
     """Returns (method, session) -> when the last of its stored episodes ended, in seconds since 1970."""
     rows = connection.execute(

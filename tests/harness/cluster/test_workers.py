@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import duckdb
 import pytest
 
 from harness.access.context import RunContext
-from harness.commands.arguments import load
-from harness.core.errors import SpecError, WorkerFailed
+from harness.cluster.worker_pool import StartWorker
+from harness.commands.arguments import load, note_unmerged
+from harness.commands.data import merge
+from harness.core.errors import SpecError, StoreError, WorkerFailed
 from harness.core.event_loop import run_async
 from harness.running.prepare import RunOptions
 from harness.running.run_sweep import run_sweep
 from harness.scheduler.shutdown import RunEnd
+from harness.store.backup import back_up
+from harness.store.worker_stores import workers_folder
 from tests.harness.cluster.local import LocalWorkers
 
 SWEEP = """
@@ -29,6 +36,9 @@ items = 4
 a.bots = {{ skill = 0.9, latency_s = {latency_s} }}
 b.bots = {{ skill = 0.6, form_errors = 0.1, latency_s = {latency_s} }}
 """
+
+
+LOST = "DELETE FROM episodes WHERE episode_id IN (SELECT episode_id FROM episodes ORDER BY 1 LIMIT 2)"
 
 
 def sweep(folder: Path, more: str = "", *, latency_s: float = 0.001) -> Path:
@@ -158,3 +168,41 @@ def test_a_worker_that_cannot_see_the_folder_ends_the_run(tmp_path: Path) -> Non
     with pytest.raises(BaseExceptionGroup) as raised:
         played(path, tmp_path / "workers.duckdb", workers)
     assert raised.group_contains(WorkerFailed, match="does not see the file token")
+
+
+def test_figures_at_the_end_are_those_of_the_store(tmp_path: Path) -> None:
+    """Episodes whose rows went with their worker are pending, also if the worker reported them as ended."""
+    path, store = sweep(tmp_path, latency_s=0.02), tmp_path / "s.duckdb"
+
+    class Forgetful(LocalWorkers):
+        @asynccontextmanager
+        async def open_workers(self) -> AsyncIterator[tuple[int, StartWorker]]:
+            async with super().open_workers() as (size, start):
+                yield size, start
+            with duckdb.connect(str(workers_folder(store) / "0001-1.duckdb")) as connection:
+                connection.execute(LOST)
+
+    end = played(path, store, Forgetful(1))
+    stored = ended_episodes(store)
+    assert len(stored) == 12 * 2 * 3 - 2
+    assert (end.finished, end.failed, end.pending) == (len(stored), 0, 2)
+
+
+def test_rows_that_lie_beside_a_store_are_not_left_out_silently(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """After a kill, a command that reads the store says what the store lacks; a copy is refused."""
+    path, store = sweep(tmp_path), tmp_path / "s.duckdb"
+    played(path, store, None)
+    shutil.copy(store, tmp_path / "other.duckdb")
+    workers_folder(store).mkdir()
+    shutil.copy(store, workers_folder(store) / "0001-1.duckdb")
+    lacks = f"{store}: lacks the rows in {store}.workers"
+    assert note_unmerged(store) == store
+    assert capsys.readouterr().err.startswith(lacks)
+    with pytest.raises(StoreError, match=re.escape(lacks)):
+        back_up(store, tmp_path / "copy.duckdb")
+    with pytest.raises(StoreError, match=re.escape(lacks)):
+        merge([store, tmp_path / "other.duckdb"], tmp_path / "both.duckdb")
+    assert note_unmerged([tmp_path / "other.duckdb"])
+    assert not capsys.readouterr().err
