@@ -37,12 +37,12 @@ def back_up(store: Path, target: Path) -> int:
                 _copy(_log(store), _log(draft))
         with open_plain(draft) as copy:  # closing it moves the rows of the log into the file
             copy.execute("CHECKPOINT")
-            ((stated,),) = copy.execute(
-                "SELECT block_size * total_blocks FROM pragma_database_size()"
+            ((used,),) = copy.execute(
+                "SELECT block_size * used_blocks FROM pragma_database_size()"
             ).fetchall()
-        if (size := draft.stat().st_size) < stated:  # a part of a copy: DuckDB notices it when it reads
+        if (size := draft.stat().st_size) < used:  # DuckDB notices it only when it reads a block
             raise StoreError(
-                f"{store}: the file is damaged: it has {size:,} bytes and states {stated:,}. Use a backup of it"
+                f"{store}: the file is damaged: it has {size:,} bytes, and its blocks need {used:,}. Use a backup of it"
             )
         draft.rename(target)
     finally:

@@ -182,7 +182,8 @@ def stored_version(connection: duckdb.DuckDBPyConnection, path: Path) -> int:
     if not rows and not _tables(connection):
         raise StoreError(
             f"{path}: a DuckDB file without tables. If it is a copy of a store, copy {path.name}.wal from the"
-            " same place too: recent rows are in that file. `lightbulb backup` makes complete copies"
+            " same place too: recent rows are in that file. `lightbulb backup` makes complete copies. If a run was"
+            " killed in its first second, delete the file: it holds no row"
         )
     if len(rows) != 1:
         raise StoreError(f"{path}: a DuckDB file, but not a store of lightbulb; name another")

@@ -104,11 +104,11 @@ def in_another_process(store: Path, target: Path) -> int:
 
 def test_a_backup_that_fails_leaves_nothing(tmp_path: Path) -> None:
     """A folder that does not exist, a file that is not a store, and one that lost its end."""
-    with open_to_write(tmp_path / "s.duckdb"):
-        pass
+    with open_to_write(tmp_path / "s.duckdb") as connection:
+        write_batch(connection, tmp_path / "s.duckdb", [CALL])
     whole = (tmp_path / "s.duckdb").read_bytes()
     (tmp_path / "s.duckdb").write_bytes(whole[:300_000])
-    with pytest.raises(StoreError, match=r"the file is damaged: it has 300,000 bytes and states"):
+    with pytest.raises(StoreError, match=r"the file is damaged: it has 300,000 bytes, and its blocks need"):
         back_up(tmp_path / "s.duckdb", tmp_path / "copy.duckdb")
     (tmp_path / "s.duckdb").write_bytes(whole)
     with pytest.raises(StoreError, match=r"cannot be written: .*No such file or directory"):
