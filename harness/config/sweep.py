@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar, Literal, NamedTuple
 from annotated_types import Ge, Gt, Le, MinLen
 
 from harness.core.durations import duration_s
-from harness.core.emulation import Emulation
+from harness.core.emulation import Emulation, PerSecond
 from harness.core.vocabulary import Arm, method_key, split_method_key
 
 Positive = Annotated[int, Ge(1), Le(2**63 - 1)]
@@ -124,8 +124,8 @@ class ExpectPart:
     __pydantic_config__: ClassVar = _STRICT
 
     first_s: Annotated[float, Ge(0), Le(3600)] = 0.5
-    tokens_per_s: Annotated[float, Gt(0)] = 60.0
-    tokens_per_s_in_all: Annotated[float, Gt(0)] | None = None
+    tokens_per_s: PerSecond = 60.0
+    tokens_per_s_in_all: PerSecond | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,7 +203,7 @@ class MethodPart:
     tokens_per_minute: Annotated[float, Ge(1)] | None = None
     input_tokens_per_minute: Annotated[float, Ge(1)] | None = None
     output_tokens_per_minute: Annotated[float, Ge(1)] | None = None
-    requests_per_second_max: Annotated[float, Gt(0)] | None = None
+    requests_per_second_max: PerSecond | None = None
     quota_group: Text | None = None
     budget: BudgetPart | None = None
     price_input_usd_per_mtok: Annotated[float, Ge(0)] | None = None

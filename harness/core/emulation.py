@@ -16,6 +16,8 @@ _STRICT = {"extra": "forbid", "allow_inf_nan": False}
 Share = Annotated[float, Ge(0), Le(1)]
 Seconds = Annotated[float, Ge(0), Le(86_400)]
 Count = Annotated[int, Ge(1), Le(2**31 - 1)]
+CountOrZero = Annotated[int, Ge(0), Le(2**31 - 1)]
+PerSecond = Annotated[float, Ge(0.001)]  # a slower server or limit is a mistake, and takes plan for ever
 Fault = Literal[
     "429",
     "500",
@@ -70,9 +72,9 @@ class Latency:
 
     first_s: Seconds = 0.0
     spread: Annotated[float, Ge(0), Le(5)] = 0.0
-    tokens_per_s: Annotated[float, Gt(0)] | None = None
+    tokens_per_s: PerSecond | None = None
     workers: Count | None = None
-    queue_max: Annotated[int, Ge(0)] | None = None
+    queue_max: CountOrZero | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +94,7 @@ class Faults:
     kinds: Annotated[tuple[Fault, ...], MinLen(1)] = FAULTS
     stall_s: Seconds = 60.0
     retry_after_s: Seconds | None = 0.5
-    dies_after: Annotated[int, Ge(0)] | None = None
+    dies_after: CountOrZero | None = None
     dies_after_s: Seconds | None = None
 
 

@@ -166,6 +166,26 @@ def test_a_models_name_may_hold_slashes() -> None:
             "items = 3\n[models.m]\nparameters = -1\n",
             "models.m.parameters: input should be greater than 0, not -1",
         ),
+        (
+            "[models.m.methods.a]",
+            "[models.m.methods.a]\nexpect = { tokens_per_s = 1e-6 }",
+            "models.m.methods.a.expect.tokens_per_s: input should be greater than or equal to 0.001",
+        ),
+        (
+            "[models.m.methods.a]",
+            "[models.m.methods.a]\nrequests_per_second_max = 1e-300",
+            "models.m.methods.a.requests_per_second_max: input should be greater than or equal to 0.001",
+        ),
+        (
+            "[models.m.methods.a]",
+            "[models.m.methods.b.emulator]\nlatency.queue_max = 99999999999999999999\n[models.m.methods.a]",
+            "models.m.methods.b.emulator.latency.queue_max: input should be less than",
+        ),
+        (
+            "[models.m.methods.a]",
+            "[models.m.methods.b.emulator]\nfaults.dies_after = 99999999999999999999\n[models.m.methods.a]",
+            "models.m.methods.b.emulator.faults.dies_after: input should be less than",
+        ),
     ],
 )
 def test_a_mistake_is_reported_with_its_remedy(old: str, new: str, words: str) -> None:
