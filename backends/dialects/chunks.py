@@ -64,10 +64,7 @@ def read_chunks(answer: HttpResponse, wall_s: float, row: Provider) -> Chunks:
     if answer.body[:1] != b"{" and sse.is_event_stream(answer):
         chunks = _of_stream(answer, wall_s, row)
         return chunks if answer.arrivals is not None else chunks._replace(times_s=[])
-    try:
-        value = answer.json()
-    except Garbled as error:
-        raise answer.broken or error from error
+    value = answer.json()
     if type(value) is dict:
         return Chunks([value], [], True, None)
     objects = [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []

@@ -50,11 +50,11 @@ class HttpResponse(NamedTuple):
     def json(self) -> object:
         """Returns the body as JSON; half surrogate pairs, which UTF-8 cannot hold, become U+FFFD.
 
-        raises  Garbled if the body is not JSON"""
+        raises  what ended the connection, if the end is missing; Garbled if the body is not JSON"""
         try:
             return json_value(self.body)
         except ValueError as error:
-            raise Garbled(
+            raise self.broken or Garbled(
                 f"the answer is not JSON but begins {self.start()!r}", status=self.status
             ) from error
 

@@ -9,6 +9,7 @@ import pytest
 
 from backends.dialects import DIALECTS
 from backends.dialects.openai_chat import read_answer, read_models
+from backends.dialects.prompt_logprobs import read_scores
 from backends.dialects.responses import HttpResponse
 from harness.core.errors import (
     AccountRefused,
@@ -182,3 +183,13 @@ def test_the_listed_models_are_read() -> None:
     assert read_models(answer(200, {"models": 3})) is None
     with pytest.raises(AccountRefused):
         read_models(answer(401, {"error": {"message": "bad key"}}))
+
+
+def test_what_ended_the_connection_is_the_cause_of_half_an_answer() -> None:
+    """Half a list of models, or of scores, is not an answer in another format."""
+    lost = Unavailable("the connection was lost")
+    for read in (read_models, lambda half: read_scores(half, [1], start=0)):
+        with pytest.raises(Unavailable, match="the connection was lost"):
+            read(HttpResponse(200, {}, b'{"data": [', broken=lost))
+        with pytest.raises(Garbled, match="not JSON"):
+            read(HttpResponse(200, {}, b'{"data": ['))
