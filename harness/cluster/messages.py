@@ -39,6 +39,7 @@ class WorkerSetup:
     source  the sweep file
     keys    method -> its key and headers
     rows    the run's opening rows: they say to which run the worker's rows belong
+    counts_soon   a budget or an audit plan looks at counts, which are therefore not sent later than soon
     token   the content of the file `token` beside the store: whoever can read it shares the folder"""
 
     store: Path
@@ -49,6 +50,7 @@ class WorkerSetup:
     run_id: str
     routes: tuple[RouteSetup, ...]
     rows: tuple[Record, ...]
+    counts_soon: bool
     token: str
 
 
@@ -94,7 +96,7 @@ class Report(NamedTuple):
     begun     episodes whose first turn went to its gate, by number
     ended     episodes that ended, by number, and how
     traffic   method -> its calls
-    turns     (episode, how many of its turns were answered), one for each turn
+    turns     episode -> the first and the last of its turns that were answered, counted from 1
     spent     method -> what its calls cost
     answered  methods that answered a call for the first time
     lines     for a person
@@ -106,7 +108,7 @@ class Report(NamedTuple):
     begun: tuple[int, ...] = ()
     ended: tuple[tuple[int, Played], ...] = ()
     traffic: Mapping[str, Traffic] = {}
-    turns: tuple[tuple[str, int], ...] = ()
+    turns: Mapping[str, tuple[int, int]] = {}
     spent: Mapping[str, Spending] = {}
     answered: tuple[str, ...] = ()
     lines: tuple[str, ...] = ()

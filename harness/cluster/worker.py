@@ -3,8 +3,9 @@
 Has the player and the caller of a run in one process; its gates lease from the coordinator's, its rows go
 into a store of its own, which the coordinator merges when the run ends. Knows two calls of the coordinator:
 `play` lasts as long as the worker, `exchange` brings messages and returns a report. Keeps: a report comes
-at most every BATCH_S, unless a call was refused or a gate closed; where nothing happens it comes after
-IDLE_S. Does not promise: rows of its last second, if the process is killed."""
+at most every BATCH_S, unless a call was refused or a gate closed; STEADY_S after the last one where no answer
+would change anything; and after IDLE_S where nothing happens. Does not promise: rows of its last second, if
+the process is killed."""
 
 from __future__ import annotations
 
@@ -28,7 +29,7 @@ from harness.core.protocols import RecordSink
 from harness.core.records import EpisodeRecord, TurnRecord
 from harness.foreign_games.episodes import playable_games
 from harness.limits.leased_gate import LeasedGate
-from harness.limits.leases import BATCH_S, LEASE_S
+from harness.limits.leases import BATCH_S, LEASE_S, STEADY_S, Haste
 from harness.progress.event_loop_delay import DelayMonitor
 from harness.progress.meters import Meters
 from harness.scheduler.call import Caller, Route
@@ -68,7 +69,7 @@ class Worker:
         self._is_over = False
         self._reported_s = clock.now()
         self._ready, self._end = anyio.Event(), anyio.Event()
-        self._news, self._urgent = anyio.Event(), anyio.Event()
+        self._news, self._soon, self._urgent = anyio.Event(), anyio.Event(), anyio.Event()
 
     async def play(self) -> None:
         """Plays what is assigned until the coordinator ends it. An error is the last report's failure."""
@@ -81,7 +82,7 @@ class Worker:
         finally:
             self._is_over = True
             self._ready.set()
-            self._note(True)
+            self._note("now")
 
     async def exchange(self, message: ToWorker) -> Report:
         """Takes the coordinator's message, and returns a report once there is something to tell, or after
@@ -91,19 +92,22 @@ class Worker:
             self._take(message)
         with anyio.move_on_after(LEASE_S if any(gate.has_spare for gate in self._gates.values()) else IDLE_S):
             await self._news.wait()
-        with anyio.move_on_after(max(0.0, self._reported_s + BATCH_S - self._clock.now())):
-            await self._urgent.wait()
+        for period_s, event in ((STEADY_S, self._soon), (BATCH_S, self._urgent)):
+            with anyio.move_on_after(max(0.0, self._reported_s + period_s - self._clock.now())):
+                await event.wait()
         return self._report()
 
     def wake(self) -> None:
         """Lets `exchange` return: the coordinator has a message."""
-        self._note(True)
+        self._note("now")
 
     # --- messages -------------------------------------------------------------------------------------------
 
-    def _note(self, urgent: bool) -> None:
+    def _note(self, haste: Haste) -> None:
         self._news.set()
-        if urgent:
+        if haste != "later" or self._setup.counts_soon:
+            self._soon.set()
+        if haste == "now":
             self._urgent.set()
 
     def _take(self, message: ToWorker) -> None:
@@ -118,7 +122,7 @@ class Worker:
             self._end.set()
 
     def _report(self) -> Report:
-        self._news, self._urgent = anyio.Event(), anyio.Event()
+        self._news, self._soon, self._urgent = anyio.Event(), anyio.Event(), anyio.Event()
         self._reported_s = self._clock.now()
         answered = self._newly_answered()
         report = Report(
@@ -129,7 +133,7 @@ class Worker:
             begun=tuple(self._begun),
             ended=tuple(self._ended),
             traffic=self._meters.take_traffic() if self._meters is not None else {},
-            turns=tuple(self._turns.reached),
+            turns=self._turns.reached,
             spent=self._spending.spent,
             answered=answered,
             lines=tuple(self._lines),
@@ -137,7 +141,7 @@ class Worker:
             failure=self._failure,
         )
         self._begun, self._ended, self._lines = [], [], []
-        self._turns.reached, self._spending.spent = [], {}
+        self._turns.reached, self._spending.spent = {}, {}
         return report
 
     def _newly_answered(self) -> tuple[str, ...]:
@@ -199,13 +203,13 @@ class Worker:
         if isinstance(played, EpisodeRecord) and played.status == "finished":
             self._expected.learn(played.game, played.experiment, played.turns)
         self._ended.append((assignment.number, _portable(played)))
-        self._note(False)
+        self._note("later" if isinstance(played, EpisodeRecord) else "soon")
 
     def _begin(self, number: int) -> None:
         if number in self._unbegun:
             self._unbegun.remove(number)
             self._begun.append(number)
-            self._note(False)
+            self._note("later")
 
     async def _routes(self, open_things: AsyncExitStack) -> dict[str, Route]:
         setup, parts = self._setup, self._setup.spec.methods()
@@ -262,11 +266,13 @@ class _AnsweredTurns:
     """Notes the turns that were answered; see Report.turns."""
 
     def __init__(self) -> None:
-        self.reached: list[tuple[str, int]] = []
+        self.reached: dict[str, tuple[int, int]] = {}
 
     def count(self, record: TurnRecord | EpisodeRecord) -> None:
         if isinstance(record, TurnRecord):
-            self.reached.append((record.episode_id, record.turn + 1))
+            episode, turn = record.episode_id, record.turn + 1
+            first, last = self.reached.get(episode, (turn, turn - 1))
+            self.reached[episode] = (first if last + 1 == turn else turn, turn)
 
 
 class _ReportedSpending(SpendingBudget):
@@ -277,7 +283,13 @@ class _ReportedSpending(SpendingBudget):
         self.spent: dict[str, Spending] = {}
 
     def begin_call(self, method: str) -> None:
-        self.spent.setdefault(method, Spending()).add(1, 0, 0.0)
+        self._of(method).add(1, 0, 0.0)
 
     def end_call(self, method: str, *, tokens: int, cost_usd: float) -> None:
-        self.spent.setdefault(method, Spending()).add(0, tokens, cost_usd)
+        self._of(method).add(0, tokens, cost_usd)
+
+    def _of(self, method: str) -> Spending:
+        spent = self.spent.get(method)
+        if spent is None:
+            spent = self.spent[method] = Spending()
+        return spent

@@ -9,6 +9,7 @@ episode is reported as ended only when its rows are on disk."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
@@ -24,14 +25,14 @@ from harness.core.protocols import Clock, RecordSink
 from harness.core.records import EpisodeRecord, Record
 from harness.core.vocabulary import EpisodePlan
 from harness.limits.gate import Gate
-from harness.limits.leases import BATCH_S, GateLeases
+from harness.limits.leases import BATCH_S, STEADY_S, GateLeases
 from harness.progress.meters import Meters
 from harness.progress.turns_left import EpisodeTurns
 from harness.scheduler.episode import Beginning, PutOff
 from harness.scheduler.spending import SpendingBudget
 
 PUT_OFF = PutOff()
-WAKES_AFTER_S = 2 * BATCH_S  # a worker to which anything happens answers by itself before that
+WAKES_AFTER_S = 2 * BATCH_S  # a worker that waits for an answer sends its message before that
 SILENT_S = 120.0  # a worker reports every second; its start takes half a minute on a busy machine
 DEATHS_MAX = 3  # of workers in one place, in a row, before an episode of theirs ended
 
@@ -64,12 +65,39 @@ OpenWorkers = Callable[[], AbstractAsyncContextManager[tuple[int, StartWorker]]]
 
 
 @dataclass(slots=True, eq=False)
+class _Supply:
+    """The episodes of one gate that workers have got and have not begun, as far as it is known here.
+
+    They count as work to come at the gate, so that it wants no more of them than it has use for. Those do not
+    count that follow episodes which end meanwhile: as many as ended in two messages. What a worker tells was
+    true a message ago, and what it is told takes effect a message later; without that, a worker whose
+    episodes are short would have nothing to play between two messages.
+
+    unbegun   how many they are
+    counted   how many of them the gate counts
+    ended     worker -> episodes that ended, by its last report"""
+
+    gate: Gate
+    unbegun: int = 0
+    counted: int = 0
+    ended: Counter[str] = field(default_factory=Counter)
+
+    def change(self, change: int) -> None:
+        """Takes that so many more are not begun, or fewer, and what reports said of ends."""
+        self.unbegun += change
+        counted = max(0, self.unbegun - 2 * self.ended.total())
+        if counted != self.counted:
+            self.gate.rest_elsewhere(counted - self.counted)
+            self.counted = counted
+
+
+@dataclass(slots=True, eq=False)
 class _Play:
     """An episode that a worker plays.
 
-    gate   of its first seat, which counts it as work to come until its first turn is there"""
+    supply   of the gate of its first seat, until its first turn is there"""
 
-    gate: Gate
+    supply: _Supply
     begun: bool = False
     ended: anyio.Event = field(default_factory=anyio.Event)
     played: Played | PutOff = PUT_OFF
@@ -78,7 +106,7 @@ class _Play:
         """Takes that its first turn is at its gate, or that it never will be."""
         if not self.begun:
             self.begun = True
-            self.gate.rest_elsewhere(-1)
+            self.supply.change(-1)
 
 
 @dataclass(slots=True, eq=False)
@@ -86,6 +114,9 @@ class _Link:
     """A worker, its open episodes, and what it is to be told.
 
     due        gates that have something to say to it
+    news       it is to be told something
+    urgent     something that it does not wait for
+    heard_s    when its last report came
     exhausted  methods of which it knows that they may make no more calls
     any_ended  an episode of it ended"""
 
@@ -96,11 +127,17 @@ class _Link:
     due: set[str] = field(default_factory=set)
     exhausted: set[str] = field(default_factory=set)
     news: anyio.Event = field(default_factory=anyio.Event)
+    urgent: anyio.Event = field(default_factory=anyio.Event)
+    heard_s: float = float("-inf")
     any_ended: bool = False
 
     def note(self, gate: str) -> None:
         self.due.add(gate)
+        self.hurry()
+
+    def hurry(self) -> None:
         self.news.set()
+        self.urgent.set()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +188,7 @@ class WorkerPool:
             gate.name: GateLeases(gate, clock=parts.clock)
             for gate in {id(gate): gate for gate in parts.gates.values()}.values()
         }
+        self._supplies = {name: _Supply(leases.gate) for name, leases in self._leases.items()}
         self._links: list[_Link] = []
         self._places = parts.size
         self._changed = anyio.Event()  # a worker came, or no other will
@@ -196,8 +234,8 @@ class WorkerPool:
             await self._changed.wait()
         link = min(self._links, key=lambda one: len(one.plays))
         self._numbers += 1
-        play = link.plays[self._numbers] = _Play(self._parts.gates[plan.seating[0]])
-        play.gate.rest_elsewhere(1)
+        play = link.plays[self._numbers] = _Play(self._supplies[self._parts.gates[plan.seating[0]].name])
+        play.supply.change(1)
         link.assignments.append(assignment(self._numbers, plan, beginning))
         link.news.set()
         on_ask()
@@ -213,7 +251,7 @@ class WorkerPool:
         """Lets all workers end."""
         self._ending = True
         for link in self._links:
-            link.news.set()
+            link.hurry()
 
     async def serve(self, *, task_status: TaskStatus[None]) -> None:
         """Keeps one worker at work, until the pool ends.
@@ -251,6 +289,8 @@ class WorkerPool:
         self._links.remove(link)
         for leases in self._leases.values():
             leases.lose(link.name)
+        for supply in self._supplies.values():
+            del supply.ended[link.name]
         for play in link.plays.values():
             play.begin()
             play.ended.set()
@@ -274,19 +314,23 @@ class WorkerPool:
 
     async def _exchange(self, link: _Link) -> Report:
         message = self._message(link)
-        link.news = anyio.Event()
+        link.news, link.urgent = anyio.Event(), anyio.Event()
         async with anyio.create_task_group() as waking:
             waking.start_soon(self._wake, link)
             with anyio.move_on_after(SILENT_S) as silence:
                 report = await link.handle.exchange(message)
             waking.cancel_scope.cancel()
+        link.heard_s = self._parts.clock.now()
         if silence.cancelled_caught:
             raise WorkerDied(f"it did not answer for {SILENT_S:.0f} s, and is stopped")
         return report
 
     async def _wake(self, link: _Link) -> None:
-        """Wakes a worker that waits for something to happen, once there is something to tell it."""
+        """Wakes a worker that waits for something to happen, once there is something to tell it. To a worker
+        at work that is told with its next message, unless it is urgent."""
         await link.news.wait()
+        with anyio.move_on_after(max(0.0, link.heard_s + STEADY_S - self._parts.clock.now())):
+            await link.urgent.wait()
         await self._parts.clock.sleep(WAKES_AFTER_S)
         link.handle.wake()
 
@@ -310,19 +354,28 @@ class WorkerPool:
             link.note(gate)  # it waits for an answer
         for number in report.begun:
             link.plays[number].begin()
-        for number, played in report.ended:
-            play = link.plays.pop(number)
-            play.played = played
-            play.ended.set()
-            link.any_ended = True
-        for episode_id, turns in report.turns:
-            parts.turns.reach(episode_id, turns)
+        self._take_ends(link, report.ended)
+        for episode_id, (first, last) in report.turns.items():
+            for turns in range(first, last + 1):
+                parts.turns.reach(episode_id, turns)
         parts.meters.add_traffic(report.traffic)
         self._answered.update(report.answered)
         for method, spent in report.spent.items():
             parts.budget.pay(method, spent.calls, spent.tokens, spent.cost_usd)
         for one in self._links:
             if parts.budget.exhausted.keys() - one.exhausted:
-                one.news.set()
+                one.hurry()
         for line in report.lines:
             parts.notify(f"worker {link.name}: {line}")
+
+    def _take_ends(self, link: _Link, ends: Sequence[tuple[int, Played]]) -> None:
+        for supply in self._supplies.values():
+            supply.ended[link.name] = 0
+        for number, played in ends:
+            play = link.plays.pop(number)
+            play.played = played
+            play.supply.ended[link.name] += 1
+            play.ended.set()
+            link.any_ended = True
+        for supply in self._supplies.values():
+            supply.change(0)

@@ -19,7 +19,7 @@ from harness.core.errors import GateClosing
 from harness.core.protocols import Clock
 from harness.limits.admission import Admission, CallResult, GateStatistics
 from harness.limits.estimates import CallCost, Estimates
-from harness.limits.leases import LEASE_S, EndedCall, LeaseAnswer, LeaseRequest, WaitingTurn
+from harness.limits.leases import LEASE_S, EndedCall, Haste, LeaseAnswer, LeaseRequest, WaitingTurn
 from harness.limits.waits import NO_WAIT, WaitTimes
 
 SPARSE = 64  # turns in the queue that wait no more; a longer queue is made again if they are half of it
@@ -44,10 +44,9 @@ class _Waiting:
 class LeasedGate:
     """See the module's header.
 
-    on_news(urgent)   is called when `request` has something to tell; urgent: the coordinator should know
-                      now"""
+    on_news(haste)   is called when `request` has something to tell, with when the coordinator should know"""
 
-    def __init__(self, name: str, *, clock: Clock, on_news: Callable[[bool], None]) -> None:
+    def __init__(self, name: str, *, clock: Clock, on_news: Callable[[Haste], None]) -> None:
         self.name = name
         self.estimates = Estimates()
         self.usual_failures = 0.0
@@ -63,6 +62,7 @@ class LeasedGate:
         self._waiting: dict[int, _Waiting] = {}
         self._spare: deque[tuple[int, float]] = deque()  # places without a call, and since when
         self._free = False
+        self._is_full = False  # a turn gets a place only when a call of this worker ends
         self._served_s = float("-inf")
         self._closing = anyio.Event()
         # what the coordinator does not know yet
@@ -107,7 +107,7 @@ class LeasedGate:
             self._queue = [entry for entry in self._queue if not entry[2].left]
             heapq.heapify(self._queue)
         heapq.heappush(self._queue, (-remainder, self._numbers, waiting))
-        self._on_news(False)
+        self._on_news(self._haste)
         return waiting
 
     def _stop_waiting(self, waiting: _Waiting) -> None:
@@ -123,7 +123,7 @@ class LeasedGate:
         del self._waiting[number]
         if self._turns.pop(number, None) is None:
             self._left[number] = None
-            self._on_news(False)
+            self._on_news(self._haste)
 
     def _admission(self, place: int, cost: CallCost, waited: WaitTimes) -> Admission:
         self._in_flight += 1
@@ -135,13 +135,13 @@ class LeasedGate:
         self._in_flight -= 1
         failed = answer.kind in ("limited", "unserved")
         if failed:
-            self._free = False
+            self._free = self._is_full = False
         headers = dict(answer.headers) if answer.headers else NO_HEADERS
         kept = self._free and self.closed is None
         self._ended.append(EndedCall(admission.place, answer._replace(headers=headers), kept))
         if kept:
             self._use(admission.place)
-        self._on_news(failed)
+        self._on_news("now" if failed else self._haste)
 
     def _use(self, place: int) -> None:
         """Gives a place to the turn with the longest remainder, or keeps it for the next one."""
@@ -153,24 +153,29 @@ class LeasedGate:
                 waiting.called.set()
                 return
         self._spare.append((place, self._clock.now()))
+        self._on_news("soon")
 
     def _return(self, place: int) -> None:
         """Gives back a place in which nothing was sent."""
         self._ended.append(EndedCall(place, None))
-        self._on_news(False)
+        self._on_news("soon")
+
+    @property
+    def _haste(self) -> Haste:
+        return "later" if self._is_full else "soon"
 
     async def rest(self, seconds: float) -> None:
         """Pauses before another try; see Gate.rest.
 
         raises  GateClosing as soon as the gate is closed"""
         self._resting += 1
-        self._on_news(False)
+        self._on_news("soon")
         try:
             with anyio.move_on_after(seconds):
                 await self._closing.wait()
         finally:
             self._resting -= 1
-            self._on_news(False)
+            self._on_news("soon")
         if self.closed:
             raise self.closed.copied()
 
@@ -208,6 +213,7 @@ class LeasedGate:
         now_s = self._clock.now()
         self._free, self.usual_failures = answer.free, answer.usual_failures
         self._served_s = max(self._served_s, now_s - answer.served_ago_s)
+        self._is_full = answer.free and not answer.has_room
         until_s = float("inf") if answer.free else answer.since_s + LEASE_S
         for number, waited in answer.admitted:
             waiting = self._waiting.pop(number, None)
@@ -231,12 +237,12 @@ class LeasedGate:
         if self.closed is None:
             self._reason = reason.copied()
             self._end(reason)
-            self._on_news(True)
+            self._on_news("now")
 
     def _end(self, reason: GateClosing) -> None:
         self.closed = reason
         self._closing.set()
-        self._free = False
+        self._free = self._is_full = False
         for waiting in list(self._waiting.values()):
             self._withdraw(waiting)
             waiting.called.set()
@@ -245,7 +251,7 @@ class LeasedGate:
     def note(self, kind: str, detail: str) -> None:
         """Reports an event that was observed here."""
         self._notes.append((kind, detail))
-        self._on_news(False)
+        self._on_news("soon")
 
     def served_since(self, moment_s: float) -> bool:
         """Returns whether a call of any worker that was sent since then was served, as far as it is known

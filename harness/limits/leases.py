@@ -1,7 +1,8 @@
 """Lets several processes share one gate: the coordinator's side, and the messages.
 
-A process that plays (a worker) holds leases on the coordinator's gate. Messages travel in batches, some
-twenty a second, so that each costs its millisecond once for many calls.
+A process that plays (a worker) holds leases on the coordinator's gate. Messages travel in batches, twenty a
+second at most, because each costs some milliseconds of CPU whatever it carries. A worker whose own calls fill
+all places sends four a second: no answer would give it anything.
 
 - Where only the window limits calls, a lease is a place in it for as long as it is used: when a call ends,
   the worker gives its place to its next turn at once, and tells so with its next message.
@@ -22,7 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from harness.core.errors import GateClosing
 from harness.core.protocols import Clock
@@ -32,11 +33,16 @@ from harness.limits.gate import Gate
 from harness.limits.token_bucket import JITTER_S
 from harness.limits.waits import WaitTimes
 
-BATCH_S = 0.05  # between the messages of a worker: each costs a millisecond or two of CPU on both sides
+BATCH_S = 0.05  # between the messages of a worker that waits for an answer
+STEADY_S = 0.25  # between the messages of a worker that needs none; each costs 3 to 5 ms of CPU on both sides
 LEASE_S = 0.25  # a busy worker's event loop may be late by a tenth of a second; the quota pays 0.4 % for it
 LEASE_JITTER_S = JITTER_S + LEASE_S
 # of its share of the window a worker may hold; less, and places would change hands for nothing
 SHARE_SLACK = 1.1
+
+
+Haste = Literal["now", "soon", "later"]
+"""Says when a worker's message is due: at once, BATCH_S after the last one, STEADY_S after it."""
 
 
 class WaitingTurn(NamedTuple):
@@ -83,6 +89,7 @@ class LeaseAnswer(NamedTuple):
     admitted        turns that may be sent, by number, with their waits by cause
     since_s         not later than the first of these admissions, by the worker's clock
     free            a call that ends may hand on its place
+    has_room        a further call would be admitted at once
     usual_failures  the usual share of calls that are refused or not served
     served_ago_s    how long ago the last call that was served had been sent; infinity: none was
     closed          why the gate admits no one any more"""
@@ -90,6 +97,7 @@ class LeaseAnswer(NamedTuple):
     admitted: tuple[tuple[int, WaitTimes], ...]
     since_s: float
     free: bool
+    has_room: bool
     usual_failures: float
     served_ago_s: float
     closed: GateClosing | None = None
@@ -183,10 +191,12 @@ class GateLeases:
                 admitted.append((call.turn.number, admission.waited))
                 first_s = min(first_s, admission.sent_s)
         state.known = (self._is_free(state), self.gate.closed)
+        statistics = self.gate.statistics()
         return LeaseAnswer(
             admitted=tuple(admitted),
             since_s=first_s - state.behind_s,
             free=state.known[0],
+            has_room=statistics.in_flight < statistics.window,
             usual_failures=self.gate.usual_failures,
             served_ago_s=self._clock.now() - self.gate.served_sent_s,
             closed=self.gate.closed and self.gate.closed.copied(),

@@ -106,6 +106,7 @@ def _setup(
             for route in live.routes.values()
         ),
         rows=tuple(rows),
+        counts_soon=bool(plan.scopes) or plan.early_stopping is not None,
         token=token,
     )
 

@@ -1,4 +1,4 @@
-"""A pool whose workers fall silent, on virtual time."""
+"""A pool whose workers play short episodes, or fall silent, on virtual time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import anyio
 from harness.cluster.messages import Report, ToWorker
 from harness.cluster.worker_pool import DEATHS_MAX, SILENT_S, PoolParts, WorkerHandle, worker_pool
 from harness.limits.estimates import CallCost
-from harness.limits.leases import LeaseRequest, WaitingTurn
+from harness.limits.leases import STEADY_S, LeaseRequest, WaitingTurn
 from harness.progress.meters import Meters
 from harness.progress.turns_left import EpisodeTurns
 from harness.scheduler.episode import Beginning
@@ -26,9 +26,11 @@ IDLE_S = 1.0
 class Process:
     """A worker's process as messages show it: an episode that one message brings has ended by the next.
 
-    silent_after   it sends nothing after so many reports, but lives; None: never"""
+    silent_after   it sends nothing after so many reports, but lives; None: never
+    period_s       between its reports"""
 
     silent_after: int | None = None
+    period_s: float = 0.0
     is_stopped: bool = False
     reports: int = 0
     open_episodes: tuple[int, ...] = ()
@@ -41,6 +43,7 @@ class Process:
     async def exchange(self, message: ToWorker) -> Report:
         if self.reports == self.silent_after:
             await anyio.sleep_forever()
+        await anyio.sleep(self.period_s)
         self.reports += 1
         before, self.open_episodes = self.open_episodes, tuple(one.number for one in message.assignments)
         if message.end:
@@ -79,17 +82,20 @@ class Played:
     deaths: int
 
 
-async def played(silent_after: Callable[[int], int | None], *, episodes: int, size: int) -> Played:
+async def played(
+    silent_after: Callable[[int], int | None], *, episodes: int, size: int, period_s: float = 0.0
+) -> Played:
     """Plays so many episodes with a pool of this size.
 
-    silent_after   (number of a process, from 1) -> see Process"""
+    silent_after   (number of a process, from 1) -> see Process
+    period_s       see Process"""
     world = World()
     world.add("m/a")
     gate, clock = world.gates["m/a"], world.clock
     processes, lines = list[Process](), list[str]()
 
     async def start_worker(name: str) -> WorkerHandle:
-        processes.append(Process(silent_after(int(name))))
+        processes.append(Process(silent_after(int(name)), period_s))
         return processes[-1]
 
     parts = PoolParts(
@@ -117,6 +123,18 @@ async def played(silent_after: Callable[[int], int | None], *, episodes: int, si
     return Played(
         processes, scheduler.tallies["m/a"], lines, clock.now(), statistics.calls, in_flight, pool.deaths
     )
+
+
+def test_workers_with_short_episodes_are_given_some_ahead() -> None:
+    """Workers whose episodes end between two messages get more with each message, as fast as they play:
+    however few calls may be in flight, few messages carry many episodes."""
+
+    async def scenario() -> Played:
+        return await played(lambda number: None, episodes=2000, size=2, period_s=STEADY_S)
+
+    end = run(scenario)
+    assert end.tally.finished == 2000
+    assert sum(process.reports for process in end.processes) <= 120
 
 
 def test_a_silent_worker_is_stopped_and_replaced() -> None:

@@ -150,6 +150,21 @@ def test_a_run_takes_in_what_workers_of_a_killed_run_stored(tmp_path: Path) -> N
         played(path, store, None)
 
 
+def test_turns_are_told_once_for_each_episode(tmp_path: Path) -> None:
+    """A report names the turns of an episode by the first and the last of them, and none is left out."""
+    workers = LocalWorkers(2)
+    played(sweep(tmp_path), tmp_path / "workers.duckdb", workers)
+    told = [
+        (episode, turn)
+        for report in workers.reports
+        for episode, (first, last) in report.turns.items()
+        for turn in range(first, last + 1)
+    ]
+    with duckdb.connect(str(tmp_path / "workers.duckdb"), read_only=True) as connection:
+        stored = connection.execute("SELECT episode_id, turn + 1 FROM turns").fetchall()
+    assert sorted(told) == sorted(stored)
+
+
 def test_a_budget_is_that_of_all_workers(tmp_path: Path) -> None:
     """A budget of calls ends the run with all methods at the same share, as in one process."""
     path = sweep(tmp_path, "[budget]\ncalls = 100\n")

@@ -18,7 +18,15 @@ from harness.limits.admission import CallResult
 from harness.limits.estimates import CallCost
 from harness.limits.gate import Gate, GateLimits
 from harness.limits.leased_gate import LeasedGate
-from harness.limits.leases import BATCH_S, LEASE_JITTER_S, LEASE_S, GateLeases, LeaseAnswer
+from harness.limits.leases import (
+    BATCH_S,
+    LEASE_JITTER_S,
+    LEASE_S,
+    STEADY_S,
+    GateLeases,
+    Haste,
+    LeaseAnswer,
+)
 from harness.limits.waits import NO_WAIT
 from tests.world import run
 
@@ -65,34 +73,40 @@ class LateClock(LoopClock):
 
 class Worker:
     """A leased gate, and the messages between it and the coordinator: one to and fro at a time, each begun
-    BATCH_S after the last one unless it is urgent."""
+    BATCH_S after the last one unless it is urgent, or STEADY_S if no answer is waited for.
+
+    told   how many messages it sent"""
 
     def __init__(self, name: str, shared: Shared) -> None:
         self.name = name
         self.shared = shared
         self.is_lost = False
-        self._news = anyio.Event()
-        self._urgent = anyio.Event()
+        self.told = 0
+        self._news, self._soon, self._urgent = anyio.Event(), anyio.Event(), anyio.Event()
         self._clock = LateClock(shared.behind_s)
         self.gate = LeasedGate("g", clock=self._clock, on_news=self._note)
         shared.leases.join(name, self._news_for_worker)
 
-    def _note(self, urgent: bool) -> None:
+    def _note(self, haste: Haste) -> None:
         self._news.set()
-        if urgent:
+        if haste != "later":
+            self._soon.set()
+        if haste == "now":
             self._urgent.set()
 
     def _news_for_worker(self) -> None:
-        self._news.set()
+        self._note("soon")
 
     async def carry(self) -> None:
         leases, travel = self.shared.leases, self.shared.travel_s
         while not self.is_lost:
             with anyio.move_on_after(BATCH_S if self.gate.has_spare else None):
                 await self._news.wait()
-            with anyio.move_on_after(BATCH_S):
-                await self._urgent.wait()
-            self._news, self._urgent = anyio.Event(), anyio.Event()
+            for period_s, event in ((STEADY_S - BATCH_S, self._soon), (BATCH_S, self._urgent)):
+                with anyio.move_on_after(period_s):
+                    await event.wait()
+            self._news, self._soon, self._urgent = anyio.Event(), anyio.Event(), anyio.Event()
+            self.told += 1
             sent_s, request = self._clock.now(), self.gate.request()
             await anyio.sleep(travel())
             if self.is_lost:
@@ -206,30 +220,33 @@ async def _played(
 
 def test_the_window_is_one_for_all_workers() -> None:
     """However many turns crowd several workers, no more calls are in flight than the window allows; of the
-    turns of a worker the one with the most turns ahead goes first."""
+    turns of a worker the one with the most turns ahead goes first; of turns that begin at the same
+    moment the order is open."""
 
-    async def scenario() -> tuple[int, list[int]]:
+    async def scenario() -> tuple[int, list[tuple[float, int]]]:
         shared = Shared(GateLimits(concurrency=3, at_once=3))
-        workers, most, order, in_flight = [shared.worker(name) for name in "abcd"], 0, [], 0
+        workers, most, in_flight = [shared.worker(name) for name in "abcd"], 0, 0
+        began: list[tuple[float, int]] = []
 
         async def turn(number: int) -> None:
             nonlocal most, in_flight
             admission = await workers[number % 4].gate.enter(float(number), ONE)
             in_flight += 1
             most = max(most, in_flight)
-            order.append(number)
+            began.append((shared.clock.now(), number))
             await anyio.sleep(1.0)
             in_flight -= 1
             workers[number % 4].gate.leave(admission, FINE)
 
         await _played(shared, workers, *(partial(turn, number) for number in range(20)))
-        return most, order
+        return most, began
 
-    most, order = run(scenario)
+    most, began = run(scenario)
     assert most == 3
+    assert len(began) == 20
     for worker in range(4):
-        of_worker = [number for number in order[3:] if number % 4 == worker]
-        assert of_worker == sorted(of_worker, reverse=True)
+        of_worker = [(-began_s, number) for began_s, number in began[3:] if number % 4 == worker]
+        assert sorted(of_worker, reverse=True) == sorted(of_worker, key=lambda one: -one[1])
 
 
 def test_a_lost_worker_leaves_its_places_and_not_its_quota() -> None:
@@ -346,7 +363,7 @@ def test_a_late_admission_at_a_closed_gate_raises_the_reason() -> None:
 
     async def scenario() -> None:
         clock = LoopClock()
-        gate = LeasedGate("g", clock=clock, on_news=lambda urgent: None)
+        gate = LeasedGate("g", clock=clock, on_news=lambda haste: None)
 
         async def turn() -> None:
             with pytest.raises(AccountRefused, match="HTTP 401"):
@@ -362,6 +379,7 @@ def test_a_late_admission_at_a_closed_gate_raises_the_reason() -> None:
                     admitted=((request.turns[0].number, NO_WAIT),),
                     since_s=clock.now() - 2 * LEASE_S,
                     free=False,
+                    has_room=False,
                     usual_failures=0.0,
                     served_ago_s=0.0,
                     closed=AccountRefused("HTTP 401"),
@@ -440,6 +458,50 @@ def test_a_free_place_is_handed_on_without_a_message() -> None:
     assert run(scenario) <= 0.1
 
 
+def test_a_worker_whose_calls_fill_the_window_sends_few_messages() -> None:
+    """While all its places are in use and no answer would give it one, a message is sent every STEADY_S, and
+    at least BATCH_S after a call was refused; a turn that finds room is told within BATCH_S."""
+
+    async def scenario() -> tuple[int, float, bool]:
+        shared = Shared(GateLimits(concurrency=2, at_once=2))
+        worker = shared.worker("a")
+
+        async def turns() -> None:
+            while True:
+                admission = await worker.gate.enter(1.0, ONE)
+                await anyio.sleep(0.03)
+                worker.gate.leave(admission, FINE)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(shared.gate.run_timer)
+            tasks.start_soon(worker.carry)
+            for _ in range(4):
+                tasks.start_soon(turns)
+            await anyio.sleep(1.0)
+            before = worker.told
+            await anyio.sleep(10.0)
+            told = worker.told - before
+            tasks.cancel_scope.cancel()
+
+        shared = Shared(GateLimits(concurrency=2, at_once=2))
+        worker = shared.worker("b")
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(worker.carry)
+            await anyio.sleep(1.0)
+            asked_s = shared.clock.now()
+            admission = await worker.gate.enter(1.0, ONE)
+            waited_s = shared.clock.now() - asked_s
+            worker.gate.leave(admission, CallResult(kind="limited", cause="HTTP 429", retry_after_s=9.0))
+            await anyio.sleep(0.01)
+            tasks.cancel_scope.cancel()
+        return told, waited_s, shared.gate.is_metered
+
+    told, waited_s, is_known = run(scenario)
+    assert 30 <= told <= 10.0 / STEADY_S
+    assert waited_s <= BATCH_S + 0.01
+    assert is_known
+
+
 def test_a_worker_keeps_its_places_until_another_one_waits() -> None:
     """One worker holds all ten places and has turns that wait: it hands its places on. When the other worker
     waits, it gives them back."""
@@ -487,7 +549,7 @@ def test_a_worker_says_once_how_many_calls_pause() -> None:
     """Nothing new is no message; a call that pauses before another try is one."""
 
     async def scenario() -> None:
-        gate = LeasedGate("g", clock=LoopClock(), on_news=lambda urgent: None)
+        gate = LeasedGate("g", clock=LoopClock(), on_news=lambda haste: None)
         assert gate.request() is None
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(gate.rest, 5.0)
