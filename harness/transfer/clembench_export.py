@@ -50,7 +50,7 @@ def write_episode(root: Path, episode: ExportedEpisode, seats: Sequence[str]) ->
     episode   what to write
     seats     of its game, in order: Player 1, Player 2; other names stay as they are
     raises    SpecError if the folder exists already, or cannot be written"""
-    folder = root / _pair(episode) / episode.game / _experiment(episode) / _instance(episode)
+    folder = root / _pair(episode) / file_name(episode.game) / _experiment(episode) / _instance(episode)
     try:
         folder.mkdir(parents=True)
     except FileExistsError as error:
@@ -103,13 +103,15 @@ def _experiment(episode: ExportedEpisode) -> str:
 
 def _instance(episode: ExportedEpisode) -> str:
     if _early(episode):
-        return f"episode_{episode.instance}"
-    return f"instance_{episode.instance.zfill(5)}"
+        return f"episode_{file_name(episode.instance)}"
+    return f"instance_{file_name(episode.instance).zfill(5)}"
 
 
 def file_name(name: str) -> str:
-    """Returns the name as that of one folder: model/method becomes model@method."""
-    return name.replace("/", "@").replace("\\", "_").replace("\0", "_")
+    """Returns the name as that of one folder: model/method becomes model@method. No name is that of another
+    place: tables of others have any names."""
+    one = name.replace("/", "@").replace("\\", "_").replace("\0", "_")
+    return one if one.strip(".") else f"_{one}"
 
 
 def _stamps(turns: Iterable[Exchange]) -> Iterator[str]:

@@ -109,6 +109,20 @@ def test_an_unscored_episode_has_no_score_file(tmp_path: Path) -> None:
     assert outcomes.rows() == [("unscored",), ("aborted",)]
 
 
+def test_an_export_stays_in_its_folder(tmp_path: Path) -> None:
+    """A table may name a game, an experiment, an item and a model by a path to elsewhere."""
+    table, root = tmp_path / "raw.csv", tmp_path / "a" / "b" / "out"
+    rows = ["game,model,experiment,episode,metric,value"]
+    for metric, value in (("Main Score", 100), ("Aborted", 0), ("Success", 1)):
+        rows.append(f"../../etc,..,../../../x,episode_0,{metric},{value}")
+        rows.append(f"..,..--..,..,episode_1,{metric},{value}")
+    table.write_text("\n".join(rows))
+    import_results([table], tmp_path / "s.duckdb", Grouping.read([]), wall_s=0.0, notify=print)
+    assert export_clembench(tmp_path / "s.duckdb", root, seats={}).episodes == 2
+    assert len(list(root.glob("*/*/*/*/scores.json"))) == 2
+    assert len(list(tmp_path.rglob("scores.json"))) == 2
+
+
 @pytest.mark.parametrize("form", ["parquet", "csv"])
 def test_tables_are_files(played: harness.Store, tmp_path: Path, form: str) -> None:
     """Each table and view has a file with its rows and columns, quotes, line ends and NULLs included."""
