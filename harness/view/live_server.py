@@ -6,6 +6,7 @@ style and script. What it does to a run is one thing: `stop`, as Ctrl-C does. Qu
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +16,7 @@ import anyio
 import anyio.to_thread
 import orjson
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from harness.analysis.store_audit import store_scores
 from harness.core.errors import HarnessError, StoreError
@@ -34,6 +36,10 @@ PERIOD_S = 1.0
 ROWS_MAX = 2_000  # of a query's answer: more than a person reads
 QUERY_BYTES_MAX = 100_000
 TYPES = {".js": "text/javascript", ".css": "text/css"}
+
+_LOG = logging.getLogger(__name__)
+# What is not HTTP gets 400: it is a mistake of its sender, and no line of ours.
+_LOG.addFilter(lambda row: not (row.exc_info and isinstance(row.exc_info[1], HttpProcessingError)))
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -75,7 +81,7 @@ class ViewServer:
                 web.post("/api/stop", self._stop),
             ]
         )
-        runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
+        runner = web.AppRunner(application, access_log=None, logger=_LOG, shutdown_timeout=1.0)
         await runner.setup()
         try:
             site = web.TCPSite(runner, "127.0.0.1", port)

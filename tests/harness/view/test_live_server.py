@@ -1,0 +1,37 @@
+"""The live page's server and what is sent to its port."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+
+from harness.core.clock import RealClock
+from harness.core.event_loop import run_async
+from harness.view.live_server import ViewServer
+
+
+def test_what_is_not_http_gets_400_and_no_line(caplog: pytest.LogCaptureFixture) -> None:
+    """A program that looks for open ports does not write into the terminal."""
+    server = ViewServer([], title="t", token="k", clock=RealClock())
+    garbage = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: -5\r\n\r\n"
+
+    async def sent() -> bytes:
+        async with anyio.create_task_group() as tasks:
+            address: list[str] = []
+            ready = anyio.Event()
+
+            def note(at: str) -> None:
+                address.append(at)
+                ready.set()
+
+            tasks.start_soon(lambda: server.serve(0, ready=note))
+            await ready.wait()
+            port = int(address[0].split(":")[2].split("/")[0])
+            async with await anyio.connect_tcp("127.0.0.1", port) as stream:
+                await stream.send(garbage)
+                answer = await stream.receive()
+            tasks.cancel_scope.cancel()
+        return answer
+
+    assert run_async(sent).startswith(b"HTTP/1.0 400 ")
+    assert caplog.records == []
