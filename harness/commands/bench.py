@@ -48,7 +48,7 @@ from harness.commands.bench_options import (
     WarmUp,
     plan_of,
 )
-from harness.commands.terminal import FAILED, notify, stdout_console, write_page
+from harness.commands.terminal import FAILED, notify, refuse_missing_folders, stdout_console, write_page
 from harness.core.errors import SpecError
 
 if TYPE_CHECKING:
@@ -133,6 +133,7 @@ def _measure(
     from harness.core.event_loop import run_async
     from harness.loadtest.loadtest_sweep import loadtest_sweep
 
+    refuse_missing_folders(html, csv)  # before a request is sent
     benches = run_async(lambda: loadtest_sweep(spec, plan, context))
     _show(benches, plan, context, html=html, csv=csv, as_json=as_json)
     if any(one.stopped is not None for one in benches):

@@ -71,6 +71,13 @@ def _console(*, to_stdout: bool) -> Console:
     return Console(stderr=not to_stdout, width=None if stream.isatty() else 500)  # a pipe folds no lines
 
 
+def refuse_missing_folders(*pages: Path | None) -> None:
+    """raises  SpecError if a page that is to be written later would have no folder"""
+    for path in pages:
+        if path is not None and not path.parent.is_dir():
+            raise SpecError(f"{path}: there is no folder {path.parent}; name a file in a folder that exists")
+
+
 def write_page(path: Path, text: str) -> None:
     """Writes a text file.
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
 
 from harness.access.context import RunContext
 from harness.access.game_sets import game_sets
 from harness.access.methods import prices
 from harness.config.sweep import SweepSpec
-from harness.core.vocabulary import Prompt
+from harness.core.vocabulary import Message, Prompt
 from harness.loadtest.game_traffic import game_prompts
 from harness.loadtest.load_profile import Stage
-from harness.loadtest.loadtest_sweep import WARM_REQUESTS, LoadTestPlan, restricted
+from harness.loadtest.loadtest_sweep import WARM_REQUESTS, LoadTestPlan, recorded_requests, restricted
 from harness.loadtest.prompts import read_prompts
+from harness.loadtest.trace import RecordedRequest, trace_moments
 
 CHARACTERS_A_TOKEN = 4  # of English text, roughly
 
@@ -49,13 +52,16 @@ def dry_run(spec: SweepSpec, plan: LoadTestPlan, context: RunContext) -> tuple[D
 
     raises  SpecError for a plan that cannot be played"""
     chosen = restricted(spec, plan)
-    lengths = _mean_lengths(chosen, plan, context)
-    stages = tuple(PlannedStage(stage=stage, seconds=stage.offering_s) for stage in plan.stages())
-    bounds = [one.stage.requests for one in stages]
-    known = [one for one in bounds if one is not None]
-    requests = sum(known) if known and len(known) == len(bounds) else None
+    trace = plan.traffic.trace
+    recorded = recorded_requests(trace, tuple(chosen.methods())) if trace is not None else {}
+    expected = _mean_lengths(chosen, plan, context)
     runs = []
     for name, (_, part) in chosen.methods().items():
+        stages = tuple(_planned(stage, recorded.get(name, ())) for stage in plan.stages())
+        bounds = [one.stage.requests for one in stages]
+        known = [one for one in bounds if one is not None]
+        requests = sum(known) if known and len(known) == len(bounds) else None
+        lengths = _recorded_lengths(recorded[name], plan) if name in recorded else expected
         price, tokens = prices(part), None
         if requests is not None and lengths is not None:
             tokens = (requests * lengths[0], requests * lengths[1])
@@ -76,6 +82,34 @@ def dry_run(spec: SweepSpec, plan: LoadTestPlan, context: RunContext) -> tuple[D
             )
         )
     return tuple(runs)
+
+
+def _planned(stage: Stage, recorded: Sequence[RecordedRequest]) -> PlannedStage:
+    """Returns the stage with the number and the time of the requests of a trace, if it plays one."""
+    if stage.loop != "trace":
+        return PlannedStage(stage=stage, seconds=stage.offering_s)
+    moments = list(islice(trace_moments(recorded, stage.level), stage.requests))
+    if stage.seconds is not None:
+        moments = [moment for moment in moments if moment <= stage.seconds]
+    return PlannedStage(stage=replace(stage, requests=len(moments)), seconds=moments[-1])
+
+
+def _recorded_lengths(recorded: Sequence[RecordedRequest], plan: LoadTestPlan) -> tuple[float, float]:
+    """Returns the mean tokens of a prompt of a trace, and of a reply at most."""
+    prompts = [
+        one.prompt_tokens or 0
+        if one.messages is None
+        else sum(map(len, _texts(one.messages))) / CHARACTERS_A_TOKEN
+        for one in recorded
+    ]
+    replies = [
+        plan.traffic.tokens_max if one.output_tokens is None else one.output_tokens for one in recorded
+    ]
+    return sum(prompts) / len(prompts), sum(replies) / len(replies)
+
+
+def _texts(messages: Sequence[Message]) -> list[str]:
+    return [message.text for message in messages]
 
 
 def _mean_lengths(spec: SweepSpec, plan: LoadTestPlan, context: RunContext) -> tuple[float, float] | None:

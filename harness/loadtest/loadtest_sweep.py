@@ -87,7 +87,9 @@ async def loadtest_sweep(
     sets = game_sets(chosen, context.source)
     recorded = {}  # read first: a process that writes a store cannot also open it to read
     if plan.traffic.trace is not None:
-        recorded = await anyio.to_thread.run_sync(_recorded, plan.traffic.trace, tuple(chosen.methods()))
+        recorded = await anyio.to_thread.run_sync(
+            recorded_requests, plan.traffic.trace, tuple(chosen.methods())
+        )
     with open_to_write(context.store, notify=context.notify) as connection:
         ((before,),) = connection.execute("SELECT count(DISTINCT run_id) FROM bench_stages").fetchall()
         run_id = f"bench-{before + 1:04}"
@@ -270,7 +272,7 @@ class _Bench:
         await generate_load(closed, backend, map(OpeningOnly, work), clock=self.connector.clock)
 
 
-def _recorded(path: Path, methods: Sequence[str]) -> dict[str, list[RecordedRequest]]:
+def recorded_requests(path: Path, methods: Sequence[str]) -> dict[str, list[RecordedRequest]]:
     """Reads a trace file, which is the same for all methods, or the calls of a store.
 
     raises  SpecError if there are none"""

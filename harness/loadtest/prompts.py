@@ -5,13 +5,14 @@ Pure but for `read_prompts`. Lengths are in the server's own tokens as far as a 
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
 from random import Random
 from typing import cast, get_args
+
+import orjson
 
 from harness.core.errors import SpecError
 from harness.core.seeds import stream
@@ -56,7 +57,7 @@ def read_lines(path: Path, wanted: str) -> list[str]:
     wanted  its content in words
     raises  SpecError if it cannot be read"""
     try:
-        return path.read_text("utf-8-sig").splitlines()
+        return path.read_text("utf-8-sig").split("\n")  # splitlines would cut texts, at U+2028 for example
     except (OSError, UnicodeDecodeError) as error:
         raise SpecError(f"{path}: cannot be read ({error}); name a file with {wanted}") from error
 
@@ -65,8 +66,8 @@ def _messages(line: str, where: str) -> tuple[Message, ...]:
     if not line.lstrip().startswith("{"):
         return (Message("user", line),)
     try:
-        found = messages_in(json.loads(line))
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        found = messages_in(orjson.loads(line))
+    except (orjson.JSONDecodeError, KeyError, TypeError) as error:
         raise SpecError(
             f"{where}: not a prompt ({error}); write text, or JSON with messages or prompt"
         ) from error

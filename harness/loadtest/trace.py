@@ -5,11 +5,12 @@ A file has one JSON object in each line: `arrival_s`, seconds on any scale; `pro
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
+
+import orjson
 
 from harness.core.errors import SpecError
 from harness.core.seeds import stream
@@ -46,7 +47,7 @@ def read_trace(path: Path) -> list[RecordedRequest]:
 
 def _recorded(line: str, where: str) -> RecordedRequest:
     try:
-        value = json.loads(line)
+        value = orjson.loads(line)
         if not isinstance(value, dict):
             raise TypeError("no JSON object")
         messages, arrival_s = messages_in(value), float(value["arrival_s"])
@@ -61,7 +62,7 @@ def _recorded(line: str, where: str) -> RecordedRequest:
             prompt_tokens=prompt_tokens,
             output_tokens=output_tokens,
         )
-    except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise SpecError(
             f"{where}: not a recorded request ({error!r}); write JSON with arrival_s, one of prompt, messages "
             "and prompt_tokens, and perhaps output_tokens"

@@ -307,4 +307,16 @@ def test_a_dry_run_sends_nothing(tmp_path: Path) -> None:
     assert plan["cost_usd"] == pytest.approx(
         (plan["prompt_tokens"] + 2 * plan["output_tokens"]) / 1e6, rel=1e-3
     )
+    trace = tmp_path / "trace.jsonl"
+    trace.write_text(
+        '{"arrival_s": 10, "prompt_tokens": 30}\n{"arrival_s": 14, "prompt_tokens": 50, "output_tokens": 8}\n'
+    )
+    ended = lightbulb("bench", sweep, "--dry-run", "--trace", trace, "--speed", "1,2", "--json")
+    (plan,) = json.loads(ended.stdout)
+    assert (plan["requests"], plan["prompt_tokens"], plan["output_tokens"]) == (4, 160.0, 2 * (128 + 8))
+    assert [planned["seconds"] for planned in plan["stages"]] == [4.0, 2.0]
+    trace.write_text("x")
+    assert lightbulb("bench", sweep, "--dry-run", "--trace", trace).returncode == 2
+    nowhere = lightbulb("bench", sweep, "--csv", tmp_path / "nowhere" / "x.csv")
+    assert (nowhere.returncode, "there is no folder" in nowhere.stderr) == (2, True)
     assert not (tmp_path / "b.duckdb").exists()

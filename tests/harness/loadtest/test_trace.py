@@ -42,6 +42,8 @@ def test_a_trace_gives_moments_and_prompts(tmp_path: Path) -> None:
         '{"arrival_s": 1, "prompt_tokens": 1000000000000}',
         '{"arrival_s": 1, "prompt": "x", "output_tokens": 1e999}',
         '{"arrival_s": 1, "messages": ["x"]}',
+        '{"arrival_s": 1, "prompt": "\\ud800"}',
+        '{"arrival_s": 1, "prompt": ' + "[" * 100_000,
         '{"arrival_s": 1, "messages": [{"role": "robot", "content": "x"}]}',
         '{"arrival_s": 1, "messages": [{"role": "user", "content": null}]}',
     ],
@@ -52,6 +54,15 @@ def test_a_wrong_line_is_named(tmp_path: Path, line: str) -> None:
     file.write_text(f'{{"arrival_s": 1, "prompt": "x"}}\n{line}\n')
     with pytest.raises(SpecError, match=r"trace.jsonl:2: not a recorded request"):
         read_trace(file)
+
+
+def test_a_line_ends_at_its_end_only(tmp_path: Path) -> None:
+    """JSON and people may write other separators within a text."""
+    file = tmp_path / "trace.jsonl"
+    file.write_text('{"arrival_s": 1, "prompt": "a\u2028b\x85c"}\r\n', "utf-8")
+    (one,) = read_trace(file)
+    assert one.messages is not None
+    assert one.messages[0].text == "a\u2028b\x85c"
 
 
 def test_the_servers_count_gives_the_scale() -> None:
