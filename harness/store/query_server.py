@@ -25,6 +25,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, context
 from dataclasses import dataclass, field
 from functools import cached_property
 from io import BufferedRWPair
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -58,6 +59,7 @@ class Readable(Protocol):
 
     def execute(self, query: str, parameters: Any = ..., /) -> Readable: ...
     def fetchall(self) -> list[Any]: ...
+    def fetchmany(self, size: int = ..., /) -> list[Any]: ...
     def fetchnumpy(self) -> dict[str, Any]: ...
     @property
     def description(self) -> Any: ...
@@ -311,6 +313,7 @@ class RunningStore:
         self._in_use = in_use
         self._names: list[str] = []
         self._columns: list[list[Any]] = []
+        self._rows: Iterator[Any] = iter(())
 
     def execute(self, query: str, parameters: Sequence[object] = (), /) -> RunningStore:
         """Executes a query of one of our commands and reads its whole result, however large.
@@ -331,10 +334,16 @@ class RunningStore:
             while "end" not in (line := self._next(answer)):
                 for column, more in zip(self._columns, decode_columns(line), strict=True):
                     column += more
+        self._rows = zip(*self._columns, strict=True)
         return self
 
     def fetchall(self) -> list[Any]:
-        return list(zip(*self._columns, strict=True))
+        """Returns the rows that were not fetched yet."""
+        return list(self._rows)
+
+    def fetchmany(self, size: int = 1, /) -> list[Any]:
+        """Returns the next rows, at most so many."""
+        return list(islice(self._rows, size))
 
     def fetchnumpy(self) -> dict[str, Any]:
         """Returns the columns by name, as DuckDB does: whole numbers as int64, others as objects."""

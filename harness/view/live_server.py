@@ -168,7 +168,7 @@ class ViewServer:
     async def _sql(self, request: web.Request) -> web.StreamResponse:
         path, body = self._store(request).path, await request.json()
         query = str(body.get("query", "")) if isinstance(body, dict) else ""
-        return _answer(await anyio.to_thread.run_sync(lambda: _queried(path, query)))
+        return _answer(await anyio.to_thread.run_sync(lambda: answer_query(path, query)))
 
     async def _stop(self, request: web.Request) -> web.StreamResponse:
         path = self._store(request).path
@@ -249,12 +249,13 @@ def _compared(left: Path, right: Path) -> dict[str, object]:
     }
 
 
-def _queried(path: Path, query: str) -> dict[str, Any]:
-    """Returns the answer to a query: the first rows of it."""
+def answer_query(path: Path, query: str) -> dict[str, Any]:
+    """Returns the first rows of a query. From a file only these are fetched; a run sends all, up to its limit
+    of bytes."""
     with open_to_read(path) as connection:
         result = execute_query(connection, query)
         names = [column[0] for column in result.description or []]
-        rows = result.fetchall()
+        rows = result.fetchmany(ROWS_MAX + 1)
     return {
         "names": safe(names),
         "rows": safe([list(row) for row in rows[:ROWS_MAX]]),

@@ -242,6 +242,21 @@ def _names_and_rows(running: RunningStore, text: str) -> tuple[list[str], list[A
     return [column[0] for column in result.description], result.fetchall()
 
 
+def test_rows_are_fetched_in_pieces(tmp_path: Path) -> None:
+    """Each fetch gives the rows that follow, as DuckDB's do."""
+
+    def fetched(running: RunningStore) -> list[list[Any]]:
+        result = running.execute_limited("FROM range(5)")
+        return [result.fetchmany(2), result.fetchmany(1), result.fetchall(), result.fetchmany(2)]
+
+    async def scenario() -> None:
+        store = tmp_path / "s.duckdb"
+        async with served(store):
+            assert await asked(store, fetched) == [[(0,), (1,)], [(2,)], [(3,), (4,)], []]
+
+    anyio.run(scenario)
+
+
 def test_an_error_is_an_answer(tmp_path: Path) -> None:
     """Wrong SQL and requests that are no queries get a sentence."""
 

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import anyio
 import pytest
 
 from harness.core.clock import RealClock
+from harness.core.errors import StoreError
 from harness.core.event_loop import run_async
-from harness.view.live_server import ViewServer
+from harness.store.file import open_to_write
+from harness.view.live_server import ROWS_MAX, ViewServer, answer_query
+
+LAST_FAILS = (
+    "SELECT CASE WHEN range + 1 < {rows} THEN range ELSE error('the last row') END AS n FROM range({rows})"
+)
 
 
 def test_what_is_not_http_gets_400_and_no_line(caplog: pytest.LogCaptureFixture) -> None:
@@ -35,3 +43,16 @@ def test_what_is_not_http_gets_400_and_no_line(caplog: pytest.LogCaptureFixture)
 
     assert run_async(sent).startswith(b"HTTP/1.0 400 ")
     assert caplog.records == []
+
+
+def test_only_the_first_rows_of_a_query_are_computed(tmp_path: Path) -> None:
+    """The last of ten million rows would fail; rows that are not shown take no memory."""
+    store = tmp_path / "s.duckdb"
+    with open_to_write(store):
+        pass
+    answer = answer_query(store, LAST_FAILS.format(rows=10_000_000))
+    assert answer == {"names": ["n"], "rows": [[number] for number in range(ROWS_MAX)], "cut": True}
+    assert not answer_query(store, f"FROM range({ROWS_MAX})")["cut"]
+    assert answer_query(store, f"FROM range({ROWS_MAX + 1})")["cut"]
+    with pytest.raises(StoreError, match="the last row"):
+        answer_query(store, LAST_FAILS.format(rows=ROWS_MAX))
