@@ -60,11 +60,12 @@ def merge_stores(
     for path in held:
         with open_to_write(path, notify=notify) as connection:  # its write-ahead log must not outlive it
             connection.execute("CHECKPOINT")
-    draft = target.with_name(f"{target.name}.part")
+    place = target.resolve()  # a link to a store on another disk stays a link
+    draft = place.with_name(f"{place.name}.part")
     _delete(draft)
     try:
         ends = merge_rows(paths, draft)
-        draft.rename(target)
+        draft.rename(place)
     finally:
         _delete(draft)
     return ends[len(held) :]

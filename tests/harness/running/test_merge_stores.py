@@ -92,6 +92,18 @@ def test_a_store_and_its_continuation_are_merged_once(tmp_path: Path) -> None:
         )
 
 
+def test_a_link_to_a_store_stays_a_link(tmp_path: Path) -> None:
+    """The file that it names, on another disk perhaps, is the one that is written."""
+    one, other = played(tmp_path, "a"), played(tmp_path, "b", first="other")
+    link = tmp_path / "all.duckdb"
+    link.symlink_to(one)
+    before = counts(one)
+    both = merged(one, other)
+    assert both == link
+    assert link.is_symlink()
+    assert int(str(counts(one)["episodes"])) == 2 * int(str(before["episodes"]))
+
+
 def test_the_merged_store_is_continued(tmp_path: Path) -> None:
     """The sweep with all methods finds every episode of the parts, and plays only further ones."""
     parts = played(tmp_path, "a"), played(tmp_path, "b", first="other")
