@@ -1,7 +1,8 @@
 """Follows the episodes of a run, and estimates the turns that they still take.
 
 Knows plans and rows; nothing of time. Keeps: an episode is followed from the moment the scheduler takes its
-plan until its row; the memory depends on the episodes that are open, not on the sweep."""
+plan until its row, or until it is left for a later run; the memory depends on the episodes that are open,
+not on the sweep."""
 
 from __future__ import annotations
 
@@ -93,6 +94,10 @@ class EpisodeTurns:
             episode = self._open.pop(record.episode_id, None)
             if episode is not None and record.status == "finished":
                 episode.table.end(record.turns)
+
+    def leave(self, plan: EpisodePlan) -> None:
+        """Takes that an episode takes no further turn in this run, although it has no row of its end."""
+        self._open.pop(plan.episode_id, None)
 
     def reach(self, episode_id: str, turns: int) -> None:
         """Takes that so many turns of an episode were answered."""

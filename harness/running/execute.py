@@ -302,11 +302,12 @@ def _lane(plan: RunPlan, part: LanePlan, gates: Mapping[str, Gate], turns: Episo
     episodes = episodes_left(plan.request, plan.stored, part)
     own_gates = tuple(dict.fromkeys(gates[method] for method in methods))
     if stopping is None or len(methods) > 1:  # a pair is compared with nothing in an audit
-        return Lane(name=name, plans=turns.following(name, episodes), gates=own_gates)
+        return Lane(name=name, plans=turns.following(name, episodes), gates=own_gates, leave=turns.leave)
     return Lane(
         name=name,
         plans=turns.following(name, stopping.closing_method(name, stopping.until_settled(name, episodes))),
         gates=own_gates,
+        leave=turns.leave,
         # A budget keeps its lanes in step by itself; the two waits together would wait for each other.
         pace=None
         if plan.scopes

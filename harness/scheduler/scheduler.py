@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Protocol
 
 import anyio
@@ -31,12 +32,14 @@ class Lane:
     """The episodes of one seating, in playing order, and the gates that its seats call through.
 
     pace   awaited before each episode, with the lane's tally; a sweep that may stop early keeps its lanes in
-           step by it"""
+           step by it
+    leave  is called with each episode that is not played any further in this run"""
 
     name: str
     plans: Iterator[EpisodePlan]
     gates: Sequence[Gate]
     pace: Callable[[EpisodePlan, Tally], Awaitable[None]] | None = None
+    leave: Callable[[EpisodePlan], None] = lambda plan: None
 
 
 class ExpectedTurns:
@@ -172,31 +175,35 @@ class Scheduler:
             except GateClosing as closing:
                 tally.closing = tally.closing or closing
             if tally.closing:
-                tally.pending += 1 + sum(1 for _ in lane.plans)
+                for left in chain((plan,), lane.plans):
+                    tally.pending += 1
+                    lane.leave(left)
                 break
             tally.live += 1
             self._budget.begin(lane.name)
             asks = anyio.Event()
-            episodes.start_soon(self._play, lane.name, plan, asks)
+            episodes.start_soon(self._play, lane, plan, asks)
             await asks.wait()  # the gate counts the new episode only when its first turn waits there
         self._budget.leave(lane.name)
 
-    async def _play(self, lane: str, plan: EpisodePlan, asks: anyio.Event) -> None:
-        tally = self.tallies[lane]
+    async def _play(self, lane: Lane, plan: EpisodePlan, asks: anyio.Event) -> None:
+        tally = self.tallies[lane.name]
         began_s = self._player.clock.now()
         record = await self._player.play(plan, self._beginning(plan), asks.set)
         asks.set()  # an episode may end without an ask
         turns = record.turns if isinstance(record, EpisodeRecord) else 0
-        self._budget.end(lane, turns=turns, seconds=self._player.clock.now() - began_s)
+        self._budget.end(lane.name, turns=turns, seconds=self._player.clock.now() - began_s)
         tally.live -= 1
         if isinstance(record, PutOff):
             tally.put_off += 1
             return
+        if not isinstance(record, EpisodeRecord):
+            lane.leave(plan)
         if isinstance(record, LeftPending):
-            self._undecided.setdefault(lane, []).append(record)
+            self._undecided.setdefault(lane.name, []).append(record)
             return
         tally.count(record)
-        await self._settle(lane)
+        await self._settle(lane.name)
         if isinstance(record, EpisodeRecord) and record.status == "finished":
             self._expected.learn(record.game, record.experiment, record.turns)
 

@@ -9,13 +9,17 @@ import pytest
 
 from bench.eta import CASES, EtaCase, error_after_a_tenth, inside_share, moments
 from harness.core.clock import LoopClock
+from harness.core.errors import AccountRefused, CallError, Rejected
 from harness.core.vocabulary import EpisodePlan
 from harness.progress.life_table import LifeTable, Remainder, longest, quantile
 from harness.progress.meters import Meters
 from harness.progress.time_left import GatePace, TimeLeft, gate_time, last_of
 from harness.progress.turns_left import EpisodeTurns, TurnsLeft
+from harness.scheduler.episode import Beginning
+from harness.scheduler.scheduler import ExpectedTurns, Lane, Scheduler, Tally
 from tests.harness.store.test_store import CALL, EPISODE, TURN
-from tests.world import Rows, run, toy_instance
+from tests.world import GAMES, Counter, Rows, World, run, toy_instance
+from tests.world import plan as world_plan
 
 PACE = GatePace(
     window=8,
@@ -78,6 +82,30 @@ def left_of_one(turns: int, limit: int | None) -> TurnsLeft:
     for number in range(turns):
         episodes.count(TURN._replace(episode_id=plan.episode_id, turn=number))
     return episodes.left("m/a", side_by_side=1)
+
+
+@pytest.mark.parametrize("refusal", [Rejected("HTTP 400: no", status=400), AccountRefused("HTTP 401: no")])
+@pytest.mark.parametrize("count", [2, 40])
+def test_episodes_that_stay_pending_take_no_turns(refusal: CallError, count: int) -> None:
+    """Every call is refused: two episodes stay pending one by one, of forty also those that never began."""
+
+    async def scenario() -> tuple[Tally, TurnsLeft]:
+        world = World()
+        world.add(backend=Counter(world.clock, trouble=lambda prompt, number: refusal))
+        turns = EpisodeTurns({"m/a": {"count": count}}, turn_limits={"count": None})
+        plans = turns.following("m/a", (world_plan(number) for number in range(count)))
+        scheduler = Scheduler(
+            [Lane(name="m/a", plans=plans, gates=(world.gates["m/a"],), leave=turns.leave)],
+            player=world.player(),
+            expected=ExpectedTurns(GAMES),
+            beginning=lambda plan: Beginning(),
+        )
+        await scheduler.play_all()
+        return scheduler.tallies["m/a"], turns.left("m/a", side_by_side=1)
+
+    tally, left = run(scenario)
+    assert tally.pending == count
+    assert left == TurnsLeft()
 
 
 def test_a_play_that_outlives_all_others_takes_as_long_again() -> None:
