@@ -75,9 +75,13 @@ def parse_sweep(text: str, *, source: str, known_games: Collection[str], check: 
     """Returns the sweep of this text; source is its name in errors."""
     try:
         raw = tomllib.loads(text)
+        return read_sweep(raw, source=source, known_games=known_games, text=text, check=check)
     except tomllib.TOMLDecodeError as error:
         raise SpecError(f"{source}: not valid TOML: {error}") from error
-    return read_sweep(raw, source=source, known_games=known_games, text=text, check=check)
+    except RecursionError as error:
+        raise SpecError(
+            f"{source}: lists or tables stand in each other too deeply; no key needs that"
+        ) from error
 
 
 def read_sweep(
@@ -188,6 +192,15 @@ def parse_emulation(settings: Sequence[str]) -> Emulation:
 
     settings   KEY=VALUE each; keys are dotted as in quotas.requests=300, values are TOML; other values are
                text"""
+    try:
+        return _emulation(settings)
+    except RecursionError as error:
+        raise SpecError(
+            "settings: lists or tables stand in each other too deeply; no key needs that"
+        ) from error
+
+
+def _emulation(settings: Sequence[str]) -> Emulation:
     lines = []
     for setting in settings:
         name, equals, value = setting.partition("=")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from games import GAMES as KNOWN
-from harness.config.load import load_sweep, parse_sweep, read_sweep
+from harness.config.load import load_sweep, parse_emulation, parse_sweep, read_sweep
 from harness.config.sweep import SweepSpec
 from harness.core.errors import SpecError
 from harness.core.vocabulary import split_method_key
@@ -192,6 +192,17 @@ def test_a_mistake_is_reported_with_its_remedy(old: str, new: str, words: str) -
     """One mistake in an otherwise good file is found and explained."""
     assert old in GOOD
     assert words in problems(GOOD.replace(old, new))
+
+
+@pytest.mark.parametrize("more", ["deep = " + "[" * 5000 + "]" * 5000, "deep." * 5000 + "x = 1"])
+def test_what_is_nested_too_deeply_is_one_sentence(more: str) -> None:
+    """Python's parser and copies of its tables have a limit of depth."""
+    assert (
+        problems(f"{more}\n{GOOD}")
+        == "s.toml: lists or tables stand in each other too deeply; no key needs that"
+    )
+    with pytest.raises(SpecError, match="too deeply"):
+        parse_emulation([f"skill={'[' * 5000}{']' * 5000}"])
 
 
 def test_an_unknown_game_is_reported_together_with_other_mistakes() -> None:
