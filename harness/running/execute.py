@@ -97,7 +97,7 @@ async def execute(
                     end = await _play_lanes(run, player, readers, interrupts)
                 end = _with_other_sessions(end, plan)
                 if isinstance(player, WorkerPool):
-                    end = replace(end, again=player.deaths > 0)
+                    end = replace(end, again=player.deaths > 0, used_s=player.budget.used_s)
         listening.cancel_scope.cancel()
     return end or RunEnd(finished=0, failed=0, pending=plan.left, interrupted=True)
 
@@ -327,7 +327,9 @@ def _budget(plan: RunPlan, gates: Mapping[str, Gate], clock: RealClock) -> Spend
         )
         for one in plan.lanes
     }
-    return SpendingBudget(plan.scopes, lanes=progress, spent=plan.stored.spent, gates=gates, clock=clock)
+    return SpendingBudget(
+        plan.scopes, lanes=progress, spent=plan.stored.spent, gates=gates, clock=clock, used_s=plan.used_s
+    )
 
 
 def _views(plan: RunPlan, gates: Mapping[str, Gate], scheduler: Scheduler) -> list[LaneView]:

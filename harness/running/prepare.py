@@ -103,6 +103,7 @@ class RunPlan:
                 those of `lanes`
     in_turns    whether other seatings have another turn of the session
     left_elsewhere  episodes that are left for other sessions, or to seatings that this run leaves out
+    used_s      seconds of a budget's wall_s that this run has used before
     methods     name -> description, of the access methods that sit in these lanes
     scopes      what these lanes may spend
     early_stopping  the interim analyses; None unless the sweep may stop early"""
@@ -118,6 +119,7 @@ class RunPlan:
     waiting: tuple[str, ...]
     in_turns: bool
     left_elsewhere: int
+    used_s: float
     methods: Mapping[str, MethodPart]
     scopes: tuple[Scope, ...]
     early_stopping: EarlyStopping | None
@@ -148,6 +150,7 @@ def prepare(
     first_session: int = 0,
     left_out: Container[str] = (),
     had_turn: Collection[str] = (),
+    used_s: float = 0.0,
 ) -> RunPlan:
     """Returns the plan of the first session that has something left to play; of its first turn, if its
     engines take turns.
@@ -156,6 +159,7 @@ def prepare(
     first_session  this run has played the sessions before it
     left_out       seatings that play no further in this run
     had_turn       seatings that have had their turn in the first session
+    used_s         seconds of a budget's wall_s that this run has used in the first session
     raises         SpecError if the store was begun with other margins or methods, or a budget cannot be
                    counted"""
     spec, source = request.spec, request.context.source
@@ -189,6 +193,7 @@ def prepare(
         waiting=tuple(lane.name for lane in of_session if lane not in lanes),
         in_turns=bool(had_turn) or len(lanes) < len(of_session),
         left_elsewhere=sum(lane.left for lane in every_lane) - sum(lane.left for lane in lanes),
+        used_s=used_s,
         methods={name: part for name, (_, part) in spec.methods().items() if name in methods},
         scopes=tuple(find_scopes(spec, {lane.name: lane.seating for lane in lanes}, source=source)),
         early_stopping=early_stopping,

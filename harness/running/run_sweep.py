@@ -67,6 +67,7 @@ async def run_sweep(spec: SweepSpec, context: RunContext, options: RunOptions = 
                             first_session=course.session,
                             left_out=course.stopped,
                             had_turn=course.had_turn,
+                            used_s=course.used_s,
                         )
                     if not ends:
                         failed_before = plan.stored.failed
@@ -96,18 +97,21 @@ class _Course:
 
     session   the sessions before it are played
     stopped   seatings that play no further in this run
-    had_turn  seatings that have had their turn in this session"""
+    had_turn  seatings that have had their turn in this session
+    used_s    seconds of a budget's wall_s that were used of what is played on"""
 
     def __init__(self, notify: Callable[[str], None]) -> None:
         self.session = 0
         self.stopped: set[str] = set()
         self.had_turn: set[str] = set()
+        self.used_s = 0.0
         self._notify = notify
 
     def advance(self, plan: RunPlan, end: RunEnd) -> None:
         """Takes how the playing of a plan ended."""
         lanes = {lane.name for lane in plan.lanes}
         self.stopped |= end.closings.keys()
+        self.used_s = end.used_s if end.again else 0.0
         if not end.again:
             self.had_turn = self.had_turn | lanes if plan.waiting else set()
             self.session = plan.session if plan.waiting else plan.session + 1

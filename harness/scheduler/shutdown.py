@@ -29,7 +29,8 @@ class RunEnd:
     unplayed   lane that ended early -> its episodes that were not played
     budget     whether every lane that ended early did so for a budget
     failures   the most frequent reasons of failed episodes, with their numbers
-    again      a process that played ended, so that what it left can be played on once its store is read"""
+    again      a process that played ended, so that what it left can be played on once its store is read
+    used_s     then, the seconds of a budget's wall_s that were used"""
 
     finished: int
     failed: int
@@ -40,6 +41,7 @@ class RunEnd:
     budget: bool = False
     failures: tuple[tuple[str, int], ...] = ()
     again: bool = False
+    used_s: float = 0.0
 
 
 HANGUP = getattr(signal, "SIGHUP", None)  # there is none on Windows

@@ -133,6 +133,7 @@ class SpendingBudget:
 
     lanes   lane -> how far it has come
     spent   method -> what its calls cost in earlier runs, as far as it counts
+    used_s  seconds of wall_s that this run has used before
     gates   method -> its gate, closed once none of its methods may call any more
 
     exhausted   method -> why it may make no more calls"""
@@ -145,6 +146,7 @@ class SpendingBudget:
         spent: Mapping[str, Spending],
         gates: Mapping[str, CallGate],
         clock: Clock,
+        used_s: float = 0.0,
     ) -> None:
         self._accounts = [
             _Account(scope=scope, total=_sum(spent[one] for one in scope.payers if one in spent))
@@ -154,6 +156,7 @@ class SpendingBudget:
         self._gates = gates
         self._clock = clock
         self._began_s = clock.now()
+        self._used_s = used_s
         self._spent = {name: Spending() for name in gates}
         self.exhausted: dict[str, str] = {}
         self._changed = anyio.Event()
@@ -163,6 +166,11 @@ class SpendingBudget:
     def unlimited(cls, clock: Clock) -> SpendingBudget:
         """Returns a budget without a limit, which counts nothing."""
         return cls((), lanes={}, spent={}, gates={}, clock=clock)
+
+    @property
+    def used_s(self) -> float:
+        """Returns the seconds of wall_s that this run has used."""
+        return self._used_s + self._clock.now() - self._began_s
 
     # --- calls ----------------------------------------------------------------------------------------------
 
@@ -200,7 +208,7 @@ class SpendingBudget:
                     tasks.start_soon(self._time, account.scope, account.scope.allowance.wall_s)
 
     async def _time(self, scope: Scope, wall_s: float) -> None:
-        await self._clock.sleep(wall_s)
+        await self._clock.sleep(max(0.0, wall_s - self._used_s))
         self._end(scope, f"{scope.name} has used its {wall_s:g} seconds of this run")
 
     def _end(self, scope: Scope, reason: str) -> None:
@@ -349,7 +357,8 @@ class SpendingBudget:
         for lane in scope.lanes:
             progress = self._lanes[lane]
             if progress.feeding and progress.ended:
-                left_s = max(0.0, scope.allowance.wall_s - elapsed_s - progress.seconds / progress.ended)
+                ahead_s = scope.allowance.wall_s - self._used_s - elapsed_s
+                left_s = max(0.0, ahead_s - progress.seconds / progress.ended)
                 share = min(share, (progress.begun + left_s * progress.ended / elapsed_s) / progress.planned)
         return share
 

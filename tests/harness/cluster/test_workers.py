@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -17,9 +18,11 @@ from harness.commands.arguments import load, note_unmerged
 from harness.commands.data import merge
 from harness.core.errors import SpecError, StoreError, WorkerFailed
 from harness.core.event_loop import run_async
+from harness.running import execute
 from harness.running.prepare import RunOptions
 from harness.running.run_sweep import run_sweep
 from harness.scheduler.shutdown import RunEnd
+from harness.scheduler.spending import Scope, SpendingBudget
 from harness.store.backup import back_up
 from harness.store.worker_stores import workers_folder
 from tests.harness.cluster.local import LocalWorkers
@@ -174,6 +177,26 @@ def test_a_budget_is_that_of_all_workers(tmp_path: Path) -> None:
     with duckdb.connect(str(tmp_path / "workers.duckdb"), read_only=True) as connection:
         ((calls,),) = connection.execute("SELECT count(*) FROM calls").fetchall()
     assert 50 <= calls <= 110
+
+
+def test_the_time_of_a_budget_goes_on_after_a_worker_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run plays on what its worker had open with the seconds that are left, not with all of them."""
+    used_s: list[float] = []
+
+    class Noted(SpendingBudget):
+        def __init__(self, *scopes: Sequence[Scope], **parts: Any) -> None:
+            super().__init__(*scopes, **parts)
+            used_s.append(parts["used_s"])
+
+    monkeypatch.setattr(execute, "SpendingBudget", Noted)
+    path = sweep(tmp_path, "[budget]\nwall_s = 1000\n", latency_s=0.02)
+    workers = LocalWorkers(1, dies_after=lambda number: 12 if number == 1 else None)
+    end = played(path, tmp_path / "workers.duckdb", workers)
+    assert (end.pending, len(used_s)) == (0, 2)
+    assert used_s[0] == 0.0
+    assert used_s[1] > 0.02  # as long as one call takes
 
 
 def test_a_worker_that_cannot_see_the_folder_ends_the_run(tmp_path: Path) -> None:

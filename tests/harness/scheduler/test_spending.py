@@ -317,6 +317,7 @@ async def budget_over(
     spent: dict[str, Spending] | None = None,
     payers: tuple[str, ...] = ("m/a", "m/b"),
     begin_s: float = 1_000.0,
+    used_s: float = 0.0,
 ) -> tuple[World, SpendingBudget]:
     """Returns a budget of two methods that begins at this time, and its world."""
     world = World()
@@ -325,7 +326,9 @@ async def budget_over(
         world.add(name)
     scope = Scope(name="the sweep", allowance=allowance, payers=frozenset(payers), lanes=frozenset(lanes))
     gates = {name: route.gate for name, route in world.routes.items()}
-    return world, SpendingBudget([scope], lanes=lanes, spent=spent or {}, gates=gates, clock=world.clock)
+    return world, SpendingBudget(
+        [scope], lanes=lanes, spent=spent or {}, gates=gates, clock=world.clock, used_s=used_s
+    )
 
 
 @pytest.mark.parametrize(
@@ -384,6 +387,21 @@ def test_the_time_of_a_run_is_over_after_its_seconds() -> None:
         return world.clock.now(), str(caught.value)
 
     assert run(scenario) == (1_090.0, "the sweep has used its 90 seconds of this run")
+
+
+def test_seconds_that_a_run_used_before_count() -> None:
+    """A run that plays on after a worker's death has the rest of its time. The pace of a lane is that of this
+    part."""
+
+    async def scenario() -> tuple[float, float, float]:
+        lane = LaneProgress(methods=("m/a",), planned=100, begun=12, turns_typical=4, begun_now=12, ended=10)
+        world, made = await budget_over(Allowance(wall_s=90.0), {"m/a": lane}, used_s=60.0)
+        share = made._reached_in_time(made._accounts[0].scope, 1_010.0)
+        await made.watch_clock()
+        assert "m/a" in made.exhausted
+        return round(share, 9), world.clock.now(), made.used_s
+
+    assert run(scenario) == ((12 + 20) / 100, 1_030.0, 90.0)
 
 
 def test_the_turns_of_an_episode_are_all_turns_over_the_number_that_ended() -> None:
