@@ -123,21 +123,29 @@ def _print_row(
     paired  its replies to each item, for the two tests of replies"""
     common = sorted(own.keys() & pool.keys())
     tokens_of_item = sum(reply.tokens for item in common for reply in pool[item]) / len(common)
-    cells = []
-    for tokens in TOKENS:
-        many = ceil(tokens / tokens_of_item)
-        if many > len(common):
-            cells.append("-")
-            continue
-        drawn = [[common[place] for place in rng.permutation(len(common))[:many]] for _ in range(samples)]
-        found = (
-            [weights_p(own, pool, items, rng) for items in drawn],
-            [replies_p(paired, pool, items, rng) for items in drawn],
-            mmd_p(paired, pool, drawn),
+    drawn = {
+        tokens: [[common[place] for place in rng.permutation(len(common))[:many]] for _ in range(samples)]
+        for tokens in TOKENS
+        if (many := ceil(tokens / tokens_of_item)) <= len(common)
+    }
+    by_mmd = mmd_p(paired, pool, [items for chosen in drawn.values() for items in chosen])
+    cells = {
+        tokens: (
+            [weights_p(own, pool, items, rng) for items in chosen],
+            [replies_p(paired, pool, items, rng) for items in chosen],
+            by_mmd[place * samples : (place + 1) * samples],
         )
-        cells.append(" / ".join("-" if not p else f"{np.mean(np.array(p) <= ALPHA):.2f}" for p in found))
+        for place, (tokens, chosen) in enumerate(drawn.items())
+    }
     shape = f"{max(map(len, pool.values()))} and {max(map(len, paired.values()))}"
-    print(f"| {name} | {len(common)} | {shape} | {' | '.join(cells)} |", flush=True)
+    shown = " | ".join(_cell(cells.get(tokens, ())) for tokens in TOKENS)
+    print(f"| {name} | {len(common)} | {shape} | {shown} |", flush=True)
+
+
+def _cell(found: Sequence[Sequence[float]]) -> str:
+    """Returns the power of each test; a hyphen where it could not be run."""
+    powers = ("-" if not p else f"{np.mean(np.array(p) <= ALPHA):.2f}" for p in found)
+    return " / ".join(powers) or "-"
 
 
 def weights_p(own: Pool, pool: Pool, items: Sequence[str], rng: np.random.Generator) -> float:
