@@ -106,7 +106,8 @@ def _mean(pool: Floats) -> float:
 def _cell(own: Floats, pool: Floats, tokens: int, samples: int, rng: np.random.Generator) -> str:
     """Returns AUC / power at this number of tokens; the items are divided anew each time."""
     drawn, of_own = items_of(pool, tokens), items_of(own, tokens)
-    if drawn > len(pool) or len(own) - of_own < REFERENCE_ITEMS_MIN:
+    left = len(own) - of_own - (REFERENCE_ITEMS_MIN if pool is own else 0)
+    if drawn > len(pool) or left < 0:
         return "-"
     p: list[float] = []
     means: list[tuple[float, float]] = []
