@@ -20,8 +20,8 @@ from bench.results_page import MethodFacts, Played, published_points, write_page
 from harness.analysis.store_audit import ModelAudit, store_audit, store_scores
 from harness.commands.arguments import load
 from harness.config.sweep import SweepSpec
-from harness.core.errors import AuditError
-from harness.store.file import open_to_read
+from harness.core.errors import AuditError, StoreError
+from harness.store.file import open_to_read, translated
 
 ROOT = Path(__file__).parents[1]
 SWEEPS = ("light_bulb", "light_bulb_access")
@@ -64,7 +64,10 @@ def main() -> None:
     chosen = parser.parse_args()
     if chosen.verb == "play":
         sys.exit(play(chosen.folder))
-    page(chosen.folder, chosen.output)
+    try:
+        page(chosen.folder, chosen.output)
+    except StoreError as error:
+        sys.exit(str(error))
 
 
 # --- play -------------------------------------------------------------------------------------------------
@@ -146,7 +149,7 @@ def write_rows(store: Path, folder: Path) -> dict[str, int]:
     """Writes the tables as Parquet; returns the size of each file in bytes."""
     folder.mkdir(parents=True, exist_ok=True)
     sizes = {}
-    with duckdb.connect(str(store), read_only=True) as connection:
+    with translated(store), duckdb.connect(str(store), read_only=True) as connection:
         for name, query in TABLES.items():
             target = folder / f"{name}.parquet"
             connection.execute(

@@ -306,9 +306,10 @@ def _verdicts(played: Played) -> Iterator[str]:
                 matches[f"{scores.reference}, played again"] = audit.replies.again
         for method, verdict, points in rows:
             match = matches.get(method)
+            of_replies = "-" if verdict == "-" else _reply_verdict(match)
             yield (
                 f"| {method} | {verdict} | {points.difference:+.1f} [{points.low:+.1f}, {points.high:+.1f}] |"
-                f" [{points.equivalence_low:+.1f}, {points.equivalence_high:+.1f}] | {_reply_verdict(match)} | {_equal(match)} |"
+                f" [{points.equivalence_low:+.1f}, {points.equivalence_high:+.1f}] | {of_replies} | {_equal(match)} |"
             )
         yield ""
         if scores.set_aside:
