@@ -299,9 +299,9 @@ def _verdicts(played: Played) -> Iterator[str]:
         yield "| method | scores | difference [95 %] | equivalence interval (90 %) | replies | equal replies |"
         yield "|---|---|---|---|---|---|"
         matches = {match.method: match for match in audit.replies.across} if audit.replies else {}
-        rows = [(one.method, one.verdict, one.points) for one in scores.comparisons]
+        rows = [(one.method, str(one.verdict), one.points) for one in scores.comparisons]
         if scores.again is not None:
-            rows.insert(0, (f"{scores.reference}, played again", "-", scores.again.points))  # type: ignore[arg-type]
+            rows.insert(0, (f"{scores.reference}, played again", "-", scores.again.points))
             if audit.replies and audit.replies.again:
                 matches[f"{scores.reference}, played again"] = audit.replies.again
         for method, verdict, points in rows:
