@@ -62,6 +62,10 @@ class StoreInUse(StoreError):
     """Another process holds the store's file."""
 
 
+class StoreDamaged(StoreError):
+    """The store's file lacks a part, or has wrong bytes."""
+
+
 class AuditError(HarnessError):
     """The rows cannot answer the question."""
 

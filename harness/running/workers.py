@@ -21,7 +21,7 @@ from harness.access.connect import LiveMethods
 from harness.cluster.messages import RouteSetup, WorkerSetup
 from harness.cluster.worker import TOKEN
 from harness.cluster.worker_pool import PoolParts, WorkerHandle, WorkerPool, worker_pool
-from harness.core.errors import SpecError, StoreInUse
+from harness.core.errors import SpecError, StoreDamaged, StoreInUse
 from harness.core.records import Record
 from harness.running.merge_stores import merge_stores
 from harness.store.file import open_to_write
@@ -115,11 +115,18 @@ async def merge_worker_stores(context: RunContext) -> None:
     """Merges the stores of workers into the run's store, and deletes them.
 
     raises  SpecError if the run's store is gone; StoreInUse if a worker still writes; StoreError"""
+    folder = workers_folder(context.store)
     with anyio.CancelScope(shield=True):
-        files = await anyio.to_thread.run_sync(sorted, workers_folder(context.store).glob("*.duckdb"))
-        for path in files:
-            await _until_closed(path)
-        await anyio.to_thread.run_sync(_merge, files, context)
+        files = await anyio.to_thread.run_sync(sorted, folder.glob("*.duckdb"))
+        try:
+            for path in files:
+                await _until_closed(path)
+            await anyio.to_thread.run_sync(_merge, files, context)
+        except StoreDamaged as error:
+            raise StoreDamaged(
+                f"{error}. {folder} has the stores of workers of a run that did not end; to go on without the rows of a"
+                " damaged one, delete its file"
+            ) from error
 
 
 async def _until_closed(path: Path) -> None:

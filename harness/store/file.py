@@ -13,7 +13,7 @@ from pathlib import Path
 
 import duckdb
 
-from harness.core.errors import StoreError, StoreInUse
+from harness.core.errors import StoreDamaged, StoreError, StoreInUse
 from harness.store import schema
 from harness.store.migration import bring_up_to_date, read_as_this_version
 from harness.store.query_server import Readable, RunningStore, socket_path
@@ -217,7 +217,7 @@ def _store_error(path: Path, error: duckdb.Error) -> StoreError:
     if _DISK_FULL in line:
         return StoreError(f"{path}: cannot be written: {line}; free space on this disk, and try again")
     if isinstance(error, duckdb.InternalException | duckdb.FatalException) or _DAMAGED.search(line):
-        return StoreError(
+        return StoreDamaged(
             f"{path}: the file is damaged: {line}. Use a backup of it, or start a new store by another name"
         )
     if isinstance(error, duckdb.IOException):

@@ -16,7 +16,7 @@ from harness.access.context import RunContext
 from harness.cluster.worker_pool import StartWorker
 from harness.commands.arguments import load, note_unmerged
 from harness.commands.data import merge
-from harness.core.errors import SpecError, StoreError, WorkerFailed
+from harness.core.errors import SpecError, StoreDamaged, StoreError, WorkerFailed
 from harness.core.event_loop import run_async
 from harness.running import execute
 from harness.running.prepare import RunOptions
@@ -229,12 +229,17 @@ def test_figures_at_the_end_are_those_of_the_store(tmp_path: Path) -> None:
 def test_rows_that_lie_beside_a_store_are_not_left_out_silently(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """After a kill, a command that reads the store says what the store lacks; a copy is refused."""
+    """After a kill, a command that reads the store says what the store lacks; a copy is refused, and a
+    damaged file is named with what can be done."""
     path, store = sweep(tmp_path), tmp_path / "s.duckdb"
     played(path, store, None)
     shutil.copy(store, tmp_path / "other.duckdb")
     workers_folder(store).mkdir()
     shutil.copy(store, workers_folder(store) / "0001-1.duckdb")
+    whole = (workers_folder(store) / "0001-1.duckdb").read_bytes()
+    (workers_folder(store) / "0001-1.duckdb").write_bytes(whole[:300_000])
+    with pytest.raises(StoreDamaged, match=r"0001-1.duckdb: the file is damaged: .*delete its file"):
+        played(path, store, None)
     lacks = f"{store}: lacks the rows in {store}.workers"
     assert note_unmerged(store) == store
     assert capsys.readouterr().err.startswith(lacks)
