@@ -116,6 +116,12 @@ def execute_query(connection: Readable, query: str, parameters: Sequence[object]
     """Executes a user's query, which may only read; a running sweep checks queries itself.
 
     raises  StoreError if it may do more; duckdb.Error if it fails"""
+    try:
+        query.encode()
+    except UnicodeEncodeError as error:
+        raise StoreError(
+            f"the query is not text: it cannot be written as UTF-8 at position {error.start}"
+        ) from error
     if isinstance(connection, RunningStore):
         return connection.execute_limited(query, parameters)
     if isinstance(connection, duckdb.DuckDBPyConnection):

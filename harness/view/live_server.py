@@ -166,7 +166,11 @@ class ViewServer:
         return _answer(await anyio.to_thread.run_sync(lambda: _compared(left, right)))
 
     async def _sql(self, request: web.Request) -> web.StreamResponse:
-        path, body = self._store(request).path, await request.json()
+        path = self._store(request).path
+        try:
+            body = orjson.loads(await request.read())
+        except orjson.JSONDecodeError as error:
+            return web.Response(status=400, text=f"the query is not JSON: {error}")
         query = str(body.get("query", "")) if isinstance(body, dict) else ""
         return _answer(await anyio.to_thread.run_sync(lambda: answer_query(path, query)))
 

@@ -118,6 +118,12 @@ def test_a_closed_store_refuses(store: Path) -> None:
         refused(store, text)
 
 
+def test_what_is_not_text_is_refused(store: Path) -> None:
+    """A shell passes bytes on that are not UTF-8, as halves of surrogate pairs."""
+    with pytest.raises(StoreError, match="cannot be written as UTF-8 at position 8"):
+        QueryResult(store, "SELECT '\udcff'").read()
+
+
 def test_a_running_store_refuses(store: Path) -> None:
     """Its settings stay as they are, and the run's own connection refuses too."""
 

@@ -18,10 +18,19 @@ LAST_FAILS = (
 )
 
 
-def test_what_is_not_http_gets_400_and_no_line(caplog: pytest.LogCaptureFixture) -> None:
-    """A program that looks for open ports does not write into the terminal."""
-    server = ViewServer([], title="t", token="k", clock=RealClock())
-    garbage = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: -5\r\n\r\n"
+NO_HTTP = "GET / HTTP/1.1\r\nHost: {host}\r\nContent-Length: -5\r\n\r\n"
+NO_JSON = (
+    "POST /api/sql?store=0 HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer k\r\nContent-Length: 18\r\n\r\n"
+    '{{"query":"\\ud800"}}'
+)
+
+
+@pytest.mark.parametrize("request_text", [NO_HTTP, NO_JSON])
+def test_what_is_not_a_request_gets_400_and_no_line(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, request_text: str
+) -> None:
+    """A program that looks for open ports writes no line, nor does half a surrogate pair."""
+    server = ViewServer([tmp_path / "s.duckdb"], title="t", token="k", clock=RealClock())
 
     async def sent() -> bytes:
         async with anyio.create_task_group() as tasks:
@@ -36,12 +45,12 @@ def test_what_is_not_http_gets_400_and_no_line(caplog: pytest.LogCaptureFixture)
             await ready.wait()
             port = int(address[0].split(":")[2].split("/")[0])
             async with await anyio.connect_tcp("127.0.0.1", port) as stream:
-                await stream.send(garbage)
+                await stream.send(request_text.format(host=f"127.0.0.1:{port}").encode())
                 answer = await stream.receive()
             tasks.cancel_scope.cancel()
         return answer
 
-    assert run_async(sent).startswith(b"HTTP/1.0 400 ")
+    assert run_async(sent).split(b"\r\n")[0].endswith(b" 400 Bad Request")
     assert caplog.records == []
 
 
