@@ -9,7 +9,7 @@ stays. Between two sessions the store is closed."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from importlib import import_module
@@ -26,7 +26,7 @@ from harness.running.prepare import RunOptions, RunPlan, RunRequest, prepare
 from harness.running.resume import draws_of
 from harness.running.sessions import combined, wait_for_session
 from harness.store.file import open_to_read, open_to_write
-from harness.store.resuming import ended_in_run
+from harness.store.resuming import RunCounts, ended_in_runs
 from harness.store.worker_stores import workers_folder
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ async def run_sweep(spec: SweepSpec, context: RunContext, options: RunOptions = 
             options=options,
         )
         with _deleted_unless_begun(context.store) as begun:
-            ends: list[RunEnd] = []
+            ends: dict[str, RunEnd] = {}  # by run_id
             course, failed_before = _Course(context.notify), 0
             while True:
                 with open_to_write(context.store, notify=context.notify) as connection:
@@ -72,7 +72,7 @@ async def run_sweep(spec: SweepSpec, context: RunContext, options: RunOptions = 
                     if not ends:
                         failed_before = plan.stored.failed
                     elif not plan.lanes:
-                        return combined(ends, failed_before=failed_before, pending=plan.left_elsewhere)
+                        return _whole(ends, plan, failed_before, pending=plan.left_elsewhere)
                     may_begin = plan.begins_at <= clock.wall()
                     if may_begin:
                         from harness.running.execute import execute
@@ -82,13 +82,14 @@ async def run_sweep(spec: SweepSpec, context: RunContext, options: RunOptions = 
                     if await wait_for_session(plan, context, clock):
                         continue
                     pending = plan.left + plan.left_elsewhere
-                    return combined(ends, failed_before=failed_before, pending=pending, interrupted=True)
+                    return _whole(ends, plan, failed_before, pending=pending, interrupted=True)
+                ends[plan.run_id] = end
                 if options.workers is not None:
-                    end = await _as_stored(end, plan.run_id, context)
-                ends.append(end)
+                    ends = await _as_stored(ends, context)
+                    end = ends[plan.run_id]
                 if (plan.is_last and not end.again) or end.interrupted:
                     pending = end.pending + plan.left_elsewhere
-                    return combined(ends, failed_before=failed_before, pending=pending)
+                    return _whole(ends, plan, failed_before, pending=pending)
                 course.advance(plan, end)
 
 
@@ -136,15 +137,40 @@ async def _merge_worker_stores(context: RunContext) -> None:
         await merge_worker_stores(context)
 
 
-async def _as_stored(end: RunEnd, run_id: str, context: RunContext) -> RunEnd:
-    """Returns the end with the numbers of episodes that the workers' stores hold. The coordinator does not
+async def _as_stored(ends: Mapping[str, RunEnd], context: RunContext) -> dict[str, RunEnd]:
+    """Returns the ends with the numbers of episodes that the workers' stores hold. The coordinator does not
     know all of these: an episode may have ended after a worker's last report, or its rows were lost with the
-    worker."""
+    worker. An episode that failed and was played again counts for the last of its plays."""
     await _merge_worker_stores(context)
     with open_to_read(context.store) as connection:
-        finished, failed = ended_in_run(connection, run_id)
-    pending = end.finished + end.failed + end.pending - finished - failed
-    return replace(end, finished=finished, failed=failed, pending=pending)
+        counts = ended_in_runs(connection, list(ends))
+    return {run_id: _counted(end, counts[run_id]) for run_id, end in ends.items()}
+
+
+def _counted(end: RunEnd, counts: RunCounts) -> RunEnd:
+    failed = sum(counts.failures.values())
+    return replace(
+        end,
+        finished=counts.finished,
+        failed=failed,
+        pending=end.finished + end.failed + end.pending - counts.finished - failed,
+        failures=tuple(counts.failures.items()),
+    )
+
+
+def _whole(
+    ends: Mapping[str, RunEnd], plan: RunPlan, failed_before: int, *, pending: int, interrupted: bool = False
+) -> RunEnd:
+    """Returns the end of a run.
+
+    plan     the last one
+    pending  what it leaves; if failed episodes are played again, those that failed in this run before it was
+             made are among them, and count as failed only"""
+    if plan.request.options.retry_failed:
+        pending -= sum(end.failed for run_id, end in ends.items() if run_id != plan.run_id)
+    return combined(
+        tuple(ends.values()), failed_before=failed_before, pending=max(0, pending), interrupted=interrupted
+    )
 
 
 @contextmanager

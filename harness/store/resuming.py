@@ -143,15 +143,34 @@ def failed_attempts(connection: Readable) -> dict[str, int]:
     return dict(rows.fetchall())
 
 
-def ended_in_run(connection: Readable, run_id: str) -> tuple[int, int]:
-    """Returns how many episodes of this run finished, and how many failed."""
-    counts = connection.execute(
-        "SELECT count(*) FILTER (status = 'finished'), count(*) FILTER (status = 'failed') FROM episodes WHERE"
-        " run_id = ?",
-        [run_id],
+class RunCounts(NamedTuple):
+    """The episodes of a run that finished, and the reasons of those that failed, with their numbers."""
+
+    finished: int
+    failures: dict[str, int]
+
+
+def ended_in_runs(connection: Readable, run_ids: Sequence[str]) -> dict[str, RunCounts]:
+    """Returns what ended in each of these runs. An episode that ended in several of them counts for the
+    last."""
+    rows = connection.execute(
+        """
+        SELECT run_id, status, if(status = 'failed', reason, '') AS why, count(*) AS episodes FROM (
+            SELECT run_id, status, reason FROM episodes
+            WHERE status <> 'abandoned' AND list_contains(CAST(? AS VARCHAR[]), run_id)
+            QUALIFY attempt = max(attempt) OVER (PARTITION BY episode_id))
+        GROUP BY ALL ORDER BY episodes DESC, why""",
+        [list(run_ids)],
     ).fetchall()
-    ((finished, failed),) = counts
-    return finished, failed
+    return {
+        one: RunCounts(
+            finished=sum(count for run_id, status, _, count in rows if (run_id, status) == (one, "finished")),
+            failures={
+                why: count for run_id, status, why, count in rows if (run_id, status) == (one, "failed")
+            },
+        )
+        for one in run_ids
+    }
 
 
 def session_ends(connection: Readable) -> dict[tuple[str, int], float]:

@@ -41,6 +41,11 @@ b.bots = {{ skill = 0.6, form_errors = 0.1, latency_s = {latency_s} }}
 """
 
 
+FAIL = (
+    "UPDATE episodes SET status = 'failed', outcome = NULL, score = NULL, reason = 'Unserved: no' WHERE episode_id"
+    " IN (SELECT episode_id FROM episodes ORDER BY 1 LIMIT 2)"
+)
+SESSIONS = '[audit]\nsessions = 2\ngap = "0s"\n'
 LOST = "DELETE FROM episodes WHERE episode_id IN (SELECT episode_id FROM episodes ORDER BY 1 LIMIT 2)"
 
 
@@ -50,10 +55,34 @@ def sweep(folder: Path, more: str = "", *, latency_s: float = 0.001) -> Path:
     return path
 
 
-def played(path: Path, store: Path, workers: LocalWorkers | None, lines: list[str] | None = None) -> RunEnd:
+class ChangingWorkers(LocalWorkers):
+    """Workers after whose end a statement changes the rows of the first one."""
+
+    def __init__(self, store: Path, statement: str, *, dies_after: int | None = None) -> None:
+        super().__init__(1, dies_after=lambda number: dies_after if number == 1 else None)
+        self._first = workers_folder(store) / "0001-1.duckdb"
+        self._statement = statement
+
+    @asynccontextmanager
+    async def open_workers(self) -> AsyncIterator[tuple[int, StartWorker]]:
+        async with super().open_workers() as (size, start):
+            yield size, start
+        if self._first.exists():
+            with duckdb.connect(str(self._first)) as connection:
+                connection.execute(self._statement)
+
+
+def played(
+    path: Path,
+    store: Path,
+    workers: LocalWorkers | None,
+    lines: list[str] | None = None,
+    *,
+    retry_failed: bool = False,
+) -> RunEnd:
     said = lines if lines is not None else []
     context = RunContext(source=path, store=store, environ={}, notify=said.append)
-    options = RunOptions(workers=workers.open_workers if workers else None)
+    options = RunOptions(workers=workers.open_workers if workers else None, retry_failed=retry_failed)
     return run_async(lambda: run_sweep(load(path), context, options))
 
 
@@ -211,19 +240,38 @@ def test_a_worker_that_cannot_see_the_folder_ends_the_run(tmp_path: Path) -> Non
 def test_figures_at_the_end_are_those_of_the_store(tmp_path: Path) -> None:
     """Episodes whose rows went with their worker are pending, also if the worker reported them as ended."""
     path, store = sweep(tmp_path, latency_s=0.02), tmp_path / "s.duckdb"
-
-    class Forgetful(LocalWorkers):
-        @asynccontextmanager
-        async def open_workers(self) -> AsyncIterator[tuple[int, StartWorker]]:
-            async with super().open_workers() as (size, start):
-                yield size, start
-            with duckdb.connect(str(workers_folder(store) / "0001-1.duckdb")) as connection:
-                connection.execute(LOST)
-
-    end = played(path, store, Forgetful(1))
+    end = played(path, store, ChangingWorkers(store, LOST))
     stored = ended_episodes(store)
     assert len(stored) == 12 * 2 * 3 - 2
     assert (end.finished, end.failed, end.pending) == (len(stored), 0, 2)
+
+
+@pytest.mark.parametrize("retry_failed", [False, True])
+def test_an_episode_that_fails_and_is_played_again_counts_once(tmp_path: Path, retry_failed: bool) -> None:
+    """Two episodes fail before their worker ends; the part of the run that follows plays them again, or not.
+    The figures at the end are those of the store."""
+    path, store = sweep(tmp_path, latency_s=0.02), tmp_path / "s.duckdb"
+    end = played(path, store, ChangingWorkers(store, FAIL, dies_after=20), retry_failed=retry_failed)
+    failures = () if retry_failed else (("Unserved: no", 2),)
+    failed = sum(count for _, count in failures)
+    assert (end.finished, end.failed, end.pending, end.failures) == (72 - failed, failed, 0, failures)
+    stored = stored_counts(store)
+    assert (stored["finished"], stored.get("failed", 0)) == (72 - failed, failed)
+
+
+def test_an_episode_that_failed_in_a_session_is_not_pending_too(tmp_path: Path) -> None:
+    """With failed episodes to be played again, those that fail in the first session are left when the second
+    one is prepared. They count as failed."""
+    path, store = sweep(tmp_path, SESSIONS), tmp_path / "s.duckdb"
+    end = played(path, store, ChangingWorkers(store, FAIL), retry_failed=True)
+    assert stored_counts(store) == {"finished": 70, "failed": 2}
+    assert (end.finished, end.failed, end.pending) == (70, 2, 0)
+
+
+def stored_counts(store: Path) -> dict[str, int]:
+    """Returns how many episodes ended in which way, by their last plays."""
+    with duckdb.connect(str(store), read_only=True) as connection:
+        return dict(connection.execute("SELECT status, count(*) FROM last_episodes GROUP BY ALL").fetchall())
 
 
 def test_rows_that_lie_beside_a_store_are_not_left_out_silently(
