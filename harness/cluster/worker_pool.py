@@ -87,7 +87,7 @@ class _Supply:
         self.unbegun += change
         counted = max(0, self.unbegun - 2 * self.ended.total())
         if counted != self.counted:
-            self.gate.rest_elsewhere(counted - self.counted)
+            self.gate.rest_elsewhere(0, unbegun=counted - self.counted)
             self.counted = counted
 
 

@@ -88,7 +88,7 @@ class Gate:
         self._in_flight = 0
         self._sent = CallCost(requests=0.0)
         self._calls = 0
-        self._resting = 0
+        self._resting = self._unbegun = 0  # what rests includes what is not begun
         self._rest_until_s = now_s
         self._rest_cause = ""
         self.closed: GateClosing | None = None
@@ -199,9 +199,10 @@ class Gate:
         if self.closed:
             raise self.closed.copied()
 
-    def rest_elsewhere(self, change: int) -> None:
-        """Counts work to come in other processes: calls that pause, episodes before their first turn."""
-        self._resting += change
+    def rest_elsewhere(self, change: int, *, unbegun: int = 0) -> None:
+        """Counts work to come in other processes: calls that pause, and episodes before their first turn."""
+        self._resting += change + unbegun
+        self._unbegun += unbegun
         self._set_alarm(self._due_s)
         self._signal_if_wanting()
 
@@ -433,7 +434,7 @@ class Gate:
             calls=self._calls,
             in_flight=self._in_flight,
             waiting=self._waiting,
-            resting=self._resting,
+            resting=self._resting - self._unbegun,
             window=self._congestion.room,
             pause_s=pause_s,
             pause_cause=cause,

@@ -80,6 +80,7 @@ class Played:
     calls: int
     in_flight: int
     deaths: int
+    resting_max: int
 
 
 async def played(
@@ -93,6 +94,13 @@ async def played(
     world.add("m/a")
     gate, clock = world.gates["m/a"], world.clock
     processes, lines = list[Process](), list[str]()
+    resting_max = 0
+
+    async def watch() -> None:
+        nonlocal resting_max
+        while True:
+            await anyio.sleep(STEADY_S / 4)
+            resting_max = max(resting_max, gate.statistics().resting)
 
     async def start_worker(name: str) -> WorkerHandle:
         processes.append(Process(silent_after(int(name)), period_s))
@@ -117,11 +125,21 @@ async def played(
             expected=ExpectedTurns(GAMES),
             beginning=lambda plan: Beginning(),
         )
-        await scheduler.play_all()
+        async with anyio.create_task_group() as watching:
+            watching.start_soon(watch)
+            await scheduler.play_all()
+            watching.cancel_scope.cancel()
         in_flight = gate.statistics().in_flight
     statistics = gate.statistics()
     return Played(
-        processes, scheduler.tallies["m/a"], lines, clock.now(), statistics.calls, in_flight, pool.deaths
+        processes,
+        scheduler.tallies["m/a"],
+        lines,
+        clock.now(),
+        statistics.calls,
+        in_flight,
+        pool.deaths,
+        resting_max,
     )
 
 
@@ -135,6 +153,15 @@ def test_workers_with_short_episodes_are_given_some_ahead() -> None:
     end = run(scenario)
     assert end.tally.finished == 2000
     assert sum(process.reports for process in end.processes) <= 120
+
+
+def test_episodes_that_a_worker_has_not_begun_are_no_calls_that_pause() -> None:
+    """They count as work to come at the gate, but not in the column `retrying` of what a run shows."""
+
+    async def scenario() -> Played:
+        return await played(lambda number: None, episodes=40, size=2, period_s=STEADY_S)
+
+    assert run(scenario).resting_max == 0
 
 
 def test_a_silent_worker_is_stopped_and_replaced() -> None:
