@@ -199,7 +199,7 @@ def test_turns_are_told_once_for_each_episode(tmp_path: Path) -> None:
 
 def test_a_budget_is_that_of_all_workers(tmp_path: Path) -> None:
     """A budget of calls ends the run with all methods at the same share, as in one process."""
-    path = sweep(tmp_path, "[budget]\ncalls = 100\n")
+    path = sweep(tmp_path, "[budget]\ncalls = 100\n", latency_s=0.05)  # few calls between two messages
     end = played(path, tmp_path / "workers.duckdb", LocalWorkers(2))
     assert end.budget
     assert end.pending > 0

@@ -184,9 +184,10 @@ def test_a_page_that_cannot_be_written_costs_no_figures(base_url: str, tmp_path:
     sweep = tmp_path / "b.toml"
     sweep.write_text(SWEEP.format(base_url=base_url))
     load = ("--concurrency", 4, "--requests", 8)
-    ended = lightbulb("bench", sweep, *load, "--html", tmp_path / "no" / "b.html", "--json")
+    (tmp_path / "b.html").mkdir()
+    ended = lightbulb("bench", sweep, *load, "--html", tmp_path / "b.html", "--json")
     assert ended.returncode == 2
-    assert f"{tmp_path}/no/b.html: cannot be written" in ended.stderr
+    assert f"{tmp_path}/b.html: cannot be written" in ended.stderr
     assert json.loads(ended.stdout)["methods"][0]["stages"][0]["answered"] == 8
 
 
