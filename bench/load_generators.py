@@ -68,8 +68,10 @@ def with_vllm(job: dict[str, Any]) -> Run:
 
 
 def with_guidellm(job: dict[str, Any]) -> Run:
-    """Runs guidellm and returns its figures. guidellm's "inter-token latency" is the time after the first
-    token divided by the number of further tokens; the other generators call this TPOT."""
+    """Runs guidellm and returns its figures.
+
+    guidellm reports an "inter-token latency": the time after the first token, divided by the number of
+    further tokens. The other generators call this figure TPOT."""
     from guidellm.benchmark import benchmark_generative_text
     from guidellm.schemas.benchmark import BenchmarkScenario
 

@@ -8,7 +8,8 @@ in common. A sample has as many items, none twice, as have so many tokens of the
 audit and the MMD compare its replies with the reference's replies to the same items, and need a repeat of one
 of the two; a reference that was played once brings its second run. The rescoring compares them with the
 reference's replies to all items.
-Power: the share of samples with p <= .05. The row of the reference's second run is each test's size.
+Power is the share of samples with p <= .05. In the row of the reference's second run this share is the size
+of the test.
 Source: Gao, Liang & Guestrin (2024), "Model Equality Testing", arXiv 2410.20247; its package
 model-equality-testing 0.0.2 runs in an environment of its own, with 99 permutations a test."""
 
@@ -117,7 +118,7 @@ def _both(first: Pool, second: Pool) -> Pool:
 def _print_row(
     name: str, own: Pool, paired: Pool, pool: Pool, samples: int, rng: np.random.Generator
 ) -> None:
-    """Prints the power of the three tests at each number of tokens.
+    """Prints one row: the power of the three tests, at each number of tokens.
 
     own     the replies of the reference, for the rescoring
     paired  its replies to each item, for the two tests of replies"""

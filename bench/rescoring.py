@@ -6,8 +6,8 @@
 
 Both draw as many items as have so many tokens on average, none twice, and test them against the reference's
 own replies as the audit does. AUC: the probability that a sample of the method has a larger mean margin than
-a sample of the reference of as many tokens. Power: the share of samples with p <= .05. Size: the same for
-other items of the reference itself. A cell without a figure: too few items. The audit itself wants five
+a sample of the reference of as many tokens. Power is the share of samples with p <= .05. Size is this share
+for other items of the reference itself. A cell without a figure: too few items. The audit itself wants five
 items; this bench does not.
 
 Whole items, in a fixed number and none twice, keep the size of a permutation test exact. Items that are drawn
@@ -36,7 +36,7 @@ from harness.store.rescore_queries import scored_rows
 TOKENS = (50, 100, 300, 1_000, 3_000)
 ALPHA = 0.05
 ITEMS = 2_000  # of a planted pool
-REFERENCE_ITEMS = 100  # of the reference at most, anew for each sample
+REFERENCE_ITEMS = 100  # at most so many items of the reference; drawn again for each sample
 REFERENCE_ITEMS_MIN = 20  # of the reference, beside a sample of its own items
 CAP_TOKENS = 30
 KERNEL_NOISE = 0.02  # on logits: what other kernels do to equal weights

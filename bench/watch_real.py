@@ -2,8 +2,9 @@
 
     python -m bench.watch_real [--calls 3000] [--noise 0.001] [--seeds 2]
 
-The bundled model of 0.135B parameters. Finds a panel in float32, plays eight days of it, and then days
-of each change. A day is one play of the panel; nothing waits for tomorrow."""
+The bundled model of 0.135B parameters. The bench finds a panel with the float32 model and plays
+it on eight days. Then it plays days of each change. A day is one play of the panel; there is no pause between
+days."""
 
 from __future__ import annotations
 

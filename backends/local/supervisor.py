@@ -23,7 +23,7 @@ from harness.core.errors import CallError, ConnectFailed, EngineError, Unavailab
 from harness.core.protocols import Backend, Clock
 from harness.core.vocabulary import Completion, Prompt
 
-# the reaper reports a death after it has ended all descendants, a lost connection is known at once
+# A lost connection is known at once. The reaper reports the death later: first it ends all descendants.
 DEATH_NOTICE_S = 10.0
 
 

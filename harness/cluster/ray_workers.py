@@ -87,7 +87,7 @@ def _connect(ray: Any, address: str | None, size: int | None) -> None:
 
 
 def _packed(message: ToWorker | Report) -> bytes:
-    """Returns a message as bytes: Ray's own pickler takes twice as long for a thousand small objects."""
+    """Returns a message as bytes. Ray's own pickler needs twice the time for a thousand small objects."""
     return pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
 
 

@@ -61,7 +61,7 @@ StartWorker = Callable[[WorkerSetup], Awaitable[WorkerHandle]]
 """Starts a worker."""
 
 OpenWorkers = Callable[[], AbstractAsyncContextManager[tuple[int, StartWorker]]]
-"""Gives the number of workers, and what starts one, for as long as a block lasts."""
+"""Opens what workers run on. Inside the block: the number of workers, and the function that starts one."""
 
 
 @dataclass(slots=True, eq=False)

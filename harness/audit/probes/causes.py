@@ -282,7 +282,7 @@ _LEAVE_WORDS = frozenset(
     }
 )
 
-# Untested or unclear, they exclude no later cause.
+# While these causes are untested or unclear, a later cause can still be supported.
 _NOT_ALWAYS_TESTED = frozenset({_EFFORT, _COUNTS, _LOAD})
 
 
