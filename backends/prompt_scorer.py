@@ -1,11 +1,12 @@
 """Sends stored replies to a server, which returns the log-probability of each of their tokens.
 
 Knows one access method in the dialect of plain completions. Keeps: each reply takes two or three
-requests for token ids and one for scores; no sampled token is used. Does not promise: the tokens in which the
-reply was written, because a text does not show them."""
+requests for token ids; one request scores a reply and all others that its tokens contain; no sampled token is
+used. Does not promise: the tokens in which the reply was written, because a text does not show them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from yarl import URL
@@ -27,14 +28,20 @@ from harness.core.vocabulary import AccessMethod, Message, ScoredToken
 NO_PATH = (404, 405, 501)  # HTTP statuses of a server that does not know /tokenize
 
 
-class ScoredReply(NamedTuple):
-    """The tokens of one reply with the scores that a model gives them.
+class ReplyTokens(NamedTuple):
+    """The tokens of a reply after those of its prompt.
 
-    joined   prompt and reply as one text have other tokens at their border than each alone; the tokens of
-             the reply alone were scored"""
+    start    place of the reply's first token in `ids`
+    joined   prompt and reply as one text have other tokens at their border than each alone; these are the
+             tokens of each alone"""
 
-    tokens: tuple[ScoredToken, ...]
+    ids: list[int]
+    start: int
     joined: bool
+
+    def contains(self, other: ReplyTokens) -> bool:
+        """Returns whether these ids begin with the other ones, so that their scores are equal."""
+        return self.ids[: len(other.ids)] == other.ids
 
 
 class PromptScorer:
@@ -56,12 +63,11 @@ class PromptScorer:
         """The address of the server."""
         return self._method.base_url
 
-    async def score(self, messages: tuple[Message, ...], reply: str, *, ended: bool, top: int) -> ScoredReply:
-        """Returns the tokens of this reply with their scores.
+    async def tokens(self, messages: tuple[Message, ...], reply: str, *, ended: bool) -> ReplyTokens:
+        """Returns the tokens by which this reply is scored.
 
         ended    the reply ended by itself, so the token that ends a reply is scored, too
-        top      how many of the most likely tokens to return at each place
-        raises   SpecError if the server cannot score; CallError, as for other calls"""
+        raises   SpecError if the server cannot return token ids; CallError, as for other calls"""
         prompt = rendered(self._template, messages)
         text = reply + (self._template.end if ended else "")
         before = await self._ids(prompt)
@@ -69,21 +75,32 @@ class PromptScorer:
         joined = whole[: len(before)] != before
         if joined:
             whole = before + await self._ids(text)
-        if len(whole) == len(before):
-            return ScoredReply((), joined)
+        return ReplyTokens(whole, len(before), joined)
+
+    async def score(
+        self, longest: ReplyTokens, contained: Sequence[ReplyTokens], *, top: int
+    ) -> list[tuple[ScoredToken, ...]]:
+        """Returns the scores of the tokens of each contained reply, all of them from one request.
+
+        longest    is sent;  contained  replies that it contains, itself among them
+        top        how many of the most likely tokens to return at each place
+        raises     SpecError if the server cannot score; CallError, as for other calls"""
+        start = min(reply.start for reply in contained)
+        if start == len(longest.ids):
+            return [() for _ in contained]
         answer = await self._backend.post(
-            self._score_url, scoring_body(self._method.served_name, whole, top=top)
+            self._score_url, scoring_body(self._method.served_name, longest.ids, top=top)
         )
         if not answer.succeeded:
             raise error_from_response(answer, 0.0, provider(self._method.provider))
-        scores = read_scores(answer, whole, start=len(before))
+        scores = read_scores(answer, longest.ids, start=start)
         if scores is None:
             raise SpecError(
                 self._refusal(
                     "its completions do not have a log-probability and a rank for each prompt token"
                 )
             )
-        return ScoredReply(scores, joined)
+        return [scores[reply.start - start : len(reply.ids) - start] for reply in contained]
 
     async def _ids(self, text: str) -> list[int]:
         answer = await self._backend.post(self._tokenize_url, tokenize_body(self._method.served_name, text))

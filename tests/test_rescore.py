@@ -47,7 +47,13 @@ async def servers() -> AsyncIterator[Mapping[str, str]]:
         }
 
 
-def write_sweep(folder: Path, urls: Mapping[str, str], keys: str = "", items: int = 30) -> Path:
+def write_sweep(
+    folder: Path,
+    urls: Mapping[str, str],
+    keys: str = "",
+    items: int = 30,
+    games: Sequence[str] = ("taboo", "referencegame"),
+) -> Path:
     """Writes a sweep over these servers, with the automaton's template beside it."""
     (folder / "template.jinja").write_text(CHAT_TEMPLATE)
     (folder / "tokenizer_config.json").write_text(json.dumps({"eos_token": END_OF_REPLY}))
@@ -57,9 +63,8 @@ def write_sweep(folder: Path, urls: Mapping[str, str], keys: str = "", items: in
         for name, url in urls.items()
     )
     sweep = folder / "t.toml"
-    sweep.write_text(
-        f'name = "t"\n[games.taboo]\nitems = {items}\n[games.referencegame]\nitems = {items}\n{methods}'
-    )
+    tables = "".join(f"[games.{game}]\nitems = {items}\n" for game in games)
+    sweep.write_text(f'name = "t"\n{tables}{methods}')
     return sweep
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import cast
 
 import orjson
@@ -25,7 +26,8 @@ from backends.emulator.toy_model import (
 from harness.core.vocabulary import Message, Role
 
 CHAT_TEMPLATE = (
-    "{% for message in messages %}<|{{ message.role }}|>{{ message.content }}{% endfor %}<|assistant|>"
+    "{% for message in messages %}<|{{ message.role }}|>{{ message.content }}"
+    "{% if message.role == 'assistant' %}<|end|>{% endif %}{% endfor %}<|assistant|>"
 )
 SCORING_PATHS = ("/tokenize", "/v1/completions")
 _MARKERS = re.compile(r"(<\|(?:system|user|assistant|end)\|>)")
@@ -87,17 +89,19 @@ class Scorer:
         return orjson.dumps({"object": "text_completion", "model": body.get("model"), "choices": [choice]})
 
     def _scored(self, numbers: object, most: object) -> list[object]:
-        """Returns an entry for each token; those of the conversation are without meaning."""
+        """Returns an entry for each token; those outside the assistant's replies are without meaning."""
         if not isinstance(numbers, list) or type(most) is not int:
             raise BadRequest("only token ids with prompt_logprobs are served here")
         texts = [self._tokenizer.text(number) for number in numbers]
-        starts = [place for place, text in enumerate(texts) if text == "<|assistant|>"]
+        starts = [place + 1 for place, text in enumerate(texts) if text == "<|assistant|>"]
         if not starts:
             raise BadRequest("the prompt has no <|assistant|>")
-        start = starts[-1] + 1
-        tokens = score_text(self._sampler, conversation_state(_messages(texts[: start - 1])), texts[start:])
-        conversation = [{str(number): _entry("", 0.0, 1)} for number in numbers[1:start]]
-        return [None, *conversation, *(self._entries(token, most) for token in tokens)]
+        entries: list[object] = [None, *({str(number): _entry("", 0.0, 1)} for number in numbers[1:])]
+        for start in starts:
+            reply = _reply(texts[start:])
+            tokens = score_text(self._sampler, conversation_state(_messages(texts[: start - 1])), reply)
+            entries[start : start + len(reply)] = [self._entries(token, most) for token in tokens]
+        return entries
 
     def _entries(self, token: Token, most: int) -> dict[str, object]:
         ranked = token.logprobs()
@@ -110,10 +114,18 @@ class Scorer:
         return {str(self._tokenizer.number(token.text)): scored, **listed}
 
 
+def _reply(tokens: Sequence[str]) -> list[str]:
+    """Returns the tokens of the reply with which these begin, the one that ends it among them."""
+    reply = list(takewhile(lambda text: not _MARKERS.fullmatch(text), tokens))
+    return [*reply, END_OF_REPLY] if tokens[len(reply) :][:1] == [END_OF_REPLY] else reply
+
+
 def _messages(tokens: Sequence[str]) -> tuple[Message, ...]:
     """Returns the conversation that the template made these tokens of."""
     messages: list[Message] = []
     for text in tokens:
+        if text == END_OF_REPLY:
+            continue
         if _MARKERS.fullmatch(text):
             messages.append(Message(cast(Role, text[2:-2]), ""))
         elif messages:

@@ -2,18 +2,20 @@
 score each reply once, stores the rows.
 
 Knows the store, the last sweep in it, and connections; computes no statistics. Keeps: equal replies to equal
-prompts are scored once; what is scored already is not scored again, so that a second call continues."""
+prompts are scored once; replies whose tokens a longer conversation contains are scored by its request; what
+is scored already is not scored again, so that a second call continues."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, TypeVar
 
 import anyio
 import orjson
 
-from backends.prompt_scorer import PromptScorer, ScoredReply
+from backends.prompt_scorer import PromptScorer, ReplyTokens
 from games import GAMES
 from harness.access.connect import connector_for_all
 from harness.access.context import RunContext
@@ -25,7 +27,8 @@ from harness.config.sweep import MethodPart, SweepSpec
 from harness.core.errors import CallError, ContextExceeded, FinalCallError, SpecError, TransientCallError
 from harness.core.finish_reasons import finish_kind, is_cut
 from harness.core.protocols import Clock
-from harness.core.vocabulary import Message, split_method_key
+from harness.core.vocabulary import ScoredToken, split_method_key
+from harness.rescoring.conversations import Scoring, by_conversation
 from harness.rescoring.scores import TOP_GREEDY, TOP_SAMPLED, is_sampled, row_of
 from harness.store.file import open_to_read, open_to_write
 from harness.store.rescore_queries import StoredReply, last_sweep, replies_to_rescore, sampling_of_methods
@@ -36,8 +39,9 @@ TRIES_MAX = 4
 PAUSE_S = 2.0  # before another try
 PROGRESS_S = 30.0  # between two lines of progress
 
-Key = tuple[tuple[Message, ...], str, bool, int]
-"""What one request scores: prompt, reply, whether its end is scored, how many likely tokens are listed."""
+T = TypeVar("T")
+Equal = dict[Scoring, list[StoredReply]]
+"""What is scored once -> the replies that are equal."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,67 +154,106 @@ class _Rescoring:
     too_long: int = 0
 
     async def run(self, replies: Sequence[StoredReply]) -> RescoreEnd:
-        groups: dict[Key, list[StoredReply]] = {}
+        equal: Equal = {}
         for reply in replies:
-            groups.setdefault(self._key(reply), []).append(reply)
+            equal.setdefault(self._scoring(reply), []).append(reply)
+        groups = by_conversation(equal)
         self.context.notify(
-            f"{self.reference} scores {len(replies):,} replies ({len(groups):,} different) of "
-            f"{len({reply.method for reply in replies})} access methods"
+            f"{self.reference} scores {len(replies):,} replies ({len(equal):,} different, in {len(groups):,} "
+            f"conversations) of {len({reply.method for reply in replies})} access methods"
         )
-        limit = anyio.CapacityLimiter(IN_FLIGHT)
+        limit = anyio.Semaphore(IN_FLIGHT)
         async with anyio.create_task_group() as beside:
-            beside.start_soon(self._report_progress, len(groups))
+            beside.start_soon(self._report_progress, len(equal))
             async with anyio.create_task_group() as tasks:
-                for key, equal in groups.items():
-                    await limit.acquire_on_behalf_of(key)
-                    tasks.start_soon(self._score, key, equal, limit)
+                for group in groups:
+                    await limit.acquire()
+                    tasks.start_soon(self._score_group, group, equal, limit)
             beside.cancel_scope.cancel()
         return RescoreEnd(scored=len(replies) - self.too_long, too_long=self.too_long)
 
-    def _key(self, reply: StoredReply) -> Key:
+    def _scoring(self, reply: StoredReply) -> Scoring:
         sampling = self.asked.get(reply.method, {})
         reason = reply.finish_reason or ""
         ended = not sampling.get("stop") and not is_cut(reason) and finish_kind(reason) == "good"
         top = TOP_SAMPLED if is_sampled(sampling) else TOP_GREEDY
-        return reply.messages, reply.reply, ended, top
+        return Scoring(reply.messages, reply.reply, ended, top)
 
-    async def _score(self, key: Key, equal: Sequence[StoredReply], limit: anyio.CapacityLimiter) -> None:
+    async def _score_group(self, group: Sequence[Scoring], equal: Equal, limit: anyio.Semaphore) -> None:
+        """Scores the longest conversation with all that its tokens contain, then likewise what is left."""
         try:
-            found = await self._try(key)
-        except ContextExceeded:
-            self.too_long += len(equal)
+            left = await self._tokenised(group, equal)
+            left.sort(key=lambda pair: -len(pair[1].ids))
+            while left:
+                longest = left[0][1]
+                together = [pair for pair in left if longest.contains(pair[1])]
+                contained = [tokens for _, tokens in together]
+                try:
+                    found = await self._patiently(
+                        partial(self.scorer.score, longest, contained, top=group[0].top)
+                    )
+                except ContextExceeded:  # shorter ones may fit
+                    self._count_too_long(equal[left.pop(0)[0]])
+                    continue
+                await self._store(
+                    (equal[one], tokens, scores)
+                    for (one, tokens), scores in zip(together, found, strict=True)
+                )
+                self.done += len(together)
+                left = [pair for pair in left if not longest.contains(pair[1])]
         except CallError as error:
             raise FinalCallError(
                 f"{self.reference} at {self.scorer.base_url}: {str(error).rstrip('.')}; the scores until now are in "
                 f"{self.context.store}: correct this, and give the same command again to go on"
             ) from error
-        else:
-            await self.writer.put(
-                *(
-                    row_of(
-                        reply,
-                        found.tokens,
-                        self.asked.get(reply.method, {}),
-                        joined=found.joined,
-                        reference=self.reference,
-                        engine_json=self.engine_json,
-                        rescored_at=self.rescored_at,
-                    )
-                    for reply in equal
-                )
-            )
         finally:
-            self.done += 1
-            limit.release_on_behalf_of(key)
+            limit.release()
 
-    async def _try(self, key: Key) -> ScoredReply:
-        messages, reply, ended, top = key
+    async def _tokenised(self, group: Sequence[Scoring], equal: Equal) -> list[tuple[Scoring, ReplyTokens]]:
+        """Returns each with its tokens, except texts that are too long for the server."""
+        found = []
+        for one in group:
+            ask = partial(self.scorer.tokens, one.messages, one.reply, ended=one.ended)
+            try:
+                found.append((one, await self._patiently(ask)))
+            except ContextExceeded:
+                self._count_too_long(equal[one])
+        return found
+
+    def _count_too_long(self, equal: Sequence[StoredReply]) -> None:
+        self.too_long += len(equal)
+        self.done += 1
+
+    async def _store(
+        self, scored: Iterable[tuple[Sequence[StoredReply], ReplyTokens, Sequence[ScoredToken]]]
+    ) -> None:
+        """Stores scores.
+
+        scored   equal replies, their tokens, the scores of these"""
+        await self.writer.put(
+            *(
+                row_of(
+                    reply,
+                    scores,
+                    self.asked.get(reply.method, {}),
+                    joined=tokens.joined,
+                    reference=self.reference,
+                    engine_json=self.engine_json,
+                    rescored_at=self.rescored_at,
+                )
+                for equal, tokens, scores in scored
+                for reply in equal
+            )
+        )
+
+    async def _patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """Asks the server, and again after a transient error."""
         for _ in range(TRIES_MAX - 1):
             try:
-                return await self.scorer.score(messages, reply, ended=ended, top=top)
+                return await ask()
             except TransientCallError:
                 await self.clock.sleep(PAUSE_S)
-        return await self.scorer.score(messages, reply, ended=ended, top=top)
+        return await ask()
 
     async def _report_progress(self, count: int) -> None:
         """Reports every PROGRESS_S how many replies are scored."""

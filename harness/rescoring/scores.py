@@ -39,7 +39,7 @@ def row_of(
     """Returns the row of a scored reply.
 
     tokens     as the reference scores them;  sampling  that the reply was asked for
-    joined     see ScoredReply
+    joined     see ReplyTokens
     reference, engine_json, rescored_at   as in the record"""
     margins = [round(margin(token), 5) for token in tokens]
     listed: list[tuple[float, ...]] = [
