@@ -1,7 +1,7 @@
 """The watch of first tokens on simulated services whose days vary: days to a false alarm, and days until a
 change is seen.
 
-    python -m bench.watch [--runs 100] [--days 1500] [--only exponential]
+    python -m bench.watch [--runs 100] [--first-run 0] [--days 1500] [--only exponential]
 
 A panel of 40 prompts with five one-token calls a day each. A day's distribution of first tokens differs from
 the usual one by so much total variation on average; on weekends in one direction. A model of data, not
@@ -10,6 +10,7 @@ data."""
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from multiprocessing import Pool
 from multiprocessing.pool import Pool as PoolType
 
@@ -44,28 +45,32 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--runs", type=int, default=100, help="simulated services a row")
+    parser.add_argument("--first-run", type=int, default=0, help="number of the first one: runs in parts")
     parser.add_argument("--days", type=int, default=1500, help="days of a run without a change")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--only", help="only the rows without a change whose name contains this")
     options = parser.parse_args()
+    numbers = range(options.first_run, options.first_run + options.runs)
     with Pool(options.processes) as pool:
         if options.only is None:
-            change_table(options.runs, pool)
-        false_alarm_table(options.runs, options.days, pool, options.only or "")
+            change_table(numbers, pool)
+        false_alarm_table(numbers, options.days, pool, options.only or "")
 
 
-def _runs(service: Service, days: int, stream: str, runs: int) -> list[SimulatedRun]:
+def _runs(service: Service, days: int, stream: str, numbers: Sequence[int]) -> list[SimulatedRun]:
     return [
         SimulatedRun(
             service=service, days=days, judge=judge_token_days, bench="watch", stream=stream, number=number
         )
-        for number in range(runs)
+        for number in numbers
     ]
 
 
-def change_table(runs: int, pool: PoolType) -> None:
+def change_table(numbers: Sequence[int], pool: PoolType) -> None:
     """Prints on which day after a change it is seen, by the share of answers that another model gives."""
-    print(f"\n### A change on day 15 ({runs} runs a row; total variation .05 a day, .10 on weekends)\n")
+    print(
+        f"\n### A change on day 15 ({len(numbers)} runs a row; total variation .05 a day, .10 on weekends)\n"
+    )
     print("| change | on its first day | within 2 days | within 14 days | false alarm before |")
     print("|---|---|---|---|---|")
     for name, share in CHANGED.items():
@@ -76,7 +81,7 @@ def change_table(runs: int, pool: PoolType) -> None:
             swapped_on=BASELINE,
             swapped_share=share,
         )
-        found = pool.map(alarm_days, _runs(service, BASELINE + AFTER, name, runs))
+        found = pool.map(alarm_days, _runs(service, BASELINE + AFTER, name, numbers))
         within = [
             np.mean([any(BASELINE <= day < BASELINE + days for day in alarms) for alarms in found])
             for days in (1, 2, AFTER)
@@ -85,16 +90,16 @@ def change_table(runs: int, pool: PoolType) -> None:
         print(f"| {name} | {' | '.join(f'{part:.2f}' for part in (*within, early))} |", flush=True)
 
 
-def false_alarm_table(runs: int, days: int, pool: PoolType, only: str) -> None:
+def false_alarm_table(numbers: Sequence[int], days: int, pool: PoolType, only: str) -> None:
     """Prints how many days pass until a false alarm, for the rows with `only` in their name. See
     false_alarm_cells."""
-    print(f"\n### No change ({runs} runs a row of {days} days)\n")
+    print(f"\n### No change ({len(numbers)} runs a row of {days} days)\n")
     print("| days vary | days to the first, at least | at a constant rate | runs with one in 30 days, ever |")
     print("|---|---|---|---|")
     for shape, service in QUIET.items():
         if only not in shape:
             continue
-        found = pool.map(first_alarm, _runs(service, days, f"none {shape}", runs), chunksize=1)
+        found = pool.map(first_alarm, _runs(service, days, f"none {shape}", numbers), chunksize=1)
         print(f"| {shape} | {' | '.join(false_alarm_cells(found, days))} |", flush=True)
 
 
