@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import overload
 
 from harness.core.errors import SpecError
+from harness.core.user_files import MIB, read_text
 from harness.core.vocabulary import Instance, digest, framed, storable
 
 HERE = Path(__file__).parent
+INSTANCES_BYTES_MAX = 64 * MIB  # the largest instance file of clembench v1.6 has half a MiB
 
 
 class WordList(Sequence[str]):
@@ -114,9 +116,9 @@ def json_object(path: Path) -> Mapping[str, object]:
 
     raises   SpecError that names the file"""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SpecError(f"{path}: cannot be read: {error.strerror}.") from error
+        content = json.loads(
+            read_text(path, bytes_max=INSTANCES_BYTES_MAX, remedy="name another clembench checkout")
+        )
     except (ValueError, RecursionError) as error:
         raise SpecError(f"{path}: is not JSON: {error}.") from error
     if not isinstance(content, dict):

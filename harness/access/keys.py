@@ -5,6 +5,7 @@ Keeps: the values go to backends and nowhere else; no message shows one."""
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from dotenv import dotenv_values
 
 from harness.config.problems import Key, method_place, spec_error
 from harness.config.sweep import SweepSpec
-from harness.core.errors import SpecError
+from harness.core.user_files import MIB, read_text
 
 # A header's value of the first form is a variable's name; one of the second form is, if the variable is set.
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9]*_[A-Z0-9_]*")
@@ -39,14 +40,10 @@ class Variables:
 
     @cached_property
     def _of_file(self) -> Mapping[str, str | None]:
-        try:
-            return dotenv_values(self._file, interpolate=False)
-        except UnicodeDecodeError as error:
-            raise SpecError(
-                f"{self._file}: is not UTF-8 text (byte {error.start}); save it as UTF-8"
-            ) from error
-        except OSError as error:
-            raise SpecError(f"{self._file}: cannot be read ({error.strerror})") from error
+        if not (self._file.is_file() or self._file.is_fifo()):  # a folder .env is an environment of Python
+            return {}
+        text = read_text(self._file, bytes_max=MIB, remedy="put another file in its place")
+        return dotenv_values(stream=io.StringIO(text), interpolate=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,7 @@ from harness.config.problems import Key, Problem, method_place, spec_error, sugg
 from harness.config.sweep import MethodPart, SweepSpec
 from harness.config.template import NewMethod
 from harness.core.errors import SpecError
+from harness.core.user_files import MIB, read_bytes
 from harness.core.vocabulary import (
     AccessMethod,
     ChatTemplate,
@@ -32,6 +33,7 @@ from harness.core.vocabulary import (
 if TYPE_CHECKING:
     from backends.local.local_server import LocalServer
 
+TEMPLATE_BYTES_MAX = 64 * MIB  # a tokenizer_config.json with a large vocabulary has some MiB
 WITH_LOGPROBS = ("openai_chat", "completions")  # dialects
 
 
@@ -245,13 +247,20 @@ def read_template(name: str, part: MethodPart, server: LocalServer | None, sourc
             config, text = place, ""
         else:
             jinja = jinja if place.is_dir() else place
-            text = jinja.read_text("utf-8") if jinja.exists() or not place.is_dir() else ""
-        known = orjson.loads(config.read_bytes()) if config.exists() else {}
-        return chat_template(text, known if isinstance(known, dict) else {})
-    except (OSError, RuntimeError, UnicodeDecodeError, orjson.JSONDecodeError) as error:
+            text = _template_file(jinja).decode() if jinja.exists() or not place.is_dir() else ""
+        known = orjson.loads(_template_file(config)) if config.exists() else {}
+    except (RuntimeError, UnicodeDecodeError, orjson.JSONDecodeError) as error:
         raise spec_error(source, [(key, f"cannot be read: {error}")]) from error
     except SpecError as error:
+        raise spec_error(source, [(key, str(error))]) from error
+    try:
+        return chat_template(text, known if isinstance(known, dict) else {})
+    except SpecError as error:
         raise spec_error(source, [(key, f"{place} {error}")]) from error
+
+
+def _template_file(path: Path) -> bytes:
+    return read_bytes(path, bytes_max=TEMPLATE_BYTES_MAX, remedy="name a model folder or a template")
 
 
 def method_facts(method: AccessMethod, part: MethodPart, server: LocalServer | None) -> dict[str, Any]:

@@ -16,9 +16,11 @@ from harness.audit.characteristics import GameAverages, ModelFacts, ScoreRow
 from harness.audit.scores.clemscore import MethodFigures
 from harness.config.problems import suggest
 from harness.core.errors import SpecError
+from harness.core.user_files import MIB, read_text
 
 METHOD_COLUMNS = ("method", "backend")
 QUANTISATION, BITS = "quantisation", "bits"
+TABLE_BYTES_MAX = 64 * MIB  # a table has a line for each method or model
 SIZE, TOKENS = "parameters_billions", "training_tokens_trillions"
 # The makers of commercial models do not state their sizes, so such a size is a guess.
 GUESSED_COLUMNS = ("parameters_guessed", "commercial")
@@ -225,16 +227,7 @@ def model_facts(source: Path) -> tuple[ModelFacts, ...]:
 
 
 def _read(path: Path) -> _Table:
-    try:
-        text = path.read_text("utf-8-sig")
-    except OSError as error:
-        raise SpecError(
-            f"{path}: cannot be read ({error.strerror}); name a CSV file, or a store (.duckdb)"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise SpecError(
-            f"{path}: is not UTF-8 text (byte {error.start}); a table is a CSV file, a store ends in .duckdb"
-        ) from error
+    text = read_text(path, bytes_max=TABLE_BYTES_MAX, remedy="name a CSV file, or a store (.duckdb)")
     reader = csv.reader(text.splitlines(), strict=True)
     lines: list[tuple[int, list[str]]] = []
     try:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from itertools import count
 from pathlib import Path
 
+from harness.config.problems import sweep_text
 from harness.core.errors import EngineError
 
 _SWEEP = """\
@@ -137,7 +138,7 @@ def write_sweep(folder: Path, choose: Callable[[], str]) -> tuple[Path, bool]:
     choose  returns the engine that plays, a name in SWEEPS"""
     folder.mkdir(parents=True, exist_ok=True)
     sweep = folder / "demo.toml"
-    held = sweep.read_text("utf-8") if sweep.exists() else None
+    held = sweep_text(sweep) if sweep.exists() else None
     is_former = held is not None and hashlib.sha256(held.encode()).hexdigest() in FORMER
     if held is None or is_former or held in SWEEPS.values():
         sweep.write_text(SWEEPS[choose()], "utf-8")

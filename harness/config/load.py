@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from harness.config.contradictions import contradictions, emulation_contradictions, unusable_names
-from harness.config.problems import Key, Problem, problem_lines, suggest
+from harness.config.problems import Key, Problem, problem_lines, suggest, sweep_text
 from harness.config.sweep import (
     UNSET,
     AuditPart,
@@ -62,13 +62,7 @@ def load_sweep(path: Path, *, known_games: Collection[str], check: Check = no_mo
     known_games   the names that [games.NAME] may use
     check         finds further problems of a sweep, which are reported with the others
     raises        SpecError"""
-    try:
-        text = path.read_text("utf-8-sig")
-    except OSError as error:
-        raise SpecError(f"{path}: cannot be read ({error.strerror}); name a sweep file") from error
-    except UnicodeDecodeError as error:
-        raise SpecError(f"{path}: is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
-    return parse_sweep(text, source=str(path), known_games=known_games, check=check)
+    return parse_sweep(sweep_text(path), source=str(path), known_games=known_games, check=check)
 
 
 def parse_sweep(text: str, *, source: str, known_games: Collection[str], check: Check = no_more) -> SweepSpec:

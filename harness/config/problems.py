@@ -11,10 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.core.errors import SpecError
+from harness.core.user_files import MIB, read_text
 from harness.core.vocabulary import split_method_key
 
 Key = tuple[str | int, ...]
 Problem = tuple[Key, str]
+SWEEP_BYTES_MAX = 8 * MIB  # 20,000 access methods of 400 bytes each
 _PART = r"""(?:"(?:[^"\\]|\\.)*"|'[^']*'|[\w-]+)"""
 _DOTTED = rf"{_PART}(?:\s*\.\s*{_PART})*"
 _TABLE = re.compile(rf"\s*(\[{{1,2}})\s*({_DOTTED})\s*\]")
@@ -27,14 +29,16 @@ def method_place(method: str, *key: str | int) -> Key:
     return ("models", model, "methods", name, *key)
 
 
+def sweep_text(path: Path) -> str:
+    """Returns the text of a sweep file; raises SpecError if it cannot be read."""
+    return read_text(path, bytes_max=SWEEP_BYTES_MAX, remedy="name a sweep file")
+
+
 def spec_error(source: Path, problems: Sequence[Problem]) -> SpecError:
     """Returns an error that lists these problems of a sweep file, each with its line and key."""
     try:
-        text = source.read_text("utf-8-sig")
-    except (
-        OSError,
-        UnicodeDecodeError,
-    ):  # the file changed since it was read: the keys have to do without lines
+        text = sweep_text(source)
+    except SpecError:  # the file changed since it was read: the keys have to do without lines
         text = ""
     return SpecError(problem_lines(str(source), text, problems))
 

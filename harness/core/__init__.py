@@ -9,6 +9,7 @@ plain_data.py     dataclasses as plain data, for JSON
 finish_reasons.py the table of finish reasons: good, filtered, failed
 durations.py      reads the durations in which servers say how long to wait
 errors.py         the tree of errors; the class says who must act
+user_files.py     reads whole files that a user names, each up to a limit of its size
 emulation.py      the settings of the emulated provider
 history.py        hashes of the messages that a seat saw
 addresses.py      loopback addresses, and causes of failed connections

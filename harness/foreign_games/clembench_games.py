@@ -13,12 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from harness.core.errors import SpecError
+from harness.core.user_files import MIB, read_bytes, read_text
 from harness.core.vocabulary import Instance, digest
 from harness.foreign_games.catalog import ForeignGame, ListedGame, any_reply
 from harness.foreign_games.libraries import CLEM, release
 
 TOKENS_MAX = 300  # clemcore's own default
 TURNS_TYPICAL = 6
+GAME_FILE_BYTES_MAX = 64 * MIB  # the largest instance file of clembench has 1 MiB
+_REMEDY = "name another clembench checkout"
 SPEC_FILE = "clemgame.json"
 
 # Games that clemcore 3.7.2 cannot play, each with its reason.
@@ -138,7 +141,7 @@ def _code_hash(folder: Path) -> str:
     kept = (".py", ".template", ".txt")
     files = [path for path in sorted(folder.rglob("*")) if path.suffix in kept and path.is_file()]
     return digest(
-        *(f"{path.relative_to(folder)} {digest(path.read_bytes().hex())}" for path in files),
+        *(f"{path.relative_to(folder)} {digest(_content(path).hex())}" for path in files),
         bytes_of_digest=4,
     )
 
@@ -175,10 +178,12 @@ def _canonical(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
+def _content(path: Path) -> bytes:
+    return read_bytes(path, bytes_max=GAME_FILE_BYTES_MAX, remedy=_REMEDY)
+
+
 def _json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SpecError(f"{path}: cannot be read: {error.strerror}") from error
+        return json.loads(read_text(path, bytes_max=GAME_FILE_BYTES_MAX, remedy=_REMEDY))
     except ValueError as error:
         raise SpecError(f"{path}: is not JSON: {error}") from error

@@ -16,9 +16,11 @@ import orjson
 
 from harness.core.errors import SpecError
 from harness.core.seeds import stream
+from harness.core.user_files import MIB, read_text
 from harness.core.vocabulary import Message, Prompt, ReplyFormat, Role
 from harness.loadtest.lengths import LengthDistribution
 
+TRAFFIC_BYTES_MAX = 512 * MIB  # of recorded traffic, which is held in memory
 # Common words of one token each in the vocabularies of most models.
 _WORDS = (
     *("time", "year", "people", "way", "day", "man", "thing", "woman", "life", "child", "world", "school"),
@@ -56,10 +58,8 @@ def read_lines(path: Path, wanted: str) -> list[str]:
 
     wanted  its content in words
     raises  SpecError if it cannot be read"""
-    try:
-        return path.read_text("utf-8-sig").split("\n")  # splitlines would cut texts, at U+2028 for example
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(f"{path}: cannot be read ({error}); name a file with {wanted}") from error
+    text = read_text(path, bytes_max=TRAFFIC_BYTES_MAX, remedy=f"name a file with {wanted}")
+    return text.split("\n")  # splitlines would cut texts, at U+2028 for example
 
 
 def _messages(line: str, where: str) -> tuple[Message, ...]:

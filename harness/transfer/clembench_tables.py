@@ -12,7 +12,8 @@ from math import isnan
 from pathlib import Path
 
 from harness.core.errors import SpecError
-from harness.transfer.files import read_text
+from harness.core.user_files import MIB, read_text
+from harness.transfer.files import REMEDY
 from harness.transfer.published import (
     Pair,
     PublishedEpisode,
@@ -27,6 +28,7 @@ from harness.transfer.published import (
 )
 
 PLAYED = ", % Played"
+TABLE_BYTES_MAX = 512 * MIB  # a raw.csv with five million rows
 RAW_COLUMNS = ("game", "model", "experiment", "episode", "metric", "value")
 DERIVED_METRIC = "Played"  # clembench appends it to raw.csv
 
@@ -51,7 +53,8 @@ def open_table(path: Path) -> Results:
 
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Yields each row that is not blank, with the number of its line."""
-    reader = csv.reader(io.StringIO(read_text(path), newline=""))
+    text = read_text(path, bytes_max=TABLE_BYTES_MAX, remedy=REMEDY)
+    reader = csv.reader(io.StringIO(text, newline=""))
     try:
         yield from ((reader.line_num, row) for row in reader if row)
     except csv.Error as error:

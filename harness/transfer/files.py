@@ -7,6 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from harness.core.errors import SpecError
+from harness.core.user_files import MIB, read_text
+
+JSON_BYTES_MAX = 256 * MIB  # a transcript has less than 1 MiB; parsed, a file takes ten times its size
+REMEDY = "name another file"
 
 
 def json_value(path: Path) -> object:
@@ -14,25 +18,13 @@ def json_value(path: Path) -> object:
 
     raises  SpecError if it is not UTF-8, not JSON, or cannot be read"""
     try:
-        return json.loads(read_text(path))
+        return json.loads(read_text(path, bytes_max=JSON_BYTES_MAX, remedy=REMEDY))
     except json.JSONDecodeError as error:
         raise SpecError(
             f"{path}: line {error.lineno}, column {error.colno}: not JSON: {error.msg}"
         ) from error
     except RecursionError as error:
         raise SpecError(f"{path}: not usable: it is nested too deeply") from error
-
-
-def read_text(path: Path) -> str:
-    """Returns the whole text.
-
-    raises  SpecError if it is not UTF-8 or cannot be read"""
-    try:
-        return path.read_text("utf-8-sig")
-    except OSError as error:
-        raise SpecError(f"{path}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise SpecError(f"{path}: byte {error.start}: not UTF-8 text") from error
 
 
 def json_object(path: Path) -> Mapping[str, object]:

@@ -18,9 +18,11 @@ from annotated_types import Ge, Le, MaxLen, MinLen
 from pydantic import TypeAdapter, ValidationError
 
 from harness.core.errors import SpecError
+from harness.core.user_files import MIB, read_bytes
 
 CALLS_A_DAY = 200
 PROMPTS_MAX = 40
+PANEL_BYTES_MAX = 64 * MIB  # a method has at most 40 short prompts
 REPEATS_MAX = 10
 BORDER_MIN = 5  # prompts that flip, below which a mean over them is that of a few accidents
 Kind = Literal["border", "margin", "random"]
@@ -123,10 +125,10 @@ def read_panels(path: Path) -> tuple[MethodPanel, ...]:
     """Returns the panels in this file.
 
     raises  SpecError if there is no such file, or it does not contain panels that can be played"""
+    if not path.exists():
+        raise SpecError(f"{path}: there is no such file; lightbulb watch init SWEEP.toml makes it")
     try:
-        panels = _PANELS.validate_json(path.read_bytes())
-    except FileNotFoundError as error:
-        raise SpecError(f"{path}: there is no such file; lightbulb watch init SWEEP.toml makes it") from error
+        panels = _PANELS.validate_json(read_bytes(path, bytes_max=PANEL_BYTES_MAX, remedy=_ANEW))
     except ValidationError as error:
         first = error.errors()[0]
         place = "".join(f"{key}: " for key in (".".join(map(str, first["loc"])),) if key)

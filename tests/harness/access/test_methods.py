@@ -227,7 +227,7 @@ def test_a_template_is_found_where_the_sweep_says(tmp_path: Path, given: str) ->
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (None, "chat_template: cannot be read"),
+        (None, "t.jinja: cannot be read (No such file or directory); name a model folder or a template"),
         ("{% for %}", "t.jinja is not a valid chat template"),
         ("", "has no chat template"),
     ],

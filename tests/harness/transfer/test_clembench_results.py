@@ -208,7 +208,7 @@ def test_a_file_that_is_not_text(tmp_path: Path) -> None:
     """A file in another encoding is named with the first wrong byte; a byte order mark is accepted."""
     folder = write_episode(tmp_path, f"{PAIR}/taboo/0_x/episode_0", None)
     (folder / "scores.json").write_bytes(b'{"episode scores": "\xff"}')
-    assert "byte 20: not UTF-8" in broken(tmp_path)[0]
+    assert "is not UTF-8 text (byte 20)" in broken(tmp_path)[0]
     (folder / "scores.json").write_bytes(
         b"\xef\xbb\xbf" + json.dumps({"episode scores": metrics(1.0)}).encode()
     )
