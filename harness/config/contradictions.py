@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import partial
 from urllib.parse import parse_qsl, urlsplit
 
 from harness.config.library_games import library_contradictions
@@ -31,8 +32,12 @@ def _unknown_games(games: Iterable[str], known_games: Collection[str]) -> Iterat
         if game not in known_games and game_library(game) is None:
             yield (
                 ("games", game),
-                f"no such game{suggest(game, list(known_games))}; `lightbulb games` lists them",
+                partial(_no_such_game, game, list(known_games)),
             )
+
+
+def _no_such_game(game: str, known_games: Sequence[str]) -> str:
+    return f"no such game{suggest(game, known_games)}; `lightbulb games` lists them"
 
 
 def unusable_names(spec: SweepSpec) -> Iterator[Problem]:
@@ -111,27 +116,33 @@ def _bad_sessions(spec: SweepSpec) -> Iterator[Problem]:
 
 
 def _bad_pairs(spec: SweepSpec) -> Iterator[Problem]:
-    known = list(spec.methods())
+    known = spec.methods()
+    pairs: set[tuple[str, ...]] = set()
     for number, pair in enumerate(spec.pairs):
         for name in pair.seats:
             if name not in known:
                 yield (
                     ("pairs", number, "seats"),
-                    f"{name!r} is not an access method{suggest(name, known)}; write model/method",
+                    partial(_no_such_method, name, list(known)),
                 )
         if pair.seats[0] == pair.seats[1]:
             yield (
                 ("pairs", number, "seats"),
                 "names one method twice; remove this pair: without it every method already plays with itself",
             )
-        if pair.seats in [other.seats for other in spec.pairs[:number]]:
+        if pair.seats in pairs:
             yield ("pairs", number, "seats"), "this pair is already in the file; keep one of them"
+        pairs.add(pair.seats)
         for game in pair.games:
             if game not in spec.games:
                 yield (
                     ("pairs", number, "games"),
                     f"the sweep does not play {game!r}{suggest(game, list(spec.games))}",
                 )
+
+
+def _no_such_method(name: str, known: Sequence[str]) -> str:
+    return f"{name!r} is not an access method{suggest(name, known)}; write model/method"
 
 
 def _method_contradictions(method: MethodPart, engines: Sequence[str]) -> Iterator[Problem]:

@@ -10,14 +10,14 @@ import dataclasses
 import json
 import tomllib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from harness.config.contradictions import contradictions, emulation_contradictions, unusable_names
-from harness.config.problems import Key, Problem, problem_lines, suggest, sweep_text
+from harness.config.problems import Key, Problem, problem_lines, problem_text, suggest, sweep_text
 from harness.config.sweep import (
     UNSET,
     AuditPart,
@@ -119,7 +119,7 @@ def _valid_part(raw: Mapping[str, object]) -> tuple[SweepSpec, list[Problem], di
             for one in error.errors():
                 key = _own_key(one["loc"])
                 if not any(known[: len(key)] == key for known in removed):  # else it lacks what was removed
-                    problems.append((key, _plain(one)))
+                    problems.append((key, partial(_plain, one)))
                 gone[key[:-1] if one["type"] in _MISSING and len(key) > 1 else key] = one["type"] in _UNKNOWN
             for key in sorted(gone, key=len, reverse=True):  # what is inside a part before the part
                 _remove(valid, key)
@@ -152,8 +152,8 @@ def _remove(tables: dict[str, Any], key: Key) -> None:
         inner.pop(key[-1], None)
 
 
-def _is_within(key: Key, removed: Iterable[Key]) -> bool:
-    return any(key[: len(one)] == one for one in removed)
+def _is_within(key: Key, removed: Collection[Key]) -> bool:
+    return any(key[:length] in removed for length in range(len(key) + 1))
 
 
 def _follows(key: Key, removed: Mapping[Key, bool]) -> bool:
@@ -218,7 +218,8 @@ def _emulation(settings: Sequence[str]) -> Emulation:
             "\n".join(f"{'.'.join(map(str, key))}: {problem}" for key, problem in problems)
         ) from error
     found = [
-        f"{'.'.join(map(str, key))}: {problem}" for key, problem in emulation_contradictions(emulation, False)
+        f"{'.'.join(map(str, key))}: {problem_text(problem)}"
+        for key, problem in emulation_contradictions(emulation, False)
     ]
     if found:
         raise SpecError("\n".join(found))

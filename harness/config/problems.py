@@ -7,7 +7,7 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from harness.core.errors import SpecError
@@ -15,7 +15,11 @@ from harness.core.user_files import MIB, read_text
 from harness.core.vocabulary import split_method_key
 
 Key = tuple[str | int, ...]
-Problem = tuple[Key, str]
+# The text says what is wrong, and the remedy. Where it takes time to find a remedy, the text is a function:
+# of very many problems only the first are written.
+Problem = tuple[Key, str | Callable[[], str]]
+LINES_MAX = 50  # of one error: two screens
+WORDS_MAX = 60  # an emulator and a method have fewer keys
 SWEEP_BYTES_MAX = 8 * MIB  # 20,000 access methods of 400 bytes each
 _PART = r"""(?:"(?:[^"\\]|\\.)*"|'[^']*'|[\w-]+)"""
 _DOTTED = rf"{_PART}(?:\s*\.\s*{_PART})*"
@@ -44,32 +48,49 @@ def spec_error(source: Path, problems: Sequence[Problem]) -> SpecError:
 
 
 def problem_lines(source: str, text: str, problems: Sequence[Problem]) -> str:
-    """Returns a line for each problem, in the order of the file; those of the file as a whole come first.
+    """Returns a line for each problem, in the order of the file; those of the file as a whole come first. Of
+    more than LINES_MAX, the last line says how many are left out.
 
     source, text   name and text of the file; text is empty if there is none"""
-    placed = [(_line_of(text, key), key, problem) for key, problem in problems]
+    lines = _lines_of_keys(text)
+    placed = [(_line_of(lines, key), key, problem) for key, problem in problems]
     placed.sort(key=lambda one: one[0] or 0)
-    return "\n".join(
-        f"{source}{f':{line}' if line else ''}: {'.'.join(map(str, key)) or 'the file'}: {problem}"
-        for line, key, problem in placed
-    )
+    written = [
+        f"{source}{f':{line}' if line else ''}: {'.'.join(map(str, key)) or 'the file'}: {problem_text(problem)}"
+        for line, key, problem in placed[:LINES_MAX]
+    ]
+    if len(placed) > LINES_MAX:
+        written.append(f"{source}: and {len(placed) - LINES_MAX:,} more problems; mend these first")
+    return "\n".join(written)
+
+
+def problem_text(problem: str | Callable[[], str]) -> str:
+    return problem if isinstance(problem, str) else problem()
 
 
 def suggest(word: str, known: Sequence[str]) -> str:
-    """Returns the end of an error about an unknown word: the most similar known word, or all of them."""
+    """Returns the end of an error about an unknown word: the most similar known word, or the first of
+    them."""
     near = difflib.get_close_matches(word, known, n=1)
     if near:
         return f'; did you mean "{near[0]}"?'
-    return f"; known: {', '.join(known) or 'none'}"
+    more = f" and {len(known) - WORDS_MAX:,} more" if len(known) > WORDS_MAX else ""
+    return f"; known: {', '.join(known[:WORDS_MAX]) or 'none'}{more}"
 
 
-def _line_of(text: str, key: Key) -> int | None:
+def _line_of(lines: Mapping[tuple[str, ...], int], key: Key) -> int | None:
     """Returns the line of this key, or of the innermost table around it; None if the file as a whole is
     meant."""
-    best: tuple[int, int] | None = None
+    wanted = tuple(map(str, key))
+    around = (wanted[:length] for length in range(len(wanted), 0, -1))
+    return next((lines[part] for part in around if part in lines), None)
+
+
+def _lines_of_keys(text: str) -> dict[tuple[str, ...], int]:
+    """Returns for each key and each table of a sweep file the first line that has it."""
+    lines: dict[tuple[str, ...], int] = {}
     table: tuple[str, ...] = ()
     in_arrays: dict[tuple[str, ...], int] = {}
-    wanted = tuple(map(str, key))
     for number, line in enumerate(text.splitlines(), 1):
         if header := _TABLE.match(line):
             here = table = _parts(header[2])
@@ -80,9 +101,8 @@ def _line_of(text: str, key: Key) -> int | None:
             here = table + _parts(assignment[1])
         else:
             continue
-        if here == wanted[: len(here)] and (best is None or len(here) > best[0]):
-            best = (len(here), number)
-    return best[1] if best else None
+        lines.setdefault(here, number)
+    return lines
 
 
 def _parts(dotted: str) -> tuple[str, ...]:

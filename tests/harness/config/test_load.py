@@ -57,6 +57,22 @@ def test_all_problems_are_reported_at_once() -> None:
     assert told[-1].startswith("s.toml:10: audit.margin: input should be a valid number")
 
 
+def test_very_many_problems() -> None:
+    """The first 50 in the order of the file are written, with their lines and remedies, and the others are
+    counted; of very many words that are known, the first 60 are named."""
+    methods = "".join(
+        f"[models.m.methods.w{k}]\nbots = {{}}\nkonc{k} = 1\ntemperatur = 0\n" for k in range(300)
+    )
+    told = problems(GOOD + methods).splitlines()
+    assert len(told) == 51
+    assert told[0].startswith("s.toml:9: models.m.methods.w0.konc0: unknown key; ")
+    assert told[49] == 's.toml:106: models.m.methods.w24.temperatur: unknown key; did you mean "temperature"?'
+    assert told[50] == "s.toml: and 550 more problems; mend these first"
+    correct = methods.replace("temperatur = 0\n", "").replace("konc", "#")
+    (one,) = problems(GOOD + correct + "[audit]\nreference = 'zzz'\n").splitlines()
+    assert one.endswith("m/w58 and 241 more; write model/method")
+
+
 def test_mistakes_of_every_kind_stand_in_the_order_of_the_file() -> None:
     """A wrong key, a wrong value, a contradiction, a name that is not known: each has its line; what only
     follows from another mistake is not reported."""
