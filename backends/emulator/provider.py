@@ -278,12 +278,12 @@ class EmulatedProvider:
 
     def _reply(self, call: _ChatCall) -> ChatReply:
         emulation, defects = self.emulation, self.emulation.defects
-        chat, thoughts = call.chat, self._thoughts(call)
-        tokens_max = self._tokens_max(chat) - tokens_in(thoughts)
-        skill, weights = emulation.skill, emulation.weights
+        chat, skill, weights = call.chat, emulation.skill, emulation.weights
         if self._routed(call.draw_key):
             skill, weights = defects.routed_skill, f"{emulation.weights} routed"
         sampler = self._sampler(call, weights)
+        thoughts = self._thoughts(call, sampler)
+        tokens_max = self._tokens_max(chat) - tokens_in(thoughts)
         tokens: tuple[Token, ...] = ()
         ended: Stop = "ended"
         if call.turn is None or call.instance is None:
@@ -319,12 +319,12 @@ class EmulatedProvider:
         leaks = self._happens(defects.thoughts_leaked, b"leaked", call.draw_key)
         return with_thoughts_in_text(reply) if leaks and thoughts else reply
 
-    def _thoughts(self, call: _ChatCall) -> str:
+    def _thoughts(self, call: _ChatCall, sampler: Sampler) -> str:
         """Returns what the model thinks before this reply, as far as the request's maximum allows."""
         if not self.emulation.thoughts or call.wire is not _OPENAI:
             return ""
         effort = None if self.emulation.defects.effort_ignored else call.chat.effort
-        tokens = thought_length(self.emulation.thoughts, effort, self._root, call.draw_key)
+        tokens = thought_length(self.emulation.thoughts, effort, sampler, call.read.state)
         return thought_text(min(tokens, self._tokens_max(call.chat)), call.read.state)
 
     def _upstream(self, call: _ChatCall) -> str | None:

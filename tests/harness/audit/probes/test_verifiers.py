@@ -81,6 +81,23 @@ def test_thoughts_that_reach_the_maximum_are_unclear() -> None:
     assert findings(rows)["effort"].answer == "unclear"
 
 
+def test_thoughts_repeat_as_replies_do() -> None:
+    """One seed gives one length of thoughts, and so does temperature 0; other seeds give others."""
+
+    def lengths(kind: str, seeds: int) -> dict[tuple[str, int | None], set[int | None]]:
+        found: dict[tuple[str, int | None], set[int | None]] = {}
+        for row in probed(Emulation(thoughts=10), effort="low"):
+            if row.kind == kind:
+                found.setdefault((row.name, row.seed), set()).add(row.reasoning_tokens)
+        assert len(found) >= seeds
+        return found
+
+    assert all(len(one) == 1 for one in lengths("greedy", 1).values())
+    seeds = lengths("seed", 5)
+    assert all(len(one) == 1 for one in seeds.values())
+    assert len(set().union(*seeds.values())) > 2
+
+
 def test_thoughts_of_a_reply_are_counted_within_the_maximum() -> None:
     """The emulator thinks .4 times as long at low effort and 2.5 times as long at high, on average."""
     rows = [row for row in probed(THINKING, effort="low") if row.kind == "effort"]
