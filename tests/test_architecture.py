@@ -86,6 +86,10 @@ FILES: dict[str, tuple[tuple[str, ...], str]] = {
         ),
         "computes the power of a sweep from a pilot in a store",
     ),
+    "harness.planning.history": (
+        ("harness.core", "harness.audit", "harness.store"),
+        "reads what stores and trials measured",
+    ),
     "harness.planning.library_notes": (
         ("harness.core", "harness.foreign_games"),
         "tells what a plan cannot know of games of other libraries",

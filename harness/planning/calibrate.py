@@ -8,10 +8,12 @@ fast during the sweep."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import inf
 from pathlib import Path
 from random import Random
+from statistics import variance
 
 from harness.access.context import RunContext
 from harness.config.sweep import BudgetPart, SweepSpec
@@ -62,15 +64,56 @@ def of_whole_games(plays: Sequence[StoredPlay]) -> tuple[StoredPlay, ...]:
 
 
 def resampled(plays: Sequence[StoredPlay], chance: Random) -> list[StoredPlay]:
-    """Returns as many plays of each method and game, drawn again with replacement: the plays of a trial are
-    few, and a plan must show what else they could have been."""
-    found: dict[tuple[str, str], list[StoredPlay]] = {}
-    of_model: dict[tuple[str, str], list[StoredPlay]] = {}
-    for play in plays:
-        found.setdefault((play.method, play.game), []).append(play)
-        of_model.setdefault((play.model, play.game), []).append(play)
+    """Returns plays of each method and game, drawn again with replacement: the plays of a trial are few, and
+    a plan must show what else they could have been.
+
+    One less is drawn than there are, so that the mean of a drawn game varies as much as that of another trial
+    (Rao & Wu 1988, JASA 83:231); with two plays it would vary half as much otherwise."""
     drawn = []
-    for (method, game), own in found.items():
-        pool = own if len(own) >= PLAYS_MIN else of_model[own[0].model, game]
-        drawn += [replace(play, method=method) for play in chance.choices(pool, k=len(pool))]
+    for pool in _pools(plays):
+        chosen = chance.choices(pool.plays, k=max(1, len(pool.plays) - 1))
+        drawn += [replace(play, method=method) for method in pool.methods for play in chosen]
     return drawn
+
+
+def degrees_of_turns(plays: Sequence[StoredPlay], episodes: Mapping[tuple[str, str], int]) -> float:
+    """Returns the degrees of freedom with which plays show the turns of a sweep (Satterthwaite 1946,
+    Biometrics Bulletin 2:110): few where a game with few plays, of different lengths, makes most of its
+    uncertainty.
+
+    episodes   (method, game) -> its episodes in the sweep"""
+    errors = [
+        (
+            sum(episodes.get((method, pool.game), 0) for method in pool.methods) ** 2
+            * variance([len(play.turns) for play in pool.plays])
+            / len(pool.plays),
+            len(pool.plays) - 1,
+        )
+        for pool in _pools(plays)
+        if len(pool.plays) > 1
+    ]
+    whole = sum(error for error, _ in errors)
+    return whole**2 / sum(error**2 / degrees for error, degrees in errors) if whole else inf
+
+
+@dataclass(frozen=True, slots=True)
+class _Pool:
+    """The plays of a game from which the episodes of these methods take their lengths."""
+
+    methods: tuple[str, ...]
+    game: str
+    plays: Sequence[StoredPlay]
+
+
+def _pools(plays: Sequence[StoredPlay]) -> list[_Pool]:
+    """Returns the pools of each game: one for a method with enough plays, one for all other methods of its
+    model, of the plays of all its methods."""
+    found: dict[tuple[str, str], dict[str, list[StoredPlay]]] = {}
+    for play in plays:
+        found.setdefault((play.model, play.game), {}).setdefault(play.method, []).append(play)
+    pools = []
+    for (_, game), by_method in found.items():
+        pools += [_Pool((method,), game, own) for method, own in by_method.items() if len(own) >= PLAYS_MIN]
+        if few := tuple(method for method, own in by_method.items() if len(own) < PLAYS_MIN):
+            pools.append(_Pool(few, game, [play for own in by_method.values() for play in own]))
+    return pools

@@ -6,24 +6,28 @@ time in our own queues is not in it, since the store records it apart. Coefficie
 call's own token costs no less than a token of another call: otherwise a call that was never seen alone would
 be predicted to take no time alone. The residuals become factors, which the simulation draws. Calls that
 arrived before the server had answered any are fitted apart where they took far longer, since caches were
-empty. Does not promise: anything about loads that the store does not contain."""
+empty. Fits of samples show how uncertain a fit is. Does not promise: anything about loads that the store does
+not contain."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from random import Random
 from typing import Any
 
 import numpy as np
 from scipy.optimize import nnls
 
 Floats = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+Places = np.ndarray[tuple[int, ...], np.dtype[np.intp]]
 
 CALLS_MIN = 20  # with fewer, the provider's kind is the better guess
 CALLS_MIN_TRIAL = 8  # of a trial of the sweep's own methods: still a better guess than their kind
 FACTORS_MAX = 400  # quantiles kept of the residuals
 COLD_MIN = 1.5  # first calls that took less than so many times the expected time count as warm
 LOAD_GAIN = 0.9  # the load is kept if it explains at least a tenth of the residual sum of squares
+STRETCHES = 10  # of a sample: long enough to hold calls of one moment together, many enough to differ
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,8 +60,15 @@ class LatencyFit:
     calls: int
 
 
-def fit_latency(calls: TimedCalls, *, calls_min: int = CALLS_MIN) -> LatencyFit | None:
-    """Fits these calls; None if they are fewer than calls_min."""
+def fit_latency(
+    calls: TimedCalls, *, calls_min: int = CALLS_MIN, chance: Random | None = None
+) -> LatencyFit | None:
+    """Fits these calls; None if they are fewer than calls_min.
+
+    chance   fits a random sample of the calls: of STRETCHES stretches of consecutive calls one less, with
+             replacement. So fits of samples have the variance of a fit (block bootstrap: Kuensch 1989, Ann.
+             Statist. 17:1217; one less: Rao & Wu 1988, JASA 83:231), also where a server's speed changes
+             slowly"""
     latency = np.asarray(calls.latency_s, dtype=np.float64)
     if len(latency) < calls_min or float(latency.sum()) <= 0.0:
         return None
@@ -65,17 +76,25 @@ def fit_latency(calls: TimedCalls, *, calls_min: int = CALLS_MIN) -> LatencyFit 
         np.asarray(column, dtype=np.float64)
         for column in (calls.sent_at, calls.prompt_tokens, calls.reply_tokens)
     )
-    others = _others(sent, latency)
+    columns = (latency, prompt, reply, _others(sent, latency))
+    every = _sample(np.argsort(sent, kind="stable"), chance)
     first = sent < (sent + latency).min()
-    if (~first).sum() >= CALLS_MIN:
-        warm = _fit(*(column[~first] for column in (latency, prompt, reply, others)))
-        cold = float(
-            latency[first].sum()
-            / max(_expected(warm, prompt[first], reply[first], others[first]).sum(), 1e-9)
-        )
+    if len(warm_places := every[~first[every]]) >= CALLS_MIN:
+        warm = _fit(*(column[warm_places] for column in columns))
+        expected = _expected(warm, *(column[first] for column in columns[1:]))
+        cold = float(latency[first].sum() / max(expected.sum(), 1e-9))
         if cold >= COLD_MIN:
             return replace(warm, cold=cold)
-    return _fit(latency, prompt, reply, others)
+    return _fit(*(column[every] for column in columns))
+
+
+def _sample(places: Places, chance: Random | None) -> Places:
+    """Returns the places of the calls in a sample; without chance, all of them. places: in the order sent."""
+    if chance is None:
+        return places
+    stretches = np.array_split(places, min(STRETCHES, len(places)))
+    drawn = chance.choices(range(len(stretches)), k=max(1, len(stretches) - 1))
+    return np.concatenate([stretches[place] for place in drawn])
 
 
 def _fit(latency: Floats, prompt: Floats, reply: Floats, others: Floats) -> LatencyFit:

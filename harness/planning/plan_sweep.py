@@ -4,7 +4,7 @@ sends nothing; calibrate.py plays the trial that a plan may rest on."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,12 +16,12 @@ from harness.access.connect import retry_policy
 from harness.access.engine_turns import engine_turns
 from harness.access.game_sets import game_sets, games_of
 from harness.access.gates import GateSpec, group_by_quota
-from harness.audit.scores.power import Spread, measured
+from harness.audit.scores.power import Spread
 from harness.config.episode_plans import GameSet, planned, turn_limits
 from harness.config.sweep import BudgetPart, Seating, SweepSpec
 from harness.core.seeds import stream
-from harness.planning.calibrate import Trial, of_whole_games, resampled
-from harness.planning.episode_lengths import EpisodeLengths, StoredPlay
+from harness.planning.calibrate import Trial
+from harness.planning.episode_lengths import EpisodeLengths, Seated, StoredPlay
 from harness.planning.extrapolate import (
     BINDING,
     CALLS_MAX,
@@ -32,29 +32,16 @@ from harness.planning.extrapolate import (
     GateWorkload,
     amount,
 )
-from harness.planning.latency_fit import CALLS_MIN, CALLS_MIN_TRIAL, TimedCalls, fit_latency
+from harness.planning.history import StoredHistory, TrialHistory, read_history, read_trial
 from harness.planning.library_notes import library_notes
-from harness.planning.power import margin_power, stored_scores, too_small_text
-from harness.planning.provider_model import StoredBehaviour, model_gate
+from harness.planning.power import margin_power, too_small_text
+from harness.planning.provider_model import GateModel, model_gate
 from harness.planning.results import IN_FLIGHT, MethodPlan, Span, SweepPlan, Use, pace_text
 from harness.planning.simulate import BIN_S, SimulatedGate
-from harness.planning.workload import MethodEpisodes, bot_turns, method_episodes, stored_plays
-from harness.store.file import open_to_read
-from harness.store.plan_queries import ServerRows, engine_starts, servers
+from harness.planning.workload import MethodEpisodes, bot_turns, method_episodes
 
-SAMPLES = 8  # of a trial's plays: enough for an interval of Student's t
+SAMPLES = 16  # of a trial: enough for an interval of Student's t
 STEPS = 60  # of the timeline: one for each minute of an hour
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredHistory:
-    """The finished plays of stores, method -> the behaviour of its provider, method -> seconds in which its
-    engine became ready, game -> the spread of its scores."""
-
-    plays: tuple[StoredPlay, ...]
-    behaviours: Mapping[str, StoredBehaviour]
-    starts_s: Mapping[str, float]
-    spreads: Mapping[str, Spread]
 
 
 def plan_sweep(
@@ -78,54 +65,119 @@ def plan_sweep(
     trial      a trial of this sweep, in place of stores
     raises     SpecError, StoreError"""
     games, sets = games_of(spec, source), game_sets(spec, source)
-    history = read_history(stores) if trial is None else read_trial(trial)
-    gates = [
-        _gate_workload(spec, sets, gate, history, source)
-        for gate in group_by_quota(spec, spec.methods(), source=source)
-    ]
-    policy, simulated = retry_policy(spec), 0
-    turns = _turns(spec, source, gates)
-    lengths = partial(EpisodeLengths, by_bots=bot_turns, turn_limits=turn_limits(sets))
-
-    def forecast(plays: Sequence[StoredPlay], seed: int, seeds: int | None) -> list[GateForecast]:
-        nonlocal simulated
-        found: list[GateForecast] = []
-        for of_turn in turns:
-            extrapolation = Extrapolation(of_turn, lengths(plays), games, policy=policy, seed=seed)
-            found += (
-                extrapolation.full(seeds=seeds or 1)
-                if full
-                else extrapolation.quick(seeds=seeds or SEEDS, calls_max=calls_max)
-            )
-            simulated += extrapolation.simulated
-        return found
-
-    seed = spec.seed % 2**32
-    if trial is None:
-        forecasts = forecast(history.plays, seed, seeds)
+    of_trial = None if trial is None else read_trial(trial)
+    history = read_history(stores) if of_trial is None else of_trial.whole
+    grouped = {gate.name: gate for gate in group_by_quota(spec, spec.methods(), source=source)}
+    gates = [_gate_workload(spec, sets, gate, history, source) for gate in grouped.values()]
+    forecaster = _Forecaster(
+        spec=spec,
+        specs=grouped,
+        turns=_turns(spec, source, gates),
+        games=games,
+        lengths=partial(EpisodeLengths, by_bots=bot_turns, turn_limits=turn_limits(sets)),
+        full=full,
+        calls_max=calls_max,
+    )
+    if of_trial is None:
+        forecasts, calls = forecaster.forecast(history, seeds=seeds), None
     else:
-        samples = [resampled(history.plays, stream(seed, "trial", n)) for n in range(seeds or SAMPLES)]
-        of_samples = [forecast(sample, seed + n, 1) for n, sample in enumerate(samples)]
-        forecasts = _with_walls_of(of_samples, forecast(history.plays, seed, 1))
-    plan = _sweep_plan(spec, sets, forecasts, lengths(history.plays), turns)
+        forecasts, calls = forecaster.of_trial(of_trial, seeds or SAMPLES, _episodes_of(gates))
+    plan = _sweep_plan(spec, sets, forecasts, forecaster.lengths(history.plays), forecaster.turns)
     margins = _margin_warnings(spec, sets, history.spreads)
     return replace(
         plan,
         warnings=(*plan.warnings, *margins, *library_notes(games, plan.methods)),
-        simulated=simulated,
+        simulated=forecaster.simulated,
         starts_s=_starts_s(plan.turns_of, history) * spec.audit.sessions,
         trial_s=None if trial is None else trial.took_s,
+        calls_span=calls,
     )
+
+
+@dataclass(slots=True, kw_only=True)
+class _Forecaster:
+    """Forecasts the gates of one sweep from different histories.
+
+    specs      gate -> as the sweep has it;  turns  the gates in the turns of their engines
+    lengths    stored plays -> the lengths of the sweep's episodes
+    simulated  calls simulated so far"""
+
+    spec: SweepSpec
+    specs: Mapping[str, GateSpec]
+    turns: Sequence[Sequence[GateWorkload]]
+    games: Mapping[str, Seated]
+    lengths: Callable[[Sequence[StoredPlay]], EpisodeLengths]
+    full: bool
+    calls_max: int
+    simulated: int = 0
+
+    def forecast(
+        self, history: StoredHistory, *, seeds: int | None, more_seed: int = 0
+    ) -> list[GateForecast]:
+        """Returns the forecasts of all gates. seeds: as in plan_sweep; more_seed: added to the sweep's."""
+        found: list[GateForecast] = []
+        for of_turn in self.turns:
+            extrapolation = Extrapolation(
+                [
+                    _with_model(gate, _gate_model(self.spec, self.specs[gate.gate.name], history))
+                    for gate in of_turn
+                ],
+                self.lengths(history.plays),
+                self.games,
+                policy=retry_policy(self.spec),
+                seed=self.spec.seed % 2**32 + more_seed,
+            )
+            found += (
+                extrapolation.full(seeds=seeds or 1)
+                if self.full
+                else extrapolation.quick(seeds=seeds or SEEDS, calls_max=self.calls_max)
+            )
+            self.simulated += extrapolation.simulated
+        return found
+
+    def of_trial(
+        self, trial: TrialHistory, samples: int, episodes: Mapping[tuple[str, str], int]
+    ) -> tuple[list[GateForecast], Span]:
+        """Returns the forecasts with the wall times of so many samples of a trial, and the calls.
+
+        episodes   (method, game) -> its episodes in the sweep"""
+        seed = self.spec.seed % 2**32
+        of_samples = [
+            self.forecast(trial.sample(stream(seed, "trial", n)), seeds=1, more_seed=n)
+            for n in range(samples)
+        ]
+        calls = [
+            sum(_calls_of(gate, method) for gate in of_sample for method in gate.works)
+            for of_sample in of_samples
+        ]
+        forecasts = _with_walls_of(of_samples, self.forecast(trial.whole, seeds=1))
+        return forecasts, span(calls, degrees=trial.degrees(episodes))
 
 
 def _with_walls_of(
     of_samples: Sequence[Sequence[GateForecast]], forecasts: Sequence[GateForecast]
 ) -> list[GateForecast]:
-    """Returns the forecasts with the wall times of those from samples of a trial's few plays."""
+    """Returns the forecasts with the wall times of those from samples of a trial."""
     return [
         replace(whole, walls_s=tuple(of_sample[number].walls_s[0] for of_sample in of_samples))
         for number, whole in enumerate(forecasts)
     ]
+
+
+def _episodes_of(gates: Sequence[GateWorkload]) -> dict[tuple[str, str], int]:
+    """Returns (method, game) -> its episodes in the sweep."""
+    counted: Counter[tuple[str, str]] = Counter()
+    for gate in gates:
+        for one in gate.methods:
+            for plan in one.items:
+                counted[one.method, plan.instance.game] += one.copies
+    return counted
+
+
+def _calls_of(forecast: GateForecast, method: str) -> float:
+    """Returns the calls of one method's whole sweep, retries included."""
+    played = forecast.played[method]
+    return forecast.works[method].turns * played.calls / max(1, played.turns)
 
 
 def _turns(spec: SweepSpec, source: Path, gates: Sequence[GateWorkload]) -> list[list[GateWorkload]]:
@@ -143,60 +195,13 @@ def _starts_s(turns: Sequence[Sequence[str]], history: StoredHistory) -> float:
     return sum(max((history.starts_s.get(name, 0.0) for name in names), default=0.0) for names in turns)
 
 
-# --- what is known beforehand ---------------------------------------------------------------------------
-
-
-def read_history(stores: Sequence[Path]) -> StoredHistory:
-    """Reads what these stores hold; where two know one server or one game, the later store counts."""
-    plays: list[StoredPlay] = []
-    behaviours: dict[str, StoredBehaviour] = {}
-    spreads: dict[str, Spread] = {}
-    starts: dict[str, float] = {}
-    for store in stores:
-        with open_to_read(store) as connection:
-            plays += stored_plays(connection)
-            starts |= engine_starts(connection)
-            if (scores := stored_scores(connection)) is not None:
-                spreads |= measured(scores)
-            for server in servers(connection):
-                behaviours |= dict.fromkeys(server.methods, _behaviour(store.name, server))
-    return StoredHistory(plays=tuple(plays), behaviours=behaviours, starts_s=starts, spreads=spreads)
-
-
-def read_trial(trial: Trial) -> StoredHistory:
-    """Reads the store of a trial, of which every play that began has ended."""
-    with open_to_read(trial.store) as connection:
-        behaviours = {
-            name: _behaviour("the trial", server, calls_min=CALLS_MIN_TRIAL)
-            for server in servers(connection)
-            for name in server.methods
-        }
-        return StoredHistory(
-            plays=of_whole_games(stored_plays(connection, every=True)),
-            behaviours=behaviours,
-            starts_s=engine_starts(connection),
-            spreads={},
-        )
-
-
-def _behaviour(store: str, rows: ServerRows, *, calls_min: int = CALLS_MIN) -> StoredBehaviour:
-    calls = TimedCalls(
-        sent_at=rows.sent_at,
-        latency_s=rows.latency_s,
-        prompt_tokens=rows.prompt_tokens,
-        reply_tokens=rows.reply_tokens,
-    )
-    fit = fit_latency(calls, calls_min=calls_min)
-    return StoredBehaviour(store=store, fit=fit, failed=rows.failed, quotas=rows.quotas)
+# --- gates ----------------------------------------------------------------------------------------------
 
 
 def _gate_workload(
     spec: SweepSpec, sets: Mapping[str, GameSet], gate: GateSpec, history: StoredHistory, source: Path
 ) -> GateWorkload:
-    parts = [spec.methods()[name][1] for name in gate.methods]
-    behaviours = history.behaviours
-    stored = next((behaviours[name] for name in gate.methods if name in behaviours), None)
-    model = model_gate(gate, parts, stored)
+    model = _gate_model(spec, gate, history)
     return GateWorkload(
         gate=SimulatedGate(name=gate.name, limits=model.limits, behaviour=model.behaviour, parts=()),
         methods=tuple(
@@ -205,6 +210,17 @@ def _gate_workload(
         ),
         source=model.source,
     )
+
+
+def _with_model(known: GateWorkload, model: GateModel) -> GateWorkload:
+    return replace(known, gate=replace(known.gate, limits=model.limits, behaviour=model.behaviour))
+
+
+def _gate_model(spec: SweepSpec, gate: GateSpec, history: StoredHistory) -> GateModel:
+    parts = [spec.methods()[name][1] for name in gate.methods]
+    behaviours = history.behaviours
+    stored = next((behaviours[name] for name in gate.methods if name in behaviours), None)
+    return model_gate(gate, parts, stored)
 
 
 # --- the plan -------------------------------------------------------------------------------------------
@@ -218,8 +234,8 @@ def _sweep_plan(
     turns: Sequence[Sequence[GateWorkload]],
 ) -> SweepPlan:
     seeds = max(len(forecast.walls_s) for forecast in forecasts)
-    by_gate = {id(forecast.workload): forecast for forecast in forecasts}
-    in_turns = [[by_gate[id(gate)] for gate in of_turn] for of_turn in turns]
+    by_gate = {forecast.workload.gate.name: forecast for forecast in forecasts}
+    in_turns = [[by_gate[gate.gate.name] for gate in of_turn] for of_turn in turns]
     wall = span([sum(_turn_s(of_turn, seed) for of_turn in in_turns) for seed in range(seeds)])
     by_name = {}
     for of_turn in in_turns:
@@ -278,9 +294,9 @@ def _method_plan(
 
     whole_s   wall time of its turn
     others_s  longest wall time of the other gates of its turn"""
-    work, played = forecast.works[episodes.method], forecast.played[episodes.method]
+    work = forecast.works[episodes.method]
     wall = span(forecast.walls_s)
-    calls = round(work.turns * played.calls / max(1, played.turns))
+    calls = round(_calls_of(forecast, episodes.method))
     saved_s = None if forecast.doubled_s is None else max(0.0, wall.value - forecast.doubled_s)
     uses = tuple(
         Use(
@@ -341,12 +357,15 @@ def _rate(forecast: GateForecast, method: str, wall_s: float) -> tuple[float, ..
     return tuple(calls * ratio / max(1e-9, wall_s / STEPS / 60.0) for calls in steps)
 
 
-def span(values: Sequence[float]) -> Span:
-    """Returns the mean over seeds and the 80 % prediction interval for one more seed (Student's t)."""
+def span(values: Sequence[float], *, degrees: float = float("inf")) -> Span:
+    """Returns the mean and the 80 % prediction interval for one more value (Student's t).
+
+    degrees   of freedom of what the values are samples of, if those are fewer than values"""
     middle = fmean(values)
     if len(values) < 2:
         return Span(value=middle, low=middle, high=middle)
-    reach = float(stats.t.ppf(0.9, len(values) - 1)) * stdev(values) * (1 + 1 / len(values)) ** 0.5
+    spread = stdev(values) * (1 + 1 / len(values)) ** 0.5
+    reach = float(stats.t.ppf(0.9, min(len(values) - 1, degrees))) * spread
     return Span(value=middle, low=max(0.0, middle - reach), high=middle + reach)
 
 

@@ -10,7 +10,7 @@ IN_FLIGHT = "calls in flight"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    """A mean and its 80 % prediction interval over seeds."""
+    """A mean and its 80 % prediction interval, over seeds or over samples of a trial."""
 
     value: float
     low: float
@@ -77,7 +77,8 @@ class SweepPlan:
     gaps_s       the pauses between the sessions, in seconds, on top of `wall`
     turns_of     the methods in the turns of their engines; one turn: all play side by side
     starts_s     the starts of engines, in seconds, on top of `wall`; 0 where they are not known
-    trial_s      a trial of so many seconds was played for this plan; None: nothing was"""
+    trial_s      a trial of so many seconds was played for this plan; None: nothing was
+    calls_span   of a plan from a trial: the mean and the interval of the calls; None without a trial"""
 
     name: str
     methods: tuple[MethodPlan, ...]
@@ -100,6 +101,7 @@ class SweepPlan:
     turns_of: tuple[tuple[str, ...], ...] = ()
     starts_s: float = 0.0
     trial_s: float | None = None
+    calls_span: Span | None = None
 
 
 def pace_text(method: MethodPlan) -> str:

@@ -62,6 +62,12 @@ def print_plan(plan: SweepPlan, console: Console) -> None:
         console.print(
             f"Lengths and speeds were measured in a trial of {duration_text(plan.trial_s)}.", highlight=False
         )
+    if (calls := plan.calls_span) is not None:
+        console.print(
+            f"Other trials would forecast {calls.value:,.0f} calls on average (80 % interval: {calls.low:,.0f} to"
+            f" {calls.high:,.0f}).",
+            highlight=False,
+        )
     size = (
         "the whole sweep" if plan.scale == 1.0 else f"a sweep that is up to {plan.scale:,.0f} times smaller"
     )

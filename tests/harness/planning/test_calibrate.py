@@ -6,6 +6,9 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from random import Random
+from statistics import fmean, variance
+
+import pytest
 
 from harness.access.context import RunContext
 from harness.access.game_sets import game_sets
@@ -13,9 +16,9 @@ from harness.commands.arguments import load
 from harness.config.episode_plans import session_episodes, spread_evenly
 from harness.config.sweep import Seating
 from harness.core.event_loop import run_async
-from harness.planning.calibrate import Trial, play_trial, resampled
-from harness.planning.episode_lengths import StoredPlay
-from harness.planning.plan_sweep import plan_sweep
+from harness.planning.calibrate import Trial, degrees_of_turns, play_trial, resampled
+from harness.planning.episode_lengths import StoredPlay, TurnLength
+from harness.planning.plan_sweep import plan_sweep, span
 from harness.running.run_sweep import run_sweep
 from tests.bots import rows
 from tests.command import lightbulb
@@ -63,6 +66,10 @@ def test_the_truth_is_in_the_interval_of_a_trial(tmp_path: Path) -> None:
     truth_s = float(str(took_s))
     assert 0.6 * truth_s < plan.wall.value < 1.6 * truth_s
     assert plan.wall.low < plan.wall.value < plan.wall.high
+    calls = rows(context.store, "SELECT count(*) FROM calls")[0][0]
+    assert plan.calls_span is not None
+    assert plan.calls_span.low < plan.calls_span.value < plan.calls_span.high
+    assert plan.calls_span.value == pytest.approx(float(str(calls)), rel=0.5)
 
 
 def test_every_beginning_of_a_trial_has_all_games(tmp_path: Path) -> None:
@@ -76,13 +83,59 @@ def test_every_beginning_of_a_trial_has_all_games(tmp_path: Path) -> None:
     assert Counter(games[:25]) == {"taboo": 20, "wordle": 5}
 
 
+def plays(method: str, *turns: int) -> list[StoredPlay]:
+    """Plays of one game with so many turns each."""
+    turn = TurnLength(seat="a", prompt_tokens=10, reply_tokens=5)
+    return [
+        StoredPlay(method=method, model="m", game="g", experiment="", item=str(number), turns=(turn,) * many)
+        for number, many in enumerate(turns)
+    ]
+
+
 def test_a_game_with_few_plays_borrows_those_of_its_model() -> None:
-    """One play of a game says nothing of its spread: the plays of the model's other methods join it."""
-    play = StoredPlay(method="m/a", model="m", game="g", experiment="e", item="i", turns=())
-    others = [replace(play, method="m/b", item=str(number)) for number in range(4)]
-    drawn = resampled([play, *others], Random(0))
-    assert Counter(found.method for found in drawn) == {"m/a": 5, "m/b": 4}
-    assert len({found.item for found in drawn if found.method == "m/a"}) > 1
+    """One play of a game says nothing of its spread: the plays of the model's other methods join it. One play
+    less is drawn than there are."""
+    drawn = resampled([*plays("m/a", 1), *plays("m/b", 1, 2, 3, 4)], Random(0))
+    assert Counter(found.method for found in drawn) == {"m/a": 4, "m/b": 3}
+    assert len({len(found.turns) for found in drawn if found.method == "m/a"}) > 1
+
+
+def test_methods_with_few_plays_share_one_sample() -> None:
+    """Two methods with one play each are uncertain together, not each for itself."""
+    both = [*plays("m/a", 10), *plays("m/b", 20)]
+    for seed in range(20):
+        drawn = resampled(both, Random(seed))
+        assert len({len(found.turns) for found in drawn}) == 1
+
+
+def test_the_mean_of_a_sample_varies_as_that_of_another_trial() -> None:
+    """The mean of two plays with 10 and 20 turns has a variance of 25: half the unbiased variance of 50."""
+    means = [
+        fmean(len(found.turns) for found in resampled(plays("m/a", 10, 20), Random(seed)))
+        for seed in range(4000)
+    ]
+    assert variance(means) == pytest.approx(25.0, rel=0.05)
+    assert fmean(means) == pytest.approx(15.0, rel=0.02)
+
+
+def test_degrees_of_freedom_are_those_of_the_game_that_is_least_known() -> None:
+    """Two plays with different lengths leave one; where all plays are alike, nothing is uncertain; a game
+    that the sweep plays often counts more."""
+    seen = plays("m/a", 10, 20)
+    other = [replace(play, game="h") for play in plays("m/a", *range(1, 12))]
+    assert degrees_of_turns(seen, {("m/a", "g"): 50}) == pytest.approx(1.0)
+    assert degrees_of_turns(plays("m/a", 3, 3, 3), {("m/a", "g"): 50}) == float("inf")
+    assert degrees_of_turns([*seen, *other], {("m/a", "g"): 1, ("m/a", "h"): 500}) == pytest.approx(
+        10.0, rel=0.01
+    )
+
+
+def test_the_interval_of_calls_is_as_wide_as_lengths_are_unknown() -> None:
+    """With one degree of freedom, ten values make an interval of more than twice the width."""
+    values = [float(value) for value in range(10)]
+    known, unknown = span(values), span(values, degrees=1.0)
+    assert known.value == unknown.value
+    assert unknown.high - unknown.value > 2.0 * (known.high - known.value)
 
 
 def test_calibrate_excludes_stores(tmp_path: Path) -> None:

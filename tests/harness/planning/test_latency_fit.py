@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import sin
 from random import Random
+from statistics import fmean, stdev
 
 import anyio
 import pytest
@@ -11,18 +13,18 @@ import pytest
 from backends.emulator.simulated import Behaviour, LatencyModel, SimulatedBackend, SimulatedProvider
 from harness.core.vocabulary import Message, Prompt
 from harness.planning.episode_lengths import MeasuredBackend, MeasuredFormat
-from harness.planning.latency_fit import TimedCalls, fit_latency
+from harness.planning.latency_fit import LatencyFit, TimedCalls, fit_latency
 from harness.simulation import VirtualClock, simulate
 
 
-def calls_of(latency: LatencyModel, *, in_flight: Sequence[int], each: int = 60) -> TimedCalls:
+def calls_of(latency: LatencyModel, *, in_flight: Sequence[int], each: int = 60, seed: int = 1) -> TimedCalls:
     """Returns the calls that a store would have of such a server, with so many in flight, one stage after the
     other."""
 
     async def scenario() -> TimedCalls:
-        clock, chance = VirtualClock(), Random(1)
+        clock, chance = VirtualClock(), Random(seed)
         backend = SimulatedBackend(
-            MeasuredBackend(), SimulatedProvider(Behaviour(latency=latency), clock, seed=1)
+            MeasuredBackend(), SimulatedProvider(Behaviour(latency=latency), clock, seed=seed)
         )
         rows: list[tuple[float, float, float, float]] = []
 
@@ -55,7 +57,7 @@ def calls_of(latency: LatencyModel, *, in_flight: Sequence[int], each: int = 60)
             sent_at=sent_at, latency_s=latency_s, prompt_tokens=prompt_tokens, reply_tokens=reply_tokens
         )
 
-    return simulate(scenario, seed=1)
+    return simulate(scenario, seed=seed)
 
 
 def test_a_provider_whose_calls_do_not_notice_each_other() -> None:
@@ -143,3 +145,38 @@ def test_few_calls_say_nothing() -> None:
     """Below twenty there is no fit."""
     calls = calls_of(LatencyModel(first_s=1.0), in_flight=[1], each=10)
     assert fit_latency(calls) is None
+
+
+def test_fits_of_samples_vary_as_fits_of_other_calls_do() -> None:
+    """Over thirty servers that are alike, the fitted mean latency varies as over samples of one."""
+    latency = LatencyModel(first_s=0.5, prompt_s=0.0002, token_s=0.02, spread=0.5)
+
+    def mean_s(found: LatencyFit | None) -> float:
+        assert found is not None
+        return fmean(found.factors) * (found.first_s + 400 * found.prompt_s + 50 * found.token_s)
+
+    others = [mean_s(fit_latency(calls_of(latency, in_flight=[8], each=20, seed=seed))) for seed in range(30)]
+    calls = calls_of(latency, in_flight=[8], each=20, seed=40)
+    samples = [mean_s(fit_latency(calls, chance=Random(seed))) for seed in range(100)]
+    assert fmean(samples) == pytest.approx(mean_s(fit_latency(calls)), rel=0.02)
+    assert 0.5 < stdev(samples) / stdev(others) < 2.0
+
+
+def test_samples_of_a_server_whose_speed_changes_slowly_differ_more() -> None:
+    """Calls of one moment are drawn together, so a slow change of speed is in the samples."""
+    chance = Random(1)
+
+    def calls(change: float) -> TimedCalls:
+        latency = [1.0 + change * sin(number / 50) + 0.05 * chance.random() for number in range(400)]
+        return TimedCalls(
+            sent_at=[float(2 * number) for number in range(400)],
+            latency_s=latency,
+            prompt_tokens=[100.0] * 400,
+            reply_tokens=[10.0] * 400,
+        )
+
+    def spread(found: TimedCalls) -> float:
+        fits = [fit_latency(found, chance=Random(seed)) for seed in range(100)]
+        return stdev(fit.first_s + 100 * fit.prompt_s + 10 * fit.token_s for fit in fits if fit is not None)
+
+    assert spread(calls(0.3)) > 10 * spread(calls(0.0))
