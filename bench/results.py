@@ -51,6 +51,7 @@ TABLES = {
     "episodes": "FROM episodes",
     "turns": "FROM turns",
     "calls": "FROM calls",
+    "rescores": "SELECT * REPLACE (regexp_replace(engine_json, '/[^ \"]*/', '', 'g') AS engine_json) FROM rescores",
 }
 
 

@@ -19,6 +19,7 @@ from harness.analysis.store_audit import ModelAudit, ModelScores
 from harness.audit.characteristics import BRACKETS
 from harness.audit.replies.reply_audit import CrossMatch
 from harness.audit.scores.clemscore import MethodFigures
+from harness.audit.weights.weight_audit import WeightsFindings
 from harness.report import figures, plain
 
 CHANCE_REFERENCEGAME = 100 / 3  # percent: one of three pictures
@@ -322,6 +323,32 @@ def _verdicts(played: Played) -> Iterator[str]:
         if (noise := plain.noise(audit)) is not None:
             yield f"- {noise}"
         yield ""
+        if audit.weights is not None:
+            yield from _weights(audit.weights)
+
+
+def _weights(found: WeightsFindings) -> Iterator[str]:
+    yield (
+        f"The weights of {found.reference} scored stored replies token by token (`lightbulb rescore`). The *token margin* is the "
+        "log-probability of the most likely token minus that of the token in the reply, in nats, on average. *Unlike* tokens are "
+        "not the most likely ones. DEVIATES: other weights, another precision or another engine wrote the replies; this says "
+        "nothing about their quality."
+    )
+    yield ""
+    yield "| method | verdict on weights | items | tokens | token margin | unlike tokens | p (Holm) |"
+    yield "|---|---|---|---|---|---|---|"
+    for one in (*found.methods, *([found.again] if found.again is not None else [])):
+        verdict = "its second run" if one is found.again else one.verdict
+        p = one.p if one.p_holm is None else one.p_holm
+        cells = (
+            *(one.method, str(verdict), f"{one.items:,}", f"{one.tokens:,}", f"{one.margin:.5f}"),
+            *(f"{100 * one.unlike:.1f} %", "-" if p is None else f"{p:.4f}"),
+        )
+        yield f"| {' | '.join(cells)} |"
+    yield ""
+    for line in plain.weights_lines(found):
+        yield f"- {line}"
+    yield ""
 
 
 def _reply_verdict(match: CrossMatch | None) -> str:

@@ -19,7 +19,7 @@ from harness.core.emulation import Emulation
 from harness.rescoring.conversations import Scoring, by_conversation
 from harness.rescoring.scores import row_of
 from harness.store.file import open_to_read
-from harness.store.rescore_queries import StoredReply, replies_to_rescore
+from harness.store.rescore_queries import StoredReply, replies_of_model
 from tests.bots import rows
 from tests.command import lightbulb
 from tests.test_rescore import LimitedScorer, rescored, scoring, write_sweep
@@ -65,7 +65,7 @@ def played(folder: Path) -> list[StoredReply]:
         ended = lightbulb("run", sweep)
     assert ended.returncode == 0, ended.stderr
     with open_to_read(folder / "t.duckdb") as connection:
-        return replies_to_rescore(connection, "m", "m/own")
+        return replies_of_model(connection, "m", "m/own")
 
 
 def different(replies: list[StoredReply]) -> set[Scoring]:

@@ -11,6 +11,15 @@ import typer
 from harness.commands.arguments import AsJson, StoreFile
 from harness.commands.terminal import notify, print_result
 
+Tokens = Annotated[
+    int | None,
+    typer.Option(
+        help="Score only some items, drawn at random and the same for all methods: so many that each method"
+        " has this number of reply tokens. Default: all items.",
+        min=1,
+    ),
+]
+
 
 def rescore(
     store: StoreFile,
@@ -37,6 +46,7 @@ def rescore(
             " default: that of the engine's weights.",
         ),
     ] = None,
+    tokens: Tokens = None,
     as_json: AsJson = False,
 ) -> None:
     """Were these replies written by the weights of the reference? The server of the reference computes the
@@ -57,7 +67,7 @@ def rescore(
         base_url=base_url, chat_template=str(chat_template.absolute()) if chat_template is not None else None
     )
     try:
-        end = run_async(lambda: rescore_store(context, reference, place))
+        end = run_async(lambda: rescore_store(context, reference, place, tokens_min=tokens))
     except KeyboardInterrupt:
         notify(f"interrupted: the scores until now are in {store}; the same command scores the other replies")
         raise

@@ -29,9 +29,10 @@ from harness.core.finish_reasons import finish_kind, is_cut
 from harness.core.protocols import Clock
 from harness.core.vocabulary import ScoredToken, split_method_key
 from harness.rescoring.conversations import Scoring, by_conversation
+from harness.rescoring.item_sample import of_drawn_items
 from harness.rescoring.scores import TOP_GREEDY, TOP_SAMPLED, is_sampled, row_of
 from harness.store.file import open_to_read, open_to_write
-from harness.store.rescore_queries import StoredReply, last_sweep, replies_to_rescore, sampling_of_methods
+from harness.store.rescore_queries import StoredReply, last_sweep, replies_of_model, sampling_of_methods
 from harness.store.writer import StoreWriter, writing
 
 IN_FLIGHT = 8  # requests at once: a server holds the distribution of a whole prompt for each
@@ -62,16 +63,21 @@ class RescoreEnd:
     too_long: int
 
 
-async def rescore_store(context: RunContext, reference: str, place: ServerPlace) -> RescoreEnd:
+async def rescore_store(
+    context: RunContext, reference: str, place: ServerPlace, *, tokens_min: int | None = None
+) -> RescoreEnd:
     """Scores the replies of all methods of the reference's model that it has not scored yet.
 
     context     relative paths of the sweep start beside its source
     reference   "model/method" of the sweep in the store
+    tokens_min  score only replies to items that are drawn until each method has so many tokens; None: all
     raises      SpecError, EngineError before anything is stored, CallError, StoreError"""
     with open_to_read(context.store) as connection:  # what is refused leaves the file as it was
         spec = _restricted(last_sweep(connection), reference, context, place)
     with open_to_write(context.store, notify=context.notify) as connection:
-        replies = replies_to_rescore(connection, split_method_key(reference)[0], reference)
+        every = replies_of_model(connection, split_method_key(reference)[0], reference)
+        wanted = every if tokens_min is None else of_drawn_items(every, tokens_min)
+        replies = [reply for reply in wanted if not reply.scored]
         asked = sampling_of_methods(connection)
         if not replies:
             return RescoreEnd(scored=0, too_long=0)

@@ -20,9 +20,12 @@ from harness.store.query_server import Readable
 class StoredReply:
     """A good reply with its prompt.
 
-    method     that wrote it;  finish_reason  in its provider's words"""
+    method     that wrote it;  finish_reason  in its provider's words
+    tokens     by its provider, or a quarter of its characters
+    scored     this reference has scored it"""
 
     method: str
+    item: str
     episode_id: str
     attempt: int
     turn: int
@@ -30,6 +33,8 @@ class StoredReply:
     messages: tuple[Message, ...]
     reply: str
     finish_reason: str | None
+    tokens: int
+    scored: bool
 
 
 class ScoredRow(NamedTuple):
@@ -57,25 +62,26 @@ def last_sweep(connection: Readable) -> Mapping[str, Any] | None:
     return next((sweep for sweep in sweeps if "models" in sweep), None)
 
 
-def replies_to_rescore(connection: Readable, model: str, reference: str) -> list[StoredReply]:
-    """Returns the replies of every method of this model that this reference has not scored yet.
+def replies_of_model(connection: Readable, model: str, reference: str) -> list[StoredReply]:
+    """Returns the replies of every method of this model that this reference can score.
 
     A reply with separate thoughts is left out: its tokens follow thoughts that are not in the prompt."""
     rows = connection.execute(
-        """
-        SELECT calls.method, episode_id, attempt, turn, calls.ask_hash, prompts.messages, reply, finish_reason
-        FROM calls JOIN last_episodes AS plays USING (episode_id, attempt)
-            JOIN prompts USING (episode_id, attempt, turn)
-        WHERE plays.method = calls.method AND plays.model = ? AND error_class IS NULL AND reply <> ''
-            AND reasoning IS NULL
-            AND (episode_id, attempt, turn) NOT IN (
+        f"""
+        WITH plays AS (SELECT episode_id, attempt, method, {ITEM} AS item FROM last_episodes WHERE model = ?)
+        SELECT calls.method, item, episode_id, attempt, turn, calls.ask_hash, prompts.messages, reply,
+            finish_reason, coalesce(completion_tokens, ceil(length(reply) / 4)::BIGINT),
+            (episode_id, attempt, turn) IN (
                 SELECT (episode_id, attempt, turn) FROM rescores WHERE reference = ?)
+        FROM calls JOIN plays USING (episode_id, attempt) JOIN prompts USING (episode_id, attempt, turn)
+        WHERE plays.method = calls.method AND error_class IS NULL AND reply <> '' AND reasoning IS NULL
         ORDER BY calls.method, episode_id, turn""",
         [model, reference],
     ).fetchall()
     return [
         StoredReply(
             method=method,
+            item=item,
             episode_id=episode_id,
             attempt=attempt,
             turn=turn,
@@ -83,8 +89,22 @@ def replies_to_rescore(connection: Readable, model: str, reference: str) -> list
             messages=tuple(Message(one["role"], one["content"]) for one in messages),
             reply=reply,
             finish_reason=finish_reason,
+            tokens=tokens,
+            scored=scored,
         )
-        for method, episode_id, attempt, turn, ask_hash, messages, reply, finish_reason in rows
+        for (
+            method,
+            item,
+            episode_id,
+            attempt,
+            turn,
+            ask_hash,
+            messages,
+            reply,
+            finish_reason,
+            tokens,
+            scored,
+        ) in rows
     ]
 
 
