@@ -86,7 +86,7 @@ FILES: dict[str, tuple[tuple[str, ...], str]] = {
         ),
         "computes the power of a sweep from a pilot in a store",
     ),
-    "harness.planning.history": (
+    "harness.planning.measurements": (
         ("harness.core", "harness.audit", "harness.store"),
         "reads what stores and trials measured",
     ),

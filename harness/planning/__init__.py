@@ -2,7 +2,7 @@
 
 plan_sweep       wires the room to a sweep and to stores; returns the plan
 calibrate        plays a minute of every method, for measured speeds and lengths
-history          lengths and speeds that stores and trials measured
+measurements     lengths and speeds that stores and trials measured
 workload         the episodes of each method: turns, tokens, cost
 episode_lengths  how long episodes are, from bots and from stores
 provider_model   how each gate's provider behaves

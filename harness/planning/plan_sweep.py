@@ -32,8 +32,8 @@ from harness.planning.extrapolate import (
     GateWorkload,
     amount,
 )
-from harness.planning.history import StoredHistory, TrialHistory, read_history, read_trial
 from harness.planning.library_notes import library_notes
+from harness.planning.measurements import StoredHistory, TrialHistory, read_history, read_trial
 from harness.planning.power import margin_power, too_small_text
 from harness.planning.provider_model import GateModel, model_gate
 from harness.planning.results import IN_FLIGHT, MethodPlan, Span, SweepPlan, Use, pace_text
