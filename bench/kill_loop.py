@@ -48,6 +48,7 @@ again = false
 """
 WORDS = ("crane", "slate", "pound", "light", "berry", "house", "mount", "fjord", "vivid", "zesty")
 LATENCY_S = (0.05, 0.4)
+AT_ONCE_S = (0.0, 0.0)  # where nothing is killed, so that a long sweep does not take an hour
 DURABLE_S = 1.0  # a row that is older must be on disk
 RESULTS = "SELECT key, status, outcome, score, turns FROM last_episodes ORDER BY key"
 REPLIES = """
@@ -74,12 +75,14 @@ def reply_to(body: bytes) -> str:
 
 
 class Provider:
-    """The log: when each request came, and when it was answered (0.0: not yet)."""
+    """The log: when each request came, and when each answer was sent.
+
+    latency_s   shortest and longest time to an answer"""
 
     def __init__(self) -> None:
         self.came: list[float] = []
         self.answered: list[float] = []
-        self.port = 0
+        self.latency_s = AT_ONCE_S
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -105,7 +108,7 @@ class Provider:
 
     async def answer(self, body: bytes) -> str:
         self.came.append(time.monotonic())
-        await asyncio.sleep(random.uniform(*LATENCY_S))
+        await asyncio.sleep(random.uniform(*self.latency_s))
         message = {"role": "assistant", "content": reply_to(body)}
         choice = {"index": 0, "message": message, "finish_reason": "stop"}
         usage = {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12}
@@ -160,13 +163,15 @@ class Trial(NamedTuple):
 
 @asynccontextmanager
 async def trial(folder: Path, repeats: int) -> AsyncIterator[Trial]:
-    """Serves the provider for as long as the block lasts, after an undisturbed run against it."""
+    """Serves the provider for as long as the block lasts, after an undisturbed run against it, which it
+    answers at once."""
     provider = Provider()
     async with await asyncio.start_server(provider.serve, "127.0.0.1", 0) as server:
         sweep = folder / "loop.toml"
         sweep.write_text(SWEEP.format(port=server.sockets[0].getsockname()[1], repeats=repeats))
         whole = folder / "whole.duckdb"
         assert await (await start(sweep, whole)).wait() == 0, whole.with_suffix(".log").read_text()
+        provider.latency_s = LATENCY_S
         yield Trial(provider, sweep, whole, folder / "killed.duckdb", len(provider.came))
 
 
