@@ -18,22 +18,34 @@ import signal
 import time
 from pathlib import Path
 
-from bench.kill_loop import AT_ONCE_S, DURABLE_S, Provider, run_loop, start, trial
+from bench.kill_loop import AT_ONCE_S, DURABLE_S, Provider, Trial, run_loop, start, trial
 from bench.leases import WORKER, descendants
 
 PAUSE_S = (2.0, 6.0)  # of play between two kills
-STARTS_WITHIN_S = 600.0  # a busy machine needs minutes to start Ray
+STARTS_WITHIN_S = 1200.0  # a busy machine needs minutes to start Ray
 LOOKED_EVERY_S = 0.05
+NOT_STARTED, STARTS_MAX = (
+    2,
+    10,
+)  # the exit code of a run in which Ray did not start, and how often it is tried
 
 
-async def until_asked(provider: Provider, process: asyncio.subprocess.Process) -> bool:
-    """Waits until the provider is asked again; returns whether the run still plays."""
-    came = len(provider.came)
+async def begin(made: Trial) -> asyncio.subprocess.Process:
+    return await start(made.sweep, made.store, "--workers", "2")
+
+
+async def until_asked(made: Trial, process: asyncio.subprocess.Process) -> asyncio.subprocess.Process:
+    """Waits until the run asks the provider again, or has ended; returns the run.
+
+    One in which Ray did not start in time is started again, as its message says."""
+    came, starts = len(made.provider.came), 1
     for _ in range(round(STARTS_WITHIN_S / LOOKED_EVERY_S)):
-        if process.returncode is not None or len(provider.came) > came:
+        if process.returncode == NOT_STARTED and starts < STARTS_MAX:
+            process, starts = await begin(made), starts + 1
+        if process.returncode is not None or len(made.provider.came) > came:
             break
         await asyncio.sleep(LOOKED_EVERY_S)
-    return process.returncode is None
+    return process
 
 
 def may_be_asked_again(provider: Provider, killed_s: float, slack_s: float) -> int:
@@ -51,30 +63,31 @@ async def loop(
     victims = ["worker"] * workers + ["coordinator"] * coordinators
     chance.shuffle(victims)
     async with trial(folder, repeats) as made:
-        provider, sweep, store = made.provider, made.sweep, made.store
-        process = await start(sweep, store, "--workers", "2")
+        provider, process = made.provider, await begin(made)
         excused, killed = 0, {"worker": 0, "coordinator": 0}
         for number, victim in enumerate(victims, 1):
-            if not await until_asked(provider, process):
-                break
+            process = await until_asked(made, process)
             await asyncio.sleep(chance.uniform(*PAUSE_S))
             playing = [one for one, name in descendants(process.pid).items() if name.startswith(WORKER)]
             if process.returncode is not None or not playing:
                 break
             excused += may_be_asked_again(provider, time.monotonic(), slack_s)
             killed[victim] += 1
-            print(f"kill {number} of {len(victims)}: a {victim}, after {len(provider.came)} calls", flush=True)
+            print(
+                f"kill {number} of {len(victims)}: a {victim}, after {len(provider.came)} calls", flush=True
+            )
             if victim == "worker":
                 os.kill(chance.choice(playing), signal.SIGKILL)
             else:
                 process.kill()
                 await process.wait()
-                process = await start(sweep, store, "--workers", "2")
+                process = await begin(made)
+        process = await until_asked(made, process)
         provider.latency_s = AT_ONCE_S
         code = await process.wait()
         print(f"killed: {killed}; last exit code {code}")
         if code:
-            print(store.with_suffix(".log").read_text("utf-8")[-4000:])
+            print(made.store.with_suffix(".log").read_text("utf-8")[-4000:])
         made.compare(excused)
 
 
