@@ -6,6 +6,11 @@ once a second, the CPU time of the run's processes and the number of calls. It b
 first call, and ends after --seconds. Everything counts: sockets, gates, messages, rows, and Ray's own
 processes. Needs the extra `ray`.
 
+Processes that play at the same time share caches and cores, so that each call takes more CPU time than in
+one that plays alone, whether or not they belong to one run. Therefore as many runs of one process each, which
+know nothing of each other and have the same number of calls in flight together, are measured as well. The
+last column is the ratio to these: what it costs that workers belong to one run.
+
 python -m bench.leases [--seconds 15] [--in-flight 256] [--delay 0.05] [--workers 1 2]"""
 
 from __future__ import annotations
@@ -16,10 +21,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 
 import orjson
@@ -128,19 +136,59 @@ def samples(sweep: Path, store: Path, workers: int, seconds: float) -> list[Samp
     return taken
 
 
-def line(name: str, taken: list[Sample], alone_us: float | None) -> tuple[str, float]:
-    """Returns a row of the table, and the CPU microseconds of a call."""
-    first, last = taken[0], taken[-1]
-    calls = last.calls - first.calls
-    parts = [
-        1e6 * (getattr(last, part) - getattr(first, part)) / calls
+def side_by_side(folder: Path, sweep: Path, runs: int, seconds: float) -> list[list[Sample]]:
+    """Plays the sweep in so many runs of one process each, at the same time."""
+    with ThreadPoolExecutor(runs) as threads:
+        return list(
+            threads.map(
+                lambda number: samples(sweep, folder / f"beside-{runs}-{number}.duckdb", 0, seconds),
+                range(runs),
+            )
+        )
+
+
+def cpu_us(runs: Sequence[list[Sample]]) -> list[float]:
+    """Returns the CPU microseconds of a call: of the runs' own processes, of their workers, of Ray."""
+    calls = sum(taken[-1].calls - taken[0].calls for taken in runs)
+    return [
+        1e6 * sum(getattr(taken[-1], part) - getattr(taken[0], part) for taken in runs) / calls
         for part in ("coordinator_s", "workers_s", "ray_s")
     ]
-    rates = sorted((b.calls - a.calls) / (b.at_s - a.at_s) for a, b in pairwise(taken))
-    total = sum(parts)
-    ratio = f"{total / alone_us:.2f}" if alone_us else "1"
-    figures = " | ".join(f"{part:.0f}" for part in (total, *parts))
-    return f"| {name} | {rates[len(rates) // 2]:,.0f} | {figures} | {ratio} |", total
+
+
+def rate(taken: list[Sample]) -> float:
+    """Returns the calls of a typical second."""
+    return median((b.calls - a.calls) / (b.at_s - a.at_s) for a, b in pairwise(taken))
+
+
+def row(name: str, runs: Sequence[list[Sample]], baselines: Sequence[float]) -> str:
+    """Returns a row of the table. baselines: the CPU microseconds of a call to which it is compared."""
+    parts = cpu_us(runs)
+    figures = [f"{part:.0f}" for part in (sum(parts), *parts)]
+    ratios = [f"{sum(parts) / baseline:.2f}" for baseline in baselines]
+    return f"| {' | '.join([name, f'{sum(map(rate, runs)):,.0f}', *figures, *ratios])} |"
+
+
+def measure(folder: Path, url: str, chosen: argparse.Namespace) -> None:
+    """Prints the rows of the table as they are measured."""
+
+    def written(in_flight: int) -> Path:
+        path = folder / f"{in_flight}.toml"
+        path.write_text(SWEEP.format(url=url, in_flight=in_flight), "utf-8")
+        return path
+
+    sweep = written(chosen.in_flight)
+    alone = [samples(sweep, folder / "alone.duckdb", 0, chosen.seconds)]
+    alone_us = sum(cpu_us(alone))
+    print(row("one process", alone, (alone_us, alone_us)), flush=True)
+    for workers in chosen.workers:
+        beside_us = alone_us
+        if workers > 1:
+            beside = side_by_side(folder, written(chosen.in_flight // workers), workers, chosen.seconds)
+            beside_us = sum(cpu_us(beside))
+            print(row(f"{workers} runs side by side", beside, (alone_us, beside_us)), flush=True)
+        taken = [samples(sweep, folder / f"workers-{workers}.duckdb", workers, chosen.seconds)]
+        print(row(f"{workers} workers", taken, (alone_us, beside_us)), flush=True)
 
 
 def main() -> None:
@@ -153,18 +201,11 @@ def main() -> None:
     parser.add_argument("--workers", type=int, nargs="*", default=[1, 2])
     chosen = parser.parse_args()
     print(
-        "| run | calls/s | CPU us a call | its own process | workers | Ray | ratio |\n|---|---|---|---|---|---|---|"
+        "| run | calls/s | CPU us a call | its own process | workers | Ray | to one process | to as many runs |\n"
+        "|---|---|---|---|---|---|---|---|"
     )
-    alone_us = None
     with responder(0, chosen.delay) as url, TemporaryDirectory() as folder:
-        sweep = Path(folder) / "leases.toml"
-        sweep.write_text(SWEEP.format(url=url, in_flight=chosen.in_flight), "utf-8")
-        for workers in (0, *chosen.workers):
-            store = Path(folder) / f"{workers}.duckdb"
-            taken = samples(sweep, store, workers, chosen.seconds)
-            text, us = line(f"{workers} workers" if workers else "one process", taken, alone_us)
-            alone_us = alone_us or us
-            print(text, flush=True)
+        measure(Path(folder), url, chosen)
 
 
 if __name__ == "__main__":
