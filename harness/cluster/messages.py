@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,10 +12,10 @@ from harness.config.episode_plans import GameSet
 from harness.config.sweep import SweepSpec
 from harness.core.errors import GateClosing
 from harness.core.records import EpisodeRecord, Record
-from harness.core.vocabulary import AccessMethod, EpisodePlan
+from harness.core.vocabulary import AccessMethod, Arm, EpisodePlan, Instance
 from harness.limits.leases import LeaseAnswer, LeaseRequest
 from harness.progress.meters import Traffic
-from harness.scheduler.episode import Beginning, LeftPending
+from harness.scheduler.episode import Beginning, LeftPending, RecordedTurn
 from harness.scheduler.spending import Spending
 
 
@@ -55,19 +55,55 @@ class WorkerSetup:
 
 
 class Assignment(NamedTuple):
-    """An episode to play.
+    """An episode to play: its plan without the instance, which the worker has, and its beginning.
 
-    number  names it in reports
-    plan    without the fields of its instance, which the worker has"""
+    number           names it in reports
+    item             of its plan; the fields after it are the plan's own
+    attempt, turns   of its beginning"""
 
     number: int
-    plan: EpisodePlan
-    beginning: Beginning
+    item: str
+    rules: str
+    seating: tuple[str, ...]
+    arm: Arm
+    batch: int
+    repeat: int
+    session: int
+    attempt: int
+    turns: Sequence[RecordedTurn]
 
+    @classmethod
+    def of(cls, number: int, plan: EpisodePlan, beginning: Beginning) -> Assignment:
+        """Returns the assignment of a plan. It has plain fields only: data classes take ten times as long to
+        pickle."""
+        return cls(
+            number,
+            plan.item,
+            plan.rules,
+            plan.seating,
+            plan.arm,
+            plan.batch,
+            plan.repeat,
+            plan.session,
+            beginning.attempt,
+            beginning.turns,
+        )
 
-def assignment(number: int, plan: EpisodePlan, beginning: Beginning) -> Assignment:
-    """Returns the assignment of a plan: instances of some games have 50 KiB of fields."""
-    return Assignment(number, replace(plan, instance=replace(plan.instance, fields={})), beginning)
+    def plan(self, instances: Mapping[str, Instance]) -> EpisodePlan:
+        """Returns the plan. instances: item -> its instance."""
+        return EpisodePlan(
+            instance=instances[self.item],
+            rules=self.rules,
+            seating=self.seating,
+            arm=self.arm,
+            batch=self.batch,
+            repeat=self.repeat,
+            session=self.session,
+        )
+
+    @property
+    def beginning(self) -> Beginning:
+        return Beginning(attempt=self.attempt, turns=self.turns)
 
 
 class ToWorker(NamedTuple):

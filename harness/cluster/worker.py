@@ -197,7 +197,7 @@ class Worker:
     async def _play_one(self, assignment: Assignment) -> None:
         assert self._player is not None
         assert self._expected is not None
-        plan = replace(assignment.plan, instance=self._instances[assignment.plan.item])
+        plan = assignment.plan(self._instances)
         played = await self._player.play(plan, assignment.beginning, partial(self._begin, assignment.number))
         self._begin(assignment.number)  # an episode may end without an ask
         if isinstance(played, EpisodeRecord) and played.status == "finished":

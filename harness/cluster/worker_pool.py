@@ -19,7 +19,7 @@ from typing import Protocol
 import anyio
 from anyio.abc import TaskStatus
 
-from harness.cluster.messages import Assignment, Played, Report, ToWorker, WorkerSetup, assignment
+from harness.cluster.messages import Assignment, Played, Report, ToWorker, WorkerSetup
 from harness.core.errors import NotServed, WorkerDied, WorkerFailed, first_error
 from harness.core.protocols import Clock, RecordSink
 from harness.core.records import EpisodeRecord, Record
@@ -236,7 +236,7 @@ class WorkerPool:
         self._numbers += 1
         play = link.plays[self._numbers] = _Play(self._supplies[self._parts.gates[plan.seating[0]].name])
         play.supply.change(1)
-        link.assignments.append(assignment(self._numbers, plan, beginning))
+        link.assignments.append(Assignment.of(self._numbers, plan, beginning))
         link.news.set()
         on_ask()
         await play.ended.wait()

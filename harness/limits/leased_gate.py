@@ -68,6 +68,7 @@ class LeasedGate:
         # what the coordinator does not know yet
         self._turns: dict[int, WaitingTurn] = {}
         self._left: dict[int, None] = {}
+        self._served: list[int] = []
         self._ended: list[EndedCall] = []
         self._notes: list[tuple[str, str]] = []
         self._reason: GateClosing | None = None
@@ -136,9 +137,12 @@ class LeasedGate:
         failed = answer.kind in ("limited", "unserved")
         if failed:
             self._free = self._is_full = False
-        headers = dict(answer.headers) if answer.headers else NO_HEADERS
         kept = self._free and self.closed is None
-        self._ended.append(EndedCall(admission.place, answer._replace(headers=headers), kept))
+        if kept and answer.kind == "clean" and not answer.headers:
+            self._served.append(admission.place)
+        else:
+            headers = dict(answer.headers) if answer.headers else NO_HEADERS
+            self._ended.append(EndedCall(admission.place, answer._replace(headers=headers), kept))
         if kept:
             self._use(admission.place)
         self._on_news("now" if failed else self._haste)
@@ -187,18 +191,19 @@ class LeasedGate:
         idle_since_s = self._clock.now() - LEASE_S
         while self._spare and (self._spare[0][1] <= idle_since_s or not self._free):
             self._ended.append(EndedCall(self._spare.popleft()[0], None))
-        news = self._turns or self._left or self._ended or self._notes or self._reason
+        news = self._turns or self._left or self._served or self._ended or self._notes or self._reason
         if not news and self._resting == self._known_resting:
             return None
         request = LeaseRequest(
             turns=tuple(self._turns.values()),
             left=tuple(self._left),
+            served=tuple(self._served),
             ended=tuple(self._ended),
             resting=self._resting,
             notes=tuple(self._notes),
             closing=self._reason,
         )
-        for reported in (self._turns, self._left, self._ended, self._notes):
+        for reported in (self._turns, self._left, self._served, self._ended, self._notes):
             reported.clear()
         self._known_resting, self._reason = self._resting, None
         return request

@@ -41,6 +41,8 @@ LEASE_JITTER_S = JITTER_S + LEASE_S
 SHARE_SLACK = 1.1
 
 
+SERVED = CallResult(kind="clean")
+
 Haste = Literal["now", "soon", "later"]
 """Says when a worker's message is due: at once, BATCH_S after the last one, STEADY_S after it."""
 
@@ -70,13 +72,16 @@ class LeaseRequest(NamedTuple):
 
     turns    turns that began to wait
     left     turns that wait no more, by number
-    ended    calls that ended, in order
+    served   places whose call was served and told nothing of quotas, and that went on to the next call: the
+             usual end of a call, one entry for each
+    ended    other calls that ended, in order, after those
     resting  calls that pause before another try, in all
     notes    events that were observed there, as (kind, detail)
     closing  a reason to close the gate"""
 
     turns: tuple[WaitingTurn, ...] = ()
     left: tuple[int, ...] = ()
+    served: tuple[int, ...] = ()
     ended: tuple[EndedCall, ...] = ()
     resting: int = 0
     notes: tuple[tuple[str, str], ...] = ()
@@ -152,6 +157,8 @@ class GateLeases:
         """Takes a worker's message, which it sent then by its own clock."""
         state = self._states[worker]
         state.behind_s = self._clock.now() - sent_s
+        for place in request.served:
+            state.admitted[place] = self.gate.hand_on(state.admitted[place], SERVED)
         for ended in request.ended:
             self._end(state, ended)
         for number in request.left:

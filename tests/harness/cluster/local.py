@@ -11,6 +11,7 @@ from typing import NoReturn
 
 import anyio
 
+from harness.access.game_sets import items_of
 from harness.cluster.messages import Report, ToWorker, WorkerSetup
 from harness.cluster.worker import Worker
 from harness.cluster.worker_pool import StartWorker, WorkerHandle
@@ -35,6 +36,7 @@ class LocalWorker:
         took: Callable[[Report], None],
     ) -> None:
         self.name = setup.store.stem
+        self._instances = items_of(setup.sets)
         self._worker = Worker(pickle.loads(pickle.dumps(setup)), clock=RealClock())
         self._left = dies_after
         self._dies_of = dies_of
@@ -46,7 +48,7 @@ class LocalWorker:
             await self._worker.play()
 
     async def exchange(self, message: ToWorker) -> Report:
-        if any(self._dies_of(one.plan) for one in message.assignments):
+        if any(self._dies_of(one.plan(self._instances)) for one in message.assignments):
             self._die()
         report: Report = pickle.loads(
             pickle.dumps(await self._worker.exchange(pickle.loads(pickle.dumps(message))))
