@@ -34,6 +34,7 @@ from harness.scheduler.spending import SpendingBudget
 PUT_OFF = PutOff()
 WAKES_AFTER_S = 2 * BATCH_S  # a worker that waits for an answer sends its message before that
 SILENT_S = 120.0  # a worker reports every second; its start takes half a minute on a busy machine
+ENDS_WITHIN_S = 10.0  # at the end, when it has nothing to play; it closes its store within a second or two
 DEATHS_MAX = 3  # of workers in one place, in a row, before an episode of theirs ended
 
 
@@ -117,6 +118,7 @@ class _Link:
     news       it is to be told something
     urgent     something that it does not wait for
     heard_s    when its last report came
+    patience   how long the next one is waited for
     exhausted  methods of which it knows that they may make no more calls
     any_ended  an episode of it ended"""
 
@@ -129,6 +131,7 @@ class _Link:
     news: anyio.Event = field(default_factory=anyio.Event)
     urgent: anyio.Event = field(default_factory=anyio.Event)
     heard_s: float = float("-inf")
+    patience: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     any_ended: bool = False
 
     def note(self, gate: str) -> None:
@@ -248,9 +251,11 @@ class WorkerPool:
     # --- workers --------------------------------------------------------------------------------------------
 
     def end(self) -> None:
-        """Lets all workers end."""
+        """Lets all workers end. One that sends nothing for ENDS_WITHIN_S is stopped, which loses at most what
+        a kill would."""
         self._ending = True
         for link in self._links:
+            link.patience.deadline = min(link.patience.deadline, anyio.current_time() + ENDS_WITHIN_S)
             link.hurry()
 
     async def serve(self, *, task_status: TaskStatus[None]) -> None:
@@ -317,12 +322,13 @@ class WorkerPool:
         link.news, link.urgent = anyio.Event(), anyio.Event()
         async with anyio.create_task_group() as waking:
             waking.start_soon(self._wake, link)
-            with anyio.move_on_after(SILENT_S) as silence:
+            with anyio.move_on_after(ENDS_WITHIN_S if self._ending else SILENT_S) as link.patience:
                 report = await link.handle.exchange(message)
             waking.cancel_scope.cancel()
+        if link.patience.cancelled_caught:
+            limit_s = ENDS_WITHIN_S if self._ending else SILENT_S
+            raise WorkerDied(f"it did not answer for {limit_s:.0f} s, and is stopped")
         link.heard_s = self._parts.clock.now()
-        if silence.cancelled_caught:
-            raise WorkerDied(f"it did not answer for {SILENT_S:.0f} s, and is stopped")
         return report
 
     async def _wake(self, link: _Link) -> None:

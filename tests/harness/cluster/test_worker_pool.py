@@ -8,7 +8,14 @@ from dataclasses import dataclass, field
 import anyio
 
 from harness.cluster.messages import Report, ToWorker
-from harness.cluster.worker_pool import DEATHS_MAX, SILENT_S, PoolParts, WorkerHandle, worker_pool
+from harness.cluster.worker_pool import (
+    DEATHS_MAX,
+    ENDS_WITHIN_S,
+    SILENT_S,
+    PoolParts,
+    WorkerHandle,
+    worker_pool,
+)
 from harness.limits.estimates import CallCost
 from harness.limits.leases import STEADY_S, LeaseRequest, WaitingTurn
 from harness.progress.meters import Meters
@@ -178,6 +185,19 @@ def test_a_silent_worker_is_stopped_and_replaced() -> None:
     assert (end.tally.finished, end.tally.put_off, end.tally.pending) == (11, 1, 0)
     assert (end.calls, end.in_flight, end.deaths) == (1, 0, 1)
     assert SILENT_S <= end.took_s < SILENT_S + 5 * IDLE_S
+
+
+def test_a_silent_worker_that_plays_nothing_does_not_hold_up_the_end() -> None:
+    """It is stopped a few seconds after the last episode ended, and no other takes its place."""
+
+    async def scenario() -> Played:
+        return await played(lambda number: 0 if number == 2 else None, episodes=1, size=2)
+
+    end = run(scenario)
+    assert end.lines == [f"worker 2 ended: it did not answer for {ENDS_WITHIN_S:.0f} s, and is stopped"]
+    assert [process.is_stopped for process in end.processes] == [True, True]
+    assert (end.tally.finished, end.tally.put_off, end.deaths) == (1, 0, 1)
+    assert ENDS_WITHIN_S <= end.took_s < ENDS_WITHIN_S + 5 * IDLE_S
 
 
 def test_a_worker_that_hangs_in_its_start_is_replaced() -> None:
