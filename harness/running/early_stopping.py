@@ -142,9 +142,9 @@ class EarlyStopping:
 
     async def wait_for_analysis(
         self, method: str, plan: EpisodePlan, in_flight: InFlight, gate: Closable
-    ) -> None:
+    ) -> bool:
         """Waits while the plan belongs to a block whose predecessor is not analysed; a lane that closes does
-        not wait."""
+        not wait. Returns whether the plan is still to be played."""
         model = self._of.get(method)
         while (
             model is not None
@@ -153,6 +153,7 @@ class EarlyStopping:
         ):
             with anyio.move_on_after(CHECK_PERIOD_S):
                 await self._changed.wait()
+        return not self.is_settled(method)
 
     def _notify_waiting(self) -> None:
         self._changed.set()

@@ -31,14 +31,14 @@ from harness.scheduler.spending import SpendingBudget
 class Lane:
     """The episodes of one seating, in playing order, and the gates that its seats call through.
 
-    pace   awaited before each episode, with the lane's tally; a sweep that may stop early keeps its lanes in
-           step by it
+    pace   awaited before each episode, with the lane's tally, and says whether it is still to be played; a
+           sweep that may stop early keeps its lanes in step by it
     leave  is called with each episode that is not played any further in this run"""
 
     name: str
     plans: Iterator[EpisodePlan]
     gates: Sequence[Gate]
-    pace: Callable[[EpisodePlan, Tally], Awaitable[None]] | None = None
+    pace: Callable[[EpisodePlan, Tally], Awaitable[bool]] | None = None
     leave: Callable[[EpisodePlan], None] = lambda plan: None
 
 
@@ -167,8 +167,9 @@ class Scheduler:
         tally = self.tallies[lane.name]
         for plan in lane.plans:
             try:
-                if lane.pace is not None:
-                    await lane.pace(plan, tally)
+                if lane.pace is not None and not await lane.pace(plan, tally):
+                    lane.leave(plan)
+                    continue
                 for gate in lane.gates:
                     await gate.wait_until_wants_episodes()
                 await self._budget.wait_until_affordable(lane.name)

@@ -41,6 +41,24 @@ b.bots = {{ skill = 0.6, form_errors = 0.1, latency_s = {latency_s} }}
 """
 
 
+STOPPING = """
+name = "s"
+seed = 1
+[games.taboo]
+items = 60
+[models.m.methods]
+good.bots = { skill = 0.9, latency_s = 0.001 }
+sloppy.bots = { skill = 0.9, form_errors = 0.4, latency_s = 0.001 }
+[audit]
+stop = "early"
+again = false
+reference = "m/good"
+"""
+LOOKED = (
+    "SELECT method, kind, look, items, difference, low, high, verdict FROM looks ORDER BY ALL",
+    "SELECT episode_id, status, outcome, score FROM episodes ORDER BY ALL",
+)
+
 FAIL = (
     "UPDATE episodes SET status = 'failed', outcome = NULL, score = NULL, reason = 'Unserved: no' WHERE episode_id"
     " IN (SELECT episode_id FROM episodes ORDER BY 1 LIMIT 2)"
@@ -195,6 +213,25 @@ def test_turns_are_told_once_for_each_episode(tmp_path: Path) -> None:
     with duckdb.connect(str(tmp_path / "workers.duckdb"), read_only=True) as connection:
         stored = connection.execute("SELECT episode_id, turn + 1 FROM turns").fetchall()
     assert sorted(told) == sorted(stored)
+
+
+def test_early_stopping_is_that_of_one_process(tmp_path: Path) -> None:
+    """The same interim analyses of the same items end a method. The same episodes are played: those of the
+    items that were analysed, and no other."""
+    path = tmp_path / "s.toml"
+    path.write_text(STOPPING)
+    found: dict[int, list[tuple[object, ...]]] = {}
+    for size in (0, 2):
+        lines: list[str] = []
+        store = tmp_path / f"{size}.duckdb"
+        played(path, store, LocalWorkers(size) if size else None, lines)
+        assert [line for line in lines if "No more episodes of m/sloppy are played." in line]
+        with duckdb.connect(str(store), read_only=True) as connection:
+            found[size] = [row for query in LOOKED for row in connection.execute(query).fetchall()]
+            analysed = connection.execute("SELECT max(items) FROM looks").fetchall()
+            most = connection.execute("SELECT count(*) FROM episodes GROUP BY method ORDER BY 1 DESC LIMIT 1")
+            assert most.fetchall() == analysed
+    assert found[2] == found[0]
 
 
 def test_a_budget_is_that_of_all_workers(tmp_path: Path) -> None:
