@@ -29,7 +29,7 @@ def unmerged_line(store: Path) -> str:
     """Returns what a reader of a store with unmerged stores of workers has to know."""
     return (
         f"{store}: lacks the rows in {workers_folder(store)}, which workers wrote. A run takes them in when it ends;"
-        " after a kill, give the command of the run again"
+        " after a kill or an error, give the command of the run again"
     )
 
 

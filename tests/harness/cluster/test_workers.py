@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import anyio
+import anyio.to_thread
 import duckdb
 import pytest
 
@@ -18,6 +23,7 @@ from harness.commands.arguments import load, note_unmerged
 from harness.commands.data import merge
 from harness.core.errors import SpecError, StoreDamaged, StoreError, WorkerFailed
 from harness.core.event_loop import run_async
+from harness.core.vocabulary import EpisodePlan
 from harness.running import execute
 from harness.running.prepare import RunOptions
 from harness.running.run_sweep import run_sweep
@@ -59,6 +65,8 @@ LOOKED = (
     "SELECT episode_id, status, outcome, score FROM episodes ORDER BY ALL",
 )
 
+READERS = (("sql", "SELECT count(*) AS n FROM episodes", "--json"), ("scores",), ("audit",))
+
 FAIL = (
     "UPDATE episodes SET status = 'failed', outcome = NULL, score = NULL, reason = 'Unserved: no' WHERE episode_id"
     " IN (SELECT episode_id FROM episodes ORDER BY 1 LIMIT 2)"
@@ -88,6 +96,31 @@ class ChangingWorkers(LocalWorkers):
         if self._first.exists():
             with duckdb.connect(str(self._first)) as connection:
                 connection.execute(self._statement)
+
+
+class ReadWorkers(LocalWorkers):
+    """Workers after whose end, and before their stores are merged, other processes read the run's store.
+
+    read   command -> how it ended"""
+
+    def __init__(self, size: int, store: Path) -> None:
+        super().__init__(size)
+        self.read: dict[str, subprocess.CompletedProcess[str]] = {}
+        self._store = store
+
+    @asynccontextmanager
+    async def open_workers(self) -> AsyncIterator[tuple[int, StartWorker]]:
+        async with super().open_workers() as (size, start):
+            yield size, start
+        for command in READERS:
+            self.read[command[0]] = await anyio.to_thread.run_sync(
+                partial(
+                    subprocess.run,
+                    [sys.executable, "-m", "harness", command[0], str(self._store), *command[1:]],
+                    capture_output=True,
+                    text=True,
+                )
+            )
 
 
 def played(
@@ -309,6 +342,46 @@ def stored_counts(store: Path) -> dict[str, int]:
     """Returns how many episodes ended in which way, by their last plays."""
     with duckdb.connect(str(store), read_only=True) as connection:
         return dict(connection.execute("SELECT status, count(*) FROM last_episodes GROUP BY ALL").fetchall())
+
+
+def test_readers_beside_a_run_say_what_the_store_lacks(tmp_path: Path) -> None:
+    """While workers play, commands read what was stored before, and say that rows are missing."""
+    path, store = sweep(tmp_path), tmp_path / "s.duckdb"
+    path.write_text(path.read_text().replace("repeats = 2", "repeats = 1"))
+    assert played(path, store, None).finished == 12 * 3
+    workers = ReadWorkers(2, store)
+    assert played(sweep(tmp_path), store, workers).finished == 12 * 3
+    lacks = f"{store}: lacks the rows in {store}.workers"
+    for command, read in workers.read.items():
+        assert (read.returncode, read.stderr[: len(lacks)]) == (0, lacks), (command, read)
+    assert '"n":36' in workers.read["sql"].stdout.replace(" ", "")
+    assert len(ended_episodes(store)) == 12 * 2 * 3
+
+
+def test_after_an_error_readers_say_what_the_store_lacks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The next run takes in what workers stored until then."""
+    path, store = sweep(tmp_path), tmp_path / "s.duckdb"
+    begun: list[EpisodePlan] = []
+
+    def fail_late(plan: EpisodePlan) -> bool:
+        begun.append(plan)
+        if len(begun) == 40:
+            raise WorkerFailed("no space left")
+        return False
+
+    with pytest.raises(BaseExceptionGroup) as raised:
+        played(path, store, LocalWorkers(2, dies_of=fail_late))
+    assert raised.group_contains(WorkerFailed, match="no space left")
+    assert not ended_episodes(store)
+    note_unmerged(store)
+    assert f"{store}: lacks the rows in {store}.workers" in capsys.readouterr().err
+    end = played(path, store, None)
+    assert 0 < end.finished < 12 * 2 * 3
+    assert len(ended_episodes(store)) == 12 * 2 * 3
+    note_unmerged(store)
+    assert not capsys.readouterr().err
 
 
 def test_rows_that_lie_beside_a_store_are_not_left_out_silently(
