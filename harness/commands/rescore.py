@@ -61,7 +61,7 @@ def rescore(
     from harness.rescoring.rescore_store import ServerPlace, rescore_store
 
     context = RunContext(
-        source=store.with_name(f"{store.name} (its sweep)"), store=store, environ=os.environ, notify=notify
+        source=store.parent / f"{store.name} (its sweep)", store=store, environ=os.environ, notify=notify
     )
     place = ServerPlace(
         base_url=base_url, chat_template=str(chat_template.absolute()) if chat_template is not None else None

@@ -220,6 +220,8 @@ def _store_error(path: Path, error: duckdb.Error) -> StoreError:
         return StoreDamaged(
             f"{path}: the file is damaged: {line}. Use a backup of it, or start a new store by another name"
         )
+    if path.is_dir():
+        return StoreError(f"{path}: is a folder, not a store; name a DuckDB file")
     if isinstance(error, duckdb.IOException):
         return StoreError(
             f"{path}: cannot be used: {line}; check the folder, its permissions and the free space of the"

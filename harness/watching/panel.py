@@ -47,7 +47,7 @@ class MethodPanel:
 
 
 _PANELS = TypeAdapter(tuple[MethodPanel, ...])
-_ANEW = "delete the file, and make it anew: lightbulb watch init SWEEP.toml"
+_ANEW = "name another file, or make one: lightbulb watch init SWEEP.toml"
 
 
 def flip_share(answers: Sequence[str]) -> float:

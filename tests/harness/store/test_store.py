@@ -385,6 +385,13 @@ DAMAGES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
 }
 
 
+@pytest.mark.parametrize("use", [open_to_read, open_to_write])
+def test_a_folder_is_no_store(tmp_path: Path, use: Callable[[Path], Any]) -> None:
+    """The message says so; it does not ask for free space on the disk."""
+    with pytest.raises(StoreError, match=r"is a folder, not a store; name a DuckDB file$"), use(tmp_path):
+        pass
+
+
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("use", [open_to_read, open_to_write])
 def test_a_damaged_store_gets_a_sentence(tmp_path: Path, damage: str, use: Callable[[Path], Any]) -> None:
