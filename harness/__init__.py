@@ -7,7 +7,7 @@ another way, is still the same model.
     running/     runs a sweep over its store
     planning/    forecasts what a sweep takes, on virtual time
     checking/    asks every access method whether it does what it is asked
-    watching/    asks every access method a few one-token questions a day
+    watching/    asks every access method up to 200 one-token questions a day
     rescoring/   lets a reference's weights score stored replies
     loadtest/    measures access methods under load
     cluster/     plays the episodes of one run in several processes

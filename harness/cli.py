@@ -50,7 +50,7 @@ COMMANDS = {
     "quantise": CommandEntry("quantise", "quantise", "Write a model's weights in other quantisations."),
     "report": CommandEntry("audit", "report", "Write verdicts, scores and transcripts to an HTML file."),
     "drift": CommandEntry("audit", "drift", "Compare days: has an access method changed?"),
-    "watch": CommandEntry("watch", "watches", "Watch access methods by a few one-token calls a day."),
+    "watch": CommandEntry("watch", "watches", "Watch access methods by up to 200 one-token calls a day."),
     "characteristics": CommandEntry("audit", "characteristics", "Relate scores to size and training."),
     "show": CommandEntry("data", "show", "Show one transcript, as each seat saw it."),
     "sql": CommandEntry("data", "sql", "Query the store in SQL."),

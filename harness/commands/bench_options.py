@@ -75,7 +75,7 @@ WarmUp = Annotated[
 CoolDown = Annotated[
     float | None,
     Option(
-        help="Seconds before the begin of the last request that the figures leave out; default: 0.", min=0
+        help="Seconds before the last request begins that the figures leave out; default: 0.", min=0
     ),
 ]
 Arriving = Annotated[
