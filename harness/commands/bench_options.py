@@ -74,9 +74,7 @@ WarmUp = Annotated[
 ]
 CoolDown = Annotated[
     float | None,
-    Option(
-        help="Seconds before the last request begins that the figures leave out; default: 0.", min=0
-    ),
+    Option(help="Seconds before the last request begins that the figures leave out; default: 0.", min=0),
 ]
 Arriving = Annotated[
     str,
