@@ -26,6 +26,7 @@ from harness.access.methods import provider_problems, resolved
 from harness.analysis.store_audit import ModelAudit, store_audit, store_scores
 from harness.config.load import load_sweep, read_sweep
 from harness.config.sweep import SweepSpec
+from harness.core.errors import SpecError
 from harness.core.event_loop import OPTIONS, run_async
 from harness.core.records import Transcript
 from harness.progress.notebook_bar import notebook_display
@@ -101,8 +102,10 @@ class Store:
         """Returns the verdicts, one part for each model that has more than one access method.
 
         reference  default: the sweep's
-        margin     default: the sweep's
-        raises     AuditError if the rows are not enough for an audit"""
+        margin     points of score, above 0 and at most 100; default: the sweep's
+        raises     AuditError if the rows are not enough for an audit; SpecError for another margin"""
+        if margin is not None and not 0 < margin <= 100:
+            raise SpecError(f"margin is {margin:g}; write points of score, above 0 and at most 100")
         return store_audit(self.path, reference=reference, margin=margin)
 
     def transcript(self, episode: str) -> Transcript:

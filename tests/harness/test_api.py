@@ -105,6 +105,9 @@ def test_verdicts_and_transcripts(played: harness.Played) -> None:
     assert played.store.transcript(episode).turns[0].reply
     with pytest.raises(AuditError):
         played.store.audit(reference="bots/best")
+    for margin in (-1.0, 0.0, 101.0, float("nan")):
+        with pytest.raises(SpecError, match=r"margin is .*; write points of score, above 0 and at most 100"):
+            played.store.audit(margin=margin)
 
 
 def test_what_is_not_there_is_said(
