@@ -169,6 +169,23 @@ def test_weights_are_told_apart_at_temperature_0(tmp_path: Path) -> None:
     assert drawn["m/same"]["low"] == drawn["m/same"]["high"] == 0
 
 
+def test_another_method_than_the_audits_reference_may_score(tmp_path: Path) -> None:
+    """The audit's reference was played again; both of its runs have a row."""
+    with running() as urls:
+        sweep = write_sweep(tmp_path, {"own": urls["own"], "same": urls["same"]}, items=6)
+        sweep.write_text(f'{sweep.read_text()}[audit]\nreference = "m/same"\n')
+        played = lightbulb("run", sweep)
+        ended = rescored(tmp_path, urls["own"], "--json")
+    assert played.returncode == 0, played.stderr
+    assert ended.returncode == 0, ended.stderr
+    found = json.loads(ended.stdout)
+    assert {one["method"]: one["verdict"] for one in found["methods"]} == {
+        "m/same": "CONSISTENT",
+        "m/same (again)": "CONSISTENT",
+    }
+    assert found["again"] is None
+
+
 def test_ranks_are_tested_above_temperature_0(tmp_path: Path) -> None:
     """Places of tokens are uniform for the reference's own sampler; a lower temperature is found by them, and
     nothing is confirmed."""

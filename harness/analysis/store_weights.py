@@ -47,6 +47,8 @@ def weights_findings(
         method: _asked(sampling, constrained)
         for method, (sampling, constrained) in sampling_of_methods(connection).items()
     }
+    # The audit's reference was played again; the reference of the scores can be another method.
+    asked |= {replicate_of(method): of_method for method, of_method in asked.items()}
     found: dict[str, WeightsFindings] = {}
     for reference, at in sorted(references_of_scores(connection).items(), key=lambda pair: pair[1]):
         rows = scored_rows(connection, reference, counts)
