@@ -21,10 +21,10 @@ COLUMNS = (
     "p",
 )
 READING = (
-    "CONSISTENT: the replies can be those of the reference weights. DEVIATES: other weights or another precision wrote "
-    "them. No verdict on weights speaks of the quality of replies. The token margin is the log-probability of the most "
-    "likely token minus that of the token in the reply, in nats (natural logarithms). A token is called unlike if it "
-    "is not the most likely one."
+    "CONSISTENT: the replies can be those of the reference weights. DEVIATES: other weights, another precision or "
+    "another engine wrote them. No verdict on weights speaks of the quality of replies. The token margin is the "
+    "log-probability of the most likely token minus that of the token in the reply, in nats (natural logarithms). A "
+    "token is called unlike if it is not the most likely one."
 )
 
 

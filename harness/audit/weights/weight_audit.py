@@ -346,7 +346,7 @@ def _sentence(one: WeightsFinding, reference: str) -> str:
     )
     if one.verdict == "DEVIATES":
         return (
-            f"Other weights than those of {reference}, or another precision, wrote these replies ({figures}). "
+            f"Other weights than those of {reference}, another precision or another engine wrote these replies ({figures}). "
             f"By the reference's weights another token was more likely for {100 * one.unlike:.1f} % of the tokens of "
             f"this method, and for {100 * one.reference_unlike:.1f} % of the tokens of the reference.{_where(one)}"
         )

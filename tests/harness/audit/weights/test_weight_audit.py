@@ -65,7 +65,10 @@ def test_other_weights_deviate_and_equal_ones_are_consistent() -> None:
     assert other.tested is not None
     assert other.tested_low is not None
     assert 0 < other.tested_low < other.tested < other.excess
-    assert "Other weights than those of m/own, or another precision, wrote these replies" in other.sentence
+    assert (
+        "Other weights than those of m/own, another precision or another engine wrote these replies"
+        in other.sentence
+    )
     assert (same.method, same.verdict) == ("m/other", "CONSISTENT")
     assert same.unlike_high is not None
     assert same.unlike_high < MARGIN_UNLIKE
