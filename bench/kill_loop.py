@@ -48,7 +48,7 @@ again = false
 """
 WORDS = ("crane", "slate", "pound", "light", "berry", "house", "mount", "fjord", "vivid", "zesty")
 LATENCY_S = (0.05, 0.4)
-AT_ONCE_S = (0.0, 0.0)  # where nothing is killed, so that a long sweep does not take an hour
+AT_ONCE_S = (0.0, 0.0)  # seconds; for a run in which nothing is killed, so that it ends soon
 DURABLE_S = 1.0  # a row that is older must be on disk
 RESULTS = "SELECT key, status, outcome, score, turns FROM last_episodes ORDER BY key"
 REPLIES = """

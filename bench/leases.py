@@ -162,7 +162,9 @@ def rate(taken: list[Sample]) -> float:
 
 
 def row(name: str, runs: Sequence[list[Sample]], baselines: Sequence[float]) -> str:
-    """Returns a row of the table. baselines: the CPU microseconds of a call to which it is compared."""
+    """Returns a row of the table.
+
+    baselines   CPU microseconds of a call in the runs to which this one is compared"""
     parts = cpu_us(runs)
     figures = [f"{part:.0f}" for part in (sum(parts), *parts)]
     ratios = [f"{sum(parts) / baseline:.2f}" for baseline in baselines]

@@ -89,7 +89,7 @@ class Scorer:
         return orjson.dumps({"object": "text_completion", "model": body.get("model"), "choices": [choice]})
 
     def _scored(self, numbers: object, most: object) -> list[object]:
-        """Returns an entry for each token; those outside the assistant's replies are without meaning."""
+        """Returns an entry for each token. Entries of tokens outside the replies have no meaning."""
         if not isinstance(numbers, list) or type(most) is not int:
             raise BadRequest("only token ids with prompt_logprobs are served here")
         texts = [self._tokenizer.text(number) for number in numbers]

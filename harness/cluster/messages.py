@@ -74,8 +74,8 @@ class Assignment(NamedTuple):
 
     @classmethod
     def of(cls, number: int, plan: EpisodePlan, beginning: Beginning) -> Assignment:
-        """Returns the assignment of a plan. It has plain fields only: data classes take ten times as long to
-        pickle."""
+        """Returns the assignment of a plan. Its fields are plain values: pickling data classes takes ten
+        times as long."""
         return cls(
             number,
             plan.item,

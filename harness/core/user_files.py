@@ -13,9 +13,7 @@ from pathlib import Path
 from harness.core.errors import SpecError
 
 MIB = 1 << 20
-PIPE_WAIT_S = (
-    30.0  # a program that makes the file needs seconds; a pipe without one would be waited for without end
-)
+PIPE_WAIT_S = 30.0  # a program that makes the file needs seconds
 
 
 def read_text(path: Path, *, bytes_max: int, remedy: str, wait_s: float = PIPE_WAIT_S) -> str:

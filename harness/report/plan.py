@@ -64,7 +64,7 @@ def print_plan(plan: SweepPlan, console: Console) -> None:
         )
     if (calls := plan.calls_span) is not None:
         console.print(
-            f"Other trials would forecast {calls.value:,.0f} calls on average (80 % interval: {calls.low:,.0f} to"
+            f"Samples of the trial give {calls.value:,.0f} calls on average (80 % interval: {calls.low:,.0f} to"
             f" {calls.high:,.0f}).",
             highlight=False,
         )
