@@ -269,7 +269,7 @@ def test_early_stopping_is_that_of_one_process(tmp_path: Path) -> None:
 
 def test_a_budget_is_that_of_all_workers(tmp_path: Path) -> None:
     """A budget of calls ends the run with all methods at the same share, as in one process."""
-    path = sweep(tmp_path, "[budget]\ncalls = 100\n", latency_s=0.05)  # few calls between two messages
+    path = sweep(tmp_path, "[budget]\ncalls = 100\n", latency_s=0.2)  # few calls between messages
     end = played(path, tmp_path / "workers.duckdb", LocalWorkers(2))
     assert end.budget
     assert end.pending > 0
