@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, zip_longest
+from math import sqrt
 from typing import NamedTuple
 
 from harness.config.sweep import Seating, deal_repeats
@@ -26,6 +27,9 @@ FIRST = "first"  # the first of each experiment: stores that name no draw
 BALANCED = "balanced-1"  # drawn evenly over experiments and places of the right answer
 
 LOOKS = 4  # blocks of items, each played to the end before the next; interim analyses come after each
+GOLDEN_RATIO = (
+    sqrt(5.0) - 1.0
+) / 2.0  # multiples of it, without their whole part, are spread evenly over 0 to 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -272,15 +276,26 @@ def session_episodes(
                         )
 
 
-def spread_evenly(plans: Iterable[EpisodePlan]) -> list[EpisodePlan]:
-    """Returns the plans in an order of which every beginning has all games in their proportions, as far as
-    numbers allow: the first of each game, then each game's next when its share is due."""
+def trial_order(
+    plans: Iterable[EpisodePlan], sets: Mapping[str, GameSet], *, lane_number: int
+) -> list[EpisodePlan]:
+    """Returns one lane's plans in the order of a trial, which plays a beginning of it.
+
+    The first are one of each game, then each game's next when its share is due. A share is proportional to
+    the plans of the game times the square root of the turns of a play: the best allocation where cost and
+    standard deviation are proportional to turns (Cochran 1977, Sampling Techniques, section 5.5). Each lane
+    begins with other items, so that a few plays of each of several lanes show many items.
+
+    sets         game -> its chosen instances
+    lane_number  the lane's place among those of the sweep, from 0"""
     by_game: dict[str, list[EpisodePlan]] = {}
     for plan in plans:
         by_game.setdefault(plan.instance.game, []).append(plan)
-    due = [
-        (place / len(of_game), number, plan)
-        for number, of_game in enumerate(by_game.values())
-        for place, plan in enumerate(of_game)
-    ]
+    due = []
+    for number, (game, of_game) in enumerate(by_game.items()):
+        first = int(len(of_game) * (lane_number * GOLDEN_RATIO % 1.0))
+        share = len(of_game) * sqrt(sets[game].turns)
+        due += [
+            (place / share, number, plan) for place, plan in enumerate((*of_game[first:], *of_game[:first]))
+        ]
     return [plan for _, _, plan in sorted(due, key=lambda one: one[:2])]

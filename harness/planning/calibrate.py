@@ -1,6 +1,6 @@
 """Plays a short trial of every access method, for a plan that rests on measured speeds and lengths.
 
-A trial begins episodes for a minute, of all games in their proportions, and plays those to their ends: so the
+A trial begins episodes for a minute, of all games, and plays those to their ends: so the
 plays are a sample that their lengths did not choose (Wald 1944, Ann. Math. Statist. 15:283: the number that
 begins is a stopping time). Engines that do not fit on the machine together take turns as in the sweep. Keeps:
 the trial has a store of its own; the sweep's store is not touched. Does not promise: that the machine is as
@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
 from random import Random
-from statistics import variance
+from statistics import fmean, variance
 
 from harness.access.context import RunContext
 from harness.config.sweep import BudgetPart, SweepSpec
@@ -67,12 +67,13 @@ def resampled(plays: Sequence[StoredPlay], chance: Random) -> list[StoredPlay]:
     """Returns plays of each method and game, drawn again with replacement: the plays of a trial are few, and
     a plan must show what else they could have been.
 
-    One less is drawn than there are, so that the mean of a drawn game varies as much as that of another trial
-    (Rao & Wu 1988, JASA 83:231); with two plays it would vary half as much otherwise."""
+    Whole items are drawn, because plays of one item are alike. One item less is drawn than there are, so that
+    the mean of a drawn game varies as much as that of another trial (Rao & Wu 1988, JASA 83:231); with two
+    items it would vary half as much otherwise."""
     drawn = []
     for pool in _pools(plays):
-        chosen = chance.choices(pool.plays, k=max(1, len(pool.plays) - 1))
-        drawn += [replace(play, method=method) for method in pool.methods for play in chosen]
+        chosen = chance.choices(pool.items, k=max(1, len(pool.items) - 1))
+        drawn += [replace(play, method=method) for method in pool.methods for item in chosen for play in item]
     return drawn
 
 
@@ -85,12 +86,12 @@ def degrees_of_turns(plays: Sequence[StoredPlay], episodes: Mapping[tuple[str, s
     errors = [
         (
             sum(episodes.get((method, pool.game), 0) for method in pool.methods) ** 2
-            * variance([len(play.turns) for play in pool.plays])
-            / len(pool.plays),
-            len(pool.plays) - 1,
+            * variance([fmean(len(play.turns) for play in item) for item in pool.items])
+            / len(pool.items),
+            len(pool.items) - 1,
         )
         for pool in _pools(plays)
-        if len(pool.plays) > 1
+        if len(pool.items) > 1
     ]
     whole = sum(error for error, _ in errors)
     return whole**2 / sum(error**2 / degrees for error, degrees in errors) if whole else inf
@@ -98,11 +99,11 @@ def degrees_of_turns(plays: Sequence[StoredPlay], episodes: Mapping[tuple[str, s
 
 @dataclass(frozen=True, slots=True)
 class _Pool:
-    """The plays of a game from which the episodes of these methods take their lengths."""
+    """The plays of a game from which the episodes of these methods take their lengths, item by item."""
 
     methods: tuple[str, ...]
     game: str
-    plays: Sequence[StoredPlay]
+    items: Sequence[Sequence[StoredPlay]]
 
 
 def _pools(plays: Sequence[StoredPlay]) -> list[_Pool]:
@@ -113,7 +114,18 @@ def _pools(plays: Sequence[StoredPlay]) -> list[_Pool]:
         found.setdefault((play.model, play.game), {}).setdefault(play.method, []).append(play)
     pools = []
     for (_, game), by_method in found.items():
-        pools += [_Pool((method,), game, own) for method, own in by_method.items() if len(own) >= PLAYS_MIN]
+        pools += [
+            _Pool((method,), game, _by_item(own))
+            for method, own in by_method.items()
+            if len(own) >= PLAYS_MIN
+        ]
         if few := tuple(method for method, own in by_method.items() if len(own) < PLAYS_MIN):
-            pools.append(_Pool(few, game, [play for own in by_method.values() for play in own]))
+            pools.append(_Pool(few, game, _by_item([play for own in by_method.values() for play in own])))
     return pools
+
+
+def _by_item(plays: Sequence[StoredPlay]) -> list[list[StoredPlay]]:
+    found: dict[str, list[StoredPlay]] = {}
+    for play in plays:
+        found.setdefault(play.item, []).append(play)
+    return list(found.values())

@@ -66,35 +66,39 @@ def read_history(stores: Sequence[Path]) -> StoredHistory:
 class TrialHistory:
     """The store of a trial, of which every play that began has ended.
 
-    whole   all of it;  servers  the calls that its behaviours were fitted to"""
+    whole    all of it, each play standing for its whole game
+    plays    the same plays, item by item
+    servers  the calls that its behaviours were fitted to"""
 
     whole: StoredHistory
+    plays: tuple[StoredPlay, ...]
     servers: tuple[ServerRows, ...]
 
     def sample(self, chance: Random) -> StoredHistory:
         """Returns what another trial could have measured."""
         return replace(
             self.whole,
-            plays=tuple(resampled(self.whole.plays, chance)),
+            plays=of_whole_games(resampled(self.plays, chance)),
             behaviours=_behaviours(TRIAL, self.servers, calls_min=CALLS_MIN_TRIAL, chance=chance),
         )
 
     def degrees(self, episodes: Mapping[tuple[str, str], int]) -> float:
         """See degrees_of_turns."""
-        return degrees_of_turns(self.whole.plays, episodes)
+        return degrees_of_turns(self.plays, episodes)
 
 
 def read_trial(trial: Trial) -> TrialHistory:
     """Reads a trial."""
     with open_to_read(trial.store) as connection:
         rows = tuple(servers(connection))
+        plays = tuple(stored_plays(connection, every=True))
         whole = StoredHistory(
-            plays=of_whole_games(stored_plays(connection, every=True)),
+            plays=of_whole_games(plays),
             behaviours=_behaviours(TRIAL, rows, calls_min=CALLS_MIN_TRIAL),
             starts_s=engine_starts(connection),
             spreads={},
         )
-    return TrialHistory(whole=whole, servers=rows)
+    return TrialHistory(whole=whole, plays=plays, servers=rows)
 
 
 def _behaviours(

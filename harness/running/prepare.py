@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from harness.access.budgets import find_scopes
 from harness.access.keys import Credentials
-from harness.config.episode_plans import GameSet, planned, session_episodes, spread_evenly
+from harness.config.episode_plans import GameSet, planned, session_episodes, trial_order
 from harness.config.sweep import MethodPart, Seating, SweepSpec
 from harness.core.protocols import Clock
 from harness.core.vocabulary import EpisodePlan
@@ -37,7 +37,7 @@ class RunOptions:
     first_turn      (lanes of one session) -> those that play now, before the others; None: as many as their
                     engines allow
     workers         starts the processes that play; None: this one plays
-    begin_for_s     begin episodes for so many seconds only, of all games in their proportions, and end those;
+    begin_for_s     begin episodes for so many seconds only, of all games as trial_order says, and end those;
                     None: play all"""
 
     retry_failed: bool = False
@@ -213,7 +213,9 @@ def episodes_left(request: RunRequest, stored: Stored, lane: LanePlan) -> Iterat
     )
     if (begin_for_s := request.options.begin_for_s) is None:
         return episodes
-    return _while_in_time(spread_evenly(episodes), begin_for_s, request.clock)
+    number = list(request.spec.seatings()).index(lane.name)
+    order = trial_order(episodes, request.sets, lane_number=number)
+    return _while_in_time(order, begin_for_s, request.clock)
 
 
 def _while_in_time(

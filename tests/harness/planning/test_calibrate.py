@@ -13,9 +13,10 @@ import pytest
 from harness.access.context import RunContext
 from harness.access.game_sets import game_sets
 from harness.commands.arguments import load
-from harness.config.episode_plans import session_episodes, spread_evenly
+from harness.config.episode_plans import session_episodes, trial_order
 from harness.config.sweep import Seating
 from harness.core.event_loop import run_async
+from harness.core.vocabulary import EpisodePlan
 from harness.planning.calibrate import Trial, degrees_of_turns, play_trial, resampled
 from harness.planning.episode_lengths import StoredPlay, TurnLength
 from harness.planning.plan_sweep import plan_sweep, span
@@ -72,15 +73,29 @@ def test_the_truth_is_in_the_interval_of_a_trial(tmp_path: Path) -> None:
     assert plan.calls_span.value == pytest.approx(float(str(calls)), rel=0.5)
 
 
-def test_every_beginning_of_a_trial_has_all_games(tmp_path: Path) -> None:
-    """The first episodes are one of each game; a quarter of the order has a quarter of each game."""
-    path = sweep(tmp_path)
+def order_of_a_trial(folder: Path, *, lane_number: int) -> list[EpisodePlan]:
+    path = sweep(folder)
     spec = load(path)
     sets = game_sets(spec, path)
     plans = session_episodes(Seating(("m/a",)), sets, session=0, repeats=[0], seed=0, stored=())
-    games = [plan.instance.game for plan in spread_evenly(plans)]
+    return trial_order(plans, sets, lane_number=lane_number)
+
+
+def test_every_beginning_of_a_trial_has_all_games(tmp_path: Path) -> None:
+    """The first episodes are one of each game. A play of taboo has 4 turns and one of wordle 6, so that of 40
+    and 10 items the first 21 are 16.5 and 4.5, rounded up at the beginning of a share."""
+    games = [plan.instance.game for plan in order_of_a_trial(tmp_path, lane_number=0)]
     assert set(games[:2]) == {"taboo", "wordle"}
-    assert Counter(games[:25]) == {"taboo": 20, "wordle": 5}
+    assert Counter(games) == {"taboo": 40, "wordle": 10}
+    assert Counter(games[:21]) == {"taboo": 16, "wordle": 5}
+
+
+def test_the_lanes_of_a_trial_begin_with_other_items(tmp_path: Path) -> None:
+    """Three lanes that play a quarter each show three quarters of the items, and the whole order has all."""
+    orders = [order_of_a_trial(tmp_path, lane_number=number) for number in range(3)]
+    shown = {plan.item for order in orders for plan in order[:12]}
+    assert len(shown) >= 34
+    assert len({frozenset(plan.item for plan in order) for order in orders}) == 1
 
 
 def plays(method: str, *turns: int) -> list[StoredPlay]:
@@ -93,19 +108,34 @@ def plays(method: str, *turns: int) -> list[StoredPlay]:
 
 
 def test_a_game_with_few_plays_borrows_those_of_its_model() -> None:
-    """One play of a game says nothing of its spread: the plays of the model's other methods join it. One play
+    """One play of a game says nothing of its spread: the plays of the model's other methods join it. One item
     less is drawn than there are."""
-    drawn = resampled([*plays("m/a", 1), *plays("m/b", 1, 2, 3, 4)], Random(0))
+    own = [replace(play, item="9") for play in plays("m/a", 1)]
+    drawn = resampled([*own, *plays("m/b", 1, 2, 3, 4)], Random(0))
     assert Counter(found.method for found in drawn) == {"m/a": 4, "m/b": 3}
     assert len({len(found.turns) for found in drawn if found.method == "m/a"}) > 1
 
 
 def test_methods_with_few_plays_share_one_sample() -> None:
-    """Two methods with one play each are uncertain together, not each for itself."""
-    both = [*plays("m/a", 10), *plays("m/b", 20)]
+    """Two methods with one play each, of two items, are uncertain together, not each for itself."""
+    both = [*plays("m/a", 10), *(replace(play, item="1") for play in plays("m/b", 20))]
     for seed in range(20):
         drawn = resampled(both, Random(seed))
         assert len({len(found.turns) for found in drawn}) == 1
+
+
+def test_plays_of_one_item_are_drawn_together() -> None:
+    """Two methods that play the same two items alike know as little of the game as one of them."""
+    one, both = plays("m/a", 10, 20), [*plays("m/a", 10, 20), *plays("m/b", 10, 20)]
+    means = {
+        len(known): [
+            fmean(len(found.turns) for found in resampled(known, Random(seed)) if found.method == "m/a")
+            for seed in range(2000)
+        ]
+        for known in (one, both)
+    }
+    assert variance(means[4]) == pytest.approx(variance(means[2]), rel=0.1)
+    assert degrees_of_turns(both, {("m/a", "g"): 50, ("m/b", "g"): 50}) == pytest.approx(1.0)
 
 
 def test_the_mean_of_a_sample_varies_as_that_of_another_trial() -> None:
