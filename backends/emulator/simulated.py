@@ -164,7 +164,7 @@ class SimulatedProvider:
         if self._batch is None:
             await self._clock.sleep(factor * (before_s + latency.token_s * reply_tokens))
         else:
-            await self._clock.sleep(factor * before_s)
+            await self._batch.read(factor * before_s)
             await self._batch.write(factor * reply_tokens)
         self._warm = True
 
@@ -222,7 +222,8 @@ class _Sequence:
 
 
 class _Batch:
-    """A server that computes all its replies together: the more there are, the longer each token takes.
+    """A server that computes all its replies together: the more calls are in flight, the longer each token
+    takes, whether their own tokens are being written yet or not. Calls that wait for a worker do not count.
 
     All replies advance at one pace, so the order in which they end is known on arrival; only the call whose
     reply ends next watches the time."""
@@ -232,10 +233,21 @@ class _Batch:
         self._clock = clock
         self._done = 0.0  # tokens that a reply present from the beginning would have by now
         self._at_s = clock.now()
+        self._reading = 0
         self._running: list[_Sequence] = []
         self._queue: deque[anyio.Event] = deque()
         self._count = 0
         self._taken = 0
+
+    async def read(self, before_s: float) -> None:
+        """Waits so long: for the time before the first token."""
+        self._advance()
+        self._reading += 1
+        try:
+            await self._clock.sleep(before_s)
+        finally:
+            self._advance()
+            self._reading -= 1
 
     async def write(self, tokens: float) -> None:
         """Waits for a worker, then until this many tokens are computed."""
@@ -289,7 +301,8 @@ class _Batch:
 
     @property
     def _token_s(self) -> float:
-        return self._latency.token_s + self._latency.load_s * (len(self._running) - 1)
+        others = self._reading + len(self._running) - 1
+        return self._latency.token_s + self._latency.load_s * others
 
     def _advance(self) -> None:
         now_s = self._clock.now()

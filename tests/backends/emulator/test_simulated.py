@@ -94,6 +94,14 @@ def test_a_batch_shares_its_server() -> None:
     )  # .5 alone, .75 together, .5 alone
 
 
+def test_a_call_slows_the_others_before_its_first_token() -> None:
+    """The first call is written for .5 s beside one that is still before its first token, a second beside its
+    reply, and then the other is alone for .33 s: a token takes 30 ms beside a call and 20 ms alone."""
+    behaviour = Behaviour(latency=LatencyModel(first_s=0.5, token_s=0.02, load_s=0.01))
+    ends = [at_s for at_s, _ in served(behaviour, [0.0, 0.5])]
+    assert ends == pytest.approx([2.0, 2.0 + (50 - 100 / 3) * 0.02])
+
+
 def test_workers_have_a_queue() -> None:
     """Three calls of a second each through one worker end one after the other."""
     behaviour = Behaviour(latency=LatencyModel(first_s=0.0, token_s=0.02, workers=1))
