@@ -24,26 +24,32 @@ from bench.leases import WORKER, descendants
 PAUSE_S = (2.0, 6.0)  # of play between two kills
 STARTS_WITHIN_S = 1200.0  # a busy machine needs minutes to start Ray
 LOOKED_EVERY_S = 0.05
-NOT_STARTED, STARTS_MAX = (
-    2,
-    10,
-)  # the exit code of a run in which Ray did not start, and how often it is tried
+NOT_STARTED = 2  # the exit code of a run in which Ray did not start
+STARTS_MAX = 10  # such a run is started so often
 
 
 async def begin(made: Trial) -> asyncio.subprocess.Process:
     return await start(made.sweep, made.store, "--workers", "2")
 
 
-async def until_asked(made: Trial, process: asyncio.subprocess.Process) -> asyncio.subprocess.Process:
-    """Waits until the run asks the provider again, or has ended; returns the run.
+def playing_workers(process: asyncio.subprocess.Process) -> list[int]:
+    """Returns the process ids of the run's workers."""
+    return [one for one, name in descendants(process.pid).items() if name.startswith(WORKER)]
 
-    One in which Ray did not start in time is started again, as its message says."""
-    came, starts = len(made.provider.came), 1
+
+async def until_played(made: Trial, process: asyncio.subprocess.Process) -> asyncio.subprocess.Process:
+    """Waits until the run has workers and the provider is asked after that, or the run has ended; returns it.
+
+    Workers whose coordinator was killed go on for a moment, so a call alone does not show that the new run
+    plays. A run in which Ray did not start in time is started again, as its message says."""
+    came, starts = None, 1
     for _ in range(round(STARTS_WITHIN_S / LOOKED_EVERY_S)):
         if process.returncode == NOT_STARTED and starts < STARTS_MAX:
             process, starts = await begin(made), starts + 1
-        if process.returncode is not None or len(made.provider.came) > came:
+        if process.returncode is not None or (came is not None and len(made.provider.came) > came):
             break
+        if came is None and playing_workers(process):
+            came = len(made.provider.came)
         await asyncio.sleep(LOOKED_EVERY_S)
     return process
 
@@ -66,10 +72,11 @@ async def loop(
         provider, process = made.provider, await begin(made)
         excused, killed = 0, {"worker": 0, "coordinator": 0}
         for number, victim in enumerate(victims, 1):
-            process = await until_asked(made, process)
+            process = await until_played(made, process)
             await asyncio.sleep(chance.uniform(*PAUSE_S))
-            playing = [one for one, name in descendants(process.pid).items() if name.startswith(WORKER)]
+            playing = playing_workers(process)
             if process.returncode is not None or not playing:
+                print(f"stopped: the run has {len(playing)} workers and the exit code {process.returncode}")
                 break
             excused += may_be_asked_again(provider, time.monotonic(), slack_s)
             killed[victim] += 1
@@ -82,7 +89,7 @@ async def loop(
                 process.kill()
                 await process.wait()
                 process = await begin(made)
-        process = await until_asked(made, process)
+        process = await until_played(made, process)
         provider.latency_s = AT_ONCE_S
         code = await process.wait()
         print(f"killed: {killed}; last exit code {code}")
