@@ -200,6 +200,10 @@ def _read(sweep: Sweep) -> tuple[SweepSpec, Path]:
     if isinstance(sweep, Path | str):
         source = Path(sweep)
         spec = load_sweep(source, known_games=GAMES, check=provider_problems)
+    elif not isinstance(sweep, SweepSpec | Mapping):
+        raise SpecError(
+            f"the sweep: a path, a dict of a sweep file's keys or a SweepSpec, not {type(sweep).__name__}"
+        )
     else:
         source = Path("the sweep")
         raw = dataclasses.asdict(sweep) if isinstance(sweep, SweepSpec) else sweep

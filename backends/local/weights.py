@@ -127,9 +127,9 @@ def check_weights(weights: Path, kind: EngineKind) -> Path:
             raise EngineError(f"There is no file {weights}.")
         return weights
     if "folder" not in kind.formats:
+        what = f"the folder {weights}" if weights.is_dir() else f"{weights}, whose name does not end in .gguf"
         raise EngineError(
-            f"The engine {kind.name} serves GGUF files, not the folder {weights}; "
-            "vllm and transformers serve folders."
+            f"The engine {kind.name} serves GGUF files, not {what}; vllm and transformers serve folders."
         )
     check_folder(weights)
     return weights

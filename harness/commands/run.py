@@ -225,9 +225,8 @@ def _play(
 
 
 def _report_end(end: RunEnd, store: Path, *, resume: str, retrying: bool) -> int:
-    notify(
-        f"{end.finished} episodes finished, {end.failed} failed, {end.pending} pending; the store is {store}"
-    )
+    played = f"{end.finished} episodes finished, {end.failed} failed, {end.pending} pending; "
+    notify(f"{played if end.finished or end.failed or end.pending else ''}the store is {store}")
     for method, why in end.closings.items():
         count = end.unplayed[method]
         unplayed = "1 episode was" if count == 1 else f"{count:,} episodes were"

@@ -13,7 +13,8 @@ import typer
 
 from harness.commands.arguments import note_unmerged
 from harness.commands.terminal import notify, program
-from harness.core.errors import SpecError
+from harness.core.errors import SpecError, StoreError
+from harness.core.user_files import is_duckdb_file
 
 LAST_LOOK_S = 2.0  # for the page to read the last rows, after a run has ended
 
@@ -62,7 +63,7 @@ def view(
 def _stores(what: Path) -> list[Path]:
     """Returns the stores to show.
 
-    raises  SpecError if there are none"""
+    raises  SpecError if there are none; StoreError where the file cannot be one"""
     if what.is_dir():
         stores = sorted(what.glob("*.duckdb"), key=lambda path: -path.stat().st_mtime)
         if not stores:
@@ -73,6 +74,8 @@ def _stores(what: Path) -> list[Path]:
     if what.suffix != ".toml":
         if not what.exists():
             notify(f"{what}: there is no such store yet; the page waits for it")
+        elif not what.is_file() or (what.stat().st_size and not is_duckdb_file(what)):
+            raise StoreError(f"{what}: is not a DuckDB file; name another")
         return [what]
     from harness.access.context import default_store_path
     from harness.commands.arguments import load

@@ -50,6 +50,12 @@ def read_bytes(path: Path, *, bytes_max: int, remedy: str, wait_s: float = PIPE_
     return content
 
 
+def is_duckdb_file(path: Path) -> bool:
+    """Returns whether the file has the mark of a DuckDB file; it may still be damaged."""
+    with path.open("rb") as file:
+        return file.read(12)[8:] == b"DUCK"
+
+
 def _open_without_waiting(path: str, flags: int) -> int:
     """Opens a file; a pipe that nobody writes into would else be waited for without end."""
     return os.open(path, flags | os.O_NONBLOCK)

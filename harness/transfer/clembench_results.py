@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from harness.core.errors import SpecError
+from harness.core.user_files import is_duckdb_file
 from harness.core.vocabulary import Outcome, digest
 from harness.transfer.clembench_tables import open_table
 from harness.transfer.clembench_transcripts import Exchange, read_recording
@@ -47,9 +48,8 @@ def open_results(path: Path, *, find_game: FindGame = lambda game, folder: None)
         _refuse_store(path)
         return open_table(path)
     if not path.is_dir():
-        raise SpecError(
-            f"{path}: no such file or folder; name a folder of results, or its raw.csv or results.csv"
-        )
+        what = "neither a file nor a folder" if path.exists() else "no such file or folder"
+        raise SpecError(f"{path}: {what}; name a folder of results, or its raw.csv or results.csv")
     found = list(_find_episodes(path))
     if found:
         pairs = {place.pair for _, place in found if isinstance(place, ResultPlace)}
@@ -67,13 +67,10 @@ def open_results(path: Path, *, find_game: FindGame = lambda game, folder: None)
 
 
 def _refuse_store(path: Path) -> None:
-    with path.open("rb") as file:
-        start = file.read(12)
-    if start[8:] == b"DUCK":  # the mark of a DuckDB file
+    if is_duckdb_file(path):
         raise SpecError(
-            f"{path}: is a store, not published results; stores cannot be merged. Play all access methods"
-            " over one"
-            " store, or give both stores to `lightbulb drift` if they are of one sweep on different days"
+            f"{path}: is a store, not published results. `lightbulb merge` joins the stores of one sweep that"
+            " was played in parts, and `lightbulb drift` compares those of different days"
         )
 
 

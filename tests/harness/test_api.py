@@ -71,6 +71,8 @@ def test_a_sweep_is_checked_whoever_wrote_it(tmp_path: Path) -> None:
     )
     with pytest.raises(SpecError, match="does not say where the model is"):
         harness.run(nowhere, store=tmp_path / "no.duckdb")
+    with pytest.raises(SpecError, match="a path, a dict of a sweep file's keys or a SweepSpec, not NoneType"):
+        harness.run(None, store=tmp_path / "no.duckdb")  # type: ignore[arg-type]
     assert not (tmp_path / "no.duckdb").exists()
 
 

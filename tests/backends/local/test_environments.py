@@ -348,6 +348,8 @@ def test_files_and_folders_go_to_engines_that_serve_them(tmp_path: Path) -> None
         prepare(str(file), None, of["vllm"], ignore)
     with pytest.raises(EngineError, match="llamacpp serves GGUF files, not the folder"):
         prepare(str(tmp_path), None, of["llamacpp"], ignore)
+    with pytest.raises(EngineError, match=r"not /dev/zero, whose name does not end in \.gguf"):
+        prepare("/dev/zero", None, of["llamacpp"], ignore)
     with pytest.raises(EngineError, match=r"There is no file .*gone\.gguf"):
         prepare(str(tmp_path / "gone.gguf"), None, of["llamacpp"], ignore)
 

@@ -41,6 +41,7 @@ def test_a_sweep_is_played_once(played: Path) -> None:
     again = lightbulb("run", played.with_name("t.toml"))
     assert again.returncode == 0
     assert "nothing is left to play" in again.stderr
+    assert "0 episodes" not in again.stderr
     assert rows(played, RESULTS) == before
 
 

@@ -348,3 +348,12 @@ def test_replies_that_hint_at_a_wrong_set_up_are_named_with_the_key(tmp_path: Pa
     assert f"m/api: {sentence}" in lightbulb("run", sweep).stderr
     checked = lightbulb("check", sweep)
     assert "1 of 1 replies contain </think>" in checked.stdout + checked.stderr
+
+
+def test_view_refuses_what_is_no_store(tmp_path: Path) -> None:
+    """A text, and a device that is never read to its end."""
+    (tmp_path / "notes.txt").write_text("some notes, not a store\n")
+    for what in (tmp_path / "notes.txt", Path("/dev/zero")):
+        ended = lightbulb("view", what)
+        assert ended.returncode == 2
+        assert f"{what}: is not a DuckDB file; name another" in ended.stderr

@@ -434,7 +434,7 @@ def test_a_store_is_no_published_result(tmp_path: Path) -> None:
     """The refusal names it: an import does not merge stores."""
     with open_to_write(tmp_path / "s.duckdb"):
         pass
-    with pytest.raises(SpecError, match="is a store, not published results; stores cannot be merged"):
+    with pytest.raises(SpecError, match=r"is a store, not published results\. `lightbulb merge` joins"):
         open_results(tmp_path / "s.duckdb")
 
 
