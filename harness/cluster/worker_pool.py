@@ -33,7 +33,8 @@ from harness.scheduler.spending import SpendingBudget
 
 PUT_OFF = PutOff()
 WAKES_AFTER_S = 2 * BATCH_S  # a worker that waits for an answer sends its message before that
-SILENT_S = 120.0  # a worker reports every second; its start takes half a minute on a busy machine
+STARTS_WITHIN_S = 120.0  # its first report; its start takes half a minute on a busy machine
+SILENT_S = 60.0  # after that; a worker reports every second
 ENDS_WITHIN_S = 10.0  # at the end, when it has nothing to play; it closes its store within a second or two
 DEATHS_MAX = 3  # of workers in one place, in a row, before an episode of theirs ended
 
@@ -322,14 +323,19 @@ class WorkerPool:
         link.news, link.urgent = anyio.Event(), anyio.Event()
         async with anyio.create_task_group() as waking:
             waking.start_soon(self._wake, link)
-            with anyio.move_on_after(ENDS_WITHIN_S if self._ending else SILENT_S) as link.patience:
+            with anyio.move_on_after(self._patience_s(link)) as link.patience:
                 report = await link.handle.exchange(message)
             waking.cancel_scope.cancel()
         if link.patience.cancelled_caught:
-            limit_s = ENDS_WITHIN_S if self._ending else SILENT_S
-            raise WorkerDied(f"it did not answer for {limit_s:.0f} s, and is stopped")
+            raise WorkerDied(f"it did not answer for {self._patience_s(link):.0f} s, and is stopped")
         link.heard_s = self._parts.clock.now()
         return report
+
+    def _patience_s(self, link: _Link) -> float:
+        """Returns how long its next report is waited for."""
+        if self._ending:
+            return ENDS_WITHIN_S
+        return STARTS_WITHIN_S if link.heard_s == float("-inf") else SILENT_S
 
     async def _wake(self, link: _Link) -> None:
         """Wakes a worker that waits for something to happen, once there is something to tell it. To a worker

@@ -90,6 +90,18 @@ def test_two_workers_of_which_one_is_killed(sweep: Path, alone: Path) -> None:
     assert not sweep.with_name("w.duckdb.workers").exists()
 
 
+def test_a_worker_that_stands_still(sweep: Path, alone: Path) -> None:
+    """A stopped worker answers nothing and does not end. The others play its episodes, the run ends with the
+    store of one process, and the process is gone."""
+    with playing(sweep, "w.duckdb", "--workers", "2") as process:
+        still = workers_of(process)[0]
+        os.kill(still, signal.SIGSTOP)
+        _, said = process.communicate()
+    assert process.returncode == 0, said
+    assert rows(sweep.with_name("w.duckdb")) == rows(alone)
+    assert not Path(f"/proc/{still}").exists()
+
+
 def test_a_killed_coordinator_goes_on(sweep: Path, alone: Path) -> None:
     """Its workers end with it; the same command takes their stores in, and plays only what is left."""
     with playing(sweep, "w.duckdb", "--workers", "2") as process:
