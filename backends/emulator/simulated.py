@@ -164,8 +164,7 @@ class SimulatedProvider:
         if self._batch is None:
             await self._clock.sleep(factor * (before_s + latency.token_s * reply_tokens))
         else:
-            await self._batch.read(factor * before_s)
-            await self._batch.write(factor * reply_tokens)
+            await self._batch.compute(factor * before_s, factor * reply_tokens)
         self._warm = True
 
     # --- quotas -----------------------------------------------------------------------------------------
@@ -239,8 +238,17 @@ class _Batch:
         self._count = 0
         self._taken = 0
 
-    async def read(self, before_s: float) -> None:
-        """Waits so long: for the time before the first token."""
+    async def compute(self, before_s: float, tokens: float) -> None:
+        """Waits for a worker, then for the time before the first token, then until this many tokens are
+        computed."""
+        await self._enter()
+        try:
+            await self._read(before_s)
+            await self._write(tokens)
+        finally:
+            self._leave()
+
+    async def _read(self, before_s: float) -> None:
         self._advance()
         self._reading += 1
         try:
@@ -249,9 +257,7 @@ class _Batch:
             self._advance()
             self._reading -= 1
 
-    async def write(self, tokens: float) -> None:
-        """Waits for a worker, then until this many tokens are computed."""
-        await self._enter()
+    async def _write(self, tokens: float) -> None:
         self._advance()
         self._count += 1
         own = _Sequence(self._done + tokens, self._count, anyio.Event())
@@ -273,7 +279,6 @@ class _Batch:
             else:
                 self._running.remove(own)
                 heapq.heapify(self._running)
-            self._leave()
 
     async def _enter(self) -> None:
         if self._latency.workers is not None and self._taken >= self._latency.workers:

@@ -58,18 +58,18 @@ def model_gate(gate: GateSpec, parts: Sequence[MethodPart], stored: StoredBehavi
     faults = FaultModel()
     limits = gate.limits
     if stored is not None and stored.fit is not None:
-        fit = stored.fit
-        latency = LatencyModel(
-            first_s=fit.first_s,
-            prompt_s=fit.prompt_s,
-            token_s=fit.token_s,
-            load_s=fit.load_s,
-            factors=fit.factors,
-            cold=fit.cold,
-            workers=latency.workers,
-        )
         faults = FaultModel(rate=stored.failed, kinds=("503", "truncated_json"))
-        source = f"a fit to {fit.calls} calls of {stored.store}"
+        if latency.workers is None:  # else the sweep file says more: the fit contains the wait for a worker
+            fit = stored.fit
+            latency = LatencyModel(
+                first_s=fit.first_s,
+                prompt_s=fit.prompt_s,
+                token_s=fit.token_s,
+                load_s=fit.load_s,
+                factors=fit.factors,
+                cold=fit.cold,
+            )
+            source = f"a fit to {fit.calls} calls of {stored.store}"
     if stored is not None:
         unstated = {name: quota for name, quota in stored.quotas.items() if _unstated(limits, name)}
         limits = with_limits(limits, unstated)

@@ -108,6 +108,12 @@ def test_workers_have_a_queue() -> None:
     assert [at_s for at_s, _ in served(behaviour, [0.0, 0.1, 0.2])] == pytest.approx([1.0, 2.0, 3.0])
 
 
+def test_a_worker_has_its_call_from_the_beginning() -> None:
+    """Half a second before the first token passes at a worker too, as in the emulator on a socket."""
+    behaviour = Behaviour(latency=LatencyModel(first_s=0.5, token_s=0.02, workers=1))
+    assert [at_s for at_s, _ in served(behaviour, [0.0, 0.1, 0.2])] == pytest.approx([1.5, 3.0, 4.5])
+
+
 def test_a_fixed_window_begins_at_its_phase() -> None:
     """Two a minute, minutes that begin at second 30: refused until then, with the seconds that are left."""
     behaviour = Behaviour(

@@ -50,6 +50,20 @@ def test_a_plan_from_a_store_is_what_was_played(played: Path) -> None:
     assert "a fit to" in method["pace_source"]
 
 
+def test_the_wait_for_a_worker_is_simulated_once(tmp_path: Path) -> None:
+    """Two workers of an emulator compute all calls: with and without a store the time is their work over two,
+    although the measured latencies contain the wait for a worker."""
+    sweep = tmp_path / "w.toml"
+    emulator = "emulator = { latency = { first_s = 0.02, tokens_per_s = 1000, workers = 2 } }"
+    sweep.write_text(BOTS.replace("bots = { skill = 0.9, latency_s = 0.01 }", emulator))
+    output("run", sweep)
+    for stores in ((), ("--from", tmp_path / "b.duckdb")):
+        plan = json.loads(output("plan", sweep, *stores, "--json"))
+        work_s = 0.02 * plan["calls"] + plan["reply_tokens"] / 1000
+        assert plan["wall"]["value"] == pytest.approx(work_s / 2, rel=0.1)
+        assert plan["methods"][0]["pace_source"] == "the sweep file's emulator"
+
+
 def test_a_plan_counts_the_gaps_between_sessions(tmp_path: Path) -> None:
     """The time of play is as before; the pauses between sessions come on top of it."""
     sweep = tmp_path / "s.toml"
