@@ -75,10 +75,10 @@ def running() -> Iterator[Mapping[str, str]]:
         yield urls
 
 
-def rescore_words(folder: Path, url: str) -> Sequence[object]:
-    """Returns the command by which the method `own` scores the store."""
+def rescore_words(folder: Path, url: str, reference: str = "m/own") -> Sequence[object]:
+    """Returns the command by which the reference scores the store."""
     return (
-        "rescore", folder / "t.duckdb", "--with", "m/own", "--base-url", url,
+        "rescore", folder / "t.duckdb", "--with", reference, "--base-url", url,
         "--chat-template", folder / "template.jinja",
     )  # fmt: skip
 
@@ -186,6 +186,32 @@ def test_another_method_than_the_audits_reference_may_score(tmp_path: Path) -> N
     assert found["again"] is None
 
 
+def test_each_reference_that_scored_has_its_own_findings(tmp_path: Path) -> None:
+    """A second call by the first reference prints its findings, although another one has scored since."""
+    with running() as urls:
+        lightbulb("run", write_sweep(tmp_path, {name: urls[name] for name in ("own", "noisy")}, items=6))
+        first = rescored(tmp_path, urls["own"], "--json")
+        other = lightbulb(*rescore_words(tmp_path, urls["noisy"], "m/noisy"), "--json")
+        again = rescored(tmp_path, urls["own"], "--json")
+    assert other.returncode == 0, other.stderr
+    assert json.loads(other.stdout)["reference"] == "m/noisy"
+    assert again.returncode == 0, again.stderr
+    assert again.stdout == first.stdout
+
+
+def test_a_method_without_replies_scores_nothing(tmp_path: Path) -> None:
+    """Its own replies would be the null, so it is refused before a request, and nothing is scored."""
+    with running() as urls:
+        sweep = write_sweep(tmp_path, {"own": urls["own"], "dead": "http://127.0.0.1:9/v1"}, items=1)
+        lightbulb("run", sweep)
+        with scoring(scorer := LimitedScorer()) as url:
+            ended = lightbulb(*rescore_words(tmp_path, url, "m/dead"))
+    assert ended.returncode == 2
+    assert "has no reply of this method that can be scored" in ended.stderr
+    assert scorer.scored == 0
+    assert rows(tmp_path / "t.duckdb", "SELECT count(*) FROM rescores") == [(0,)]
+
+
 def test_ranks_are_tested_above_temperature_0(tmp_path: Path) -> None:
     """Places of tokens are uniform for the reference's own sampler; a lower temperature is found by them, and
     nothing is confirmed."""
@@ -223,7 +249,9 @@ def test_what_cannot_score_is_refused_with_a_sentence(tmp_path: Path) -> None:
     lightbulb("run", tmp_path / "bots.toml")
     bots = lightbulb("rescore", tmp_path / "bots.duckdb", "--with", "m/b")
     assert bots.returncode == 2
-    assert "bots returns no log-probabilities of a prompt over HTTP" in bots.stderr
+    assert bots.stderr.endswith(
+        "bots returns no log-probabilities of a prompt over HTTP; name a method that vLLM serves\n"
+    ), "--base-url does not help: bots have no weights"
 
 
 def test_an_interrupt_loses_no_score(tmp_path: Path) -> None:

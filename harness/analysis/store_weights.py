@@ -28,21 +28,25 @@ def store_weights(store: Path, reference: str) -> WeightsFindings:
     raises  AuditError if it has scored nothing, or none of its own replies"""
     with open_to_read(store) as connection:
         choices = audit_choices(connection)
-        found = weights_findings(connection, play_counts(connection), alpha=choices.alpha, seed=choices.seed)
-    if (chosen := next((one for one in found.values() if one.reference == reference), None)) is None:
+        counts = play_counts(connection)
+        found = weights_findings(
+            connection, counts, alpha=choices.alpha, seed=choices.seed, reference=reference
+        )
+    if not found:
         raise AuditError(
             f"{store}: {reference} has scored none of its own replies that count, so there is no null"
         )
-    return chosen
+    return found[split_method_key(reference)[0]]
 
 
 def weights_findings(
-    connection: Readable, counts: Counts, *, alpha: float, seed: int
+    connection: Readable, counts: Counts, *, alpha: float, seed: int, reference: str | None = None
 ) -> dict[str, WeightsFindings]:
     """Returns model -> the findings by the reference that scored its replies last.
 
     counts   of the planned plays: of unfinished sweeps whole look blocks count
-    alpha, seed   of the audit"""
+    alpha, seed   of the audit
+    reference   the findings by this one only; None: by each one that has scored"""
     asked = {
         method: _asked(sampling, constrained)
         for method, (sampling, constrained) in sampling_of_methods(connection).items()
@@ -50,19 +54,20 @@ def weights_findings(
     # The audit's reference was played again; the reference of the scores can be another method.
     asked |= {replicate_of(method): of_method for method, of_method in asked.items()}
     found: dict[str, WeightsFindings] = {}
-    for reference, at in sorted(references_of_scores(connection).items(), key=lambda pair: pair[1]):
-        rows = scored_rows(connection, reference, counts)
+    scored = sorted(references_of_scores(connection).items(), key=lambda pair: pair[1])
+    for scorer, at in scored if reference is None else [one for one in scored if one[0] == reference]:
+        rows = scored_rows(connection, scorer, counts)
         audited = audit_weights(
             map(_reply, rows),
-            reference,
+            scorer,
             asked,
-            again=replicate_of(reference),
+            again=replicate_of(scorer),
             rescored_at=at,
             alpha=alpha,
             seed=seed,
         )
         if audited is not None:
-            found[split_method_key(reference)[0]] = audited
+            found[split_method_key(scorer)[0]] = audited
     return found
 
 

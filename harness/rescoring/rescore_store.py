@@ -74,8 +74,13 @@ async def rescore_store(
     raises      SpecError, EngineError before anything is stored, CallError, StoreError"""
     with open_to_read(context.store) as connection:  # what is refused leaves the file as it was
         spec = _restricted(last_sweep(connection), reference, context, place)
-    with open_to_write(context.store, notify=context.notify) as connection:
         every = replies_of_model(connection, split_method_key(reference)[0], reference)
+        if not any(reply.method == reference for reply in every):
+            raise SpecError(
+                f"--with {reference}: {context.store} has no reply of this method that can be scored (empty "
+                "replies and replies with thoughts cannot); its own replies are the null, so play it first"
+            )
+    with open_to_write(context.store, notify=context.notify) as connection:
         wanted = every if tokens_min is None else of_drawn_items(every, tokens_min)
         replies = [reply for reply in wanted if not reply.scored]
         asked = sampling_of_methods(connection)
@@ -126,9 +131,10 @@ def _as_scorer(reference: str, part: MethodPart, place: ServerPlace) -> MethodPa
     engine = part.engine.kind if part.engine and place.base_url is None else None
     if engine not in (None, "vllm") or part.bots is not None or part.emulator is not None:
         what = engine or ("bots" if part.bots is not None else "an emulator of the run's own")
+        elsewhere = ", or say --base-url with a vLLM server of the same weights" if engine else ""
         raise SpecError(
             f"--with {reference}: {what} returns no log-probabilities of a prompt over HTTP; name a method that vLLM "
-            "serves, or say --base-url with a vLLM server of the same weights"
+            f"serves{elsewhere}"
         )
     if place.base_url is not None:
         for problem in address_problems(place.base_url, plain_http=part.allow_plain_http):
