@@ -3,9 +3,10 @@
 Stored replies were scored by the reference, each token after the true prompt and the tokens before it. At
 temperature 0 the statistic is the mean margin by token; above it, the histogram of places of tokens, which is
 uniform for the reference's own sampler. The null is the reference's own replies, scored in the same way.
-Keeps: items are exchanged as wholes; a method without a test is INCONCLUSIVE with its reason. Does not
-promise: to see what changes no token, such as a cap of the length, or to tell weights from the arithmetic
-that computes them."""
+Keeps: items are exchanged as wholes; a method without a test is INCONCLUSIVE with its reason; no method is
+CONSISTENT with scores by which the reference's own tokens are not its most likely ones. Does not promise: to
+see what changes no token, such as a cap of the length, or to tell weights from the arithmetic that computes
+them."""
 
 from __future__ import annotations
 
@@ -317,10 +318,15 @@ def _with_verdicts(
         verdict: WeightsVerdict = "INCONCLUSIVE"
         if p is not None and p <= alpha:
             verdict = "DEVIATES"
-        elif one.unlike_high is not None and one.unlike_high < MARGIN_UNLIKE:
+        elif one.unlike_high is not None and one.unlike_high < MARGIN_UNLIKE and _is_own(one):
             verdict = "CONSISTENT"
         judged = replace(one, p_holm=p, verdict=verdict)
         yield replace(judged, sentence=_sentence(judged, reference))
+
+
+def _is_own(one: WeightsFinding) -> bool:
+    """Returns whether the weights that scored look like those of the reference, by its own replies."""
+    return one.reference_unlike < MARGIN_UNLIKE
 
 
 def _sentence(one: WeightsFinding, reference: str) -> str:
@@ -352,8 +358,16 @@ def _sentence(one: WeightsFinding, reference: str) -> str:
         )
     if one.verdict == "CONSISTENT":
         return (
-            f"With 95 % confidence, fewer than {100 * MARGIN_UNLIKE:g} of 100 tokens differ from the tokens that "
-            f"the weights of {reference} would write ({figures})."
+            "With 95 % confidence, tokens that are not the most likely ones by the weights of "
+            f"{reference} are at most {100 * MARGIN_UNLIKE:g} of 100 more frequent in the replies of this method "
+            f"than in those of the reference ({figures})."
+        )
+    if not _is_own(one):
+        return (
+            f"No method can be shown to have the weights of {reference}: for {100 * one.reference_unlike:.1f} % "
+            f"of the reference's own tokens another token was more likely ({figures}). Possible causes: the "
+            "server that scored has other weights or another chat template than the reference, or the replies "
+            "were forced into a format."
         )
     return f"There are too few tokens to decide about the weights ({figures})."
 
@@ -362,7 +376,8 @@ def _where(one: WeightsFinding) -> str:
     if one.first_turn is None or one.first_token is None:
         return ""
     return (
-        f" The first clear difference is in turn {one.first_turn}, at token {one.first_token:.0f} of a reply."
+        f" The first clear difference is in turn {one.first_turn}. A reply with such a difference has its first "
+        f"one after {one.first_token:g} tokens (median)."
     )
 
 

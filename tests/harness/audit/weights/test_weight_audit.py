@@ -74,6 +74,36 @@ def test_other_weights_deviate_and_equal_ones_are_consistent() -> None:
     assert same.unlike_high < MARGIN_UNLIKE
 
 
+@pytest.mark.parametrize("share", [0.0, 0.13])
+def test_scores_by_other_weights_than_the_references_confirm_nothing(share: float) -> None:
+    """A reference whose own tokens are not its most likely ones was scored by another server than its own. No
+    method is CONSISTENT then, neither with fewer such tokens nor with as many."""
+    found = audited(
+        replies("m/own", share=0.13, items=400), replies("m/other", share=share, items=400, seed=4)
+    )
+    (one,) = found.methods
+    assert one.unlike_high is not None
+    assert one.unlike_high < MARGIN_UNLIKE
+    assert one.verdict == "INCONCLUSIVE"
+    assert one.sentence.startswith("No method can be shown to have the weights of m/own: for 12.9 %")
+
+
+def test_the_place_of_a_difference_is_that_of_one_reply() -> None:
+    """The first turn is the earliest one; the token is a median over replies, and counts those before it."""
+    differing = [
+        RescoredReply(
+            method="m/a", item=str(item), turn=turn, margins=[0.0] * place + [1.0], ranks=[1] * place + [2]
+        )
+        for item, (turn, place) in enumerate([(3, 4), (1, 30), *[(5, 7)] * 20])
+    ]
+    (one,) = audited(replies("m/own", share=0), differing).methods
+    assert one.verdict == "DEVIATES"
+    assert one.sentence.endswith(
+        "The first clear difference is in turn 1. A reply with such a difference has its first one after 7 tokens "
+        "(median)."
+    )
+
+
 def test_few_tokens_decide_nothing() -> None:
     """Without a difference, consistency needs enough tokens; fewer than five items are not tested."""
     (few,) = audited(
@@ -134,6 +164,7 @@ def test_each_verdict_has_its_sentence() -> None:
     )
     assert (same.verdict, few.verdict) == ("CONSISTENT", "INCONCLUSIVE")
     assert same.sentence.startswith(
-        "With 95 % confidence, fewer than 1 of 100 tokens differ from the tokens that the weights of m/own would write"
+        "With 95 % confidence, tokens that are not the most likely ones by the weights of m/own are at most 1 of 100 "
+        "more frequent in the replies of this method than in those of the reference ("
     )
     assert few.sentence.startswith("There are too few tokens to decide about the weights")
