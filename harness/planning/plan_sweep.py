@@ -34,7 +34,7 @@ from harness.planning.extrapolate import (
 )
 from harness.planning.library_notes import library_notes
 from harness.planning.measurements import StoredHistory, TrialHistory, read_history, read_trial
-from harness.planning.power import margin_power, too_small_text
+from harness.planning.power import assumes_repeats, margin_power, too_small_text
 from harness.planning.provider_model import GateModel, model_gate
 from harness.planning.results import IN_FLIGHT, MethodPlan, Span, SweepPlan, Use, pace_text
 from harness.planning.simulate import BIN_S, SimulatedGate
@@ -402,11 +402,15 @@ def _margin_warnings(
 
     spreads  of the games that were played before; the others' are guessed"""
     items = {game: len(chosen.instances) for game, chosen in sets.items()}
-    guessed = ", if scores vary as guessed" if items.keys() - spreads.keys() else ""
+    guessed = ["scores vary as guessed"] if items.keys() - spreads.keys() else []
     for model in spec.references():
         power = margin_power(spec, model, items, spreads=spreads)
         if not power.enough:
-            yield f"{model}: {too_small_text(power)}{guessed}. `lightbulb audit --plan` gives the cost"
+            equal = (
+                ["repeats at temperature 0 are equal"] if assumes_repeats(spec, model, items, spreads) else []
+            )
+            assumed = f", if {' and '.join(guessed + equal)}" if guessed or equal else ""
+            yield f"{model}: {too_small_text(power)}{assumed}. `lightbulb audit --plan` gives the cost"
 
 
 def _pair_warnings(spec: SweepSpec, sets: Mapping[str, GameSet]) -> Iterator[str]:

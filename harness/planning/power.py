@@ -56,7 +56,8 @@ class PowerAnalysis:
     planned   cost of the sweep as it stands
     needed    cost of the repeats that settle its margins; None where no number of repeats does
     lengths   in words, where calls and tokens come from
-    unpriced  methods whose prices are not known"""
+    unpriced  methods whose prices are not known
+    repeats_assumed  see `assumes_repeats`"""
 
     model: str
     reference: str
@@ -68,6 +69,7 @@ class PowerAnalysis:
     lengths: str
     unpriced: tuple[str, ...]
     stops_early: bool
+    repeats_assumed: bool
 
 
 def analyse_power(spec: SweepSpec, *, source: Path, earlier: Path | None) -> tuple[PowerAnalysis, ...]:
@@ -132,23 +134,39 @@ def margin_power(
     spreads        of the games that were played before; the others' are guessed
     spread_source  where `spreads` come from, in words"""
     known = spreads or {}
-    parts = spec.models[model].methods.values()
-    greedy = all(part.temperature == 0 for part in parts)
+    alike = share_alike(spec, model)
     return estimate_power(
         [
             PlannedGame(
                 game=game,
                 items=count,
-                spread=known.get(game) or guessed(game, greedy=greedy),
+                spread=(known.get(game) or guessed(game, greedy=alike == 1)).taken_apart(alike),
                 source=spread_source if game in known else "guessed",
             )
             for game, count in items.items()
             if count
         ],
         repeats=spec.repeats,
-        methods=len(parts) - 1,
+        methods=len(spec.models[model].methods) - 1,
         margins=margins_of(spec),
         alpha=spec.audit.alpha,
+    )
+
+
+def share_alike(spec: SweepSpec, model: str) -> float:
+    """Returns the share of the variance of plays that more repeats leave as it is, where no repeats measured
+    it: at temperature 0 a method is assumed to repeat its replies; half if only some methods do."""
+    greedy = [part.temperature == 0 for part in spec.models[model].methods.values()]
+    return 1.0 if all(greedy) else 0.5 if any(greedy) else 0.0
+
+
+def assumes_repeats(
+    spec: SweepSpec, model: str, items: Mapping[str, int], spreads: Mapping[str, Spread]
+) -> bool:
+    """Returns whether `margin_power` assumes that repeats at temperature 0 are equal: a method asks for it,
+    and no two repeats of some game were measured. Arguments as there."""
+    return share_alike(spec, model) > 0 and any(
+        game not in spreads or not spreads[game].apart for game in items
     )
 
 
@@ -174,7 +192,12 @@ def _analysis(
     power = margin_power(spec, model, items, spreads=spreads, spread_source=f"as in {earlier}")
     power = simulate_detection(power, seed=spec.seed)
     if pilot is not None:
-        power = with_pilot_range(power, measured_again(pilot, seed=spec.seed), margins_of(spec))
+        alike = share_alike(spec, model)
+        pilots = [
+            {game: spread.taken_apart(alike) for game, spread in again.items()}
+            for again in measured_again(pilot, seed=spec.seed)
+        ]
+        power = with_pilot_range(power, pilots, margins_of(spec))
     methods = [method_episodes(spec, sets, name, concurrency=1, source=source) for name in names]
     planned = _cost(methods, lengths, spec.repeats)
     return PowerAnalysis(
@@ -188,6 +211,7 @@ def _analysis(
         lengths=_lengths_text(methods, lengths, earlier),
         unpriced=tuple(one.method for one in methods if one.access.prices is None),
         stops_early=spec.audit.stop == "early",
+        repeats_assumed=assumes_repeats(spec, model, items, spreads),
     )
 
 

@@ -44,6 +44,11 @@ def print_power(found: Sequence[PowerAnalysis], console: Console) -> None:
                 "from episodes that were played.",
                 soft_wrap=True,
             )
+        if one.repeats_assumed:
+            console.print(
+                "No two repeats were measured: those of a method at temperature 0 are assumed to be equal.",
+                soft_wrap=True,
+            )
 
 
 def _print_spreads(one: PowerAnalysis, console: Console) -> None:
@@ -80,7 +85,9 @@ def sentences(one: PowerAnalysis) -> list[str]:
     if one.prospect.enough:
         fewer = ""
         if one.needed is not None and one.needed.repeats < one.planned.repeats:
-            fewer = f" {one.needed.repeats} repeats are enough{_repeats_range(one.prospect)}: {_cost_text(one.needed)}."
+            count = one.needed.repeats
+            enough = f"{count} repeat{'s are' if count > 1 else ' is'} enough"
+            fewer = f" {enough}{_repeats_range(one.prospect)}: {_cost_text(one.needed)}."
         return [*lines, f"The sweep is large enough for its margins of {margins_text(one.prospect)}.{fewer}"]
     cost = "" if one.needed is None else f"{_repeats_range(one.prospect)}: {_cost_text(one.needed)}"
     return [*lines, f"WARNING: {too_small_text(one.prospect)}{cost}."]

@@ -27,24 +27,37 @@ class Spread:
 
     chance  between plays of one item through one method
     items   an item's own response to a method; as estimated it may be negative, see `estimate_power`
-    *_played  the same for being played at all"""
+    *_played  the same for being played at all
+    apart   false where nothing was played twice: then `chance` has all of the variance"""
 
     chance: float
     items: float
     chance_played: float
     items_played: float
+    apart: bool = True
 
     def of(self, endpoint: str) -> tuple[float, float]:
         return (self.chance, self.items) if endpoint == "points" else (self.chance_played, self.items_played)
 
+    def taken_apart(self, alike: float) -> Spread:
+        """Returns the spread with this share of the variance in the items, unless it was measured apart."""
+        if self.apart:
+            return self
+        return Spread(
+            chance=(1 - alike) * self.chance,
+            items=self.items + alike * self.chance,
+            chance_played=(1 - alike) * self.chance_played,
+            items_played=self.items_played + alike * self.chance_played,
+        )
+
 
 def _guess(chance: float, played: float) -> Spread:
-    return Spread(chance=chance, items=0.0, chance_played=played, items_played=0.0)
+    return Spread(chance=chance, items=0.0, chance_played=played, items_played=0.0, apart=False)
 
 
 # From 20,000 simulated items a game, as tests/harness/audit/simulator.py plays them: the larger variance of a
-# strong and a middling model. Greedy: nine in ten plays of an item repeat one and the same draw. Games that
-# are not listed take the largest of these.
+# strong and a middling model, of one play of an item. Greedy: nine in ten methods play an item by one and the
+# same draw. Games that are not listed take the largest of these.
 GREEDY = {
     "imagegame": _guess(110, 276),
     "privateshared": _guess(170, 322),
@@ -79,15 +92,19 @@ def measured(scores: ScoreArray) -> dict[str, Spread]:
     """Returns the spread in episodes already played: chance from repeats, response from the differences
     between methods beyond it.
 
-    returns  games that two methods or two repeats of one have played; with one repeat all spread counts as
-             chance"""
+    returns  games that two methods or two repeats of one have played; with one repeat chance and response
+             are not told apart"""
     found = {}
     for game in scores.games:
         points = _split(game.points)
         played = _split(np.where(game.finished, 100.0 * (game.outcome != ABORTED), np.nan))
         if points is not None and played is not None:
             found[game.game] = Spread(
-                chance=points[0], items=points[1], chance_played=played[0], items_played=played[1]
+                chance=points[0],
+                items=points[1],
+                chance_played=played[0],
+                items_played=played[1],
+                apart=bool((game.finished.sum(axis=2) >= 2).any()),
             )
     return found
 

@@ -167,6 +167,8 @@ def plan(
     ]
     needed = max(_repeats_for(question, want) for question, want in zip(questions, wanted, strict=True))
     needed = max(needed, _repeats_until_testable(repeats, items, differing, alpha))
+    if not any(question.noise is not None and question.noise.chance > 0 for question in questions):
+        needed = inf  # the repeats of every item are equal: more of them add nothing
     smallest = tuple(_smallest_margin(question, alpha) for question in questions)
     if isfinite(needed):
         more = max(ceil(needed), repeats + 1)

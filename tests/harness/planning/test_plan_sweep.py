@@ -97,10 +97,32 @@ def test_the_same_plan_twice(tmp_path: Path) -> None:
     assert planned(tmp_path, repeats=1, seeds=2) == planned(tmp_path, repeats=1, seeds=2)
 
 
+def warnings(folder: Path, *, repeats: int, temperatures: tuple[float, float]) -> str:
+    """Returns the warnings of a plan whose methods ask for these temperatures."""
+    sweep = folder / "two.toml"
+    text = TWO.format(repeats=repeats, requests=300)
+    for method, temperature in zip(("quick", "slow"), temperatures, strict=True):
+        text = text.replace(f"methods.{method}]", f"methods.{method}]\ntemperature = {temperature}")
+    sweep.write_text(text)
+    return "\n".join(plan_sweep(load(sweep), source=sweep, seeds=1, calls_max=1_500).warnings)
+
+
 def test_a_sweep_too_small_for_its_margin_is_warned_of(tmp_path: Path) -> None:
-    """30 items once cannot settle 3 points; a hundred times they can."""
-    assert any("margins of 3 points" in warning for warning in planned(tmp_path, repeats=1).warnings)
-    assert not planned(tmp_path, repeats=100).warnings
+    """30 items once cannot settle 3 points; a hundred times they can, where repeats differ."""
+    assert "margins of 3 points" in warnings(tmp_path, repeats=1, temperatures=(0.7, 0.7))
+    assert warnings(tmp_path, repeats=100, temperatures=(0.7, 0.7)) == ""
+
+
+def test_at_temperature_0_a_plan_asks_for_items(tmp_path: Path) -> None:
+    """The warning names items, and that repeats are assumed to be equal; also where only one method is at
+    temperature 0. At other temperatures it names repeats."""
+    for temperatures in ((0.0, 0.0), (0.0, 0.7)):
+        warned = warnings(tmp_path, repeats=100, temperatures=temperatures)
+        assert "no number of repeats is enough" in warned
+        assert warned.count("repeats at temperature 0 are equal") == 1
+    assert "repeats instead of 1 it would be large enough, if scores vary as guessed." in warnings(
+        tmp_path, repeats=1, temperatures=(0.7, 0.7)
+    )
 
 
 def test_a_budget_that_ends_the_sweep_early_is_warned_of(tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ def test_more_methods_cost_more() -> None:
 
 def test_spread_is_measured_as_planted() -> None:
     """Chance 20 squared and response 10 squared come back from 4,000 items of three methods; from one repeat
-    all counts as chance."""
+    all counts as chance, of which a share can be given to the items."""
     rng = np.random.default_rng(1)
     response = 10 * rng.normal(size=(3, 4000, 1))
     scores = np.clip(50 + response + 20 * rng.normal(size=(3, 4000, 4)) / 2, 0, 99)
@@ -106,9 +106,12 @@ def test_spread_is_measured_as_planted() -> None:
     assert spread.chance == pytest.approx(100, rel=0.05)
     assert spread.items == pytest.approx(100, rel=0.1)
     assert spread.chance_played == 0
+    assert spread.taken_apart(1.0) == spread
     once = measured(from_games([game_of("g", scores[:, :, :1])], 1))["g"]
     assert once.chance == pytest.approx(200, rel=0.1)
     assert once.items == 0
+    half = once.taken_apart(0.5)
+    assert half.chance == half.items == once.chance / 2
 
 
 def test_guesses_are_the_simulators() -> None:

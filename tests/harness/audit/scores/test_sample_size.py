@@ -114,6 +114,17 @@ def test_enough_items_must_differ() -> None:
     assert found.items is None or 2 * found.items / 40 >= 6
 
 
+def test_equal_repeats_ask_for_items() -> None:
+    """All five repeats of every item are equal and 3 of 400 items differ: no sixth repeat makes another item
+    differ, so the plan names the items of which 6 differ."""
+    a = np.full((400, 5), 50.0)
+    b = a + np.where(np.arange(400) < 3, 40.0, 0.0)[:, None]
+    d = (b - a).mean(axis=1)[None]
+    found = _plan(a, b, strata([d], [np.ones(d.shape, dtype=np.bool_)]), 3.0)
+    assert found.repeats is None
+    assert found.items == 800
+
+
 @pytest.mark.parametrize("alpha", [0.05, 0.05 / 7])
 def test_the_smallest_p_decides_how_many_items_must_differ(alpha: float) -> None:
     """2^(1 - m) is at most alpha for the number that is named, and above it for one less."""
