@@ -6,7 +6,7 @@ machine."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import exp
 from pathlib import Path
@@ -81,6 +81,27 @@ class TrialHistory:
             plays=of_whole_games(resampled(self.plays, chance)),
             behaviours=_behaviours(TRIAL, self.servers, calls_min=CALLS_MIN_TRIAL, chance=chance),
         )
+
+    def gaps(self, methods: Mapping[str, str], games: Iterable[str]) -> Iterator[str]:
+        """Yields a warning for what a plan needs and the trial does not show.
+
+        methods   name -> model"""
+        played = {play.method for play in self.plays}
+        if silent := [name for name in methods if name not in played]:
+            yield (
+                f"no episode of {', '.join(silent)} ended in the trial, so the lengths and speeds of "
+                f"{'these methods' if len(silent) > 1 else 'this method'} were not measured"
+            )
+        for model in dict.fromkeys(methods[name] for name in methods if name in played):
+            for game in games:
+                items = {play.item for play in self.plays if (play.model, play.game) == (model, game)}
+                if not items:
+                    yield f"{model}: no episode of {game} ended in the trial, so their lengths were not measured"
+                elif len(items) == 1:
+                    yield (
+                        f"{model}: the trial played only one item of {game}, so the intervals do not allow for "
+                        "other lengths"
+                    )
 
     def degrees(self, episodes: Mapping[tuple[str, str], int]) -> float:
         """See degrees_of_turns."""

@@ -84,9 +84,12 @@ def plan_sweep(
         forecasts, calls = forecaster.of_trial(of_trial, seeds or SAMPLES, _episodes_of(gates))
     plan = _sweep_plan(spec, sets, forecasts, forecaster.lengths(history.plays), forecaster.turns)
     margins = _margin_warnings(spec, sets, history.spreads)
+    models = {name: model for name, (model, _) in spec.methods().items()}
+    alone = [game for game, chosen in sets.items() if chosen.self_play]
+    gaps = () if of_trial is None else of_trial.gaps(models, alone)
     return replace(
         plan,
-        warnings=(*plan.warnings, *margins, *library_notes(games, plan.methods)),
+        warnings=(*gaps, *plan.warnings, *margins, *library_notes(games, plan.methods)),
         simulated=forecaster.simulated,
         starts_s=_starts_s(plan.turns_of, history) * spec.audit.sessions,
         trial_s=None if trial is None else trial.took_s,

@@ -56,12 +56,11 @@ def print_plan(plan: SweepPlan, console: Console) -> None:
     for method in plan.methods:
         if method.method != plan.bottleneck:
             console.print(escape_control(pace_text(method)), highlight=False)
-    for line in sorted({_sources(method) for method in plan.methods}):
+    where = "the stores" if plan.trial_s is None else "the trial"
+    for line in sorted({_sources(method, where) for method in plan.methods}):
         console.print(escape_control(line), highlight=False)
     if plan.trial_s is not None:
-        console.print(
-            f"Lengths and speeds were measured in a trial of {duration_text(plan.trial_s)}.", highlight=False
-        )
+        console.print(f"The trial took {duration_text(plan.trial_s)}.", highlight=False)
     if (calls := plan.calls_span) is not None:
         console.print(
             f"Samples of the trial give {calls.value:,.0f} calls on average (80 % interval: {calls.low:,.0f} to"
@@ -99,16 +98,17 @@ def _time(wall: Span) -> str:
 
 
 _LENGTHS = {
-    "method": "this method's episodes in the stores",
-    "model": "this model's episodes in the stores",
+    "method": "this method's episodes in {}",
+    "model": "this model's episodes in {}",
     "bots": "episodes that bots play",
 }
 
 
-def _sources(method: MethodPlan) -> str:
+def _sources(method: MethodPlan, where: str) -> str:
+    """Returns where the figures of a method come from. where: its episodes were played."""
     known = sorted(method.lengths.items(), key=lambda pair: -pair[1])
     lengths = " and ".join(
-        _LENGTHS[source] if len(known) == 1 else f"{_LENGTHS[source]} ({share:.0%})"
+        _LENGTHS[source].format(where) + ("" if len(known) == 1 else f" ({share:.0%})")
         for source, share in known
     )
     return f"{method.method}: lengths are based on {lengths}, speeds on {method.pace_source}"

@@ -98,6 +98,31 @@ def test_the_lanes_of_a_trial_begin_with_other_items(tmp_path: Path) -> None:
     assert len({frozenset(plan.item for plan in order) for order in orders}) == 1
 
 
+DEAD = """
+name = "t"
+repeats = 2
+[games.taboo]
+items = 10
+[games.wordle]
+items = 1
+[models.m.methods]
+a = { bots = { skill = 0.7, latency_s = 0.05 }, concurrency = 4 }
+b = { base_url = "http://127.0.0.1:9/v1" }
+"""
+
+
+def test_a_plan_names_what_its_trial_does_not_show(tmp_path: Path) -> None:
+    """Nobody listens at one method's address: the plan says that its lengths and speed were not measured. It
+    also names a game with one item."""
+    path = sweep(tmp_path)
+    path.write_text(DEAD)
+    warnings = plan_sweep(load(path), source=path, trial=trial_of(path, 1.0), seeds=2).warnings
+    assert warnings[:2] == (
+        "no episode of m/b ended in the trial, so the lengths and speeds of this method were not measured",
+        "m: the trial played only one item of wordle, so the intervals do not allow for other lengths",
+    )
+
+
 def plays(method: str, *turns: int) -> list[StoredPlay]:
     """Plays of one game with so many turns each."""
     turn = TurnLength(seat="a", prompt_tokens=10, reply_tokens=5)
