@@ -159,6 +159,9 @@ def test_weights_are_told_apart_at_temperature_0(tmp_path: Path) -> None:
     assert "m/noisy: DEVIATES with the reference weights." in text
     assert lightbulb("audit", store, "--fail-on-difference", "--on", "weights").returncode == 5
     assert lightbulb("audit", store, "--fail-on-difference", "--on", "replies").returncode == 0
+    deviating = [word for name in ("noisy", "routed", "warm") for word in ("--leave-out", f"m/{name}")]
+    left_out = lightbulb("audit", store, "--fail-on-difference", "--on", "weights", *deviating)
+    assert (left_out.returncode, "m/noisy: DEVIATES" in left_out.stdout) == (0, False)
     assert lightbulb("audit", store, "--on", "weights").returncode == 2
     drawn = {row["method"]: row for row in page_values(store)["verdicts"]["models"][0]["weights"]}
     assert {name: row["verdict"] for name, row in drawn.items()} == {

@@ -248,7 +248,7 @@ def store_audit(
         averages = summaries(connection)
         made = looks(connection) if choices.stop == "early" and reference is None and margin is None else None
         probed = probes(connection)
-        weights = weights_findings(connection, counts, alpha=choices.alpha, seed=choices.seed)
+        weights = weights_findings(connection, counts, choices, left_out=left_out)
         stated = {player(*key): values for key, values in first_logprobs(connection, counts).items()}
     if not rows.method:
         raise _averages_only(store) if averages else _nothing_ended(store)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 
 import orjson
@@ -15,7 +15,7 @@ from harness.core.vocabulary import split_method_key
 from harness.store.file import open_to_read
 from harness.store.planned_plays import play_counts
 from harness.store.query_server import Readable
-from harness.store.reader import audit_choices
+from harness.store.reader import AuditChoices, audit_choices
 from harness.store.rescore_queries import ScoredRow, references_of_scores, sampling_of_methods, scored_rows
 
 # What a server may be told without a change of the distribution that it samples from.
@@ -27,11 +27,8 @@ def store_weights(store: Path, reference: str) -> WeightsFindings:
 
     raises  AuditError if it has scored nothing, or none of its own replies"""
     with open_to_read(store) as connection:
-        choices = audit_choices(connection)
-        counts = play_counts(connection)
-        found = weights_findings(
-            connection, counts, alpha=choices.alpha, seed=choices.seed, reference=reference
-        )
+        counts, choices = play_counts(connection), audit_choices(connection)
+        found = weights_findings(connection, counts, choices, reference=reference)
     if not found:
         raise AuditError(
             f"{store}: {reference} has scored none of its own replies that count, so there is no null"
@@ -40,13 +37,19 @@ def store_weights(store: Path, reference: str) -> WeightsFindings:
 
 
 def weights_findings(
-    connection: Readable, counts: Counts, *, alpha: float, seed: int, reference: str | None = None
+    connection: Readable,
+    counts: Counts,
+    choices: AuditChoices,
+    *,
+    reference: str | None = None,
+    left_out: Container[str] = (),
 ) -> dict[str, WeightsFindings]:
     """Returns model -> the findings by the reference that scored its replies last.
 
     counts   of the planned plays: of unfinished sweeps whole look blocks count
-    alpha, seed   of the audit
-    reference   the findings by this one only; None: by each one that has scored"""
+    choices  the level and the seed of the audit
+    reference   the findings by this one only; None: by each one that has scored
+    left_out    methods without a verdict; Holm counts them all the same"""
     asked = {
         method: _asked(sampling, constrained)
         for method, (sampling, constrained) in sampling_of_methods(connection).items()
@@ -63,8 +66,9 @@ def weights_findings(
             asked,
             again=replicate_of(scorer),
             rescored_at=at,
-            alpha=alpha,
-            seed=seed,
+            alpha=choices.alpha,
+            seed=choices.seed,
+            left_out=left_out,
         )
         if audited is not None:
             found[split_method_key(scorer)[0]] = audited

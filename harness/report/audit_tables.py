@@ -106,7 +106,7 @@ def _print_answer(part: ModelAudit, console: Console) -> None:
             escape_control(one.method),
             Text(one.scores, style=_STYLES[one.scores]),
             _verdict(one.replies, "not compared"),
-            *([_verdict(one.weights, "not scored")] if part.weights is not None else []),
+            *([_verdict(one.weights, one.weights_label)] if part.weights is not None else []),
             one.difference,
             one.equal,
         )

@@ -27,7 +27,8 @@ class MethodSummary:
     """One access method: a row of the first table, its sentences, and what would settle what is open.
 
     replies            None: not compared
-    weights            with the reference weights; None: not scored
+    weights            with the reference weights; None: no verdict
+    weights_label      the verdict, or why there is none
     difference, equal  cells: points with their range; equal pairs of replies, as a count where they are
                        few"""
 
@@ -35,12 +36,14 @@ class MethodSummary:
     scores: str
     replies: str | None
     weights: str | None
+    weights_label: str
     difference: str
     equal: str
     sentence: str
     to_settle: str | None
 
 
+LEFT_OUT = "left out"  # by the command, as a reason of audit/scores/set_aside.py
 TWO_REPEATS = "play each method with two repeats or more"
 FEW_PAIRS = 100  # below it a percentage would name pairs that do not exist
 
@@ -75,11 +78,13 @@ def summarise_methods(part: ModelAudit) -> Iterator[MethodSummary]:
     for one in part.scores.comparisons:
         match = across.get(one.method)
         points = one.points
+        weights, label = _weights(part, one.method)
         yield MethodSummary(
             method=one.method,
             scores=one.verdict,
             replies=match.verdict if match else None,
-            weights=_weights(part, one.method),
+            weights=weights,
+            weights_label=label,
             difference=f"{points.difference:+.1f} [{points.low:+.1f}, {points.high:+.1f}]",
             equal=_equal(match),
             sentence=f"{one.method}: {_scores(one, part.scores.margin)}. {_replies(match, reference)}.",
@@ -87,21 +92,32 @@ def summarise_methods(part: ModelAudit) -> Iterator[MethodSummary]:
         )
     for aside in part.scores.set_aside:
         match = across.get(aside.method)
+        weights, label = _weights(part, aside.method)
+        on_replies = "" if aside.reason == LEFT_OUT else f" {_replies(match, reference)}."
         yield MethodSummary(
             method=aside.method,
             scores=aside.verdict,
             replies=match.verdict if match else None,
-            weights=_weights(part, aside.method),
+            weights=weights,
+            weights_label=label,
             difference="-",
             equal=_equal(match),
-            sentence=f"{aside.sentence.rstrip('.')}. {_replies(match, reference)}.",
+            sentence=f"{aside.sentence.rstrip('.')}.{on_replies}",
             to_settle=None,
         )
 
 
-def _weights(part: ModelAudit, method: str) -> str | None:
-    found = part.weights.methods if part.weights is not None else ()
-    return next((one.verdict for one in found if one.method == method), None)
+def _weights(part: ModelAudit, method: str) -> tuple[str | None, str]:
+    """Returns a method's verdict on weights, None if it has none, and its label: the verdict, or why it has
+    none."""
+    found = part.weights
+    verdict = next((one.verdict for one in found.methods if one.method == method), None) if found else None
+    if verdict is not None:
+        return verdict, verdict
+    if found is not None and method == found.reference:
+        return None, "its own weights"
+    left_out = any(one.method == method for one in part.scores.set_aside if one.reason == LEFT_OUT)
+    return None, LEFT_OUT if left_out else "not scored"
 
 
 def weights_lines(found: WeightsFindings | None) -> Iterator[str]:

@@ -10,7 +10,7 @@ them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 from typing import Literal
@@ -155,12 +155,14 @@ def audit_weights(
     rescored_at: float,
     alpha: float,
     seed: int,
+    left_out: Container[str] = (),
 ) -> WeightsFindings | None:
     """Returns the findings of every method with scored replies; None if the reference has none.
 
     reference    the method whose weights scored;  again  the name of its A/A replicate
     asked        method -> its sampling; the replicate has the reference's
     rescored_at  when, in seconds since 1970
+    left_out     methods without a verdict; Holm counts them with p = 1
     source       margins of replies: Token-DiFR, arXiv 2511.20621; the null and the test are ours"""
     by_method: dict[str, list[RescoredReply]] = {}
     for reply in replies:
@@ -185,7 +187,7 @@ def audit_weights(
         rescored_at=rescored_at,
         alpha=alpha,
         margin_unlike=MARGIN_UNLIKE,
-        methods=tuple(_with_verdicts(findings, reference, alpha)),
+        methods=tuple(_with_verdicts(findings, reference, alpha, left_out)),
         again=None if replicate is None else replace(replicate, sentence=_again_sentence(replicate)),
         calibrated=replicate is None or replicate.p is None or replicate.p >= CALIBRATION_ALPHA,
     )
@@ -306,14 +308,15 @@ def _first_apart(sample: _Sample, own: _Sample) -> tuple[int | None, float | Non
 
 
 def _with_verdicts(
-    findings: Sequence[WeightsFinding], reference: str, alpha: float
+    findings: Sequence[WeightsFinding], reference: str, alpha: float, left_out: Container[str]
 ) -> Iterator[WeightsFinding]:
-    """Yields the findings with verdicts, by Holm over the methods that were tested."""
-    tested = [one for one in findings if one.p is not None]
-    adjusted = dict(
-        zip((one.method for one in tested), holm([one.p for one in tested if one.p is not None]), strict=True)
-    )
+    """Yields the findings with verdicts, by Holm over the methods that were tested, except those that are
+    left out."""
+    tested = {one.method: 1.0 if one.method in left_out else one.p for one in findings if one.p is not None}
+    adjusted = dict(zip(tested, holm([*tested.values()]), strict=True))
     for one in findings:
+        if one.method in left_out:
+            continue
         p = adjusted.get(one.method)
         verdict: WeightsVerdict = "INCONCLUSIVE"
         if p is not None and p <= alpha:

@@ -120,7 +120,7 @@ const matrix = (part) => table({
     { key: "method", label: "method", cell: (row) => nameOf(row.method, 40) },
     { key: "scores", label: "scores", word: "scores", left: true, cell: (row) => verdict(row.scores, row.scores_label) },
     { key: "replies", label: "replies", word: "replies", left: true, cell: (row) => verdict(row.replies, row.replies_label ?? row.replies) },
-    ...(part.weights.length ? [{ key: "weights", label: "weights", word: "weights", left: true, cell: (row) => verdict(row.weights, row.weights ?? "not scored") }] : []),
+    ...(part.weights.length ? [{ key: "weights", label: "weights", word: "weights", left: true, cell: (row) => verdict(row.weights, row.weights_label) }] : []),
     { key: "sentence", label: "in one sentence", left: true, class: "words", cell: (row) => [row.sentence, row.to_settle ? el("span", { class: "faint" }, ` ${row.to_settle}`) : ""] },
   ] });
 

@@ -160,10 +160,25 @@ def test_each_method_has_its_own_verdict_on_weights(part: ModelAudit) -> None:
     assert [one.weights for one in plain.summarise_methods(scored)] == ["CONSISTENT", "DEVIATES", None]
     last = [*plain.summarise_methods(scored)][-1]
     assert (last.difference, last.equal, last.to_settle) == ("-", "-", None)
-    assert last.sentence == (
-        "m4: the command leaves it out. Its replies were not compared, because it has no prompt in common with "
-        "the reference."
+    assert last.sentence == "m4: the command leaves it out."
+    assert [one.weights_label for one in plain.summarise_methods(scored)] == [
+        "CONSISTENT", "DEVIATES", "left out",
+    ]  # fmt: skip
+    unfinished = replace(
+        scored, scores=replace(part.scores, set_aside=(replace(aside, reason="unfinished"),))
     )
+    last = [*plain.summarise_methods(unfinished)][-1]
+    assert last.weights_label == "not scored"
+    assert last.sentence.endswith("because it has no prompt in common with the reference.")
+
+
+def test_a_method_that_scored_is_not_called_unscored(part: ModelAudit) -> None:
+    """Its own weights judge it, so it has no verdict, where the audit has another reference."""
+    by_first = replace(part, weights=replace(WEIGHTS, reference="m1", methods=WEIGHTS.methods[1:]))
+    assert [(one.weights, one.weights_label) for one in plain.summarise_methods(by_first)] == [
+        (None, "its own weights"),
+        ("DEVIATES", "DEVIATES"),
+    ]
 
 
 def test_the_weights_have_one_line_a_method() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
@@ -38,7 +40,9 @@ def replies(
     return listed
 
 
-def audited(*samples: list[RescoredReply], asked: AskedSampling = GREEDY) -> WeightsFindings:
+def audited(
+    *samples: list[RescoredReply], asked: AskedSampling = GREEDY, left_out: Sequence[str] = ()
+) -> WeightsFindings:
     found = audit_weights(
         [reply for sample in samples for reply in sample],
         "m/own",
@@ -47,6 +51,7 @@ def audited(*samples: list[RescoredReply], asked: AskedSampling = GREEDY) -> Wei
         rescored_at=0.0,
         alpha=0.05,
         seed=1,
+        left_out=left_out,
     )
     assert found is not None
     return found
@@ -86,6 +91,21 @@ def test_scores_by_other_weights_than_the_references_confirm_nothing(share: floa
     assert one.unlike_high < MARGIN_UNLIKE
     assert one.verdict == "INCONCLUSIVE"
     assert one.sentence.startswith("No method can be shown to have the weights of m/own: for 12.9 %")
+
+
+def test_a_method_that_is_left_out_has_no_verdict_and_counts_in_holm() -> None:
+    """As on scores: to leave a method out after the data makes no p-value of another method smaller."""
+    samples = (
+        replies("m/own", share=0.001),
+        replies("m/a", share=0.06),
+        replies("m/other", share=0.06, seed=4),
+    )
+    every, without = audited(*samples), audited(*samples, left_out=["m/a"])
+    assert [one.method for one in every.methods] == ["m/a", "m/other"]
+    (other,) = without.methods
+    assert (other.method, other.verdict) == ("m/other", "DEVIATES")
+    assert other.p is not None
+    assert other.p_holm == 2 * other.p
 
 
 def test_the_place_of_a_difference_is_that_of_one_reply() -> None:
