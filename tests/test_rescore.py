@@ -215,6 +215,21 @@ def test_a_method_without_replies_scores_nothing(tmp_path: Path) -> None:
     assert rows(tmp_path / "t.duckdb", "SELECT count(*) FROM rescores") == [(0,)]
 
 
+def test_imported_replies_are_compared(tmp_path: Path) -> None:
+    """An import states less of the sampling; what nobody sent is no difference."""
+    with running() as urls:
+        lightbulb("run", write_sweep(tmp_path, {name: urls[name] for name in ("own", "noisy")}, items=6))
+        store, folder = tmp_path / "t.duckdb", tmp_path / "published"
+        assert lightbulb("export", store, "--as", "clembench", "-o", folder).returncode == 0
+        assert lightbulb("import", folder, "--store", store, "--model", "m=*").returncode == 0
+        found = json.loads(rescored(tmp_path, urls["own"], "--json").stdout)
+    assert {one["method"]: one["verdict"] for one in found["methods"]} == {
+        "m/noisy": "DEVIATES",
+        "m@noisy": "DEVIATES",
+        "m@own": "CONSISTENT",
+    }
+
+
 def test_ranks_are_tested_above_temperature_0(tmp_path: Path) -> None:
     """Places of tokens are uniform for the reference's own sampler; a lower temperature is found by them, and
     nothing is confirmed."""

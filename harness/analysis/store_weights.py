@@ -76,10 +76,15 @@ def weights_findings(
 
 
 def _asked(sampling: Mapping[str, object], constrained: bool) -> AskedSampling:
+    """Returns the sampling of a method: null was not sent, as what an import or an old store lacks."""
     temperature = sampling.get("temperature")
     return AskedSampling(
         temperature=float(temperature) if isinstance(temperature, int | float) else None,
-        alike={name: value for name, value in sampling.items() if name not in _OTHER_SAMPLING}
+        alike={
+            name: value
+            for name, value in sampling.items()
+            if name not in _OTHER_SAMPLING and value is not None
+        }
         | {"constrain": constrained},
     )
 

@@ -272,6 +272,8 @@ def _kind(
     sample: _Sample, own: _Sample, of_reference: AskedSampling, of_method: AskedSampling
 ) -> tuple[Kind | None, str | None]:
     """Returns which test is valid; None with the reason if none is."""
+    if of_method.temperature is None:
+        return None, "the temperature of the method is not stated"
     if of_method != of_reference:
         return None, "the method and the reference have different sampling or a different constraint"
     if min(len(sample.margins), len(own.margins)) < ITEMS_MIN or not sample.tokens:
@@ -280,7 +282,7 @@ def _kind(
         return "greedy", None
     if sample.places.any() and own.places.any():
         return "sampled", None
-    return None, "the temperature of the method is not stated, or is above 1"
+    return None, "above temperature 0, only a temperature of at most 1 without top_k and penalties is tested"
 
 
 def _interval(drawn: FloatArray) -> tuple[float, float]:

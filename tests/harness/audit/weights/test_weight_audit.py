@@ -41,12 +41,15 @@ def replies(
 
 
 def audited(
-    *samples: list[RescoredReply], asked: AskedSampling = GREEDY, left_out: Sequence[str] = ()
+    *samples: list[RescoredReply],
+    asked: AskedSampling = GREEDY,
+    own: AskedSampling = GREEDY,
+    left_out: Sequence[str] = (),
 ) -> WeightsFindings:
     found = audit_weights(
         [reply for sample in samples for reply in sample],
         "m/own",
-        {"m/own": GREEDY, "m/a": asked, "m/other": asked},
+        {"m/own": own, "m/a": asked, "m/other": asked},
         again="m/own (again)",
         rescored_at=0.0,
         alpha=0.05,
@@ -142,6 +145,21 @@ def test_other_sampling_is_not_compared() -> None:
     ).methods
     assert one.reason == "the method and the reference have different sampling or a different constraint"
     assert one.verdict == "INCONCLUSIVE"
+
+
+@pytest.mark.parametrize(
+    ("temperature", "reason"),
+    [
+        (None, "the temperature of the method is not stated"),
+        (0.7, "above temperature 0, only a temperature of at most 1 without top_k and penalties is tested"),
+    ],
+)
+def test_the_reason_names_what_forbids_a_test(temperature: float | None, reason: str) -> None:
+    """An import may not state a temperature. With top_k or penalties there are no places of tokens."""
+    asked = AskedSampling(temperature=temperature, alike={"top_k": 40})
+    own = AskedSampling(temperature=0.7, alike={"top_k": 40})
+    (one,) = audited(replies("m/own", share=0), replies("m/a", share=0.5), asked=asked, own=own).methods
+    assert (one.verdict, one.p, one.reason) == ("INCONCLUSIVE", None, reason)
 
 
 def test_a_reference_that_differs_from_itself_is_not_calibrated() -> None:
