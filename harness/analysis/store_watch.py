@@ -38,11 +38,12 @@ def store_watch(store: Path, *, days_mean: float) -> tuple[MethodDrift, ...]:
 def _days(rows: Sequence[ProbeRecord]) -> list[Day]:
     newest = {row.name for row in rows if row.check_at == rows[-1].check_at}
     kept = [row for row in rows if row.name in newest]
-    return [_day(date, list(own)) for date, own in groupby(kept, key=_date)]
+    return [_day(date, list(own)) for date, own in groupby(kept, key=lambda row: date_of(row.check_at))]
 
 
-def _date(row: ProbeRecord) -> str:
-    return f"{datetime.fromtimestamp(row.check_at, UTC):%Y-%m-%d}"
+def date_of(check_at: float) -> str:
+    """Returns the date (UTC), which is the label of a day, of calls of this moment."""
+    return f"{datetime.fromtimestamp(check_at, UTC):%Y-%m-%d}"
 
 
 def _day(date: str, rows: Sequence[ProbeRecord]) -> Day:

@@ -100,7 +100,7 @@ def watch_run(
 
     Example: lightbulb watch run mine.toml --fail-on-difference"""
     from harness.access.context import RunContext
-    from harness.analysis.store_watch import store_watch
+    from harness.analysis.store_watch import date_of, store_watch
     from harness.core.event_loop import run_async
     from harness.report.drift import print_drift
     from harness.watching.panel import read_panels
@@ -120,10 +120,23 @@ def watch_run(
     notify(f"{sum(day.calls for day in played):,} one-token calls; the answers are in {context.store}")
     found = store_watch(context.store, days_mean=days_mean)
     print_result(found, print_drift, as_json=as_json)
-    answered = {day.method for day in played if day.failed < day.calls}  # others have an earlier last day
-    if fail_on_difference and any(
-        one.replies.days[-1].alarm for one in found if one.replies.method in answered
-    ):
+    answered = {
+        day.method: date_of(day.check_at)
+        for day in played
+        if day.check_at is not None and day.failed < day.calls  # others have no day today
+    }
+    days = [
+        (answered[one.replies.method], day)
+        for one in found
+        if one.replies.method in answered
+        for day in one.replies.days
+    ]
+    if later := sorted({day.label for today, day in days if day.label > today}):
+        notify(
+            f"{context.store} has calls of {', '.join(later)}, after today: the clock of this machine is wrong, or was "
+            "then. Each day is compared with those of earlier dates"
+        )
+    if fail_on_difference and any(day.alarm for today, day in days if day.label == today):
         raise typer.Exit(DIFFERENT)
     raise typer.Exit(FAILED if any(2 * day.failed >= day.calls for day in played) else 0)
 

@@ -44,9 +44,11 @@ class PanelSearch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WatchDay:
-    """One day of a method. failed: calls without a reply; why: the first error."""
+    """One day of a method. check_at: of its calls, in seconds since 1970, None if there is no call; failed:
+    calls without a reply; why: the first error."""
 
     method: str
+    check_at: float | None
     calls: int
     failed: int
     why: str | None
@@ -118,6 +120,7 @@ def _day(method: str, rows: Sequence[ProbeRecord], lost: str | None) -> WatchDay
     failed = [row for row in rows if row.reply is None]
     return WatchDay(
         method=method,
+        check_at=rows[0].check_at if rows else None,
         calls=len(rows),
         failed=len(failed),
         why=failed[0].error_text if failed else lost,

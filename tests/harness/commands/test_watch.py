@@ -97,6 +97,27 @@ def test_a_panel_is_found_and_a_change_is_announced_on_its_second_day(tmp_path: 
     assert ran.returncode == 0, "the change of a method that is not asked today was reported on its day"
 
 
+def test_a_day_of_a_wrong_clock_is_not_today(tmp_path: Path) -> None:
+    """A store that has a change on a later date: today has none, so the exit code is 0, and the output names
+    the later dates."""
+    sweep, store = tmp_path / "s.toml", tmp_path / "w.watch.duckdb"
+    sweep.write_text(SWEEP.format(weights="one"))
+    assert lightbulb("watch", "init", sweep, "--calls", "60").returncode == 0
+    assert lightbulb("watch", "run", sweep).returncode == 0
+    days = earlier_days(store)
+    later = [day + 70 * DAY_S for day in days[:2]]  # the same days of the week
+    date_newest(store, *days)
+    sweep.write_text(SWEEP.format(weights="two"))
+    assert lightbulb("watch", "run", sweep).returncode == 0
+    date_newest(store, *later)
+    sweep.write_text(SWEEP.format(weights="one"))
+    ran = lightbulb("watch", "run", sweep, "--fail-on-difference", "--json")
+    assert [day["alarm"] for day in json.loads(ran.stdout)[0]["replies"]["days"]][-3:] == [False, False, True]
+    assert ran.returncode == 0
+    first, second = (f"{datetime.fromtimestamp(day, UTC):%Y-%m-%d}" for day in later)
+    assert f"w.watch.duckdb has calls of {first}, {second}, after today" in ran.stderr
+
+
 def test_a_panel_of_another_sweep_is_refused(tmp_path: Path) -> None:
     """A panel whose method is gone names it, before a call is made."""
     sweep = tmp_path / "s.toml"
