@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from random import Random
 from typing import Protocol
 
@@ -112,7 +112,7 @@ def placeholder_games(games: Mapping[str, Seated]) -> dict[str, Game]:
             seats=game.seats,
             rule_sets=(),
             turns_typical=game.turns_typical,
-            play=_play,
+            play=partial(_play, tuple(game.seats)),
             instances=tuple,
             bots={},
         )
@@ -125,12 +125,18 @@ def with_length(plan: EpisodePlan, length: EpisodeLength) -> EpisodePlan:
     return replace(plan, instance=replace(plan.instance, fields={"length": length}))
 
 
-def _play(instance: Instance, rules: str) -> Play:
+def _play(seats: tuple[str, ...], instance: Instance, rules: str) -> Play:
     length = instance.fields["length"]
     assert isinstance(length, EpisodeLength)
     for ask in length.asks:
-        _reply = yield ask
+        _reply = yield ask if ask.seat in seats else ask._replace(seat=_of_import(ask.seat, seats))
     return _PLAYED
+
+
+def _of_import(seat: str, seats: tuple[str, ...]) -> str:
+    """Returns the game's seat that imported results name otherwise: "Player 2" is the second, any other the
+    first."""
+    return seats[-1] if seat == "Player 2" else seats[0]
 
 
 _PLAYED = Outcome(state="unscored", score=None, reason="planned")

@@ -8,11 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import ceil
 
 from harness.store.planned_plays import counted_condition, play_counts
 from harness.store.query_server import Readable
 
 PLAYS_MAX = 20  # of one item by one method; more plays would not change a plan
+CHARACTERS_A_TOKEN = 4  # where a provider did not count tokens
 _QUOTA = re.compile(r"quota: ([\d,]+) ([a-z ]+)/min")
 _NO_QUOTA = re.compile(r"no quota on (\w+)")
 _QUOTA_BEFORE_0_2 = re.compile(r"(\w+): ([\d.e+]+) a minute")
@@ -55,7 +57,7 @@ def plays(connection: Readable, *, every: bool = False) -> list[PlayRow]:
 
     Of an unfinished sweep only whole look blocks count, because short plays end first: see planned_plays.py;
     with `every` all count, which is right where every play that began has ended.
-    If a provider did not count tokens, four characters count as one token."""
+    If a provider did not count tokens, CHARACTERS_A_TOKEN characters count as one token."""
     counting, parameters = counted_condition(() if every else play_counts(connection).values())
     rows = connection.execute(
         f"""
@@ -65,8 +67,10 @@ def plays(connection: Readable, *, every: bool = False) -> list[PlayRow]:
             FROM last_episodes WHERE status = 'finished' AND {counting}
             QUALIFY row_number() OVER (PARTITION BY method, item ORDER BY episode_id) <= {PLAYS_MAX})
         SELECT chosen.method, model, game, experiment, item, list(seat ORDER BY calls.turn),
-               list(coalesce(prompt_tokens, 0) ORDER BY calls.turn),
-               list(coalesce(completion_tokens, ceil(length(reply) / 4)::BIGINT, 0) ORDER BY calls.turn)
+               list(prompt_tokens ORDER BY calls.turn),
+               list(coalesce(completion_tokens, ceil(length(reply) / {CHARACTERS_A_TOKEN})::BIGINT, 0)
+                    ORDER BY calls.turn),
+               list((chosen.episode_id, chosen.attempt, calls.turn) ORDER BY calls.turn)
         FROM chosen JOIN calls USING (episode_id, attempt)
         JOIN turns ON turns.episode_id = calls.episode_id AND turns.attempt = calls.attempt
             AND turns.turn = calls.turn
@@ -75,6 +79,8 @@ def plays(connection: Readable, *, every: bool = False) -> list[PlayRow]:
         ORDER BY chosen.method, item, chosen.episode_id""",
         parameters,
     ).fetchall()
+    uncounted = any(None in prompt_tokens for *_, prompt_tokens, _, _ in rows)
+    estimates = _prompt_estimates(connection) if uncounted else {}
     return [
         PlayRow(
             method=method,
@@ -83,11 +89,34 @@ def plays(connection: Readable, *, every: bool = False) -> list[PlayRow]:
             experiment=experiment,
             item=item,
             seats=seats,
-            prompt_tokens=prompt_tokens,
+            prompt_tokens=[
+                estimates[turn] if counted is None else counted
+                for turn, counted in zip(turns, prompt_tokens, strict=True)
+            ],
             reply_tokens=reply_tokens,
         )
-        for method, model, game, experiment, item, seats, prompt_tokens, reply_tokens in rows
+        for method, model, game, experiment, item, seats, prompt_tokens, reply_tokens, turns in rows
     ]
+
+
+def _prompt_estimates(connection: Readable) -> dict[tuple[str, int, int], int]:
+    """Returns (episode, attempt, turn) -> tokens of the prompt, for episodes with a call whose provider did
+    not count them. A prompt is the beginning of the seat's former one and what was added."""
+    rows = connection.execute(
+        """
+        SELECT episode_id, attempt, turn, seat, history_kept,
+               list_transform(from_json(added_json, '[{"text":"VARCHAR"}]'), lambda one: length(one."text"))
+        FROM turns SEMI JOIN (SELECT * FROM calls WHERE prompt_tokens IS NULL AND error_class IS NULL) AS calls
+            USING (episode_id, attempt)
+        ORDER BY episode_id, attempt, turn"""
+    ).fetchall()
+    estimates: dict[tuple[str, int, int], int] = {}
+    prompts: dict[tuple[str, int, str], list[int]] = {}
+    for episode_id, attempt, turn, seat, kept, added in rows:
+        prompt = [*prompts.get((episode_id, attempt, seat), ())[:kept], *added]
+        prompts[episode_id, attempt, seat] = prompt
+        estimates[episode_id, attempt, turn] = ceil(sum(prompt) / CHARACTERS_A_TOKEN)
+    return estimates
 
 
 def engine_starts(connection: Readable) -> dict[str, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from tests.command import lightbulb
@@ -48,6 +49,22 @@ def test_a_plan_from_a_store_is_what_was_played(played: Path) -> None:
     (method,) = plan["methods"]
     assert method["lengths"] == {"method": 1.0}
     assert "a fit to" in method["pace_source"]
+
+
+def test_a_plan_from_imported_results(played: Path, tmp_path: Path) -> None:
+    """Published results name the players of a game by numbers, and need not count tokens: the plan has the
+    turns of the store that they came from, and its tokens within a tenth."""
+    output("export", played / "b.duckdb", "--as", "clembench", "-o", tmp_path / "published")
+    imported = tmp_path / "imported.duckdb"
+    output("import", tmp_path / "published" / "repeat-0", "--store", imported, "--model", "m=*")
+    with duckdb.connect(str(imported)) as connection:
+        connection.execute("UPDATE calls SET prompt_tokens = NULL, completion_tokens = NULL")
+    found, known = (
+        json.loads(output("plan", played / "b.toml", "--from", store, "--full", "--json"))
+        for store in (imported, played / "b.duckdb")
+    )
+    for figure in ("turns", "prompt_tokens", "reply_tokens"):
+        assert found[figure] == pytest.approx(known[figure], rel=0.1)
 
 
 def test_the_wait_for_a_worker_is_simulated_once(tmp_path: Path) -> None:
