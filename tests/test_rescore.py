@@ -190,12 +190,16 @@ def test_another_method_than_the_audits_reference_may_score(tmp_path: Path) -> N
 
 
 def test_each_reference_that_scored_has_its_own_findings(tmp_path: Path) -> None:
-    """A second call by the first reference prints its findings, although another one has scored since."""
+    """A second call by the first reference prints its findings, although another one has scored since. Before
+    the first call, an audit that looks at weights says that there is no verdict on them."""
     with running() as urls:
         lightbulb("run", write_sweep(tmp_path, {name: urls[name] for name in ("own", "noisy")}, items=6))
+        unscored = lightbulb("audit", tmp_path / "t.duckdb", "--fail-on-difference", "--on", "weights")
         first = rescored(tmp_path, urls["own"], "--json")
         other = lightbulb(*rescore_words(tmp_path, urls["noisy"], "m/noisy"), "--json")
         again = rescored(tmp_path, urls["own"], "--json")
+    assert unscored.returncode == 0
+    assert "--on weights: there is no verdict on weights in " in unscored.stderr
     assert other.returncode == 0, other.stderr
     assert json.loads(other.stdout)["reference"] == "m/noisy"
     assert again.returncode == 0, again.stderr

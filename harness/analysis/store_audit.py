@@ -3,7 +3,7 @@ fixed before the first call."""
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -124,23 +124,29 @@ class ModelAudit:
         """Returns whether a verdict is DIFFERENT or the reference differs from itself, without weights."""
         return self.differs_on(("scores", "replies"))
 
-    def differs_on(self, parts: Container[str]) -> bool:
+    def differs_on(self, parts: Iterable[str]) -> bool:
         """Returns whether a verdict of these parts is DIFFERENT or DEVIATES, or its calibration failed.
 
         parts   of "scores", "replies" and "weights\""""
-        scores, replies, weights = self.scores, self.replies, self.weights
-        verdicts: list[str | None] = []
-        calibrated = scores.calibrated or "scores" not in parts
-        if "scores" in parts:
-            verdicts += [one.verdict for one in scores.comparisons]
-            verdicts += [aside.verdict for aside in scores.set_aside]
-        if "replies" in parts and replies is not None:
-            verdicts += [match.verdict for match in replies.across]
-            calibrated &= replies.calibrated
-        if "weights" in parts and weights is not None:
-            verdicts += [one.verdict for one in weights.methods]
-            calibrated &= weights.calibrated
-        return "DIFFERENT" in verdicts or "DEVIATES" in verdicts or not calibrated
+        calibrated = {
+            "scores": self.scores.calibrated,
+            "replies": self.replies is None or self.replies.calibrated,
+            "weights": self.weights is None or self.weights.calibrated,
+        }
+        return any(
+            not calibrated[part] or {"DIFFERENT", "DEVIATES"}.intersection(self.verdicts_on(part))
+            for part in parts
+        )
+
+    def verdicts_on(self, part: str) -> list[str]:
+        """Returns the verdicts of all methods on "scores", "replies" or "weights"; none if there are none."""
+        if part == "scores":
+            compared = [one.verdict for one in self.scores.comparisons]
+            return [*compared, *(aside.verdict for aside in self.scores.set_aside)]
+        if part == "replies":
+            across = self.replies.across if self.replies is not None else ()
+            return [match.verdict for match in across if match.verdict is not None]
+        return [one.verdict for one in self.weights.methods] if self.weights is not None else []
 
     @property
     def calibrated(self) -> bool:

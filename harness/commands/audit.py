@@ -118,6 +118,8 @@ def audit(
             html, store, reference=reference, margin=margin, left_out=leave_out or (), transcript_bytes=0
         )
     print_result(models, print_audit, as_json=as_json)
+    for part in (part for part in on or () if not any(model.verdicts_on(part) for model in models)):
+        notify(f"--on {part}: there is no verdict on {part} in {store}, so it cannot fail")
     different = fail_on_difference and any(model.differs_on(on or PARTS[:2]) for model in models)
     raise typer.Exit(DIFFERENT if different else 0)
 

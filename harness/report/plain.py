@@ -124,11 +124,8 @@ def weights_lines(found: WeightsFindings | None) -> Iterator[str]:
     """Yields what the weights of a reference say of each method, and of its own second run."""
     if found is None:
         return
-    if not found.calibrated:
-        yield (
-            f"CALIBRATION OF WEIGHTS FAILED: the two runs of {found.reference} differ when its own weights judge them, so the "
-            "verdicts on weights are not valid."
-        )
+    if (failed := _weights_alarm(found)) is not None:
+        yield failed
     for one in found.methods:
         joined = (
             f" The first tokens of {one.joined:,} of {one.replies:,} replies change when prompt and reply are joined to one text."
@@ -145,10 +142,19 @@ def weights_lines(found: WeightsFindings | None) -> Iterator[str]:
         yield found.again.sentence
 
 
-def alarm(part: ModelAudit) -> str | None:
-    """Returns the alarm if the reference differs from itself."""
-    if part.calibrated:
+def _weights_alarm(found: WeightsFindings) -> str | None:
+    if found.calibrated:
         return None
+    return (
+        f"CALIBRATION OF WEIGHTS FAILED: the two runs of {found.reference} differ when its own weights judge them, "
+        "so the verdicts on weights are not valid."
+    )
+
+
+def alarm(part: ModelAudit) -> str | None:
+    """Returns the alarm if the reference, or the method whose weights scored, differs from itself."""
+    if part.calibrated:
+        return _weights_alarm(part.weights) if part.weights is not None else None
     what = "scores" if not part.scores.calibrated else "replies"
     return (
         f"CALIBRATION FAILED: the reference's {what} differ between its two runs, "

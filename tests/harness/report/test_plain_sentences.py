@@ -209,6 +209,11 @@ def test_the_alarm_names_what_differs(part: ModelAudit) -> None:
         part, scores=replace(part.scores, calibrated=True), replies=replace(part.replies, calibrated=True)
     )
     assert plain.alarm(alike) is None
+    assert plain.alarm(replace(alike, weights=WEIGHTS)) is None
+    assert plain.alarm(replace(alike, weights=replace(WEIGHTS, calibrated=False))) == (
+        "CALIBRATION OF WEIGHTS FAILED: the two runs of m0 differ when its own weights judge them, so the "
+        "verdicts on weights are not valid."
+    )
     for scores, replies, what in ((False, True, "scores"), (True, False, "replies")):
         broken = replace(
             part,
