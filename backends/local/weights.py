@@ -22,6 +22,7 @@ from harness.core.errors import EngineError
 from harness.core.vocabulary import digest
 
 BUNDLED_PREFIX = "bundled:"
+GGUF_BEGIN = b"GGUF"  # the first bytes of every such file
 HUB_PREFIX = "hf:"
 WEIGHT_SUFFIXES = (".safetensors", ".bin", ".gguf")
 QUANTISER = Path(__file__).with_name("quantise_gguf.py")
@@ -62,6 +63,10 @@ def prepare(weights: str, quantisation: str | None, engine: Engine, notify: Noti
     raises        EngineError if something is missing or the engine cannot serve its format"""
     kind = engine.kind
     if weights.startswith(HUB_PREFIX):
+        if "folder" not in kind.formats:
+            raise EngineError(
+                f"The engine {kind.name} serves GGUF files, not {weights}, a model on a hub; name a GGUF file."
+            )
         repository, _, revision = weights.removeprefix(HUB_PREFIX).partition("@")
         return Weights(Path(repository), revision)
     if weights.startswith(BUNDLED_PREFIX):
@@ -78,11 +83,13 @@ def prepare(weights: str, quantisation: str | None, engine: Engine, notify: Noti
 
 
 class Quantised(NamedTuple):
-    """A file that was quantised. bits: mean of a weight; fallbacks: matrix -> the type it has instead."""
+    """A file that was quantised. bits: mean of a weight; fallbacks: matrix -> the type it has instead;
+    source_sha256: as weights_hash gives it for what the file was made of."""
 
     path: Path
     bits: float
     fallbacks: dict[str, str]
+    source_sha256: str
 
 
 def quantise(source: Path, target: Path, quantisation: str, engine: Engine, notify: Notify) -> Quantised:
@@ -113,7 +120,17 @@ def quantise(source: Path, target: Path, quantisation: str, engine: Engine, noti
                 note.write_text(json.dumps(made | origin, indent=1) + "\n", "utf-8")
                 scratch.rename(target)
     made = json.loads(note.read_text("utf-8"))
-    return Quantised(target, float(made["bits_per_weight"]), dict(made["fallbacks"]))
+    return Quantised(
+        target, float(made["bits_per_weight"]), dict(made["fallbacks"]), str(made["source_sha256"])
+    )
+
+
+def refuse_other_source(made: Quantised, source: Path) -> None:
+    """Raises EngineError if the file was there before and was made of other weights than the source."""
+    if made.source_sha256 != weights_hash(source):
+        raise EngineError(
+            f"{made.path} exists already and was made of other weights; name another folder, or delete it."
+        )
 
 
 def check_weights(weights: Path, kind: EngineKind) -> Path:
@@ -125,6 +142,11 @@ def check_weights(weights: Path, kind: EngineKind) -> Path:
             )
         if not weights.is_file():
             raise EngineError(f"There is no file {weights}.")
+        with open(weights, "rb") as content:
+            if content.read(len(GGUF_BEGIN)) != GGUF_BEGIN:
+                raise EngineError(
+                    f"{weights} is not a GGUF file, although its name says so; name another file."
+                )
         return weights
     if "folder" not in kind.formats:
         what = f"the folder {weights}" if weights.is_dir() else f"{weights}, whose name does not end in .gguf"

@@ -33,7 +33,7 @@ def quantise(
     from backends.local.engine_kinds import engine_kind
     from backends.local.environments import install
     from backends.local.machine import this_machine
-    from backends.local.weights import prepare, quantise
+    from backends.local.weights import prepare, quantise, refuse_other_source
     from harness.report.table import table
 
     if not (names := [name.strip() for name in types.split(",") if name.strip()]):
@@ -45,6 +45,7 @@ def quantise(
     rows = []
     for name in names:
         made = quantise(source, output.absolute() / f"{stem}-{name}.gguf", name, engine, notify)
+        refuse_other_source(made, source)
         rows.append((name, f"{made.bits:.2f}", len(made.fallbacks), made.path))
         if made.fallbacks:
             instead = " or ".join(dict.fromkeys(made.fallbacks.values()))

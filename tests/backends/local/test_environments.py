@@ -3,6 +3,7 @@ network."""
 
 from __future__ import annotations
 
+import json
 import sys
 import zipfile
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from backends.local.engine_kinds import ENGINES, engine_kind
 from backends.local.environments import check_version, engine_folder, find, install, installed
 from backends.local.llamacpp_server import put
 from backends.local.machine import Machine, check_disk, check_platform
-from backends.local.weights import Weights, prepare, weights_hash
+from backends.local.weights import Weights, prepare, quantise, refuse_other_source, weights_hash
 from harness.core.errors import EngineError
 
 GOOD = Machine(
@@ -352,6 +353,27 @@ def test_files_and_folders_go_to_engines_that_serve_them(tmp_path: Path) -> None
         prepare("/dev/zero", None, of["llamacpp"], ignore)
     with pytest.raises(EngineError, match=r"There is no file .*gone\.gguf"):
         prepare(str(tmp_path / "gone.gguf"), None, of["llamacpp"], ignore)
+    with pytest.raises(EngineError, match=r"llamacpp serves GGUF files, not hf:a/b@1, a model on a hub"):
+        prepare("hf:a/b@1", None, of["llamacpp"], ignore)
+    file.write_bytes(b"<html>404")
+    with pytest.raises(EngineError, match=r"model\.gguf is not a GGUF file"):
+        prepare(str(file), None, of["llamacpp"], ignore)
+
+
+def test_a_file_made_of_other_weights_is_refused(tmp_path: Path) -> None:
+    """A quantised file that is there is used as it is; after the source changed, it is not taken for the new
+    one's."""
+    source, target = tmp_path / "model.gguf", tmp_path / "model-Q8_0.gguf"
+    source.write_bytes(b"GGUF old")
+    target.write_bytes(b"GGUF")
+    note = {"bits_per_weight": 8.5, "fallbacks": {}, "source_sha256": weights_hash(source)}
+    (tmp_path / "model-Q8_0.gguf.json").write_text(json.dumps(note), encoding="utf-8")
+    engine = Engine(kind=ENGINES["llamacpp"], python=Path("/e/bin/python"), version="1")
+    made = quantise(source, target, "Q8_0", engine, ignore)
+    refuse_other_source(made, source)
+    source.write_bytes(b"GGUF new")
+    with pytest.raises(EngineError, match="exists already and was made of other weights"):
+        refuse_other_source(made, source)
 
 
 def test_the_hash_covers_the_weights(tmp_path: Path) -> None:
