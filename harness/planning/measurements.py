@@ -82,15 +82,23 @@ class TrialHistory:
             behaviours=_behaviours(TRIAL, self.servers, calls_min=CALLS_MIN_TRIAL, chance=chance),
         )
 
-    def gaps(self, methods: Mapping[str, str], games: Iterable[str]) -> Iterator[str]:
+    def gaps(
+        self, methods: Mapping[str, str], games: Iterable[str], closings: Mapping[str, str]
+    ) -> Iterator[str]:
         """Yields a warning for what a plan needs and the trial does not show.
 
-        methods   name -> model"""
+        methods   name -> model
+        closings  method -> why its episodes could not be played to their ends"""
         played = {play.method for play in self.plays}
         if silent := [name for name in methods if name not in played]:
             yield (
                 f"no episode of {', '.join(silent)} ended in the trial, so the lengths and speeds of "
                 f"{'these methods' if len(silent) > 1 else 'this method'} were not measured"
+            )
+        for name in (name for name in methods if name in played and name in closings):
+            yield (
+                f"the trial of {name} stopped before its episodes ended, so long ones are missing and the "
+                f"forecast can be too short: {closings[name]}"
             )
         for model in dict.fromkeys(methods[name] for name in methods if name in played):
             for game in games:

@@ -86,7 +86,7 @@ def plan_sweep(
     margins = _margin_warnings(spec, sets, history.spreads)
     models = {name: model for name, (model, _) in spec.methods().items()}
     alone = [game for game, chosen in sets.items() if chosen.self_play]
-    gaps = () if of_trial is None else of_trial.gaps(models, alone)
+    gaps = () if trial is None or of_trial is None else of_trial.gaps(models, alone, trial.end.closings)
     return replace(
         plan,
         warnings=(*gaps, *plan.warnings, *margins, *library_notes(games, plan.methods)),

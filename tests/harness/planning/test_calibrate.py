@@ -108,17 +108,20 @@ items = 1
 [models.m.methods]
 a = { bots = { skill = 0.7, latency_s = 0.05 }, concurrency = 4 }
 b = { base_url = "http://127.0.0.1:9/v1" }
+c = { bots = { skill = 0.7, latency_s = 0.05 }, concurrency = 4, budget = { calls = 9 } }
 """
 
 
 def test_a_plan_names_what_its_trial_does_not_show(tmp_path: Path) -> None:
     """Nobody listens at one method's address: the plan says that its lengths and speed were not measured. It
-    also names a game with one item."""
+    also names a method whose budget ended its trial, and a game with one item."""
     path = sweep(tmp_path)
     path.write_text(DEAD)
     warnings = plan_sweep(load(path), source=path, trial=trial_of(path, 1.0), seeds=2).warnings
-    assert warnings[:2] == (
+    assert warnings[:3] == (
         "no episode of m/b ended in the trial, so the lengths and speeds of this method were not measured",
+        "the trial of m/c stopped before its episodes ended, so long ones are missing and the forecast can be too "
+        "short: m/c has spent its budget: 9 of 9 calls",
         "m: the trial played only one item of wordle, so the intervals do not allow for other lengths",
     )
 
