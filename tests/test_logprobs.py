@@ -76,6 +76,9 @@ def test_the_audit_compares_first_tokens(tmp_path: Path) -> None:
     assert noisy["m/a (again)"]["p"] == 1
     (line,) = (one for one in lightbulb("audit", store).stdout.splitlines() if " for m/b, and " in one)
     assert line.startswith("The mean log-probability of the first token is ")
+    assert (
+        f"mean absolute difference within prompts is {noisy['m/b']['spread']:.4f} (16 prompts, p = " in line
+    )
 
 
 def test_drift_compares_first_tokens(tmp_path: Path) -> None:

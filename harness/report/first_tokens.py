@@ -16,6 +16,6 @@ def first_tokens_sentence(found: FirstTokens, *, against: str) -> str:
     )
     return (
         f"The mean log-probability of the first token is {found.mean:.4f} for {found.method}, and "
-        f"{found.reference:.4f} for {against}. The mean difference over {found.prompts:,} prompts is "
-        f"{found.spread:.4f} ({p}). No verdict rests on this: providers compute log-probabilities in different ways."
+        f"{found.reference:.4f} for {against}. The mean absolute difference within prompts is {found.spread:.4f} "
+        f"({found.prompts:,} prompts, {p}). No verdict rests on this: providers compute log-probabilities in different ways."
     )
