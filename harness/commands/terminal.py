@@ -68,7 +68,8 @@ def _console(*, to_stdout: bool) -> Console:
     from rich.console import Console
 
     stream = sys.stdout if to_stdout else sys.stderr
-    return Console(stderr=not to_stdout, width=None if stream.isatty() else 500)  # a pipe folds no lines
+    width = None if stream.isatty() else 500  # a pipe folds no lines
+    return Console(stderr=not to_stdout, width=width, markup=False, emoji=False)  # names may have [ and :
 
 
 def refuse_missing_folders(*pages: Path | None) -> None:

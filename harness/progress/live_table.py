@@ -36,7 +36,7 @@ async def live(progress: Progress, *, clock: Clock, console: Console | None = No
     decides, by TERM).
 
     console   None: on stderr"""
-    shown = console or Console(stderr=True)
+    shown = console or Console(stderr=True, markup=False, emoji=False)  # names may have [ and :
     if not shown.is_terminal or shown.is_dumb_terminal:
         return
 

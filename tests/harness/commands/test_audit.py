@@ -180,6 +180,19 @@ def test_whole_blocks_of_an_unfinished_sweep_are_judged(tmp_path: Path, played: 
     assert found["complete"] is False
 
 
+def test_names_are_printed_as_they_are(tmp_path: Path) -> None:
+    """Brackets and colons of a model's name are no markup of the terminal, in tables and in sentences."""
+    model = "[/b][bold]m:bug:"
+    sweep = tmp_path / "s.toml"
+    methods = "".join(f'[models."{model}".methods."{name}:8"]\nbots = {{}}\n' for name in ("one", "two"))
+    sweep.write_text(f'name = "s"\n[games.taboo]\nitems = 2\n{methods}')
+    assert lightbulb("run", sweep).returncode == 0
+    audited, planned = lightbulb("audit", tmp_path / "s.duckdb"), lightbulb("plan", sweep)
+    assert (audited.returncode, planned.returncode) == (0, 0), audited.stderr + planned.stderr
+    assert f"\n{model}/two:8  INCONCLUSIVE  " in audited.stdout
+    assert f"Slowest method: {model}/" in planned.stdout
+
+
 def test_a_method_left_out_is_named(tmp_path: Path, played: Path) -> None:
     """Its row says that it was left out after the data; a method that is not there is refused."""
     (found,) = json.loads(lightbulb("audit", played, "--leave-out", "bots/sloppy", "--json").stdout)
