@@ -36,11 +36,20 @@ from harness.planning.library_notes import library_notes
 from harness.planning.measurements import StoredHistory, TrialHistory, read_history, read_trial
 from harness.planning.power import assumes_repeats, margin_power, too_small_text
 from harness.planning.provider_model import GateModel, model_gate
-from harness.planning.results import IN_FLIGHT, MethodPlan, Span, SweepPlan, Use, pace_text
+from harness.planning.results import (
+    IN_FLIGHT,
+    MethodPlan,
+    Span,
+    SweepPlan,
+    Use,
+    duration_text,
+    pace_text,
+)
 from harness.planning.simulate import BIN_S, SimulatedGate
 from harness.planning.workload import MethodEpisodes, bot_turns, method_episodes
 
 SAMPLES = 16  # of a trial: enough for an interval of Student's t
+CALLS_PER_S = 5_000  # of one process on one core: 5,442 to 5,936 in bench/LOG.md (`bench.peers`)
 STEPS = 60  # of the timeline: one for each minute of an hour
 
 
@@ -269,6 +278,7 @@ def _sweep_plan(
         summary=pace_text(bottleneck),
         warnings=(
             *_budget_warnings(spec, methods, wall),
+            *_core_warnings(sum(method.calls for method in methods), wall.value),
             *_pair_warnings(spec, sets),
         ),
         scale=max(forecast.scale for forecast in forecasts),
@@ -382,6 +392,17 @@ def _budget_warnings(spec: SweepSpec, methods: Sequence[MethodPlan], wall: Span)
         budget = spec.methods()[method.method][1].budget
         if budget is not None:
             yield from _exceeded(f"{method.method}: its budget", budget, (method,), method.wall.high)
+
+
+def _core_warnings(calls: int, wall_s: float) -> Iterator[str]:
+    """Yields a warning if one process cannot send so many calls in this time: its own CPU time is not
+    simulated."""
+    own_s = calls / CALLS_PER_S
+    if own_s > max(1.0, wall_s):
+        yield (
+            f"one process sends about {CALLS_PER_S:,} calls a second on one core, so it needs at least "
+            f"{duration_text(own_s)}; `lightbulb run --workers` uses more cores"
+        )
 
 
 def _exceeded(name: str, budget: BudgetPart, methods: Sequence[MethodPlan], wall_s: float) -> Iterator[str]:

@@ -254,7 +254,7 @@ def too_small_text(power: PowerEstimate) -> str:
     if power.needed is not None:
         enough = f"with {power.needed} repeats instead of {power.repeats} it would be large enough"
     else:
-        enough = f"no number of repeats is enough: it needs about {power.factor:.1f} times as many items"
+        enough = f"no number of repeats is enough: it needs about {power.factor:,.1f} times as many items"
     return f"the sweep is too small for a decision with margins of {margins_text(power)}; {enough}"
 
 

@@ -137,6 +137,20 @@ def test_a_budget_that_ends_the_sweep_early_is_warned_of(tmp_path: Path) -> None
         )
 
 
+def test_a_forecast_beyond_one_core_is_warned_of(tmp_path: Path) -> None:
+    """Some 40,000 calls with 18,000 in flight would take fewer seconds than one process needs. Where replies
+    are slow, the plan is silent."""
+    sweep = tmp_path / "two.toml"
+    text = TWO.format(repeats=300, requests=1_000_000)
+    text = text.replace("concurrency = 24", "concurrency = 9000").replace(
+        "concurrency = 4", "concurrency = 9000"
+    )
+    for tokens_per_s, warned in ((10_000, True), (0.01, False)):
+        sweep.write_text(text.replace("tokens_per_s = 100.0", f"tokens_per_s = {tokens_per_s}"))
+        plan = plan_sweep(load(sweep), source=sweep, seeds=1, calls_max=1_500)
+        assert any("5,000 calls a second on one core" in one for one in plan.warnings) == warned
+
+
 def test_times_as_a_person_says_them() -> None:
     """From seconds to days."""
     assert [duration_text(seconds) for seconds in (4, 42, 2460, 36_000, 400_000)] == [
