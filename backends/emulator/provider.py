@@ -204,13 +204,13 @@ class EmulatedProvider:
     def _respond_elsewhere(self, request: Request) -> Response:
         """Answers what is not a chat request."""
         wire = _OPENAI
+        allowed = any(self._accepts_key(request, one) for one in FORMATS.values())
+        if not allowed and request.path in ("/v1/models", *SCORING_PATHS):
+            return error_response(wire, 401, "invalid_api_key", "Incorrect API key provided.")
         if request.path == "/v1/models":
-            if not any(self._accepts_key(request, one) for one in FORMATS.values()):
-                return error_response(wire, 401, "invalid_api_key", "Incorrect API key provided.")
             if self.emulation.served is None:
-                return error_response(
-                    wire, 404, "not_found", "no list of models: this server accepts any name"
-                )
+                message = "no list of models: this server accepts any name"
+                return error_response(wire, 404, "not_found", message)
             model = {
                 "id": self.emulation.served,
                 "object": "model",
@@ -220,7 +220,7 @@ class EmulatedProvider:
             return Response(200, (orjson.dumps({"object": "list", "data": [model]}),))
         if request.path == "/emulator/statistics":
             return Response(200, (self.statistics.as_json(),))
-        if request.path in SCORING_PATHS and any(self._accepts_key(request, one) for one in FORMATS.values()):
+        if request.path in SCORING_PATHS:
             try:
                 return Response(200, (self._scorer.answer(request.path, request.body),))
             except (BadRequest, ValueError) as error:

@@ -276,8 +276,10 @@ def _kind(
         return None, "the temperature of the method is not stated"
     if of_method != of_reference:
         return None, "the method and the reference have different sampling or a different constraint"
-    if min(len(sample.margins), len(own.margins)) < ITEMS_MIN or not sample.tokens:
-        return None, f"fewer than {ITEMS_MIN} items"
+    if len(own.margins) < ITEMS_MIN:
+        return None, f"fewer than {ITEMS_MIN} items of the reference"
+    if len(sample.margins) < ITEMS_MIN or not sample.tokens:
+        return None, f"fewer than {ITEMS_MIN} items of this method"
     if of_method.temperature == 0:
         return "greedy", None
     if sample.places.any() and own.places.any():

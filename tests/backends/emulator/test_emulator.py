@@ -565,3 +565,10 @@ def test_log_probabilities_are_those_it_draws_by() -> None:
         expected += probability
         variance += probability * (1 - probability)
     assert abs(came - expected) < 4 * math.sqrt(variance)
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/tokenize", "/v1/completions", CHAT])
+def test_a_wrong_key_is_refused_as_such(path: str) -> None:
+    """Every path but the counts answers 401, so that a client names the key as the cause."""
+    at = EmulatedProvider(Emulation(), find_instance=own_instance, key="right", now_s=0.0)
+    assert asked(at, path=path).status == 401

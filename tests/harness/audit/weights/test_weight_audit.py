@@ -135,7 +135,13 @@ def test_few_tokens_decide_nothing() -> None:
     assert few.verdict == "INCONCLUSIVE"
     assert few.p == 1
     (fewer,) = audited(replies("m/own", share=0), replies("m/a", share=0.5, items=4)).methods
-    assert (fewer.verdict, fewer.p, fewer.reason) == ("INCONCLUSIVE", None, "fewer than 5 items")
+    assert (fewer.verdict, fewer.p, fewer.reason) == (
+        "INCONCLUSIVE",
+        None,
+        "fewer than 5 items of this method",
+    )
+    (lacking,) = audited(replies("m/own", share=0, items=4), replies("m/a", share=0.5)).methods
+    assert (lacking.items, lacking.reason) == (40, "fewer than 5 items of the reference")
 
 
 def test_other_sampling_is_not_compared() -> None:
