@@ -234,6 +234,19 @@ def test_imported_replies_are_compared(tmp_path: Path) -> None:
     }
 
 
+def test_a_stop_text_is_no_change_of_weights(tmp_path: Path) -> None:
+    """It can cut a reply inside a token. Only replies that were cut by the same stop text are compared."""
+    with running() as urls:
+        sweep = write_sweep(tmp_path, {name: urls[name] for name in ("own", "same")}, items=6)
+        table = "[models.m.methods.same]\n"
+        sweep.write_text(sweep.read_text().replace(table, f'{table}stop = ["e"]\n'))
+        lightbulb("run", sweep)
+        (one,) = json.loads(rescored(tmp_path, urls["own"], "--json").stdout)["methods"]
+    assert one["unlike"] > 0.1, "the last tokens are others"
+    assert one["verdict"] == "INCONCLUSIVE"
+    assert one["reason"] == "the method and the reference have different sampling or a different constraint"
+
+
 def test_ranks_are_tested_above_temperature_0(tmp_path: Path) -> None:
     """Places of tokens are uniform for the reference's own sampler; a lower temperature is found by them, and
     nothing is confirmed."""

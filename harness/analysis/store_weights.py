@@ -18,8 +18,9 @@ from harness.store.query_server import Readable
 from harness.store.reader import AuditChoices, audit_choices
 from harness.store.rescore_queries import ScoredRow, references_of_scores, sampling_of_methods, scored_rows
 
-# What a server may be told without a change of the distribution that it samples from.
-_OTHER_SAMPLING = ("seed", "tokens_max", "stop", "logprobs", "reasoning_effort")
+# What a server may be told without a change of the distribution that it samples from. A stop text is not one
+# of them: a reply that it cuts can end inside a token, so its text has other tokens than were written.
+_OTHER_SAMPLING = ("seed", "tokens_max", "logprobs", "reasoning_effort")
 
 
 def store_weights(store: Path, reference: str) -> WeightsFindings:
@@ -76,14 +77,14 @@ def weights_findings(
 
 
 def _asked(sampling: Mapping[str, object], constrained: bool) -> AskedSampling:
-    """Returns the sampling of a method: null was not sent, as what an import or an old store lacks."""
+    """Returns the sampling of a method: null and [] were not sent, as what an import or old store lacks."""
     temperature = sampling.get("temperature")
     return AskedSampling(
         temperature=float(temperature) if isinstance(temperature, int | float) else None,
         alike={
             name: value
             for name, value in sampling.items()
-            if name not in _OTHER_SAMPLING and value is not None
+            if name not in _OTHER_SAMPLING and value not in (None, [])
         }
         | {"constrain": constrained},
     )
