@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import duckdb
 import pytest
 from aiohttp import web
 from anyio.from_thread import start_blocking_portal
@@ -245,6 +246,18 @@ def test_a_stop_text_is_no_change_of_weights(tmp_path: Path) -> None:
     assert one["unlike"] > 0.1, "the last tokens are others"
     assert one["verdict"] == "INCONCLUSIVE"
     assert one["reason"] == "the method and the reference have different sampling or a different constraint"
+
+
+def test_replies_after_hidden_thoughts_are_left_out(tmp_path: Path) -> None:
+    """A provider may count thoughts and not show them; the reply follows them all the same."""
+    with running() as urls:
+        chosen = {name: urls[name] for name in ("own", "noisy")}
+        lightbulb("run", write_sweep(tmp_path, chosen, items=3, games=["taboo"]))
+        with duckdb.connect(str(tmp_path / "t.duckdb")) as connection:
+            connection.execute("UPDATE calls SET reasoning_tokens = if(method = 'm/noisy', 8, 0)")
+        ended = rescored(tmp_path, urls["own"])
+    assert ended.returncode == 0, ended.stderr
+    assert rows(tmp_path / "t.duckdb", "SELECT DISTINCT method FROM rescores") == [("m/own",)]
 
 
 def test_ranks_are_tested_above_temperature_0(tmp_path: Path) -> None:

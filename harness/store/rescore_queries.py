@@ -65,7 +65,8 @@ def last_sweep(connection: Readable) -> Mapping[str, Any] | None:
 def replies_of_model(connection: Readable, model: str, reference: str) -> list[StoredReply]:
     """Returns the replies of every method of this model that this reference can score.
 
-    A reply with separate thoughts is left out: its tokens follow thoughts that are not in the prompt."""
+    A reply with separate thoughts is left out, also if the provider counts them without showing them: its
+    tokens follow thoughts that are not in the prompt."""
     rows = connection.execute(
         f"""
         WITH plays AS (SELECT episode_id, attempt, method, {ITEM} AS item FROM last_episodes WHERE model = ?)
@@ -75,6 +76,7 @@ def replies_of_model(connection: Readable, model: str, reference: str) -> list[S
                 SELECT (episode_id, attempt, turn) FROM rescores WHERE reference = ?)
         FROM calls JOIN plays USING (episode_id, attempt) JOIN prompts USING (episode_id, attempt, turn)
         WHERE plays.method = calls.method AND error_class IS NULL AND reply <> '' AND reasoning IS NULL
+            AND coalesce(reasoning_tokens, 0) = 0
         ORDER BY calls.method, episode_id, turn""",
         [model, reference],
     ).fetchall()
