@@ -103,7 +103,7 @@ def fit_line(
     r2_low, r2_high = np.quantile(r2_drawn, [0.025, 0.975])
     without, groups = [_r2(np.delete(x, i, axis=0), np.delete(y, i)) for i in range(n)], _groups(families)
     enough = len(groups) >= max(FAMILIES_MIN, k + 1)
-    by_family = np.sqrt(np.diag(_cr2(x, inverse, residual, groups))) if enough else None
+    by_family = np.sqrt(np.diag(_cr2(x, inverse, residual, groups)).clip(min=0)) if enough else None
     return Regression(
         over=over,
         models=n,

@@ -14,7 +14,7 @@ from harness.core.vocabulary import Message
 from harness.store.export import FileFormat, copy_tables
 from harness.store.file import open_to_read
 from harness.store.query_server import Readable
-from harness.transfer.clembench_export import ExportedEpisode, write_episode
+from harness.transfer.clembench_export import ExportedEpisode, file_name, write_episode
 from harness.transfer.clembench_transcripts import Exchange
 
 PUBLISHED = ("scores", "transcripts", "episodes", "calls", "methods", "models")
@@ -46,7 +46,8 @@ def export_clembench(store: Path, folder: Path, *, seats: Mapping[str, Sequence[
     """Writes the finished episodes of the main arm.
 
     seats   of each game, in order
-    raises  SpecError if the folder is not empty"""
+    raises  SpecError if the folder is not empty, or two methods would have one folder in it"""
+    _refuse_shared_folders(store)
     _empty_folder(folder, store)
     with open_to_read(store) as connection:
         plays = connection.execute(
@@ -90,6 +91,19 @@ def _empty_folder(folder: Path, store: Path) -> None:
         raise SpecError(f"{folder}: cannot be written to ({error.strerror}); name another folder") from error
     if held:
         raise SpecError(f"{folder}: is not empty; name a new folder")
+
+
+def _refuse_shared_folders(store: Path) -> None:
+    """raises  SpecError if two methods of the store would be written into one folder"""
+    with open_to_read(store) as connection:
+        methods = connection.execute("SELECT DISTINCT method FROM last_episodes ORDER BY ALL").fetchall()
+    named: dict[str, str] = {}
+    for (method,) in methods:
+        if (other := named.setdefault(file_name(method), method)) != method:
+            raise SpecError(
+                f"{store}: the folders of {other} and {method} would have one name, {file_name(method)}; export"
+                " stores that have only one of them"
+            )
 
 
 # --- clembench ----------------------------------------------------------------------------------------------

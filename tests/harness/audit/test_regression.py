@@ -49,6 +49,23 @@ def test_errors_by_family_and_prediction_of_families() -> None:
     assert fit.q2_family < fit.q2 < fit.r2
 
 
+def test_an_error_of_0_is_a_number() -> None:
+    """Every model has a variant that is 3 points worse, so that the effect has no error within families:
+    rounding would make its variance negative."""
+    sizes = np.repeat(np.log10(2.0 ** (np.arange(14) % 7)), 2)
+    variant = np.tile([0.0, 1.0], 14)
+    noise = np.repeat(np.random.default_rng(0).normal(size=14), 2)
+    fit = fit_line(
+        "all",
+        [str(place) for place in range(28)],
+        20 + 25 * sizes + 4 * noise - 3 * variant,
+        {"size": sizes, "variant": variant},
+        families=[f"f{place // 2 % 6}" for place in range(28)],
+        seed=0,
+    )
+    assert fit.slopes[1].se_family == pytest.approx(0.0, abs=1e-6)
+
+
 def test_few_or_unknown_families_have_no_errors() -> None:
     """Four families are too few; without families there is nothing to cluster by."""
     few = fitted([f"f{place % 4}" for place in range(24)])

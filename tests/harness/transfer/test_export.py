@@ -12,6 +12,7 @@ import pytest
 
 import harness
 from harness.core.errors import SpecError, StoreError
+from harness.running.merge_stores import merge_stores
 from harness.transfer.clembench_export import ExportedEpisode, write_episode
 from harness.transfer.into_store import Grouping, import_results
 from harness.transfer.out_of_store import export_clembench, export_hub, export_tables
@@ -121,6 +122,18 @@ def test_an_export_stays_in_its_folder(tmp_path: Path) -> None:
     assert export_clembench(tmp_path / "s.duckdb", root, seats={}).episodes == 2
     assert len(list(root.glob("*/*/*/*/scores.json"))) == 2
     assert len(list(tmp_path.rglob("scores.json"))) == 2
+
+
+def test_two_methods_of_one_folder_are_refused(played: harness.Store, tmp_path: Path) -> None:
+    """An import of an export names its methods as their folders, m@good for m/good. A store of both would
+    have one folder for two methods: nothing is written."""
+    export_clembench(played.path, tmp_path / "out", seats=SEATS)
+    both = tmp_path / "both.duckdb"
+    import_results([tmp_path / "out" / "repeat-0"], both, Grouping.read([]), wall_s=0.0, notify=print)
+    merge_stores([played.path, both], tmp_path / "merged.duckdb", notify=print)
+    with pytest.raises(SpecError, match="the folders of m/good and m@good would have one name, m@good"):
+        export_clembench(tmp_path / "merged.duckdb", tmp_path / "again", seats=SEATS)
+    assert not (tmp_path / "again").exists()
 
 
 @pytest.mark.parametrize("form", ["parquet", "csv"])
