@@ -6,7 +6,8 @@ The responder of bench.overhead answers from a process of its own; each client h
 plays episodes of taboo and wordle with everything on: gates, retries, rows in DuckDB. The peers post the
 bodies that this program sends: a conversation is what one seat of an episode sees. Inspect evaluates a task
 whose samples are the conversations, and writes its log; the SDK's loop stores nothing. The peers' environment
-is made first, once: 400 MB. Clients take turns; the medians of the rounds are compared."""
+is made first, once: 400 MB. Clients take turns; the medians of the rounds are compared. A second row of this
+program, without its store, does what the SDK's loop does."""
 
 from __future__ import annotations
 
@@ -69,12 +70,12 @@ def measured_peer(
     return Measured(**figures), version
 
 
-def measured_ours(url: str, *, episodes: int, window: int) -> Measured:
+def measured_ours(url: str, *, episodes: int, window: int, stored: bool) -> Measured:
     everywhere = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(everywhere)})
     try:
         with TemporaryDirectory() as folder:
-            store = Path(folder) / "peers.duckdb"
+            store = Path(folder) / "peers.duckdb" if stored else None
             return run_async(lambda: ours(url, episodes=episodes, window=window, store=store))
     finally:
         os.sched_setaffinity(0, everywhere)
@@ -90,16 +91,20 @@ def main() -> None:
     parser.add_argument("--window", type=int, default=256, help="calls in flight")
     given = parser.parse_args()
     python = environment("peers", PACKAGES)
-    speeds: dict[str, list[float]] = {"lightbulb": [], **{client: [] for client in GOALS}}
+    rows = {"lightbulb": True, "lightbulb without its store": False}
+    speeds: dict[str, list[float]] = {client: [] for client in (*rows, *GOALS)}
     with responder(max(os.sched_getaffinity(0))) as url:
         bodies: list[bytes] = []
         run_async(lambda: ours(url, episodes=given.peer_episodes, window=1, store=None, tap=bodies))
         groups = conversations(bodies)
         print(f"{len(groups):,} conversations, {len(bodies):,} turns for each peer", flush=True)
         for _ in range(given.rounds):
-            own = measured_ours(url, episodes=given.episodes, window=given.window)
-            speeds["lightbulb"].append(own.per_second)
-            print(f"lightbulb: {own.per_second:,.0f} turns/s, {own.cpu_us:,.0f} us of CPU a turn", flush=True)
+            for name, stored in rows.items():
+                own = measured_ours(url, episodes=given.episodes, window=given.window, stored=stored)
+                speeds[name].append(own.per_second)
+                print(
+                    f"{name}: {own.per_second:,.0f} turns/s, {own.cpu_us:,.0f} us of CPU a turn", flush=True
+                )
             for client in GOALS:
                 theirs, version = measured_peer(python, client, url, window=given.window, groups=groups)
                 speeds[client].append(theirs.per_second)
@@ -108,8 +113,8 @@ def main() -> None:
                     flush=True,
                 )
     for client, goal in GOALS.items():
-        ratio = median(speeds["lightbulb"]) / median(speeds[client])
-        print(f"over {client}: {ratio:.1f} (goal {goal})")
+        ratios = [f"{median(speeds[name]) / median(speeds[client]):.1f}" for name in rows]
+        print(f"over {client}: {ratios[0]} (goal {goal}), without the store {ratios[1]}")
 
 
 if __name__ == "__main__":
