@@ -77,7 +77,8 @@ def weights_findings(
 
 
 def _asked(sampling: Mapping[str, object], constrained: bool) -> AskedSampling:
-    """Returns the sampling of a method: null and [] were not sent, as what an import or old store lacks."""
+    """Returns the sampling of a method without keys that are null or []: those were not sent, and imports and
+    old stores do not have them."""
     temperature = sampling.get("temperature")
     return AskedSampling(
         temperature=float(temperature) if isinstance(temperature, int | float) else None,

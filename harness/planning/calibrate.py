@@ -99,7 +99,7 @@ def degrees_of_turns(plays: Sequence[StoredPlay], episodes: Mapping[tuple[str, s
 
 @dataclass(frozen=True, slots=True)
 class _Pool:
-    """The plays of a game from which the episodes of these methods take their lengths, item by item."""
+    """The plays of one game, grouped by item. The episodes of these methods take their lengths from them."""
 
     methods: tuple[str, ...]
     game: str

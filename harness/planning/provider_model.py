@@ -59,7 +59,7 @@ def model_gate(gate: GateSpec, parts: Sequence[MethodPart], stored: StoredBehavi
     limits = gate.limits
     if stored is not None and stored.fit is not None:
         faults = FaultModel(rate=stored.failed, kinds=("503", "truncated_json"))
-        if latency.workers is None:  # else the sweep file says more: the fit contains the wait for a worker
+        if latency.workers is None:  # with workers the fit would contain the wait for one
             fit = stored.fit
             latency = LatencyModel(
                 first_s=fit.first_s,

@@ -314,8 +314,8 @@ def _first_apart(sample: _Sample, own: _Sample) -> tuple[int | None, float | Non
 def _with_verdicts(
     findings: Sequence[WeightsFinding], reference: str, alpha: float, left_out: Container[str]
 ) -> Iterator[WeightsFinding]:
-    """Yields the findings with verdicts, by Holm over the methods that were tested, except those that are
-    left out."""
+    """Yields the findings with verdicts. Holm's correction counts every method that was tested. A method that
+    is left out counts with p = 1 and has no finding."""
     tested = {one.method: 1.0 if one.method in left_out else one.p for one in findings if one.p is not None}
     adjusted = dict(zip(tested, holm([*tested.values()]), strict=True))
     for one in findings:

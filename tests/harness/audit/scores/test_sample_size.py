@@ -115,8 +115,8 @@ def test_enough_items_must_differ() -> None:
 
 
 def test_equal_repeats_ask_for_items() -> None:
-    """All five repeats of every item are equal and 3 of 400 items differ: no sixth repeat makes another item
-    differ, so the plan names the items of which 6 differ."""
+    """All five repeats of every item are equal, and 3 of 400 items differ. A sixth repeat changes nothing, so
+    the plan asks for more items: as many as have 6 that differ."""
     a = np.full((400, 5), 50.0)
     b = a + np.where(np.arange(400) < 3, 40.0, 0.0)[:, None]
     d = (b - a).mean(axis=1)[None]
